@@ -1,0 +1,203 @@
+//! A client of the daemon, for threads that may block.
+//!
+//! One connection a request. The version of the API is shaken on every one of them: the header
+//! goes out with the request, and an answer without the same header is refused in words.
+
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+
+use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, Result};
+
+/// Speaks with the daemon behind one socket.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    runtime: Runtime,
+}
+
+impl Client {
+    /// A client of the daemon at `socket`; nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn new(socket: impl Into<PathBuf>) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(|cause| {
+                Error::new(Code::Internal, "start the client").cause(cause.to_string())
+            })?;
+        Ok(Self {
+            socket: socket.into(),
+            runtime,
+        })
+    }
+
+    /// The socket's path.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks for something that is answered at once.
+    ///
+    /// # Errors
+    /// What the daemon says, or `not-ready` where nobody answers.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.runtime.block_on(async {
+            let answer = self.send(Method::GET, path, Bytes::new()).await?;
+            parse(&collect(answer).await?)
+        })
+    }
+
+    /// Asks for long work, and hears of each step.
+    ///
+    /// # Errors
+    /// What the daemon says, or `internal` when it goes away before the end.
+    pub fn work<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: &impl Serialize,
+        mut heard: impl FnMut(Progress),
+    ) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|cause| {
+            Error::new(Code::Internal, "write the request").cause(cause.to_string())
+        })?;
+        let method = Method::from_bytes(method.as_bytes()).map_err(|cause| {
+            Error::new(Code::Internal, "name the method").cause(cause.to_string())
+        })?;
+        self.runtime.block_on(async {
+            let answer = self.send(method, path, body.into()).await?;
+            let mut outcome = None;
+            each_line(answer, |line| {
+                match parse::<Line<T>>(line)? {
+                    Line::Progress(progress) => heard(progress),
+                    Line::Result(result) => outcome = Some(Ok(result)),
+                    Line::Error(error) => outcome = Some(Err(error)),
+                }
+                Ok(())
+            })
+            .await?;
+            outcome.unwrap_or_else(|| {
+                Err(
+                    Error::new(Code::Internal, "the daemon went away before it was done")
+                        .hint("look at what it says: banger daemon status"),
+                )
+            })
+        })
+    }
+
+    /// Reads a stream of bytes, such as a console or the events, until it ends.
+    ///
+    /// # Errors
+    /// What the daemon says, or what `heard` returns.
+    pub fn stream(&self, path: &str, mut heard: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.runtime.block_on(async {
+            let mut answer = self.send(Method::GET, path, Bytes::new()).await?;
+            while let Some(frame) = answer.body_mut().frame().await {
+                let frame = frame.map_err(broken)?;
+                if let Some(bytes) = frame.data_ref() {
+                    heard(bytes)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|cause| {
+            Error::new(
+                Code::NotReady,
+                format!("connect to `{}`", self.socket.display()),
+            )
+            .cause(cause.to_string())
+            .hint("is the daemon running? banger daemon status")
+        })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(broken)?;
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "banger")
+            .header("content-type", "application/json")
+            .header(API_HEADER, API_VERSION.to_string())
+            .body(Full::new(body))
+            .map_err(|cause| {
+                Error::new(Code::Internal, "make the request").cause(cause.to_string())
+            })?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let theirs = answer
+            .headers()
+            .get(API_HEADER)
+            .and_then(|it| it.to_str().ok());
+        // A daemon of any version can be stopped, so that a newer one can take its place.
+        let any_will_do = path == "/v1/daemon/stop" || path == "/v1/version";
+        if theirs != Some(API_VERSION.to_string().as_str()) && !any_will_do {
+            return Err(Error::new(
+                Code::Conflict,
+                format!(
+                    "the daemon speaks version {} of the API and this program version {API_VERSION}",
+                    theirs.unwrap_or("unknown")
+                ),
+            )
+            .hint("stop the old daemon, its VMs run on: banger daemon stop"));
+        }
+        if answer.status() == StatusCode::OK {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = collect(answer).await?;
+        Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
+            Error::new(Code::Internal, format!("the daemon answered {status}"))
+                .cause(String::from_utf8_lossy(&body).into_owned())
+        }))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
+fn broken(cause: hyper::Error) -> Error {
+    Error::new(Code::Internal, "the daemon went away").cause(cause.to_string())
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|cause| {
+        Error::new(Code::Internal, "read the daemon's answer").cause(cause.to_string())
+    })
+}
+
+async fn collect(answer: Response<Incoming>) -> Result<Bytes> {
+    Ok(answer
+        .into_body()
+        .collect()
+        .await
+        .map_err(broken)?
+        .to_bytes())
+}
+
+/// Hands each line of the body to `heard`, whole.
+async fn each_line(
+    mut answer: Response<Incoming>,
+    mut heard: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut pending = Vec::new();
+    while let Some(frame) = answer.body_mut().frame().await {
+        let frame = frame.map_err(broken)?;
+        pending.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
+        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            heard(&line[..end])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! What crosses banger's socket, and nothing else: ids, requests, views, reports, events, errors,
+//! and a client that speaks HTTP/1.1 with JSON over a Unix socket.
+//!
+//! Long work is answered with newline-delimited JSON: [`Line::Progress`] lines, then one
+//! [`Line::Result`] or one [`Line::Error`].
+
+pub mod client;
+mod error;
+mod event;
+pub mod location;
+mod name;
+mod report;
+mod request;
+mod size;
+mod view;
+
+pub use error::{Code, Error, Result};
+pub use event::{Event, Line, Progress};
+pub use name::{InvalidName, VmId, VmName, VmRef};
+pub use report::{CheckReport, Report, Verdict};
+pub use request::{CreateVm, DeleteVm, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopVm};
+pub use size::{InvalidSize, Mib};
+pub use view::{
+    DaemonView, End, EndReason, NetworkKind, Phase, SshView, Stopped, VersionView, VmView,
+};
+
+/// The version of the words in this crate. Client and daemon refuse each other when it differs.
+pub const API_VERSION: u32 = 1;
+
+/// The header that names [`API_VERSION`] on every request and answer.
+pub const API_HEADER: &str = "banger-api";

@@ -1,0 +1,148 @@
+//! What a client asks for.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Mib;
+
+/// Asks for a new VM. What is left out has the default of the daemon's configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateVm {
+    /// Its name, a DNS label; two words are made up when there is none.
+    pub name: Option<String>,
+    /// The image that it is made from.
+    pub image: Option<String>,
+    /// The number of virtual CPUs.
+    pub vcpu: Option<u32>,
+    /// Its memory in MiB.
+    pub memory: Option<Mib>,
+    /// The size of its work disk (`/root`) in MiB.
+    pub disk_size: Option<Mib>,
+    /// The size of its system disk (`/`) in MiB.
+    pub system_disk_size: Option<Mib>,
+    /// Whether it reaches the outside through the host.
+    pub nat: Option<bool>,
+    /// Makes it without starting it.
+    pub no_start: bool,
+}
+
+/// Asks for a start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct StartVm {
+    /// Gives a shell on the console instead of starting the image's init.
+    pub rescue: bool,
+}
+
+/// Asks for other settings. NAT changes at once, the rest at the next start; sizes only grow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct SetVm {
+    /// The number of virtual CPUs.
+    pub vcpu: Option<u32>,
+    /// The memory, in MiB.
+    pub memory: Option<Mib>,
+    /// The size of the work disk, in MiB.
+    pub disk_size: Option<Mib>,
+    /// The size of the system disk, in MiB.
+    pub system_disk_size: Option<Mib>,
+    /// Whether it reaches the outside.
+    pub nat: Option<bool>,
+}
+
+/// Asks for a clean end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct StopVm {
+    /// How long the guest has for it, in seconds (1 to 3600); the daemon's default otherwise.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// Asks for an end without the guest's help.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct KillVm {
+    /// The signal for the hypervisor's process; `KILL` otherwise.
+    pub signal: Option<SignalName>,
+}
+
+/// Asks for the end of a VM and of all that it holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct DeleteVm {
+    /// Kills it first if it runs.
+    pub force: bool,
+}
+
+/// A signal by its name, as kill(1) has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SignalName {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGHUP.
+    Hup,
+    /// SIGQUIT.
+    Quit,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGSTOP.
+    Stop,
+    /// SIGCONT.
+    Cont,
+}
+
+impl SignalName {
+    /// All names, as they are written.
+    pub const NAMES: [&'static str; 9] = [
+        "KILL", "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT",
+    ];
+}
+
+impl std::str::FromStr for SignalName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = text.to_ascii_uppercase();
+        let name = name.strip_prefix("SIG").unwrap_or(&name);
+        Ok(match name {
+            "KILL" | "9" => Self::Kill,
+            "TERM" | "15" => Self::Term,
+            "INT" | "2" => Self::Int,
+            "HUP" | "1" => Self::Hup,
+            "QUIT" | "3" => Self::Quit,
+            "USR1" => Self::Usr1,
+            "USR2" => Self::Usr2,
+            "STOP" => Self::Stop,
+            "CONT" => Self::Cont,
+            _ => {
+                return Err(format!(
+                    "{text:?} is not a signal: use one of {}",
+                    Self::NAMES.join(", ")
+                ));
+            }
+        })
+    }
+}
+
+/// Asks for a VM's console.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct LogsQuery {
+    /// Goes on as the console grows.
+    pub follow: bool,
+}

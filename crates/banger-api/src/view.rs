@@ -1,0 +1,212 @@
+//! What a client is shown.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Mib, VmId, VmName};
+
+/// Where a VM is in its life.
+///
+/// ```text
+/// creating ─► stopped ─► starting ─► running ─► stopping ─► stopped ─► deleting ─► (gone)
+///                ▲           └──────────┴───────────────────────┘
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Its disks and keys are being made.
+    Creating,
+    /// It does not run.
+    Stopped,
+    /// It boots.
+    Starting,
+    /// Its guest is ready.
+    Running,
+    /// It is being ended.
+    Stopping,
+    /// It is being removed.
+    Deleting,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Deleting => "deleting",
+        })
+    }
+}
+
+/// How a VM's last run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct End {
+    /// What sort of end it was.
+    pub reason: EndReason,
+    /// In words, for a person: the panic's line, the exit code, what cleanup could not do.
+    pub detail: String,
+    /// When.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+}
+
+/// The sorts of ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum EndReason {
+    /// `vm stop`.
+    Stopped,
+    /// `vm kill`.
+    Killed,
+    /// `poweroff` in the guest.
+    Poweroff,
+    /// `reboot` in the guest.
+    Reboot,
+    /// `halt` in the guest.
+    Halt,
+    /// The guest's kernel panicked.
+    Panic,
+    /// It was reset without notice, or its process died.
+    Lost,
+    /// It did not come up.
+    StartFailed,
+}
+
+/// How the guest's network reaches us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkKind {
+    /// A routed TAP: the guest has an address of its own.
+    Tap,
+    /// QEMU's user networking: SSH through a port on loopback.
+    User,
+}
+
+/// How to reach a VM by SSH.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SshView {
+    /// The host to connect to.
+    pub host: String,
+    /// The port there.
+    pub port: u16,
+    /// Whom to log in as.
+    pub user: String,
+    /// The path of the private key.
+    pub key: String,
+    /// The path of the known_hosts file that pins the VM's host key.
+    pub known_hosts: String,
+    /// The name that the key is pinned under there.
+    pub host_key_alias: String,
+}
+
+/// One VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VmView {
+    /// Its id.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub id: VmId,
+    /// Its name.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub name: VmName,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The image that it was made from.
+    pub image: String,
+    /// The number of its virtual CPUs.
+    pub vcpu: u32,
+    /// Its memory, in MiB.
+    pub memory: Mib,
+    /// The size of its work disk, in MiB.
+    pub disk_size: Mib,
+    /// The size of its system disk, in MiB.
+    pub system_disk_size: Mib,
+    /// Whether it reaches the outside.
+    pub nat: bool,
+    /// What its network is.
+    pub network: NetworkKind,
+    /// Its address, where it has one of its own.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub address: Option<Ipv4Addr>,
+    /// Its name in the DNS.
+    pub dns_name: String,
+    /// How to reach it by SSH, while it runs.
+    pub ssh: Option<SshView>,
+    /// The hypervisor that runs it, or ran it last.
+    pub hypervisor: Option<String>,
+    /// The root-disk driver that it was made with.
+    pub root_disk: String,
+    /// The hypervisor's process number, while it runs.
+    pub pid: Option<u32>,
+    /// When it was made.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub created: Timestamp,
+    /// When its guest became ready, while it runs.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub started: Option<Timestamp>,
+    /// How its last run ended.
+    pub last_end: Option<End>,
+    /// What a user should know: no way out, a disk that could not grow …
+    pub notes: Vec<String>,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Stopped {
+    /// The VM as it is now.
+    pub vm: VmView,
+    /// Whether the guest wrote everything to its disks first.
+    pub synced: bool,
+    /// Which step of the ladder ended it: `agent`, `power-button`, `terminate`, `kill`, or `gone`.
+    pub by: String,
+}
+
+/// The daemon and what it speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VersionView {
+    /// The version of the daemon's program.
+    pub version: String,
+    /// The version of the API that it speaks.
+    pub api: u32,
+}
+
+/// The daemon as it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DaemonView {
+    /// The version of its program.
+    pub version: String,
+    /// Its process number.
+    pub pid: u32,
+    /// How it changes the host: `direct`, `user` or `sim`.
+    pub mode: String,
+    /// The path of its socket.
+    pub socket: String,
+    /// Its state directory.
+    pub state: String,
+    /// The bundle that new VMs are made from.
+    pub bundle: String,
+    /// Where the resolver answers, if it does.
+    pub dns: Option<String>,
+    /// When it started.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub started: Timestamp,
+    /// The number of VMs.
+    pub vms: usize,
+    /// The number of those that run.
+    pub running: usize,
+    /// What it found at its start and could not explain.
+    pub unexplained: Vec<String>,
+}
