@@ -1,0 +1,124 @@
+//! What goes wrong on a host, in words, with the cause below it.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of asking or changing a host.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of trouble it is, for callers that decide by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The host cannot do this at all: no reflinks, no such kernel feature.
+    Unsupported,
+    /// We lack the right to.
+    Denied,
+    /// The file system is full.
+    NoSpace,
+    /// What we need is not there.
+    Missing,
+    /// Somebody else holds it.
+    Busy,
+    /// The simulated host has crashed: nothing works until it is revived.
+    Crashed,
+    /// Anything else.
+    Other,
+}
+
+/// What went wrong at one layer; the layers below are its [`source`](StdError::source).
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hints: Vec<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error without a deeper cause.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            source: None,
+        }
+    }
+
+    /// An error of the operating system, with the thing that was being done.
+    pub fn io(message: impl Into<String>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind as Io;
+        let kind = match source.kind() {
+            Io::PermissionDenied => Kind::Denied,
+            Io::NotFound => Kind::Missing,
+            Io::StorageFull | Io::QuotaExceeded => Kind::NoSpace,
+            Io::Unsupported => Kind::Unsupported,
+            Io::ResourceBusy | Io::AddrInUse => Kind::Busy,
+            _ => Kind::Other,
+        };
+        Self {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            source: Some(Box::new(source)),
+        }
+    }
+
+    /// The same kind of trouble, seen from the layer above.
+    #[must_use]
+    pub fn within(self, message: impl Into<String>) -> Self {
+        Self {
+            kind: self.kind,
+            message: message.into(),
+            hints: Vec::new(),
+            source: Some(Box::new(self)),
+        }
+    }
+
+    /// Adds a command to type or a fact to check.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// What sort of trouble it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The hints of this layer and of those below, outermost first.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let mut hints = self.hints.clone();
+        let mut below = self.source();
+        while let Some(error) = below {
+            if let Some(error) = error.downcast_ref::<Error>() {
+                hints.extend(error.hints.iter().cloned());
+            }
+            below = error.source();
+        }
+        hints
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::io("system call", std::io::Error::from(errno))
+    }
+}

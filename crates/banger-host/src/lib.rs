@@ -1,0 +1,48 @@
+//! The only crate of banger that changes a host.
+//!
+//! A host is the Linux machine under us. Everything that banger does to one is an [`Op`], a typed
+//! change that says what shall be true afterwards, or the start or the signalling of a
+//! [`Process`]; everything that banger wants to know of one is a question of [`Look`].
+//!
+//! Two hosts exist: [`Linux`], the real one, and [`Sim`], a model of one in memory that can fail
+//! or crash at its n-th change. The crate does not know what a VM is.
+
+pub mod command;
+mod error;
+mod linux;
+mod look;
+mod op;
+mod process;
+mod sim;
+
+pub use error::{Error, Kind, Result};
+pub use linux::Linux;
+pub use look::{Clocks, Finding, Look, Probe, Stat, Subnet};
+pub use op::{Change, Op, Owner};
+pub use process::{Exit, Process, Signal, Spawn, Tap};
+pub use sim::{Sim, SimFile, SimProcess, SimState, SimTable};
+
+/// A machine that banger may change.
+///
+/// Every method that changes something counts as one change for [`Sim`], which can fail or crash
+/// at any of them.
+pub trait Host: Look {
+    /// Makes so what `op` says. Doing it twice is the same as doing it once.
+    ///
+    /// # Errors
+    /// When it is not so afterwards; nothing is half-made then, or what is can be taken down by
+    /// the op's opposite.
+    fn change(&self, op: &Op) -> Result<Change>;
+
+    /// Starts a program in a session of its own, so that it outlives us.
+    ///
+    /// # Errors
+    /// When the program is not running afterwards.
+    fn spawn(&self, spawn: &Spawn) -> Result<Process>;
+
+    /// Sends a signal to exactly this process, never to another that has its number.
+    ///
+    /// # Errors
+    /// When the signal is refused; a process that is gone is [`Change::Already`].
+    fn signal(&self, process: &Process, signal: Signal) -> Result<Change>;
+}

@@ -1,0 +1,210 @@
+//! What can be asked of a host without changing it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::{Exit, Process, Result};
+
+/// Questions to a host. None of them changes it.
+pub trait Look: Send + Sync + fmt::Debug {
+    /// The file's bytes, or `None` where there is no such file.
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
+
+    /// At most `limit` bytes of the file from `offset` on; empty at its end, and when it is absent.
+    fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>>;
+
+    /// The names in a directory, sorted; none where there is no such directory.
+    fn list(&self, directory: &Path) -> Result<Vec<String>>;
+
+    /// The size of a file or directory, or `None` where there is none.
+    fn stat(&self, path: &Path) -> Result<Option<Stat>>;
+
+    /// Whether this very process still runs. A zombie does not.
+    fn is_alive(&self, process: &Process) -> bool;
+
+    /// The running processes that have exactly this among their arguments.
+    fn find_processes(&self, argument: &str) -> Result<Vec<Process>>;
+
+    /// Waits until one of these is gone or the time is up, and returns those that are gone.
+    fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;
+
+    /// How a child of ours ended, if it was one and has.
+    fn exit_of(&self, process: &Process) -> Option<Exit>;
+
+    /// The interfaces whose names begin so, sorted.
+    fn interfaces(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Whether the nft table exists and still has every guest and NAT element that we added,
+    /// by `guests` (TAP and address) and `nat` (addresses).
+    fn firewall_holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+    ) -> Result<bool>;
+
+    /// Whether an interface forwards IPv4, or `None` where there is no such interface.
+    fn forwarding(&self, interface: &str) -> Result<Option<bool>>;
+
+    /// The interface of the current default route, if there is one.
+    fn uplink(&self) -> Result<Option<String>>;
+
+    /// The resolvers that a guest can use: the host's upstream ones, none that are loopback.
+    fn resolvers(&self) -> Result<Vec<IpAddr>>;
+
+    /// A TCP port on 127.0.0.1 that nobody listens on: `wanted` if it is free.
+    fn free_port(&self, wanted: Option<u16>) -> Result<u16>;
+
+    /// The host's memory in MiB.
+    fn memory_mib(&self) -> Result<u64>;
+
+    /// The number of CPUs that we may use.
+    fn cpus(&self) -> u32;
+
+    /// The free space of the file system that holds `directory`, in MiB.
+    fn free_mib(&self, directory: &Path) -> Result<u64>;
+
+    /// The three clocks, read together.
+    fn clocks(&self) -> Clocks;
+
+    /// The id of the host's current boot.
+    fn boot_id(&self) -> Result<String>;
+
+    /// The user that we run as.
+    fn uid(&self) -> u32;
+
+    /// Looks whether the host can do something, and says what it found.
+    fn probe(&self, probe: &Probe) -> Finding;
+}
+
+/// How large a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Its length in bytes, holes included.
+    pub length: u64,
+    /// The bytes that it takes on the disk.
+    pub allocated: u64,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+}
+
+/// The host's clocks, each since its own zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clocks {
+    /// Since 1970-01-01 UTC.
+    pub realtime: Duration,
+    /// Since boot, without the time that the host slept.
+    pub monotonic: Duration,
+    /// Since boot, with it.
+    pub boottime: Duration,
+}
+
+/// An IPv4 network, as 10.215.0.0/20.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its first address.
+    pub network: Ipv4Addr,
+    /// The number of leading bits that its addresses share.
+    pub prefix: u8,
+}
+
+impl Subnet {
+    /// Whether the two share an address.
+    #[must_use]
+    pub fn overlaps(self, other: Subnet) -> bool {
+        let shorter = self.prefix.min(other.prefix);
+        let mask = if shorter == 0 {
+            0
+        } else {
+            u32::MAX << (32 - u32::from(shorter))
+        };
+        u32::from(self.network) & mask == u32::from(other.network) & mask
+    }
+
+    /// Whether the address lies within.
+    #[must_use]
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        self.overlaps(Subnet {
+            network: address,
+            prefix: 32,
+        })
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+/// Something that a host may or may not be able to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// `/dev/kvm` opens for us and the CPU has vmx or svm.
+    Kvm,
+    /// The program is there and at least of this version (`major.minor`).
+    Program {
+        /// Its name, looked up in the system's own directories, or an absolute path.
+        name: String,
+        /// The argument that prints its version.
+        version_argument: String,
+        /// The least version.
+        least: (u32, u32),
+        /// The Debian package that it comes in.
+        package: String,
+    },
+    /// We can make a TAP and an nft table.
+    Network,
+    /// Files in this directory can share blocks: tried with a real FICLONE.
+    Reflink {
+        /// The state directory.
+        directory: PathBuf,
+    },
+    /// No route of the host but those of our own TAPs overlaps the network.
+    SubnetFree {
+        /// The network for guests.
+        subnet: Subnet,
+        /// What the names of our TAPs begin with.
+        tap_prefix: String,
+    },
+    /// No other firewall drops what we forward.
+    ForwardedPackets {
+        /// What the names of our TAPs begin with.
+        tap_prefix: String,
+    },
+    /// The address can be bound, UDP and TCP, or is ours already.
+    Port {
+        /// The address on loopback.
+        address: std::net::SocketAddrV4,
+    },
+    /// The file system that holds the directory has this much free.
+    Space {
+        /// The state directory.
+        directory: PathBuf,
+        /// The least, in MiB.
+        least_mib: u64,
+    },
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// All is well.
+    Good(String),
+    /// It works, with a drawback.
+    Doubtful {
+        /// What was found.
+        found: String,
+        /// A command to type, or a fact to check.
+        hint: String,
+    },
+    /// It does not work.
+    Bad {
+        /// What was found.
+        found: String,
+        /// A command to type, or a fact to check.
+        hint: String,
+    },
+}

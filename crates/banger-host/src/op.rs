@@ -1,0 +1,185 @@
+//! The closed list of changes.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a change had to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was not so, and is now.
+    Made,
+    /// It was so already.
+    Already,
+}
+
+/// Who owns a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The numeric user id.
+    pub uid: u32,
+    /// The numeric group id.
+    pub gid: u32,
+}
+
+/// One typed change to a host. Each says what shall be true afterwards, so each can be repeated.
+///
+/// An `owner` of `None` leaves files with the user that we run as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// The directory exists, parents too, with this mode and owner.
+    MakeDirectory {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
+    /// Neither the directory nor anything below it exists. Symbolic links are never followed.
+    RemoveDirectory {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+    /// The file has these contents, durably: temporary file, fsync, rename, fsync of the folder.
+    WriteFile {
+        /// Its absolute path.
+        path: PathBuf,
+        /// All of its bytes.
+        contents: Vec<u8>,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
+    /// The file does not exist.
+    RemoveFile {
+        /// Its absolute path.
+        path: PathBuf,
+    },
+    /// `to` is another name of the file `from`; whatever `to` named before, it does not now.
+    LinkFile {
+        /// The file that exists.
+        from: PathBuf,
+        /// The new name, on the same file system.
+        to: PathBuf,
+    },
+    /// `to` is a fresh file that shares the blocks of `from` (FICLONE), or
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) where the file system cannot. Its permission
+    /// bits are those of `from`, or 0600 where it is given an owner.
+    CloneFile {
+        /// The file to clone.
+        from: PathBuf,
+        /// The new file, replaced if it is there.
+        to: PathBuf,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
+    /// `to` is a fresh copy of `from` in which holes stay holes. Its permission bits are those of
+    /// `from`, or 0600 where it is given an owner.
+    CopyFile {
+        /// The file to copy.
+        from: PathBuf,
+        /// The new file, replaced if it is there.
+        to: PathBuf,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
+    /// `path` is a sparse file with a fresh, empty ext4 file system. One that is there stays.
+    MakeFilesystem {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Its size in MiB, at least 16.
+        size_mib: u64,
+        /// Its volume label, at most 16 bytes.
+        label: String,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
+    /// The file is at least this long; what was added is a hole. It never shrinks.
+    GrowFile {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Its least length in MiB.
+        size_mib: u64,
+    },
+    /// The bytes of the file before `offset` take no space; its length stays.
+    PunchHole {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Where what is kept begins, in bytes.
+        offset: u64,
+    },
+    /// A persistent TAP of this name exists, is up, owned by `uid`, has the host's address as a
+    /// /32, a /32 route to the guest, and forwards (`net.ipv4.conf.<name>.forwarding`).
+    MakeTap {
+        /// Its name, at most 15 bytes.
+        name: String,
+        /// The user whose VMM may open it.
+        uid: u32,
+        /// The host's side, the guest's gateway.
+        host_address: Ipv4Addr,
+        /// The guest's address.
+        guest_address: Ipv4Addr,
+        /// Its largest packet, in bytes.
+        mtu: u32,
+    },
+    /// No TAP of this name exists.
+    RemoveTap {
+        /// Its name.
+        name: String,
+    },
+    /// The nft table exists with all its chains and rules, and lets this TAP send from this
+    /// address only.
+    AllowGuest {
+        /// The table's name, family inet.
+        table: String,
+        /// What the names of all TAPs that the table rules begin with.
+        tap_prefix: String,
+        /// The TAP.
+        tap: String,
+        /// The one source address that it may use.
+        address: Ipv4Addr,
+    },
+    /// The nft table, if it exists, knows nothing of this TAP; a table without any guest is gone.
+    ForbidGuest {
+        /// The table's name.
+        table: String,
+        /// The TAP.
+        tap: String,
+        /// Its address.
+        address: Ipv4Addr,
+    },
+    /// The nft table, which exists with all its rules, forwards and masquerades what this address sends.
+    AllowNat {
+        /// The table's name.
+        table: String,
+        /// What the names of all TAPs that the table rules begin with.
+        tap_prefix: String,
+        /// The guest's address.
+        address: Ipv4Addr,
+    },
+    /// The nft table, if it exists, forwards nothing that this address sends.
+    ForbidNat {
+        /// The table's name.
+        table: String,
+        /// The guest's address.
+        address: Ipv4Addr,
+    },
+    /// The interface forwards IPv4 packets that arrive on it, or does not.
+    SetForwarding {
+        /// The interface's name.
+        interface: String,
+        /// Whether it forwards.
+        on: bool,
+    },
+    /// Where Docker keeps its `DOCKER-USER` chain, it accepts what goes from and to these TAPs,
+    /// or holds no rule of ours. Where there is no such chain nothing is done.
+    AcceptInDockerUser {
+        /// What the names of all our TAPs begin with.
+        tap_prefix: String,
+        /// Whether the rules are there.
+        on: bool,
+    },
+}

@@ -1,0 +1,82 @@
+//! Processes, identified so that no other can be taken for one of ours.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Owner;
+
+/// A process: its number, and what makes the number unique.
+///
+/// The start time is field 22 of `/proc/<pid>/stat` (clock ticks since boot), the boot id is
+/// `/proc/sys/kernel/random/boot_id`; see proc(5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub start_time: u64,
+    /// The boot of the host that it belongs to.
+    pub boot_id: String,
+}
+
+/// What a program is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spawn {
+    /// The program's absolute path.
+    pub program: PathBuf,
+    /// Its arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// Where it starts; it need not be able to reach the folder by its path.
+    pub directory: PathBuf,
+    /// Whom it runs as; `None` is the user that we run as. Supplementary groups are dropped.
+    pub user: Option<Owner>,
+    /// The group of `/dev/kvm` is kept where `user` is given.
+    pub keep_kvm_group: bool,
+    /// The file that its output and error go to, appended.
+    pub log: PathBuf,
+    /// A TAP to open and hand over.
+    pub tap: Option<Tap>,
+}
+
+/// A TAP handed to a program as an open file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tap {
+    /// The interface's name.
+    pub name: String,
+    /// The descriptor number that the program finds it at, at least 3.
+    pub descriptor: i32,
+}
+
+/// The signals that we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// Ask it to end.
+    Terminate,
+    /// End it.
+    Kill,
+    /// Interrupt it, as ^C does.
+    Interrupt,
+    /// Hang up.
+    HangUp,
+    /// Quit.
+    Quit,
+    /// User-defined 1.
+    User1,
+    /// User-defined 2.
+    User2,
+    /// Stop it until it is continued.
+    Stop,
+    /// Continue it.
+    Continue,
+}
+
+/// How a process of ours ended; known for our own children only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this status.
+    Status(i32),
+    /// This signal ended it.
+    Signal(i32),
+}

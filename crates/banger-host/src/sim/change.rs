@@ -1,0 +1,241 @@
+//! What each change does to the model.
+
+use std::path::Path;
+
+use super::{Sim, SimFile, SimProcess, SimState, lock};
+use crate::{Change, Error, Exit, Host, Kind, Op, Process, Result, Signal, Spawn};
+
+const MIB: u64 = 1 << 20;
+
+impl Host for Sim {
+    fn change(&self, op: &Op) -> Result<Change> {
+        self.count(Some(op))?;
+        let mut state = lock(&self.inner.state);
+        match op {
+            Op::MakeTap { .. }
+            | Op::RemoveTap { .. }
+            | Op::AllowGuest { .. }
+            | Op::ForbidGuest { .. }
+            | Op::AllowNat { .. }
+            | Op::ForbidNat { .. }
+            | Op::SetForwarding { .. }
+            | Op::AcceptInDockerUser { .. } => change_network(&mut state, op),
+            Op::MakeDirectory { .. }
+            | Op::RemoveDirectory { .. }
+            | Op::WriteFile { .. }
+            | Op::RemoveFile { .. }
+            | Op::LinkFile { .. }
+            | Op::CloneFile { .. }
+            | Op::CopyFile { .. }
+            | Op::MakeFilesystem { .. }
+            | Op::GrowFile { .. }
+            | Op::PunchHole { .. } => change_files(&mut state, op),
+        }
+    }
+
+    fn spawn(&self, spawn: &Spawn) -> Result<Process> {
+        self.count(None)?;
+        let mut state = lock(&self.inner.state);
+        if !state.directories.contains(&spawn.directory) {
+            return Err(missing(&spawn.directory));
+        }
+        if let Some(tap) = &spawn.tap
+            && !state.taps.contains_key(&tap.name)
+        {
+            return Err(Error::new(
+                Kind::Missing,
+                format!("there is no TAP `{}`", tap.name),
+            ));
+        }
+        let pid = state
+            .processes
+            .keys()
+            .next_back()
+            .map_or(1000, |last| last + 1);
+        let process = SimProcess {
+            arguments: spawn.arguments.clone(),
+            directory: spawn.directory.clone(),
+            exit: None,
+        };
+        state.processes.insert(pid, process);
+        Ok(Process {
+            pid,
+            start_time: u64::from(pid),
+            boot_id: "sim".to_owned(),
+        })
+    }
+
+    fn signal(&self, process: &Process, signal: Signal) -> Result<Change> {
+        self.count(None)?;
+        let mut state = lock(&self.inner.state);
+        let Some(entry) = state
+            .processes
+            .get_mut(&process.pid)
+            .filter(|it| it.exit.is_none())
+        else {
+            return Ok(Change::Already);
+        };
+        let number = match signal {
+            Signal::Kill => 9,
+            Signal::Terminate => 15,
+            Signal::Interrupt => 2,
+            Signal::HangUp => 1,
+            Signal::Quit => 3,
+            Signal::User1 => 10,
+            Signal::User2 => 12,
+            Signal::Stop | Signal::Continue => return Ok(Change::Made),
+        };
+        entry.exit = Some(Exit::Signal(number));
+        drop(state);
+        self.inner.ended.notify_all();
+        Ok(Change::Made)
+    }
+}
+
+fn missing(path: &Path) -> Error {
+    Error::new(Kind::Missing, format!("there is no `{}`", path.display()))
+}
+
+fn made(changed: bool) -> Result<Change> {
+    Ok(if changed {
+        Change::Made
+    } else {
+        Change::Already
+    })
+}
+
+/// Puts a file in place; its folder must be there, as on a real host.
+fn put(state: &mut SimState, path: &Path, file: SimFile) -> Result<Change> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    if folder != Path::new("/") && !state.directories.contains(folder) {
+        return Err(missing(folder));
+    }
+    made(state.files.insert(path.to_owned(), file.clone()) != Some(file))
+}
+
+fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
+    match op {
+        Op::MakeDirectory { path, .. } => {
+            let above = path.ancestors().filter(|it| *it != Path::new("/"));
+            made(above.fold(false, |changed, it| {
+                state.directories.insert(it.to_owned()) | changed
+            }))
+        }
+        Op::RemoveDirectory { path } => {
+            let before = state.directories.len();
+            state.directories.retain(|it| !it.starts_with(path));
+            state.files.retain(|it, _| !it.starts_with(path));
+            made(before != state.directories.len())
+        }
+        Op::WriteFile { path, contents, .. } => {
+            let file = SimFile {
+                length: contents.len() as u64,
+                contents: contents.clone(),
+            };
+            put(state, path, file)
+        }
+        Op::RemoveFile { path } => made(state.files.remove(path).is_some()),
+        Op::LinkFile { from, to }
+        | Op::CloneFile { from, to, .. }
+        | Op::CopyFile { from, to, .. } => {
+            let file = state
+                .files
+                .get(from)
+                .cloned()
+                .ok_or_else(|| missing(from))?;
+            put(state, to, file)
+        }
+        Op::MakeFilesystem { path, size_mib, .. } => {
+            if state.files.contains_key(path) {
+                return Ok(Change::Already);
+            }
+            put(
+                state,
+                path,
+                SimFile {
+                    length: size_mib * MIB,
+                    contents: Vec::new(),
+                },
+            )
+        }
+        Op::GrowFile { path, size_mib } => {
+            let file = state.files.get_mut(path).ok_or_else(|| missing(path))?;
+            let longer = file.length < size_mib * MIB;
+            file.length = file.length.max(size_mib * MIB);
+            made(longer)
+        }
+        _ => Ok(Change::Already),
+    }
+}
+
+fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
+    match op {
+        Op::MakeTap {
+            name,
+            guest_address,
+            ..
+        } => made(state.taps.insert(name.clone(), *guest_address) != Some(*guest_address)),
+        Op::RemoveTap { name } => {
+            let used = state.processes.values().any(|it| {
+                it.exit.is_none() && it.arguments.iter().any(|argument| argument == name)
+            });
+            if used {
+                return Err(Error::new(Kind::Busy, format!("TAP `{name}` is in use")));
+            }
+            made(state.taps.remove(name).is_some())
+        }
+        Op::AllowGuest {
+            table,
+            tap,
+            address,
+            ..
+        } => {
+            let table = state.tables.entry(table.clone()).or_default();
+            made(table.guests.insert((tap.clone(), *address)))
+        }
+        Op::ForbidGuest {
+            table: name,
+            tap,
+            address,
+        } => {
+            let Some(table) = state.tables.get_mut(name) else {
+                return Ok(Change::Already);
+            };
+            let changed = table.guests.remove(&(tap.clone(), *address));
+            if table.guests.is_empty() {
+                state.tables.remove(name);
+            }
+            made(changed)
+        }
+        Op::AllowNat { table, address, .. } => made(
+            state
+                .tables
+                .entry(table.clone())
+                .or_default()
+                .nat
+                .insert(*address),
+        ),
+        Op::ForbidNat { table, address } => made(
+            state
+                .tables
+                .get_mut(table)
+                .is_some_and(|table| table.nat.remove(address)),
+        ),
+        Op::SetForwarding { interface, on } => match state.forwarding.get_mut(interface) {
+            Some(now) => made(std::mem::replace(now, *on) != *on),
+            None => Err(Error::new(
+                Kind::Missing,
+                format!("there is no interface `{interface}`"),
+            )),
+        },
+        Op::AcceptInDockerUser {
+            tap_prefix,
+            on: true,
+        } => made(state.docker_user.insert(tap_prefix.clone())),
+        Op::AcceptInDockerUser {
+            tap_prefix,
+            on: false,
+        } => made(state.docker_user.remove(tap_prefix)),
+        _ => Ok(Change::Already),
+    }
+}

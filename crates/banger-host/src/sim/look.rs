@@ -1,0 +1,197 @@
+//! What the model answers.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Sim, lock};
+use crate::{Clocks, Exit, Finding, Look, Probe, Process, Result, Stat};
+
+impl Look for Sim {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        self.awake()?;
+        Ok(lock(&self.inner.state)
+            .files
+            .get(path)
+            .map(|file| file.contents.clone()))
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>> {
+        let contents = self.read(path)?.unwrap_or_default();
+        let offset = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(contents.len());
+        Ok(contents[offset..].iter().copied().take(limit).collect())
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let below = state.directories.iter().chain(state.files.keys());
+        let mut names: Vec<String> = below
+            .filter(|path| path.parent() == Some(directory))
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        if state.directories.contains(path) {
+            return Ok(Some(Stat {
+                length: 0,
+                allocated: 0,
+                is_directory: true,
+            }));
+        }
+        Ok(state.files.get(path).map(|file| Stat {
+            length: file.length,
+            allocated: file.contents.len() as u64,
+            is_directory: false,
+        }))
+    }
+
+    fn is_alive(&self, process: &Process) -> bool {
+        let state = lock(&self.inner.state);
+        state
+            .processes
+            .get(&process.pid)
+            .is_some_and(|it| it.exit.is_none())
+    }
+
+    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        Ok(state
+            .processes
+            .iter()
+            .filter(|(_, it)| it.exit.is_none() && it.arguments.iter().any(|a| a == argument))
+            .map(|(pid, _)| Process {
+                pid: *pid,
+                start_time: u64::from(*pid),
+                boot_id: "sim".to_owned(),
+            })
+            .collect())
+    }
+
+    fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {
+        let deadline = Instant::now() + timeout;
+        let mut state = lock(&self.inner.state);
+        loop {
+            let gone: Vec<Process> = processes
+                .iter()
+                .filter(|it| {
+                    state
+                        .processes
+                        .get(&it.pid)
+                        .is_none_or(|it| it.exit.is_some())
+                })
+                .cloned()
+                .collect();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !gone.is_empty() || left.is_zero() {
+                return gone;
+            }
+            state = self
+                .inner
+                .ended
+                .wait_timeout(state, left)
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn exit_of(&self, process: &Process) -> Option<Exit> {
+        lock(&self.inner.state).processes.get(&process.pid)?.exit
+    }
+
+    fn interfaces(&self, prefix: &str) -> Result<Vec<String>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        Ok(state
+            .taps
+            .keys()
+            .filter(|name| name.starts_with(prefix))
+            .cloned()
+            .collect())
+    }
+
+    fn firewall_holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+    ) -> Result<bool> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let Some(table) = state.tables.get(table) else {
+            return Ok(guests.is_empty());
+        };
+        Ok(guests.iter().all(|guest| table.guests.contains(guest))
+            && nat.iter().all(|address| table.nat.contains(address)))
+    }
+
+    fn forwarding(&self, interface: &str) -> Result<Option<bool>> {
+        self.awake()?;
+        Ok(lock(&self.inner.state).forwarding.get(interface).copied())
+    }
+
+    fn uplink(&self) -> Result<Option<String>> {
+        self.awake()?;
+        Ok(lock(&self.inner.state).forwarding.keys().next().cloned())
+    }
+
+    fn resolvers(&self) -> Result<Vec<IpAddr>> {
+        Ok(vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53))])
+    }
+
+    fn free_port(&self, wanted: Option<u16>) -> Result<u16> {
+        Ok(wanted.unwrap_or(40_022))
+    }
+
+    fn memory_mib(&self) -> Result<u64> {
+        Ok(65_536)
+    }
+
+    fn cpus(&self) -> u32 {
+        8
+    }
+
+    fn free_mib(&self, _directory: &Path) -> Result<u64> {
+        self.awake()?;
+        Ok(lock(&self.inner.plan).free_mib.unwrap_or(1 << 20))
+    }
+
+    fn clocks(&self) -> Clocks {
+        let since = self.inner.started.elapsed();
+        let realtime = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Clocks {
+            realtime,
+            monotonic: since,
+            boottime: since,
+        }
+    }
+
+    fn boot_id(&self) -> Result<String> {
+        Ok("sim".to_owned())
+    }
+
+    fn uid(&self) -> u32 {
+        rustix::process::getuid().as_raw()
+    }
+
+    fn probe(&self, probe: &Probe) -> Finding {
+        let plan = lock(&self.inner.plan);
+        plan.findings
+            .iter()
+            .find(|(picks, _)| picks(probe))
+            .map_or_else(
+                || Finding::Good("simulated".to_owned()),
+                |(_, finding)| finding.clone(),
+            )
+    }
+}

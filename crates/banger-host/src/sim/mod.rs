@@ -1,0 +1,256 @@
+//! A model of a host in memory, below all of banger's logic.
+//!
+//! It keeps what a host keeps (files, TAPs, nft elements, forwarding settings, processes), refuses
+//! what a host refuses, and can do what a test needs of it: fail at the n-th change, fail at every
+//! change of a kind, or crash, after which nothing works until it is revived.
+//!
+//! ```text
+//!   change ──► crashed? ──► the n-th? ──► does the plan refuse it? ──► the model
+//!                 │             │                   │
+//!              Crashed      `injected`          `injected`
+//! ```
+//!
+//! It ships: `bangerd --sim` runs the whole product on it. A simulated process is one entry; the
+//! simulated hypervisor lets guests end it.
+
+mod change;
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::{Error, Exit, Finding, Kind, Op, Probe, Result};
+
+/// A host in memory. Clones are the same host.
+#[derive(Clone)]
+pub struct Sim {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    state: Mutex<SimState>,
+    plan: Mutex<Plan>,
+    changes: AtomicU64,
+    ended: Condvar,
+    started: Instant,
+}
+
+/// What a simulated host holds at one moment; two that are equal are hosts in the same condition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SimState {
+    /// Directories, `/` excepted.
+    pub directories: BTreeSet<PathBuf>,
+    /// Files, by their length and contents.
+    pub files: BTreeMap<PathBuf, SimFile>,
+    /// TAPs, by name, with their guest's address.
+    pub taps: BTreeMap<String, Ipv4Addr>,
+    /// Tables, by name.
+    pub tables: BTreeMap<String, SimTable>,
+    /// Interfaces that are not TAPs, with whether they forward.
+    pub forwarding: BTreeMap<String, bool>,
+    /// Whether Docker's chain accepts for a prefix of TAPs.
+    pub docker_user: BTreeSet<String>,
+    /// Processes that run or have ended, by number.
+    pub processes: BTreeMap<u32, SimProcess>,
+}
+
+/// A simulated file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SimFile {
+    /// Its length in bytes.
+    pub length: u64,
+    /// What was written to it; holes beyond.
+    pub contents: Vec<u8>,
+}
+
+/// A simulated nft table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SimTable {
+    /// Which TAP may send from which address.
+    pub guests: BTreeSet<(String, Ipv4Addr)>,
+    /// The addresses that reach the outside.
+    pub nat: BTreeSet<Ipv4Addr>,
+}
+
+/// A simulated process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimProcess {
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Where it started.
+    pub directory: PathBuf,
+    /// How it ended, if it has.
+    pub exit: Option<Exit>,
+}
+
+/// What a test has planned for the changes to come.
+#[derive(Default)]
+struct Plan {
+    crashed: bool,
+    /// Fail once, at this change.
+    fail_at: Option<u64>,
+    /// Crash just before this change.
+    crash_before: Option<u64>,
+    /// Fail at every change that this picks.
+    refuse: Option<Box<dyn Fn(&Op) -> bool + Send + Sync>>,
+    /// The answers of probes that are not well.
+    findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
+    free_mib: Option<u64>,
+}
+
+impl Default for Sim {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("changes", &self.changes())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sim {
+    /// A fresh host with one uplink, `eth0`, that does not forward.
+    #[must_use]
+    pub fn new() -> Self {
+        let state = SimState {
+            forwarding: BTreeMap::from([("eth0".to_owned(), false)]),
+            ..SimState::default()
+        };
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                plan: Mutex::new(Plan::default()),
+                changes: AtomicU64::new(0),
+                ended: Condvar::new(),
+                started: Instant::now(),
+            }),
+        }
+    }
+
+    /// The number of changes asked for so far.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.inner.changes.load(Ordering::SeqCst)
+    }
+
+    /// Fails once, at the `n`-th change from now (0 is the next).
+    pub fn fail_at(&self, n: u64) {
+        lock(&self.inner.plan).fail_at = Some(self.changes() + n);
+    }
+
+    /// Crashes just before the `n`-th change from now: it and all that follow fail, and so does
+    /// every question, until [`Sim::revive`].
+    pub fn crash_before(&self, n: u64) {
+        lock(&self.inner.plan).crash_before = Some(self.changes() + n);
+    }
+
+    /// Fails at every change that `picks` picks.
+    pub fn refuse(&self, picks: impl Fn(&Op) -> bool + Send + Sync + 'static) {
+        lock(&self.inner.plan).refuse = Some(Box::new(picks));
+    }
+
+    /// Answers the probes that `picks` picks so.
+    pub fn find(&self, picks: impl Fn(&Probe) -> bool + Send + Sync + 'static, finding: Finding) {
+        lock(&self.inner.plan)
+            .findings
+            .push((Box::new(picks), finding));
+    }
+
+    /// Says that so much space is free, in MiB.
+    pub fn set_free_mib(&self, free: u64) {
+        lock(&self.inner.plan).free_mib = Some(free);
+    }
+
+    /// Forgets all plans and wakes from a crash, as the host's next process would find it.
+    pub fn revive(&self) {
+        *lock(&self.inner.plan) = Plan::default();
+    }
+
+    /// Whether a planned crash has happened.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        lock(&self.inner.plan).crashed
+    }
+
+    /// What the host holds now.
+    #[must_use]
+    pub fn state(&self) -> SimState {
+        lock(&self.inner.state).clone()
+    }
+
+    /// Changes the host from outside, as another program or a guest would.
+    pub fn tamper<T>(&self, with: impl FnOnce(&mut SimState) -> T) -> T {
+        let answer = with(&mut lock(&self.inner.state));
+        self.inner.ended.notify_all();
+        answer
+    }
+
+    /// Ends a process from inside, as a guest that powers off does.
+    pub fn end_process(&self, pid: u32, exit: Exit) {
+        self.tamper(|state| {
+            if let Some(process) = state.processes.get_mut(&pid) {
+                process.exit.get_or_insert(exit);
+            }
+        });
+    }
+
+    /// Appends to a file from inside, as a guest does to its console.
+    pub fn append(&self, path: &Path, text: &str) {
+        self.tamper(|state| {
+            let file = state.files.entry(path.to_owned()).or_default();
+            file.contents.extend_from_slice(text.as_bytes());
+            file.length = file.length.max(file.contents.len() as u64);
+        });
+    }
+
+    /// Counts one change and fails it if that is planned.
+    fn count(&self, op: Option<&Op>) -> Result<()> {
+        let n = self.inner.changes.fetch_add(1, Ordering::SeqCst);
+        let mut plan = lock(&self.inner.plan);
+        if plan.crash_before.is_some_and(|crash| n >= crash) {
+            plan.crashed = true;
+        }
+        if plan.crashed {
+            return Err(crashed());
+        }
+        if plan.fail_at == Some(n) {
+            return Err(injected(n));
+        }
+        if let (Some(refuse), Some(op)) = (&plan.refuse, op)
+            && refuse(op)
+        {
+            return Err(injected(n));
+        }
+        Ok(())
+    }
+
+    /// Fails while the host is crashed.
+    fn awake(&self) -> Result<()> {
+        if lock(&self.inner.plan).crashed {
+            Err(crashed())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn crashed() -> Error {
+    Error::new(Kind::Crashed, "the simulated host has crashed")
+}
+
+fn injected(n: u64) -> Error {
+    Error::new(Kind::Other, format!("injected fault at change {n}"))
+}
