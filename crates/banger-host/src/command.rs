@@ -1,0 +1,348 @@
+//! Programs that run to their end: an argument vector, a known environment, errors in full.
+//!
+//! No shell ever sees these arguments. The environment is empty but for a minimal `PATH` and the C
+//! locale, so that a program's words do not depend on who runs it. An error shows the whole
+//! command, how it ended and the last lines that it wrote.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::thread;
+
+use crate::{Error, Kind, Result};
+
+/// Where programs are looked for.
+const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The `PATH` of every program that we start.
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How many lines of what a program wrote are kept for an error.
+const LAST_LINES: usize = 6;
+
+/// A program with its arguments, to be run to its end.
+#[derive(Debug, Clone)]
+pub struct Command {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+    input: Option<Vec<u8>>,
+    input_file: Option<PathBuf>,
+    output_file: Option<PathBuf>,
+}
+
+/// What a program that ended has written, and how it ended.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All that it wrote to its standard output.
+    pub stdout: Vec<u8>,
+    /// All that it wrote to its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Its standard output as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Its standard error as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+}
+
+/// The program of this name in the system's own directories, or the absolute path itself, if
+/// there is an executable file.
+#[must_use]
+pub fn find_program(name: &OsStr) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    if Path::new(name).is_absolute() {
+        return Some(PathBuf::from(name)).filter(is_program);
+    }
+    DIRECTORIES
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(is_program)
+}
+
+impl Command {
+    /// A program without arguments: a name, looked up in the system's own directories, or an
+    /// absolute path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            input: None,
+            input_file: None,
+            output_file: None,
+        }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments
+            .extend(arguments.into_iter().map(|it| it.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable of its environment, which is otherwise `PATH` and `LC_ALL=C` only.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets the directory that it starts in.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Gives it these bytes to read; without them it reads nothing.
+    #[must_use]
+    pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// Gives it this file to read.
+    #[must_use]
+    pub fn input_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.input_file = Some(path.into());
+        self
+    }
+
+    /// Lets it write its standard output to this file, made anew.
+    #[must_use]
+    pub fn output_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.output_file = Some(path.into());
+        self
+    }
+
+    /// Whether there is such a program.
+    #[must_use]
+    pub fn program_exists(&self) -> bool {
+        find_program(&self.program).is_some()
+    }
+
+    /// Runs it to its end, however it ends.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] when there is no such program, [`Kind::Denied`] when we may not run it.
+    pub fn output(&self) -> Result<Output> {
+        let input = match &self.input_file {
+            Some(path) => Stdio::from(File::open(path).map_err(|cause| self.told(cause))?),
+            None if self.input.is_some() => Stdio::piped(),
+            None => Stdio::null(),
+        };
+        let output = match &self.output_file {
+            Some(path) => Stdio::from(File::create(path).map_err(|cause| self.told(cause))?),
+            None => Stdio::piped(),
+        };
+        let mut child = self
+            .prepare()?
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|cause| self.told(cause))?;
+        let (stdin, stdout, stderr) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdout, stderr) = thread::scope(|scope| {
+            scope.spawn(move || {
+                if let (Some(mut pipe), Some(input)) = (stdin, &self.input) {
+                    // A program that ends without reading it all says why itself.
+                    drop(pipe.write_all(input));
+                }
+            });
+            let errors = scope.spawn(move || read_all(stderr));
+            (read_all(stdout), errors.join().unwrap_or_default())
+        });
+        let status = child.wait().map_err(|cause| self.told(cause))?;
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Runs it to its end, which must be status 0.
+    ///
+    /// # Errors
+    /// As [`Command::output`], and when it ends otherwise: the error has the last lines that it
+    /// wrote to its standard error.
+    pub fn run(&self) -> Result<Output> {
+        let output = self.output()?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let errors = output.errors();
+        Err(self.ended(output.status, errors.lines()))
+    }
+
+    /// Runs it to its end, which must be status 0, and shows each line as it is written, standard
+    /// output and error alike.
+    ///
+    /// It stays in our process group, so that ^C reaches it and what it starts.
+    ///
+    /// # Errors
+    /// As [`Command::run`].
+    pub fn stream_lines(&self, mut each: impl FnMut(&str)) -> Result<()> {
+        let (reader, writer) = std::io::pipe().map_err(|cause| self.told(cause))?;
+        let second = writer.try_clone().map_err(|cause| self.told(cause))?;
+        let input = if self.input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let mut command = self.prepare()?;
+        let mut child = command
+            .stdin(input)
+            .stdout(writer)
+            .stderr(second)
+            .spawn()
+            .map_err(|cause| self.told(cause))?;
+        // It holds our ends of the pipe, which would never close while we have them.
+        drop(command);
+        let stdin = child.stdin.take();
+        let mut last = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                if let (Some(mut pipe), Some(input)) = (stdin, &self.input) {
+                    drop(pipe.write_all(input));
+                }
+            });
+            let mut reader = BufReader::new(reader);
+            let mut line = Vec::new();
+            while reader
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|length| length > 0)
+            {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                each(&text);
+                if last.len() == LAST_LINES {
+                    last.remove(0);
+                }
+                last.push(text);
+                line.clear();
+            }
+        });
+        let status = child.wait().map_err(|cause| self.told(cause))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.ended(status, last.iter().map(String::as_str)))
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where programs are started"
+    )]
+    fn prepare(&self) -> Result<std::process::Command> {
+        let Some(program) = find_program(&self.program) else {
+            let name = self.program.to_string_lossy();
+            return Err(Error::new(
+                Kind::Missing,
+                format!("there is no program `{name}`"),
+            ));
+        };
+        let mut command = std::process::Command::new(program);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LC_ALL", "C");
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        Ok(command)
+    }
+
+    fn told(&self, cause: std::io::Error) -> Error {
+        Error::io(format!("run `{self}`"), cause)
+    }
+
+    fn ended<'a>(&self, status: ExitStatus, lines: impl Iterator<Item = &'a str>) -> Error {
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("`{self}` ended with status {code}"),
+            (None, Some(signal)) => format!("`{self}` was ended by signal {signal}"),
+            (None, None) => format!("`{self}` ended as {status}"),
+        };
+        let lines: Vec<&str> = lines
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("; ");
+        if last.is_empty() {
+            return Error::new(Kind::Other, how);
+        }
+        Error::new(Kind::Other, last).within(how)
+    }
+}
+
+impl fmt::Display for Command {
+    /// As it would be typed, quotes where a shell needs them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |it: &str| {
+            !it.is_empty()
+                && it
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_./,:=+@%^".contains(c))
+        };
+        for (position, word) in std::iter::once(&self.program)
+            .chain(&self.arguments)
+            .enumerate()
+        {
+            let word = word.to_string_lossy();
+            let space = if position == 0 { "" } else { " " };
+            if plain(&word) {
+                write!(f, "{space}{word}")?;
+            } else {
+                write!(f, "{space}'{}'", word.replace('\'', r"'\''"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All that comes until the other end closes; what cannot be read is as if it were not there.
+fn read_all(pipe: Option<impl std::io::Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        drop(BufReader::new(pipe).read_to_end(&mut bytes));
+    }
+    bytes
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! Processes: told apart by start time and boot, waited for and signalled by pidfd.
+//!
+//! A process id says nothing by itself: the kernel uses it again. A pidfd names one process for as
+//! long as we hold it, so each is opened first and then compared with what was recorded:
+//!
+//! ```text
+//! pidfd_open(pid) ─► /proc/<pid>/stat has the start time? ─► the pidfd is that very process
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use crate::{Change, Error, Exit, Kind, Process, Result, Signal};
+
+/// How many children that ended are remembered.
+const MOST_ENDED: usize = 1024;
+
+/// The children that we started in this life.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    /// By pid and start time; how it ended, once it has and we have asked.
+    known: Mutex<BTreeMap<(u32, u64), Option<Exit>>>,
+}
+
+/// What `/proc/<pid>/stat` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    parent: u32,
+    pub(super) start_time: u64,
+    pub(super) ended: bool,
+}
+
+/// What is known of this process id now, if there is such a process.
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    let bytes = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&String::from_utf8_lossy(&bytes))
+}
+
+/// Field 3 is the state, field 4 the parent, field 22 the start time; the name, field 2, may hold anything, so they
+/// are counted from its last parenthesis. See proc_pid_stat(5).
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let start_time = fields.nth(17)?.parse().ok()?;
+    Some(Stat {
+        parent,
+        start_time,
+        ended: matches!(state, "Z" | "X" | "x"),
+    })
+}
+
+/// A handle of this very process, if it still runs.
+fn open(process: &Process, boot_id: &str) -> Option<OwnedFd> {
+    if process.boot_id != boot_id {
+        return None;
+    }
+    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    runs(process).then_some(handle)
+}
+
+fn runs(process: &Process) -> bool {
+    stat(process.pid).is_some_and(|it| it.start_time == process.start_time && !it.ended)
+}
+
+impl Children {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u32, u64), Option<Exit>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers a child of ours, so that it is reaped and how it ended is known.
+    pub(super) fn add(&self, process: &Process) {
+        let mut known = self.lock();
+        known.insert((process.pid, process.start_time), None);
+        if known.len() > MOST_ENDED {
+            let ended = known
+                .iter()
+                .filter(|(_, exit)| exit.is_some())
+                .map(|(key, _)| *key);
+            if let Some(oldest) = ended.min_by_key(|(_, start_time)| *start_time) {
+                known.remove(&oldest);
+            }
+        }
+    }
+
+    /// Look::is_alive.
+    pub(super) fn is_alive(&self, process: &Process, boot_id: &str) -> bool {
+        let alive = process.boot_id == boot_id && runs(process);
+        if !alive {
+            self.reap(process);
+        }
+        alive
+    }
+
+    /// Look::exit_of.
+    pub(super) fn exit_of(&self, process: &Process, boot_id: &str) -> Option<Exit> {
+        if process.boot_id != boot_id {
+            return None;
+        }
+        self.reap(process);
+        self.lock()
+            .get(&(process.pid, process.start_time))
+            .copied()
+            .flatten()
+    }
+
+    /// Takes note of how a child of ours ended, if it has; its process id is free afterwards.
+    fn reap(&self, process: &Process) {
+        let mut known = self.lock();
+        let Some(exit @ None) = known.get_mut(&(process.pid, process.start_time)) else {
+            return;
+        };
+        let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        // Nobody else reaps our children, so the number is still this child's.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        if let Ok(Some(status)) = rustix::process::waitid(WaitId::Pid(pid), options) {
+            *exit = how(&status);
+        }
+    }
+
+    /// Look::wait_any.
+    pub(super) fn wait_any(
+        &self,
+        processes: &[Process],
+        timeout: Duration,
+        boot_id: &str,
+    ) -> Vec<Process> {
+        let deadline = Instant::now() + timeout;
+        let handles: Vec<Option<OwnedFd>> = processes
+            .iter()
+            .map(|process| open(process, boot_id))
+            .collect();
+        let mut polled: Vec<PollFd<'_>> = handles
+            .iter()
+            .flatten()
+            .map(|it| PollFd::new(it, PollFlags::IN))
+            .collect();
+        loop {
+            let gone: Vec<Process> = processes
+                .iter()
+                .filter(|it| !self.is_alive(it, boot_id))
+                .cloned()
+                .collect();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !gone.is_empty() || left.is_zero() {
+                return gone;
+            }
+            // A process without a handle (too many open files) is looked at again before long.
+            let blind = polled.len() < processes.len();
+            let wait = if blind {
+                left.min(Duration::from_millis(100))
+            } else {
+                left
+            };
+            let wait = Timespec::try_from(wait).unwrap_or(Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            });
+            // An interrupted or impossible wait is a short one: the loop looks and goes on.
+            let _ = poll(&mut polled, Some(&wait));
+        }
+    }
+}
+
+fn how(status: &WaitIdStatus) -> Option<Exit> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Some(Exit::Status(code)),
+        (None, Some(signal)) => Some(Exit::Signal(signal)),
+        (None, None) => None,
+    }
+}
+
+/// Host::signal.
+pub(super) fn signal(process: &Process, signal: Signal, boot_id: &str) -> Result<Change> {
+    use rustix::process::Signal as Number;
+    let number = match signal {
+        Signal::Terminate => Number::TERM,
+        Signal::Kill => Number::KILL,
+        Signal::Interrupt => Number::INT,
+        Signal::HangUp => Number::HUP,
+        Signal::Quit => Number::QUIT,
+        Signal::User1 => Number::USR1,
+        Signal::User2 => Number::USR2,
+        Signal::Stop => Number::STOP,
+        Signal::Continue => Number::CONT,
+    };
+    let shown = || format!("signal process {}", process.pid);
+    let Some(handle) = open(process, boot_id) else {
+        if process.boot_id == boot_id && runs(process) {
+            let text = "no handle of it can be had";
+            return Err(Error::new(Kind::Other, text).within(shown()));
+        }
+        return Ok(Change::Already);
+    };
+    match rustix::process::pidfd_send_signal(handle.as_fd(), number) {
+        Ok(()) => Ok(Change::Made),
+        Err(rustix::io::Errno::SRCH) => Ok(Change::Already),
+        Err(error) => Err(Error::io(shown(), error.into())),
+    }
+}
+
+/// Look::find_processes.
+pub(super) fn find(argument: &str, boot_id: &str) -> Result<Vec<Process>> {
+    let shown = || "list the processes in `/proc`";
+    let entries = std::fs::read_dir("/proc").map_err(|cause| Error::io(shown(), cause))?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|it| it.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        // What ends while we look, or is not ours to look at, is none of ours.
+        let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+            continue;
+        };
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        if !arguments.any(|it| !it.is_empty() && it == argument.as_bytes()) {
+            continue;
+        }
+        if let Some(stat) = stat(pid).filter(|it| !it.ended) {
+            let start_time = stat.start_time;
+            let process = Process {
+                pid,
+                start_time,
+                boot_id: boot_id.to_owned(),
+            };
+            found.push((stat.parent, process));
+        }
+    }
+    // A child has its parent's arguments for the moment between fork and exec.
+    let own: BTreeSet<u32> = found.iter().map(|(_, process)| process.pid).collect();
+    found.retain(|(parent, _)| !own.contains(parent));
+    let mut found: Vec<Process> = found.into_iter().map(|(_, process)| process).collect();
+    found.sort_by_key(|process| (process.start_time, process.pid));
+    Ok(found)
+}
+
+#[cfg(test)]
+#[path = "children_tests.rs"]
+mod tests;

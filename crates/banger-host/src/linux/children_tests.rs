@@ -1,0 +1,345 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use super::*;
+use crate::linux::Linux;
+use crate::linux::testing::{in_own_network, is_root, run};
+use crate::{Host as _, Look as _, Op, Owner, Spawn, Tap};
+
+const NOBODY: Owner = Owner {
+    uid: 65534,
+    gid: 65534,
+};
+const SOON: Duration = Duration::from_secs(10);
+
+fn shell(folder: &Path, script: &str) -> Spawn {
+    Spawn {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".to_owned(), script.to_owned()],
+        directory: folder.to_owned(),
+        user: None,
+        keep_kvm_group: false,
+        log: folder.join("log"),
+        tap: None,
+    }
+}
+
+fn assert_ends(host: &Linux, process: &Process) {
+    let process = std::slice::from_ref(process);
+    assert_eq!(host.wait_any(process, SOON), process);
+}
+
+/// Starts a program, waits for its end, and returns what it wrote.
+fn output(host: &Linux, spawn: &Spawn) -> String {
+    let process = host.spawn(spawn).unwrap();
+    assert_ends(host, &process);
+    assert_eq!(host.exit_of(&process), Some(Exit::Status(0)));
+    fs::read_to_string(&spawn.log).unwrap()
+}
+
+#[test]
+fn the_name_of_a_process_may_hold_anything() {
+    let tail = "S 1 2 2 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 4711 1000 0";
+    let expected = Some(Stat {
+        parent: 1,
+        start_time: 4711,
+        ended: false,
+    });
+    assert_eq!(parse_stat(&format!("42 (a) b (c) {tail}")), expected);
+    let zombie = parse_stat(&format!("42 (sh) Z{}", &tail[1..])).unwrap();
+    assert!(zombie.ended);
+    assert_eq!(parse_stat("42 (sh) S 1"), None);
+    assert_eq!(parse_stat(""), None);
+}
+
+#[test]
+fn how_a_child_ended_is_known_and_a_zombie_is_gone() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let process = host.spawn(&shell(folder.path(), "exit 7")).unwrap();
+    assert_ends(&host, &process);
+    assert!(!host.is_alive(&process));
+    assert_eq!(host.exit_of(&process), Some(Exit::Status(7)));
+    assert_eq!(
+        host.exit_of(&process),
+        Some(Exit::Status(7)),
+        "it can be asked again"
+    );
+    assert_eq!(
+        stat(process.pid).filter(|it| it.start_time == process.start_time),
+        None,
+        "reaped"
+    );
+
+    let process = host.spawn(&shell(folder.path(), "kill -KILL $$")).unwrap();
+    host.wait_any(std::slice::from_ref(&process), SOON);
+    assert_eq!(host.exit_of(&process), Some(Exit::Signal(9)));
+}
+
+#[test]
+fn a_process_is_found_signalled_and_waited_for() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("banger-test-{}-found", std::process::id());
+    let mut spawn = shell(
+        folder.path(),
+        "trap 'kill $!; exit 3' TERM; echo up; sleep 1000 & wait",
+    );
+    spawn.arguments.push(name.clone());
+    let process = host.spawn(&spawn).unwrap();
+    assert!(host.is_alive(&process));
+    assert_eq!(host.exit_of(&process), None);
+    assert_eq!(
+        host.find_processes(&name).unwrap(),
+        std::slice::from_ref(&process)
+    );
+    assert_eq!(
+        host.find_processes(&name[..name.len() - 1]).unwrap(),
+        [],
+        "an exact argument"
+    );
+    let started = Instant::now();
+    assert_eq!(
+        host.wait_any(std::slice::from_ref(&process), Duration::from_millis(50)),
+        []
+    );
+    assert!(started.elapsed() >= Duration::from_millis(50));
+    // The trap is there once the log says so.
+    while fs::read_to_string(&spawn.log).unwrap() != "up\n" {
+        host.wait_any(&[], Duration::from_millis(5));
+    }
+    assert_eq!(
+        host.signal(&process, Signal::Terminate).unwrap(),
+        Change::Made
+    );
+    assert_ends(&host, &process);
+    assert_eq!(host.exit_of(&process), Some(Exit::Status(3)));
+    assert_eq!(
+        host.signal(&process, Signal::Kill).unwrap(),
+        Change::Already
+    );
+    assert_eq!(host.find_processes(&name).unwrap(), []);
+}
+
+#[test]
+fn another_process_with_the_same_number_is_never_touched() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let process = host
+        .spawn(&shell(folder.path(), "exec sleep 1000"))
+        .unwrap();
+    let earlier = Process {
+        start_time: process.start_time - 1,
+        ..process.clone()
+    };
+    let other_boot = Process {
+        boot_id: "another boot".to_owned(),
+        ..process.clone()
+    };
+    for stranger in [&earlier, &other_boot] {
+        assert!(!host.is_alive(stranger));
+        assert_eq!(
+            host.signal(stranger, Signal::Kill).unwrap(),
+            Change::Already
+        );
+        assert_ends(&host, stranger);
+        assert_eq!(host.exit_of(stranger), None);
+    }
+    assert!(host.is_alive(&process));
+    host.signal(&process, Signal::Kill).unwrap();
+    assert_ends(&host, &process);
+    assert_eq!(host.exit_of(&process), Some(Exit::Signal(9)));
+}
+
+#[test]
+fn one_that_is_not_our_child_is_watched_too() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("banger-test-{}-adopted", std::process::id());
+    let script = format!("sh -c 'while :; do sleep 0.05; done' {name} &");
+    output(&host, &shell(folder.path(), &script));
+    // A daemon that came later knows it by what it finds only.
+    let later = Linux::new().unwrap();
+    let deadline = Instant::now() + SOON;
+    let mut found = Vec::new();
+    while found.is_empty() && Instant::now() < deadline {
+        found = later.find_processes(&name).unwrap();
+    }
+    let [process] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert!(later.is_alive(process));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| later.wait_any(&found, SOON));
+        later.signal(process, Signal::Kill).unwrap();
+        assert_eq!(waiting.join().unwrap(), found);
+    });
+    assert!(!later.is_alive(process));
+    assert_eq!(
+        later.exit_of(process),
+        None,
+        "known for our own children only"
+    );
+}
+
+#[test]
+fn a_program_starts_in_its_own_session_with_nothing_of_ours() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    // A descriptor that somebody forgot to close at exec.
+    let forgotten = rustix::pipe::pipe().unwrap();
+    let script = "ls /proc/self/fd | tr '\\n' ' '; umask; pwd; env | sort | tr '\\n' ' '; \
+                  cut -d' ' -f6 /proc/self/stat; echo $$; grep -E 'SigIgn|SigBlk' /proc/self/status; \
+                  readlink /proc/self/fd/0; echo error >&2";
+    let text = output(&host, &shell(folder.path(), script));
+    drop(forgotten);
+    let lines: Vec<&str> = text.lines().collect();
+    // The fourth is what `ls` itself opens.
+    assert_eq!(lines[0], "0 1 2 3 0077");
+    assert_eq!(Path::new(lines[1]), folder.path().canonicalize().unwrap());
+    let environment: Vec<&str> = lines[2].split(' ').filter(|it| it.contains('=')).collect();
+    assert!(environment.contains(&"LC_ALL=C"), "{text}");
+    let own = ["LC_ALL=", "PATH=", "PWD=", "OLDPWD=", "SHLVL=", "_="];
+    assert!(
+        environment
+            .iter()
+            .all(|it| own.iter().any(|own| it.starts_with(own))),
+        "{text}"
+    );
+    let session = lines[2].rsplit(' ').next().unwrap();
+    assert_eq!(session, lines[3], "the session is its own");
+    // Signals 32 and 33 are the C library's own.
+    let clear = |line: &str| {
+        let bits = line.split_ascii_whitespace().last().unwrap();
+        u64::from_str_radix(bits, 16).unwrap() & !(3 << 31) == 0
+    };
+    assert!(clear(lines[4]) && clear(lines[5]), "{text}");
+    assert_eq!(lines[6..], ["/dev/null", "error"]);
+    let mode = folder
+        .path()
+        .join("log")
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_log_is_added_to_and_a_link_in_its_place_is_refused() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spawn = shell(folder.path(), "echo line");
+    output(&host, &spawn);
+    assert_eq!(output(&host, &spawn), "line\nline\n");
+    let target = folder.path().join("precious");
+    fs::write(&target, "precious").unwrap();
+    fs::remove_file(&spawn.log).unwrap();
+    std::os::unix::fs::symlink(&target, &spawn.log).unwrap();
+    assert!(host.spawn(&spawn).is_err());
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+}
+
+#[test]
+fn what_cannot_be_executed_is_an_error_and_not_a_process() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut spawn = shell(folder.path(), "");
+    spawn.program = "/nonexistent/program".into();
+    assert_eq!(host.spawn(&spawn).unwrap_err().kind(), Kind::Missing);
+    let broken = folder.path().join("broken");
+    fs::write(&broken, "#!/nonexistent/interpreter\n").unwrap();
+    fs::set_permissions(&broken, PermissionsExt::from_mode(0o755)).unwrap();
+    spawn.program = broken;
+    assert_eq!(
+        host.spawn(&spawn).unwrap_err().kind(),
+        Kind::Missing,
+        "exec itself says so"
+    );
+    spawn = shell(&folder.path().join("nowhere"), "");
+    spawn.log = folder.path().join("log");
+    assert_eq!(host.spawn(&spawn).unwrap_err().kind(), Kind::Missing);
+}
+
+#[test]
+fn a_program_runs_as_its_own_user_where_that_user_cannot_go() {
+    if !is_root() {
+        return;
+    }
+    let host = Linux::new().unwrap();
+    let closed = tempfile::tempdir().unwrap();
+    let folder = closed.path().join("machine");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(65534), Some(65534)).unwrap();
+    let script = "id -u; id -g; id -G; echo mine > made; cat made; \
+                  grep -E 'NoNewPrivs|CapPrm|CapAmb' /proc/self/status | tr '\\n\\t' '  '";
+    let mut spawn = shell(&folder, script);
+    spawn.user = Some(NOBODY);
+    spawn.log = closed.path().join("log");
+    let text = output(&host, &spawn);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..4], ["65534", "65534", "65534", "mine"], "{text}");
+    assert!(lines[4].contains("NoNewPrivs: 1"), "{text}");
+    assert!(lines[4].contains("CapPrm: 0000000000000000"), "{text}");
+
+    let Ok(kvm) = fs::metadata("/dev/kvm") else {
+        return;
+    };
+    use std::os::unix::fs::MetadataExt as _;
+    spawn.keep_kvm_group = true;
+    spawn.arguments[1] = "id -G".to_owned();
+    fs::remove_file(&spawn.log).unwrap();
+    assert_eq!(output(&host, &spawn).trim(), format!("65534 {}", kvm.gid()));
+}
+
+#[test]
+fn a_program_finds_its_tap_at_the_number_it_was_promised() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let op = Op::MakeTap {
+            name: "bg1tap".to_owned(),
+            uid: 65534,
+            host_address: [10, 88, 0, 1].into(),
+            guest_address: [10, 88, 0, 2].into(),
+            mtu: 1500,
+        };
+        host.change(&op).unwrap();
+        for descriptor in [3, 4, 9, 50] {
+            let script = format!(
+                "readlink /proc/self/fd/{descriptor}; grep iff /proc/self/fdinfo/{descriptor}; \
+                         ls /proc/self/fd | wc -l; id -u"
+            );
+            let mut spawn = shell(folder.path(), &script);
+            spawn.user = Some(NOBODY);
+            spawn.log = folder.path().join(format!("log-{descriptor}"));
+            spawn.tap = Some(Tap {
+                name: "bg1tap".to_owned(),
+                descriptor,
+            });
+            fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            let text = output(&host, &spawn);
+            assert_eq!(text, "/dev/net/tun\niff:\tbg1tap\n5\n65534\n");
+        }
+        run("ip", "link show bg1tap");
+        let mut spawn = shell(folder.path(), "");
+        spawn.tap = Some(Tap {
+            name: "bg1none".to_owned(),
+            descriptor: 3,
+        });
+        assert_eq!(host.spawn(&spawn).unwrap_err().kind(), Kind::Missing);
+        spawn.tap = Some(Tap {
+            name: "bg1tap".to_owned(),
+            descriptor: 2,
+        });
+        assert!(host.spawn(&spawn).is_err());
+        assert_eq!(
+            host.change(&Op::RemoveTap {
+                name: "bg1tap".to_owned()
+            })
+            .unwrap(),
+            Change::Made
+        );
+    });
+}

@@ -1,0 +1,330 @@
+//! Directories and files: made, written durably, linked and removed.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::replacement::{Replacement, folder_and_name, set_owner};
+use super::told::During as _;
+use crate::{Change, Owner, Result};
+
+pub(super) fn made(changed: bool) -> Change {
+    if changed {
+        Change::Made
+    } else {
+        Change::Already
+    }
+}
+
+/// Open flags as the standard library takes them.
+pub(super) fn custom(flags: OFlags) -> i32 {
+    flags.bits().cast_signed()
+}
+
+/// Opens a regular file for reading. A FIFO does not make us wait, and is refused.
+pub(super) fn open(path: &Path, follow: bool) -> std::io::Result<File> {
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    if !follow {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let file = File::options()
+        .read(true)
+        .custom_flags(custom(flags))
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    Ok(file)
+}
+
+/// Nothing, where there is nothing.
+pub(super) fn absent<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Op::MakeDirectory. Parents that are made get the same mode and owner.
+pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Result<Change> {
+    let mut changed = false;
+    let mut missing = Vec::new();
+    for above in path.ancestors() {
+        let there = absent(fs::metadata(above)).during(|| look(above))?;
+        if there.is_some() {
+            break;
+        }
+        missing.push(above);
+    }
+    for folder in missing.into_iter().rev() {
+        let shown = || format!("make the directory `{}`", folder.display());
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => {}
+            // Somebody else made it meanwhile.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            Err(error) => return Err(error).during(shown),
+        }
+        settle(folder, mode, owner)?;
+        if let Some(above) = folder.parent() {
+            File::open(above)
+                .and_then(|it| it.sync_all())
+                .during(shown)?;
+        }
+        changed = true;
+    }
+    Ok(made(settle(path, mode, owner)? | changed))
+}
+
+fn look(path: &Path) -> String {
+    format!("look at `{}`", path.display())
+}
+
+/// Gives a directory its mode and owner, and says whether it had others.
+fn settle(path: &Path, mode: u32, owner: Option<Owner>) -> Result<bool> {
+    let shown = || format!("set the mode and owner of `{}`", path.display());
+    let folder = File::options()
+        .read(true)
+        .custom_flags(custom(OFlags::DIRECTORY))
+        .open(path)
+        .during(shown)?;
+    let now = folder.metadata().during(shown)?;
+    if now.mode() & 0o7777 == mode && owns(&now, owner) {
+        return Ok(false);
+    }
+    set_owner(&folder, owner).during(shown)?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)).during(shown)?;
+    Ok(true)
+}
+
+fn owns(now: &fs::Metadata, owner: Option<Owner>) -> bool {
+    owner.is_none_or(|owner| now.uid() == owner.uid && now.gid() == owner.gid)
+}
+
+/// Op::RemoveDirectory.
+pub(super) fn remove_directory(path: &Path) -> Result<Change> {
+    let shown = || format!("remove the directory `{}`", path.display());
+    // The standard library goes down by descriptors and follows no symbolic link; one at `path`
+    // itself is removed as a file.
+    let removed = absent(fs::remove_dir_all(path)).during(shown)?.is_some();
+    if removed {
+        sync_folder_of(path)?;
+    }
+    Ok(made(removed))
+}
+
+/// Op::RemoveFile.
+pub(super) fn remove_file(path: &Path) -> Result<Change> {
+    let shown = || format!("remove `{}`", path.display());
+    let removed = absent(fs::remove_file(path)).during(shown)?.is_some();
+    if removed {
+        sync_folder_of(path)?;
+    }
+    Ok(made(removed))
+}
+
+/// Brings a removal to the disk, so that a power cut does not undo it behind a later one.
+fn sync_folder_of(path: &Path) -> Result<()> {
+    let (folder, _) = folder_and_name(path)?;
+    rustix::fs::fsync(&folder).during(|| format!("sync the folder of `{}`", path.display()))
+}
+
+/// Op::WriteFile.
+pub(super) fn write_file(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    owner: Option<Owner>,
+) -> Result<Change> {
+    if is_so(path, contents, mode, owner) {
+        return Ok(Change::Already);
+    }
+    let replacement = Replacement::begin(path)?;
+    let mut file = replacement.create()?;
+    file.write_all(contents)
+        .during(|| format!("write `{}`", path.display()))?;
+    replacement.commit(&file, mode, owner)?;
+    Ok(Change::Made)
+}
+
+/// Whether the file is already as it shall be. Whatever hinders the look is a no.
+fn is_so(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool {
+    let Ok(file) = open(path, false) else {
+        return false;
+    };
+    let Ok(now) = file.metadata() else {
+        return false;
+    };
+    if now.len() != contents.len() as u64 || now.mode() & 0o7777 != mode || !owns(&now, owner) {
+        return false;
+    }
+    let mut bytes = Vec::with_capacity(contents.len() + 1);
+    file.take(contents.len() as u64 + 1)
+        .read_to_end(&mut bytes)
+        .is_ok()
+        && bytes == contents
+}
+
+/// Op::LinkFile.
+pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
+    let shown = |path: &Path| format!("look at `{}`", path.display());
+    let (folder, name) = folder_and_name(to)?;
+    let there = rustix::fs::lstat(from).during(|| shown(from))?;
+    match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(now) if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) => {
+            return Ok(Change::Already);
+        }
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error).during(|| shown(to)),
+    }
+    let mut replacement = Replacement::begin(to)?;
+    replacement.link(from)?;
+    replacement.rename()?;
+    Ok(Change::Made)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::Kind;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_directory_is_made_with_its_parents_and_twice_is_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c");
+        assert_eq!(make_directory(&path, 0o711, None).unwrap(), Change::Made);
+        assert_eq!(make_directory(&path, 0o711, None).unwrap(), Change::Already);
+        assert_eq!(
+            (mode(&path), mode(&folder.path().join("a"))),
+            (0o711, 0o711)
+        );
+        assert_eq!(make_directory(&path, 0o700, None).unwrap(), Change::Made);
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(
+            mode(&folder.path().join("a")),
+            0o711,
+            "parents that were there stay"
+        );
+    }
+
+    #[test]
+    fn a_file_where_a_directory_should_be_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert!(make_directory(&path, 0o700, None).is_err());
+        assert!(make_directory(&path.join("below"), 0o700, None).is_err());
+    }
+
+    #[test]
+    fn removing_a_directory_follows_no_link_and_twice_is_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("kept");
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "precious").unwrap();
+        let path = folder.path().join("gone");
+        fs::create_dir_all(path.join("deep/er")).unwrap();
+        symlink(&kept, path.join("deep/link")).unwrap();
+        assert_eq!(remove_directory(&path).unwrap(), Change::Made);
+        assert_eq!(remove_directory(&path).unwrap(), Change::Already);
+        assert_eq!(fs::read(kept.join("file")).unwrap(), b"precious");
+
+        symlink(&kept, &path).unwrap();
+        assert_eq!(remove_directory(&path).unwrap(), Change::Made);
+        assert!(kept.join("file").exists() && !path.is_symlink());
+    }
+
+    #[test]
+    fn writing_replaces_the_file_and_not_what_a_link_points_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("record"), folder.path().join("other"));
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, &path).unwrap();
+        assert_eq!(
+            write_file(&path, b"new", 0o600, None).unwrap(),
+            Change::Made
+        );
+        assert_eq!(
+            write_file(&path, b"new", 0o600, None).unwrap(),
+            Change::Already
+        );
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+        assert!(!path.is_symlink());
+        assert_eq!(
+            write_file(&path, b"new", 0o644, None).unwrap(),
+            Change::Made
+        );
+        assert_eq!(mode(&path), 0o644);
+        assert_eq!(
+            write_file(&path, b"newer", 0o644, None).unwrap(),
+            Change::Made
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            2,
+            "no temporary file is left"
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_folder_is_missing_and_its_removal_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no/such/file");
+        assert_eq!(
+            write_file(&path, b"", 0o600, None).unwrap_err().kind(),
+            Kind::Missing
+        );
+        assert_eq!(remove_file(&path).unwrap(), Change::Already);
+        assert_eq!(remove_directory(&path).unwrap(), Change::Already);
+    }
+
+    #[test]
+    fn a_link_takes_the_place_of_what_was_there_and_twice_is_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "kernel").unwrap();
+        fs::write(&to, "old").unwrap();
+        assert_eq!(link_file(&from, &to).unwrap(), Change::Made);
+        assert_eq!(link_file(&from, &to).unwrap(), Change::Already);
+        assert_eq!(fs::read(&to).unwrap(), b"kernel");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(remove_file(&to).unwrap(), Change::Made);
+        assert_eq!(fs::read(&from).unwrap(), b"kernel");
+    }
+
+    #[test]
+    fn a_fifo_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert!(open(&path, true).is_err());
+        assert_eq!(
+            write_file(&path, b"now a file", 0o600, None).unwrap(),
+            Change::Made
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"now a file");
+    }
+}

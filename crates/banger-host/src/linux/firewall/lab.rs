@@ -1,0 +1,214 @@
+//! The rules against real packets: guests, the host and the outside are networks of their own.
+//!
+//! ```text
+//! guest 1 (10.88.0.11) ── bg1a ─┐
+//!                               host (10.88.0.1, 192.0.2.1) ── up0 ── outside (192.0.2.2)
+//! guest 2 (10.88.0.12) ── bg1b ─┘
+//! ```
+//!
+//! The guests' interfaces are one end of a veth pair with a TAP's name, since the rules go by it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+
+pub(super) use super::*;
+use crate::linux::testing::{Place, run};
+
+pub(super) const TABLE: &str = "banger_test";
+pub(super) const PREFIX: &str = "bg1";
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 1);
+pub(super) const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub(super) const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+pub(super) const GUESTS: [(&str, Ipv4Addr); 2] = [
+    ("bg1a", Ipv4Addr::new(10, 88, 0, 11)),
+    ("bg1b", Ipv4Addr::new(10, 88, 0, 12)),
+];
+/// Somebody else's address, which guest 1 has too.
+pub(super) const SPOOFED: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 99);
+pub(super) const ECHO: u16 = 7;
+
+/// How long an answer may take where one is expected: this machine may have much to do.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long none may come before it is taken that none will.
+pub(super) const SILENCE: Duration = Duration::from_millis(300);
+
+/// Sends an echo request, and says whether it is answered; see RFC 792.
+pub(super) fn pings(to: Ipv4Addr) -> bool {
+    use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+    let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
+    // The raw socket sends and receives as one for UDP would, but for the headers.
+    let raw = UdpSocket::from(raw);
+    raw.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Type 8, code 0, checksum, identifier 1, number 1: the checksum is the rest's complement.
+    raw.send_to(&[8, 0, 0xf7, 0xfd, 0, 1, 0, 1], (to, 0))
+        .unwrap();
+    let mut answer = [0; 64];
+    // After the 20 bytes of the IP header, type 0 is the echo reply.
+    raw.recv_from(&mut answer)
+        .is_ok_and(|(length, _)| length == 28 && answer[20] == 0)
+}
+
+pub(super) struct Lab {
+    pub(super) firewall: Firewall,
+    pub(super) guests: Vec<Place>,
+    pub(super) outside: Place,
+}
+
+/// Answers what comes to the port with the same, and with who it came from, until the end.
+fn echo(address: Ipv4Addr) {
+    let udp = UdpSocket::bind((address, ECHO)).unwrap();
+    let tcp = TcpListener::bind((address, ECHO)).unwrap();
+    // These end with the test's process; they hold nothing but their sockets.
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+            let answer = format!(
+                "{}|{}",
+                String::from_utf8_lossy(&buffer[..length]),
+                from.ip()
+            );
+            if answer.starts_with("end") || udp.send_to(answer.as_bytes(), from).is_err() {
+                break;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = tcp.accept() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 64];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Asks over UDP; the answer is who the other side believes to be asked by.
+pub(super) fn ask(socket: &UdpSocket, to: Ipv4Addr, wait: Duration) -> Option<String> {
+    socket.set_read_timeout(Some(wait)).unwrap();
+    socket.send_to(b"who", (to, ECHO)).ok()?;
+    let mut buffer = [0; 64];
+    let (length, _) = socket.recv_from(&mut buffer).ok()?;
+    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    text.split_once('|').map(|(_, who)| who.to_owned())
+}
+
+pub(super) fn ask_from(from: Ipv4Addr, to: Ipv4Addr) -> Option<String> {
+    ask(&UdpSocket::bind((from, 0)).unwrap(), to, PATIENCE)
+}
+
+pub(super) fn asks_in_vain(from: Ipv4Addr, to: Ipv4Addr) -> bool {
+    ask(&UdpSocket::bind((from, 0)).unwrap(), to, SILENCE).is_none()
+}
+
+pub(super) fn connect(to: Ipv4Addr, wait: Duration) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&SocketAddrV4::new(to, ECHO).into(), wait).ok()?;
+    stream.set_read_timeout(Some(wait)).unwrap();
+    Some(stream)
+}
+
+pub(super) fn answers(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
+}
+
+impl Lab {
+    pub(super) fn new() -> Self {
+        let guests: Vec<Place> = GUESTS.iter().map(|_| Place::new()).collect();
+        let outside = Place::new();
+        for ((tap, address), guest) in GUESTS.iter().zip(&guests) {
+            run(
+                "ip",
+                &format!("link add {tap} type veth peer name eth0 netns {}", guest.id),
+            );
+            run("ip", &format!("address add {HOST}/32 dev {tap}"));
+            run("ip", &format!("link set {tap} up"));
+            run("ip", &format!("route add {address}/32 dev {tap}"));
+            run(
+                "ip",
+                &format!("route replace {SPOOFED}/32 dev {}", GUESTS[0].0),
+            );
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{tap}/forwarding"), "1").unwrap();
+            guest.run(move || {
+                run("ip", &format!("address add {address}/32 dev eth0"));
+                run("ip", "link set eth0 up");
+                run("ip", &format!("route add {HOST} dev eth0"));
+                run("ip", &format!("route add default via {HOST}"));
+                echo(*address);
+            });
+        }
+        guests[0].run(|| run("ip", &format!("address add {SPOOFED}/32 dev eth0")));
+        run(
+            "ip",
+            &format!("link add up0 type veth peer name up0 netns {}", outside.id),
+        );
+        run("ip", &format!("address add {UPLINK}/24 dev up0"));
+        run("ip", "link set up0 up");
+        run("ip", &format!("route add {METADATA} via {OUTSIDE}"));
+        std::fs::write("/proc/sys/net/ipv4/conf/up0/forwarding", "1").unwrap();
+        outside.run(|| {
+            run("ip", &format!("address add {OUTSIDE}/24 dev up0"));
+            run("ip", "link set up0 up");
+            run("ip", &format!("address add {METADATA}/32 dev lo"));
+            run("ip", &format!("route add 10.88.0.0/16 via {UPLINK}"));
+            echo(OUTSIDE);
+            echo(METADATA);
+        });
+        echo(UPLINK);
+        echo(HOST);
+        let lab = Self {
+            firewall: Firewall::default(),
+            guests,
+            outside,
+        };
+        // Before there are rules everything reaches everything: the wires are good.
+        assert_eq!(lab.guest_asks(0, OUTSIDE).as_deref(), Some("10.88.0.11"));
+        assert_eq!(
+            lab.guest_asks(0, GUESTS[1].1).as_deref(),
+            Some("10.88.0.11")
+        );
+        assert_eq!(lab.guest_asks(0, UPLINK).as_deref(), Some("10.88.0.11"));
+        assert_eq!(lab.guest_asks(0, METADATA).as_deref(), Some("10.88.0.11"));
+        assert!(lab.guests[0].run(|| ask_from(SPOOFED, OUTSIDE)).is_some());
+        assert!(lab.outside.run(|| ask_from(OUTSIDE, GUESTS[0].1)).is_some());
+        for (tap, address) in GUESTS {
+            let made = lab
+                .firewall
+                .allow_guest(TABLE, PREFIX, tap, address)
+                .unwrap();
+            assert_eq!(made, Change::Made);
+        }
+        lab
+    }
+
+    pub(super) fn guest_asks(&self, guest: usize, to: Ipv4Addr) -> Option<String> {
+        self.guests[guest].run(move || ask_from(GUESTS[guest].1, to))
+    }
+
+    pub(super) fn guest_asks_in_vain(&self, guest: usize, to: Ipv4Addr) -> bool {
+        self.guests[guest].run(move || asks_in_vain(GUESTS[guest].1, to))
+    }
+
+    pub(super) fn nat(&self, guest: usize, on: bool) -> Change {
+        let address = GUESTS[guest].1;
+        if on {
+            self.firewall.allow_nat(TABLE, PREFIX, address).unwrap()
+        } else {
+            self.firewall.forbid_nat(TABLE, address).unwrap()
+        }
+    }
+
+    pub(super) fn holds(&self, guests: &[usize], nat: &[usize]) -> bool {
+        // What was seen a moment ago is not asked for here.
+        *self.firewall.lock() = None;
+        let guests: Vec<_> = guests
+            .iter()
+            .map(|it| (GUESTS[*it].0.to_owned(), GUESTS[*it].1))
+            .collect();
+        let nat: Vec<_> = nat.iter().map(|it| GUESTS[*it].1).collect();
+        self.firewall.holds(TABLE, &guests, &nat).unwrap()
+    }
+}

@@ -1,0 +1,343 @@
+//! Our nft table: looked at, changed in one transaction, never anybody else's.
+//!
+//! Each change first looks whether the table is whole. If it is, the change is the elements alone;
+//! if not, the same transaction writes the whole table.
+
+mod listing;
+mod rules;
+
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use listing::Listing;
+
+use super::files::made;
+use super::tap;
+use crate::command::Command;
+use crate::{Change, Error, Kind, Result};
+
+/// For how long a listing answers questions again: a watch over many VMs asks for each, and reads
+/// the table a few times a second at most.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// The firewall, used by one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Firewall {
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    at: Instant,
+    table: String,
+    listing: Option<Listing>,
+}
+
+impl Seen {
+    /// A table that we have just made whole.
+    fn whole(table: &str, listing: Listing) -> Self {
+        let listing = Some(Listing {
+            is_whole: true,
+            ..listing
+        });
+        Self {
+            at: Instant::now(),
+            table: table.to_owned(),
+            listing,
+        }
+    }
+
+    fn is_fresh(&self, table: &str) -> bool {
+        self.table == table && self.at.elapsed() < FRESH
+    }
+}
+
+/// Runs nft, and says what an ordinary trouble with it is.
+pub(super) fn nft(command: &Command) -> Result<Vec<u8>> {
+    let output = command.output().map_err(|error| match error.kind() {
+        Kind::Missing => error.hint("sudo apt-get install nftables"),
+        _ => error,
+    })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let errors = output.errors();
+    let kind = if errors.contains("Operation not permitted") || errors.contains("must be root") {
+        Kind::Denied
+    } else if errors.contains("No such file or directory") {
+        Kind::Missing
+    } else {
+        Kind::Other
+    };
+    let lines: Vec<&str> = errors
+        .lines()
+        .map(str::trim)
+        .filter(|it| !it.is_empty())
+        .collect();
+    let cause = Error::new(kind, lines.join("; "));
+    let cause = match kind {
+        Kind::Denied => cause.hint("run as root: only root may change a firewall"),
+        _ => cause,
+    };
+    Err(cause.within(format!("run `{command}`")))
+}
+
+/// Refuses what is no name of a table of ours before it gets into a script.
+fn check_table(table: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let starts = table
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase());
+    if starts && table.len() <= 32 && table.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Other,
+        format!("`{table}` is no name of a table"),
+    ))
+}
+
+/// The table now, or `None` where there is none.
+fn look(table: &str) -> Result<Option<Listing>> {
+    let command = Command::new("nft").args(["-j", "list", "table", "inet", table]);
+    match nft(&command) {
+        Ok(json) => match listing::read(&json) {
+            Some(listing) => Ok(Some(listing)),
+            None => Err(Error::new(Kind::Other, "nft says nothing that can be read")
+                .within(format!("run `{command}`"))),
+        },
+        Err(error) if error.kind() == Kind::Missing && command.program_exists() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The table now. What was seen a moment ago is enough where it says that there is something to
+/// add to a table that is whole: adding fails, and is made good, should it be gone since. That
+/// nothing lacks is only believed after a new look.
+fn look_where_needed(
+    table: &str,
+    seen: Option<Seen>,
+    lacks: impl Fn(&Listing) -> bool,
+) -> Result<Listing> {
+    let fresh = seen
+        .filter(|it| it.is_fresh(table))
+        .and_then(|it| it.listing);
+    match fresh.filter(|it| it.is_whole && lacks(it)) {
+        Some(listing) => Ok(listing),
+        None => look(table).map(Option::unwrap_or_default),
+    }
+}
+
+fn run(script: String) -> Result<()> {
+    nft(&Command::new("nft").args(["-f", "-"]).stdin(script)).map(drop)
+}
+
+/// Runs a script of elements; where the table is not whole, or is gone by now, all of it is
+/// written in the same transaction.
+fn write(table: &str, prefix: &str, is_whole: bool, elements: &str) -> Result<()> {
+    if is_whole && run(elements.to_owned()).is_ok() {
+        return Ok(());
+    }
+    let mut script = String::new();
+    rules::whole(&mut script, table, prefix);
+    script.push_str(elements);
+    run(script)
+}
+
+impl Firewall {
+    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Op::AllowGuest.
+    pub(super) fn allow_guest(
+        &self,
+        table: &str,
+        prefix: &str,
+        tap: &str,
+        address: Ipv4Addr,
+    ) -> Result<Change> {
+        check_table(table)?;
+        tap::check_name(prefix)?;
+        tap::check_name(tap)?;
+        let guest = (tap.to_owned(), address);
+        let mut seen = self.lock();
+        let lacks = |it: &Listing| !it.guests.contains(&guest);
+        let mut now = look_where_needed(table, seen.take(), lacks)?;
+        let mut elements = String::new();
+        let others: Vec<Ipv4Addr> = now
+            .guests
+            .iter()
+            .filter(|it| it.0 == tap && it.1 != address)
+            .map(|it| it.1)
+            .collect();
+        for other in others {
+            rules::remove_guest(&mut elements, table, tap, other);
+            now.guests.remove(&(tap.to_owned(), other));
+        }
+        if now.is_whole && elements.is_empty() && now.guests.contains(&guest) {
+            return Ok(Change::Already);
+        }
+        rules::add_guest(&mut elements, table, tap, address);
+        write(table, prefix, now.is_whole, &elements)
+            .map_err(|error| error.within(format!("let `{tap}` send from {address}")))?;
+        now.guests.insert(guest);
+        *seen = Some(Seen::whole(table, now));
+        Ok(Change::Made)
+    }
+
+    /// Op::ForbidGuest.
+    pub(super) fn forbid_guest(&self, table: &str, tap: &str, address: Ipv4Addr) -> Result<Change> {
+        check_table(table)?;
+        tap::check_name(tap)?;
+        let mut seen = self.lock();
+        *seen = None;
+        let Some(now) = look(table)? else {
+            return Ok(Change::Already);
+        };
+        let others = now.guests.iter().any(|it| it.0 != tap);
+        let mut script = String::new();
+        if others {
+            for (_, other) in now.guests.iter().filter(|it| it.0 == tap) {
+                rules::remove_guest(&mut script, table, tap, *other);
+            }
+            if now.nat.contains(&address) {
+                rules::remove_nat(&mut script, table, address);
+            }
+        } else {
+            script = format!("delete table inet {table}\n");
+        }
+        if script.is_empty() {
+            return Ok(Change::Already);
+        }
+        let shown = || format!("take `{tap}` from the firewall");
+        remove(table, script).map_err(|error| error.within(shown()))
+    }
+
+    /// Op::AllowNat.
+    pub(super) fn allow_nat(&self, table: &str, prefix: &str, address: Ipv4Addr) -> Result<Change> {
+        check_table(table)?;
+        tap::check_name(prefix)?;
+        let mut seen = self.lock();
+        let lacks = |it: &Listing| !it.nat.contains(&address);
+        let mut now = look_where_needed(table, seen.take(), lacks)?;
+        if now.is_whole && now.nat.contains(&address) {
+            return Ok(Change::Already);
+        }
+        let mut elements = String::new();
+        rules::add_nat(&mut elements, table, address);
+        write(table, prefix, now.is_whole, &elements)
+            .map_err(|error| error.within(format!("let {address} out")))?;
+        now.nat.insert(address);
+        *seen = Some(Seen::whole(table, now));
+        Ok(Change::Made)
+    }
+
+    /// Op::ForbidNat.
+    pub(super) fn forbid_nat(&self, table: &str, address: Ipv4Addr) -> Result<Change> {
+        check_table(table)?;
+        let mut seen = self.lock();
+        *seen = None;
+        let now = look(table)?.unwrap_or_default();
+        if !now.nat.contains(&address) {
+            return Ok(Change::Already);
+        }
+        let mut script = String::new();
+        rules::remove_nat(&mut script, table, address);
+        remove(table, script).map_err(|error| error.within(format!("let {address} out no more")))
+    }
+
+    /// Look::firewall_holds.
+    pub(super) fn holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+    ) -> Result<bool> {
+        check_table(table)?;
+        let mut seen = self.lock();
+        let now = match seen.take().filter(|it| it.is_fresh(table)) {
+            Some(seen) => seen,
+            None => Seen {
+                at: Instant::now(),
+                table: table.to_owned(),
+                listing: look(table)?,
+            },
+        };
+        let holds = now.listing.as_ref().is_some_and(|it| {
+            it.is_whole
+                && guests.iter().all(|guest| it.guests.contains(guest))
+                && nat.iter().all(|address| it.nat.contains(address))
+        });
+        *seen = Some(now);
+        Ok(holds)
+    }
+}
+
+/// Runs a script that removes; that somebody else has removed the whole table meanwhile is fine.
+fn remove(table: &str, script: String) -> Result<Change> {
+    match run(script) {
+        Ok(()) => Ok(Change::Made),
+        Err(error) => match look(table) {
+            Ok(None) => Ok(made(true)),
+            Ok(Some(_)) | Err(_) => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_say_more_than_a_name_are_refused() {
+        let firewall = Firewall::default();
+        let address = Ipv4Addr::new(10, 0, 0, 2);
+        for name in [
+            "",
+            "x y",
+            "x;",
+            "x\nflush ruleset",
+            "x}",
+            "\"",
+            "1x",
+            "banger-1",
+            "BANGER",
+        ] {
+            let error = firewall
+                .allow_guest(name, "bg1", "bg1a", address)
+                .unwrap_err();
+            assert!(
+                error.to_string().ends_with("is no name of a table"),
+                "{error}"
+            );
+            assert!(firewall.forbid_nat(name, address).is_err());
+            assert!(firewall.holds(name, &[], &[]).is_err());
+        }
+        for name in ["", "a\"", "a b", "a*", "sixteencharacter"] {
+            assert!(
+                firewall
+                    .allow_guest("banger_1", "bg1", name, address)
+                    .is_err(),
+                "{name}"
+            );
+            assert!(
+                firewall.allow_nat("banger_1", name, address).is_err(),
+                "{name}"
+            );
+            assert!(
+                firewall.forbid_guest("banger_1", name, address).is_err(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod packet_tests;
+#[cfg(test)]
+mod table_tests;

@@ -1,0 +1,178 @@
+//! The table of one banger: its chains and rules, as text for nft.
+//!
+//! ```text
+//! from a TAP ─► prerouting: IPv6, link-local and every source but its own are dropped
+//!            ─► input:      answers to the host and pings pass, the host's services do not
+//!            ─► forward:    to another TAP never; elsewhere only from an address in @nat
+//! to a TAP   ─► forward:    only answers, only to an address in @nat
+//!            ─► postrouting: what leaves from an address in @nat has the host's address
+//! ```
+//!
+//! What a guest sends is accepted by its address, never by the state of its connection: without
+//! its element in @nat, connections that are open end at once.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+/// A base chain and its rules; `@` stands for the beginning of our TAPs' names and a `*`.
+pub(super) struct Chain {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) hook: &'static str,
+    /// The number of its priority.
+    pub(super) priority: i64,
+    pub(super) rules: &'static [&'static str],
+}
+
+/// All that a table of ours has, besides its two sets.
+pub(super) const CHAINS: [Chain; 4] = [
+    Chain {
+        name: "prerouting",
+        kind: "filter",
+        hook: "prerouting",
+        // Before connections are tracked: what is dropped here makes no entry.
+        priority: -300,
+        rules: &[
+            r#"iifname "@" meta nfproto ipv6 drop"#,
+            r#"iifname "@" ip daddr 169.254.0.0/16 drop"#,
+            r#"iifname "@" iifname . ip saddr != @guests drop"#,
+        ],
+    },
+    Chain {
+        name: "input",
+        kind: "filter",
+        hook: "input",
+        priority: 0,
+        rules: &[
+            r#"iifname "@" ct state established,related accept"#,
+            r#"iifname "@" icmp type echo-request accept"#,
+            r#"iifname "@" drop"#,
+        ],
+    },
+    Chain {
+        name: "forward",
+        kind: "filter",
+        hook: "forward",
+        priority: 0,
+        rules: &[
+            r#"iifname "@" oifname "@" drop"#,
+            r#"iifname "@" ip saddr @nat accept"#,
+            r#"iifname "@" drop"#,
+            r#"oifname "@" ip daddr @nat ct state established,related accept"#,
+            r#"oifname "@" drop"#,
+        ],
+    },
+    Chain {
+        name: "postrouting",
+        kind: "nat",
+        hook: "postrouting",
+        priority: 100,
+        rules: &[r#"ip saddr @nat oifname != "@" masquerade"#],
+    },
+];
+
+/// The set of TAPs with the address that each may use.
+pub(super) const GUESTS: &str = "guests";
+/// The set of addresses that are let out.
+pub(super) const NAT: &str = "nat";
+
+/// By this a rule is known again: another text, another remark, so that a table which an older
+/// banger wrote, or somebody else changed, does not pass for ours.
+pub(super) fn remark(chain: &Chain, number: usize) -> String {
+    // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
+    let hash = chain.rules[number]
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    format!("banger {} {number} {hash:08x}", chain.name)
+}
+
+/// Makes the table, its sets, its chains and their rules so, whatever there was of them.
+pub(super) fn whole(script: &mut String, table: &str, prefix: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(script, "add table inet {table}");
+    let _ = writeln!(
+        script,
+        "add set inet {table} {GUESTS} {{ type ifname . ipv4_addr; }}"
+    );
+    let _ = writeln!(script, "add set inet {table} {NAT} {{ type ipv4_addr; }}");
+    for chain in &CHAINS {
+        let Chain {
+            name,
+            kind,
+            hook,
+            priority,
+            rules,
+        } = chain;
+        let _ = writeln!(
+            script,
+            "add chain inet {table} {name} \
+             {{ type {kind} hook {hook} priority {priority}; policy accept; }}"
+        );
+        let _ = writeln!(script, "flush chain inet {table} {name}");
+        for (number, rule) in rules.iter().enumerate() {
+            let rule = rule.replace("\"@\"", &format!("\"{prefix}*\""));
+            let remark = remark(chain, number);
+            let _ = writeln!(
+                script,
+                "add rule inet {table} {name} {rule} comment \"{remark}\""
+            );
+        }
+    }
+}
+
+/// Adds a guest; one that is there stays.
+pub(super) fn add_guest(script: &mut String, table: &str, tap: &str, address: Ipv4Addr) {
+    let _ = writeln!(
+        script,
+        "add element inet {table} {GUESTS} {{ \"{tap}\" . {address} }}"
+    );
+}
+
+/// Removes a guest that may be gone already.
+pub(super) fn remove_guest(script: &mut String, table: &str, tap: &str, address: Ipv4Addr) {
+    // nft before 1.0.8 has no `destroy`: what has just been added can be deleted for certain.
+    add_guest(script, table, tap, address);
+    let _ = writeln!(
+        script,
+        "delete element inet {table} {GUESTS} {{ \"{tap}\" . {address} }}"
+    );
+}
+
+/// Adds an address that is let out; one that is there stays.
+pub(super) fn add_nat(script: &mut String, table: &str, address: Ipv4Addr) {
+    let _ = writeln!(script, "add element inet {table} {NAT} {{ {address} }}");
+}
+
+/// Removes an address that may be gone already.
+pub(super) fn remove_nat(script: &mut String, table: &str, address: Ipv4Addr) {
+    add_nat(script, table, address);
+    let _ = writeln!(script, "delete element inet {table} {NAT} {{ {address} }}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_tell_rules_apart() {
+        let mut all: Vec<String> = Vec::new();
+        for chain in &CHAINS {
+            all.extend((0..chain.rules.len()).map(|it| remark(chain, it)));
+        }
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn the_mark_of_our_taps_is_replaced_and_the_sets_are_not() {
+        let mut script = String::new();
+        whole(&mut script, "banger_1", "bg1");
+        assert!(!script.contains("\"@\""));
+        assert!(script.contains(r#"iifname "bg1*" iifname . ip saddr != @guests drop"#));
+        assert!(script.contains(r#"ip saddr @nat oifname != "bg1*" masquerade"#));
+    }
+}

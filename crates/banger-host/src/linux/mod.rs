@@ -1,0 +1,381 @@
+//! The real host: Linux, by its own system calls, netlink, ioctls, and nft.
+//!
+//! | file | what |
+//! |---|---|
+//! | `files`, `replacement` | directories and files, written durably |
+//! | `disk` | disk images: shared, copied, made, grown, thinned |
+//! | `netlink`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
+//! | `firewall`, `docker` | our nft table; being let through by Docker's |
+//! | `spawn`, `children` | programs that outlive us; processes that cannot be mistaken |
+//! | `probes` | what this host can do, tried for real |
+//! | `sys` | the only unsafe code |
+
+mod children;
+mod disk;
+mod docker;
+mod files;
+mod firewall;
+mod forwarding;
+mod netlink;
+mod probes;
+mod replacement;
+mod resolvers;
+mod spawn;
+#[expect(
+    unsafe_code,
+    reason = "three ioctls, and what a child does between fork and exec"
+)]
+mod sys;
+mod tap;
+#[cfg(test)]
+mod testing;
+mod told;
+
+use std::fs;
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use children::Children;
+use files::absent;
+use firewall::Firewall;
+use forwarding::Setting;
+use told::During as _;
+
+use crate::{
+    Change, Clocks, Error, Exit, Finding, Host, Kind, Look, Op, Probe, Process, Result, Signal,
+    Spawn, Stat,
+};
+
+const MIB: u64 = 1 << 20;
+
+/// An address that no host has (TEST-NET-2, RFC 5737): the way to it is the way out.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// The Linux machine that we run on.
+#[derive(Debug)]
+pub struct Linux {
+    boot_id: String,
+    children: Children,
+    firewall: Firewall,
+}
+
+impl Linux {
+    /// The machine that we run on.
+    ///
+    /// # Errors
+    /// When `/proc` does not say which boot this is.
+    pub fn new() -> Result<Self> {
+        let path = "/proc/sys/kernel/random/boot_id";
+        let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
+        Ok(Self {
+            boot_id: text.trim().to_owned(),
+            children: Children::default(),
+            firewall: Firewall::default(),
+        })
+    }
+}
+
+/// Refuses a path that is not absolute or goes up: it would name something else elsewhere.
+fn check_path(path: &Path) -> Result<()> {
+    if path.is_absolute() && !path.components().any(|it| it == Component::ParentDir) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Other,
+        format!("`{}` is not an absolute path", path.display()),
+    ))
+}
+
+fn check_paths(op: &Op) -> Result<()> {
+    match op {
+        Op::MakeDirectory { path, .. }
+        | Op::RemoveDirectory { path }
+        | Op::WriteFile { path, .. }
+        | Op::RemoveFile { path }
+        | Op::MakeFilesystem { path, .. }
+        | Op::GrowFile { path, .. }
+        | Op::PunchHole { path, .. } => check_path(path),
+        Op::LinkFile { from, to }
+        | Op::CloneFile { from, to, .. }
+        | Op::CopyFile { from, to, .. } => check_path(from).and(check_path(to)),
+        Op::MakeTap { .. }
+        | Op::RemoveTap { .. }
+        | Op::AllowGuest { .. }
+        | Op::ForbidGuest { .. }
+        | Op::AllowNat { .. }
+        | Op::ForbidNat { .. }
+        | Op::SetForwarding { .. }
+        | Op::AcceptInDockerUser { .. } => Ok(()),
+    }
+}
+
+impl Host for Linux {
+    fn change(&self, op: &Op) -> Result<Change> {
+        check_paths(op)?;
+        match op {
+            Op::MakeDirectory { path, mode, owner } => files::make_directory(path, *mode, *owner),
+            Op::RemoveDirectory { path } => files::remove_directory(path),
+            Op::WriteFile {
+                path,
+                contents,
+                mode,
+                owner,
+            } => files::write_file(path, contents, *mode, *owner),
+            Op::RemoveFile { path } => files::remove_file(path),
+            Op::LinkFile { from, to } => files::link_file(from, to),
+            Op::CloneFile { from, to, owner } => disk::clone(from, to, *owner),
+            Op::CopyFile { from, to, owner } => disk::copy(from, to, *owner),
+            Op::MakeFilesystem {
+                path,
+                size_mib,
+                label,
+                owner,
+            } => disk::make_filesystem(path, *size_mib, label, *owner),
+            Op::GrowFile { path, size_mib } => disk::grow(path, *size_mib),
+            Op::PunchHole { path, offset } => disk::punch_hole(path, *offset),
+            Op::MakeTap {
+                name,
+                uid,
+                host_address,
+                guest_address,
+                mtu,
+            } => tap::make(&tap::Wanted {
+                name: name.clone(),
+                uid: *uid,
+                host_address: *host_address,
+                guest_address: *guest_address,
+                mtu: *mtu,
+            }),
+            Op::RemoveTap { name } => tap::remove(name),
+            Op::AllowGuest {
+                table,
+                tap_prefix,
+                tap,
+                address,
+            } => self.firewall.allow_guest(table, tap_prefix, tap, *address),
+            Op::ForbidGuest {
+                table,
+                tap,
+                address,
+            } => self.firewall.forbid_guest(table, tap, *address),
+            Op::AllowNat {
+                table,
+                tap_prefix,
+                address,
+            } => self.firewall.allow_nat(table, tap_prefix, *address),
+            Op::ForbidNat { table, address } => self.firewall.forbid_nat(table, *address),
+            Op::SetForwarding { interface, on } => {
+                forwarding::set(&Setting::Forwarding(interface), *on)
+            }
+            Op::AcceptInDockerUser { tap_prefix, on } => docker::accept(tap_prefix, *on),
+        }
+    }
+
+    fn spawn(&self, spawn: &Spawn) -> Result<Process> {
+        check_path(&spawn.directory)?;
+        check_path(&spawn.log)?;
+        let process = spawn::spawn(spawn, &self.boot_id)?;
+        self.children.add(&process);
+        Ok(process)
+    }
+
+    fn signal(&self, process: &Process, signal: Signal) -> Result<Change> {
+        children::signal(process, signal, &self.boot_id)
+    }
+}
+
+impl Look for Linux {
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        let shown = || format!("read `{}`", path.display());
+        let Some(mut file) = absent(files::open(path, true)).during(shown)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).during(shown)?;
+        Ok(Some(bytes))
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>> {
+        let shown = || format!("read `{}`", path.display());
+        // A VMM may own the folder of its logs, and could put a link to anything there.
+        let Some(file) = absent(files::open(path, false)).during(shown)? else {
+            return Ok(Vec::new());
+        };
+        let length = file.metadata().during(shown)?.len();
+        let there = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; limit.min(there)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).during(shown),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>> {
+        let shown = || format!("list `{}`", directory.display());
+        let Some(entries) = absent(fs::read_dir(directory)).during(shown)? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(
+                entry
+                    .during(shown)?
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned(),
+            );
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        let found =
+            absent(fs::metadata(path)).during(|| format!("look at `{}`", path.display()))?;
+        Ok(found.map(|it| Stat {
+            length: it.len(),
+            // In units of 512 bytes whatever the file system's own are; see inode(7).
+            allocated: it.blocks() * 512,
+            is_directory: it.is_dir(),
+        }))
+    }
+
+    fn is_alive(&self, process: &Process) -> bool {
+        self.children.is_alive(process, &self.boot_id)
+    }
+
+    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
+        children::find(argument, &self.boot_id)
+    }
+
+    fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {
+        self.children.wait_any(processes, timeout, &self.boot_id)
+    }
+
+    fn exit_of(&self, process: &Process) -> Option<Exit> {
+        self.children.exit_of(process, &self.boot_id)
+    }
+
+    fn interfaces(&self, prefix: &str) -> Result<Vec<String>> {
+        // Of this thread's network namespace, and with a size that no file's metadata tells.
+        let path = "/proc/thread-self/net/dev";
+        let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
+        let names = text
+            .lines()
+            .filter_map(|line| line.rsplit_once(": ").or(line.split_once(':')));
+        let names = names.map(|(name, _)| name.trim());
+        let mut names: Vec<String> = names
+            .filter(|name| name.starts_with(prefix))
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn firewall_holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+    ) -> Result<bool> {
+        self.firewall.holds(table, guests, nat)
+    }
+
+    fn forwarding(&self, interface: &str) -> Result<Option<bool>> {
+        forwarding::get(Setting::Forwarding(interface))
+    }
+
+    fn uplink(&self) -> Result<Option<String>> {
+        let found = netlink::talk(|handle| {
+            Box::pin(async move {
+                let look = || "ask the kernel for the way out".to_owned();
+                match netlink::interface_towards(&handle, ELSEWHERE)
+                    .await
+                    .during(look)?
+                {
+                    Some(index) => netlink::link_name(&handle, index).await.during(look),
+                    None => Ok(None),
+                }
+            })
+        })?;
+        Ok(found.filter(|name| name != "lo"))
+    }
+
+    fn resolvers(&self) -> Result<Vec<IpAddr>> {
+        let mut texts = Vec::new();
+        for path in [resolvers::OF_PROGRAMS, resolvers::OF_SYSTEMD_RESOLVED] {
+            let text = self.read(Path::new(path))?.unwrap_or_default();
+            texts.push(String::from_utf8_lossy(&text).into_owned());
+        }
+        Ok(resolvers::choose(texts.iter().map(String::as_str)))
+    }
+
+    fn free_port(&self, wanted: Option<u16>) -> Result<u16> {
+        let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let listener = match wanted.map(bind) {
+            Some(Ok(listener)) => listener,
+            Some(Err(_)) | None => bind(0).during(|| "find a free port".to_owned())?,
+        };
+        Ok(listener
+            .local_addr()
+            .during(|| "find a free port".to_owned())?
+            .port())
+    }
+
+    fn memory_mib(&self) -> Result<u64> {
+        let path = "/proc/meminfo";
+        let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+        let kib = line.and_then(|it| it.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib / 1024)
+            .ok_or_else(|| Error::new(Kind::Other, format!("`{path}` has no `MemTotal`")))
+    }
+
+    fn cpus(&self) -> u32 {
+        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    fn free_mib(&self, directory: &Path) -> Result<u64> {
+        let place = probes::existing(directory);
+        let found =
+            rustix::fs::statvfs(place).during(|| format!("look at `{}`", place.display()))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize) / MIB)
+    }
+
+    fn clocks(&self) -> Clocks {
+        use rustix::time::{ClockId, clock_gettime};
+        let read = |clock| {
+            let now = clock_gettime(clock);
+            // Only a clock set to before 1970 is negative.
+            Duration::try_from(now).unwrap_or_default()
+        };
+        Clocks {
+            realtime: read(ClockId::Realtime),
+            monotonic: read(ClockId::Monotonic),
+            boottime: read(ClockId::Boottime),
+        }
+    }
+
+    fn boot_id(&self) -> Result<String> {
+        Ok(self.boot_id.clone())
+    }
+
+    fn uid(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    fn probe(&self, probe: &Probe) -> Finding {
+        probes::probe(self, probe)
+    }
+}

@@ -1,0 +1,274 @@
+//! Interfaces, addresses and routes, by rtnetlink.
+//!
+//! The library is asynchronous and our callers are not, so each conversation has a thread and a
+//! runtime of its own, for its few hundred microseconds.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::thread;
+
+use futures_util::TryStreamExt as _;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use crate::{Error, Result, Subnet};
+
+/// One conversation's work.
+pub(super) type Talk<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
+
+/// Speaks with the kernel.
+pub(super) fn talk<T: Send>(work: impl FnOnce(Handle) -> Talk<'static, T> + Send) -> Result<T> {
+    let shown = "speak with the kernel's netlink";
+    let speak = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(|cause| Error::io(shown, cause))?;
+        runtime.block_on(async {
+            let (connection, handle, _) =
+                rtnetlink::new_connection().map_err(|cause| Error::io(shown, cause))?;
+            let connection = tokio::spawn(connection);
+            let result = work(handle).await;
+            connection.abort();
+            result
+        })
+    };
+    // A thread of its own, since the caller's may belong to another runtime already.
+    thread::scope(|scope| {
+        let panicked = |_| {
+            Err(Error::io(
+                shown,
+                io::Error::other("the conversation broke off"),
+            ))
+        };
+        scope.spawn(speak).join().unwrap_or_else(panicked)
+    })
+}
+
+/// The operating system's error in a netlink error.
+pub(super) fn cause(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// Whether the error says that there is no such interface, address or route.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|number| {
+        [
+            Errno::NODEV,
+            Errno::NOENT,
+            Errno::SRCH,
+            Errno::ADDRNOTAVAIL,
+            Errno::NXIO,
+        ]
+        .contains(&Errno::from_raw_os_error(number))
+    })
+}
+
+/// An interface.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) is_up: bool,
+    pub(super) mtu: u32,
+    /// What a TAP has that other interfaces have not.
+    pub(super) tap: Option<TapFacts>,
+}
+
+/// What the kernel says of a TAP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TapFacts {
+    pub(super) owner: Option<u32>,
+    pub(super) persists: bool,
+}
+
+/// The interface of this name, if there is one.
+pub(super) async fn link(handle: &Handle, name: &str) -> io::Result<Option<Link>> {
+    let found = handle
+        .link()
+        .get()
+        .match_name(name.to_owned())
+        .execute()
+        .try_next()
+        .await;
+    match found.map_err(cause) {
+        Ok(message) => Ok(message.as_ref().map(read_link)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_link(message: &LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+        mtu: 0,
+        tap: None,
+    };
+    for attribute in &message.attributes {
+        if let LinkAttribute::Mtu(mtu) = attribute {
+            link.mtu = *mtu;
+        } else if let LinkAttribute::LinkInfo(parts) = attribute {
+            link.tap = read_tap(parts);
+        }
+    }
+    link
+}
+
+fn read_tap(parts: &[LinkInfo]) -> Option<TapFacts> {
+    // Numbers of IFLA_TUN_* in linux/if_link.h.
+    const OWNER: u16 = 1;
+    const TYPE: u16 = 3;
+    const PERSIST: u16 = 6;
+    const TYPE_TAP: u8 = 2;
+    if !parts
+        .iter()
+        .any(|it| matches!(it, LinkInfo::Kind(InfoKind::Tun)))
+    {
+        return None;
+    }
+    let mut facts = TapFacts {
+        owner: None,
+        persists: false,
+    };
+    let mut is_tap = false;
+    for part in parts {
+        let LinkInfo::Data(InfoData::Tun(values)) = part else {
+            continue;
+        };
+        for value in values {
+            use rtnetlink::packet_core::Nla as _;
+            let mut bytes = vec![0; value.value_len()];
+            value.emit_value(&mut bytes);
+            match (value.kind(), bytes.as_slice()) {
+                (OWNER, [a, b, c, d]) => facts.owner = Some(u32::from_ne_bytes([*a, *b, *c, *d])),
+                (TYPE, [kind]) => is_tap = *kind == TYPE_TAP,
+                (PERSIST, [persists]) => facts.persists = *persists != 0,
+                _ => {}
+            }
+        }
+    }
+    is_tap.then_some(facts)
+}
+
+/// The name of an interface.
+pub(super) async fn link_name(handle: &Handle, index: u32) -> io::Result<Option<String>> {
+    let found = handle
+        .link()
+        .get()
+        .match_index(index)
+        .execute()
+        .try_next()
+        .await;
+    let message = found.map_err(cause)?;
+    Ok(message.and_then(|message| {
+        message.attributes.into_iter().find_map(|it| match it {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        })
+    }))
+}
+
+/// One IPv4 route of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) to: Subnet,
+    pub(super) interface: Option<u32>,
+}
+
+/// Every unicast IPv4 route, of all tables.
+pub(super) async fn routes(handle: &Handle) -> io::Result<Vec<Route>> {
+    let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let messages: Vec<RouteMessage> = handle
+        .route()
+        .get(query)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(cause)?;
+    Ok(messages
+        .iter()
+        .filter(|it| it.header.kind == RouteType::Unicast)
+        .map(read_route)
+        .collect())
+}
+
+fn read_route(message: &RouteMessage) -> Route {
+    let mut route = Route {
+        to: Subnet {
+            network: Ipv4Addr::UNSPECIFIED,
+            prefix: message.header.destination_prefix_length,
+        },
+        interface: None,
+    };
+    for attribute in &message.attributes {
+        if let RouteAttribute::Destination(RouteAddress::Inet(address)) = attribute {
+            route.to.network = *address;
+        } else if let RouteAttribute::Oif(index) = attribute {
+            route.interface = Some(*index);
+        }
+    }
+    route
+}
+
+/// The interface by which the host would reach this address now; the kernel itself decides, so
+/// policy rules and split default routes of VPNs count.
+pub(super) async fn interface_towards(
+    handle: &Handle,
+    address: Ipv4Addr,
+) -> io::Result<Option<u32>> {
+    let query = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, 32)
+        .build();
+    match handle
+        .route()
+        .get(query)
+        .execute()
+        .try_next()
+        .await
+        .map_err(cause)
+    {
+        Ok(Some(message)) if message.header.kind == RouteType::Unicast => {
+            Ok(read_route(&message).interface)
+        }
+        Ok(_) => Ok(None),
+        // Unreachable networks, hosts and prohibited routes are no way out.
+        Err(error) if no_way(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_way(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::NetworkUnreachable | Io::HostUnreachable | Io::PermissionDenied
+    ) || is_absent(error)
+        || error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
+}
+
+/// The IPv4 addresses of an interface, with their prefix lengths.
+pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
+    use rtnetlink::packet_route::address::AddressAttribute;
+    let mut found = Vec::new();
+    let mut messages = handle
+        .address()
+        .get()
+        .set_link_index_filter(index)
+        .execute();
+    while let Some(message) = messages.try_next().await.map_err(cause)? {
+        for attribute in &message.attributes {
+            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                found.push((*address, message.header.prefix_len));
+            }
+        }
+    }
+    Ok(found)
+}

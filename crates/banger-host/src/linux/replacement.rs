@@ -1,0 +1,204 @@
+//! A file that takes another's place all at once, or not at all.
+//!
+//! It is written beside the one that it replaces, brought to the disk, and renamed; the folder is
+//! brought to the disk last. Its name, `.<name>.<pid>-<number>.new`, tells whose it is, so that
+//! what a crash left behind is swept by the next who replaces the same file.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::told::During as _;
+use crate::{Error, Kind, Owner, Result};
+
+/// How many replacements this process has begun.
+static BEGUN: AtomicU32 = AtomicU32::new(0);
+
+/// The new file, which is removed unless it is committed.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    folder: OwnedFd,
+    name: String,
+    temporary: String,
+    path: String,
+    committed: bool,
+}
+
+/// An open folder and the name of an entry of it.
+pub(super) fn folder_and_name(path: &Path) -> Result<(OwnedFd, String)> {
+    let shown = || format!("`{}`", path.display());
+    let name = path.file_name().and_then(|it| it.to_str());
+    let (Some(folder), Some(name)) = (path.parent(), name) else {
+        return Err(Error::new(
+            Kind::Other,
+            format!("{} is no file's path", shown()),
+        ));
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty())
+        .during(|| format!("open the folder of {}", shown()))?;
+    Ok((folder, name.to_owned()))
+}
+
+impl Replacement {
+    /// Prepares to replace `path`, whose folder must be there; nothing is made yet.
+    pub(super) fn begin(path: &Path) -> Result<Self> {
+        let (folder, name) = folder_and_name(path)?;
+        sweep(folder.as_fd(), &name);
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!(".{name}.{}-{number}.new", std::process::id());
+        let path = path.display().to_string();
+        Ok(Self {
+            folder,
+            name,
+            temporary,
+            path,
+            committed: false,
+        })
+    }
+
+    /// Makes the new file, empty and ours alone.
+    pub(super) fn create(&self) -> Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(
+            &self.folder,
+            &self.temporary,
+            flags,
+            Mode::RUSR | Mode::WUSR,
+        )
+        .map(File::from)
+        .during(|| format!("create a file beside `{}`", self.path))
+    }
+
+    /// Where the new file is, for a program that is given a path.
+    pub(super) fn temporary(&self, path: &Path) -> std::path::PathBuf {
+        path.with_file_name(&self.temporary)
+    }
+
+    /// Makes the new file another name of the file at `from`.
+    pub(super) fn link(&self, from: &Path) -> Result<()> {
+        rustix::fs::linkat(
+            rustix::fs::CWD,
+            from,
+            &self.folder,
+            &self.temporary,
+            AtFlags::empty(),
+        )
+        .during(|| format!("link `{}` to `{}`", from.display(), self.path))
+    }
+
+    /// Gives the new file its mode and owner, brings it to the disk, and puts it in place.
+    pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
+        let shown = || format!("write `{}`", self.path);
+        set_owner(file, owner).during(shown)?;
+        // After the owner, whose change takes set-user-id bits away.
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(shown)?;
+        file.sync_all().during(shown)?;
+        self.rename()
+    }
+
+    /// Puts what is there under the temporary name in place.
+    pub(super) fn rename(&mut self) -> Result<()> {
+        let shown = || format!("put `{}` in place", self.path);
+        rustix::fs::renameat(&self.folder, &self.temporary, &self.folder, &self.name)
+            .during(shown)?;
+        self.committed = true;
+        rustix::fs::fsync(&self.folder).during(shown)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.committed {
+            // Nothing may be there yet; what cannot be removed is swept by the next.
+            let _ = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// Gives an open file or directory to an owner, if there is one to give it to.
+pub(super) fn set_owner(file: impl AsFd, owner: Option<Owner>) -> rustix::io::Result<()> {
+    let Some(Owner { uid, gid }) = owner else {
+        return Ok(());
+    };
+    let uid = rustix::fs::Uid::from_raw(uid);
+    let gid = rustix::fs::Gid::from_raw(gid);
+    rustix::fs::fchown(file, Some(uid), Some(gid))
+}
+
+/// Removes what processes that are gone left beside `name`.
+fn sweep(folder: rustix::fd::BorrowedFd<'_>, name: &str) {
+    let Ok(entries) = rustix::fs::Dir::read_from(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let Ok(entry) = entry.file_name().to_str() else {
+            continue;
+        };
+        if maker(entry, name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = rustix::fs::unlinkat(folder, entry, AtFlags::empty());
+        }
+    }
+}
+
+/// The process that made this temporary file, if it is one for `name`.
+fn maker(entry: &str, name: &str) -> Option<u32> {
+    let middle = entry
+        .strip_prefix('.')?
+        .strip_prefix(name)?
+        .strip_prefix('.')?;
+    let (pid, number) = middle.strip_suffix(".new")?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_not_committed_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record");
+        std::fs::write(&path, "old").unwrap();
+        let replacement = Replacement::begin(&path).unwrap();
+        let _file = replacement.create().unwrap();
+        assert_eq!(names(folder.path()).len(), 2);
+        drop(replacement);
+        assert_eq!(names(folder.path()), ["record"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_what_others_write_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(".record.4194303-7.new");
+        let ours = folder
+            .path()
+            .join(format!(".record.{}-7.new", std::process::id()));
+        let other = folder.path().join(".other.4194303-7.new");
+        let unlike = folder.path().join(".record.new");
+        for path in [&left, &ours, &other, &unlike] {
+            std::fs::write(path, "").unwrap();
+        }
+        let replacement = Replacement::begin(&folder.path().join("record")).unwrap();
+        assert!(!left.exists());
+        assert!(ours.exists() && other.exists() && unlike.exists());
+        let file = replacement.create().unwrap();
+        replacement.commit(&file, 0o600, None).unwrap();
+        assert!(folder.path().join("record").exists());
+    }
+}

@@ -1,0 +1,150 @@
+//! Programs that outlive us: a session of their own, a user of their own, nothing inherited.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Gid, Uid};
+
+use super::children::stat;
+use super::files::custom;
+use super::sys::{self, Child, HandedTap, User};
+use super::tap;
+use super::told::During as _;
+use crate::command::{PATH, find_program};
+use crate::{Error, Kind, Process, Result, Spawn, Tap};
+
+/// How often the fork is tried again when a descriptor number that the child needs was taken
+/// between our look and the fork.
+const ATTEMPTS: usize = 16;
+
+/// Host::spawn.
+pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
+    let shown = || format!("start `{}`", spawn.program.display());
+    let Some(program) = find_program(spawn.program.as_os_str()) else {
+        return Err(Error::new(Kind::Missing, "there is no such program").within(shown()));
+    };
+    for _ in 0..ATTEMPTS {
+        let mut command = prepare(spawn, &program)?;
+        let held = prepare_child(spawn, &mut command)?;
+        let started = command.spawn();
+        drop(held);
+        let child = match started {
+            Ok(child) => child,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && spawn.tap.is_some() => {
+                continue;
+            }
+            Err(error) => return Err(error).during(shown),
+        };
+        // It is our child and nobody reaps it but us, so the number is its own even if it has
+        // ended already.
+        let Some(stat) = stat(child.id()) else {
+            return Err(Error::new(Kind::Other, "it is not in `/proc`").within(shown()));
+        };
+        let (pid, start_time) = (child.id(), stat.start_time);
+        return Ok(Process {
+            pid,
+            start_time,
+            boot_id: boot_id.to_owned(),
+        });
+    }
+    let text = "the descriptor for its TAP is taken again and again";
+    Err(Error::new(Kind::Busy, text).within(shown()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where programs that outlive us start"
+)]
+fn prepare(spawn: &Spawn, program: &Path) -> Result<Command> {
+    let log = open_log(&spawn.log)?;
+    let second = log
+        .try_clone()
+        .during(|| format!("open `{}`", spawn.log.display()))?;
+    let mut command = Command::new(program);
+    command
+        .args(&spawn.arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(second);
+    Ok(command)
+}
+
+/// Opens the log for appending, ours alone; no link is followed, and a FIFO is refused.
+fn open_log(path: &Path) -> Result<File> {
+    let shown = || format!("open `{}`", path.display());
+    let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
+    let file = File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
+        .during(shown)?;
+    if !file.metadata().during(shown)?.is_file() {
+        return Err(Error::new(Kind::Other, "it is not a regular file").within(shown()));
+    }
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).during(shown)?;
+    Ok(file)
+}
+
+/// Tells the command what its child shall become. What is returned is held until the fork.
+fn prepare_child(spawn: &Spawn, command: &mut Command) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&spawn.directory, flags, Mode::empty())
+        .during(|| format!("open `{}`", spawn.directory.display()))?;
+    let user = spawn.user.map(|owner| User {
+        uid: Uid::from_raw(owner.uid),
+        gid: Gid::from_raw(owner.gid),
+        supplementary: kvm_group(spawn.keep_kvm_group),
+    });
+    let (tap, held) = match &spawn.tap {
+        Some(tap) => prepare_tap(tap).map(|(tap, held)| (Some(tap), held))?,
+        None => (None, None),
+    };
+    sys::before_exec(
+        command,
+        Child {
+            directory,
+            user,
+            tap,
+        },
+    );
+    Ok(held)
+}
+
+fn kvm_group(keep: bool) -> Vec<Gid> {
+    let group = keep.then(|| std::fs::metadata("/dev/kvm").ok()).flatten();
+    group
+        .map(|it| Gid::from_raw(it.gid()))
+        .into_iter()
+        .collect()
+}
+
+/// Opens the TAP. Where the number that the child wants is free here, it is held until the fork,
+/// so that nothing else, in this thread or another, comes to it.
+fn prepare_tap(wanted: &Tap) -> Result<(HandedTap, Option<OwnedFd>)> {
+    let shown = || format!("hand over the TAP `{}`", wanted.name);
+    if wanted.descriptor < 3 {
+        let text = format!("descriptor {} is a standard one", wanted.descriptor);
+        return Err(Error::new(Kind::Other, text).within(shown()));
+    }
+    let tap = tap::open(&wanted.name)?;
+    let held = rustix::io::fcntl_dupfd_cloexec(&tap, wanted.descriptor).during(shown)?;
+    let held = Some(held).filter(|it| it.as_raw_fd() == wanted.descriptor);
+    let before = sys::identity(wanted.descriptor);
+    Ok((
+        HandedTap {
+            tap,
+            number: wanted.descriptor,
+            before,
+        },
+        held,
+    ))
+}

@@ -1,0 +1,219 @@
+//! The only unsafe code: three ioctls that rustix does not know, and what a child does between
+//! fork and exec.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use linux_raw_sys::ioctl::{TUNSETIFF, TUNSETOWNER, TUNSETPERSIST};
+use rustix::io::{Errno, FdFlags};
+use rustix::ioctl::{IntegerSetter, Ioctl, IoctlOutput, Opcode, Setter, ioctl};
+use rustix::process::{Gid, Uid};
+
+/// `struct ifreq` as TUNSETIFF reads it; see netdevice(7).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct InterfaceRequest {
+    name: [u8; 16],
+    flags: u16,
+    rest: [u8; 22],
+}
+
+/// Makes an open `/dev/net/tun` the TAP of this name, which is made if it is not there.
+pub(super) fn attach_tap(tun: impl AsFd, name: &str, flags: u32) -> Result<(), Errno> {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: 0,
+        rest: [0; 22],
+    };
+    let bytes = name.as_bytes();
+    // One byte stays for the terminating zero.
+    if bytes.len() >= request.name.len() {
+        return Err(Errno::NAMETOOLONG);
+    }
+    request.name[..bytes.len()].copy_from_slice(bytes);
+    request.flags = u16::try_from(flags).map_err(|_| Errno::INVAL)?;
+    // SAFETY: TUNSETIFF reads and writes one `ifreq`, whose layout and size `InterfaceRequest`
+    // has; the kernel's write of the name back goes to our copy.
+    unsafe {
+        ioctl(
+            tun,
+            Setter::<{ TUNSETIFF as Opcode }, InterfaceRequest>::new(request),
+        )
+    }
+}
+
+/// Lets this user open the TAP.
+pub(super) fn set_tap_owner(tap: impl AsFd, uid: u32) -> Result<(), Errno> {
+    // SAFETY: TUNSETOWNER takes a user id as its argument and touches no memory of ours.
+    unsafe {
+        ioctl(
+            tap,
+            IntegerSetter::<{ TUNSETOWNER as Opcode }>::new_usize(uid as usize),
+        )
+    }
+}
+
+/// Makes the TAP stay when nobody has it open.
+pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
+    // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of ours.
+    unsafe {
+        ioctl(
+            tap,
+            IntegerSetter::<{ TUNSETPERSIST as Opcode }>::new_usize(1),
+        )
+    }
+}
+
+/// KVM_CREATE_VM, `_IO(0xAE, 0x01)`; see `Documentation/virt/kvm/api.rst` of Linux.
+struct CreateVm;
+
+// SAFETY: KVM_CREATE_VM takes the machine type as an integer, here 0, touches no memory of ours,
+// and returns a new descriptor that nobody else owns.
+unsafe impl Ioctl for CreateVm {
+    type Output = OwnedFd;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        0xAE01
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        output: IoctlOutput,
+        _: *mut std::ffi::c_void,
+    ) -> Result<OwnedFd, Errno> {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(output) })
+    }
+}
+
+/// Makes an empty machine; dropping what is returned removes it.
+pub(super) fn create_kvm_vm(kvm: &File) -> Result<OwnedFd, Errno> {
+    // SAFETY: see `CreateVm`; on a file that is not KVM the kernel answers ENOTTY.
+    unsafe { ioctl(kvm, CreateVm) }
+}
+
+/// What a child becomes before it executes its program. All of it is made ready before the fork,
+/// since a child of a program with threads may not allocate.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// Where it starts.
+    pub(super) directory: OwnedFd,
+    /// Whom it runs as.
+    pub(super) user: Option<User>,
+    /// The TAP that it is handed.
+    pub(super) tap: Option<HandedTap>,
+}
+
+/// A user with all of its groups.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) uid: Uid,
+    pub(super) gid: Gid,
+    pub(super) supplementary: Vec<Gid>,
+}
+
+/// An open TAP and the number that the child finds it at.
+#[derive(Debug)]
+pub(super) struct HandedTap {
+    pub(super) tap: OwnedFd,
+    pub(super) number: RawFd,
+    /// What that number was before the fork: device and inode, or nothing.
+    pub(super) before: Option<(u64, u64)>,
+}
+
+/// What an open descriptor stands for: device and inode.
+pub(super) fn identity(number: RawFd) -> Option<(u64, u64)> {
+    // SAFETY: the borrow ends with this call, and fstat on a number that is not open answers
+    // EBADF; nothing is read or written through it.
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::fs::fstat(descriptor)
+        .ok()
+        .map(|it| (it.st_dev, it.st_ino))
+}
+
+/// Makes the child of this command become `child` before it executes its program.
+pub(super) fn before_exec(command: &mut Command, child: Child) {
+    // SAFETY: `become` makes system calls only; it does not allocate, lock or unwind.
+    unsafe {
+        command.pre_exec(move || child.become_it().map_err(io::Error::from));
+    }
+}
+
+impl Child {
+    fn become_it(&self) -> Result<(), Errno> {
+        rustix::process::setsid()?;
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        rustix::process::fchdir(&self.directory)?;
+        if let Some(user) = &self.user {
+            rustix::thread::set_thread_groups(&user.supplementary)?;
+            rustix::thread::set_thread_res_gid(user.gid, user.gid, user.gid)?;
+            rustix::thread::set_thread_res_uid(user.uid, user.uid, user.uid)?;
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        let _ = rustix::thread::clear_ambient_capability_set();
+        default_signals();
+        close_on_exec();
+        self.tap.as_ref().map_or(Ok(()), HandedTap::hand_over)
+    }
+}
+
+impl HandedTap {
+    fn hand_over(&self) -> Result<(), Errno> {
+        if self.tap.as_raw_fd() == self.number {
+            return rustix::io::fcntl_setfd(&self.tap, FdFlags::empty());
+        }
+        // The standard library's own descriptor, by which it learns that exec failed, may have
+        // come to this number since; the caller tries again then.
+        if identity(self.number) != self.before {
+            return Err(Errno::AGAIN);
+        }
+        // SAFETY: in this process the number is ours to replace: everything but it and the
+        // standard three closes at exec. It is forgotten, never closed, below.
+        let mut number = unsafe { OwnedFd::from_raw_fd(self.number) };
+        let copied = rustix::io::dup2(&self.tap, &mut number);
+        std::mem::forget(number);
+        copied
+    }
+}
+
+unsafe extern "C" {
+    // signal(2) and syscall(2) of the C library that the standard library links already.
+    fn signal(number: i32, handler: usize) -> usize;
+    fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+}
+
+/// Signals that the daemon ignores would be ignored by its children too.
+fn default_signals() {
+    for number in 1..=64 {
+        // SAFETY: signal(2) with SIG_DFL (0) touches no memory of ours and is async-signal-safe;
+        // for SIGKILL, SIGSTOP and the C library's own (32, 33) it answers EINVAL.
+        unsafe { signal(number, 0) };
+    }
+}
+
+/// Whatever is open beyond the standard three closes at exec, should somebody have forgotten to
+/// say so.
+fn close_on_exec() {
+    const FIRST: std::ffi::c_uint = 3;
+    // CLOSE_RANGE_CLOEXEC in linux/close_range.h.
+    const FLAGS: std::ffi::c_uint = 1 << 2;
+    let number = std::ffi::c_long::from(linux_raw_sys::general::__NR_close_range);
+    // SAFETY: close_range(2) touches no memory of ours. A kernel before 5.11 answers EINVAL, and
+    // then what the standard library opens closes at exec all the same.
+    unsafe { syscall(number, FIRST, std::ffi::c_uint::MAX, FLAGS) };
+}
+
+/// Moves this thread, and the programs that it starts, to network and mount namespaces of its own.
+#[cfg(test)]
+pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
+    assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
+    // SAFETY: unsafe only with UnshareFlags::FILES, which is not there.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}

@@ -1,0 +1,249 @@
+//! Routed TAPs: one per guest, no bridge.
+//!
+//! ```text
+//! guest 10.0.0.7/32 ── eth0 ── TAP 10.0.0.1/32 ── route 10.0.0.7/32 ── the host's own routes
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+
+use futures_util::TryStreamExt as _;
+use linux_raw_sys::if_tun::{IFF_NO_PI, IFF_TAP, IFF_VNET_HDR};
+use rtnetlink::packet_route::route::{RouteProtocol, RouteScope};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
+
+use super::files::made;
+use super::forwarding::{self, Setting};
+use super::netlink::{self, Link};
+use super::sys;
+use super::told::During as _;
+use crate::{Change, Error, Kind, Result};
+
+/// Frames without a header of their own but virtio's, as VMMs want them.
+const FLAGS: u32 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+
+/// What a TAP shall be.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) host_address: Ipv4Addr,
+    pub(super) guest_address: Ipv4Addr,
+    pub(super) mtu: u32,
+}
+
+/// Refuses what is no TAP name of ours: lower-case letters and digits, at most 15.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    if (1..=15).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Other,
+        format!("`{name}` is no name of a TAP"),
+    ))
+}
+
+/// Opens the TAP of this name, which is made if it is not there.
+fn attach(name: &str) -> Result<File> {
+    check_name(name)?;
+    let tun = File::options().read(true).write(true).open("/dev/net/tun");
+    let tun = tun
+        .during(|| "open `/dev/net/tun`".to_owned())
+        .map_err(|error| match error.kind() {
+            Kind::Missing => error.hint("sudo modprobe tun"),
+            _ => error,
+        })?;
+    sys::attach_tap(&tun, name, FLAGS).during(|| format!("open the TAP `{name}`"))?;
+    Ok(tun)
+}
+
+/// Opens a TAP that is there.
+pub(super) fn open(name: &str) -> Result<OwnedFd> {
+    if find(name)?.is_none() {
+        return Err(Error::new(
+            Kind::Missing,
+            format!("there is no TAP `{name}`"),
+        ));
+    }
+    attach(name).map(OwnedFd::from)
+}
+
+/// Makes a TAP that goes when it is closed, to see whether we may.
+pub(super) fn try_one(name: &str) -> Result<()> {
+    attach(name).map(drop)
+}
+
+/// The interface of this name, if there is one.
+fn find(name: &str) -> Result<Option<Link>> {
+    let wanted = name.to_owned();
+    netlink::talk(|handle| {
+        Box::pin(async move {
+            netlink::link(&handle, &wanted)
+                .await
+                .during(|| format!("look at `{wanted}`"))
+        })
+    })
+}
+
+/// Op::MakeTap.
+pub(super) fn make(wanted: &Wanted) -> Result<Change> {
+    let shown = || format!("make the TAP `{}`", wanted.name);
+    check_name(&wanted.name).map_err(|error| error.within(shown()))?;
+    let there = find(&wanted.name)?;
+    let is_so = match &there {
+        Some(Link { tap: Some(tap), .. }) => tap.persists && tap.owner == Some(wanted.uid),
+        Some(Link { tap: None, .. }) => {
+            let text = "an interface of this name is there, and is no TAP";
+            return Err(Error::new(Kind::Busy, text)
+                .hint(format!("look at it: ip -details link show {}", wanted.name))
+                .within(shown()));
+        }
+        None => false,
+    };
+    if !is_so {
+        create(wanted).map_err(|error| error.within(shown()))?;
+    }
+    // Before it is up: it shall never send or take IPv6.
+    let quiet = forwarding::set(&Setting::NoIpv6(&wanted.name), true)?;
+    let of_netlink = wanted.clone();
+    let configured = netlink::talk(|handle| Box::pin(configure(handle, of_netlink)))
+        .map_err(|error| error.within(shown()))?;
+    let forwards = forwarding::set(&Setting::Forwarding(&wanted.name), true)?;
+    Ok(made(
+        !is_so || configured || quiet == Change::Made || forwards == Change::Made,
+    ))
+}
+
+/// Makes the interface, or makes one that is there the owner's.
+fn create(wanted: &Wanted) -> Result<()> {
+    let tap = attach(&wanted.name)?;
+    let shown = || format!("give the TAP to user {}", wanted.uid);
+    sys::set_tap_owner(&tap, wanted.uid).during(shown)?;
+    sys::set_tap_persistent(&tap).during(|| "make the TAP stay".to_owned())
+}
+
+/// Gives the interface what it lacks, and says whether it lacked something.
+async fn configure(handle: Handle, wanted: Wanted) -> Result<bool> {
+    let look = || format!("look at the TAP `{}`", wanted.name);
+    let Some(link) = netlink::link(&handle, &wanted.name).await.during(look)? else {
+        return Err(Error::new(
+            Kind::Missing,
+            "it went away while it was set up",
+        ));
+    };
+    let mut changed = set_address(&handle, &link, &wanted).await?;
+    if !link.is_up || link.mtu != wanted.mtu {
+        let message = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(link.index)
+            .mtu(wanted.mtu)
+            .up()
+            .build();
+        let set = handle.link().set(message).execute().await;
+        set.map_err(netlink::cause)
+            .during(|| "set it up".to_owned())?;
+        changed = true;
+    }
+    Ok(set_route(&handle, &link, &wanted).await? || changed)
+}
+
+/// The host's address, and no other.
+async fn set_address(handle: &Handle, link: &Link, wanted: &Wanted) -> Result<bool> {
+    let look = || "look at its addresses".to_owned();
+    let own = (wanted.host_address, 32);
+    let there = netlink::addresses(handle, link.index).await.during(look)?;
+    let mut changed = false;
+    for other in there.iter().filter(|it| **it != own) {
+        let mut messages = handle
+            .address()
+            .get()
+            .set_link_index_filter(link.index)
+            .set_address_filter(other.0.into())
+            .execute();
+        while let Some(message) = messages
+            .try_next()
+            .await
+            .map_err(netlink::cause)
+            .during(look)?
+        {
+            let removed = handle
+                .address()
+                .del(message)
+                .execute()
+                .await
+                .map_err(netlink::cause);
+            removed.during(|| format!("take the address {} from it", other.0))?;
+            changed = true;
+        }
+    }
+    if there.contains(&own) {
+        return Ok(changed);
+    }
+    let address = IpAddr::V4(wanted.host_address);
+    let add = handle.address().add(link.index, address, 32).replace();
+    add.execute()
+        .await
+        .map_err(netlink::cause)
+        .during(|| format!("give it the address {address}"))?;
+    Ok(true)
+}
+
+/// The route to the guest, by this TAP and no other.
+async fn set_route(handle: &Handle, link: &Link, wanted: &Wanted) -> Result<bool> {
+    let guest = wanted.guest_address;
+    let shown = || format!("set the route to {guest}");
+    let routes = netlink::routes(handle).await.during(shown)?;
+    let mut here = routes
+        .iter()
+        .filter(|it| it.to.network == guest && it.to.prefix == 32);
+    // One that another TAP left behind is replaced: it would swallow every answer.
+    if here.clone().count() == 1 && here.all(|it| it.interface == Some(link.index)) {
+        return Ok(false);
+    }
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(guest, 32)
+        .output_interface(link.index)
+        .scope(RouteScope::Link)
+        .protocol(RouteProtocol::Static)
+        .build();
+    let add = handle.route().add(route).replace();
+    add.execute().await.map_err(netlink::cause).during(shown)?;
+    Ok(true)
+}
+
+/// Op::RemoveTap.
+pub(super) fn remove(name: &str) -> Result<Change> {
+    let shown = || format!("remove the TAP `{name}`");
+    check_name(name).map_err(|error| error.within(shown()))?;
+    let link = match find(name)? {
+        None => return Ok(Change::Already),
+        Some(Link { tap: None, .. }) => {
+            let text = "the interface of this name is no TAP";
+            return Err(Error::new(Kind::Busy, text).within(shown()));
+        }
+        Some(link) => link,
+    };
+    let removed = netlink::talk(|handle| {
+        Box::pin(async move {
+            match handle
+                .link()
+                .del(link.index)
+                .execute()
+                .await
+                .map_err(netlink::cause)
+            {
+                Ok(()) => Ok(Ok(())),
+                Err(error) if netlink::is_absent(&error) => Ok(Ok(())),
+                Err(error) => Ok::<io::Result<()>, Error>(Err(error)),
+            }
+        })
+    })?;
+    removed.during(shown)?;
+    Ok(Change::Made)
+}
+
+#[cfg(test)]
+#[path = "tap_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! What the tests of the real host share: namespaces of their own, and programs to look with.
+
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use rustix::thread::UnshareFlags;
+
+use super::sys;
+
+/// Says why a test did not run; whoever runs the tests counts these lines.
+pub(super) fn skipped(reason: &str) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    // Not `eprintln`, which the test harness keeps to itself where a test passes.
+    writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}").unwrap();
+}
+
+/// Whether the test may change the host; says so if not.
+pub(super) fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        skipped("needs root");
+    }
+    root
+}
+
+/// Runs a test on a thread of its own, prepared in some way.
+fn on_own_thread(prepare: impl FnOnce() + Send, test: impl FnOnce() + Send) {
+    if !is_root() {
+        return;
+    }
+    thread::scope(|scope| {
+        let name = thread::current().name().unwrap_or("test").to_owned();
+        let running = thread::Builder::new()
+            .name(name)
+            .spawn_scoped(scope, || {
+                prepare();
+                test();
+            })
+            .unwrap();
+        if let Err(panic) = running.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+fn own_network() {
+    sys::unshare(UnshareFlags::NEWNET).unwrap();
+    run("ip", "link set lo up");
+}
+
+/// Runs a test with a network of its own, where only `lo` is. Programs that it starts are there
+/// too, and all of it is gone at the end.
+pub(super) fn in_own_network(test: impl FnOnce() + Send) {
+    on_own_thread(own_network, test);
+}
+
+/// Runs a test whose mounts nobody else sees, and that are gone at the end.
+pub(super) fn in_own_mounts(test: impl FnOnce() + Send) {
+    let prepare = || {
+        sys::unshare(UnshareFlags::NEWNS).unwrap();
+        run("mount", "--make-rprivate /");
+    };
+    on_own_thread(prepare, test);
+}
+
+/// Runs a test as an ordinary user, without any right that root has.
+pub(super) fn as_nobody(test: impl FnOnce() + Send) {
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let group = rustix::process::Gid::from_raw(65534);
+    let prepare = || {
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+    };
+    on_own_thread(prepare, test);
+}
+
+/// A network elsewhere: what is run there sees that network only.
+pub(super) struct Place {
+    work: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
+    thread: Option<JoinHandle<()>>,
+    /// The thread that is there, by which `ip link set … netns` finds it.
+    pub(super) id: i32,
+}
+
+impl Place {
+    pub(super) fn new() -> Self {
+        let (work, todo) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            own_network();
+            tell.send(rustix::thread::gettid().as_raw_nonzero().get())
+                .unwrap();
+            todo.into_iter().for_each(|work| work());
+        });
+        let id = told.recv().unwrap();
+        Self {
+            work: Some(work),
+            thread: Some(thread),
+            id,
+        }
+    }
+
+    /// Runs something there and waits for it.
+    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = mpsc::channel();
+        let work = Box::new(move || drop(tell.send(work())));
+        self.work.as_ref().unwrap().send(work).unwrap();
+        told.recv().expect("what was run there panicked")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Runs a program of the test's own; its arguments have no spaces within.
+pub(super) fn attempt(program: &str, arguments: &str) -> Result<String, String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "not what is tested, but what it is tested with"
+    )]
+    let mut command = Command::new(program);
+    let output = command.args(arguments.split_ascii_whitespace()).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(text(&output.stderr))
+    }
+}
+
+/// Runs a program that must succeed.
+pub(super) fn run(program: &str, arguments: &str) -> String {
+    attempt(program, arguments).unwrap_or_else(|error| panic!("`{program} {arguments}`: {error}"))
+}
