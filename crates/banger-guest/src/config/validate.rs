@@ -1,0 +1,233 @@
+//! What a guest config must hold; asked by the daemon before it boots, and by the guest again.
+
+use std::collections::BTreeSet;
+
+use super::{ConfigError, Disk, File, GuestConfig, Network, Resolvers, SCHEMA, When};
+
+/// The length of the longest path that Linux takes, without its final zero byte.
+const LONGEST_PATH: usize = 4095;
+
+/// The length of the longest interface name that Linux takes.
+const LONGEST_INTERFACE: usize = 15;
+
+fn invalid(field: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        field,
+        problem: problem.into(),
+    }
+}
+
+/// Whether a file that is written at each start may lie at `path`, where a user edits nothing.
+fn is_ours(path: &str) -> bool {
+    let Some((directory, name)) = path.rsplit_once('/') else {
+        return false;
+    };
+    path.starts_with("/run/") || (directory.ends_with(".d") && name.contains("banger"))
+}
+
+/// Absolute, in its one shortest spelling, and printable.
+fn check_path(field: &'static str, path: &str) -> Result<(), ConfigError> {
+    let refuse = |problem: &str| {
+        Err(invalid(
+            field,
+            format!("`{}` {problem}", path.escape_debug()),
+        ))
+    };
+    if !path.starts_with('/') {
+        return refuse("is not an absolute path");
+    }
+    if path.len() > LONGEST_PATH {
+        return refuse("is longer than 4095 bytes");
+    }
+    if path.chars().any(char::is_control) {
+        return refuse("has a control character in it");
+    }
+    if path
+        .split('/')
+        .skip(1)
+        .any(|part| matches!(part, "" | "." | ".."))
+    {
+        return refuse("has an empty part, `.` or `..` in it");
+    }
+    Ok(())
+}
+
+fn check_device(field: &'static str, device: &str) -> Result<(), ConfigError> {
+    check_path(field, device)?;
+    match device.strip_prefix("/dev/") {
+        Some(name) if !name.contains('/') => Ok(()),
+        _ => Err(invalid(
+            field,
+            format!("`{device}` is not a device such as `/dev/vda`"),
+        )),
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let byte_is_fine = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=63).contains(&text.len())
+        && text.bytes().all(byte_is_fine)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// A host name or a domain: printable, without blanks, so that it cannot become a second line.
+fn check_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
+    let byte_is_fine =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=253).contains(&name.len()) && name.bytes().all(byte_is_fine) {
+        return Ok(());
+    }
+    Err(invalid(
+        field,
+        format!("`{}` is not a name", name.escape_debug()),
+    ))
+}
+
+fn is_mac(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    let part_is_fine =
+        |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    parts.len() == 6 && parts.iter().all(part_is_fine)
+}
+
+fn check_network(network: &Network) -> Result<(), ConfigError> {
+    let name = network.interface.as_str();
+    let letter_is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !(1..=LONGEST_INTERFACE).contains(&name.len()) || !name.bytes().all(letter_is_fine) {
+        let shown = name.escape_debug();
+        return Err(invalid(
+            "network.interface",
+            format!("`{shown}` is not an interface's name"),
+        ));
+    }
+    if !(1..=32).contains(&network.prefix) {
+        return Err(invalid(
+            "network.prefix",
+            format!("{} is not 1 to 32", network.prefix),
+        ));
+    }
+    if let Some(mac) = network.mac.as_deref().filter(|mac| !is_mac(mac)) {
+        let shown = mac.escape_debug();
+        return Err(invalid(
+            "network.mac",
+            format!("`{shown}` is not a hardware address"),
+        ));
+    }
+    if let Some(mtu) = network.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {
+        return Err(invalid(
+            "network.mtu",
+            format!("{mtu} is not 68 to 65535 bytes"),
+        ));
+    }
+    Ok(())
+}
+
+fn check_disks(root: &str, disks: &[Disk]) -> Result<(), ConfigError> {
+    let mut devices = BTreeSet::from([root]);
+    let mut mounts = BTreeSet::new();
+    for disk in disks {
+        check_device("disks.device", &disk.device)?;
+        check_path("disks.mount", &disk.mount)?;
+        if !devices.insert(&disk.device) {
+            return Err(invalid(
+                "disks.device",
+                format!("`{}` is there twice", disk.device),
+            ));
+        }
+        if !mounts.insert(&disk.mount) {
+            return Err(invalid(
+                "disks.mount",
+                format!("`{}` is there twice", disk.mount),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_files(files: &[File]) -> Result<(), ConfigError> {
+    let mut paths = BTreeSet::new();
+    for file in files {
+        check_path("files.path", &file.path)?;
+        if !paths.insert(&file.path) {
+            return Err(invalid(
+                "files.path",
+                format!("`{}` is there twice", file.path),
+            ));
+        }
+        if file.mode > 0o7777 {
+            let problem = format!("{:#o} of `{}` is more than 0o7777", file.mode, file.path);
+            return Err(invalid("files.mode", problem));
+        }
+        if file.when == When::Always && !is_ours(&file.path) {
+            let path = &file.path;
+            let problem = format!("`{path}` is neither in `/run` nor a drop-in of banger's");
+            return Err(invalid("files.when", problem));
+        }
+        if let Err(cause) = file.content.bytes() {
+            return Err(invalid(
+                "files.content",
+                format!("of `{}`: {cause}", file.path),
+            ));
+        }
+    }
+    Ok(())
+}
+
+impl Resolvers {
+    /// Checks that no search domain could become a second line of a `resolv.conf`.
+    ///
+    /// # Errors
+    /// The first domain that is none.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.search
+            .iter()
+            .try_for_each(|name| check_name("dns.search", name))
+    }
+}
+
+impl GuestConfig {
+    /// Checks every value; names that could break out of a line, paths that are not plain, and
+    /// two writers of one path are refused.
+    ///
+    /// # Errors
+    /// The first value that is wrong, with its field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.schema != SCHEMA {
+            return Err(ConfigError::Schema { found: self.schema });
+        }
+        if !is_label(&self.hostname) {
+            let shown = self.hostname.escape_debug();
+            return Err(invalid("hostname", format!("`{shown}` is not a DNS label")));
+        }
+        let digit_is_fine = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if self.machine_id.len() != 32 || !self.machine_id.bytes().all(digit_is_fine) {
+            let shown = self.machine_id.escape_debug();
+            return Err(invalid(
+                "machine_id",
+                format!("`{shown}` is not 32 hexadecimal digits"),
+            ));
+        }
+        self.modules
+            .iter()
+            .try_for_each(|path| check_path("modules", path))?;
+        check_device("root.device", &self.root.device)?;
+        if self.root.fstype != "ext4" {
+            let shown = self.root.fstype.escape_debug();
+            return Err(invalid("root.fstype", format!("`{shown}` is not `ext4`")));
+        }
+        check_disks(&self.root.device, &self.disks)?;
+        self.network.as_ref().map_or(Ok(()), check_network)?;
+        self.dns
+            .search
+            .iter()
+            .try_for_each(|name| check_name("dns.search", name))?;
+        self.hosts
+            .iter()
+            .try_for_each(|line| check_name("hosts.name", &line.name))?;
+        check_files(&self.files)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! The daemon's side of the conversation: blocking, over a Unix socket, each step with a deadline.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use super::{
+    Answer, Ask, Event, FromGuest, Hello, LineReader, PROTOCOL, Phase, ToGuest, Welcome, encode,
+};
+
+/// After how long a silent guest is spoken to again, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The same, when another process of ours took over inside the guest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many events are kept for [`Conversation::next_event`]; a guest that tells more loses the
+/// oldest.
+const MOST_EVENTS: usize = 64;
+
+/// Why a guest did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ConversationError {
+    /// Nothing came in time.
+    #[error("the guest did not answer within {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// The hypervisor closed the channel: the machine has ended.
+    #[error("the guest's channel is closed")]
+    Closed,
+    /// The guest said no.
+    #[error("the guest refused: {0}")]
+    Refused(String),
+    /// The guest answered something that does not fit what was asked.
+    #[error("the guest answered {0}, which is not what was asked for")]
+    Unexpected(&'static str),
+    /// The channel broke.
+    #[error("the guest's channel: {0}")]
+    Stream(#[from] io::Error),
+}
+
+type Result<T> = std::result::Result<T, ConversationError>;
+
+/// The daemon's side of the conversation.
+///
+/// It may be opened before the guest's kernel runs: what is said waits in the socket until the
+/// guest opens its port. A guest whose agent is killed and started again answers as if nothing had
+/// been. Memory is bounded, and deadlines hold, whatever the guest sends.
+#[derive(Debug)]
+pub struct Conversation {
+    stream: UnixStream,
+    reader: LineReader,
+    token: String,
+    next_id: u64,
+    welcome: Option<Welcome>,
+    welcomes_due: u32,
+    events: VecDeque<Event>,
+}
+
+impl Conversation {
+    /// A conversation over a connected stream. `token` marks its frames: 1 to 64 hexadecimal
+    /// digits, new for each conversation.
+    #[must_use]
+    pub fn new(stream: UnixStream, token: &str) -> Self {
+        Self {
+            stream,
+            reader: LineReader::new(),
+            token: token.to_owned(),
+            next_id: 1,
+            welcome: None,
+            welcomes_due: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The guest's last welcome, which tells its phase, its boot id and its program's version.
+    #[must_use]
+    pub fn welcome(&self) -> Option<&Welcome> {
+        self.welcome.as_ref()
+    }
+
+    /// How far the guest has come, as far as it has told.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.welcome.as_ref().map(|welcome| welcome.phase)
+    }
+
+    /// Waits until the guest answers at all.
+    ///
+    /// # Errors
+    /// [`ConversationError::Silent`] at the deadline, [`ConversationError::Closed`] when the
+    /// machine ends.
+    pub fn hello(&mut self, deadline: Instant) -> Result<Welcome> {
+        self.wait_phase(Phase::Initramfs, deadline)
+    }
+
+    /// Waits until the guest has come so far.
+    ///
+    /// # Errors
+    /// As [`Conversation::hello`].
+    pub fn wait_phase(&mut self, phase: Phase, deadline: Instant) -> Result<Welcome> {
+        let hello = self.hello_line();
+        self.until(deadline, &hello, |talk, _| {
+            talk.welcome
+                .clone()
+                .filter(|welcome| welcome.phase >= phase)
+                .map(Ok)
+        })
+    }
+
+    /// Asks for something and waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Conversation::hello`], and [`ConversationError::Refused`] with the guest's words.
+    pub fn ask(&mut self, ask: &Ask, deadline: Instant) -> Result<Answer> {
+        let expected = self.next_id;
+        self.next_id += 1;
+        let token = self.token.clone();
+        let ask = serde_json::to_value(ask).map_err(io::Error::from)?;
+        let mut lines = self.hello_line();
+        lines.extend(encode(&ToGuest::Ask {
+            token,
+            id: expected,
+            ask,
+        }));
+        self.until(deadline, &lines, |_, frame| match frame {
+            Some(FromGuest::Answer { id, answer, .. }) if id == expected => Some(Ok(answer)),
+            Some(FromGuest::Refusal { id, refusal, .. }) if id == expected => {
+                Some(Err(ConversationError::Refused(short(&refusal))))
+            }
+            _ => None,
+        })
+    }
+
+    /// Waits for the next thing that the guest says unasked; `None` at the deadline.
+    ///
+    /// # Errors
+    /// [`ConversationError::Closed`] when the machine ends.
+    pub fn next_event(&mut self, deadline: Instant) -> Result<Option<Event>> {
+        let hello = if self.welcome.is_none() {
+            self.hello_line()
+        } else {
+            Vec::new()
+        };
+        let event = self.until(deadline, &hello, |talk, _| talk.events.pop_front().map(Ok));
+        match event {
+            Ok(event) => Ok(Some(event)),
+            Err(ConversationError::Silent(_)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn hello_line(&self) -> Vec<u8> {
+        let hello = Hello {
+            token: self.token.clone(),
+            protocol: PROTOCOL,
+        };
+        [b"\n".to_vec(), encode(&ToGuest::Hello { hello })].concat()
+    }
+
+    /// Says `lines`, and again after growing pauses, until `found` finds what it looks for.
+    fn until<T>(
+        &mut self,
+        deadline: Instant,
+        lines: &[u8],
+        mut found: impl FnMut(&mut Self, Option<FromGuest>) -> Option<Result<T>>,
+    ) -> Result<T> {
+        let began = Instant::now();
+        if let Some(result) = found(self, None) {
+            return result;
+        }
+        let mut pause = FIRST_PAUSE;
+        let mut again = began;
+        loop {
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(ConversationError::Silent(now - began));
+            }
+            if now >= again {
+                self.say(lines, deadline)?;
+                again = now + pause;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            for frame in self.listen(again.min(deadline))? {
+                if matches!(frame, FromGuest::Welcome { .. }) && !self.was_due() {
+                    // Another process took over in the guest, and what was asked of the one
+                    // before may be lost. What is asked twice of one process is done once.
+                    again = again.min(now + SHORTEST_PAUSE);
+                }
+                if let Some(result) = found(self, Some(frame)) {
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Whether a welcome that came answers a hello of ours.
+    fn was_due(&mut self) -> bool {
+        let was_due = self.welcomes_due > 0;
+        self.welcomes_due = self.welcomes_due.saturating_sub(1);
+        was_due
+    }
+
+    fn say(&mut self, lines: &[u8], deadline: Instant) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.welcomes_due += 1;
+        self.stream.set_write_timeout(Some(left(deadline)))?;
+        match self.stream.write_all(lines) {
+            Ok(()) => Ok(()),
+            // Nobody reads yet; the next hello begins with a newline, which ends a half line.
+            Err(cause) if is_timeout(&cause) => Ok(()),
+            Err(cause) => Err(closed(cause)),
+        }
+    }
+
+    /// The frames of ours that come in one read, at most until `until`.
+    fn listen(&mut self, until: Instant) -> Result<Vec<FromGuest>> {
+        let mut bytes = [0; 8192];
+        self.stream.set_read_timeout(Some(left(until)))?;
+        let count = match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(ConversationError::Closed),
+            Ok(count) => count,
+            Err(cause) if is_timeout(&cause) => 0,
+            Err(cause) => return Err(closed(cause)),
+        };
+        let mut frames = Vec::new();
+        self.reader.push(&bytes[..count], |line| {
+            let frame = serde_json::from_slice::<FromGuest>(line).ok();
+            frames.extend(frame.filter(|frame| frame.token() == self.token));
+        });
+        frames.iter().for_each(|frame| self.note(frame));
+        Ok(frames)
+    }
+
+    fn note(&mut self, frame: &FromGuest) {
+        match frame {
+            FromGuest::Welcome { welcome, .. } => self.welcome = Some(welcome.clone()),
+            FromGuest::Event { event, .. } => {
+                if let (Event::Phase(phase), Some(welcome)) = (event, self.welcome.as_mut()) {
+                    welcome.phase = *phase;
+                }
+                if self.events.len() == MOST_EVENTS {
+                    self.events.pop_front();
+                }
+                self.events.push_back(*event);
+            }
+            FromGuest::Answer { .. } | FromGuest::Refusal { .. } => {}
+        }
+    }
+}
+
+/// A timeout of zero would mean none.
+fn left(until: Instant) -> Duration {
+    until
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}
+
+fn is_timeout(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+fn closed(cause: io::Error) -> ConversationError {
+    if matches!(
+        cause.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    ) {
+        return ConversationError::Closed;
+    }
+    ConversationError::Stream(cause)
+}
+
+/// A guest's words, as far as they fit into a message: one line of at most 300 characters.
+fn short(words: &str) -> String {
+    words
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(300)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! The guest's side of the conversation: a state machine without any input or output of its own.
+
+use super::{
+    Answer, Ask, Event, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase, ToGuest, Welcome,
+    encode,
+};
+
+/// How much may wait to be sent, in bytes, before the daemon counts as gone.
+const MOST_WAITING: usize = 4 * LONGEST_LINE;
+
+/// The longest token that is taken.
+const LONGEST_TOKEN: usize = 64;
+
+/// What of a guest does not change while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The version of the guest's program.
+    pub version: String,
+    /// The kernel's boot id.
+    pub boot_id: String,
+}
+
+/// What of a guest does change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// How far it has come.
+    pub phase: Phase,
+    /// The time since its kernel started, in milliseconds.
+    pub uptime_millis: u64,
+}
+
+/// Something asked for, to be answered with [`Session::answer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The token of the conversation it was asked in.
+    pub token: String,
+    /// Its number in that conversation.
+    pub id: u64,
+    /// What is asked for.
+    pub ask: Ask,
+}
+
+/// The last thing asked for in a conversation, and what was answered, if it was.
+#[derive(Debug)]
+struct Last {
+    id: u64,
+    answer: Option<Vec<u8>>,
+}
+
+/// The guest's side of the conversation.
+///
+/// Bytes go in with [`Session::receive`]; bytes to send wait in [`Session::waiting`] until
+/// [`Session::sent`] says that they are gone. An ask that comes a second time, because the daemon
+/// heard nothing, is not done a second time: the answer is repeated.
+#[derive(Debug)]
+pub struct Session {
+    identity: Identity,
+    reader: LineReader,
+    token: Option<String>,
+    last: Option<Last>,
+    waiting: Vec<u8>,
+}
+
+fn is_token(text: &str) -> bool {
+    (1..=LONGEST_TOKEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl Session {
+    /// A session in which nobody has said hello.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            reader: LineReader::new(),
+            token: None,
+            last: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The token of the conversation, if there is one.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// Goes on with the conversation of a process that was here before us, and says so by a
+    /// welcome if there is a standing to tell. A token that is none is left alone.
+    pub fn adopt(&mut self, token: &str, standing: Option<Standing>) {
+        if is_token(token) {
+            self.token = Some(token.to_owned());
+            standing
+                .into_iter()
+                .for_each(|standing| self.welcome(standing));
+        }
+    }
+
+    /// Takes the next bytes from the daemon; the answer is what they ask for.
+    pub fn receive(&mut self, bytes: &[u8], standing: Standing) -> Vec<Asked> {
+        let mut frames = Vec::new();
+        self.reader.push(bytes, |line| {
+            frames.extend(serde_json::from_slice::<ToGuest>(line).ok());
+        });
+        frames
+            .into_iter()
+            .filter_map(|frame| self.take(frame, standing))
+            .collect()
+    }
+
+    fn take(&mut self, frame: ToGuest, standing: Standing) -> Option<Asked> {
+        match frame {
+            ToGuest::Hello { hello } => {
+                self.greet(hello.token, standing);
+                None
+            }
+            ToGuest::Ask { token, id, ask } => {
+                if self.token.as_ref() != Some(&token) {
+                    return None;
+                }
+                self.number(token, id, ask)
+            }
+        }
+    }
+
+    fn greet(&mut self, token: String, standing: Standing) {
+        if !is_token(&token) {
+            return;
+        }
+        if self.token.as_ref() != Some(&token) {
+            self.token = Some(token);
+            self.last = None;
+            self.waiting.clear();
+        }
+        self.welcome(standing);
+    }
+
+    fn welcome(&mut self, standing: Standing) {
+        let Some(token) = self.token.clone() else {
+            return;
+        };
+        let welcome = Welcome {
+            protocol: PROTOCOL,
+            version: self.identity.version.clone(),
+            phase: standing.phase,
+            boot_id: self.identity.boot_id.clone(),
+            uptime_millis: standing.uptime_millis,
+        };
+        let mut line = vec![b'\n'];
+        line.extend(encode(&FromGuest::Welcome { token, welcome }));
+        self.send(&line);
+    }
+
+    /// Tells a new ask from one that is repeated.
+    fn number(&mut self, token: String, id: u64, ask: serde_json::Value) -> Option<Asked> {
+        if let Some(last) = self.last.as_ref().filter(|last| id <= last.id) {
+            let repeated = last.answer.clone().filter(|_| id == last.id);
+            self.send(&repeated.unwrap_or_default());
+            return None;
+        }
+        self.last = Some(Last { id, answer: None });
+        match serde_json::from_value(ask) {
+            Ok(ask) => Some(Asked { token, id, ask }),
+            Err(cause) => {
+                let refusal = format!("this guest does not know what is asked: {cause}");
+                self.finish(token, id, Err(refusal));
+                None
+            }
+        }
+    }
+
+    /// Answers an ask, or refuses it in words. An answer for a conversation that is over is
+    /// dropped.
+    pub fn answer(&mut self, asked: &Asked, answer: Result<Answer, String>) {
+        self.finish(asked.token.clone(), asked.id, answer);
+    }
+
+    fn finish(&mut self, token: String, id: u64, answer: Result<Answer, String>) {
+        if self.token.as_ref() != Some(&token) {
+            return;
+        }
+        let line = match answer {
+            Ok(answer) => encode(&FromGuest::Answer { token, id, answer }),
+            Err(refusal) => encode(&FromGuest::Refusal { token, id, refusal }),
+        };
+        self.send(&line);
+        if let Some(last) = self.last.as_mut().filter(|last| last.id == id) {
+            last.answer = Some(line);
+        }
+    }
+
+    /// Says something unasked, if somebody said hello.
+    pub fn tell(&mut self, event: Event) {
+        if let Some(token) = self.token.clone() {
+            self.send(&encode(&FromGuest::Event { token, event }));
+        }
+    }
+
+    /// A daemon that does not read is gone; what waits for it must not grow without end.
+    fn send(&mut self, line: &[u8]) {
+        if self.waiting.len() + line.len() > MOST_WAITING {
+            self.disconnect();
+            return;
+        }
+        self.waiting.extend_from_slice(line);
+    }
+
+    /// What is to be sent.
+    #[must_use]
+    pub fn waiting(&self) -> &[u8] {
+        &self.waiting
+    }
+
+    /// That the first `count` bytes of what waits were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.waiting.drain(..count.min(self.waiting.len()));
+    }
+
+    /// The other end is gone: what waits for it is dropped, and the conversation is over.
+    pub fn disconnect(&mut self) {
+        self.token = None;
+        self.last = None;
+        self.waiting = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests;

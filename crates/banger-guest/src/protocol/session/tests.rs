@@ -1,0 +1,189 @@
+use super::super::Hello;
+use super::*;
+use proptest::prelude::*;
+
+const NOW: Standing = Standing {
+    phase: Phase::Starting,
+    uptime_millis: 1234,
+};
+
+fn session() -> Session {
+    Session::new(Identity {
+        version: "0.1.0".into(),
+        boot_id: "b".into(),
+    })
+}
+
+fn hello(token: &str) -> Vec<u8> {
+    let hello = Hello {
+        token: token.into(),
+        protocol: PROTOCOL,
+    };
+    [b"\n".to_vec(), encode(&ToGuest::Hello { hello })].concat()
+}
+
+fn ask(token: &str, id: u64, ask: &Ask) -> Vec<u8> {
+    let ask = serde_json::to_value(ask).unwrap();
+    encode(&ToGuest::Ask {
+        token: token.into(),
+        id,
+        ask,
+    })
+}
+
+fn said(session: &mut Session) -> Vec<FromGuest> {
+    let bytes = session.waiting().to_vec();
+    session.sent(bytes.len());
+    let mut frames = Vec::new();
+    LineReader::new().push(&bytes, |line| {
+        frames.push(serde_json::from_slice(line).unwrap());
+    });
+    frames
+}
+
+fn is_welcome(frames: &[FromGuest], expected: &str) -> bool {
+    matches!(frames, [FromGuest::Welcome { token, welcome }]
+        if token == expected && welcome.phase == Phase::Starting && welcome.uptime_millis == 1234)
+}
+
+#[test]
+fn a_hello_is_answered_with_its_token_and_the_phase() {
+    let mut session = session();
+    assert_eq!(session.receive(&hello("a1"), NOW), []);
+    assert!(
+        session.waiting().starts_with(b"\n"),
+        "a half line before it must end"
+    );
+    assert!(is_welcome(&said(&mut session), "a1"));
+}
+
+#[test]
+fn what_is_asked_before_a_hello_or_with_an_old_token_is_ignored() {
+    let mut session = session();
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Ping), NOW), []);
+    session.receive(&hello("a1"), NOW);
+    session.receive(&hello("b2"), NOW);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
+    assert!(
+        is_welcome(&said(&mut session), "b2"),
+        "nothing for the first token is left"
+    );
+}
+
+#[test]
+fn an_answer_for_a_conversation_that_is_over_is_dropped() {
+    let mut session = session();
+    session.receive(&hello("a1"), NOW);
+    let asked = session.receive(&ask("a1", 1, &Ask::Sync), NOW).remove(0);
+    session.receive(&hello("b2"), NOW);
+    said(&mut session);
+    session.answer(&asked, Ok(Answer::Done));
+    assert_eq!(said(&mut session), []);
+}
+
+#[test]
+fn an_ask_that_is_repeated_is_done_once_and_answered_again() {
+    let mut session = session();
+    session.receive(&hello("a1"), NOW);
+    let asked = session.receive(&ask("a1", 1, &Ask::Reboot), NOW).remove(0);
+    said(&mut session);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Reboot), NOW), []);
+    assert_eq!(said(&mut session), [], "it is not answered yet");
+    session.answer(&asked, Ok(Answer::Done));
+    session.receive(&hello("a1"), NOW);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Reboot), NOW), []);
+    let frames = said(&mut session);
+    assert!(matches!(frames[0], FromGuest::Answer { id: 1, .. }));
+    assert!(matches!(frames[2], FromGuest::Answer { id: 1, .. }));
+}
+
+#[test]
+fn what_it_does_not_know_is_refused_in_words() {
+    let mut session = session();
+    session.receive(&hello("a1"), NOW);
+    said(&mut session);
+    let line = b"{\"token\":\"a1\",\"id\":3,\"ask\":{\"dance\":{}}}\n";
+    assert_eq!(session.receive(line, NOW), []);
+    let frames = said(&mut session);
+    let [FromGuest::Refusal { id: 3, refusal, .. }] = frames.as_slice() else {
+        panic!("{frames:?}")
+    };
+    assert!(refusal.contains("dance"), "{refusal}");
+}
+
+#[test]
+fn a_daemon_that_does_not_read_is_gone() {
+    let mut session = session();
+    session.receive(&hello("a1"), NOW);
+    for _ in 0..10_000 {
+        session.tell(Event::Phase(Phase::Ready));
+    }
+    assert_eq!((session.token(), session.waiting().len()), (None, 0));
+    session.receive(&hello("b2"), NOW);
+    assert!(is_welcome(&said(&mut session), "b2"));
+}
+
+#[test]
+fn the_next_process_goes_on_with_the_conversation() {
+    let mut session = session();
+    session.adopt("a1", Some(NOW));
+    assert!(is_welcome(&said(&mut session), "a1"));
+    assert_eq!(session.receive(&ask("a1", 9, &Ask::Ping), NOW).len(), 1);
+}
+
+#[test]
+fn a_hundred_disconnects_in_mid_frame_change_nothing() {
+    let mut session = session();
+    for round in 0..100_usize {
+        let token = format!("{round:04x}");
+        let frames = [hello(&token), ask(&token, 1, &Ask::Status)].concat();
+        session.receive(&frames[..1 + round % (frames.len() - 1)], NOW);
+    }
+    said(&mut session);
+    session.receive(&hello("ffff"), NOW);
+    assert!(is_welcome(&said(&mut session), "ffff"));
+    assert_eq!(session.receive(&ask("ffff", 1, &Ask::Ping), NOW).len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn whatever_came_before_a_hello_is_heard(
+        chunks in proptest::collection::vec(garbage(), 0..12),
+    ) {
+        let mut session = session();
+        for chunk in chunks {
+            for asked in session.receive(&chunk, NOW) {
+                session.answer(&asked, Ok(Answer::Done));
+            }
+            prop_assert!(session.waiting().len() <= MOST_WAITING);
+        }
+        session.receive(&hello("beef"), NOW);
+        said_last(&mut session);
+        let asked = session.receive(&ask("beef", u64::MAX, &Ask::Ping), NOW);
+        prop_assert_eq!(asked.len(), 1);
+    }
+}
+
+fn said_last(session: &mut Session) {
+    let frames = said(session);
+    assert!(
+        is_welcome(&frames[frames.len() - 1..], "beef"),
+        "{frames:?}"
+    );
+}
+
+/// Bytes, cut frames, whole frames and giant lines.
+fn garbage() -> impl Strategy<Value = Vec<u8>> {
+    let frame = prop_oneof![
+        Just(hello("a1")),
+        Just(hello("not hex")),
+        (0_u64..4).prop_map(|id| ask("a1", id, &Ask::Sync)),
+        Just(b"{\"token\":\"a1\",\"id\":-1,\"ask\":[]}\n".to_vec()),
+    ];
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..200),
+        frame.clone(),
+        (frame, 0_usize..60).prop_map(|(frame, keep)| frame[..keep.min(frame.len())].to_vec()),
+        Just(vec![b'x'; LONGEST_LINE + 1]),
+    ]
+}
