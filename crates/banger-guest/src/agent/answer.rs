@@ -1,0 +1,132 @@
+//! What the agent does when it is asked.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use banger_guest::config::Resolvers;
+use banger_guest::protocol::{Answer, Ask, Phase};
+
+use super::status;
+use crate::boot_record::{BootRecord, RESOLV_CONF};
+use crate::system::replace::{self, Rights};
+use crate::system::{clock, enter, raw};
+
+/// An answer, or a refusal in words.
+pub(crate) type Answered = Result<Answer, String>;
+
+/// There while systemd is the first process.
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// Which of systemd's real-time signals mean what.
+const SYSTEMD_POWEROFF: i32 = 4;
+const SYSTEMD_REBOOT: i32 = 5;
+
+/// Does what is asked at once; `None` for what takes long, which is [`sync`].
+pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Answered> {
+    match ask {
+        Ask::Sync => None,
+        Ask::Ping => Some(Ok(Answer::Done)),
+        Ask::Poweroff => Some(end(SYSTEMD_POWEROFF, "/sbin/poweroff")),
+        Ask::Reboot => Some(end(SYSTEMD_REBOOT, "/sbin/reboot")),
+        Ask::SetClock {
+            unix_nanos,
+            tolerance_millis,
+        } => {
+            let tolerance = Duration::from_millis(*tolerance_millis);
+            Some(set_clock(*unix_nanos, tolerance))
+        }
+        Ask::SetResolvers(resolvers) => Some(set_resolvers(resolvers)),
+        Ask::Status => Some(Ok(Answer::Status(status::status(phase, record)))),
+    }
+}
+
+/// Everything to the disks: ours one by one, because only that tells of errors, then the rest.
+pub(crate) fn sync(mounts: &[String]) -> Answered {
+    for mount in mounts {
+        File::open(mount)
+            .and_then(|directory| Ok(rustix::fs::syncfs(&directory)?))
+            .map_err(|cause| format!("sync `{mount}`: {cause}"))?;
+    }
+    rustix::fs::sync();
+    Ok(Answer::Done)
+}
+
+fn end(signal: i32, program: &str) -> Answered {
+    let begun = if Path::new(SYSTEMD).is_dir() {
+        raw::signal_init(signal).map_err(std::io::Error::from)
+    } else {
+        enter::program(program).spawn().map(|mut child| {
+            std::thread::spawn(move || child.wait());
+        })
+    };
+    begun
+        .map(|()| Answer::Done)
+        .map_err(|cause| format!("begin to end: {cause}"))
+}
+
+fn set_clock(given: u64, tolerance: Duration) -> Answered {
+    let ours = clock::unix_nanos();
+    let stepped = u128::from(ours.abs_diff(given)) > tolerance.as_nanos();
+    if stepped {
+        clock::set(given).map_err(|cause| format!("set the clock: {cause}"))?;
+    }
+    Ok(Answer::Clock {
+        off_by_millis: clock::off_by_millis(ours, given),
+        stepped,
+    })
+}
+
+fn set_resolvers(resolvers: &Resolvers) -> Answered {
+    resolvers.validate().map_err(|cause| cause.to_string())?;
+    replace::write(
+        Path::new(RESOLV_CONF),
+        resolvers.resolv_conf().as_bytes(),
+        Rights::root(0o644),
+    )
+    .map(|()| Answer::Done)
+    .map_err(|cause| format!("write `{RESOLV_CONF}`: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_within_the_tolerance_is_left_alone() {
+        let given = clock::unix_nanos() + 3_000_000_000;
+        let answer = set_clock(given, Duration::from_secs(60)).unwrap();
+        let Answer::Clock {
+            off_by_millis,
+            stepped: false,
+        } = answer
+        else {
+            panic!("{answer:?}")
+        };
+        assert!((-3000..-1000).contains(&off_by_millis), "{off_by_millis}");
+    }
+
+    #[test]
+    fn resolvers_that_could_break_out_of_a_line_are_refused() {
+        let resolvers = Resolvers {
+            servers: vec![],
+            search: vec!["a\nb".into()],
+        };
+        assert!(
+            set_resolvers(&resolvers)
+                .unwrap_err()
+                .contains("dns.search")
+        );
+    }
+
+    #[test]
+    fn everything_is_synced_and_what_cannot_be_is_named() {
+        assert_eq!(
+            sync(&["/nonexistent".into()])
+                .unwrap_err()
+                .split(':')
+                .next(),
+            Some("sync `/nonexistent`")
+        );
+    }
+}

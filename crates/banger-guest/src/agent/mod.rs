@@ -1,0 +1,172 @@
+//! The agent: what answers the daemon while the guest runs.
+//!
+//! It may be killed at any time. It keeps nothing that cannot be found again, and the next one
+//! goes on with the conversation.
+
+mod answer;
+mod listening;
+mod readiness;
+mod status;
+mod worker;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use banger_guest::protocol::{Asked, Event, Phase, Standing};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::boot_record::BootRecord;
+use crate::system::port::Port;
+use crate::system::{clock, console, wait};
+use readiness::Readiness;
+use worker::Worker;
+
+pub(crate) use readiness::mark_booted;
+
+/// How long to wait for a port, or for somebody at its other end: at first, and at most.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// How long to wait when there is nothing to look after but the port.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Answers until somebody ends us.
+pub(crate) fn run() -> ExitCode {
+    let worker = match Worker::new() {
+        Ok(worker) => worker,
+        Err(cause) => {
+            console::warn(&format!("the agent cannot wait for its own work: {cause}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut agent = Agent {
+        record: BootRecord::read(),
+        readiness: Readiness::new(),
+        worker,
+        port: None,
+        pause: SHORTEST,
+    };
+    loop {
+        agent.turn();
+    }
+}
+
+struct Agent {
+    record: BootRecord,
+    readiness: Readiness,
+    worker: Worker,
+    port: Option<Port>,
+    pause: Duration,
+}
+
+impl Agent {
+    fn standing(&self) -> Standing {
+        Standing {
+            phase: self.readiness.phase(),
+            uptime_millis: clock::uptime_millis(),
+        }
+    }
+
+    /// One round: look whether we are ready, wait for something, and answer.
+    fn turn(&mut self) {
+        let standing = self.standing();
+        if self.port.is_none() {
+            self.port = Port::open(Some(standing));
+        }
+        if let Some(port) = &mut self.port {
+            port.flush();
+        }
+        let hung_up = self.wait();
+        if let Some(port) = self.port.as_mut().filter(|_| hung_up) {
+            // Before anything is read: that may be the next daemon's hello already.
+            port.hung_up();
+        }
+        if let Some(warning) = self.readiness.look() {
+            console::warn(&warning);
+            self.record.warnings.push(warning);
+        }
+        let became_ready = standing.phase != self.readiness.phase();
+        let standing = self.standing();
+        let asked = match &mut self.port {
+            Some(port) => {
+                let asked = port.attend(standing);
+                if became_ready {
+                    port.session().tell(Event::Phase(Phase::Ready));
+                }
+                asked
+            }
+            None => Vec::new(),
+        };
+        for asked in asked {
+            self.begin(asked);
+        }
+        self.finish();
+    }
+
+    /// Waits for the port, the worker or the time to look again; says whether nobody is at the
+    /// port's other end. A port that nobody listens at is always ready, so it is not waited for
+    /// but looked at, after growing pauses.
+    fn wait(&mut self) -> bool {
+        let longest = self.readiness.pause().unwrap_or(IDLE);
+        let Some(port) = &mut self.port else {
+            self.wait_without_port(longest);
+            return false;
+        };
+        let waits = !port.session().waiting().is_empty();
+        let events = if waits {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        let mut all = vec![PollFd::from_borrowed_fd(port.fd(), events)];
+        all.extend(others(&self.worker, &self.readiness));
+        wait::ready(&mut all, longest);
+        // A port that nobody listens at is readable, too (its end of file is), so that says nothing.
+        if !all[0].revents().contains(PollFlags::HUP) {
+            self.pause = SHORTEST;
+            return false;
+        }
+        self.wait_without_port(longest);
+        true
+    }
+
+    fn wait_without_port(&mut self, longest: Duration) {
+        let mut all: Vec<PollFd<'_>> = others(&self.worker, &self.readiness).collect();
+        wait::ready(&mut all, longest.min(self.pause));
+        self.pause = (self.pause * 2).min(LONGEST);
+    }
+
+    fn begin(&mut self, asked: Asked) {
+        let phase = self.readiness.phase();
+        if let Some(answer) = answer::answer(&asked.ask, phase, &self.record) {
+            self.reply(&asked, answer);
+            return;
+        }
+        let mounts = self.record.mounts.clone();
+        if let Err(asked) = self.worker.start(asked, move || answer::sync(&mounts)) {
+            self.reply(
+                &asked,
+                Err("the guest is still busy with the last sync".to_owned()),
+            );
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some((asked, answer)) = self.worker.finished() {
+            self.reply(&asked, answer);
+        }
+    }
+
+    fn reply(&mut self, asked: &Asked, answer: answer::Answered) {
+        if let Some(port) = &mut self.port {
+            port.session().answer(asked, answer);
+            port.flush();
+        }
+    }
+}
+
+/// What else than the port is waited for.
+fn others<'a>(worker: &'a Worker, readiness: &'a Readiness) -> impl Iterator<Item = PollFd<'a>> {
+    let fds = std::iter::once(worker.fd()).chain(readiness.fd());
+    fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+}

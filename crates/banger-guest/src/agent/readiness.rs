@@ -1,0 +1,177 @@
+//! When the guest is ready: its init has started, and sshd listens.
+//!
+//! sshd writes `/run/sshd.pid` once it listens, so `/run` is watched, and the kernel's tables are
+//! looked at when that file comes. Not every sshd writes it; so they are looked at now and then
+//! too, the more seldom the longer it takes to walk through them.
+//!
+//! A user may have moved sshd to another port, or removed it. Such a guest is ready when its init
+//! has started everything that it starts, a while later, with a warning.
+
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use banger_guest::protocol::Phase;
+use rustix::fs::inotify::{self, WatchFlags};
+
+use super::listening::listens;
+
+const SSH: u16 = 22;
+
+/// Made by the unit that runs after everything else.
+const BOOTED: &str = "/run/banger/booted";
+
+/// How long sshd may take after that.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long to pause after a look, in what it took, which is tens of milliseconds on an emulated
+/// machine; and at least and at most.
+const SHARE: u32 = 50;
+const SHORTEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Where sshd's file comes, and how its name begins.
+const RUN: &str = "/run";
+const SSHD: &[u8] = b"sshd";
+
+/// Notes that the image's init has started everything that it starts.
+pub(crate) fn mark_booted() -> ExitCode {
+    match fs::write(BOOTED, "") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// How far the guest has come, from the moment that its init runs.
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    booted: Option<Instant>,
+    ready: bool,
+    watch: Option<OwnedFd>,
+    due: Instant,
+}
+
+/// A watch over what comes into `/run`; a guest that is out of watches is looked at all the same.
+fn watch() -> Option<OwnedFd> {
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
+    let coming = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
+    inotify::add_watch(&fd, RUN, coming).ok()?;
+    Some(fd)
+}
+
+/// Whether sshd's file is among what came.
+fn saw_sshd(watch: &OwnedFd) -> bool {
+    let mut bytes = [MaybeUninit::uninit(); 2048];
+    let mut reader = inotify::Reader::new(watch, &mut bytes);
+    let mut seen = false;
+    while let Ok(event) = reader.next() {
+        seen |= event
+            .file_name()
+            .is_some_and(|name| name.to_bytes().starts_with(SSHD));
+    }
+    seen
+}
+
+impl Readiness {
+    pub(crate) fn new() -> Self {
+        // The watch first: what comes between it and the look is seen by one of the two.
+        let watch = watch();
+        let now = Instant::now();
+        let mut readiness = Self {
+            booted: None,
+            ready: false,
+            watch,
+            due: now,
+        };
+        readiness.look();
+        readiness
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        if self.ready {
+            Phase::Ready
+        } else {
+            Phase::Starting
+        }
+    }
+
+    /// Looks again; the answer is a warning, if the guest is ready without sshd.
+    pub(crate) fn look(&mut self) -> Option<String> {
+        let woken = self.watch.as_ref().is_some_and(saw_sshd);
+        if self.ready || (!woken && Instant::now() < self.due) {
+            return None;
+        }
+        let began = Instant::now();
+        let (listens, booted) = (listens(SSH), fs::exists(BOOTED).unwrap_or(false));
+        let now = Instant::now();
+        self.due = now + ((now - began) * SHARE).clamp(SHORTEST, LONGEST);
+        self.judge(listens, booted, now)
+    }
+
+    fn judge(&mut self, listens: bool, booted: bool, now: Instant) -> Option<String> {
+        if listens {
+            self.become_ready();
+            return None;
+        }
+        if booted && now >= *self.booted.get_or_insert(now) + GRACE {
+            self.become_ready();
+            return Some(format!(
+                "nothing listens on port {SSH}: there is no way in over SSH"
+            ));
+        }
+        None
+    }
+
+    fn become_ready(&mut self) {
+        self.ready = true;
+        self.watch = None;
+    }
+
+    /// Becomes readable when it is worth to look again.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// How long until it is time to look again; `None` once there is nothing to look for.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        (!self.ready).then(|| self.due.saturating_duration_since(Instant::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starting() -> Readiness {
+        let now = Instant::now();
+        Readiness {
+            booted: None,
+            ready: false,
+            watch: None,
+            due: now,
+        }
+    }
+
+    #[test]
+    fn a_guest_whose_sshd_listens_is_ready() {
+        let mut readiness = starting();
+        assert_eq!(readiness.judge(false, false, Instant::now()), None);
+        assert_eq!(readiness.phase(), Phase::Starting);
+        assert!(readiness.pause().is_some());
+        assert_eq!(readiness.judge(true, false, Instant::now()), None);
+        assert_eq!((readiness.phase(), readiness.pause()), (Phase::Ready, None));
+    }
+
+    #[test]
+    fn a_guest_without_sshd_is_ready_a_while_after_its_init_is_done() {
+        let (mut readiness, now) = (starting(), Instant::now());
+        assert_eq!(readiness.judge(false, false, now + 9 * GRACE), None);
+        assert_eq!(readiness.judge(false, true, now), None);
+        assert_eq!(readiness.phase(), Phase::Starting);
+        let warning = readiness.judge(false, true, now + GRACE).unwrap();
+        assert!(warning.contains("port 22"), "{warning}");
+        assert_eq!(readiness.phase(), Phase::Ready);
+    }
+}

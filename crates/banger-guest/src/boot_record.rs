@@ -1,0 +1,60 @@
+//! What `/init` leaves for the agent: the mounts that are banger's, and what went wrong on the way.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Our folder while the guest runs.
+pub(crate) const FOLDER: &str = "/run/banger";
+
+/// The program, as the agent's unit runs it.
+pub(crate) const PROGRAM: &str = "/run/banger/banger-guest";
+
+/// The resolvers that `/etc/resolv.conf` points at.
+pub(crate) const RESOLV_CONF: &str = "/run/banger/resolv.conf";
+
+/// The token of the conversation, for the process that goes on with it.
+pub(crate) const SESSION: &str = "/run/banger/session";
+
+const RECORD: &str = "/run/banger/boot.json";
+
+/// What `/init` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BootRecord {
+    /// Where banger's disks are mounted, `/` first.
+    pub(crate) mounts: Vec<String>,
+    /// What did not work, but did not keep the guest from starting.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl BootRecord {
+    pub(crate) fn write(&self) -> std::io::Result<()> {
+        fs::write(RECORD, serde_json::to_vec(self)?)
+    }
+
+    /// The record of this boot; an empty one where there is none, because the agent is there to
+    /// answer whatever happened before it.
+    pub(crate) fn read() -> Self {
+        Self::read_from(Path::new(RECORD))
+    }
+
+    fn read_from(path: &Path) -> Self {
+        let json = fs::read(path).unwrap_or_default();
+        serde_json::from_slice(&json).unwrap_or_else(|_| Self {
+            mounts: vec!["/".into()],
+            warnings: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_gone_still_names_the_root() {
+        let record = BootRecord::read_from(Path::new("/nonexistent/boot.json"));
+        assert_eq!(record.mounts, ["/"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! The files of the guest config, and those that are written once.
+//!
+//! A file that cannot be written is a warning: a user may have made it immutable, or a directory,
+//! and wants the guest to start all the same.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use banger_guest::config::{self, GuestConfig, When};
+
+use crate::failure::{Failure, Result, While as _};
+use crate::system::replace::{self, Rights};
+
+/// There once everything that is written once has reached the disk.
+const FIRST_BOOT: &str = "/var/lib/banger/first-boot";
+
+/// Writes them; the answer is what could not be written.
+pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
+    let is_first = !fs::exists(FIRST_BOOT).unwrap_or(false);
+    let due = |file: &&config::File| file.when == When::Always || is_first;
+    let mut results: Vec<Result<()>> = config.files.iter().filter(due).map(write_file).collect();
+    if is_first {
+        results.push(write_once("/etc/hosts", &hosts(config)));
+        results.push(write_once(
+            "/etc/hostname",
+            &format!("{}\n", config.hostname),
+        ));
+        results.push(mark());
+    }
+    results.into_iter().filter_map(Result::err).collect()
+}
+
+fn write_file(file: &config::File) -> Result<()> {
+    let what = || format!("write `{}`", file.path);
+    let bytes = file.content.bytes().while_doing(what)?;
+    let rights = Rights {
+        mode: file.mode,
+        uid: file.uid,
+        gid: file.gid,
+    };
+    replace::write(Path::new(&file.path), &bytes, rights).while_doing(what)
+}
+
+fn write_once(path: &str, text: &str) -> Result<()> {
+    replace::write(Path::new(path), text.as_bytes(), Rights::root(0o644))
+        .while_doing(|| format!("write `{path}`"))
+}
+
+fn mark() -> Result<()> {
+    let what = || "remember that this was the first boot".to_owned();
+    let root = File::open("/").while_doing(what)?;
+    rustix::fs::syncfs(&root).while_doing(what)?;
+    replace::write(Path::new(FIRST_BOOT), b"", Rights::root(0o644)).while_doing(what)
+}
+
+fn hosts(config: &GuestConfig) -> String {
+    let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    for line in &config.hosts {
+        text.push_str(&format!("{} {}\n", line.address, line.name));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banger_guest::config::HostsLine;
+
+    #[test]
+    fn the_hosts_file_has_localhost_and_the_lines_given() {
+        let mut config = GuestConfig::new("calm-otter", &"0".repeat(32), "/dev/vda");
+        config.hosts = vec![HostsLine {
+            address: [127, 0, 1, 1].into(),
+            name: "calm-otter".into(),
+        }];
+        let text = hosts(&config);
+        assert!(text.starts_with("127.0.0.1 localhost\n"));
+        assert!(text.ends_with("\n127.0.1.1 calm-otter\n"));
+    }
+}

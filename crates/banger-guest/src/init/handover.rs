@@ -1,0 +1,130 @@
+//! The end of the start: our agent becomes a unit of the image's systemd, and the image's init
+//! becomes the first process.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+
+use crate::boot_record::PROGRAM;
+use crate::failure::{Failure, Result, While as _};
+use crate::system::replace::{self, Rights, make_directory};
+use crate::system::{console, enter};
+
+/// Where systemd goes back to when everything is unmounted.
+const EXIT: &str = "/run/initramfs";
+
+/// The directories that systemd moves its mounts to on that way.
+const EXIT_FOLDERS: [&str; 5] = ["proc", "sys", "dev", "run", "oldroot"];
+
+const UNITS: &str = "/run/systemd/system";
+
+/// Without the default dependencies it starts first and is not stopped by a shutdown's units, so
+/// that a power-off can still be asked for when one hangs; systemd's last round of signals ends it.
+const AGENT: &str = "\
+[Unit]
+Description=banger's agent
+DefaultDependencies=no
+IgnoreOnIsolate=yes
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/run/banger/banger-guest agent
+Restart=always
+RestartSec=100ms
+OOMScoreAdjust=-900
+StandardOutput=null
+StandardError=null
+";
+
+/// Says that the image's init has started what it starts, for guests without an sshd on port 22.
+const BOOTED: &str = "\
+[Unit]
+Description=banger's agent is told that the system is up
+After=multi-user.target
+DefaultDependencies=no
+
+[Service]
+Type=oneshot
+ExecStart=/run/banger/banger-guest booted
+";
+
+/// Puts this program where the agent's unit and systemd's way back find it. It is copied once:
+/// the second name is a link.
+pub(crate) fn install_program() -> Result<()> {
+    let what = || format!("install `{PROGRAM}`");
+    fs::copy("/proc/self/exe", PROGRAM).while_doing(what)?;
+    fs::set_permissions(PROGRAM, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .while_doing(what)?;
+    for folder in EXIT_FOLDERS {
+        make_directory(&Path::new(EXIT).join(folder), 0o755).while_doing(what)?;
+    }
+    fs::hard_link(PROGRAM, format!("{EXIT}/shutdown")).while_doing(what)
+}
+
+fn install_unit(name: &str, text: &str, wanted_by: &str) -> Result<()> {
+    let unit = format!("{UNITS}/{name}");
+    let what = || format!("write `{unit}`");
+    replace::write(Path::new(&unit), text.as_bytes(), Rights::root(0o644)).while_doing(what)?;
+    let wants = format!("{UNITS}/{wanted_by}.wants");
+    make_directory(Path::new(&wants), 0o755).while_doing(what)?;
+    symlink(&unit, format!("{wants}/{name}")).while_doing(what)
+}
+
+fn has_systemd() -> bool {
+    ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
+        .iter()
+        .any(|path| is_there(path))
+}
+
+fn is_there(path: &str) -> bool {
+    fs::exists(path).unwrap_or(false)
+}
+
+/// The image's init: what the kernel's command line names, or what there is.
+fn image_init(command_line: &str) -> Option<String> {
+    let words = command_line.split_whitespace();
+    let named = words
+        .filter_map(|word| word.strip_prefix("init="))
+        .next_back();
+    let usual = [
+        "/sbin/init",
+        "/usr/sbin/init",
+        "/usr/lib/systemd/systemd",
+        "/bin/init",
+    ];
+    let found = named.or_else(|| usual.into_iter().find(|path| is_there(path)));
+    found.map(str::to_owned)
+}
+
+/// Becomes the image's init.
+pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let Some(init) = image_init(&command_line) else {
+        return Err(Failure::new("the image has no `/sbin/init`"));
+    };
+    if has_systemd() {
+        install_unit("banger-agent.service", AGENT, "sysinit.target")?;
+        install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
+    } else {
+        enter::program(PROGRAM)
+            .arg("agent")
+            .spawn()
+            .while_doing(|| "start the agent".to_owned())?;
+    }
+    console::note(&format!("handing over to `{init}`"));
+    let cause = enter::program(&init).args(arguments).exec();
+    Err(Failure::new(cause)).while_doing(|| format!("run `{init}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_may_name_another_init() {
+        let init = image_init("console=ttyS0 init=/bin/first quiet init=/bin/sh");
+        assert_eq!(init.as_deref(), Some("/bin/sh"));
+        assert_ne!(image_init("quiet rdinit=/x").as_deref(), Some("/x"));
+    }
+}

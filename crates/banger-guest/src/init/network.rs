@@ -1,0 +1,75 @@
+//! The guest's network interface: its address and its routes, set directly in the kernel.
+
+use std::fs;
+use std::time::Duration;
+
+use banger_guest::config::Network;
+
+use super::netlink::{Netlink, Route};
+use crate::failure::{Failure, Result, While as _};
+use crate::system::wait;
+
+const INTERFACES: &str = "/sys/class/net";
+
+/// The loopback interface is always the first.
+const LOOPBACK: u32 = 1;
+
+/// How long an interface may take to appear after its driver was loaded.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn index(name: &str) -> Option<u32> {
+    let text = fs::read_to_string(format!("{INTERFACES}/{name}/ifindex")).ok()?;
+    text.trim().parse().ok()
+}
+
+fn has_address(name: &str, mac: &str) -> bool {
+    let found = fs::read_to_string(format!("{INTERFACES}/{name}/address")).unwrap_or_default();
+    found.trim().eq_ignore_ascii_case(mac)
+}
+
+/// The interface's index: by its hardware address where one is given, else by its name.
+fn find(network: &Network) -> Option<u32> {
+    let Some(mac) = &network.mac else {
+        return index(&network.interface);
+    };
+    for entry in fs::read_dir(INTERFACES).ok()?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if has_address(&name, mac) {
+            return index(&name);
+        }
+    }
+    None
+}
+
+fn absent(network: &Network) -> String {
+    match &network.mac {
+        Some(mac) => format!("there is no network interface with the address `{mac}`"),
+        None => format!("the network interface `{}` is not there", network.interface),
+    }
+}
+
+/// Brings the loopback interface and the guest's own up, with address and routes.
+pub(crate) fn configure(network: &Network) -> Result<()> {
+    let name = &network.interface;
+    let mut netlink = Netlink::open()?;
+    netlink
+        .bring_up(LOOPBACK, None)
+        .while_doing(|| "bring `lo` up".to_owned())?;
+    let index =
+        wait::until(PATIENCE, || find(network)).ok_or_else(|| Failure::new(absent(network)))?;
+    let what = || format!("give `{name}` its address");
+    netlink
+        .add_address(index, network.address, network.prefix)
+        .while_doing(what)?;
+    netlink
+        .bring_up(index, network.mtu)
+        .while_doing(|| format!("bring `{name}` up"))?;
+    if network.on_link_gateway {
+        netlink
+            .add_route(index, Route::OnLink(network.gateway))
+            .while_doing(|| format!("route to {}", network.gateway))?;
+    }
+    netlink
+        .add_route(index, Route::Default(network.gateway))
+        .while_doing(|| format!("route everything over {}", network.gateway))
+}

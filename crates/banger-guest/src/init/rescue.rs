@@ -1,0 +1,43 @@
+//! A shell on the console instead of a start, for a guest that does not start.
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
+
+use super::{mounts, root};
+use crate::failure::{Failure, Result, While as _};
+use crate::system::replace::make_directory;
+use crate::system::{console, enter};
+
+const WELCOME: &str = "\r\nbanger: rescue: a shell of the guest's own, with `/` read-only.\r\n\
+    banger: rescue: `e2fsck /dev/vda` mends it, `mount -o remount,rw /` makes it writable.\r\n\
+    banger: rescue: `exit` ends the rescue, and the VM with it.\r\n";
+
+/// Runs the shell until it ends.
+pub(crate) fn run(device: &str) -> Result<()> {
+    make_directory(std::path::Path::new(root::NEW_ROOT), 0o755)
+        .while_doing(|| "make a place for the root disk".to_owned())?;
+    // Without replaying the journal, should that be what does not work.
+    let try_mount = |options| mount(device, root::NEW_ROOT, "ext4", MountFlags::RDONLY, options);
+    try_mount(None)
+        .or_else(|_| try_mount(Some(c"noload")))
+        .while_doing(|| format!("mount `{device}` read-only"))?;
+    for at in mounts::KERNEL {
+        let there = format!("{}{at}", root::NEW_ROOT);
+        if let Err(cause) = mount_bind_recursive(at, there.as_str()) {
+            console::warn(&format!("mount `{there}`: {cause}"));
+        }
+    }
+    console::say(WELCOME);
+    let status = enter::ourselves()
+        .args(["shell", root::NEW_ROOT])
+        .status()
+        .while_doing(|| "run a shell".to_owned())?;
+    rustix::fs::sync();
+    let _ = unmount(root::NEW_ROOT, UnmountFlags::DETACH);
+    if status.code() == Some(127) {
+        return Err(Failure::new("the image has no `/bin/sh`"));
+    }
+    console::say(&banger_guest::end::end_line(
+        banger_guest::end::Verb::Poweroff,
+    ));
+    Ok(())
+}

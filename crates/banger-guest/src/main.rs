@@ -1,0 +1,58 @@
+//! The program inside each guest.
+//!
+//! One static file is three things, by the name that it is called with:
+//!
+//! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
+//!   init and hands over to it ([`init`]);
+//! - the agent, which answers the daemon while the guest runs ([`agent`]);
+//! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
+
+mod agent;
+mod boot_record;
+mod failure;
+mod init;
+mod shutdown;
+mod system;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use system::enter;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let called = if arguments.is_empty() {
+        String::new()
+    } else {
+        arguments.remove(0)
+    };
+    let name = Path::new(&called).file_name().unwrap_or_default();
+    if std::process::id() == 1 {
+        if name == "shutdown" {
+            shutdown::run(&arguments);
+        }
+        init::run(&arguments);
+    }
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["agent"] => agent::run(),
+        ["booted"] => agent::mark_booted(),
+        ["enter", root, program, rest @ ..] => enter::enter(root, program, rest),
+        ["shell", root] => enter::shell(root),
+        ["--version"] => {
+            let line = format!("banger-guest {}\n", env!("CARGO_PKG_VERSION"));
+            match std::io::stdout().write_all(line.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            }
+        }
+        _ => {
+            let usage = "usage: banger-guest --version | agent\nas the first process of a guest: /init, /shutdown\n";
+            let _ = std::io::stderr().write_all(usage.as_bytes());
+            ExitCode::from(2)
+        }
+    }
+}

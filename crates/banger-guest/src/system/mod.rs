@@ -1,0 +1,9 @@
+//! What both `/init` and the agent need of Linux.
+
+pub(crate) mod clock;
+pub(crate) mod console;
+pub(crate) mod enter;
+pub(crate) mod port;
+pub(crate) mod raw;
+pub(crate) mod replace;
+pub(crate) mod wait;
