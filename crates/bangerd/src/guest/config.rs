@@ -1,0 +1,187 @@
+//! What a guest is given at one start, gathered from the capabilities.
+//!
+//! Capabilities do not know each other, so two of them may claim the same thing; the second is
+//! refused with both names, before anything was changed.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use banger_api::{Code, Error};
+use banger_guest::config as wire;
+
+use crate::error::Result;
+
+/// A guest config in the making, with who claimed what.
+#[derive(Debug)]
+pub struct GuestConfig {
+    wire: wire::GuestConfig,
+    claims: BTreeMap<String, &'static str>,
+}
+
+impl Default for GuestConfig {
+    fn default() -> Self {
+        Self {
+            wire: wire::GuestConfig::new("", "", ""),
+            claims: BTreeMap::new(),
+        }
+    }
+}
+
+impl GuestConfig {
+    /// Remembers who writes `what`.
+    fn claim(&mut self, writer: &'static str, what: &str) -> Result<()> {
+        match self.claims.insert(what.to_owned(), writer) {
+            None => Ok(()),
+            Some(other) => Err(Error::new(
+                Code::Internal,
+                format!("`{other}` and `{writer}` both write the guest's {what}"),
+            )),
+        }
+    }
+
+    /// The device of the root file system.
+    ///
+    /// # Errors
+    /// When another has claimed it.
+    pub fn root(&mut self, writer: &'static str, device: &str) -> Result<()> {
+        self.claim(writer, "root device")?;
+        device.clone_into(&mut self.wire.root.device);
+        Ok(())
+    }
+
+    /// A disk that grows with its device and is seeded from the image's folder of the same name.
+    ///
+    /// # Errors
+    /// When another has claimed the device or the place.
+    pub fn disk(&mut self, writer: &'static str, device: &str, mount: &str) -> Result<()> {
+        self.claim(writer, device)?;
+        self.claim(writer, mount)?;
+        self.wire.disks.push(wire::Disk {
+            device: device.to_owned(),
+            mount: mount.to_owned(),
+            seed: true,
+            grow: true,
+        });
+        Ok(())
+    }
+
+    /// The one interface; a prefix of 32 has its gateway on-link.
+    ///
+    /// # Errors
+    /// When another has claimed it.
+    pub fn network(
+        &mut self,
+        writer: &'static str,
+        interface: &str,
+        address: Ipv4Addr,
+        prefix: u8,
+        gateway: Ipv4Addr,
+        mtu: u32,
+    ) -> Result<()> {
+        self.claim(writer, "network")?;
+        self.wire.network = Some(wire::Network {
+            interface: interface.to_owned(),
+            mac: None,
+            address,
+            prefix,
+            gateway,
+            on_link_gateway: prefix == 32,
+            mtu: Some(mtu),
+        });
+        Ok(())
+    }
+
+    /// The resolvers that it begins with.
+    ///
+    /// # Errors
+    /// When another has claimed them.
+    pub fn resolvers(&mut self, writer: &'static str, resolvers: &[IpAddr]) -> Result<()> {
+        self.claim(writer, "resolvers")?;
+        self.wire.dns.servers = resolvers.to_vec();
+        Ok(())
+    }
+
+    /// Its host name, which its own address resolves to, and its machine-id.
+    ///
+    /// # Errors
+    /// When another has claimed them.
+    pub fn identity(
+        &mut self,
+        writer: &'static str,
+        hostname: &str,
+        machine_id: &str,
+        own_address: IpAddr,
+    ) -> Result<()> {
+        self.claim(writer, "identity")?;
+        hostname.clone_into(&mut self.wire.hostname);
+        machine_id.clone_into(&mut self.wire.machine_id);
+        for name in [format!("{hostname}.vm"), hostname.to_owned()] {
+            self.wire.hosts.push(wire::HostsLine {
+                address: own_address,
+                name,
+            });
+        }
+        Ok(())
+    }
+
+    /// A file of ours, written at each start: below `/run`, or a drop-in.
+    ///
+    /// # Errors
+    /// When another has claimed the path.
+    pub fn file(&mut self, writer: &'static str, path: &str, mode: u32, text: &str) -> Result<()> {
+        self.claim(writer, path)?;
+        self.wire.files.push(wire::File {
+            path: path.to_owned(),
+            mode,
+            uid: 0,
+            gid: 0,
+            content: wire::Content::Text(text.to_owned()),
+            when: wire::When::Always,
+        });
+        Ok(())
+    }
+
+    /// The config as the guest reads it.
+    ///
+    /// # Errors
+    /// When a value in it is wrong, with the value.
+    pub fn finish(
+        mut self,
+        modules: Vec<String>,
+        now: std::time::Duration,
+        rescue: bool,
+    ) -> Result<wire::GuestConfig> {
+        self.wire.modules = modules;
+        self.wire.clock_unix_nanos = u64::try_from(now.as_nanos()).ok();
+        self.wire.rescue = rescue;
+        self.wire.validate().map_err(|cause| {
+            Error::new(Code::Internal, "render the guest config").cause(cause.to_string())
+        })?;
+        Ok(self.wire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_writers_of_one_path_are_refused_with_both_names() {
+        let mut guest = GuestConfig::default();
+        guest.file("SSH", "/run/banger/key", 0o600, "x").unwrap();
+        let error = guest
+            .file("identity", "/run/banger/key", 0o600, "y")
+            .unwrap_err();
+        assert_eq!(
+            error.message,
+            "`SSH` and `identity` both write the guest's /run/banger/key"
+        );
+    }
+
+    #[test]
+    fn two_disks_at_one_place_are_refused() {
+        let mut guest = GuestConfig::default();
+        guest.disk("work disk", "/dev/vdb", "/root").unwrap();
+        assert!(guest.disk("other", "/dev/vdc", "/root").is_err());
+    }
+}

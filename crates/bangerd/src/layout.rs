@@ -1,0 +1,197 @@
+//! Every path that banger uses below its state directory, each with a remark.
+//!
+//! ```text
+//! <state>/
+//!   lock                      held by the one daemon of this directory
+//!   bangerd.log               what the daemon did
+//!   settings.json             host settings that we changed, with their old values
+//!   ssh/                      this installation's key pair, and the pinned host keys
+//!   images/<digest>/          immutable images and kernels, shared by VMs
+//!   vms/<id>/vm.json          a VM's record
+//!   vms/<id>/machine/         what its hypervisor sees, owned by the hypervisor's user
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use banger_api::VmId;
+
+/// The paths below one state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    state: PathBuf,
+}
+
+impl Layout {
+    /// The paths below `state`, an absolute path.
+    pub fn new(state: impl Into<PathBuf>) -> Self {
+        Self {
+            state: state.into(),
+        }
+    }
+
+    /// The state directory, 0700.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Locked by the one daemon that owns this state directory.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.state.join("lock")
+    }
+
+    /// What the daemon did, one JSON object a line.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.state.join("bangerd.log")
+    }
+
+    /// The host settings that we changed, with their old values and the boot they belong to.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.state.join("settings.json")
+    }
+
+    /// The folder of keys.
+    #[must_use]
+    pub fn ssh(&self) -> PathBuf {
+        self.state.join("ssh")
+    }
+
+    /// This installation's private key; the public one is beside it, with `.pub`.
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.ssh().join("id_ed25519")
+    }
+
+    /// The folder of the pinned host keys, a file a VM, named by its id.
+    #[must_use]
+    pub fn known_hosts_folder(&self) -> PathBuf {
+        self.ssh().join("known_hosts.d")
+    }
+
+    /// The pinned host key of one VM, in the format of known_hosts (sshd(8)).
+    #[must_use]
+    pub fn known_hosts(&self, id: VmId) -> PathBuf {
+        self.known_hosts_folder().join(id.to_string())
+    }
+
+    /// The folder of all images.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.state.join("images")
+    }
+
+    /// One imported image: a root file system, or a kernel with its first initramfs archive.
+    #[must_use]
+    pub fn image(&self, digest: &str) -> ImageLayout {
+        ImageLayout {
+            folder: self.images().join(digest),
+        }
+    }
+
+    /// The folder of all VMs.
+    #[must_use]
+    pub fn vms(&self) -> PathBuf {
+        self.state.join("vms")
+    }
+
+    /// One VM.
+    #[must_use]
+    pub fn vm(&self, id: VmId) -> VmLayout {
+        VmLayout {
+            folder: self.vms().join(id.to_string()),
+        }
+    }
+}
+
+/// The paths of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageLayout {
+    folder: PathBuf,
+}
+
+impl ImageLayout {
+    /// The folder, named by the digest of its content.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Says what the image is; written last, so an image without it was not finished.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.folder.join("image.json")
+    }
+
+    /// The base root file system, never written.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.folder.join("rootfs.ext4")
+    }
+
+    /// The uncompressed kernel.
+    #[must_use]
+    pub fn kernel(&self) -> PathBuf {
+        self.folder.join("vmlinux")
+    }
+
+    /// The first archive of the initramfs: modules and `/init`.
+    #[must_use]
+    pub fn base_archive(&self) -> PathBuf {
+        self.folder.join("base.cpio")
+    }
+}
+
+/// The paths of one VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmLayout {
+    folder: PathBuf,
+}
+
+/// Names within the machine's folder, as the hypervisor is given them.
+pub mod machine {
+    /// The writable root disk.
+    pub const ROOT_DISK: &str = "root.img";
+    /// The work disk, `/root` in the guest.
+    pub const WORK_DISK: &str = "work.img";
+    /// The kernel: another name of the image's file, there while the VM runs.
+    pub const KERNEL: &str = "vmlinux";
+    /// Both archives of the initramfs, there while the VM runs.
+    pub const INITRAMFS: &str = "initramfs";
+    /// What the guest prints, kept across runs and bounded.
+    pub const CONSOLE: &str = "console.log";
+    /// The channel to the guest's agent.
+    pub const AGENT: &str = "agent.sock";
+    /// QEMU's control socket.
+    pub const QMP: &str = "qmp.sock";
+    /// What the hypervisor itself says.
+    pub const HYPERVISOR_LOG: &str = "hypervisor.log";
+}
+
+impl VmLayout {
+    /// The VM's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The record, written by the store alone; removed last.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.folder.join("vm.json")
+    }
+
+    /// What the hypervisor sees: its working directory, owned by its user.
+    #[must_use]
+    pub fn machine(&self) -> PathBuf {
+        self.folder.join("machine")
+    }
+
+    /// A file in the machine's folder.
+    #[must_use]
+    pub fn in_machine(&self, name: &str) -> PathBuf {
+        self.machine().join(name)
+    }
+}

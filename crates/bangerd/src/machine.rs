@@ -1,0 +1,83 @@
+//! What the hypervisor is given: kernel, initramfs, drives, interfaces, channels, boot args.
+//!
+//! A pure value. Capabilities add to it; a hypervisor driver turns it into its own configuration.
+//! Every path is relative to the machine's folder, which is the hypervisor's working directory.
+
+use std::path::PathBuf;
+
+use banger_host::Owner;
+
+/// A machine, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The process name by which it is found again.
+    pub name: String,
+    /// The folder that all paths are relative to.
+    pub directory: PathBuf,
+    /// The user that the hypervisor runs as, where that is not the daemon's.
+    pub owner: Option<Owner>,
+    /// The number of virtual CPUs.
+    pub vcpu: u32,
+    /// The memory, in MiB.
+    pub memory_mib: u64,
+    /// The uncompressed kernel.
+    pub kernel: String,
+    /// Both archives of the initramfs.
+    pub initramfs: String,
+    /// The kernel's command line, word by word.
+    pub boot_args: Vec<String>,
+    /// Disks, in the order that the guest sees them (`vda`, `vdb` …).
+    pub drives: Vec<Drive>,
+    /// Network interfaces, in the order that the guest sees them (`eth0` …).
+    pub interfaces: Vec<Interface>,
+    /// The socket of the channel to the guest's agent.
+    pub channel: String,
+    /// The file that the console is appended to.
+    pub console: String,
+}
+
+/// A disk of the machine: a raw file, whatever its content looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drive {
+    /// What it is, a word.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// Whether the guest may not write it.
+    pub read_only: bool,
+}
+
+/// A network interface of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its MAC address.
+    pub mac: String,
+    /// What is behind it.
+    pub backend: Backend,
+}
+
+/// What is behind a network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// A TAP of the host.
+    Tap {
+        /// Its name.
+        name: String,
+    },
+    /// QEMU's user networking.
+    User {
+        /// The port on 127.0.0.1 that leads to the guest's port 22.
+        ssh_port: u16,
+        /// Whether the guest reaches nothing but what is forwarded to it.
+        restrict: bool,
+    },
+}
+
+impl Machine {
+    /// The device that the next drive will be in the guest.
+    #[must_use]
+    pub fn next_device(&self) -> String {
+        let letter = b'a' + u8::try_from(self.drives.len()).unwrap_or(25).min(25);
+        format!("/dev/vd{}", char::from(letter))
+    }
+}

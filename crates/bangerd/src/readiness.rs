@@ -1,0 +1,106 @@
+//! Requirements, each written once: `doctor` prints them all, a start asks for its own.
+
+use std::fmt;
+
+use banger_api::{CheckReport, Code, Error, Report, Verdict};
+use banger_host::{Finding, Host, Probe};
+
+use crate::error::Result;
+
+/// A requirement of the host.
+pub struct Check {
+    name: String,
+    run: Box<dyn Fn(&dyn Host) -> Finding + Send + Sync>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Check").field(&self.name).finish()
+    }
+}
+
+impl Check {
+    /// A requirement that `run` looks into. It never changes the host.
+    pub fn new(
+        name: impl Into<String>,
+        run: impl Fn(&dyn Host) -> Finding + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            run: Box::new(run),
+        }
+    }
+
+    /// A requirement that the host itself can probe.
+    pub fn probe(name: impl Into<String>, probe: Probe) -> Self {
+        Self::new(name, move |host| host.probe(&probe))
+    }
+
+    /// The same requirement where a failure only warns.
+    #[must_use]
+    pub fn only_warns(self) -> Self {
+        let run = self.run;
+        Self::new(self.name, move |host| match run(host) {
+            Finding::Bad { found, hint } => Finding::Doubtful { found, hint },
+            other @ (Finding::Good(_) | Finding::Doubtful { .. }) => other,
+        })
+    }
+
+    /// What it finds now.
+    #[must_use]
+    pub fn run(&self, host: &dyn Host) -> CheckReport {
+        let (verdict, found, hint) = match (self.run)(host) {
+            Finding::Good(found) => (Verdict::Pass, found, None),
+            Finding::Doubtful { found, hint } => (Verdict::Warn, found, Some(hint)),
+            Finding::Bad { found, hint } => (Verdict::Fail, found, Some(hint)),
+        };
+        CheckReport {
+            name: self.name.clone(),
+            verdict,
+            found,
+            hint,
+        }
+    }
+}
+
+/// What all these checks find now, in their order; one that stands twice is asked once.
+#[must_use]
+pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
+    let mut report = Report::default();
+    for check in checks {
+        if report
+            .checks
+            .iter()
+            .all(|seen: &CheckReport| seen.name != check.name)
+        {
+            report.checks.push(check.run(host));
+        }
+    }
+    report
+}
+
+/// Goes on only where no check fails.
+///
+/// # Errors
+/// `not-ready`, with every failed check and its hint.
+pub fn require(host: &dyn Host, checks: &[Check]) -> Result<()> {
+    let report = report(host, checks);
+    let failed: Vec<&CheckReport> = report
+        .checks
+        .iter()
+        .filter(|it| it.verdict == Verdict::Fail)
+        .collect();
+    let Some((first, others)) = failed.split_first() else {
+        return Ok(());
+    };
+    let mut error = Error::new(Code::NotReady, format!("{}: {}", first.name, first.found));
+    for other in others {
+        error.also.push(format!("{}: {}", other.name, other.found));
+    }
+    for check in failed {
+        if let Some(hint) = &check.hint {
+            error = error.hint(hint.clone());
+        }
+    }
+    Err(error)
+}

@@ -1,0 +1,140 @@
+//! The VM as banger knows it: what its record holds.
+//!
+//! Everything here is a pure value; only [`store`] touches a host.
+
+pub mod names;
+pub mod phase;
+pub mod store;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use banger_api::{End, Mib, NetworkKind, Phase, VmId, VmName};
+use banger_host::{Owner, Process};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What a user asked for, complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The number of virtual CPUs, 1 to 64.
+    pub vcpu: u32,
+    /// The memory.
+    pub memory: Mib,
+    /// The size of the work disk.
+    pub disk_size: Mib,
+    /// The size of the system disk.
+    pub system_disk_size: Mib,
+    /// Whether it reaches the outside.
+    pub nat: bool,
+}
+
+/// The pair of images that a VM starts with for ever, by their digests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Images {
+    /// The name that the user chose them by.
+    pub name: String,
+    /// The base root file system.
+    pub root: String,
+    /// The kernel with its modules and guest program.
+    pub kernel: String,
+}
+
+/// A private key; it is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// A VM's SSH host key, made at create.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKey {
+    /// The private part, in OpenSSH's format.
+    pub private: Secret,
+    /// The public part, one line without a comment.
+    pub public: String,
+}
+
+/// The current or last boot of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// How many times it was started, this time included.
+    pub number: u64,
+    /// Where this boot's part of the console begins, in bytes.
+    pub console_offset: u64,
+    /// When it was started.
+    pub at: Timestamp,
+    /// The host's boot that it belongs to.
+    pub host_boot_id: String,
+}
+
+/// One VM, as its record has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    /// Its id, for ever.
+    pub id: VmId,
+    /// Its name.
+    pub name: VmName,
+    /// What the user asked for.
+    pub spec: Spec,
+    /// What it starts from.
+    pub images: Images,
+    /// The root-disk driver that it was made with.
+    pub root_disk: String,
+    /// Its place among the VMs of this state directory; its address and user follow from it.
+    pub index: u32,
+    /// Its address, where the network is a TAP.
+    pub address: Ipv4Addr,
+    /// Its gateway: the host's end of the TAP.
+    pub gateway: Ipv4Addr,
+    /// What its network is.
+    pub network: NetworkKind,
+    /// The port on loopback that leads to its SSH, where the network is QEMU's.
+    pub ssh_port: Option<u16>,
+    /// The user that its hypervisor runs as, where that is not the daemon's.
+    pub owner: Option<Owner>,
+    /// Its machine-id (machine-id(5)).
+    pub machine_id: String,
+    /// Its SSH host key.
+    pub host_key: HostKey,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The hypervisor that runs it, or ran it last.
+    pub hypervisor: Option<String>,
+    /// The hypervisor's process, while there is one.
+    pub process: Option<Process>,
+    /// Its current or last boot.
+    pub boot: Option<Boot>,
+    /// Whether this boot gives a rescue shell.
+    #[serde(default)]
+    pub rescue: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its guest became ready, while it runs.
+    pub started: Option<Timestamp>,
+    /// How its last run ended.
+    pub last_end: Option<End>,
+    /// What its user should know of this run.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Vm {
+    /// Its name in the DNS.
+    #[must_use]
+    pub fn dns_name(&self) -> String {
+        format!("{}.vm", self.name)
+    }
+
+    /// Its MAC address: locally administered, from its id.
+    #[must_use]
+    pub fn mac(&self) -> String {
+        let [a, b, c, d] = self.id.bits().to_be_bytes();
+        format!("02:ba:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    }
+}

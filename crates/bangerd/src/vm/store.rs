@@ -1,0 +1,139 @@
+//! Records on disk: `vms/<id>/vm.json`, written by one function.
+
+use banger_api::{Code, Error, VmId};
+use banger_host::{Host, Op};
+use serde::{Deserialize, Serialize};
+
+use super::Vm;
+use crate::error::{During, Result};
+use crate::layout::Layout;
+
+/// The version of the record that this program writes, and the newest that it reads.
+pub const SCHEMA: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Record<V> {
+    schema: u32,
+    vm: V,
+}
+
+/// Reads and writes the records of one state directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    layout: Layout,
+}
+
+impl Store {
+    /// The records of this state directory.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self { layout }
+    }
+
+    /// Writes a VM's record durably, and its folder where there is none.
+    ///
+    /// # Errors
+    /// When it is not on the disk afterwards; the old record is whole then.
+    pub fn save(&self, host: &dyn Host, vm: &Vm) -> Result<()> {
+        let layout = self.layout.vm(vm.id);
+        let mut contents =
+            serde_json::to_vec_pretty(&Record { schema: SCHEMA, vm }).map_err(|cause| {
+                Error::new(Code::Internal, "write a record").cause(cause.to_string())
+            })?;
+        contents.push(b'\n');
+        let what = || format!("save the record of `{}`", vm.name);
+        let path = layout.folder().to_owned();
+        if host.stat(&path).during(what())?.is_none() {
+            host.change(&Op::MakeDirectory {
+                path,
+                mode: 0o711,
+                owner: None,
+            })
+            .during(what())?;
+        }
+        let op = Op::WriteFile {
+            path: layout.record(),
+            contents,
+            mode: 0o600,
+            owner: None,
+        };
+        host.change(&op).during(what()).map(drop)
+    }
+
+    /// Removes a VM's folder, the record with it.
+    ///
+    /// # Errors
+    /// When anything of it is left.
+    pub fn remove(&self, host: &dyn Host, id: VmId) -> Result<()> {
+        let layout = self.layout.vm(id);
+        let what = || format!("remove the record `{}`", layout.record().display());
+        host.change(&Op::RemoveFile {
+            path: layout.record(),
+        })
+        .during(what())?;
+        host.change(&Op::RemoveDirectory {
+            path: layout.folder().to_owned(),
+        })
+        .during(what())
+        .map(drop)
+    }
+
+    /// The VMs that have a record, and in words what else lies among them.
+    ///
+    /// # Errors
+    /// When the folder of VMs cannot be read.
+    pub fn load(&self, host: &dyn Host) -> Result<(Vec<Vm>, Vec<String>)> {
+        let mut vms = Vec::new();
+        let mut unexplained = Vec::new();
+        for name in host.list(&self.layout.vms()).during("list the VMs")? {
+            let Ok(id) = name.parse::<VmId>() else {
+                unexplained.push(format!(
+                    "`{}` is no VM",
+                    self.layout.vms().join(name).display()
+                ));
+                continue;
+            };
+            match self.read(host, id) {
+                Ok(Some(vm)) => vms.push(vm),
+                Ok(None) if self.is_ours_and_empty(host, id)? => self.remove(host, id)?,
+                Ok(None) => unexplained.push(format!(
+                    "`{}` has no record; it was left by a crash or made by hand",
+                    self.layout.vm(id).folder().display()
+                )),
+                Err(error) => unexplained.push(error.to_string()),
+            }
+        }
+        Ok((vms, unexplained))
+    }
+
+    /// Whether a folder without a record is what a crash just before the first write of one, or
+    /// just after its removal, leaves: nothing, or the beginning of a record.
+    fn is_ours_and_empty(&self, host: &dyn Host, id: VmId) -> Result<bool> {
+        let folder = self.layout.vm(id).folder().to_owned();
+        let names = host.list(&folder).during("list a VM's folder")?;
+        Ok(names.iter().all(|name| name.starts_with(".vm.json.")))
+    }
+
+    fn read(&self, host: &dyn Host, id: VmId) -> Result<Option<Vm>> {
+        let path = self.layout.vm(id).record();
+        let what = || format!("read the record `{}`", path.display());
+        let Some(bytes) = host.read(&path).during(what())? else {
+            return Ok(None);
+        };
+        let invalid = |cause: String| Error::new(Code::Internal, cause).within(what());
+        let record: Record<serde_json::Value> =
+            serde_json::from_slice(&bytes).map_err(|cause| invalid(cause.to_string()))?;
+        if record.schema > SCHEMA {
+            return Err(invalid(format!(
+                "it has schema {}, and this banger reads up to {SCHEMA}: a newer banger wrote it",
+                record.schema
+            )));
+        }
+        let vm: Vm =
+            serde_json::from_value(record.vm).map_err(|cause| invalid(cause.to_string()))?;
+        if vm.id != id {
+            return Err(invalid(format!("it belongs to the VM {}", vm.id)));
+        }
+        Ok(Some(vm))
+    }
+}
