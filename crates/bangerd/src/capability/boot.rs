@@ -1,0 +1,123 @@
+//! What every machine boots with: its folder, the kernel, the initramfs, the console, the channel.
+
+use banger_host::{Finding, Host, Op};
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::layout::{Layout, machine};
+use crate::machine::Machine;
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// The parts of a machine that are the same for all.
+#[derive(Debug)]
+pub struct Boot {
+    layout: Layout,
+}
+
+impl Boot {
+    /// Boots from the images below this layout.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self { layout }
+    }
+}
+
+/// What the kernel is told.
+///
+/// `panic=1` and `-no-reboot` end the process after a panic; `net.ifnames=0` keeps `eth0`;
+/// the i8042 words spare half a second of probing for a keyboard on real hardware;
+/// `no_timer_check` keeps a QEMU without KVM from hanging in timer calibration; `lsm=` is Debian's own
+/// list without `bpf`, for which systemd would load a program at each boot.
+const BOOT_ARGS: [&str; 11] = [
+    "console=ttyS0",
+    "reboot=k",
+    "panic=1",
+    "net.ifnames=0",
+    "i8042.noaux",
+    "i8042.nomux",
+    "i8042.dumbkbd",
+    "no_timer_check",
+    "loglevel=4",
+    "systemd.show_status=0",
+    "lsm=landlock,lockdown,yama,integrity,apparmor",
+];
+
+impl Capability for Boot {
+    fn name(&self) -> &'static str {
+        "boot"
+    }
+
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        let Some(vm) = vm else { return Vec::new() };
+        let layout = self.layout.image(&vm.images.kernel);
+        let name = vm.images.name.clone();
+        vec![Check::new("image", move |host| {
+            match (
+                host.stat(&layout.kernel()),
+                host.stat(&layout.base_archive()),
+            ) {
+                (Ok(Some(_)), Ok(Some(_))) => Finding::Good(format!("`{name}`")),
+                _ => Finding::Bad {
+                    found: format!("the kernel in `{}` is gone", layout.folder().display()),
+                    hint: "restore it from a backup; without it this VM cannot start".to_owned(),
+                },
+            }
+        })]
+    }
+
+    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+        machine.kernel = machine::KERNEL.to_owned();
+        machine.initramfs = machine::INITRAMFS.to_owned();
+        machine.console = machine::CONSOLE.to_owned();
+        machine.channel = machine::AGENT.to_owned();
+        machine.boot_args = BOOT_ARGS.iter().map(|word| (*word).to_owned()).collect();
+        machine.vcpu = vm.spec.vcpu;
+        machine.memory_mib = vm.spec.memory.0;
+        Ok(())
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).machine();
+        host.change(&Op::MakeDirectory {
+            path,
+            mode: 0o700,
+            owner: vm.owner,
+        })
+        .during("make the machine's folder")
+        .map(drop)
+    }
+
+    fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let from = self.layout.image(&vm.images.kernel).kernel();
+        let to = self.layout.vm(vm.id).in_machine(machine::KERNEL);
+        host.change(&Op::LinkFile { from, to })
+            .during("give the machine its kernel")
+            .map(drop)
+    }
+
+    fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let layout = self.layout.vm(vm.id);
+        let mut first = Ok(());
+        for name in [
+            machine::KERNEL,
+            machine::INITRAMFS,
+            machine::AGENT,
+            machine::QMP,
+        ] {
+            let path = layout.in_machine(name);
+            let removed = host
+                .change(&Op::RemoveFile { path })
+                .during(format!("remove the machine's `{name}`"));
+            first = first.and(removed.map(drop));
+        }
+        first
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).machine();
+        host.change(&Op::RemoveDirectory { path })
+            .during("remove the machine's folder")
+            .map(drop)
+    }
+}

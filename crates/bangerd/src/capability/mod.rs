@@ -1,0 +1,119 @@
+//! What a VM has on its host, one capability each: root disk, work disk, network, NAT, DNS …
+//!
+//! The engine knows none by name. The order in which they run, with its reasons, is in
+//! [`crate::assemble`].
+
+pub mod boot;
+pub mod dns;
+pub mod identity;
+pub mod nat;
+pub mod network;
+pub mod root_disk;
+pub mod ssh;
+pub mod work_disk;
+
+use std::fmt;
+
+use banger_host::Host;
+
+use crate::error::Result;
+use crate::guest::Guest;
+use crate::guest::config::GuestConfig;
+use crate::machine::Machine;
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// One thing that a VM has on its host.
+///
+/// `create` and `delete` own what persists; `prepare`, `apply` and `teardown` own only what lives
+/// while the VM runs. Every hook that changes the host can be repeated.
+pub trait Capability: fmt::Debug + Send + Sync {
+    /// Its name, a word or two.
+    fn name(&self) -> &'static str;
+
+    /// What must hold before this can work; never changes the host. `doctor` asks for all, with
+    /// no VM, `start` for one.
+    fn checks(&self, _vm: Option<&Vm>) -> Vec<Check> {
+        Vec::new()
+    }
+
+    /// Adds drives, interfaces, channels or boot args. Pure.
+    ///
+    /// # Errors
+    /// When the VM cannot have it.
+    fn attach(&self, _vm: &Vm, _machine: &mut Machine) -> Result<()> {
+        Ok(())
+    }
+
+    /// Adds files, mounts or settings to the guest. Pure.
+    ///
+    /// # Errors
+    /// When another writes the same path; the error names both.
+    fn guest_config(&self, _vm: &Vm, _guest: &mut GuestConfig) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes the host side present, before boot. Twice is once.
+    ///
+    /// # Errors
+    /// When it is not present afterwards.
+    fn prepare(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Runs once the guest answers.
+    ///
+    /// # Errors
+    /// When the guest does not do what it is asked.
+    fn on_ready(&self, _vm: &Vm, _host: &dyn Host, _guest: &mut dyn Guest) -> Result<()> {
+        Ok(())
+    }
+
+    /// Re-asserts the run-time part under a running VM: adoption, NAT on or off, a flushed rule set.
+    ///
+    /// # Errors
+    /// When it is not so afterwards.
+    fn apply(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the run-time part under a running VM is still as `apply` makes it.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    fn holds(&self, _vm: &Vm, _host: &dyn Host) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Makes the host side absent. Twice is once; absent is fine.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn teardown(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes what persists: disks, keys. Once, at create; twice is once.
+    ///
+    /// # Errors
+    /// When it is not there afterwards.
+    fn create(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes what persists follow the VM's settings, before a start: disks grow here.
+    ///
+    /// # Errors
+    /// When it does not.
+    fn grow(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Removes for good what persists. Twice is once; absent is fine.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn delete(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+}

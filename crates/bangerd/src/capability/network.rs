@@ -1,0 +1,169 @@
+//! The guest's interface: a routed TAP of its own, or QEMU's user networking where we may not
+//! make one.
+//!
+//! With a TAP the guest has a /32, its gateway is on-link, the host has a /32 route to it, and the
+//! firewall lets it send from its own address only.
+
+use banger_api::{Code, Error, NetworkKind};
+use banger_host::{Host, Op, Probe, Subnet};
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::guest::config::GuestConfig;
+use crate::machine::{Backend, Interface, Machine};
+use crate::readiness::Check;
+use crate::vm::Vm;
+use crate::vm::names::Instance;
+
+/// The largest packet of a guest's interface, in bytes.
+const MTU: u32 = 1500;
+
+/// The network capability.
+#[derive(Debug)]
+pub struct Network {
+    instance: Instance,
+    kind: NetworkKind,
+    subnet: Subnet,
+}
+
+impl Network {
+    /// Gives new runs interfaces of this kind.
+    #[must_use]
+    pub fn new(instance: Instance, kind: NetworkKind, subnet: Subnet) -> Self {
+        Self {
+            instance,
+            kind,
+            subnet,
+        }
+    }
+}
+
+impl Capability for Network {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn checks(&self, _vm: Option<&Vm>) -> Vec<Check> {
+        match self.kind {
+            NetworkKind::Tap => vec![
+                Check::probe("TAP and nft", Probe::Network),
+                Check::probe(
+                    "subnet",
+                    Probe::SubnetFree {
+                        subnet: self.subnet,
+                        tap_prefix: self.instance.tap_prefix(),
+                    },
+                ),
+            ],
+            NetworkKind::User => vec![Check::probe("TAP and nft", Probe::Network).only_warns()],
+        }
+    }
+
+    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+        let backend = match vm.network {
+            NetworkKind::Tap => Backend::Tap {
+                name: self.instance.tap(vm.id),
+            },
+            NetworkKind::User => {
+                let ssh_port = vm
+                    .ssh_port
+                    .ok_or_else(|| Error::new(Code::Internal, "the VM has no port for its SSH"))?;
+                Backend::User {
+                    ssh_port,
+                    restrict: true,
+                }
+            }
+        };
+        machine.interfaces.push(Interface {
+            mac: vm.mac(),
+            backend,
+        });
+        Ok(())
+    }
+
+    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+        match vm.network {
+            NetworkKind::Tap => guest.network("network", "eth0", vm.address, 32, vm.gateway, MTU),
+            NetworkKind::User => {
+                // The addresses that QEMU's user networking has by itself:
+                // https://www.qemu.org/docs/master/system/devices/net.html
+                let guest_address = [10, 0, 2, 15].into();
+                guest.network(
+                    "network",
+                    "eth0",
+                    guest_address,
+                    24,
+                    [10, 0, 2, 2].into(),
+                    MTU,
+                )
+            }
+        }
+    }
+
+    fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        if vm.network == NetworkKind::User {
+            return Ok(());
+        }
+        // The rules first: a TAP that is up without them would forward what it should not.
+        self.allow(vm, host)?;
+        let op = Op::MakeTap {
+            name: self.instance.tap(vm.id),
+            uid: vm.owner.map_or_else(|| host.uid(), |owner| owner.uid),
+            host_address: vm.gateway,
+            guest_address: vm.address,
+            mtu: MTU,
+        };
+        host.change(&op)
+            .during(format!("make the TAP `{}`", self.instance.tap(vm.id)))
+            .map(drop)
+    }
+
+    fn apply(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.prepare(vm, host)
+    }
+
+    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
+        if vm.network == NetworkKind::User {
+            return Ok(true);
+        }
+        let guest = (self.instance.tap(vm.id), vm.address);
+        host.firewall_holds(&self.instance.table(), &[guest], &[])
+            .during("look at the firewall")
+    }
+
+    fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let tap = self.instance.tap(vm.id);
+        let ours = self.kind == NetworkKind::Tap
+            || host
+                .interfaces(&tap)
+                .during("list the interfaces")?
+                .contains(&tap);
+        if !ours {
+            return Ok(());
+        }
+        let removed = host
+            .change(&Op::RemoveTap { name: tap.clone() })
+            .during(format!("remove the TAP `{tap}`"));
+        let op = Op::ForbidGuest {
+            table: self.instance.table(),
+            tap,
+            address: vm.address,
+        };
+        let forbidden = host.change(&op).during("take the guest from the firewall");
+        removed.and(forbidden).map(drop)
+    }
+}
+
+impl Network {
+    fn allow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::AllowGuest {
+            table: self.instance.table(),
+            tap_prefix: self.instance.tap_prefix(),
+            tap: self.instance.tap(vm.id),
+            address: vm.address,
+        };
+        host.change(&op)
+            .during("let the guest through the firewall")
+            .map(drop)
+    }
+}

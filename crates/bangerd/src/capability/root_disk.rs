@@ -1,0 +1,109 @@
+//! The disk that the guest has at `/`: the VM's own writable layer over an image's base.
+//!
+//! How the layer is made is a storage driver's matter; a VM keeps the driver that it was made with.
+
+use banger_api::{Code, Error};
+use banger_host::Host;
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::guest::config::GuestConfig;
+use crate::machine::{Drive, Machine};
+use crate::readiness::Check;
+use crate::storage::RootDisk;
+use crate::vm::Vm;
+
+/// The root disk, through whichever driver a VM has.
+#[derive(Debug)]
+pub struct RootDisks {
+    drivers: Vec<Box<dyn RootDisk>>,
+    wanted: &'static str,
+}
+
+impl RootDisks {
+    /// The drivers to choose from; a VM names one of them. `wanted` is the word of the
+    /// configuration for new VMs, `auto` or a driver's name.
+    #[must_use]
+    pub fn new(drivers: Vec<Box<dyn RootDisk>>, wanted: &'static str) -> Self {
+        Self { drivers, wanted }
+    }
+
+    fn driver(&self, vm: &Vm) -> Result<&dyn RootDisk> {
+        self.drivers
+            .iter()
+            .find(|driver| driver.name() == vm.root_disk)
+            .map(|driver| &**driver)
+            .ok_or_else(|| {
+                Error::new(
+                    Code::NotReady,
+                    format!("this banger has no root-disk driver `{}`", vm.root_disk),
+                )
+                .hint("run the banger that made the VM, or a newer one")
+            })
+    }
+}
+
+impl Capability for RootDisks {
+    fn name(&self) -> &'static str {
+        "root disk"
+    }
+
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        match vm {
+            Some(vm) => self
+                .driver(vm)
+                .map(|driver| driver.checks(Some(vm)))
+                .unwrap_or_default(),
+            // With `auto` a driver that does not pass is passed over, and nothing is amiss.
+            None => {
+                let wanted = self
+                    .drivers
+                    .iter()
+                    .filter(|driver| driver.name() == self.wanted);
+                wanted.flat_map(|driver| driver.checks(None)).collect()
+            }
+        }
+    }
+
+    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+        let path = self.driver(vm)?.path(vm);
+        machine.drives.push(Drive {
+            name: "root".to_owned(),
+            path,
+            read_only: false,
+        });
+        Ok(())
+    }
+
+    fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+        guest.root("root disk", "/dev/vda")
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?
+            .create(vm, host)
+            .during("make the root disk")
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?.grow(vm, host).during("grow the root disk")
+    }
+
+    fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?
+            .prepare(vm, host)
+            .during("attach the root disk")
+    }
+
+    fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?
+            .teardown(vm, host)
+            .during("detach the root disk")
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?
+            .delete(vm, host)
+            .during("remove the root disk")
+    }
+}

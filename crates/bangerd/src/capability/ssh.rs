@@ -1,0 +1,95 @@
+//! Getting in: the VM's own host key, pinned, and this installation's key, authorised.
+//!
+//! Nothing here touches what a user edits: the guest gets a drop-in of ours for sshd, and files
+//! under `/run/banger`.
+
+use banger_host::{Host, Op};
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::guest::config::GuestConfig;
+use crate::layout::Layout;
+use crate::vm::Vm;
+use crate::vm::names::host_key_alias;
+
+/// What sshd is told (`sshd_config`(5)): our keys beside the user's own.
+const DROP_IN: &str =
+    "# Written by banger at each start. Your own settings go into another file here.
+HostKey /run/banger/ssh_host_ed25519_key
+AuthorizedKeysFile .ssh/authorized_keys /run/banger/authorized_keys
+PermitRootLogin prohibit-password
+UseDNS no
+";
+
+/// The SSH capability.
+#[derive(Debug)]
+pub struct Ssh {
+    layout: Layout,
+    public_key: String,
+}
+
+impl Ssh {
+    /// Lets this public key in.
+    #[must_use]
+    pub fn new(layout: Layout, public_key: String) -> Self {
+        Self { layout, public_key }
+    }
+}
+
+impl Capability for Ssh {
+    fn name(&self) -> &'static str {
+        "SSH"
+    }
+
+    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+        let writer = "SSH";
+        let public = format!("{} {}\n", vm.host_key.public, host_key_alias(vm.id));
+        guest.file(
+            writer,
+            "/run/banger/ssh_host_ed25519_key",
+            0o600,
+            &vm.host_key.private.0,
+        )?;
+        guest.file(
+            writer,
+            "/run/banger/ssh_host_ed25519_key.pub",
+            0o644,
+            &public,
+        )?;
+        let keys = format!("{}\n", self.public_key.trim_end());
+        guest.file(writer, "/run/banger/authorized_keys", 0o644, &keys)?;
+        guest.file(
+            writer,
+            "/etc/ssh/sshd_config.d/10-banger.conf",
+            0o644,
+            DROP_IN,
+        )
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let folder = self.layout.known_hosts_folder();
+        host.change(&Op::MakeDirectory {
+            path: folder,
+            mode: 0o700,
+            owner: None,
+        })
+        .during("make the folder of pinned host keys")?;
+        let contents = format!("{} {}\n", host_key_alias(vm.id), vm.host_key.public).into_bytes();
+        let path = self.layout.known_hosts(vm.id);
+        host.change(&Op::WriteFile {
+            path,
+            contents,
+            mode: 0o600,
+            owner: None,
+        })
+        .during("pin the host key")
+        .map(drop)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.known_hosts(vm.id);
+        host.change(&Op::RemoveFile { path })
+            .during("forget the host key")
+            .map(drop)
+    }
+}

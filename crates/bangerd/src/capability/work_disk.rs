@@ -1,0 +1,71 @@
+//! The disk that the guest has at `/root`: a fresh ext4 file system, seeded inside the guest from
+//! the image's own `/root` on first use.
+
+use banger_host::{Host, Op};
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::guest::config::GuestConfig;
+use crate::layout::{Layout, machine};
+use crate::machine::{Drive, Machine};
+use crate::vm::Vm;
+
+/// The work disk.
+#[derive(Debug)]
+pub struct WorkDisk {
+    layout: Layout,
+}
+
+impl WorkDisk {
+    /// Keeps its files below this layout.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self { layout }
+    }
+}
+
+impl Capability for WorkDisk {
+    fn name(&self) -> &'static str {
+        "work disk"
+    }
+
+    fn attach(&self, _vm: &Vm, machine: &mut Machine) -> Result<()> {
+        let path = machine::WORK_DISK.to_owned();
+        machine.drives.push(Drive {
+            name: "work".to_owned(),
+            path,
+            read_only: false,
+        });
+        Ok(())
+    }
+
+    fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+        guest.disk("work disk", "/dev/vdb", "/root")
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::MakeFilesystem {
+            path: self.layout.vm(vm.id).in_machine(machine::WORK_DISK),
+            size_mib: vm.spec.disk_size.0,
+            label: "banger-work".to_owned(),
+            owner: vm.owner,
+        };
+        host.change(&op).during("make the work disk").map(drop)
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        let op = Op::GrowFile {
+            path,
+            size_mib: vm.spec.disk_size.0,
+        };
+        host.change(&op).during("grow the work disk").map(drop)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        host.change(&Op::RemoveFile { path })
+            .during("remove the work disk")
+            .map(drop)
+    }
+}

@@ -1,0 +1,53 @@
+//! A full copy of the base in which holes stay holes. It works everywhere.
+
+use banger_host::{Host, Op};
+
+use super::{OwnFile, RootDisk};
+use crate::error::{During, Result};
+use crate::layout::Layout;
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// The `copy` driver.
+#[derive(Debug)]
+pub struct Copy {
+    file: OwnFile,
+}
+
+impl Copy {
+    /// Keeps disks below this layout.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            file: OwnFile { layout },
+        }
+    }
+}
+
+impl RootDisk for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        vm.map(|vm| self.file.check(vm)).into_iter().collect()
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::CopyFile {
+            from: self.file.base(vm),
+            to: self.file.path(vm),
+            owner: vm.owner,
+        };
+        host.change(&op).during("copy the image")?;
+        self.file.grow(vm, host)
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.file.grow(vm, host)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.file.delete(vm, host)
+    }
+}

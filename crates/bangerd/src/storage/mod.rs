@@ -1,0 +1,144 @@
+//! How a VM's root disk is made from an image's base: the drivers behind one trait.
+//!
+//! | driver | needs | a new disk takes |
+//! |---|---|---|
+//! | `reflink` | a state directory on XFS or btrfs | nothing until it is written |
+//! | `copy` | nothing | the base's own blocks, holes stay holes |
+
+pub mod copy;
+pub mod reflink;
+
+use std::fmt;
+
+use banger_api::{Code, Error};
+use banger_host::{Finding, Host, Op};
+
+use crate::error::{During, Result};
+use crate::layout::{Layout, machine};
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// One way of giving a VM a writable disk over a base.
+pub trait RootDisk: fmt::Debug + Send + Sync {
+    /// The word in the configuration and in records.
+    fn name(&self) -> &'static str;
+
+    /// What must hold for it; with a VM, for that VM's disk.
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check>;
+
+    /// The disk, as the machine is given it.
+    fn path(&self, _vm: &Vm) -> String {
+        machine::ROOT_DISK.to_owned()
+    }
+
+    /// Makes the disk.
+    ///
+    /// # Errors
+    /// When it is not there afterwards.
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
+
+    /// Makes it as large as the VM says; it never shrinks.
+    ///
+    /// # Errors
+    /// When it is smaller afterwards.
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
+
+    /// Makes it usable before a boot.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn prepare(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes down what `prepare` made.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn teardown(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Removes it for good.
+    ///
+    /// # Errors
+    /// When something is left.
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
+}
+
+/// The disk is a file of its own: what `reflink` and `copy` share.
+#[derive(Debug, Clone)]
+struct OwnFile {
+    layout: Layout,
+}
+
+impl OwnFile {
+    fn path(&self, vm: &Vm) -> std::path::PathBuf {
+        self.layout.vm(vm.id).in_machine(machine::ROOT_DISK)
+    }
+
+    fn base(&self, vm: &Vm) -> std::path::PathBuf {
+        self.layout.image(&vm.images.root).root()
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::GrowFile {
+            path: self.path(vm),
+            size_mib: vm.spec.system_disk_size.0,
+        };
+        host.change(&op)
+            .during("make it as large as asked")
+            .map(drop)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        host.change(&Op::RemoveFile {
+            path: self.path(vm),
+        })
+        .during("remove its file")
+        .map(drop)
+    }
+
+    fn check(&self, vm: &Vm) -> Check {
+        let path = self.path(vm);
+        Check::new("root disk", move |host| match host.stat(&path) {
+            Ok(Some(stat)) => Finding::Good(format!("{} MiB", stat.length >> 20)),
+            Ok(None) | Err(_) => Finding::Bad {
+                found: format!("`{}` is gone", path.display()),
+                hint: "restore it from a backup, or delete the VM".to_owned(),
+            },
+        })
+    }
+}
+
+/// The driver that new VMs get: the one named, or with `auto` the first whose checks pass.
+///
+/// # Errors
+/// `not-ready` when the one that is named does not pass.
+pub fn choose<'a>(
+    wanted: &str,
+    drivers: &'a [Box<dyn RootDisk>],
+    host: &dyn Host,
+) -> Result<&'a dyn RootDisk> {
+    let mut refusals = Vec::new();
+    for driver in drivers
+        .iter()
+        .filter(|driver| wanted == "auto" || wanted == driver.name())
+    {
+        match crate::readiness::require(host, &driver.checks(None)) {
+            Ok(()) => return Ok(&**driver),
+            Err(error) => refusals.push(error),
+        }
+    }
+    Err(refusals.pop().unwrap_or_else(|| {
+        let known: Vec<&str> = drivers.iter().map(|driver| driver.name()).collect();
+        Error::new(
+            Code::NotReady,
+            format!("there is no root-disk driver `{wanted}`"),
+        )
+        .hint(format!(
+            "set `root_disk` in the configuration to one of: auto, {}",
+            known.join(", ")
+        ))
+    }))
+}

@@ -1,0 +1,59 @@
+//! A file that shares its blocks with the base until they are written (FICLONE), on XFS and btrfs.
+
+use banger_host::{Host, Op, Probe};
+
+use super::{OwnFile, RootDisk};
+use crate::error::{During, Result};
+use crate::layout::Layout;
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// The `reflink` driver.
+#[derive(Debug)]
+pub struct Reflink {
+    file: OwnFile,
+}
+
+impl Reflink {
+    /// Keeps disks below this layout.
+    #[must_use]
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            file: OwnFile { layout },
+        }
+    }
+}
+
+impl RootDisk for Reflink {
+    fn name(&self) -> &'static str {
+        "reflink"
+    }
+
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        match vm {
+            Some(vm) => vec![self.file.check(vm)],
+            None => {
+                let directory = self.file.layout.state().to_owned();
+                vec![Check::probe("reflink", Probe::Reflink { directory })]
+            }
+        }
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::CloneFile {
+            from: self.file.base(vm),
+            to: self.file.path(vm),
+            owner: vm.owner,
+        };
+        host.change(&op).during("reflink the image")?;
+        self.file.grow(vm, host)
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.file.grow(vm, host)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.file.delete(vm, host)
+    }
+}
