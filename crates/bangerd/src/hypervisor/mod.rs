@@ -1,0 +1,62 @@
+//! The drivers that turn a machine into a running process.
+//!
+//! What a driver cannot do is data ([`Hypervisor::features`]), not a method that refuses.
+
+pub mod qemu;
+pub mod sim;
+
+use std::fmt;
+use std::time::Instant;
+
+use banger_host::{Host, Process};
+
+use crate::error::Result;
+use crate::guest::Guest;
+use crate::machine::Machine;
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// What a driver can do beyond booting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    /// It brings a network of its own, so that no TAP is needed.
+    pub user_network: bool,
+    /// Its guests run at the speed of the CPU.
+    pub accelerated: bool,
+    /// It has a power button.
+    pub power_button: bool,
+}
+
+/// One way of running a machine.
+pub trait Hypervisor: fmt::Debug + Send + Sync {
+    /// The word in the configuration and in records.
+    fn name(&self) -> &'static str;
+
+    /// What it can do.
+    fn features(&self) -> Features;
+
+    /// What must hold for it.
+    fn checks(&self) -> Vec<Check>;
+
+    /// Starts the machine's process. The caller has recorded that a start is under way, and finds
+    /// the process by the machine's name whatever happens.
+    ///
+    /// # Errors
+    /// When no process runs afterwards, or one does that is not this machine.
+    fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process>;
+
+    /// Opens the channel to the guest.
+    ///
+    /// # Errors
+    /// When the hypervisor is not there.
+    fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>>;
+
+    /// Presses the power button.
+    ///
+    /// # Errors
+    /// When the hypervisor does not answer before the deadline.
+    fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()>;
+
+    /// Puts into words why a process that has ended may have done so, from its own log.
+    fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String>;
+}

@@ -1,0 +1,169 @@
+//! QEMU's arguments for a machine: a pure function.
+
+use crate::machine::{Backend, Machine};
+
+/// The arguments, without the program's name. Text that goes into a list of options has its commas
+/// doubled, as QEMU wants it.
+pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Vec<String> {
+    let mut arguments = Arguments::default();
+    // An argument of its own, without `guest=`: the process is found by it.
+    arguments.add("-name", escaped(&machine.name));
+    arguments.add(
+        "-machine",
+        if kvm {
+            "q35,accel=kvm"
+        } else {
+            "q35,accel=tcg"
+        },
+    );
+    arguments.add("-cpu", if kvm { "host" } else { "max,la57=off" });
+    arguments.add("-smp", machine.vcpu.to_string());
+    arguments.add("-m", format!("{}M", machine.memory_mib));
+    for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+        arguments.0.push(flag.to_owned());
+    }
+    arguments.add("-display", "none");
+    arguments.add(
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    );
+    arguments.add("-kernel", machine.kernel.clone());
+    arguments.add("-initrd", machine.initramfs.clone());
+    arguments.add("-append", machine.boot_args.join(" "));
+    arguments.add(
+        "-chardev",
+        format!(
+            "file,id=console,path={},append=on",
+            escaped(&machine.console)
+        ),
+    );
+    arguments.add("-serial", "chardev:console");
+    arguments.add(
+        "-qmp",
+        format!("unix:{},server=on,wait=off", crate::layout::machine::QMP),
+    );
+    arguments.add("-device", "virtio-rng-pci");
+    for (index, drive) in machine.drives.iter().enumerate() {
+        let read_only = if drive.read_only { ",read-only=on" } else { "" };
+        let path = escaped(&drive.path);
+        arguments.add(
+            "-blockdev",
+            format!(
+                "driver=raw,node-name=drive{index},discard=unmap{read_only},\
+                 file.driver=file,file.filename={path},file.locking=on"
+            ),
+        );
+        arguments.add(
+            "-device",
+            format!(
+                "virtio-blk-pci,drive=drive{index},serial={}",
+                escaped(&drive.name)
+            ),
+        );
+    }
+    for (index, interface) in machine.interfaces.iter().enumerate() {
+        let backend = match &interface.backend {
+            Backend::Tap { .. } => format!("tap,id=net{index},fd={tap_descriptor}"),
+            Backend::User { ssh_port, restrict } => format!(
+                "user,id=net{index},restrict={},hostfwd=tcp:127.0.0.1:{ssh_port}-:22",
+                if *restrict { "on" } else { "off" }
+            ),
+        };
+        arguments.add("-netdev", backend);
+        // An empty ROM file spares the guest a network boot that nobody asked for.
+        arguments.add(
+            "-device",
+            format!(
+                "virtio-net-pci,netdev=net{index},mac={},romfile=",
+                interface.mac
+            ),
+        );
+    }
+    arguments.add("-device", "virtio-serial-pci");
+    arguments.add(
+        "-chardev",
+        format!(
+            "socket,id=agent,path={},server=on,wait=off",
+            escaped(&machine.channel)
+        ),
+    );
+    arguments.add("-device", "virtserialport,chardev=agent,name=banger.agent");
+    arguments.0
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.0.push(option.to_owned());
+        self.0.push(value.into());
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{Drive, Interface};
+
+    fn machine() -> Machine {
+        Machine {
+            name: "banger-1-00ff-aa12bb34".to_owned(),
+            directory: "/state/vms/aa12bb34/machine".into(),
+            owner: None,
+            vcpu: 2,
+            memory_mib: 2048,
+            kernel: "vmlinux".to_owned(),
+            initramfs: "initramfs".to_owned(),
+            boot_args: vec!["console=ttyS0".to_owned(), "panic=1".to_owned()],
+            drives: vec![Drive {
+                name: "root".to_owned(),
+                path: "root.img".to_owned(),
+                read_only: false,
+            }],
+            interfaces: vec![Interface {
+                mac: "02:ba:aa:12:bb:34".to_owned(),
+                backend: Backend::Tap {
+                    name: "bg100ffaa12bb34".to_owned(),
+                },
+            }],
+            channel: "agent.sock".to_owned(),
+            console: "console.log".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_machine_is_rendered_whole() {
+        insta::assert_snapshot!(arguments(&machine(), false, 3).join("\n"));
+    }
+
+    #[test]
+    fn a_machine_without_nat_on_user_networking_is_restricted() {
+        let mut machine = machine();
+        machine.interfaces[0].backend = Backend::User {
+            ssh_port: 40_022,
+            restrict: true,
+        };
+        let arguments = arguments(&machine, true, 3).join(" ");
+        assert!(
+            arguments.contains("user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22"),
+            "{arguments}"
+        );
+        assert!(arguments.contains("q35,accel=kvm") && arguments.contains("-cpu host"));
+    }
+
+    #[test]
+    fn the_process_is_found_by_an_argument_of_its_own() {
+        assert!(arguments(&machine(), true, 3).contains(&"banger-1-00ff-aa12bb34".to_owned()));
+    }
+
+    #[test]
+    fn the_format_of_a_disk_is_never_probed() {
+        let arguments = arguments(&machine(), true, 3).join(" ");
+        assert!(arguments.contains("driver=raw,") && !arguments.contains("-drive"));
+    }
+}

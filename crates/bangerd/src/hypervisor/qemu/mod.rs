@@ -1,0 +1,134 @@
+//! QEMU: with KVM where the host truly has it, in software (TCG) where it has not.
+//!
+//! The machine is `q35` with virtio over PCI; under TCG the `microvm` machine hangs in one boot
+//! of three. QEMU runs in the machine's folder with relative paths, in a session of its own, with
+//! its sandbox on, and as the VM's own user where the daemon is root.
+
+mod command_line;
+mod qmp;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error};
+use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
+
+use super::{Features, Hypervisor};
+use crate::error::{During, Result};
+use crate::guest::Guest;
+use crate::guest::channel::Channel;
+use crate::layout::{Layout, machine};
+use crate::machine::{Backend, Machine};
+use crate::readiness::Check;
+use crate::vm::Vm;
+
+/// The descriptor that QEMU finds its TAP at.
+const TAP_DESCRIPTOR: i32 = 3;
+
+/// The least version that banger supports.
+const LEAST: (u32, u32) = (7, 2);
+
+/// The `qemu` driver.
+#[derive(Debug)]
+pub struct Qemu {
+    layout: Layout,
+    program: PathBuf,
+    kvm: bool,
+}
+
+impl Qemu {
+    /// Runs this program, with KVM or without.
+    #[must_use]
+    pub fn new(layout: Layout, program: PathBuf, kvm: bool) -> Self {
+        Self {
+            layout,
+            program,
+            kvm,
+        }
+    }
+}
+
+impl Hypervisor for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            user_network: true,
+            accelerated: self.kvm,
+            power_button: true,
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let mut checks = vec![Check::probe(
+            "QEMU",
+            Probe::Program {
+                name: self.program.display().to_string(),
+                version_argument: "--version".to_owned(),
+                least: LEAST,
+                package: "qemu-system-x86".to_owned(),
+            },
+        )];
+        if !self.kvm {
+            checks.push(Check::new("speed", |_| Finding::Doubtful {
+                found: "QEMU runs guests in software, ten to twenty times slower than KVM"
+                    .to_owned(),
+                hint: "use a host with hardware virtualisation, and look at the check `KVM`"
+                    .to_owned(),
+            }));
+        }
+        checks
+    }
+
+    fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
+        let tap = machine.interfaces.iter().find_map(|it| match &it.backend {
+            Backend::Tap { name } => Some(Tap {
+                name: name.clone(),
+                descriptor: TAP_DESCRIPTOR,
+            }),
+            Backend::User { .. } => None,
+        });
+        let layout = self.layout.vm(vm.id);
+        let spawn = Spawn {
+            program: self.program.clone(),
+            arguments: command_line::arguments(machine, self.kvm, TAP_DESCRIPTOR),
+            directory: layout.machine(),
+            user: machine.owner,
+            keep_kvm_group: self.kvm,
+            log: layout.in_machine(machine::HYPERVISOR_LOG),
+            tap,
+        };
+        host.spawn(&spawn).during("start QEMU")
+    }
+
+    fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
+        let socket = self.layout.vm(vm.id).in_machine(machine::AGENT);
+        Ok(Box::new(Channel::new(socket)))
+    }
+
+    fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {
+        let socket = self.layout.vm(vm.id).in_machine(machine::QMP);
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        qmp::execute(&socket, "system_powerdown", left)
+            .map_err(|cause| Error::new(Code::Host, "speak with QEMU").cause(cause.to_string()))
+    }
+
+    fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String> {
+        let path = self.layout.vm(vm.id).in_machine(machine::HYPERVISOR_LOG);
+        let length = host.stat(&path).ok().flatten()?.length;
+        let tail = host
+            .read_at(&path, length.saturating_sub(2000), 2000)
+            .ok()?;
+        let text = String::from_utf8_lossy(&tail);
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let last = lines[lines.len().saturating_sub(3)..].join("; ");
+        (!last.is_empty()).then_some(last)
+    }
+}

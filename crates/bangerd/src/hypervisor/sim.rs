@@ -1,0 +1,155 @@
+//! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
+//! and answer as a real one would.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error};
+use banger_host::{Exit, Host, Process, Sim, Spawn};
+
+use super::{Features, Hypervisor};
+use crate::error::{During, Result};
+use crate::guest::Guest;
+use crate::layout::{Layout, machine};
+use crate::machine::{Backend, Machine};
+use crate::readiness::Check;
+use crate::vm::Vm;
+use crate::vm::names::Instance;
+
+/// The `sim` driver.
+#[derive(Debug)]
+pub struct SimHypervisor {
+    sim: Sim,
+    layout: Layout,
+    instance: Instance,
+}
+
+impl SimHypervisor {
+    /// Runs its processes on `sim`.
+    #[must_use]
+    pub fn new(sim: Sim, layout: Layout, instance: Instance) -> Self {
+        Self {
+            sim,
+            layout,
+            instance,
+        }
+    }
+
+    fn process(&self, vm: &Vm) -> Result<Option<Process>> {
+        let name = self.instance.process(vm.id);
+        use banger_host::Look as _;
+        Ok(self
+            .sim
+            .find_processes(&name)
+            .during("find the simulated process")?
+            .pop())
+    }
+}
+
+impl Hypervisor for SimHypervisor {
+    fn name(&self) -> &'static str {
+        "sim"
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            user_network: true,
+            accelerated: true,
+            power_button: true,
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        vec![Check::new("hypervisor", |_| {
+            banger_host::Finding::Good("`sim`: no real machines are run".to_owned())
+        })]
+    }
+
+    fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
+        let mut arguments = vec![machine.name.clone()];
+        arguments.extend(
+            machine
+                .interfaces
+                .iter()
+                .filter_map(|it| match &it.backend {
+                    Backend::Tap { name } => Some(name.clone()),
+                    Backend::User { .. } => None,
+                }),
+        );
+        let spawn = Spawn {
+            program: "/sim".into(),
+            arguments,
+            directory: machine.directory.clone(),
+            user: machine.owner,
+            keep_kvm_group: false,
+            log: machine.directory.join(machine::HYPERVISOR_LOG),
+            tap: None,
+        };
+        let process = host.spawn(&spawn).during("start the simulated machine")?;
+        let console = self.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        self.sim.append(
+            &console,
+            &format!("banger: simulated boot of {}\n", vm.name),
+        );
+        Ok(process)
+    }
+
+    fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
+        let process = self
+            .process(vm)?
+            .ok_or_else(|| Error::new(Code::Guest, "the simulated machine does not run"))?;
+        Ok(Box::new(SimGuest {
+            sim: self.sim.clone(),
+            pid: process.pid,
+            console: self.layout.vm(vm.id).in_machine(machine::CONSOLE),
+        }))
+    }
+
+    fn press_power_button(&self, vm: &Vm, _deadline: Instant) -> Result<()> {
+        self.guest(vm)?.power_off(Duration::ZERO)
+    }
+
+    fn last_words(&self, _vm: &Vm, _host: &dyn Host) -> Option<String> {
+        None
+    }
+}
+
+/// A guest that does what it is asked.
+#[derive(Debug)]
+struct SimGuest {
+    sim: Sim,
+    pid: u32,
+    console: std::path::PathBuf,
+}
+
+impl Guest for SimGuest {
+    fn wait_ready(
+        &mut self,
+        _deadline: Instant,
+        alive: &dyn Fn() -> bool,
+    ) -> Result<crate::guest::Ready> {
+        if alive() {
+            Ok(crate::guest::Ready::default())
+        } else {
+            Err(Error::new(Code::Guest, "the simulated machine has ended"))
+        }
+    }
+
+    fn sync(&mut self, _timeout: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    fn power_off(&mut self, _timeout: Duration) -> Result<()> {
+        self.sim.append(&self.console, "banger: end poweroff\n");
+        self.sim.end_process(self.pid, Exit::Status(0));
+        Ok(())
+    }
+
+    fn set_clock(&mut self, _unix: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_resolvers(&mut self, _resolvers: &[IpAddr]) -> Result<()> {
+        Ok(())
+    }
+}
