@@ -1,0 +1,124 @@
+//! What a build needs of the host: asked before anything is begun, and told with the command that
+//! mends it.
+
+use std::path::Path;
+
+use banger_host::command::Command;
+
+use super::rootfs::MMDEBSTRAP;
+use super::sources::{APT_HELPER, KEYRING};
+use super::{BundleError, Result};
+
+/// Whether all programs, files and rights are there. `unshare` says that we are an ordinary user.
+pub(super) fn check(unshare: bool) -> Result<()> {
+    check_packages(unshare)?;
+    if !unshare {
+        return Ok(());
+    }
+    let user = Command::new("id")
+        .arg("-un")
+        .run()
+        .map_err(|cause| BundleError::because("find out who we are", cause))?
+        .text()
+        .trim()
+        .to_owned();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let ranges = std::fs::read_to_string(file).unwrap_or_default();
+        if !has_range(&ranges, &user) {
+            return Err(no_range(file, &user));
+        }
+    }
+    Command::new(MMDEBSTRAP).args(["--unshare-helper", "true"]).run().map(drop).map_err(|cause| {
+        BundleError::because("make a user namespace", cause)
+            .hint("are user namespaces allowed? sysctl kernel.apparmor_restrict_unprivileged_userns kernel.unprivileged_userns_clone user.max_user_namespaces")
+    })
+}
+
+fn check_packages(unshare: bool) -> Result<()> {
+    let has_program = |name: &str| Command::new(name).program_exists();
+    let mut needed = vec![
+        (MMDEBSTRAP, has_program(MMDEBSTRAP)),
+        ("e2fsprogs", has_program("mke2fs")),
+        ("apt", has_program(APT_HELPER)),
+        ("util-linux", has_program("setpriv")),
+        ("debian-archive-keyring", Path::new(KEYRING).exists()),
+    ];
+    if unshare {
+        needed.push((
+            "uidmap",
+            has_program("newuidmap") && has_program("newgidmap"),
+        ));
+    }
+    let missing: Vec<&str> = needed
+        .iter()
+        .filter(|(_, there)| !there)
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(" ");
+    Err(
+        BundleError::new(format!("not installed: {missing}")).hint(format!(
+            "sudo apt-get install --no-install-recommends {missing}"
+        )),
+    )
+}
+
+/// Whether a user has subordinate ids: subuid(5). mmdebstrap looks for the name only.
+fn has_range(ranges: &str, user: &str) -> bool {
+    ranges
+        .lines()
+        .any(|line| line.split(':').next() == Some(user))
+}
+
+fn no_range(file: &str, user: &str) -> BundleError {
+    let of = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let first = free_range(&[&of("/etc/subuid"), &of("/etc/subgid")]);
+    let last = first + 65_535;
+    BundleError::new(format!("`{user}` has no subordinate ids in {file}")).hint(format!(
+        "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"
+    ))
+}
+
+/// The first id behind all ranges that are given to somebody.
+fn free_range(files: &[&str]) -> u64 {
+    let end = |line: &str| -> Option<u64> {
+        let mut words = line.split(':').skip(1);
+        let first: u64 = words.next()?.trim().parse().ok()?;
+        first.checked_add(words.next()?.trim().parse().ok()?)
+    };
+    let ends = files.iter().flat_map(|file| file.lines()).filter_map(end);
+    // No system account has an id above 65,535, and useradd begins here, too.
+    ends.max().unwrap_or(0).max(100_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_belongs_to_the_user_of_exactly_this_name() {
+        assert!(has_range("ada:100000:65536\nbob:165536:65536\n", "bob"));
+        assert!(!has_range("bobby:100000:65536\n", "bob"));
+        assert!(!has_range("", "bob"));
+    }
+
+    #[test]
+    fn the_range_that_is_proposed_is_nobody_elses() {
+        assert_eq!(free_range(&["", ""]), 100_000);
+        assert_eq!(
+            free_range(&["ada:100000:65536\n", "ada:300000:65536\n"]),
+            365_536
+        );
+        assert_eq!(free_range(&["what:is:this\n\nada:5:5\n"]), 100_000);
+    }
+
+    #[test]
+    fn the_hint_is_a_whole_command() {
+        let error = no_range("/etc/subuid", "bob");
+        assert!(error.to_string().contains("`bob` has no subordinate ids"));
+        assert!(error.hints[0].starts_with("sudo usermod --add-subuids "));
+        assert!(error.hints[0].ends_with(" bob"));
+    }
+}
