@@ -1,0 +1,250 @@
+//! What is refused before anything is done: a request is turned into values that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use banger_api::{Code, CreateVm, Error, Mib, SetVm, VmId, VmName};
+use banger_host::Subnet;
+
+use super::{Defaults, Engine};
+use crate::engine::hold::Slot;
+use crate::error::{During, Result};
+use crate::vm::Spec;
+use crate::vm::names::MOST_VMS;
+
+/// The least and the most of what a VM may have.
+const VCPUS: std::ops::RangeInclusive<u32> = 1..=64;
+const LEAST_MEMORY: Mib = Mib(128);
+const LEAST_DISK: Mib = Mib(64);
+const LARGEST_DISK: Mib = Mib(64 << 20);
+
+/// What must stay free on the state directory's file system when a VM is made.
+const SPARE: u64 = 512;
+
+fn invalid(message: String) -> Error {
+    Error::new(Code::Invalid, message)
+}
+
+impl Engine {
+    /// The whole of what a create asks for.
+    pub(super) fn admit(&self, request: &CreateVm) -> Result<Spec> {
+        let Defaults {
+            vcpu,
+            memory,
+            disk_size,
+            system_disk_size,
+            nat,
+            ..
+        } = self.parts.defaults;
+        let spec = Spec {
+            vcpu: request.vcpu.unwrap_or(vcpu),
+            memory: request.memory.unwrap_or(memory),
+            disk_size: request.disk_size.unwrap_or(disk_size),
+            system_disk_size: request.system_disk_size.unwrap_or(system_disk_size),
+            nat: request.nat.unwrap_or(nat),
+        };
+        self.check(&spec)?;
+        Ok(spec)
+    }
+
+    /// The spec after a change.
+    pub(super) fn admit_change(&self, before: &Spec, request: &SetVm) -> Result<Spec> {
+        let after = Spec {
+            vcpu: request.vcpu.unwrap_or(before.vcpu),
+            memory: request.memory.unwrap_or(before.memory),
+            disk_size: request.disk_size.unwrap_or(before.disk_size),
+            system_disk_size: request.system_disk_size.unwrap_or(before.system_disk_size),
+            nat: request.nat.unwrap_or(before.nat),
+        };
+        let sizes = [
+            ("work disk", before.disk_size, after.disk_size),
+            (
+                "system disk",
+                before.system_disk_size,
+                after.system_disk_size,
+            ),
+        ];
+        for (what, before, after) in sizes {
+            if after < before {
+                return Err(
+                    invalid(format!("the {what} cannot shrink from {before} to {after}"))
+                        .hint("disks only grow; for a smaller one make a new VM: banger vm create"),
+                );
+            }
+        }
+        self.check(&after)?;
+        Ok(after)
+    }
+
+    fn check(&self, spec: &Spec) -> Result<()> {
+        if !VCPUS.contains(&spec.vcpu) {
+            let (least, most) = (VCPUS.start(), VCPUS.end());
+            return Err(invalid(format!(
+                "{} virtual CPUs are out of range: {least} to {most}",
+                spec.vcpu
+            )));
+        }
+        let host = Mib(self.host().memory_mib().during("read the host's memory")?);
+        if spec.memory < LEAST_MEMORY || spec.memory > host {
+            return Err(invalid(format!(
+                "{} of memory is out of range: {LEAST_MEMORY} to {host}, all that the host has",
+                spec.memory
+            )));
+        }
+        for (what, size) in [
+            ("work disk", spec.disk_size),
+            ("system disk", spec.system_disk_size),
+        ] {
+            if size < LEAST_DISK || size > LARGEST_DISK {
+                return Err(invalid(format!(
+                    "{size} for the {what} is out of range: {LEAST_DISK} to {LARGEST_DISK}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a system disk that is smaller than its image, and a host without room for it.
+    pub(super) fn check_room(&self, spec: &Spec, root_digest: &str) -> Result<()> {
+        let image = self.parts.layout.image(root_digest).root();
+        let Some(stat) = self.host().stat(&image).during("look at the image")? else {
+            return Err(Error::new(
+                Code::NotReady,
+                format!("the image `{}` is gone", image.display()),
+            )
+            .hint("banger bundle build"));
+        };
+        let least = Mib(stat.length.div_ceil(1 << 20));
+        if spec.system_disk_size < least {
+            return Err(invalid(format!(
+                "{} for the system disk is too small: the image takes {least}",
+                spec.system_disk_size
+            )));
+        }
+        let needed = stat.allocated.div_ceil(1 << 20) + SPARE;
+        let state = self.parts.layout.state();
+        let free = self
+            .host()
+            .free_mib(state)
+            .during("look at the free space")?;
+        if free < needed {
+            return Err(Error::new(
+                Code::NotReady,
+                format!(
+                    "{} MiB are free for `{}`, and a new VM needs {needed} MiB",
+                    free,
+                    state.display()
+                ),
+            )
+            .hint("free some space, or delete a VM: banger vm list"));
+        }
+        Ok(())
+    }
+
+    /// The name that was asked for, or one of two words that nobody has.
+    pub(super) fn admit_name(
+        &self,
+        wanted: Option<&str>,
+        vms: &BTreeMap<VmId, Arc<Slot>>,
+    ) -> Result<VmName> {
+        if let Some(text) = wanted {
+            let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
+                invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
+            })?;
+            taken(&name, vms)?;
+            return Ok(name);
+        }
+        for _ in 0..1000 {
+            let words = petname::petname(2, "-").unwrap_or_default();
+            if let Ok(name) = words.parse::<VmName>()
+                && taken(&name, vms).is_ok()
+            {
+                return Ok(name);
+            }
+        }
+        Err(
+            Error::new(Code::Conflict, "no name could be made up that is not taken")
+                .hint("give one: banger vm create --name NAME"),
+        )
+    }
+
+    /// The first free place, with its address.
+    pub(super) fn admit_place(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Result<(u32, Ipv4Addr)> {
+        let mut used: Vec<u32> = vms.values().map(|slot| slot.vm().index).collect();
+        used.sort_unstable();
+        let index = used
+            .iter()
+            .zip(0u32..)
+            .find(|(used, index)| **used != *index)
+            .map_or_else(
+                || u32::try_from(used.len()).unwrap_or(u32::MAX),
+                |(_, index)| index,
+            );
+        let address = address(self.parts.subnet, index);
+        match address {
+            Some(address) if index < MOST_VMS || !self.parts.own_users => Ok((index, address)),
+            Some(_) | None => Err(Error::new(
+                Code::Conflict,
+                format!(
+                    "there is no place for another VM in `{}`",
+                    self.parts.subnet
+                ),
+            )
+            .hint("delete a VM, or set a larger `subnet` in the configuration")),
+        }
+    }
+}
+
+/// The gateway of every guest: the first address.
+pub(super) fn gateway(subnet: Subnet) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(subnet.network) + 1)
+}
+
+/// The address at a place, where the network has one: neither its first two nor its last.
+fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
+    let address = Ipv4Addr::from(
+        u32::from(subnet.network)
+            .checked_add(2)?
+            .checked_add(index)?,
+    );
+    let next = Ipv4Addr::from(u32::from(address).checked_add(1)?);
+    (subnet.contains(address) && subnet.contains(next)).then_some(address)
+}
+
+fn taken(name: &VmName, vms: &BTreeMap<VmId, Arc<Slot>>) -> Result<()> {
+    if vms.values().any(|slot| slot.vm().name == *name) {
+        return Err(
+            Error::new(Code::Conflict, format!("there is a VM `{name}` already"))
+                .hint("choose another name, or see it: banger vm list"),
+        );
+    }
+    match vms
+        .keys()
+        .find(|id| id.to_string().starts_with(name.as_str()))
+    {
+        Some(id) => Err(Error::new(
+            Code::Conflict,
+            format!("`{name}` begins the id of another VM, {id}, and would be taken for it"),
+        )
+        .hint("choose another name")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_end_before_the_broadcast_address() {
+        let subnet = Subnet {
+            network: Ipv4Addr::new(10, 0, 0, 0),
+            prefix: 29,
+        };
+        assert_eq!(gateway(subnet), Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(address(subnet, 0), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(address(subnet, 4), Some(Ipv4Addr::new(10, 0, 0, 6)));
+        assert_eq!(address(subnet, 5), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! `vm create`: a name, a record, then each capability's own; and a start, unless it is not wanted.
+
+use std::sync::Arc;
+
+use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmView};
+use ssh_key::{Algorithm, LineEnding, PrivateKey};
+
+use super::hold::{Hold, Slot};
+use super::{Engine, Heard, admit, lock, step};
+use crate::error::{During, Result};
+use crate::readiness;
+use crate::storage;
+use crate::vm::{HostKey, Images, Secret, Spec, Vm};
+
+impl Engine {
+    /// Makes a VM, and starts it unless the request says otherwise.
+    ///
+    /// # Errors
+    /// Refused before anything was done; or what went wrong on the way, after which nothing of
+    /// the VM is left. A VM that was made but does not start stays, stopped.
+    pub fn create(&self, request: &CreateVm, heard: Heard<'_>) -> Result<VmView> {
+        let wanted = request.name.clone();
+        let doing = move || match &wanted {
+            Some(name) => format!("create `{}`", name.escape_debug()),
+            None => "create a VM".to_owned(),
+        };
+        let hold = self.make(request, heard).during(doing())?;
+        if request.no_start {
+            return Ok(self.advised(&hold.vm()));
+        }
+        self.start_held(&hold, &StartVm::default(), heard).map_err(|error| {
+            let name = hold.vm().name;
+            error.hint(format!(
+                "the VM is there, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
+            ))
+        })?;
+        Ok(self.advised(&hold.vm()))
+    }
+
+    /// A view; that of the first VM with what a new user should be told once.
+    fn advised(&self, vm: &Vm) -> VmView {
+        let mut view = self.view(vm);
+        if self.slots().len() == 1 {
+            view.notes.extend(self.parts.advice.iter().cloned());
+        }
+        view
+    }
+
+    fn make(&self, request: &CreateVm, heard: Heard<'_>) -> Result<Hold> {
+        let spec = self.admit(request)?;
+        // The name is looked at before the image, which may take a while to import.
+        self.admit_name(request.name.as_deref(), &lock(&self.vms))?;
+        let image = request
+            .image
+            .as_deref()
+            .unwrap_or(&self.parts.defaults.image);
+        let root_disk =
+            storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?.name();
+        let images = step(heard, "image", || {
+            self.parts.catalog.current(image, self.host())
+        })?;
+        self.check_room(&spec, &images.root)?;
+        if !request.no_start {
+            readiness::require(self.host(), &self.start_checks(None))?;
+        }
+        let hold = self.reserve(request, spec, images, root_disk)?;
+        let made = self.make_parts(&hold, heard);
+        match made {
+            Ok(()) => Ok(hold),
+            Err(mut error) => {
+                let left = self.remove(&hold);
+                error.also.extend(left.err().map(|left| left.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the VM its name, id and place, and its first record, while nobody else can.
+    fn reserve(
+        &self,
+        request: &CreateVm,
+        spec: Spec,
+        images: Images,
+        root_disk: &str,
+    ) -> Result<Hold> {
+        let host_key = host_key()?;
+        let machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
+        let mut vms = lock(&self.vms);
+        let name = self.admit_name(request.name.as_deref(), &vms)?;
+        let (index, address) = self.admit_place(&vms)?;
+        let id = loop {
+            let id = VmId::from_bits(u32::from_le_bytes(random()?));
+            let text = id.to_string();
+            let mistaken = vms
+                .values()
+                .any(|slot| text.starts_with(slot.vm().name.as_str()));
+            if !mistaken && !vms.contains_key(&id) && !text.starts_with(name.as_str()) {
+                break id;
+            }
+        };
+        let vm = Vm {
+            id,
+            name,
+            spec,
+            images,
+            root_disk: root_disk.to_owned(),
+            index,
+            address,
+            gateway: admit::gateway(self.parts.subnet),
+            network: self.parts.network,
+            ssh_port: None,
+            owner: self
+                .parts
+                .own_users
+                .then(|| self.parts.instance.owner(index)),
+            machine_id,
+            host_key,
+            phase: Phase::Creating,
+            hypervisor: None,
+            process: None,
+            boot: None,
+            rescue: false,
+            created: self.now(),
+            started: None,
+            last_end: None,
+            notes: Vec::new(),
+        };
+        let slot = Arc::new(Slot::new(vm));
+        let hold = slot.hold("create")?;
+        let vm = slot.vm();
+        if let Err(mut error) = self.store.save(self.host(), &vm) {
+            let left = self.store.remove(self.host(), id);
+            error.also.extend(left.err().map(|left| left.to_string()));
+            return Err(error);
+        }
+        vms.insert(id, slot);
+        drop(vms);
+        let (name, phase) = (vm.name.clone(), vm.phase);
+        self.tell(&banger_api::Event::Phase { id, name, phase });
+        Ok(hold)
+    }
+
+    fn make_parts(&self, hold: &Hold, heard: Heard<'_>) -> Result<()> {
+        let mut vm = hold.vm();
+        for capability in &self.parts.capabilities {
+            step(heard, &format!("create {}", capability.name()), || {
+                capability.create(&vm, self.host())
+            })?;
+        }
+        vm.phase = Phase::Stopped;
+        self.save(hold.slot(), &vm)
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|cause| Error::new(Code::Host, "draw random bytes").cause(cause.to_string()))?;
+    Ok(bytes)
+}
+
+/// A fresh SSH host key.
+fn host_key() -> Result<HostKey> {
+    let told = |cause: ssh_key::Error| {
+        Error::new(Code::Internal, "make an SSH host key").cause(cause.to_string())
+    };
+    let key =
+        PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519).map_err(told)?;
+    Ok(HostKey {
+        private: Secret(key.to_openssh(LineEnding::LF).map_err(told)?.to_string()),
+        public: key
+            .public_key()
+            .to_openssh()
+            .map_err(told)?
+            .trim()
+            .to_owned(),
+    })
+}

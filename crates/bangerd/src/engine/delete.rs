@@ -1,0 +1,59 @@
+//! `vm delete`: everything that the VM has on the host goes, its record last.
+
+use banger_api::{DeleteVm, Event, KillVm, Phase, VmRef, VmView};
+
+use super::hold::Hold;
+use super::{Engine, Heard, lock, step};
+use crate::error::{During, Result};
+use crate::vm::phase::{Verb, may};
+
+impl Engine {
+    /// Removes a VM for good.
+    ///
+    /// # Errors
+    /// `conflict` where it runs and `force` is not given; or what could not be removed: the record
+    /// stays then, and the same delete goes on where this one ended.
+    pub fn delete(&self, wanted: &VmRef, request: &DeleteVm, heard: Heard<'_>) -> Result<VmView> {
+        let slot = self.find(wanted)?;
+        let name = slot.vm().name.clone();
+        let doing = || format!("delete `{name}`");
+        if request.force {
+            self.kill(&slot.vm().id.into(), &KillVm::default(), heard)
+                .during(doing())?;
+        }
+        let hold = slot.hold("delete").during(doing())?;
+        may(Verb::Delete, hold.vm().phase, &name).during(doing())?;
+        let last = self.view(&hold.vm());
+        step(heard, "delete", || self.remove(&hold)).during(doing())?;
+        Ok(last)
+    }
+
+    /// Takes everything of the VM away: run-time parts, what persists, then the record.
+    pub(super) fn remove(&self, hold: &Hold) -> Result<()> {
+        let mut vm = hold.vm();
+        vm.phase = Phase::Deleting;
+        // Without this record a crash would leave a stopped VM with half its disks.
+        self.save(hold.slot(), &vm)?;
+        let mut errors = self.take_down(&vm);
+        for capability in self.parts.capabilities.iter().rev() {
+            errors.extend(capability.delete(&vm, self.host()).err());
+        }
+        if let Some(error) = super::down::joined(errors) {
+            return Err(error);
+        }
+        self.store.remove(self.host(), vm.id)?;
+        lock(&self.vms).remove(&vm.id);
+        self.tell(&Event::Gone { id: vm.id });
+        self.prune();
+        Ok(())
+    }
+
+    /// Removes the images that nobody uses any more; one that stays does no harm.
+    fn prune(&self) {
+        let vms: Vec<_> = self.slots().iter().map(|slot| slot.vm()).collect();
+        let used = vms.iter().map(|vm| &vm.images);
+        if let Err(error) = self.parts.catalog.prune(used, self.host()) {
+            tracing::warn!(%error, "unused images are left");
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The verbs: create, start, stop, set, delete, recover.
+//!
+//! Plain blocking code on threads. Who holds a VM ([`hold`]) changes it, and nobody else; its
+//! record is on disk before and after each step that a crash could fall between.
+//!
+//! ```text
+//! start:  hold ► checks ► plan ► record Starting ► prepare ► boot ► wait ► on_ready ► record Running
+//!                                      any error, a crash, a stop, the guest's own end
+//!                                                         │
+//!                                                         ▼
+//! down:                       process ended ► teardown of every capability in reverse ► record Stopped
+//! ```
+
+mod admit;
+mod create;
+mod delete;
+mod down;
+mod end;
+pub mod hold;
+mod recover;
+mod set;
+mod start;
+mod stop;
+mod view;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use banger_api::{
+    Code, DaemonView, Error, Event, Mib, NetworkKind, Progress, Report, VmId, VmRef, VmView,
+};
+use banger_host::{Host, Subnet};
+use jiff::Timestamp;
+
+use crate::capability::Capability;
+use crate::error::Result;
+use crate::hypervisor::Hypervisor;
+use crate::image::catalog::Catalog;
+use crate::layout::Layout;
+use crate::readiness::{self, Check};
+use crate::storage::RootDisk;
+use crate::vm::Vm;
+use crate::vm::names::Instance;
+use crate::vm::store::Store;
+use hold::Slot;
+
+pub use view::{CHUNK, ConsoleChunk};
+
+/// Hears of each step of long work.
+pub type Heard<'a> = &'a dyn Fn(Progress);
+
+/// What a VM gets when its user does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// The image.
+    pub image: String,
+    /// The number of virtual CPUs.
+    pub vcpu: u32,
+    /// The memory.
+    pub memory: Mib,
+    /// The size of the work disk.
+    pub disk_size: Mib,
+    /// The size of the system disk.
+    pub system_disk_size: Mib,
+    /// Whether it reaches the outside.
+    pub nat: bool,
+    /// How long a guest has to become ready, in seconds.
+    pub start_timeout_seconds: u64,
+    /// How long a guest has to end, in seconds.
+    pub stop_timeout_seconds: u64,
+}
+
+/// What the engine is assembled from.
+pub struct Parts {
+    /// The host that everything happens on.
+    pub host: Arc<dyn Host>,
+    /// The paths.
+    pub layout: Layout,
+    /// Which banger this is on its host.
+    pub instance: Instance,
+    /// What a VM has, in the order of a start.
+    pub capabilities: Vec<Box<dyn Capability>>,
+    /// The hypervisors, the one for new starts first.
+    pub hypervisors: Vec<Box<dyn Hypervisor>>,
+    /// The root-disk drivers to choose from for a new VM.
+    pub root_disks: Vec<Box<dyn RootDisk>>,
+    /// The word for the root-disk driver of a new VM; `auto` takes the first that passes.
+    pub root_disk: String,
+    /// The images.
+    pub catalog: Catalog,
+    /// What a VM gets by default.
+    pub defaults: Defaults,
+    /// What the network of new starts is.
+    pub network: NetworkKind,
+    /// Whether each VMM runs as a user of its own.
+    pub own_users: bool,
+    /// The network that guests have their addresses in.
+    pub subnet: Subnet,
+    /// Checks that belong to no capability: the bundle, the hypervisors, the disk space.
+    pub checks: Vec<Check>,
+    /// Where the private key lies that the user gets in with.
+    pub ssh_key: PathBuf,
+    /// How the daemon is shown; the numbers of VMs are filled in.
+    pub daemon: DaemonView,
+    /// What is told at the end of a create, once, such as how to route `~vm`.
+    pub advice: Vec<String>,
+}
+
+/// The engine: every VM of one state directory, and the verbs.
+pub struct Engine {
+    parts: Parts,
+    store: Store,
+    vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
+    listeners: Mutex<Vec<Listener>>,
+    unexplained: Mutex<Vec<String>>,
+    stopping: AtomicBool,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts")
+            .field("capabilities", &self.capabilities)
+            .field("hypervisors", &self.hypervisors)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Listener {
+    sender: SyncSender<Event>,
+    missed: u64,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("state", &self.parts.layout.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A lock that a panic elsewhere does not poison: what it guards is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Engine {
+    /// An engine without VMs; [`Engine::recover`] finds them.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            store: Store::new(parts.layout.clone()),
+            parts,
+            vms: Mutex::new(BTreeMap::new()),
+            listeners: Mutex::new(Vec::new()),
+            unexplained: Mutex::new(Vec::new()),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The host that everything happens on.
+    #[must_use]
+    pub fn host(&self) -> &dyn Host {
+        &*self.parts.host
+    }
+
+    /// Finds a VM by its name, its id, or the first digits of its id.
+    fn find(&self, wanted: &VmRef) -> Result<Arc<Slot>> {
+        let vms = lock(&self.vms);
+        if let Some(slot) = vms.values().find(|slot| wanted.is_name(&slot.vm().name)) {
+            return Ok(slot.clone());
+        }
+        let matches: Vec<&Arc<Slot>> = vms
+            .iter()
+            .filter(|(id, _)| wanted.begins(**id))
+            .map(|(_, slot)| slot)
+            .collect();
+        match matches.as_slice() {
+            [only] => Ok((*only).clone()),
+            [] => Err(
+                Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
+                    .hint("see which there are: banger vm list"),
+            ),
+            several => {
+                let names: Vec<String> = several
+                    .iter()
+                    .map(|slot| slot.vm())
+                    .map(|vm| format!("{} ({})", vm.id, vm.name))
+                    .collect();
+                Err(
+                    Error::new(Code::Conflict, format!("`{wanted}` begins several ids"))
+                        .cause(names.join(", "))
+                        .hint("give more digits, or the name"),
+                )
+            }
+        }
+    }
+
+    /// All slots, in the order of their ids.
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        lock(&self.vms).values().cloned().collect()
+    }
+
+    /// All VMs, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<VmView> {
+        let mut views: Vec<VmView> = self
+            .slots()
+            .iter()
+            .map(|slot| self.view(&slot.vm()))
+            .collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// One VM.
+    ///
+    /// # Errors
+    /// `not-found`, or `conflict` where the reference fits several.
+    pub fn show(&self, wanted: &VmRef) -> Result<VmView> {
+        Ok(self.view(&self.find(wanted)?.vm()))
+    }
+
+    /// Runs all checks.
+    #[must_use]
+    pub fn doctor(&self) -> Report {
+        let mut checks: Vec<Check> = Vec::new();
+        let own = readiness::report(self.host(), &self.parts.checks);
+        for hypervisor in self.parts.hypervisors.iter().take(1) {
+            checks.extend(hypervisor.checks());
+        }
+        for capability in &self.parts.capabilities {
+            checks.extend(capability.checks(None));
+        }
+        let mut report = own;
+        report
+            .checks
+            .extend(readiness::report(self.host(), &checks).checks);
+        report
+    }
+
+    /// The daemon as it runs.
+    #[must_use]
+    pub fn daemon(&self) -> DaemonView {
+        let slots = self.slots();
+        DaemonView {
+            vms: slots.len(),
+            running: slots
+                .iter()
+                .filter(|slot| slot.vm().process.is_some())
+                .count(),
+            unexplained: lock(&self.unexplained).clone(),
+            ..self.parts.daemon.clone()
+        }
+    }
+
+    /// Hears of every change of a phase from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Receiver<Event> {
+        let (sender, receiver) = sync_channel(1024);
+        lock(&self.listeners).push(Listener { sender, missed: 0 });
+        receiver
+    }
+
+    /// Tells all listeners; one that is too slow is told later how much it missed, and one that
+    /// has gone is forgotten.
+    fn tell(&self, event: &Event) {
+        lock(&self.listeners).retain_mut(|listener| {
+            if listener.missed > 0 {
+                match listener.sender.try_send(Event::Missed(listener.missed)) {
+                    Ok(()) => listener.missed = 0,
+                    Err(TrySendError::Full(_)) => {
+                        listener.missed += 1;
+                        return true;
+                    }
+                    Err(TrySendError::Disconnected(_)) => return false,
+                }
+            }
+            match listener.sender.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    listener.missed += 1;
+                    true
+                }
+                Err(TrySendError::Disconnected(_)) => false,
+            }
+        });
+    }
+
+    /// Writes a VM's record and shows it to everybody.
+    fn save(&self, slot: &Slot, vm: &Vm) -> Result<()> {
+        self.store.save(self.host(), vm)?;
+        let before = slot.replace(vm.clone());
+        if before.phase != vm.phase {
+            self.tell(&Event::Phase {
+                id: vm.id,
+                name: vm.name.clone(),
+                phase: vm.phase,
+            });
+        }
+        Ok(())
+    }
+
+    /// The time now, for records.
+    fn now(&self) -> Timestamp {
+        let since = self.host().clocks().realtime;
+        Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).unwrap_or_default()
+    }
+
+    /// Ends the watch. VMs run on.
+    pub fn shut_down(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        lock(&self.listeners).clear();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Does one step of long work, and tells when it begins and ends.
+fn step<T>(heard: Heard<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    heard(Progress {
+        step: name.to_owned(),
+        seconds: None,
+    });
+    let began = Instant::now();
+    let outcome = work();
+    if outcome.is_ok() {
+        heard(Progress {
+            step: name.to_owned(),
+            seconds: Some(began.elapsed().as_secs_f64()),
+        });
+    }
+    outcome
+}

@@ -1,0 +1,118 @@
+//! What a daemon does first: it adopts what truly runs, takes down what is half-way, and tells
+//! (never removes) what it cannot explain.
+//!
+//! | record says | process runs | process is gone |
+//! |---|---|---|
+//! | creating | taken down, removed | removed |
+//! | stopped | taken down | nothing to do |
+//! | starting | taken down | taken down |
+//! | running | adopted | taken down, how it ended read from its console |
+//! | stopping | taken down | taken down |
+//! | deleting | removed | removed |
+
+use std::sync::Arc;
+
+use banger_api::{EndReason, Phase};
+
+use super::hold::Slot;
+use super::{Engine, lock};
+use crate::error::{During, Result};
+use crate::vm::Vm;
+
+impl Engine {
+    /// Puts every VM right. Must come before any verb.
+    ///
+    /// # Errors
+    /// When the records cannot be listed. Whatever goes wrong with one VM is told in its record
+    /// or in [`DaemonView::unexplained`](banger_api::DaemonView::unexplained), and the others go on.
+    pub fn recover(&self) -> Result<()> {
+        let (vms, mut unexplained) = self.store.load(self.host())?;
+        for vm in vms {
+            let name = vm.name.clone();
+            let slot = Arc::new(Slot::new(vm));
+            lock(&self.vms).insert(slot.vm().id, slot.clone());
+            if let Err(error) = self.recover_one(&slot) {
+                tracing::error!(vm = %name, error = error.report(), "recover");
+                unexplained.push(format!("`{name}`: {error}"));
+            }
+        }
+        unexplained.extend(self.strangers().unwrap_or_default());
+        *lock(&self.unexplained) = unexplained;
+        Ok(())
+    }
+
+    fn recover_one(&self, slot: &Arc<Slot>) -> Result<()> {
+        let hold = slot.hold("recovery")?;
+        let vm = hold.vm();
+        match vm.phase {
+            Phase::Stopped => self.recover_stopped(&vm),
+            Phase::Creating | Phase::Deleting => {
+                tracing::info!(vm = %vm.name, phase = %vm.phase, "removing what was left half-made");
+                self.remove(&hold)
+            }
+            Phase::Starting | Phase::Stopping => {
+                tracing::info!(vm = %vm.name, phase = %vm.phase, "taking down what was left half-way");
+                let detail = "the daemon went away in between".to_owned();
+                let reason = match vm.phase {
+                    Phase::Starting => EndReason::StartFailed,
+                    Phase::Stopping
+                    | Phase::Creating
+                    | Phase::Stopped
+                    | Phase::Running
+                    | Phase::Deleting => EndReason::Stopped,
+                };
+                self.go_down(&hold, reason, detail)
+            }
+            Phase::Running => {
+                let alive = vm
+                    .process
+                    .as_ref()
+                    .is_some_and(|it| self.host().is_alive(it));
+                if alive {
+                    tracing::info!(vm = %vm.name, "adopted");
+                    return self.adopt(&vm);
+                }
+                drop(hold);
+                self.ended(slot);
+                Ok(())
+            }
+        }
+    }
+
+    /// A stopped VM may still have a process: one whose start was recorded as failed in vain.
+    fn recover_stopped(&self, vm: &Vm) -> Result<()> {
+        if self.processes(vm)?.is_empty() {
+            return Ok(());
+        }
+        super::down::joined(self.take_down(vm)).map_or(Ok(()), Err)
+    }
+
+    /// Makes the host side of a running VM whole again.
+    pub(super) fn adopt(&self, vm: &Vm) -> Result<()> {
+        for capability in &self.parts.capabilities {
+            capability
+                .apply(vm, self.host())
+                .during(format!("adopt {}", capability.name()))?;
+        }
+        Ok(())
+    }
+
+    /// What bears our name on the host and belongs to no VM of ours.
+    fn strangers(&self) -> Result<Vec<String>> {
+        let prefix = self.parts.instance.tap_prefix();
+        let taps = self
+            .host()
+            .interfaces(&prefix)
+            .during("list the interfaces")?;
+        let known: Vec<String> = self
+            .slots()
+            .iter()
+            .map(|slot| self.parts.instance.tap(slot.vm().id))
+            .collect();
+        Ok(taps
+            .into_iter()
+            .filter(|tap| !known.contains(tap))
+            .map(|tap| format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}"))
+            .collect())
+    }
+}

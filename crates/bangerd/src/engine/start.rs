@@ -1,0 +1,269 @@
+//! `vm start`: checks, plan, record, prepare, boot, wait, record.
+
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmRef, VmView};
+use banger_host::Op;
+
+use super::hold::Hold;
+use super::{Engine, Heard, step};
+use crate::error::{During, Result};
+use crate::guest::config::GuestConfig;
+use crate::guest::render::config_archive;
+use crate::guest::{Guest, Ready};
+use crate::hypervisor::Hypervisor;
+use crate::layout::machine;
+use crate::machine::Machine;
+use crate::readiness::{self, Check};
+use crate::vm::phase::{Answer, Verb, may};
+use crate::vm::{Boot, Vm};
+
+/// What a start is going to do, whole before anything is done.
+struct Plan {
+    machine: Machine,
+    /// Both archives of the initramfs.
+    initramfs: Vec<u8>,
+}
+
+impl Engine {
+    /// Boots a VM and waits until one can log in.
+    ///
+    /// # Errors
+    /// `not-ready` with every check that fails; or what went wrong, after which the VM is stopped
+    /// and nothing of the start is left.
+    pub fn start(&self, wanted: &VmRef, request: &StartVm, heard: Heard<'_>) -> Result<VmView> {
+        let slot = self.find(wanted)?;
+        let doing = || format!("start `{}`", slot.vm().name);
+        let hold = slot.hold("start").during(doing())?;
+        self.start_held(&hold, request, heard)?;
+        Ok(self.view(&hold.vm()))
+    }
+
+    /// The start of a VM that the caller holds.
+    pub(super) fn start_held(
+        &self,
+        hold: &Hold,
+        request: &StartVm,
+        heard: Heard<'_>,
+    ) -> Result<()> {
+        let mut vm = hold.vm();
+        let doing = format!("start `{}`", vm.name);
+        if may(Verb::Start, vm.phase, &vm.name).during(&doing)? == Answer::Already {
+            return Ok(());
+        }
+        let before = vm.clone();
+        let hypervisor = self.hypervisor().during(&doing)?;
+        let planned = self
+            .plan_start(&mut vm, request, hypervisor, heard)
+            .during(&doing)?;
+        if let Err(mut error) = self.save(hold.slot(), &vm).during(&doing) {
+            // Nothing was done yet; what was there stays true.
+            error.also.extend(
+                self.save(hold.slot(), &before)
+                    .err()
+                    .map(|it| it.to_string()),
+            );
+            return Err(error);
+        }
+        let started = self.run_start(hold, &mut vm, &planned, hypervisor, heard);
+        let Err(mut error) = started else {
+            return Ok(());
+        };
+        error = error.within(&doing);
+        let reason = if hold.slot().was_killed() {
+            EndReason::Killed
+        } else {
+            EndReason::StartFailed
+        };
+        if let Some(words) = self.words_of_end(&hold.vm(), hypervisor) {
+            error = error
+                .cause(words)
+                .hint(format!("see its console: banger vm logs {}", vm.name));
+        }
+        let detail = error.causes.join(": ");
+        if let Err(down) = self.go_down(hold, reason, detail) {
+            error.also.push(down.to_string());
+            error.also.extend(down.also);
+        }
+        Err(error)
+    }
+
+    /// The hypervisor of new starts.
+    fn hypervisor(&self) -> Result<&dyn Hypervisor> {
+        self.parts
+            .hypervisors
+            .first()
+            .map(|it| &**it)
+            .ok_or_else(|| {
+                Error::new(Code::NotReady, "there is no hypervisor").hint("banger doctor")
+            })
+    }
+
+    /// The hypervisor that runs a VM.
+    pub(super) fn hypervisor_of(&self, vm: &Vm) -> Option<&dyn Hypervisor> {
+        let name = vm.hypervisor.as_deref()?;
+        self.parts
+            .hypervisors
+            .iter()
+            .map(|it| &**it)
+            .find(|it| it.name() == name)
+    }
+
+    /// The checks of a start; without a VM those that every start has.
+    pub(super) fn start_checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if let Some(hypervisor) = self.parts.hypervisors.first() {
+            checks.extend(hypervisor.checks());
+        }
+        if let Some(vm) = vm {
+            checks.extend(
+                self.parts
+                    .capabilities
+                    .iter()
+                    .flat_map(|it| it.checks(Some(vm))),
+            );
+        }
+        checks
+    }
+
+    fn plan_start(
+        &self,
+        vm: &mut Vm,
+        request: &StartVm,
+        hypervisor: &dyn Hypervisor,
+        heard: Heard<'_>,
+    ) -> Result<Plan> {
+        vm.network = self.parts.network;
+        if vm.network == NetworkKind::User {
+            vm.ssh_port = Some(
+                self.host()
+                    .free_port(vm.ssh_port)
+                    .during("find a port for SSH")?,
+            );
+        }
+        vm.rescue = request.rescue;
+        step(heard, "check", || {
+            readiness::require(self.host(), &self.start_checks(Some(vm)))
+        })?;
+        let plan = step(heard, "plan", || self.plan(vm))?;
+        let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let console = self.host().stat(&console).during("look at the console")?;
+        vm.boot = Some(Boot {
+            number: vm.boot.as_ref().map_or(0, |boot| boot.number) + 1,
+            console_offset: console.map_or(0, |stat| stat.length),
+            at: self.now(),
+            host_boot_id: self.host().boot_id().during("read the boot id")?,
+        });
+        vm.hypervisor = Some(hypervisor.name().to_owned());
+        vm.phase = Phase::Starting;
+        vm.process = None;
+        vm.notes.clear();
+        Ok(plan)
+    }
+
+    /// What every capability adds, with nothing done.
+    fn plan(&self, vm: &Vm) -> Result<Plan> {
+        let mut machine = Machine {
+            name: self.parts.instance.process(vm.id),
+            directory: self.parts.layout.vm(vm.id).machine(),
+            owner: vm.owner,
+            vcpu: vm.spec.vcpu,
+            memory_mib: vm.spec.memory.0,
+            kernel: String::new(),
+            initramfs: String::new(),
+            boot_args: Vec::new(),
+            drives: Vec::new(),
+            interfaces: Vec::new(),
+            channel: String::new(),
+            console: String::new(),
+        };
+        let mut guest = GuestConfig::default();
+        for capability in &self.parts.capabilities {
+            let what = || format!("attach {}", capability.name());
+            capability.attach(vm, &mut machine).during(what())?;
+            capability.guest_config(vm, &mut guest).during(what())?;
+        }
+        let kernel = self.parts.catalog.kernel(&vm.images.kernel, self.host())?;
+        let now = self.host().clocks().realtime;
+        let config = guest.finish(kernel.modules, now, vm.rescue)?;
+        let mut initramfs = self
+            .parts
+            .catalog
+            .base_archive(&vm.images.kernel, self.host())?;
+        initramfs.extend(config_archive(&config)?);
+        Ok(Plan { machine, initramfs })
+    }
+
+    /// Everything after the record says `Starting`.
+    fn run_start(
+        &self,
+        hold: &Hold,
+        vm: &mut Vm,
+        plan: &Plan,
+        hypervisor: &dyn Hypervisor,
+        heard: Heard<'_>,
+    ) -> Result<()> {
+        for capability in &self.parts.capabilities {
+            step(heard, &format!("prepare {}", capability.name()), || {
+                capability.grow(vm, self.host())?;
+                capability.prepare(vm, self.host())
+            })?;
+        }
+        let killed = || hold.slot().was_killed();
+        if killed() {
+            return Err(Error::new(Code::Conflict, "it was killed"));
+        }
+        let process = step(heard, "boot", || {
+            let op = Op::WriteFile {
+                path: self
+                    .parts
+                    .layout
+                    .vm(vm.id)
+                    .in_machine(&plan.machine.initramfs),
+                contents: plan.initramfs.clone(),
+                mode: 0o600,
+                owner: vm.owner,
+            };
+            self.host().change(&op).during("write the initramfs")?;
+            hypervisor.boot(vm, &plan.machine, self.host())
+        })?;
+        vm.process = Some(process.clone());
+        self.save(hold.slot(), vm)?;
+        let alive = || self.host().is_alive(&process) && !killed();
+        let seconds = self.parts.defaults.start_timeout_seconds;
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        if !vm.rescue {
+            let mut guest = hypervisor.guest(vm)?;
+            let Ready { warnings } = step(heard, "wait for the guest", || {
+                guest.wait_ready(deadline, &alive).map_err(|error| {
+                    if self.host().is_alive(&process) && Instant::now() >= deadline {
+                        return Error::new(
+                            Code::Guest,
+                            format!("the guest was not ready within {seconds} s"),
+                        )
+                        .hint("give it longer: `start_timeout_seconds` in the configuration");
+                    }
+                    error
+                })
+            })?;
+            vm.notes = warnings;
+            self.greet(vm, &mut *guest, heard)?;
+        }
+        vm.started = Some(self.now());
+        vm.phase = Phase::Running;
+        self.save(hold.slot(), vm)
+    }
+
+    /// What a guest is told once it answers.
+    pub(super) fn greet(&self, vm: &Vm, guest: &mut dyn Guest, heard: Heard<'_>) -> Result<()> {
+        step(heard, "greet the guest", || {
+            guest.set_clock(self.host().clocks().realtime)?;
+            for capability in &self.parts.capabilities {
+                capability
+                    .on_ready(vm, self.host(), guest)
+                    .during(capability.name())?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! `vm stop`, `vm restart` and `vm kill`: a ladder with a deadline, and its last step alone.
+//!
+//! ```text
+//! sync ─► the agent powers off ─► the power button ─► SIGTERM ─► SIGKILL
+//!   └─ each step has its share of the time that is left; the last needs nobody's help
+//! ```
+
+use std::time::{Duration, Instant};
+
+use banger_api::{
+    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VmRef, VmView,
+};
+use banger_host::{Process, Signal};
+
+use super::hold::Hold;
+use super::{Engine, Heard, step};
+use crate::error::{During, Result};
+use crate::vm::Vm;
+use crate::vm::phase::{Answer, Verb, may};
+
+/// How long a kill waits for the process, and for a start that it has ended.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl Engine {
+    /// Ends a VM cleanly, within the deadline.
+    ///
+    /// # Errors
+    /// `invalid` for a deadline out of range, or what could not be taken down.
+    pub fn stop(&self, wanted: &VmRef, request: &StopVm, heard: Heard<'_>) -> Result<Stopped> {
+        let slot = self.find(wanted)?;
+        let name = slot.vm().name.clone();
+        let doing = || format!("stop `{name}`");
+        let deadline = self.deadline(request).during(doing())?;
+        let hold = slot.hold("stop").during(doing())?;
+        if may(Verb::Stop, hold.vm().phase, &name).during(doing())? == Answer::Already {
+            let vm = self.view(&hold.vm());
+            return Ok(Stopped {
+                vm,
+                synced: true,
+                by: "gone".to_owned(),
+            });
+        }
+        let (synced, by) = self.stop_held(&hold, deadline, heard).during(doing())?;
+        Ok(Stopped {
+            vm: self.view(&hold.vm()),
+            synced,
+            by,
+        })
+    }
+
+    /// Stops a VM if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(&self, wanted: &VmRef, request: &StopVm, heard: Heard<'_>) -> Result<VmView> {
+        let slot = self.find(wanted)?;
+        let name = slot.vm().name.clone();
+        let doing = || format!("restart `{name}`");
+        let deadline = self.deadline(request).during(doing())?;
+        let hold = slot.hold("restart").during(doing())?;
+        if may(Verb::Stop, hold.vm().phase, &name).during(doing())? == Answer::Go {
+            self.stop_held(&hold, deadline, heard).during(doing())?;
+        }
+        self.start_held(&hold, &StartVm::default(), heard)
+            .during(doing())?;
+        Ok(self.view(&hold.vm()))
+    }
+
+    /// Sends a signal to the VM's process; one that ends it takes the VM down.
+    ///
+    /// Needs no hold, so that it ends a start that hangs.
+    ///
+    /// # Errors
+    /// When the process does not end, or what could not be taken down.
+    pub fn kill(&self, wanted: &VmRef, request: &KillVm, heard: Heard<'_>) -> Result<VmView> {
+        let slot = self.find(wanted)?;
+        let name = slot.vm().name.clone();
+        let doing = || format!("kill `{name}`");
+        let signal = signal(request.signal.unwrap_or(SignalName::Kill));
+        let processes = self.processes(&slot.vm()).during(doing())?;
+        if signal == Signal::Kill {
+            slot.note_kill();
+        }
+        step(heard, "kill", || {
+            for process in &processes {
+                self.host()
+                    .signal(process, signal)
+                    .during("signal the process")?;
+            }
+            Ok(())
+        })
+        .during(doing())?;
+        if signal != Signal::Kill {
+            return Ok(self.view(&slot.vm()));
+        }
+        slot.wait_released(PATIENCE);
+        let hold = slot.hold("kill").during(doing())?;
+        if matches!(
+            hold.vm().phase,
+            Phase::Starting | Phase::Running | Phase::Stopping
+        ) {
+            step(heard, "take down", || {
+                self.go_down(&hold, EndReason::Killed, "`vm kill`".to_owned())
+            })
+            .during(doing())?;
+        }
+        Ok(self.view(&hold.vm()))
+    }
+
+    fn deadline(&self, request: &StopVm) -> Result<Instant> {
+        let seconds = request
+            .timeout_seconds
+            .unwrap_or(self.parts.defaults.stop_timeout_seconds);
+        if !(1..=3600).contains(&seconds) {
+            return Err(Error::new(
+                Code::Invalid,
+                format!("a deadline of {seconds} s is out of range: 1 to 3600"),
+            ));
+        }
+        Ok(Instant::now() + Duration::from_secs(seconds))
+    }
+
+    /// Whether the guest wrote its disks, and which step ended it.
+    fn stop_held(
+        &self,
+        hold: &Hold,
+        deadline: Instant,
+        heard: Heard<'_>,
+    ) -> Result<(bool, String)> {
+        let mut vm = hold.vm();
+        vm.phase = Phase::Stopping;
+        self.save(hold.slot(), &vm)?;
+        let mut synced = false;
+        let by = match &vm.process {
+            Some(process) if self.host().is_alive(process) => {
+                synced = step(heard, "sync", || Ok(self.sync(&vm, deadline)))?;
+                step(heard, "power off", || {
+                    Ok(self.descend(&vm, process, deadline))
+                })?
+            }
+            Some(_) | None => "gone",
+        };
+        // A guest that said good-bye has unmounted everything, whether it answered before or not.
+        synced |= self.said_good_bye(&vm);
+        let detail = match (by, synced) {
+            (_, true) => "`vm stop`".to_owned(),
+            (by, false) => format!("`vm stop` by {by}; the guest did not finish writing its disks"),
+        };
+        let reason = if by == "kill" {
+            EndReason::Killed
+        } else {
+            EndReason::Stopped
+        };
+        step(heard, "take down", || self.go_down(hold, reason, detail))?;
+        Ok((synced, by.to_owned()))
+    }
+
+    fn sync(&self, vm: &Vm, deadline: Instant) -> bool {
+        let timeout = left(deadline).mul_f64(0.4).min(Duration::from_secs(20));
+        let guest = self
+            .hypervisor_of(vm)
+            .map(|hypervisor| hypervisor.guest(vm));
+        match guest {
+            Some(Ok(mut guest)) => guest.sync(timeout).is_ok(),
+            Some(Err(_)) | None => false,
+        }
+    }
+
+    /// Goes down the ladder until the process has ended.
+    fn descend(&self, vm: &Vm, process: &Process, deadline: Instant) -> &'static str {
+        let gone = |wait: Duration| {
+            !self
+                .host()
+                .wait_any(std::slice::from_ref(process), wait)
+                .is_empty()
+        };
+        if let Some(hypervisor) = self.hypervisor_of(vm) {
+            let asked = hypervisor
+                .guest(vm)
+                .and_then(|mut guest| guest.power_off(left(deadline).mul_f64(0.2)));
+            match asked {
+                Ok(()) if gone(left(deadline).mul_f64(0.7)) => return "agent",
+                Ok(()) => {}
+                Err(error) => tracing::debug!(%error, vm = %vm.name, "the agent is not asked"),
+            }
+            let pressed = hypervisor.features().power_button
+                && hypervisor
+                    .press_power_button(vm, Instant::now() + left(deadline).mul_f64(0.2))
+                    .is_ok();
+            if pressed && gone(left(deadline).mul_f64(0.8)) {
+                return "power-button";
+            }
+        }
+        for (signal, by, share) in [
+            (Signal::Terminate, "terminate", 0.8),
+            (Signal::Kill, "kill", 1.0),
+        ] {
+            let sent = self.host().signal(process, signal);
+            if sent.is_ok()
+                && gone(
+                    left(deadline)
+                        .mul_f64(share)
+                        .max(Duration::from_millis(200)),
+                )
+            {
+                return by;
+            }
+        }
+        "kill"
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+fn signal(name: SignalName) -> Signal {
+    match name {
+        SignalName::Kill => Signal::Kill,
+        SignalName::Term => Signal::Terminate,
+        SignalName::Int => Signal::Interrupt,
+        SignalName::Hup => Signal::HangUp,
+        SignalName::Quit => Signal::Quit,
+        SignalName::Usr1 => Signal::User1,
+        SignalName::Usr2 => Signal::User2,
+        SignalName::Stop => Signal::Stop,
+        SignalName::Cont => Signal::Continue,
+    }
+}

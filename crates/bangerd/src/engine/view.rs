@@ -1,0 +1,136 @@
+//! What clients are shown of a VM.
+
+use std::time::{Duration, Instant};
+
+use banger_api::{NetworkKind, Phase, SshView, VmRef, VmView};
+
+use super::Engine;
+use crate::error::{During, Result};
+use crate::layout::machine;
+use crate::vm::Vm;
+use crate::vm::names::host_key_alias;
+
+/// The most of a console that one look returns, in bytes. A shorter piece is its end.
+pub const CHUNK: usize = 64 << 10;
+
+/// How much of a console is kept, in bytes.
+pub(super) const KEPT: u64 = 4 << 20;
+
+/// A piece of a console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleChunk {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Where the next piece begins.
+    pub next: u64,
+    /// Whether more may come.
+    pub live: bool,
+}
+
+impl Engine {
+    pub(super) fn view(&self, vm: &Vm) -> VmView {
+        let running = vm.phase == Phase::Running;
+        let mut notes = vm.notes.clone();
+        if !vm.spec.nat {
+            notes.push(match vm.network {
+                NetworkKind::Tap => {
+                    format!("it has no way out to the network: banger vm set {} --nat", vm.name)
+                }
+                NetworkKind::User => format!(
+                    "it has no way out to the network: banger vm set {0} --nat, then banger vm restart {0}",
+                    vm.name
+                ),
+            });
+        }
+        if vm.rescue && running {
+            notes.push(
+                "it is in rescue: its shell is on the console, and SSH is not there".to_owned(),
+            );
+        }
+        VmView {
+            id: vm.id,
+            name: vm.name.clone(),
+            phase: vm.phase,
+            image: vm.images.name.clone(),
+            vcpu: vm.spec.vcpu,
+            memory: vm.spec.memory,
+            disk_size: vm.spec.disk_size,
+            system_disk_size: vm.spec.system_disk_size,
+            nat: vm.spec.nat,
+            network: vm.network,
+            address: (vm.network == NetworkKind::Tap).then_some(vm.address),
+            dns_name: vm.dns_name(),
+            ssh: (running && !vm.rescue).then(|| self.ssh_view(vm)).flatten(),
+            hypervisor: vm.hypervisor.clone(),
+            root_disk: vm.root_disk.clone(),
+            pid: vm.process.as_ref().map(|process| process.pid),
+            created: vm.created,
+            started: vm.started,
+            last_end: vm.last_end.clone(),
+            notes,
+        }
+    }
+
+    fn ssh_view(&self, vm: &Vm) -> Option<SshView> {
+        let (host, port) = match vm.network {
+            NetworkKind::Tap => (vm.address.to_string(), 22),
+            NetworkKind::User => ("127.0.0.1".to_owned(), vm.ssh_port?),
+        };
+        Some(SshView {
+            host,
+            port,
+            user: "root".to_owned(),
+            key: self.parts.ssh_key.display().to_string(),
+            known_hosts: self.parts.layout.known_hosts(vm.id).display().to_string(),
+            host_key_alias: host_key_alias(vm.id),
+        })
+    }
+
+    /// A piece of the console of the VM's last boot, from its beginning or from `from` on.
+    ///
+    /// Waits up to a second for more where there is none yet.
+    ///
+    /// # Errors
+    /// `not-found`, or when the console cannot be read.
+    pub fn console(&self, wanted: &VmRef, from: Option<u64>) -> Result<ConsoleChunk> {
+        let slot = self.find(wanted)?;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        loop {
+            let vm = slot.vm();
+            let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+            let live = matches!(vm.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+            let what = "read the console";
+            let length = self
+                .host()
+                .stat(&path)
+                .during(what)?
+                .map_or(0, |stat| stat.length);
+            let begin = from.unwrap_or_else(|| {
+                let boot = vm.boot.as_ref().map_or(0, |boot| boot.console_offset);
+                boot.max(length.saturating_sub(KEPT))
+            });
+            let bytes = self.host().read_at(&path, begin, CHUNK).during(what)?;
+            if !bytes.is_empty() || !live || Instant::now() >= deadline || self.is_stopping() {
+                let next = begin + bytes.len() as u64;
+                return Ok(ConsoleChunk {
+                    bytes,
+                    next,
+                    live: live && !self.is_stopping(),
+                });
+            }
+            let process: Vec<_> = vm.process.iter().cloned().collect();
+            self.host().wait_any(&process, Duration::from_millis(100));
+        }
+    }
+
+    /// What a name below `.vm` stands for: `None` where no VM has it.
+    #[must_use]
+    pub fn address_of(&self, name: &str) -> Option<Option<std::net::Ipv4Addr>> {
+        let slots = self.slots();
+        let vm = slots
+            .iter()
+            .map(|slot| slot.vm())
+            .find(|vm| vm.name.as_str() == name)?;
+        Some((vm.network == NetworkKind::Tap).then_some(vm.address))
+    }
+}

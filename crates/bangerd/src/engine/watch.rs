@@ -1,0 +1,204 @@
+//! What goes on while VMs run, seen by one thread: processes that end, rules that somebody
+//! flushed, consoles that grow, clocks that jump, resolvers that change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banger_api::{Phase, VmId};
+use banger_host::{Clocks, Op, Process};
+
+use super::Engine;
+use super::hold::Slot;
+use super::view::KEPT;
+use crate::layout::machine;
+use crate::vm::Vm;
+
+/// How often everything is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A difference of two clocks that changed by more than this was a jump.
+const JUMP: Duration = Duration::from_millis(200);
+
+/// Guests that keep no time of their own are told it this often.
+const TELL_TIME: Duration = Duration::from_secs(300);
+
+/// A console is trimmed when it is this much longer than what is kept.
+const SLACK: u64 = 1 << 20;
+
+/// What the watch remembers from tick to tick.
+#[derive(Default)]
+struct Memory {
+    /// How long each console was, and where its hole ends.
+    consoles: BTreeMap<VmId, (u64, u64)>,
+    clocks: Option<Clocks>,
+    told: Duration,
+}
+
+impl Engine {
+    /// Watches until the engine is shut down. One thread runs this, and never more.
+    pub fn watch(self: &Arc<Self>) {
+        let mut memory = Memory {
+            clocks: Some(self.host().clocks()),
+            ..Memory::default()
+        };
+        while !self.is_stopping() {
+            let running = self.running();
+            let processes: Vec<Process> = running
+                .iter()
+                .filter_map(|slot| slot.vm().process.clone())
+                .collect();
+            let gone = self.host().wait_any(&processes, TICK);
+            if self.is_stopping() {
+                return;
+            }
+            for slot in &running {
+                let vm = slot.vm();
+                if vm
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| gone.contains(process))
+                {
+                    self.on_thread(slot, |engine, slot| engine.ended(slot));
+                } else {
+                    self.look_after(&vm, slot, &mut memory);
+                }
+            }
+            self.look_at_clocks(&running, &mut memory);
+            if !gone.is_empty() {
+                // Until their threads have recorded it, these would wake us at once again.
+                self.host().wait_any(&[], Duration::from_millis(20));
+            }
+        }
+    }
+
+    /// The VMs that run and that nobody holds.
+    fn running(&self) -> Vec<Arc<Slot>> {
+        let slots = self.slots();
+        let idle = |slot: &Arc<Slot>| slot.vm().phase == Phase::Running && !slot.is_held();
+        slots.into_iter().filter(idle).collect()
+    }
+
+    /// Does something for a VM beside the watch, which must not be held up.
+    fn on_thread(self: &Arc<Self>, slot: &Arc<Slot>, work: fn(&Self, &Arc<Slot>)) {
+        let (engine, slot) = (self.clone(), slot.clone());
+        let spawned = std::thread::Builder::new()
+            .name(format!("watch {}", slot.vm().id))
+            .stack_size(256 << 10)
+            .spawn(move || work(&engine, &slot));
+        if let Err(error) = spawned {
+            tracing::error!(%error, "start a thread");
+        }
+    }
+
+    fn look_after(self: &Arc<Self>, vm: &Vm, slot: &Arc<Slot>, memory: &mut Memory) {
+        let holds = self
+            .parts
+            .capabilities
+            .iter()
+            .all(|capability| capability.holds(vm, self.host()).unwrap_or(true));
+        if !holds {
+            tracing::warn!(vm = %vm.name, "something of it was changed from outside; putting it back");
+            self.on_thread(slot, Engine::put_back);
+        }
+        self.look_at_console(vm, memory);
+    }
+
+    /// Re-asserts everything of a running VM, the guest's part too.
+    fn put_back(&self, slot: &Arc<Slot>) {
+        let Ok(hold) = slot.hold("putting back") else {
+            return;
+        };
+        let vm = hold.vm();
+        if vm.phase != Phase::Running {
+            return;
+        }
+        if let Err(error) = self.adopt(&vm) {
+            tracing::error!(vm = %vm.name, error = error.report(), "put back");
+        }
+        if let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm))
+            && let Err(error) = self.greet(&vm, &mut *guest, &|_| {})
+        {
+            tracing::warn!(vm = %vm.name, error = error.report(), "greet");
+        }
+    }
+
+    fn look_at_console(&self, vm: &Vm, memory: &mut Memory) {
+        let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let Ok(Some(stat)) = self.host().stat(&path) else {
+            return;
+        };
+        let (length, hole) = memory.consoles.entry(vm.id).or_default();
+        if *length != stat.length {
+            *length = stat.length;
+            self.end_if_over(vm);
+        }
+        let keep = stat.length.saturating_sub(KEPT);
+        if keep > *hole + SLACK {
+            match self.host().change(&Op::PunchHole { path, offset: keep }) {
+                Ok(_) => *hole = keep,
+                Err(error) => tracing::warn!(vm = %vm.name, %error, "trim the console"),
+            }
+        }
+    }
+
+    /// After the host slept, or its clock was set, every guest is told the time; and now and then.
+    fn look_at_clocks(self: &Arc<Self>, running: &[Arc<Slot>], memory: &mut Memory) {
+        let now = self.host().clocks();
+        let jumped = memory.clocks.is_some_and(|before| jumped(before, now));
+        memory.clocks = Some(now);
+        if jumped || now.boottime.saturating_sub(memory.told) > TELL_TIME {
+            memory.told = now.boottime;
+            for slot in running {
+                self.on_thread(slot, Engine::tell_time);
+            }
+        }
+    }
+
+    fn tell_time(&self, slot: &Arc<Slot>) {
+        let vm = slot.vm();
+        let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm)) else {
+            return;
+        };
+        if let Err(error) = guest.set_clock(self.host().clocks().realtime) {
+            tracing::debug!(vm = %vm.name, %error, "tell the time");
+        }
+    }
+}
+
+/// Whether the host slept between two readings, or its clock was set.
+fn jumped(before: Clocks, now: Clocks) -> bool {
+    let slept = now
+        .boottime
+        .saturating_sub(before.boottime)
+        .abs_diff(now.monotonic.saturating_sub(before.monotonic));
+    let offset_before = before.realtime.saturating_sub(before.boottime);
+    let offset_now = now.realtime.saturating_sub(now.boottime);
+    slept > JUMP || offset_before.abs_diff(offset_now) > JUMP
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(realtime: u64, monotonic: u64, boottime: u64) -> Clocks {
+        Clocks {
+            realtime: Duration::from_secs(realtime),
+            monotonic: Duration::from_secs(monotonic),
+            boottime: Duration::from_secs(boottime),
+        }
+    }
+
+    #[test]
+    fn a_host_that_slept_or_whose_clock_was_set_has_jumped() {
+        assert!(!jumped(at(1000, 10, 10), at(1001, 11, 11)));
+        assert!(
+            jumped(at(1000, 10, 10), at(1031, 11, 41)),
+            "it slept for 30 s"
+        );
+        assert!(
+            jumped(at(1000, 10, 10), at(900, 11, 11)),
+            "its clock was set back"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Many at once.
+
+use std::sync::{Arc, Barrier};
+
+use banger_api::{Code, Phase, StartVm, StopVm};
+
+use crate::world::{World, named, request};
+
+#[test]
+fn of_ten_creates_of_one_name_one_wins() {
+    let world = World::new();
+    let barrier = Arc::new(Barrier::new(10));
+    let threads: Vec<_> = (0..10)
+        .map(|_| {
+            let (engine, barrier) = (world.engine.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                engine.create(&request("calm-otter", false, false), &|_| {})
+            })
+        })
+        .collect();
+    let outcomes: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+    assert_eq!(outcomes.iter().filter(|it| it.is_ok()).count(), 1);
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        assert_eq!(error.code, Code::Conflict, "{error}");
+    }
+    assert_eq!(world.engine.list().len(), 1);
+}
+
+#[test]
+fn a_hundred_vms_start_and_stop_at_once_and_never_meet() {
+    let world = World::new();
+    let empty = world.run_time();
+    let threads: Vec<_> = (0..100)
+        .map(|n| {
+            let engine = world.engine.clone();
+            std::thread::spawn(move || {
+                engine
+                    .create(&request(&format!("vm-{n}"), n % 2 == 0, true), &|_| {})
+                    .unwrap()
+            })
+        })
+        .collect();
+    let mut addresses: Vec<_> = threads
+        .into_iter()
+        .map(|it| it.join().unwrap().address.unwrap())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    assert_eq!(addresses.len(), 100);
+    let threads: Vec<_> = (0..100)
+        .map(|n| {
+            let engine = world.engine.clone();
+            std::thread::spawn(move || {
+                engine
+                    .stop(&named(&format!("vm-{n}")), &StopVm::default(), &|_| {})
+                    .unwrap()
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert_eq!(world.run_time(), empty);
+}
+
+#[test]
+fn verbs_on_one_vm_are_serialised_and_each_gets_a_true_answer() {
+    let world = World::new();
+    world.create("calm-otter", true, false);
+    let threads: Vec<_> = (0..16)
+        .map(|n| {
+            let engine = world.engine.clone();
+            std::thread::spawn(move || {
+                let vm = named("calm-otter");
+                if n % 2 == 0 {
+                    engine.start(&vm, &StartVm::default(), &|_| {}).map(drop)
+                } else {
+                    engine.stop(&vm, &StopVm::default(), &|_| {}).map(drop)
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        if let Err(error) = thread.join().unwrap() {
+            assert_eq!(error.code, Code::Busy, "{error}");
+            assert!(
+                error
+                    .hints
+                    .iter()
+                    .any(|hint| hint.contains("banger vm show")),
+                "{error:?}"
+            );
+        }
+    }
+    let vm = world.engine.show(&named("calm-otter")).unwrap();
+    let processes = world.run_time().processes.len();
+    match vm.phase {
+        Phase::Running => assert_eq!(processes, 1),
+        Phase::Stopped => assert_eq!(processes, 0),
+        other => panic!("it is {other}"),
+    }
+}

@@ -1,0 +1,123 @@
+//! What is refused, before any side effect, with what to do instead.
+
+use banger_api::{Code, CreateVm, Mib};
+
+use crate::world::{World, request, told};
+
+fn refused(world: &World, request: &CreateVm, code: Code) -> String {
+    let before = (world.run_time(), world.persistent());
+    let error = world
+        .engine
+        .create(request, &|_| {})
+        .expect_err("it is accepted");
+    assert_eq!(error.code, code, "{}", told(&error));
+    assert_eq!(
+        (world.run_time(), world.persistent()),
+        before,
+        "something is left"
+    );
+    told(&error)
+}
+
+#[test]
+fn names_that_are_no_dns_labels() {
+    let world = World::new();
+    for name in [
+        "",
+        "Upper",
+        "a b",
+        "../x",
+        "a\nb",
+        "-a",
+        "x".repeat(64).as_str(),
+        "all",
+        "é",
+    ] {
+        let text = refused(&world, &request(name, false, false), Code::Invalid);
+        assert!(text.contains("calm-otter"), "no example: {text}");
+    }
+}
+
+#[test]
+fn names_that_are_taken_or_begin_anothers_id() {
+    let world = World::new();
+    let vm = world.create("calm-otter", false, false);
+    let text = refused(&world, &request("calm-otter", false, false), Code::Conflict);
+    assert!(
+        text.contains("there is a VM `calm-otter` already"),
+        "{text}"
+    );
+    let prefix = &vm.id.to_string()[..5];
+    let text = refused(&world, &request(prefix, false, false), Code::Conflict);
+    assert!(text.contains(&vm.id.to_string()), "{text}");
+}
+
+#[test]
+fn sizes_out_of_range() {
+    let world = World::new();
+    let base = || request("calm-otter", false, false);
+    let wrong = [
+        CreateVm {
+            vcpu: Some(0),
+            ..base()
+        },
+        CreateVm {
+            vcpu: Some(65),
+            ..base()
+        },
+        CreateVm {
+            memory: Some(Mib(0)),
+            ..base()
+        },
+        CreateVm {
+            memory: Some(Mib(1)),
+            ..base()
+        },
+        CreateVm {
+            memory: Some(Mib(65_537)),
+            ..base()
+        },
+        CreateVm {
+            memory: Some(Mib(4_294_967_296)),
+            ..base()
+        },
+        CreateVm {
+            disk_size: Some(Mib(0)),
+            ..base()
+        },
+        CreateVm {
+            disk_size: Some(Mib(u64::MAX)),
+            ..base()
+        },
+        CreateVm {
+            system_disk_size: Some(Mib(1)),
+            ..base()
+        },
+    ];
+    for request in wrong {
+        let text = refused(&world, &request, Code::Invalid);
+        assert!(text.contains("out of range"), "{text}");
+    }
+}
+
+#[test]
+fn an_unknown_image() {
+    let world = World::new();
+    let request = CreateVm {
+        image: Some("nixos".to_owned()),
+        ..request("a", false, false)
+    };
+    let text = refused(&world, &request, Code::NotFound);
+    assert!(
+        text.contains("`nixos`") && text.contains("`default`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_host_without_room() {
+    let world = World::new();
+    world.sim.set_free_mib(100);
+    let text = refused(&world, &request("calm-otter", false, false), Code::NotReady);
+    assert!(text.contains("100 MiB are free"), "{text}");
+}

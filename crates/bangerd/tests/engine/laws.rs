@@ -1,0 +1,352 @@
+//! The four laws, over every verb as a whole.
+//!
+//! 1. Every hook twice is once (also over each capability, in `bangerd::assemble`).
+//! 2. Fail at change 0, 1, 2 …: the host ends pristine, and the fault is the first cause.
+//! 3. Teardown fails too: everything else is still torn down, and the failure is told.
+//! 4. Crash at change n, then recover: Running, or Stopped and pristine, or gone.
+
+use banger_api::{DeleteVm, KillVm, Phase, SetVm, StopVm};
+use banger_host::Op;
+
+use crate::world::{World, named, request, told};
+
+/// A verb under test: how the host is made ready for it, and the verb.
+struct Verb {
+    name: &'static str,
+    ready: fn(&World),
+    run: fn(&World) -> banger_api::Result<()>,
+}
+
+fn running(world: &World) {
+    world.create("calm-otter", true, true);
+}
+
+fn stopped(world: &World) {
+    world.create("calm-otter", true, false);
+}
+
+/// Another VM that runs all the while, and must never notice.
+fn neighbour(world: &World) {
+    world.create("neighbour", true, true);
+}
+
+fn verbs() -> Vec<Verb> {
+    vec![
+        Verb {
+            name: "create",
+            ready: |_| {},
+            run: |world| {
+                let request = request("calm-otter", true, false);
+                world.engine.create(&request, &|_| {}).map(drop)
+            },
+        },
+        Verb {
+            name: "create and start",
+            ready: |_| {},
+            run: |world| {
+                world
+                    .engine
+                    .create(&request("calm-otter", true, true), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "start",
+            ready: stopped,
+            run: |world| world.start("calm-otter").map(drop),
+        },
+        Verb {
+            name: "stop",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "kill",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "restart",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "set",
+            ready: running,
+            run: |world| {
+                let request = SetVm {
+                    nat: Some(false),
+                    ..SetVm::default()
+                };
+                world
+                    .engine
+                    .set(&named("calm-otter"), &request, &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "delete",
+            ready: stopped,
+            run: |world| {
+                world
+                    .engine
+                    .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "delete by force",
+            ready: running,
+            run: |world| {
+                let request = DeleteVm { force: true };
+                world
+                    .engine
+                    .delete(&named("calm-otter"), &request, &|_| {})
+                    .map(drop)
+            },
+        },
+    ]
+}
+
+/// No verb here makes more changes than this.
+const MOST_CHANGES: u64 = 200;
+
+fn phase(world: &World) -> Option<Phase> {
+    world
+        .engine
+        .show(&named("calm-otter"))
+        .ok()
+        .map(|vm| vm.phase)
+}
+
+/// A VM that is not running has nothing on the host; the neighbour has all of its own.
+fn assert_consistent(world: &World, alone: &crate::world::RunTime, context: &str) {
+    let now = world.run_time();
+    match phase(world) {
+        None | Some(Phase::Stopped) => assert_eq!(now, *alone, "{context}: something is left"),
+        Some(Phase::Running) => {
+            assert_eq!(now.processes.len(), 2, "{context}");
+            assert_eq!(now.taps.len(), 2, "{context}");
+        }
+        Some(other) => panic!("{context}: it is {other}"),
+    }
+}
+
+#[test]
+fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
+    for verb in verbs() {
+        for n in 0..MOST_CHANGES {
+            let world = World::new();
+            neighbour(&world);
+            let alone = world.run_time();
+            (verb.ready)(&world);
+            let before = (phase(&world), world.persistent());
+            let changes = world.sim.changes();
+            world.sim.fail_at(n);
+            let outcome = (verb.run)(&world);
+            let made = world.sim.changes() - changes;
+            world.sim.revive();
+            let context = format!("{} with a fault at change {n}", verb.name);
+            if made <= n {
+                outcome.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+                assert!(n > 0, "{context}: it changes nothing");
+                break;
+            }
+            match outcome {
+                Err(error) => {
+                    assert!(
+                        told(&error).contains("injected fault"),
+                        "{context}: {}",
+                        told(&error)
+                    );
+                    let first = error.causes.last().map_or(&error.message, |cause| cause);
+                    assert!(
+                        error.also.iter().any(|also| also.contains("injected"))
+                            || error.causes.iter().any(|cause| cause.contains("injected"))
+                            || first.contains("injected"),
+                        "{context}: {}",
+                        told(&error)
+                    );
+                }
+                // A step of a ladder may fail where the next one does the same.
+                Ok(()) => assert!(
+                    ["stop", "restart", "delete", "delete by force"].contains(&verb.name),
+                    "{context}: the fault is not told"
+                ),
+            }
+            settle(&world, &context);
+            assert_consistent(&world, &alone, &context);
+            if matches!(verb.name, "create" | "start" | "set") && before.0 == phase(&world) {
+                assert_eq!(
+                    world.persistent(),
+                    before.1,
+                    "{context}: what persists has changed"
+                );
+            }
+        }
+    }
+}
+
+/// What a failed way down leaves is told, and the next attempt ends it.
+fn settle(world: &World, context: &str) {
+    match phase(world) {
+        Some(Phase::Stopping | Phase::Starting) => {
+            let killed = world
+                .engine
+                .kill(&named("calm-otter"), &KillVm::default(), &|_| {});
+            killed.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+        }
+        Some(Phase::Deleting | Phase::Creating) => {
+            let request = DeleteVm::default();
+            let deleted = world.engine.delete(&named("calm-otter"), &request, &|_| {});
+            deleted.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+        }
+        Some(Phase::Running | Phase::Stopped) | None => {}
+    }
+}
+
+#[test]
+fn a_start_that_fails_has_the_fault_as_its_first_cause_and_nothing_beside_it() {
+    for n in 0..MOST_CHANGES {
+        let world = World::new();
+        stopped(&world);
+        let changes = world.sim.changes();
+        world.sim.fail_at(n);
+        let outcome = world.start("calm-otter");
+        if world.sim.changes() - changes <= n {
+            break;
+        }
+        let error = outcome.unwrap_err();
+        assert!(
+            error
+                .causes
+                .iter()
+                .any(|cause| cause.contains("injected fault")),
+            "{n}: {error:?}"
+        );
+        assert_eq!(error.also, Vec::<String>::new(), "change {n}");
+        assert_eq!(phase(&world), Some(Phase::Stopped), "change {n}");
+        world.sim.revive();
+        world.start("calm-otter").unwrap();
+    }
+}
+
+#[test]
+fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
+    let removals: [(&str, fn(&Op) -> bool); 4] = [
+        ("RemoveTap", |op| matches!(op, Op::RemoveTap { .. })),
+        ("ForbidGuest", |op| matches!(op, Op::ForbidGuest { .. })),
+        ("ForbidNat", |op| matches!(op, Op::ForbidNat { .. })),
+        ("RemoveFile", |op| matches!(op, Op::RemoveFile { .. })),
+    ];
+    for (name, refused) in removals {
+        let world = World::new();
+        neighbour(&world);
+        let alone = world.run_time();
+        running(&world);
+        world.sim.refuse(refused);
+        let error = world
+            .engine
+            .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+            .expect_err(name);
+        assert!(
+            told(&error).contains("injected fault"),
+            "{name}: {}",
+            told(&error)
+        );
+        let left = world.run_time();
+        assert_eq!(left.processes.len(), 1, "{name}: the process is left");
+        assert_eq!(
+            left.taps.len(),
+            if name == "RemoveTap" { 2 } else { 1 },
+            "{name}"
+        );
+        let nat: usize = left.tables.values().map(|table| table.nat.len()).sum();
+        assert_eq!(nat, if name == "ForbidNat" { 2 } else { 1 }, "{name}");
+        let guests: usize = left.tables.values().map(|table| table.guests.len()).sum();
+        assert_eq!(guests, if name == "ForbidGuest" { 2 } else { 1 }, "{name}");
+        assert_ne!(
+            phase(&world),
+            Some(Phase::Stopped),
+            "{name}: what is left is forgotten"
+        );
+        world.sim.revive();
+        world
+            .engine
+            .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
+            .unwrap();
+        assert_eq!(world.run_time(), alone, "{name}");
+        assert_eq!(phase(&world), Some(Phase::Stopped), "{name}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
+    for verb in verbs() {
+        for n in 0..MOST_CHANGES {
+            let mut world = World::new();
+            neighbour(&world);
+            let alone = world.run_time();
+            (verb.ready)(&world);
+            world.sim.crash_before(n);
+            let _ = (verb.run)(&world);
+            let crashed = world.sim.has_crashed();
+            world.restart();
+            let context = format!("{} with a crash at change {n}", verb.name);
+            assert_consistent(&world, &alone, &context);
+            assert_eq!(
+                world.engine.daemon().unexplained,
+                Vec::<String>::new(),
+                "{context}"
+            );
+            if phase(&world).is_none() {
+                let left: Vec<_> = world
+                    .persistent()
+                    .into_keys()
+                    .filter(|path| {
+                        !path.ends_with("id_ed25519") && !path.ends_with("id_ed25519.pub")
+                    })
+                    .collect();
+                let neighbour = world
+                    .engine
+                    .show(&named("neighbour"))
+                    .unwrap()
+                    .id
+                    .to_string();
+                assert!(
+                    left.iter()
+                        .all(|path| path.to_string_lossy().contains(&neighbour)),
+                    "{context}: {left:?}"
+                );
+            }
+            if phase(&world) == Some(Phase::Stopped) {
+                world
+                    .start("calm-otter")
+                    .unwrap_or_else(|e| panic!("{context}: {}", told(&e)));
+            }
+            // A second recovery finds nothing to do.
+            let before = world.run_time();
+            world.restart();
+            assert_eq!(world.run_time(), before, "{context}");
+            if !crashed {
+                assert!(n > 0, "{context}: it changes nothing");
+                break;
+            }
+        }
+    }
+}

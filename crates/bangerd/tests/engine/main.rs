@@ -1,0 +1,10 @@
+//! The engine on a simulated host: every verb, recovery, concurrency, and the four laws.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod concurrency;
+mod input;
+mod laws;
+mod recovery;
+mod verbs;
+mod world;

@@ -1,0 +1,305 @@
+//! Each verb, as a user sees it.
+
+use banger_api::{Code, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm};
+use banger_host::{Exit, Finding, Look as _, Probe};
+
+use crate::world::{World, named, request, told};
+
+#[test]
+fn a_vm_lives_from_create_to_delete_and_leaves_nothing() {
+    let world = World::new();
+    let empty = world.run_time();
+    let vm = world.create("calm-otter", true, true);
+    assert_eq!(
+        (vm.phase, vm.dns_name.as_str()),
+        (Phase::Running, "calm-otter.vm")
+    );
+    let stopped = world
+        .engine
+        .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+        .unwrap();
+    assert!(stopped.synced);
+    assert_eq!(stopped.by, "agent");
+    assert_eq!(
+        stopped.vm.last_end.as_ref().unwrap().reason,
+        EndReason::Stopped
+    );
+    assert_eq!(world.run_time(), empty);
+    let again = world.start("calm-otter").unwrap();
+    assert_eq!(again.address, vm.address, "the address is kept");
+    world
+        .engine
+        .delete(&named("calm-otter"), &DeleteVm { force: true }, &|_| {})
+        .unwrap();
+    assert_eq!(world.run_time(), empty);
+    assert!(world.engine.list().is_empty());
+    let left = world.sim.list("/state/vms".as_ref()).unwrap();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn a_name_is_made_up_of_two_words() {
+    let world = World::new();
+    let request = banger_api::CreateVm {
+        no_start: true,
+        ..Default::default()
+    };
+    let vm = world.engine.create(&request, &|_| {}).unwrap();
+    assert_eq!(vm.name.as_str().split('-').count(), 2, "{}", vm.name);
+}
+
+#[test]
+fn a_vm_is_found_by_name_id_and_unique_prefix() {
+    let world = World::new();
+    let vm = world.create("calm-otter", false, false);
+    let id = vm.id.to_string();
+    for reference in ["calm-otter", &id, &id[..4]] {
+        assert_eq!(world.engine.show(&named(reference)).unwrap().id, vm.id);
+    }
+    assert_eq!(
+        world.engine.show(&named("calm")).unwrap_err().code,
+        Code::NotFound
+    );
+}
+
+#[test]
+fn start_and_stop_are_fine_where_it_is_so_already() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    world.start("calm-otter").unwrap();
+    world
+        .engine
+        .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+        .unwrap();
+    let again = world
+        .engine
+        .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+        .unwrap();
+    assert_eq!(again.by, "gone");
+}
+
+#[test]
+fn a_running_vm_is_not_deleted_without_force() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let error = world
+        .engine
+        .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {})
+        .unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    assert!(
+        told(&error).contains("banger vm stop calm-otter"),
+        "{}",
+        told(&error)
+    );
+}
+
+#[test]
+fn nat_is_turned_on_and_off_under_a_running_vm_and_the_host_is_as_before() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let without = world.run_time();
+    let nat = |on| SetVm {
+        nat: Some(on),
+        ..SetVm::default()
+    };
+    world
+        .engine
+        .set(&named("calm-otter"), &nat(true), &|_| {})
+        .unwrap();
+    let with = world.run_time();
+    assert_eq!(with.tables.values().next().unwrap().nat.len(), 1);
+    assert!(with.forwarding["eth0"]);
+    world
+        .engine
+        .set(&named("calm-otter"), &nat(false), &|_| {})
+        .unwrap();
+    assert_eq!(world.run_time(), without);
+}
+
+#[test]
+fn the_uplinks_forwarding_is_restored_when_the_last_vm_that_needs_it_goes() {
+    let world = World::new();
+    world.create("one", true, true);
+    world.create("two", true, true);
+    let kill = KillVm::default();
+    world.engine.kill(&named("one"), &kill, &|_| {}).unwrap();
+    assert!(world.run_time().forwarding["eth0"], "two still needs it");
+    world.engine.kill(&named("two"), &kill, &|_| {}).unwrap();
+    assert!(!world.run_time().forwarding["eth0"]);
+    // One that forwarded before goes on.
+    world
+        .sim
+        .tamper(|state| state.forwarding.insert("eth0".to_owned(), true));
+    world.start("one").unwrap();
+    world.engine.kill(&named("one"), &kill, &|_| {}).unwrap();
+    assert!(world.run_time().forwarding["eth0"]);
+}
+
+#[test]
+fn disks_grow_at_the_next_start_and_never_shrink() {
+    let world = World::new();
+    let vm = world.create("calm-otter", false, false);
+    let grow = SetVm {
+        disk_size: Some(Mib(2048)),
+        ..SetVm::default()
+    };
+    world
+        .engine
+        .set(&named("calm-otter"), &grow, &|_| {})
+        .unwrap();
+    world.start("calm-otter").unwrap();
+    let work = format!("/state/vms/{}/machine/work.img", vm.id);
+    assert_eq!(
+        world.sim.stat(work.as_ref()).unwrap().unwrap().length,
+        2048 << 20
+    );
+    let shrink = SetVm {
+        disk_size: Some(Mib(1024)),
+        ..SetVm::default()
+    };
+    let error = world
+        .engine
+        .set(&named("calm-otter"), &shrink, &|_| {})
+        .unwrap_err();
+    assert_eq!(error.code, Code::Invalid);
+}
+
+#[test]
+fn a_signal_that_does_not_end_it_leaves_it_running() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let request = KillVm {
+        signal: Some(SignalName::Stop),
+    };
+    let vm = world
+        .engine
+        .kill(&named("calm-otter"), &request, &|_| {})
+        .unwrap();
+    assert_eq!(vm.phase, Phase::Running);
+}
+
+#[test]
+fn how_a_guest_ended_is_read_from_its_console() {
+    for (said, reason) in [
+        ("banger: end poweroff\n", EndReason::Poweroff),
+        ("banger: end halt\n", EndReason::Halt),
+        (
+            "[ 1.0] Kernel panic - not syncing: Attempted to kill init!\n",
+            EndReason::Panic,
+        ),
+        ("nothing special\n", EndReason::Lost),
+    ] {
+        let mut world = World::new();
+        let vm = world.create("calm-otter", false, true);
+        let console = format!("/state/vms/{}/machine/console.log", vm.id);
+        world.sim.append(console.as_ref(), said);
+        world.sim.end_process(vm.pid.unwrap(), Exit::Status(0));
+        world.restart();
+        let vm = world.engine.show(&named("calm-otter")).unwrap();
+        assert_eq!(vm.phase, Phase::Stopped);
+        let end = vm.last_end.unwrap();
+        assert_eq!(end.reason, reason, "{said}");
+        if reason == EndReason::Panic {
+            assert!(
+                end.detail.contains("Attempted to kill init!"),
+                "{}",
+                end.detail
+            );
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_reboots_comes_back() {
+    let world = World::new();
+    let vm = world.create("calm-otter", false, true);
+    let watch = {
+        let engine = world.engine.clone();
+        std::thread::spawn(move || engine.watch())
+    };
+    let events = world.engine.subscribe();
+    let console = format!("/state/vms/{}/machine/console.log", vm.id);
+    world.sim.append(console.as_ref(), "banger: end reboot\n");
+    world.sim.end_process(vm.pid.unwrap(), Exit::Status(0));
+    let mut seen = Vec::new();
+    while !seen.contains(&Phase::Running) {
+        match events
+            .recv_timeout(std::time::Duration::from_secs(20))
+            .unwrap()
+        {
+            banger_api::Event::Phase { phase, .. } => seen.push(phase),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, [Phase::Stopped, Phase::Starting, Phase::Running]);
+    let after = world.engine.show(&named("calm-otter")).unwrap();
+    assert_ne!(after.pid, vm.pid);
+    world.engine.shut_down();
+    watch.join().unwrap();
+}
+
+#[test]
+fn a_flushed_rule_set_is_put_back() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let before = world.run_time();
+    let watch = {
+        let engine = world.engine.clone();
+        std::thread::spawn(move || engine.watch())
+    };
+    world.sim.tamper(|state| state.tables.clear());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while world.run_time() != before {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{:?}",
+            world.run_time()
+        );
+        std::thread::yield_now();
+    }
+    world.engine.shut_down();
+    watch.join().unwrap();
+}
+
+#[test]
+fn a_check_that_fails_refuses_a_start_before_anything_is_done() {
+    let world = World::new();
+    world.create("calm-otter", false, false);
+    let bad = Finding::Bad {
+        found: "no".to_owned(),
+        hint: "mend it".to_owned(),
+    };
+    world
+        .sim
+        .find(|probe| matches!(probe, Probe::SubnetFree { .. }), bad);
+    let changes = world.sim.changes();
+    let error = world.start("calm-otter").unwrap_err();
+    assert_eq!(error.code, Code::NotReady);
+    assert!(told(&error).contains("hint: mend it"), "{}", told(&error));
+    assert_eq!(world.sim.changes(), changes, "something was changed");
+}
+
+#[test]
+fn progress_tells_each_step_and_how_long_it_took() {
+    let world = World::new();
+    let steps = std::sync::Mutex::new(Vec::new());
+    let heard = |progress: banger_api::Progress| steps.lock().unwrap().push(progress);
+    world
+        .engine
+        .create(&request("calm-otter", false, true), &heard)
+        .unwrap();
+    let steps = steps.into_inner().unwrap();
+    for name in [
+        "image",
+        "check",
+        "plan",
+        "prepare network",
+        "boot",
+        "wait for the guest",
+    ] {
+        let of: Vec<_> = steps.iter().filter(|it| it.step == name).collect();
+        assert_eq!(of.len(), 2, "{name}");
+        assert!(of[0].seconds.is_none() && of[1].seconds.is_some(), "{name}");
+    }
+}

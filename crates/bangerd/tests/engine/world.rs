@@ -1,0 +1,146 @@
+//! A simulated host with an engine on it, and what is left of its VMs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use banger_api::location::Location;
+use banger_api::{CreateVm, Mib, StartVm, VmRef, VmView};
+use banger_host::{Sim, SimTable};
+use bangerd::assemble::{Mode, assemble};
+use bangerd::config::Config;
+use bangerd::engine::Engine;
+
+/// A host, and the engine that works on it now.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) engine: Arc<Engine>,
+}
+
+/// What lives only while VMs run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RunTime {
+    pub(crate) taps: BTreeMap<String, Ipv4Addr>,
+    pub(crate) tables: BTreeMap<String, SimTable>,
+    pub(crate) forwarding: BTreeMap<String, bool>,
+    pub(crate) docker_user: BTreeSet<String>,
+    pub(crate) processes: Vec<Vec<String>>,
+    pub(crate) files: BTreeSet<PathBuf>,
+}
+
+pub(crate) const STATE: &str = "/state";
+
+fn location() -> Location {
+    Location {
+        state: STATE.into(),
+        socket: "/state/run/bangerd.sock".into(),
+        config: "/none".into(),
+        bundle: "/none".into(),
+    }
+}
+
+/// An engine that has recovered what is on the host.
+pub(crate) fn engine_on(sim: &Sim) -> Arc<Engine> {
+    let engine = assemble(&location(), &Config::default(), &Mode::Sim(sim.clone())).unwrap();
+    engine.recover().unwrap();
+    Arc::new(engine)
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let sim = Sim::new();
+        let engine = engine_on(&sim);
+        Self { sim, engine }
+    }
+
+    /// The next daemon on the same host, after a crash of the one before.
+    pub(crate) fn restart(&mut self) {
+        self.sim.revive();
+        self.engine = engine_on(&self.sim);
+    }
+
+    pub(crate) fn create(&self, name: &str, nat: bool, start: bool) -> VmView {
+        self.engine
+            .create(&request(name, nat, start), &|_| {})
+            .unwrap()
+    }
+
+    pub(crate) fn start(&self, name: &str) -> banger_api::Result<VmView> {
+        self.engine
+            .start(&named(name), &StartVm::default(), &|_| {})
+    }
+
+    pub(crate) fn run_time(&self) -> RunTime {
+        let state = self.sim.state();
+        let passing = [
+            "vmlinux",
+            "initramfs",
+            "agent.sock",
+            "qmp.sock",
+            "settings.json",
+        ];
+        let is_passing = |path: &Path| {
+            !path.starts_with("/state/images")
+                && path
+                    .file_name()
+                    .is_some_and(|name| passing.iter().any(|it| name == *it))
+        };
+        RunTime {
+            taps: state.taps,
+            tables: state.tables,
+            forwarding: state.forwarding,
+            docker_user: state.docker_user,
+            processes: state
+                .processes
+                .into_values()
+                .filter(|it| it.exit.is_none())
+                .map(|it| it.arguments)
+                .collect(),
+            files: state
+                .files
+                .into_keys()
+                .filter(|path| is_passing(path))
+                .collect(),
+        }
+    }
+
+    /// The files that persist, images excepted, with their lengths; records, whose times change,
+    /// by their existence.
+    pub(crate) fn persistent(&self) -> BTreeMap<PathBuf, u64> {
+        let state = self.sim.state();
+        state
+            .files
+            .into_iter()
+            .filter(|(path, _)| path.starts_with("/state/vms") || path.starts_with("/state/ssh"))
+            .filter(|(path, _)| !path.ends_with("console.log"))
+            .map(|(path, file)| {
+                let length = if path.ends_with("vm.json") {
+                    0
+                } else {
+                    file.length
+                };
+                (path, length)
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn request(name: &str, nat: bool, start: bool) -> CreateVm {
+    CreateVm {
+        name: Some(name.to_owned()),
+        nat: Some(nat),
+        disk_size: Some(Mib(1024)),
+        no_start: !start,
+        ..CreateVm::default()
+    }
+}
+
+pub(crate) fn named(name: &str) -> VmRef {
+    name.parse().unwrap()
+}
+
+/// An error with all that it says.
+pub(crate) fn told(error: &banger_api::Error) -> String {
+    error.report()
+}
