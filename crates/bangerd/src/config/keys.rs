@@ -1,0 +1,395 @@
+//! The keys, what each takes, and where it goes.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use banger_api::Mib;
+use banger_host::Subnet;
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, HypervisorChoice, NetworkChoice, RootDiskChoice};
+
+/// Something that is wrong with the file.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// Where it begins, in bytes.
+    pub(super) offset: usize,
+    /// What it is, and what would be right.
+    pub(super) what: String,
+    /// What to do.
+    pub(super) hints: Vec<String>,
+}
+
+/// What a value is that it should not be, such as `is a string`.
+type Taken = Result<(), String>;
+
+struct Key {
+    name: &'static str,
+    takes: &'static str,
+    set: fn(&mut Config, &DeValue<'_>) -> Taken,
+}
+
+const ABSOLUTE_PATH: &str = "an absolute path, such as \"/opt/banger/bundle\"";
+const SECONDS: &str = "a whole number of seconds from 1 to 3600";
+const DISK: &str = "a size from 64M to 64T, such as \"16G\", or a number of MiB";
+
+/// All keys, in the order of the user guide.
+const KEYS: &[Key] = &[
+    Key {
+        name: "bundle",
+        takes: ABSOLUTE_PATH,
+        set: |c, v| {
+            c.bundle = Some(path(v)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "hypervisor",
+        takes: "\"auto\", \"firecracker\" or \"qemu\"",
+        set: |c, v| {
+            c.hypervisor = match text(v)? {
+                "auto" => HypervisorChoice::Auto,
+                "firecracker" => HypervisorChoice::Firecracker,
+                "qemu" => HypervisorChoice::Qemu,
+                _ => return Err(is(v)),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "root_disk",
+        takes: "\"auto\", \"reflink\", \"dm-snapshot\" or \"copy\"",
+        set: |c, v| {
+            c.root_disk = match text(v)? {
+                "auto" => RootDiskChoice::Auto,
+                "reflink" => RootDiskChoice::Reflink,
+                "dm-snapshot" => RootDiskChoice::DmSnapshot,
+                "copy" => RootDiskChoice::Copy,
+                _ => return Err(is(v)),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "network",
+        takes: "\"auto\", \"tap\" or \"user\"",
+        set: |c, v| {
+            c.network = match text(v)? {
+                "auto" => NetworkChoice::Auto,
+                "tap" => NetworkChoice::Tap,
+                "user" => NetworkChoice::User,
+                _ => return Err(is(v)),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "subnet",
+        takes: "an IPv4 network with a prefix of 8 to 29 bits, such as \"10.215.0.0/20\"",
+        set: |c, v| {
+            c.subnet = subnet(text(v)?)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "nat",
+        takes: "true or false",
+        set: |c, v| {
+            c.nat = v.as_bool().ok_or_else(|| is(v))?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "dns",
+        takes: "a list of up to 3 IPv4 addresses that guests can reach, such as [\"9.9.9.9\"]",
+        set: |c, v| {
+            c.dns = resolvers(v)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "dns_port",
+        takes: "a port from 1 to 65535, or 0 for no resolver",
+        set: |c, v| {
+            c.dns_port = number(v, 0, u16::MAX.into())? as u16;
+            Ok(())
+        },
+    },
+    Key {
+        name: "ssh_key_path",
+        takes: "the absolute path of a private key, such as \"/home/ada/.ssh/id_ed25519\"",
+        set: |c, v| {
+            c.ssh_key_path = Some(path(v)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "image",
+        takes: "an image's name: up to 64 lower-case letters, digits, hyphens, dots and underscores",
+        set: |c, v| {
+            c.image = image(v)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "vcpu",
+        takes: "a whole number from 1 to 64",
+        set: |c, v| {
+            c.vcpu = number(v, 1, 64)? as u32;
+            Ok(())
+        },
+    },
+    Key {
+        name: "memory",
+        takes: "a size from 128M to 64T, such as \"2G\", or a number of MiB",
+        set: |c, v| {
+            c.memory = size(v, 128)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "disk_size",
+        takes: DISK,
+        set: |c, v| {
+            c.disk_size = size(v, 64)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "system_disk_size",
+        takes: DISK,
+        set: |c, v| {
+            c.system_disk_size = size(v, 64)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "start_timeout_seconds",
+        takes: SECONDS,
+        set: |c, v| {
+            c.start_timeout_seconds = number(v, 1, 3600)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "stop_timeout_seconds",
+        takes: SECONDS,
+        set: |c, v| {
+            c.stop_timeout_seconds = number(v, 1, 3600)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "qemu",
+        takes: "the absolute path of QEMU's program, such as \"/usr/bin/qemu-system-x86_64\"",
+        set: |c, v| {
+            c.qemu = Some(path(v)?);
+            Ok(())
+        },
+    },
+];
+
+/// Puts the table's values into `config`, and says what is wrong with the others.
+pub(super) fn apply(config: &mut Config, table: &DeTable<'_>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (name, value) in table {
+        let Some(key) = KEYS.iter().find(|key| key.name == name.get_ref()) else {
+            faults.push(unknown(name.get_ref(), name.span().start));
+            continue;
+        };
+        if let Err(found) = (key.set)(config, value.get_ref()) {
+            faults.push(Fault {
+                offset: value.span().start,
+                what: format!("`{}` {found}; it takes {}", key.name, key.takes),
+                hints: Vec::new(),
+            });
+        }
+    }
+    faults
+}
+
+fn unknown(name: &str, offset: usize) -> Fault {
+    let shown: String = name.chars().take(60).collect();
+    let mut what = format!("there is no key `{shown}`");
+    if let Some(near) = nearest(name) {
+        what += &format!("; did you mean `{near}`?");
+    }
+    let all: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    Fault {
+        offset,
+        what,
+        hints: vec![format!("the keys are {}", all.join(", "))],
+    }
+}
+
+/// The key that was probably meant.
+fn nearest(name: &str) -> Option<&'static str> {
+    // A long name is no slip of the fingers, and the comparison is quadratic.
+    if name.len() > 40 {
+        return None;
+    }
+    let plain = name.to_lowercase().replace('-', "_");
+    KEYS.iter()
+        .map(|key| (distance(&plain, key.name), key.name))
+        .filter(|(far, key)| *far <= 1 + key.len() / 4)
+        .min()
+        .map(|(_, key)| key)
+}
+
+/// How many characters must be put in, left out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// What the value is, for a message that says what it should be.
+fn is(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.is_empty() => "is empty".to_owned(),
+        DeValue::String(text) => {
+            format!("is {:?}", text.chars().take(60).collect::<String>())
+        }
+        DeValue::Integer(number) => format!(
+            "is {}",
+            integer(number).map_or_else(
+                || "a number that is far too large".to_owned(),
+                |number| number.to_string(),
+            )
+        ),
+        DeValue::Float(_) => "is a number with a fraction".to_owned(),
+        DeValue::Boolean(truth) => format!("is {truth}"),
+        DeValue::Datetime(_) => "is a date or time".to_owned(),
+        DeValue::Array(_) => "is a list".to_owned(),
+        DeValue::Table(_) => "is a table".to_owned(),
+    }
+}
+
+fn integer(number: &toml::de::DeInteger<'_>) -> Option<i128> {
+    i128::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+fn number(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
+    let found = value
+        .as_integer()
+        .and_then(integer)
+        .ok_or_else(|| is(value))?;
+    u64::try_from(found)
+        .ok()
+        .filter(|found| (least..=most).contains(found))
+        .ok_or_else(|| is(value))
+}
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    let text = value.as_str().ok_or_else(|| is(value))?;
+    if text.chars().any(char::is_control) {
+        return Err("has control characters".to_owned());
+    }
+    Ok(text)
+}
+
+fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text(value)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(is(value))
+    }
+}
+
+fn size(value: &DeValue<'_>, least: u64) -> Result<Mib, String> {
+    let size: Mib = match value {
+        DeValue::String(text) => text.parse(),
+        DeValue::Integer(number) => integer(number)
+            .ok_or_else(|| is(value))?
+            .to_string()
+            .parse(),
+        DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => return Err(is(value)),
+    }
+    .map_err(|_| is(value))?;
+    if size.0 < least {
+        Err(is(value))
+    } else {
+        Ok(size)
+    }
+}
+
+fn image(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    let begins = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if begins && name.len() <= 64 && name.bytes().all(legal) {
+        Ok(name.to_owned())
+    } else {
+        Err(is(value))
+    }
+}
+
+fn resolvers(value: &DeValue<'_>) -> Result<Vec<IpAddr>, String> {
+    let list = value.as_array().ok_or_else(|| is(value))?;
+    // resolv.conf(5) knows three.
+    if list.len() > 3 {
+        return Err(format!("has {} addresses", list.len()));
+    }
+    list.iter()
+        .map(|item| {
+            let within = |found: String| format!("has an item that {found}");
+            let address: Ipv4Addr = text(item.get_ref())
+                .map_err(within)?
+                .parse()
+                .map_err(|_| within(is(item.get_ref())))?;
+            let useless = address.is_unspecified() || address.is_loopback();
+            if useless || address.is_multicast() || address.is_broadcast() {
+                return Err(format!("has {address}, where no guest finds a resolver"));
+            }
+            Ok(address.into())
+        })
+        .collect()
+}
+
+fn subnet(text: &str) -> Result<Subnet, String> {
+    let is = || format!("is {text:?}");
+    let (network, prefix) = text.split_once('/').ok_or_else(is)?;
+    let network: Ipv4Addr = network.parse().map_err(|_| is())?;
+    let prefix: u8 = prefix.parse().map_err(|_| is())?;
+    if !(8..=29).contains(&prefix) {
+        return Err(is());
+    }
+    let exact = Ipv4Addr::from(u32::from(network) & (u32::MAX << (32 - u32::from(prefix))));
+    if exact != network {
+        return Err(format!(
+            "is {text:?}, which begins at {exact}: write \"{exact}/{prefix}\""
+        ));
+    }
+    let subnet = Subnet { network, prefix };
+    for (other, length, what) in [
+        ([0, 0, 0, 0], 8, "this network"),
+        ([127, 0, 0, 0], 8, "loopback"),
+        ([169, 254, 0, 0], 16, "link-local addresses"),
+        ([224, 0, 0, 0], 3, "multicast and reserved addresses"),
+    ] {
+        if subnet.overlaps(Subnet {
+            network: other.into(),
+            prefix: length,
+        }) {
+            return Err(format!("is {text:?}, which is kept for {what}"));
+        }
+    }
+    Ok(subnet)
+}

@@ -1,0 +1,231 @@
+//! The configuration: a TOML file whose keys are all optional.
+//!
+//! A file that is not there means the defaults. A file that is there is taken whole or not at all:
+//! whatever is wrong with it is said with file, line and column, the line itself, and what would
+//! be right. Nothing is silently left at its default.
+
+mod keys;
+mod place;
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error, Mib, Result};
+use banger_host::Subnet;
+
+use place::Place;
+
+/// The largest file that is read, in bytes. A real one has a few hundred.
+const LARGEST: u64 = 1 << 20;
+
+/// Which hypervisor runs the VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HypervisorChoice {
+    /// The first one whose checks pass.
+    Auto,
+    /// Firecracker only.
+    Firecracker,
+    /// QEMU only.
+    Qemu,
+}
+
+/// Which driver makes the root disks of new VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootDiskChoice {
+    /// The first one whose check passes.
+    Auto,
+    /// Shared blocks of the host's file system.
+    Reflink,
+    /// A device-mapper snapshot.
+    DmSnapshot,
+    /// A sparse copy.
+    Copy,
+}
+
+/// Which network the VMs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkChoice {
+    /// TAPs where we may make them, user networking elsewhere.
+    Auto,
+    /// A routed TAP a VM.
+    Tap,
+    /// QEMU's user networking.
+    User,
+}
+
+/// What a user may set once for all VMs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `bundle`: the runtime folder, an absolute path; where the location says otherwise.
+    pub bundle: Option<PathBuf>,
+    /// `hypervisor`.
+    pub hypervisor: HypervisorChoice,
+    /// `root_disk`.
+    pub root_disk: RootDiskChoice,
+    /// `network`.
+    pub network: NetworkChoice,
+    /// `subnet`: where the VMs' addresses come from; its first address is exact, prefix 8 to 29.
+    pub subnet: Subnet,
+    /// `nat`: whether new VMs reach the outside when their `create` does not say.
+    pub nat: bool,
+    /// `dns`: the guests' resolvers; empty for the host's own.
+    pub dns: Vec<IpAddr>,
+    /// `dns_port`: the port on 127.0.0.1 where `<name>.vm` is answered; 0 for none.
+    pub dns_port: u16,
+    /// `ssh_key_path`: the private key to log in with, an absolute path; banger's own otherwise.
+    pub ssh_key_path: Option<PathBuf>,
+    /// `image`: what a VM is made from when its `create` does not say.
+    pub image: String,
+    /// `vcpu`: the number of virtual CPUs when `create` does not say (1 to 64).
+    pub vcpu: u32,
+    /// `memory`: when `create` does not say, in MiB (128 MiB and more).
+    pub memory: Mib,
+    /// `disk_size`: of the work disk when `create` does not say, in MiB (64 MiB and more).
+    pub disk_size: Mib,
+    /// `system_disk_size`: of the system disk when `create` does not say, in MiB.
+    pub system_disk_size: Mib,
+    /// `start_timeout_seconds`: how long a guest has to get ready, in seconds (1 to 3600).
+    pub start_timeout_seconds: u64,
+    /// `stop_timeout_seconds`: how long a guest has to end, in seconds (1 to 3600).
+    pub stop_timeout_seconds: u64,
+    /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
+    pub qemu: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bundle: None,
+            hypervisor: HypervisorChoice::Auto,
+            root_disk: RootDiskChoice::Auto,
+            network: NetworkChoice::Auto,
+            subnet: Subnet {
+                network: Ipv4Addr::new(10, 215, 0, 0),
+                prefix: 20,
+            },
+            nat: false,
+            dns: Vec::new(),
+            dns_port: 42069,
+            ssh_key_path: None,
+            image: "default".to_owned(),
+            vcpu: 2,
+            memory: Mib(2048),
+            disk_size: Mib(16 << 10),
+            system_disk_size: Mib(16 << 10),
+            start_timeout_seconds: 120,
+            stop_timeout_seconds: 30,
+            qemu: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`; one that is not there means the defaults.
+    ///
+    /// # Errors
+    /// `invalid`, for a file that cannot be read or does not say what it may. The first fault is
+    /// the message, the others ride along.
+    pub fn load(path: &Path) -> Result<Self> {
+        match read(path)? {
+            Some(bytes) => Self::parse(path, &bytes),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// Takes the file's content; `path` is for the messages.
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let fault = |place: Place, what: &str| {
+            let shown = format!("{}:{place}: {what}", path.display());
+            Error::new(Code::Invalid, escaped(&shown))
+        };
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            return Err(fault(
+                Place::at(bytes, 0),
+                "the file begins with a byte-order mark",
+            )
+            .hint("save it as UTF-8 without one"));
+        }
+        let text = str::from_utf8(bytes).map_err(|cause| {
+            fault(Place::at(bytes, cause.valid_up_to()), "this is not UTF-8")
+                .hint("save the file as UTF-8")
+        })?;
+        let table = toml::de::DeTable::parse(text).map_err(|cause| {
+            let offset = cause.span().map_or(text.len(), |span| span.start);
+            let place = Place::at(bytes, offset);
+            let line = place.quoted_line(text);
+            fault(place, &format!("{line} is not TOML: {}", cause.message()))
+                .hint("write each setting as `key = value`, and text in double quotes")
+        })?;
+        let mut config = Self::default();
+        let mut faults = keys::apply(&mut config, table.get_ref());
+        faults.sort_by_key(|found| found.offset);
+        let mut errors = faults.into_iter().map(|found| {
+            let place = Place::at(bytes, found.offset);
+            let line = place.quoted_line(text);
+            let error = fault(place, &format!("{line}: {}", found.what));
+            found.hints.into_iter().fold(error, Error::hint)
+        });
+        let Some(first) = errors.next() else {
+            return Ok(config);
+        };
+        Err(errors.fold(first, |mut first, other| {
+            first.also.push(other.message);
+            other.hints.into_iter().fold(first, Error::hint)
+        }))
+    }
+}
+
+/// The file's bytes, or nothing where there is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let wrong = |what: String| {
+        Error::new(
+            Code::Invalid,
+            escaped(&format!("{}: {what}", path.display())),
+        )
+        .hint("the configuration is a TOML file; without one the defaults hold")
+    };
+    let meta = match path.metadata() {
+        Ok(meta) => meta,
+        // A link that leads nowhere was meant to lead somewhere.
+        Err(cause) if cause.kind() == ErrorKind::NotFound && path.is_symlink() => {
+            return Err(wrong("the link leads nowhere".to_owned()));
+        }
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(wrong(format!("it cannot be read: {cause}"))),
+    };
+    if meta.is_dir() {
+        return Err(wrong("it is a directory, and should be a file".to_owned()));
+    }
+    // Opening a FIFO would wait for a writer, so the kind comes first.
+    if !meta.is_file() {
+        return Err(wrong("it is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|cause| wrong(format!("it cannot be read: {cause}")))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(wrong(
+            "it is larger than 1 MiB, which no configuration is".to_owned(),
+        ));
+    }
+    Ok(Some(bytes))
+}
+
+/// The text without control characters, so that a terminal stays whole.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+use super::*;
+
+fn load(text: &[u8]) -> Result<Config> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, text).unwrap();
+    let found = Config::load(&path);
+    // The folder's name is random, so the messages are compared without it.
+    let shown = format!("{}/", folder.path().display());
+    found.map_err(|mut error| {
+        assert_eq!(error.code, Code::Invalid);
+        error.message = error.message.replace(&shown, "");
+        error
+            .also
+            .iter_mut()
+            .for_each(|also| *also = also.replace(&shown, ""));
+        error
+    })
+}
+
+fn message(text: &str) -> String {
+    load(text.as_bytes()).unwrap_err().message
+}
+
+#[test]
+fn a_file_that_is_not_there_means_the_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(
+        Config::load(&folder.path().join("config.toml")).unwrap(),
+        Config::default()
+    );
+    assert_eq!(
+        Config::load(&folder.path().join("no/config.toml")).unwrap(),
+        Config::default()
+    );
+    assert_eq!(load(b"").unwrap(), Config::default());
+    assert_eq!(load(b"# nothing\n").unwrap(), Config::default());
+}
+
+#[test]
+fn every_key_is_taken() {
+    let config = load(
+        br#"
+        bundle = "/opt/bundle"
+        hypervisor = "qemu"
+        root_disk = "dm-snapshot"
+        network = "user"
+        subnet = "172.20.0.0/24"
+        nat = true
+        dns = ["9.9.9.9", "1.1.1.1"]
+        dns_port = 0
+        ssh_key_path = "/home/ada/.ssh/id"
+        image = "trixie-2.1"
+        vcpu = 0x4
+        memory = 1_024
+        disk_size = "32G"
+        system_disk_size = "8G"
+        start_timeout_seconds = 300
+        stop_timeout_seconds = 5
+        qemu = "/opt/qemu"
+        "#,
+    )
+    .unwrap();
+    assert_eq!(
+        config,
+        Config {
+            bundle: Some("/opt/bundle".into()),
+            hypervisor: HypervisorChoice::Qemu,
+            root_disk: RootDiskChoice::DmSnapshot,
+            network: NetworkChoice::User,
+            subnet: Subnet {
+                network: Ipv4Addr::new(172, 20, 0, 0),
+                prefix: 24
+            },
+            nat: true,
+            dns: vec![IpAddr::from([9, 9, 9, 9]), IpAddr::from([1, 1, 1, 1])],
+            dns_port: 0,
+            ssh_key_path: Some("/home/ada/.ssh/id".into()),
+            image: "trixie-2.1".to_owned(),
+            vcpu: 4,
+            memory: Mib(1024),
+            disk_size: Mib(32 << 10),
+            system_disk_size: Mib(8 << 10),
+            start_timeout_seconds: 300,
+            stop_timeout_seconds: 5,
+            qemu: Some("/opt/qemu".into()),
+        }
+    );
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant() {
+    assert_eq!(
+        message("nat = true\n  memroy = 5\n"),
+        "config.toml:2:3: `memroy = 5`: there is no key `memroy`; did you mean `memory`?"
+    );
+    assert_eq!(
+        message("Disk-Size = 5"),
+        "config.toml:1:1: `Disk-Size = 5`: there is no key `Disk-Size`; did you mean `disk_size`?"
+    );
+    assert_eq!(
+        message("[network]\nmtu = 1\n"),
+        "config.toml:1:1: `[network]`: `network` is a table; it takes \"auto\", \"tap\" or \"user\""
+    );
+    let error = load(b"colour = 1").unwrap_err();
+    assert_eq!(
+        error.message,
+        "config.toml:1:1: `colour = 1`: there is no key `colour`"
+    );
+    assert!(
+        error.hints[0].starts_with("the keys are bundle, hypervisor, "),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_wrong_type_is_told_with_what_the_key_takes() {
+    assert_eq!(
+        message("vcpu = \"two\""),
+        "config.toml:1:8: `vcpu = \"two\"`: `vcpu` is \"two\"; it takes a whole number from 1 to 64"
+    );
+    assert_eq!(
+        message("\n\nnat = \"yes\" # please"),
+        "config.toml:3:7: `nat = \"yes\" # please`: `nat` is \"yes\"; it takes true or false"
+    );
+    assert_eq!(
+        message("memory = 1.5"),
+        "config.toml:1:10: `memory = 1.5`: `memory` is a number with a fraction; it takes a size \
+         from 128M to 64T, such as \"2G\", or a number of MiB"
+    );
+    for (line, is) in [
+        ("dns = \"9.9.9.9\"", "`dns` is \"9.9.9.9\""),
+        ("dns = [9]", "`dns` has an item that is 9"),
+        ("image = 2026-11-23", "`image` is a date or time"),
+        ("bundle = [\"/x\"]", "`bundle` is a list"),
+        ("hypervisor = true", "`hypervisor` is true"),
+    ] {
+        assert!(message(line).contains(is), "{line}: {}", message(line));
+    }
+}
+
+#[test]
+fn a_value_out_of_range_is_told_with_the_range() {
+    for bad in [
+        "vcpu = 0",
+        "vcpu = -1",
+        "vcpu = 256",
+        "vcpu = 99999999999999999999999999999999999999999",
+        "memory = 0",
+        "memory = -5",
+        "memory = \"16X\"",
+        "memory = \"100M\"",
+        "memory = \"65T\"",
+        "disk_size = \"0\"",
+        "disk_size = \"-1G\"",
+        "system_disk_size = 63",
+        "dns_port = 65536",
+        "dns_port = -1",
+        "start_timeout_seconds = 0",
+        "stop_timeout_seconds = 3601",
+        "hypervisor = \"xen\"",
+        "root_disk = \"zfs\"",
+        "network = \"bridge\"",
+        "bundle = \"here\"",
+        "bundle = \"\"",
+        "bundle = \"~/bundle\"",
+        "qemu = \"qemu\"",
+        "bundle = \"/a\\u0000b\"",
+        "ssh_key_path = \"/a\\nb\"",
+        "image = \"\"",
+        "image = \"../x\"",
+        "image = \"A\"",
+        "image = \"-x\"",
+        "dns = [\"::1\"]",
+        "dns = [\"127.0.0.53\"]",
+        "dns = [\"0.0.0.0\"]",
+        "dns = [\"name\"]",
+        "dns = [\"9.9.9.9\", \"9.9.9.9\", \"9.9.9.9\", \"9.9.9.9\"]",
+        "subnet = \"10.215.0.0\"",
+        "subnet = \"10.215.0.0/7\"",
+        "subnet = \"10.215.0.0/30\"",
+        "subnet = \"10.215.0.0/x\"",
+        "subnet = \"fd00::/64\"",
+        "subnet = \"127.0.0.0/8\"",
+        "subnet = \"169.254.0.0/16\"",
+        "subnet = \"224.0.0.0/8\"",
+        "subnet = \"0.0.0.0/8\"",
+        "subnet = \"10.215.0.0/-9\"",
+        "subnet = \"\"",
+    ] {
+        let message = message(bad);
+        let key = bad.split(' ').next().unwrap();
+        let begins = format!("config.toml:1:{}: ", key.len() + 4);
+        assert!(message.starts_with(&begins), "{bad}: {message}");
+        assert!(message.contains(&format!("`{key}` ")), "{bad}: {message}");
+        assert!(message.contains("; it takes "), "{bad}: {message}");
+        assert!(!message.chars().any(char::is_control), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn a_subnet_that_begins_elsewhere_is_told_where_it_begins() {
+    assert!(message("subnet = \"10.215.3.0/20\"").contains(
+        "`subnet` is \"10.215.3.0/20\", which begins at 10.215.0.0: write \"10.215.0.0/20\""
+    ));
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+    let error = load(b"vcpu = 0\nnope = 1\nbundle = 3\n").unwrap_err();
+    assert!(error.message.starts_with("config.toml:1:8: "), "{error:?}");
+    assert_eq!(error.also.len(), 2, "{error:?}");
+    assert!(error.also[0].starts_with("config.toml:2:1: "), "{error:?}");
+    assert!(error.also[1].starts_with("config.toml:3:10: "), "{error:?}");
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_place() {
+    for (bad, place) in [
+        ("nat = yes", "1:7"),
+        ("nat = true\nvcpu 2\n", "2:6"),
+        ("nat = true\nnat = false\n", "2:1"),
+        ("image = \"é", "1:11"),
+        ("vcpu = ", "1:"),
+        ("= 3", "1:1"),
+        ("[[[", "1:"),
+    ] {
+        let message = message(bad);
+        assert!(
+            message.starts_with(&format!("config.toml:{place}")),
+            "{bad}: {message}"
+        );
+        assert!(message.contains(" is not TOML: "), "{bad}: {message}");
+    }
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_told_with_their_place() {
+    let error = load(b"nat = true\nimage = \"\xff\"\n").unwrap_err();
+    assert_eq!(error.message, "config.toml:2:10: this is not UTF-8");
+    let error = load(b"\xff\xfen\0a\0t\0").unwrap_err();
+    assert_eq!(error.message, "config.toml:1:1: this is not UTF-8");
+}
+
+#[test]
+fn a_byte_order_mark_is_refused() {
+    let error = load(b"\xef\xbb\xbfnat = true\n").unwrap_err();
+    assert_eq!(
+        error.message,
+        "config.toml:1:1: the file begins with a byte-order mark"
+    );
+}
+
+#[test]
+fn a_huge_file_is_refused_without_reading_it_whole() {
+    let error = load(&vec![b'#'; 10 << 20]).unwrap_err();
+    assert_eq!(
+        error.message,
+        "config.toml: it is larger than 1 MiB, which no configuration is"
+    );
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Config::load(folder.path()).unwrap_err();
+    assert!(
+        error
+            .message
+            .ends_with("it is a directory, and should be a file"),
+        "{error:?}"
+    );
+
+    let error = Config::load(Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(error.message, "/dev/zero: it is no regular file");
+
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Config::load(&file.join("config.toml")).unwrap_err();
+    assert!(error.message.contains("it cannot be read: "), "{error:?}");
+
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
+    let error = Config::load(&link).unwrap_err();
+    assert!(
+        error.message.ends_with("the link leads nowhere"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused() {
+    // A regular file whose first page is never mapped, so that even root gets an error.
+    let error = Config::load(Path::new("/proc/self/mem")).unwrap_err();
+    assert!(error.message.contains("it cannot be read: "), "{error:?}");
+}
+
+#[test]
+fn an_escape_sequence_does_not_reach_the_terminal() {
+    let message = message("\"a\\u001b[31m\" = 1\n");
+    assert!(!message.chars().any(char::is_control), "{message}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_taken_or_refused_in_words(bytes: Vec<u8>) {
+        if let Err(error) = Config::parse(Path::new("c"), &bytes) {
+            proptest::prop_assert!(!error.message.chars().any(char::is_control));
+        }
+    }
+
+    #[test]
+    fn any_text_after_a_key_is_taken_or_refused_in_words(value in "[\\PC\n]{0,30}") {
+        for key in ["subnet", "dns", "memory", "bundle", "vcpu"] {
+            let text = format!("{key} = {value}");
+            if let Err(error) = Config::parse(Path::new("c"), text.as_bytes()) {
+                proptest::prop_assert!(!error.message.chars().any(char::is_control));
+            }
+        }
+    }
+}
