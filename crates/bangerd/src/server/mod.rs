@@ -1,0 +1,229 @@
+//! The server: HTTP/1.1 with JSON on a Unix socket. It takes no decisions, it asks the engine.
+//!
+//! ```text
+//! socket ─► seats ─► connection ─► routes ─► work    a verb, on a thread of its own
+//!                                        ├─► stream  events, a followed console
+//!                                        └─► ask     something short
+//! ```
+//!
+//! One request a connection: the client opens another for the next, which costs microseconds here,
+//! and a connection is either silent, and may be sent away, or has its answer under way.
+
+mod reply;
+mod request;
+mod routes;
+mod seats;
+mod socket;
+mod stop;
+mod stream;
+pub mod verbs;
+mod work;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use banger_api::{API_HEADER, API_VERSION, Code, Error};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+
+pub use socket::{LONGEST_PATH, Socket, listen};
+pub use stop::Stop;
+
+use seats::{Seat, Seats};
+use verbs::Verbs;
+
+/// How many clients are served at once.
+const CONNECTIONS: usize = 512;
+
+/// How long a client may take for the head of its request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long answers and verbs under way have to end when the daemon stops. A verb that takes
+/// longer is left half-way, which is what recovery is for.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often the server looks whether its socket is still there.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long to wait after an error that may come back at once, such as no free descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The stack of each thread, in bytes. Only what is touched takes memory.
+const STACK: usize = 1 << 20;
+
+/// The largest head of a request, in bytes.
+const HEAD: usize = 64 << 10;
+
+/// What every request is served with.
+#[derive(Clone)]
+struct App {
+    verbs: Arc<dyn Verbs>,
+    stop: Stop,
+    events: broadcast::Sender<banger_api::Event>,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
+    /// Held by each verb under way; nothing is ever sent.
+    at_work: mpsc::Sender<Infallible>,
+    /// The OpenAPI document.
+    document: Arc<str>,
+}
+
+/// The runtime of the daemon's edges. The engine runs on its blocking threads, one a verb: there
+/// are enough for all connections at once, so no verb waits for another's thread.
+///
+/// # Errors
+/// Where the process may have no more threads or descriptors.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(2 * CONNECTIONS)
+        .thread_stack_size(STACK)
+        .thread_name("bangerd")
+        .enable_all()
+        .build()
+}
+
+/// Serves until `stop` is said, then ends what is under way within a few seconds.
+///
+/// # Errors
+/// Outside of a tokio runtime with I/O and time, or where no thread can be made.
+pub async fn serve(socket: Socket, verbs: Arc<dyn Verbs>, stop: Stop) -> io::Result<()> {
+    let (at_work, mut all_done) = mpsc::channel(1);
+    let events = stream::spread(verbs.subscribe())?;
+    let streams = Arc::new(Semaphore::new(stream::STREAMS));
+    let app = App {
+        verbs,
+        stop: stop.clone(),
+        events,
+        streams,
+        at_work,
+        document: "".into(),
+    };
+    let (router, _) = routes::router(app);
+    let seats = Seats::new(CONNECTIONS);
+    let mut connections = JoinSet::new();
+    // The socket's file goes first, so that nobody comes in any more.
+    accept_all(socket, &router, &seats, &mut connections, &stop).await?;
+    drop(router);
+    seats.send_silent_away();
+    let drained = timeout(DRAIN, async {
+        while connections.join_next().await.is_some() {}
+        // Ends when the last verb has let go of its sender.
+        let _ = all_done.recv().await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!("the daemon ends with work under way; its next start puts that right");
+    }
+    Ok(())
+}
+
+async fn accept_all(
+    mut socket: Socket,
+    router: &axum::Router,
+    seats: &Arc<Seats>,
+    connections: &mut JoinSet<()>,
+    stop: &Stop,
+) -> io::Result<()> {
+    let mut listener = socket.listener()?;
+    let mut look = interval(LOOK);
+    let mut stranger_told = false;
+    let ours = rustix::process::geteuid().as_raw();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.heard() => return Ok(()),
+            Some(_) = connections.join_next() => {}
+            _ = look.tick() => return_to_path(&mut socket, &mut listener),
+            accepted = next(&listener, seats) => match accepted {
+                Ok(stream) => {
+                    let theirs = stream.peer_cred().map(|peer| peer.uid());
+                    if theirs.as_ref().is_ok_and(|uid| socket::is_admitted(*uid, ours)) {
+                        let (seat, sent_away) = seats.take();
+                        connections.spawn(converse(stream, router.clone(), seat, sent_away));
+                    } else {
+                        if !stranger_told {
+                            tracing::warn!(?theirs, "refused a client of another user");
+                        }
+                        stranger_told = true;
+                        turn_away(&stream);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a client");
+                    seats.send_one_away();
+                    sleep(PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// The next client, once there is a seat for it.
+async fn next(listener: &UnixListener, seats: &Seats) -> io::Result<UnixStream> {
+    seats.free().await;
+    Ok(listener.accept().await?.0)
+}
+
+/// Listens anew where the socket's file is gone: a logout clears the runtime directory, and the
+/// daemon outlives it.
+fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
+    if socket.is_there() {
+        return;
+    }
+    // It fails as long as the runtime directory is away, which is no news.
+    if let Ok(new) = listen(socket.path())
+        && let Ok(new_listener) = new.listener()
+    {
+        tracing::info!(path = %new.path().display(), "the socket was gone and is there again");
+        *listener = new_listener;
+        *socket = new;
+    }
+}
+
+/// Serves one client's one request.
+async fn converse(
+    stream: UnixStream,
+    router: axum::Router,
+    seat: Seat,
+    sent_away: oneshot::Receiver<()>,
+) {
+    let inner = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |request| {
+        seat.speaks();
+        hyper::service::Service::call(&inner, request)
+    });
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .keep_alive(false)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // That a client breaks off or speaks garbage is its own affair.
+    tokio::select! {
+        _ = conversation => {}
+        Ok(()) = sent_away => {}
+    }
+}
+
+/// Says in one breath why a client of another user is not served.
+fn turn_away(stream: &UnixStream) {
+    let error = Error::new(Code::Invalid, "this daemon serves its own user and root");
+    let body = reply::line(&error);
+    let head = format!(
+        "HTTP/1.1 403 Forbidden\r\n{API_HEADER}: {API_VERSION}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.try_write(&[head.as_bytes(), &body[..]].concat());
+}
+
+#[cfg(test)]
+mod tests;

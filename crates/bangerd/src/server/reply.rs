@@ -1,0 +1,125 @@
+//! What every answer looks like: JSON, the API's version in a header, errors with their status.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use banger_api::{API_HEADER, API_VERSION, Code, Error};
+use futures_util::Stream;
+use serde::Serialize;
+
+/// Newline-delimited JSON (<https://github.com/ndjson/ndjson-spec>).
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
+/// An error as an answer.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    error: Error,
+    status: StatusCode,
+}
+
+impl Refusal {
+    /// The error with another status than its code has.
+    pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
+        Self { error, status }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let status = match error.code {
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::Invalid => StatusCode::BAD_REQUEST,
+            Code::Conflict | Code::Busy => StatusCode::CONFLICT,
+            Code::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+            Code::Host | Code::Guest | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self { error, status }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.error)).into_response()
+    }
+}
+
+/// One line of newline-delimited JSON.
+pub(super) fn line(value: &impl Serialize) -> Bytes {
+    // What is sent are our own types, whose keys are all strings: that cannot fail.
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
+}
+
+/// An answer that comes piece by piece.
+pub(super) fn streamed(
+    kind: &'static str,
+    pieces: impl Stream<Item = Bytes> + Send + 'static,
+) -> Response {
+    let pieces = futures_util::StreamExt::map(pieces, Ok::<_, Infallible>);
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
+}
+
+/// Shakes versions: every answer names ours, and a client that names another one is refused.
+///
+/// Asking for the version and stopping the daemon are left to all, so that a new client can
+/// replace an old daemon.
+pub(super) async fn shake_versions(request: Request, next: Next) -> Response {
+    let ours = API_VERSION.to_string();
+    let theirs = request.headers().get(API_HEADER);
+    let differs = theirs.is_some_and(|theirs| theirs != ours.as_str());
+    let path = request.uri().path();
+    let is_for_all =
+        path == "/v1/version" || (path == "/v1/daemon/stop" && request.method() == Method::POST);
+    let mut answer = if differs && !is_for_all {
+        let shown = theirs.map(|theirs| String::from_utf8_lossy(theirs.as_bytes()));
+        let shown: String = shown.unwrap_or_default().chars().take(20).collect();
+        Refusal::from(
+            Error::new(
+                Code::Conflict,
+                format!("the client speaks version {shown:?} of the API and this daemon {ours}"),
+            )
+            .hint(
+                "stop this daemon, its VMs run on, and start the client's own: banger daemon stop",
+            ),
+        )
+        .into_response()
+    } else {
+        next.run(request).await
+    };
+    answer
+        .headers_mut()
+        .insert(API_HEADER, HeaderValue::from(API_VERSION));
+    answer
+}
+
+/// The answer to a path that there is none of.
+pub(super) async fn unknown_path(request: Request) -> Refusal {
+    Error::new(
+        Code::NotFound,
+        format!("there is no `{}` here", shown(request.uri().path())),
+    )
+    .hint("the paths are described by GET /v1/openapi.json")
+    .into()
+}
+
+/// The answer to a method that a path does not have.
+pub(super) async fn unknown_method(request: Request) -> Refusal {
+    let what = format!(
+        "`{}` does not take {}",
+        shown(request.uri().path()),
+        request.method()
+    );
+    let error = Error::new(Code::Invalid, what)
+        .hint("the methods of each path are described by GET /v1/openapi.json");
+    Refusal::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
+}
+
+fn shown(path: &str) -> String {
+    path.chars().take(120).collect()
+}

@@ -1,0 +1,284 @@
+//! The paths, each with its description for the OpenAPI document.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use banger_api::{
+    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, KillVm, Line, Report, SetVm,
+    StartVm, StopVm, Stopped, VersionView, VmView,
+};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::schema::Ref;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use super::reply::{Refusal, shake_versions, unknown_method, unknown_path};
+use super::request::{Asked, Console, Named};
+use super::stream;
+use super::work::{ask, work};
+
+/// The document before the paths are added.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "banger",
+        description = "Persistent development VMs. Spoken as HTTP/1.1 on a Unix socket: \
+            `curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms`.\n\n\
+            Long work is answered with newline-delimited JSON: `progress` lines, then one \
+            `result` or one `error`; what is refused before it begins is a plain error. A client \
+            that goes away cancels nothing. Every answer names the API's version in the header \
+            `banger-api`; a request that names another version is refused with 409."
+    ),
+    components(schemas(Error, Event))
+)]
+struct Document;
+
+/// The router and its description.
+pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(version))
+        .routes(routes!(daemon))
+        .routes(routes!(daemon_stop))
+        .routes(routes!(doctor))
+        .routes(routes!(openapi))
+        .routes(routes!(events))
+        .routes(routes!(list, create))
+        .routes(routes!(show, set, delete))
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(restart))
+        .routes(routes!(kill))
+        .routes(routes!(logs))
+        .split_for_parts();
+    describe_errors(&mut document);
+    let text = document.to_json().unwrap_or_default();
+    let app = App {
+        document: text.into(),
+        ..app
+    };
+    let router = router
+        .method_not_allowed_fallback(unknown_method)
+        .fallback(unknown_path)
+        .with_state(app)
+        .layer(axum::middleware::from_fn(shake_versions));
+    (router, document)
+}
+
+/// Every path can answer with an error, and they all look alike.
+fn describe_errors(document: &mut OpenApi) {
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Error")))
+        .build();
+    let error = ResponseBuilder::new()
+        .description(
+            "An error: 400 `invalid`, 404 `not-found`, 409 `conflict` or `busy`, 503 `not-ready`, \
+             500 for all others",
+        )
+        .content("application/json", content)
+        .build();
+    for path in document.paths.paths.values_mut() {
+        for operation in [
+            &mut path.get,
+            &mut path.post,
+            &mut path.patch,
+            &mut path.delete,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            operation
+                .responses
+                .responses
+                .insert("default".to_owned(), error.clone().into());
+        }
+    }
+}
+
+/// What the daemon speaks. Answered whatever version the client names.
+#[utoipa::path(get, path = "/v1/version", responses((status = 200, body = VersionView)))]
+async fn version() -> Json<VersionView> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Json(VersionView {
+        version,
+        api: API_VERSION,
+    })
+}
+
+/// The daemon as it runs.
+#[utoipa::path(get, path = "/v1/daemon", responses((status = 200, body = DaemonView)))]
+async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
+    Ok(Json(ask(&app, |verbs| verbs.daemon()).await?))
+}
+
+/// Ends the daemon; its VMs run on. Answers with the daemon as it was.
+#[utoipa::path(
+    post,
+    path = "/v1/daemon/stop",
+    responses((status = 200, body = Line<DaemonView>, content_type = "application/x-ndjson"))
+)]
+async fn daemon_stop(State(app): State<App>) -> Response {
+    let answer = work(&app, |verbs, _| Ok(verbs.daemon())).await;
+    // Answers under way are still sent, this one too.
+    app.stop.say();
+    answer
+}
+
+/// Every check, with what it found.
+#[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = Report)))]
+async fn doctor(State(app): State<App>) -> Result<Json<Report>, Refusal> {
+    Ok(Json(ask(&app, |verbs| verbs.doctor()).await?))
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    responses((status = 200, body = Object, content_type = "application/json"))
+)]
+async fn openapi(State(app): State<App>) -> Response {
+    (
+        [("content-type", "application/json")],
+        app.document.to_string(),
+    )
+        .into_response()
+}
+
+/// All events from now on, one `Event` a line, until the client goes or the daemon stops.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    responses((status = 200, body = Event, content_type = "application/x-ndjson"))
+)]
+async fn events(State(app): State<App>) -> Result<Response, Refusal> {
+    Ok(stream::events(&app)?)
+}
+
+/// All VMs.
+#[utoipa::path(get, path = "/v1/vms", responses((status = 200, body = Vec<VmView>)))]
+async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
+    Ok(Json(ask(&app, |verbs| verbs.list()).await?))
+}
+
+/// Makes a VM, and starts it unless told not to.
+#[utoipa::path(
+    post,
+    path = "/v1/vms",
+    request_body = CreateVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn create(State(app): State<App>, Asked(asked): Asked<CreateVm>) -> Response {
+    work(&app, move |verbs, heard| verbs.create(asked, heard)).await
+}
+
+/// One VM.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    responses((status = 200, body = VmView))
+)]
+async fn show(State(app): State<App>, Named(vm): Named) -> Result<Json<VmView>, Refusal> {
+    Ok(Json(ask(&app, move |verbs| verbs.show(&vm)).await??))
+}
+
+/// Changes a VM's settings: NAT at once, the rest at its next start.
+#[utoipa::path(
+    patch,
+    path = "/v1/vms/{ref}",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = SetVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn set(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<SetVm>) -> Response {
+    work(&app, move |verbs, heard| verbs.set(&vm, asked, heard)).await
+}
+
+/// Removes a VM for good. Answers with the VM as it was.
+#[utoipa::path(
+    delete,
+    path = "/v1/vms/{ref}",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = DeleteVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn delete(
+    State(app): State<App>,
+    Named(vm): Named,
+    Asked(asked): Asked<DeleteVm>,
+) -> Response {
+    work(&app, move |verbs, heard| verbs.delete(&vm, asked, heard)).await
+}
+
+/// Starts a VM; done when its guest is ready.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/start",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = StartVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn start(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<StartVm>) -> Response {
+    work(&app, move |verbs, heard| verbs.start(&vm, asked, heard)).await
+}
+
+/// Ends a VM, with the guest's help if the guest helps.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/stop",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = StopVm,
+    responses((status = 200, body = Line<Stopped>, content_type = "application/x-ndjson"))
+)]
+async fn stop(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<StopVm>) -> Response {
+    work(&app, move |verbs, heard| verbs.stop(&vm, asked, heard)).await
+}
+
+/// Ends a VM and starts it again.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/restart",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = StopVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn restart(
+    State(app): State<App>,
+    Named(vm): Named,
+    Asked(asked): Asked<StopVm>,
+) -> Response {
+    work(&app, move |verbs, heard| verbs.restart(&vm, asked, heard)).await
+}
+
+/// Sends a VM's hypervisor a signal.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/kill",
+    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    request_body = KillVm,
+    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+)]
+async fn kill(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<KillVm>) -> Response {
+    work(&app, move |verbs, heard| verbs.kill(&vm, asked, heard)).await
+}
+
+/// What a guest printed on its console, as it printed it.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/logs",
+    params(
+        ("ref" = String, Path, description = "its name, its id, or the id's first digits"),
+        ("follow" = Option<bool>, Query, description = "goes on as the console grows"),
+    ),
+    responses((status = 200, body = String, content_type = "text/plain"))
+)]
+async fn logs(
+    State(app): State<App>,
+    Named(vm): Named,
+    Console(query): Console,
+) -> Result<Response, Refusal> {
+    Ok(stream::console(&app, vm, query.follow).await?)
+}

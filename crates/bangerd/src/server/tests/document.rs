@@ -1,0 +1,158 @@
+//! The OpenAPI document.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::*;
+
+/// Every path that a client may rely on.
+const PATHS: [(&str, &str); 17] = [
+    ("GET", "/v1/version"),
+    ("GET", "/v1/daemon"),
+    ("POST", "/v1/daemon/stop"),
+    ("GET", "/v1/doctor"),
+    ("GET", "/v1/openapi.json"),
+    ("GET", "/v1/events"),
+    ("GET", "/v1/vms"),
+    ("POST", "/v1/vms"),
+    ("GET", "/v1/vms/{ref}"),
+    ("PATCH", "/v1/vms/{ref}"),
+    ("DELETE", "/v1/vms/{ref}"),
+    ("POST", "/v1/vms/{ref}/start"),
+    ("POST", "/v1/vms/{ref}/stop"),
+    ("POST", "/v1/vms/{ref}/restart"),
+    ("POST", "/v1/vms/{ref}/kill"),
+    ("GET", "/v1/vms/{ref}/logs"),
+    ("GET", "/v1/vms/{ref}/logs?follow=true"),
+];
+
+fn document(server: &Running) -> Value {
+    server.client().get("/v1/openapi.json").unwrap()
+}
+
+#[test]
+fn every_path_is_described_and_every_described_path_is_there() {
+    let server = Running::new();
+    let document = document(&server);
+    let described: BTreeSet<(String, String)> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .keys()
+                .map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let promised: BTreeSet<(String, String)> = PATHS
+        .into_iter()
+        .filter(|(_, path)| !path.contains('?'))
+        .map(|(method, path)| (method.to_owned(), path.to_owned()))
+        .collect();
+    assert_eq!(described, promised);
+    for (method, path) in &described {
+        // Stopping comes last, when the server is dropped.
+        if path == "/v1/daemon/stop" || path == "/v1/events" {
+            continue;
+        }
+        let path = path.replace("{ref}", "calm-otter");
+        let answer = server.raw(&format!("{method} {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        assert!(
+            answer.starts_with("HTTP/1.1 200 "),
+            "{method} {path}: {answer}"
+        );
+    }
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str() {
+                    Some(name) if key == "$ref" => {
+                        found.insert(name.to_owned());
+                    }
+                    Some(_) | None => references(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn every_schema_that_is_named_is_there() {
+    let document = document(&Running::new());
+    let mut named = BTreeSet::new();
+    references(&document, &mut named);
+    for name in &named {
+        let pointer = name.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{name} is not there");
+    }
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for name in [
+        "CreateVm",
+        "StartVm",
+        "SetVm",
+        "StopVm",
+        "KillVm",
+        "DeleteVm",
+        "VmView",
+        "Stopped",
+        "DaemonView",
+        "VersionView",
+        "Report",
+        "CheckReport",
+        "Error",
+        "Code",
+        "Event",
+        "Phase",
+        "Progress",
+        "Mib",
+        "SignalName",
+        "End",
+        "EndReason",
+        "SshView",
+        "NetworkKind",
+        "Verdict",
+    ] {
+        assert!(
+            schemas.contains_key(name),
+            "{name} is not described: {:?}",
+            schemas.keys()
+        );
+    }
+}
+
+#[test]
+fn the_document_is_of_version_3_1_and_reads_back() {
+    let document = document(&Running::new());
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["title"], "banger");
+    let text = document.to_string();
+    let read: utoipa::openapi::OpenApi = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        read.paths.paths.len(),
+        document["paths"].as_object().unwrap().len()
+    );
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(
+                operation["summary"].is_string(),
+                "{method} {path} is not described"
+            );
+            let default = &operation["responses"]["default"];
+            assert!(default.is_object(), "{method} {path} has no error");
+            let takes_body =
+                ["post", "patch", "delete"].contains(&method.as_str()) && path != "/v1/daemon/stop";
+            assert_eq!(
+                operation["requestBody"].is_object(),
+                takes_body,
+                "{method} {path}"
+            );
+        }
+    }
+}

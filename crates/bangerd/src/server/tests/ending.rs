@@ -1,0 +1,74 @@
+//! How the daemon stops, and what it speaks with clients of another version.
+
+use super::*;
+
+#[test]
+fn a_stop_lets_verbs_under_way_end() {
+    let mut server = Running::new();
+    let create = CreateVm {
+        name: Some("gated".to_owned()),
+        ..CreateVm::default()
+    };
+    std::thread::scope(|scope| {
+        let client = server.client();
+        let made = scope.spawn(move || client.work::<VmView>("POST", "/v1/vms", &create, nothing));
+        eventually("the work begins", || server.fake.waiting() == 1);
+        let daemon: DaemonView = server
+            .client()
+            .work("POST", "/v1/daemon/stop", &(), nothing)
+            .unwrap();
+        assert_eq!(daemon, fake::daemon());
+        eventually("the socket is gone", || !server.path.exists());
+        server.fake.open_gate();
+        assert_eq!(made.join().unwrap().unwrap().name.as_str(), "gated");
+    });
+    assert!(server.ended() < DRAIN);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_verb() {
+    let mut server = Running::new();
+    let mut stream = server.connect();
+    let body = "{\"name\": \"gated\"}";
+    let length = body.len();
+    write!(
+        stream,
+        "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    eventually("the work begins", || server.fake.waiting() == 1);
+    server.stop.say();
+    let took = server.ended();
+    assert!(took >= DRAIN / 2 && took < DRAIN * 3, "{took:?}");
+}
+
+#[test]
+fn another_version_is_refused_in_words_but_may_stop_the_daemon() {
+    let mut server = Running::new();
+    let ask = |line: &str, version: &str| {
+        server.raw(&format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nbanger-api: {version}\r\n\r\n"
+        ))
+    };
+    let answer = ask("GET /v1/vms", "2");
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    assert!(answer.contains("banger-api: 1\r\n"), "{answer}");
+    assert!(
+        answer.contains("the client speaks version \\\"2\\\" of the API"),
+        "{answer}"
+    );
+    assert!(ask("GET /v1/vms", "\u{1b}[31m").starts_with("HTTP/1.1 4"));
+    assert!(ask("GET /v1/vms", "1").starts_with("HTTP/1.1 200 "));
+    assert!(ask("GET /v1/version", "2").starts_with("HTTP/1.1 200 "));
+    assert!(ask("POST /v1/daemon/stop", "2").starts_with("HTTP/1.1 200 "));
+    server.ended();
+}
+
+#[test]
+fn a_socket_that_was_removed_comes_back() {
+    let server = Running::new();
+    server.assert_serves();
+    std::fs::remove_file(&server.path).unwrap();
+    eventually("the socket is there again", || server.path.exists());
+    server.assert_serves();
+}

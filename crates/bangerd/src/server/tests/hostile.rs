@@ -1,0 +1,177 @@
+//! Clients that mean no good, or cannot speak.
+
+use super::*;
+
+#[test]
+fn an_unknown_path_and_an_unknown_method_are_told_in_json() {
+    let server = Running::new();
+    for (request, status, code, words) in [
+        ("GET /", 404, "not-found", "there is no `/` here"),
+        (
+            "GET /v1/vms/a/b/c",
+            404,
+            "not-found",
+            "there is no `/v1/vms/a/b/c` here",
+        ),
+        ("PUT /v1/vms", 405, "invalid", "`/v1/vms` does not take PUT"),
+        (
+            "DELETE /v1/version",
+            405,
+            "invalid",
+            "`/v1/version` does not take DELETE",
+        ),
+        (
+            "GET /v1/vms/UPPER",
+            400,
+            "invalid",
+            "\\\"UPPER\\\" names no VM",
+        ),
+        ("GET /v1/vms/..%2f..%2fetc", 400, "invalid", "names no VM"),
+        ("GET /v1/vms/a%00b", 400, "invalid", "names no VM"),
+        ("GET /v1/vms/%ff", 400, "invalid", "read the path"),
+    ] {
+        let answer = server.raw(&format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+        assert!(answer.contains("banger-api: 1\r\n"), "{request}: {answer}");
+        assert!(
+            answer.contains("content-type: application/json\r\n"),
+            "{request}: {answer}"
+        );
+        assert!(
+            answer.contains(&format!("{{\"code\":\"{code}\"")),
+            "{request}: {answer}"
+        );
+        assert!(answer.contains(words), "{request}: {answer}");
+    }
+    assert!(server.fake.calls().is_empty());
+}
+
+#[test]
+fn a_body_that_is_not_understood_reaches_no_engine() {
+    let server = Running::new();
+    for (body, words) in [
+        (
+            "{\"vcpu\": \"two\"}",
+            "`vcpu`: invalid type: string \\\"two\\\", expected u32",
+        ),
+        ("{\"vcpus\": 2}", "unknown field `vcpus`"),
+        ("{", "line 1 column 1"),
+        ("nonsense", "line 1 column 2"),
+    ] {
+        let length = body.len();
+        let answer = server.raw(&format!(
+            "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains(words), "{answer}");
+    }
+    assert!(server.fake.calls().is_empty());
+}
+
+#[test]
+fn a_huge_body_is_refused_before_it_is_sent() {
+    let server = Running::new();
+    let head = "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n";
+    let answer = server.raw(head);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("larger than 1 MiB"), "{answer}");
+}
+
+#[test]
+fn a_body_without_a_length_is_cut_off() {
+    let server = Running::new();
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    let chunk = [b"10000\r\n", &vec![b' '; 0x10000][..], b"\r\n"].concat();
+    // It is sent away long before the hundredth.
+    let sent = (0..100)
+        .take_while(|_| stream.write_all(&chunk).is_ok())
+        .count();
+    assert!(sent < 100);
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(server.fake.calls().is_empty());
+}
+
+#[test]
+fn garbage_does_no_harm() {
+    let server = Running::new();
+    let long_head = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(200_000));
+    let many_heads = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(5_000));
+    for garbage in [
+        &b"\x00\x01\x02\xff\xfe"[..],
+        b"\r\n\r\n\r\n\r\n",
+        b"GET",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+        b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n",
+        long_head.as_bytes(),
+        many_heads.as_bytes(),
+    ] {
+        let mut stream = server.connect();
+        let _ = stream.write_all(garbage);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    server.assert_serves();
+    assert!(server.fake.calls().is_empty());
+}
+
+#[test]
+fn two_lengths_or_a_hidden_request_do_not_smuggle_one_in() {
+    let server = Running::new();
+    let answer = server.raw(
+        "GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n\
+         POST /v1/vms/calm-otter/start HTTP/1.1\r\nhost: x\r\n\r\n",
+    );
+    assert_eq!(
+        answer.matches("HTTP/1.1 ").count(),
+        1,
+        "one request a connection: {answer}"
+    );
+    assert!(server.fake.calls().is_empty());
+}
+
+#[test]
+fn a_thousand_silent_clients_keep_nobody_out() {
+    raise_descriptors();
+    let server = Running::new();
+    let mut silent = Vec::new();
+    for number in 0..1000 {
+        let mut stream = server.connect();
+        if number % 2 == 0 {
+            stream.write_all(b"GET /v1/vms HTTP/1.1\r\nx: ").unwrap();
+        }
+        silent.push(stream);
+    }
+    let begun = Instant::now();
+    server.assert_serves();
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    // The oldest one was sent away for it.
+    let _ = silent[1]
+        .read(&mut [0; 8])
+        .map(|length| assert_eq!(length, 0));
+}
+
+#[test]
+fn a_client_that_never_ends_its_head_is_sent_away() {
+    let server = Running::new();
+    let begun = Instant::now();
+    let mut slow = server.connect();
+    let mut silent = server.connect();
+    slow.write_all(b"GET /v1/vms HTTP/1.1\r\n").unwrap();
+    for stream in [&mut slow, &mut silent] {
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    let took = begun.elapsed();
+    assert!(took > PATIENCE / 2 && took < PATIENCE * 2, "{took:?}");
+}

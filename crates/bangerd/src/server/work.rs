@@ -1,0 +1,84 @@
+//! Long work: a thread of its own that runs to the end, and an answer that tells of each step.
+//!
+//! The client may go at any time; the work does not notice. Steps are told through a bounded
+//! channel that is never waited for, and what does not fit is left out. The outcome has a channel
+//! of its own, so it always arrives.
+
+use axum::body::Bytes;
+use axum::response::{IntoResponse as _, Response};
+use banger_api::{Code, Error, Line, Progress, Result};
+use futures_util::stream::{self, StreamExt as _};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::App;
+use super::reply::{NDJSON, Refusal, line, streamed};
+use super::verbs::Verbs;
+
+/// How many steps may wait for a slow client. A create has about fifty.
+const STEPS: usize = 256;
+
+/// Runs `job` and answers with its steps and its outcome. What is refused before the first step
+/// is a plain error.
+pub(super) async fn work<T, J>(app: &App, job: J) -> Response
+where
+    T: Serialize + Send + 'static,
+    J: FnOnce(&dyn Verbs, &dyn Fn(Progress)) -> Result<T> + Send + 'static,
+{
+    let (step, mut steps) = mpsc::channel(STEPS);
+    let (done, outcome) = oneshot::channel();
+    let verbs = app.verbs.clone();
+    let at_work = app.at_work.clone();
+    tokio::task::spawn_blocking(move || {
+        let result = job(&*verbs, &|progress| {
+            let _ = step.try_send(progress);
+        });
+        drop(step);
+        // Nobody may be there to hear it.
+        let _ = done.send(result);
+        drop(at_work);
+    });
+    let Some(first) = steps.recv().await else {
+        return match outcome.await.unwrap_or_else(|_| Err(lost())) {
+            Ok(value) => streamed(
+                NDJSON,
+                stream::once(async move { line(&Line::Result(value)) }),
+            ),
+            Err(error) => Refusal::from(error).into_response(),
+        };
+    };
+    let told = stream::once(async move { first })
+        .chain(stream::unfold(steps, |mut steps| async move {
+            Some((steps.recv().await?, steps))
+        }))
+        .map(|progress| line(&Line::<T>::Progress(progress)));
+    streamed(NDJSON, told.chain(stream::once(last(outcome))))
+}
+
+async fn last<T: Serialize>(outcome: oneshot::Receiver<Result<T>>) -> Bytes {
+    line(&match outcome.await.unwrap_or_else(|_| Err(lost())) {
+        Ok(value) => Line::Result(value),
+        Err(error) => Line::Error(error),
+    })
+}
+
+/// The thread ended without an outcome: it panicked.
+fn lost() -> Error {
+    Error::new(
+        Code::Internal,
+        "the work broke off, which is a fault in banger",
+    )
+    .hint("look at the end of bangerd.log in the state directory: banger daemon status")
+}
+
+/// Runs something short that may block, such as taking a lock.
+pub(super) async fn ask<T, J>(app: &App, job: J) -> Result<T>
+where
+    T: Send + 'static,
+    J: FnOnce(&dyn Verbs) -> T + Send + 'static,
+{
+    let verbs = app.verbs.clone();
+    tokio::task::spawn_blocking(move || job(&*verbs))
+        .await
+        .map_err(|_| lost())
+}
