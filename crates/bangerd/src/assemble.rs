@@ -1,0 +1,265 @@
+//! The only place that names concrete drivers, and the order of the capabilities, with reasons.
+
+mod checks;
+mod key;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use banger_api::location::Location;
+use banger_api::{DaemonView, NetworkKind};
+use banger_host::{Finding, Host, Linux, Op, Probe, Sim};
+use jiff::Timestamp;
+
+use crate::capability::Capability;
+use crate::capability::boot::Boot;
+use crate::capability::dns::Dns;
+use crate::capability::identity::Identity;
+use crate::capability::nat::Nat;
+use crate::capability::network::Network;
+use crate::capability::root_disk::RootDisks;
+use crate::capability::ssh::Ssh;
+use crate::capability::work_disk::WorkDisk;
+use crate::config::{Config, HypervisorChoice, NetworkChoice, RootDiskChoice};
+use crate::engine::{Defaults, Engine, Parts};
+use crate::error::{During, Result};
+use crate::hypervisor::Hypervisor;
+use crate::hypervisor::qemu::Qemu;
+use crate::hypervisor::sim::SimHypervisor;
+use crate::image::catalog::{Catalog, Source};
+use crate::layout::Layout;
+use crate::storage::RootDisk;
+use crate::storage::copy::Copy;
+use crate::storage::reflink::Reflink;
+use crate::vm::names::Instance;
+
+/// Where Debian and its kin keep QEMU.
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// Which host the daemon works on.
+#[derive(Debug, Clone)]
+pub enum Mode {
+    /// This machine.
+    Real,
+    /// A model of one, in memory.
+    Sim(Sim),
+}
+
+/// What stands apart from the engine's parts while they are gathered.
+struct Choices {
+    host: Arc<dyn Host>,
+    layout: Layout,
+    instance: Instance,
+    network: NetworkKind,
+    kvm: bool,
+}
+
+/// The engine of this location, with every driver chosen.
+///
+/// # Errors
+/// When the state directory, the key pair or a choice of the configuration is not to be had.
+pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Engine> {
+    let host: Arc<dyn Host> = match mode {
+        Mode::Real => Arc::new(Linux::new().during("look at the host")?),
+        Mode::Sim(sim) => Arc::new(sim.clone()),
+    };
+    let layout = Layout::new(&location.state);
+    for path in [
+        layout.state().to_owned(),
+        layout.vms(),
+        layout.images(),
+        layout.ssh(),
+    ] {
+        let mode = if path == layout.state() || path == layout.ssh() {
+            0o700
+        } else {
+            0o711
+        };
+        let what = format!("make `{}`", path.display());
+        host.change(&Op::MakeDirectory {
+            path,
+            mode,
+            owner: None,
+        })
+        .during(what)?;
+    }
+    let choices = Choices {
+        instance: Instance::new(host.uid(), layout.state()),
+        network: network(config, &*host),
+        kvm: matches!(host.probe(&Probe::Kvm), Finding::Good(_)),
+        host,
+        layout,
+    };
+    parts(location, config, mode, choices).map(Engine::new)
+}
+
+fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) -> Result<Parts> {
+    let Choices {
+        host,
+        layout,
+        instance,
+        network,
+        kvm,
+    } = choices;
+    let key = key::ensure(&layout, config.ssh_key_path.as_deref(), &*host, mode)?;
+    let bundle = location.bundle.clone();
+    let source = match mode {
+        Mode::Real => Source::Bundle(bundle.clone()),
+        Mode::Sim(_) => Source::Simulated,
+    };
+    let catalog = Catalog::new(layout.clone(), source);
+    let root_disks = root_disks(&layout);
+    let hypervisors = hypervisors(config, mode, &layout, instance, kvm);
+    let context = checks::Context {
+        location,
+        config,
+        layout: &layout,
+        catalog: &catalog,
+        simulated: matches!(mode, Mode::Sim(_)),
+        network,
+    };
+    let checks = checks::own(&context);
+    let capabilities = capabilities(config, &layout, instance, network, key.public);
+    Ok(Parts {
+        checks,
+        capabilities,
+        hypervisors,
+        root_disks,
+        catalog,
+        instance,
+        network,
+        root_disk: root_disk_word(config.root_disk).to_owned(),
+        defaults: defaults(config),
+        own_users: matches!(mode, Mode::Real) && host.uid() == 0,
+        subnet: config.subnet,
+        ssh_key: key.path,
+        daemon: daemon_view(location, config, mode, &*host, &bundle),
+        advice: checks::advice(config, network, &*host),
+        host,
+        layout,
+    })
+}
+
+/// What a VM has on its host, in the order of a start; teardown goes the other way.
+///
+/// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
+/// - disks before the network: their order is the order of devices in the guest, and what is
+///   likely to fail for want of space fails before anything of the host is touched.
+/// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
+/// - the others only add to the guest.
+fn capabilities(
+    config: &Config,
+    layout: &Layout,
+    instance: Instance,
+    network: NetworkKind,
+    public_key: String,
+) -> Vec<Box<dyn Capability>> {
+    vec![
+        Box::new(Boot::new(layout.clone())),
+        Box::new(RootDisks::new(
+            root_disks(layout),
+            root_disk_word(config.root_disk),
+        )),
+        Box::new(WorkDisk::new(layout.clone())),
+        Box::new(Network::new(instance, network, config.subnet)),
+        Box::new(Nat::new(instance, layout.clone(), network)),
+        Box::new(Dns::new(config.dns.clone())),
+        Box::new(Ssh::new(layout.clone(), public_key)),
+        Box::new(Identity),
+    ]
+}
+
+/// The root-disk drivers, in the order in which `auto` tries them.
+fn root_disks(layout: &Layout) -> Vec<Box<dyn RootDisk>> {
+    vec![
+        Box::new(Reflink::new(layout.clone())),
+        Box::new(Copy::new(layout.clone())),
+    ]
+}
+
+fn root_disk_word(choice: RootDiskChoice) -> &'static str {
+    match choice {
+        RootDiskChoice::Auto => "auto",
+        RootDiskChoice::Reflink => "reflink",
+        RootDiskChoice::DmSnapshot => "dm-snapshot",
+        RootDiskChoice::Copy => "copy",
+    }
+}
+
+fn hypervisors(
+    config: &Config,
+    mode: &Mode,
+    layout: &Layout,
+    instance: Instance,
+    kvm: bool,
+) -> Vec<Box<dyn Hypervisor>> {
+    if let Mode::Sim(sim) = mode {
+        return vec![Box::new(SimHypervisor::new(
+            sim.clone(),
+            layout.clone(),
+            instance,
+        ))];
+    }
+    match config.hypervisor {
+        // `doctor` says that there is none, and what to do.
+        HypervisorChoice::Firecracker => Vec::new(),
+        HypervisorChoice::Auto | HypervisorChoice::Qemu => {
+            let program = config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU));
+            vec![Box::new(Qemu::new(layout.clone(), program, kvm))]
+        }
+    }
+}
+
+/// A TAP where we may make one.
+fn network(config: &Config, host: &dyn Host) -> NetworkKind {
+    match config.network {
+        NetworkChoice::Tap => NetworkKind::Tap,
+        NetworkChoice::User => NetworkKind::User,
+        NetworkChoice::Auto => match host.probe(&Probe::Network) {
+            Finding::Good(_) | Finding::Doubtful { .. } => NetworkKind::Tap,
+            Finding::Bad { .. } => NetworkKind::User,
+        },
+    }
+}
+
+fn defaults(config: &Config) -> Defaults {
+    Defaults {
+        image: config.image.clone(),
+        vcpu: config.vcpu,
+        memory: config.memory,
+        disk_size: config.disk_size,
+        system_disk_size: config.system_disk_size,
+        nat: config.nat,
+        start_timeout_seconds: config.start_timeout_seconds,
+        stop_timeout_seconds: config.stop_timeout_seconds,
+    }
+}
+
+fn daemon_view(
+    location: &Location,
+    config: &Config,
+    mode: &Mode,
+    host: &dyn Host,
+    bundle: &std::path::Path,
+) -> DaemonView {
+    let mode = match mode {
+        Mode::Sim(_) => "sim",
+        Mode::Real if host.uid() == 0 => "direct",
+        Mode::Real => "user",
+    };
+    DaemonView {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        mode: mode.to_owned(),
+        socket: location.socket.display().to_string(),
+        state: location.state.display().to_string(),
+        bundle: bundle.display().to_string(),
+        dns: (config.dns_port != 0).then(|| format!("127.0.0.1:{}", config.dns_port)),
+        started: Timestamp::now(),
+        vms: 0,
+        running: 0,
+        unexplained: Vec::new(),
+    }
+}

@@ -1,0 +1,170 @@
+//! The checks that belong to no capability, and what a new user is told once.
+
+use banger_api::NetworkKind;
+use banger_api::location::Location;
+use banger_host::{Finding, Host, Probe};
+
+use crate::config::{Config, HypervisorChoice};
+use crate::image::catalog::Catalog;
+use crate::layout::Layout;
+use crate::readiness::Check;
+
+/// The longest path of a Unix socket, in bytes (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
+/// The least free space on the state directory's file system, in MiB.
+const LEAST_SPACE: u64 = 2048;
+
+/// Where systemd-resolved keeps what it was told; it is there where it runs.
+const RESOLVED: &str = "/run/systemd/resolve";
+
+/// Where its administrator tells it more.
+const RESOLVED_DROP_IN: &str = "/etc/systemd/resolved.conf.d/banger.conf";
+
+/// What the checks are made of.
+pub(super) struct Context<'a> {
+    pub(super) location: &'a Location,
+    pub(super) config: &'a Config,
+    pub(super) layout: &'a Layout,
+    pub(super) catalog: &'a Catalog,
+    pub(super) simulated: bool,
+    pub(super) network: NetworkKind,
+}
+
+/// All of them, in the order that `doctor` prints.
+pub(super) fn own(context: &Context<'_>) -> Vec<Check> {
+    let state = context.layout.state().to_owned();
+    let mut checks = context.catalog.checks();
+    checks.push(socket(context.location));
+    checks.push(Check::probe(
+        "disk space",
+        Probe::Space {
+            directory: state,
+            least_mib: LEAST_SPACE,
+        },
+    ));
+    if context.simulated {
+        return checks;
+    }
+    checks.push(hypervisor(context.config.hypervisor));
+    checks.push(Check::probe("KVM", Probe::Kvm).only_warns());
+    checks.push(Check::probe(
+        "e2fsprogs",
+        Probe::Program {
+            name: "mke2fs".to_owned(),
+            version_argument: "-V".to_owned(),
+            least: (1, 46),
+            package: "e2fsprogs".to_owned(),
+        },
+    ));
+    checks.push(root_disk(context.layout));
+    if context.config.dns_port != 0 {
+        let address =
+            std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, context.config.dns_port);
+        checks.push(Check::probe("DNS port", Probe::Port { address }).only_warns());
+        if context.network == NetworkKind::Tap {
+            let port = context.config.dns_port;
+            checks.push(Check::new("DNS routing", move |host| routing(port, host)));
+        }
+    }
+    checks
+}
+
+fn socket(location: &Location) -> Check {
+    let path = location.socket.clone();
+    Check::new("socket", move |_| {
+        let length = path.as_os_str().len();
+        if length <= LONGEST_SOCKET {
+            return Finding::Good(path.display().to_string());
+        }
+        Finding::Bad {
+            found: format!("its path is {length} bytes long, and {LONGEST_SOCKET} is the most"),
+            hint: "export BANGER_SOCKET=/tmp/banger-$UID/bangerd.sock".to_owned(),
+        }
+    })
+}
+
+/// Which driver `auto` takes, and why.
+fn hypervisor(choice: HypervisorChoice) -> Check {
+    Check::new("hypervisor", move |host| {
+        let speed = match host.probe(&Probe::Kvm) {
+            Finding::Good(_) => "with KVM",
+            Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
+        };
+        let why = match choice {
+            HypervisorChoice::Auto => "`auto` takes QEMU: there is no Firecracker in the bundle",
+            HypervisorChoice::Qemu => "QEMU, as configured",
+            HypervisorChoice::Firecracker => {
+                return Finding::Bad {
+                    found: "this banger has no Firecracker driver yet".to_owned(),
+                    hint: "set `hypervisor = \"auto\"` in the configuration".to_owned(),
+                };
+            }
+        };
+        Finding::Good(format!("{why}; {speed}"))
+    })
+}
+
+/// Which root-disk driver `auto` takes for new VMs.
+fn root_disk(layout: &Layout) -> Check {
+    let directory = layout.state().to_owned();
+    Check::new("root-disk driver", move |host| {
+        match host.probe(&Probe::Reflink {
+            directory: directory.clone(),
+        }) {
+            Finding::Good(found) => Finding::Good(format!("`reflink`: {found}")),
+            Finding::Doubtful { found, .. } | Finding::Bad { found, .. } => {
+                Finding::Good(format!("`copy`: {found}"))
+            }
+        }
+    })
+}
+
+fn routing(port: u16, host: &dyn Host) -> Finding {
+    let resolved = host.stat(RESOLVED.as_ref()).ok().flatten().is_some();
+    let drop_in = host
+        .read(RESOLVED_DROP_IN.as_ref())
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let drop_in = String::from_utf8_lossy(&drop_in).into_owned();
+    if drop_in.contains(&format!("127.0.0.1:{port}")) && drop_in.contains("~vm") {
+        return Finding::Good("systemd-resolved asks us for names below `vm`".to_owned());
+    }
+    Finding::Doubtful {
+        found: "names below `vm` are not looked up here by the host's resolver".to_owned(),
+        hint: if resolved {
+            route_with_resolved(port)
+        } else {
+            route_otherwise(port)
+        },
+    }
+}
+
+/// The one command that makes systemd-resolved ask us (resolved.conf(5)).
+fn route_with_resolved(port: u16) -> String {
+    format!(
+        "sudo sh -c 'mkdir -p /etc/systemd/resolved.conf.d && printf \"[Resolve]\\nDNS=127.0.0.1:{port}\\nDomains=~vm\\n\" > {RESOLVED_DROP_IN} && systemctl restart systemd-resolved'"
+    )
+}
+
+fn route_otherwise(port: u16) -> String {
+    format!(
+        "this host has no systemd-resolved: use addresses, or tell your dnsmasq: server=/vm/127.0.0.1#{port}"
+    )
+}
+
+/// What the end of a create tells.
+pub(super) fn advice(config: &Config, network: NetworkKind, host: &dyn Host) -> Vec<String> {
+    if network == NetworkKind::User || config.dns_port == 0 {
+        return Vec::new();
+    }
+    match routing(config.dns_port, host) {
+        Finding::Good(_) => Vec::new(),
+        Finding::Doubtful { hint, .. } | Finding::Bad { hint, .. } => {
+            vec![format!(
+                "to reach VMs as NAME.vm from this host, do this once: {hint}"
+            )]
+        }
+    }
+}

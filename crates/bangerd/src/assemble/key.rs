@@ -1,0 +1,103 @@
+//! This installation's own SSH key pair, made once.
+
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error};
+use banger_host::{Host, Op};
+use ssh_key::{Algorithm, LineEnding, PrivateKey};
+
+use super::Mode;
+use crate::error::{During, Result};
+use crate::layout::Layout;
+
+/// A key pair: where the private part lies, and the public part, one line.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) path: PathBuf,
+    pub(super) public: String,
+}
+
+/// The user's own key pair where the configuration names one, or banger's, made if it is absent.
+pub(super) fn ensure(
+    layout: &Layout,
+    configured: Option<&Path>,
+    host: &dyn Host,
+    mode: &Mode,
+) -> Result<Key> {
+    match (configured, mode) {
+        (Some(path), Mode::Real) => read_public(path, host),
+        (Some(_) | None, _) => ours(layout, host),
+    }
+}
+
+fn read_public(private: &Path, host: &dyn Host) -> Result<Key> {
+    let public = with_pub(private);
+    let bytes = host
+        .read(&public)
+        .during("read the public SSH key")?
+        .ok_or_else(|| {
+            Error::new(
+                Code::Invalid,
+                format!("there is no public key `{}`", public.display()),
+            )
+            .hint(format!(
+                "make it: ssh-keygen -y -f {} > {}",
+                private.display(),
+                public.display()
+            ))
+            .hint("or take `ssh_key_path` out of the configuration")
+        })?;
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    ssh_key::PublicKey::from_openssh(&text).map_err(|cause| {
+        Error::new(
+            Code::Invalid,
+            format!("`{}` is no public SSH key", public.display()),
+        )
+        .cause(cause.to_string())
+    })?;
+    Ok(Key {
+        path: private.to_owned(),
+        public: text,
+    })
+}
+
+fn with_pub(private: &Path) -> PathBuf {
+    let mut name = private.as_os_str().to_owned();
+    name.push(".pub");
+    PathBuf::from(name)
+}
+
+fn ours(layout: &Layout, host: &dyn Host) -> Result<Key> {
+    let path = layout.ssh_key();
+    let public = with_pub(&path);
+    let there = host.stat(&path).during("look for our SSH key")?.is_some()
+        && host
+            .stat(&public)
+            .during("look for our public SSH key")?
+            .is_some();
+    if there {
+        return read_public(&path, host);
+    }
+    let told = |cause: ssh_key::Error| {
+        Error::new(Code::Internal, "make our SSH key").cause(cause.to_string())
+    };
+    let mut key =
+        PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519).map_err(told)?;
+    key.set_comment("banger");
+    let private = key.to_openssh(LineEnding::LF).map_err(told)?;
+    let line = key.public_key().to_openssh().map_err(told)?;
+    // The public part last: where it is, the pair is whole.
+    for (path, text, mode) in [
+        (path.clone(), private.to_string(), 0o600),
+        (public, format!("{line}\n"), 0o644),
+    ] {
+        let op = Op::WriteFile {
+            path,
+            contents: text.into_bytes(),
+            mode,
+            owner: None,
+        };
+        host.change(&op).during("write our SSH key")?;
+    }
+    Ok(Key { path, public: line })
+}

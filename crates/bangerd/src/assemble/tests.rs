@@ -1,0 +1,122 @@
+//! The laws over each capability, as it is assembled.
+
+use banger_api::location::Location;
+use banger_api::{CreateVm, Mib};
+use banger_host::{Host, Sim, SimState};
+
+use super::*;
+use crate::vm::Vm;
+
+/// A hook that changes the host.
+type Hook = fn(&dyn Capability, &Vm, &dyn Host) -> Result<()>;
+
+const HOOKS: [(&str, Hook); 6] = [
+    ("create", |it, vm, host| it.create(vm, host)),
+    ("grow", |it, vm, host| it.grow(vm, host)),
+    ("prepare", |it, vm, host| it.prepare(vm, host)),
+    ("apply", |it, vm, host| it.apply(vm, host)),
+    ("teardown", |it, vm, host| it.teardown(vm, host)),
+    ("delete", |it, vm, host| it.delete(vm, host)),
+];
+
+/// A simulated host on which a VM's own parts are made, and the VM.
+fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
+    let sim = Sim::new();
+    let location = Location {
+        state: "/state".into(),
+        socket: "/state/run/bangerd.sock".into(),
+        config: "/none".into(),
+        bundle: "/none".into(),
+    };
+    let config = Config::default();
+    let engine = assemble(&location, &config, &Mode::Sim(sim.clone())).unwrap();
+    let request = CreateVm {
+        name: Some("calm-otter".to_owned()),
+        nat: Some(true),
+        disk_size: Some(Mib(1024)),
+        no_start: true,
+        ..CreateVm::default()
+    };
+    let view = engine.create(&request, &|_| {}).unwrap();
+    let layout = Layout::new("/state");
+    let instance = Instance::new(banger_host::Look::uid(&sim), layout.state());
+    let (mut vms, _) = crate::vm::store::Store::new(layout.clone())
+        .load(&sim)
+        .unwrap();
+    assert_eq!(vms[0].id, view.id);
+    let key = "ssh-ed25519 AAAA".to_owned();
+    let all = capabilities(&config, &layout, instance, NetworkKind::Tap, key);
+    (sim, vms.remove(0), all)
+}
+
+/// What a hook does to a host, whatever else is there.
+fn after(sim: &Sim) -> SimState {
+    sim.state()
+}
+
+#[test]
+fn every_hook_twice_is_once() {
+    let (sim, vm, all) = made();
+    for (name, hook) in HOOKS {
+        let in_order: Vec<&Box<dyn Capability>> = match name {
+            "teardown" | "delete" => all.iter().rev().collect(),
+            _ => all.iter().collect(),
+        };
+        for capability in in_order {
+            let context = format!("{name} of {}", capability.name());
+            hook(&**capability, &vm, &sim).unwrap_or_else(|e| panic!("{context}: {e}"));
+            let once = after(&sim);
+            hook(&**capability, &vm, &sim).unwrap_or_else(|e| panic!("{context}, again: {e}"));
+            assert_eq!(after(&sim), once, "{context}, again, changes something");
+        }
+    }
+}
+
+#[test]
+fn a_prepare_that_fails_at_any_change_is_undone_by_teardown() {
+    let count = made().2.len();
+    for index in 0..count {
+        for n in 0..50 {
+            let (sim, vm, all) = made();
+            for before in &all[..index] {
+                before.prepare(&vm, &sim).unwrap();
+            }
+            let before = after(&sim);
+            let changes = sim.changes();
+            sim.fail_at(n);
+            let outcome = all[index].prepare(&vm, &sim);
+            let reached = sim.changes() - changes > n;
+            sim.revive();
+            let context = format!("{} at change {n}", all[index].name());
+            assert_eq!(outcome.is_err(), reached, "{context}");
+            all[index].teardown(&vm, &sim).unwrap();
+            all[index].teardown(&vm, &sim).unwrap();
+            if index == 0 || !reached {
+                // A teardown may take what an earlier one made; the way down takes all anyway.
+                for it in all[..index].iter().rev() {
+                    it.teardown(&vm, &sim).unwrap();
+                }
+                let (bare, _, _) = made();
+                assert_eq!(after(&sim).taps, bare.state().taps, "{context}");
+                assert_eq!(after(&sim).tables, bare.state().tables, "{context}");
+                assert_eq!(after(&sim).forwarding, bare.state().forwarding, "{context}");
+            } else {
+                assert_eq!(after(&sim).taps, before.taps, "{context}");
+                assert_eq!(after(&sim).forwarding, before.forwarding, "{context}");
+            }
+            if !reached {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_teardown_of_what_was_never_made_is_fine() {
+    let (sim, vm, all) = made();
+    let before = after(&sim);
+    for capability in all.iter().rev() {
+        capability.teardown(&vm, &sim).unwrap();
+    }
+    assert_eq!(after(&sim), before);
+}

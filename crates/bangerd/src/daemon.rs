@@ -1,0 +1,305 @@
+//! The daemon's life: one lock, one engine, one watch, a server and a resolver around them.
+//!
+//! ```text
+//! find the places ► lock the state directory ► configuration ► assemble ► recover
+//!   ► listen ► say `ready` ► serve until told to stop; VMs run on
+//! ```
+
+mod verbs;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use banger_api::location::{Location, Wishes};
+use banger_api::{Code, Error};
+use banger_host::Sim;
+
+use crate::assemble::{Mode, assemble};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::{During, Result, chain};
+use crate::image::bundle::{self, BuildOptions, Stage};
+use crate::layout::Layout;
+use crate::resolver::{self, Names};
+use crate::server::{self, Stop};
+
+/// A log that has grown beyond this many bytes is put aside when the daemon starts.
+const LONG_LOG: u64 = 8 << 20;
+
+/// What the daemon was told when it was started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The places that its user wants.
+    pub wishes: Wishes,
+    /// Whether it works on a simulated host.
+    pub simulated: bool,
+}
+
+/// Names below `.vm`, as the engine has them.
+#[derive(Debug)]
+struct VmNames(Arc<Engine>);
+
+impl Names for VmNames {
+    fn address(&self, name: &str) -> Option<Option<Ipv4Addr>> {
+        self.0.address_of(name)
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(options: &Options) -> Result<()> {
+    let mut location = Location::find(&options.wishes, environment)?;
+    let layout = Layout::new(&location.state);
+    make_private(layout.state())?;
+    let Some(_lock) = take_lock(&layout)? else {
+        say("held");
+        return Ok(());
+    };
+    start_log(&layout)?;
+    raise_descriptor_limit();
+    let config = Config::load(&location.config)?;
+    prefer_configured_bundle(&mut location, options, &config);
+    let mode = if options.simulated {
+        Mode::Sim(Sim::new())
+    } else {
+        Mode::Real
+    };
+    let engine = Arc::new(assemble(&location, &config, &mode)?);
+    engine.recover().during("recover")?;
+    let runtime = server::runtime()
+        .map_err(|cause| Error::new(Code::Host, "start the runtime").cause(cause.to_string()))?;
+    let watch = start_watch(&engine)?;
+    let served = runtime.block_on(serve(&location, &config, &engine));
+    engine.shut_down();
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    // The watch looks up at each of its ticks.
+    let _ = watch.join();
+    tracing::info!("stopped; VMs run on");
+    served
+}
+
+/// An option or a variable goes before the configuration, and that before the default.
+fn prefer_configured_bundle(location: &mut Location, options: &Options, config: &Config) {
+    if let (None, Some(bundle)) = (&options.wishes.bundle, &config.bundle) {
+        location.bundle.clone_from(bundle);
+    }
+}
+
+fn start_watch(engine: &Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
+    let engine = engine.clone();
+    std::thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || engine.watch())
+        .map_err(|cause| Error::new(Code::Host, "start the watch").cause(cause.to_string()))
+}
+
+async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {
+    let stop = Stop::new();
+    let socket = server::listen(&location.socket)?;
+    let resolver = start_resolver(config, engine, &stop);
+    tokio::spawn(stop_on_signal(stop.clone()));
+    tracing::info!(socket = %location.socket.display(), "ready");
+    say(&format!("ready {}", location.socket.display()));
+    let served = server::serve(socket, engine.clone(), stop.clone()).await;
+    stop.say();
+    if let Some(resolver) = resolver {
+        let _ = resolver.await;
+    }
+    served.map_err(|cause| Error::new(Code::Host, "serve").cause(cause.to_string()))
+}
+
+/// Answers names, where the port is to be had; without it everything else works.
+fn start_resolver(
+    config: &Config,
+    engine: &Arc<Engine>,
+    stop: &Stop,
+) -> Option<tokio::task::JoinHandle<()>> {
+    if config.dns_port == 0 {
+        return None;
+    }
+    let sockets = match resolver::bind(config.dns_port) {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::warn!(port = config.dns_port, %error, "no names are answered");
+            return None;
+        }
+    };
+    let names = Arc::new(VmNames(engine.clone()));
+    let stop = stop.clone();
+    Some(tokio::spawn(async move {
+        if let Err(error) = resolver::serve(sockets, names, async move { stop.heard().await }).await
+        {
+            tracing::error!(%error, "the resolver has ended");
+        }
+    }))
+}
+
+async fn stop_on_signal(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.say();
+}
+
+/// The one place that reads the environment.
+#[expect(clippy::disallowed_methods, reason = "read once, here, and passed on")]
+fn environment(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from)
+}
+
+fn make_private(folder: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(|cause| {
+        Error::new(
+            Code::Host,
+            format!("make the state directory `{}`", folder.display()),
+        )
+        .cause(cause.to_string())
+        .hint("choose another: banger --state DIR …")
+    })
+}
+
+/// The lock that makes us the one daemon of this state directory; `None` where another has it.
+fn take_lock(layout: &Layout) -> Result<Option<File>> {
+    let path = layout.lock();
+    let told = |cause: std::io::Error| {
+        Error::new(Code::Host, format!("lock `{}`", path.display())).cause(cause.to_string())
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(told)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(cause) => Err(told(cause.into())),
+    }
+}
+
+/// Each running VM and each client takes descriptors; the soft limit of most logins is 1024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays");
+    }
+}
+
+fn start_log(layout: &Layout) -> Result<()> {
+    let path = layout.log();
+    let told = |cause: std::io::Error| {
+        Error::new(Code::Host, format!("open the log `{}`", path.display()))
+            .cause(cause.to_string())
+    };
+    if std::fs::metadata(&path).is_ok_and(|found| found.len() > LONG_LOG) {
+        std::fs::rename(&path, path.with_extension("log.1")).map_err(told)?;
+    }
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(told)?;
+    let level = environment("BANGER_LOG").and_then(|it| it.into_os_string().into_string().ok());
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .parse_lossy(level.unwrap_or_else(|| "info".to_owned()));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(Arc::new(file))
+        .init();
+    std::panic::set_hook(Box::new(
+        |panic| tracing::error!(%panic, "a thread panicked"),
+    ));
+    Ok(())
+}
+
+/// Tells whoever started us how we stand, in one line, and nothing after it.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Who started us may be gone; that is no reason to stop.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    drop(out);
+    // Our starter reads until the end of this pipe; all that follows goes to the log.
+    if let Ok(null) = File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+/// Says why we could not start.
+pub fn complain(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "{}", error.report());
+}
+
+/// Makes the bundle, and tells each stage on standard error.
+///
+/// # Errors
+/// When it could not be made; the old one, if there is one, is whole.
+pub fn build_bundle(
+    options: &Options,
+    dir: Option<PathBuf>,
+    suite: String,
+    mirror: Option<String>,
+    include: Vec<String>,
+    guest: Option<PathBuf>,
+) -> Result<()> {
+    let mut location = Location::find(&options.wishes, environment)?;
+    let config = Config::load(&location.config)?;
+    prefer_configured_bundle(&mut location, options, &config);
+    let beside = std::env::current_exe()
+        .map(|exe| exe.with_file_name("banger-guest"))
+        .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
+    let build = BuildOptions {
+        directory: dir.unwrap_or(location.bundle),
+        suite,
+        mirror,
+        include,
+        guest: guest.unwrap_or(beside),
+    };
+    let mut stderr = std::io::stderr();
+    // Nobody may be listening; the build goes on all the same.
+    let mut heard = |stage: Stage| {
+        let _ = match stage {
+            Stage::Begins(name) => writeln!(stderr, "{name} …"),
+            Stage::Remark(line) => writeln!(stderr, "  {line}"),
+            Stage::Ended(seconds) => writeln!(stderr, "  done in {seconds:.1} s"),
+        };
+    };
+    let built = bundle::build(&build, &mut heard).map_err(|error| {
+        let told = Error::new(Code::Host, "build the bundle").cause(chain(&error));
+        error
+            .hints
+            .iter()
+            .fold(told, |told, hint| told.hint(hint.clone()))
+    })?;
+    let _ = writeln!(
+        std::io::stderr(),
+        "the bundle is ready: {} ({}, Linux {})",
+        build.directory.display(),
+        built.suite(),
+        built.kernel_version()
+    );
+    Ok(())
+}

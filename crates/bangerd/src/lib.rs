@@ -1,0 +1,20 @@
+//! banger's daemon: the engine, its capabilities and drivers, the server and the resolver.
+//!
+//! `ARCHITECTURE.md` has the picture. What may import what is held by a test in `tests/imports.rs`.
+
+pub mod assemble;
+pub mod capability;
+pub mod config;
+pub mod daemon;
+pub mod engine;
+pub mod error;
+pub mod guest;
+pub mod hypervisor;
+pub mod image;
+pub mod layout;
+pub mod machine;
+pub mod readiness;
+pub mod resolver;
+pub mod server;
+pub mod storage;
+pub mod vm;

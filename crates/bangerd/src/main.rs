@@ -1,0 +1,99 @@
+//! `bangerd`: parse, assemble, serve.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bangerd::daemon::{self, Options};
+use clap::{Args, Parser, Subcommand};
+
+/// banger's daemon: it runs VMs, and answers on a Unix socket
+#[derive(Debug, Parser)]
+#[command(name = "bangerd", version)]
+struct Cli {
+    #[command(flatten)]
+    places: Places,
+    /// Works on a simulated host: no privileges, no VMs
+    #[arg(long)]
+    sim: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Places {
+    /// The state directory
+    #[arg(long, env = "BANGER_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The socket
+    #[arg(long, env = "BANGER_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The configuration file
+    #[arg(long, env = "BANGER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The bundle
+    #[arg(long, env = "BANGER_BUNDLE", value_name = "DIR")]
+    bundle: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Works on the bundle
+    #[command(subcommand)]
+    Bundle(Bundle),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bundle {
+    /// Makes the bundle: kernel, modules, root file system and guest program
+    Build(Build),
+}
+
+#[derive(Debug, Args)]
+struct Build {
+    /// Where it is put
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The Debian suite
+    #[arg(long, default_value = "trixie")]
+    suite: String,
+    /// The Debian mirror
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Further packages, by commas
+    #[arg(long, value_name = "PKG,…", value_delimiter = ',')]
+    include: Vec<String>,
+    /// The static guest program, where it does not lie beside this one
+    #[arg(long, value_name = "PATH")]
+    guest: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let options = Options {
+        wishes: banger_api::location::Wishes {
+            state: cli.places.state,
+            socket: cli.places.socket,
+            config: cli.places.config,
+            bundle: cli.places.bundle,
+        },
+        simulated: cli.sim,
+    };
+    let done = match cli.command {
+        None => daemon::run(&options),
+        Some(Command::Bundle(Bundle::Build(build))) => daemon::build_bundle(
+            &options,
+            build.dir,
+            build.suite,
+            build.mirror,
+            build.include,
+            build.guest,
+        ),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            daemon::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
