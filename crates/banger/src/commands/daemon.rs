@@ -1,0 +1,219 @@
+//! `banger daemon`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use banger_api::client::Client;
+use banger_api::{Code, DaemonView, Error};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::failure::Outcome;
+use crate::output::{clean, say};
+use crate::session::Session;
+use crate::{age, connect};
+
+/// How long a daemon has to be gone after it said that it goes.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What to do with the daemon.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show whether the daemon runs, and how; exit status 1 when it does not.
+    ///
+    /// This never starts it.
+    #[command(after_help = "\
+Examples:
+  banger daemon status
+  banger daemon status --json | jq .pid")]
+    Status,
+    /// Print the path of the daemon's socket, whether it runs or not.
+    #[command(after_help = "\
+Examples:
+  banger daemon socket
+  curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms")]
+    Socket,
+    Start(Start),
+    /// Stop the daemon. VMs run on, and the next daemon takes them over.
+    ///
+    /// While no daemon runs, names and NAT are not looked after. The next `banger vm …` starts it again.
+    #[command(after_help = "\
+Examples:
+  banger daemon stop")]
+    Stop,
+}
+
+/// Start the daemon if it does not run. Every `banger vm …` does so by itself.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "\
+Examples:
+  banger daemon start
+
+Try banger without privileges and without real VMs:
+  banger daemon start --sim --state ~/trial")]
+pub(crate) struct Start {
+    /// Work on a model of the machine: no VM is real [env: BANGER_SIM=1].
+    #[arg(long)]
+    sim: bool,
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) fn run(self, session: Session) -> Outcome {
+        match self {
+            Self::Status => status(&session),
+            Self::Socket => socket(&session),
+            Self::Start(start) => start.run(session),
+            Self::Stop => stop(&session),
+        }
+    }
+}
+
+fn status(session: &Session) -> Outcome {
+    let Some(client) = session.running_daemon()? else {
+        let socket = session.places.location.socket.display();
+        return Err(
+            Error::new(Code::NotReady, format!("no daemon answers on `{socket}`"))
+                .hint("it is started when needed, or now with: banger daemon start")
+                .into(),
+        );
+    };
+    show(session, &client)
+}
+
+fn show(session: &Session, client: &Client) -> Outcome {
+    let view: DaemonView = client.get("/v1/daemon")?;
+    session
+        .output
+        .result(&view, || text(&view, Timestamp::now(), &TimeZone::system()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
+    let mut text = format!(
+        "bangerd {} runs as process {} in {} mode\n\
+         since:   {}\n\
+         VMs:     {}, of which {} run\n\
+         socket:  {}\n\
+         state:   {}\n\
+         bundle:  {}\n\
+         DNS:     {}\n",
+        view.version,
+        view.pid,
+        view.mode,
+        age::moment(view.started, now, zone),
+        view.vms,
+        view.running,
+        view.socket,
+        view.state,
+        view.bundle,
+        view.dns.as_deref().unwrap_or("does not answer"),
+    );
+    for unexplained in &view.unexplained {
+        text += &format!("unexplained: {unexplained}\n");
+    }
+    clean(&text)
+}
+
+fn socket(session: &Session) -> Outcome {
+    let socket = &session.places.location.socket;
+    let value = serde_json::json!({ "socket": socket });
+    session
+        .output
+        .result(&value, || socket.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Start {
+    fn run(self, mut session: Session) -> Outcome {
+        session.places.sim |= self.sim;
+        let client = session.daemon()?;
+        if self.sim {
+            let view: DaemonView = client.get("/v1/daemon")?;
+            if view.mode != "sim" {
+                return Err(Error::new(
+                    Code::Conflict,
+                    format!("a daemon in {} mode runs for `{}`", view.mode, view.state),
+                )
+                .hint(
+                    "give the trial a place of its own: banger daemon start --sim --state ~/trial",
+                )
+                .into());
+            }
+        }
+        show(&session, client)
+    }
+}
+
+fn stop(session: &Session) -> Outcome {
+    let output = session.output;
+    let Some(client) = session.running_daemon()? else {
+        if output.json {
+            output.value(&serde_json::Value::Null)?;
+        } else {
+            say("bangerd does not run");
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Opened while the daemon surely lives, so that no later process is taken for it.
+    let view: DaemonView = client.get("/v1/daemon")?;
+    let process = i32::try_from(view.pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let view: DaemonView = client.work("POST", "/v1/daemon/stop", &(), |_| ())?;
+    if let Some(process) = process
+        && !connect::is_readable(&process, END_DEADLINE)
+    {
+        return Err(Error::new(
+            Code::Host,
+            format!(
+                "bangerd said that it ends, and process {} is still there",
+                view.pid
+            ),
+        )
+        .hint(format!("see what it says: tail {}/bangerd.log", view.state))
+        .into());
+    }
+    output.result(&view, || match view.running {
+        0 => "bangerd is stopped".to_owned(),
+        1 => "bangerd is stopped; one VM runs on".to_owned(),
+        running => format!("bangerd is stopped; {running} VMs run on"),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_says_where_everything_is() {
+        let view = DaemonView {
+            version: "0.1.0".into(),
+            pid: 4711,
+            mode: "sim".into(),
+            socket: "/run/user/1000/banger/bangerd.sock".into(),
+            state: "/home/ada/.local/state/banger".into(),
+            bundle: "/home/ada/.local/share/banger/bundle".into(),
+            dns: None,
+            started: Timestamp::from_second(1_800_000_000).unwrap(),
+            vms: 3,
+            running: 2,
+            unexplained: vec!["TAP `bngr0`".into()],
+        };
+        let now = Timestamp::from_second(1_800_000_300).unwrap();
+        insta::assert_snapshot!(text(&view, now, &TimeZone::UTC), @r"
+        bangerd 0.1.0 runs as process 4711 in sim mode
+        since:   2027-01-15 08:00:00 +00:00 (5m ago)
+        VMs:     3, of which 2 run
+        socket:  /run/user/1000/banger/bangerd.sock
+        state:   /home/ada/.local/state/banger
+        bundle:  /home/ada/.local/share/banger/bundle
+        DNS:     does not answer
+        unexplained: TAP `bngr0`
+        ");
+    }
+}

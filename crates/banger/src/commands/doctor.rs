@@ -1,0 +1,155 @@
+//! `banger doctor`.
+
+use std::process::ExitCode;
+
+use banger_api::{CheckReport, Report, Verdict};
+use clap::Args;
+
+use crate::failure::Outcome;
+use crate::output::{Colour, Output, clean};
+use crate::session::Session;
+
+/// Check what VMs need on this machine, and say how to mend what is missing.
+///
+/// These are the very checks that a start makes. A hint, typed as it stands, mends what it complains of. The exit status is 1 when a check fails; a warning is no failure.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger doctor
+  banger doctor --json | jq '.checks[] | select(.verdict == \"fail\")'")]
+pub(crate) struct Doctor {}
+
+impl Doctor {
+    /// Prints the report.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let report: Report = session.get("/v1/doctor")?;
+        session
+            .output
+            .result(&report, || table(&report, session.output))?;
+        Ok(ExitCode::from(u8::from(report.verdict() == Verdict::Fail)))
+    }
+}
+
+/// One line a check, and below it what to do. Hints are never wrapped, so that they can be copied.
+fn table(report: &Report, output: Output) -> String {
+    let width = report
+        .checks
+        .iter()
+        .map(|check| check.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for check in &report.checks {
+        let (mark, indent) = (mark(check.verdict, output), mark_width(output) + width + 2);
+        let found = clean(&check.found).replace('\n', &format!("\n{:indent$}", ""));
+        text += &format!("{mark}{:width$}  {found}\n", clean(&check.name));
+        if let Some(hint) = &check.hint {
+            let hint = clean(hint).replace('\n', &format!("\n{:indent$}      ", ""));
+            text += &format!("{:indent$}hint: {hint}\n", "");
+        }
+    }
+    text + &summary(&report.checks)
+}
+
+fn mark(verdict: Verdict, output: Output) -> String {
+    let (sign, word, colour) = match verdict {
+        Verdict::Pass => ("✓", "pass", Colour::Green),
+        Verdict::Warn => ("!", "warn", Colour::Yellow),
+        Verdict::Fail => ("✗", "fail", Colour::Red),
+    };
+    let plain = if output.terminal { sign } else { word };
+    format!("{} ", output.paint(colour, plain))
+}
+
+fn mark_width(output: Output) -> usize {
+    if output.terminal { 2 } else { 5 }
+}
+
+fn summary(checks: &[CheckReport]) -> String {
+    let count = |verdict| {
+        checks
+            .iter()
+            .filter(|check| check.verdict == verdict)
+            .count()
+    };
+    let (warned, failed) = (count(Verdict::Warn), count(Verdict::Fail));
+    match (warned, failed) {
+        (0, 0) => format!("\nall {} checks passed\n", checks.len()),
+        (_, 0) => format!(
+            "\n{} checks: {warned} with a warning, none failed\n",
+            checks.len()
+        ),
+        _ => format!(
+            "\n{} checks: {failed} failed, {warned} with a warning\n",
+            checks.len()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let check = |name: &str, verdict, found: &str, hint: Option<&str>| CheckReport {
+            name: name.into(),
+            verdict,
+            found: found.into(),
+            hint: hint.map(str::to_owned),
+        };
+        Report {
+            checks: vec![
+                check("bundle", Verdict::Pass, "trixie with Linux 6.12", None),
+                check(
+                    "hypervisor",
+                    Verdict::Warn,
+                    "qemu with TCG: slow\n(no /dev/kvm)",
+                    Some("sudo modprobe kvm_intel\nsudo modprobe kvm_amd"),
+                ),
+                check(
+                    "DNS port",
+                    Verdict::Fail,
+                    "in use\u{1b}[2J",
+                    Some("ss -lunp"),
+                ),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_pipe_gets_words_and_hints_below_what_was_found() {
+        let output = Output {
+            json: false,
+            quiet: false,
+            terminal: false,
+            colour: false,
+        };
+        insta::assert_snapshot!(table(&report(), output), @r"
+        pass bundle      trixie with Linux 6.12
+        warn hypervisor  qemu with TCG: slow
+                         (no /dev/kvm)
+                         hint: sudo modprobe kvm_intel
+                               sudo modprobe kvm_amd
+        fail DNS port    in use\u{1b}[2J
+                         hint: ss -lunp
+
+        3 checks: 1 failed, 1 with a warning
+        ");
+    }
+
+    #[test]
+    fn a_terminal_gets_signs() {
+        let output = Output {
+            json: false,
+            quiet: false,
+            terminal: true,
+            colour: false,
+        };
+        let text = table(&report(), output);
+        assert!(text.starts_with("✓ bundle      trixie"), "{text}");
+        assert!(
+            text.contains("\n! hypervisor") && text.contains("\n✗ DNS port"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The verbs, one a file: its options, its help, and what it does.
+
+pub(crate) mod bundle;
+pub(crate) mod completion;
+pub(crate) mod daemon;
+pub(crate) mod doctor;
+pub(crate) mod vm;
+
+use crate::cli::{Cli, Verb};
+use crate::environment::Environment;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::places::Places;
+use crate::session::Session;
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What went wrong.
+pub(crate) fn run(cli: Cli, environment: &Environment, output: Output) -> Outcome {
+    let session = || {
+        Ok::<_, banger_api::Error>(Session::new(
+            Places::find(&cli.global, environment)?,
+            output,
+        ))
+    };
+    match cli.verb {
+        Verb::Completion(verb) => verb.run(),
+        Verb::Vm { verb } => verb.run(&session()?),
+        Verb::Doctor(verb) => verb.run(&session()?),
+        Verb::Daemon { verb } => verb.run(session()?),
+        Verb::Bundle { verb } => verb.run(&session()?),
+    }
+}

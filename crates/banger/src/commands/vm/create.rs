@@ -1,0 +1,57 @@
+//! `banger vm create`.
+
+use std::process::ExitCode;
+
+use banger_api::{CreateVm, VmName, VmView};
+use clap::Args;
+
+use super::settings::Settings;
+use super::told;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Make a VM and start it.
+///
+/// It is kept, with every file in it, until you delete it. What you do not say has the default of the daemon's configuration.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm create --nat
+  banger vm create --name web --vcpu 4 --memory 8G --disk-size 50G --nat
+  banger vm create --name later --no-start")]
+pub(crate) struct Create {
+    /// Its name, of lower-case letters, digits and hyphens; two words are made up when there is none.
+    #[arg(long, allow_hyphen_values = true)]
+    name: Option<VmName>,
+
+    /// The image that it is made from.
+    #[arg(long)]
+    image: Option<String>,
+
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Make it, and do not start it.
+    #[arg(long)]
+    no_start: bool,
+}
+
+impl Create {
+    /// Makes it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = CreateVm {
+            name: self.name.as_ref().map(ToString::to_string),
+            image: self.image.clone(),
+            vcpu: self.settings.vcpu,
+            memory: self.settings.memory,
+            disk_size: self.settings.disk_size,
+            system_disk_size: self.settings.system_disk_size,
+            nat: self.settings.nat(),
+            no_start: self.no_start,
+        };
+        let vm: VmView = session.work("POST", "/v1/vms", &request)?;
+        session.output.result(&vm, || told::how_it_stands(&vm))?;
+        told::notes(&vm, session.output);
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,39 @@
+//! `banger vm delete`.
+
+use banger_api::{DeleteVm, VmView};
+use clap::Args;
+
+use super::{Several, path};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Remove VMs for good, with every file in them.
+///
+/// There is no way back. A VM that runs is refused unless you say --force.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm delete calm-otter
+  banger vm rm --force web db")]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    several: Several,
+
+    /// Kill it first if it runs.
+    #[arg(long, short)]
+    force: bool,
+}
+
+impl Delete {
+    /// Removes them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = DeleteVm { force: self.force };
+        self.several.each(session, |name| {
+            let vm: VmView = session.work("DELETE", &path(name), &request)?;
+            session
+                .output
+                .result(&vm, || format!("{} is deleted", vm.name))?;
+            Ok(())
+        })
+    }
+}

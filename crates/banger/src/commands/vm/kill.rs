@@ -1,0 +1,45 @@
+//! `banger vm kill`.
+
+use banger_api::{KillVm, Phase, SignalName, VmView};
+use clap::Args;
+
+use super::{Several, path};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// End VMs at once, without the guest's help, as pulling the plug would.
+///
+/// What the guest has not written to its disks is lost; `banger vm stop` is the clean way.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm kill calm-otter
+  banger vm kill calm-otter --signal TERM")]
+pub(crate) struct Kill {
+    #[command(flatten)]
+    several: Several,
+
+    /// The signal for the hypervisor's process, such as TERM [default: KILL].
+    #[arg(long)]
+    signal: Option<SignalName>,
+}
+
+impl Kill {
+    /// Ends them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = KillVm {
+            signal: self.signal,
+        };
+        self.several.each(session, |name| {
+            let vm: VmView = session.work("POST", &format!("{}/kill", path(name)), &request)?;
+            session.output.result(&vm, || {
+                if vm.phase == Phase::Stopped {
+                    format!("{} is stopped", vm.name)
+                } else {
+                    format!("{} was sent the signal and is {}", vm.name, vm.phase)
+                }
+            })?;
+            Ok(())
+        })
+    }
+}

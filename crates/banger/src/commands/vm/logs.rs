@@ -1,0 +1,123 @@
+//! `banger vm logs`.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use banger_api::{Code, Error, VmRef};
+use clap::Args;
+
+use super::{One, path};
+use crate::console::Filter;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt;
+use crate::session::Session;
+
+/// Show a VM's console: its boot messages, its panics.
+///
+/// On a terminal, only text and colours of the guest pass; into a file or a pipe go its very bytes. With --json, each line is one object: {"line": "…"}.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm logs calm-otter
+  banger vm logs -f calm-otter
+  banger vm logs calm-otter | grep -i panic")]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    one: One,
+
+    /// Go on as the console grows, until ^C.
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl Logs {
+    /// Prints it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let output = session.output;
+        let mut sink = if output.json {
+            Sink::Lines(Vec::new())
+        } else if output.terminal {
+            interrupt::restore_the_colours();
+            Sink::Terminal(Filter::new())
+        } else {
+            Sink::Bytes
+        };
+        let client = session.daemon()?;
+        let mut broken = None;
+        let streamed = client.stream(&address(&self.one.name, self.follow), |piece| {
+            sink.write(piece).map_err(|cause| {
+                broken = Some(cause);
+                Error::new(Code::Host, "write to standard output")
+            })
+        });
+        match broken {
+            Some(cause) => return Err(Failure::from(cause)),
+            None => streamed?,
+        }
+        sink.end()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn address(name: &VmRef, follow: bool) -> String {
+    format!("{}/logs?follow={follow}", path(name))
+}
+
+/// Where the console's bytes go.
+enum Sink {
+    Bytes,
+    Terminal(Filter),
+    /// As JSON; this is the line that has not ended.
+    Lines(Vec<u8>),
+}
+
+impl Sink {
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match self {
+            Self::Bytes => stdout.write_all(piece)?,
+            Self::Terminal(filter) => stdout.write_all(filter.pass(piece).as_bytes())?,
+            Self::Lines(pending) => {
+                for part in piece.split_inclusive(|byte| *byte == b'\n') {
+                    pending.extend_from_slice(part);
+                    if pending.ends_with(b"\n") {
+                        stdout.write_all(as_json(pending).as_bytes())?;
+                        pending.clear();
+                    }
+                }
+            }
+        }
+        stdout.flush()
+    }
+
+    fn end(self) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match self {
+            Self::Terminal(filter) => stdout.write_all(filter.end().as_bytes())?,
+            Self::Lines(pending) if !pending.is_empty() => {
+                stdout.write_all(as_json(&pending).as_bytes())?;
+            }
+            Self::Bytes | Self::Lines(_) => {}
+        }
+        stdout.flush()
+    }
+}
+
+fn as_json(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    let line = line.trim_end_matches(['\r', '\n']);
+    format!("{}\n", serde_json::json!({ "line": line }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_holds_one_line_of_the_console() {
+        assert_eq!(
+            as_json(b"ok \x1b[0m\xff\r\n"),
+            "{\"line\":\"ok \\u001b[0m\u{fffd}\"}\n"
+        );
+    }
+}

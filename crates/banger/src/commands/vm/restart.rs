@@ -1,0 +1,38 @@
+//! `banger vm restart`.
+
+use banger_api::{StopVm, VmView};
+use clap::Args;
+
+use super::stop::Time;
+use super::{Several, path, told};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Stop VMs cleanly and start them again, with settings that changed meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm restart calm-otter
+  banger vm set calm-otter --memory 8G && banger vm restart calm-otter")]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    several: Several,
+
+    #[command(flatten)]
+    time: Time,
+}
+
+impl Restart {
+    /// Restarts them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = StopVm {
+            timeout_seconds: self.time.timeout,
+        };
+        self.several.each(session, |name| {
+            let vm: VmView = session.work("POST", &format!("{}/restart", path(name)), &request)?;
+            session.output.result(&vm, || told::how_it_stands(&vm))?;
+            told::notes(&vm, session.output);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! `banger vm set`.
+
+use std::process::ExitCode;
+
+use banger_api::{SetVm, VmView};
+use clap::Args;
+
+use super::settings::Settings;
+use super::{One, path, told};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Change a VM's settings.
+///
+/// NAT changes at once, the rest at the next start. Disks only grow; what is on them stays.
+#[derive(Debug, Args)]
+#[command(
+    group(clap::ArgGroup::new("change").required(true).multiple(true)
+        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat"])),
+    after_help = "\
+Examples:
+  banger vm set calm-otter --nat
+  banger vm set calm-otter --disk-size 100G && banger vm restart calm-otter"
+)]
+pub(crate) struct Set {
+    #[command(flatten)]
+    one: One,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl Set {
+    /// Changes them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = SetVm {
+            vcpu: self.settings.vcpu,
+            memory: self.settings.memory,
+            disk_size: self.settings.disk_size,
+            system_disk_size: self.settings.system_disk_size,
+            nat: self.settings.nat(),
+        };
+        let vm: VmView = session.work("PATCH", &path(&self.one.name), &request)?;
+        session.output.result(&vm, || text(&vm))?;
+        told::notes(&vm, session.output);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(vm: &VmView) -> String {
+    format!(
+        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}",
+        vm.name,
+        vm.vcpu,
+        vm.memory,
+        vm.disk_size,
+        vm.system_disk_size,
+        if vm.nat { "on" } else { "off" }
+    )
+}

@@ -1,0 +1,148 @@
+//! `banger vm show`.
+
+use std::process::ExitCode;
+
+use banger_api::{EndReason, NetworkKind, Phase, VmView};
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::{One, path, ssh};
+use crate::age;
+use crate::failure::Outcome;
+use crate::output::clean;
+use crate::quote;
+use crate::session::Session;
+
+/// Show all about one VM: where it is, what it has, how its last run ended.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm show calm-otter
+  banger vm show calm-otter --json | jq -r .address")]
+pub(crate) struct Show {
+    #[command(flatten)]
+    one: One,
+}
+
+impl Show {
+    /// Prints it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let vm: VmView = session.get(&path(&self.one.name))?;
+        session
+            .output
+            .result(&vm, || text(&vm, Timestamp::now(), &TimeZone::system()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(vm: &VmView, now: Timestamp, zone: &TimeZone) -> String {
+    let mut text = String::new();
+    for (key, value) in lines(vm, now, zone) {
+        let value = clean(&value).replace('\n', &format!("\n{:13}", ""));
+        text += &format!("{:13}{value}\n", format!("{key}:"));
+    }
+    text
+}
+
+fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("name", vm.name.to_string()), ("id", vm.id.to_string())];
+    let phase = match vm.started {
+        Some(started) if vm.phase == Phase::Running => {
+            format!("running since {}", age::moment(started, now, zone))
+        }
+        _ => vm.phase.to_string(),
+    };
+    lines.push(("phase", phase));
+    if let Some(end) = &vm.last_end {
+        let reason = reason(end.reason);
+        let detail = if end.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", end.detail)
+        };
+        lines.push((
+            "last end",
+            format!("{reason}{detail}\n{}", age::moment(end.at, now, zone)),
+        ));
+    }
+    if let Some(address) = vm.address {
+        lines.push(("address", format!("{address} ({})", vm.dns_name)));
+    }
+    lines.push(("network", network(vm)));
+    lines.push(("vcpu", vm.vcpu.to_string()));
+    lines.push(("memory", vm.memory.to_string()));
+    lines.push(("work disk", format!("{} at /root", vm.disk_size)));
+    lines.push((
+        "system disk",
+        format!("{} at /, by {}", vm.system_disk_size, vm.root_disk),
+    ));
+    lines.push(("image", vm.image.clone()));
+    if let Some(hypervisor) = &vm.hypervisor {
+        let pid = vm
+            .pid
+            .map(|pid| format!(", process {pid}"))
+            .unwrap_or_default();
+        lines.push(("hypervisor", format!("{hypervisor}{pid}")));
+    }
+    lines.push(("created", age::moment(vm.created, now, zone)));
+    if let Some(view) = &vm.ssh {
+        lines.push(("shell", format!("banger vm ssh {}", vm.name)));
+        let words = ssh::connection(view);
+        lines.push(("ssh", format!("ssh {}", quote::readable(&words))));
+    }
+    lines.extend(vm.notes.iter().map(|note| ("note", note.clone())));
+    lines
+}
+
+fn network(vm: &VmView) -> String {
+    let kind = match vm.network {
+        NetworkKind::Tap => "a TAP of its own",
+        NetworkKind::User => "user networking, SSH through a port on loopback",
+    };
+    format!("{kind}; NAT {}", if vm.nat { "on" } else { "off" })
+}
+
+fn reason(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Stopped => "stopped",
+        EndReason::Killed => "killed",
+        EndReason::Poweroff => "powered off by the guest",
+        EndReason::Reboot => "rebooted by the guest",
+        EndReason::Halt => "halted by the guest",
+        EndReason::Panic => "the guest's kernel panicked",
+        EndReason::Lost => "lost without notice",
+        EndReason::StartFailed => "it did not come up",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::End;
+
+    use super::super::told::tests::{calm_otter, without_address};
+    use super::*;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_400).unwrap()
+    }
+
+    #[test]
+    fn a_running_vm_shows_how_to_get_in() {
+        insta::assert_snapshot!(text(&calm_otter(), now(), &TimeZone::UTC));
+    }
+
+    #[test]
+    fn a_panic_is_shown_with_its_line_and_without_the_guests_escapes() {
+        let mut vm = without_address();
+        vm.phase = Phase::Stopped;
+        (vm.ssh, vm.pid, vm.started) = (None, None, None);
+        vm.last_end = Some(End {
+            reason: EndReason::Panic,
+            detail: "Kernel panic - not syncing: \u{1b}]0;x\u{7}sysrq".into(),
+            at: Timestamp::from_second(1_800_000_390).unwrap(),
+        });
+        vm.notes = vec!["no way out: banger vm set calm-otter --nat".into()];
+        insta::assert_snapshot!(text(&vm, now(), &TimeZone::UTC));
+    }
+}

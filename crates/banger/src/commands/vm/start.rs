@@ -1,0 +1,41 @@
+//! `banger vm start`.
+
+use banger_api::{StartVm, VmView};
+use clap::Args;
+
+use super::{Several, path, told};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Start VMs, and wait until one can log in.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm start calm-otter
+  banger vm start web db cache
+
+For a system that does not boot:
+  banger vm start calm-otter --rescue")]
+pub(crate) struct Start {
+    #[command(flatten)]
+    several: Several,
+
+    /// Give a shell on the console instead of starting the system.
+    #[arg(long)]
+    rescue: bool,
+}
+
+impl Start {
+    /// Starts them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = StartVm {
+            rescue: self.rescue,
+        };
+        self.several.each(session, |name| {
+            let vm: VmView = session.work("POST", &format!("{}/start", path(name)), &request)?;
+            session.output.result(&vm, || told::how_it_stands(&vm))?;
+            told::notes(&vm, session.output);
+            Ok(())
+        })
+    }
+}

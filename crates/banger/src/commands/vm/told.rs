@@ -1,0 +1,98 @@
+//! What a user is told of a VM that has just changed.
+
+use banger_api::{Phase, VmView};
+
+use crate::output::Output;
+
+/// Where it is, and how to get in.
+pub(crate) fn how_it_stands(vm: &VmView) -> String {
+    let name = &vm.name;
+    match vm.phase {
+        Phase::Running => {
+            let place = match (vm.address, &vm.ssh) {
+                (Some(address), _) => format!(" at {address} ({})", vm.dns_name),
+                (None, Some(ssh)) => format!(", its SSH at {}:{}", ssh.host, ssh.port),
+                (None, None) => String::new(),
+            };
+            format!("{name} is running{place}\nget a shell: banger vm ssh {name}")
+        }
+        Phase::Stopped => format!("{name} is stopped\nstart it: banger vm start {name}"),
+        phase @ (Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Deleting) => {
+            format!("{name} is {phase}")
+        }
+    }
+}
+
+/// What the daemon has to say of it.
+pub(crate) fn notes(vm: &VmView, output: Output) {
+    for note in &vm.notes {
+        output.note(note);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use banger_api::{Mib, NetworkKind, SshView};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// A VM that runs on a TAP.
+    pub(crate) fn calm_otter() -> VmView {
+        VmView {
+            id: "00ab12cd".parse().unwrap(),
+            name: "calm-otter".parse().unwrap(),
+            phase: Phase::Running,
+            image: "default".into(),
+            vcpu: 2,
+            memory: Mib(2048),
+            disk_size: Mib(16 << 10),
+            system_disk_size: Mib(8 << 10),
+            nat: true,
+            network: NetworkKind::Tap,
+            address: Some([10, 215, 0, 2].into()),
+            dns_name: "calm-otter.vm".into(),
+            ssh: Some(SshView {
+                host: "10.215.0.2".into(),
+                port: 22,
+                user: "root".into(),
+                key: "/home/ada/.local/state/banger/ssh/id_ed25519".into(),
+                known_hosts: "/home/ada/.local/state/banger/ssh/known_hosts".into(),
+                host_key_alias: "banger-00ab12cd".into(),
+            }),
+            hypervisor: Some("qemu (TCG)".into()),
+            root_disk: "copy".into(),
+            pid: Some(4711),
+            created: Timestamp::from_second(1_800_000_000).unwrap(),
+            started: Some(Timestamp::from_second(1_800_000_100).unwrap()),
+            last_end: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// A VM that runs on user networking.
+    pub(crate) fn without_address() -> VmView {
+        let mut vm = calm_otter();
+        vm.network = NetworkKind::User;
+        vm.address = None;
+        if let Some(ssh) = &mut vm.ssh {
+            ssh.host = "127.0.0.1".into();
+            ssh.port = 40_022;
+        }
+        vm
+    }
+
+    #[test]
+    fn a_running_vm_is_told_with_the_way_in() {
+        assert_eq!(
+            how_it_stands(&calm_otter()),
+            "calm-otter is running at 10.215.0.2 (calm-otter.vm)\n\
+             get a shell: banger vm ssh calm-otter"
+        );
+        assert_eq!(
+            how_it_stands(&without_address()),
+            "calm-otter is running, its SSH at 127.0.0.1:40022\n\
+             get a shell: banger vm ssh calm-otter"
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! Finding the daemon, and starting it when it is not there.
+//!
+//! Two clients may do so at once: both start a daemon, one of the daemons gets the lock on the
+//! state directory, and the other says `held` and ends. Its client waits for the first one's
+//! socket. A daemon that is just ending may hold the lock too, so a client that was told `held`
+//! and hears nothing tries again.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ChildStdout;
+use std::time::{Duration, Instant};
+
+use banger_api::client::Client;
+use banger_api::{Code, Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::output::Output;
+use crate::places::Places;
+use crate::programs::{self, Started};
+use crate::progress::Wait;
+
+/// How long a daemon has to say how it stands: it may have many VMs to adopt first.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long another daemon, that has the lock, has to answer.
+const HELD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long we listen for that one before we try to start one again.
+const HELD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A client of the daemon if one answers.
+///
+/// # Errors
+/// When the socket cannot be reached though something is there.
+pub(crate) fn if_there(places: &Places) -> Result<Option<Client>> {
+    let socket = &places.location.socket;
+    if answers(socket)? {
+        Client::new(socket).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// A client of the daemon, which is started when none answers.
+///
+/// # Errors
+/// Why the daemon does not start, or that another one holds the state directory and is silent.
+pub(crate) fn or_start(places: &Places, output: Output) -> Result<Client> {
+    if let Some(client) = if_there(places)? {
+        return Ok(client);
+    }
+    let _wait = Wait::new(output, "start the daemon");
+    let location = &places.location;
+    let program = programs::find_bangerd(places.search.as_deref())?;
+    let deadline = Instant::now() + HELD_DEADLINE;
+    loop {
+        let stands = start(&program, places)?;
+        let patience = match stands {
+            Stands::Ready => deadline,
+            Stands::Held => deadline.min(Instant::now() + HELD_PATIENCE),
+        };
+        if answers_until(&location.socket, patience)? {
+            return Client::new(&location.socket);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::new(
+                Code::NotReady,
+                format!(
+                    "a daemon holds `{}` and does not answer on `{}`",
+                    location.state.display(),
+                    location.socket.display()
+                ),
+            )
+            .hint("was it started with another socket? set BANGER_SOCKET to that one")
+            .hint(format!(
+                "see what it says: tail {}/bangerd.log",
+                location.state.display()
+            )));
+        }
+    }
+}
+
+/// Whether somebody answers on the socket.
+fn answers(socket: &Path) -> Result<bool> {
+    let Err(cause) = UnixStream::connect(socket) else {
+        return Ok(true);
+    };
+    if matches!(
+        cause.kind(),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+    ) {
+        return Ok(false);
+    }
+    let error = Error::new(Code::NotReady, format!("connect to `{}`", socket.display()))
+        .cause(cause.to_string());
+    Err(if cause.kind() == ErrorKind::PermissionDenied {
+        error.hint("each user has a daemon of their own; look at BANGER_SOCKET and --socket")
+    } else {
+        error
+    })
+}
+
+/// Whether somebody answers before the deadline.
+fn answers_until(socket: &Path, deadline: Instant) -> Result<bool> {
+    loop {
+        if answers(socket)? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a socket that is not there gives nothing to wait on"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
+/// How a daemon stands that was just started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It answers.
+    Ready,
+    /// Another one has the state directory.
+    Held,
+}
+
+fn start(program: &Path, places: &Places) -> Result<Stands> {
+    let mut started = programs::start_bangerd(program, &arguments(places))?;
+    let line = match started.child.stdout.take() {
+        Some(pipe) => first_line(pipe, Instant::now() + START_DEADLINE)?,
+        None => String::new(),
+    };
+    match line.split_whitespace().next() {
+        Some("ready") => Ok(Stands::Ready),
+        Some("held") => {
+            // It ends by itself; this takes it out of the process table.
+            let _ = started.child.wait();
+            Ok(Stands::Held)
+        }
+        _ => Err(complaint(started, places)),
+    }
+}
+
+/// The daemon is told what we were told, and the socket that we look for in any case.
+fn arguments(places: &Places) -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    let mut add = |option: &str, path: &Path| arguments.extend([option.into(), path.into()]);
+    add("--state", &places.location.state);
+    add("--socket", &places.location.socket);
+    if let Some(config) = &places.wishes.config {
+        add("--config", config);
+    }
+    if let Some(bundle) = &places.wishes.bundle {
+        add("--bundle", bundle);
+    }
+    if places.sim {
+        arguments.push("--sim".into());
+    }
+    arguments
+}
+
+/// Reads until a newline or the end.
+fn first_line(mut pipe: ChildStdout, deadline: Instant) -> Result<String> {
+    let mut line = Vec::new();
+    let mut piece = [0; 512];
+    loop {
+        if !is_readable(&pipe, deadline.saturating_duration_since(Instant::now())) {
+            return Err(Error::new(
+                Code::NotReady,
+                format!(
+                    "bangerd did not get ready within {} s",
+                    START_DEADLINE.as_secs()
+                ),
+            )
+            .hint("it may still come up; see what it says: banger daemon status"));
+        }
+        let read = match pipe.read(&mut piece) {
+            Ok(read) => read,
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => 0,
+        };
+        line.extend_from_slice(&piece[..read]);
+        if read == 0 || line.contains(&b'\n') {
+            return Ok(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+}
+
+/// Waits until there is something to read, or the end of it; false at the deadline.
+pub(crate) fn is_readable(descriptor: &impl AsFd, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok(timeout) = Timespec::try_from(left) else {
+            return false;
+        };
+        let mut one = [PollFd::new(descriptor, PollFlags::IN)];
+        match rustix::event::poll(&mut one, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => {}
+            outcome => return outcome.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+/// What the daemon said on standard error before it ended without a word.
+fn complaint(mut started: Started, places: &Places) -> Error {
+    let status = started
+        .child
+        .wait()
+        .map_or_else(|_| String::new(), |it| it.to_string());
+    let length = started
+        .complaints
+        .metadata()
+        .map_or(0, |it| it.len().min(64 << 10));
+    let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
+    let read = started.complaints.read_at(&mut text, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&text[..read]).trim().to_owned();
+    let log = format!(
+        "see what it says: tail {}/bangerd.log",
+        places.location.state.display()
+    );
+    match read_report(&text) {
+        Some(error) => error.within("start the daemon"),
+        None if text.is_empty() => Error::new(Code::NotReady, "start the daemon")
+            .cause(status)
+            .hint(log),
+        None => Error::new(Code::NotReady, "start the daemon")
+            .cause(text)
+            .hint(log),
+    }
+}
+
+/// Reads a printed error back, so that its causes and hints stand where ours do.
+fn read_report(text: &str) -> Option<Error> {
+    let mut error: Option<Error> = None;
+    for line in text.lines() {
+        if let Some(message) = line.strip_prefix("error: ") {
+            error = Some(Error::new(Code::NotReady, message));
+        } else if let Some(error) = &mut error {
+            if let Some(cause) = line.strip_prefix("  caused by: ") {
+                error.causes.push(cause.to_owned());
+            } else if let Some(also) = line.strip_prefix("  also: ") {
+                error.also.push(also.to_owned());
+            } else if let Some(hint) = line.strip_prefix("hint: ") {
+                error.hints.push(hint.to_owned());
+            } else {
+                let last = error.hints.last_mut().or(error.also.last_mut());
+                let last = last
+                    .or(error.causes.last_mut())
+                    .unwrap_or(&mut error.message);
+                last.push('\n');
+                last.push_str(line.trim_start());
+            }
+        }
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_error_is_read_back_whole() {
+        let error = Error::new(Code::NotReady, "read `config.toml`")
+            .cause("line 3, column 1:\nunknown key `natt`")
+            .cause("the file is yours")
+            .hint("did you mean `nat`?\nlook at docs")
+            .hint("banger doctor");
+        assert_eq!(read_report(&error.report()), Some(error));
+        assert_eq!(read_report("thread 'main' panicked at x.rs"), None);
+    }
+
+    #[test]
+    fn nobody_answers_where_there_is_no_socket_or_a_dead_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        assert!(!answers(&socket).unwrap());
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(answers(&socket).unwrap());
+        drop(listener);
+        assert!(!answers(&socket).unwrap());
+    }
+}

@@ -1,0 +1,42 @@
+//! banger's command line: parse, run, report.
+//!
+//! Every verb asks the daemon and shows what it answers: data to standard output, the rest to
+//! standard error. Exit status 0 means done, 1 failed, 2 wrong usage; `vm ssh` passes the
+//! command's own status on.
+
+mod age;
+mod cli;
+mod columns;
+mod commands;
+mod connect;
+mod console;
+mod environment;
+mod failure;
+mod interrupt;
+mod output;
+mod places;
+mod programs;
+mod progress;
+mod quote;
+mod session;
+
+use std::process::ExitCode;
+
+use environment::Environment;
+
+fn main() -> ExitCode {
+    let environment = Environment::read();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(program) = programs::detached(&arguments) {
+        output::say(programs::detach(program).report());
+        return ExitCode::FAILURE;
+    }
+    match cli::parse(&arguments) {
+        Ok(cli) => {
+            let output = output::Output::new(&cli.global, &environment);
+            let outcome = commands::run(cli, &environment, output);
+            failure::report(outcome, output)
+        }
+        Err(usage) => failure::report_usage(&usage, &arguments),
+    }
+}

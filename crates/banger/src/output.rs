@@ -1,0 +1,186 @@
+//! What is printed where: data to standard output, the rest to standard error.
+//!
+//! Text from the daemon may hold a guest's words (the line of a panic, say), so control
+//! characters are shown and never sent to the terminal.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use banger_api::Error;
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::environment::Environment;
+
+/// How the user wants to be told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// JSON instead of text.
+    pub(crate) json: bool,
+    /// Results and errors only.
+    pub(crate) quiet: bool,
+    /// Standard output is a terminal.
+    pub(crate) terminal: bool,
+    /// Standard output takes colours.
+    pub(crate) colour: bool,
+}
+
+/// The colours that banger uses, by their SGR number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Colour {
+    /// Something is wrong.
+    Red = 31,
+    /// All is well.
+    Green = 32,
+    /// It needs a look.
+    Yellow = 33,
+    /// It matters less.
+    Grey = 90,
+}
+
+impl Output {
+    /// As the options, the terminal and `NO_COLOR` (<https://no-color.org>) have it.
+    pub(crate) fn new(global: &Global, environment: &Environment) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
+        let colour = terminal && !dumb && environment.get("NO_COLOR").is_none();
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            terminal,
+            colour,
+        }
+    }
+
+    /// Prints a result: `value` for programs, or what `text` makes of it for people.
+    ///
+    /// # Errors
+    /// When standard output takes no more.
+    pub(crate) fn result(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> io::Result<()> {
+        if self.json {
+            self.value(value)
+        } else {
+            self.text(&text())
+        }
+    }
+
+    /// Prints text, with a newline at its end.
+    ///
+    /// # Errors
+    /// When standard output takes no more.
+    pub(crate) fn text(self, text: &str) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        stdout.flush()
+    }
+
+    /// Prints one JSON value: indented for a terminal, one line for a program.
+    ///
+    /// # Errors
+    /// When standard output takes no more.
+    pub(crate) fn value(self, value: &impl Serialize) -> io::Result<()> {
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        if self.terminal {
+            serde_json::to_writer_pretty(&mut stdout, value)?;
+        } else {
+            serde_json::to_writer(&mut stdout, value)?;
+        }
+        stdout.write_all(b"\n")?;
+        stdout.flush()
+    }
+
+    /// Tells what a user may want to know.
+    pub(crate) fn note(self, text: &str) {
+        if !self.quiet && !self.json {
+            say(format_args!("note: {}", clean(text)));
+        }
+    }
+
+    /// Tells what a user has to know, quiet or not.
+    pub(crate) fn warning(self, text: &str) {
+        if !self.json {
+            say(format_args!("warning: {}", clean(text)));
+        }
+    }
+
+    /// Tells what went wrong.
+    pub(crate) fn error(self, error: &Error) {
+        if self.json {
+            error_as_json(error);
+        } else {
+            say(clean(&error.report()));
+        }
+    }
+
+    /// The text in this colour, where colours are wanted.
+    pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{}m{text}\x1b[0m", colour as u8)
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Prints the error as one line of JSON.
+pub(crate) fn error_as_json(error: &Error) {
+    say(serde_json::to_string(error).unwrap_or_else(|_| error.report()));
+}
+
+/// Prints a line to standard error. When nobody listens there, nobody can be told.
+pub(crate) fn say(text: impl Display) {
+    // In one piece, so that lines of several programs do not mix.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+/// The text with its control characters made visible, newlines and tabs excepted.
+pub(crate) fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            cleaned.extend(character.escape_default());
+        } else {
+            cleaned.push(character);
+        }
+    }
+    cleaned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_sent() {
+        assert_eq!(
+            clean("a\u{1b}[2Jb\r\nc\u{9b}1m é"),
+            "a\\u{1b}[2Jb\\r\nc\\u{9b}1m é"
+        );
+    }
+
+    #[test]
+    fn text_has_no_colour_where_none_is_wanted() {
+        let output = Output {
+            json: false,
+            quiet: false,
+            terminal: false,
+            colour: false,
+        };
+        assert_eq!(output.paint(Colour::Green, "running"), "running");
+        let output = Output {
+            colour: true,
+            ..output
+        };
+        assert_eq!(
+            output.paint(Colour::Green, "running"),
+            "\u{1b}[32mrunning\u{1b}[0m"
+        );
+    }
+}

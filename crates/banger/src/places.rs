@@ -1,0 +1,129 @@
+//! Where the daemon and its files are, from what the user said and the environment.
+
+use std::path::{Path, PathBuf};
+
+use banger_api::location::{Location, Wishes};
+use banger_api::{Code, Error, Result};
+
+use crate::cli::Global;
+use crate::environment::Environment;
+
+/// The longest path that a Unix socket can have, in bytes: `sun_path` without its final zero.
+const LONGEST_SOCKET: usize = 107;
+
+/// The places, and how the user wished them.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The places themselves.
+    pub(crate) location: Location,
+    /// What the user said of them: a daemon that we start is told the same.
+    pub(crate) wishes: Wishes,
+    /// Whether a daemon that we start works on a model of the machine.
+    pub(crate) sim: bool,
+    /// Where programs are looked for.
+    pub(crate) search: Option<std::ffi::OsString>,
+}
+
+impl Places {
+    /// Finds the places: an option before a variable, and a variable before the default.
+    ///
+    /// # Errors
+    /// Where `HOME` is needed and not set, or the socket's path is too long for Linux.
+    pub(crate) fn find(global: &Global, environment: &Environment) -> Result<Self> {
+        let wish = |option: &Option<PathBuf>, variable: &str| {
+            let path = option.clone().or_else(|| environment.path(variable));
+            path.as_deref().map(absolute).transpose()
+        };
+        let wishes = Wishes {
+            state: wish(&global.state, "BANGER_STATE")?,
+            socket: wish(&global.socket, "BANGER_SOCKET")?,
+            config: wish(&global.config, "BANGER_CONFIG")?,
+            bundle: wish(&global.bundle, "BANGER_BUNDLE")?,
+        };
+        let location = Location::find(&wishes, |name| environment.path(name))?;
+        check_length(&location.socket)?;
+        Ok(Self {
+            location,
+            wishes,
+            sim: environment.is_on("BANGER_SIM"),
+            search: environment.get("PATH").cloned(),
+        })
+    }
+}
+
+/// A path as the daemon can use it, which works in another directory.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|cause| {
+        Error::new(
+            Code::Invalid,
+            format!("make `{}` an absolute path", path.display()),
+        )
+        .cause(cause.to_string())
+    })
+}
+
+fn check_length(socket: &Path) -> Result<()> {
+    let length = socket.as_os_str().len();
+    if length <= LONGEST_SOCKET {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Invalid,
+        format!(
+            "the path of the daemon's socket is {length} bytes long and Linux takes \
+             {LONGEST_SOCKET} at most: `{}`",
+            socket.display()
+        ),
+    )
+    .hint("set BANGER_SOCKET to a shorter path"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> Environment {
+        Environment::of(&[("HOME", "/home/ada"), ("BANGER_STATE", "/srv/state")])
+    }
+
+    #[test]
+    fn an_option_comes_before_a_variable() {
+        let global = Global {
+            state: Some("/srv/other".into()),
+            ..Global::default()
+        };
+        let places = Places::find(&global, &home()).unwrap();
+        assert_eq!(places.location.state, Path::new("/srv/other"));
+        let places = Places::find(&Global::default(), &home()).unwrap();
+        assert_eq!(places.location.state, Path::new("/srv/state"));
+        assert_eq!(
+            places.location.socket,
+            Path::new("/srv/state/run/bangerd.sock")
+        );
+    }
+
+    #[test]
+    fn a_relative_path_is_taken_from_the_working_directory() {
+        let global = Global {
+            state: Some("vms".into()),
+            ..Global::default()
+        };
+        let places = Places::find(&global, &home()).unwrap();
+        assert_eq!(
+            places.location.state,
+            std::env::current_dir().unwrap().join("vms")
+        );
+    }
+
+    #[test]
+    fn a_socket_path_of_107_bytes_is_taken_and_of_108_refused_with_a_way_out() {
+        let of_length = |length: usize| Global {
+            socket: Some(format!("/{}", "s".repeat(length - 1)).into()),
+            ..Global::default()
+        };
+        assert!(Places::find(&of_length(107), &home()).is_ok());
+        let error = Places::find(&of_length(108), &home()).unwrap_err();
+        assert!(error.message.contains("108 bytes"), "{error}");
+        assert_eq!(error.hints, ["set BANGER_SOCKET to a shorter path"]);
+    }
+}

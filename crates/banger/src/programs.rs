@@ -1,0 +1,114 @@
+//! The two programs that banger starts: the daemon, and ssh. Nothing goes through a shell.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use banger_api::{Code, Error, Result};
+use rustix::fs::MemfdFlags;
+
+/// What our own program is told, as its first word, to become the daemon in a session of its own.
+/// A session is made between fork and exec, and a hook there would be unsafe code; so we run
+/// ourselves, make the session, and become the daemon. No user types this.
+const DETACH: &str = "__detach";
+
+/// A daemon that was just started and has not said how it stands.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// Its process, with a pipe from its standard output.
+    pub(crate) child: Child,
+    /// What it writes to standard error. In memory, not in a pipe: the daemon may write there
+    /// long after we are gone.
+    pub(crate) complaints: File,
+}
+
+/// Finds the daemon's program: beside our own, else in `search` (`PATH`).
+///
+/// # Errors
+/// When it is in neither.
+pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent);
+    let elsewhere = search.into_iter().flat_map(std::env::split_paths);
+    beside
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(elsewhere)
+        .map(|directory| directory.join("bangerd"))
+        .find(|path| path.is_absolute() && path.is_file())
+        .ok_or_else(|| {
+            let place = beside.map_or("banger".into(), |path| path.display().to_string());
+            Error::new(
+                Code::NotReady,
+                format!("the daemon's program, `bangerd`, is neither in `{place}` nor in PATH"),
+            )
+            .hint("build and install both programs: cargo build --release -p banger -p bangerd")
+        })
+}
+
+/// Starts the daemon in a session of its own, so that neither ^C nor a closed terminal ends it.
+///
+/// # Errors
+/// When no process can be had.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client starts the daemon; it has no host crate"
+)]
+pub(crate) fn start_bangerd(program: &Path, arguments: &[OsString]) -> Result<Started> {
+    let trouble = |cause: &dyn std::fmt::Display| {
+        Error::new(Code::Host, format!("start `{}`", program.display())).cause(cause.to_string())
+    };
+    let memory: OwnedFd = rustix::fs::memfd_create("bangerd-stderr", MemfdFlags::CLOEXEC)
+        .map_err(|cause| trouble(&cause))?;
+    let complaints = File::from(memory);
+    let writing = complaints.try_clone().map_err(|cause| trouble(&cause))?;
+    let child = Command::new("/proc/self/exe")
+        .arg(DETACH)
+        .arg(program)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(writing)
+        .spawn()
+        .map_err(|cause| trouble(&cause))?;
+    Ok(Started { child, complaints })
+}
+
+/// The program and its arguments, when this process was started to become a daemon.
+pub(crate) fn detached(arguments: &[OsString]) -> Option<&[OsString]> {
+    let (first, program) = arguments.get(1..)?.split_first()?;
+    (first == DETACH && !program.is_empty()).then_some(program)
+}
+
+/// Becomes this program in a session of its own. Returns only when that cannot be.
+pub(crate) fn detach(program: &[OsString]) -> Error {
+    let Some((name, arguments)) = program.split_first() else {
+        return Error::new(Code::Invalid, "no program is named");
+    };
+    match rustix::process::setsid() {
+        Ok(_) => become_program(name, arguments),
+        Err(cause) => {
+            Error::new(Code::Host, "make a session for the daemon").cause(cause.to_string())
+        }
+    }
+}
+
+/// Becomes this program. Returns only when that cannot be.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client becomes ssh or bangerd"
+)]
+pub(crate) fn become_program(program: &OsStr, arguments: &[OsString]) -> Error {
+    let cause = Command::new(program).args(arguments).exec();
+    let error =
+        Error::new(Code::NotReady, format!("run `{}`", program.display())).cause(cause.to_string());
+    if cause.kind() == std::io::ErrorKind::NotFound && program.as_bytes() == b"ssh" {
+        return error.hint("sudo apt-get install openssh-client");
+    }
+    error
+}

@@ -1,0 +1,118 @@
+//! The steps of long work, with their times, on standard error: live on a terminal, plain lines
+//! elsewhere, nothing with `--quiet` or `--json`.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use banger_api::Progress;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::age;
+use crate::output::{Output, clean, say};
+
+/// A step shorter than this, in seconds, is not worth a line: a start has twenty of them.
+const WORTH_A_LINE: f64 = 0.010;
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows steps as they come.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    mode: Mode,
+    /// What began and has not ended.
+    open: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Silent,
+    Plain,
+    Live(ProgressBar),
+}
+
+impl Steps {
+    /// Steps shown as the user wants to be told.
+    pub(crate) fn new(output: Output) -> Self {
+        let mode = if output.quiet || output.json {
+            Mode::Silent
+        } else if io::stderr().is_terminal() {
+            Mode::Live(spinner())
+        } else {
+            Mode::Plain
+        };
+        Self {
+            mode,
+            open: Vec::new(),
+        }
+    }
+
+    /// A step began or ended.
+    pub(crate) fn hear(&mut self, progress: &Progress) {
+        let step = clean(&progress.step);
+        match progress.seconds {
+            None => {
+                if let Mode::Live(bar) = &self.mode {
+                    bar.set_message(step.clone());
+                    bar.reset_elapsed();
+                    bar.enable_steady_tick(TICK);
+                }
+                self.open.push(step);
+            }
+            Some(seconds) => {
+                self.open.retain(|open| *open != step);
+                match &self.mode {
+                    Mode::Silent => {}
+                    _ if seconds < WORTH_A_LINE => {}
+                    Mode::Plain => say(format_args!("  {step} … {}", age::took(seconds))),
+                    Mode::Live(bar) => bar.println(format!("  ✓ {step} {}", age::took(seconds))),
+                }
+            }
+        }
+    }
+
+    /// Nothing follows: a step that has not ended now did not succeed.
+    pub(crate) fn end(self) {
+        if let Mode::Live(bar) = &self.mode {
+            bar.finish_and_clear();
+        }
+        for step in &self.open {
+            match &self.mode {
+                Mode::Silent => {}
+                Mode::Plain => say(format_args!("  {step} … not done")),
+                Mode::Live(_) => say(format_args!("  ✗ {step}")),
+            }
+        }
+    }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A spinner for a wait that is usually over at once, and leaves nothing behind.
+pub(crate) struct Wait(Option<ProgressBar>);
+
+impl Wait {
+    /// Begins the wait.
+    pub(crate) fn new(output: Output, for_what: &'static str) -> Self {
+        let live = !output.quiet && !output.json && io::stderr().is_terminal();
+        let bar = live.then(|| spinner().with_message(for_what));
+        if let Some(bar) = &bar {
+            bar.enable_steady_tick(TICK);
+        }
+        Self(bar)
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The real client against the real daemon on a model of the machine (`bangerd --sim`): every
+//! verb as a user types it, with no privileges and no VM.
+#![expect(clippy::disallowed_methods, reason = "tests start programs")]
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+mod daemon;
+mod environment;
+mod pipes;
+mod refusals;
+mod ssh;
+mod stand_in;
+mod verbs;

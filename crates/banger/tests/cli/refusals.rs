@@ -1,0 +1,154 @@
+//! What is refused, in which words, and that nothing is made by it.
+
+use serde_json::{Value, json};
+
+use crate::environment::{Run, TestEnvironment};
+
+#[test]
+fn wrong_usage_ends_with_2_before_anything_is_done() {
+    let environment = TestEnvironment::new();
+    for (arguments, words) in [
+        (
+            &["vm", "create", "--name", "Not_A_Label"][..],
+            "is not a VM name",
+        ),
+        (
+            &["vm", "create", "--memory", "0"],
+            "is not a size: it is zero",
+        ),
+        (&["vm", "create", "--disk-size", "-5"], "is not a size"),
+        (&["vm", "create", "--disk-size", "1e9"], "is not a size"),
+        (&["vm", "create", "--vcpu", "0"], "--vcpu"),
+        (&["vm", "stop", "web", "--timeout", "-1"], "--timeout"),
+        (&["vm", "show", "../etc"], "names no VM"),
+        (
+            &["vm", "kill", "web", "--signal", "SEGV"],
+            "is not a signal",
+        ),
+        (&["vm", "list", "extra"], "unexpected argument"),
+    ] {
+        let run = environment.run(arguments);
+        assert_eq!(
+            (run.status, run.stdout.as_str()),
+            (2, ""),
+            "{arguments:?}: {run:#?}"
+        );
+        assert!(run.stderr.contains(words), "{arguments:?}: {run:#?}");
+    }
+    assert!(!environment.state().exists());
+}
+
+#[test]
+fn an_error_is_one_json_object_on_standard_error_when_json_is_asked_for() {
+    let environment = TestEnvironment::new();
+    let run = environment.run(&["vm", "show", "nobody", "--json"]);
+    assert_eq!((run.status, run.stdout.as_str()), (1, ""));
+    let error: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(error["code"], "not-found");
+
+    let run = environment.run(&["vm", "create", "--json", "--memory", "0"]);
+    assert_eq!(run.status, 2);
+    let error: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(error["code"], "invalid");
+}
+
+#[test]
+fn a_vm_that_is_not_there_is_told_in_words() {
+    let environment = TestEnvironment::new();
+    for verb in [
+        "show", "start", "stop", "restart", "kill", "delete", "ssh", "logs",
+    ] {
+        let run = environment.run(&["vm", verb, "nobody"]);
+        assert_eq!(
+            (run.status, run.stdout.as_str()),
+            (1, ""),
+            "{verb}: {run:#?}"
+        );
+        assert!(run.stderr.starts_with("error: "), "{verb}: {run:#?}");
+        assert!(run.stderr.contains("`nobody`"), "{verb}: {run:#?}");
+    }
+}
+
+#[test]
+fn of_ten_creates_of_one_name_one_wins() {
+    let environment = TestEnvironment::new();
+    environment.done(&["daemon", "start"]);
+    let arguments = ["vm", "create", "--name", "same", "--no-start"];
+    let clients: Vec<_> = (0..10)
+        .map(|_| environment.command(&arguments).spawn().unwrap())
+        .collect();
+    let runs: Vec<_> = clients
+        .into_iter()
+        .map(|it| Run::of(it.wait_with_output().unwrap()))
+        .collect();
+    assert_eq!(
+        runs.iter().filter(|run| run.status == 0).count(),
+        1,
+        "{runs:#?}"
+    );
+    assert!(
+        runs.iter()
+            .all(|run| run.status == 0 || run.stderr.contains("`same`")),
+        "{runs:#?}"
+    );
+    assert_eq!(
+        environment.json(&["vm", "list"]).as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[test]
+fn a_name_that_is_taken_or_an_unknown_image_makes_nothing() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web", "--no-start"]);
+    for arguments in [
+        &["vm", "create", "--name", "web"][..],
+        &[
+            "vm",
+            "create",
+            "--name",
+            "mail",
+            "--image",
+            "nothing-like-it",
+        ],
+        &["vm", "create", "--name", "mail", "--memory", "60T"],
+    ] {
+        let run = environment.run(arguments);
+        assert_eq!(run.status, 1, "{arguments:?}: {run:#?}");
+    }
+    let list = environment.json(&["vm", "list"]);
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list}");
+}
+
+#[test]
+fn a_socket_path_that_is_too_long_is_refused_before_anything_is_made() {
+    let environment = TestEnvironment::new();
+    let state = environment.path(&"long/".repeat(30));
+    for verb in [&["vm", "list"][..], &["daemon", "status"], &["doctor"]] {
+        let run = Run::of(
+            environment
+                .command(verb)
+                .env("BANGER_STATE", &state)
+                .output()
+                .unwrap(),
+        );
+        assert_eq!(run.status, 1, "{run:#?}");
+        assert!(run.stderr.contains("107"), "{run:#?}");
+        assert!(
+            run.stderr
+                .ends_with("hint: set BANGER_SOCKET to a shorter path\n"),
+            "{run:#?}"
+        );
+    }
+    assert!(!environment.path("long").exists());
+    let short = environment.path("s");
+    let mut command = environment.command(&["daemon", "socket", "--json"]);
+    command
+        .env("BANGER_STATE", &state)
+        .env("BANGER_SOCKET", &short);
+    let run = Run::of(command.output().unwrap());
+    assert_eq!(
+        serde_json::from_str::<Value>(&run.stdout).unwrap(),
+        json!({ "socket": short })
+    );
+}

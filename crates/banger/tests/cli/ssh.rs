@@ -1,0 +1,148 @@
+//! `vm ssh` becomes ssh: here a stand-in that writes down what it was given, and then does as
+//! sshd would, handing the command to a shell.
+
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Stdio;
+
+use crate::environment::{Run, TestEnvironment};
+
+/// A running VM and an ssh that writes its arguments to `argv`, each ended by a zero byte, and
+/// runs what follows the destination as the guest's shell would.
+fn with_stand_in() -> TestEnvironment {
+    let environment = TestEnvironment::new();
+    environment.script(
+        "ssh",
+        &format!(
+            "printf '%s\\0' \"$@\" > '{}'\n\
+             while [ \"$1\" != -- ]; do shift; done\n\
+             [ $# -eq 3 ] || exit 42\n\
+             exec sh -c \"$3\"",
+            environment.path("argv").display()
+        ),
+    );
+    environment.done(&["vm", "create", "--name", "web"]);
+    environment
+}
+
+fn argv(environment: &TestEnvironment) -> Vec<String> {
+    let bytes = std::fs::read(environment.path("argv")).unwrap();
+    let mut words: Vec<_> = bytes
+        .split(|byte| *byte == 0)
+        .map(|it| String::from_utf8(it.to_vec()).unwrap())
+        .collect();
+    words.pop();
+    words
+}
+
+#[test]
+fn the_command_gets_exactly_its_arguments() {
+    let environment = with_stand_in();
+    let nasty = [
+        "a b", "", "*", "it's", "\"", "$HOME", "a\nb", "--", "-x", "é🦦", "\\", "`id`",
+    ];
+    let words = [
+        &["vm", "ssh", "web", "--", "printf", "%s\\0"][..],
+        &nasty[..],
+    ]
+    .concat();
+    let run = environment.done(&words);
+    let expected = nasty.map(|word| format!("{word}\0")).concat();
+    assert_eq!(run.stdout.as_bytes(), expected.as_bytes());
+}
+
+#[test]
+fn the_status_of_the_command_is_the_clients_own() {
+    let environment = with_stand_in();
+    for status in [0, 1, 2, 7, 126, 255] {
+        let script = format!("exit {status}");
+        let run = environment.run(&["vm", "ssh", "web", "--", "sh", "-c", &script]);
+        assert_eq!(run.status, status, "{run:#?}");
+    }
+}
+
+#[test]
+fn the_commands_input_and_output_are_the_clients_own() {
+    let environment = with_stand_in();
+    let mut client = environment
+        .command(&["vm", "ssh", "web", "--", "cat"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client
+        .stdin
+        .take()
+        .unwrap()
+        .write_all("in\n".as_bytes())
+        .unwrap();
+    let run = Run::of(client.wait_with_output().unwrap());
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("in\n", ""));
+}
+
+#[test]
+fn the_host_key_is_always_checked_against_the_one_that_is_pinned() {
+    let environment = with_stand_in();
+    environment.done(&[
+        "vm",
+        "ssh",
+        "web",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "--",
+        "true",
+    ]);
+    let words = argv(&environment);
+    let position = |word: &str| words.iter().position(|it| it == word);
+    assert!(
+        position("StrictHostKeyChecking=yes") < position("StrictHostKeyChecking=no"),
+        "ssh takes the first: {words:?}"
+    );
+    assert!(position("StrictHostKeyChecking=yes").is_some());
+    let pinned = words
+        .iter()
+        .find_map(|it| it.strip_prefix("UserKnownHostsFile="))
+        .unwrap();
+    assert!(
+        pinned
+            .as_bytes()
+            .starts_with(environment.state().as_os_str().as_bytes()),
+        "{pinned}"
+    );
+    assert!(
+        words.iter().any(|it| it.starts_with("HostKeyAlias=")),
+        "{words:?}"
+    );
+}
+
+#[test]
+fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
+    let environment = with_stand_in();
+    environment.done(&["vm", "stop", "web"]);
+    let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("`web` does not run"), "{run:#?}");
+    assert!(
+        run.stderr.ends_with("hint: banger vm start web\n"),
+        "{run:#?}"
+    );
+    assert!(!environment.path("argv").exists());
+}
+
+#[test]
+fn an_ssh_that_is_not_installed_is_told() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web"]);
+    let mut command = environment.command(&["vm", "ssh", "web"]);
+    let run = Run::of(
+        command
+            .env("PATH", environment.path("bin"))
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stderr
+            .contains("hint: sudo apt-get install openssh-client"),
+        "{run:#?}"
+    );
+}

@@ -1,0 +1,139 @@
+//! The client against a daemon that answers as the test wants: slow steps, one that goes away in
+//! the middle, one of another version.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal};
+
+use crate::environment::{Run, TestEnvironment};
+
+/// The lines of a create that takes its time: two steps worth a line, and one that is not.
+const STEPS: &str = concat!(
+    r#"{"progress":{"step":"plan","seconds":null}}"#,
+    "\n",
+    r#"{"progress":{"step":"plan","seconds":0.0002}}"#,
+    "\n",
+    r#"{"progress":{"step":"boot","seconds":null}}"#,
+    "\n",
+    r#"{"progress":{"step":"boot","seconds":1.24}}"#,
+    "\n",
+    r#"{"progress":{"step":"wait for the guest","seconds":null}}"#,
+    "\n",
+);
+const FAILED: &str = concat!(
+    r#"{"error":{"code":"guest","message":"start `web`","causes":["no sign \u001b[2J of life"],"#,
+    r#""also":["unmount"],"hints":["banger vm logs web"]}}"#,
+    "\n",
+);
+
+/// Answers the next request with this, and then nothing more until the client goes.
+fn answer(environment: &TestEnvironment, version: u32, body: &str, ends: bool) -> JoinHandle<()> {
+    let listener = UnixListener::bind(environment.path("s")).unwrap();
+    let length = if ends {
+        format!("content-length: {}\r\n", body.len())
+    } else {
+        String::new()
+    };
+    let head = format!("HTTP/1.1 200 OK\r\nbanger-api: {version}\r\n{length}\r\n");
+    let answer = head + body;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // The client knocks first, to see whether anybody is there.
+            if serve(stream.unwrap(), &answer) {
+                return;
+            }
+        }
+    })
+}
+
+fn serve(mut stream: UnixStream, answer: &str) -> bool {
+    let mut request = [0; 4096];
+    if stream.read(&mut request).unwrap_or(0) == 0 {
+        return false;
+    }
+    stream.write_all(answer.as_bytes()).unwrap();
+    // Until the client goes away: its end of the stream is closed then.
+    while stream.read(&mut request).is_ok_and(|read| read > 0) {}
+    true
+}
+
+fn create(environment: &TestEnvironment, more: &[&str]) -> std::process::Command {
+    let mut command = environment.command(&[&["vm", "create"], more].concat());
+    command.env("BANGER_SOCKET", environment.path("s"));
+    command
+}
+
+#[test]
+fn steps_are_lines_without_a_terminal_and_the_one_that_failed_is_named() {
+    let environment = TestEnvironment::new();
+    let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
+    let run = Run::of(create(&environment, &[]).output().unwrap());
+    daemon.join().unwrap();
+    assert_eq!((run.status, run.stdout.as_str()), (1, ""));
+    assert_eq!(
+        run.stderr,
+        "  boot … 1.2 s\n  wait for the guest … not done\nerror: start `web`\n  \
+         caused by: no sign \\u{1b}[2J of life\n  also: unmount\nhint: banger vm logs web\n"
+    );
+}
+
+#[test]
+fn quiet_and_json_leave_the_steps_out() {
+    for option in ["--quiet", "--json"] {
+        let environment = TestEnvironment::new();
+        let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
+        let run = Run::of(create(&environment, &[option]).output().unwrap());
+        daemon.join().unwrap();
+        assert_eq!((run.status, run.stdout.as_str()), (1, ""));
+        assert!(!run.stderr.contains("boot"), "{run:#?}");
+        assert!(run.stderr.contains("start `web`"), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_daemon_that_goes_away_in_the_middle_is_told() {
+    let environment = TestEnvironment::new();
+    let daemon = answer(&environment, 1, STEPS, true);
+    let run = Run::of(create(&environment, &[]).output().unwrap());
+    daemon.join().unwrap();
+    assert_eq!(run.status, 1);
+    assert!(
+        run.stderr
+            .contains("error: the daemon went away before it was done"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_daemon_of_another_version_is_refused_in_words() {
+    let environment = TestEnvironment::new();
+    let daemon = answer(&environment, 2, STEPS, true);
+    let run = Run::of(create(&environment, &[]).output().unwrap());
+    daemon.join().unwrap();
+    assert_eq!(run.status, 1);
+    assert!(run.stderr.contains("version 2"), "{run:#?}");
+    assert!(run.stderr.contains("banger daemon stop"), "{run:#?}");
+}
+
+#[test]
+fn an_interrupt_ends_with_130_and_says_that_the_daemon_goes_on() {
+    let environment = TestEnvironment::new();
+    let daemon = answer(&environment, 1, STEPS, false);
+    let mut client = create(&environment, &[]).spawn().unwrap();
+    let mut heard = [0; 64];
+    let read = client.stderr.as_mut().unwrap().read(&mut heard).unwrap();
+    assert_eq!(
+        std::str::from_utf8(&heard[..read]).unwrap(),
+        "  boot … 1.2 s\n"
+    );
+    rustix::process::kill_process(Pid::from_child(&client), Signal::INT).unwrap();
+    let run = Run::of(client.wait_with_output().unwrap());
+    daemon.join().unwrap();
+    assert_eq!(run.status, 130);
+    assert_eq!(
+        run.stderr,
+        "note: the daemon goes on with it; see: banger vm list\n"
+    );
+}

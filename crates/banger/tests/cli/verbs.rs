@@ -1,0 +1,166 @@
+//! The verbs, from create to delete.
+
+use serde_json::json;
+
+use crate::environment::TestEnvironment;
+
+#[test]
+fn a_vm_is_made_used_stopped_started_and_deleted() {
+    let environment = TestEnvironment::new();
+    let run = environment.done(&["vm", "create", "--name", "calm-otter", "--memory", "1G"]);
+    assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
+    assert!(run.stdout.contains("banger vm ssh calm-otter"), "{run:#?}");
+
+    let run = environment.done(&["vm", "list"]);
+    let lines: Vec<_> = run.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("NAME        PHASE    ADDRESS"),
+        "{run:#?}"
+    );
+    assert!(lines[1].starts_with("calm-otter  running  "), "{run:#?}");
+    assert_eq!(lines.len(), 2);
+
+    let run = environment.done(&["vm", "show", "calm-otter"]);
+    assert!(run.stdout.contains("\nmemory:      1G\n"), "{run:#?}");
+
+    let run = environment.done(&["vm", "stop", "calm-otter"]);
+    assert_eq!(run.stdout, "calm-otter is stopped\n");
+    assert_eq!(
+        environment.json(&["vm", "show", "calm-otter"])["phase"],
+        "stopped"
+    );
+
+    let run = environment.done(&["vm", "start", "calm-otter"]);
+    assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
+    let run = environment.done(&["vm", "restart", "calm-otter"]);
+    assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
+    let run = environment.done(&["vm", "kill", "calm-otter"]);
+    assert_eq!(run.stdout, "calm-otter is stopped\n");
+
+    let run = environment.done(&["vm", "rm", "calm-otter"]);
+    assert_eq!(run.stdout, "calm-otter is deleted\n");
+    let run = environment.done(&["vm", "ls"]);
+    assert_eq!(run.stdout, "");
+    assert_eq!(
+        run.stderr,
+        "there are no VMs yet; make one: banger vm create\n"
+    );
+}
+
+#[test]
+fn a_program_gets_json_and_nothing_else() {
+    let environment = TestEnvironment::new();
+    assert_eq!(environment.json(&["vm", "list"]), json!([]));
+    let made = environment.json(&["vm", "create", "--name", "web", "--vcpu", "3", "--no-start"]);
+    assert_eq!(
+        (&made["name"], &made["vcpu"], &made["phase"]),
+        (&json!("web"), &json!(3), &json!("stopped"))
+    );
+    assert_eq!(environment.json(&["vm", "list"])[0]["id"], made["id"]);
+    assert_eq!(
+        environment.json(&["vm", "start", "web"])["phase"],
+        "running"
+    );
+    let stopped = environment.json(&["vm", "stop", "web"]);
+    assert_eq!(stopped["vm"]["phase"], "stopped");
+    assert_eq!(stopped["synced"], true);
+    assert_eq!(environment.json(&["vm", "delete", "web"])["name"], "web");
+    assert!(environment.json(&["doctor"])["checks"].is_array());
+}
+
+#[test]
+fn a_vm_is_named_by_id_and_by_the_first_digits_of_it() {
+    let environment = TestEnvironment::new();
+    let made = environment.json(&["vm", "create", "--name", "my-vm", "--no-start"]);
+    let id = made["id"].as_str().unwrap();
+    for reference in [id, &id[..4], "my-vm"] {
+        assert_eq!(
+            environment.json(&["vm", "show", reference])["id"],
+            made["id"]
+        );
+    }
+}
+
+#[test]
+fn a_name_of_two_words_is_made_up() {
+    let environment = TestEnvironment::new();
+    let made = environment.json(&["vm", "create", "--no-start"]);
+    let name = made["name"].as_str().unwrap();
+    assert_eq!(name.split('-').count(), 2, "{name}");
+}
+
+#[test]
+fn settings_change_and_disks_grow_but_do_not_shrink() {
+    let environment = TestEnvironment::new();
+    environment.done(&[
+        "vm",
+        "create",
+        "--name",
+        "web",
+        "--disk-size",
+        "2G",
+        "--no-start",
+        "--no-nat",
+    ]);
+    let set = environment.json(&[
+        "vm",
+        "set",
+        "web",
+        "--disk-size",
+        "3G",
+        "--nat",
+        "--memory",
+        "1024",
+    ]);
+    assert_eq!(
+        (&set["disk_size"], &set["nat"], &set["memory"]),
+        (&json!(3072), &json!(true), &json!(1024))
+    );
+    let run = environment.run(&["vm", "set", "web", "--disk-size", "1G"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.starts_with("error: "), "{run:#?}");
+    assert_eq!(environment.json(&["vm", "show", "web"])["disk_size"], 3072);
+}
+
+#[test]
+fn several_vms_are_named_at_once_and_one_that_fails_keeps_none_from_its_turn() {
+    let environment = TestEnvironment::new();
+    for name in ["web", "mail"] {
+        environment.done(&["vm", "create", "--name", name]);
+    }
+    let run = environment.run(&["vm", "stop", "web", "nobody", "mail"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert_eq!(run.stdout, "web is stopped\nmail is stopped\n");
+    assert!(run.stderr.contains("nobody"), "{run:#?}");
+    environment.done(&["vm", "delete", "web", "mail", "web"]);
+    assert_eq!(environment.json(&["vm", "list"]), json!([]));
+}
+
+#[test]
+fn a_running_vm_is_deleted_by_force_only() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web"]);
+    let run = environment.run(&["vm", "delete", "web"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert_eq!(environment.json(&["vm", "show", "web"])["phase"], "running");
+    environment.done(&["vm", "delete", "--force", "web"]);
+    assert_eq!(environment.json(&["vm", "list"]), json!([]));
+}
+
+#[test]
+fn doctor_fails_when_a_check_does_and_says_what_to_do() {
+    let environment = TestEnvironment::new();
+    let run = environment.run(&["doctor"]);
+    let failed = run
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("fail "))
+        .count();
+    assert_eq!(run.status, i32::from(failed > 0), "{run:#?}");
+    let checks = run.stdout.lines().filter(|line| {
+        ["pass ", "warn ", "fail "]
+            .iter()
+            .any(|word| line.starts_with(word))
+    });
+    assert!(checks.count() > 0, "{run:#?}");
+}
