@@ -1,0 +1,78 @@
+//! An ordinary user, who may not make a TAP: everything but addresses, DNS and NAT toggling works.
+
+use std::process::Command;
+
+use crate::needs_real_vms;
+use crate::world::World;
+
+const NAME: &str = "banger-test-user";
+
+/// A user made for the test, and removed after it.
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    fn make() -> Option<Self> {
+        let made = Command::new("useradd")
+            .args(["--no-create-home", NAME])
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let number = |option: &str| {
+            let output = Command::new("id").args([option, NAME]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .parse()
+                .unwrap()
+        };
+        Some(Self {
+            uid: number("-u"),
+            gid: number("-g"),
+        })
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = Command::new("userdel").arg(NAME).status();
+    }
+}
+
+#[test]
+fn l_an_ordinary_user_has_vms_on_user_networking() {
+    needs_real_vms!();
+    let Some(user) = User::make() else {
+        eprintln!("SKIPPED: {}: no user can be made here", module_path!());
+        return;
+    };
+    let world = World::new(Some((user.uid, user.gid)));
+    world.must(&[
+        "vm",
+        "create",
+        "--name",
+        "mine",
+        "--nat",
+        "--memory",
+        "512",
+        "--disk-size",
+        "512M",
+    ]);
+    let view = world.show("mine");
+    assert_eq!(view["network"], "user");
+    assert_eq!(view["address"], serde_json::Value::Null);
+    assert_eq!(world.sh("mine", "hostname; touch /root/kept"), "mine");
+    let pid = view["pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(
+        status.contains(&format!("Uid:\t{0}\t{0}\t{0}\t{0}", user.uid)),
+        "{status}"
+    );
+    let report = world.run(&["doctor"]);
+    assert!(report.stdout.contains("TAP"), "{}", report.stdout);
+    world.must(&["vm", "stop", "mine"]);
+    world.must(&["vm", "delete", "mine"]);
+    world.must(&["daemon", "stop"]);
+}

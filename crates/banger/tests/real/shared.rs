@@ -1,0 +1,349 @@
+//! What is tested on guests that are shared. The letter before each name is its place in the order.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::needs_real_vms;
+use crate::world::{end_shared, host, kill, shared, wait_for};
+
+const BOOT: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_command_runs_with_exactly_its_arguments_and_its_status() {
+    needs_real_vms!();
+    let world = shared();
+    let nasty = [
+        "a b",
+        "",
+        "*",
+        "$HOME",
+        "it's",
+        "\"q\"",
+        "new\nline",
+        "é",
+        "--",
+        "\\",
+    ];
+    let mut command = vec!["printf", "<%s>"];
+    command.extend(nasty);
+    let expected: String = nasty.iter().map(|it| format!("<{it}>")).collect();
+    assert_eq!(world.ssh("first", &command), expected);
+    let run = world.run(&["vm", "ssh", "first", "--", "sh", "-c", "exit 7"]);
+    assert_eq!(run.status, 7);
+}
+
+#[test]
+fn b_each_vmm_runs_as_an_unprivileged_user_of_its_own() {
+    needs_real_vms!();
+    let world = shared();
+    let pid = world.show("first")["pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let uids = status
+        .lines()
+        .find(|line| line.starts_with("Uid:"))
+        .unwrap();
+    let ids: Vec<&str> = uids.split_whitespace().skip(1).collect();
+    assert!(
+        ids.iter()
+            .all(|id| id.parse::<u32>().unwrap() >= 1_900_000_000),
+        "{uids}"
+    );
+    let groups = status
+        .lines()
+        .find(|line| line.starts_with("Groups:"))
+        .unwrap();
+    assert_eq!(groups.trim_end(), "Groups:");
+    assert!(status.contains("Seccomp:\t2"), "QEMU's sandbox is off");
+}
+
+#[test]
+fn c_the_guest_reaches_the_outside_with_nat_only() {
+    needs_real_vms!();
+    let world = shared();
+    let update = "apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20 update";
+    world.sh("first", &format!("timeout 300 {update}"));
+    world.must(&["vm", "set", "first", "--no-nat"]);
+    let resolvers = world.sh(
+        "first",
+        "sed -n 's/^nameserver //p' /run/banger/resolv.conf",
+    );
+    let first = resolvers.lines().next().unwrap();
+    let probe = format!("timeout 10 bash -c 'echo > /dev/tcp/{first}/53'");
+    let run = world.run(&["vm", "ssh", "first", "--", "sh", "-c", &probe]);
+    assert_ne!(run.status, 0, "a guest without NAT reached {first}");
+    assert!(
+        world.show("first")["notes"]
+            .to_string()
+            .contains("no way out")
+    );
+    world.must(&["vm", "set", "first", "--nat"]);
+    world.sh("first", &probe);
+}
+
+/// Asks our resolver for the A record of a name, as RFC 1035, 4.1 has it; the code and the address.
+fn ask(name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
+    let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        question.push(u8::try_from(label.len()).unwrap());
+        question.extend(label.as_bytes());
+    }
+    question.extend([0, 0, kind, 0, 1]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    socket.send_to(&question, "127.0.0.1:42169").unwrap();
+    let mut answer = [0; 512];
+    let length = socket.recv(&mut answer).unwrap();
+    let answer = &answer[..length];
+    let address = (answer[7] > 0).then(|| answer[length - 4..].try_into().unwrap());
+    (answer[3] & 15, address)
+}
+
+#[test]
+fn d_the_name_of_a_vm_is_answered_and_no_other() {
+    needs_real_vms!();
+    let world = shared();
+    let address = world.show("first")["address"].as_str().unwrap().to_owned();
+    let (code, found) = ask("first.vm", 1);
+    assert_eq!(code, 0);
+    let found = found.unwrap().map(|byte| byte.to_string()).join(".");
+    assert_eq!(found, address);
+    assert_eq!(ask("first.vm", 28), (0, None), "AAAA");
+    assert_eq!(ask("nobody.vm", 1).0, 3, "NXDOMAIN");
+    assert_eq!(ask("example.org", 1).0, 5, "REFUSED");
+}
+
+#[test]
+fn e_guests_do_not_reach_each_other_nor_the_host() {
+    needs_real_vms!();
+    let world = shared();
+    world.must(&[
+        "vm",
+        "create",
+        "--name",
+        "second",
+        "--memory",
+        "512",
+        "--disk-size",
+        "512M",
+    ]);
+    let second = world.show("second")["address"].as_str().unwrap().to_owned();
+    let reach = |address: &str, port: u16| {
+        let probe = format!("timeout 10 bash -c 'echo > /dev/tcp/{address}/{port}'");
+        world
+            .run(&["vm", "ssh", "first", "--", "sh", "-c", &probe])
+            .status
+    };
+    assert_ne!(reach(&second, 22), 0, "a guest reached another");
+    let listener = std::net::TcpListener::bind("10.214.0.1:0").unwrap();
+    assert_ne!(
+        reach("10.214.0.1", listener.local_addr().unwrap().port()),
+        0,
+        "it reached the host"
+    );
+    // The host reaches both.
+    assert_eq!(world.sh("second", "hostname"), "second");
+}
+
+#[test]
+fn f_a_flushed_rule_set_is_put_back() {
+    needs_real_vms!();
+    let world = shared();
+    let table = host("nft", &["list", "tables"]);
+    let table = table.lines().find(|line| line.contains("banger_")).unwrap();
+    let name = table.rsplit(' ').next().unwrap();
+    let before = host("nft", &["list", "table", "inet", name]);
+    host("nft", &["delete", "table", "inet", name]);
+    let flushed = Instant::now();
+    wait_for(Duration::from_secs(10), || {
+        let now = host("nft", &["list", "table", "inet", name]);
+        if now.matches("10.214").count() == before.matches("10.214").count() {
+            Ok(())
+        } else {
+            Err(now)
+        }
+    });
+    eprintln!("the rule set was back after {:?}", flushed.elapsed());
+    drop(world);
+}
+
+#[test]
+fn g_vms_and_their_sessions_outlive_a_killed_daemon() {
+    needs_real_vms!();
+    let world = shared();
+    let pid = world.show("first")["pid"].clone();
+    let mut session = world
+        .command(&["vm", "ssh", "first", "--", "cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(session.stdout.take().unwrap()).lines();
+    let mut stdin = session.stdin.take().unwrap();
+    writeln!(stdin, "before").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "before");
+    let daemon = world.daemon_pid();
+    kill(daemon);
+    writeln!(stdin, "after").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "after");
+    drop(stdin);
+    assert!(session.wait().unwrap().success());
+    // The next client starts the next daemon, which adopts both.
+    let view = world.show("first");
+    assert_ne!(world.daemon_pid(), daemon);
+    assert_eq!((&view["phase"], &view["pid"]), (&"running".into(), &pid));
+    assert_eq!(world.sh("second", "hostname"), "second");
+    assert_eq!(ask("first.vm", 1).0, 0);
+    world.must(&["vm", "set", "second", "--nat"]);
+    world.must(&["vm", "set", "second", "--no-nat"]);
+}
+
+#[test]
+fn h_a_killed_agent_and_broken_conversations_change_nothing() {
+    needs_real_vms!();
+    let world = shared();
+    let id = world.show("second")["id"].as_str().unwrap().to_owned();
+    let socket = world.state().join(format!("vms/{id}/machine/agent.sock"));
+    let folder = std::fs::File::open(socket.parent().unwrap()).unwrap();
+    use std::os::fd::AsRawFd as _;
+    let short = format!("/proc/self/fd/{}/agent.sock", folder.as_raw_fd());
+    for n in 0..100 {
+        // The daemon may be speaking just now; the port has one place.
+        if let Ok(mut stream) = UnixStream::connect(&short) {
+            let _ = stream.write_all(&br#"{"hello":{"token":"ab","protocol":1}}"#[..n % 30 + 1]);
+        }
+    }
+    world.sh("second", "pkill -KILL -x banger-guest");
+    let began = Instant::now();
+    let stopped = world.json(&["vm", "stop", "second"]);
+    assert_eq!(stopped["synced"], true, "{stopped}");
+    assert_ne!(stopped["by"], "kill", "{stopped}");
+    eprintln!("stopped by {} after {:?}", stopped["by"], began.elapsed());
+}
+
+#[test]
+fn i_a_panic_is_told_and_a_reboot_comes_back() {
+    needs_real_vms!();
+    let world = shared();
+    let before = world.show("first");
+    let boot_id = world.sh("first", "cat /proc/sys/kernel/random/boot_id");
+    // The connection is cut by the reboot, whatever its status.
+    world.run(&["vm", "ssh", "first", "--", "reboot"]);
+    wait_for(BOOT, || {
+        let view = world.show("first");
+        if view["phase"] == "running" && view["pid"] != before["pid"] {
+            Ok(())
+        } else {
+            Err(view.to_string())
+        }
+    });
+    assert_ne!(
+        world.sh("first", "cat /proc/sys/kernel/random/boot_id"),
+        boot_id
+    );
+    assert_eq!(world.show("first")["address"], before["address"]);
+    let panic = "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger";
+    let mut cut = world
+        .command(&["vm", "ssh", "first", "--", "sh", "-c", panic])
+        .spawn()
+        .unwrap();
+    let view = world.wait_phase("first", "stopped", Duration::from_secs(60));
+    assert_eq!(view["last_end"]["reason"], "panic", "{view}");
+    assert!(
+        view["last_end"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("sysrq triggered crash"),
+        "{view}"
+    );
+    let _ = cut.kill();
+    let _ = cut.wait();
+    world.must(&["vm", "start", "first"]);
+}
+
+#[test]
+fn j_everything_persists_and_disks_grow() {
+    needs_real_vms!();
+    let world = shared();
+    let identity = "cat /etc/machine-id; cut -d' ' -f1,2 /run/banger/ssh_host_ed25519_key.pub";
+    let before = world.sh("first", identity);
+    world.sh(
+        "first",
+        "echo kept > /opt/file; echo kept > /root/file; mkdir -p -m 700 /root/.ssh; \
+         echo '# mine' >> /root/.ssh/authorized_keys; echo '127.0.0.9 mine' >> /etc/hosts; \
+         echo '# mine' > /etc/ssh/sshd_config.d/50-mine.conf",
+    );
+    world.must(&["vm", "stop", "first"]);
+    world.must(&[
+        "vm",
+        "set",
+        "first",
+        "--disk-size",
+        "2G",
+        "--system-disk-size",
+        "20G",
+    ]);
+    world.must(&["vm", "start", "first"]);
+    let kept = world.sh(
+        "first",
+        "cat /opt/file /root/file; tail -n 1 /root/.ssh/authorized_keys; grep mine /etc/hosts; \
+         cat /etc/ssh/sshd_config.d/50-mine.conf",
+    );
+    assert_eq!(kept, "kept\nkept\n# mine\n127.0.0.9 mine\n# mine");
+    assert_eq!(world.sh("first", identity), before);
+    let sizes = world.sh(
+        "first",
+        "df --output=size -BM / /root | tail -n 2 | tr -d ' M'",
+    );
+    let sizes: Vec<u64> = sizes.lines().map(|it| it.parse().unwrap()).collect();
+    assert!(sizes[0] > 19_000 && sizes[1] > 1_800, "{sizes:?}");
+}
+
+#[test]
+fn k_poweroff_in_the_guest_ends_as_stopped() {
+    needs_real_vms!();
+    let world = shared();
+    world.sh("first", "echo unsynced > /root/late; sync");
+    world.run(&["vm", "ssh", "first", "--", "poweroff"]);
+    let view = world.wait_phase("first", "stopped", Duration::from_secs(120));
+    assert_eq!(view["last_end"]["reason"], "poweroff", "{view}");
+}
+
+#[test]
+fn z_delete_leaves_nothing_on_the_host() {
+    needs_real_vms!();
+    let world = shared();
+    let ids: Vec<String> = world
+        .json(&["vm", "list"])
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|vm| vm["id"].as_str().unwrap().to_owned())
+        .collect();
+    for name in ["first", "second"] {
+        world.run(&["vm", "delete", "--force", name]);
+    }
+    assert_eq!(world.json(&["vm", "list"]).as_array().unwrap().len(), 0);
+    for id in &ids {
+        assert!(
+            !host("ip", &["-o", "link"]).contains(id.as_str()),
+            "a TAP is left"
+        );
+        assert!(
+            !host("ps", &["-eo", "args"]).contains(id.as_str()),
+            "a process is left"
+        );
+        assert!(
+            !world.state().join("vms").join(id).exists(),
+            "a folder is left"
+        );
+    }
+    let rules = host("nft", &["list", "ruleset"]);
+    assert!(!rules.contains("10.214"), "{rules}");
+    assert!(!world.state().join("settings.json").exists());
+    end_shared(&world);
+}
