@@ -1,0 +1,74 @@
+//! A daemon of our own, on a state directory of our own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use banger_api::client::Client;
+
+pub(crate) struct Daemon {
+    pub(crate) folder: tempfile::TempDir,
+    child: Child,
+}
+
+/// The client's program; the daemon's lies beside it.
+pub(crate) fn program(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_banger")).with_file_name(name)
+}
+
+impl Daemon {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("banger-bench-")
+            .tempdir()
+            .unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "dns_port = 42269\nsubnet = \"10.213.0.0/20\"\n").unwrap();
+        let mut child = Command::new(program("bangerd"))
+            .args(arguments)
+            .arg("--state")
+            .arg(folder.path().join("state"))
+            .arg("--config")
+            .arg(config)
+            .env("MALLOC_ARENA_MAX", "2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        assert!(line.starts_with("ready"), "{line}");
+        Self { folder, child }
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.state().join("run/bangerd.sock")).unwrap()
+    }
+
+    /// The memory that the daemon holds, in MiB: `VmRSS` (proc(5)).
+    pub(crate) fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
