@@ -1,0 +1,51 @@
+# The two commands: `make demo` and `make test`. `make help` lists the others.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+TARGET := x86_64-unknown-linux-gnu
+DIST := target/dist
+
+.PHONY: help demo test setup build guest lint test-unit test-root test-boot bench install clean
+
+help: ## Lists what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: ## Makes a VM and runs a command in it, from nothing
+	@tools/demo
+
+test: ## Runs every test that this machine can, and counts the others as skipped
+	@tools/test
+
+setup: ## Installs the system packages that banger needs
+	@tools/setup
+
+guest: ## Builds the static guest program
+	@RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --quiet -p banger-guest --bin banger-guest --profile guest --target $(TARGET)
+	@mkdir -p $(DIST)
+	@install -m 755 target/$(TARGET)/guest/banger-guest $(DIST)/banger-guest
+
+build: guest ## Builds everything into target/dist
+	@$(CARGO) build --locked --quiet --release -p banger -p bangerd
+	@mkdir -p $(DIST)
+	@install -m 755 target/release/banger target/release/bangerd $(DIST)/
+
+lint: ## Format, clippy with warnings denied, licences and sources
+	@tools/lint
+
+test-unit: ## Levels 1 to 3: pure, on the simulated host, the CLI
+	@tools/test unit
+
+test-root: ## Level 4: the real host in namespaces of its own
+	@tools/test root
+
+test-boot: ## Level 5: real VMs
+	@tools/test boot
+
+bench: build ## Measures, and prints the table of docs/performance.md
+	@tools/bench
+
+install: build ## Installs into PREFIX (default /usr/local)
+	install -D -m 755 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/bin $(DIST)/banger $(DIST)/bangerd $(DIST)/banger-guest
+
+clean: ## Removes what was built
+	@$(CARGO) clean
