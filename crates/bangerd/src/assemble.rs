@@ -3,7 +3,7 @@
 mod checks;
 mod key;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ const HOOKS: [(&str, Hook); 6] = [
 ];
 
 /// A simulated host on which a VM's own parts are made, and the VM.
-fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
+pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let sim = Sim::new();
     let location = Location {
         state: "/state".into(),

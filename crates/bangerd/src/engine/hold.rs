@@ -13,6 +13,13 @@ use super::lock;
 use crate::error::Result;
 use crate::vm::Vm;
 
+/// What the watch calls its own hold while it re-asserts a running VM. It is short, and no user has
+/// asked for it, so a verb waits for it instead of being refused.
+pub(super) const PUTTING_BACK: &str = "putting back";
+
+/// How long a verb waits for that.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// One VM in memory: its record, and who holds it.
 #[derive(Debug)]
 pub struct Slot {
@@ -51,7 +58,14 @@ impl Slot {
     /// # Errors
     /// `busy`, with the verb that has it and for how long.
     pub fn hold(self: &Arc<Self>, verb: &'static str) -> Result<Hold> {
-        let mut holder = lock(&self.holder);
+        let holder = lock(&self.holder);
+        let putting_back =
+            |holder: &mut Option<(&str, Instant)>| holder.is_some_and(|it| it.0 == PUTTING_BACK);
+        let mut holder = self
+            .released
+            .wait_timeout_while(holder, PATIENCE, putting_back)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
         if let Some((other, since)) = *holder {
             let name = self.vm().name.clone();
             let seconds = since.elapsed().as_secs();
@@ -118,5 +132,31 @@ impl Drop for Hold {
     fn drop(&mut self) {
         *lock(&self.slot.holder) = None;
         self.slot.released.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::tests::made;
+
+    #[test]
+    fn a_verb_waits_for_the_watch_and_is_refused_while_another_verb_is_at_work() {
+        let slot = Arc::new(Slot::new(made().1));
+        let watch = slot.hold(PUTTING_BACK).unwrap();
+        let waiting = {
+            let slot = slot.clone();
+            std::thread::spawn(move || slot.hold("stop").map(drop))
+        };
+        while !waiting.is_finished() && Arc::strong_count(&slot) < 3 {
+            std::thread::yield_now();
+        }
+        assert!(!waiting.is_finished(), "it did not wait");
+        drop(watch);
+        waiting.join().unwrap().unwrap();
+        let _start = slot.hold("start").unwrap();
+        let error = slot.hold("stop").unwrap_err();
+        assert_eq!(error.code, Code::Busy);
+        assert!(error.message.contains("start"), "{error}");
     }
 }

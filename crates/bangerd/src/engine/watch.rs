@@ -9,7 +9,7 @@ use banger_api::{Phase, VmId};
 use banger_host::{Clocks, Op, Process};
 
 use super::Engine;
-use super::hold::Slot;
+use super::hold::{PUTTING_BACK, Slot};
 use super::view::KEPT;
 use crate::layout::machine;
 use crate::vm::Vm;
@@ -106,7 +106,7 @@ impl Engine {
 
     /// Re-asserts everything of a running VM, the guest's part too.
     fn put_back(&self, slot: &Arc<Slot>) {
-        let Ok(hold) = slot.hold("putting back") else {
+        let Ok(hold) = slot.hold(PUTTING_BACK) else {
             return;
         };
         let vm = hold.vm();
