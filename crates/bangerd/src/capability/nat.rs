@@ -101,7 +101,7 @@ impl Nat {
         .map(drop)
     }
 
-    /// Makes the current uplink forward for this VM, and no other.
+    /// Makes the current uplink forward for this VM, and no other; Docker lets it through.
     fn use_uplink(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let _settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let mut settings = self.read(host)?;
@@ -125,6 +125,13 @@ impl Nat {
                 on: true,
             };
             host.change(&op).during(format!("forward on `{name}`"))?;
+            // Written down by the same entry: without an uplink nothing is forwarded anyway.
+            let tap_prefix = self.instance.tap_prefix();
+            host.change(&Op::AcceptInDockerUser {
+                tap_prefix,
+                on: true,
+            })
+            .during("be accepted by DOCKER-USER")?;
         }
         self.leave(vm, host, &mut settings, uplink.as_deref())
     }
@@ -170,7 +177,13 @@ impl Nat {
             settings.uplinks.remove(&name);
             changed = true;
         }
-        if changed {
+        // What another boot has left there says nothing any more.
+        let stale = settings.uplinks.is_empty()
+            && host
+                .stat(&self.layout.settings())
+                .during("look for the host settings")?
+                .is_some();
+        if changed || stale {
             self.write(host, settings)
         } else {
             Ok(())
@@ -179,15 +192,9 @@ impl Nat {
 
     fn on(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.use_uplink(vm, host)?;
-        let tap_prefix = self.instance.tap_prefix();
-        host.change(&Op::AcceptInDockerUser {
-            tap_prefix: tap_prefix.clone(),
-            on: true,
-        })
-        .during("be accepted by DOCKER-USER")?;
         let op = Op::AllowNat {
             table: self.instance.table(),
-            tap_prefix,
+            tap_prefix: self.instance.tap_prefix(),
             address: vm.address,
         };
         host.change(&op).during("let the guest out").map(drop)

@@ -303,3 +303,61 @@ fn progress_tells_each_step_and_how_long_it_took() {
         assert!(of[0].seconds.is_none() && of[1].seconds.is_some(), "{name}");
     }
 }
+
+#[test]
+fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
+    let world = World::new();
+    let before = world.run_time();
+    world.sim.tamper(|state| state.forwarding.clear());
+    world.create("calm-otter", true, true);
+    let kill = KillVm::default();
+    world
+        .engine
+        .kill(&named("calm-otter"), &kill, &|_| {})
+        .unwrap();
+    assert!(world.run_time().docker_user.is_empty());
+    world
+        .sim
+        .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
+    world.start("calm-otter").unwrap();
+    world.sim.tamper(|state| state.forwarding.clear());
+    let nat = |on| SetVm {
+        nat: Some(on),
+        ..SetVm::default()
+    };
+    for on in [false, true] {
+        world
+            .engine
+            .set(&named("calm-otter"), &nat(on), &|_| {})
+            .unwrap();
+    }
+    world
+        .engine
+        .kill(&named("calm-otter"), &kill, &|_| {})
+        .unwrap();
+    world
+        .sim
+        .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
+    assert_eq!(world.run_time(), before);
+}
+
+#[test]
+fn what_was_written_down_in_another_boot_of_the_host_is_forgotten() {
+    let world = World::new();
+    world.create("calm-otter", true, false);
+    let stale = br#"{"boot_id": "long ago", "uplinks": {"eth0": {"was": true, "users": []}}}"#;
+    let op = banger_host::Op::WriteFile {
+        path: "/state/settings.json".into(),
+        contents: stale.to_vec(),
+        mode: 0o600,
+        owner: None,
+    };
+    banger_host::Host::change(&world.sim, &op).unwrap();
+    let delete = DeleteVm::default();
+    world
+        .engine
+        .delete(&named("calm-otter"), &delete, &|_| {})
+        .unwrap();
+    assert!(world.run_time().files.is_empty());
+    assert!(!world.run_time().forwarding["eth0"]);
+}
