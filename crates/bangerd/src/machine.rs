@@ -1,7 +1,8 @@
 //! What the hypervisor is given: kernel, initramfs, drives, interfaces, channels, boot args.
 //!
 //! A pure value. Capabilities add to it; a hypervisor driver turns it into its own configuration.
-//! Every path is relative to the machine's folder, which is the hypervisor's working directory.
+//! Every path is relative to the machine's folder, which is the hypervisor's working directory; that
+//! of a block device is absolute.
 
 use std::path::PathBuf;
 
@@ -36,13 +37,15 @@ pub struct Machine {
     pub console: String,
 }
 
-/// A disk of the machine: a raw file, whatever its content looks like.
+/// A disk of the machine: raw, whatever its content looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
     /// What it is, a word.
     pub name: String,
-    /// The file.
+    /// The file, or the device's node.
     pub path: String,
+    /// Whether it is a block device of the host, not a file.
+    pub block: bool,
     /// Whether the guest may not write it.
     pub read_only: bool,
 }

@@ -66,10 +66,11 @@ impl Capability for RootDisks {
     }
 
     fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
-        let path = self.driver(vm)?.path(vm);
+        let driver = self.driver(vm)?;
         machine.drives.push(Drive {
             name: "root".to_owned(),
-            path,
+            path: driver.path(vm),
+            block: driver.is_block(),
             read_only: false,
         });
         Ok(())

@@ -34,6 +34,7 @@ impl Capability for WorkDisk {
         machine.drives.push(Drive {
             name: "work".to_owned(),
             path,
+            block: false,
             read_only: false,
         });
         Ok(())

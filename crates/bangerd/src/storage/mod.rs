@@ -31,6 +31,11 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
         machine::ROOT_DISK.to_owned()
     }
 
+    /// Whether that is a block device of the host, not a file.
+    fn is_block(&self) -> bool {
+        false
+    }
+
     /// Makes the disk.
     ///
     /// # Errors
