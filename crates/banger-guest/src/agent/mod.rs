@@ -108,21 +108,15 @@ impl Agent {
     /// but looked at, after growing pauses.
     fn wait(&mut self) -> bool {
         let longest = self.readiness.pause().unwrap_or(IDLE);
-        let Some(port) = &mut self.port else {
+        let Some(port) = &self.port else {
             self.wait_without_port(longest);
             return false;
         };
-        let waits = !port.session().waiting().is_empty();
-        let events = if waits {
-            PollFlags::IN | PollFlags::OUT
-        } else {
-            PollFlags::IN
-        };
-        let mut all = vec![PollFd::from_borrowed_fd(port.fd(), events)];
+        let mut all = port.polled();
         all.extend(others(&self.worker, &self.readiness));
         wait::ready(&mut all, longest);
-        // A port that nobody listens at is readable, too (its end of file is), so that says nothing.
-        if !all[0].revents().contains(PollFlags::HUP) {
+        let first = all[0].revents();
+        if !Port::is_deserted(first) {
             self.pause = SHORTEST;
             return false;
         }

@@ -4,6 +4,8 @@
 //! port once, and daemons come and go at its other end, at worst in the middle of a frame. So each
 //! frame is one line of JSON, and a daemon that connects opens with a [`Hello`] that carries a
 //! token of its own; the guest forgets what went before and answers with that token from then on.
+//! Where the machine has a vsock instead, the guest listens on [`VSOCK_PORT`], and the same words go
+//! over the newest connection.
 //!
 //! ```text
 //! daemon  ⏎{"hello":{"token":"5f0c…","protocol":1}}⏎
@@ -37,6 +39,10 @@ pub const LONGEST_LINE: usize = 64 * 1024;
 
 /// The name of the virtio-serial port that the guest looks for.
 pub const PORT_NAME: &str = "banger.agent";
+
+/// The port that the guest listens on where it has a vsock and no such port. Listening below 1024
+/// takes a privilege, so no ordinary user of the guest can stand in for the agent.
+pub const VSOCK_PORT: u32 = 1023;
 
 /// How far a guest has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

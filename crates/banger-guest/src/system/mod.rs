@@ -6,4 +6,5 @@ pub(crate) mod enter;
 pub(crate) mod port;
 pub(crate) mod raw;
 pub(crate) mod replace;
+pub(crate) mod vsock;
 pub(crate) mod wait;

@@ -1,26 +1,78 @@
-//! The guest's end of the channel: a virtio-serial port, which is there or not, and at whose other
-//! end somebody listens or not. Nothing here ever waits.
+//! The guest's end of the channel: a virtio-serial port, or a vsock where there is none. It is
+//! there or not, and at its other end somebody listens or not. Nothing here ever waits.
+//!
+//! A serial port is one stream for ever, so the conversation over it goes on from process to
+//! process. A vsock has connections that truly end: a new one is a new conversation, and the
+//! newest is the one that counts, because a daemon that was killed may have left another behind.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use banger_guest::protocol::{Asked, Identity, PORT_NAME, Session, Standing};
+use banger_guest::protocol::{Asked, Identity, PORT_NAME, Session, Standing, VSOCK_PORT};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
+use super::vsock::{self, Listener};
 use crate::boot_record::SESSION;
 
 /// Where Linux lists the ports.
 const PORTS: &str = "/sys/class/virtio-ports";
 
-/// An open port with the conversation over it.
+/// How often is read in one round, so that a daemon that never stops talking holds nothing up.
+const MOST_READS: usize = 16;
+
+/// An open channel with the conversation over it.
 #[derive(Debug)]
 pub(crate) struct Port {
-    file: File,
+    line: Line,
     session: Session,
     remembered: Option<String>,
+}
+
+/// What the conversation goes over.
+#[derive(Debug)]
+enum Line {
+    Serial(File),
+    Vsock(Listener),
+}
+
+impl Line {
+    /// Opens what this machine has, if nobody else has it open.
+    fn open() -> Option<Self> {
+        let Some(path) = find(Path::new(PORTS)) else {
+            let listener = vsock::is_there().then(|| Listener::new(VSOCK_PORT, vsock::HOST));
+            return listener?.ok().map(Self::Vsock);
+        };
+        let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).ok()?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(flags)
+            .open(path)
+            .ok()?;
+        Some(Self::Serial(file))
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Serial(file) => file.read(bytes),
+            Self::Vsock(listener) => listener.read(bytes),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Serial(file) => file.write(bytes),
+            Self::Vsock(listener) => listener.write(bytes),
+        }
+    }
+}
+
+fn is_later(cause: &io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 fn find(ports: &Path) -> Option<PathBuf> {
@@ -43,27 +95,26 @@ fn identity() -> Identity {
 }
 
 impl Port {
-    /// Opens the port, if it is there and nobody else has it open, and goes on with the
-    /// conversation of the process before us, if there was one. With a standing, says so.
+    /// Opens the channel, if it is there and nobody else has it open. Over a serial port, goes on
+    /// with the conversation of the process before us, if there was one; with a standing, says so.
     pub(crate) fn open(standing: Option<Standing>) -> Option<Self> {
-        let path = find(Path::new(PORTS))?;
-        let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).ok()?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(flags)
-            .open(path)
-            .ok()?;
-        let mut session = Session::new(identity());
-        let remembered = fs::read_to_string(SESSION).ok();
-        if let Some(token) = &remembered {
-            session.adopt(token, standing);
+        let line = Line::open()?;
+        let mut port = Self::over(line);
+        if matches!(port.line, Line::Serial(_)) {
+            port.remembered = fs::read_to_string(SESSION).ok();
         }
-        Some(Self {
-            file,
-            session,
-            remembered,
-        })
+        if let Some(token) = &port.remembered {
+            port.session.adopt(token, standing);
+        }
+        Some(port)
+    }
+
+    fn over(line: Line) -> Self {
+        Self {
+            line,
+            session: Session::new(identity()),
+            remembered: None,
+        }
     }
 
     /// The conversation.
@@ -71,28 +122,70 @@ impl Port {
         &mut self.session
     }
 
-    /// What to poll.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// What to poll, and for what.
+    pub(crate) fn polled(&self) -> Vec<PollFd<'_>> {
+        let waits = !self.session.waiting().is_empty();
+        let events = if waits {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
+        match &self.line {
+            Line::Serial(file) => vec![PollFd::from_borrowed_fd(file.as_fd(), events)],
+            Line::Vsock(listener) => {
+                let coming = PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN);
+                let connection = listener.connection().into_iter();
+                let connection = connection.map(|fd| PollFd::from_borrowed_fd(fd, events));
+                std::iter::once(coming).chain(connection).collect()
+            }
+        }
+    }
+
+    /// Whether polling said that nobody is at the other end of the port: it is then always ready,
+    /// so it is not worth to wait for it. A vsock's listener is never like that; a connection
+    /// that has ended is, and [`Port::attend`] closes it.
+    pub(crate) fn is_deserted(first: PollFlags) -> bool {
+        // A port that nobody listens at is readable, too (its end of file is), so that says nothing.
+        first.contains(PollFlags::HUP)
     }
 
     /// Takes what has come, and sends what waits, as far as both go now.
     pub(crate) fn attend(&mut self, standing: Standing) -> Vec<Asked> {
+        if let Line::Vsock(listener) = &mut self.line
+            && listener.accept()
+        {
+            self.session.disconnect();
+        }
         let mut asked = Vec::new();
         let mut bytes = [0; 4096];
-        // Nothing there is `WouldBlock`, and nobody at the other end reads as the end of a file.
-        while let Ok(count @ 1..) = self.file.read(&mut bytes) {
-            asked.extend(self.session.receive(&bytes[..count], standing));
+        for _ in 0..MOST_READS {
+            match self.line.read(&mut bytes) {
+                Ok(count @ 1..) => asked.extend(self.session.receive(&bytes[..count], standing)),
+                Err(cause) if is_later(&cause) => break,
+                Ok(0) | Err(_) => {
+                    self.ended();
+                    break;
+                }
+            }
         }
         self.flush();
         self.remember();
         asked
     }
 
+    /// Reading came to an end. For a serial port that says only that nobody is there now, and
+    /// polling says the same.
+    fn ended(&mut self) {
+        if let Line::Vsock(listener) = &mut self.line {
+            listener.close();
+            self.session.disconnect();
+        }
+    }
+
     /// Sends what waits, as far as it goes now.
     pub(crate) fn flush(&mut self) {
         while !self.session.waiting().is_empty() {
-            match self.file.write(self.session.waiting()) {
+            match self.line.write(self.session.waiting()) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => self.session.sent(count),
             }
@@ -105,10 +198,10 @@ impl Port {
         self.remember();
     }
 
-    /// Keeps the token for the process that comes after us.
+    /// Keeps the token for the process that comes after us on a serial port.
     fn remember(&mut self) {
         let token = self.session.token();
-        if token == self.remembered.as_deref() {
+        if matches!(self.line, Line::Vsock(_)) || token == self.remembered.as_deref() {
             return;
         }
         // Whoever comes after us without the token is greeted anew by the daemon.
@@ -124,21 +217,4 @@ impl Port {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_port_is_found_by_its_name() {
-        let ports = tempfile::tempdir().unwrap();
-        for (port, name) in [
-            ("vport1p1", "org.qemu.guest_agent.0\n"),
-            ("vport2p1", "banger.agent\n"),
-        ] {
-            fs::create_dir(ports.path().join(port)).unwrap();
-            fs::write(ports.path().join(port).join("name"), name).unwrap();
-        }
-        assert_eq!(find(ports.path()), Some("/dev/vport2p1".into()));
-        assert_eq!(find(&ports.path().join("vport1p1")), None);
-        assert_eq!(find(Path::new("/nonexistent")), None);
-    }
-}
+mod tests;

@@ -1,10 +1,15 @@
 //! The only unsafe code of this program: calls for which rustix has no safe form.
-#![expect(unsafe_code, reason = "an ioctl and a signal that rustix cannot check")]
+#![expect(
+    unsafe_code,
+    reason = "an ioctl, a signal and an address that rustix cannot check"
+)]
 
 use std::os::fd::AsFd;
 
 use rustix::io;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
+use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{AddressFamily, SocketAddrAny};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `EXT4_IOC_RESIZE_FS`, from the kernel's `include/uapi/linux/ext4.h`.
@@ -27,4 +32,87 @@ pub(crate) fn signal_init(offset: i32) -> io::Result<()> {
     // 33), and the signal goes to another process, so no state of this one is disturbed.
     let signal = unsafe { Signal::from_raw_unchecked(number) };
     kill_process(Pid::INIT, signal)
+}
+
+/// The address of a vsock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VsockAddress {
+    /// The machine: 2 is the host.
+    pub(crate) context: u32,
+    /// The port on it.
+    pub(crate) port: u32,
+}
+
+/// `struct sockaddr_vm`, from the kernel's `include/uapi/linux/vm_sockets.h`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct SockaddrVm {
+    family: u16,
+    reserved: u16,
+    port: u32,
+    context: u32,
+    flags: u8,
+    zero: [u8; 3],
+}
+
+/// Its length, in bytes.
+const SOCKADDR_VM: SocketAddrLen = 16;
+
+// The kernel takes a socket address of 16 bytes, no more and no less.
+const _: () = assert!(size_of::<SockaddrVm>() == SOCKADDR_VM as usize);
+
+// SAFETY: the closure is given a pointer to a whole `SockaddrVm` without padding, alive during the
+// call, and its length; its layout is the one that the kernel defines for AF_VSOCK.
+unsafe impl SocketAddrArg for VsockAddress {
+    unsafe fn with_sockaddr<R>(
+        &self,
+        call: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,
+    ) -> R {
+        let address = SockaddrVm {
+            family: AddressFamily::VSOCK.as_raw(),
+            port: self.port,
+            context: self.context,
+            ..SockaddrVm::default()
+        };
+        call((&raw const address).cast(), SOCKADDR_VM)
+    }
+}
+
+impl VsockAddress {
+    /// The address that a system call answered, if it is one of a vsock.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what a system call answers is handed on as it comes"
+    )]
+    pub(crate) fn of(address: SocketAddrAny) -> Option<Self> {
+        if address.address_family() != AddressFamily::VSOCK || address.addr_len() < SOCKADDR_VM {
+            return None;
+        }
+        // SAFETY: at least 16 bytes of the address are initialised, as its length says, any bits
+        // are a `SockaddrVm`, and reading it unaligned asks nothing of where it lies.
+        let raw = unsafe { address.as_ptr().cast::<SockaddrVm>().read_unaligned() };
+        Some(Self {
+            context: raw.context,
+            port: raw.port,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vsock_address_is_written_and_read_as_the_kernel_has_it() {
+        let address = VsockAddress {
+            context: 3,
+            port: 1023,
+        };
+        let any = address.as_any();
+        assert_eq!(any.address_family(), AddressFamily::VSOCK);
+        assert_eq!(any.addr_len(), 16);
+        assert_eq!(VsockAddress::of(any), Some(address));
+        let other = rustix::net::SocketAddrV4::new([127, 0, 0, 1].into(), 1023);
+        assert_eq!(VsockAddress::of(other.as_any()), None);
+    }
 }

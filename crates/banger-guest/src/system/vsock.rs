@@ -1,0 +1,139 @@
+//! Sockets of the machine: where a hypervisor has no virtio-serial port but a vsock device, the
+//! daemon connects to us. Nothing here ever waits.
+//!
+//! A port below 1024 takes a privilege to listen on, so no ordinary user of the guest can be taken
+//! for the agent; and only the host is listened to, because the guest's own programs can connect,
+//! too, once somebody has loaded the kernel's loopback for vsock (vsock(7)).
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind, listen, socket_with,
+};
+
+use super::raw::VsockAddress;
+
+/// Where Linux lists the virtio devices.
+const DEVICES: &str = "/sys/bus/virtio/devices";
+
+/// The kind of a virtio device that is a vsock: Virtual I/O Device (VIRTIO) 1.2, section 5.10.
+const KIND: u32 = 19;
+
+/// Any address of ours, and the address of the host: vsock(7).
+const ANY: u32 = u32::MAX;
+pub(crate) const HOST: u32 = 2;
+
+/// How many connections may wait to be accepted, and how many are looked at in one round.
+const BACKLOG: u8 = 8;
+
+/// Whether this machine has a vsock device that the kernel knows.
+pub(crate) fn is_there() -> bool {
+    is_among(Path::new(DEVICES))
+}
+
+fn is_among(devices: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(devices) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        let text = fs::read_to_string(entry.path().join("device")).unwrap_or_default();
+        let digits = text.trim_end().trim_start_matches("0x");
+        u32::from_str_radix(digits, 16) == Ok(KIND)
+    })
+}
+
+/// A socket that the peer can connect to, and the connection that counts: the newest.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    peer: u32,
+    connection: Option<File>,
+}
+
+impl Listener {
+    /// Listens on `port` for connections from the context `peer`.
+    ///
+    /// # Errors
+    /// When the kernel has no vsock, or somebody else listens there.
+    pub(crate) fn new(port: u32, peer: u32) -> io::Result<Self> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None)?;
+        bind(&socket, &VsockAddress { context: ANY, port })?;
+        listen(&socket, i32::from(BACKLOG))?;
+        Ok(Self {
+            socket,
+            peer,
+            connection: None,
+        })
+    }
+
+    /// Takes the newest connection that waits; whether there was one. The one before is closed,
+    /// which its other end sees.
+    pub(crate) fn accept(&mut self) -> bool {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let mut came = false;
+        for _ in 0..BACKLOG {
+            let Ok((connection, address)) = acceptfrom_with(&self.socket, flags) else {
+                break;
+            };
+            let context = address.and_then(VsockAddress::of).map(|it| it.context);
+            if context == Some(self.peer) {
+                self.connection = Some(File::from(connection));
+                came = true;
+            }
+        }
+        came
+    }
+
+    /// Closes the connection, which its other end sees.
+    pub(crate) fn close(&mut self) {
+        self.connection = None;
+    }
+
+    /// What tells of new connections.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// What tells of new bytes.
+    pub(crate) fn connection(&self) -> Option<BorrowedFd<'_>> {
+        self.connection.as_ref().map(File::as_fd)
+    }
+
+    /// Reads what is there; zero when the other end is gone, or there is none.
+    pub(crate) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.connection
+            .as_ref()
+            .map_or(Ok(0), |mut it| it.read(bytes))
+    }
+
+    /// Writes what goes now.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.connection
+            .as_ref()
+            .map_or(Ok(0), |mut it| it.write(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vsock_is_told_from_other_devices() {
+        let devices = tempfile::tempdir().unwrap();
+        let add = |name: &str, kind: &str| {
+            fs::create_dir(devices.path().join(name)).unwrap();
+            fs::write(devices.path().join(name).join("device"), kind).unwrap();
+        };
+        add("virtio0", "0x0002\n");
+        add("virtio1", "");
+        assert!(!is_among(devices.path()));
+        add("virtio2", "0x0013\n");
+        assert!(is_among(devices.path()));
+        assert!(!is_among(Path::new("/nonexistent")));
+    }
+}
