@@ -1,8 +1,10 @@
 //! The channel to a guest's agent: a Unix socket in the machine's folder, with the hypervisor on
-//! its other side.
+//! its other side. Behind it is the guest's serial port, or a vsock ([`hybrid`]).
 //!
 //! Nothing is kept open between asks. The conversation resynchronises by itself, so a daemon that
 //! was killed in the middle of a word is followed by one that is understood.
+
+mod hybrid;
 
 use std::io;
 use std::net::IpAddr;
@@ -13,10 +15,11 @@ use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_guest::config::Resolvers;
-use banger_guest::protocol::{Answer, Ask, Conversation, ConversationError, Phase};
+use banger_guest::protocol::{Answer, Ask, Conversation, ConversationError, Phase, VSOCK_PORT};
 
 use super::{Guest, Ready};
 use crate::error::{During, Result};
+use hybrid::{Dial, DialError, Dialled};
 
 /// How long an ask that a healthy guest answers at once may take.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -27,62 +30,150 @@ const TOLERANCE: Duration = Duration::from_millis(500);
 /// How long to wait at a time before looking whether the machine still runs.
 const GLANCE: Duration = Duration::from_millis(500);
 
+/// How long to wait before the next attempt to reach a guest, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
 /// A guest behind a real channel.
 #[derive(Debug)]
 pub struct Channel {
     socket: PathBuf,
+    way: Way,
+    dial: Option<Dial>,
     conversation: Option<Conversation>,
 }
 
+/// What is behind the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The guest itself: what is said waits until it listens.
+    Serial,
+    /// The hypervisor, which connects to the guest where that listens.
+    Vsock,
+}
+
+/// Why an ask came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unasked {
+    #[error("{0}")]
+    Absent(io::Error),
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Conversation(#[from] ConversationError),
+}
+
+impl Unasked {
+    /// Whether the guest may well listen a moment later: its agent is being started.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Dial(DialError::Refused | DialError::Silent)
+                | Self::Conversation(ConversationError::Closed)
+        )
+    }
+}
+
 impl Channel {
-    /// The guest behind this socket.
+    /// The guest behind this socket of a serial port.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
+        Self::over(socket, Way::Serial)
+    }
+
+    /// The guest behind this socket of Firecracker's vsock.
+    #[must_use]
+    pub fn vsock(socket: PathBuf) -> Self {
+        Self::over(socket, Way::Vsock)
+    }
+
+    fn over(socket: PathBuf, way: Way) -> Self {
         Self {
             socket,
+            way,
+            dial: None,
             conversation: None,
         }
     }
 
-    fn open(&mut self) -> io::Result<&mut Conversation> {
+    /// The conversation, or `None` when the guest has not been reached by `until`.
+    fn open(&mut self, until: Instant) -> std::result::Result<Option<&mut Conversation>, Unasked> {
         if self.conversation.is_none() {
-            let stream = connect(&self.socket)?;
-            let mut token = [0; 16];
-            rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty())?;
-            let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+            let stream = match self.way {
+                Way::Serial => connect(&self.socket).map_err(Unasked::Absent)?,
+                Way::Vsock => {
+                    let dial = match self.dial.take() {
+                        Some(dial) => dial,
+                        None => Dial::new(&self.socket, VSOCK_PORT)?,
+                    };
+                    match dial.wait(until)? {
+                        Dialled::Through(stream) => stream,
+                        Dialled::Waiting(dial) => {
+                            self.dial = Some(dial);
+                            return Ok(None);
+                        }
+                    }
+                }
+            };
+            let token = token().map_err(Unasked::Absent)?;
             self.conversation = Some(Conversation::new(stream, &token));
         }
-        self.conversation
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+        Ok(self.conversation.as_mut())
     }
 
     fn ask(&mut self, ask: &Ask, timeout: Duration) -> Result<Answer> {
         let deadline = Instant::now() + timeout;
-        let conversation = self
-            .open()
-            .map_err(|cause| Error::new(Code::Guest, cause.to_string()))
-            .during("open the guest's channel")?;
-        conversation.ask(ask, deadline).map_err(|cause| {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let cause = match self.ask_once(ask, deadline) {
+                Ok(answer) => return Ok(answer),
+                Err(cause) => cause,
+            };
             self.conversation = None;
-            Error::new(Code::Guest, cause.to_string())
-        })
+            let again = self.way == Way::Vsock && cause.may_pass();
+            if !again || Instant::now() >= deadline {
+                return Err(Error::new(Code::Guest, cause.to_string()));
+            }
+            wait(&mut pause, deadline);
+        }
     }
+
+    fn ask_once(&mut self, ask: &Ask, deadline: Instant) -> std::result::Result<Answer, Unasked> {
+        match self.open(deadline)? {
+            Some(conversation) => Ok(conversation.ask(ask, deadline)?),
+            None => Err(DialError::Silent.into()),
+        }
+    }
+}
+
+/// What marks the frames of one conversation.
+fn token() -> io::Result<String> {
+    let mut token = [0; 16];
+    rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty())?;
+    Ok(token.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Connects to a socket whatever the length of its path: the folder is opened, and the socket
 /// reached through `/proc/self/fd`, because an address takes 107 bytes and no more (unix(7)).
+/// Never waits: a listener that has stopped taking connections is an error.
 pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     let folder = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
     let name = socket.file_name().unwrap_or_default();
     let short = Path::new("/proc/self/fd")
         .join(folder.as_raw_fd().to_string())
         .join(name);
-    UnixStream::connect(short)
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &SocketAddrUnix::new(short)?)?;
+    let stream = UnixStream::from(stream);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 impl Guest for Channel {
     fn wait_ready(&mut self, deadline: Instant, alive: &dyn Fn() -> bool) -> Result<Ready> {
+        let mut pause = FIRST_PAUSE;
         loop {
             let now = Instant::now();
             if !alive() {
@@ -92,18 +183,25 @@ impl Guest for Channel {
                 return Err(Error::new(Code::Guest, "the guest is not ready in time"));
             }
             let glance = deadline.min(now + GLANCE);
-            let waited = match self.open() {
-                Ok(conversation) => conversation.wait_phase(Phase::Ready, glance),
-                Err(cause) => Err(ConversationError::Stream(cause)),
+            let waited = match self.open(glance) {
+                Ok(Some(conversation)) => conversation
+                    .wait_phase(Phase::Ready, glance)
+                    .map_err(Unasked::from),
+                Ok(None) => continue,
+                Err(cause) => Err(cause),
             };
             match waited {
                 Ok(_) => break,
-                Err(ConversationError::Silent(_)) => {}
-                Err(_) => {
+                Err(Unasked::Conversation(ConversationError::Silent(_))) => pause = FIRST_PAUSE,
+                Err(Unasked::Absent(_) | Unasked::Dial(DialError::Absent(_))) => {
                     // The hypervisor has not made its socket yet, or is about to end.
-                    self.conversation = None;
-                    wait_for_change(&self.socket, glance.min(now + Duration::from_millis(20)));
+                    wait_for_change(&self.socket, glance.min(now + FIRST_PAUSE));
                 }
+                Err(Unasked::Conversation(_)) => {
+                    self.conversation = None;
+                    wait(&mut pause, glance);
+                }
+                Err(Unasked::Dial(_)) => wait(&mut pause, glance),
             }
         }
         match self.ask(&Ask::Status, PROMPT) {
@@ -145,6 +243,16 @@ impl Guest for Channel {
     }
 }
 
+/// Waits a moment, and longer the next time: that somebody listens inside a guest shows nowhere
+/// outside of it.
+fn wait(pause: &mut Duration, until: Instant) {
+    use rustix::event::{Timespec, poll};
+    let left = until.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left.min(*pause)).ok();
+    let _ = poll(&mut [], left.as_ref());
+    *pause = (*pause * 2).min(LONGEST_PAUSE);
+}
+
 /// Waits until something happens in the socket's folder, or the time is up.
 fn wait_for_change(socket: &Path, until: Instant) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -161,3 +269,6 @@ fn wait_for_change(socket: &Path, until: Instant) {
     let left = Timespec::try_from(left).ok();
     let _ = poll(&mut [PollFd::new(&watch, PollFlags::IN)], left.as_ref());
 }
+
+#[cfg(test)]
+mod tests;

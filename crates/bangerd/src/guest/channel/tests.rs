@@ -1,0 +1,250 @@
+//! The host's side of Firecracker's vsock, against a peer that answers, refuses, stalls, dies, or
+//! says something else.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
+use std::thread;
+
+use banger_guest::protocol::{Identity, Session, Standing, Status};
+
+use super::*;
+
+/// A folder with a socket in it that somebody listens at.
+struct Peer {
+    folder: tempfile::TempDir,
+    listener: UnixListener,
+}
+
+impl Peer {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("agent.sock")).unwrap();
+        Self { folder, listener }
+    }
+
+    fn channel(&self) -> Channel {
+        Channel::vsock(self.folder.path().join("agent.sock"))
+    }
+
+    /// Takes the next connection, which must ask for the agent's port.
+    fn accept(&self) -> UnixStream {
+        let (stream, _) = self.listener.accept().unwrap();
+        let mut line = String::new();
+        // Byte by byte is how it must be read: a hello may follow.
+        let mut reader = BufReader::with_capacity(1, &stream);
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "CONNECT 1023\n");
+        stream
+    }
+}
+
+/// Answers as a guest in this phase, until the stream ends or has seen so many asks.
+fn serve(mut stream: UnixStream, phase: Phase, mut asks: usize) -> Vec<Ask> {
+    let mut session = Session::new(Identity {
+        version: "0.1.0".into(),
+        boot_id: "b".into(),
+    });
+    let standing = Standing {
+        phase,
+        uptime_millis: 5,
+    };
+    let (mut bytes, mut seen) = ([0; 512], Vec::new());
+    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+        for asked in session.receive(&bytes[..count], standing) {
+            if asks == 0 {
+                return seen;
+            }
+            asks -= 1;
+            session.answer(&asked, Ok(answer(&asked.ask)));
+            seen.push(asked.ask);
+        }
+        if stream.write_all(session.waiting()).is_err() {
+            break;
+        }
+        session.sent(usize::MAX);
+    }
+    seen
+}
+
+fn answer(ask: &Ask) -> Answer {
+    if *ask != Ask::Status {
+        return Answer::Done;
+    }
+    Answer::Status(Status {
+        phase: Phase::Ready,
+        uptime_millis: 5,
+        load_hundredths: 0,
+        memory_bytes: 0,
+        memory_available_bytes: 0,
+        filesystems: Vec::new(),
+        warnings: vec!["`/dev/vdb` did not grow".to_owned()],
+    })
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+#[test]
+fn a_guest_that_listens_is_reached_and_asked() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let guest = thread::spawn(move || {
+        let mut stream = peer.accept();
+        // What comes with the answer is the guest's already.
+        stream.write_all(b"OK 1073741824\nhalf a li").unwrap();
+        serve(stream, Phase::Ready, 9)
+    });
+    let ready = channel.wait_ready(soon(), &|| true).unwrap();
+    assert_eq!(ready.warnings, ["`/dev/vdb` did not grow"]);
+    channel.sync(Duration::from_secs(20)).unwrap();
+    drop(channel);
+    assert_eq!(guest.join().unwrap(), [Ask::Status, Ask::Sync]);
+}
+
+#[test]
+fn a_guest_that_does_not_listen_yet_is_asked_again() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let guest = thread::spawn(move || {
+        for _ in 0..4 {
+            drop(peer.accept());
+        }
+        let mut stream = peer.accept();
+        stream.write_all(b"OK 1\n").unwrap();
+        serve(stream, Phase::Ready, 9)
+    });
+    channel.wait_ready(soon(), &|| true).unwrap();
+    drop(channel);
+    assert_eq!(guest.join().unwrap(), [Ask::Status]);
+}
+
+#[test]
+fn the_agent_may_take_over_from_init_and_die_in_the_middle_of_an_ask() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let guest = thread::spawn(move || {
+        let accept = || {
+            let mut stream = peer.accept();
+            stream.write_all(b"OK 1\n").unwrap();
+            stream
+        };
+        // `/init`, which hangs up once it has said where it is.
+        let mut stream = accept();
+        let mut hello = [0; 16];
+        stream.read_exact(&mut hello).unwrap();
+        drop(stream);
+        // An agent that is killed when it is asked to sync, and the next one.
+        assert_eq!(serve(accept(), Phase::Ready, 1), [Ask::Status]);
+        serve(accept(), Phase::Ready, 1)
+    });
+    channel.wait_ready(soon(), &|| true).unwrap();
+    channel.sync(Duration::from_secs(20)).unwrap();
+    drop(channel);
+    assert_eq!(guest.join().unwrap(), [Ask::Sync]);
+}
+
+#[test]
+fn a_hypervisor_that_stalls_is_not_waited_for_beyond_the_deadline() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let error = channel.sync(Duration::from_millis(150)).unwrap_err();
+    assert!(
+        error.causes.join(": ").contains("does not answer"),
+        "{error:?}"
+    );
+    // The same connection is still good when the hypervisor comes to itself.
+    let (stop, stopped) = mpsc::channel::<()>();
+    let guest = thread::spawn(move || {
+        stopped.recv().unwrap();
+        let mut stream = peer.accept();
+        stream.write_all(b"OK 1\n").unwrap();
+        serve(stream, Phase::Ready, 9)
+    });
+    stop.send(()).unwrap();
+    channel.sync(Duration::from_secs(20)).unwrap();
+    drop(channel);
+    assert_eq!(guest.join().unwrap(), [Ask::Sync]);
+}
+
+#[test]
+fn a_machine_that_ends_while_it_stalls_is_noticed() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let looks = std::cell::Cell::new(0);
+    let alive = || {
+        looks.set(looks.get() + 1);
+        looks.get() < 3
+    };
+    let error = channel.wait_ready(soon(), &alive).unwrap_err();
+    assert_eq!(error.message, "the machine has ended");
+    let error = channel.wait_ready(Instant::now(), &|| true).unwrap_err();
+    assert_eq!(error.message, "the guest is not ready in time");
+}
+
+#[test]
+fn a_hypervisor_that_is_gone_is_told_at_once() {
+    let mut channel = {
+        let peer = Peer::new();
+        peer.channel()
+    };
+    let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
+    let told = error.causes.join(": ");
+    assert!(told.contains("connect to the hypervisor"), "{told}");
+}
+
+#[test]
+fn a_hypervisor_that_dies_in_the_middle_of_an_ask_is_told_at_once() {
+    let peer = Peer::new();
+    let mut channel = peer.channel();
+    let guest = thread::spawn(move || {
+        let mut stream = peer.accept();
+        stream.write_all(b"OK 1\n").unwrap();
+        drop(peer.listener);
+        serve(stream, Phase::Ready, 0)
+    });
+    let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
+    let told = error.causes.join(": ");
+    assert!(told.contains("connect to the hypervisor"), "{told}");
+    guest.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_is_none_is_shown() {
+    const ENDLESS: [u8; 4096] = [b'x'; 4096];
+    for said in [
+        b"HTTP/1.1 400\r\n".as_slice(),
+        b"OK \n",
+        b"OK twelve\n",
+        b"\n",
+        b"\xff\xfe\x00\n",
+        &ENDLESS,
+    ] {
+        let peer = Peer::new();
+        let mut channel = peer.channel();
+        let guest = thread::spawn(move || {
+            let mut stream = peer.accept();
+            // The other end may hang up before it has read everything.
+            let _ = stream.write_all(said);
+            let _ = stream.read(&mut [0; 64]);
+        });
+        let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
+        let told = error.causes.join(": ");
+        assert!(told.contains("instead of `OK`"), "{told}");
+        assert!(told.len() < 200, "{told}");
+        drop(channel);
+        guest.join().unwrap();
+    }
+}
+
+#[test]
+fn a_listener_that_takes_no_more_connections_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _first = UnixStream::connect(&path).unwrap();
+    let error = connect(&path).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
