@@ -133,7 +133,6 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         root_disk: root_disk_word(config.root_disk).to_owned(),
         defaults: defaults(config),
         own_users: matches!(mode, Mode::Real) && host.uid() == 0,
-        scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
         subnet: config.subnet,
         ssh_key: key.path,
         daemon: daemon_view(location, config, mode, &*host, &bundle),
@@ -158,7 +157,7 @@ fn capabilities(
     public_key: String,
 ) -> Vec<Box<dyn Capability>> {
     vec![
-        Box::new(Boot::new(layout.clone())),
+        Box::new(Boot::new(layout.clone(), config.disk_cache)),
         Box::new(RootDisks::new(
             root_disks(layout),
             root_disk_word(config.root_disk),

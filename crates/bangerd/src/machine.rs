@@ -17,8 +17,6 @@ pub struct Machine {
     pub directory: PathBuf,
     /// The user that the hypervisor runs as, where that is not the daemon's.
     pub owner: Option<Owner>,
-    /// The systemd scope that it runs in, without `.scope`, where the host has scopes.
-    pub scope: Option<String>,
     /// The number of virtual CPUs.
     pub vcpu: u32,
     /// The memory, in MiB.
@@ -29,6 +27,8 @@ pub struct Machine {
     pub initramfs: String,
     /// The kernel's command line, word by word.
     pub boot_args: Vec<String>,
+    /// What becomes of a guest's flush of a disk.
+    pub disk_cache: DiskCache,
     /// Disks, in the order that the guest sees them (`vda`, `vdb` …).
     pub drives: Vec<Drive>,
     /// Network interfaces, in the order that the guest sees them (`eth0` …).
@@ -37,6 +37,16 @@ pub struct Machine {
     pub channel: String,
     /// The file that the console is appended to.
     pub console: String,
+}
+
+/// What becomes of a guest's flush of a disk: whether its `fsync` waits for the host's disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DiskCache {
+    /// It waits, so what was synced is there after a power cut.
+    #[default]
+    Writeback,
+    /// It does not wait: faster, and for what may be lost.
+    Unsafe,
 }
 
 /// A disk of the machine: raw, whatever its content looks like.

@@ -5,7 +5,7 @@ use banger_host::{Finding, Host, Op};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
-use crate::machine::Machine;
+use crate::machine::{DiskCache, Machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
 
@@ -13,13 +13,28 @@ use crate::vm::Vm;
 #[derive(Debug)]
 pub struct Boot {
     layout: Layout,
+    disk_cache: DiskCache,
 }
 
 impl Boot {
-    /// Boots from the images below this layout.
+    /// Boots from the images below this layout, with disks that flush or do not.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
-        Self { layout }
+    pub fn new(layout: Layout, disk_cache: DiskCache) -> Self {
+        Self { layout, disk_cache }
+    }
+
+    /// What `doctor` says of disks that do not flush; nothing of the others.
+    fn disk_cache_check(&self) -> Option<Check> {
+        (self.disk_cache == DiskCache::Unsafe).then(|| {
+            Check::new("disk cache", |_| Finding::Doubtful {
+                found: "`disk_cache = \"unsafe\"`: a power cut of the host loses what guests have \
+                        written, synced or not"
+                    .to_owned(),
+                hint: "for VMs that matter, take `disk_cache` out of the configuration, then: \
+                       banger daemon stop"
+                    .to_owned(),
+            })
+        })
     }
 }
 
@@ -49,7 +64,9 @@ impl Capability for Boot {
     }
 
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
-        let Some(vm) = vm else { return Vec::new() };
+        let Some(vm) = vm else {
+            return self.disk_cache_check().into_iter().collect();
+        };
         let layout = self.layout.image(&vm.images.kernel);
         let name = vm.images.name.clone();
         vec![Check::new("image", move |host| {
@@ -72,6 +89,7 @@ impl Capability for Boot {
         machine.console = machine::CONSOLE.to_owned();
         machine.channel = machine::AGENT.to_owned();
         machine.boot_args = BOOT_ARGS.iter().map(|word| (*word).to_owned()).collect();
+        machine.disk_cache = self.disk_cache;
         machine.vcpu = vm.spec.vcpu;
         machine.memory_mib = vm.spec.memory.0;
         Ok(())

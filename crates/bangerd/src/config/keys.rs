@@ -1,13 +1,10 @@
 //! The keys, what each takes, and where it goes.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-
-use banger_api::Mib;
-use banger_host::Subnet;
 use toml::de::{DeTable, DeValue};
 
+use super::values::{image, is, number, path, resolvers, size, subnet, text};
 use super::{Config, HypervisorChoice, NetworkChoice, RootDiskChoice};
+use crate::machine::DiskCache;
 
 /// Something that is wrong with the file.
 #[derive(Debug)]
@@ -65,6 +62,18 @@ const KEYS: &[Key] = &[
                 "reflink" => RootDiskChoice::Reflink,
                 "dm-snapshot" => RootDiskChoice::DmSnapshot,
                 "copy" => RootDiskChoice::Copy,
+                _ => return Err(is(v)),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "disk_cache",
+        takes: "\"writeback\" or \"unsafe\"",
+        set: |c, v| {
+            c.disk_cache = match text(v)? {
+                "writeback" => DiskCache::Writeback,
+                "unsafe" => DiskCache::Unsafe,
                 _ => return Err(is(v)),
             };
             Ok(())
@@ -250,146 +259,4 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
-}
-
-/// What the value is, for a message that says what it should be.
-fn is(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) if text.is_empty() => "is empty".to_owned(),
-        DeValue::String(text) => {
-            format!("is {:?}", text.chars().take(60).collect::<String>())
-        }
-        DeValue::Integer(number) => format!(
-            "is {}",
-            integer(number).map_or_else(
-                || "a number that is far too large".to_owned(),
-                |number| number.to_string(),
-            )
-        ),
-        DeValue::Float(_) => "is a number with a fraction".to_owned(),
-        DeValue::Boolean(truth) => format!("is {truth}"),
-        DeValue::Datetime(_) => "is a date or time".to_owned(),
-        DeValue::Array(_) => "is a list".to_owned(),
-        DeValue::Table(_) => "is a table".to_owned(),
-    }
-}
-
-fn integer(number: &toml::de::DeInteger<'_>) -> Option<i128> {
-    i128::from_str_radix(number.as_str(), number.radix()).ok()
-}
-
-fn number(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
-    let found = value
-        .as_integer()
-        .and_then(integer)
-        .ok_or_else(|| is(value))?;
-    u64::try_from(found)
-        .ok()
-        .filter(|found| (least..=most).contains(found))
-        .ok_or_else(|| is(value))
-}
-
-fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    let text = value.as_str().ok_or_else(|| is(value))?;
-    if text.chars().any(char::is_control) {
-        return Err("has control characters".to_owned());
-    }
-    Ok(text)
-}
-
-fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text(value)?);
-    if path.is_absolute() {
-        Ok(path)
-    } else {
-        Err(is(value))
-    }
-}
-
-fn size(value: &DeValue<'_>, least: u64) -> Result<Mib, String> {
-    let size: Mib = match value {
-        DeValue::String(text) => text.parse(),
-        DeValue::Integer(number) => integer(number)
-            .ok_or_else(|| is(value))?
-            .to_string()
-            .parse(),
-        DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_)
-        | DeValue::Array(_)
-        | DeValue::Table(_) => return Err(is(value)),
-    }
-    .map_err(|_| is(value))?;
-    if size.0 < least {
-        Err(is(value))
-    } else {
-        Ok(size)
-    }
-}
-
-fn image(value: &DeValue<'_>) -> Result<String, String> {
-    let name = text(value)?;
-    let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    let begins = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if begins && name.len() <= 64 && name.bytes().all(legal) {
-        Ok(name.to_owned())
-    } else {
-        Err(is(value))
-    }
-}
-
-fn resolvers(value: &DeValue<'_>) -> Result<Vec<IpAddr>, String> {
-    let list = value.as_array().ok_or_else(|| is(value))?;
-    // resolv.conf(5) knows three.
-    if list.len() > 3 {
-        return Err(format!("has {} addresses", list.len()));
-    }
-    list.iter()
-        .map(|item| {
-            let within = |found: String| format!("has an item that {found}");
-            let address: Ipv4Addr = text(item.get_ref())
-                .map_err(within)?
-                .parse()
-                .map_err(|_| within(is(item.get_ref())))?;
-            let useless = address.is_unspecified() || address.is_loopback();
-            if useless || address.is_multicast() || address.is_broadcast() {
-                return Err(format!("has {address}, where no guest finds a resolver"));
-            }
-            Ok(address.into())
-        })
-        .collect()
-}
-
-fn subnet(text: &str) -> Result<Subnet, String> {
-    let is = || format!("is {text:?}");
-    let (network, prefix) = text.split_once('/').ok_or_else(is)?;
-    let network: Ipv4Addr = network.parse().map_err(|_| is())?;
-    let prefix: u8 = prefix.parse().map_err(|_| is())?;
-    if !(8..=29).contains(&prefix) {
-        return Err(is());
-    }
-    let exact = Ipv4Addr::from(u32::from(network) & (u32::MAX << (32 - u32::from(prefix))));
-    if exact != network {
-        return Err(format!(
-            "is {text:?}, which begins at {exact}: write \"{exact}/{prefix}\""
-        ));
-    }
-    let subnet = Subnet { network, prefix };
-    for (other, length, what) in [
-        ([0, 0, 0, 0], 8, "this network"),
-        ([127, 0, 0, 0], 8, "loopback"),
-        ([169, 254, 0, 0], 16, "link-local addresses"),
-        ([224, 0, 0, 0], 3, "multicast and reserved addresses"),
-    ] {
-        if subnet.overlaps(Subnet {
-            network: other.into(),
-            prefix: length,
-        }) {
-            return Err(format!("is {text:?}, which is kept for {what}"));
-        }
-    }
-    Ok(subnet)
 }

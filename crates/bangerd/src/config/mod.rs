@@ -6,6 +6,7 @@
 
 mod keys;
 mod place;
+mod values;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -16,6 +17,8 @@ use banger_api::{Code, Error, Mib, Result};
 use banger_host::Subnet;
 
 use place::Place;
+
+use crate::machine::DiskCache;
 
 /// The largest file that is read, in bytes. A real one has a few hundred.
 const LARGEST: u64 = 1 << 20;
@@ -64,6 +67,8 @@ pub struct Config {
     pub hypervisor: HypervisorChoice,
     /// `root_disk`.
     pub root_disk: RootDiskChoice,
+    /// `disk_cache`: what becomes of guests' flushes, from each VM's next start on.
+    pub disk_cache: DiskCache,
     /// `network`.
     pub network: NetworkChoice,
     /// `subnet`: where the VMs' addresses come from; its first address is exact, prefix 8 to 29.
@@ -100,6 +105,7 @@ impl Default for Config {
             bundle: None,
             hypervisor: HypervisorChoice::Auto,
             root_disk: RootDiskChoice::Auto,
+            disk_cache: DiskCache::Writeback,
             network: NetworkChoice::Auto,
             subnet: Subnet {
                 network: Ipv4Addr::new(10, 215, 0, 0),

@@ -44,6 +44,7 @@ fn every_key_is_taken() {
         bundle = "/opt/bundle"
         hypervisor = "qemu"
         root_disk = "dm-snapshot"
+        disk_cache = "unsafe"
         network = "user"
         subnet = "172.20.0.0/24"
         nat = true
@@ -67,6 +68,7 @@ fn every_key_is_taken() {
             bundle: Some("/opt/bundle".into()),
             hypervisor: HypervisorChoice::Qemu,
             root_disk: RootDiskChoice::DmSnapshot,
+            disk_cache: DiskCache::Unsafe,
             network: NetworkChoice::User,
             subnet: Subnet {
                 network: Ipv4Addr::new(172, 20, 0, 0),
@@ -160,6 +162,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
         "stop_timeout_seconds = 3601",
         "hypervisor = \"xen\"",
         "root_disk = \"zfs\"",
+        "disk_cache = \"writethrough\"",
         "network = \"bridge\"",
         "bundle = \"here\"",
         "bundle = \"\"",

@@ -13,16 +13,28 @@ use crate::guest::render::config_archive;
 use crate::guest::{Guest, Ready};
 use crate::hypervisor::Hypervisor;
 use crate::layout::machine;
-use crate::machine::Machine;
+use crate::machine::{DiskCache, Machine};
 use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
 use crate::vm::{Boot, Vm};
+
+/// What is said of a VM whose disks do not wait for the host's.
+const LOSES: &str =
+    "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
 
 /// What a start is going to do, whole before anything is done.
 struct Plan {
     machine: Machine,
     /// Both archives of the initramfs.
     initramfs: Vec<u8>,
+}
+
+/// What `vm show` says of a machine that runs: what the guest warns of, and what we do.
+fn notes(mut warnings: Vec<String>, machine: &Machine) -> Vec<String> {
+    if machine.disk_cache == DiskCache::Unsafe {
+        warnings.push(LOSES.to_owned());
+    }
+    warnings
 }
 
 impl Engine {
@@ -145,18 +157,11 @@ impl Engine {
         step(heard, "check", || {
             readiness::require(self.host(), &self.start_checks(Some(vm)))
         })?;
-        let mut plan = step(heard, "plan", || self.plan(vm))?;
+        let plan = step(heard, "plan", || self.plan(vm))?;
         let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
         let console = self.host().stat(&console).during("look at the console")?;
-        let number = vm.boot.as_ref().map_or(0, |boot| boot.number) + 1;
-        // systemd takes a moment to see that a scope's process has ended, and takes no other of its
-        // name before: each boot has a scope of its own.
-        plan.machine.scope = self
-            .parts
-            .scopes
-            .then(|| format!("{}-{number}", plan.machine.name));
         vm.boot = Some(Boot {
-            number,
+            number: vm.boot.as_ref().map_or(0, |boot| boot.number) + 1,
             console_offset: console.map_or(0, |stat| stat.length),
             at: self.now(),
             host_boot_id: self.host().boot_id().during("read the boot id")?,
@@ -174,12 +179,12 @@ impl Engine {
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,
-            scope: None,
             vcpu: vm.spec.vcpu,
             memory_mib: vm.spec.memory.0,
             kernel: String::new(),
             initramfs: String::new(),
             boot_args: Vec::new(),
+            disk_cache: DiskCache::Writeback,
             drives: Vec::new(),
             interfaces: Vec::new(),
             channel: String::new(),
@@ -254,7 +259,7 @@ impl Engine {
                     error
                 })
             })?;
-            vm.notes = warnings;
+            vm.notes = notes(warnings, &plan.machine);
             self.greet(vm, &mut *guest, heard)?;
         }
         vm.started = Some(self.now());

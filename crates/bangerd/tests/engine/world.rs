@@ -42,7 +42,12 @@ fn location() -> Location {
 
 /// An engine that has recovered what is on the host.
 pub(crate) fn engine_on(sim: &Sim) -> Arc<Engine> {
-    let engine = assemble(&location(), &Config::default(), &Mode::Sim(sim.clone())).unwrap();
+    engine_with(sim, &Config::default())
+}
+
+/// The same, as configured.
+pub(crate) fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
+    let engine = assemble(&location(), config, &Mode::Sim(sim.clone())).unwrap();
     engine.recover().unwrap();
     Arc::new(engine)
 }

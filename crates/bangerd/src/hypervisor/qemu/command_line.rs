@@ -1,6 +1,6 @@
 //! QEMU's arguments for a machine: a pure function.
 
-use crate::machine::{Backend, Machine};
+use crate::machine::{Backend, DiskCache, Machine};
 
 /// The arguments, without the program's name. Text that goes into a list of options has its commas
 /// doubled, as QEMU wants it.
@@ -53,10 +53,14 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
         } else {
             ("file", "")
         };
+        let flush = match machine.disk_cache {
+            DiskCache::Writeback => "",
+            DiskCache::Unsafe => ",cache.no-flush=on",
+        };
         arguments.add(
             "-blockdev",
             format!(
-                "driver=raw,node-name=drive{index},discard=unmap{read_only}{cache},\
+                "driver=raw,node-name=drive{index},discard=unmap{read_only}{cache}{flush},\
                  file.driver={driver},file.filename={path},file.locking=on"
             ),
         );
@@ -122,12 +126,12 @@ mod tests {
             name: "banger-1-00ff-aa12bb34".to_owned(),
             directory: "/state/vms/aa12bb34/machine".into(),
             owner: None,
-            scope: None,
             vcpu: 2,
             memory_mib: 2048,
             kernel: "vmlinux".to_owned(),
             initramfs: "initramfs".to_owned(),
             boot_args: vec!["console=ttyS0".to_owned(), "panic=1".to_owned()],
+            disk_cache: DiskCache::Writeback,
             drives: vec![Drive {
                 name: "root".to_owned(),
                 path: "root.img".to_owned(),
@@ -183,6 +187,18 @@ mod tests {
     #[test]
     fn the_process_is_found_by_an_argument_of_its_own() {
         assert!(arguments(&machine(), true, 3).contains(&"banger-1-00ff-aa12bb34".to_owned()));
+    }
+
+    #[test]
+    fn a_flush_is_dropped_only_where_that_was_asked_for() {
+        let mut machine = machine();
+        assert!(!arguments(&machine, true, 3).join(" ").contains("no-flush"));
+        machine.disk_cache = DiskCache::Unsafe;
+        let arguments = arguments(&machine, true, 3).join(" ");
+        assert!(
+            arguments.contains("node-name=drive0,discard=unmap,cache.no-flush=on,file.driver=file"),
+            "{arguments}"
+        );
     }
 
     #[test]
