@@ -179,6 +179,8 @@ pub enum Probe {
         /// The address on loopback.
         address: std::net::SocketAddrV4,
     },
+    /// A program of ours can be started in a systemd scope that outlives a logout: tried with one.
+    Scopes,
     /// The file system that holds the directory has this much free.
     Space {
         /// The state directory.

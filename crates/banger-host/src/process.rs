@@ -37,6 +37,10 @@ pub struct Spawn {
     pub log: PathBuf,
     /// A TAP to open and hand over.
     pub tap: Option<Tap>,
+    /// The systemd scope that it runs in, a unit's name without `.scope`; `None` leaves it where
+    /// we are. A name that was used before must not come again while its processes may still be
+    /// ending. See [`Probe::Scopes`](crate::Probe::Scopes) for whether the host has such scopes.
+    pub scope: Option<String>,
 }
 
 /// A TAP handed to a program as an open file.

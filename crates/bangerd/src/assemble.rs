@@ -133,6 +133,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         root_disk: root_disk_word(config.root_disk).to_owned(),
         defaults: defaults(config),
         own_users: matches!(mode, Mode::Real) && host.uid() == 0,
+        scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
         subnet: config.subnet,
         ssh_key: key.path,
         daemon: daemon_view(location, config, mode, &*host, &bundle),

@@ -17,6 +17,8 @@ pub struct Machine {
     pub directory: PathBuf,
     /// The user that the hypervisor runs as, where that is not the daemon's.
     pub owner: Option<Owner>,
+    /// The systemd scope that it runs in, without `.scope`, where the host has scopes.
+    pub scope: Option<String>,
     /// The number of virtual CPUs.
     pub vcpu: u32,
     /// The memory, in MiB.

@@ -22,6 +22,7 @@ fn shell(folder: &Path, script: &str) -> Spawn {
         keep_kvm_group: false,
         log: folder.join("log"),
         tap: None,
+        scope: None,
     }
 }
 

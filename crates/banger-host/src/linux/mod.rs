@@ -6,7 +6,7 @@
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
 //! | `netlink`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
 //! | `firewall`, `docker` | our nft table; being let through by Docker's |
-//! | `spawn`, `children` | programs that outlive us; processes that cannot be mistaken |
+//! | `spawn`, `scope`, `children` | programs that outlive us; processes that cannot be mistaken |
 //! | `probes` | what this host can do, tried for real |
 //! | `sys` | the only unsafe code |
 
@@ -20,6 +20,7 @@ mod netlink;
 mod probes;
 mod replacement;
 mod resolvers;
+mod scope;
 mod spawn;
 #[expect(
     unsafe_code,

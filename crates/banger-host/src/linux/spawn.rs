@@ -11,6 +11,7 @@ use rustix::process::{Gid, Uid};
 
 use super::children::stat;
 use super::files::custom;
+use super::scope::{Scopes, Wrapped};
 use super::sys::{self, Child, HandedTap, User};
 use super::tap;
 use super::told::During as _;
@@ -27,9 +28,10 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
     let Some(program) = find_program(spawn.program.as_os_str()) else {
         return Err(Error::new(Kind::Missing, "there is no such program").within(shown()));
     };
+    let wrapped = wrap(spawn, &program).map_err(|error| error.within(shown()))?;
     for _ in 0..ATTEMPTS {
-        let mut command = prepare(spawn, &program)?;
-        let held = prepare_child(spawn, &mut command)?;
+        let mut command = prepare(spawn, &wrapped)?;
+        let held = prepare_child(spawn, &wrapped, &mut command)?;
         let started = command.spawn();
         drop(held);
         let child = match started {
@@ -55,21 +57,44 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
     Err(Error::new(Kind::Busy, text).within(shown()))
 }
 
+/// The program itself, or what starts it in its scope. A manager that has gone away since the
+/// scope was decided on is no reason not to start it.
+fn wrap(spawn: &Spawn, program: &Path) -> Result<Wrapped> {
+    let scopes = Scopes::find(rustix::process::geteuid().as_raw());
+    if let (Some(name), Ok(scopes)) = (&spawn.scope, scopes) {
+        let groups = kvm_group(spawn.keep_kvm_group);
+        let user = spawn.user.map(|owner| (owner, &groups[..]));
+        return scopes.wrap(name, user, program, &spawn.arguments);
+    }
+    Ok(Wrapped {
+        program: program.to_owned(),
+        arguments: spawn.arguments.iter().map(Into::into).collect(),
+        environment: Vec::new(),
+        user: spawn.user,
+    })
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "this is where programs that outlive us start"
 )]
-fn prepare(spawn: &Spawn, program: &Path) -> Result<Command> {
+fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
     let log = open_log(&spawn.log)?;
     let second = log
         .try_clone()
         .during(|| format!("open `{}`", spawn.log.display()))?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(&wrapped.program);
     command
-        .args(&spawn.arguments)
+        .args(&wrapped.arguments)
         .env_clear()
         .env("PATH", PATH)
         .env("LC_ALL", "C")
+        .envs(
+            wrapped
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(second);
@@ -95,11 +120,15 @@ fn open_log(path: &Path) -> Result<File> {
 }
 
 /// Tells the command what its child shall become. What is returned is held until the fork.
-fn prepare_child(spawn: &Spawn, command: &mut Command) -> Result<Option<OwnedFd>> {
+fn prepare_child(
+    spawn: &Spawn,
+    wrapped: &Wrapped,
+    command: &mut Command,
+) -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(&spawn.directory, flags, Mode::empty())
         .during(|| format!("open `{}`", spawn.directory.display()))?;
-    let user = spawn.user.map(|owner| User {
+    let user = wrapped.user.map(|owner| User {
         uid: Uid::from_raw(owner.uid),
         gid: Gid::from_raw(owner.gid),
         supplementary: kvm_group(spawn.keep_kvm_group),

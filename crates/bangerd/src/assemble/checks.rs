@@ -58,6 +58,7 @@ pub(super) fn own(context: &Context<'_>) -> Vec<Check> {
         },
     ));
     checks.push(root_disk(context.layout));
+    checks.push(Check::probe("scopes", Probe::Scopes).only_warns());
     if context.config.dns_port != 0 {
         let address =
             std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, context.config.dns_port);

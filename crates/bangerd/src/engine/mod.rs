@@ -100,6 +100,8 @@ pub struct Parts {
     pub network: NetworkKind,
     /// Whether each VMM runs as a user of its own.
     pub own_users: bool,
+    /// Whether each VMM runs in a systemd scope of its own.
+    pub scopes: bool,
     /// The network that guests have their addresses in.
     pub subnet: Subnet,
     /// Checks that belong to no capability: the bundle, the hypervisors, the disk space.

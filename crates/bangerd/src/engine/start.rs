@@ -157,11 +157,18 @@ impl Engine {
         step(heard, "check", || {
             readiness::require(self.host(), &self.start_checks(Some(vm)))
         })?;
-        let plan = step(heard, "plan", || self.plan(vm))?;
+        let mut plan = step(heard, "plan", || self.plan(vm))?;
         let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
         let console = self.host().stat(&console).during("look at the console")?;
+        let number = vm.boot.as_ref().map_or(0, |boot| boot.number) + 1;
+        // systemd takes a moment to see that a scope's process has ended, and takes no other of its
+        // name before: each boot has a scope of its own.
+        plan.machine.scope = self
+            .parts
+            .scopes
+            .then(|| format!("{}-{number}", plan.machine.name));
         vm.boot = Some(Boot {
-            number: vm.boot.as_ref().map_or(0, |boot| boot.number) + 1,
+            number,
             console_offset: console.map_or(0, |stat| stat.length),
             at: self.now(),
             host_boot_id: self.host().boot_id().during("read the boot id")?,
@@ -179,6 +186,7 @@ impl Engine {
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,
+            scope: None,
             vcpu: vm.spec.vcpu,
             memory_mib: vm.spec.memory.0,
             kernel: String::new(),

@@ -84,6 +84,7 @@ impl Hypervisor for SimHypervisor {
             keep_kvm_group: false,
             log: machine.directory.join(machine::HYPERVISOR_LOG),
             tap: None,
+            scope: machine.scope.clone(),
         };
         let process = host.spawn(&spawn).during("start the simulated machine")?;
         let console = self.layout.vm(vm.id).in_machine(machine::CONSOLE);

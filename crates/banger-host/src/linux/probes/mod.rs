@@ -5,6 +5,7 @@ mod kvm;
 mod port;
 mod program;
 mod reflink;
+mod scopes;
 mod subnet;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ pub(super) fn probe(host: &Linux, probe: &Probe) -> Finding {
         Probe::SubnetFree { subnet, tap_prefix } => subnet::probe(*subnet, tap_prefix),
         Probe::ForwardedPackets { tap_prefix } => firewalls::probe(tap_prefix),
         Probe::Port { address } => port::probe(*address),
+        Probe::Scopes => scopes::probe(),
         Probe::Space {
             directory,
             least_mib,

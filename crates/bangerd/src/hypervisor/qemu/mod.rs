@@ -99,6 +99,7 @@ impl Hypervisor for Qemu {
             keep_kvm_group: self.kvm,
             log: layout.in_machine(machine::HYPERVISOR_LOG),
             tap,
+            scope: machine.scope.clone(),
         };
         host.spawn(&spawn).during("start QEMU")
     }
