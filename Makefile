@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 DIST := target/dist
 
-.PHONY: help demo test setup build guest lint test-unit test-root test-boot bench install clean
+.PHONY: help demo test setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install clean
 
 help: ## Lists what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,16 @@ test-root: ## Level 4: the real host in namespaces of its own
 
 test-boot: ## Level 5: real VMs
 	@tools/test boot
+
+lab: ## Level 6: a QEMU guest that is the host, the short part (FIRECRACKER=FILE adds its lane)
+	@tools/test lab
+
+lab-full: ## Level 6 whole, with the power cuts
+	@BANGER_LAB_FULL=1 tools/test lab
+
+lab-shell: build ## A shell in the host lab (LAB_USER=ada for an ordinary user's)
+	@tools/setup lab
+	@tools/lab shell $(LAB_USER)
 
 bench: build ## Measures, and prints the table of docs/performance.md
 	@tools/bench

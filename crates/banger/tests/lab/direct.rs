@@ -1,0 +1,65 @@
+//! The daemon as root (`direct` mode), on a host with KVM and a network of its own.
+
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crate::host::{Lab, User};
+use crate::{leftovers, needs_lab};
+
+const CONFIG: &str = "/root/.config/banger/config.toml";
+
+/// Waits that suit a host which may itself be emulated.
+pub(crate) const PATIENT: &str = "start_timeout_seconds = 600\nstop_timeout_seconds = 300";
+
+/// libtest never drops statics, so the last test in the order of names takes it out.
+static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
+    let lab = Lab::new();
+    lab.write(CONFIG, PATIENT);
+    Mutex::new(Some(lab))
+});
+
+fn shared() -> MutexGuard<'static, Option<Lab>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn a_doctor_finds_kvm_and_nothing_amiss() {
+    needs_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let report = lab.json(User::Root, "doctor");
+    let text = report.to_string();
+    assert!(text.contains("/dev/kvm` makes machines"), "{text}");
+    assert!(!text.contains("\"fail\""), "{text}");
+}
+
+#[test]
+fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
+    needs_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    let steps = lab.run(
+        User::Root,
+        "banger vm create --name first --memory 512 --disk-size 1G --nat",
+    );
+    assert_eq!(steps.status, 0, "{steps:?}");
+    eprintln!("create, in the lab:\n{}", steps.stderr.trim_end());
+    let view = lab.json(User::Root, "vm show first");
+    assert_eq!(view["phase"], "running", "{view}");
+    lab.root("banger vm ssh first -- sh -c 'echo kept > /root/file; echo kept > /opt/file; sync'");
+    let stopped = lab.json(User::Root, "vm stop first");
+    assert_eq!(stopped["synced"], true, "{stopped}");
+    let started = lab.run(User::Root, "banger vm start first");
+    assert_eq!(started.status, 0, "{started:?}");
+    eprintln!("start, in the lab:\n{}", started.stderr.trim_end());
+    let kept = lab.root("banger vm ssh first -- cat /root/file /opt/file");
+    assert_eq!(kept, "kept\nkept");
+    lab.root("banger vm delete --force first");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn z_the_lab_ends() {
+    needs_lab!();
+    drop(shared().take());
+}

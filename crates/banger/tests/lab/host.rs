@@ -1,0 +1,212 @@
+//! A lab: the QEMU process that is a host, its disk, and the way in.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long a lab may take to answer after QEMU starts, on a machine without KVM that is busy.
+pub(crate) const BOOT: Duration = Duration::from_secs(600);
+
+/// How long a command in a lab may take, unless a test says otherwise.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Who a command runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    Root,
+    /// May use sudo without a password.
+    #[expect(dead_code, reason = "used once there is a root program")]
+    Ada,
+    /// May not.
+    #[expect(dead_code, reason = "used once there is a root program")]
+    Bob,
+}
+
+impl User {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Ada => "ada",
+            Self::Bob => "bob",
+        }
+    }
+}
+
+/// What a command in a lab came to.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) status: i32,
+}
+
+/// A host that is a QEMU process. When dropped it is cut off, and its disk is gone.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    folder: tempfile::TempDir,
+    qemu: Option<Child>,
+}
+
+/// Why no lab can be had here, if none can.
+pub(crate) fn lacking() -> Option<String> {
+    let Some(folder) = std::env::var_os("BANGER_LAB") else {
+        return Some("BANGER_LAB names no payload (make lab does)".to_owned());
+    };
+    let payload = Path::new(&folder).join("payload.img");
+    if !payload.is_file() {
+        return Some(format!("there is no {}", payload.display()));
+    }
+    (!Path::new("/usr/bin/qemu-system-x86_64").exists()).then(|| "QEMU is not installed".to_owned())
+}
+
+/// Counts a test as skipped, with the reason.
+#[macro_export]
+macro_rules! needs_lab {
+    () => {
+        if let Some(reason) = $crate::host::lacking() {
+            eprintln!("SKIPPED: {}: {reason}", module_path!());
+            return;
+        }
+    };
+}
+
+fn tool() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/lab")
+}
+
+impl Lab {
+    /// A lab with a fresh disk, booted, banger installed in it.
+    pub(crate) fn new() -> Self {
+        let above = PathBuf::from(std::env::var_os("BANGER_LAB").unwrap());
+        let folder = tempfile::Builder::new()
+            .prefix("run-")
+            .tempdir_in(&above)
+            .unwrap();
+        let made = Command::new(tool()).arg("disk").arg(folder.path()).output();
+        let made = finish(&made.unwrap());
+        assert_eq!(made.status, 0, "{}", made.stderr);
+        std::fs::hard_link(above.join("payload.img"), folder.path().join("payload.img")).unwrap();
+        let mut lab = Self { folder, qemu: None };
+        lab.boot();
+        let install = std::fs::read(tool().with_file_name("lab-install.sh")).unwrap();
+        lab.root(&String::from_utf8(install).unwrap());
+        lab
+    }
+
+    /// Turns the host on, and waits until it answers.
+    pub(crate) fn boot(&mut self) {
+        let began = Instant::now();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        let log = std::fs::File::create(self.folder.path().join("qemu.log")).unwrap();
+        let qemu = Command::new(tool())
+            .arg("boot")
+            .arg(self.folder.path())
+            .arg(port.unwrap().port().to_string())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.qemu = Some(qemu);
+        wait_for(BOOT, || {
+            let ended = self.qemu.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "QEMU ended: {}", self.read("qemu.log"));
+            let run = self.run(User::Root, "true");
+            (run.status == 0).then_some(()).ok_or_else(|| {
+                let console = self.read("console.log");
+                format!(
+                    "{run:?}\n{}",
+                    &console[console.len().saturating_sub(2000)..]
+                )
+            })
+        });
+        eprintln!("the lab's host is up after {:.0?}", began.elapsed());
+    }
+
+    fn read(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.folder.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace(|c: char| !c.is_ascii(), "?")
+    }
+
+    /// Cuts the power: the process that is the host ends at once, wherever it was.
+    pub(crate) fn cut(&mut self) {
+        if let Some(mut qemu) = self.qemu.take() {
+            let _ = qemu.kill();
+            let _ = qemu.wait();
+        }
+    }
+
+    /// A command, not yet started: a script for the shell of a user in the lab.
+    pub(crate) fn command(&self, user: User, script: &str, patience: Duration) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .arg("--kill-after=5")
+            .arg(patience.as_secs().to_string())
+            .arg(tool())
+            .arg("run")
+            .arg(self.folder.path())
+            .arg(user.name())
+            .arg(script)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a script as a user, whatever comes of it.
+    pub(crate) fn run(&self, user: User, script: &str) -> Run {
+        finish(&self.command(user, script, PATIENCE).output().unwrap())
+    }
+
+    /// Runs a script as a user, which must succeed, and returns what it printed.
+    pub(crate) fn must(&self, user: User, script: &str) -> String {
+        let run = self.run(user, &format!("set -e; {script}"));
+        assert_eq!(run.status, 0, "{script}: {}{}", run.stdout, run.stderr);
+        run.stdout.trim_end().to_owned()
+    }
+
+    /// The same as root.
+    pub(crate) fn root(&self, script: &str) -> String {
+        self.must(User::Root, script)
+    }
+
+    /// What `banger --json` answers a user.
+    pub(crate) fn json(&self, user: User, arguments: &str) -> Value {
+        let text = self.must(user, &format!("banger --json {arguments}"));
+        serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{arguments}: {cause}: {text}"))
+    }
+
+    /// Writes a file of root's.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        self.root(&format!(
+            "mkdir -p \"$(dirname {path})\"; cat > {path} <<'END'\n{text}\nEND"
+        ));
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}
+
+fn finish(output: &Output) -> Run {
+    Run {
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        status: output.status.code().unwrap_or(-1),
+    }
+}
+
+/// Asks until the answer is good, or panics with the last bad one.
+pub(crate) fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(last) if Instant::now() > deadline => panic!("not within {patience:?}: {last}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(500)),
+        }
+    }
+}
