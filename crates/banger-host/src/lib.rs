@@ -8,6 +8,7 @@
 //! or crash at its n-th change. The crate does not know what a VM is.
 
 pub mod command;
+pub mod cow;
 mod error;
 mod linux;
 mod look;
@@ -17,10 +18,16 @@ mod sim;
 
 pub use error::{Error, Kind, Result};
 pub use linux::Linux;
-pub use look::{Clocks, Finding, Look, Probe, Stat, Subnet};
+pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};
 pub use op::{Change, Op, Owner};
 pub use process::{Exit, Process, Signal, Spawn, Tap};
-pub use sim::{Sim, SimFile, SimProcess, SimState, SimTable};
+pub use sim::{Sim, SimFile, SimProcess, SimSnapshot, SimState, SimTable};
+
+/// Where the block device of a snapshot ([`Op::MakeSnapshot`]) is found.
+#[must_use]
+pub fn snapshot_node(name: &str) -> std::path::PathBuf {
+    linux::snapshot_node(name)
+}
 
 /// A machine that banger may change.
 ///

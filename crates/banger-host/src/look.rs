@@ -66,6 +66,22 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The free space of the file system that holds `directory`, in MiB.
     fn free_mib(&self, directory: &Path) -> Result<u64>;
 
+    /// How full the file system that holds `directory` is, and what may yet come upon it.
+    fn room(&self, directory: &Path) -> Result<Room>;
+
+    /// The bytes of the file that other files share with it (reflinks), or `None` where the file
+    /// system does not tell, or only after a long search.
+    fn shared(&self, path: &Path) -> Result<Option<u64>>;
+
+    /// The snapshot of this name ([`Op::MakeSnapshot`](crate::Op::MakeSnapshot)), if it is there.
+    fn snapshot(&self, name: &str) -> Result<Option<Snapshot>>;
+
+    /// The names of the snapshots that begin so, half-made ones too, sorted.
+    fn snapshots(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Whether this very process stands still, as SIGSTOP makes it.
+    fn is_stopped(&self, process: &Process) -> bool;
+
     /// The three clocks, read together.
     fn clocks(&self) -> Clocks;
 
@@ -88,6 +104,45 @@ pub struct Stat {
     pub allocated: u64,
     /// Whether it is a directory.
     pub is_directory: bool,
+}
+
+/// How full a file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// All of it, in MiB.
+    pub size_mib: u64,
+    /// What is free, in MiB.
+    pub free_mib: u64,
+    /// What programs have written and the host has not brought to its disks yet, of all file
+    /// systems and devices, in MiB: some of it may still need room here.
+    pub unwritten_mib: u64,
+}
+
+/// A snapshot as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its size in MiB; 0 where it is half-made.
+    pub size_mib: u64,
+    /// What its store is like.
+    pub store: SnapshotStore,
+}
+
+/// What the store of a snapshot is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SnapshotStore {
+    /// All is well.
+    Used {
+        /// The sectors of 512 bytes that are in use.
+        sectors: u64,
+        /// All of them.
+        of: u64,
+        /// Those that are in use for metadata.
+        metadata: u64,
+    },
+    /// It is full: what would need more is refused.
+    Overflow,
+    /// The kernel has given it up, or it is half-made: all of its I/O is refused.
+    Invalid,
 }
 
 /// The host's clocks, each since its own zero.
@@ -157,6 +212,8 @@ pub enum Probe {
     },
     /// We can make a TAP and an nft table.
     Network,
+    /// The kernel has device-mapper's snapshots and loop devices, and we may use them.
+    Snapshot,
     /// Files in this directory can share blocks: tried with a real FICLONE.
     Reflink {
         /// The state directory.

@@ -111,6 +111,35 @@ pub enum Op {
         /// Where what is kept begins, in bytes.
         offset: u64,
     },
+    /// The exception store in this file (of [`Op::MakeSnapshot`]), if the kernel has given it up
+    /// because it could not write to it, is good again: the disk is as of the last write that the
+    /// store has whole.
+    RestoreStore {
+        /// The store's absolute path.
+        path: PathBuf,
+    },
+    /// A block device at [`snapshot_node`](crate::snapshot_node) shows the base, zeros behind it up
+    /// to its size, and over both what was written to it, which `cow` keeps. The base is never
+    /// written. One that is there grows, and never shrinks.
+    MakeSnapshot {
+        /// `banger-1-<4 hexadecimal digits>-<8 hexadecimal digits>`.
+        name: String,
+        /// What it begins as; shared by all snapshots over it.
+        base: PathBuf,
+        /// What is written to it: a file at least [`length_mib`](crate::cow::length_mib) long,
+        /// empty at first.
+        cow: PathBuf,
+        /// Its size in MiB.
+        size_mib: u64,
+        /// Who alone may use it.
+        owner: Option<Owner>,
+    },
+    /// No such device exists, nor a loop device of its own; the base's goes with its last snapshot.
+    /// What was written stays in `cow`.
+    RemoveSnapshot {
+        /// Its name.
+        name: String,
+    },
     /// A persistent TAP of this name exists, is up, owned by `uid`, has the host's address as a
     /// /32, a /32 route to the guest, and forwards (`net.ipv4.conf.<name>.forwarding`).
     MakeTap {

@@ -33,6 +33,7 @@ pub(super) struct Stat {
     parent: u32,
     pub(super) start_time: u64,
     pub(super) ended: bool,
+    stopped: bool,
 }
 
 /// What is known of this process id now, if there is such a process.
@@ -53,6 +54,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         parent,
         start_time,
         ended: matches!(state, "Z" | "X" | "x"),
+        stopped: state == "T",
     })
 }
 
@@ -68,6 +70,12 @@ fn open(process: &Process, boot_id: &str) -> Option<OwnedFd> {
 
 fn runs(process: &Process) -> bool {
     stat(process.pid).is_some_and(|it| it.start_time == process.start_time && !it.ended)
+}
+
+/// Look::is_stopped.
+pub(super) fn is_stopped(process: &Process, boot_id: &str) -> bool {
+    process.boot_id == boot_id
+        && stat(process.pid).is_some_and(|it| it.start_time == process.start_time && it.stopped)
 }
 
 impl Children {

@@ -46,10 +46,13 @@ fn the_name_of_a_process_may_hold_anything() {
         parent: 1,
         start_time: 4711,
         ended: false,
+        stopped: false,
     });
     assert_eq!(parse_stat(&format!("42 (a) b (c) {tail}")), expected);
     let zombie = parse_stat(&format!("42 (sh) Z{}", &tail[1..])).unwrap();
     assert!(zombie.ended);
+    let stopped = parse_stat(&format!("42 (sh) T{}", &tail[1..])).unwrap();
+    assert!(stopped.stopped && !stopped.ended);
     assert_eq!(parse_stat("42 (sh) S 1"), None);
     assert_eq!(parse_stat(""), None);
 }

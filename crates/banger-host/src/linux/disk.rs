@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::files::{custom, made, open};
 use super::replacement::Replacement;
+use super::sys;
 use super::told::During as _;
 use crate::command::Command;
 use crate::{Change, Error, Kind, Owner, Result};
@@ -238,6 +239,38 @@ pub(super) fn grow(path: &Path, size_mib: u64) -> Result<Change> {
     file.set_len(length).during(shown)?;
     file.sync_all().during(shown)?;
     Ok(Change::Made)
+}
+
+/// Of linux/fiemap.h: the extent is the file's last; it is shared with another file.
+const EXTENT_LAST: u32 = 0x1;
+const EXTENT_SHARED: u32 = 0x2000;
+
+/// A file in more pieces than this is not looked through: it would take longer than it is worth.
+const MOST_EXTENTS: usize = 32_768;
+
+/// Look::shared.
+pub(super) fn shared(path: &Path) -> Result<Option<u64>> {
+    let shown = || format!("look which blocks of `{}` are shared", path.display());
+    let file = open(path, false).during(shown)?;
+    let (mut shared, mut seen, mut from) = (0, 0, 0);
+    while seen < MOST_EXTENTS {
+        let extents = match sys::block::extents(&file, from) {
+            Ok(extents) => extents,
+            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error).during(shown),
+        };
+        let Some(last) = extents.last() else {
+            return Ok(Some(shared));
+        };
+        let ours = extents.iter().filter(|it| it.flags & EXTENT_SHARED != 0);
+        shared += ours.map(|it| it.length).sum::<u64>();
+        if last.flags & EXTENT_LAST != 0 {
+            return Ok(Some(shared));
+        }
+        seen += extents.len();
+        from = last.logical + last.length;
+    }
+    Ok(None)
 }
 
 /// Op::PunchHole. Where there is no file, or the file system has no holes, nothing is done.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `files`, `replacement` | directories and files, written durably |
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
+//! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
 //! | `netlink`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
 //! | `firewall`, `docker` | our nft table; being let through by Docker's |
 //! | `spawn`, `scope`, `children` | programs that outlive us; processes that cannot be mistaken |
@@ -20,11 +21,13 @@ mod netlink;
 mod probes;
 mod replacement;
 mod resolvers;
+mod room;
 mod scope;
+pub(crate) mod snapshot;
 mod spawn;
 #[expect(
     unsafe_code,
-    reason = "three ioctls, and what a child does between fork and exec"
+    reason = "ioctls, and what a child does between fork and exec"
 )]
 mod sys;
 mod tap;
@@ -46,14 +49,11 @@ use forwarding::Setting;
 use told::During as _;
 
 use crate::{
-    Change, Clocks, Error, Exit, Finding, Host, Kind, Look, Op, Probe, Process, Result, Signal,
-    Spawn, Stat,
+    Change, Clocks, Error, Exit, Finding, Host, Kind, Look, Op, Probe, Process, Result, Room,
+    Signal, Snapshot, Spawn, Stat,
 };
 
-const MIB: u64 = 1 << 20;
-
-/// An address that no host has (TEST-NET-2, RFC 5737): the way to it is the way out.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub(crate) use snapshot::node_path as snapshot_node;
 
 /// The Linux machine that we run on.
 #[derive(Debug)]
@@ -98,11 +98,14 @@ fn check_paths(op: &Op) -> Result<()> {
         | Op::RemoveFile { path }
         | Op::MakeFilesystem { path, .. }
         | Op::GrowFile { path, .. }
-        | Op::PunchHole { path, .. } => check_path(path),
+        | Op::PunchHole { path, .. }
+        | Op::RestoreStore { path } => check_path(path),
+        Op::MakeSnapshot { base, cow, .. } => check_path(base).and(check_path(cow)),
         Op::LinkFile { from, to }
         | Op::CloneFile { from, to, .. }
         | Op::CopyFile { from, to, .. } => check_path(from).and(check_path(to)),
-        Op::MakeTap { .. }
+        Op::RemoveSnapshot { .. }
+        | Op::MakeTap { .. }
         | Op::RemoveTap { .. }
         | Op::AllowGuest { .. }
         | Op::ForbidGuest { .. }
@@ -137,6 +140,15 @@ impl Host for Linux {
             } => disk::make_filesystem(path, *size_mib, label, *owner),
             Op::GrowFile { path, size_mib } => disk::grow(path, *size_mib),
             Op::PunchHole { path, offset } => disk::punch_hole(path, *offset),
+            Op::RestoreStore { path } => snapshot::restore(path),
+            Op::MakeSnapshot {
+                name,
+                base,
+                cow,
+                size_mib,
+                owner,
+            } => snapshot::make_of_paths(name, (base, cow), *size_mib, *owner),
+            Op::RemoveSnapshot { name } => snapshot::remove(name),
             Op::MakeTap {
                 name,
                 uid,
@@ -297,19 +309,7 @@ impl Look for Linux {
     }
 
     fn uplink(&self) -> Result<Option<String>> {
-        let found = netlink::talk(|handle| {
-            Box::pin(async move {
-                let look = || "ask the kernel for the way out".to_owned();
-                match netlink::interface_towards(&handle, ELSEWHERE)
-                    .await
-                    .during(look)?
-                {
-                    Some(index) => netlink::link_name(&handle, index).await.during(look),
-                    None => Ok(None),
-                }
-            })
-        })?;
-        Ok(found.filter(|name| name != "lo"))
+        netlink::uplink()
     }
 
     fn resolvers(&self) -> Result<Vec<IpAddr>> {
@@ -334,12 +334,7 @@ impl Look for Linux {
     }
 
     fn memory_mib(&self) -> Result<u64> {
-        let path = "/proc/meminfo";
-        let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-        let kib = line.and_then(|it| it.split_ascii_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib / 1024)
-            .ok_or_else(|| Error::new(Kind::Other, format!("`{path}` has no `MemTotal`")))
+        room::memory()?.mib("MemTotal")
     }
 
     fn cpus(&self) -> u32 {
@@ -348,10 +343,27 @@ impl Look for Linux {
     }
 
     fn free_mib(&self, directory: &Path) -> Result<u64> {
-        let place = probes::existing(directory);
-        let found =
-            rustix::fs::statvfs(place).during(|| format!("look at `{}`", place.display()))?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize) / MIB)
+        room::room(directory).map(|room| room.free_mib)
+    }
+
+    fn room(&self, directory: &Path) -> Result<Room> {
+        room::room(directory)
+    }
+
+    fn shared(&self, path: &Path) -> Result<Option<u64>> {
+        disk::shared(path)
+    }
+
+    fn snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
+        snapshot::state(name)
+    }
+
+    fn snapshots(&self, prefix: &str) -> Result<Vec<String>> {
+        snapshot::names(prefix)
+    }
+
+    fn is_stopped(&self, process: &Process) -> bool {
+        children::is_stopped(process, &self.boot_id)
     }
 
     fn clocks(&self) -> Clocks {

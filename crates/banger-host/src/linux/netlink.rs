@@ -15,6 +15,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
+use super::told::During as _;
 use crate::{Error, Result, Subnet};
 
 /// One conversation's work.
@@ -271,4 +272,21 @@ pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ip
         }
     }
     Ok(found)
+}
+
+/// An address that no host has (TEST-NET-2, RFC 5737): the way to it is the way out.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// Look::uplink.
+pub(super) fn uplink() -> Result<Option<String>> {
+    let found = talk(|handle| {
+        Box::pin(async move {
+            let look = || "ask the kernel for the way out".to_owned();
+            match interface_towards(&handle, ELSEWHERE).await.during(look)? {
+                Some(index) => link_name(&handle, index).await.during(look),
+                None => Ok(None),
+            }
+        })
+    })?;
+    Ok(found.filter(|name| name != "lo"))
 }

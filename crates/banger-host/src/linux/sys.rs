@@ -1,5 +1,7 @@
-//! The only unsafe code: three ioctls that rustix does not know, and what a child does between
-//! fork and exec.
+//! The only unsafe code: ioctls that rustix does not know, and what a child does between fork and
+//! exec.
+
+pub(super) mod block;
 
 use std::fs::File;
 use std::io;

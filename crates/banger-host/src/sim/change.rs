@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Sim, SimFile, SimProcess, SimState, lock};
+use super::{Sim, SimFile, SimProcess, SimState, lock, snapshot};
 use crate::{Change, Error, Exit, Host, Kind, Op, Process, Result, Signal, Spawn};
 
 const MIB: u64 = 1 << 20;
@@ -12,6 +12,9 @@ impl Host for Sim {
         self.count(Some(op))?;
         let mut state = lock(&self.inner.state);
         match op {
+            Op::RestoreStore { .. } | Op::MakeSnapshot { .. } | Op::RemoveSnapshot { .. } => {
+                snapshot::change(&mut state, op)
+            }
             Op::MakeTap { .. }
             | Op::RemoveTap { .. }
             | Op::AllowGuest { .. }
@@ -55,6 +58,7 @@ impl Host for Sim {
         let process = SimProcess {
             arguments: spawn.arguments.clone(),
             directory: spawn.directory.clone(),
+            stopped: false,
             exit: None,
         };
         state.processes.insert(pid, process);
@@ -83,7 +87,10 @@ impl Host for Sim {
             Signal::Quit => 3,
             Signal::User1 => 10,
             Signal::User2 => 12,
-            Signal::Stop | Signal::Continue => return Ok(Change::Made),
+            Signal::Stop | Signal::Continue => {
+                let stops = signal == Signal::Stop;
+                return made(std::mem::replace(&mut entry.stopped, stops) != stops);
+            }
         };
         entry.exit = Some(Exit::Signal(number));
         drop(state);
@@ -92,11 +99,11 @@ impl Host for Sim {
     }
 }
 
-fn missing(path: &Path) -> Error {
+pub(super) fn missing(path: &Path) -> Error {
     Error::new(Kind::Missing, format!("there is no `{}`", path.display()))
 }
 
-fn made(changed: bool) -> Result<Change> {
+pub(super) fn made(changed: bool) -> Result<Change> {
     Ok(if changed {
         Change::Made
     } else {

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Sim, lock};
-use crate::{Clocks, Exit, Finding, Look, Probe, Process, Result, Stat};
+use super::{Sim, lock, snapshot};
+use crate::{Clocks, Exit, Finding, Look, Probe, Process, Result, Room, Snapshot, Stat};
 
 impl Look for Sim {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
@@ -162,6 +162,41 @@ impl Look for Sim {
     fn free_mib(&self, _directory: &Path) -> Result<u64> {
         self.awake()?;
         Ok(lock(&self.inner.plan).free_mib.unwrap_or(1 << 20))
+    }
+
+    fn room(&self, directory: &Path) -> Result<Room> {
+        let free_mib = self.free_mib(directory)?;
+        Ok(Room {
+            size_mib: free_mib.max(1 << 20),
+            free_mib,
+            unwritten_mib: 0,
+        })
+    }
+
+    fn shared(&self, _path: &Path) -> Result<Option<u64>> {
+        self.awake()?;
+        Ok(None)
+    }
+
+    fn snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
+        self.awake()?;
+        Ok(snapshot::look(&lock(&self.inner.state), name))
+    }
+
+    fn snapshots(&self, prefix: &str) -> Result<Vec<String>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let names = state.snapshots.keys();
+        Ok(names
+            .filter(|name| name.starts_with(prefix))
+            .cloned()
+            .collect())
+    }
+
+    fn is_stopped(&self, process: &Process) -> bool {
+        let state = lock(&self.inner.state);
+        let entry = state.processes.get(&process.pid);
+        entry.is_some_and(|it| it.exit.is_none() && it.stopped)
     }
 
     fn clocks(&self) -> Clocks {

@@ -1,6 +1,6 @@
 //! A model of a host in memory, below all of banger's logic.
 //!
-//! It keeps what a host keeps (files, TAPs, nft elements, forwarding settings, processes), refuses
+//! It keeps what a host keeps (files, snapshots, TAPs, nft elements, forwarding settings, processes), refuses
 //! what a host refuses, and can do what a test needs of it: fail at the n-th change, fail at every
 //! change of a kind, or crash, after which nothing works until it is revived.
 //!
@@ -15,6 +15,7 @@
 
 mod change;
 mod look;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::{Error, Exit, Finding, Kind, Op, Probe, Result};
+use crate::{Error, Exit, Finding, Kind, Op, Owner, Probe, Result};
 
 /// A host in memory. Clones are the same host.
 #[derive(Clone)]
@@ -47,6 +48,10 @@ pub struct SimState {
     pub directories: BTreeSet<PathBuf>,
     /// Files, by their length and contents.
     pub files: BTreeMap<PathBuf, SimFile>,
+    /// Snapshots, by name.
+    pub snapshots: BTreeMap<String, SimSnapshot>,
+    /// Loop devices, by the file behind them, with the snapshots that use them.
+    pub loops: BTreeMap<PathBuf, BTreeSet<String>>,
     /// TAPs, by name, with their guest's address.
     pub taps: BTreeMap<String, Ipv4Addr>,
     /// Tables, by name.
@@ -68,6 +73,21 @@ pub struct SimFile {
     pub contents: Vec<u8>,
 }
 
+/// A simulated snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimSnapshot {
+    /// What it began as.
+    pub base: PathBuf,
+    /// What keeps what was written.
+    pub cow: PathBuf,
+    /// Its size in MiB.
+    pub size_mib: u64,
+    /// Who may use it.
+    pub owner: Option<Owner>,
+    /// Whether the host's file system was full when it was written to.
+    pub given_up: bool,
+}
+
 /// A simulated nft table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SimTable {
@@ -84,6 +104,8 @@ pub struct SimProcess {
     pub arguments: Vec<String>,
     /// Where it started.
     pub directory: PathBuf,
+    /// Whether it stands still.
+    pub stopped: bool,
     /// How it ended, if it has.
     pub exit: Option<Exit>,
 }

@@ -30,6 +30,7 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
             banger_host::SimProcess {
                 arguments: vec!["innocent".to_owned()],
                 directory: "/".into(),
+                stopped: false,
                 exit: None,
             },
         )

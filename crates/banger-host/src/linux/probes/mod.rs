@@ -6,6 +6,7 @@ mod port;
 mod program;
 mod reflink;
 mod scopes;
+mod snapshot;
 mod subnet;
 
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(super) fn probe(host: &Linux, probe: &Probe) -> Finding {
             package,
         } => program::probe(name, version_argument, *least, package),
         Probe::Network => network(),
+        Probe::Snapshot => snapshot::probe(),
         Probe::Reflink { directory } => reflink::probe(directory),
         Probe::SubnetFree { subnet, tap_prefix } => subnet::probe(*subnet, tap_prefix),
         Probe::ForwardedPackets { tap_prefix } => firewalls::probe(tap_prefix),

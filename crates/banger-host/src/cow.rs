@@ -1,0 +1,148 @@
+//! The exception store of a snapshot: how long its file must be, and what its header says.
+//!
+//! A snapshot (Linux, `Documentation/admin-guide/device-mapper/snapshot.rst`) keeps what is written
+//! to it in chunks of a file of its own. The layout is that of `drivers/md/dm-snap-persistent.c`;
+//! `n` is a sixteenth of the chunk's bytes, as an exception takes 16:
+//!
+//! ```text
+//!   header │ metadata 0 │ n chunks of data │ metadata 1 │ n chunks of data │ … │ metadata m
+//! ```
+//!
+//! The kernel zeroes the next metadata chunk as soon as one is full, so one more is needed than
+//! there are areas of data.
+
+/// The size of a chunk of a new store, in bytes; docs/storage.md has the measurement.
+pub const CHUNK: u64 = 16 << 10;
+
+/// The bytes that one exception takes in the metadata (`struct disk_exception`).
+const EXCEPTION: u64 = 16;
+
+/// The bytes of a sector, in which the header counts.
+const SECTOR: u64 = 512;
+
+const MIB: u64 = 1 << 20;
+
+/// The bytes of the header that say something (`struct disk_header`).
+pub const HEADER_LENGTH: usize = 16;
+
+/// Where in the header the word stands that says whether the store is valid.
+pub(crate) const VALID_AT: u64 = 4;
+
+/// `SNAP_MAGIC`: "SnAp", little-endian as all of it.
+const MAGIC: u32 = 0x7041_6e53;
+
+/// `SNAPSHOT_DISK_VERSION`.
+const VERSION: u32 = 1;
+
+/// How long the file of a store must be, in MiB, so that every chunk of a disk of `size_mib` can be
+/// written: it never overflows.
+#[must_use]
+pub fn length_mib(size_mib: u64) -> u64 {
+    least_length(size_mib.saturating_mul(MIB), CHUNK).div_ceil(MIB)
+}
+
+/// How long the file of a store must be, in bytes, for a disk of `size` bytes and this chunk.
+pub(crate) fn least_length(size: u64, chunk: u64) -> u64 {
+    let chunks = size.div_ceil(chunk);
+    let in_an_area = chunk / EXCEPTION;
+    let areas = chunks.div_ceil(in_an_area);
+    // The header, each area with its metadata, and the metadata that comes after the last.
+    (1 + areas * (1 + in_an_area) + 1).saturating_mul(chunk)
+}
+
+/// What the header of a store says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Header {
+    /// Nothing yet: the kernel writes it at first use.
+    Fresh,
+    /// The store is good.
+    Valid {
+        /// The size of its chunks, in bytes.
+        chunk: u64,
+    },
+    /// The kernel could not write to the file, and gave the store up.
+    GivenUp {
+        /// The size of its chunks, in bytes.
+        chunk: u64,
+    },
+    /// This is no store of ours, with what is odd about it.
+    Odd(String),
+}
+
+impl Header {
+    /// Reads it from the first [`HEADER_LENGTH`] bytes of a store; of an empty file there are none.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Self {
+        let word = |index: usize| {
+            let bytes = bytes.get(4 * index..4 * index + 4);
+            bytes.map_or(0, |it| u32::from_le_bytes([it[0], it[1], it[2], it[3]]))
+        };
+        let (magic, valid, version, sectors) = (word(0), word(1), word(2), word(3));
+        let chunk = u64::from(sectors) * SECTOR;
+        match magic {
+            0 => Self::Fresh,
+            MAGIC if version != VERSION => Self::Odd(format!("its version is {version}")),
+            MAGIC if !sectors.is_power_of_two() => {
+                Self::Odd(format!("its chunks have {sectors} sectors"))
+            }
+            MAGIC if valid == 0 => Self::GivenUp { chunk },
+            MAGIC => Self::Valid { chunk },
+            _ => Self::Odd("it does not begin as one".to_owned()),
+        }
+    }
+
+    /// The size of the chunks that a store with this header has, in bytes.
+    pub(crate) fn chunk(&self) -> u64 {
+        match self {
+            Self::Valid { chunk } | Self::GivenUp { chunk } => *chunk,
+            Self::Fresh | Self::Odd(_) => CHUNK,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(words: [u32; 4]) -> Header {
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        Header::read(&bytes)
+    }
+
+    #[test]
+    fn the_length_holds_header_data_metadata_and_one_metadata_more() {
+        // 4 KiB chunks, 256 exceptions in each metadata chunk: 1 MiB is one area, full.
+        assert_eq!(least_length(1 << 20, 4096), (1 + 1 + 256 + 1) * 4096);
+        assert_eq!(
+            least_length((1 << 20) + 1, 4096),
+            (1 + 2 * 257 + 1) * 4096,
+            "a chunk more begins an area"
+        );
+        assert_eq!(length_mib(1024), 1026);
+    }
+
+    #[test]
+    fn the_overhead_stays_below_half_a_percent_of_a_large_disk() {
+        for chunk in [4096, CHUNK, 65536] {
+            let size = 1u64 << 40;
+            let over = least_length(size, chunk) - size;
+            assert!(over * 200 < size, "{chunk}: {over}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_read_as_the_kernel_reads_it() {
+        assert_eq!(header([0, 0, 0, 0]), Header::Fresh);
+        assert_eq!(Header::read(&[]), Header::Fresh);
+        assert_eq!(header([MAGIC, 1, 1, 32]), Header::Valid { chunk: 16384 });
+        assert_eq!(header([MAGIC, 0, 1, 8]), Header::GivenUp { chunk: 4096 });
+        for odd in [
+            [MAGIC, 1, 2, 8],
+            [MAGIC, 1, 1, 7],
+            [MAGIC, 1, 1, 0],
+            [MAGIC + 1, 1, 1, 8],
+        ] {
+            assert!(matches!(header(odd), Header::Odd(_)), "{odd:?}");
+        }
+    }
+}

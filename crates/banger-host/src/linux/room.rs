@@ -1,0 +1,73 @@
+//! How much room there is: on file systems, and in memory.
+
+use std::fs;
+use std::path::Path;
+
+use super::probes;
+use super::told::During as _;
+use crate::{Error, Kind, Result, Room};
+
+const MIB: u64 = 1 << 20;
+
+const MEMORY: &str = "/proc/meminfo";
+
+/// What the kernel tells of the memory; see proc_meminfo(5).
+#[derive(Debug)]
+pub(super) struct Memory(String);
+
+pub(super) fn memory() -> Result<Memory> {
+    fs::read_to_string(MEMORY)
+        .map(Memory)
+        .during(|| format!("read `{MEMORY}`"))
+}
+
+impl Memory {
+    /// A line's number, in MiB, rounded down.
+    pub(super) fn mib(&self, name: &str) -> Result<u64> {
+        let line = self
+            .0
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kib = line.and_then(|it| it.split_ascii_whitespace().next()?.parse::<u64>().ok());
+        kib.map(|kib| kib / 1024)
+            .ok_or_else(|| Error::new(Kind::Other, format!("`{MEMORY}` has no `{name}`")))
+    }
+}
+
+/// Look::room.
+pub(super) fn room(directory: &Path) -> Result<Room> {
+    let place = probes::existing(directory);
+    let found = rustix::fs::statvfs(place).during(|| format!("look at `{}`", place.display()))?;
+    let memory = memory()?;
+    Ok(Room {
+        size_mib: found.f_blocks.saturating_mul(found.f_frsize) / MIB,
+        free_mib: found.f_bavail.saturating_mul(found.f_frsize) / MIB,
+        unwritten_mib: memory.mib("Dirty")? + memory.mib("Writeback")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_memory_is_found_by_its_whole_name() {
+        let memory =
+            Memory("MemTotal:  2048 kB\nWritebackTmp: 9999 kB\nWriteback: 3072 kB\n".into());
+        assert_eq!(memory.mib("MemTotal").unwrap(), 2);
+        assert_eq!(memory.mib("Writeback").unwrap(), 3);
+        assert!(memory.mib("Mem").is_err());
+    }
+
+    #[test]
+    fn a_file_system_is_no_fuller_than_it_is_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = room(folder.path()).unwrap();
+        assert!(
+            room.size_mib > 0 && room.free_mib <= room.size_mib,
+            "{room:?}"
+        );
+        let absent = folder.path().join("not/there");
+        assert_eq!(super::room(&absent).unwrap().size_mib, room.size_mib);
+    }
+}

@@ -1,0 +1,58 @@
+//! Which snapshots are there, and what they are like.
+
+use super::check_name;
+use super::device_mapper::DeviceMapper;
+use super::plan::SECTORS_OF_MIB;
+use super::store::store_of;
+use crate::linux::files::absent;
+use crate::linux::told::During as _;
+use crate::{Result, Snapshot, SnapshotStore};
+
+/// Look::snapshot.
+pub(crate) fn state(name: &str) -> Result<Option<Snapshot>> {
+    check_name(name)?;
+    let Some(mapper) = DeviceMapper::open()? else {
+        return Ok(None);
+    };
+    let Some(device) = mapper.device(name)? else {
+        return Ok(None);
+    };
+    let targets = if device.is_live {
+        mapper.status(name)?
+    } else {
+        Vec::new()
+    };
+    Ok(Some(match targets.first() {
+        Some(target) => Snapshot {
+            size_mib: target.length / SECTORS_OF_MIB,
+            store: store_of(&target.parameters),
+        },
+        None => Snapshot {
+            size_mib: 0,
+            store: SnapshotStore::Invalid,
+        },
+    }))
+}
+
+/// Look::snapshots. Needs no right: the kernel tells the names of all devices to everybody.
+pub(crate) fn names(prefix: &str) -> Result<Vec<String>> {
+    let shown = || "list the devices of device-mapper".to_owned();
+    let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(shown)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry.during(shown)?.path().join("dm/name");
+        let Ok(name) = std::fs::read_to_string(path) else {
+            continue;
+        };
+        let name = name.trim();
+        let name = name.strip_suffix("-origin").unwrap_or(name);
+        if name.starts_with(prefix) && check_name(name).is_ok() {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}

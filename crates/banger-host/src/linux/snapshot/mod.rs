@@ -1,0 +1,362 @@
+//! Root disks over a shared base, by the kernel's device-mapper.
+//!
+//! ```text
+//!   /dev/banger/<name>                the node, 0600, its owner's
+//!        │
+//!   <name>          snapshot ─────────────────────┐ what was written
+//!        │ what was not                           │
+//!   <name>-origin   linear ───┬─ zero             │      read-only
+//!                             │  up to the size   │
+//!   loop device, read-only, shared                loop device, its own
+//!                             │                   │
+//!   the base                                      the store
+//! ```
+//!
+//! A snapshot cannot be longer than its origin, so each has an origin of its own: the base, and
+//! zeros behind it. Growing loads longer tables into both.
+//!
+//! The base cannot be written: not through its loop device, which is read-only, nor through the
+//! origin, whose table is loaded read-only.
+
+mod device_mapper;
+mod look;
+mod loops;
+mod node;
+mod plan;
+mod store;
+mod users;
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+
+use self::device_mapper::{Device, DeviceMapper, Target};
+use self::plan::{Measures, device_number};
+use self::store::{header, store_of};
+use super::files::{custom, made};
+use super::told::During as _;
+use crate::cow::Header;
+use crate::{Change, Error, Kind, Owner, Result, SnapshotStore};
+
+pub(crate) use look::{names, state};
+pub(crate) use node::path as node_path;
+pub(crate) use store::restore;
+
+/// How long a device may be in use before its removal is given up. udev and the like look at a
+/// device for a moment; a hypervisor that was killed lets go when its last write is through.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the names of all snapshots begin with.
+const PREFIX: &str = "banger-1-";
+
+/// What a snapshot shall be. The files are open, so that whoever asks must have been able to open
+/// them.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// `banger-1-<4 hexadecimal digits>-<8 hexadecimal digits>`.
+    pub(crate) name: String,
+    /// The shared base, open for reading.
+    pub(crate) base: File,
+    /// Its own store, open for reading and writing.
+    pub(crate) cow: File,
+    /// How large it is.
+    pub(crate) size_mib: u64,
+    /// Who may use its node.
+    pub(crate) uid: u32,
+    /// Their group.
+    pub(crate) gid: u32,
+}
+
+/// One change at a time, so that two do not both make a loop device over one base.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses what is no name of a snapshot of ours.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let hexadecimal = |text: &str, length: usize| {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == length && text.bytes().all(digit)
+    };
+    let parts = name.strip_prefix(PREFIX).and_then(|it| it.split_once('-'));
+    if parts.is_some_and(|(instance, id)| hexadecimal(instance, 4) && hexadecimal(id, 8)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Other,
+        format!("`{}` is no name of a snapshot", name.escape_debug()),
+    ))
+}
+
+fn origin_of(name: &str) -> String {
+    format!("{name}-origin")
+}
+
+/// Opens a base and a store as [`make`] wants them. Links are not followed to a store.
+pub(crate) fn open(base: &Path, cow: &Path) -> Result<(File, File)> {
+    let opened = |path: &Path, write: bool, flags: OFlags| {
+        File::options()
+            .read(true)
+            .write(write)
+            .custom_flags(custom(flags | OFlags::NONBLOCK | OFlags::NOCTTY))
+            .open(path)
+            .during(|| format!("open `{}`", path.display()))
+    };
+    Ok((
+        opened(base, false, OFlags::empty())?,
+        opened(cow, true, OFlags::NOFOLLOW)?,
+    ))
+}
+
+/// What is there under a name.
+#[derive(Debug)]
+enum Present {
+    Nothing,
+    /// A whole one over the wanted files, as large as this many sectors.
+    Same {
+        device: u64,
+        size: u64,
+    },
+    /// Something else: half-made, over other files, or given up by the kernel.
+    Other,
+}
+
+impl Present {
+    fn look(mapper: &DeviceMapper, name: &str, measures: &Measures) -> Result<Self> {
+        let origin_name = origin_of(name);
+        let pair = (mapper.device(name)?, mapper.device(&origin_name)?);
+        let (snapshot, origin) = match pair {
+            (None, None) => return Ok(Self::Nothing),
+            (Some(snapshot), Some(origin)) if snapshot.is_live && origin.is_live => {
+                (snapshot, origin)
+            }
+            _ => return Ok(Self::Other),
+        };
+        let status = mapper.status(name)?;
+        let is_good = status
+            .first()
+            .is_some_and(|it| matches!(store_of(&it.parameters), SnapshotStore::Used { .. }));
+        let tables = (mapper.table(name)?, mapper.table(&origin_name)?);
+        Ok(match size_of_whole(&tables, origin, measures) {
+            Some(size) if is_good => Self::Same {
+                device: snapshot.number,
+                size,
+            },
+            _ => Self::Other,
+        })
+    }
+}
+
+/// The size in sectors of a snapshot with these tables, if it is over the wanted files.
+fn size_of_whole(
+    (snapshot, origin): &(Vec<Target>, Vec<Target>),
+    origin_device: Device,
+    measures: &Measures,
+) -> Option<u64> {
+    let [only] = snapshot.as_slice() else {
+        return None;
+    };
+    let mut words = only.parameters.split(' ');
+    let over = device_number(words.next()?)?;
+    let store = loops::behind(device_number(words.next()?)?)?;
+    let first = origin.first()?;
+    let base = loops::behind(device_number(first.parameters.split(' ').next()?)?)?;
+    let length: u64 = origin.iter().map(|it| it.length).sum();
+    let is_so = over == origin_device.number
+        && store == measures.cow_file
+        && base == measures.base_file
+        && first.length == measures.base
+        && length == only.length;
+    is_so.then_some(only.length)
+}
+
+/// Op::MakeSnapshot. Without an owner it is for the user that we run as.
+pub(super) fn make_of_paths(
+    name: &str,
+    (base, cow): (&Path, &Path),
+    size_mib: u64,
+    owner: Option<Owner>,
+) -> Result<Change> {
+    let (base, cow) = open(base, cow)
+        .map_err(|error| error.within(format!("make the snapshot `{}`", name.escape_debug())))?;
+    let ours = || Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    let owner = owner.unwrap_or_else(ours);
+    make(&Wanted {
+        name: name.to_owned(),
+        base,
+        cow,
+        size_mib,
+        uid: owner.uid,
+        gid: owner.gid,
+    })
+}
+
+/// Op::MakeSnapshot, with its files open.
+pub(crate) fn make(wanted: &Wanted) -> Result<Change> {
+    let what = || format!("make the snapshot `{}`", wanted.name.escape_debug());
+    check_name(&wanted.name)
+        .and_then(|()| make_checked(wanted))
+        .map_err(|error| error.within(what()))
+}
+
+fn make_checked(wanted: &Wanted) -> Result<Change> {
+    let name = &wanted.name;
+    let measures = Measures::of(wanted)?;
+    if matches!(header(&wanted.cow)?, Header::GivenUp { .. }) {
+        return Err(Error::new(
+            Kind::Other,
+            "the kernel has given its store up, as it could not write to it",
+        ));
+    }
+    let mapper = open_mapper()?;
+    let _alone = alone();
+    let present = Present::look(&mapper, name, &measures)?;
+    let (device, changed) = match present {
+        Present::Same { device, size } if size >= measures.size => (device, false),
+        Present::Same { device, .. } => {
+            grow(&mapper, wanted, &measures)?;
+            (device, true)
+        }
+        Present::Nothing | Present::Other => {
+            if matches!(present, Present::Other) {
+                dismantle(&mapper, name)?;
+            }
+            let built = build(&mapper, wanted, &measures);
+            if built.is_err() {
+                // What is left, if anything, `remove` takes; the first cause is what counts.
+                let _ = dismantle(&mapper, name);
+            }
+            (built?, true)
+        }
+    };
+    let owner = Owner {
+        uid: wanted.uid,
+        gid: wanted.gid,
+    };
+    Ok(made(node::put(name, device, owner)? | changed))
+}
+
+fn open_mapper() -> Result<DeviceMapper> {
+    DeviceMapper::open()?.ok_or_else(|| {
+        Error::new(Kind::Unsupported, "this kernel has no device-mapper")
+            .hint("sudo modprobe dm-snapshot")
+    })
+}
+
+/// Makes both devices from nothing, and returns the snapshot's number. The loop devices are open
+/// here until device-mapper has them.
+fn build(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<u64> {
+    let origin_name = origin_of(&wanted.name);
+    let base = loops::of_base(&wanted.base)?;
+    let store = loops::of_store(&wanted.cow, &wanted.name)?;
+    let origin = mapper.create(&origin_name)?;
+    mapper.load(&origin_name, &measures.origin_table(base.number), true)?;
+    mapper.resume(&origin_name)?;
+    let snapshot = mapper.create(&wanted.name)?;
+    mapper.load(
+        &wanted.name,
+        &measures.table(origin.number, store.number),
+        false,
+    )?;
+    mapper.resume(&wanted.name)?;
+    Ok(snapshot.number)
+}
+
+/// Loads longer tables, the origin's first: a snapshot is never longer than that.
+fn grow(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<()> {
+    let origin_name = origin_of(&wanted.name);
+    let base = loops::of_base(&wanted.base)?;
+    let store = loops::of_store(&wanted.cow, &wanted.name)?;
+    let origin = mapper
+        .device(&origin_name)?
+        .ok_or_else(|| Error::new(Kind::Missing, "its origin went away while it was grown"))?;
+    mapper.load(&origin_name, &measures.origin_table(base.number), true)?;
+    mapper.resume(&origin_name)?;
+    // The exceptions go from the old table to the new one, so the old one must stand still.
+    mapper.suspend(&wanted.name)?;
+    let loaded = mapper.load(
+        &wanted.name,
+        &measures.table(origin.number, store.number),
+        false,
+    );
+    // Whatever came of it, nobody's writes wait for ever.
+    let resumed = mapper.resume(&wanted.name);
+    loaded.and(resumed)
+}
+
+/// Op::RemoveSnapshot.
+pub(crate) fn remove(name: &str) -> Result<Change> {
+    let what = || format!("remove the snapshot `{}`", name.escape_debug());
+    let removed = check_name(name).and_then(|()| {
+        let _alone = alone();
+        match DeviceMapper::open()? {
+            Some(mapper) => dismantle(&mapper, name),
+            None => node::remove(name),
+        }
+    });
+    Ok(made(removed.map_err(|error| error.within(what()))?))
+}
+
+/// Takes all of it away, the node first: its number may be another device's a moment later.
+/// The loop devices go with it.
+fn dismantle(mapper: &DeviceMapper, name: &str) -> Result<bool> {
+    let node = node::remove(name)?;
+    let snapshot = remove_device(mapper, name)?;
+    let origin = remove_device(mapper, &origin_of(name))?;
+    Ok(node | snapshot | origin)
+}
+
+fn remove_device(mapper: &DeviceMapper, name: &str) -> Result<bool> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match mapper.remove(name) {
+            Ok(removed) => return Ok(removed),
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                if Instant::now() >= deadline {
+                    return Err(busy(mapper, name));
+                }
+                // Nothing tells that a device is let go of.
+                let pause = rustix::time::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 20_000_000,
+                };
+                let _ = rustix::event::poll(&mut [], Some(&pause));
+            }
+            Err(error) => return Err(error).during(|| format!("remove the device `{name}`")),
+        }
+    }
+}
+
+fn busy(mapper: &DeviceMapper, name: &str) -> Error {
+    let device = mapper.device(name).ok().flatten();
+    let users = device.map_or_else(Vec::new, |it| users::of(it.number));
+    let who = if users.is_empty() {
+        "somebody has it open".to_owned()
+    } else {
+        format!("in use by {}", users.join(", "))
+    };
+    Error::new(Kind::Busy, format!("the device `{name}`: {who}"))
+        .hint(format!("see it: sudo dmsetup info {name}"))
+}
+
+/// What the kernel has for snapshots, if it has all that is needed and we may use it.
+pub(super) fn attempt() -> Result<String> {
+    let mapper = open_mapper()?;
+    let snapshot = mapper.version_of("snapshot")?;
+    mapper.version_of("zero")?;
+    mapper.version_of("linear")?;
+    loops::attempt()?;
+    Ok(format!("device-mapper has snapshots (target {snapshot})"))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

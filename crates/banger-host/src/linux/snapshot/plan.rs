@@ -1,0 +1,139 @@
+//! What a snapshot is to consist of: measures and tables, from files and sizes that are looked at
+//! again.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::fs::OFlags;
+
+use super::Wanted;
+use super::device_mapper::Target;
+use super::store::header;
+use crate::cow::{Header, least_length};
+use crate::linux::told::During as _;
+use crate::{Error, Kind, Result};
+
+const SECTOR: u64 = 512;
+pub(super) const SECTORS_OF_MIB: u64 = 2048;
+
+/// The largest disk, in MiB: 64 TiB.
+pub(super) const LARGEST_MIB: u64 = 64 << 20;
+
+/// What the files and the size amount to, all of it looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measures {
+    /// Of the disk, in sectors.
+    pub(super) size: u64,
+    /// Of the base, in sectors.
+    pub(super) base: u64,
+    /// Of a chunk, in sectors.
+    pub(super) chunk: u64,
+    pub(super) base_file: (u64, u64),
+    pub(super) cow_file: (u64, u64),
+}
+
+impl Measures {
+    pub(super) fn of(wanted: &Wanted) -> Result<Self> {
+        let odd = |text: String| Error::new(Kind::Other, text);
+        let base = wanted
+            .base
+            .metadata()
+            .during(|| "look at the base".to_owned())?;
+        let cow = wanted
+            .cow
+            .metadata()
+            .during(|| "look at the store".to_owned())?;
+        if !base.is_file() || !cow.is_file() {
+            return Err(odd("base and store must be regular files".to_owned()));
+        }
+        let mode =
+            rustix::fs::fcntl_getfl(&wanted.cow).during(|| "look at the store".to_owned())?;
+        if mode & OFlags::RWMODE != OFlags::RDWR {
+            return Err(odd("the store is not open for writing".to_owned()));
+        }
+        if !(1..=LARGEST_MIB).contains(&wanted.size_mib) {
+            return Err(odd(format!(
+                "{} MiB are out of range: 1 to {LARGEST_MIB}",
+                wanted.size_mib
+            )));
+        }
+        let size = wanted.size_mib * SECTORS_OF_MIB;
+        if base.len() == 0 || base.len() % SECTOR != 0 || base.len() / SECTOR > size {
+            return Err(odd(format!(
+                "a base of {} bytes does not go into a disk of {} MiB",
+                base.len(),
+                wanted.size_mib
+            )));
+        }
+        let header = header(&wanted.cow)?;
+        if let Header::Odd(what) = &header {
+            return Err(odd(format!("the file is no store of a snapshot: {what}")));
+        }
+        let least = least_length(size * SECTOR, header.chunk());
+        if cow.len() < least {
+            return Err(odd(format!(
+                "a store of {} bytes would overflow: a disk of {} MiB needs {least}",
+                cow.len(),
+                wanted.size_mib
+            )));
+        }
+        Ok(Self {
+            size,
+            base: base.len() / SECTOR,
+            chunk: header.chunk() / SECTOR,
+            base_file: (base.dev(), base.ino()),
+            cow_file: (cow.dev(), cow.ino()),
+        })
+    }
+
+    /// The base, and zeros behind it.
+    pub(super) fn origin_table(&self, base: u64) -> Vec<Target> {
+        let mut table = vec![Target {
+            start: 0,
+            length: self.base,
+            kind: "linear".to_owned(),
+            parameters: format!("{} 0", shown(base)),
+        }];
+        if self.size > self.base {
+            table.push(Target {
+                start: self.base,
+                length: self.size - self.base,
+                kind: "zero".to_owned(),
+                parameters: String::new(),
+            });
+        }
+        table
+    }
+
+    /// `P`: what is written stays. `O`: an overflow is told as one (Linux 4.4). A discard of whole
+    /// chunks zeroes them in the store, which punches holes into its file (Linux 5.3).
+    pub(super) fn table(&self, origin: u64, store: u64) -> Vec<Target> {
+        vec![Target {
+            start: 0,
+            length: self.size,
+            kind: "snapshot".to_owned(),
+            parameters: format!(
+                "{} {} PO {} 1 discard_zeroes_cow",
+                shown(origin),
+                shown(store),
+                self.chunk
+            ),
+        }]
+    }
+}
+
+/// A device number as device-mapper reads and writes it.
+fn shown(device: u64) -> String {
+    format!(
+        "{}:{}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    )
+}
+
+pub(super) fn device_number(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(rustix::fs::makedev(
+        major.parse().ok()?,
+        minor.parse().ok()?,
+    ))
+}
