@@ -7,16 +7,20 @@
 //! Two hosts exist: [`Linux`], the real one, and [`Sim`], a model of one in memory that can fail
 //! or crash at its n-th change. The crate does not know what a VM is.
 
+mod claim;
 pub mod command;
 pub mod cow;
 mod error;
+mod instance;
 mod linux;
 mod look;
 mod op;
 mod process;
 mod sim;
 
+pub use claim::Claim;
 pub use error::{Error, Kind, Result};
+pub use instance::Instance;
 pub use linux::Linux;
 pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};
 pub use op::{Change, Op, Owner};

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Exit, Process, Result};
 
@@ -156,8 +159,10 @@ pub struct Clocks {
     pub boottime: Duration,
 }
 
-/// An IPv4 network, as 10.215.0.0/20.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An IPv4 network, as 10.215.0.0/20. As text it is read only where its first address is exact and
+/// its prefix is 8 to 29, and written so in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Subnet {
     /// Its first address.
     pub network: Ipv4Addr,
@@ -191,6 +196,42 @@ impl Subnet {
 impl fmt::Display for Subnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{}` is not a network such as 10.215.0.0/20",
+                text.escape_debug()
+            )
+        };
+        let (network, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let network: Ipv4Addr = network.parse().map_err(|_| wrong())?;
+        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
+        let is_exact = |it: u8| u32::from(network).trailing_zeros() >= 32 - u32::from(it);
+        if (8..=29).contains(&prefix) && is_exact(prefix) {
+            Ok(Self { network, prefix })
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Subnet> for String {
+    fn from(subnet: Subnet) -> Self {
+        subnet.to_string()
     }
 }
 

@@ -32,7 +32,7 @@ mod spawn;
 mod sys;
 mod tap;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod told;
 
 use std::fs;

@@ -10,14 +10,14 @@ use rustix::thread::UnshareFlags;
 use super::sys;
 
 /// Says why a test did not run; whoever runs the tests counts these lines.
-pub(super) fn skipped(reason: &str) {
+pub(crate) fn skipped(reason: &str) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     // Not `eprintln`, which the test harness keeps to itself where a test passes.
     writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}").unwrap();
 }
 
 /// Whether the test may change the host; says so if not.
-pub(super) fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         skipped("needs root");
@@ -52,12 +52,12 @@ fn own_network() {
 
 /// Runs a test with a network of its own, where only `lo` is. Programs that it starts are there
 /// too, and all of it is gone at the end.
-pub(super) fn in_own_network(test: impl FnOnce() + Send) {
+pub(crate) fn in_own_network(test: impl FnOnce() + Send) {
     on_own_thread(own_network, test);
 }
 
 /// Runs a test whose mounts nobody else sees, and that are gone at the end.
-pub(super) fn in_own_mounts(test: impl FnOnce() + Send) {
+pub(crate) fn in_own_mounts(test: impl FnOnce() + Send) {
     let prepare = || {
         sys::unshare(UnshareFlags::NEWNS).unwrap();
         run("mount", "--make-rprivate /");
@@ -66,7 +66,7 @@ pub(super) fn in_own_mounts(test: impl FnOnce() + Send) {
 }
 
 /// Runs a test as an ordinary user, without any right that root has.
-pub(super) fn as_nobody(test: impl FnOnce() + Send) {
+pub(crate) fn as_nobody(test: impl FnOnce() + Send) {
     let nobody = rustix::process::Uid::from_raw(65534);
     let group = rustix::process::Gid::from_raw(65534);
     let prepare = || {
@@ -78,15 +78,15 @@ pub(super) fn as_nobody(test: impl FnOnce() + Send) {
 }
 
 /// A network elsewhere: what is run there sees that network only.
-pub(super) struct Place {
+pub(crate) struct Place {
     work: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
     thread: Option<JoinHandle<()>>,
     /// The thread that is there, by which `ip link set … netns` finds it.
-    pub(super) id: i32,
+    pub(crate) id: i32,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (work, todo) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (tell, told) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -104,7 +104,7 @@ impl Place {
     }
 
     /// Runs something there and waits for it.
-    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (tell, told) = mpsc::channel();
         let work = Box::new(move || drop(tell.send(work())));
         self.work.as_ref().unwrap().send(work).unwrap();
@@ -120,7 +120,7 @@ impl Drop for Place {
 }
 
 /// Runs a program of the test's own; its arguments have no spaces within.
-pub(super) fn attempt(program: &str, arguments: &str) -> Result<String, String> {
+pub(crate) fn attempt(program: &str, arguments: &str) -> Result<String, String> {
     #[expect(
         clippy::disallowed_methods,
         reason = "not what is tested, but what it is tested with"
@@ -137,6 +137,6 @@ pub(super) fn attempt(program: &str, arguments: &str) -> Result<String, String> 
 }
 
 /// Runs a program that must succeed.
-pub(super) fn run(program: &str, arguments: &str) -> String {
+pub(crate) fn run(program: &str, arguments: &str) -> String {
     attempt(program, arguments).unwrap_or_else(|error| panic!("`{program} {arguments}`: {error}"))
 }

@@ -1,0 +1,145 @@
+//! One banger on a host, and what its things are called there.
+//!
+//! Names are pure functions of the instance and of eight hexadecimal digits that say which thing
+//! it is. Both who makes a thing and who checks it as root come to the same name by themselves.
+//!
+//! ```text
+//! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)
+//! table    banger_ + instance
+//! name     banger-1- + instance - id
+//! user     1 900 000 000 + instance × 2048 + index
+//! ```
+
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+/// The first user id that a process of ours may run as; systemd leaves this range to others
+/// (<https://systemd.io/UIDS-GIDS/>).
+const FIRST_USER: u32 = 1_900_000_000;
+
+/// One banger on a host: a short hash of who runs it and where its state is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instance(u16);
+
+impl Instance {
+    /// How many user ids an instance has for processes of its own.
+    pub const USERS: u32 = 2048;
+
+    /// The instance of this user and state directory.
+    #[must_use]
+    pub fn new(uid: u32, state: &Path) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(uid.to_le_bytes());
+        hash.update(state.as_os_str().as_bytes());
+        let digest = hash.finalize();
+        Self(u16::from_be_bytes([digest[0], digest[1]]))
+    }
+
+    /// Its four hexadecimal digits.
+    #[must_use]
+    pub fn digits(self) -> String {
+        format!("{:04x}", self.0)
+    }
+
+    /// What the names of all its TAPs begin with.
+    #[must_use]
+    pub fn tap_prefix(self) -> String {
+        format!("bg1{:04x}", self.0)
+    }
+
+    /// Its nft table, family inet.
+    #[must_use]
+    pub fn table(self) -> String {
+        format!("banger_{:04x}", self.0)
+    }
+
+    /// What the names of its processes and snapshots begin with.
+    #[must_use]
+    pub fn name_prefix(self) -> String {
+        format!("banger-1-{:04x}-", self.0)
+    }
+
+    /// The user and group ids that its processes may run as.
+    #[must_use]
+    pub fn users(self) -> RangeInclusive<u32> {
+        let first = FIRST_USER + u32::from(self.0) * Self::USERS;
+        first..=first + Self::USERS - 1
+    }
+
+    /// Whether this is the name of a TAP of its own.
+    #[must_use]
+    pub fn has_tap(self, name: &str) -> bool {
+        name.strip_prefix(&self.tap_prefix()).is_some_and(is_id)
+    }
+
+    /// Whether this is the name of a snapshot of its own.
+    #[must_use]
+    pub fn has_snapshot(self, name: &str) -> bool {
+        name.strip_prefix(&self.name_prefix()).is_some_and(is_id)
+    }
+}
+
+/// Eight hexadecimal digits, in lower case.
+fn is_id(text: &str) -> bool {
+    text.len() == 8
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_user_id_leaves_the_signed_range() {
+        assert!(*Instance(u16::MAX).users().end() < 1 << 31);
+        assert_eq!(
+            *Instance(1).users().start(),
+            *Instance(0).users().end() + 1,
+            "two instances share a user"
+        );
+    }
+
+    #[test]
+    fn two_users_and_two_state_directories_never_meet() {
+        let state = Path::new("/home/ada/.local/state/banger");
+        let here = Instance::new(1000, state);
+        assert_ne!(here, Instance::new(1001, state));
+        assert_ne!(here, Instance::new(1000, Path::new("/tmp/test")));
+        assert_eq!(here, Instance::new(1000, state));
+    }
+
+    #[test]
+    fn only_its_own_names_are_its_own() {
+        let instance = Instance(0xab12);
+        assert!(instance.has_tap("bg1ab1200c0ffee"));
+        for name in [
+            "",
+            "bg1ab12",
+            "bg1ab1200c0ffe",
+            "bg1ab1200c0ffee0",
+            "bg1ab1200C0FFEE",
+            "bg1ab1300c0ffee",
+            "bg1ab12../../..",
+            "bg1ab1200c0ff\0e",
+            "eth0",
+            "lo",
+        ] {
+            assert!(!instance.has_tap(name), "{name:?}");
+        }
+        assert!(instance.has_snapshot("banger-1-ab12-00c0ffee"));
+        for name in [
+            "banger-1-ab12-",
+            "banger-1-ab12-00c0ffee-origin",
+            "banger-1-ab13-00c0ffee",
+            "banger-1-ab12-../00c0f",
+            "control",
+        ] {
+            assert!(!instance.has_snapshot(name), "{name:?}");
+        }
+    }
+}
