@@ -3,11 +3,14 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of asking or changing a host.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What sort of trouble it is, for callers that decide by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The host cannot do this at all: no reflinks, no such kernel feature.
     Unsupported,
@@ -86,6 +89,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The hints of this layer alone.
+    pub(crate) fn own_hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// The hints of this layer and of those below, outermost first.

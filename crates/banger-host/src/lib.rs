@@ -11,15 +11,18 @@ mod claim;
 pub mod command;
 pub mod cow;
 mod error;
+mod helped;
 mod instance;
 mod linux;
 mod look;
 mod op;
 mod process;
+pub mod root;
 mod sim;
 
 pub use claim::Claim;
 pub use error::{Error, Kind, Result};
+pub use helped::Helped;
 pub use instance::Instance;
 pub use linux::Linux;
 pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};

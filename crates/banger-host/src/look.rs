@@ -289,7 +289,8 @@ pub enum Probe {
 }
 
 /// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Finding {
     /// All is well.
     Good(String),

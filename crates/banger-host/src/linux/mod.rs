@@ -27,9 +27,9 @@ pub(crate) mod snapshot;
 mod spawn;
 #[expect(
     unsafe_code,
-    reason = "ioctls, and what a child does between fork and exec"
+    reason = "ioctls, what a child does between fork and exec, the environment"
 )]
-mod sys;
+pub(crate) mod sys;
 mod tap;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,5 +1,5 @@
-//! The only unsafe code: ioctls that rustix does not know, and what a child does between fork and
-//! exec.
+//! The only unsafe code: ioctls that rustix does not know, what a child does between fork and exec,
+//! and emptying the environment.
 
 pub(super) mod block;
 
@@ -186,7 +186,9 @@ impl HandedTap {
 }
 
 unsafe extern "C" {
-    // signal(2) and syscall(2) of the C library that the standard library links already.
+    // clearenv(3), signal(2) and syscall(2) of the C library that the standard library links
+    // already.
+    fn clearenv() -> i32;
     fn signal(number: i32, handler: usize) -> usize;
     fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
 }
@@ -212,9 +214,16 @@ fn close_on_exec() {
     unsafe { syscall(number, FIRST, std::ffi::c_uint::MAX, FLAGS) };
 }
 
+/// Empties our environment. Only for a program that has no other thread yet.
+pub(crate) fn clear_environment() {
+    // SAFETY: clearenv(3) is unsafe only beside another thread that reads the environment; the
+    // one caller is the start of the root program, which has none.
+    unsafe { clearenv() };
+}
+
 /// Moves this thread, and the programs that it starts, to network and mount namespaces of its own.
 #[cfg(test)]
-pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
+pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
     assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
     // SAFETY: unsafe only with UnshareFlags::FILES, which is not there.
     unsafe { rustix::thread::unshare_unsafe(flags) }

@@ -1,0 +1,284 @@
+//! One conversation with root, opened again when it breaks off.
+//!
+//! Every request can be repeated, so one that found root gone is sent a second time.
+
+use std::io::Read as _;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, socketpair,
+};
+
+use crate::command::{PATH, find_program};
+use crate::root::message::{Hello, PROTOCOL, Reply, Request, hear};
+use crate::root::wire::{Came, Wire, understand};
+use crate::root::{PROGRAMS, socket_path};
+use crate::{Claim, Error, Kind, Result};
+
+/// How long root may take for one request: it may wait for the lock of iptables, four times.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take to start and greet.
+const GREETING: Duration = Duration::from_secs(15);
+
+/// How much of what sudo complains of is kept, in bytes.
+const MOST_WORDS: u64 = 2048;
+
+/// The conversation.
+#[derive(Debug)]
+pub(super) struct Connection {
+    claim: Claim,
+    described: String,
+    open: Mutex<Option<Wire>>,
+}
+
+/// Why there is no answer.
+enum Lost {
+    /// The other end has gone: it may be there again.
+    Gone,
+    /// It is there, and says nothing, or nothing that is an answer.
+    Other(Error),
+}
+
+impl Connection {
+    /// Greets whoever serves this claim.
+    pub(super) fn open(claim: Claim) -> Result<Self> {
+        let (wire, described) = reach(&claim)?;
+        Ok(Self {
+            claim,
+            described,
+            open: Mutex::new(Some(wire)),
+        })
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(super) fn described(&self) -> &str {
+        &self.described
+    }
+
+    /// Asks, and waits for the answer.
+    pub(super) fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..2 {
+            let mut wire = match open.take() {
+                Some(wire) => wire,
+                None => reach(&self.claim)?.0,
+            };
+            match exchange(&mut wire, request, descriptors) {
+                Ok(reply) => {
+                    *open = Some(wire);
+                    return match reply {
+                        Reply::Error(told) => Err(hear(told)),
+                        other => Ok(other),
+                    };
+                }
+                Err(Lost::Gone) => {}
+                // Whatever comes late belongs to no question of ours: the connection is given up.
+                Err(Lost::Other(error)) => return Err(error),
+            }
+        }
+        Err(silence(&self.claim, "root ends every conversation"))
+    }
+}
+
+/// An answer to another question.
+pub(super) fn unexpected(reply: &Reply) -> Error {
+    Error::new(
+        Kind::Other,
+        format!("root answers something else: {reply:?}"),
+    )
+}
+
+/// An error with the command that shows root's side of it.
+fn silence(claim: &Claim, text: &str) -> Error {
+    Error::new(Kind::Other, text).hint(format!(
+        "journalctl --unit banger-root@{}.service",
+        claim.uid
+    ))
+}
+
+fn exchange(
+    wire: &mut Wire,
+    request: &Request,
+    descriptors: &[BorrowedFd<'_>],
+) -> std::result::Result<Reply, Lost> {
+    match wire.say(request, descriptors) {
+        Ok(()) => {}
+        Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Lost::Gone),
+        Err(cause) => return Err(Lost::Other(Error::io("speak with root", cause.into()))),
+    }
+    match wire.receive() {
+        Ok(Came::Message(bytes, _)) => understand(&bytes)
+            .map_err(|error| Lost::Other(error.within("understand what root answers"))),
+        Ok(Came::End) => Err(Lost::Gone),
+        Ok(Came::Nothing) => Err(Lost::Other(Error::new(
+            Kind::Busy,
+            "root does not answer in time",
+        ))),
+        Ok(Came::Refused(why)) => Err(Lost::Other(Error::new(Kind::Other, why))),
+        Err(cause) => Err(Lost::Other(Error::io("hear root", cause.into()))),
+    }
+}
+
+/// Opens a connection to who serves this claim, and says how it was reached.
+fn reach(claim: &Claim) -> Result<(Wire, String)> {
+    let shown = "reach the root helper";
+    let (mut wire, way, words) = dial(claim.uid).map_err(|error| error.within(shown))?;
+    wire.set_patience(GREETING, GREETING)?;
+    let greeting = Request::Hello { protocol: PROTOCOL };
+    let reply = match exchange(&mut wire, &greeting, &[]) {
+        Ok(reply) => reply,
+        Err(Lost::Other(error)) => return Err(error.within(shown)),
+        Err(Lost::Gone) => return Err(gone(claim, wire, &words).within(shown)),
+    };
+    let hello = match reply {
+        Reply::Hello(hello) => hello,
+        Reply::Error(told) => return Err(hear(told).within(shown)),
+        other => return Err(unexpected(&other).within(shown)),
+    };
+    check(claim, &hello)?;
+    wire.set_patience(PATIENCE, PATIENCE)?;
+    Ok((wire, format!("banger-root {} {way}", hello.version)))
+}
+
+fn check(claim: &Claim, hello: &Hello) -> Result<()> {
+    if hello.claim == *claim && hello.instance == claim.instance().digits() {
+        return Ok(());
+    }
+    Err(
+        Error::new(Kind::Other, "what root grants has changed since we started")
+            .hint("start the daemon anew: banger daemon stop"),
+    )
+}
+
+/// What a conversation that ended before it began is told as.
+fn gone(claim: &Claim, wire: Wire, words: &Arc<Words>) -> Error {
+    // Its end of the socket is closed, and it may still be writing why.
+    drop(wire);
+    match words.last_line() {
+        Some(line) => Error::new(Kind::Denied, line)
+            .within("`sudo -n` does not start it")
+            .hint("with systemd no password is needed: banger system install"),
+        None => silence(claim, "it ends without an answer"),
+    }
+}
+
+/// A connected socket, by which way, and what is complained of on the way.
+fn dial(uid: u32) -> Result<(Wire, String, Arc<Words>)> {
+    let path = socket_path(uid);
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let address = SocketAddrUnix::new(&path)?;
+    match connect(&socket, &address) {
+        Ok(()) => {
+            let way = format!("behind `{}`", path.display());
+            Ok((Wire::new(socket), way, Arc::default()))
+        }
+        // Without systemd nobody listens.
+        Err(Errno::NOENT | Errno::CONNREFUSED) => by_sudo(uid),
+        Err(cause) => Err(Error::io(
+            format!("connect to `{}`", path.display()),
+            cause.into(),
+        )),
+    }
+}
+
+/// Starts the program with a socket as its standard input, where sudo lets us.
+fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<Words>)> {
+    let program = PathBuf::from(PROGRAMS).join("banger-root");
+    let sudo = find_program("sudo".as_ref());
+    let (Some(sudo), true) = (sudo, program.is_file()) else {
+        let text = format!(
+            "nobody listens on `{}`, and there is no sudo to start `{}`",
+            socket_path(uid).display(),
+            program.display()
+        );
+        return Err(Error::new(Kind::Missing, text)
+            .hint(format!("systemctl status banger-root@{uid}.socket")));
+    };
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let words = start(sudo, program, uid, theirs)?;
+    Ok((Wire::new(ours), "by `sudo -n`".to_owned(), words))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is given a socket as its standard input, which `command::Command` has no way to"
+)]
+fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<Arc<Words>> {
+    let mut child = Command::new(sudo)
+        .arg("-n")
+        .arg(program)
+        .args(["serve", "--uid", &uid.to_string(), "--stdin"])
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C")
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        // What a terminal sends to us is not for it: it ends when we close our end.
+        .process_group(0)
+        .spawn()
+        .map_err(|cause| Error::io("run `sudo -n`", cause))?;
+    let words = Arc::new(Words::default());
+    let heard = words.clone();
+    thread::spawn(move || {
+        if let Some(mut errors) = child.stderr.take() {
+            let mut text = Vec::new();
+            drop(errors.by_ref().take(MOST_WORDS).read_to_end(&mut text));
+            heard.set(&text);
+            // It must never wait for us to read more.
+            drop(std::io::copy(&mut errors, &mut std::io::sink()));
+        }
+        drop(child.wait());
+    });
+    Ok(words)
+}
+
+/// What a program that was started complained of, when it has ended.
+#[derive(Debug, Default)]
+struct Words {
+    text: Mutex<Option<String>>,
+    told: std::sync::Condvar,
+}
+
+impl Words {
+    fn set(&self, text: &[u8]) {
+        let text = String::from_utf8_lossy(text).trim().to_owned();
+        *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.told.notify_all();
+    }
+
+    /// The last line; nothing where nothing was started, or it does not end.
+    fn last_line(self: &Arc<Self>) -> Option<String> {
+        if Arc::strong_count(self) == 1 && self.is_empty() {
+            return None;
+        }
+        let held = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = Duration::from_secs(2);
+        let (text, _) = self
+            .told
+            .wait_timeout_while(held, patience, |text| text.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
+        text.as_deref()
+            .and_then(|it| it.lines().last())
+            .map(str::to_owned)
+            .filter(|it| !it.is_empty())
+    }
+
+    fn is_empty(&self) -> bool {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        text.is_none()
+    }
+}

@@ -1,0 +1,244 @@
+//! The Linux machine as an ordinary user changes it: what only root may do, root does.
+//!
+//! Files, programs and signals are the user's own. TAPs, the firewall, forwarding and
+//! snapshots go through [`root`](crate::root), which judges each of them again.
+
+mod connection;
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use connection::Connection;
+
+use crate::root::message::{Reply, Request, RootLook, RootOp};
+use crate::root::{MOST_ELEMENTS, PROGRAMS};
+use crate::{
+    Change, Claim, Clocks, Error, Exit, Finding, Host, Kind, Linux, Look, Op, Probe, Process,
+    Result, Signal, Spawn, Stat,
+};
+
+/// The Linux machine, with root's help.
+#[derive(Debug)]
+pub struct Helped {
+    linux: Linux,
+    connection: Connection,
+}
+
+impl Helped {
+    /// Reaches root for this user and this very state directory.
+    ///
+    /// # Errors
+    /// [`Kind::Missing`] where this user was never granted anything; others where root does not
+    /// answer, or serves another state directory. Each has a hint.
+    pub fn connect(uid: u32, state: &Path) -> Result<Self> {
+        let Some(claim) = Claim::of(uid)? else {
+            let text = format!("root does nothing for user {uid} yet");
+            return Err(Error::new(Kind::Missing, text).hint("banger system install"));
+        };
+        if claim.state != state {
+            let text = format!(
+                "root serves the state directory `{}`, and ours is `{}`",
+                claim.state.display(),
+                state.display()
+            );
+            return Err(Error::new(Kind::Other, text)
+                .hint("banger system install makes it ours; one user has one at a time"));
+        }
+        Ok(Self {
+            linux: Linux::new()?,
+            connection: Connection::open(claim)?,
+        })
+    }
+
+    /// What root grants us.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        self.connection.claim()
+    }
+
+    /// By which way root is reached, and its version, in words.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let claim = self.claim();
+        format!(
+            "{} serves {} with {} and DNS port {}",
+            self.connection.described(),
+            claim.user,
+            claim.subnet,
+            claim.dns_port
+        )
+    }
+
+    fn holds(&self, table: &str, guests: &[(String, Ipv4Addr)], nat: &[Ipv4Addr]) -> Result<bool> {
+        let look = RootLook::FirewallHolds {
+            table: table.to_owned(),
+            guests: guests.to_vec(),
+            nat: nat.to_vec(),
+        };
+        match self.connection.ask(&Request::Look(look), &[])? {
+            Reply::Holds(holds) => Ok(holds),
+            other => Err(connection::unexpected(&other)),
+        }
+    }
+
+    fn found(&self, look: RootLook) -> Finding {
+        let error = match self.connection.ask(&Request::Look(look), &[]) {
+            Ok(Reply::Found(finding)) => return finding,
+            Ok(other) => connection::unexpected(&other),
+            Err(error) => error,
+        };
+        let hint = error.hints().into_iter().next();
+        Finding::Bad {
+            found: error.to_string(),
+            hint: hint.unwrap_or_else(|| format!("ls -l {PROGRAMS}")),
+        }
+    }
+
+    /// Root makes TAPs; we must be able to open them.
+    fn network(&self) -> Finding {
+        let tun = "/dev/net/tun";
+        match File::options().read(true).write(true).open(tun) {
+            Ok(_) => self.found(RootLook::Network),
+            Err(cause) => Finding::Bad {
+                found: format!("`{tun}` does not open for us: {cause}"),
+                hint: format!("everybody may open it where udev runs: sudo chmod 0666 {tun}"),
+            },
+        }
+    }
+}
+
+impl Host for Helped {
+    fn change(&self, op: &Op) -> Result<Change> {
+        let Some(op) = RootOp::of(op) else {
+            return self.linux.change(op);
+        };
+        match self.connection.ask(&Request::Change(op), &[])? {
+            Reply::Changed(change) => Ok(change),
+            other => Err(connection::unexpected(&other)),
+        }
+    }
+
+    fn spawn(&self, spawn: &Spawn) -> Result<Process> {
+        self.linux.spawn(spawn)
+    }
+
+    fn signal(&self, process: &Process, signal: Signal) -> Result<Change> {
+        self.linux.signal(process, signal)
+    }
+}
+
+impl Look for Helped {
+    fn firewall_holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+    ) -> Result<bool> {
+        let calls = guests.len().max(nat.len()).div_ceil(MOST_ELEMENTS).max(1);
+        for call in 0..calls {
+            let guests = part(guests, call);
+            if !self.holds(table, guests, part(nat, call))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn probe(&self, probe: &Probe) -> Finding {
+        match probe {
+            Probe::Network => self.network(),
+            Probe::ForwardedPackets { tap_prefix } => self.found(RootLook::ForwardedPackets {
+                tap_prefix: tap_prefix.clone(),
+            }),
+            Probe::Kvm
+            | Probe::Program { .. }
+            | Probe::Reflink { .. }
+            | Probe::SubnetFree { .. }
+            | Probe::Port { .. }
+            | Probe::Space { .. } => self.linux.probe(probe),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
+        self.linux.read(path)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>> {
+        self.linux.read_at(path, offset, limit)
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>> {
+        self.linux.list(directory)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>> {
+        self.linux.stat(path)
+    }
+
+    fn is_alive(&self, process: &Process) -> bool {
+        self.linux.is_alive(process)
+    }
+
+    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
+        self.linux.find_processes(argument)
+    }
+
+    fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {
+        self.linux.wait_any(processes, timeout)
+    }
+
+    fn exit_of(&self, process: &Process) -> Option<Exit> {
+        self.linux.exit_of(process)
+    }
+
+    fn interfaces(&self, prefix: &str) -> Result<Vec<String>> {
+        self.linux.interfaces(prefix)
+    }
+
+    fn forwarding(&self, interface: &str) -> Result<Option<bool>> {
+        self.linux.forwarding(interface)
+    }
+
+    fn uplink(&self) -> Result<Option<String>> {
+        self.linux.uplink()
+    }
+
+    fn resolvers(&self) -> Result<Vec<IpAddr>> {
+        self.linux.resolvers()
+    }
+
+    fn free_port(&self, wanted: Option<u16>) -> Result<u16> {
+        self.linux.free_port(wanted)
+    }
+
+    fn memory_mib(&self) -> Result<u64> {
+        self.linux.memory_mib()
+    }
+
+    fn cpus(&self) -> u32 {
+        self.linux.cpus()
+    }
+
+    fn free_mib(&self, directory: &Path) -> Result<u64> {
+        self.linux.free_mib(directory)
+    }
+
+    fn clocks(&self) -> Clocks {
+        self.linux.clocks()
+    }
+
+    fn boot_id(&self) -> Result<String> {
+        self.linux.boot_id()
+    }
+
+    fn uid(&self) -> u32 {
+        self.linux.uid()
+    }
+}
+
+/// What one call of several asks for.
+fn part<T>(all: &[T], call: usize) -> &[T] {
+    all.chunks(MOST_ELEMENTS).nth(call).unwrap_or_default()
+}

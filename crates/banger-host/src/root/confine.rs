@@ -1,0 +1,155 @@
+//! What the root program gives up before it listens to anybody, and from where it may run at all.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::Mode;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::linux::sys;
+use crate::{Error, Kind, Result};
+
+/// What is kept of root's rights.
+///
+/// | right | for |
+/// |---|---|
+/// | NET_ADMIN | TAPs, addresses, routes, `net.ipv4.conf`, nft |
+/// | NET_RAW | iptables, where it is not nft's |
+/// | SYS_ADMIN | loop devices and device-mapper |
+/// | MKNOD, CHOWN, FOWNER | the node of a snapshot, which is its user's |
+const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_ADMIN)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::FOWNER);
+
+/// Refuses to be anything but root's own program: were the file, or a folder above it, another
+/// user's to write, so would be what root runs.
+pub(super) fn check_own_file() -> Result<()> {
+    let link = Path::new("/proc/self/exe");
+    let shown = "look at the program's own file";
+    let path = fs::read_link(link).map_err(|cause| Error::io(shown, cause))?;
+    check_file(&path).map_err(|error| error.within(shown))?;
+    let (own, named) = (fs::metadata(link), fs::metadata(&path));
+    let (Ok(own), Ok(named)) = (own, named) else {
+        return Err(Error::new(Kind::Denied, "it is not there any more").within(shown));
+    };
+    if (own.dev(), own.ino()) == (named.dev(), named.ino()) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Denied, "another file has its name").within(shown))
+}
+
+/// Refuses a file that is not root's alone, with all of the folders above it. The path is
+/// absolute and has no symbolic links.
+pub(super) fn check_file(path: &Path) -> Result<()> {
+    for part in path.ancestors() {
+        let meta = fs::symlink_metadata(part)
+            .map_err(|cause| Error::io(format!("look at `{}`", part.display()), cause))?;
+        let refused = |what: &str| {
+            let text = format!("`{}` {what}", part.display());
+            Err(Error::new(Kind::Denied, text).hint(format!("ls -ld {}", part.display())))
+        };
+        if meta.uid() != 0 {
+            return refused(&format!("belongs to user {}, and not to root", meta.uid()));
+        }
+        if meta.file_type().is_symlink() {
+            return refused("is a symbolic link");
+        }
+        // A list of further users (acl(5)) shows as rights of the group.
+        let by_group = meta.mode() & 0o020 != 0 && meta.gid() != 0;
+        if by_group || meta.mode() & 0o002 != 0 {
+            return refused("can be written by others than root");
+        }
+    }
+    Ok(())
+}
+
+/// Gives up the environment, the mask of file modes and every right but [`KEPT`], for this thread
+/// and all that it starts. Nothing else may run yet.
+pub(super) fn give_up() -> Result<()> {
+    sys::clear_environment();
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    std::env::set_current_dir("/").map_err(|cause| Error::io("go to `/`", cause))?;
+    let shown = |cause: rustix::io::Errno| Error::io("give up rights", cause.into());
+    rustix::thread::set_no_new_privs(true).map_err(shown)?;
+    drop_bounds(KEPT).map_err(shown)?;
+    let own = rustix::thread::capabilities(None).map_err(shown)?;
+    let kept = own.permitted & KEPT;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        // What we start has the same by being root's, and within the bounds.
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(shown)
+}
+
+/// Takes everything else out of what a program that we start could have.
+fn drop_bounds(kept: CapabilitySet) -> rustix::io::Result<()> {
+    // Kernels may know more rights than this list: they answer EINVAL at the first that they do
+    // not know.
+    for number in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(one) {
+            continue;
+        }
+        match rustix::thread::capability_is_in_bounding_set(one) {
+            Ok(true) => rustix::thread::remove_capability_from_bounding_set(one)?,
+            Ok(false) => {}
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::testing::is_root;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn only_a_file_that_is_roots_all_the_way_up_is_taken() {
+        if !is_root() {
+            return;
+        }
+        // Not below `/tmp`, where everybody may write.
+        let folder = tempfile::Builder::new()
+            .prefix("banger-test-")
+            .tempdir_in("/run")
+            .unwrap();
+        let inner = folder.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let file = inner.join("program");
+        fs::write(&file, "").unwrap();
+        check_file(&file).unwrap();
+        let mode = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for path in [&file, &inner] {
+            mode(path, 0o757);
+            assert!(check_file(&file).is_err());
+            mode(path, 0o755);
+            std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+            let error = check_file(&file).unwrap_err();
+            assert!(error.to_string().contains("user 65534"), "{error}");
+            std::os::unix::fs::chown(path, Some(0), Some(65534)).unwrap();
+            check_file(&file).unwrap();
+            mode(path, 0o775);
+            assert!(check_file(&file).is_err());
+            mode(path, 0o755);
+        }
+        let link = inner.join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(check_file(&link).is_err());
+        let below = tempfile::tempdir().unwrap();
+        let error = check_file(&below.path().join("program")).unwrap_err();
+        assert_eq!(error.kind(), Kind::Missing);
+        fs::write(below.path().join("program"), "").unwrap();
+        assert!(check_file(&below.path().join("program")).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! Which interfaces forward because users of ours need it, and what they did before.
+//!
+//! An interface of the host belongs to nobody, so no user may switch it as she likes. It is
+//! switched on only while it is the way out, and written down first: what it was, and who needs
+//! it. It is put back when the last who needs it says so, and only if it was off before.
+//!
+//! ```text
+//! on:   the way out? ─► write down (what it was, this user) ─► on
+//! off:  strike the user out ─► nobody left, and it was off? ─► off ─► forget it
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::judge::refuse;
+use crate::{Change, Error, Host, Kind, Op, Result};
+
+/// What was switched on, and for whom.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// The boot that it belongs to; another boot has forgotten all of it.
+    boot_id: String,
+    interfaces: BTreeMap<String, Need>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Need {
+    /// Whether it forwarded before.
+    was: bool,
+    /// The users whose guests need it.
+    users: BTreeSet<u32>,
+}
+
+/// The record, held by one at a time, of all the programs that serve a user.
+#[derive(Debug)]
+pub(super) struct Forwarding {
+    folder: PathBuf,
+}
+
+impl Forwarding {
+    /// Keeps its record in this folder, which only root may write.
+    pub(super) fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// Makes an interface forward for this user, or no more.
+    pub(super) fn set(
+        &self,
+        host: &dyn Host,
+        uid: u32,
+        interface: &str,
+        on: bool,
+    ) -> Result<Change> {
+        let _held = self.hold()?;
+        let mut record = self.read(host)?;
+        let forwards = host.forwarding(interface)?;
+        if on {
+            self.switch_on(host, uid, interface, forwards, &mut record)
+        } else {
+            self.give_back(host, uid, interface, &mut record)
+        }
+    }
+
+    /// Gives back all that this user needed.
+    pub(super) fn leave(&self, host: &dyn Host, uid: u32) -> Result<()> {
+        let _held = self.hold()?;
+        let mut record = self.read(host)?;
+        let names: Vec<String> = record.interfaces.keys().cloned().collect();
+        for name in names {
+            self.give_back(host, uid, &name, &mut record)?;
+        }
+        Ok(())
+    }
+
+    fn switch_on(
+        &self,
+        host: &dyn Host,
+        uid: u32,
+        interface: &str,
+        forwards: Option<bool>,
+        record: &mut Record,
+    ) -> Result<Change> {
+        if host.uplink()?.as_deref() != Some(interface) {
+            // What it does already needs no leave of ours.
+            return match forwards {
+                Some(true) => Ok(Change::Already),
+                Some(false) | None => Err(refuse(interface, "the interface of the default route")),
+            };
+        }
+        let need = record
+            .interfaces
+            .entry(interface.to_owned())
+            .or_insert_with(|| Need {
+                was: forwards.unwrap_or(false),
+                users: BTreeSet::new(),
+            });
+        if need.users.insert(uid) {
+            self.write(record)?;
+        }
+        host.change(&Op::SetForwarding {
+            interface: interface.to_owned(),
+            on: true,
+        })
+    }
+
+    fn give_back(
+        &self,
+        host: &dyn Host,
+        uid: u32,
+        interface: &str,
+        record: &mut Record,
+    ) -> Result<Change> {
+        let Some(need) = record.interfaces.get_mut(interface) else {
+            return Ok(Change::Already);
+        };
+        if !need.users.remove(&uid) {
+            return Ok(Change::Already);
+        }
+        let mut change = Change::Already;
+        if need.users.is_empty() {
+            if !need.was {
+                change = host.change(&Op::SetForwarding {
+                    interface: interface.to_owned(),
+                    on: false,
+                })?;
+            }
+            record.interfaces.remove(interface);
+        }
+        self.write(record)?;
+        Ok(change)
+    }
+
+    /// Waits for whoever else has the record.
+    fn hold(&self) -> Result<File> {
+        let path = self.folder.join("forwarding.lock");
+        let told = |cause| Error::io(format!("lock `{}`", path.display()), cause);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(told)?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|cause| told(cause.into()))?;
+        Ok(file)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("forwarding.json")
+    }
+
+    fn read(&self, host: &dyn Host) -> Result<Record> {
+        let path = self.path();
+        let boot_id = host.boot_id()?;
+        let record = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|cause| {
+                Error::new(Kind::Other, cause.to_string())
+                    .within(format!("read `{}`", path.display()))
+                    .hint(format!("remove it: sudo rm {}", path.display()))
+            })?,
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Record::default(),
+            Err(cause) => return Err(Error::io(format!("read `{}`", path.display()), cause)),
+        };
+        if record.boot_id == boot_id {
+            return Ok(record);
+        }
+        Ok(Record {
+            boot_id,
+            interfaces: BTreeMap::new(),
+        })
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
+        let path = self.path();
+        let fresh = self.folder.join("forwarding.json.new");
+        replace(&fresh, &path, record)
+            .map_err(|cause| Error::io(format!("write `{}`", path.display()), cause))
+    }
+}
+
+fn replace(fresh: &Path, path: &Path, record: &Record) -> std::io::Result<()> {
+    let bytes = serde_json::to_vec(record)?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(fresh)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}

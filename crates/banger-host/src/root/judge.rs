@@ -1,0 +1,194 @@
+//! Whether a user may have what was asked for. Every value is measured by the claim, again: who
+//! asks may be anybody who got hold of the user's account.
+
+use std::net::Ipv4Addr;
+
+use super::MOST_ELEMENTS;
+use super::message::{RootLook, RootOp};
+use crate::{Claim, Error, Kind, Op, Probe, Result};
+
+/// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
+const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
+
+/// A change that may be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// As it stands.
+    Change(Op),
+    /// For this user only: others may need the interface to forward, too.
+    Forward { interface: String, on: bool },
+}
+
+/// A question that may be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answerable {
+    FirewallHolds {
+        table: String,
+        guests: Vec<(String, Ipv4Addr)>,
+        nat: Vec<Ipv4Addr>,
+    },
+    Probe(Probe),
+}
+
+/// The error of a value that the user may not have.
+pub(super) fn refuse(value: &str, what: &str) -> Error {
+    // What was sent is repeated to a terminal and a log, so it is made safe and short.
+    let shown: String = value
+        .chars()
+        .take(40)
+        .flat_map(char::escape_debug)
+        .collect();
+    Error::new(Kind::Denied, format!("`{shown}` is not {what}"))
+}
+
+/// Measures values by a claim.
+struct Measure<'a>(&'a Claim);
+
+impl Measure<'_> {
+    fn tap(&self, name: String) -> Result<String> {
+        if self.0.instance().has_tap(&name) {
+            return Ok(name);
+        }
+        let prefix = self.0.instance().tap_prefix();
+        Err(refuse(
+            &name,
+            &format!("a TAP of this user, whose names are `{prefix}` and eight hexadecimal digits"),
+        ))
+    }
+
+    fn tap_prefix(&self, prefix: String) -> Result<String> {
+        if prefix == self.0.instance().tap_prefix() {
+            return Ok(prefix);
+        }
+        Err(refuse(&prefix, "what the TAPs of this user begin with"))
+    }
+
+    fn table(&self, name: String) -> Result<String> {
+        if name == self.0.instance().table() {
+            return Ok(name);
+        }
+        Err(refuse(&name, "the firewall table of this user"))
+    }
+
+    fn guest(&self, address: Ipv4Addr) -> Result<Ipv4Addr> {
+        if self.0.has_guest(address) {
+            return Ok(address);
+        }
+        let what = format!("an address for a guest in {}", self.0.subnet);
+        Err(refuse(&address.to_string(), &what))
+    }
+
+    fn host_address(&self, address: Ipv4Addr) -> Result<Ipv4Addr> {
+        if address == self.0.host_address() {
+            return Ok(address);
+        }
+        let what = format!("the first address of {}", self.0.subnet);
+        Err(refuse(&address.to_string(), &what))
+    }
+
+    fn owner(&self, uid: u32) -> Result<u32> {
+        if uid == self.0.uid || self.0.instance().users().contains(&uid) {
+            return Ok(uid);
+        }
+        Err(refuse(&uid.to_string(), "a user that may own the TAP"))
+    }
+}
+
+/// Lets through what this user may change.
+pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
+    let measure = Measure(claim);
+    let op = match op {
+        RootOp::MakeTap {
+            name,
+            uid,
+            host_address,
+            guest_address,
+            mtu,
+        } => {
+            if !MTUS.contains(&mtu) {
+                return Err(refuse(&mtu.to_string(), "an MTU from 576 to 9216"));
+            }
+            Op::MakeTap {
+                name: measure.tap(name)?,
+                uid: measure.owner(uid)?,
+                host_address: measure.host_address(host_address)?,
+                guest_address: measure.guest(guest_address)?,
+                mtu,
+            }
+        }
+        RootOp::RemoveTap { name } => Op::RemoveTap {
+            name: measure.tap(name)?,
+        },
+        RootOp::AllowGuest {
+            table,
+            tap_prefix,
+            tap,
+            address,
+        } => Op::AllowGuest {
+            table: measure.table(table)?,
+            tap_prefix: measure.tap_prefix(tap_prefix)?,
+            tap: measure.tap(tap)?,
+            address: measure.guest(address)?,
+        },
+        RootOp::ForbidGuest {
+            table,
+            tap,
+            address,
+        } => Op::ForbidGuest {
+            table: measure.table(table)?,
+            tap: measure.tap(tap)?,
+            // Whatever it is: taking it away opens nothing.
+            address,
+        },
+        RootOp::AllowNat {
+            table,
+            tap_prefix,
+            address,
+        } => Op::AllowNat {
+            table: measure.table(table)?,
+            tap_prefix: measure.tap_prefix(tap_prefix)?,
+            address: measure.guest(address)?,
+        },
+        RootOp::ForbidNat { table, address } => Op::ForbidNat {
+            table: measure.table(table)?,
+            address,
+        },
+        RootOp::SetForwarding { interface, on } => {
+            return Ok(if claim.instance().has_tap(&interface) {
+                Allowed::Change(Op::SetForwarding { interface, on })
+            } else {
+                Allowed::Forward { interface, on }
+            });
+        }
+        RootOp::AcceptInDockerUser { tap_prefix, on } => Op::AcceptInDockerUser {
+            tap_prefix: measure.tap_prefix(tap_prefix)?,
+            on,
+        },
+    };
+    Ok(Allowed::Change(op))
+}
+
+/// Lets through what this user may ask.
+pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
+    let measure = Measure(claim);
+    Ok(match look {
+        RootLook::FirewallHolds { table, guests, nat } => {
+            let count = guests.len().max(nat.len());
+            if count > MOST_ELEMENTS {
+                return Err(refuse(
+                    &count.to_string(),
+                    "a number of guests for one look",
+                ));
+            }
+            Answerable::FirewallHolds {
+                table: measure.table(table)?,
+                guests,
+                nat,
+            }
+        }
+        RootLook::Network => Answerable::Probe(Probe::Network),
+        RootLook::ForwardedPackets { tap_prefix } => Answerable::Probe(Probe::ForwardedPackets {
+            tap_prefix: measure.tap_prefix(tap_prefix)?,
+        }),
+    })
+}

@@ -1,0 +1,310 @@
+//! What is said between a user's daemon and root: one JSON object a message, each way.
+//!
+//! ```text
+//! client                                        root
+//! {"hello":{"protocol":1}}                  ──►
+//!                                           ◄── {"hello":{"protocol":1,"version":…,"claim":{…},"instance":"ab12"}}
+//! {"change":{"remove-tap":{"name":"bg1…"}}} ──►
+//!                                           ◄── {"changed":"made"}
+//! {"look":{"snapshot":{"name":"banger-1…"}}}──►
+//!                                           ◄── {"error":[{"kind":"denied","message":…,"hints":[…]}]}
+//! ```
+//!
+//! The list is closed: nothing in it is a path or a program, and what it does not know is refused
+//! before anything is looked at.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Change, Claim, Error, Finding, Kind, Op};
+
+/// The version of all that is in this file.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// The longest message, in bytes.
+pub(crate) const LONGEST: usize = 64 << 10;
+
+/// How many descriptors one message may carry.
+pub(crate) const MOST_DESCRIPTORS: usize = 2;
+
+/// What a client says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// The first message of every connection.
+    Hello {
+        /// The version that the client speaks.
+        protocol: u32,
+    },
+    /// Something shall be so.
+    Change(RootOp),
+    /// Something is asked.
+    Look(RootLook),
+}
+
+/// What root says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// Whom root serves, and with what.
+    Hello(Hello),
+    /// It is so.
+    Changed(Change),
+    /// Whether it is so.
+    Holds(bool),
+    /// What was found.
+    Found(Finding),
+    /// It is not so, and why: outermost first, never empty.
+    Error(Vec<Told>),
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hello {
+    /// The version that root speaks.
+    pub(crate) protocol: u32,
+    /// The program's own version.
+    pub(crate) version: String,
+    /// The claim that it measures by.
+    pub(crate) claim: Claim,
+    /// What things are called by it: four hexadecimal digits.
+    pub(crate) instance: String,
+}
+
+/// The changes that root makes for a user; see [`Op`] for what each means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
+pub(crate) enum RootOp {
+    MakeTap {
+        name: String,
+        uid: u32,
+        host_address: Ipv4Addr,
+        guest_address: Ipv4Addr,
+        mtu: u32,
+    },
+    RemoveTap {
+        name: String,
+    },
+    AllowGuest {
+        table: String,
+        tap_prefix: String,
+        tap: String,
+        address: Ipv4Addr,
+    },
+    ForbidGuest {
+        table: String,
+        tap: String,
+        address: Ipv4Addr,
+    },
+    AllowNat {
+        table: String,
+        tap_prefix: String,
+        address: Ipv4Addr,
+    },
+    ForbidNat {
+        table: String,
+        address: Ipv4Addr,
+    },
+    SetForwarding {
+        interface: String,
+        on: bool,
+    },
+    AcceptInDockerUser {
+        tap_prefix: String,
+        on: bool,
+    },
+}
+
+/// The questions that only root can answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
+pub(crate) enum RootLook {
+    /// Whether the table has all of these.
+    FirewallHolds {
+        table: String,
+        guests: Vec<(String, Ipv4Addr)>,
+        nat: Vec<Ipv4Addr>,
+    },
+    /// Whether a TAP and an nft table can be made.
+    Network,
+    /// Whether another firewall drops what guests send.
+    ForwardedPackets { tap_prefix: String },
+}
+
+/// One layer of an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    pub(crate) hints: Vec<String>,
+}
+
+impl RootOp {
+    /// The same, where it is one that root makes.
+    pub(crate) fn of(op: &Op) -> Option<Self> {
+        Some(match op.clone() {
+            Op::MakeTap {
+                name,
+                uid,
+                host_address,
+                guest_address,
+                mtu,
+            } => Self::MakeTap {
+                name,
+                uid,
+                host_address,
+                guest_address,
+                mtu,
+            },
+            Op::RemoveTap { name } => Self::RemoveTap { name },
+            Op::AllowGuest {
+                table,
+                tap_prefix,
+                tap,
+                address,
+            } => Self::AllowGuest {
+                table,
+                tap_prefix,
+                tap,
+                address,
+            },
+            Op::ForbidGuest {
+                table,
+                tap,
+                address,
+            } => Self::ForbidGuest {
+                table,
+                tap,
+                address,
+            },
+            Op::AllowNat {
+                table,
+                tap_prefix,
+                address,
+            } => Self::AllowNat {
+                table,
+                tap_prefix,
+                address,
+            },
+            Op::ForbidNat { table, address } => Self::ForbidNat { table, address },
+            Op::SetForwarding { interface, on } => Self::SetForwarding { interface, on },
+            Op::AcceptInDockerUser { tap_prefix, on } => {
+                Self::AcceptInDockerUser { tap_prefix, on }
+            }
+            Op::MakeDirectory { .. }
+            | Op::RemoveDirectory { .. }
+            | Op::WriteFile { .. }
+            | Op::RemoveFile { .. }
+            | Op::LinkFile { .. }
+            | Op::CloneFile { .. }
+            | Op::CopyFile { .. }
+            | Op::MakeFilesystem { .. }
+            | Op::GrowFile { .. }
+            | Op::PunchHole { .. } => return None,
+        })
+    }
+}
+
+/// The layers of an error, outermost first.
+pub(crate) fn tell(error: &Error) -> Vec<Told> {
+    let mut told = vec![Told {
+        kind: error.kind(),
+        message: error.to_string(),
+        hints: error.own_hints().to_vec(),
+    }];
+    let mut below = std::error::Error::source(error);
+    while let Some(cause) = below {
+        let own = cause.downcast_ref::<Error>();
+        told.push(Told {
+            kind: own.map_or(error.kind(), Error::kind),
+            message: cause.to_string(),
+            hints: own.map(|it| it.own_hints().to_vec()).unwrap_or_default(),
+        });
+        below = cause.source();
+    }
+    told
+}
+
+/// The error again, as it was on the other side.
+pub(crate) fn hear(told: Vec<Told>) -> Error {
+    let mut layers = told.into_iter().rev();
+    let one = |layer: Told, error: Error| layer.hints.into_iter().fold(error, Error::hint);
+    let Some(mut innermost) = layers.next() else {
+        return Error::new(Kind::Other, "root refuses, and does not say why");
+    };
+    let message = std::mem::take(&mut innermost.message);
+    let first = Error::new(innermost.kind, message);
+    layers.fold(one(innermost, first), |error, mut layer| {
+        let message = std::mem::take(&mut layer.message);
+        one(layer, error.within(message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_on_this_side_what_it_was_on_that() {
+        let cause = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = Error::io("open `/dev/net/tun`", cause)
+            .hint("look")
+            .within("make the TAP `bg1`")
+            .hint("try");
+        let heard = hear(tell(&error));
+        assert_eq!(heard.kind(), Kind::Denied);
+        assert_eq!(heard.hints(), ["try", "look"]);
+        let mut words = vec![heard.to_string()];
+        let mut below = std::error::Error::source(&heard);
+        while let Some(it) = below {
+            words.push(it.to_string());
+            below = it.source();
+        }
+        let expected = [
+            "make the TAP `bg1`",
+            "open `/dev/net/tun`",
+            "permission denied",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn what_is_not_in_the_list_is_not_understood() {
+        let parse = |text: &str| serde_json::from_str::<Request>(text);
+        parse(r#"{"change":{"remove-tap":{"name":"bg1"}}}"#).unwrap();
+        for text in [
+            r#"{"change":{"remove-file":{"path":"/etc/passwd"}}}"#,
+            r#"{"change":{"remove-tap":{"name":"bg1","force":true}}}"#,
+            r#"{"change":{"remove-tap":{}}}"#,
+            r#"{"change":{"make-tap":{"name":"bg1","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mtu":1500}}}"#,
+            r#"{"change":{"allow-nat":{"table":"t","tap-prefix":"p","address":"10.0.0.2; flush ruleset"}}}"#,
+            r#"{"hello":{"protocol":1},"change":{"remove-tap":{"name":"bg1"}}}"#,
+            r#"{"run":"sh"}"#,
+            "[]",
+            "",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_looks_of_one_call_fit_into_a_message() {
+        let guests =
+            vec![("bg1ab1200c0ffee".to_owned(), Ipv4Addr::BROADCAST); super::super::MOST_ELEMENTS];
+        let nat = vec![Ipv4Addr::BROADCAST; super::super::MOST_ELEMENTS];
+        let table = "banger_ab12".to_owned();
+        let request = Request::Look(RootLook::FirewallHolds { table, guests, nat });
+        assert!(serde_json::to_vec(&request).unwrap().len() < LONGEST);
+    }
+}

@@ -1,0 +1,97 @@
+//! The root program: what it does for a user, and what it refuses.
+//!
+//! ```text
+//!  bangerd, the user        banger-root, root
+//!  ┌────────┐  a socket   ┌──────────────────────────────────────────────────────────┐
+//!  │ Helped ├────────────►│ who is it? ► what is it? ► may she? ► Linux::change ► log │
+//!  └────────┘  SEQPACKET  └──────────────────────────────────────────────────────────┘
+//!                            SO_PEERCRED   message      judge
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `message`, `wire` | what is said, and how it crosses |
+//! | `judge` | every value, measured by the user's claim |
+//! | `forwarding` | interfaces of the host, which are nobody's |
+//! | `served`, `serve` | answering; listening |
+//! | `confine` | what is given up first |
+
+mod confine;
+mod forwarding;
+mod judge;
+pub(crate) mod message;
+mod serve;
+mod served;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wire;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+pub use serve::Input;
+
+use crate::{Claim, Error, Kind, Linux, Result};
+use served::Served;
+
+/// Where root keeps what is true until the next boot: the sockets, and what it has switched.
+pub(crate) const RUN: &str = "/run/banger";
+
+/// Where the programs lie that root runs.
+pub(crate) const PROGRAMS: &str = "/usr/local/libexec/banger";
+
+/// How many guests, and how many addresses, one look may ask for.
+pub(crate) const MOST_ELEMENTS: usize = 256;
+
+/// The socket on which a user reaches root, where systemd listens for us.
+pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
+    Path::new(RUN).join(uid.to_string()).join("root.sock")
+}
+
+/// Serves one user by our standard input, until nobody asks any more.
+///
+/// # Errors
+/// When we are not root, run from a file that another could write, or the user has no claim.
+pub fn serve(uid: u32, input: Input) -> Result<()> {
+    need_root()?;
+    confine::check_own_file()?;
+    confine::give_up()?;
+    let Some(claim) = Claim::of(uid)? else {
+        return Err(Error::new(
+            Kind::Missing,
+            format!("user {uid} was never granted anything"),
+        )
+        .hint("banger system install"));
+    };
+    let folder = Path::new(RUN);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder);
+    made.map_err(|cause| Error::io(format!("make `{RUN}`"), cause))?;
+    serve::serve(Served::new(claim, Box::new(Linux::new()?), folder), input)
+}
+
+fn need_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Denied, "only root can do this").hint("sudo banger-root …"))
+}
+
+/// Says something to whoever keeps our log. Nothing that was sent gets there as it is.
+pub(crate) fn log(text: &str) {
+    let safe = |character: char| {
+        let plain = character == ' ' || character.is_ascii_graphic();
+        let escaped = (!plain).then(|| character.escape_default());
+        plain
+            .then_some(character)
+            .into_iter()
+            .chain(escaped.into_iter().flatten())
+    };
+    let line: String = text.chars().flat_map(safe).collect();
+    // A log that cannot be written stops nothing.
+    drop(writeln!(std::io::stderr(), "{line}"));
+}

@@ -1,0 +1,209 @@
+//! The listening side: who may speak, for how long, and how many at once.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with, sockopt};
+
+use super::log;
+use super::message::{Reply, Request, tell};
+use super::served::Served;
+use super::wire::{Came, Wire, understand};
+use crate::{Error, Kind, Result};
+
+/// How many connections are served at once; a daemon needs one.
+const MOST_CONNECTIONS: usize = 8;
+
+/// How long a connection may be silent, and a program without connections may live.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// How long the other end may take to read an answer.
+const SENDING: Duration = Duration::from_secs(10);
+
+/// How many refusals of one connection are logged.
+const MOST_LOGGED: usize = 16;
+
+/// What our standard input is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// A socket that listens, as systemd hands over.
+    Listener,
+    /// One connection.
+    Connection,
+}
+
+/// Serves what comes by our standard input, until nobody has come for a while.
+pub(super) fn serve(served: Served, input: Input) -> Result<()> {
+    let socket = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|cause| Error::io("take the standard input", cause))?;
+    let listens = sockopt::socket_acceptconn(&socket).map_err(|_| {
+        Error::new(Kind::Other, "the standard input is no socket")
+            .hint("this program is started by systemd or by bangerd, never by hand")
+    })?;
+    match (input, listens) {
+        (Input::Listener, true) => listen(&socket, &Arc::new(served)),
+        (Input::Connection, false) => {
+            converse(Wire::new(socket), &served);
+            Ok(())
+        }
+        (Input::Listener, false) => Err(Error::new(
+            Kind::Other,
+            "the standard input does not listen; `--stdin` takes a connection",
+        )),
+        (Input::Connection, true) => Err(Error::new(
+            Kind::Other,
+            "the standard input listens, and `--stdin` takes one connection",
+        )),
+    }
+}
+
+/// Takes connections, each with a thread of its own.
+pub(super) fn listen(listener: &OwnedFd, served: &Arc<Served>) -> Result<()> {
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut strangers = BTreeSet::new();
+    loop {
+        if !comes(listener)? {
+            if open.load(Ordering::Acquire) == 0 {
+                return Ok(());
+            }
+            continue;
+        }
+        let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            // Nobody came, or went again before we looked.
+            Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => continue,
+            Err(cause) => return Err(Error::io("take a connection", cause.into())),
+        };
+        let wire = Wire::new(socket);
+        let Ok(peer) = wire.peer() else { continue };
+        if peer != served.uid() {
+            // A set that a thousand users could fill is no set of ours.
+            if strangers.len() < MOST_LOGGED && strangers.insert(peer) {
+                log(&format!("refused user {peer}"));
+            }
+            continue;
+        }
+        if open.load(Ordering::Acquire) >= MOST_CONNECTIONS {
+            refuse(&wire, Kind::Busy, "too many connections are open");
+            continue;
+        }
+        open.fetch_add(1, Ordering::AcqRel);
+        let place = Place(open.clone());
+        let served = served.clone();
+        let started = thread::Builder::new()
+            .name("connection".to_owned())
+            .spawn(move || {
+                let _place = place;
+                converse(wire, &served);
+            });
+        if let Err(cause) = started {
+            log(&format!("no thread for a connection: {cause}"));
+        }
+    }
+}
+
+/// A connection that is open; it is counted until this goes, even if its thread panics.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Whether somebody comes within our patience.
+fn comes(listener: &OwnedFd) -> Result<bool> {
+    let patience = Timespec {
+        tv_sec: IDLE.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    loop {
+        let mut wanted = [PollFd::new(listener, PollFlags::IN)];
+        match poll(&mut wanted, Some(&patience)) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other? > 0),
+        }
+    }
+}
+
+fn refuse(wire: &Wire, kind: Kind, text: &str) {
+    // Who has not asked yet will not be waiting for long.
+    drop(wire.set_patience(SENDING, Duration::from_secs(1)));
+    let _ = wire.say(&Reply::Error(tell(&Error::new(kind, text))), &[]);
+}
+
+/// Answers one connection until it ends, or is silent for too long.
+pub(super) fn converse(mut wire: Wire, served: &Served) {
+    if wire.peer().ok() != Some(served.uid()) {
+        log("refused a connection of another user");
+        return;
+    }
+    if wire.set_patience(IDLE, SENDING).is_err() {
+        return;
+    }
+    let mut greeted = false;
+    let mut logged = 0;
+    loop {
+        let (bytes, descriptors) = match wire.receive() {
+            Ok(Came::Message(bytes, descriptors)) => (bytes, descriptors),
+            Ok(Came::Refused(why)) => {
+                // What was cut off cannot be known, so nothing after it is trusted either.
+                refuse(&wire, Kind::Denied, why);
+                log(&format!("refused a message: {why}"));
+                return;
+            }
+            Ok(Came::End | Came::Nothing) | Err(_) => return,
+        };
+        let reply = match understand::<Request>(&bytes) {
+            Ok(request) => {
+                let shown = shown(&request);
+                let reply = served.answer(request, descriptors, &mut greeted);
+                note(shown, &reply, &mut logged);
+                reply
+            }
+            Err(error) => {
+                let reply = Reply::Error(tell(&error));
+                note(Some("a message".to_owned()), &reply, &mut logged);
+                reply
+            }
+        };
+        if wire.say(&reply, &[]).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a log says of a request: nothing where nothing is changed.
+fn shown(request: &Request) -> Option<String> {
+    match request {
+        Request::Change(op) => serde_json::to_string(op).ok(),
+        Request::Hello { .. } | Request::Look(_) => None,
+    }
+}
+
+/// Logs what was changed, all of it, and what was refused, up to a number.
+fn note(request: Option<String>, reply: &Reply, logged: &mut usize) {
+    let Some(request) = request else { return };
+    let request: String = request.chars().take(200).collect();
+    match reply {
+        Reply::Changed(crate::Change::Made) => log(&format!("made {request}")),
+        Reply::Error(told) if *logged < MOST_LOGGED => {
+            *logged += 1;
+            let words: Vec<&str> = told.iter().map(|it| it.message.as_str()).collect();
+            log(&format!("refused {request}: {}", words.join(": ")));
+        }
+        Reply::Hello(_)
+        | Reply::Changed(_)
+        | Reply::Holds(_)
+        | Reply::Found(_)
+        | Reply::Error(_) => {}
+    }
+}

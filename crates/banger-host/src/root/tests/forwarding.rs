@@ -1,0 +1,120 @@
+//! Interfaces of the host, which are switched for a user and are nobody's.
+
+use crate::root::forwarding::Forwarding;
+use crate::{Change, Host as _, Kind, Op, Sim};
+
+fn host() -> (tempfile::TempDir, Sim, Forwarding) {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::new();
+    let forwarding = Forwarding::new(folder.path());
+    (folder, sim, forwarding)
+}
+
+fn forwards(sim: &Sim, name: &str) -> bool {
+    sim.state().forwarding[name]
+}
+
+/// The interface of the default route.
+fn uplink(sim: &Sim) -> String {
+    use crate::Look as _;
+    sim.uplink().unwrap().unwrap()
+}
+
+#[test]
+fn the_way_out_is_put_back_when_the_last_user_leaves_it() {
+    let (_folder, sim, forwarding) = host();
+    let name = uplink(&sim);
+    assert!(!forwards(&sim, &name));
+    assert_eq!(forwarding.set(&sim, 1, &name, true).unwrap(), Change::Made);
+    assert_eq!(
+        forwarding.set(&sim, 1, &name, true).unwrap(),
+        Change::Already
+    );
+    assert_eq!(
+        forwarding.set(&sim, 2, &name, true).unwrap(),
+        Change::Already
+    );
+    assert_eq!(
+        forwarding.set(&sim, 3, &name, false).unwrap(),
+        Change::Already
+    );
+    assert!(forwards(&sim, &name), "a stranger switched it off");
+    assert_eq!(
+        forwarding.set(&sim, 1, &name, false).unwrap(),
+        Change::Already
+    );
+    assert!(forwards(&sim, &name), "another user needs it");
+    assert_eq!(
+        forwarding.set(&sim, 1, &name, false).unwrap(),
+        Change::Already
+    );
+    assert_eq!(forwarding.set(&sim, 2, &name, false).unwrap(), Change::Made);
+    assert!(!forwards(&sim, &name));
+}
+
+#[test]
+fn what_forwarded_before_forwards_after() {
+    let (_folder, sim, forwarding) = host();
+    let name = uplink(&sim);
+    sim.change(&Op::SetForwarding {
+        interface: name.clone(),
+        on: true,
+    })
+    .unwrap();
+    forwarding.set(&sim, 1, &name, true).unwrap();
+    forwarding.set(&sim, 1, &name, false).unwrap();
+    assert!(forwards(&sim, &name));
+    assert_eq!(
+        forwarding.set(&sim, 1, &name, false).unwrap(),
+        Change::Already
+    );
+    assert!(forwards(&sim, &name));
+}
+
+#[test]
+fn an_interface_that_is_not_the_way_out_is_not_switched_on() {
+    let (_folder, sim, forwarding) = host();
+    sim.tamper(|state| {
+        state.forwarding.insert("other0".to_owned(), false);
+        state.forwarding.insert("bridge0".to_owned(), true);
+    });
+    let error = forwarding.set(&sim, 1, "other0", true).unwrap_err();
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(forwarding.set(&sim, 1, "nosuch0", true).is_err());
+    assert_eq!(
+        forwarding.set(&sim, 1, "bridge0", true).unwrap(),
+        Change::Already
+    );
+    assert_eq!(
+        forwarding.set(&sim, 1, "bridge0", false).unwrap(),
+        Change::Already
+    );
+    assert!(forwards(&sim, "bridge0"));
+}
+
+#[test]
+fn a_user_who_goes_leaves_everything() {
+    let (_folder, sim, forwarding) = host();
+    let name = uplink(&sim);
+    forwarding.set(&sim, 1, &name, true).unwrap();
+    forwarding.leave(&sim, 2).unwrap();
+    assert!(forwards(&sim, &name));
+    forwarding.leave(&sim, 1).unwrap();
+    assert!(!forwards(&sim, &name));
+    forwarding.leave(&sim, 1).unwrap();
+}
+
+#[test]
+fn what_another_boot_wrote_down_is_forgotten() {
+    let (folder, sim, forwarding) = host();
+    let name = uplink(&sim);
+    let old =
+        format!(r#"{{"boot_id":"old","interfaces":{{"{name}":{{"was":false,"users":[1]}}}}}}"#);
+    std::fs::write(folder.path().join("forwarding.json"), old).unwrap();
+    sim.tamper(|state| state.forwarding.insert(name.clone(), true));
+    assert_eq!(
+        forwarding.set(&sim, 1, &name, false).unwrap(),
+        Change::Already
+    );
+    assert!(forwards(&sim, &name));
+}

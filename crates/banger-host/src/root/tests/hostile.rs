@@ -1,0 +1,371 @@
+//! Every op with every value that a user could hope to get through, and every message that is
+//! none.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+
+use super::*;
+use crate::linux::testing::is_root;
+use crate::root::message::{LONGEST, RootLook};
+use crate::{Look as _, Sim};
+
+/// Names that are not the user's, whatever they are asked for.
+fn bad_names() -> Vec<String> {
+    let (tap, table, prefix) = (tap(), table(), prefix());
+    let mut names: Vec<String> = [
+        "",
+        " ",
+        "lo",
+        "eth0",
+        "docker0",
+        "all",
+        "default",
+        ".",
+        "..",
+        "../../etc",
+        "/dev/net/tun",
+        "bg1",
+        "banger_",
+        "banger-1-",
+        "filter",
+        "banger_0000",
+        "bg1000000c0ffee",
+        "x\0y",
+        "x\ny",
+        "\u{202e}",
+        "%s%n",
+        "$(reboot)",
+        "'; flush ruleset; '",
+        "-j",
+        "--help",
+        "*",
+        "+",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for good in [&tap, &table, &prefix] {
+        names.extend([
+            format!("{good}\0"),
+            format!("{good}\n"),
+            format!(" {good}"),
+            format!("{good}/"),
+            format!("{good}+"),
+            format!("{good}*"),
+            format!("../{good}"),
+            good.to_uppercase(),
+            good[..good.len() - 1].to_owned(),
+            format!("{good}0"),
+            good.repeat(500),
+        ]);
+    }
+    names
+}
+
+fn bad_guests() -> Vec<Ipv4Addr> {
+    [
+        "0.0.0.0",
+        "10.216.0.0",
+        "10.216.0.1",
+        "10.216.15.255",
+        "10.216.16.0",
+        "10.215.255.255",
+        "127.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ]
+    .map(|it| it.parse().unwrap())
+    .to_vec()
+}
+
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 2);
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 1);
+
+fn make_tap() -> RootOp {
+    RootOp::MakeTap {
+        name: tap(),
+        uid: USER,
+        host_address: HOST,
+        guest_address: GUEST,
+        mtu: 1500,
+    }
+}
+
+/// Every op with one value that is bad, and all others good.
+pub(super) fn bad_ops() -> Vec<RootOp> {
+    let mut ops = bad_taps();
+    for name in bad_names() {
+        if name != tap() {
+            ops.push(RootOp::RemoveTap { name: name.clone() });
+            ops.push(RootOp::AllowGuest {
+                table: table(),
+                tap_prefix: prefix(),
+                tap: name.clone(),
+                address: GUEST,
+            });
+            ops.push(RootOp::ForbidGuest {
+                table: table(),
+                tap: name.clone(),
+                address: GUEST,
+            });
+            ops.push(RootOp::SetForwarding {
+                interface: name.clone(),
+                on: true,
+            });
+        }
+        if name != table() {
+            ops.extend(bad_tables(&name));
+        }
+        if name != prefix() {
+            ops.extend(bad_prefixes(&name));
+        }
+    }
+    for address in bad_guests() {
+        ops.push(RootOp::AllowGuest {
+            table: table(),
+            tap_prefix: prefix(),
+            tap: tap(),
+            address,
+        });
+        ops.push(RootOp::AllowNat {
+            table: table(),
+            tap_prefix: prefix(),
+            address,
+        });
+    }
+    ops
+}
+
+fn bad_taps() -> Vec<RootOp> {
+    let mut ops = Vec::new();
+    let mut with = |name: &str, uid, host_address, guest_address, mtu| {
+        ops.push(RootOp::MakeTap {
+            name: name.to_owned(),
+            uid,
+            host_address,
+            guest_address,
+            mtu,
+        });
+    };
+    for name in bad_names().iter().filter(|it| **it != tap()) {
+        with(name, USER, HOST, GUEST, 1500);
+    }
+    let users = claim().instance().users();
+    for uid in [0, 1, USER + 1, users.start() - 1, users.end() + 1, u32::MAX] {
+        with(&tap(), uid, HOST, GUEST, 1500);
+    }
+    for address in bad_guests() {
+        with(&tap(), USER, HOST, address, 1500);
+        if address != HOST {
+            with(&tap(), USER, address, GUEST, 1500);
+        }
+    }
+    with(&tap(), USER, GUEST, GUEST, 1500);
+    for mtu in [0, 1, 68, 575, 9217, 65536, u32::MAX] {
+        with(&tap(), USER, HOST, GUEST, mtu);
+    }
+    ops
+}
+
+fn bad_tables(name: &str) -> [RootOp; 4] {
+    let table = name.to_owned();
+    [
+        RootOp::AllowGuest {
+            table: table.clone(),
+            tap_prefix: prefix(),
+            tap: tap(),
+            address: GUEST,
+        },
+        RootOp::ForbidGuest {
+            table: table.clone(),
+            tap: tap(),
+            address: GUEST,
+        },
+        RootOp::AllowNat {
+            table: table.clone(),
+            tap_prefix: prefix(),
+            address: GUEST,
+        },
+        RootOp::ForbidNat {
+            table,
+            address: GUEST,
+        },
+    ]
+}
+
+fn bad_prefixes(name: &str) -> [RootOp; 4] {
+    let tap_prefix = name.to_owned();
+    [
+        RootOp::AllowGuest {
+            table: table(),
+            tap_prefix: tap_prefix.clone(),
+            tap: tap(),
+            address: GUEST,
+        },
+        RootOp::AllowNat {
+            table: table(),
+            tap_prefix: tap_prefix.clone(),
+            address: GUEST,
+        },
+        RootOp::AcceptInDockerUser {
+            tap_prefix: tap_prefix.clone(),
+            on: true,
+        },
+        RootOp::AcceptInDockerUser {
+            tap_prefix,
+            on: false,
+        },
+    ]
+}
+
+/// A host on which things of others are, too.
+fn inhabited() -> Sim {
+    let sim = Sim::new();
+    sim.tamper(|state| {
+        for name in ["eth0", "lo", "docker0", "eth1"] {
+            state.forwarding.insert(name.to_owned(), name == "eth1");
+        }
+        state.taps.insert("bg1000000c0ffee".to_owned(), GUEST);
+        state
+            .tables
+            .insert("banger_0000".to_owned(), Default::default());
+        state.docker_user.insert("bg10000".to_owned());
+    });
+    sim
+}
+
+#[test]
+fn no_op_with_a_hostile_value_changes_anything() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sim = inhabited();
+    let before = sim.state();
+    let uplink = sim.uplink().unwrap();
+    let served = served(sim.clone(), folder.path());
+    let mut client = Client::greeted(&served);
+    let ops = bad_ops();
+    assert!(ops.len() > 500, "{}", ops.len());
+    for op in ops {
+        // The way out is the user's to switch on.
+        if matches!(&op, RootOp::SetForwarding { interface, .. } if Some(interface) == uplink.as_ref())
+        {
+            continue;
+        }
+        let reply = client.ask(&Request::Change(op.clone())).unwrap();
+        assert!(matches!(reply, Reply::Error(_)), "{op:?}: {reply:?}");
+        assert_eq!(sim.state(), before, "{op:?}");
+    }
+    assert_eq!(sim.changes(), 0, "the host was asked to change");
+    // What others have switched on is left on, and that is no error: there is nothing of ours.
+    for name in ["eth1", "lo", "nosuch0"] {
+        let off = RootOp::SetForwarding {
+            interface: name.to_owned(),
+            on: false,
+        };
+        client.must(off);
+        assert_eq!(sim.state(), before, "{name}");
+    }
+    client.must(make_tap());
+    assert!(sim.state().taps.contains_key(&tap()));
+}
+
+#[test]
+fn no_look_tells_of_what_is_anothers() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let served = served(inhabited(), folder.path());
+    let mut client = Client::greeted(&served);
+    let holds = |table: String, guests, nat| RootLook::FirewallHolds { table, guests, nat };
+    let mut looks = vec![
+        holds(table(), vec![(tap(), GUEST); 257], vec![]),
+        holds(table(), vec![], vec![GUEST; 257]),
+    ];
+    for name in bad_names() {
+        if name != table() {
+            looks.push(holds(name.clone(), vec![], vec![]));
+        }
+        if name != prefix() {
+            looks.push(RootLook::ForwardedPackets { tap_prefix: name });
+        }
+    }
+    for look in looks {
+        let reply = client.ask(&Request::Look(look)).unwrap();
+        assert!(is_denied(&reply), "{reply:?}");
+    }
+    let own = client.ask(&Request::Look(holds(table(), vec![], vec![])));
+    assert!(matches!(own, Some(Reply::Holds(_))), "{own:?}");
+}
+
+#[test]
+fn nothing_is_done_for_who_has_not_greeted() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::new();
+    let served = served(sim.clone(), folder.path());
+    let mut client = Client::of(&served);
+    assert!(is_denied(
+        &client.ask(&Request::Change(make_tap())).unwrap()
+    ));
+    let reply = client.ask(&Request::Hello { protocol: 99 }).unwrap();
+    assert!(matches!(reply, Reply::Error(told) if told[0].kind == Kind::Unsupported));
+    assert!(is_denied(
+        &client.ask(&Request::Change(make_tap())).unwrap()
+    ));
+    assert_eq!(sim.changes(), 0);
+}
+
+#[test]
+fn what_is_no_message_is_refused_and_root_lives_on() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::new();
+    let served = served(sim.clone(), folder.path());
+    let mut client = Client::greeted(&served);
+    let whole = serde_json::to_vec(&Request::Change(make_tap())).unwrap();
+    let nested = "[".repeat(30_000).into_bytes();
+    let mut garbage: Vec<Vec<u8>> = vec![nested, vec![0; 100], b"\xff\xfe".to_vec()];
+    // Every beginning of a message, and every message with a byte that is another.
+    garbage.extend((1..whole.len()).map(|length| whole[..length].to_vec()));
+    garbage.push([whole.clone(), whole.clone()].concat());
+    garbage.push(br#"{"change":{"remove-file":{"path":"/etc/passwd"}}}"#.to_vec());
+    for bytes in &garbage {
+        client.wire.send(bytes, &[]).unwrap();
+        let reply = client.hear().unwrap();
+        assert!(matches!(reply, Reply::Error(_)), "{reply:?}");
+    }
+    let long = vec![b' '; LONGEST + 1];
+    client.wire.send(&long, &[]).unwrap();
+    assert!(is_denied(&client.hear().unwrap()));
+    assert!(client.hear().is_none(), "the conversation goes on");
+    assert_eq!(sim.changes(), 0);
+    Client::greeted(&served).must(make_tap());
+}
+
+#[test]
+fn descriptors_that_nobody_asked_for_are_refused_and_closed() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::new();
+    let served = served(sim.clone(), folder.path());
+    let mut client = Client::greeted(&served);
+    let file = File::open("/dev/null").unwrap();
+    let request = Request::Change(make_tap());
+    client.wire.say(&request, &[file.as_fd()]).unwrap();
+    assert!(is_denied(&client.hear().unwrap()));
+    client.wire.say(&request, &[file.as_fd(); 8]).unwrap();
+    assert!(is_denied(&client.hear().unwrap()));
+    assert!(client.hear().is_none());
+    assert_eq!(sim.changes(), 0);
+}

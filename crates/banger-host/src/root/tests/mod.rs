@@ -1,0 +1,120 @@
+//! Root against a user who means harm, and against one who does not.
+
+mod forwarding;
+mod hostile;
+mod real;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::message::{PROTOCOL, Reply, Request, RootOp};
+use super::serve::converse;
+use super::served::Served;
+use super::wire::{Came, Wire, understand};
+use crate::{Change, Claim, Host, Kind};
+
+/// The user who is served; the tests need no entry for her anywhere.
+const USER: u32 = 64_001;
+
+fn claim() -> Claim {
+    Claim {
+        uid: USER,
+        user: "ada".to_owned(),
+        state: "/home/ada/.local/state/banger".into(),
+        subnet: "10.216.0.0/20".parse().unwrap(),
+        dns_port: 42070,
+    }
+}
+
+/// A TAP of the user.
+fn tap() -> String {
+    format!("{}00c0ffee", claim().instance().tap_prefix())
+}
+
+fn table() -> String {
+    claim().instance().table()
+}
+
+fn prefix() -> String {
+    claim().instance().tap_prefix()
+}
+
+/// Does something as another user, on a thread of its own.
+fn as_user<T: Send>(uid: u32, what: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let (uid, gid) = (
+                rustix::process::Uid::from_raw(uid),
+                rustix::process::Gid::from_raw(uid),
+            );
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+            rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            what()
+        });
+        running.join().unwrap()
+    })
+}
+
+fn pair() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
+}
+
+/// The user's end of a conversation with root.
+struct Client {
+    wire: Wire,
+}
+
+impl Client {
+    /// A conversation that root, on a thread that sees what this one sees, answers.
+    fn of(served: &Arc<Served>) -> Self {
+        let (ours, theirs) = as_user(USER, pair);
+        let served = served.clone();
+        thread::spawn(move || converse(Wire::new(theirs), &served));
+        Self {
+            wire: Wire::new(ours),
+        }
+    }
+
+    fn greeted(served: &Arc<Served>) -> Self {
+        let mut client = Self::of(served);
+        let hello = client.ask(&Request::Hello { protocol: PROTOCOL });
+        assert!(matches!(hello, Some(Reply::Hello(_))), "{hello:?}");
+        client
+    }
+
+    fn ask(&mut self, request: &Request) -> Option<Reply> {
+        self.wire.say(request, &[]).unwrap();
+        self.hear()
+    }
+
+    /// What root says, or nothing where it has ended the conversation.
+    fn hear(&mut self) -> Option<Reply> {
+        match self.wire.receive().unwrap() {
+            Came::Message(bytes, _) => Some(understand(&bytes).unwrap()),
+            Came::End => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn must(&mut self, op: RootOp) -> Change {
+        let shown = format!("{op:?}");
+        match self.ask(&Request::Change(op)) {
+            Some(Reply::Changed(change)) => change,
+            other => panic!("{shown}: {other:?}"),
+        }
+    }
+}
+
+/// Whether the answer is a refusal, by its kind.
+fn is_denied(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(told) if told[0].kind == Kind::Denied)
+}
+
+fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<Served> {
+    Arc::new(Served::new(claim(), Box::new(host), folder))
+}

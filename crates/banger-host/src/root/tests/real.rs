@@ -1,0 +1,228 @@
+//! Root on the real host, in a network of its own.
+
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::net::{SocketAddrUnix, bind, connect, listen, socket_with};
+
+use super::*;
+use crate::linux::testing::{in_own_network, is_root, run};
+use crate::root::message::RootLook;
+use crate::{Finding, Linux};
+
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 2);
+
+fn forwards(interface: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{interface}/forwarding"))
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+/// A network with a way out, and what somebody else has in it.
+fn inhabit() {
+    run("ip", "link add out0 type veth peer name other0");
+    run("ip", "address add 192.0.2.2/24 dev out0");
+    run("ip", "link set out0 up");
+    run("ip", "route add default via 192.0.2.1");
+    run("ip", "link set other0 up");
+    run("ip", "tuntap add bg1000000c0ffee mode tap");
+    run("nft", "add table inet banger_0000");
+    run("nft", "add table inet filter");
+}
+
+/// All of the host that could be changed.
+fn everything() -> String {
+    [
+        run("ip", "-o -d link"),
+        run("ip", "-o address"),
+        run("ip", "route show table all"),
+        run("nft", "list ruleset"),
+        forwards("out0"),
+        forwards("other0"),
+        forwards("all"),
+    ]
+    .join("\n")
+}
+
+fn all_of_a_guest() -> Vec<RootOp> {
+    vec![
+        RootOp::AllowGuest {
+            table: table(),
+            tap_prefix: prefix(),
+            tap: tap(),
+            address: GUEST,
+        },
+        RootOp::MakeTap {
+            name: tap(),
+            uid: USER,
+            host_address: claim().host_address(),
+            guest_address: GUEST,
+            mtu: 1500,
+        },
+        RootOp::SetForwarding {
+            interface: "out0".to_owned(),
+            on: true,
+        },
+        RootOp::AcceptInDockerUser {
+            tap_prefix: prefix(),
+            on: true,
+        },
+        RootOp::AllowNat {
+            table: table(),
+            tap_prefix: prefix(),
+            address: GUEST,
+        },
+    ]
+}
+
+fn nothing_of_a_guest() -> Vec<RootOp> {
+    vec![
+        RootOp::ForbidNat {
+            table: table(),
+            address: GUEST,
+        },
+        RootOp::AcceptInDockerUser {
+            tap_prefix: prefix(),
+            on: false,
+        },
+        RootOp::SetForwarding {
+            interface: "out0".to_owned(),
+            on: false,
+        },
+        RootOp::RemoveTap { name: tap() },
+        RootOp::ForbidGuest {
+            table: table(),
+            tap: tap(),
+            address: GUEST,
+        },
+    ]
+}
+
+#[test]
+fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
+    in_own_network(|| {
+        inhabit();
+        let before = everything();
+        let folder = tempfile::tempdir().unwrap();
+        let served = served(Linux::new().unwrap(), folder.path());
+        let mut client = Client::greeted(&served);
+        for op in all_of_a_guest() {
+            client.must(op.clone());
+            let again = client.must(op.clone());
+            assert_eq!(again, Change::Already, "{op:?}");
+        }
+        let shown = run("ip", &format!("-d link show {}", tap()));
+        assert!(shown.contains(&format!("user {USER}")), "{shown}");
+        assert_eq!(forwards("out0"), "1");
+        let look = RootLook::FirewallHolds {
+            table: table(),
+            guests: vec![(tap(), GUEST)],
+            nat: vec![GUEST],
+        };
+        let holds = client.ask(&Request::Look(look)).unwrap();
+        assert_eq!(holds, Reply::Holds(true));
+        for _ in 0..2 {
+            for op in nothing_of_a_guest() {
+                client.must(op);
+            }
+        }
+        assert_eq!(everything(), before);
+    });
+}
+
+#[test]
+fn a_network_can_be_tried_for_the_user() {
+    in_own_network(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let served = served(Linux::new().unwrap(), folder.path());
+        let mut client = Client::greeted(&served);
+        let found = client.ask(&Request::Look(RootLook::Network)).unwrap();
+        assert!(matches!(found, Reply::Found(Finding::Good(_))), "{found:?}");
+    });
+}
+
+#[test]
+fn hostile_values_leave_the_real_host_as_it_is() {
+    in_own_network(|| {
+        inhabit();
+        let before = everything();
+        let folder = tempfile::tempdir().unwrap();
+        let served = served(Linux::new().unwrap(), folder.path());
+        let mut client = Client::greeted(&served);
+        for op in super::hostile::bad_ops() {
+            let reply = client.ask(&Request::Change(op.clone())).unwrap();
+            assert!(matches!(reply, Reply::Error(_)), "{op:?}: {reply:?}");
+        }
+        for interface in ["out0", "other0", "lo", "all", "default"] {
+            let op = RootOp::SetForwarding {
+                interface: interface.to_owned(),
+                on: false,
+            };
+            client.ask(&Request::Change(op)).unwrap();
+        }
+        assert_eq!(everything(), before);
+    });
+}
+
+/// A socket that root listens on, for everybody to try.
+fn listener(path: &std::path::Path) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    listen(&socket, 16).unwrap();
+    socket
+}
+
+fn call(path: &std::path::Path) -> Client {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    Client {
+        wire: Wire::new(socket),
+    }
+}
+
+/// Where a test's socket is, for every user to reach.
+fn open_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let everybody = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(folder.path(), everybody(0o777)).unwrap();
+    folder
+}
+
+fn greets(client: &mut Client) -> bool {
+    let hello = Request::Hello { protocol: PROTOCOL };
+    client.wire.say(&hello, &[]).is_ok() && matches!(client.hear(), Some(Reply::Hello(_)))
+}
+
+#[test]
+fn only_the_user_who_is_served_is_heard_and_silence_keeps_nobody_out() {
+    if !is_root() {
+        return;
+    }
+    let folder = open_folder();
+    let path = folder.path().join("root.sock");
+    let socket = listener(&path);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let served = served(crate::Sim::new(), folder.path());
+    thread::spawn(move || crate::root::serve::listen(&socket, &served));
+    for stranger in [0, 1, USER - 1, USER + 1, 65534] {
+        let mut client = as_user(stranger, || call(&path));
+        assert!(!greets(&mut client), "user {stranger} is served");
+    }
+    // All places but one are taken by who says nothing.
+    let silent: Vec<Client> = (0..7).map(|_| as_user(USER, || call(&path))).collect();
+    let mut client = as_user(USER, || call(&path));
+    assert!(greets(&mut client));
+    let mut late = as_user(USER, || call(&path));
+    assert!(!greets(&mut late), "more than the most are served");
+    drop(silent);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !greets(&mut as_user(USER, || call(&path))) {
+        assert!(Instant::now() < deadline, "places are not given back");
+        thread::yield_now();
+    }
+}
