@@ -2,6 +2,7 @@
 
 mod checks;
 mod key;
+mod reach;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{DaemonView, NetworkKind};
-use banger_host::{Finding, Host, Linux, Op, Probe, Sim};
+use banger_host::{Finding, Host, Op, Probe, Sim};
 use jiff::Timestamp;
 
 use crate::capability::Capability;
@@ -34,6 +35,7 @@ use crate::storage::RootDisk;
 use crate::storage::copy::Copy;
 use crate::storage::reflink::Reflink;
 use crate::vm::names::Instance;
+use reach::{Reached, Root};
 
 /// Where Debian and its kin keep QEMU.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
@@ -54,6 +56,8 @@ struct Choices {
     instance: Instance,
     network: NetworkKind,
     kvm: bool,
+    mode_word: &'static str,
+    root: Root,
 }
 
 /// The engine of this location, with every driver chosen.
@@ -61,10 +65,11 @@ struct Choices {
 /// # Errors
 /// When the state directory, the key pair or a choice of the configuration is not to be had.
 pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Engine> {
-    let host: Arc<dyn Host> = match mode {
-        Mode::Real => Arc::new(Linux::new().during("look at the host")?),
-        Mode::Sim(sim) => Arc::new(sim.clone()),
-    };
+    let Reached {
+        host,
+        mode_word,
+        root,
+    } = reach::reach(mode, &location.state)?;
     let layout = Layout::new(&location.state);
     for path in [
         layout.state().to_owned(),
@@ -87,7 +92,9 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
     }
     let choices = Choices {
         instance: Instance::new(host.uid(), layout.state()),
-        network: network(config, &*host),
+        network: network(config, &*host, &root),
+        mode_word,
+        root,
         kvm: matches!(host.probe(&Probe::Kvm), Finding::Good(_)),
         host,
         layout,
@@ -102,6 +109,8 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         instance,
         network,
         kvm,
+        mode_word,
+        root,
     } = choices;
     let key = key::ensure(&layout, config.ssh_key_path.as_deref(), &*host, mode)?;
     let bundle = location.bundle.clone();
@@ -120,7 +129,8 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         simulated: matches!(mode, Mode::Sim(_)),
         network,
     };
-    let checks = checks::own(&context);
+    let mut checks = checks::own(&context);
+    checks.extend(root.check(config.subnet));
     let capabilities = capabilities(config, &layout, instance, network, key.public);
     Ok(Parts {
         checks,
@@ -136,7 +146,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
         subnet: config.subnet,
         ssh_key: key.path,
-        daemon: daemon_view(location, config, mode, &*host, &bundle),
+        daemon: daemon_view(location, config, mode_word, &bundle),
         advice: checks::advice(config, network, &*host),
         host,
         layout,
@@ -213,9 +223,10 @@ fn hypervisors(
     }
 }
 
-/// A TAP where we may make one.
-fn network(config: &Config, host: &dyn Host) -> NetworkKind {
+/// A TAP where we may make one, with the addresses that are configured.
+fn network(config: &Config, host: &dyn Host, root: &Root) -> NetworkKind {
     match config.network {
+        NetworkChoice::Auto if !root.grants(config.subnet) => NetworkKind::User,
         NetworkChoice::Tap => NetworkKind::Tap,
         NetworkChoice::User => NetworkKind::User,
         NetworkChoice::Auto => match host.probe(&Probe::Network) {
@@ -241,15 +252,9 @@ fn defaults(config: &Config) -> Defaults {
 fn daemon_view(
     location: &Location,
     config: &Config,
-    mode: &Mode,
-    host: &dyn Host,
+    mode: &str,
     bundle: &std::path::Path,
 ) -> DaemonView {
-    let mode = match mode {
-        Mode::Sim(_) => "sim",
-        Mode::Real if host.uid() == 0 => "direct",
-        Mode::Real => "user",
-    };
     DaemonView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),

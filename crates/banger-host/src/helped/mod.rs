@@ -157,6 +157,7 @@ impl Look for Helped {
             | Probe::Reflink { .. }
             | Probe::SubnetFree { .. }
             | Probe::Port { .. }
+            | Probe::Scopes
             | Probe::Space { .. } => self.linux.probe(probe),
         }
     }

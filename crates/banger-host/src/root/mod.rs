@@ -92,6 +92,10 @@ pub(crate) fn log(text: &str) {
             .chain(escaped.into_iter().flatten())
     };
     let line: String = text.chars().flat_map(safe).collect();
+    // Tests refuse thousands of values, and nobody reads it there.
+    if cfg!(test) {
+        return;
+    }
     // A log that cannot be written stops nothing.
     drop(writeln!(std::io::stderr(), "{line}"));
 }

@@ -165,7 +165,7 @@ pub(super) fn converse(mut wire: Wire, served: &Served) {
         let reply = match understand::<Request>(&bytes) {
             Ok(request) => {
                 let shown = shown(&request);
-                let reply = served.answer(request, descriptors, &mut greeted);
+                let reply = served.answer(request, &descriptors, &mut greeted);
                 note(shown, &reply, &mut logged);
                 reply
             }

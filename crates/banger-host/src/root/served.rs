@@ -34,13 +34,13 @@ impl Served {
     pub(super) fn answer(
         &self,
         request: Request,
-        descriptors: Vec<OwnedFd>,
+        descriptors: &[OwnedFd],
         greeted: &mut bool,
     ) -> Reply {
         let done = match request {
             Request::Hello { protocol } => self.greet(protocol).inspect(|_| *greeted = true),
             _ if !*greeted => Err(Error::new(Kind::Denied, "the first message is no greeting")),
-            Request::Change(op) => self.change(op, &descriptors).map(Reply::Changed),
+            Request::Change(op) => self.change(op, descriptors).map(Reply::Changed),
             Request::Look(look) => self.look(look),
         };
         done.unwrap_or_else(|error| Reply::Error(tell(&error)))

@@ -158,10 +158,11 @@ impl Nat {
                 .forwarding(&name)
                 .during("read an uplink's forwarding")?
                 .is_some();
-            if there {
+            // What forwarded before was never ours to switch.
+            if there && !uplink.was {
                 let op = Op::SetForwarding {
                     interface: name.clone(),
-                    on: uplink.was,
+                    on: false,
                 };
                 host.change(&op)
                     .during(format!("restore forwarding on `{name}`"))?;

@@ -1,0 +1,140 @@
+//! How changes reach the host: by ourselves, through the root helper, or not at all.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use banger_host::{Finding, Helped, Host, Linux, Subnet};
+
+use super::Mode;
+use crate::error::{During, Result};
+use crate::readiness::Check;
+
+/// A host, and how we came to it.
+pub(super) struct Reached {
+    pub(super) host: Arc<dyn Host>,
+    /// What `DaemonView` says: `sim`, `direct`, `root-helper` or `user`.
+    pub(super) mode_word: &'static str,
+    pub(super) root: Root,
+}
+
+/// What root does for us.
+pub(super) enum Root {
+    /// We need no help: we are root, or the host is a model.
+    NotNeeded,
+    /// It serves us.
+    Serves {
+        /// Who, with what, in words.
+        described: String,
+        subnet: Subnet,
+    },
+    /// It does not.
+    Absent { uid: u32, state: PathBuf },
+}
+
+/// The host of this mode.
+pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
+    let host: Arc<dyn Host> = match mode {
+        Mode::Sim(sim) => {
+            return Ok(Reached {
+                host: Arc::new(sim.clone()),
+                mode_word: "sim",
+                root: Root::NotNeeded,
+            });
+        }
+        Mode::Real => Arc::new(Linux::new().during("look at the host")?),
+    };
+    let uid = host.uid();
+    if uid == 0 {
+        return Ok(Reached {
+            host,
+            mode_word: "direct",
+            root: Root::NotNeeded,
+        });
+    }
+    match Helped::connect(uid, state) {
+        Ok(helped) => {
+            let root = Root::Serves {
+                described: helped.described(),
+                subnet: helped.claim().subnet,
+            };
+            tracing::info!(root = helped.described(), "root helps");
+            Ok(Reached {
+                host: Arc::new(helped),
+                mode_word: "root-helper",
+                root,
+            })
+        }
+        Err(error) => {
+            tracing::info!(%error, "root does not help");
+            Ok(Reached {
+                host,
+                mode_word: "user",
+                root: Root::Absent {
+                    uid,
+                    state: state.to_owned(),
+                },
+            })
+        }
+    }
+}
+
+impl Root {
+    /// Whether VMs may have addresses of this network as far as root is concerned.
+    pub(super) fn grants(&self, subnet: Subnet) -> bool {
+        match self {
+            Self::Serves { subnet: own, .. } => *own == subnet,
+            Self::NotNeeded | Self::Absent { .. } => true,
+        }
+    }
+
+    /// What `doctor` says of it.
+    pub(super) fn check(&self, configured: Subnet) -> Option<Check> {
+        let name = "root helper";
+        match self {
+            Self::NotNeeded => None,
+            Self::Serves { described, subnet } => {
+                let finding = if self.grants(configured) {
+                    Finding::Good(described.clone())
+                } else {
+                    Finding::Doubtful {
+                        found: format!("root grants {subnet}, and {configured} is configured"),
+                        hint: "take `subnet` out of ~/.config/banger/config.toml, then: \
+                               banger daemon stop"
+                            .to_owned(),
+                    }
+                };
+                Some(Check::new(name, move |_| finding.clone()))
+            }
+            Self::Absent { uid, state } => {
+                let (uid, state) = (*uid, state.clone());
+                Some(Check::new(name, move |_| absent(uid, &state)))
+            }
+        }
+    }
+}
+
+/// Why it does not help, as it is now.
+fn absent(uid: u32, state: &Path) -> Finding {
+    match Helped::connect(uid, state) {
+        Ok(helped) => Finding::Doubtful {
+            found: format!(
+                "{}, but not yet when the daemon started",
+                helped.described()
+            ),
+            hint: "start the daemon anew: banger daemon stop".to_owned(),
+        },
+        Err(error) => {
+            let hint = error.hints().into_iter().next();
+            let mut found = error.to_string();
+            let mut below = std::error::Error::source(&error);
+            while let Some(cause) = below {
+                found = format!("{found}: {cause}");
+                below = cause.source();
+            }
+            Finding::Doubtful {
+                found,
+                hint: hint.unwrap_or_else(|| "banger system install".to_owned()),
+            }
+        }
+    }
+}
