@@ -122,7 +122,8 @@ pub struct Room {
 }
 
 /// A snapshot as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// Its size in MiB; 0 where it is half-made.
     pub size_mib: u64,
@@ -131,7 +132,8 @@ pub struct Snapshot {
 }
 
 /// What the store of a snapshot is like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SnapshotStore {
     /// All is well.
     Used {

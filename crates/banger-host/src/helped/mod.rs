@@ -7,16 +7,18 @@ mod connection;
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::Duration;
 
 use connection::Connection;
 
+use crate::linux::snapshot;
 use crate::root::message::{Reply, Request, RootLook, RootOp};
 use crate::root::{MOST_ELEMENTS, PROGRAMS};
 use crate::{
     Change, Claim, Clocks, Error, Exit, Finding, Host, Kind, Linux, Look, Op, Probe, Process,
-    Result, Signal, Spawn, Stat,
+    Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 /// The Linux machine, with root's help.
@@ -111,10 +113,30 @@ impl Helped {
 
 impl Host for Helped {
     fn change(&self, op: &Op) -> Result<Change> {
-        let Some(op) = RootOp::of(op) else {
+        let Some(request) = RootOp::of(op).map(Request::Change) else {
             return self.linux.change(op);
         };
-        match self.connection.ask(&Request::Change(op), &[])? {
+        let reply = match op {
+            Op::MakeSnapshot {
+                name,
+                base,
+                cow,
+                owner,
+                ..
+            } => {
+                let uid = self.uid();
+                if owner.is_some_and(|owner| owner.uid != uid) {
+                    let text = format!("root gives the snapshot `{name}` to user {uid} only");
+                    return Err(Error::new(Kind::Denied, text));
+                }
+                let (base, cow) = snapshot::open(base, cow)
+                    .map_err(|error| error.within(format!("make the snapshot `{name}`")))?;
+                self.connection
+                    .ask(&request, &[base.as_fd(), cow.as_fd()])?
+            }
+            _ => self.connection.ask(&request, &[])?,
+        };
+        match reply {
             Reply::Changed(change) => Ok(change),
             other => Err(connection::unexpected(&other)),
         }
@@ -146,12 +168,23 @@ impl Look for Helped {
         Ok(true)
     }
 
+    fn snapshot(&self, name: &str) -> Result<Option<Snapshot>> {
+        let look = RootLook::Snapshot {
+            name: name.to_owned(),
+        };
+        match self.connection.ask(&Request::Look(look), &[])? {
+            Reply::Snapshot(snapshot) => Ok(snapshot),
+            other => Err(connection::unexpected(&other)),
+        }
+    }
+
     fn probe(&self, probe: &Probe) -> Finding {
         match probe {
             Probe::Network => self.network(),
             Probe::ForwardedPackets { tap_prefix } => self.found(RootLook::ForwardedPackets {
                 tap_prefix: tap_prefix.clone(),
             }),
+            Probe::Snapshot => self.found(RootLook::Snapshots),
             Probe::Kvm
             | Probe::Program { .. }
             | Probe::Reflink { .. }
@@ -224,6 +257,22 @@ impl Look for Helped {
 
     fn free_mib(&self, directory: &Path) -> Result<u64> {
         self.linux.free_mib(directory)
+    }
+
+    fn room(&self, directory: &Path) -> Result<Room> {
+        self.linux.room(directory)
+    }
+
+    fn shared(&self, path: &Path) -> Result<Option<u64>> {
+        self.linux.shared(path)
+    }
+
+    fn snapshots(&self, prefix: &str) -> Result<Vec<String>> {
+        self.linux.snapshots(prefix)
+    }
+
+    fn is_stopped(&self, process: &Process) -> bool {
+        self.linux.is_stopped(process)
     }
 
     fn clocks(&self) -> Clocks {

@@ -10,6 +10,9 @@ use crate::{Claim, Error, Kind, Op, Probe, Result};
 /// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
 
+/// How large a snapshot may be, in MiB.
+const SIZES: std::ops::RangeInclusive<u64> = 1..=64 << 20;
+
 /// A change that may be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Allowed {
@@ -17,6 +20,8 @@ pub(super) enum Allowed {
     Change(Op),
     /// For this user only: others may need the interface to forward, too.
     Forward { interface: String, on: bool },
+    /// Over the files that came with it.
+    MakeSnapshot { name: String, size_mib: u64 },
 }
 
 /// A question that may be answered.
@@ -28,6 +33,7 @@ pub(super) enum Answerable {
         nat: Vec<Ipv4Addr>,
     },
     Probe(Probe),
+    Snapshot(String),
 }
 
 /// The error of a value that the user may not have.
@@ -68,6 +74,13 @@ impl Measure<'_> {
             return Ok(name);
         }
         Err(refuse(&name, "the firewall table of this user"))
+    }
+
+    fn snapshot(&self, name: String) -> Result<String> {
+        if self.0.instance().has_snapshot(&name) {
+            return Ok(name);
+        }
+        Err(refuse(&name, "a snapshot of this user"))
     }
 
     fn guest(&self, address: Ipv4Addr) -> Result<Ipv4Addr> {
@@ -164,6 +177,16 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
             tap_prefix: measure.tap_prefix(tap_prefix)?,
             on,
         },
+        RootOp::MakeSnapshot { name, size_mib } => {
+            let name = measure.snapshot(name)?;
+            if !SIZES.contains(&size_mib) {
+                return Err(refuse(&size_mib.to_string(), "a size in MiB to 64 TiB"));
+            }
+            return Ok(Allowed::MakeSnapshot { name, size_mib });
+        }
+        RootOp::RemoveSnapshot { name } => Op::RemoveSnapshot {
+            name: measure.snapshot(name)?,
+        },
     };
     Ok(Allowed::Change(op))
 }
@@ -187,6 +210,8 @@ pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
             }
         }
         RootLook::Network => Answerable::Probe(Probe::Network),
+        RootLook::Snapshots => Answerable::Probe(Probe::Snapshot),
+        RootLook::Snapshot { name } => Answerable::Snapshot(measure.snapshot(name)?),
         RootLook::ForwardedPackets { tap_prefix } => Answerable::Probe(Probe::ForwardedPackets {
             tap_prefix: measure.tap_prefix(tap_prefix)?,
         }),

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Claim, Error, Finding, Kind, Op};
+use crate::{Change, Claim, Error, Finding, Kind, Op, Snapshot};
 
 /// The version of all that is in this file.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -55,6 +55,8 @@ pub(crate) enum Reply {
     Holds(bool),
     /// What was found.
     Found(Finding),
+    /// What it is like, if it is there.
+    Snapshot(Option<Snapshot>),
     /// It is not so, and why: outermost first, never empty.
     Error(Vec<Told>),
 }
@@ -119,6 +121,15 @@ pub(crate) enum RootOp {
         tap_prefix: String,
         on: bool,
     },
+    /// Over two files that are handed over, open: the base, for reading, and the store, for both.
+    /// It belongs to the user who is served.
+    MakeSnapshot {
+        name: String,
+        size_mib: u64,
+    },
+    RemoveSnapshot {
+        name: String,
+    },
 }
 
 /// The questions that only root can answer.
@@ -139,6 +150,10 @@ pub(crate) enum RootLook {
     Network,
     /// Whether another firewall drops what guests send.
     ForwardedPackets { tap_prefix: String },
+    /// Whether snapshots can be made.
+    Snapshots,
+    /// What a snapshot is like.
+    Snapshot { name: String },
 }
 
 /// One layer of an error.
@@ -202,6 +217,8 @@ impl RootOp {
             Op::AcceptInDockerUser { tap_prefix, on } => {
                 Self::AcceptInDockerUser { tap_prefix, on }
             }
+            Op::MakeSnapshot { name, size_mib, .. } => Self::MakeSnapshot { name, size_mib },
+            Op::RemoveSnapshot { name } => Self::RemoveSnapshot { name },
             Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
             | Op::WriteFile { .. }
@@ -211,7 +228,8 @@ impl RootOp {
             | Op::CopyFile { .. }
             | Op::MakeFilesystem { .. }
             | Op::GrowFile { .. }
-            | Op::PunchHole { .. } => return None,
+            | Op::PunchHole { .. }
+            | Op::RestoreStore { .. } => return None,
         })
     }
 }

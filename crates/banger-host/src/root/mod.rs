@@ -12,11 +12,13 @@
 //! |---|---|
 //! | `message`, `wire` | what is said, and how it crosses |
 //! | `judge` | every value, measured by the user's claim |
+//! | `files` | what is handed over, open |
 //! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `served`, `serve` | answering; listening |
 //! | `confine` | what is given up first |
 
 mod confine;
+mod files;
 mod forwarding;
 mod judge;
 pub(crate) mod message;
@@ -33,6 +35,7 @@ use std::path::Path;
 
 pub use serve::Input;
 
+use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result};
 use served::Served;
 
@@ -71,7 +74,8 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
         .mode(0o755)
         .create(folder);
     made.map_err(|cause| Error::io(format!("make `{RUN}`"), cause))?;
-    serve::serve(Served::new(claim, Box::new(Linux::new()?), folder), input)
+    let served = Served::new(claim, Box::new(Linux::new()?), snapshot::make, folder);
+    serve::serve(served, input)
 }
 
 fn need_root() -> Result<()> {

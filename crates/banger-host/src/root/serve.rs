@@ -204,6 +204,7 @@ fn note(request: Option<String>, reply: &Reply, logged: &mut usize) {
         | Reply::Changed(_)
         | Reply::Holds(_)
         | Reply::Found(_)
+        | Reply::Snapshot(_)
         | Reply::Error(_) => {}
     }
 }

@@ -3,9 +3,11 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use super::files;
 use super::forwarding::Forwarding;
 use super::judge::{self, Allowed, Answerable};
 use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, tell};
+use crate::linux::snapshot;
 use crate::{Change, Claim, Error, Host, Kind, Result};
 
 /// The user, and the host that is changed for her.
@@ -14,15 +16,25 @@ pub(crate) struct Served {
     claim: Claim,
     host: Box<dyn Host>,
     forwarding: Forwarding,
+    make_snapshot: MakeSnapshot,
 }
+
+/// A host is changed by paths, and here there are none: how a snapshot is made of open files.
+pub(super) type MakeSnapshot = fn(&snapshot::Wanted) -> Result<Change>;
 
 impl Served {
     /// Changes this host by this claim; what is remembered lies in `folder`.
-    pub(crate) fn new(claim: Claim, host: Box<dyn Host>, folder: impl Into<PathBuf>) -> Self {
+    pub(super) fn new(
+        claim: Claim,
+        host: Box<dyn Host>,
+        make_snapshot: MakeSnapshot,
+        folder: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             claim,
             host,
             forwarding: Forwarding::new(folder),
+            make_snapshot,
         }
     }
 
@@ -61,11 +73,17 @@ impl Served {
     }
 
     fn change(&self, op: RootOp, descriptors: &[OwnedFd]) -> Result<Change> {
-        if !descriptors.is_empty() {
+        let allowed = judge::change(op, &self.claim)?;
+        let takes_files = matches!(allowed, Allowed::MakeSnapshot { .. });
+        if !takes_files && !descriptors.is_empty() {
             let text = "it carries descriptors that nobody asked for";
             return Err(Error::new(Kind::Denied, text));
         }
-        match judge::change(op, &self.claim)? {
+        match allowed {
+            Allowed::MakeSnapshot { name, size_mib } => {
+                let wanted = files::snapshot(&self.claim, name, size_mib, descriptors)?;
+                (self.make_snapshot)(&wanted)
+            }
             Allowed::Change(op) => self.host.change(&op),
             Allowed::Forward { interface, on } => {
                 self.forwarding
@@ -80,6 +98,7 @@ impl Served {
                 .host
                 .firewall_holds(&table, &guests, &nat)
                 .map(Reply::Holds),
+            Answerable::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
             Answerable::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),
         }
     }

@@ -12,7 +12,7 @@ use crate::{Look as _, Sim};
 
 /// Names that are not the user's, whatever they are asked for.
 fn bad_names() -> Vec<String> {
-    let (tap, table, prefix) = (tap(), table(), prefix());
+    let (tap, table, prefix, snapshot) = (tap(), table(), prefix(), snapshot());
     let mut names: Vec<String> = [
         "",
         " ",
@@ -28,6 +28,10 @@ fn bad_names() -> Vec<String> {
         "bg1",
         "banger_",
         "banger-1-",
+        "control",
+        "vg0-root",
+        "banger-1-base",
+        "banger-1-0000-00c0ffee",
         "filter",
         "banger_0000",
         "bg1000000c0ffee",
@@ -44,7 +48,7 @@ fn bad_names() -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
-    for good in [&tap, &table, &prefix] {
+    for good in [&tap, &table, &prefix, &snapshot] {
         names.extend([
             format!("{good}\0"),
             format!("{good}\n"),
@@ -121,6 +125,14 @@ pub(super) fn bad_ops() -> Vec<RootOp> {
         if name != prefix() {
             ops.extend(bad_prefixes(&name));
         }
+    }
+    for name in bad_names() {
+        ops.push(RootOp::RemoveSnapshot { name: name.clone() });
+        ops.push(RootOp::MakeSnapshot { name, size_mib: 16 });
+    }
+    for size_mib in [0, (64 << 20) + 1, u64::MAX >> 11, u64::MAX] {
+        let name = snapshot();
+        ops.push(RootOp::MakeSnapshot { name, size_mib });
     }
     for address in bad_guests() {
         ops.push(RootOp::AllowGuest {
@@ -290,6 +302,7 @@ fn no_look_tells_of_what_is_anothers() {
         if name != table() {
             looks.push(holds(name.clone(), vec![], vec![]));
         }
+        looks.push(RootLook::Snapshot { name: name.clone() });
         if name != prefix() {
             looks.push(RootLook::ForwardedPackets { tap_prefix: name });
         }

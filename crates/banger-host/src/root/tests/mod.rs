@@ -1,5 +1,6 @@
 //! Root against a user who means harm, and against one who does not.
 
+mod files;
 mod forwarding;
 mod hostile;
 mod real;
@@ -14,6 +15,7 @@ use super::message::{PROTOCOL, Reply, Request, RootOp};
 use super::serve::converse;
 use super::served::Served;
 use super::wire::{Came, Wire, understand};
+use crate::linux::snapshot::Wanted;
 use crate::{Change, Claim, Host, Kind};
 
 /// The user who is served; the tests need no entry for her anywhere.
@@ -32,6 +34,11 @@ fn claim() -> Claim {
 /// A TAP of the user.
 fn tap() -> String {
     format!("{}00c0ffee", claim().instance().tap_prefix())
+}
+
+/// A snapshot of the user.
+fn snapshot() -> String {
+    format!("{}00c0ffee", claim().instance().name_prefix())
 }
 
 fn table() -> String {
@@ -116,5 +123,6 @@ fn is_denied(reply: &Reply) -> bool {
 }
 
 fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<Served> {
-    Arc::new(Served::new(claim(), Box::new(host), folder))
+    let make_snapshot = |_: &Wanted| Ok(Change::Made);
+    Arc::new(Served::new(claim(), Box::new(host), make_snapshot, folder))
 }

@@ -1,0 +1,106 @@
+//! Files that a user hands over, open: root never opens a path of hers.
+//!
+//! What she could open she may have looked at and written anyway; root lends the kernel's loop
+//! device what is hers, and nothing of its own.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+
+use rustix::fs::OFlags;
+
+use crate::linux::snapshot::Wanted;
+use crate::{Claim, Error, Kind, Result};
+
+/// The file systems that a file may lie on, by their numbers in `statfs(2)` and
+/// `linux/magic.h`. Those of a network, or of a program of the user's (FUSE), could stop the
+/// kernel while it writes, and root with it.
+const FILE_SYSTEMS: [(u32, &str); 8] = [
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0xf2f5_2010, "f2fs"),
+    (0xca45_1a4e, "bcachefs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x794c_7630, "overlayfs"),
+];
+
+/// The snapshot that is wanted, if these two files may be under it.
+pub(super) fn snapshot(
+    claim: &Claim,
+    name: String,
+    size_mib: u64,
+    descriptors: &[OwnedFd],
+) -> Result<Wanted> {
+    let [base, cow] = descriptors else {
+        let text = format!(
+            "it carries {} descriptors, and a snapshot needs two: its base and its store",
+            descriptors.len()
+        );
+        return Err(Error::new(Kind::Denied, text));
+    };
+    let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map(File::from);
+    let told = |cause| Error::io("take a descriptor", cause);
+    let (base, cow) = (of(base).map_err(told)?, of(cow).map_err(told)?);
+    let base_is = check(&base, claim, Part::Base)
+        .map_err(|error| error.within("the base is not one that may be shown"))?;
+    let cow_is = check(&cow, claim, Part::Store)
+        .map_err(|error| error.within("the store is not one that may be written"))?;
+    if (base_is.dev(), base_is.ino()) == (cow_is.dev(), cow_is.ino()) {
+        return Err(Error::new(Kind::Denied, "base and store are the same file"));
+    }
+    Ok(Wanted {
+        name,
+        base,
+        cow,
+        size_mib,
+        uid: claim.uid,
+        gid: cow_is.gid(),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Base,
+    Store,
+}
+
+fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
+    let refused = |text: String| Err(Error::new(Kind::Denied, text));
+    let told = |cause| Error::io("look at it", cause);
+    let meta = file.metadata().map_err(told)?;
+    if !meta.is_file() {
+        return refused("it is no regular file".to_owned());
+    }
+    let flags = rustix::fs::fcntl_getfl(file).map_err(|cause| told(cause.into()))?;
+    // A descriptor that only names a file (O_PATH) shows nothing of what its holder may do.
+    let way = flags & OFlags::RWMODE;
+    let opened = !flags.contains(OFlags::PATH)
+        && match part {
+            Part::Base => way == OFlags::RDONLY || way == OFlags::RDWR,
+            Part::Store => way == OFlags::RDWR && !flags.contains(OFlags::APPEND),
+        };
+    if !opened {
+        return refused("it is not open for what it is needed for".to_owned());
+    }
+    let own = meta.uid() == claim.uid;
+    let roots = part == Part::Base && meta.uid() == 0;
+    if !own && !roots {
+        return refused(format!("it belongs to user {}", meta.uid()));
+    }
+    if part == Part::Store && meta.nlink() != 1 {
+        return refused(format!("it has {} names, and may have one", meta.nlink()));
+    }
+    let system = rustix::fs::fstatfs(file).map_err(|cause| told(cause.into()))?;
+    // The numbers have 32 bits, whatever the type is that holds them.
+    let number = system.f_type as u32;
+    if !FILE_SYSTEMS.iter().any(|(magic, _)| *magic == number) {
+        let names: Vec<&str> = FILE_SYSTEMS.iter().map(|(_, name)| *name).collect();
+        return refused(format!(
+            "its file system ({number:#x}) is none of {}",
+            names.join(", ")
+        ));
+    }
+    Ok(meta)
+}
