@@ -1,3 +1,5 @@
+mod bare_kernel;
+
 use super::*;
 
 use std::time::Duration;
@@ -35,6 +37,7 @@ fn standing() -> Standing {
 
 /// A channel that listens to this machine itself.
 fn listening(port: u32, peer: u32) -> Port {
+    bare_kernel::load_modules();
     Port::over(Line::Vsock(Listener::new(port, peer).unwrap()))
 }
 
@@ -188,9 +191,13 @@ fn over_vsock_two_agents_do_not_listen_at_once() {
 #[test]
 #[ignore = "needs vsock's loopback: run on a bare kernel"]
 fn over_vsock_an_ordinary_user_cannot_stand_in_for_the_agent() {
-    // Only this thread, and the tests of this kernel are root's.
-    let user = rustix::process::Uid::from_raw(1000);
-    rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-    let error = Listener::new(VSOCK_PORT, vsock::HOST).unwrap_err();
+    bare_kernel::load_modules();
+    let stand_in = std::thread::spawn(|| {
+        // A user belongs to a thread, as far as the kernel is concerned; the others stay root.
+        let user = rustix::process::Uid::from_raw(1000);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        Listener::new(VSOCK_PORT, vsock::HOST).unwrap_err()
+    });
+    let error = stand_in.join().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
 }
