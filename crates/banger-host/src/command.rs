@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use crate::{Error, Kind, Result};
 
@@ -35,6 +36,7 @@ pub struct Command {
     input: Option<Vec<u8>>,
     input_file: Option<PathBuf>,
     output_file: Option<PathBuf>,
+    patience: Option<Duration>,
 }
 
 /// What a program that ended has written, and how it ended.
@@ -91,6 +93,7 @@ impl Command {
             input: None,
             input_file: None,
             output_file: None,
+            patience: None,
         }
     }
 
@@ -145,6 +148,13 @@ impl Command {
         self
     }
 
+    /// Ends it where it has not ended by itself after this time.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Whether there is such a program.
     #[must_use]
     pub fn program_exists(&self) -> bool {
@@ -154,7 +164,8 @@ impl Command {
     /// Runs it to its end, however it ends.
     ///
     /// # Errors
-    /// [`Kind::Missing`] when there is no such program, [`Kind::Denied`] when we may not run it.
+    /// [`Kind::Missing`] when there is no such program, [`Kind::Denied`] when we may not run it,
+    /// [`Kind::Busy`] when it had to be ended.
     pub fn output(&self) -> Result<Output> {
         let input = match &self.input_file {
             Some(path) => Stdio::from(File::open(path).map_err(|cause| self.told(cause))?),
@@ -174,7 +185,12 @@ impl Command {
             .map_err(|cause| self.told(cause))?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (stdout, stderr) = thread::scope(|scope| {
+        let pid = rustix::process::Pid::from_child(&child);
+        let (stdout, stderr, late) = thread::scope(|scope| {
+            // Nobody waits for the child before this scope is over, so its number is its own.
+            let late = self
+                .patience
+                .map(|patience| scope.spawn(move || end_late(pid, patience)));
             scope.spawn(move || {
                 if let (Some(mut pipe), Some(input)) = (stdin, &self.input) {
                     // A program that ends without reading it all says why itself.
@@ -182,9 +198,16 @@ impl Command {
                 }
             });
             let errors = scope.spawn(move || read_all(stderr));
-            (read_all(stdout), errors.join().unwrap_or_default())
+            let (stdout, stderr) = (read_all(stdout), errors.join().unwrap_or_default());
+            let late = late.is_some_and(|it| it.join().unwrap_or_default());
+            (stdout, stderr, late)
         });
         let status = child.wait().map_err(|cause| self.told(cause))?;
+        if late {
+            let patience = self.patience.unwrap_or_default().as_secs_f64();
+            let text = format!("`{self}` does not end within {patience} s");
+            return Err(Error::new(Kind::Busy, text));
+        }
         Ok(Output {
             status,
             stdout,
@@ -332,6 +355,18 @@ impl fmt::Display for Command {
         }
         Ok(())
     }
+}
+
+/// Ends a child that still runs after this time; whether it had to.
+fn end_late(pid: rustix::process::Pid, patience: Duration) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return false;
+    };
+    let wait = Timespec::try_from(patience).ok();
+    let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], wait.as_ref());
+    ended == Ok(0) && pidfd_send_signal(&handle, Signal::KILL).is_ok()
 }
 
 /// All that comes until the other end closes; what cannot be read is as if it were not there.

@@ -34,6 +34,20 @@ fn the_error_shows_the_whole_command_how_it_ended_and_its_last_words() {
 }
 
 #[test]
+fn a_program_that_does_not_end_in_time_is_ended() {
+    let hangs = Command::new("cat").input_file("/dev/zero");
+    let hangs = hangs.output_file("/dev/null");
+    let error = hangs
+        .patience(Duration::from_millis(50))
+        .output()
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::Busy);
+    assert!(error.to_string().contains("within 0.05 s"), "{error}");
+    let quick = shell("echo done").patience(Duration::from_secs(60));
+    assert_eq!(quick.output().unwrap().text(), "done\n");
+}
+
+#[test]
 fn a_signal_is_told_from_a_status() {
     let error = shell("kill -KILL $$").run().unwrap_err();
     assert!(

@@ -253,6 +253,19 @@ pub enum Probe {
         /// The Debian package that it comes in.
         package: String,
     },
+    /// The file is a program for this machine's processor, and at least of this version.
+    Binary {
+        /// Its absolute path.
+        path: PathBuf,
+        /// The argument that prints its version.
+        version_argument: String,
+        /// The least version (`major.minor.patch`).
+        least: (u32, u32, u32),
+        /// What is wrong with older ones.
+        why: String,
+        /// How to get one.
+        hint: String,
+    },
     /// We can make a TAP and an nft table.
     Network,
     /// The kernel has device-mapper's snapshots and loop devices, and we may use them.

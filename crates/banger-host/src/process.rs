@@ -33,8 +33,10 @@ pub struct Spawn {
     pub user: Option<Owner>,
     /// The group of `/dev/kvm` is kept where `user` is given.
     pub keep_kvm_group: bool,
-    /// The file that its output and error go to, appended.
+    /// The file that its output goes to, appended; and its errors, where they have no file.
     pub log: PathBuf,
+    /// The file that its errors go to, appended.
+    pub errors: Option<PathBuf>,
     /// A TAP to open and hand over.
     pub tap: Option<Tap>,
     /// The systemd scope that it runs in, a unit's name without `.scope`; `None` leaves it where

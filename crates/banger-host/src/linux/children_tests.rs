@@ -21,6 +21,7 @@ fn shell(folder: &Path, script: &str) -> Spawn {
         user: None,
         keep_kvm_group: false,
         log: folder.join("log"),
+        errors: None,
         tap: None,
         scope: None,
     }
@@ -37,6 +38,40 @@ fn output(host: &Linux, spawn: &Spawn) -> String {
     assert_ends(host, &process);
     assert_eq!(host.exit_of(&process), Some(Exit::Status(0)));
     fs::read_to_string(&spawn.log).unwrap()
+}
+
+#[test]
+fn errors_have_a_file_of_their_own_where_one_is_given() {
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut spawn = shell(folder.path(), "echo out; echo error >&2");
+    assert_eq!(output(&host, &spawn), "out\nerror\n");
+    fs::remove_file(&spawn.log).unwrap();
+    let errors = folder.path().join("errors");
+    spawn.errors = Some(errors.clone());
+    assert_eq!(output(&host, &spawn), "out\n");
+    assert_eq!(fs::read_to_string(errors).unwrap(), "error\n");
+}
+
+#[test]
+fn a_log_belongs_to_the_user_of_the_program_unless_it_has_another_name() {
+    if !is_root() {
+        println!("SKIPPED: a log belongs to the user of the program: it needs root");
+        return;
+    }
+    use std::os::unix::fs::MetadataExt as _;
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let mut spawn = shell(folder.path(), "true");
+    spawn.user = Some(NOBODY);
+    output(&host, &spawn);
+    assert_eq!(fs::metadata(&spawn.log).unwrap().uid(), NOBODY.uid);
+    spawn.log = folder.path().join("linked");
+    fs::write(folder.path().join("another's"), "").unwrap();
+    fs::hard_link(folder.path().join("another's"), &spawn.log).unwrap();
+    output(&host, &spawn);
+    assert_eq!(fs::metadata(&spawn.log).unwrap().uid(), 0);
 }
 
 #[test]

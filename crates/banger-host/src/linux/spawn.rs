@@ -16,7 +16,7 @@ use super::sys::{self, Child, HandedTap, User};
 use super::tap;
 use super::told::During as _;
 use crate::command::{PATH, find_program};
-use crate::{Error, Kind, Process, Result, Spawn, Tap};
+use crate::{Error, Kind, Owner, Process, Result, Spawn, Tap};
 
 /// How often the fork is tried again when a descriptor number that the child needs was taken
 /// between our look and the fork.
@@ -79,10 +79,13 @@ fn wrap(spawn: &Spawn, program: &Path) -> Result<Wrapped> {
     reason = "this is where programs that outlive us start"
 )]
 fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
-    let log = open_log(&spawn.log)?;
-    let second = log
-        .try_clone()
-        .during(|| format!("open `{}`", spawn.log.display()))?;
+    let log = open_log(&spawn.log, spawn.user)?;
+    let errors = match &spawn.errors {
+        Some(path) => open_log(path, spawn.user)?,
+        None => log
+            .try_clone()
+            .during(|| format!("open `{}`", spawn.log.display()))?,
+    };
     let mut command = Command::new(&wrapped.program);
     command
         .args(&wrapped.arguments)
@@ -97,12 +100,13 @@ fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
         )
         .stdin(Stdio::null())
         .stdout(log)
-        .stderr(second);
+        .stderr(errors);
     Ok(command)
 }
 
-/// Opens the log for appending, ours alone; no link is followed, and a FIFO is refused.
-fn open_log(path: &Path) -> Result<File> {
+/// Opens the log for appending, for the program's user alone; no link is followed, and a FIFO is
+/// refused.
+fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     let shown = || format!("open `{}`", path.display());
     let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
     let file = File::options()
@@ -112,8 +116,15 @@ fn open_log(path: &Path) -> Result<File> {
         .custom_flags(flags)
         .open(path)
         .during(shown)?;
-    if !file.metadata().during(shown)?.is_file() {
+    let found = file.metadata().during(shown)?;
+    if !found.is_file() {
         return Err(Error::new(Kind::Other, "it is not a regular file").within(shown()));
+    }
+    // Another program may open it by its name next time, as this user. A file with a second name
+    // may be somebody else's.
+    if let Some(user) = user.filter(|user| found.nlink() == 1 && found.uid() != user.uid) {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        rustix::fs::fchown(&file, Some(uid), Some(gid)).during(shown)?;
     }
     rustix::fs::fcntl_setfl(&file, OFlags::APPEND).during(shown)?;
     Ok(file)

@@ -83,6 +83,7 @@ impl Hypervisor for SimHypervisor {
             user: machine.owner,
             keep_kvm_group: false,
             log: machine.directory.join(machine::HYPERVISOR_LOG),
+            errors: None,
             tap: None,
             scope: machine.scope.clone(),
         };

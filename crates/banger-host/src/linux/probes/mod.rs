@@ -1,5 +1,6 @@
 //! What this host can do, each tried for real, with what was found and what mends it.
 
+mod binary;
 mod firewalls;
 mod kvm;
 mod port;
@@ -25,6 +26,13 @@ pub(super) fn probe(host: &Linux, probe: &Probe) -> Finding {
             least,
             package,
         } => program::probe(name, version_argument, *least, package),
+        Probe::Binary {
+            path,
+            version_argument,
+            least,
+            why,
+            hint,
+        } => binary::probe(path, version_argument, *least, why, hint),
         Probe::Network => network(),
         Probe::Snapshot => snapshot::probe(),
         Probe::Reflink { directory } => reflink::probe(directory),

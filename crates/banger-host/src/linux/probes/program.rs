@@ -15,20 +15,24 @@ use crate::command::{Command, find_program};
 type Version = (u32, u32);
 
 /// What makes a program's file the same file: device, inode, size, and when it last changed.
-type Identity = (u64, u64, u64, i64, i64);
+pub(super) type Identity = (u64, u64, u64, i64, i64);
 
 /// The versions that files said; a host has a handful of such programs.
 static SAID: Mutex<BTreeMap<Identity, Version>> = Mutex::new(BTreeMap::new());
 
 fn identity(name: &str) -> Option<Identity> {
     let found = std::fs::metadata(find_program(OsStr::new(name))?).ok()?;
-    Some((
+    Some(identity_of(&found))
+}
+
+pub(super) fn identity_of(found: &std::fs::Metadata) -> Identity {
+    (
         found.dev(),
         found.ino(),
         found.size(),
         found.ctime(),
         found.ctime_nsec(),
-    ))
+    )
 }
 
 pub(super) fn probe(name: &str, version_argument: &str, least: Version, package: &str) -> Finding {

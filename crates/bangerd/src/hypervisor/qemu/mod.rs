@@ -98,6 +98,7 @@ impl Hypervisor for Qemu {
             user: machine.owner,
             keep_kvm_group: self.kvm,
             log: layout.in_machine(machine::HYPERVISOR_LOG),
+            errors: None,
             tap,
             scope: machine.scope.clone(),
         };

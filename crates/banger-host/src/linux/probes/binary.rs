@@ -1,0 +1,217 @@
+//! Whether a file is a program that runs here, and new enough, by its full version.
+//!
+//! It is looked at before it is run: its kind, its permissions, and the processor that its ELF
+//! header names (elf(5)), each of which the kernel would only answer with a number.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::program::{Identity, identity_of};
+use super::{bad, good, in_one_line};
+use crate::Finding;
+use crate::command::Command;
+
+type Version = (u32, u32, u32);
+
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The versions that files said, as long as they are the same files.
+static SAID: Mutex<BTreeMap<Identity, Version>> = Mutex::new(BTreeMap::new());
+
+pub(super) fn probe(
+    path: &Path,
+    version_argument: &str,
+    least: Version,
+    why: &str,
+    hint: &str,
+) -> Finding {
+    let shown = path.display();
+    let found = match runs_here(path) {
+        Ok(found) => found,
+        Err((found, mends)) => return bad(found, mends.unwrap_or_else(|| hint.to_owned())),
+    };
+    let said = || SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let remembered = said().get(&identity_of(&found)).copied();
+    let version = match remembered.map_or_else(|| ask(path, version_argument), Ok) {
+        Ok(version) => version,
+        Err(found) => return bad(found, hint),
+    };
+    said().insert(identity_of(&found), version);
+    let words = |it: Version| format!("{}.{}.{}", it.0, it.1, it.2);
+    if version < least {
+        return bad(
+            format!(
+                "`{shown}` is {}, and {} is needed: {why}",
+                words(version),
+                words(least)
+            ),
+            hint,
+        );
+    }
+    good(format!("`{shown}` {}", words(version)))
+}
+
+/// The file's metadata; or what is wrong with it, and what mends that.
+fn runs_here(path: &Path) -> Result<Metadata, (String, Option<String>)> {
+    let shown = path.display();
+    let found = std::fs::metadata(path).map_err(|cause| match cause.kind() {
+        ErrorKind::NotFound => (format!("there is no `{shown}`"), None),
+        _ => (
+            format!("`{shown}`: {cause}"),
+            Some(format!("ls -l {shown}")),
+        ),
+    })?;
+    if !found.is_file() {
+        return Err((format!("`{shown}` is not a regular file"), None));
+    }
+    if found.permissions().mode() & 0o111 == 0 {
+        let mends = format!("chmod +x {shown}");
+        return Err((format!("`{shown}` is not executable"), Some(mends)));
+    }
+    let mut header = [0; 20];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    match read {
+        Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => header[0] = 0,
+        Err(cause) => {
+            let mends = format!("ls -l {shown}");
+            return Err((format!("`{shown}` cannot be read: {cause}"), Some(mends)));
+        }
+        Ok(()) => {}
+    }
+    if !header.starts_with(b"\x7fELF") {
+        return Err((format!("`{shown}` is not a program"), None));
+    }
+    let processor = u16::from_le_bytes([header[18], header[19]]);
+    if Some(processor) != own_processor() {
+        let text = format!(
+            "`{shown}` is a program for {}, and this machine is {}",
+            processor_word(processor),
+            std::env::consts::ARCH
+        );
+        return Err((text, None));
+    }
+    Ok(found)
+}
+
+/// `e_machine` of our own programs.
+fn own_processor() -> Option<u16> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some(62),
+        "aarch64" => Some(183),
+        _ => None,
+    }
+}
+
+fn processor_word(number: u16) -> String {
+    match number {
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        other => format!("another processor (ELF machine {other})"),
+    }
+}
+
+fn ask(path: &Path, version_argument: &str) -> Result<Version, String> {
+    let command = Command::new(path).arg(version_argument).patience(PATIENCE);
+    let output = command.output().map_err(|error| in_one_line(&error))?;
+    let said = [output.text(), output.errors()];
+    if let Some(version) = said.iter().find_map(|text| version(text)) {
+        return Ok(version);
+    }
+    let words = said.iter().flat_map(|text| text.lines());
+    let last = words.map(str::trim).rfind(|line| !line.is_empty());
+    Err(match last {
+        Some(line) => format!("`{command}` prints no version: {line}"),
+        None => format!("`{command}` prints no version ({})", output.status),
+    })
+}
+
+/// The first three numbers with dots between them.
+fn version(text: &str) -> Option<Version> {
+    let words = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+    words.filter(|word| word.contains('.')).find_map(|word| {
+        let mut numbers = word.split('.').map(str::parse::<u32>);
+        Some((
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+            numbers.next()?.ok()?,
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(path: &Path) -> Finding {
+        probe(path, "--version", (8, 1, 0), "they are old", "get one")
+    }
+
+    fn told(finding: Finding) -> (String, String) {
+        let Finding::Bad { found, hint } = finding else {
+            panic!("{finding:?}")
+        };
+        (found, hint)
+    }
+
+    #[test]
+    fn the_version_is_the_first_three_numbers() {
+        assert_eq!(version("Firecracker v1.17.0-dev\n\n"), Some((1, 17, 0)));
+        assert_eq!(version("Firecracker v1.16.1"), Some((1, 16, 1)));
+        assert_eq!(version("version 1.16"), None);
+        assert_eq!(version("127.0.0.1 is home"), Some((127, 0, 0)));
+    }
+
+    #[test]
+    fn what_cannot_run_here_is_told_before_it_is_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vmm");
+        assert!(told(answer(&path)).0.starts_with("there is no `/"));
+        assert!(
+            told(answer(folder.path()))
+                .0
+                .ends_with("is not a regular file")
+        );
+        std::fs::write(&path, "#!/bin/sh").unwrap();
+        let (found, hint) = told(answer(&path));
+        assert!(found.ends_with("is not executable"), "{found}");
+        assert_eq!(hint, format!("chmod +x {}", path.display()));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (found, hint) = told(answer(&path));
+        assert!(found.ends_with("is not a program"), "{found}");
+        assert_eq!(hint, "get one");
+        let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0";
+        if own_processor() == Some(183) {
+            header[18] = 62;
+        }
+        std::fs::write(&path, header).unwrap();
+        let (found, _) = told(answer(&path));
+        assert!(found.contains("is a program for "), "{found}");
+        header[18..20].copy_from_slice(&own_processor().unwrap().to_le_bytes());
+        std::fs::write(&path, header).unwrap();
+        let (found, _) = told(answer(&path));
+        assert!(found.contains("Exec format error"), "{found}");
+    }
+
+    #[test]
+    fn a_program_says_whether_it_is_new_enough() {
+        // bash is surely here, and its version has three numbers.
+        let bash = Path::new("/bin/bash");
+        let least = |least| probe(bash, "--version", least, "old ones fail", "get one");
+        let Finding::Good(found) = least((4, 0, 0)) else {
+            panic!("{:?}", least((4, 0, 0)))
+        };
+        assert!(found.starts_with("`/bin/bash` "), "{found}");
+        let (found, hint) = told(least((99, 0, 1)));
+        assert!(
+            found.ends_with("and 99.0.1 is needed: old ones fail"),
+            "{found}"
+        );
+        assert_eq!(hint, "get one");
+    }
+}
