@@ -23,14 +23,17 @@ const JUMP: Duration = Duration::from_millis(200);
 /// Guests that keep no time of their own are told it this often.
 const TELL_TIME: Duration = Duration::from_secs(300);
 
-/// A console is trimmed when it is this much longer than what is kept.
+/// What a guest can make grow.
+const GROWING: [&str; 3] = [machine::CONSOLE, machine::HYPERVISOR_LOG, machine::METRICS];
+
+/// A file is trimmed when it is this much longer than what is kept.
 const SLACK: u64 = 1 << 20;
 
 /// What the watch remembers from tick to tick.
 #[derive(Default)]
 struct Memory {
-    /// How long each console was, and where its hole ends.
-    consoles: BTreeMap<VmId, (u64, u64)>,
+    /// How long each growing file was, and where its hole ends.
+    files: BTreeMap<(VmId, &'static str), (u64, u64)>,
     clocks: Option<Clocks>,
     told: Duration,
 }
@@ -101,7 +104,9 @@ impl Engine {
             tracing::warn!(vm = %vm.name, "something of it was changed from outside; putting it back");
             self.on_thread(slot, Engine::put_back);
         }
-        self.look_at_console(vm, memory);
+        for name in GROWING {
+            self.look_at_file(vm, name, memory);
+        }
     }
 
     /// Re-asserts everything of a running VM, the guest's part too.
@@ -123,21 +128,28 @@ impl Engine {
         }
     }
 
-    fn look_at_console(&self, vm: &Vm, memory: &mut Memory) {
-        let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+    /// Keeps the file bounded; a console's last words may say that its machine is over.
+    fn look_at_file(&self, vm: &Vm, name: &'static str, memory: &mut Memory) {
+        let path = self.parts.layout.vm(vm.id).in_machine(name);
         let Ok(Some(stat)) = self.host().stat(&path) else {
             return;
         };
-        let (length, hole) = memory.consoles.entry(vm.id).or_default();
+        let (length, hole) = memory.files.entry((vm.id, name)).or_default();
         if *length != stat.length {
+            // A file that is shorter than it was is another one.
+            if stat.length < *length {
+                *hole = 0;
+            }
             *length = stat.length;
-            self.end_if_over(vm);
+            if name == machine::CONSOLE {
+                self.end_if_over(vm);
+            }
         }
         let keep = stat.length.saturating_sub(KEPT);
         if keep > *hole + SLACK {
             match self.host().change(&Op::PunchHole { path, offset: keep }) {
                 Ok(_) => *hole = keep,
-                Err(error) => tracing::warn!(vm = %vm.name, %error, "trim the console"),
+                Err(error) => tracing::warn!(vm = %vm.name, %error, "trim `{name}`"),
             }
         }
     }
