@@ -1,12 +1,12 @@
 //! The only place that names concrete drivers, and the order of the capabilities, with reasons.
 
 mod checks;
+mod hypervisors;
 mod key;
 mod reach;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use banger_api::location::Location;
@@ -23,11 +23,10 @@ use crate::capability::network::Network;
 use crate::capability::root_disk::RootDisks;
 use crate::capability::ssh::Ssh;
 use crate::capability::work_disk::WorkDisk;
-use crate::config::{Config, HypervisorChoice, NetworkChoice, RootDiskChoice};
+use crate::config::{Config, NetworkChoice, RootDiskChoice};
 use crate::engine::{Defaults, Engine, Parts};
 use crate::error::{During, Result};
 use crate::hypervisor::Hypervisor;
-use crate::hypervisor::qemu::Qemu;
 use crate::hypervisor::sim::SimHypervisor;
 use crate::image::catalog::{Catalog, Source};
 use crate::layout::Layout;
@@ -35,10 +34,8 @@ use crate::storage::RootDisk;
 use crate::storage::copy::Copy;
 use crate::storage::reflink::Reflink;
 use crate::vm::names::Instance;
+use hypervisors::Candidates;
 use reach::{Reached, Root};
-
-/// Where Debian and its kin keep QEMU.
-const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// Which host the daemon works on.
 #[derive(Debug, Clone)]
@@ -120,16 +117,25 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
     };
     let catalog = Catalog::new(layout.clone(), source);
     let root_disks = root_disks(&layout);
-    let hypervisors = hypervisors(config, mode, &layout, instance, kvm);
+    let (hypervisors, hypervisor) = match mode {
+        Mode::Sim(sim) => {
+            let only = SimHypervisor::new(sim.clone(), layout.clone(), instance);
+            (vec![Box::new(only) as Box<dyn Hypervisor>], None)
+        }
+        Mode::Real => {
+            let candidates = Candidates::new(config, &layout, &bundle, network, kvm);
+            let (all, check) = candidates.choose(&*host);
+            (all, Some(check))
+        }
+    };
     let context = checks::Context {
         location,
         config,
         layout: &layout,
         catalog: &catalog,
-        simulated: matches!(mode, Mode::Sim(_)),
         network,
     };
-    let mut checks = checks::own(&context);
+    let mut checks = checks::own(&context, hypervisor);
     checks.extend(root.check(config.subnet));
     let capabilities = capabilities(config, &layout, instance, network, key.public);
     Ok(Parts {
@@ -196,30 +202,6 @@ fn root_disk_word(choice: RootDiskChoice) -> &'static str {
         RootDiskChoice::Reflink => "reflink",
         RootDiskChoice::DmSnapshot => "dm-snapshot",
         RootDiskChoice::Copy => "copy",
-    }
-}
-
-fn hypervisors(
-    config: &Config,
-    mode: &Mode,
-    layout: &Layout,
-    instance: Instance,
-    kvm: bool,
-) -> Vec<Box<dyn Hypervisor>> {
-    if let Mode::Sim(sim) = mode {
-        return vec![Box::new(SimHypervisor::new(
-            sim.clone(),
-            layout.clone(),
-            instance,
-        ))];
-    }
-    match config.hypervisor {
-        // `doctor` says that there is none, and what to do.
-        HypervisorChoice::Firecracker => Vec::new(),
-        HypervisorChoice::Auto | HypervisorChoice::Qemu => {
-            let program = config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU));
-            vec![Box::new(Qemu::new(layout.clone(), program, kvm))]
-        }
     }
 }
 

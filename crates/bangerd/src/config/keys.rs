@@ -196,6 +196,14 @@ const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "firecracker",
+        takes: "the absolute path of Firecracker's program, such as \"/opt/firecracker\"",
+        set: |c, v| {
+            c.firecracker = Some(path(v)?);
+            Ok(())
+        },
+    },
 ];
 
 /// Puts the table's values into `config`, and says what is wrong with the others.

@@ -97,6 +97,9 @@ pub struct Config {
     pub stop_timeout_seconds: u64,
     /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
     pub qemu: Option<PathBuf>,
+    /// `firecracker`: Firecracker's program, an absolute path; the bundle's, or one in its usual
+    /// places otherwise.
+    pub firecracker: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -123,6 +126,7 @@ impl Default for Config {
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
             qemu: None,
+            firecracker: None,
         }
     }
 }

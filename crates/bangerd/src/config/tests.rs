@@ -59,6 +59,7 @@ fn every_key_is_taken() {
         start_timeout_seconds = 300
         stop_timeout_seconds = 5
         qemu = "/opt/qemu"
+        firecracker = "/opt/firecracker"
         "#,
     )
     .unwrap();
@@ -86,6 +87,7 @@ fn every_key_is_taken() {
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,
             qemu: Some("/opt/qemu".into()),
+            firecracker: Some("/opt/firecracker".into()),
         }
     );
 }

@@ -52,8 +52,22 @@ impl Engine {
             End::Poweroff => Some("the guest powered off".to_owned()),
             End::Reboot => Some("the guest rebooted".to_owned()),
             End::Halt => Some("the guest halted".to_owned()),
-            End::Unknown if tail.is_empty() => hypervisor.last_words(vm, self.host()),
-            End::Unknown => None,
+            End::Unknown => self.words_without_console(vm, hypervisor, tail.is_empty()),
+        }
+    }
+
+    fn words_without_console(
+        &self,
+        vm: &Vm,
+        hypervisor: &dyn Hypervisor,
+        silent: bool,
+    ) -> Option<String> {
+        // A boot that left no process has told why by itself.
+        let process = vm.process.as_ref()?;
+        match self.host().exit_of(process) {
+            Some(Exit::Status(0)) | None if silent => hypervisor.last_words(vm, self.host()),
+            Some(Exit::Status(0)) | None => None,
+            Some(_) => Some(self.words_of_loss(vm)),
         }
     }
 
@@ -130,7 +144,7 @@ impl Engine {
         let mut words = match exit {
             Some(Exit::Signal(number)) => format!("the hypervisor was ended by signal {number}"),
             Some(Exit::Status(0)) => "reset without notice".to_owned(),
-            Some(Exit::Status(status)) => format!("the hypervisor exited with status {status}"),
+            Some(Exit::Status(status)) => self.words_of_status(vm, status),
             None => "reset without notice, or the host went down".to_owned(),
         };
         if !matches!(exit, Some(Exit::Status(0))) {
@@ -142,6 +156,16 @@ impl Engine {
             }
         }
         words
+    }
+
+    fn words_of_status(&self, vm: &Vm, status: i32) -> String {
+        let meaning = self
+            .hypervisor_of(vm)
+            .and_then(|it| it.words_of_exit(status));
+        match meaning {
+            Some(meaning) => format!("the hypervisor exited with status {status}: {meaning}"),
+            None => format!("the hypervisor exited with status {status}"),
+        }
     }
 
     /// Ends a process whose guest stands still for good.

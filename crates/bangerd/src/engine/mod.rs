@@ -232,17 +232,20 @@ impl Engine {
     #[must_use]
     pub fn doctor(&self) -> Report {
         let mut checks: Vec<Check> = Vec::new();
-        let own = readiness::report(self.host(), &self.parts.checks);
+        let mut report = readiness::report(self.host(), &self.parts.checks);
         for hypervisor in self.parts.hypervisors.iter().take(1) {
             checks.extend(hypervisor.checks());
         }
         for capability in &self.parts.capabilities {
             checks.extend(capability.checks(None));
         }
-        let mut report = own;
-        report
-            .checks
-            .extend(readiness::report(self.host(), &checks).checks);
+        // A hypervisor may need what is only good to have otherwise: its word counts.
+        for check in readiness::report(self.host(), &checks).checks {
+            match report.checks.iter_mut().find(|it| it.name == check.name) {
+                Some(seen) => *seen = check,
+                None => report.checks.push(check),
+            }
+        }
         report
     }
 

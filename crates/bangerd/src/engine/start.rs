@@ -157,7 +157,11 @@ impl Engine {
         step(heard, "check", || {
             readiness::require(self.host(), &self.start_checks(Some(vm)))
         })?;
-        let mut plan = step(heard, "plan", || self.plan(vm))?;
+        let mut plan = step(heard, "plan", || {
+            let plan = self.plan(vm)?;
+            hypervisor.accepts(&plan.machine)?;
+            Ok(plan)
+        })?;
         let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
         let console = self.host().stat(&console).during("look at the console")?;
         let number = vm.boot.as_ref().map_or(0, |boot| boot.number) + 1;

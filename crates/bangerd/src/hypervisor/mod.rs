@@ -2,6 +2,7 @@
 //!
 //! What a driver cannot do is data ([`Hypervisor::features`]), not a method that refuses.
 
+pub mod firecracker;
 pub mod qemu;
 pub mod sim;
 
@@ -38,6 +39,15 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// What must hold for it.
     fn checks(&self) -> Vec<Check>;
 
+    /// Refuses a machine that it cannot run. Pure; asked before anything is done for a start.
+    ///
+    /// # Errors
+    /// `invalid`, with what to do instead.
+    fn accepts(&self, machine: &Machine) -> Result<()> {
+        let _ = machine;
+        Ok(())
+    }
+
     /// Starts the machine's process. The caller has recorded that a start is under way, and finds
     /// the process by the machine's name whatever happens.
     ///
@@ -59,4 +69,10 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
 
     /// Puts into words why a process that has ended may have done so, from its own log.
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String>;
+
+    /// What the exit status of its process means, where it gives its statuses meanings.
+    fn words_of_exit(&self, status: i32) -> Option<&'static str> {
+        let _ = status;
+        None
+    }
 }

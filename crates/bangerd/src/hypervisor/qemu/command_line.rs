@@ -141,6 +141,7 @@ mod tests {
             }],
             interfaces: vec![Interface {
                 mac: "02:ba:aa:12:bb:34".to_owned(),
+                mtu: 1500,
                 backend: Backend::Tap {
                     name: "bg100ffaa12bb34".to_owned(),
                 },

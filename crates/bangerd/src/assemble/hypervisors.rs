@@ -1,0 +1,229 @@
+//! Which hypervisor runs new starts, and why.
+//!
+//! All of them are there whichever is chosen, so that a VM that runs in another is found again.
+
+use std::path::PathBuf;
+
+use banger_api::NetworkKind;
+use banger_host::{Finding, Host, Probe};
+
+use crate::config::{Config, HypervisorChoice};
+use crate::hypervisor::Hypervisor;
+use crate::hypervisor::firecracker::{self, Firecracker};
+use crate::hypervisor::qemu::Qemu;
+use crate::layout::Layout;
+use crate::readiness::{self, Check};
+
+/// Where Debian and its kin keep QEMU.
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+
+/// What the choice is made from.
+#[derive(Debug, Clone)]
+pub(super) struct Candidates {
+    choice: HypervisorChoice,
+    layout: Layout,
+    bundle: PathBuf,
+    firecracker: Option<PathBuf>,
+    qemu: PathBuf,
+    network: NetworkKind,
+    kvm: bool,
+}
+
+/// The one for new starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Taken {
+    Firecracker,
+    /// With the reason against Firecracker, where it was tried.
+    Qemu(Option<String>),
+}
+
+impl Candidates {
+    pub(super) fn new(
+        config: &Config,
+        layout: &Layout,
+        bundle: &std::path::Path,
+        network: NetworkKind,
+        kvm: bool,
+    ) -> Self {
+        Self {
+            choice: config.hypervisor,
+            layout: layout.clone(),
+            bundle: bundle.to_owned(),
+            firecracker: config.firecracker.clone(),
+            qemu: config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU)),
+            network,
+            kvm,
+        }
+    }
+
+    fn firecracker(&self, host: &dyn Host) -> Firecracker {
+        let program = firecracker::find(self.firecracker.as_deref(), &self.bundle, host);
+        Firecracker::new(self.layout.clone(), program, self.network)
+    }
+
+    /// `auto` takes the first whose checks pass; QEMU, which has the last word, even where they
+    /// do not: its own checks say what is missing.
+    fn take(&self, host: &dyn Host) -> Taken {
+        match self.choice {
+            HypervisorChoice::Firecracker => Taken::Firecracker,
+            HypervisorChoice::Qemu => Taken::Qemu(None),
+            HypervisorChoice::Auto => {
+                match readiness::require(host, &self.firecracker(host).checks()) {
+                    Ok(()) => Taken::Firecracker,
+                    Err(error) => Taken::Qemu(Some(error.message)),
+                }
+            }
+        }
+    }
+
+    /// All hypervisors, the one for new starts first, and the check that tells of the choice.
+    pub(super) fn choose(self, host: &dyn Host) -> (Vec<Box<dyn Hypervisor>>, Check) {
+        let firecracker: Box<dyn Hypervisor> = Box::new(self.firecracker(host));
+        let qemu: Box<dyn Hypervisor> =
+            Box::new(Qemu::new(self.layout.clone(), self.qemu.clone(), self.kvm));
+        let taken = self.take(host);
+        let all = match taken {
+            Taken::Firecracker => vec![firecracker, qemu],
+            Taken::Qemu(_) => vec![qemu, firecracker],
+        };
+        let check = Check::new("hypervisor", move |host| self.tell(&taken, host));
+        (all, check)
+    }
+
+    fn tell(&self, taken: &Taken, host: &dyn Host) -> Finding {
+        let now = self.take(host);
+        let same = matches!(now, Taken::Firecracker) == matches!(taken, Taken::Firecracker);
+        if !same {
+            return Finding::Doubtful {
+                found: format!(
+                    "`auto` took {} when the daemon started, and would take {} now",
+                    name(taken),
+                    name(&now)
+                ),
+                hint: "banger daemon stop".to_owned(),
+            };
+        }
+        let speed = match host.probe(&Probe::Kvm) {
+            Finding::Good(_) => "with KVM",
+            Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
+        };
+        Finding::Good(match (self.choice, &now) {
+            (HypervisorChoice::Auto, Taken::Firecracker) => {
+                "`auto` takes Firecracker: its checks pass".to_owned()
+            }
+            (HypervisorChoice::Auto, Taken::Qemu(Some(why))) => {
+                format!("`auto` takes QEMU, {speed}. Not Firecracker: {why}")
+            }
+            (_, Taken::Firecracker) => "Firecracker, as configured".to_owned(),
+            (_, Taken::Qemu(_)) => format!("QEMU, as configured; {speed}"),
+        })
+    }
+}
+
+fn name(taken: &Taken) -> &'static str {
+    match taken {
+        Taken::Firecracker => "Firecracker",
+        Taken::Qemu(_) => "QEMU",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banger_host::Sim;
+
+    fn candidates(choice: HypervisorChoice, network: NetworkKind) -> Candidates {
+        let config = Config {
+            hypervisor: choice,
+            ..Config::default()
+        };
+        Candidates::new(
+            &config,
+            &Layout::new("/state"),
+            "/bundle".as_ref(),
+            network,
+            true,
+        )
+    }
+
+    fn chosen(candidates: Candidates, sim: &Sim) -> (Vec<&'static str>, Finding) {
+        let (all, check) = candidates.choose(sim);
+        let names = all.iter().map(|it| it.name()).collect();
+        let told = check.run(sim);
+        let finding = match told.hint {
+            Some(hint) => Finding::Doubtful {
+                found: told.found,
+                hint,
+            },
+            None => Finding::Good(told.found),
+        };
+        (names, finding)
+    }
+
+    #[test]
+    fn auto_takes_firecracker_where_its_checks_pass_and_keeps_qemu() {
+        let sim = Sim::new();
+        let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
+        let (names, told) = chosen(auto, &sim);
+        assert_eq!(names, ["firecracker", "qemu"]);
+        assert_eq!(
+            told,
+            Finding::Good("`auto` takes Firecracker: its checks pass".to_owned())
+        );
+    }
+
+    #[test]
+    fn auto_takes_qemu_where_there_is_no_tap_or_no_firecracker_and_says_why() {
+        let sim = Sim::new();
+        let user = candidates(HypervisorChoice::Auto, NetworkKind::User);
+        let (names, told) = chosen(user, &sim);
+        assert_eq!(names, ["qemu", "firecracker"]);
+        assert!(
+            matches!(&told, Finding::Good(found) if found.contains("no user networking")),
+            "{told:?}"
+        );
+        sim.find(
+            |probe| matches!(probe, Probe::Binary { .. }),
+            Finding::Bad {
+                found: "there is no `/bundle/firecracker`".to_owned(),
+                hint: "get one".to_owned(),
+            },
+        );
+        let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
+        let (names, told) = chosen(auto, &sim);
+        assert_eq!(names, ["qemu", "firecracker"]);
+        assert!(
+            matches!(&told, Finding::Good(found)
+                if found.ends_with("Not Firecracker: Firecracker: there is no `/bundle/firecracker`")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_choice_that_would_be_another_now_is_told() {
+        let sim = Sim::new();
+        let (_, check) = candidates(HypervisorChoice::Auto, NetworkKind::Tap).choose(&sim);
+        sim.find(
+            |probe| matches!(probe, Probe::Kvm),
+            Finding::Bad {
+                found: "there is no `/dev/kvm`".to_owned(),
+                hint: "sudo modprobe kvm_intel".to_owned(),
+            },
+        );
+        let told = check.run(&sim);
+        assert_eq!(
+            told.found,
+            "`auto` took Firecracker when the daemon started, and would take QEMU now"
+        );
+        assert_eq!(told.hint.as_deref(), Some("banger daemon stop"));
+    }
+
+    #[test]
+    fn what_is_configured_is_taken_whatever_its_checks_say() {
+        let sim = Sim::new();
+        let only = candidates(HypervisorChoice::Firecracker, NetworkKind::User);
+        assert_eq!(chosen(only, &sim).0, ["firecracker", "qemu"]);
+        let only = candidates(HypervisorChoice::Qemu, NetworkKind::Tap);
+        assert_eq!(chosen(only, &sim).0, ["qemu", "firecracker"]);
+    }
+}

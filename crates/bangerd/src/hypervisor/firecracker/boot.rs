@@ -1,0 +1,238 @@
+//! A boot: Firecracker is started, waited for, and told the machine, piece by piece.
+//!
+//! ```text
+//! left-overs removed ► started ► its socket is there ► version ► machine ► … ► InstanceStart
+//!                         │ ended, silent, or a refusal, at any step
+//!                         ▼
+//!                       killed, and why in words
+//! ```
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error};
+use banger_host::{Exit, Host, Op, Process, Signal, Spawn};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify;
+
+use super::client::{Client, Failure};
+use super::requests::Request;
+use super::{exit, log, program};
+use crate::error::{During, Result};
+use crate::guest::channel::connect;
+use crate::layout::{VmLayout, machine};
+use crate::machine::Machine;
+
+/// How long a killed Firecracker is waited for; the engine's way down waits longer.
+const KILLED: Duration = Duration::from_millis(500);
+
+/// How long to wait at a time before looking whether Firecracker still runs.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What a boot needs besides the machine.
+pub(super) struct Boot<'a> {
+    pub(super) program: &'a Path,
+    pub(super) layout: &'a VmLayout,
+    pub(super) host: &'a dyn Host,
+    /// How long each step may take.
+    pub(super) patience: Duration,
+}
+
+impl Boot<'_> {
+    /// Boots the machine; or nothing of it runs afterwards.
+    pub(super) fn run(&self, machine: &Machine, requests: &[Request]) -> Result<Process> {
+        self.clear()?;
+        let watch = watch(&machine.directory);
+        let process = self
+            .host
+            .spawn(&self.spawn(machine))
+            .during("start Firecracker")?;
+        match self.converse(&process, watch.as_ref(), requests) {
+            Ok(()) => Ok(process),
+            Err(error) => Err(self.end(&process, error)),
+        }
+    }
+
+    /// A socket that is there already makes Firecracker end at once, and its files are written
+    /// from their beginning on, over what they hold.
+    fn clear(&self) -> Result<()> {
+        for name in [
+            machine::FIRECRACKER_SOCKET,
+            machine::AGENT,
+            machine::HYPERVISOR_LOG,
+            machine::HYPERVISOR_ERRORS,
+            machine::METRICS,
+        ] {
+            let path = self.layout.in_machine(name);
+            self.host
+                .change(&Op::RemoveFile { path })
+                .during(format!("remove the machine's old `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Its standard output is the guest's console, and nothing else: what it says itself goes to
+    /// its log, from the first line on.
+    fn spawn(&self, machine: &Machine) -> Spawn {
+        let arguments = [
+            "--api-sock",
+            machine::FIRECRACKER_SOCKET,
+            "--id",
+            &machine.name,
+            "--log-path",
+            machine::HYPERVISOR_LOG,
+            "--level",
+            "Info",
+            "--show-level",
+            "--metrics-path",
+            machine::METRICS,
+        ];
+        Spawn {
+            program: self.program.to_owned(),
+            arguments: arguments.map(str::to_owned).into(),
+            directory: machine.directory.clone(),
+            user: machine.owner,
+            keep_kvm_group: true,
+            log: self.layout.in_machine(&machine.console),
+            errors: Some(self.layout.in_machine(machine::HYPERVISOR_ERRORS)),
+            tap: None,
+            scope: machine.scope.clone(),
+        }
+    }
+
+    fn converse(
+        &self,
+        process: &Process,
+        watch: Option<&OwnedFd>,
+        requests: &[Request],
+    ) -> Result<()> {
+        let socket = self.layout.in_machine(machine::FIRECRACKER_SOCKET);
+        self.wait_for(&socket, process, watch)?;
+        let client = Client::new(&socket)
+            .map_err(|cause| Error::new(Code::Host, "start the client").cause(cause.to_string()))?;
+        let answer = self.ask(&client, &Request::Version)?;
+        require_version(&answer)?;
+        for request in requests {
+            self.ask(&client, request)?;
+        }
+        Ok(())
+    }
+
+    fn wait_for(&self, socket: &Path, process: &Process, watch: Option<&OwnedFd>) -> Result<()> {
+        let deadline = Instant::now() + self.patience;
+        // A connection, not a name: the name is there before anybody listens.
+        while connect(socket).is_err() {
+            if !self.host.is_alive(process) {
+                return Err(Error::new(Code::Host, "it ended before it listened"));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let seconds = self.patience.as_secs_f64();
+                let text = format!("it does not listen on its socket within {seconds:.1} s");
+                return Err(busy(Error::new(Code::Host, text)));
+            }
+            wait(watch, left.min(GLANCE));
+        }
+        Ok(())
+    }
+
+    fn ask(&self, client: &Client, request: &Request) -> Result<Vec<u8>> {
+        let about = request.about();
+        client
+            .send(request, self.patience)
+            .map(|body| body.to_vec())
+            .map_err(|failure| match &failure {
+                Failure::Refused(fault) => {
+                    Error::new(Code::Host, format!("it refuses {about}")).cause(fault.clone())
+                }
+                Failure::Silent(_) => {
+                    let text = format!("it does not answer about {about}");
+                    busy(Error::new(Code::Host, text).cause(failure.to_string()))
+                }
+                Failure::Broken(_) => Error::new(Code::Host, format!("it went away over {about}"))
+                    .cause(failure.to_string()),
+            })
+    }
+
+    /// Kills Firecracker, if it still runs, and says what can be known of its end.
+    fn end(&self, process: &Process, error: Error) -> Error {
+        let before = |wait| {
+            self.host
+                .wait_any(std::slice::from_ref(process), wait)
+                .is_empty()
+        };
+        // What broke the connection may be its end, which takes a moment longer to be seen.
+        let by_itself = !before(GLANCE);
+        let mut error = error.within("boot the machine in Firecracker");
+        if by_itself {
+            let known = [
+                self.host.exit_of(process).map(words_of_end),
+                log::last_words(self.layout, self.host),
+            ];
+            return known.into_iter().flatten().fold(error, Error::cause);
+        }
+        let killed = self.host.signal(process, Signal::Kill);
+        if let Err(cause) = killed {
+            error.also.push(format!("kill Firecracker: {cause}"));
+        }
+        before(KILLED);
+        error
+    }
+}
+
+/// How it ended, in words, where that is known.
+fn words_of_end(exit: Exit) -> String {
+    match exit {
+        Exit::Status(status) => {
+            let words = exit::words(status).map(|words| format!(": {words}"));
+            let words = words.unwrap_or_default();
+            format!("Firecracker exited with status {status}{words}")
+        }
+        Exit::Signal(number) => format!("Firecracker was ended by signal {number}"),
+    }
+}
+
+fn busy(error: Error) -> Error {
+    error.hint("see whether the host is overloaded: uptime")
+}
+
+fn require_version(answer: &[u8]) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        firecracker_version: String,
+    }
+    let answer: Answer = serde_json::from_slice(answer).map_err(|cause| {
+        Error::new(Code::Host, "it does not say its version").cause(cause.to_string())
+    })?;
+    let found = &answer.firecracker_version;
+    if program::version(found).is_some_and(|version| version >= program::LEAST) {
+        return Ok(());
+    }
+    let (major, minor, patch) = program::LEAST;
+    let text = format!(
+        "it is {found}, and {major}.{minor}.{patch} is needed: {}",
+        program::WHY
+    );
+    Err(Error::new(Code::NotReady, text).hint("banger doctor"))
+}
+
+/// Tells of what appears in the folder, from now on.
+fn watch(folder: &Path) -> Option<OwnedFd> {
+    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK);
+    let watch = watch.ok()?;
+    inotify::add_watch(&watch, folder, inotify::WatchFlags::CREATE).ok()?;
+    Some(watch)
+}
+
+/// Waits until something appears, or the time is up.
+fn wait(watch: Option<&OwnedFd>, time: Duration) {
+    let time = Timespec::try_from(time).ok();
+    let Some(watch) = watch else {
+        let _ = poll(&mut [], time.as_ref());
+        return;
+    };
+    let _ = poll(&mut [PollFd::new(watch, PollFlags::IN)], time.as_ref());
+    // What is read is over; nothing of it is needed, not even whether it could be read.
+    let _ = rustix::io::read(watch, &mut [0; 4096]);
+}

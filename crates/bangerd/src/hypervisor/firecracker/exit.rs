@@ -1,0 +1,35 @@
+//! What Firecracker's exit statuses mean: `FcExitCode` in its `src/vmm/src/lib.rs`.
+//!
+//! A guest that resets its processor, as `reboot=k` makes it do, ends Firecracker with 0.
+
+/// The status in words; `None` where Firecracker gives it no meaning.
+pub(super) fn words(status: i32) -> Option<&'static str> {
+    Some(match status {
+        0 => "the guest reset its processor",
+        1 => "an error of its own",
+        2 => "an error that it holds to be impossible",
+        148 => "a system call that its seccomp filter forbids",
+        149 => "SIGBUS: memory or a disk of it is gone",
+        150 => "SIGSEGV: a fault in Firecracker itself",
+        151 => "SIGXFSZ: a file of it may not grow further",
+        152 => "a configuration that it does not take",
+        153 => "arguments that it does not take",
+        154 => "SIGXCPU: it may not use more processor time",
+        155 => "SIGPIPE",
+        156 => "SIGHUP",
+        157 => "SIGILL: an instruction that this processor does not have",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_of_firecracker_has_words_and_no_other() {
+        let known: Vec<i32> = (0..=255).filter(|it| words(*it).is_some()).collect();
+        let statuses: Vec<i32> = [0, 1, 2].into_iter().chain(148..=157).collect();
+        assert_eq!(known, statuses);
+    }
+}

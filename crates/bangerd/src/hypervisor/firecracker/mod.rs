@@ -1,0 +1,131 @@
+//! Firecracker, over its API: <https://github.com/firecracker-microvm/firecracker>.
+//!
+//! It runs in the machine's folder with relative paths, in a session of its own, as the VM's own
+//! user where the daemon is root. Its devices are virtio over MMIO, told to the guest by ACPI, and
+//! the channel to the guest is its vsock.
+//!
+//! A guest's `poweroff` does not end Firecracker; what ends it is the reset that the guest's last
+//! program, or its kernel after a panic, asks for (`reboot=k`).
+
+mod boot;
+mod client;
+mod exit;
+mod log;
+mod machine;
+mod program;
+mod requests;
+#[cfg(test)]
+mod swagger;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error, NetworkKind};
+use banger_host::{Host, Process};
+
+use super::{Features, Hypervisor};
+use crate::error::Result;
+use crate::guest::Guest;
+use crate::guest::channel::Channel;
+use crate::layout::{self, Layout};
+use crate::machine::Machine;
+use crate::readiness::Check;
+use crate::vm::Vm;
+use boot::Boot;
+use client::Client;
+use requests::{Action, Request};
+
+pub use program::find;
+
+/// How long each step of a boot may take. What was asked for takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The `firecracker` driver.
+#[derive(Debug)]
+pub struct Firecracker {
+    layout: Layout,
+    program: PathBuf,
+    network: NetworkKind,
+    patience: Duration,
+}
+
+impl Firecracker {
+    /// Runs this program; `network` is what new starts have.
+    #[must_use]
+    pub fn new(layout: Layout, program: PathBuf, network: NetworkKind) -> Self {
+        Self {
+            layout,
+            program,
+            network,
+            patience: PATIENCE,
+        }
+    }
+
+    /// With another time for each step of a boot.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+impl Hypervisor for Firecracker {
+    fn name(&self) -> &'static str {
+        "firecracker"
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            user_network: false,
+            accelerated: true,
+            power_button: true,
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        program::checks(&self.program, self.network)
+    }
+
+    fn accepts(&self, machine: &Machine) -> Result<()> {
+        machine::requests(machine).map(drop)
+    }
+
+    fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
+        let requests = machine::requests(machine)?;
+        let boot = Boot {
+            program: &self.program,
+            layout: &self.layout.vm(vm.id),
+            host,
+            patience: self.patience,
+        };
+        boot.run(machine, &requests)
+    }
+
+    fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
+        let socket = self.layout.vm(vm.id).in_machine(layout::machine::AGENT);
+        Ok(Box::new(Channel::vsock(socket)))
+    }
+
+    fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {
+        let socket = self
+            .layout
+            .vm(vm.id)
+            .in_machine(layout::machine::FIRECRACKER_SOCKET);
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .clamp(Duration::from_millis(1), PATIENCE);
+        let told = |cause: String| Error::new(Code::Host, "speak with Firecracker").cause(cause);
+        let client = Client::new(&socket).map_err(|cause| told(cause.to_string()))?;
+        client
+            .send(&Request::Action(Action::SendCtrlAltDel), left)
+            .map(drop)
+            .map_err(|failure| told(failure.to_string()))
+    }
+
+    fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String> {
+        log::last_words(&self.layout.vm(vm.id), host)
+    }
+
+    fn words_of_exit(&self, status: i32) -> Option<&'static str> {
+        exit::words(status)
+    }
+}
