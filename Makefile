@@ -25,9 +25,9 @@ guest: ## Builds the static guest program
 	@install -m 755 target/$(TARGET)/guest/banger-guest $(DIST)/banger-guest
 
 build: guest ## Builds everything into target/dist
-	@$(CARGO) build --locked --quiet --release -p banger -p bangerd
+	@$(CARGO) build --locked --quiet --release -p banger -p bangerd -p banger-host
 	@mkdir -p $(DIST)
-	@install -m 755 target/release/banger target/release/bangerd $(DIST)/
+	@install -m 755 target/release/banger target/release/bangerd target/release/banger-root $(DIST)/
 
 lint: ## Format, clippy with warnings denied, licences and sources
 	@tools/lint
@@ -55,7 +55,7 @@ bench: build ## Measures, and prints the table of docs/performance.md
 	@tools/bench
 
 install: build ## Installs into PREFIX (default /usr/local)
-	install -D -m 755 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/bin $(DIST)/banger $(DIST)/bangerd $(DIST)/banger-guest
+	install -D -m 755 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/bin $(DIST)/banger $(DIST)/bangerd $(DIST)/banger-root $(DIST)/banger-guest
 
 clean: ## Removes what was built
 	@$(CARGO) clean

@@ -1,10 +1,12 @@
 //! `banger-root`: the only program of banger that runs as root.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_host::root::{self, Input};
-use clap::{Parser, Subcommand};
+use banger_host::root::{self, Input, Wishes};
+use banger_host::{Error, Kind, Subnet};
+use clap::{Args, Parser, Subcommand};
 
 /// What root does for banger's users, and nothing else
 #[derive(Debug, Parser)]
@@ -25,6 +27,39 @@ enum Command {
         #[arg(long)]
         stdin: bool,
     },
+    /// Puts root's side of banger in place for one user; `banger system install` calls it
+    Install(Install),
+    /// Takes it away again
+    Uninstall {
+        /// The user's number
+        #[arg(long, value_name = "UID")]
+        uid: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Install {
+    /// The user's number
+    #[arg(long, value_name = "UID")]
+    uid: u32,
+    /// Her state directory
+    #[arg(long, value_name = "DIR")]
+    state: PathBuf,
+    /// The network of her guests; one that is free otherwise
+    #[arg(long, value_name = "CIDR")]
+    subnet: Option<Subnet>,
+    /// The port on 127.0.0.1 where names are answered; one that is free otherwise
+    #[arg(long, value_name = "PORT")]
+    dns_port: Option<u16>,
+    /// The program `banger`
+    #[arg(long, value_name = "PATH")]
+    cli: PathBuf,
+    /// A static `firecracker`, to be copied beside this program
+    #[arg(long, value_name = "PATH")]
+    firecracker: Option<PathBuf>,
+    /// A static `jailer`, to be copied beside this program
+    #[arg(long, value_name = "PATH")]
+    jailer: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +72,8 @@ fn main() -> ExitCode {
             };
             root::serve(uid, input)
         }
+        Command::Install(install) => put(install),
+        Command::Uninstall { uid } => root::uninstall(uid, &mut say),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,6 +82,29 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Installs, and says at the end what is in place, as one JSON object.
+fn put(install: Install) -> banger_host::Result<()> {
+    let wishes = Wishes {
+        uid: install.uid,
+        state: install.state,
+        subnet: install.subnet,
+        dns_port: install.dns_port,
+        cli: install.cli,
+        firecracker: install.firecracker,
+        jailer: install.jailer,
+    };
+    let placed = root::install(&wishes, &mut say)?;
+    let text = serde_json::to_string(&placed)
+        .map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
+    writeln!(std::io::stdout(), "{text}")
+        .map_err(|cause| Error::io("write to the standard output", cause))
+}
+
+fn say(line: &str) {
+    // Where nobody hears it, the exit status says how it went.
+    drop(writeln!(std::io::stderr(), "{line}"));
 }
 
 /// Says what went wrong, as the CLI does.

@@ -71,6 +71,17 @@ impl Forwarding {
         }
     }
 
+    /// Gives back all that this user needed.
+    pub(super) fn leave(&self, host: &dyn Host, uid: u32) -> Result<()> {
+        let _held = self.hold()?;
+        let mut record = self.read(host)?;
+        let names: Vec<String> = record.interfaces.keys().cloned().collect();
+        for name in names {
+            self.give_back(host, uid, &name, &mut record)?;
+        }
+        Ok(())
+    }
+
     fn switch_on(
         &self,
         host: &dyn Host,

@@ -16,10 +16,12 @@
 //! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `served`, `serve` | answering; listening |
 //! | `confine` | what is given up first |
+//! | `install` | how it gets to where it runs |
 
 mod confine;
 mod files;
 mod forwarding;
+mod install;
 mod judge;
 pub(crate) mod message;
 mod serve;
@@ -33,6 +35,7 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
+pub use install::{Installed, Placed, Wishes, install, uninstall};
 pub use serve::Input;
 
 use crate::linux::snapshot;

@@ -93,6 +93,18 @@ fn an_interface_that_is_not_the_way_out_is_not_switched_on() {
 }
 
 #[test]
+fn a_user_who_goes_leaves_everything() {
+    let (_folder, sim, forwarding) = host();
+    let name = uplink(&sim);
+    forwarding.set(&sim, 1, &name, true).unwrap();
+    forwarding.leave(&sim, 2).unwrap();
+    assert!(forwards(&sim, &name));
+    forwarding.leave(&sim, 1).unwrap();
+    assert!(!forwards(&sim, &name));
+    forwarding.leave(&sim, 1).unwrap();
+}
+
+#[test]
 fn what_another_boot_wrote_down_is_forgotten() {
     let (folder, sim, forwarding) = host();
     let name = uplink(&sim);

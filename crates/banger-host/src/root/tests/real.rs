@@ -9,7 +9,7 @@ use rustix::net::{SocketAddrUnix, bind, connect, listen, socket_with};
 use super::*;
 use crate::linux::testing::{in_own_network, is_root, run};
 use crate::root::message::RootLook;
-use crate::{Finding, Linux};
+use crate::{Finding, Linux, Look as _};
 
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 2);
 
@@ -35,9 +35,10 @@ fn inhabit() {
 /// All of the host that could be changed.
 fn everything() -> String {
     [
-        run("ip", "-o -d link"),
-        run("ip", "-o address"),
-        run("ip", "route show table all"),
+        run("ip", "tuntap show"),
+        Linux::new().unwrap().interfaces("").unwrap().join(" "),
+        run("ip", "-4 -o address"),
+        run("ip", "-4 route show table all"),
         run("nft", "list ruleset"),
         forwards("out0"),
         forwards("other0"),

@@ -1,0 +1,99 @@
+//! Files of root's, each put into its place whole.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode};
+
+use crate::root::confine::check_file;
+use crate::{Error, Result};
+
+/// Makes a folder that everybody may read and only root may write, all the way up.
+pub(super) fn make_folder(path: &Path) -> Result<()> {
+    let told = |cause| Error::io(format!("make the directory `{}`", path.display()), cause);
+    // The mask would take the reading away.
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path);
+    made.map_err(told)?;
+    let open = File::open(path).map_err(told)?;
+    check_file(path)?;
+    rustix::fs::fchmod(&open, Mode::from_raw_mode(0o755)).map_err(|cause| told(cause.into()))
+}
+
+/// Waits for whoever else installs.
+pub(super) fn lock(path: &Path) -> Result<File> {
+    let told = |cause| Error::io(format!("lock `{}`", path.display()), cause);
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(told)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|cause| told(cause.into()))?;
+    Ok(file)
+}
+
+/// The name that a file has until it is whole. One that an earlier run left is written over.
+pub(super) fn fresh(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+/// Writes a file whole: aside, to the disk, then in place.
+pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    let shown = || format!("write `{}`", path.display());
+    let fresh = fresh(path);
+    let mut file = create(&fresh)?;
+    file.write_all(contents)
+        .map_err(|cause| Error::io(shown(), cause))?;
+    settle(&file, &fresh, path, mode)
+}
+
+/// A new file that nobody else can open yet.
+pub(super) fn create(fresh: &Path) -> Result<File> {
+    remove(fresh)?;
+    let opened = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(fresh);
+    opened.map_err(|cause| Error::io(format!("write `{}`", fresh.display()), cause))
+}
+
+/// Puts a file that is whole into its place.
+pub(super) fn settle(file: &File, fresh: &Path, path: &Path, mode: u32) -> Result<()> {
+    let told = |cause| Error::io(format!("write `{}`", path.display()), cause);
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|cause| told(cause.into()))?;
+    file.sync_all().map_err(told)?;
+    fs::rename(fresh, path).map_err(told)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)
+        .and_then(|it| it.sync_all())
+        .map_err(told)
+}
+
+/// The file is not there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("remove `{}`", path.display()), cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The folder is not there.
+pub(super) fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("remove `{}`", path.display()), cause))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,42 @@
+//! Where everything is put.
+
+use std::path::{Path, PathBuf};
+
+use crate::claim::FOLDER;
+use crate::command::Command;
+use crate::root::{PROGRAMS, RUN};
+use crate::{Claim, Result};
+
+/// The folders of a host, and how its systemd is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The programs that root runs.
+    pub(crate) programs: PathBuf,
+    /// One file a user.
+    pub(crate) claims: PathBuf,
+    /// Sockets, until the next boot.
+    pub(crate) run: PathBuf,
+    /// Units of the administrator.
+    pub(crate) units: PathBuf,
+    /// Whether systemd runs this host, and how it is spoken to.
+    pub(crate) systemd: Option<fn(&Command) -> Result<()>>,
+}
+
+impl Places {
+    pub(crate) fn of_this_host() -> Self {
+        // What sd_booted(3) looks at.
+        let booted = Path::new("/run/systemd/system").is_dir();
+        Self {
+            programs: PROGRAMS.into(),
+            claims: FOLDER.into(),
+            run: RUN.into(),
+            units: "/etc/systemd/system".into(),
+            systemd: booted.then_some(|command: &Command| command.run().map(drop)),
+        }
+    }
+
+    pub(crate) fn claim(&self, uid: u32) -> PathBuf {
+        let path = Claim::path(uid);
+        self.claims.join(path.file_name().unwrap_or_default())
+    }
+}

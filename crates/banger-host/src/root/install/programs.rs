@@ -1,0 +1,206 @@
+//! The programs that root runs: copied to where only root can write, and shown by their digests.
+//!
+//! What is copied may lie where its user can change it at any moment. So each is opened once, and
+//! what counts is the copy: it is looked at there, and its digest is the copy's.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::files;
+use crate::{Error, Kind, Result};
+
+/// The largest program that is copied, in bytes.
+const LARGEST: u64 = 256 << 20;
+
+/// A program in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Installed {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// What is to be copied, open.
+#[derive(Debug)]
+pub(super) struct Sources(Vec<Source>);
+
+#[derive(Debug)]
+struct Source {
+    name: &'static str,
+    from: PathBuf,
+    file: File,
+    /// Whether it must need no library: it runs where there is none.
+    is_static: bool,
+}
+
+impl Sources {
+    /// Opens what was named, and ourselves.
+    pub(super) fn open(firecracker: Option<&Path>, jailer: Option<&Path>) -> Result<Self> {
+        // Not by its path, which another program may have by now.
+        let mut sources = vec![Source::open(
+            "banger-root",
+            Path::new("/proc/self/exe"),
+            false,
+        )?];
+        for (name, path) in [("firecracker", firecracker), ("jailer", jailer)] {
+            if let Some(path) = path {
+                sources.push(Source::open(name, path, true)?);
+            }
+        }
+        Ok(Self(sources))
+    }
+
+    /// Copies all of them.
+    pub(super) fn put(
+        mut self,
+        folder: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Installed>> {
+        files::make_folder(folder)?;
+        self.0
+            .iter_mut()
+            .map(|source| {
+                let installed = source.put(folder)?;
+                say(&format!(
+                    "{}  {}",
+                    installed.sha256,
+                    installed.path.display()
+                ));
+                Ok(installed)
+            })
+            .collect()
+    }
+}
+
+impl Source {
+    fn open(name: &'static str, from: &Path, is_static: bool) -> Result<Self> {
+        let shown = || format!("take `{}` for {name}", from.display());
+        if !from.is_absolute() {
+            return Err(Error::new(Kind::Other, "it is not an absolute path").within(shown()));
+        }
+        let file = File::open(from).map_err(|cause| Error::io(shown(), cause))?;
+        let source = Self {
+            name,
+            from: from.to_owned(),
+            file,
+            is_static,
+        };
+        check_program(&source.file, is_static).map_err(|error| error.within(shown()))?;
+        Ok(source)
+    }
+
+    fn put(&mut self, folder: &Path) -> Result<Installed> {
+        let path = folder.join(self.name);
+        let shown = || format!("copy `{}` to `{}`", self.from.display(), path.display());
+        let told = |cause| Error::io(shown(), cause);
+        let fresh = files::fresh(&path);
+        let mut copy = files::create(&fresh)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut from = (&self.file).take(LARGEST);
+        loop {
+            let length = from.read(&mut buffer).map_err(told)?;
+            if length == 0 {
+                break;
+            }
+            hash.update(&buffer[..length]);
+            copy.write_all(&buffer[..length]).map_err(told)?;
+        }
+        check_program(&copy, self.is_static).map_err(|error| error.within(shown()))?;
+        files::settle(&copy, &fresh, &path, 0o755)?;
+        let digest = hash.finalize();
+        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Installed { path, sha256 })
+    }
+}
+
+/// Refuses what is no program of this machine (elf(5)).
+fn check_program(file: &File, is_static: bool) -> Result<()> {
+    let odd = |text: &str| Err(Error::new(Kind::Other, text));
+    let meta = file
+        .metadata()
+        .map_err(|cause| Error::io("look at it", cause))?;
+    if !meta.is_file() {
+        return odd("it is no regular file");
+    }
+    if meta.len() > LARGEST {
+        return odd("it is larger than 256 MiB");
+    }
+    let read = |offset: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+    };
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    let Some(header) = read(0, 64) else {
+        return odd("it is no program: it is not an ELF file");
+    };
+    // 64 bits, little-endian.
+    if header[..6] != *b"\x7fELF\x02\x01" {
+        return odd("it is no program of this machine: it is not an ELF file of 64 bits");
+    }
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => 62,
+        "aarch64" => 183,
+        _ => return Ok(()),
+    };
+    if number(&header[18..20]) != machine {
+        return odd("it is a program of another machine");
+    }
+    if !is_static {
+        return Ok(());
+    }
+    let (table, size, count) = (
+        number(&header[32..40]),
+        number(&header[54..56]),
+        number(&header[56..58]),
+    );
+    for entry in 0..count {
+        let Some(kind) = table
+            .checked_add(entry * size)
+            .and_then(|offset| read(offset, 4))
+        else {
+            return odd("it is cut off");
+        };
+        // PT_INTERP: it is started by a program loader, with libraries.
+        if number(&kind) == 3 {
+            return odd("it needs libraries, and must be a static program");
+        }
+    }
+    Ok(())
+}
+
+/// The program that stops VMs when the host goes down: run as the user, from wherever it is.
+pub(super) fn check_cli(path: &Path) -> Result<PathBuf> {
+    let refused = |what: &str| {
+        Err(
+            Error::new(Kind::Other, format!("`{}` {what}", path.display()))
+                .hint("name the program `banger` with --cli, by an absolute path"),
+        )
+    };
+    if !path.is_absolute() {
+        return refused("is not an absolute path");
+    }
+    if path
+        .to_str()
+        .is_none_or(|it| it.chars().any(char::is_control))
+    {
+        return refused("has characters that systemd does not take");
+    }
+    match path.metadata() {
+        Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(path.to_owned()),
+        Ok(_) => refused("is no program"),
+        Err(cause) => Err(Error::io(format!("look at `{}`", path.display()), cause)
+            .hint("name the program `banger` with --cli, by an absolute path")),
+    }
+}

@@ -1,0 +1,286 @@
+//! Installing into folders of a test's own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::*;
+use crate::command::Command;
+use crate::linux::testing::is_root;
+
+/// A user whom every host has.
+const UID: u32 = 65534;
+
+/// What systemd was told, of all tests.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[expect(clippy::unnecessary_wraps, reason = "as it is where systemd runs")]
+fn tell(command: &Command) -> Result<()> {
+    TOLD.lock().unwrap().push(command.to_string());
+    Ok(())
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+    places: Places,
+}
+
+impl Place {
+    fn new() -> Self {
+        // Not below `/tmp`, where everybody may write.
+        let folder = tempfile::Builder::new()
+            .prefix("banger-test-")
+            .tempdir_in("/run")
+            .unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let of = |name: &str| folder.path().join(name);
+        fs::create_dir(of("units")).unwrap();
+        fs::create_dir(of("home")).unwrap();
+        chown(of("home"), Some(UID), Some(UID)).unwrap();
+        fs::write(of("banger"), "").unwrap();
+        fs::set_permissions(of("banger"), fs::Permissions::from_mode(0o755)).unwrap();
+        let places = Places {
+            programs: of("libexec"),
+            claims: of("claims"),
+            run: of("run"),
+            units: of("units"),
+            systemd: Some(tell),
+        };
+        Self { folder, places }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn wishes(&self) -> Wishes {
+        Wishes {
+            uid: UID,
+            state: self.path("home/state"),
+            cli: self.path("banger"),
+            ..Wishes::default()
+        }
+    }
+
+    fn install(&self, wishes: &Wishes) -> Result<Placed> {
+        install_in(&self.places, wishes, &mut |_| {})
+    }
+
+    /// All files below, with what is in them.
+    fn everything(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut todo = vec![self.folder.path().to_owned()];
+        while let Some(folder) = todo.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = fs::symlink_metadata(&path).unwrap();
+                if meta.is_dir() {
+                    todo.push(path.clone());
+                }
+                let contents = fs::read(&path).unwrap_or_default();
+                found.push((path, meta.mode(), contents));
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// A claim of another user, as it lies on the disk.
+fn claim_of(place: &Place, uid: u32, subnet: &str, dns_port: u16) {
+    let claim = Claim {
+        uid,
+        user: format!("user{uid}"),
+        state: format!("/home/{uid}").into(),
+        subnet: subnet.parse().unwrap(),
+        dns_port,
+    };
+    fs::create_dir_all(&place.places.claims).unwrap();
+    let path = place.places.claim(uid);
+    fs::write(&path, serde_json::to_vec(&claim).unwrap()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
+#[test]
+fn an_installation_is_whole_and_goes_whole() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let before = place.everything();
+    let placed = place.install(&place.wishes()).unwrap();
+    assert_eq!(placed.programs.len(), 1);
+    let program = place.path("libexec/banger-root");
+    assert_eq!(placed.programs[0].path, program);
+    assert_eq!(fs::metadata(&program).unwrap().mode() & 0o7777, 0o755);
+    assert_eq!(
+        fs::read(&program).unwrap(),
+        fs::read("/proc/self/exe").unwrap()
+    );
+    let read = Claim::read(&place.places.claim(UID), UID).unwrap();
+    assert_eq!(read.as_ref(), Some(&placed.claim));
+    let json = serde_json::to_value(&placed).unwrap();
+    for key in ["uid", "user", "state", "subnet", "dns_port", "programs"] {
+        assert!(json.get(key).is_some(), "{json}");
+    }
+    let shutdown = place.path(&format!("units/banger-shutdown@{UID}.service"));
+    let unit = fs::read_to_string(shutdown).unwrap();
+    assert!(unit.contains("vm stop --all --host-shutdown"), "{unit}");
+    assert!(unit.contains("BANGER_STATE="), "{unit}");
+    // As it is after a run that was cut off in the middle of a file.
+    let after = place.everything();
+    fs::write(place.path("libexec/.banger-root.new"), "half").unwrap();
+    fs::write(place.path("claims/.65534.json.new"), "half").unwrap();
+    fs::remove_file(&program).unwrap();
+    assert_eq!(place.install(&place.wishes()).unwrap(), placed);
+    assert_eq!(place.everything(), after);
+    for _ in 0..2 {
+        uninstall_in(&place.places, UID, &mut |_| {}).unwrap();
+        assert_eq!(place.everything(), before);
+    }
+    let told = TOLD.lock().unwrap().join("\n");
+    assert!(told.contains("loginctl enable-linger nobody"), "{told}");
+    assert!(told.contains(&format!("disable --now banger-shutdown@{UID}.service")));
+}
+
+#[test]
+fn without_systemd_there_are_no_units() {
+    if !is_root() {
+        return;
+    }
+    let mut place = Place::new();
+    place.places.systemd = None;
+    let mut said = Vec::new();
+    install_in(&place.places, &place.wishes(), &mut |text| {
+        said.push(text.to_owned());
+    })
+    .unwrap();
+    assert_eq!(fs::read_dir(place.path("units")).unwrap().count(), 0);
+    assert!(
+        said.iter().any(|it| it.contains("systemd does not run")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn what_is_asked_for_wrongly_changes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    fs::write(place.path("text"), "#!/bin/sh\nexec /bin/sh\n").unwrap();
+    fs::set_permissions(place.path("text"), fs::Permissions::from_mode(0o755)).unwrap();
+    claim_of(&place, 1001, "10.215.0.0/20", 42069);
+    let before = place.everything();
+    let good = place.wishes();
+    type Change = Box<dyn Fn(&mut Wishes)>;
+    let wrong: Vec<(&str, Change)> = vec![
+        ("root", Box::new(|it| it.uid = 0)),
+        ("number", Box::new(|it| it.uid = 3_999_999_999)),
+        ("absolute", Box::new(|it| it.state = "state".into())),
+        (
+            "belongs to user 0",
+            Box::new(|it| it.state = "/root".into()),
+        ),
+        (
+            "would be made",
+            Box::new(|it| it.state = "/root/state".into()),
+        ),
+        ("--cli", Box::new(|it| it.cli = "banger".into())),
+        ("--cli", Box::new(|it| it.cli = "/nowhere/banger".into())),
+        (
+            "ELF",
+            Box::new({
+                let text = place.path("text");
+                move |it| it.firecracker = Some(text.clone())
+            }),
+        ),
+        (
+            "/nowhere",
+            Box::new(|it| it.jailer = Some("/nowhere".into())),
+        ),
+        (
+            "static",
+            Box::new(|it| it.jailer = Some("/bin/true".into())),
+        ),
+        (
+            "regular",
+            Box::new(|it| it.jailer = Some("/dev/null".into())),
+        ),
+        (
+            "user1001 has",
+            Box::new(|it| it.subnet = "10.215.8.0/24".parse().ok()),
+        ),
+        (
+            "loopback",
+            Box::new(|it| it.subnet = "127.0.0.0/20".parse().ok()),
+        ),
+        (
+            "multicast",
+            Box::new(|it| it.subnet = "239.0.0.0/20".parse().ok()),
+        ),
+        ("user1001's", Box::new(|it| it.dns_port = Some(42069))),
+    ];
+    for (word, change) in wrong {
+        let mut wishes = good.clone();
+        change(&mut wishes);
+        let error = place.install(&wishes).unwrap_err();
+        let mut text = format!("{error} {:?}", error.hints());
+        let mut below = std::error::Error::source(&error);
+        while let Some(cause) = below {
+            text = format!("{text}: {cause}");
+            below = cause.source();
+        }
+        assert!(text.contains(word), "{word}: {text}");
+        let after: Vec<_> = place.everything();
+        let lock = place.path("claims/lock");
+        let after: Vec<_> = after.into_iter().filter(|it| it.0 != lock).collect();
+        assert_eq!(after.len(), before.len(), "{word}");
+    }
+}
+
+#[test]
+fn users_have_networks_and_ports_of_their_own() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    let first = place.install(&place.wishes()).unwrap().claim;
+    fs::remove_file(place.places.claim(UID)).unwrap();
+    claim_of(&place, 1001, &first.subnet.to_string(), first.dns_port);
+    let second = place.install(&place.wishes()).unwrap().claim;
+    assert!(!second.subnet.overlaps(first.subnet));
+    assert_ne!(second.dns_port, first.dns_port);
+    // What a user has she keeps, and what she asks for she gets.
+    claim_of(&place, 1001, "192.168.77.0/24", 1);
+    assert_eq!(place.install(&place.wishes()).unwrap().claim, second);
+    let wishes = Wishes {
+        subnet: "172.31.240.0/20".parse().ok(),
+        dns_port: Some(5300),
+        ..place.wishes()
+    };
+    let third = place.install(&wishes).unwrap().claim;
+    assert_eq!(
+        (Some(third.subnet), Some(third.dns_port)),
+        (wishes.subnet, wishes.dns_port)
+    );
+    // The other's things stay when one goes.
+    uninstall_in(&place.places, UID, &mut |_| {}).unwrap();
+    assert!(place.places.claim(1001).exists());
+    assert!(place.path("libexec/banger-root").exists());
+    uninstall_in(&place.places, 1001, &mut |_| {}).unwrap();
+    assert!(!place.path("claims").exists());
+}
+
+#[test]
+fn a_folder_that_another_may_write_gets_no_program_of_roots() {
+    if !is_root() {
+        return;
+    }
+    let mut place = Place::new();
+    place.places.programs = place.path("home/libexec");
+    let error = place.install(&place.wishes()).unwrap_err();
+    assert!(error.to_string().contains("user 65534"), "{error}");
+    assert!(!Path::new(&place.path("home/libexec/banger-root")).exists());
+}

@@ -1,0 +1,157 @@
+//! What systemd starts, and stops, for a user.
+//!
+//! | unit | what |
+//! |---|---|
+//! | `banger-root@<uid>.socket` | listens for the user |
+//! | `banger-root@<uid>.service` | answers, as root, with no right that it does not need |
+//! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before her own units and the network go |
+
+use std::path::Path;
+
+use super::files;
+use super::places::Places;
+use super::user::User;
+use crate::command::Command;
+use crate::{Claim, Result};
+
+const SOCKET: (&str, &str) = (
+    "banger-root@.socket",
+    include_str!("../../../units/banger-root@.socket"),
+);
+const SERVICE: (&str, &str) = (
+    "banger-root@.service",
+    include_str!("../../../units/banger-root@.service"),
+);
+
+/// Writes the units, and has them started now and at each boot.
+pub(super) fn put(
+    places: &Places,
+    claim: &Claim,
+    user: &User,
+    cli: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let Some(run) = places.systemd else {
+        say("systemd does not run here: no units, and `sudo -n` starts banger-root where it may");
+        return Ok(());
+    };
+    for (name, text) in [SOCKET, SERVICE] {
+        files::write(&places.units.join(name), text.as_bytes(), 0o644)?;
+    }
+    let shutdown = shutdown_of(claim.uid);
+    let text = shutdown_text(claim, user, cli);
+    files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
+    let (socket, service) = (socket_of(claim.uid), service_of(claim.uid));
+    systemctl(&["daemon-reload"])?;
+    // One that runs is of the program that was there before.
+    systemctl(&["stop", &service])?;
+    systemctl(&["enable", &socket, &shutdown])?;
+    systemctl(&["restart", &socket])?;
+    systemctl(&["start", &shutdown])?;
+    say(&format!(
+        "systemd listens for {} with `{socket}`",
+        claim.user
+    ));
+    // Her units, and with them her VMs, live on when she logs out.
+    run(&Command::new("loginctl").args(["enable-linger", &claim.user]))?;
+    say(&format!(
+        "{}'s VMs outlive her sessions (linger)",
+        claim.user
+    ));
+    Ok(())
+}
+
+/// Takes the user's units away, and with the last user those that all share.
+pub(super) fn remove(
+    places: &Places,
+    uid: u32,
+    is_last: bool,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let shutdown = shutdown_of(uid);
+    let own = places.units.join(&shutdown);
+    let shared = [SOCKET.0, SERVICE.0].map(|name| places.units.join(name));
+    if let Some(run) = places.systemd {
+        let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
+        if shared[0].exists() {
+            systemctl(&["disable", "--now", &socket_of(uid)])?;
+        }
+        if shared[1].exists() {
+            systemctl(&["stop", &service_of(uid)])?;
+        }
+        if own.exists() {
+            systemctl(&["disable", "--now", &shutdown])?;
+            say("linger stays as it is: loginctl disable-linger ends it");
+        }
+    }
+    files::remove(&own)?;
+    if is_last {
+        for path in &shared {
+            files::remove(path)?;
+        }
+    }
+    match places.systemd {
+        Some(run) => run(&Command::new("systemctl").arg("daemon-reload")),
+        None => Ok(()),
+    }
+}
+
+fn socket_of(uid: u32) -> String {
+    format!("banger-root@{uid}.socket")
+}
+
+fn service_of(uid: u32) -> String {
+    format!("banger-root@{uid}.service")
+}
+
+fn shutdown_of(uid: u32) -> String {
+    format!("banger-shutdown@{uid}.service")
+}
+
+/// The unit that stops a user's VMs when the host goes down. What starts after something stops
+/// before it.
+fn shutdown_text(claim: &Claim, user: &User, cli: &Path) -> String {
+    let uid = claim.uid;
+    let usual = user.home.join(".local/state/banger");
+    let state = if claim.state == usual {
+        String::new()
+    } else {
+        let variable = format!("BANGER_STATE={}", claim.state.display());
+        format!("Environment={}\n", quoted(&variable))
+    };
+    let home = quoted(&format!("HOME={}", user.home.display()));
+    let cli = quoted(&cli.display().to_string());
+    format!(
+        "# Written by `banger system install`; changes are lost with the next.\n\
+         [Unit]\n\
+         Description=Stops banger's VMs of user {uid} before the host goes down\n\
+         Wants=user@{uid}.service\n\
+         After=user@{uid}.service banger-root@{uid}.socket banger-root@{uid}.service\n\
+         After=network.target network-online.target dbus.service systemd-logind.service\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         User={uid}\n\
+         Environment={home} XDG_RUNTIME_DIR=/run/user/{uid}\n\
+         {state}\
+         # Does nothing unless the whole host stops: a restart of this unit stops no VM.\n\
+         ExecStop={cli} vm stop --all --host-shutdown\n\
+         # More than shutdown_timeout_seconds can be.\n\
+         TimeoutStopSec=3700s\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target\n"
+    )
+}
+
+/// A word as systemd reads it back (systemd.syntax(7), systemd.service(5)).
+fn quoted(word: &str) -> String {
+    let escaped = word
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+        .replace('$', "$$");
+    format!("\"{escaped}\"")
+}

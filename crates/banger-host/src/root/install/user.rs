@@ -1,0 +1,158 @@
+//! The user whom root is to serve.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use crate::command::Command;
+use crate::{Error, Kind, Result};
+
+/// What the host knows of a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) uid: u32,
+    pub(super) name: String,
+    pub(super) home: PathBuf,
+}
+
+/// Root may do everything anyway.
+pub(super) fn root_needs_none() -> Error {
+    Error::new(
+        Kind::Denied,
+        "root is served by nobody: its daemon works directly",
+    )
+    .hint("name an ordinary user: --uid \"$(id -u NAME)\"")
+}
+
+impl User {
+    /// The user of this number, by whatever the host keeps its users in.
+    pub(super) fn find(uid: u32) -> Result<Self> {
+        if uid == 0 {
+            return Err(root_needs_none());
+        }
+        let asked = Command::new("getent").args(["passwd", &uid.to_string()]);
+        let output = asked.output()?;
+        Self::read(&output.text(), uid).ok_or_else(|| {
+            Error::new(Kind::Missing, format!("there is no user with number {uid}"))
+                .hint("see who there is: getent passwd")
+        })
+    }
+
+    /// A line of passwd(5).
+    fn read(line: &str, uid: u32) -> Option<Self> {
+        let fields: Vec<&str> = line.trim_end().split(':').collect();
+        let [name, _, number, _, _, home, _] = fields.as_slice() else {
+            return None;
+        };
+        let found = Self {
+            uid: number.parse().ok()?,
+            name: (*name).to_owned(),
+            home: PathBuf::from(home),
+        };
+        let plain = !name.is_empty() && !name.chars().any(char::is_control);
+        (plain && found.uid == uid && found.home.is_absolute()).then_some(found)
+    }
+
+    /// The state directory as its names are made of it, if it is the user's, or may become hers.
+    pub(super) fn check_state(&self, state: &Path) -> Result<PathBuf> {
+        let shown = state.display();
+        let refused = |what: String| {
+            Err(Error::new(
+                Kind::Denied,
+                format!("the state directory `{shown}` {what}"),
+            )
+            .hint(format!("ls -ld {shown}")))
+        };
+        let up = state.components().any(|it| it == Component::ParentDir);
+        let plain = state
+            .to_str()
+            .is_some_and(|it| !it.chars().any(char::is_control));
+        if !state.is_absolute() || up || !plain {
+            return refused("is not an absolute path".to_owned());
+        }
+        // Without slashes that mean nothing: names are made of every byte.
+        let state: PathBuf = state.components().collect();
+        let there = state
+            .ancestors()
+            .find_map(|it| Some((it, fs::metadata(it).ok()?)));
+        let Some((nearest, meta)) = there else {
+            return refused("is nowhere".to_owned());
+        };
+        if !meta.is_dir() {
+            return refused("is no directory".to_owned());
+        }
+        if meta.uid() != self.uid {
+            return refused(if nearest == state {
+                format!("belongs to user {}, and not to {}", meta.uid(), self.name)
+            } else {
+                format!(
+                    "is not there, and `{}`, where it would be made, is not {}'s",
+                    nearest.display(),
+                    self.name
+                )
+            });
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_passwd_is_a_user() {
+        let ada = User::read("ada:x:1000:1000:Ada,,,:/home/ada:/bin/bash\n", 1000).unwrap();
+        assert_eq!(
+            (ada.name.as_str(), ada.home.as_path()),
+            ("ada", Path::new("/home/ada"))
+        );
+        for line in [
+            "",
+            "ada:x:1000:1000:Ada:/home/ada",
+            "ada:x:1001:1000:Ada:/home/ada:/bin/bash",
+            ":x:1000:1000:Ada:/home/ada:/bin/bash",
+            "ada:x:1000:1000:Ada:home:/bin/bash",
+            "a\u{1b}da:x:1000:1000:Ada:/home/ada:/bin/bash",
+        ] {
+            assert_eq!(User::read(line, 1000), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn root_and_users_who_are_not_there_are_refused() {
+        assert_eq!(User::find(0).unwrap_err().kind(), Kind::Denied);
+        assert_eq!(User::find(3_999_999_999).unwrap_err().kind(), Kind::Missing);
+    }
+
+    #[test]
+    fn a_state_directory_is_the_users_or_may_become_hers() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let user = |uid| User {
+            uid,
+            name: "ada".to_owned(),
+            home: "/home/ada".into(),
+        };
+        let state = folder.path().join("a/b");
+        assert_eq!(user(own).check_state(&state).unwrap(), state);
+        let doubled = PathBuf::from(format!("{}//", state.display()));
+        let plain = user(own).check_state(&doubled).unwrap();
+        assert_eq!(plain.as_os_str(), state.as_os_str());
+        for (uid, path) in [
+            (own + 1, state.as_path()),
+            (own + 1, folder.path()),
+            (own, Path::new("relative")),
+            (own, &folder.path().join("../x")),
+            (own, Path::new("/proc/1/nosuch\n")),
+        ] {
+            assert!(
+                user(uid).check_state(path).is_err(),
+                "{uid} {}",
+                path.display()
+            );
+        }
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert!(user(own).check_state(&folder.path().join("file")).is_err());
+    }
+}
