@@ -18,10 +18,13 @@ pub use error::{Code, Error, Result};
 pub use event::{Event, Line, Progress};
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Report, Verdict};
-pub use request::{CreateVm, DeleteVm, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopVm};
+pub use request::{
+    CreateVm, DeleteVm, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopAllVms, StopVm,
+};
 pub use size::{InvalidSize, Mib};
 pub use view::{
-    DaemonView, End, EndReason, NetworkKind, Phase, SshView, Stopped, VersionView, VmView,
+    DaemonView, End, EndReason, NetworkKind, Phase, SshView, StopOutcome, Stopped, StoppedAll,
+    VersionView, VmView,
 };
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.

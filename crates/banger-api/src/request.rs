@@ -62,6 +62,18 @@ pub struct StopVm {
     pub timeout_seconds: Option<u64>,
 }
 
+/// Asks for a clean end of every VM that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct StopAllVms {
+    /// How long all of them together have for it, in seconds (1 to 3600); the daemon's
+    /// `shutdown_timeout_seconds` otherwise.
+    pub timeout_seconds: Option<u64>,
+    /// Whether it is because the host goes down, which each record then says.
+    pub host_shutdown: bool,
+}
+
 /// Asks for an end without the guest's help.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Mib, VmId, VmName};
+use crate::{Error, Mib, VmId, VmName};
 
 /// Where a VM is in its life.
 ///
@@ -170,6 +170,27 @@ pub struct Stopped {
     pub synced: bool,
     /// Which step of the ladder ended it: `agent`, `power-button`, `terminate`, `kill`, or `gone`.
     pub by: String,
+}
+
+/// What became of one VM when all were stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StopOutcome {
+    /// Its name.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub name: VmName,
+    /// How its stop went, where it went well.
+    pub stopped: Option<Stopped>,
+    /// Why it did not, otherwise.
+    pub error: Option<Error>,
+}
+
+/// How the stop of all VMs went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct StoppedAll {
+    /// Those that ran, by name.
+    pub vms: Vec<StopOutcome>,
 }
 
 /// The daemon and what it speaks.

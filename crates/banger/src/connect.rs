@@ -22,6 +22,7 @@ use crate::output::Output;
 use crate::places::Places;
 use crate::programs::{self, Started};
 use crate::progress::Wait;
+use crate::systemd::{Systemd, UNIT};
 
 /// How long a daemon has to say how it stands: it may have many VMs to adopt first.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -53,6 +54,20 @@ pub(crate) fn or_start(places: &Places, output: Output) -> Result<Client> {
     }
     let _wait = Wait::new(output, "start the daemon");
     let location = &places.location;
+    let systemd = Systemd::new(places);
+    if systemd.unit_serves(places) {
+        // What keeps the unit from starting keeps us from it too, and is then told by the daemon.
+        let started = systemd.user_does(&["start", UNIT]);
+        if started.is_ok() && answers_until(&location.socket, Instant::now() + HELD_DEADLINE)? {
+            return Client::new(&location.socket);
+        }
+        if let Err(error) = started {
+            let why = error.causes.first().map_or("", String::as_str);
+            output.warning(&format!(
+                "{error}: {why}; the daemon is started without systemd"
+            ));
+        }
+    }
     let program = programs::find_bangerd(places.search.as_deref())?;
     let deadline = Instant::now() + HELD_DEADLINE;
     loop {

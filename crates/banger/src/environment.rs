@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Every variable that this program looks at.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
     "BANGER_SIM",
@@ -14,6 +14,7 @@ const READ: [&str; 13] = [
     "HOME",
     "NO_COLOR",
     "PATH",
+    "SUDO_UID",
     "TERM",
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",

@@ -19,6 +19,7 @@ mod programs;
 mod progress;
 mod quote;
 mod session;
+mod systemd;
 
 use std::process::ExitCode;
 

@@ -22,6 +22,10 @@ pub(crate) struct Places {
     pub(crate) sim: bool,
     /// Where programs are looked for.
     pub(crate) search: Option<std::ffi::OsString>,
+    /// The user's home.
+    pub(crate) home: Option<PathBuf>,
+    /// The user's runtime directory.
+    pub(crate) runtime: Option<PathBuf>,
 }
 
 impl Places {
@@ -47,6 +51,8 @@ impl Places {
             wishes,
             sim: environment.is_on("BANGER_SIM"),
             search: environment.get("PATH").cloned(),
+            home: environment.path("HOME"),
+            runtime: environment.path("XDG_RUNTIME_DIR"),
         })
     }
 }

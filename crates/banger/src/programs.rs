@@ -1,4 +1,5 @@
-//! The two programs that banger starts: the daemon, and ssh. Nothing goes through a shell.
+//! The programs that banger starts: the daemon, ssh, and what `banger system` asks for: sudo and
+//! systemd's. Nothing goes through a shell.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -77,6 +78,74 @@ pub(crate) fn start_bangerd(program: &Path, arguments: &[OsString]) -> Result<St
         .spawn()
         .map_err(|cause| trouble(&cause))?;
     Ok(Started { child, complaints })
+}
+
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Whether its exit status was 0.
+    pub(crate) done: bool,
+    /// What it wrote to standard output.
+    pub(crate) stdout: String,
+    /// What it wrote to standard error, unless that went to the user.
+    pub(crate) stderr: String,
+}
+
+/// What a program may say to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// Nothing; it asks nothing either.
+    Nothing,
+    /// Its standard error, and its questions: `sudo` asks for a password.
+    All,
+}
+
+/// Finds a program in `search` (`PATH`), or in the system's own directories, which the `PATH` of an
+/// ordinary user may lack.
+pub(crate) fn find(search: Option<&OsStr>, name: &str) -> Option<PathBuf> {
+    let system = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
+    let searched = search.into_iter().flat_map(std::env::split_paths);
+    searched
+        .chain(system)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_absolute() && path.is_file())
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// When it cannot be started; how it ended is in what is returned.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client has no host crate; it asks sudo and systemctl"
+)]
+pub(crate) fn run(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(&str, PathBuf)],
+    says: Says,
+) -> Result<Ended> {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::piped());
+    match says {
+        Says::Nothing => command.stdin(Stdio::null()).stderr(Stdio::piped()),
+        Says::All => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
+    };
+    let output = command
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .map_err(|cause| {
+            Error::new(Code::Host, format!("run `{}`", program.display())).cause(cause.to_string())
+        })?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(Ended {
+        done: output.status.success(),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    })
 }
 
 /// The program and its arguments, when this process was started to become a daemon.

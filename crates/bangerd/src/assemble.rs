@@ -228,6 +228,7 @@ fn defaults(config: &Config) -> Defaults {
         nat: config.nat,
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
+        shutdown_timeout_seconds: config.shutdown_timeout_seconds,
     }
 }
 

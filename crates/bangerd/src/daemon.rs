@@ -17,6 +17,7 @@ use std::sync::Arc;
 use banger_api::location::{Location, Wishes};
 use banger_api::{Code, Error};
 use banger_host::Sim;
+use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
 use crate::config::Config;
@@ -106,7 +107,9 @@ async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Re
     tokio::spawn(stop_on_signal(stop.clone()));
     tracing::info!(socket = %location.socket.display(), "ready");
     say(&format!("ready {}", location.socket.display()));
+    tell_systemd(&NotifyState::Ready);
     let served = server::serve(socket, engine.clone(), stop.clone()).await;
+    tell_systemd(&NotifyState::Stopping);
     stop.say();
     if let Some(resolver) = resolver {
         let _ = resolver.await;
@@ -245,6 +248,13 @@ fn say(line: &str) {
     // Our starter reads until the end of this pipe; all that follows goes to the log.
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+/// Tells systemd how we stand, where it started us (`Type=notify`; see sd_notify(3)).
+fn tell_systemd(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(%error, "systemd is not told how we stand");
     }
 }
 

@@ -164,3 +164,39 @@ fn doctor_fails_when_a_check_does_and_says_what_to_do() {
     });
     assert!(checks.count() > 0, "{run:#?}");
 }
+
+#[test]
+fn all_vms_are_stopped_at_once_and_no_name_is_wrong_usage() {
+    let environment = TestEnvironment::new();
+    assert_eq!(
+        environment.done(&["vm", "stop", "--all"]).stdout,
+        "no VM runs\n"
+    );
+    for name in ["web", "db"] {
+        environment.done(&["vm", "create", "--name", name]);
+    }
+    let run = environment.run(&["vm", "stop"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+    assert!(run.stderr.contains("--all"), "{run:#?}");
+    let run = environment.run(&["vm", "stop", "--all", "web"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+    let run = environment.done(&["vm", "stop", "--all", "--timeout", "20"]);
+    assert_eq!(run.stdout, "db is stopped\nweb is stopped\n");
+    let all = environment.json(&["vm", "stop", "--all"]);
+    assert_eq!(all["vms"].as_array().map(Vec::len), Some(0), "{all}");
+}
+
+#[test]
+fn with_their_host_vms_are_stopped_only_when_it_goes_down() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web"]);
+    let stop = ["vm", "stop", "--all", "--host-shutdown"];
+    environment.script("systemctl", "echo running");
+    let run = environment.done(&stop);
+    assert!(run.stderr.contains("VMs run on"), "{run:#?}");
+    assert_eq!(environment.json(&["vm", "show", "web"])["phase"], "running");
+    environment.script("systemctl", "echo stopping");
+    assert_eq!(environment.done(&stop).stdout, "web is stopped\n");
+    let end = &environment.json(&["vm", "show", "web"])["last_end"];
+    assert_eq!(end["detail"], "the host went down");
+}

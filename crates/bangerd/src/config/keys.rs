@@ -189,6 +189,14 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "shutdown_timeout_seconds",
+        takes: SECONDS,
+        set: |c, v| {
+            c.shutdown_timeout_seconds = number(v, 1, 3600)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "qemu",
         takes: "the absolute path of QEMU's program, such as \"/usr/bin/qemu-system-x86_64\"",
         set: |c, v| {

@@ -95,6 +95,9 @@ pub struct Config {
     pub start_timeout_seconds: u64,
     /// `stop_timeout_seconds`: how long a guest has to end, in seconds (1 to 3600).
     pub stop_timeout_seconds: u64,
+    /// `shutdown_timeout_seconds`: how long all guests together have to end when the host goes
+    /// down, in seconds (1 to 3600).
+    pub shutdown_timeout_seconds: u64,
     /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
     pub qemu: Option<PathBuf>,
     /// `firecracker`: Firecracker's program, an absolute path; the bundle's, or one in its usual
@@ -125,6 +128,7 @@ impl Default for Config {
             system_disk_size: Mib(16 << 10),
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
+            shutdown_timeout_seconds: 60,
             qemu: None,
             firecracker: None,
         }

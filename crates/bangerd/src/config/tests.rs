@@ -58,6 +58,7 @@ fn every_key_is_taken() {
         system_disk_size = "8G"
         start_timeout_seconds = 300
         stop_timeout_seconds = 5
+        shutdown_timeout_seconds = 90
         qemu = "/opt/qemu"
         firecracker = "/opt/firecracker"
         "#,
@@ -86,6 +87,7 @@ fn every_key_is_taken() {
             system_disk_size: Mib(8 << 10),
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,
+            shutdown_timeout_seconds: 90,
             qemu: Some("/opt/qemu".into()),
             firecracker: Some("/opt/firecracker".into()),
         }
@@ -162,6 +164,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
         "dns_port = -1",
         "start_timeout_seconds = 0",
         "stop_timeout_seconds = 3601",
+        "shutdown_timeout_seconds = 0",
         "hypervisor = \"xen\"",
         "root_disk = \"zfs\"",
         "disk_cache = \"writethrough\"",

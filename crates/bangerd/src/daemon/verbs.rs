@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use banger_api::{
     CreateVm, DaemonView, DeleteVm, Event, KillVm, Progress, Report, Result, SetVm, StartVm,
-    StopVm, Stopped, VmRef, VmView,
+    StopAllVms, StopVm, Stopped, StoppedAll, VmRef, VmView,
 };
 
 use crate::engine::Engine;
@@ -30,6 +30,9 @@ impl Verbs for Engine {
     }
     fn stop(&self, vm: &VmRef, asked: StopVm, heard: Heard<'_>) -> Result<Stopped> {
         self.stop(vm, &asked, heard)
+    }
+    fn stop_all(&self, asked: StopAllVms, heard: Heard<'_>) -> Result<StoppedAll> {
+        self.stop_all(&asked, heard)
     }
     fn restart(&self, vm: &VmRef, asked: StopVm, heard: Heard<'_>) -> Result<VmView> {
         self.restart(vm, &asked, heard)

@@ -21,6 +21,7 @@ mod recover;
 mod set;
 mod start;
 mod stop;
+mod stop_all;
 mod view;
 mod watch;
 
@@ -74,6 +75,8 @@ pub struct Defaults {
     pub start_timeout_seconds: u64,
     /// How long a guest has to end, in seconds.
     pub stop_timeout_seconds: u64,
+    /// How long all guests together have to end when all are stopped, in seconds.
+    pub shutdown_timeout_seconds: u64,
 }
 
 /// What the engine is assembled from.

@@ -5,6 +5,7 @@
 //!   └─ each step has its share of the time that is left; the last needs nobody's help
 //! ```
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{
@@ -12,7 +13,7 @@ use banger_api::{
 };
 use banger_host::{Process, Signal};
 
-use super::hold::Hold;
+use super::hold::{Hold, Slot};
 use super::{Engine, Heard, step};
 use crate::error::{During, Result};
 use crate::vm::Vm;
@@ -31,8 +32,20 @@ impl Engine {
         let name = slot.vm().name.clone();
         let doing = || format!("stop `{name}`");
         let deadline = self.deadline(request).during(doing())?;
-        let hold = slot.hold("stop").during(doing())?;
-        if may(Verb::Stop, hold.vm().phase, &name).during(doing())? == Answer::Already {
+        self.stop_slot(&slot, deadline, "`vm stop`", heard)
+            .during(doing())
+    }
+
+    /// Ends this VM; `asked` is by what, for its record.
+    pub(super) fn stop_slot(
+        &self,
+        slot: &Arc<Slot>,
+        deadline: Instant,
+        asked: &str,
+        heard: Heard<'_>,
+    ) -> Result<Stopped> {
+        let hold = slot.hold("stop")?;
+        if may(Verb::Stop, hold.vm().phase, &hold.vm().name)? == Answer::Already {
             let vm = self.view(&hold.vm());
             return Ok(Stopped {
                 vm,
@@ -40,7 +53,7 @@ impl Engine {
                 by: "gone".to_owned(),
             });
         }
-        let (synced, by) = self.stop_held(&hold, deadline, heard).during(doing())?;
+        let (synced, by) = self.stop_held(&hold, deadline, asked, heard)?;
         Ok(Stopped {
             vm: self.view(&hold.vm()),
             synced,
@@ -59,7 +72,8 @@ impl Engine {
         let deadline = self.deadline(request).during(doing())?;
         let hold = slot.hold("restart").during(doing())?;
         if may(Verb::Stop, hold.vm().phase, &name).during(doing())? == Answer::Go {
-            self.stop_held(&hold, deadline, heard).during(doing())?;
+            self.stop_held(&hold, deadline, "`vm restart`", heard)
+                .during(doing())?;
         }
         self.start_held(&hold, &StartVm::default(), heard)
             .during(doing())?;
@@ -108,16 +122,11 @@ impl Engine {
     }
 
     fn deadline(&self, request: &StopVm) -> Result<Instant> {
-        let seconds = request
-            .timeout_seconds
-            .unwrap_or(self.parts.defaults.stop_timeout_seconds);
-        if !(1..=3600).contains(&seconds) {
-            return Err(Error::new(
-                Code::Invalid,
-                format!("a deadline of {seconds} s is out of range: 1 to 3600"),
-            ));
-        }
-        Ok(Instant::now() + Duration::from_secs(seconds))
+        deadline_in(
+            request
+                .timeout_seconds
+                .unwrap_or(self.parts.defaults.stop_timeout_seconds),
+        )
     }
 
     /// Whether the guest wrote its disks, and which step ended it.
@@ -125,6 +134,7 @@ impl Engine {
         &self,
         hold: &Hold,
         deadline: Instant,
+        asked: &str,
         heard: Heard<'_>,
     ) -> Result<(bool, String)> {
         let mut vm = hold.vm();
@@ -143,8 +153,8 @@ impl Engine {
         // A guest that said good-bye has unmounted everything, whether it answered before or not.
         synced |= self.said_good_bye(&vm);
         let detail = match (by, synced) {
-            (_, true) => "`vm stop`".to_owned(),
-            (by, false) => format!("`vm stop` by {by}; the guest did not finish writing its disks"),
+            (_, true) => asked.to_owned(),
+            (by, false) => format!("{asked} by {by}; the guest did not finish writing its disks"),
         };
         let reason = if by == "kill" {
             EndReason::Killed
@@ -210,7 +220,18 @@ impl Engine {
     }
 }
 
-fn left(deadline: Instant) -> Duration {
+/// The time so many seconds from now.
+pub(super) fn deadline_in(seconds: u64) -> Result<Instant> {
+    if !(1..=3600).contains(&seconds) {
+        return Err(Error::new(
+            Code::Invalid,
+            format!("a deadline of {seconds} s is out of range: 1 to 3600"),
+        ));
+    }
+    Ok(Instant::now() + Duration::from_secs(seconds))
+}
+
+pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, KillVm, Line, Report, SetVm,
-    StartVm, StopVm, Stopped, VersionView, VmView,
+    StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VersionView, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -47,6 +47,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(openapi))
         .routes(routes!(events))
         .routes(routes!(list, create))
+        .routes(routes!(stop_all))
         .routes(routes!(show, set, delete))
         .routes(routes!(start))
         .routes(routes!(stop))
@@ -235,6 +236,17 @@ async fn start(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<Sta
 )]
 async fn stop(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<StopVm>) -> Response {
     work(&app, move |verbs, heard| verbs.stop(&vm, asked, heard)).await
+}
+
+/// Ends all VMs that run, side by side and within one deadline; each has its own outcome.
+#[utoipa::path(
+    post,
+    path = "/v1/stop",
+    request_body = StopAllVms,
+    responses((status = 200, body = Line<StoppedAll>, content_type = "application/x-ndjson"))
+)]
+async fn stop_all(State(app): State<App>, Asked(asked): Asked<StopAllVms>) -> Response {
+    work(&app, move |verbs, heard| verbs.stop_all(asked, heard)).await
 }
 
 /// Ends a VM and starts it again.

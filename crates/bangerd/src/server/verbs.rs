@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 
 use banger_api::{
     CreateVm, DaemonView, DeleteVm, Event, KillVm, Progress, Report, Result, SetVm, StartVm,
-    StopVm, Stopped, VmRef, VmView,
+    StopAllVms, StopVm, Stopped, StoppedAll, VmRef, VmView,
 };
 
 /// How many bytes of a console come at once when there are as many. A piece that is shorter
@@ -51,6 +51,12 @@ pub trait Verbs: Send + Sync + 'static {
     /// # Errors
     /// As the engine says.
     fn stop(&self, vm: &VmRef, asked: StopVm, heard: &dyn Fn(Progress)) -> Result<Stopped>;
+
+    /// Ends all that run, side by side.
+    ///
+    /// # Errors
+    /// `invalid` for a deadline out of range; what fails for one VM is in its outcome.
+    fn stop_all(&self, asked: StopAllVms, heard: &dyn Fn(Progress)) -> Result<StoppedAll>;
 
     /// Ends and starts it.
     ///

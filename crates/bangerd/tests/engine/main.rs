@@ -7,5 +7,6 @@ mod configured;
 mod input;
 mod laws;
 mod recovery;
+mod stop_all;
 mod verbs;
 mod world;

@@ -1,11 +1,14 @@
 //! `banger vm stop`.
 
-use banger_api::{StopVm, Stopped};
-use clap::Args;
+use std::process::ExitCode;
+
+use banger_api::{StopAllVms, StopVm, Stopped, StoppedAll, VmRef};
+use clap::{ArgGroup, Args};
 
 use super::{Several, path};
 use crate::failure::Outcome;
 use crate::session::Session;
+use crate::systemd::Systemd;
 
 /// Stop VMs cleanly; their files stay.
 ///
@@ -14,10 +17,21 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   banger vm stop calm-otter
-  banger vm stop web db --timeout 120")]
+  banger vm stop web db --timeout 120
+  banger vm stop --all",
+    group(ArgGroup::new("which").required(true).args(["names", "all"])))]
 pub(crate) struct Stop {
-    #[command(flatten)]
-    several: Several,
+    /// The VMs: names, ids, or the first digits of ids.
+    #[arg(value_name = "NAME")]
+    names: Vec<VmRef>,
+
+    /// Stop every VM that runs, side by side. The time is then that of all together, shutdown_timeout_seconds of the configuration if not given.
+    #[arg(long)]
+    all: bool,
+
+    /// Only if the host is going down, which the VMs' records then say: for the unit that stops VMs with their host.
+    #[arg(long, hide = true, requires = "all")]
+    host_shutdown: bool,
 
     #[command(flatten)]
     time: Time,
@@ -35,10 +49,16 @@ pub(crate) struct Time {
 impl Stop {
     /// Stops them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if self.all {
+            return self.run_for_all(session);
+        }
         let request = StopVm {
             timeout_seconds: self.time.timeout,
         };
-        self.several.each(session, |name| {
+        let several = Several {
+            names: self.names.clone(),
+        };
+        several.each(session, |name| {
             let stopped: Stopped =
                 session.work("POST", &format!("{}/stop", path(name)), &request)?;
             session.output.result(&stopped, || text(&stopped))?;
@@ -48,6 +68,43 @@ impl Stop {
             Ok(())
         })
     }
+
+    fn run_for_all(&self, session: &Session) -> Outcome {
+        if self.host_shutdown && !Systemd::new(&session.places).host_goes_down() {
+            session
+                .output
+                .note("the host is not going down: VMs run on");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let request = StopAllVms {
+            timeout_seconds: self.time.timeout,
+            host_shutdown: self.host_shutdown,
+        };
+        let all: StoppedAll = session.work("POST", "/v1/stop", &request)?;
+        session.output.result(&all, || text_of_all(&all))?;
+        let mut status = ExitCode::SUCCESS;
+        for outcome in &all.vms {
+            if let Some(loss) = outcome.stopped.as_ref().and_then(loss) {
+                session.output.warning(&loss);
+            }
+            if let Some(error) = &outcome.error {
+                status = ExitCode::FAILURE;
+                // With JSON it is part of the result.
+                if !session.output.json {
+                    session.output.error(error);
+                }
+            }
+        }
+        Ok(status)
+    }
+}
+
+fn text_of_all(all: &StoppedAll) -> String {
+    if all.vms.is_empty() {
+        return "no VM runs".to_owned();
+    }
+    let stopped = all.vms.iter().filter_map(|it| it.stopped.as_ref());
+    stopped.map(text).collect::<Vec<_>>().join("\n")
 }
 
 fn text(stopped: &Stopped) -> String {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 /// Every path that a client may rely on.
-const PATHS: [(&str, &str); 17] = [
+const PATHS: [(&str, &str); 18] = [
     ("GET", "/v1/version"),
     ("GET", "/v1/daemon"),
     ("POST", "/v1/daemon/stop"),
@@ -16,6 +16,7 @@ const PATHS: [(&str, &str); 17] = [
     ("GET", "/v1/events"),
     ("GET", "/v1/vms"),
     ("POST", "/v1/vms"),
+    ("POST", "/v1/stop"),
     ("GET", "/v1/vms/{ref}"),
     ("PATCH", "/v1/vms/{ref}"),
     ("DELETE", "/v1/vms/{ref}"),
@@ -98,6 +99,9 @@ fn every_schema_that_is_named_is_there() {
         "StartVm",
         "SetVm",
         "StopVm",
+        "StopAllVms",
+        "StoppedAll",
+        "StopOutcome",
         "KillVm",
         "DeleteVm",
         "VmView",

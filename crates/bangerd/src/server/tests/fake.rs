@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use banger_api::{
     CheckReport, Code, CreateVm, DaemonView, DeleteVm, Error, Event, KillVm, Mib, NetworkKind,
-    Phase, Progress, Report, Result, SetVm, StartVm, StopVm, Stopped, Verdict, VmId, VmRef, VmView,
+    Phase, Progress, Report, Result, SetVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll,
+    Verdict, VmId, VmRef, VmView,
 };
 
 use super::super::verbs::{ConsoleChunk, PIECE, Verbs};
@@ -210,6 +211,11 @@ impl Verbs for Fake {
             synced: true,
             by: "agent".to_owned(),
         })
+    }
+
+    fn stop_all(&self, asked: StopAllVms, _: &dyn Fn(Progress)) -> Result<StoppedAll> {
+        self.note(format!("stop all {asked:?}"));
+        Ok(StoppedAll::default())
     }
 
     fn restart(&self, vm: &VmRef, asked: StopVm, _: &dyn Fn(Progress)) -> Result<VmView> {

@@ -1,0 +1,117 @@
+//! What we ask of systemd: whether the host goes down, and the user's own unit of the daemon.
+//!
+//! Everything goes through `systemctl`, as a user would type it. Where there is no systemd nothing
+//! is asked, and the answers are those of a host without it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use banger_api::location::{Location, Wishes};
+use banger_api::{Code, Error, Result};
+
+use crate::places::Places;
+use crate::programs::{self, Ended, Says};
+
+/// The daemon's unit.
+pub(crate) const UNIT: &str = "bangerd.service";
+
+/// systemd, as a user sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Systemd {
+    systemctl: Option<PathBuf>,
+    /// Where the user's manager listens: its environment may be that of `su` or of a unit.
+    runtime: PathBuf,
+    /// The user's home.
+    home: Option<PathBuf>,
+}
+
+impl Systemd {
+    /// systemd as it can be asked from here.
+    pub(crate) fn new(places: &Places) -> Self {
+        let uid = rustix::process::getuid().as_raw();
+        Self {
+            systemctl: programs::find(places.search.as_deref(), "systemctl"),
+            runtime: places
+                .runtime
+                .clone()
+                .unwrap_or_else(|| format!("/run/user/{uid}").into()),
+            home: places.home.clone(),
+        }
+    }
+
+    /// Whether it is the system's manager.
+    pub(crate) fn is_there(&self) -> bool {
+        !matches!(self.state().as_str(), "" | "offline" | "unknown")
+    }
+
+    /// Whether the host is on its way down: halt, power off, reboot, kexec.
+    pub(crate) fn host_goes_down(&self) -> bool {
+        self.state() == "stopping"
+    }
+
+    /// The system's state in one word (systemctl(1), `is-system-running`); empty without systemd.
+    fn state(&self) -> String {
+        self.system(&["is-system-running"])
+            .map_or_else(|_| String::new(), |ended| ended.stdout)
+    }
+
+    /// Where the user's unit of the daemon is kept.
+    pub(crate) fn unit_path(&self) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.join(".config/systemd/user").join(UNIT))
+    }
+
+    /// Whether a daemon for these places is what the user's unit starts: the unit is installed,
+    /// and all places are those that the unit's own environment leads to.
+    pub(crate) fn unit_serves(&self, places: &Places) -> bool {
+        if places.sim || !self.unit_path().is_some_and(|it| it.is_file()) {
+            return false;
+        }
+        let lookup = |name: &str| match name {
+            "HOME" => self.home.clone(),
+            "XDG_RUNTIME_DIR" => Some(self.runtime.clone()),
+            _ => None,
+        };
+        let own = Location::find(&Wishes::default(), lookup);
+        own.is_ok_and(|own| own == places.location) && self.is_there()
+    }
+
+    /// Asks the system's manager.
+    ///
+    /// # Errors
+    /// Where there is no systemd.
+    pub(crate) fn system(&self, arguments: &[&str]) -> Result<Ended> {
+        self.ask(arguments)
+    }
+
+    /// Asks the user's manager.
+    ///
+    /// # Errors
+    /// Where there is no systemd.
+    pub(crate) fn user(&self, arguments: &[&str]) -> Result<Ended> {
+        self.ask(&[&["--user"], arguments].concat())
+    }
+
+    /// Asks the user's manager for something that has to succeed.
+    ///
+    /// # Errors
+    /// What it says when it does not.
+    pub(crate) fn user_does(&self, arguments: &[&str]) -> Result<()> {
+        let ended = self.user(arguments)?;
+        if ended.done {
+            return Ok(());
+        }
+        let what = format!("systemctl --user {}", arguments.join(" "));
+        Err(Error::new(Code::Host, format!("`{what}`"))
+            .cause(ended.stderr)
+            .hint(format!("see what it says: journalctl --user -u {UNIT}")))
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<Ended> {
+        let Some(systemctl) = &self.systemctl else {
+            return Err(Error::new(Code::NotReady, "systemd does not run here"));
+        };
+        let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+        let environment = [("XDG_RUNTIME_DIR", self.runtime.clone())];
+        programs::run(systemctl, &arguments, &environment, Says::Nothing)
+    }
+}

@@ -1,0 +1,126 @@
+//! `vm stop --all`: every VM that runs, side by side, within one deadline.
+//!
+//! It is what a host that goes down asks for, so nothing here waits for one VM at the cost of
+//! another: each has a thread, and a VM that another verb has is waited for only as long as its
+//! own stop still fits.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use banger_api::{
+    EndReason, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll, VmRef,
+};
+
+use super::hold::Slot;
+use super::stop::{deadline_in, left};
+use super::{Engine, Heard, lock};
+use crate::error::{During, Result};
+
+/// How many are stopped at once. A stop waits for its guest nearly all of its time.
+const AT_ONCE: usize = 64;
+
+/// The share of the time left that another verb, at work on the VM, is waited for.
+const PATIENCE: f64 = 0.4;
+
+impl Engine {
+    /// Ends every VM that runs, within the deadline.
+    ///
+    /// # Errors
+    /// `invalid` for a deadline out of range. What fails for one VM is in its outcome.
+    pub fn stop_all(&self, request: &StopAllVms, heard: Heard<'_>) -> Result<StoppedAll> {
+        let seconds = request
+            .timeout_seconds
+            .unwrap_or(self.parts.defaults.shutdown_timeout_seconds);
+        let deadline = deadline_in(seconds).during("stop all VMs")?;
+        let asked = if request.host_shutdown {
+            "the host went down"
+        } else {
+            "`vm stop --all`"
+        };
+        let running = |slot: &Arc<Slot>| {
+            matches!(
+                slot.vm().phase,
+                Phase::Starting | Phase::Running | Phase::Stopping
+            )
+        };
+        let slots: VecDeque<Arc<Slot>> = self.slots().into_iter().filter(running).collect();
+        let threads = slots.len().min(AT_ONCE);
+        let queue = Mutex::new(slots);
+        let (tell, told) = channel();
+        let outcomes = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let tell = tell.clone();
+                scope.spawn(|| {
+                    let tell = tell;
+                    while let Some(slot) = next(&queue) {
+                        let outcome = self.stop_one(&slot, deadline, asked, &tell);
+                        lock(&outcomes).push(outcome);
+                    }
+                });
+            }
+            drop(tell);
+            told.into_iter().for_each(heard);
+        });
+        let mut vms = std::mem::take(&mut *lock(&outcomes));
+        vms.sort_by(|a: &StopOutcome, b| a.name.cmp(&b.name));
+        Ok(StoppedAll { vms })
+    }
+
+    fn stop_one(
+        &self,
+        slot: &Arc<Slot>,
+        deadline: Instant,
+        asked: &str,
+        tell: &Sender<Progress>,
+    ) -> StopOutcome {
+        let name = slot.vm().name.clone();
+        let began = Instant::now();
+        let step = |seconds| Progress {
+            step: format!("stop {name}"),
+            seconds,
+        };
+        // Whoever asked may be gone.
+        let _ = tell.send(step(None));
+        let outcome = self
+            .end_one(slot, deadline, asked)
+            .during(format!("stop `{name}`"));
+        if outcome.is_ok() {
+            let _ = tell.send(step(Some(began.elapsed().as_secs_f64())));
+        }
+        let (stopped, error) = match outcome {
+            Ok(stopped) => (Some(stopped), None),
+            Err(error) => (None, Some(error)),
+        };
+        StopOutcome {
+            name,
+            stopped,
+            error,
+        }
+    }
+
+    /// A guest that is not ready yet has nothing to write; one whose verb ends in time is stopped
+    /// after it.
+    fn end_one(&self, slot: &Arc<Slot>, deadline: Instant, asked: &str) -> Result<Stopped> {
+        if slot.vm().phase == Phase::Starting && slot.is_held() {
+            let wanted = VmRef::from(&slot.vm().name);
+            let vm = self.kill(&wanted, &KillVm::default(), &|_| {})?;
+            let killed = vm.last_end.as_ref().map(|it| it.reason) == Some(EndReason::Killed);
+            if vm.phase == Phase::Stopped {
+                return Ok(Stopped {
+                    vm,
+                    synced: false,
+                    by: if killed { "kill" } else { "gone" }.to_owned(),
+                });
+            }
+        }
+        slot.wait_released(left(deadline).mul_f64(PATIENCE));
+        self.stop_slot(slot, deadline, asked, &|_| {})
+    }
+}
+
+fn next(queue: &Mutex<VecDeque<Arc<Slot>>>) -> Option<Arc<Slot>> {
+    lock(queue).pop_front()
+}

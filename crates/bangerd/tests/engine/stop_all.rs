@@ -1,0 +1,99 @@
+//! `vm stop --all`: each VM that runs, whatever becomes of the others.
+
+use banger_api::{Code, EndReason, Phase, StopAllVms};
+use banger_host::Op;
+
+use crate::world::World;
+
+fn stop_all(world: &World, request: &StopAllVms) -> banger_api::StoppedAll {
+    world.engine.stop_all(request, &|_| {}).unwrap()
+}
+
+#[test]
+fn all_that_run_are_stopped_and_told_by_name() {
+    let world = World::new();
+    let empty = world.run_time();
+    for name in ["web", "db", "mail"] {
+        world.create(name, true, true);
+    }
+    world.create("idle", false, false);
+    let steps = std::cell::RefCell::new(Vec::new());
+    let heard = |progress: banger_api::Progress| {
+        if progress.seconds.is_some() {
+            steps.borrow_mut().push(progress.step);
+        }
+    };
+    let all = world
+        .engine
+        .stop_all(&StopAllVms::default(), &heard)
+        .unwrap();
+    let names: Vec<&str> = all.vms.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["db", "mail", "web"]);
+    for outcome in &all.vms {
+        let stopped = outcome.stopped.as_ref().unwrap();
+        assert!(stopped.synced, "{outcome:?}");
+        assert_eq!(stopped.vm.phase, Phase::Stopped);
+        let end = stopped.vm.last_end.as_ref().unwrap();
+        assert_eq!(end.detail, "`vm stop --all`");
+    }
+    steps.borrow_mut().sort();
+    assert_eq!(*steps.borrow(), ["stop db", "stop mail", "stop web"]);
+    assert_eq!(world.run_time(), empty);
+    assert_eq!(stop_all(&world, &StopAllVms::default()).vms, []);
+}
+
+#[test]
+fn a_host_that_goes_down_is_the_reason_in_the_record() {
+    let mut world = World::new();
+    world.create("web", false, true);
+    let request = StopAllVms {
+        host_shutdown: true,
+        ..StopAllVms::default()
+    };
+    stop_all(&world, &request);
+    world.restart();
+    let vm = &world.engine.list()[0];
+    let end = vm.last_end.as_ref().unwrap();
+    assert_eq!(vm.phase, Phase::Stopped);
+    assert_eq!(
+        (end.reason, end.detail.as_str()),
+        (EndReason::Stopped, "the host went down")
+    );
+}
+
+#[test]
+fn one_that_fails_keeps_no_other_from_its_stop() {
+    let world = World::new();
+    for name in ["web", "db"] {
+        world.create(name, false, true);
+    }
+    let tap = world.sim.state().taps.into_keys().next().unwrap();
+    world
+        .sim
+        .refuse(move |op| matches!(op, Op::RemoveTap { name } if *name == tap));
+    let all = stop_all(&world, &StopAllVms::default());
+    let failed: Vec<bool> = all.vms.iter().map(|it| it.error.is_some()).collect();
+    assert_eq!(failed.iter().filter(|it| **it).count(), 1, "{all:?}");
+    assert!(
+        all.vms
+            .iter()
+            .all(|it| it.error.is_some() != it.stopped.is_some())
+    );
+    let running = world.sim.state().processes.into_values();
+    assert_eq!(running.filter(|it| it.exit.is_none()).count(), 0);
+}
+
+#[test]
+fn a_deadline_out_of_range_stops_nothing() {
+    let world = World::new();
+    world.create("web", false, true);
+    for seconds in [0, 3601] {
+        let request = StopAllVms {
+            timeout_seconds: Some(seconds),
+            ..StopAllVms::default()
+        };
+        let error = world.engine.stop_all(&request, &|_| {}).unwrap_err();
+        assert_eq!(error.code, Code::Invalid);
+    }
+    assert_eq!(world.engine.list()[0].phase, Phase::Running);
+}
