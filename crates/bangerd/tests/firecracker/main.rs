@@ -1,0 +1,51 @@
+//! The Firecracker driver under a Firecracker that answers, refuses, stalls and dies on request.
+//!
+//! The stand-in is this very program: started with Firecracker's arguments it is one, started with
+//! those of a test runner it runs the tests.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod boots;
+mod programs;
+mod stand_in;
+mod world;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// One test, by its name.
+macro_rules! trials {
+    ($($module:ident::$name:ident,)*) => {
+        vec![$(Trial::test(
+            concat!(stringify!($module), "::", stringify!($name)),
+            || { $module::$name(); Ok(()) },
+        ),)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if arguments
+        .iter()
+        .any(|it| it == "--api-sock" || it == "--version")
+    {
+        return stand_in::run(&arguments);
+    }
+    let tests = trials![
+        boots::a_machine_is_told_piece_by_piece_and_runs,
+        boots::whatever_is_refused_is_told_in_firecrackers_words,
+        boots::a_firecracker_that_stalls_at_any_step_is_ended_in_time,
+        boots::a_stall_is_told_within_five_seconds,
+        boots::a_firecracker_that_dies_at_any_step_is_told_with_how_it_ended,
+        boots::an_answer_that_is_none_is_told,
+        boots::one_that_never_listens_is_told,
+        boots::what_an_earlier_run_left_is_in_nobodys_way,
+        boots::an_older_one_is_refused_by_what_it_says_over_its_socket,
+        boots::a_path_that_is_too_long_for_a_socket_is_none_for_us,
+        boots::the_power_button_is_pressed_before_its_deadline_or_never,
+        programs::a_program_that_will_do_passes,
+        programs::a_program_that_will_not_do_is_told_with_the_way_out,
+        programs::a_program_that_cannot_be_started_is_told,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}

@@ -1,0 +1,95 @@
+//! The check of Firecracker's program, and what a start says of one that does not start.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use banger_api::{CheckReport, Verdict};
+use bangerd::hypervisor::Hypervisor as _;
+
+use crate::stand_in::{Does, Script};
+use crate::world::{World, healthy};
+
+fn check(world: &World) -> CheckReport {
+    let checks = world.driver.checks();
+    let mut reports = checks.iter().map(|check| check.run(&world.host));
+    reports.find(|it| it.name == "Firecracker").unwrap()
+}
+
+/// What a check that fails says, and its hint.
+fn fails(world: &World) -> (String, String) {
+    let report = check(world);
+    assert_eq!(report.verdict, Verdict::Fail, "{report:?}");
+    (report.found, report.hint.unwrap())
+}
+
+pub(crate) fn a_program_that_will_do_passes() {
+    for version in ["1.16.1", "1.17.0-dev", "2.0.0"] {
+        let script = Script {
+            version: version.to_owned(),
+            ..healthy()
+        };
+        let world = World::new(&script);
+        copied(&world);
+        let report = check(&world);
+        assert_eq!(report.verdict, Verdict::Pass, "{report:?}");
+    }
+}
+
+/// The stand-in as a file of its own: what a file said once is not asked again.
+fn copied(world: &World) {
+    std::fs::remove_file(world.program()).unwrap();
+    std::fs::copy(std::env::current_exe().unwrap(), world.program()).unwrap();
+}
+
+pub(crate) fn a_program_that_will_not_do_is_told_with_the_way_out() {
+    let old = Script {
+        version: "1.16.0".to_owned(),
+        ..healthy()
+    };
+    let world = World::new(&old);
+    copied(&world);
+    let (found, hint) = fails(&world);
+    assert!(
+        found.contains("is 1.16.0, and 1.16.1 is needed: "),
+        "{found}"
+    );
+    assert!(found.contains("CVE-2026-5747"), "{found}");
+    assert!(hint.contains("releases"), "{hint}");
+    std::fs::set_permissions(world.program(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (found, hint) = fails(&world);
+    assert!(found.ends_with("is not executable"), "{found}");
+    assert_eq!(hint, format!("chmod +x {}", world.program().display()));
+    std::fs::remove_file(world.program()).unwrap();
+    assert!(fails(&world).0.starts_with("there is no `/"));
+    let hangs = Script {
+        at: "--version".to_owned(),
+        does: Some(Does::Stall),
+        ..healthy()
+    };
+    let world = World::new(&hangs);
+    copied(&world);
+    let (found, _) = fails(&world);
+    assert!(found.ends_with("does not end within 3 s"), "{found}");
+    let dumb = Script {
+        version: "unknown".to_owned(),
+        ..healthy()
+    };
+    let world = World::new(&dumb);
+    copied(&world);
+    let (found, _) = fails(&world);
+    assert!(
+        found.ends_with("prints no version: Firecracker vunknown"),
+        "{found}"
+    );
+}
+
+pub(crate) fn a_program_that_cannot_be_started_is_told() {
+    let world = World::new(&healthy());
+    std::fs::remove_file(world.program()).unwrap();
+    let error = world.fails();
+    assert_eq!(error.message, "start Firecracker");
+    std::fs::write(world.program(), b"\x7fELF, and nothing more").unwrap();
+    std::fs::set_permissions(world.program(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let error = world.fails();
+    assert_eq!(error.causes[0], "it ended before it listened");
+    assert!(error.causes[1].contains("with status"), "{error:?}");
+}

@@ -1,0 +1,176 @@
+//! A program that behaves as Firecracker does at its API, but for one thing that it is told to do
+//! otherwise. Its machines are made of nothing.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+/// Where it writes down what it was asked, a request a line, in its working directory.
+pub(crate) const ASKED: &str = "asked";
+
+/// What the guest says on its console.
+pub(crate) const CONSOLE: &str = "hello from the guest\n";
+
+/// How it behaves; in a file beside the program, with `.json` behind its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Script {
+    /// What `--version` prints.
+    pub(crate) version: String,
+    /// What it says over its socket.
+    pub(crate) api_version: String,
+    /// Where it does something else: `--version`, `listen`, or a request such as `PUT /vsock`.
+    pub(crate) at: String,
+    /// What it does there.
+    pub(crate) does: Option<Does>,
+}
+
+/// Something that a healthy Firecracker does not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Does {
+    /// It refuses, with a reason.
+    Refuse,
+    /// It says nothing more, for ever.
+    Stall,
+    /// It ends with the status of a forbidden system call, and complains in its log.
+    Die,
+    /// It answers something that is no answer.
+    Babble,
+}
+
+/// Firecracker's own words for a refusal here.
+pub(crate) const FAULT: &str = "The kernel file cannot be opened: no luck today.";
+
+/// What it complains of in its log before it dies.
+pub(crate) const COMPLAINT: &str = "Shutting down VM after intercepting a bad syscall (41).";
+
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let script = std::fs::read(format!("{}.json", arguments[0])).unwrap();
+    let script: Script = serde_json::from_slice(&script).unwrap();
+    let value = |name: &str| {
+        let at = arguments.iter().position(|it| it == name);
+        at.and_then(|at| arguments.get(at + 1))
+    };
+    let stand_in = StandIn {
+        script,
+        log: value("--log-path").cloned().unwrap_or_default(),
+    };
+    match value("--api-sock") {
+        None => {
+            stand_in.perhaps("--version");
+            say(&format!("Firecracker v{}\n\n", stand_in.script.version));
+        }
+        Some(socket) => {
+            assert_eq!(value("--id").map(String::as_str), Some(crate::world::NAME));
+            stand_in.serve(Path::new(socket));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+struct StandIn {
+    script: Script,
+    log: String,
+}
+
+impl StandIn {
+    /// Does at this place what the script has for it; whether it refuses or babbles is for the
+    /// caller.
+    fn perhaps(&self, place: &str) -> Option<Does> {
+        let does = self.script.does.filter(|_| self.script.at == place);
+        match does {
+            Some(Does::Stall) => loop {
+                std::thread::park();
+            },
+            Some(Does::Die) => {
+                let line = format!("2026-11-24T11:39:10.1 [id:main:ERROR] {COMPLAINT}\n");
+                std::fs::write(&self.log, line).unwrap();
+                std::process::exit(148)
+            }
+            other => other,
+        }
+    }
+
+    fn serve(&self, socket: &Path) {
+        self.perhaps("listen");
+        // A socket that is there already ends it, as it ends Firecracker.
+        let listener = UnixListener::bind(socket).unwrap();
+        for stream in listener.incoming() {
+            // Who only knocks has nothing to ask.
+            while self.answer(stream.as_ref().unwrap()) {}
+        }
+    }
+
+    /// Reads one request and answers it; whether there was one.
+    fn answer(&self, mut stream: &UnixStream) -> bool {
+        let Some((request, body)) = read(stream) else {
+            return false;
+        };
+        let mut asked = File::options().append(true).create(true).open(ASKED);
+        writeln!(asked.as_mut().unwrap(), "{request} {body}").unwrap();
+        let answer = match self.perhaps(&request) {
+            Some(Does::Babble) => "you are welcome\r\n\r\n".to_owned(),
+            Some(Does::Refuse) => {
+                let body = serde_json::json!({ "fault_message": FAULT }).to_string();
+                with_body("400 ", &body)
+            }
+            Some(Does::Stall | Does::Die) | None if request == "GET /version" => {
+                let version = &self.script.api_version;
+                let body = serde_json::json!({ "firecracker_version": version }).to_string();
+                with_body("200 ", &body)
+            }
+            Some(Does::Stall | Does::Die) | None => {
+                if body.contains("InstanceStart") {
+                    say(CONSOLE);
+                }
+                format!("HTTP/1.1 204 \r\n{HEADERS}\r\n")
+            }
+        };
+        stream.write_all(answer.as_bytes()).is_ok()
+    }
+}
+
+const HEADERS: &str = "Server: Firecracker API\r\nConnection: keep-alive\r\n";
+
+fn with_body(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{HEADERS}Content-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// Method and path, and the body.
+fn read(stream: &UnixStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let (request, _) = line.rsplit_once(' ')?;
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader
+            .read_line(&mut header)
+            .ok()
+            .filter(|read| *read > 0)?;
+        let header = header.trim().to_lowercase();
+        if header.is_empty() {
+            break;
+        }
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((request.to_owned(), String::from_utf8(body).ok()?))
+}

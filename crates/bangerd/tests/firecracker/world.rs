@@ -1,0 +1,211 @@
+//! A real host's folder with a VM in it, and the stand-in as its Firecracker.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use banger_api::{Error, Mib, NetworkKind, Phase, VmId};
+use banger_host::{Linux, Look as _, Process};
+use bangerd::capability::Capability as _;
+use bangerd::capability::boot::Boot;
+use bangerd::hypervisor::Hypervisor as _;
+use bangerd::hypervisor::firecracker::Firecracker;
+use bangerd::layout::{Layout, machine};
+use bangerd::machine::{Backend, DiskCache, Drive, Interface, Machine};
+use bangerd::vm::{HostKey, Images, Secret, Spec, Vm};
+
+use crate::stand_in::Script;
+
+/// The name that every machine here has.
+pub(crate) const NAME: &str = "banger-1-test-aa12bb34";
+
+/// A patience that a stand-in which stalls uses up, and one which does not never does.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) host: Linux,
+    pub(crate) vm: Vm,
+    layout: Layout,
+    pub(crate) driver: Firecracker,
+}
+
+/// A Firecracker that is new enough and does nothing amiss.
+pub(crate) fn healthy() -> Script {
+    Script {
+        version: "1.16.1".to_owned(),
+        api_version: "1.16.1".to_owned(),
+        ..Script::default()
+    }
+}
+
+impl World {
+    pub(crate) fn new(script: &Script) -> Self {
+        Self::below("", script)
+    }
+
+    /// With the driver as it is.
+    pub(crate) fn patient(script: &Script) -> Self {
+        let mut world = Self::new(script);
+        let program = world.program();
+        world.driver = Firecracker::new(world.layout.clone(), program, NetworkKind::Tap);
+        world
+    }
+
+    /// With the state directory deeper below.
+    pub(crate) fn below(deeper: &str, script: &Script) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("firecracker");
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &program).unwrap();
+        let text = serde_json::to_vec(script).unwrap();
+        std::fs::write(folder.path().join("firecracker.json"), text).unwrap();
+        let layout = Layout::new(folder.path().join(deeper).join("state"));
+        let vm = vm();
+        std::fs::create_dir_all(layout.vm(vm.id).machine()).unwrap();
+        let driver = Firecracker::new(layout.clone(), program, NetworkKind::Tap);
+        Self {
+            host: Linux::new().unwrap(),
+            vm,
+            layout,
+            driver: driver.with_patience(PATIENCE),
+            folder,
+        }
+    }
+
+    pub(crate) fn program(&self) -> PathBuf {
+        self.folder.path().join("firecracker")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.layout.vm(self.vm.id).in_machine(name)
+    }
+
+    pub(crate) fn machine(&self) -> Machine {
+        Machine {
+            name: NAME.to_owned(),
+            directory: self.layout.vm(self.vm.id).machine(),
+            owner: None,
+            scope: None,
+            vcpu: 2,
+            memory_mib: 512,
+            kernel: machine::KERNEL.to_owned(),
+            initramfs: machine::INITRAMFS.to_owned(),
+            boot_args: vec!["console=ttyS0".to_owned()],
+            disk_cache: DiskCache::Writeback,
+            drives: vec![Drive {
+                name: "root".to_owned(),
+                path: machine::ROOT_DISK.to_owned(),
+                block: false,
+                read_only: false,
+            }],
+            interfaces: vec![Interface {
+                mac: "02:ba:aa:12:bb:34".to_owned(),
+                mtu: 1500,
+                backend: Backend::Tap {
+                    name: "bg1testaa12bb34".to_owned(),
+                },
+            }],
+            channel: machine::AGENT.to_owned(),
+            console: machine::CONSOLE.to_owned(),
+        }
+    }
+
+    pub(crate) fn boot(&self) -> bangerd::error::Result<Process> {
+        self.driver.boot(&self.vm, &self.machine(), &self.host)
+    }
+
+    /// The error of a boot that fails; nothing of it runs or is left.
+    pub(crate) fn fails(&self) -> Error {
+        let error = self.boot().unwrap_err();
+        self.assert_nothing_runs();
+        self.tear_down();
+        error
+    }
+
+    pub(crate) fn assert_nothing_runs(&self) {
+        let folder = self.path("");
+        let here = |pid: &str| std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
+        let running = self.host.find_processes(NAME).unwrap();
+        for process in running {
+            let where_it_is = here(&process.pid.to_string());
+            assert_ne!(where_it_is.as_deref(), Some(folder.as_path()), "it runs on");
+        }
+    }
+
+    /// The way down, as far as the driver's files go.
+    pub(crate) fn tear_down(&self) {
+        let boot = Boot::new(self.layout.clone(), DiskCache::Writeback);
+        boot.teardown(&self.vm, &self.host).unwrap();
+        for name in [machine::FIRECRACKER_SOCKET, machine::AGENT] {
+            assert!(!self.path(name).exists(), "`{name}` is left");
+        }
+    }
+
+    pub(crate) fn kill(&self, process: &Process) {
+        use banger_host::{Host as _, Signal};
+        self.host.signal(process, Signal::Kill).unwrap();
+        let process = std::slice::from_ref(process);
+        assert_eq!(
+            self.host.wait_any(process, Duration::from_secs(10)),
+            process
+        );
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for World {
+    /// What a failed test left running ends with it.
+    fn drop(&mut self) {
+        use banger_host::{Host as _, Signal};
+        let folder = self.path("");
+        for process in self.host.find_processes(NAME).unwrap_or_default() {
+            let at =
+                std::fs::read_link(Path::new("/proc").join(process.pid.to_string()).join("cwd"));
+            if at.is_ok_and(|at| at == folder) {
+                let _ = self.host.signal(&process, Signal::Kill);
+            }
+        }
+    }
+}
+
+fn vm() -> Vm {
+    Vm {
+        id: VmId::from_bits(0xaa12_bb34),
+        name: "calm-otter".parse().unwrap(),
+        spec: Spec {
+            vcpu: 2,
+            memory: Mib(512),
+            disk_size: Mib(1024),
+            system_disk_size: Mib(1024),
+            nat: false,
+        },
+        images: Images {
+            name: "default".to_owned(),
+            root: "root".to_owned(),
+            kernel: "kernel".to_owned(),
+        },
+        root_disk: "copy".to_owned(),
+        index: 0,
+        address: [10, 215, 0, 2].into(),
+        gateway: [10, 215, 0, 1].into(),
+        network: NetworkKind::Tap,
+        ssh_port: None,
+        owner: None,
+        machine_id: "0".repeat(32),
+        host_key: HostKey {
+            private: Secret(String::new()),
+            public: String::new(),
+        },
+        phase: Phase::Starting,
+        hypervisor: Some("firecracker".to_owned()),
+        process: None,
+        boot: None,
+        rescue: false,
+        created: jiff::Timestamp::UNIX_EPOCH,
+        started: None,
+        last_end: None,
+        notes: Vec::new(),
+    }
+}
