@@ -292,6 +292,16 @@ pub enum Probe {
         /// The address on loopback.
         address: std::net::SocketAddrV4,
     },
+    /// Firecracker's jailer can jail it in this directory: both are of one version, static, and
+    /// root's alone, and so is the directory with all above it.
+    Jail {
+        /// Where the jails are made.
+        directory: PathBuf,
+        /// Firecracker, an absolute path.
+        firecracker: PathBuf,
+        /// The jailer, an absolute path.
+        jailer: PathBuf,
+    },
     /// A program of ours can be started in a systemd scope that outlives a logout: tried with one.
     Scopes,
     /// The file system that holds the directory has this much free.

@@ -66,6 +66,15 @@ pub enum Op {
         /// The new name, on the same file system.
         to: PathBuf,
     },
+    /// `path` is a block device of its owner's alone, the same one as `device`.
+    MakeNode {
+        /// Its absolute path.
+        path: PathBuf,
+        /// The device that it is another name of.
+        device: PathBuf,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
     /// `to` is a fresh file that shares the blocks of `from` (FICLONE), or
     /// [`Kind::Unsupported`](crate::Kind::Unsupported) where the file system cannot. Its permission
     /// bits are those of `from`, or 0600 where it is given an owner.

@@ -191,6 +191,7 @@ impl Look for Helped {
             | Probe::Reflink { .. }
             | Probe::SubnetFree { .. }
             | Probe::Port { .. }
+            | Probe::Jail { .. }
             | Probe::Scopes
             | Probe::Space { .. } => self.linux.probe(probe),
         }

@@ -18,6 +18,7 @@ mod files;
 mod firewall;
 mod forwarding;
 mod netlink;
+mod node;
 mod probes;
 mod replacement;
 mod resolvers;
@@ -100,6 +101,7 @@ fn check_paths(op: &Op) -> Result<()> {
         | Op::GrowFile { path, .. }
         | Op::PunchHole { path, .. }
         | Op::RestoreStore { path } => check_path(path),
+        Op::MakeNode { path, device, .. } => check_path(path).and(check_path(device)),
         Op::MakeSnapshot { base, cow, .. } => check_path(base).and(check_path(cow)),
         Op::LinkFile { from, to }
         | Op::CloneFile { from, to, .. }
@@ -130,6 +132,11 @@ impl Host for Linux {
             } => files::write_file(path, contents, *mode, *owner),
             Op::RemoveFile { path } => files::remove_file(path),
             Op::LinkFile { from, to } => files::link_file(from, to),
+            Op::MakeNode {
+                path,
+                device,
+                owner,
+            } => node::make_another(path, device, *owner),
             Op::CloneFile { from, to, owner } => disk::clone(from, to, *owner),
             Op::CopyFile { from, to, owner } => disk::copy(from, to, *owner),
             Op::MakeFilesystem {

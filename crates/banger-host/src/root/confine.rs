@@ -44,7 +44,7 @@ pub(super) fn check_own_file() -> Result<()> {
 
 /// Refuses a file that is not root's alone, with all of the folders above it. The path is
 /// absolute and has no symbolic links.
-pub(super) fn check_file(path: &Path) -> Result<()> {
+pub(crate) fn check_file(path: &Path) -> Result<()> {
     for part in path.ancestors() {
         let meta = fs::symlink_metadata(part)
             .map_err(|cause| Error::io(format!("look at `{}`", part.display()), cause))?;

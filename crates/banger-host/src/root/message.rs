@@ -224,6 +224,7 @@ impl RootOp {
             | Op::WriteFile { .. }
             | Op::RemoveFile { .. }
             | Op::LinkFile { .. }
+            | Op::MakeNode { .. }
             | Op::CloneFile { .. }
             | Op::CopyFile { .. }
             | Op::MakeFilesystem { .. }

@@ -18,7 +18,7 @@
 //! | `confine` | what is given up first |
 //! | `install` | how it gets to where it runs |
 
-mod confine;
+pub(crate) mod confine;
 mod files;
 mod forwarding;
 mod install;

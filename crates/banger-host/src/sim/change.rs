@@ -28,6 +28,7 @@ impl Host for Sim {
             | Op::WriteFile { .. }
             | Op::RemoveFile { .. }
             | Op::LinkFile { .. }
+            | Op::MakeNode { .. }
             | Op::CloneFile { .. }
             | Op::CopyFile { .. }
             | Op::MakeFilesystem { .. }
@@ -152,6 +153,7 @@ fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
                 .ok_or_else(|| missing(from))?;
             put(state, to, file)
         }
+        Op::MakeNode { path, .. } => put(state, path, SimFile::default()),
         Op::MakeFilesystem { path, size_mib, .. } => {
             if state.files.contains_key(path) {
                 return Ok(Change::Already);

@@ -2,6 +2,7 @@
 
 mod binary;
 mod firewalls;
+mod jail;
 mod kvm;
 mod port;
 mod program;
@@ -39,6 +40,11 @@ pub(super) fn probe(host: &Linux, probe: &Probe) -> Finding {
         Probe::SubnetFree { subnet, tap_prefix } => subnet::probe(*subnet, tap_prefix),
         Probe::ForwardedPackets { tap_prefix } => firewalls::probe(tap_prefix),
         Probe::Port { address } => port::probe(*address),
+        Probe::Jail {
+            directory,
+            firecracker,
+            jailer,
+        } => jail::probe(directory, firecracker, jailer),
         Probe::Scopes => scopes::probe(),
         Probe::Space {
             directory,

@@ -1,0 +1,201 @@
+//! Whether Firecracker's jailer can jail it here. The jailer trusts all that it is given, so that
+//! must be root's alone; it changes the owner of what it finds in the jail (CVE-2026-1386); and
+//! it does not look whether its Firecracker can be run, or used, inside.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::StatVfsMountFlags;
+
+use super::{bad, existing, good, in_one_line};
+use crate::Finding;
+use crate::command::Command;
+use crate::root::confine::check_file;
+
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The most program headers that are looked through. Firecracker has a dozen.
+const MOST_HEADERS: usize = 64;
+
+/// The program header that names a loader: System V ABI, chapter 5.
+const PT_INTERP: u32 = 3;
+
+type Trouble = (String, String);
+
+pub(super) fn probe(directory: &Path, firecracker: &Path, jailer: &Path) -> Finding {
+    match look(directory, firecracker, jailer) {
+        Ok(version) => good(format!("`{}` {version}", jailer.display())),
+        Err((found, hint)) => bad(found, hint),
+    }
+}
+
+fn look(directory: &Path, firecracker: &Path, jailer: &Path) -> Result<String, Trouble> {
+    if !rustix::process::geteuid().is_root() {
+        return Err((
+            "only root can jail a program, and the root helper does not yet".to_owned(),
+            "run the daemon as root, or take `jailer` out of the configuration".to_owned(),
+        ));
+    }
+    let said = version(jailer)?;
+    let of = version(firecracker)?;
+    if said != of {
+        return Err((
+            format!("the jailer is {said}, and Firecracker is {of}"),
+            format!(
+                "put the jailer that came with this Firecracker beside it: `{}`",
+                jailer.display()
+            ),
+        ));
+    }
+    let bytes = read_head(firecracker)?;
+    if names_a_loader(&bytes) {
+        return Err((
+            format!(
+                "`{}` needs libraries, and a jail has none",
+                firecracker.display()
+            ),
+            "take a Firecracker of its own releases, which are static".to_owned(),
+        ));
+    }
+    let base = existing(directory);
+    for path in [jailer, firecracker, base] {
+        let hint = format!("ls -ld {}", path.display());
+        let path = fs::canonicalize(path).map_err(|cause| (told(path, &cause), hint.clone()))?;
+        check_file(&path).map_err(|error| (in_one_line(&error), hint))?;
+    }
+    check_mount(base)?;
+    Ok(said)
+}
+
+/// The devices and the program in a jail must work.
+fn check_mount(base: &Path) -> Result<(), Trouble> {
+    let hint = format!("findmnt --target {}", base.display());
+    let found =
+        rustix::fs::statvfs(base).map_err(|cause| (told(base, &cause.into()), hint.clone()))?;
+    for (flag, word) in [
+        (StatVfsMountFlags::NODEV, "nodev"),
+        (StatVfsMountFlags::NOEXEC, "noexec"),
+    ] {
+        if found.f_flag.contains(flag) {
+            let text = format!(
+                "the file system of `{}` is mounted `{word}`: a jail on it does not work",
+                base.display()
+            );
+            return Err((text, hint));
+        }
+    }
+    Ok(())
+}
+
+fn told(path: &Path, cause: &std::io::Error) -> String {
+    format!("`{}`: {cause}", path.display())
+}
+
+/// What the program says of itself, without the `v`; the whole of it, as releases are told apart
+/// by their last part.
+fn version(path: &Path) -> Result<String, Trouble> {
+    let hint = || format!("put it there: `{}`", path.display());
+    if !path.is_file() {
+        return Err((format!("there is no `{}`", path.display()), hint()));
+    }
+    let command = Command::new(path).arg("--version").patience(PATIENCE);
+    let output = command
+        .output()
+        .map_err(|error| (in_one_line(&error), hint()))?;
+    let text = output.text();
+    let words = text.lines().next().unwrap_or_default().split_whitespace();
+    let version = words.last().and_then(|word| word.strip_prefix('v'));
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| (format!("`{command}` prints no version"), hint()))
+}
+
+fn read_head(path: &Path) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(64 << 10).read_to_end(&mut bytes))
+        .map_err(|cause| (told(path, &cause), format!("ls -l {}", path.display())))?;
+    Ok(bytes)
+}
+
+/// Whether an ELF file of 64 bits (elf(5)) cannot run without a loader and its libraries.
+fn names_a_loader(elf: &[u8]) -> bool {
+    let half = |at: usize| {
+        elf.get(at..at + 2)
+            .map_or(0, |it| usize::from(u16::from_le_bytes([it[0], it[1]])))
+    };
+    let offset = elf
+        .get(32..40)
+        .and_then(|it| it.try_into().ok())
+        .map_or(0, u64::from_le_bytes);
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    (0..half(56).min(MOST_HEADERS)).any(|index| {
+        let at = offset.saturating_add(index * half(54));
+        let kind = elf.get(at..at.saturating_add(4));
+        kind.and_then(|it| it.try_into().ok())
+            .is_some_and(|it| u32::from_le_bytes(it) == PT_INTERP)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::linux::testing;
+
+    fn program(path: &Path, says: &str) {
+        fs::write(path, format!("#!/bin/sh\necho '{says}'\necho more\n")).unwrap();
+        fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn the_jailer_is_firecrackers_own_and_everything_is_roots() {
+        if !rustix::process::geteuid().is_root() {
+            return testing::skipped("not root");
+        }
+        let folder = tempfile::tempdir_in("/root").unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (firecracker, jailer) = (at("firecracker"), at("jailer"));
+        let told = || match probe(&at("state/jails"), &firecracker, &jailer) {
+            Finding::Good(found) => found,
+            Finding::Doubtful { found, .. } | Finding::Bad { found, .. } => found,
+        };
+        assert!(told().contains("there is no") && told().contains("jailer"));
+        program(&jailer, "Jailer v1.17.0-dev");
+        assert!(told().contains("firecracker`"), "{}", told());
+        program(&firecracker, "Firecracker v1.16.1");
+        let text = "the jailer is 1.17.0-dev, and Firecracker is 1.16.1";
+        assert_eq!(told(), text);
+        program(&firecracker, "Firecracker v1.17.0-dev");
+        assert!(told().ends_with("1.17.0-dev"), "{}", told());
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(told().contains("can be written by others"), "{}", told());
+        fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let nobody = Some(65534);
+        std::os::unix::fs::chown(&jailer, nobody, nobody).unwrap();
+        assert!(told().contains("belongs to user 65534"), "{}", told());
+        program(&jailer, "");
+        assert!(told().contains("prints no version"), "{}", told());
+    }
+
+    #[test]
+    fn a_program_that_needs_libraries_is_told_from_one_that_does_not() {
+        assert!(names_a_loader(&fs::read("/proc/self/exe").unwrap()));
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(64 + 56, 0);
+        (elf[32], elf[54], elf[56]) = (64, 56, 1);
+        elf[64] = 1;
+        assert!(!names_a_loader(&elf));
+        elf[64] = 3;
+        assert!(names_a_loader(&elf));
+        for length in 0..68 {
+            assert!(!names_a_loader(&elf[..length]), "{length} bytes");
+        }
+        elf[32..40].fill(0xff);
+        assert!(!names_a_loader(&elf));
+    }
+}
