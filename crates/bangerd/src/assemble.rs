@@ -18,6 +18,7 @@ use crate::capability::Capability;
 use crate::capability::boot::Boot;
 use crate::capability::dns::Dns;
 use crate::capability::identity::Identity;
+use crate::capability::jail::Jails;
 use crate::capability::nat::Nat;
 use crate::capability::network::Network;
 use crate::capability::root_disk::RootDisks;
@@ -123,7 +124,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
             (vec![Box::new(only) as Box<dyn Hypervisor>], None)
         }
         Mode::Real => {
-            let candidates = Candidates::new(config, &layout, &bundle, network, kvm);
+            let candidates = Candidates::new(config, &layout, &bundle, instance, (network, kvm));
             let (all, check) = candidates.choose(&*host);
             (all, Some(check))
         }
@@ -161,6 +162,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
 
 /// What a VM has on its host, in the order of a start; teardown goes the other way.
 ///
+/// - `jail` goes last: it has only other names of what the others make and take away.
 /// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
 /// - disks before the network: their order is the order of devices in the guest, and what is
 ///   likely to fail for want of space fails before anything of the host is touched.
@@ -174,6 +176,7 @@ fn capabilities(
     public_key: String,
 ) -> Vec<Box<dyn Capability>> {
     vec![
+        Box::new(Jails::new(layout.clone(), instance)),
         Box::new(Boot::new(layout.clone(), config.disk_cache)),
         Box::new(RootDisks::new(
             root_disks(layout),

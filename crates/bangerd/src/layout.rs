@@ -9,6 +9,7 @@
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   vms/<id>/vm.json          a VM's record
 //!   vms/<id>/machine/         what its hypervisor sees, owned by the hypervisor's user
+//!   jails/<program>/<name>/   what a jailed hypervisor sees instead, while it runs
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -89,6 +90,12 @@ impl Layout {
         ImageLayout {
             folder: self.images().join(digest),
         }
+    }
+
+    /// Where Firecracker's jailer makes its jails: root's alone, 0711.
+    #[must_use]
+    pub fn jails(&self) -> PathBuf {
+        self.state.join("jails")
     }
 
     /// The folder of all VMs.

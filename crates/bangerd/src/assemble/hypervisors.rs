@@ -13,6 +13,7 @@ use crate::hypervisor::firecracker::{self, Firecracker};
 use crate::hypervisor::qemu::Qemu;
 use crate::layout::Layout;
 use crate::readiness::{self, Check};
+use crate::vm::names::Instance;
 
 /// Where Debian and its kin keep QEMU.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
@@ -25,6 +26,8 @@ pub(super) struct Candidates {
     bundle: PathBuf,
     firecracker: Option<PathBuf>,
     qemu: PathBuf,
+    instance: Instance,
+    jailer: bool,
     network: NetworkKind,
     kvm: bool,
 }
@@ -42,8 +45,8 @@ impl Candidates {
         config: &Config,
         layout: &Layout,
         bundle: &std::path::Path,
-        network: NetworkKind,
-        kvm: bool,
+        instance: Instance,
+        (network, kvm): (NetworkKind, bool),
     ) -> Self {
         Self {
             choice: config.hypervisor,
@@ -51,6 +54,8 @@ impl Candidates {
             bundle: bundle.to_owned(),
             firecracker: config.firecracker.clone(),
             qemu: config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU)),
+            instance,
+            jailer: config.jailer,
             network,
             kvm,
         }
@@ -61,6 +66,9 @@ impl Candidates {
         Firecracker::new(self.layout.clone(), program, self.network)
     }
 
+    /// Whether Firecracker can be jailed has no say: where it should be and cannot, nothing starts,
+    /// rather than something that is not jailed.
+    ///
     /// `auto` takes the first whose checks pass; QEMU, which has the last word, even where they
     /// do not: its own checks say what is missing.
     fn take(&self, host: &dyn Host) -> Taken {
@@ -78,13 +86,19 @@ impl Candidates {
 
     /// All hypervisors, the one for new starts first, and the check that tells of the choice.
     pub(super) fn choose(self, host: &dyn Host) -> (Vec<Box<dyn Hypervisor>>, Check) {
-        let firecracker: Box<dyn Hypervisor> = Box::new(self.firecracker(host));
+        let plain: Box<dyn Hypervisor> = Box::new(self.firecracker(host));
+        let jailed: Box<dyn Hypervisor> = Box::new(self.firecracker(host).jailed(self.instance));
+        let (firecracker, other) = if self.jailer {
+            (jailed, plain)
+        } else {
+            (plain, jailed)
+        };
         let qemu: Box<dyn Hypervisor> =
             Box::new(Qemu::new(self.layout.clone(), self.qemu.clone(), self.kvm));
         let taken = self.take(host);
         let all = match taken {
-            Taken::Firecracker => vec![firecracker, qemu],
-            Taken::Qemu(_) => vec![qemu, firecracker],
+            Taken::Firecracker => vec![firecracker, qemu, other],
+            Taken::Qemu(_) => vec![qemu, firecracker, other],
         };
         let check = Check::new("hypervisor", move |host| self.tell(&taken, host));
         (all, check)
@@ -107,7 +121,7 @@ impl Candidates {
             Finding::Good(_) => "with KVM",
             Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
         };
-        Finding::Good(match (self.choice, &now) {
+        let found = match (self.choice, &now) {
             (HypervisorChoice::Auto, Taken::Firecracker) => {
                 "`auto` takes Firecracker: its checks pass".to_owned()
             }
@@ -116,7 +130,15 @@ impl Candidates {
             }
             (_, Taken::Firecracker) => "Firecracker, as configured".to_owned(),
             (_, Taken::Qemu(_)) => format!("QEMU, as configured; {speed}"),
-        })
+        };
+        if self.jailer && matches!(now, Taken::Qemu(_)) {
+            return Finding::Doubtful {
+                found: format!("{found}. `jailer = true` is for Firecracker, and does nothing here"),
+                hint: "see what keeps Firecracker from running: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
+                    .to_owned(),
+            };
+        }
+        Finding::Good(found)
     }
 }
 
@@ -137,13 +159,10 @@ mod tests {
             hypervisor: choice,
             ..Config::default()
         };
-        Candidates::new(
-            &config,
-            &Layout::new("/state"),
-            "/bundle".as_ref(),
-            network,
-            true,
-        )
+        let layout = Layout::new("/state");
+        let instance = Instance::new(0, layout.state());
+        let bundle = "/bundle".as_ref();
+        Candidates::new(&config, &layout, bundle, instance, (network, true))
     }
 
     fn chosen(candidates: Candidates, sim: &Sim) -> (Vec<&'static str>, Finding) {
@@ -165,10 +184,44 @@ mod tests {
         let sim = Sim::new();
         let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
         let (names, told) = chosen(auto, &sim);
-        assert_eq!(names, ["firecracker", "qemu"]);
+        assert_eq!(names, ["firecracker", "qemu", "firecracker-jailed"]);
         assert_eq!(
             told,
             Finding::Good("`auto` takes Firecracker: its checks pass".to_owned())
+        );
+    }
+
+    #[test]
+    fn with_the_jailer_only_a_jailed_firecracker_starts_and_the_other_is_found_again() {
+        let sim = Sim::new();
+        let jailed = || Candidates {
+            jailer: true,
+            ..candidates(HypervisorChoice::Auto, NetworkKind::Tap)
+        };
+        sim.find(
+            |probe| matches!(probe, Probe::Jail { .. }),
+            Finding::Bad {
+                found: "there is no `/bundle/jailer`".to_owned(),
+                hint: "get one".to_owned(),
+            },
+        );
+        let (all, _) = jailed().choose(&sim);
+        let names: Vec<_> = all.iter().map(|it| it.name()).collect();
+        assert_eq!(names, ["firecracker-jailed", "qemu", "firecracker"]);
+        let refused = readiness::require(&sim, &all[0].checks()).unwrap_err();
+        assert!(refused.message.contains("/bundle/jailer"), "{refused}");
+        sim.find(
+            |probe| matches!(probe, Probe::Kvm),
+            Finding::Bad {
+                found: "there is no `/dev/kvm`".to_owned(),
+                hint: "sudo modprobe kvm_intel".to_owned(),
+            },
+        );
+        let (names, told) = chosen(jailed(), &sim);
+        assert_eq!(names[0], "qemu");
+        assert!(
+            matches!(&told, Finding::Doubtful { found, .. } if found.contains("`jailer = true`")),
+            "{told:?}"
         );
     }
 
@@ -177,7 +230,7 @@ mod tests {
         let sim = Sim::new();
         let user = candidates(HypervisorChoice::Auto, NetworkKind::User);
         let (names, told) = chosen(user, &sim);
-        assert_eq!(names, ["qemu", "firecracker"]);
+        assert_eq!(names, ["qemu", "firecracker", "firecracker-jailed"]);
         assert!(
             matches!(&told, Finding::Good(found) if found.contains("no user networking")),
             "{told:?}"
@@ -191,7 +244,7 @@ mod tests {
         );
         let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
         let (names, told) = chosen(auto, &sim);
-        assert_eq!(names, ["qemu", "firecracker"]);
+        assert_eq!(names, ["qemu", "firecracker", "firecracker-jailed"]);
         assert!(
             matches!(&told, Finding::Good(found)
                 if found.ends_with("Not Firecracker: Firecracker: there is no `/bundle/firecracker`")),
@@ -222,8 +275,14 @@ mod tests {
     fn what_is_configured_is_taken_whatever_its_checks_say() {
         let sim = Sim::new();
         let only = candidates(HypervisorChoice::Firecracker, NetworkKind::User);
-        assert_eq!(chosen(only, &sim).0, ["firecracker", "qemu"]);
+        assert_eq!(
+            chosen(only, &sim).0,
+            ["firecracker", "qemu", "firecracker-jailed"]
+        );
         let only = candidates(HypervisorChoice::Qemu, NetworkKind::Tap);
-        assert_eq!(chosen(only, &sim).0, ["qemu", "firecracker"]);
+        assert_eq!(
+            chosen(only, &sim).0,
+            ["qemu", "firecracker", "firecracker-jailed"]
+        );
     }
 }

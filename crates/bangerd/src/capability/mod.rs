@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod dns;
 pub mod identity;
+pub mod jail;
 pub mod nat;
 pub mod network;
 pub mod root_disk;

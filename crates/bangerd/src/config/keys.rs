@@ -197,6 +197,14 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "jailer",
+        takes: "true or false",
+        set: |c, v| {
+            c.jailer = v.as_bool().ok_or_else(|| is(v))?;
+            Ok(())
+        },
+    },
+    Key {
         name: "qemu",
         takes: "the absolute path of QEMU's program, such as \"/usr/bin/qemu-system-x86_64\"",
         set: |c, v| {

@@ -98,6 +98,8 @@ pub struct Config {
     /// `shutdown_timeout_seconds`: how long all guests together have to end when the host goes
     /// down, in seconds (1 to 3600).
     pub shutdown_timeout_seconds: u64,
+    /// `jailer`: whether new starts of Firecracker are jailed.
+    pub jailer: bool,
     /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
     pub qemu: Option<PathBuf>,
     /// `firecracker`: Firecracker's program, an absolute path; the bundle's, or one in its usual
@@ -129,6 +131,7 @@ impl Default for Config {
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
             shutdown_timeout_seconds: 60,
+            jailer: false,
             qemu: None,
             firecracker: None,
         }

@@ -59,6 +59,7 @@ fn every_key_is_taken() {
         start_timeout_seconds = 300
         stop_timeout_seconds = 5
         shutdown_timeout_seconds = 90
+        jailer = true
         qemu = "/opt/qemu"
         firecracker = "/opt/firecracker"
         "#,
@@ -88,6 +89,7 @@ fn every_key_is_taken() {
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,
             shutdown_timeout_seconds: 90,
+            jailer: true,
             qemu: Some("/opt/qemu".into()),
             firecracker: Some("/opt/firecracker".into()),
         }

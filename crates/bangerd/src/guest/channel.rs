@@ -153,16 +153,16 @@ fn token() -> io::Result<String> {
     Ok(token.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Connects to a socket whatever the length of its path: the folder is opened, and the socket
-/// reached through `/proc/self/fd`, because an address takes 107 bytes and no more (unix(7)).
-/// Never waits: a listener that has stopped taking connections is an error.
+/// Connects to a socket whatever the length of its path: the socket is opened, and reached through
+/// `/proc/self/fd`, because an address takes 107 bytes and no more (unix(7)). Never follows a link
+/// that the hypervisor's user may have put there, and never waits: a listener that has stopped
+/// taking connections is an error.
 pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
+    use rustix::fs::{Mode, OFlags};
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-    let folder = std::fs::File::open(socket.parent().unwrap_or(Path::new("/")))?;
-    let name = socket.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd")
-        .join(folder.as_raw_fd().to_string())
-        .join(name);
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::fs::open(socket, flags, Mode::empty())?;
+    let short = Path::new("/proc/self/fd").join(found.as_raw_fd().to_string());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::connect(&stream, &SocketAddrUnix::new(short)?)?;

@@ -248,3 +248,23 @@ fn a_listener_that_takes_no_more_connections_holds_nothing_up() {
     let error = connect(&path).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
+
+#[test]
+fn a_link_in_the_place_of_a_socket_is_not_followed() {
+    let peer = Peer::new();
+    let link = peer.folder.path().join("link.sock");
+    std::os::unix::fs::symlink(peer.folder.path().join("agent.sock"), &link).unwrap();
+    assert!(connect(&link).is_err());
+    connect(&peer.folder.path().join("agent.sock")).unwrap();
+}
+
+#[test]
+fn a_path_that_is_longer_than_an_address_is_reached() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("d".repeat(200));
+    std::fs::create_dir(&deep).unwrap();
+    let short = folder.path().join("agent.sock");
+    let _listener = UnixListener::bind(&short).unwrap();
+    std::fs::rename(short, deep.join("agent.sock")).unwrap();
+    connect(&deep.join("agent.sock")).unwrap();
+}

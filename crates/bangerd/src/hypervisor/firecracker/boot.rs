@@ -17,6 +17,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
 
 use super::client::{Client, Failure};
+use super::jail::Jail;
 use super::requests::Request;
 use super::{exit, log, program};
 use crate::error::{During, Result};
@@ -33,6 +34,10 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// What a boot needs besides the machine.
 pub(super) struct Boot<'a> {
     pub(super) program: &'a Path,
+    /// Where it is jailed, if it is.
+    pub(super) jail: Option<&'a Jail>,
+    /// Where its sockets are.
+    pub(super) place: &'a Path,
     pub(super) layout: &'a VmLayout,
     pub(super) host: &'a dyn Host,
     /// How long each step may take.
@@ -43,10 +48,13 @@ impl Boot<'_> {
     /// Boots the machine; or nothing of it runs afterwards.
     pub(super) fn run(&self, machine: &Machine, requests: &[Request]) -> Result<Process> {
         self.clear()?;
-        let watch = watch(&machine.directory);
+        if let Some(jail) = self.jail {
+            jail.make(machine, self.layout, self.host)?;
+        }
+        let watch = watch(self.place);
         let process = self
             .host
-            .spawn(&self.spawn(machine))
+            .spawn(&self.spawn(machine)?)
             .during("start Firecracker")?;
         match self.converse(&process, watch.as_ref(), requests) {
             Ok(()) => Ok(process),
@@ -74,12 +82,10 @@ impl Boot<'_> {
 
     /// Its standard output is the guest's console, and nothing else: what it says itself goes to
     /// its log, from the first line on.
-    fn spawn(&self, machine: &Machine) -> Spawn {
+    fn spawn(&self, machine: &Machine) -> Result<Spawn> {
         let arguments = [
             "--api-sock",
             machine::FIRECRACKER_SOCKET,
-            "--id",
-            &machine.name,
             "--log-path",
             machine::HYPERVISOR_LOG,
             "--level",
@@ -88,17 +94,26 @@ impl Boot<'_> {
             "--metrics-path",
             machine::METRICS,
         ];
-        Spawn {
-            program: self.program.to_owned(),
-            arguments: arguments.map(str::to_owned).into(),
+        let mut arguments: Vec<String> = arguments.map(str::to_owned).into();
+        let (mut program, mut user) = (self.program, machine.owner);
+        if let Some(jail) = self.jail {
+            arguments = jail.arguments(machine, &arguments)?;
+            // The jailer becomes the VM's user itself, once the jail is closed.
+            (program, user) = (jail.jailer(), None);
+        } else {
+            arguments.extend(["--id".to_owned(), machine.name.clone()]);
+        }
+        Ok(Spawn {
+            program: program.to_owned(),
+            arguments,
             directory: machine.directory.clone(),
-            user: machine.owner,
+            user,
             keep_kvm_group: true,
             log: self.layout.in_machine(&machine.console),
             errors: Some(self.layout.in_machine(machine::HYPERVISOR_ERRORS)),
             tap: None,
             scope: machine.scope.clone(),
-        }
+        })
     }
 
     fn converse(
@@ -107,7 +122,7 @@ impl Boot<'_> {
         watch: Option<&OwnedFd>,
         requests: &[Request],
     ) -> Result<()> {
-        let socket = self.layout.in_machine(machine::FIRECRACKER_SOCKET);
+        let socket = self.place.join(machine::FIRECRACKER_SOCKET);
         self.wait_for(&socket, process, watch)?;
         let client = Client::new(&socket)
             .map_err(|cause| Error::new(Code::Host, "start the client").cause(cause.to_string()))?;

@@ -10,6 +10,7 @@
 mod boot;
 mod client;
 mod exit;
+mod jail;
 mod log;
 mod machine;
 mod program;
@@ -31,8 +32,10 @@ use crate::layout::{self, Layout};
 use crate::machine::Machine;
 use crate::readiness::Check;
 use crate::vm::Vm;
+use crate::vm::names::Instance;
 use boot::Boot;
 use client::Client;
+use jail::Jail;
 use requests::{Action, Request};
 
 pub use program::find;
@@ -46,6 +49,8 @@ pub struct Firecracker {
     layout: Layout,
     program: PathBuf,
     network: NetworkKind,
+    /// It runs in a jail; the driver of another name then.
+    jail: Option<(Jail, Instance)>,
     patience: Duration,
 }
 
@@ -57,7 +62,27 @@ impl Firecracker {
             layout,
             program,
             network,
+            jail: None,
             patience: PATIENCE,
+        }
+    }
+
+    /// The same in jails, as a driver of its own: a VM is found again in the place where it was
+    /// started, whatever the configuration says by then.
+    #[must_use]
+    pub fn jailed(self, instance: Instance) -> Self {
+        let jail = Jail::new(&self.program, self.layout.jails());
+        Self {
+            jail: Some((jail, instance)),
+            ..self
+        }
+    }
+
+    /// Where the machine's sockets are.
+    fn place(&self, vm: &Vm) -> PathBuf {
+        match &self.jail {
+            Some((jail, instance)) => jail.root(&instance.process(vm.id)),
+            None => self.layout.vm(vm.id).machine(),
         }
     }
 
@@ -70,7 +95,10 @@ impl Firecracker {
 
 impl Hypervisor for Firecracker {
     fn name(&self) -> &'static str {
-        "firecracker"
+        match self.jail {
+            Some(_) => "firecracker-jailed",
+            None => "firecracker",
+        }
     }
 
     fn features(&self) -> Features {
@@ -82,7 +110,9 @@ impl Hypervisor for Firecracker {
     }
 
     fn checks(&self) -> Vec<Check> {
-        program::checks(&self.program, self.network)
+        let mut checks = program::checks(&self.program, self.network);
+        checks.extend(self.jail.iter().map(|(jail, _)| jail.check()));
+        checks
     }
 
     fn accepts(&self, machine: &Machine) -> Result<()> {
@@ -93,6 +123,8 @@ impl Hypervisor for Firecracker {
         let requests = machine::requests(machine)?;
         let boot = Boot {
             program: &self.program,
+            jail: self.jail.as_ref().map(|(jail, _)| jail),
+            place: &self.place(vm),
             layout: &self.layout.vm(vm.id),
             host,
             patience: self.patience,
@@ -101,15 +133,12 @@ impl Hypervisor for Firecracker {
     }
 
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
-        let socket = self.layout.vm(vm.id).in_machine(layout::machine::AGENT);
+        let socket = self.place(vm).join(layout::machine::AGENT);
         Ok(Box::new(Channel::vsock(socket)))
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {
-        let socket = self
-            .layout
-            .vm(vm.id)
-            .in_machine(layout::machine::FIRECRACKER_SOCKET);
+        let socket = self.place(vm).join(layout::machine::FIRECRACKER_SOCKET);
         let left = deadline
             .saturating_duration_since(Instant::now())
             .clamp(Duration::from_millis(1), PATIENCE);
