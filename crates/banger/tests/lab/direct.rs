@@ -3,9 +3,7 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::host::{Lab, User};
-use crate::{leftovers, needs_lab};
-
-const CONFIG: &str = "/root/.config/banger/config.toml";
+use crate::{leftovers, needs_full_lab, needs_lab};
 
 /// Waits that suit a host which may itself be emulated.
 pub(crate) const PATIENT: &str = "start_timeout_seconds = 600\nstop_timeout_seconds = 300";
@@ -13,7 +11,7 @@ pub(crate) const PATIENT: &str = "start_timeout_seconds = 600\nstop_timeout_seco
 /// libtest never drops statics, so the last test in the order of names takes it out.
 static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
     let lab = Lab::new();
-    lab.write(CONFIG, PATIENT);
+    lab.configure(User::Root, PATIENT);
     Mutex::new(Some(lab))
 });
 
@@ -55,6 +53,59 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     let kept = lab.root("banger vm ssh first -- cat /root/file /opt/file");
     assert_eq!(kept, "kept\nkept");
     lab.root("banger vm delete --force first");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn c_users_without_the_root_program_are_told_what_they_lack() {
+    needs_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    for user in [User::Ada, User::Bob] {
+        let report = lab.json(user, "doctor");
+        let text = report.to_string();
+        assert!(
+            text.contains("\"warn\"") && !text.contains("\"fail\""),
+            "{text}"
+        );
+        assert!(text.contains("user networking"), "{text}");
+    }
+}
+
+#[test]
+fn d_a_user_without_the_root_program_still_gets_a_vm() {
+    needs_full_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    lab.configure(User::Bob, PATIENT);
+    let before = leftovers::list(lab);
+    lab.must(
+        User::Bob,
+        "banger vm create --name plain --memory 384 --disk-size 512M",
+    );
+    let view = lab.json(User::Bob, "vm show plain");
+    assert_eq!(view["network"], "user", "{view}");
+    assert_eq!(
+        lab.must(User::Bob, "banger vm ssh plain -- hostname"),
+        "plain"
+    );
+    lab.must(User::Bob, "banger vm delete --force plain");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
+    needs_full_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    lab.root("banger vm create --name again --memory 384 --disk-size 512M --nat");
+    lab.root("banger vm ssh again -- sh -c 'echo kept > /opt/file; sync'");
+    lab.reboot();
+    assert_eq!(lab.json(User::Root, "vm show again")["phase"], "stopped");
+    lab.root("banger vm start again");
+    assert_eq!(lab.root("banger vm ssh again -- cat /opt/file"), "kept");
+    lab.root("banger vm delete --force again");
     leftovers::assert_none(lab, &before);
 }
 

@@ -18,10 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub(crate) enum User {
     Root,
     /// May use sudo without a password.
-    #[expect(dead_code, reason = "used once there is a root program")]
     Ada,
     /// May not.
-    #[expect(dead_code, reason = "used once there is a root program")]
     Bob,
 }
 
@@ -48,6 +46,9 @@ pub(crate) struct Run {
 pub(crate) struct Lab {
     folder: tempfile::TempDir,
     qemu: Option<Child>,
+    /// What serves the disk, and loses with the power what was not flushed.
+    nbdkit: Option<Child>,
+    is_served: bool,
 }
 
 /// Why no lab can be had here, if none can.
@@ -60,6 +61,23 @@ pub(crate) fn lacking() -> Option<String> {
         return Some(format!("there is no {}", payload.display()));
     }
     (!Path::new("/usr/bin/qemu-system-x86_64").exists()).then(|| "QEMU is not installed".to_owned())
+}
+
+/// Whether the long tests are wanted.
+pub(crate) fn is_full() -> bool {
+    std::env::var_os("BANGER_LAB_FULL").is_some_and(|it| it == "1")
+}
+
+/// Counts a long test as skipped where those are not wanted.
+#[macro_export]
+macro_rules! needs_full_lab {
+    () => {
+        $crate::needs_lab!();
+        if !$crate::host::is_full() {
+            eprintln!("SKIPPED: {}: it takes long (make lab-full)", module_path!());
+            return;
+        }
+    };
 }
 
 /// Counts a test as skipped, with the reason.
@@ -80,16 +98,34 @@ fn tool() -> PathBuf {
 impl Lab {
     /// A lab with a fresh disk, booted, banger installed in it.
     pub(crate) fn new() -> Self {
+        Self::with_disk(false)
+    }
+
+    /// The same with a disk that loses, when the power is cut, what was not flushed.
+    pub(crate) fn with_lossy_disk() -> Self {
+        Self::with_disk(true)
+    }
+
+    fn with_disk(is_served: bool) -> Self {
         let above = PathBuf::from(std::env::var_os("BANGER_LAB").unwrap());
         let folder = tempfile::Builder::new()
             .prefix("run-")
             .tempdir_in(&above)
             .unwrap();
-        let made = Command::new(tool()).arg("disk").arg(folder.path()).output();
-        let made = finish(&made.unwrap());
+        let mut disk = Command::new(tool());
+        disk.arg("disk").arg(folder.path());
+        if is_served {
+            disk.arg("raw");
+        }
+        let made = finish(&disk.output().unwrap());
         assert_eq!(made.status, 0, "{}", made.stderr);
         std::fs::hard_link(above.join("payload.img"), folder.path().join("payload.img")).unwrap();
-        let mut lab = Self { folder, qemu: None };
+        let mut lab = Self {
+            folder,
+            qemu: None,
+            nbdkit: None,
+            is_served,
+        };
         lab.boot();
         let install = std::fs::read(tool().with_file_name("lab-install.sh")).unwrap();
         lab.root(&String::from_utf8(install).unwrap());
@@ -99,13 +135,25 @@ impl Lab {
     /// Turns the host on, and waits until it answers.
     pub(crate) fn boot(&mut self) {
         let began = Instant::now();
+        if self.is_served {
+            let mut serve = Command::new(tool());
+            serve.arg("serve").arg(self.folder.path());
+            self.nbdkit = Some(serve.stdin(Stdio::null()).spawn().unwrap());
+            let socket = self.folder.path().join("nbd.sock");
+            wait_for(BOOT, || {
+                let is_there = socket.exists();
+                is_there
+                    .then_some(())
+                    .ok_or("no socket of nbdkit".to_owned())
+            });
+        }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
         let log = std::fs::File::create(self.folder.path().join("qemu.log")).unwrap();
         let qemu = Command::new(tool())
             .arg("boot")
             .arg(self.folder.path())
             .arg(port.unwrap().port().to_string())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -131,11 +179,41 @@ impl Lab {
         String::from_utf8_lossy(&bytes).replace(|c: char| !c.is_ascii(), "?")
     }
 
-    /// Cuts the power: the process that is the host ends at once, wherever it was.
+    /// Cuts the power: host and disk end at once, wherever they were.
     pub(crate) fn cut(&mut self) {
-        if let Some(mut qemu) = self.qemu.take() {
-            let _ = qemu.kill();
-            let _ = qemu.wait();
+        let mut ended: Vec<Child> = self
+            .nbdkit
+            .take()
+            .into_iter()
+            .chain(self.qemu.take())
+            .collect();
+        for process in &mut ended {
+            let _ = process.kill();
+        }
+        for mut process in ended {
+            let _ = process.wait();
+        }
+    }
+
+    /// Restarts the host as its administrator would, and waits until it is up again.
+    pub(crate) fn reboot(&self) {
+        let began = Instant::now();
+        let boot_id = "cat /proc/sys/kernel/random/boot_id";
+        let before = self.root(boot_id);
+        self.run(User::Root, "systemctl reboot");
+        wait_for(BOOT, || {
+            self.hang_up();
+            let run = self.run(User::Root, boot_id);
+            let is_up = run.status == 0 && run.stdout.trim_end() != before;
+            is_up.then_some(()).ok_or(format!("{run:?}"))
+        });
+        eprintln!("the lab's host is up again after {:.0?}", began.elapsed());
+    }
+
+    /// Lets the next command come in over a connection of its own, as after a log-out.
+    pub(crate) fn hang_up(&self) {
+        for user in [User::Root, User::Ada, User::Bob] {
+            let _ = std::fs::remove_file(self.folder.path().join(format!("ssh-{}", user.name())));
         }
     }
 
@@ -177,11 +255,15 @@ impl Lab {
         serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{arguments}: {cause}: {text}"))
     }
 
-    /// Writes a file of root's.
-    pub(crate) fn write(&self, path: &str, text: &str) {
-        self.root(&format!(
-            "mkdir -p \"$(dirname {path})\"; cat > {path} <<'END'\n{text}\nEND"
-        ));
+    /// Gives a user's daemon this configuration; one that runs is ended, and the next reads it.
+    pub(crate) fn configure(&self, user: User, text: &str) {
+        self.must(
+            user,
+            &format!(
+                "mkdir -p ~/.config/banger; cat > ~/.config/banger/config.toml <<'END'\n{text}\nEND"
+            ),
+        );
+        self.run(user, "banger daemon stop");
     }
 }
 

@@ -18,5 +18,7 @@
 )]
 
 mod direct;
+mod firecracker;
 mod host;
 mod leftovers;
+mod power_cut;

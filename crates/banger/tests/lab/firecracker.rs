@@ -1,0 +1,201 @@
+//! VMs on Firecracker, and the same on QEMU with KVM beside it.
+
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::direct::PATIENT;
+use crate::host::{Lab, User, wait_for};
+use crate::{leftovers, needs_lab};
+
+const SMALL: &str = "--memory 384 --disk-size 512M";
+const END: Duration = Duration::from_secs(600);
+
+static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
+    let lab = Lab::new();
+    configure(&lab, "firecracker", "");
+    Mutex::new(Some(lab))
+});
+
+fn shared() -> MutexGuard<'static, Option<Lab>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn configure(lab: &Lab, hypervisor: &str, more: &str) {
+    let program = "/srv/payload/firecracker/firecracker";
+    lab.configure(
+        User::Root,
+        &format!("{PATIENT}\nhypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}"),
+    );
+}
+
+/// Counts a test as skipped where no Firecracker was given.
+macro_rules! needs_firecracker {
+    () => {
+        needs_lab!();
+        if std::env::var_os("FIRECRACKER").is_none() {
+            eprintln!(
+                "SKIPPED: {}: FIRECRACKER names no firecracker",
+                module_path!()
+            );
+            return;
+        }
+    };
+}
+
+fn end_of(lab: &Lab, vm: &str) -> Value {
+    let view = wait_for(END, || {
+        let view = lab.json(User::Root, &format!("vm show {vm}"));
+        if view["phase"] == "stopped" {
+            Ok(view)
+        } else {
+            Err(view.to_string())
+        }
+    });
+    view["last_end"].clone()
+}
+
+#[test]
+fn a_boot_to_ready_on_qemu_and_on_firecracker() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let doctor = lab.json(User::Root, "doctor").to_string();
+    assert!(doctor.contains("irecracker"), "{doctor}");
+    let before = leftovers::list(lab);
+    for hypervisor in ["qemu", "firecracker"] {
+        configure(lab, hypervisor, "");
+        lab.root(&format!("banger vm create --name timed --no-start {SMALL}"));
+        for _ in 0..2 {
+            let started = lab.run(User::Root, "banger vm start timed");
+            assert_eq!(started.status, 0, "{started:?}");
+            eprintln!("start on {hypervisor}:\n{}", started.stderr.trim_end());
+            let view = lab.json(User::Root, "vm show timed");
+            assert_eq!(view["hypervisor"], hypervisor, "{view}");
+            lab.root("banger vm ssh timed -- sh -c 'test $(hostname) = timed'");
+            let stopped = lab.json(User::Root, "vm stop timed");
+            assert_eq!(stopped["synced"], true, "{stopped}");
+            assert_ne!(stopped["by"], "kill", "{stopped}");
+        }
+        lab.root("banger vm delete --force timed");
+        leftovers::assert_none(lab, &before);
+    }
+}
+
+#[test]
+fn b_how_a_guest_ends_is_told_and_a_reboot_comes_back() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    configure(lab, "firecracker", "");
+    let before = leftovers::list(lab);
+    lab.root(&format!("banger vm create --name ends --nat {SMALL}"));
+    let pid = lab.json(User::Root, "vm show ends")["pid"].clone();
+    lab.run(User::Root, "banger vm ssh ends -- reboot");
+    wait_for(END, || {
+        let view = lab.json(User::Root, "vm show ends");
+        let is_back = view["phase"] == "running" && view["pid"] != pid;
+        is_back.then_some(()).ok_or(view.to_string())
+    });
+    lab.run(User::Root, "banger vm ssh ends -- poweroff");
+    assert_eq!(end_of(lab, "ends")["reason"], "poweroff");
+    lab.root("banger vm start ends");
+    let panic = "echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger";
+    lab.run(
+        User::Root,
+        &format!("timeout 60 banger vm ssh ends -- sh -c '{panic}'"),
+    );
+    let end = end_of(lab, "ends");
+    assert_eq!(end["reason"], "panic", "{end}");
+    lab.root("banger vm delete --force ends");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn c_a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    configure(lab, "firecracker", "");
+    let before = leftovers::list(lab);
+    lab.root(&format!("banger vm create --name deaf {SMALL}"));
+    let deaf = "systemctl mask --runtime poweroff.target reboot.target halt.target; sync";
+    lab.root(&format!("banger vm ssh deaf -- sh -c '{deaf}'"));
+    let stopped = lab.json(User::Root, "vm stop deaf --timeout 20");
+    eprintln!("a deaf guest: {stopped}");
+    assert_eq!(lab.json(User::Root, "vm show deaf")["phase"], "stopped");
+    lab.root("banger vm start deaf; banger vm delete --force deaf");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn d_a_killed_daemon_leaves_a_vm_running_or_nothing() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    configure(lab, "firecracker", "");
+    lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
+    let before = leftovers::list(lab);
+    for after in ["0.3", "0.7", "1.5", "3", "6"] {
+        lab.root(&format!(
+            "banger vm start half >/dev/null 2>&1 & sleep {after}; \
+             kill -9 $(pgrep -x bangerd); wait; true"
+        ));
+        assert_eq!(lab.json(User::Root, "vm show half")["phase"], "stopped");
+        leftovers::assert_none(lab, &before);
+    }
+    lab.root("banger vm start half");
+    let pid = lab.json(User::Root, "vm show half")["pid"].clone();
+    lab.root("kill -9 $(pgrep -x bangerd)");
+    assert_eq!(lab.json(User::Root, "vm show half")["pid"], pid);
+    lab.root("banger vm ssh half -- true; banger vm delete --force half");
+}
+
+#[test]
+fn e_a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    configure(lab, "firecracker", "");
+    lab.root(&format!("banger vm create --name shot --no-start {SMALL}"));
+    let before = leftovers::list(lab);
+    lab.root("banger vm start shot");
+    let pid = lab.json(User::Root, "vm show shot")["pid"].clone();
+    lab.root(&format!("kill -9 {pid}"));
+    eprintln!("a killed VMM: {}", end_of(lab, "shot"));
+    leftovers::assert_none(lab, &before);
+    lab.root("banger vm delete --force shot");
+}
+
+#[test]
+fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
+    needs_firecracker!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    configure(lab, "firecracker", "jailer = true");
+    let before = leftovers::list(lab);
+    lab.root(&format!(
+        "banger vm create --name jailed --no-start {SMALL}"
+    ));
+    for _ in 0..2 {
+        let started = lab.run(User::Root, "banger vm start jailed");
+        assert_eq!(started.status, 0, "{started:?}");
+        eprintln!("start in the jailer:\n{}", started.stderr.trim_end());
+        let pid = lab.json(User::Root, "vm show jailed")["pid"].clone();
+        assert_ne!(lab.root(&format!("readlink /proc/{pid}/root")), "/");
+        let uid = lab.root(&format!("awk '/^Uid/ {{ print $2 }}' /proc/{pid}/status"));
+        assert!(uid.parse::<u32>().unwrap() >= 1_900_000_000, "{uid}");
+        let groups = lab.root(&format!("cat /proc/{pid}/cgroup"));
+        eprintln!("in the jailer: user {uid}, cgroup {groups}");
+        lab.root("banger vm ssh jailed -- true; banger vm stop jailed");
+    }
+    lab.root("banger vm delete --force jailed");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn z_the_lab_ends() {
+    needs_firecracker!();
+    drop(shared().take());
+}

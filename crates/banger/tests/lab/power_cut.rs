@@ -1,0 +1,276 @@
+//! The power of the whole host is cut, its disk losing what was not flushed.
+//!
+//! A VM appends numbers to a file on each of its disks, and says a number outside only after fsync
+//! returned; beside it VMs are made, started, stopped and deleted. At a seeded moment everything
+//! ends. When the host is up again, what was said to be on the disk is there, every VM is stopped,
+//! running or gone as was last said of it, nothing else is left, and the VMs start.
+//!
+//! `BANGER_LAB_SEED` repeats one round.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::direct::PATIENT;
+use crate::host::{Lab, User, is_full, wait_for};
+use crate::{leftovers, needs_full_lab, needs_lab};
+
+const ROUNDS: usize = 10;
+
+/// In the guest: numbers, on both disks, each said once it is flushed.
+const COUNT: &str = "rm -f /root/count /opt/count; i=0; while :; do i=$((i+1)); \
+    for file in /root/count /opt/count; do \
+    echo $i | dd of=$file oflag=append conv=notrunc,fsync status=none || exit 1; done; echo $i; done";
+
+/// On the host: VMs come and go, and what was asked and what was answered is said.
+const CHURN: &str = "n=$1; while :; do n=$((n+1)); vm=churn$n; \
+    say() { echo $1 $vm; }; \
+    say creating; banger vm create --name $vm --memory 384 --disk-size 512M --no-start >&2 && say created; \
+    say starting; banger vm start $vm >&2 && say started; \
+    say stopping; banger vm stop $vm >&2 && say stopped; \
+    say deleting; banger vm delete --force $vm >&2 && say deleted; done";
+
+/// A command in the lab that says lines until it is cut off.
+struct Said {
+    process: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Said {
+    fn begin(lab: &Lab, script: &str) -> Self {
+        let mut command = lab.command(User::Root, script, Duration::from_secs(3600));
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            // The last line may have been cut in two.
+            for line in stdout.split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                heard.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            process,
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    fn so_far(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Everything that was said, once nothing more can be.
+    fn end(mut self) -> Vec<String> {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.reader.take().unwrap().join().unwrap();
+        self.so_far()
+    }
+}
+
+/// The next pseudo-random number (splitmix64).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn seed() -> u64 {
+    match std::env::var("BANGER_LAB_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .subsec_nanos(),
+        ),
+    }
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.lines().map(|it| it.parse().unwrap_or(0)).collect()
+}
+
+/// The highest number that the counter said.
+fn last_said(lines: &[String]) -> u64 {
+    lines.last().and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
+fn wait_for_count(said: &Said, least: u64) {
+    wait_for(Duration::from_secs(300), || {
+        let last = last_said(&said.so_far());
+        (last >= least)
+            .then_some(())
+            .ok_or(format!("{last} is the last number"))
+    });
+}
+
+fn count(lab: &Lab) -> Said {
+    Said::begin(lab, &format!("banger vm ssh counter -- sh -c '{COUNT}'"))
+}
+
+/// What the counter's files hold: as many as were written without a gap, for both disks.
+fn counted(lab: &Lab) -> [u64; 2] {
+    ["/root/count", "/opt/count"].map(|file| {
+        let text = lab.root(&format!(
+            "banger vm ssh counter -- sh -c 'cat {file} || true'"
+        ));
+        let numbers = numbers(&text);
+        let whole = (1..).zip(&numbers).take_while(|(n, it)| n == *it).count();
+        u64::try_from(whole).unwrap()
+    })
+}
+
+fn a_lab_with_a_counter(more: &str) -> (Lab, Vec<String>) {
+    let lab = Lab::with_lossy_disk();
+    lab.configure(User::Root, &format!("{PATIENT}\n{more}"));
+    let before = leftovers::list(&lab);
+    lab.root("banger vm create --name counter --memory 384 --disk-size 512M; sync");
+    (lab, before)
+}
+
+/// One round: work, cut, and what must hold when the host is up again.
+fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Duration) {
+    lab.root("banger vm start counter || banger vm show counter | grep '^phase: *running'");
+    let counter = count(lab);
+    wait_for_count(&counter, 1);
+    let churn = Said::begin(lab, &format!("set -- {}; {CHURN}", number * 1000));
+    std::thread::sleep(moment);
+    lab.cut();
+    let (said, asked) = (last_said(&counter.end()), churn.end());
+    lab.boot();
+    let found = phases(lab);
+    let answered = check_phases(&asked, &found);
+    assert_nothing_else(lab, before);
+    lab.root("banger vm start counter");
+    let counted = counted(lab);
+    eprintln!(
+        "round {number}, seed {seed}: cut after {moment:.1?}; said {said}, found {counted:?}; \
+         last said of the others: {answered}"
+    );
+    assert!(counted.iter().all(|it| *it >= said), "fsynced data is lost");
+    for name in found.keys().filter(|it| *it != "counter") {
+        lab.root(&format!(
+            "banger vm start {name}; banger vm ssh {name} -- true; banger vm delete --force {name}"
+        ));
+    }
+}
+
+/// Each VM's phase, after recovery.
+fn phases(lab: &Lab) -> BTreeMap<String, String> {
+    let list = lab.json(User::Root, "vm list");
+    let text = |it: &serde_json::Value| it.as_str().unwrap().to_owned();
+    list.as_array()
+        .unwrap()
+        .iter()
+        .map(|vm| (text(&vm["name"]), text(&vm["phase"])))
+        .collect()
+}
+
+/// What was answered must have lasted; what was asked may have happened, or not.
+fn check_phases(asked: &[String], found: &BTreeMap<String, String>) -> String {
+    for (name, phase) in found {
+        assert!(
+            phase == "stopped" || phase == "running",
+            "{name} is {phase}"
+        );
+    }
+    assert!(found.contains_key("counter"), "{found:?}");
+    let mut last: BTreeMap<&str, &str> = BTreeMap::new();
+    for (verb, name) in asked.iter().filter_map(|it| it.split_once(' ')) {
+        last.insert(name, verb);
+    }
+    for (name, verb) in &last {
+        match *verb {
+            "deleted" => assert!(
+                !found.contains_key(*name),
+                "{name} was deleted, and is there"
+            ),
+            "creating" | "deleting" => {}
+            _ => assert!(
+                found.contains_key(*name),
+                "{name} was {verb}, and is gone: {found:?}"
+            ),
+        }
+    }
+    let strangers: Vec<_> = found
+        .keys()
+        .filter(|it| *it != "counter" && !last.contains_key(it.as_str()))
+        .collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+    format!("{:?}", last.iter().next_back())
+}
+
+/// The host is as it was before there were VMs, but for the folders of those in the list.
+fn assert_nothing_else(lab: &Lab, before: &[String]) {
+    let ids = lab.root("banger --json vm list | grep -o '\"id\": *\"[0-9a-f]*\"' | cut -d'\"' -f4");
+    let known: Vec<String> = ids
+        .lines()
+        .map(|id| format!("/root/.local/state/banger/vms/{id}"))
+        .collect();
+    let mut expected = before.to_vec();
+    expected.extend(known);
+    leftovers::assert_none(lab, &expected);
+}
+
+#[test]
+fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
+    needs_full_lab!();
+    let mut lab = Lab::with_lossy_disk();
+    lab.root("dd if=/dev/zero of=/kept bs=64K count=2 status=none; cp /kept /lost; sync");
+    lab.root(
+        "echo kept | dd of=/kept conv=notrunc,fsync status=none; \
+         head -c 4096 /dev/zero | tr '\\0' x > /dev/shm/x; \
+         dd if=/dev/shm/x of=/lost bs=4096 oflag=direct conv=notrunc status=none",
+    );
+    lab.cut();
+    lab.boot();
+    assert_eq!(lab.root("head -c 4 /kept"), "kept");
+    assert_eq!(lab.root("tr -d '\\0' < /lost"), "", "the cache kept it");
+}
+
+#[test]
+fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
+    needs_lab!();
+    let (rounds, longest) = if is_full() { (ROUNDS, 120) } else { (1, 30) };
+    let mut seed = seed();
+    let (mut lab, before) = a_lab_with_a_counter("");
+    for number in 1..=rounds {
+        let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % (longest * 1_000));
+        round(&mut lab, &before, number, seed, moment);
+        random(&mut seed);
+    }
+}
+
+#[test]
+fn c_a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
+    needs_full_lab!();
+    let (mut lab, _) = a_lab_with_a_counter("disk_cache = \"unsafe\"");
+    let counter = count(&lab);
+    wait_for_count(&counter, 20);
+    lab.cut();
+    let said = last_said(&counter.end());
+    lab.boot();
+    let started = lab.run(User::Root, "banger vm start counter");
+    let counted = if started.status == 0 {
+        counted(&lab)
+    } else {
+        [0, 0]
+    };
+    eprintln!("said {said}, found {counted:?}, start {}", started.status);
+    assert!(
+        counted.iter().any(|it| *it < said),
+        "nothing was lost: this test proves nothing"
+    );
+}
