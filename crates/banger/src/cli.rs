@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{bundle, completion, daemon, doctor, vm};
+use crate::commands::{bundle, completion, daemon, doctor, system, vm};
 
 /// Persistent Linux VMs for development.
 ///
@@ -79,6 +79,12 @@ pub(crate) enum Verb {
     Daemon {
         #[command(subcommand)]
         verb: daemon::Verb,
+    },
+    /// Set banger up as a service of this machine, for VMs with a network of their own without root.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    System {
+        #[command(subcommand)]
+        verb: system::Verb,
     },
     /// Make what VMs boot from.
     #[command(subcommand_required = true, arg_required_else_help = true)]

@@ -22,6 +22,8 @@ pub(crate) struct Places {
     pub(crate) sim: bool,
     /// Where programs are looked for.
     pub(crate) search: Option<std::ffi::OsString>,
+    /// The user who typed `sudo`, where we were started so.
+    pub(crate) sudo_uid: Option<String>,
     /// The user's home.
     pub(crate) home: Option<PathBuf>,
     /// The user's runtime directory.
@@ -51,6 +53,10 @@ impl Places {
             wishes,
             sim: environment.is_on("BANGER_SIM"),
             search: environment.get("PATH").cloned(),
+            sudo_uid: environment
+                .get("SUDO_UID")
+                .and_then(|it| it.to_str())
+                .map(str::to_owned),
             home: environment.path("HOME"),
             runtime: environment.path("XDG_RUNTIME_DIR"),
         })

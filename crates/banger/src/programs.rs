@@ -97,7 +97,6 @@ pub(crate) enum Says {
     /// Nothing; it asks nothing either.
     Nothing,
     /// Its standard error, and its questions: `sudo` asks for a password.
-    #[expect(dead_code, reason = "for `banger system`, which comes next")]
     All,
 }
 

@@ -63,16 +63,21 @@ impl Systemd {
     /// Whether a daemon for these places is what the user's unit starts: the unit is installed,
     /// and all places are those that the unit's own environment leads to.
     pub(crate) fn unit_serves(&self, places: &Places) -> bool {
-        if places.sim || !self.unit_path().is_some_and(|it| it.is_file()) {
-            return false;
-        }
+        !places.sim
+            && self.unit_path().is_some_and(|it| it.is_file())
+            && self.has_usual_places(places)
+            && self.is_there()
+    }
+
+    /// Whether all places are those that the unit's own environment leads to.
+    pub(crate) fn has_usual_places(&self, places: &Places) -> bool {
         let lookup = |name: &str| match name {
             "HOME" => self.home.clone(),
             "XDG_RUNTIME_DIR" => Some(self.runtime.clone()),
             _ => None,
         };
         let own = Location::find(&Wishes::default(), lookup);
-        own.is_ok_and(|own| own == places.location) && self.is_there()
+        own.is_ok_and(|own| own == places.location)
     }
 
     /// Asks the system's manager.

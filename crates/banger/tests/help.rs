@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Every verb, as it is typed.
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 28] = [
     "",
     "vm",
     "vm create",
@@ -25,6 +25,10 @@ const VERBS: [&str; 24] = [
     "daemon socket",
     "daemon start",
     "daemon stop",
+    "system",
+    "system install",
+    "system uninstall",
+    "system status",
     "bundle",
     "bundle build",
     "completion",

@@ -157,6 +157,28 @@ fn stop(session: &Session) -> Outcome {
         }
         return Ok(ExitCode::SUCCESS);
     };
+    let view = end(&client)?;
+    output.result(&view, || match view.running {
+        0 => "bangerd is stopped".to_owned(),
+        1 => "bangerd is stopped; one VM runs on".to_owned(),
+        running => format!("bangerd is stopped; {running} VMs run on"),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the daemon if one runs, and waits until it is gone. Its VMs run on.
+///
+/// # Errors
+/// When it does not end.
+pub(crate) fn end_running(session: &Session) -> Result<(), Error> {
+    match session.running_daemon()? {
+        Some(client) => end(&client).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Ends the daemon, waits until it is gone, and returns how it was.
+fn end(client: &Client) -> Result<DaemonView, Error> {
     // Opened while the daemon surely lives, so that no later process is taken for it.
     let view: DaemonView = client.get("/v1/daemon")?;
     let process = i32::try_from(view.pid)
@@ -174,15 +196,9 @@ fn stop(session: &Session) -> Outcome {
                 view.pid
             ),
         )
-        .hint(format!("see what it says: tail {}/bangerd.log", view.state))
-        .into());
+        .hint(format!("see what it says: tail {}/bangerd.log", view.state)));
     }
-    output.result(&view, || match view.running {
-        0 => "bangerd is stopped".to_owned(),
-        1 => "bangerd is stopped; one VM runs on".to_owned(),
-        running => format!("bangerd is stopped; {running} VMs run on"),
-    })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(view)
 }
 
 #[cfg(test)]

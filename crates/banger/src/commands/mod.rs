@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod completion;
 pub(crate) mod daemon;
 pub(crate) mod doctor;
+pub(crate) mod system;
 pub(crate) mod vm;
 
 use crate::cli::{Cli, Verb};
@@ -29,6 +30,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment, output: Output) -> Outcom
         Verb::Vm { verb } => verb.run(&session()?),
         Verb::Doctor(verb) => verb.run(&session()?),
         Verb::Daemon { verb } => verb.run(session()?),
+        Verb::System { verb } => verb.run(&session()?),
         Verb::Bundle { verb } => verb.run(&session()?),
     }
 }

@@ -9,4 +9,5 @@ mod pipes;
 mod refusals;
 mod ssh;
 mod stand_in;
+mod system;
 mod verbs;

@@ -1,0 +1,152 @@
+//! The user whom banger is set up for.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error, Result};
+
+use crate::places::Places;
+use crate::programs::{self, Ended, Says};
+use crate::session::Session;
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) home: PathBuf,
+    /// Whether it is root who asks, for this user.
+    pub(super) by_root: bool,
+}
+
+impl Account {
+    /// The user who asks; where root does, the one who is named or who typed `sudo`.
+    ///
+    /// # Errors
+    /// `invalid` where that is root or another user than the one who asks; `not-found` where there
+    /// is no such user.
+    pub(super) fn find(named: Option<&str>, places: &Places) -> Result<Self> {
+        let own = rustix::process::getuid().as_raw();
+        let wanted = match (named, own) {
+            (Some(name), _) => name.to_owned(),
+            (None, 0) => places.sudo_uid.clone().ok_or_else(|| {
+                root_is_enough().hint("for an ordinary user: banger system install --user NAME")
+            })?,
+            (None, own) => own.to_string(),
+        };
+        let account = look_up(&wanted, places)?;
+        match (account.uid, own) {
+            (0, _) => Err(root_is_enough()),
+            (uid, own) if own != 0 && uid != own => Err(Error::new(
+                Code::Invalid,
+                format!("this is for yourself; `{}` is another user", account.name),
+            )
+            .hint(format!(
+                "sudo banger system install --user {}",
+                account.name
+            ))),
+            (_, own) => Ok(Self {
+                by_root: own == 0,
+                ..account
+            }),
+        }
+    }
+
+    /// The state directory that is the user's unless told otherwise.
+    pub(super) fn state(&self, places: &Places) -> PathBuf {
+        match (&places.wishes.state, self.by_root) {
+            (Some(state), _) => state.clone(),
+            (None, true) => self.home.join(".local/state/banger"),
+            (None, false) => places.location.state.clone(),
+        }
+    }
+
+    /// Runs our own program as this user, with an environment of hers.
+    ///
+    /// # Errors
+    /// Where there is no `runuser`, or it does not end well.
+    pub(super) fn run_as_user(&self, words: &[&str], session: &Session) -> Result<Ended> {
+        let search = session.places.search.as_deref();
+        let (Some(runuser), Some(env)) = (
+            programs::find(search, "runuser"),
+            programs::find(search, "env"),
+        ) else {
+            return Err(Error::new(Code::NotReady, "there is no program `runuser`")
+                .hint("sudo apt-get install util-linux"));
+        };
+        let mut arguments: Vec<OsString> =
+            vec!["-u".into(), (&self.name).into(), "--".into(), env.into()];
+        arguments.push("-i".into());
+        for (variable, value) in [
+            ("HOME", self.home.display().to_string()),
+            ("USER", self.name.clone()),
+            ("LOGNAME", self.name.clone()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("XDG_RUNTIME_DIR", format!("/run/user/{}", self.uid)),
+        ] {
+            arguments.push(format!("{variable}={value}").into());
+        }
+        arguments.push(own_program()?.into());
+        arguments.extend(words.iter().map(OsString::from));
+        let ended = programs::run(&runuser, &arguments, &[], Says::All)?;
+        if ended.done {
+            return Ok(ended);
+        }
+        Err(Error::new(
+            Code::Host,
+            format!("what `{}` has to do did not succeed", self.name),
+        ))
+    }
+}
+
+/// Our own program, by its absolute path.
+///
+/// # Errors
+/// Where `/proc` does not say it.
+pub(super) fn own_program() -> Result<PathBuf> {
+    std::env::current_exe()
+        .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))
+}
+
+fn root_is_enough() -> Error {
+    Error::new(
+        Code::Invalid,
+        "root needs no helper: a daemon of root's makes TAPs and disks itself",
+    )
+}
+
+/// A line of getent(1): `name:password:uid:gid:comment:home:shell`.
+fn look_up(wanted: &str, places: &Places) -> Result<Account> {
+    let unknown = || Error::new(Code::NotFound, format!("there is no user `{wanted}`"));
+    let getent = programs::find(places.search.as_deref(), "getent")
+        .ok_or_else(|| Error::new(Code::NotReady, "there is no program `getent`"))?;
+    let arguments = ["passwd".into(), "--".into(), wanted.into()];
+    let ended = programs::run(&getent, &arguments, &[], Says::Nothing)?;
+    read_line(&ended.stdout).ok_or_else(unknown)
+}
+
+fn read_line(line: &str) -> Option<Account> {
+    let fields: Vec<&str> = line.lines().next()?.split(':').collect();
+    let home = Path::new(fields.get(5)?);
+    Some(Account {
+        name: (*fields.first()?).to_owned(),
+        uid: fields.get(2)?.parse().ok()?,
+        home: home.is_absolute().then(|| home.to_owned())?,
+        by_root: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_read_from_the_user_data_base() {
+        let ada = read_line("ada:x:1000:1000:Ada,,,:/home/ada:/bin/bash\n").unwrap();
+        assert_eq!((ada.name.as_str(), ada.uid), ("ada", 1000));
+        assert_eq!(ada.home, Path::new("/home/ada"));
+        for broken in ["", "ada", "ada:x:many:1::/home/ada:", "ada:x:1:1::home:"] {
+            assert_eq!(read_line(broken), None, "{broken}");
+        }
+    }
+}

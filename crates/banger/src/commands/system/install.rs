@@ -1,0 +1,166 @@
+//! `banger system install`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use banger_api::{Code, Error, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::account::{Account, own_program};
+use super::helper::{self, Placed};
+use super::{For, unit};
+use crate::failure::Outcome;
+use crate::programs;
+use crate::session::Session;
+use crate::systemd::{Systemd, UNIT};
+
+/// Set banger up as a service for you: VMs on a network of their own, without root.
+///
+/// Asks once for your password, by sudo. Root's part is one small program, banger-root, that only root can change: it makes your VMs' network interfaces, firewall rules and disk snapshots, and nothing else. Your part is the unit bangerd.service of your own systemd. VMs then live on when you log out, and are stopped cleanly when the machine goes down.
+///
+/// Doing it again brings everything to what is beside this program: that is how to upgrade.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger system install
+  banger system install --firecracker ~/fc/firecracker --jailer ~/fc/jailer
+  sudo banger system install --user ada")]
+pub(crate) struct Install {
+    #[command(flatten)]
+    whom: For,
+
+    /// A static firecracker that root keeps a copy of.
+    #[arg(long, value_name = "PATH")]
+    firecracker: Option<PathBuf>,
+
+    /// Its jailer.
+    #[arg(long, value_name = "PATH")]
+    jailer: Option<PathBuf>,
+
+    /// The network of your VMs; one that nobody has if not given.
+    #[arg(long, value_name = "CIDR")]
+    subnet: Option<String>,
+
+    /// The port on 127.0.0.1 where NAME.vm is answered; one that nobody has if not given.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    dns_port: Option<u16>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    helper: Option<Placed>,
+    /// The daemon's unit, where it was written.
+    unit: Option<PathBuf>,
+    /// What was not done, and why.
+    skipped: Vec<String>,
+}
+
+impl Install {
+    /// Does it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let account = Account::find(self.whom.user.as_deref(), &session.places)?;
+        let mut done = Done {
+            helper: None,
+            unit: None,
+            skipped: Vec::new(),
+        };
+        if !self.whom.user_part {
+            done.helper = Some(self.root_part(&account, session)?);
+        }
+        if account.by_root {
+            let words = ["system", "install", "--user-part", "--quiet"];
+            account.run_as_user(&words, session)?;
+        } else {
+            user_part(&mut done, session)?;
+        }
+        session.output.result(&done, || text(&done))?;
+        for skipped in &done.skipped {
+            session.output.warning(skipped);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn root_part(&self, account: &Account, session: &Session) -> Result<Placed> {
+        let mut words: Vec<OsString> = vec!["install".into()];
+        let mut add = |option: &str, value: &dyn AsRef<std::ffi::OsStr>| {
+            words.extend([option.into(), value.as_ref().to_owned()]);
+        };
+        add("--uid", &account.uid.to_string());
+        add("--state", &account.state(&session.places));
+        add("--cli", &own_program()?);
+        for (option, path) in [
+            ("--firecracker", &self.firecracker),
+            ("--jailer", &self.jailer),
+        ] {
+            if let Some(path) = path {
+                add(option, &absolute(path)?);
+            }
+        }
+        if let Some(subnet) = &self.subnet {
+            add("--subnet", subnet);
+        }
+        if let Some(port) = self.dns_port {
+            add("--dns-port", &port.to_string());
+        }
+        helper::read_placed(&helper::run(&words, account, session)?.stdout)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|cause| {
+        Error::new(Code::Invalid, format!("find `{}`", path.display())).cause(cause.to_string())
+    })
+}
+
+/// The daemon's unit is written and started; a daemon that was started by hand goes first.
+fn user_part(done: &mut Done, session: &Session) -> Result<()> {
+    let systemd = Systemd::new(&session.places);
+    let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {
+        done.skipped.push(
+            "systemd does not run here: there is no unit, and `banger` starts the daemon itself"
+                .to_owned(),
+        );
+        return Ok(());
+    };
+    if !systemd.has_usual_places(&session.places) {
+        done.skipped.push(format!(
+            "`{}` is not the usual place: there is no unit for it, and `banger` starts its daemon \
+             itself",
+            session.places.location.state.display()
+        ));
+        return Ok(());
+    }
+    let program = programs::find_bangerd(session.places.search.as_deref())?;
+    unit::write(&path, &unit::text(&program))?;
+    systemd.user_does(&["daemon-reload"])?;
+    systemd.user_does(&["enable", UNIT])?;
+    super::super::daemon::end_running(session)?;
+    // One that was just asked to end would be left as it is by `start`.
+    systemd.user_does(&["restart", UNIT])?;
+    done.unit = Some(path);
+    Ok(())
+}
+
+fn text(done: &Done) -> String {
+    let mut lines = Vec::new();
+    if let Some(placed) = &done.helper {
+        let claim = &placed.claim;
+        for program in &placed.programs {
+            let field = |name: &str| program.get(name).map_or("", String::as_str);
+            lines.push(format!("{}  {}", field("sha256"), field("path")));
+        }
+        lines.push(format!(
+            "root serves {} with the network {}; names are answered on 127.0.0.1:{}",
+            claim.user, claim.subnet, claim.dns_port
+        ));
+    }
+    if let Some(unit) = &done.unit {
+        lines.push(format!("bangerd runs as {UNIT} ({})", unit.display()));
+    }
+    lines.push("see how all of it is: banger system status".to_owned());
+    lines.join("\n")
+}

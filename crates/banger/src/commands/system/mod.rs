@@ -1,0 +1,54 @@
+//! `banger system`: banger as a service of this machine, for one ordinary user.
+//!
+//! ```text
+//!            asked once (sudo)                      the user's own
+//!  install ─► banger-root install ─► linger ─► ~/.config/systemd/user/bangerd.service ─► enable
+//!              copies, claims, units of the system
+//!  uninstall  the other way round; VMs and their files stay
+//! ```
+//!
+//! What needs root is done by `banger-root`, and by nothing else; the rest is done as the user, also
+//! where root types the command.
+
+mod account;
+mod helper;
+mod install;
+mod status;
+mod uninstall;
+mod unit;
+
+use clap::{Args, Subcommand};
+
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// What to do with banger as a service.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Install(install::Install),
+    Uninstall(uninstall::Uninstall),
+    Status(status::Status),
+}
+
+impl Verb {
+    /// Does it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        match self {
+            Self::Install(verb) => verb.run(session),
+            Self::Uninstall(verb) => verb.run(session),
+            Self::Status(verb) => verb.run(session),
+        }
+    }
+}
+
+/// For whom, where root asks.
+#[derive(Debug, Args)]
+pub(crate) struct For {
+    /// For this user, where root types it; the one who typed `sudo` otherwise.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// Only what the user does: root has done the rest. No user types this.
+    #[arg(long, hide = true)]
+    user_part: bool,
+}

@@ -1,0 +1,266 @@
+//! `banger system status`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use banger_api::{DaemonView, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::account::Account;
+use super::helper::{self, Claim, Installed};
+use crate::failure::Outcome;
+use crate::output::{Colour, Output};
+use crate::programs::{self, Says};
+use crate::session::Session;
+use crate::systemd::{Systemd, UNIT};
+
+/// Show how banger is set up as a service for you; exit status 1 when it is not.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger system status
+  banger system status --json | jq .units")]
+pub(crate) struct Status {
+    /// Of this user, where root asks; of the one who typed `sudo` otherwise.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+/// How a unit stands, in systemd's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Unit {
+    name: String,
+    /// `active`, `inactive`, `failed` …
+    active: String,
+    /// `enabled`, `disabled`, `not-found` …
+    enabled: String,
+}
+
+/// How all of it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Stands {
+    user: String,
+    /// Whether root's helper answers this user.
+    answers: bool,
+    socket: PathBuf,
+    /// What root keeps for the user.
+    claim: Option<Claim>,
+    /// The version that the installed helper says.
+    version: Option<String>,
+    programs: Vec<Installed>,
+    units: Vec<Unit>,
+    /// Whether the user's units live on when nobody is logged in; nothing without systemd.
+    linger: Option<bool>,
+    /// How the daemon changes the host, where one runs.
+    daemon: Option<String>,
+}
+
+impl Status {
+    /// Shows it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let account = Account::find(self.user.as_deref(), &session.places)?;
+        let stands = look(&account, session)?;
+        let whole = stands.claim.is_some() && stands.answers;
+        session
+            .output
+            .result(&stands, || text(&stands, session.output))?;
+        if !whole {
+            session
+                .output
+                .note("set it up, or anew: banger system install");
+        }
+        Ok(if whole {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}
+
+fn look(account: &Account, session: &Session) -> Result<Stands> {
+    let systemd = Systemd::new(&session.places);
+    let uid = account.uid;
+    let mut units = Vec::new();
+    let mut linger = None;
+    if systemd.is_there() {
+        if !account.by_root {
+            units.push(state_of(UNIT, |words| systemd.user(words))?);
+        }
+        for name in [
+            format!("banger-root@{uid}.socket"),
+            format!("banger-shutdown@{uid}.service"),
+        ] {
+            units.push(state_of(&name, |words| systemd.system(words))?);
+        }
+        linger = lingers(account, session);
+    }
+    let daemon = if account.by_root {
+        None
+    } else {
+        session.running_daemon()?
+    };
+    let daemon = daemon
+        .map(|client| client.get::<DaemonView>("/v1/daemon"))
+        .transpose()?;
+    let programs = helper::installed();
+    Ok(Stands {
+        user: account.name.clone(),
+        answers: helper::answers(uid),
+        socket: helper::socket(uid),
+        claim: helper::claim(uid),
+        version: version(&programs),
+        programs,
+        units,
+        linger,
+        daemon: daemon.map(|it| it.mode),
+    })
+}
+
+fn state_of(name: &str, ask: impl Fn(&[&str]) -> Result<programs::Ended>) -> Result<Unit> {
+    let word = |ended: programs::Ended, none: &str| match ended.stdout.lines().next() {
+        Some(word) if !word.is_empty() => word.to_owned(),
+        _ => none.to_owned(),
+    };
+    Ok(Unit {
+        name: name.to_owned(),
+        active: word(ask(&["is-active", name])?, "unknown"),
+        enabled: word(ask(&["is-enabled", name])?, "not-found"),
+    })
+}
+
+fn lingers(account: &Account, session: &Session) -> Option<bool> {
+    let loginctl = programs::find(session.places.search.as_deref(), "loginctl")?;
+    let uid = account.uid.to_string();
+    let words = ["show-user", &uid, "--property=Linger", "--value"].map(Into::into);
+    let ended = programs::run(&loginctl, &words, &[], Says::Nothing).ok()?;
+    // logind knows nobody who is neither logged in nor lingers.
+    Some(ended.done && ended.stdout == "yes")
+}
+
+fn version(programs: &[Installed]) -> Option<String> {
+    let helper = programs
+        .iter()
+        .find(|it| it.path.ends_with("banger-root"))?;
+    let ended = programs::run(&helper.path, &["--version".into()], &[], Says::Nothing).ok()?;
+    ended.stdout.split_whitespace().nth(1).map(str::to_owned)
+}
+
+fn text(stands: &Stands, output: Output) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    let good = |text: &str| output.paint(Colour::Green, text);
+    let doubtful = |text: &str| output.paint(Colour::Yellow, text);
+    let socket = stands.socket.display();
+    let version = stands.version.as_deref().unwrap_or("");
+    line(
+        "helper",
+        &if stands.answers {
+            good(&format!("answers {} on {socket} {version}", stands.user))
+        } else {
+            doubtful(&format!("nobody answers {} on {socket}", stands.user))
+        },
+    );
+    match &stands.claim {
+        Some(claim) => {
+            line("state", &claim.state.display().to_string());
+            line("subnet", &claim.subnet);
+            line("DNS", &format!("127.0.0.1:{}", claim.dns_port));
+        }
+        None => line("claim", &doubtful("root keeps nothing for this user")),
+    }
+    for program in &stands.programs {
+        let same = match program.is_ours {
+            Some(true) => good("as beside this program"),
+            Some(false) => doubtful("another than beside this program"),
+            None => String::new(),
+        };
+        let short: String = program.sha256.chars().take(16).collect();
+        line(
+            "program",
+            &format!("{} {short}… {same}", program.path.display()),
+        );
+    }
+    for unit in &stands.units {
+        let state = format!("{} {}, {}", unit.name, unit.active, unit.enabled);
+        let is_well = unit.active == "active" && unit.enabled == "enabled";
+        line(
+            "unit",
+            &if is_well {
+                good(&state)
+            } else {
+                doubtful(&state)
+            },
+        );
+    }
+    match stands.linger {
+        Some(true) => line("linger", &good("on: VMs live on when you log out")),
+        Some(false) => line(
+            "linger",
+            &doubtful("off: VMs end when you log out; sudo loginctl enable-linger $USER"),
+        ),
+        None => line("systemd", &doubtful("does not run here")),
+    }
+    let daemon = stands.daemon.as_deref();
+    line(
+        "daemon",
+        &daemon.map_or("does not run".to_owned(), |mode| {
+            format!("runs in {mode} mode")
+        }),
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_it_is_shown() {
+        let stands = Stands {
+            user: "ada".into(),
+            answers: true,
+            socket: helper::socket(1000),
+            claim: Some(Claim {
+                uid: 1000,
+                user: "ada".into(),
+                state: "/home/ada/.local/state/banger".into(),
+                subnet: "10.215.16.0/20".into(),
+                dns_port: 42070,
+            }),
+            version: Some("0.1.0".into()),
+            programs: vec![Installed {
+                path: "/usr/local/libexec/banger/banger-root".into(),
+                sha256: "0123456789abcdef0123".into(),
+                is_ours: Some(false),
+            }],
+            units: vec![Unit {
+                name: UNIT.into(),
+                active: "active".into(),
+                enabled: "enabled".into(),
+            }],
+            linger: Some(false),
+            daemon: Some("root-helper".into()),
+        };
+        let output = Output {
+            json: false,
+            quiet: false,
+            terminal: false,
+            colour: false,
+        };
+        insta::assert_snapshot!(text(&stands, output), @r"
+        helper      answers ada on /run/banger/1000/root.sock 0.1.0
+        state       /home/ada/.local/state/banger
+        subnet      10.215.16.0/20
+        DNS         127.0.0.1:42070
+        program     /usr/local/libexec/banger/banger-root 0123456789abcdef… another than beside this program
+        unit        bangerd.service active, enabled
+        linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
+        daemon      runs in root-helper mode
+        ");
+    }
+}

@@ -1,0 +1,93 @@
+//! `banger system uninstall`.
+
+use std::process::ExitCode;
+
+use banger_api::{DaemonView, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::account::Account;
+use super::{For, helper, unit};
+use crate::failure::Outcome;
+use crate::session::Session;
+use crate::systemd::{Systemd, UNIT};
+
+/// Take the service away again; VMs and their files stay.
+///
+/// VMs that run go on, yet without root's help nobody looks after their network: stop them first. Doing it again is fine.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm stop --all && banger system uninstall
+  sudo banger system uninstall --user ada")]
+pub(crate) struct Uninstall {
+    #[command(flatten)]
+    whom: For,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+struct Done {
+    /// Whether the daemon's unit was there.
+    unit_removed: bool,
+    /// Whether root had anything of this user.
+    helper_removed: bool,
+}
+
+impl Uninstall {
+    /// Does it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let account = Account::find(self.whom.user.as_deref(), &session.places)?;
+        let mut done = Done {
+            unit_removed: false,
+            helper_removed: false,
+        };
+        if account.by_root {
+            account.run_as_user(&["system", "uninstall", "--user-part", "--quiet"], session)?;
+        } else {
+            done.unit_removed = user_part(session)?;
+        }
+        if !self.whom.user_part {
+            done.helper_removed = helper::claim(account.uid).is_some();
+            let words = [
+                "uninstall".into(),
+                "--uid".into(),
+                account.uid.to_string().into(),
+            ];
+            helper::run(&words, &account, session)?;
+        }
+        session.output.result(&done, || text(&done))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn user_part(session: &Session) -> Result<bool> {
+    if let Some(client) = session.running_daemon()? {
+        let view: DaemonView = client.get("/v1/daemon")?;
+        if view.running > 0 {
+            session.output.warning(
+                "VMs run on; what root made for them stays until they are stopped, for which root's \
+                 help is needed: banger system install",
+            );
+        }
+    }
+    let systemd = Systemd::new(&session.places);
+    let Some(path) = systemd.unit_path().filter(|it| it.is_file()) else {
+        return Ok(false);
+    };
+    if systemd.is_there() {
+        systemd.user_does(&["disable", "--now", UNIT])?;
+    }
+    let removed = unit::remove(&path)?;
+    if systemd.is_there() {
+        systemd.user_does(&["daemon-reload"])?;
+    }
+    Ok(removed)
+}
+
+fn text(done: &Done) -> String {
+    match (done.unit_removed, done.helper_removed) {
+        (false, false) => "there was nothing to take away".to_owned(),
+        _ => "the service is gone; VMs and their files stay".to_owned(),
+    }
+}
