@@ -12,5 +12,6 @@
 )]
 
 mod ordinary_user;
+mod root_helper;
 mod shared;
 mod world;

@@ -1,4 +1,5 @@
-//! An ordinary user, who may not make a TAP: everything but addresses, DNS and NAT toggling works.
+//! An ordinary user: on her own, who may not make a TAP, everything but addresses, DNS and NAT
+//! toggling works; with the root helper, all of it.
 
 use std::process::Command;
 
@@ -8,13 +9,13 @@ use crate::world::World;
 const NAME: &str = "banger-test-user";
 
 /// A user made for the test, and removed after it.
-struct User {
-    uid: u32,
-    gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl User {
-    fn make() -> Option<Self> {
+    pub(crate) fn make() -> Option<Self> {
         let made = Command::new("useradd")
             .args(["--no-create-home", NAME])
             .status();

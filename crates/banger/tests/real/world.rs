@@ -79,6 +79,12 @@ pub(crate) fn end_shared(world: &World) {
 
 impl World {
     pub(crate) fn new(user: Option<(u32, u32)>) -> Self {
+        // A port and a network of our own: a daemon of the user may be at work beside us.
+        let config = "dns_port = 42169\nsubnet = \"10.214.0.0/24\"\nstart_timeout_seconds = 300\nstop_timeout_seconds = 120\n";
+        Self::configured(user, config)
+    }
+
+    pub(crate) fn configured(user: Option<(u32, u32)>, config: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("banger-real-")
             .tempdir()
@@ -92,8 +98,6 @@ impl World {
             bundle,
             user,
         };
-        // A port and a network of our own: a daemon of the user may be at work beside us.
-        let config = "dns_port = 42169\nsubnet = \"10.214.0.0/24\"\nstart_timeout_seconds = 300\nstop_timeout_seconds = 120\n";
         std::fs::write(world.path("config.toml"), config).unwrap();
         world
     }

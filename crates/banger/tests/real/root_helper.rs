@@ -1,0 +1,149 @@
+//! An ordinary user with the root helper, which is started by hand where no systemd runs.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+use serde_json::Value;
+
+use crate::needs_real_vms;
+use crate::ordinary_user::User;
+use crate::world::{World, host};
+
+/// Where root's side is put; a test does not touch what somebody has installed there.
+const INSTALLED: [&str; 2] = ["/usr/local/libexec/banger", "/etc/banger"];
+
+const TUN: &str = "/dev/net/tun";
+
+/// Root's side of banger for one user, put in place for the test and taken away after it.
+struct Root {
+    uid: u32,
+    serves: Child,
+    /// The mode of `/dev/net/tun` before; where udev runs, everybody may open it.
+    tun: u32,
+    granted: Value,
+}
+
+impl Root {
+    fn install(user: &User, world: &World) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_banger")).with_file_name("banger-root");
+        let output = Command::new(program)
+            .args(["install", "--uid", &user.uid.to_string(), "--state"])
+            .arg(world.state())
+            .args(["--subnet", "10.214.16.0/20", "--dns-port", "42170"])
+            .args(["--cli", env!("CARGO_BIN_EXE_banger")])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let tun = std::fs::metadata(TUN).unwrap().mode();
+        std::fs::set_permissions(TUN, Permissions::from_mode(0o666)).unwrap();
+        Self {
+            uid: user.uid,
+            serves: serve(user),
+            tun,
+            granted: serde_json::from_slice(&output.stdout).unwrap(),
+        }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let _ = self.serves.kill();
+        let _ = self.serves.wait();
+        let _ = std::fs::set_permissions(TUN, Permissions::from_mode(self.tun));
+        let _ = Command::new("/usr/local/libexec/banger/banger-root")
+            .args(["uninstall", "--uid", &self.uid.to_string()])
+            .status();
+    }
+}
+
+/// What systemd does with the socket's unit.
+fn serve(user: &User) -> Child {
+    let folder = format!("/run/banger/{}", user.uid);
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = format!("{folder}/root.sock");
+    let _ = std::fs::remove_file(&path);
+    let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    bind(&socket, &SocketAddrUnix::new(path.as_str()).unwrap()).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    chown(&path, Some(user.uid), None).unwrap();
+    listen(&socket, 16).unwrap();
+    Command::new("/usr/local/libexec/banger/banger-root")
+        .args(["serve", "--uid", &user.uid.to_string()])
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The verdict of one check of `doctor`.
+fn verdict(world: &World, name: &str) -> Value {
+    let report: Value = serde_json::from_str(&world.run(&["--json", "doctor"]).stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|it| it["name"] == name);
+    check
+        .unwrap_or_else(|| panic!("no {name}: {report}"))
+        .clone()
+}
+
+#[test]
+fn m_an_ordinary_user_has_taps_nat_and_names_through_root() {
+    needs_real_vms!();
+    if INSTALLED.iter().any(|it| Path::new(it).exists()) {
+        eprintln!(
+            "SKIPPED: {}: a root helper is installed here",
+            module_path!()
+        );
+        return;
+    }
+    let Some(user) = User::make() else {
+        eprintln!("SKIPPED: {}: no user can be made here", module_path!());
+        return;
+    };
+    let config = "start_timeout_seconds = 300\nstop_timeout_seconds = 120\n\
+                  subnet = \"10.214.16.0/20\"\ndns_port = 42170\n";
+    let world = World::configured(Some((user.uid, user.gid)), config);
+    let absent = verdict(&world, "root helper");
+    assert_eq!(absent["verdict"], "warn", "{absent}");
+    assert_eq!(absent["hint"], "banger system install");
+    world.must(&["daemon", "stop"]);
+
+    let root = Root::install(&user, &world);
+    assert_eq!(root.granted["uid"], user.uid);
+    let served = verdict(&world, "root helper");
+    assert_eq!(served["verdict"], "pass", "{served}");
+    assert_eq!(world.json(&["daemon", "status"])["mode"], "root-helper");
+    let create = ["vm", "create", "--name", "mine", "--nat", "--memory", "512"];
+    world.must(&[&create[..], &["--disk-size", "512M"]].concat());
+    let view = world.show("mine");
+    assert_eq!(view["network"], "tap");
+    assert_eq!(view["address"], "10.214.16.2");
+    let pid = view["pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let own = format!("Uid:\t{0}\t{0}\t{0}\t{0}", user.uid);
+    assert!(status.contains(&own), "{status}");
+    assert_eq!(world.sh("mine", "hostname"), "mine");
+    let outside = "ip route get 198.51.100.1";
+    assert!(world.sh("mine", outside).contains("10.214.16.1"));
+    assert!(host("nft", &["list", "tables"]).contains("banger_"));
+    world.must(&["vm", "set", "mine", "--no-nat"]);
+    world.must(&["vm", "set", "mine", "--nat"]);
+
+    // A helper that is started anew is found again.
+    let mut root = root;
+    root.serves.kill().unwrap();
+    root.serves.wait().unwrap();
+    root.serves = serve(&user);
+    world.must(&["vm", "restart", "mine"]);
+    assert_eq!(world.sh("mine", "hostname"), "mine");
+    world.must(&["vm", "delete", "mine"]);
+    world.must(&["daemon", "stop"]);
+    assert!(!host("ip", &["-o", "link"]).contains("bg1"));
+    drop(root);
+    for path in INSTALLED {
+        assert!(!Path::new(path).exists(), "{path} is left");
+    }
+}
