@@ -101,9 +101,7 @@ fn network() -> Finding {
             _ => in_one_line(error),
         };
         let hint = match error.kind() {
-            Kind::Denied => {
-                "run banger as root, where it has the right: sudo banger doctor".to_owned()
-            }
+            Kind::Denied => "banger system install".to_owned(),
             _ => error
                 .hints()
                 .into_iter()

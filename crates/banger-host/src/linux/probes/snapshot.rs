@@ -12,10 +12,7 @@ pub(super) fn probe() -> Finding {
                 "this kernel has no device-mapper",
                 "sudo modprobe dm-snapshot",
             ),
-            Kind::Denied => bad(
-                "no right to use device-mapper",
-                "run banger as root, where it has the right: sudo banger doctor",
-            ),
+            Kind::Denied => bad("no right to use device-mapper", "banger system install"),
             _ => bad(
                 in_one_line(&error),
                 "sudo modprobe -a dm-snapshot dm-zero loop",
