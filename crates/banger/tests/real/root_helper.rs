@@ -18,7 +18,8 @@ const INSTALLED: [&str; 2] = ["/usr/local/libexec/banger", "/etc/banger"];
 const TUN: &str = "/dev/net/tun";
 
 /// Root's side of banger for one user, put in place for the test and taken away after it.
-struct Root {
+struct Root<'w> {
+    world: &'w World,
     uid: u32,
     serves: Child,
     /// The mode of `/dev/net/tun` before; where udev runs, everybody may open it.
@@ -26,8 +27,8 @@ struct Root {
     granted: Value,
 }
 
-impl Root {
-    fn install(user: &User, world: &World) -> Self {
+impl<'w> Root<'w> {
+    fn install(user: &User, world: &'w World) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_banger")).with_file_name("banger-root");
         let output = Command::new(program)
             .args(["install", "--uid", &user.uid.to_string(), "--state"])
@@ -41,6 +42,7 @@ impl Root {
         let tun = std::fs::metadata(TUN).unwrap().mode();
         std::fs::set_permissions(TUN, Permissions::from_mode(0o666)).unwrap();
         Self {
+            world,
             uid: user.uid,
             serves: serve(user),
             tun,
@@ -49,8 +51,11 @@ impl Root {
     }
 }
 
-impl Drop for Root {
+impl Drop for Root<'_> {
     fn drop(&mut self) {
+        // Of a test that failed; root's side goes only when nothing needs it.
+        let _ = self.world.run(&["vm", "delete", "--force", "mine"]);
+        let _ = self.world.run(&["daemon", "stop"]);
         let _ = self.serves.kill();
         let _ = self.serves.wait();
         let _ = std::fs::set_permissions(TUN, Permissions::from_mode(self.tun));
@@ -139,8 +144,7 @@ fn m_an_ordinary_user_has_taps_nat_and_names_through_root() {
     root.serves = serve(&user);
     world.must(&["vm", "restart", "mine"]);
     assert_eq!(world.sh("mine", "hostname"), "mine");
-    world.must(&["vm", "delete", "mine"]);
-    world.must(&["daemon", "stop"]);
+    world.must(&["vm", "delete", "--force", "mine"]);
     assert!(!host("ip", &["-o", "link"]).contains("bg1"));
     drop(root);
     for path in INSTALLED {
