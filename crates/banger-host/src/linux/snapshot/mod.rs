@@ -48,7 +48,7 @@ pub(crate) use store::restore;
 
 /// How long a device may be in use before its removal is given up. udev and the like look at a
 /// device for a moment; a hypervisor that was killed lets go when its last write is through.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the names of all snapshots begin with.
 const PREFIX: &str = "banger-1-";
