@@ -33,6 +33,7 @@ use crate::image::catalog::{Catalog, Source};
 use crate::layout::Layout;
 use crate::storage::RootDisk;
 use crate::storage::copy::Copy;
+use crate::storage::dm_snapshot::DmSnapshot;
 use crate::storage::reflink::Reflink;
 use crate::vm::names::Instance;
 use hypervisors::Candidates;
@@ -117,7 +118,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         Mode::Sim(_) => Source::Simulated,
     };
     let catalog = Catalog::new(layout.clone(), source);
-    let root_disks = root_disks(&layout);
+    let root_disks = root_disks(&layout, instance);
     let (hypervisors, hypervisor) = match mode {
         Mode::Sim(sim) => {
             let only = SimHypervisor::new(sim.clone(), layout.clone(), instance);
@@ -134,6 +135,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         config,
         layout: &layout,
         catalog: &catalog,
+        instance,
         network,
     };
     let mut checks = checks::own(&context, hypervisor);
@@ -179,7 +181,7 @@ fn capabilities(
         Box::new(Jails::new(layout.clone(), instance)),
         Box::new(Boot::new(layout.clone(), config.disk_cache)),
         Box::new(RootDisks::new(
-            root_disks(layout),
+            root_disks(layout, instance),
             root_disk_word(config.root_disk),
         )),
         Box::new(WorkDisk::new(layout.clone())),
@@ -192,9 +194,10 @@ fn capabilities(
 }
 
 /// The root-disk drivers, in the order in which `auto` tries them.
-fn root_disks(layout: &Layout) -> Vec<Box<dyn RootDisk>> {
+fn root_disks(layout: &Layout, instance: Instance) -> Vec<Box<dyn RootDisk>> {
     vec![
         Box::new(Reflink::new(layout.clone())),
+        Box::new(DmSnapshot::new(layout.clone(), instance)),
         Box::new(Copy::new(layout.clone())),
     ]
 }

@@ -202,6 +202,13 @@ impl VmLayout {
         self.folder.join("machine")
     }
 
+    /// What was written to the root disk, where the driver is `dm-snapshot`. Its reader is the
+    /// kernel alone, so it is not where the hypervisor could change it.
+    #[must_use]
+    pub fn root_store(&self) -> PathBuf {
+        self.folder.join("root.cow")
+    }
+
     /// A file in the machine's folder.
     #[must_use]
     pub fn in_machine(&self, name: &str) -> PathBuf {

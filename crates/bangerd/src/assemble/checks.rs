@@ -1,13 +1,14 @@
 //! The checks that belong to no capability, and what a new user is told once.
 
-use banger_api::NetworkKind;
 use banger_api::location::Location;
+use banger_api::{NetworkKind, Verdict};
 use banger_host::{Finding, Host, Probe};
 
 use crate::config::Config;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
-use crate::readiness::Check;
+use crate::readiness::{self, Check};
+use crate::vm::names::Instance;
 
 /// The longest path of a Unix socket, in bytes (unix(7)).
 const LONGEST_SOCKET: usize = 107;
@@ -27,6 +28,7 @@ pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
     pub(super) layout: &'a Layout,
     pub(super) catalog: &'a Catalog,
+    pub(super) instance: Instance,
     pub(super) network: NetworkKind,
 }
 
@@ -57,7 +59,7 @@ pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check
             package: "e2fsprogs".to_owned(),
         },
     ));
-    checks.push(root_disk(context.layout));
+    checks.push(root_disk(context.layout, context.instance));
     checks.push(Check::probe("scopes", Probe::Scopes).only_warns());
     if context.config.dns_port != 0 {
         let address =
@@ -85,17 +87,28 @@ fn socket(location: &Location) -> Check {
     })
 }
 
-/// Which root-disk driver `auto` takes for new VMs.
-fn root_disk(layout: &Layout) -> Check {
-    let directory = layout.state().to_owned();
+/// Which root-disk driver `auto` takes for new VMs, and why not one before it.
+fn root_disk(layout: &Layout, instance: Instance) -> Check {
+    let drivers = super::root_disks(layout, instance);
     Check::new("root-disk driver", move |host| {
-        match host.probe(&Probe::Reflink {
-            directory: directory.clone(),
-        }) {
-            Finding::Good(found) => Finding::Good(format!("`reflink`: {found}")),
-            Finding::Doubtful { found, .. } | Finding::Bad { found, .. } => {
-                Finding::Good(format!("`copy`: {found}"))
-            }
+        let mut passed_over = String::new();
+        for driver in &drivers {
+            let report = readiness::report(host, &driver.checks(None));
+            let name = driver.name();
+            let Some(failed) = report.checks.iter().find(|it| it.verdict == Verdict::Fail) else {
+                let found: Vec<&str> = report.checks.iter().map(|it| &*it.found).collect();
+                let found = if found.is_empty() {
+                    "works everywhere".to_owned()
+                } else {
+                    found.join("; ")
+                };
+                return Finding::Good(format!("`auto` takes `{name}`: {found}{passed_over}"));
+            };
+            passed_over += &format!("; not `{name}`: {}", failed.found);
+        }
+        Finding::Bad {
+            found: format!("there is none{passed_over}"),
+            hint: "banger doctor".to_owned(),
         }
     })
 }

@@ -21,6 +21,11 @@ const HOOKS: [(&str, Hook); 6] = [
 
 /// A simulated host on which a VM's own parts are made, and the VM.
 pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
+    made_with(RootDiskChoice::Auto)
+}
+
+/// The same, with such a root disk.
+fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let sim = Sim::new();
     let location = Location {
         state: "/state".into(),
@@ -28,7 +33,10 @@ pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
         config: "/none".into(),
         bundle: "/none".into(),
     };
-    let config = Config::default();
+    let config = Config {
+        root_disk,
+        ..Config::default()
+    };
     let engine = assemble(&location, &config, &Mode::Sim(sim.clone())).unwrap();
     let request = CreateVm {
         name: Some("calm-otter".to_owned()),
@@ -54,9 +62,15 @@ fn after(sim: &Sim) -> SimState {
     sim.state()
 }
 
+const ROOT_DISKS: [RootDiskChoice; 2] = [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot];
+
 #[test]
 fn every_hook_twice_is_once() {
-    let (sim, vm, all) = made();
+    ROOT_DISKS.into_iter().for_each(twice_is_once);
+}
+
+fn twice_is_once(root_disk: RootDiskChoice) {
+    let (sim, vm, all) = made_with(root_disk);
     for (name, hook) in HOOKS {
         let in_order: Vec<&Box<dyn Capability>> = match name {
             "teardown" | "delete" => all.iter().rev().collect(),
@@ -74,6 +88,11 @@ fn every_hook_twice_is_once() {
 
 #[test]
 fn a_prepare_that_fails_at_any_change_is_undone_by_teardown() {
+    ROOT_DISKS.into_iter().for_each(prepare_is_undone);
+}
+
+fn prepare_is_undone(root_disk: RootDiskChoice) {
+    let made = || made_with(root_disk);
     let count = made().2.len();
     for index in 0..count {
         for n in 0..50 {
@@ -98,10 +117,13 @@ fn a_prepare_that_fails_at_any_change_is_undone_by_teardown() {
                 }
                 let (bare, _, _) = made();
                 assert_eq!(after(&sim).taps, bare.state().taps, "{context}");
+                assert_eq!(after(&sim).snapshots, bare.state().snapshots, "{context}");
+                assert_eq!(after(&sim).loops, bare.state().loops, "{context}");
                 assert_eq!(after(&sim).tables, bare.state().tables, "{context}");
                 assert_eq!(after(&sim).forwarding, bare.state().forwarding, "{context}");
             } else {
                 assert_eq!(after(&sim).taps, before.taps, "{context}");
+                assert_eq!(after(&sim).snapshots, before.snapshots, "{context}");
                 assert_eq!(after(&sim).forwarding, before.forwarding, "{context}");
             }
             if !reached {

@@ -54,6 +54,17 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// What the VM's user should know of this start, looked at before anything is done.
+    fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether this breaks under a running VM when a write finds the host's file system full: the
+    /// VM is paused before, and goes on when there is room again.
+    fn needs_room(&self, _vm: &Vm) -> bool {
+        false
+    }
+
     /// Makes the host side present, before boot. Twice is once.
     ///
     /// # Errors

@@ -76,6 +76,16 @@ impl Capability for RootDisks {
         Ok(())
     }
 
+    fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
+        self.driver(vm)
+            .map(|driver| driver.notes(vm, host))
+            .unwrap_or_default()
+    }
+
+    fn needs_room(&self, vm: &Vm) -> bool {
+        self.driver(vm).is_ok_and(RootDisk::needs_room)
+    }
+
     fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
         guest.root("root disk", "/dev/vda")
     }

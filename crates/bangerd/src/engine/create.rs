@@ -120,6 +120,7 @@ impl Engine {
             process: None,
             boot: None,
             rescue: false,
+            paused: false,
             created: self.now(),
             started: None,
             last_end: None,

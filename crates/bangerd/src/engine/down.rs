@@ -45,6 +45,7 @@ impl Engine {
             vm.phase = Phase::Stopped;
             vm.process = None;
             vm.rescue = false;
+            vm.paused = false;
             vm.notes.clear();
         }
         let saved = self.save(hold.slot(), &vm);

@@ -99,20 +99,26 @@ impl Engine {
 
     /// What bears our name on the host and belongs to no VM of ours.
     fn strangers(&self) -> Result<Vec<String>> {
-        let prefix = self.parts.instance.tap_prefix();
+        let instance = self.parts.instance;
+        let vms: Vec<_> = self.slots().iter().map(|slot| slot.vm()).collect();
         let taps = self
             .host()
-            .interfaces(&prefix)
+            .interfaces(&instance.tap_prefix())
             .during("list the interfaces")?;
-        let known: Vec<String> = self
-            .slots()
-            .iter()
-            .map(|slot| self.parts.instance.tap(slot.vm().id))
-            .collect();
-        Ok(taps
-            .into_iter()
-            .filter(|tap| !known.contains(tap))
-            .map(|tap| format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}"))
-            .collect())
+        let is_known = |tap: &String| vms.iter().any(|vm| instance.tap(vm.id) == *tap);
+        let taps = taps.into_iter().filter(|tap| !is_known(tap)).map(|tap| {
+            format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}")
+        });
+        let snapshots = self
+            .host()
+            .snapshots(&instance.process_prefix())
+            .during("list the snapshots")?;
+        let is_known = |name: &String| vms.iter().any(|vm| instance.process(vm.id) == *name);
+        let snapshots = snapshots.into_iter().filter(|name| !is_known(name)).map(|name| {
+            format!(
+                "the device `{name}` belongs to no VM; remove it: sudo dmsetup remove {name} {name}-origin"
+            )
+        });
+        Ok(taps.chain(snapshots).collect())
     }
 }

@@ -180,7 +180,12 @@ impl Engine {
         vm.hypervisor = Some(hypervisor.name().to_owned());
         vm.phase = Phase::Starting;
         vm.process = None;
-        vm.notes.clear();
+        vm.paused = false;
+        let notes = self.parts.capabilities.iter();
+        vm.notes = notes.flat_map(|it| it.notes(vm, self.host())).collect();
+        for note in &vm.notes {
+            tracing::warn!(vm = %vm.name, note);
+        }
         Ok(plan)
     }
 
@@ -271,7 +276,7 @@ impl Engine {
                     error
                 })
             })?;
-            vm.notes = notes(warnings, &plan.machine);
+            vm.notes.extend(notes(warnings, &plan.machine));
             self.greet(vm, &mut *guest, heard)?;
         }
         vm.started = Some(self.now());

@@ -76,6 +76,8 @@ impl Hypervisor for SimHypervisor {
                     Backend::User { .. } => None,
                 }),
         );
+        let devices = machine.drives.iter().filter(|drive| drive.block);
+        arguments.extend(devices.map(|drive| drive.path.clone()));
         let spawn = Spawn {
             program: "/sim".into(),
             arguments,

@@ -3,9 +3,11 @@
 //! | driver | needs | a new disk takes |
 //! |---|---|---|
 //! | `reflink` | a state directory on XFS or btrfs | nothing until it is written |
+//! | `dm-snapshot` | device-mapper, and the right to use it | nothing until it is written |
 //! | `copy` | nothing | the base's own blocks, holes stay holes |
 
 pub mod copy;
+pub mod dm_snapshot;
 pub mod reflink;
 
 use std::fmt;
@@ -34,6 +36,17 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     /// Whether that is a block device of the host, not a file.
     fn is_block(&self) -> bool {
         false
+    }
+
+    /// Whether the disk of a running VM breaks when a write finds the host's file system full, so
+    /// that the VM must be paused before.
+    fn needs_room(&self) -> bool {
+        false
+    }
+
+    /// What a VM's user should know of its disk, looked at before a start.
+    fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
+        Vec::new()
     }
 
     /// Makes the disk.

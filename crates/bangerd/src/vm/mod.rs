@@ -113,6 +113,9 @@ pub struct Vm {
     /// Whether this boot gives a rescue shell.
     #[serde(default)]
     pub rescue: bool,
+    /// Whether its process stands still for want of room on the host.
+    #[serde(default)]
+    pub paused: bool,
     /// When it was made.
     pub created: Timestamp,
     /// When its guest became ready, while it runs.

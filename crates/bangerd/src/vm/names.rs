@@ -47,7 +47,13 @@ impl Instance {
         self.0.table()
     }
 
-    /// The VMM's name, by which its process is found.
+    /// What the names of all our VMMs begin with.
+    #[must_use]
+    pub fn process_prefix(self) -> String {
+        self.0.name_prefix()
+    }
+
+    /// The VMM's name, by which its process is found; its root disk's device has it, too.
     #[must_use]
     pub fn process(self, id: VmId) -> String {
         format!("{}{id}", self.0.name_prefix())

@@ -5,7 +5,7 @@ use banger_host::Sim;
 use bangerd::config::Config;
 use bangerd::machine::DiskCache;
 
-use crate::world::{World, engine_with};
+use crate::world::World;
 
 #[test]
 fn disks_that_do_not_flush_are_warned_of() {
@@ -14,8 +14,7 @@ fn disks_that_do_not_flush_are_warned_of() {
         disk_cache: DiskCache::Unsafe,
         ..Config::default()
     };
-    let engine = engine_with(&sim, &config);
-    let world = World { sim, engine };
+    let world = World::configured(sim, config);
     let told = |notes: &[String]| notes.iter().any(|note| note.contains("a power cut"));
     let vm = world.create("calm-otter", true, true);
     assert!(told(&vm.notes), "{:?}", vm.notes);

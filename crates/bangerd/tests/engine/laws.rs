@@ -7,6 +7,7 @@
 
 use banger_api::{DeleteVm, KillVm, Phase, SetVm, StopVm};
 use banger_host::Op;
+use bangerd::config::RootDiskChoice;
 
 use crate::world::{World, named, request, told};
 
@@ -123,6 +124,15 @@ fn verbs() -> Vec<Verb> {
     ]
 }
 
+/// Each law holds whatever root disks are made of: a file of the VM's own, and a device.
+const ROOT_DISKS: [RootDiskChoice; 2] = [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot];
+
+/// Every verb on either.
+fn cases() -> impl Iterator<Item = (Verb, RootDiskChoice)> {
+    let of = |root_disk| verbs().into_iter().map(move |verb| (verb, root_disk));
+    ROOT_DISKS.into_iter().flat_map(of)
+}
+
 /// No verb here makes more changes than this.
 const MOST_CHANGES: u64 = 200;
 
@@ -142,6 +152,8 @@ fn assert_consistent(world: &World, alone: &crate::world::RunTime, context: &str
         Some(Phase::Running) => {
             assert_eq!(now.processes.len(), 2, "{context}");
             assert_eq!(now.taps.len(), 2, "{context}");
+            let on_devices = now.snapshots.len();
+            assert_eq!(on_devices, 2 * alone.snapshots.len(), "{context}");
         }
         Some(other) => panic!("{context}: it is {other}"),
     }
@@ -149,9 +161,9 @@ fn assert_consistent(world: &World, alone: &crate::world::RunTime, context: &str
 
 #[test]
 fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
-    for verb in verbs() {
+    for (verb, root_disk) in cases() {
         for n in 0..MOST_CHANGES {
-            let world = World::new();
+            let world = World::with_root_disks(root_disk);
             neighbour(&world);
             let alone = world.run_time();
             (verb.ready)(&world);
@@ -161,7 +173,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
             let outcome = (verb.run)(&world);
             let made = world.sim.changes() - changes;
             world.sim.revive();
-            let context = format!("{} with a fault at change {n}", verb.name);
+            let context = format!("{} with a fault at change {n}, {root_disk:?}", verb.name);
             if made <= n {
                 outcome.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
                 assert!(n > 0, "{context}: it changes nothing");
@@ -223,7 +235,7 @@ fn settle(world: &World, context: &str) {
 #[test]
 fn a_start_that_fails_has_the_fault_as_its_first_cause_and_nothing_beside_it() {
     for n in 0..MOST_CHANGES {
-        let world = World::new();
+        let world = World::with_root_disks(RootDiskChoice::DmSnapshot);
         stopped(&world);
         let changes = world.sim.changes();
         world.sim.fail_at(n);
@@ -248,14 +260,17 @@ fn a_start_that_fails_has_the_fault_as_its_first_cause_and_nothing_beside_it() {
 
 #[test]
 fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
-    let removals: [(&str, fn(&Op) -> bool); 4] = [
+    let removals: [(&str, fn(&Op) -> bool); 5] = [
+        ("RemoveSnapshot", |op| {
+            matches!(op, Op::RemoveSnapshot { .. })
+        }),
         ("RemoveTap", |op| matches!(op, Op::RemoveTap { .. })),
         ("ForbidGuest", |op| matches!(op, Op::ForbidGuest { .. })),
         ("ForbidNat", |op| matches!(op, Op::ForbidNat { .. })),
         ("RemoveFile", |op| matches!(op, Op::RemoveFile { .. })),
     ];
     for (name, refused) in removals {
-        let world = World::new();
+        let world = World::with_root_disks(RootDiskChoice::DmSnapshot);
         neighbour(&world);
         let alone = world.run_time();
         running(&world);
@@ -276,6 +291,8 @@ fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
             if name == "RemoveTap" { 2 } else { 1 },
             "{name}"
         );
+        let snapshots = if name == "RemoveSnapshot" { 2 } else { 1 };
+        assert_eq!(left.snapshots.len(), snapshots, "{name}");
         let nat: usize = left.tables.values().map(|table| table.nat.len()).sum();
         assert_eq!(nat, if name == "ForbidNat" { 2 } else { 1 }, "{name}");
         let guests: usize = left.tables.values().map(|table| table.guests.len()).sum();
@@ -297,9 +314,9 @@ fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
 
 #[test]
 fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
-    for verb in verbs() {
+    for (verb, root_disk) in cases() {
         for n in 0..MOST_CHANGES {
-            let mut world = World::new();
+            let mut world = World::with_root_disks(root_disk);
             neighbour(&world);
             let alone = world.run_time();
             (verb.ready)(&world);
@@ -307,7 +324,7 @@ fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
             let _ = (verb.run)(&world);
             let crashed = world.sim.has_crashed();
             world.restart();
-            let context = format!("{} with a crash at change {n}", verb.name);
+            let context = format!("{} with a crash at change {n}, {root_disk:?}", verb.name);
             assert_consistent(&world, &alone, &context);
             assert_eq!(
                 world.engine.daemon().unexplained,

@@ -7,20 +7,23 @@ use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{CreateVm, Mib, StartVm, VmRef, VmView};
-use banger_host::{Sim, SimTable};
+use banger_host::{Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
-use bangerd::config::Config;
+use bangerd::config::{Config, RootDiskChoice};
 use bangerd::engine::Engine;
 
 /// A host, and the engine that works on it now.
 pub(crate) struct World {
     pub(crate) sim: Sim,
     pub(crate) engine: Arc<Engine>,
+    config: Config,
 }
 
 /// What lives only while VMs run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RunTime {
+    pub(crate) snapshots: BTreeMap<String, SimSnapshot>,
+    pub(crate) loops: BTreeMap<PathBuf, BTreeSet<String>>,
     pub(crate) taps: BTreeMap<String, Ipv4Addr>,
     pub(crate) tables: BTreeMap<String, SimTable>,
     pub(crate) forwarding: BTreeMap<String, bool>,
@@ -40,13 +43,8 @@ fn location() -> Location {
     }
 }
 
-/// An engine that has recovered what is on the host.
-pub(crate) fn engine_on(sim: &Sim) -> Arc<Engine> {
-    engine_with(sim, &Config::default())
-}
-
-/// The same, as configured.
-pub(crate) fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
+/// An engine that is configured so, and has recovered what is on the host.
+fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
     let engine = assemble(&location(), config, &Mode::Sim(sim.clone())).unwrap();
     engine.recover().unwrap();
     Arc::new(engine)
@@ -54,15 +52,32 @@ pub(crate) fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let sim = Sim::new();
-        let engine = engine_on(&sim);
-        Self { sim, engine }
+        Self::with_root_disks(RootDiskChoice::Auto)
+    }
+
+    /// A host on which new VMs have such root disks.
+    pub(crate) fn with_root_disks(root_disk: RootDiskChoice) -> Self {
+        let config = Config {
+            root_disk,
+            ..Config::default()
+        };
+        Self::configured(Sim::new(), config)
+    }
+
+    /// This host, with an engine that is configured so.
+    pub(crate) fn configured(sim: Sim, config: Config) -> Self {
+        let engine = engine_with(&sim, &config);
+        Self {
+            sim,
+            engine,
+            config,
+        }
     }
 
     /// The next daemon on the same host, after a crash of the one before.
     pub(crate) fn restart(&mut self) {
         self.sim.revive();
-        self.engine = engine_on(&self.sim);
+        self.engine = engine_with(&self.sim, &self.config);
     }
 
     pub(crate) fn create(&self, name: &str, nat: bool, start: bool) -> VmView {
@@ -92,6 +107,8 @@ impl World {
                     .is_some_and(|name| passing.iter().any(|it| name == *it))
         };
         RunTime {
+            snapshots: state.snapshots,
+            loops: state.loops,
             taps: state.taps,
             tables: state.tables,
             forwarding: state.forwarding,

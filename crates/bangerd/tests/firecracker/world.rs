@@ -203,6 +203,7 @@ fn vm() -> Vm {
         process: None,
         boot: None,
         rescue: false,
+        paused: false,
         created: jiff::Timestamp::UNIX_EPOCH,
         started: None,
         last_end: None,

@@ -1,0 +1,160 @@
+//! A device-mapper snapshot: the base is shared as it is, and what a VM writes goes to a sparse
+//! file of its own, on any file system. It takes device-mapper and the right to use it.
+//!
+//! The file is as long as it must be for every chunk of the disk to be written, so it never
+//! overflows. What it cannot stand is a host without space: the kernel gives a store up when it
+//! cannot write to it. So VMs are paused before ([`RootDisk::needs_room`]), and a store that was
+//! given up all the same is restored at the next start.
+
+use std::path::PathBuf;
+
+use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
+use banger_host::{Finding, Host, Op, Probe, snapshot_node};
+
+use super::RootDisk;
+use crate::error::{During, Result};
+use crate::layout::Layout;
+use crate::readiness::Check;
+use crate::vm::Vm;
+use crate::vm::names::Instance;
+
+/// The `dm-snapshot` driver.
+#[derive(Debug)]
+pub struct DmSnapshot {
+    layout: Layout,
+    instance: Instance,
+}
+
+impl DmSnapshot {
+    /// Keeps stores below this layout, and names devices of this instance.
+    #[must_use]
+    pub fn new(layout: Layout, instance: Instance) -> Self {
+        Self { layout, instance }
+    }
+
+    fn store(&self, vm: &Vm) -> PathBuf {
+        self.layout.vm(vm.id).root_store()
+    }
+
+    fn base(&self, vm: &Vm) -> PathBuf {
+        self.layout.image(&vm.images.root).root()
+    }
+}
+
+/// What the header of a store says.
+fn header(store: &std::path::Path, host: &dyn Host) -> Result<Header> {
+    let bytes = host
+        .read_at(store, 0, HEADER_LENGTH)
+        .during("read the header of its store")?;
+    Ok(Header::read(&bytes))
+}
+
+impl RootDisk for DmSnapshot {
+    fn name(&self) -> &'static str {
+        "dm-snapshot"
+    }
+
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        let mut checks = vec![Check::probe("dm-snapshot", Probe::Snapshot)];
+        if let Some(vm) = vm {
+            let files = (self.base(vm), self.store(vm));
+            checks.push(Check::new("root disk", move |host| check(&files, host)));
+        }
+        checks
+    }
+
+    fn path(&self, vm: &Vm) -> String {
+        snapshot_node(&self.instance.process(vm.id))
+            .display()
+            .to_string()
+    }
+
+    fn is_block(&self) -> bool {
+        true
+    }
+
+    fn needs_room(&self) -> bool {
+        true
+    }
+
+    fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
+        match header(&self.store(vm), host) {
+            Ok(Header::GivenUp { .. }) => vec![
+                "its root disk was cut off when the host's file system was full; it is as of the \
+                 last write that was kept"
+                    .to_owned(),
+            ],
+            Ok(Header::Fresh | Header::Valid { .. } | Header::Odd(_)) | Err(_) => Vec::new(),
+        }
+    }
+
+    fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::WriteFile {
+            path: self.store(vm),
+            contents: Vec::new(),
+            mode: 0o600,
+            owner: None,
+        };
+        host.change(&op).during("make its store")?;
+        self.grow(vm, host)
+    }
+
+    fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let op = Op::GrowFile {
+            path: self.store(vm),
+            size_mib: length_mib(vm.spec.system_disk_size.0),
+        };
+        host.change(&op)
+            .during("make its store as long as it may need")
+            .map(drop)
+    }
+
+    fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.store(vm);
+        host.change(&Op::RestoreStore { path })
+            .during("restore its store")?;
+        let op = Op::MakeSnapshot {
+            name: self.instance.process(vm.id),
+            base: self.base(vm),
+            cow: self.store(vm),
+            size_mib: vm.spec.system_disk_size.0,
+            owner: vm.owner,
+        };
+        host.change(&op).during("lay it over the image").map(drop)
+    }
+
+    fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let name = self.instance.process(vm.id);
+        host.change(&Op::RemoveSnapshot { name })
+            .during("take it off the image")
+            .map(drop)
+    }
+
+    fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.store(vm);
+        host.change(&Op::RemoveFile { path })
+            .during("remove its store")
+            .map(drop)
+    }
+}
+
+fn check((base, store): &(PathBuf, PathBuf), host: &dyn Host) -> Finding {
+    let bad = |found: String| Finding::Bad {
+        found,
+        hint: "restore it from a backup, or delete the VM".to_owned(),
+    };
+    for path in [base, store] {
+        if !matches!(host.stat(path), Ok(Some(stat)) if !stat.is_directory) {
+            return bad(format!("`{}` is gone", path.display()));
+        }
+    }
+    match header(store, host) {
+        Ok(Header::Fresh | Header::Valid { .. }) => Finding::Good(format!("`{}`", store.display())),
+        Ok(Header::GivenUp { .. }) => Finding::Good(format!(
+            "`{}` was cut off when the host was full, and is restored at a start",
+            store.display()
+        )),
+        Ok(Header::Odd(what)) => bad(format!("`{}` is no store: {what}", store.display())),
+        Err(error) => bad(error.report()),
+    }
+}
