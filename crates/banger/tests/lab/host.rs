@@ -13,6 +13,9 @@ pub(crate) const BOOT: Duration = Duration::from_secs(600);
 /// How long a command in a lab may take, unless a test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// Succeeds once the host is up; on a busy machine its SSH may answer before the payload is found.
+const UP: &str = "mountpoint -q /srv/payload || mount /srv/payload";
+
 /// Who a command runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -162,7 +165,7 @@ impl Lab {
         wait_for(BOOT, || {
             let ended = self.qemu.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "QEMU ended: {}", self.read("qemu.log"));
-            let run = self.run(User::Root, "true");
+            let run = self.run(User::Root, UP);
             (run.status == 0).then_some(()).ok_or_else(|| {
                 let console = self.read("console.log");
                 format!(
@@ -203,7 +206,7 @@ impl Lab {
         self.run(User::Root, "systemctl reboot");
         wait_for(BOOT, || {
             self.hang_up();
-            let run = self.run(User::Root, boot_id);
+            let run = self.run(User::Root, &format!("{UP} && {boot_id}"));
             let is_up = run.status == 0 && run.stdout.trim_end() != before;
             is_up.then_some(()).ok_or(format!("{run:?}"))
         });
