@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use banger_api::location::{Location, Wishes};
 use banger_api::{Code, Error};
-use banger_host::Sim;
+use banger_host::{Claim, Sim};
 use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     start_log(&layout)?;
     raise_descriptor_limit();
-    let config = Config::load(&location.config)?;
+    let config = defaults(options, &location).overlaid(&location.config)?;
     prefer_configured_bundle(&mut location, options, &config);
     let mode = if options.simulated {
         Mode::Sim(Sim::new())
@@ -83,6 +83,23 @@ pub fn run(options: &Options) -> Result<()> {
     let _ = watch.join();
     tracing::info!("stopped; VMs run on");
     served
+}
+
+/// What holds where the configuration does not say: the network and the port that root keeps for
+/// this user and this state directory, where it does.
+fn defaults(options: &Options, location: &Location) -> Config {
+    let uid = rustix::process::geteuid();
+    if options.simulated || uid.is_root() {
+        return Config::default();
+    }
+    match Claim::of(uid.as_raw()) {
+        Ok(Some(claim)) if claim.state == location.state => Config::granted(&claim),
+        Ok(_) => Config::default(),
+        Err(error) => {
+            tracing::warn!(%error, "what root keeps for this user is not known");
+            Config::default()
+        }
+    }
 }
 
 /// An option or a variable goes before the configuration, and that before the default.

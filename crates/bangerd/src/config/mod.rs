@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error, Mib, Result};
-use banger_host::Subnet;
+use banger_host::{Claim, Subnet};
 
 use place::Place;
 
@@ -145,14 +145,33 @@ impl Config {
     /// `invalid`, for a file that cannot be read or does not say what it may. The first fault is
     /// the message, the others ride along.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::default().overlaid(path)
+    }
+
+    /// These defaults, and what the file at `path` says instead.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn overlaid(self, path: &Path) -> Result<Self> {
         match read(path)? {
-            Some(bytes) => Self::parse(path, &bytes),
-            None => Ok(Self::default()),
+            Some(bytes) => self.parse(path, &bytes),
+            None => Ok(self),
+        }
+    }
+
+    /// The defaults where an administrator has granted this user a network and a port
+    /// (`banger system install`), so that two users of a host never have the same.
+    #[must_use]
+    pub fn granted(claim: &Claim) -> Self {
+        Self {
+            subnet: claim.subnet,
+            dns_port: claim.dns_port,
+            ..Self::default()
         }
     }
 
     /// Takes the file's content; `path` is for the messages.
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    fn parse(self, path: &Path, bytes: &[u8]) -> Result<Self> {
         let fault = |place: Place, what: &str| {
             let shown = format!("{}:{place}: {what}", path.display());
             Error::new(Code::Invalid, escaped(&shown))
@@ -175,7 +194,7 @@ impl Config {
             fault(place, &format!("{line} is not TOML: {}", cause.message()))
                 .hint("write each setting as `key = value`, and text in double quotes")
         })?;
-        let mut config = Self::default();
+        let mut config = self;
         let mut faults = keys::apply(&mut config, table.get_ref());
         faults.sort_by_key(|found| found.offset);
         let mut errors = faults.into_iter().map(|found| {

@@ -314,7 +314,7 @@ fn an_escape_sequence_does_not_reach_the_terminal() {
 proptest::proptest! {
     #[test]
     fn any_bytes_are_taken_or_refused_in_words(bytes: Vec<u8>) {
-        if let Err(error) = Config::parse(Path::new("c"), &bytes) {
+        if let Err(error) = Config::default().parse(Path::new("c"), &bytes) {
             proptest::prop_assert!(!error.message.chars().any(char::is_control));
         }
     }
@@ -323,9 +323,29 @@ proptest::proptest! {
     fn any_text_after_a_key_is_taken_or_refused_in_words(value in "[\\PC\n]{0,30}") {
         for key in ["subnet", "dns", "memory", "bundle", "vcpu"] {
             let text = format!("{key} = {value}");
-            if let Err(error) = Config::parse(Path::new("c"), text.as_bytes()) {
+            if let Err(error) = Config::default().parse(Path::new("c"), text.as_bytes()) {
                 proptest::prop_assert!(!error.message.chars().any(char::is_control));
             }
         }
     }
+}
+
+#[test]
+fn what_is_granted_holds_where_the_file_does_not_say() {
+    let claim = banger_host::Claim {
+        uid: 1000,
+        user: "ada".to_owned(),
+        state: "/home/ada/.local/state/banger".into(),
+        subnet: "10.216.0.0/20".parse().unwrap(),
+        dns_port: 42070,
+    };
+    let path = Path::new("config.toml");
+    let granted = || Config::granted(&claim);
+    let config = granted().parse(path, b"vcpu = 4").unwrap();
+    assert_eq!((config.subnet, config.dns_port), (claim.subnet, 42070));
+    assert_eq!(config.vcpu, 4);
+    let config = granted().parse(path, b"dns_port = 0").unwrap();
+    assert_eq!((config.subnet, config.dns_port), (claim.subnet, 0));
+    let nowhere = Path::new("/none/such/config.toml");
+    assert_eq!(granted().overlaid(nowhere).unwrap(), granted());
 }

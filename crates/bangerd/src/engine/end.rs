@@ -145,7 +145,10 @@ impl Engine {
             Some(Exit::Signal(number)) => format!("the hypervisor was ended by signal {number}"),
             Some(Exit::Status(0)) => "reset without notice".to_owned(),
             Some(Exit::Status(status)) => self.words_of_status(vm, status),
-            None => "reset without notice, or the host went down".to_owned(),
+            None if self.host_was_down(vm) => {
+                return "the host went down while it ran".to_owned();
+            }
+            None => "reset without notice".to_owned(),
         };
         if !matches!(exit, Some(Exit::Status(0))) {
             let last = self
@@ -166,6 +169,13 @@ impl Engine {
             Some(meaning) => format!("the hypervisor exited with status {status}: {meaning}"),
             None => format!("the hypervisor exited with status {status}"),
         }
+    }
+
+    /// Whether the host has booted since this VM did.
+    fn host_was_down(&self, vm: &Vm) -> bool {
+        let boot_id = self.host().boot_id().ok();
+        let booted_under = vm.boot.as_ref().map(|boot| &boot.host_boot_id);
+        boot_id.is_some() && boot_id.as_ref() != booted_under
     }
 
     /// Ends a process whose guest stands still for good.
