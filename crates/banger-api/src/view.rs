@@ -109,6 +109,21 @@ pub struct SshView {
     pub host_key_alias: String,
 }
 
+/// What a disk takes on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct DiskView {
+    /// Which disk: `root` or `work`.
+    pub name: String,
+    /// As large as the guest sees it, in bytes.
+    pub apparent: u64,
+    /// What its own file takes, in bytes, blocks that others share included where the driver is
+    /// `reflink`.
+    pub allocated: u64,
+    /// What it shares with others, in bytes: the image's blocks. Absent where it cannot be told.
+    pub shared: Option<u64>,
+}
+
 /// One VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -121,6 +136,9 @@ pub struct VmView {
     pub name: VmName,
     /// Where it is in its life.
     pub phase: Phase,
+    /// Whether it stands still until there is room on the host; a note says how much.
+    #[serde(default)]
+    pub paused: bool,
     /// The image that it was made from.
     pub image: String,
     /// The number of its virtual CPUs.
@@ -146,6 +164,9 @@ pub struct VmView {
     pub hypervisor: Option<String>,
     /// The root-disk driver that it was made with.
     pub root_disk: String,
+    /// What its disks take on the host; empty where it is one of a list.
+    #[serde(default)]
+    pub disks: Vec<DiskView>,
     /// The hypervisor's process number, while it runs.
     pub pid: Option<u32>,
     /// When it was made.

@@ -15,6 +15,7 @@ pub mod work_disk;
 
 use std::fmt;
 
+use banger_api::DiskView;
 use banger_host::Host;
 
 use crate::error::Result;
@@ -63,6 +64,11 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// VM is paused before, and goes on when there is room again.
     fn needs_room(&self, _vm: &Vm) -> bool {
         false
+    }
+
+    /// What its disks take on the host; what cannot be told is left out.
+    fn disks(&self, _vm: &Vm, _host: &dyn Host) -> Vec<DiskView> {
+        Vec::new()
     }
 
     /// Makes the host side present, before boot. Twice is once.

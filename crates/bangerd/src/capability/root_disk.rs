@@ -2,7 +2,7 @@
 //!
 //! How the layer is made is a storage driver's matter; a VM keeps the driver that it was made with.
 
-use banger_api::{Code, Error};
+use banger_api::{Code, DiskView, Error};
 use banger_host::Host;
 
 use super::Capability;
@@ -80,6 +80,12 @@ impl Capability for RootDisks {
         self.driver(vm)
             .map(|driver| driver.notes(vm, host))
             .unwrap_or_default()
+    }
+
+    fn disks(&self, vm: &Vm, host: &dyn Host) -> Vec<DiskView> {
+        let driver = self.driver(vm).ok();
+        let usage = driver.and_then(|driver| driver.usage(vm, host));
+        usage.into_iter().collect()
     }
 
     fn needs_room(&self, vm: &Vm) -> bool {

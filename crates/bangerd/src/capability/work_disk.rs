@@ -1,6 +1,7 @@
 //! The disk that the guest has at `/root`: a fresh ext4 file system, seeded inside the guest from
 //! the image's own `/root` on first use.
 
+use banger_api::DiskView;
 use banger_host::{Host, Op};
 
 use super::Capability;
@@ -42,6 +43,18 @@ impl Capability for WorkDisk {
 
     fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
         guest.disk("work disk", "/dev/vdb", "/root")
+    }
+
+    fn disks(&self, vm: &Vm, host: &dyn Host) -> Vec<DiskView> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        let stat = host.stat(&path).ok().flatten();
+        let view = stat.map(|stat| DiskView {
+            name: "work".to_owned(),
+            apparent: stat.length,
+            allocated: stat.allocated,
+            shared: Some(0),
+        });
+        view.into_iter().collect()
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

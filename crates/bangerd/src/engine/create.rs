@@ -6,7 +6,7 @@ use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmView};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
-use super::{Engine, Heard, admit, lock, step};
+use super::{Engine, Heard, admit, lock, room, step};
 use crate::error::{During, Result};
 use crate::readiness;
 use crate::storage;
@@ -55,15 +55,18 @@ impl Engine {
             .as_deref()
             .unwrap_or(&self.parts.defaults.image);
         let root_disk =
-            storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?.name();
+            storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?;
         let images = step(heard, "image", || {
             self.parts.catalog.current(image, self.host())
         })?;
         self.check_room(&spec, &images.root)?;
+        if root_disk.needs_room() {
+            readiness::require(self.host(), &[room::check(&self.parts.layout)])?;
+        }
         if !request.no_start {
             readiness::require(self.host(), &self.start_checks(None))?;
         }
-        let hold = self.reserve(request, spec, images, root_disk)?;
+        let hold = self.reserve(request, spec, images, root_disk.name())?;
         let made = self.make_parts(&hold, heard);
         match made {
             Ok(()) => Ok(hold),

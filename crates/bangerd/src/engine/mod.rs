@@ -18,6 +18,7 @@ mod down;
 mod end;
 pub mod hold;
 mod recover;
+mod room;
 mod set;
 mod start;
 mod stop;
@@ -228,7 +229,11 @@ impl Engine {
     /// # Errors
     /// `not-found`, or `conflict` where the reference fits several.
     pub fn show(&self, wanted: &VmRef) -> Result<VmView> {
-        Ok(self.view(&self.find(wanted)?.vm()))
+        let vm = self.find(wanted)?.vm();
+        let mut view = self.view(&vm);
+        let disks = self.parts.capabilities.iter();
+        view.disks = disks.flat_map(|it| it.disks(&vm, self.host())).collect();
+        Ok(view)
     }
 
     /// Runs all checks.

@@ -70,6 +70,7 @@ impl Engine {
                     .is_some_and(|it| self.host().is_alive(it));
                 if alive {
                     tracing::info!(vm = %vm.name, "adopted");
+                    self.adopt_pause(slot, &vm)?;
                     return self.adopt(&vm);
                 }
                 drop(hold);

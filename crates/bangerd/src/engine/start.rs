@@ -6,7 +6,7 @@ use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmRef, VmV
 use banger_host::Op;
 
 use super::hold::Hold;
-use super::{Engine, Heard, step};
+use super::{Engine, Heard, room, step};
 use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
 use crate::guest::render::config_archive;
@@ -128,6 +128,9 @@ impl Engine {
             checks.extend(hypervisor.checks());
         }
         if let Some(vm) = vm {
+            if self.needs_room(vm) {
+                checks.push(room::check(&self.parts.layout));
+            }
             checks.extend(
                 self.parts
                     .capabilities

@@ -139,6 +139,7 @@ impl Engine {
     ) -> Result<(bool, String)> {
         let mut vm = hold.vm();
         vm.phase = Phase::Stopping;
+        self.wake(&mut vm)?;
         self.save(hold.slot(), &vm)?;
         let mut synced = false;
         let by = match &vm.process {

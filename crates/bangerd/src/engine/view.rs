@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use banger_api::{NetworkKind, Phase, SshView, VmRef, VmView};
 
-use super::Engine;
+use super::{Engine, room};
 use crate::error::{During, Result};
 use crate::layout::machine;
 use crate::vm::Vm;
@@ -31,6 +31,19 @@ impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
         let running = vm.phase == Phase::Running;
         let mut notes = vm.notes.clone();
+        for note in self
+            .parts
+            .capabilities
+            .iter()
+            .flat_map(|it| it.notes(vm, self.host()))
+        {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+        if vm.paused {
+            notes.push(room::note(&self.parts.layout, self.host()));
+        }
         if !vm.spec.nat {
             notes.push(match vm.network {
                 NetworkKind::Tap => {
@@ -51,6 +64,7 @@ impl Engine {
             id: vm.id,
             name: vm.name.clone(),
             phase: vm.phase,
+            paused: vm.paused,
             image: vm.images.name.clone(),
             vcpu: vm.spec.vcpu,
             memory: vm.spec.memory,
@@ -63,6 +77,7 @@ impl Engine {
             ssh: (running && !vm.rescue).then(|| self.ssh_view(vm)).flatten(),
             hypervisor: vm.hypervisor.clone(),
             root_disk: vm.root_disk.clone(),
+            disks: Vec::new(),
             pid: vm.process.as_ref().map(|process| process.pid),
             created: vm.created,
             started: vm.started,

@@ -1,7 +1,7 @@
-//! What goes on while VMs run, seen by one thread: processes that end, rules that somebody
-//! flushed, consoles that grow, clocks that jump, resolvers that change.
+//! What goes on while VMs run, seen by one thread: processes that end, room that runs out, rules
+//! that somebody flushed, consoles that grow, clocks that jump, resolvers that change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const SLACK: u64 = 1 << 20;
 struct Memory {
     /// How long each growing file was, and where its hole ends.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
+    /// Those that were stopped for want of room while somebody held them.
+    stopped: BTreeSet<VmId>,
     clocks: Option<Clocks>,
     told: Duration,
 }
@@ -55,6 +57,7 @@ impl Engine {
             if self.is_stopping() {
                 return;
             }
+            self.look_at_room(&mut memory.stopped);
             for slot in &running {
                 let vm = slot.vm();
                 if vm
@@ -83,7 +86,7 @@ impl Engine {
     }
 
     /// Does something for a VM beside the watch, which must not be held up.
-    fn on_thread(self: &Arc<Self>, slot: &Arc<Slot>, work: fn(&Self, &Arc<Slot>)) {
+    pub(super) fn on_thread(self: &Arc<Self>, slot: &Arc<Slot>, work: fn(&Self, &Arc<Slot>)) {
         let (engine, slot) = (self.clone(), slot.clone());
         let spawned = std::thread::Builder::new()
             .name(format!("watch {}", slot.vm().id))
@@ -121,7 +124,8 @@ impl Engine {
         if let Err(error) = self.adopt(&vm) {
             tracing::error!(vm = %vm.name, error = error.report(), "put back");
         }
-        if let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm))
+        if !vm.paused
+            && let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm))
             && let Err(error) = self.greet(&vm, &mut *guest, &|_| {})
         {
             tracing::warn!(vm = %vm.name, error = error.report(), "greet");
@@ -167,8 +171,12 @@ impl Engine {
         }
     }
 
-    fn tell_time(&self, slot: &Arc<Slot>) {
+    pub(super) fn tell_time(&self, slot: &Arc<Slot>) {
         let vm = slot.vm();
+        if vm.paused {
+            // It is told when it goes on.
+            return;
+        }
         let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm)) else {
             return;
         };

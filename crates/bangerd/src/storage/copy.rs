@@ -1,5 +1,6 @@
 //! A full copy of the base in which holes stay holes. It works everywhere.
 
+use banger_api::DiskView;
 use banger_host::{Host, Op};
 
 use super::{OwnFile, RootDisk};
@@ -31,6 +32,10 @@ impl RootDisk for Copy {
 
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
         vm.map(|vm| self.file.check(vm)).into_iter().collect()
+    }
+
+    fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
+        self.file.usage(vm, host)
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

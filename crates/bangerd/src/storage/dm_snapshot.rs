@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use banger_api::DiskView;
 use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
 use banger_host::{Finding, Host, Op, Probe, snapshot_node};
 
@@ -80,12 +81,23 @@ impl RootDisk for DmSnapshot {
     fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
         match header(&self.store(vm), host) {
             Ok(Header::GivenUp { .. }) => vec![
-                "its root disk was cut off when the host's file system was full; it is as of the \
-                 last write that was kept"
+                "the host's file system was full, and its root disk was cut off: a start gives it \
+                 back as of the last write that was kept"
                     .to_owned(),
             ],
             Ok(Header::Fresh | Header::Valid { .. } | Header::Odd(_)) | Err(_) => Vec::new(),
         }
+    }
+
+    fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
+        let store = host.stat(&self.store(vm)).ok().flatten()?;
+        let base = host.stat(&self.base(vm)).ok().flatten();
+        Some(DiskView {
+            name: "root".to_owned(),
+            apparent: vm.spec.system_disk_size.0 << 20,
+            allocated: store.allocated,
+            shared: base.map(|base| base.allocated),
+        })
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

@@ -12,7 +12,7 @@ pub mod reflink;
 
 use std::fmt;
 
-use banger_api::{Code, Error};
+use banger_api::{Code, DiskView, Error};
 use banger_host::{Finding, Host, Op};
 
 use crate::error::{During, Result};
@@ -48,6 +48,9 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
         Vec::new()
     }
+
+    /// What the disk takes on the host, if that can be told.
+    fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView>;
 
     /// Makes the disk.
     ///
@@ -115,6 +118,16 @@ impl OwnFile {
         })
         .during("remove its file")
         .map(drop)
+    }
+
+    fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
+        let stat = host.stat(&self.path(vm)).ok().flatten()?;
+        Some(DiskView {
+            name: "root".to_owned(),
+            apparent: stat.length,
+            allocated: stat.allocated,
+            shared: Some(0),
+        })
     }
 
     fn check(&self, vm: &Vm) -> Check {

@@ -1,5 +1,6 @@
 //! A file that shares its blocks with the base until they are written (FICLONE), on XFS and btrfs.
 
+use banger_api::DiskView;
 use banger_host::{Host, Op, Probe};
 
 use super::{OwnFile, RootDisk};
@@ -37,6 +38,12 @@ impl RootDisk for Reflink {
                 vec![Check::probe("reflink", Probe::Reflink { directory })]
             }
         }
+    }
+
+    fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
+        let mut usage = self.file.usage(vm, host)?;
+        usage.shared = host.shared(&self.file.path(vm)).ok().flatten();
+        Some(usage)
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

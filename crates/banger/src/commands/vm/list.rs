@@ -47,7 +47,7 @@ fn table(vms: &[VmView], now: Timestamp, output: Output) -> String {
     rows.extend(vms.iter().map(|vm| {
         [
             vm.name.to_string(),
-            vm.phase.to_string(),
+            phase(vm),
             address(vm),
             vm.vcpu.to_string(),
             vm.memory.to_string(),
@@ -69,18 +69,30 @@ fn coloured(text: &str, vms: &[VmView], output: Output) -> String {
     let mut lines = text.lines();
     let mut painted = output.paint(Colour::Grey, lines.next().unwrap_or_default()) + "\n";
     for (line, vm) in lines.zip(vms) {
-        let phase = vm.phase.to_string();
+        let phase = phase(vm);
         // The name stands before the phase, and may hold the same word.
         let (name, rest) = line.split_at(vm.name.as_str().len());
         painted += name;
-        painted += &rest.replacen(&phase, &output.paint(colour(vm.phase), &phase), 1);
+        painted += &rest.replacen(&phase, &output.paint(colour(vm), &phase), 1);
         painted.push('\n');
     }
     painted
 }
 
-fn colour(phase: Phase) -> Colour {
-    match phase {
+/// The phase, or that it stands still in it.
+fn phase(vm: &VmView) -> String {
+    if vm.paused {
+        "paused".to_owned()
+    } else {
+        vm.phase.to_string()
+    }
+}
+
+fn colour(vm: &VmView) -> Colour {
+    if vm.paused {
+        return Colour::Yellow;
+    }
+    match vm.phase {
         Phase::Running => Colour::Green,
         Phase::Stopped => Colour::Grey,
         Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Deleting => Colour::Yellow,

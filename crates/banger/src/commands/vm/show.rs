@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use banger_api::{EndReason, NetworkKind, Phase, VmView};
+use banger_api::{EndReason, Mib, NetworkKind, Phase, VmView};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -49,7 +49,8 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     let mut lines = vec![("name", vm.name.to_string()), ("id", vm.id.to_string())];
     let phase = match vm.started {
         Some(started) if vm.phase == Phase::Running => {
-            format!("running since {}", age::moment(started, now, zone))
+            let paused = if vm.paused { ", paused" } else { "" };
+            format!("running since {}{paused}", age::moment(started, now, zone))
         }
         _ => vm.phase.to_string(),
     };
@@ -72,10 +73,18 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     lines.push(("network", network(vm)));
     lines.push(("vcpu", vm.vcpu.to_string()));
     lines.push(("memory", vm.memory.to_string()));
-    lines.push(("work disk", format!("{} at /root", vm.disk_size)));
+    lines.push((
+        "work disk",
+        format!("{} at /root{}", vm.disk_size, taken(vm, "work")),
+    ));
     lines.push((
         "system disk",
-        format!("{} at /, by {}", vm.system_disk_size, vm.root_disk),
+        format!(
+            "{} at /, by {}{}",
+            vm.system_disk_size,
+            vm.root_disk,
+            taken(vm, "root")
+        ),
     ));
     lines.push(("image", vm.image.clone()));
     if let Some(hypervisor) = &vm.hypervisor {
@@ -93,6 +102,22 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     }
     lines.extend(vm.notes.iter().map(|note| ("note", note.clone())));
     lines
+}
+
+/// What a disk takes on the host.
+fn taken(vm: &VmView, disk: &str) -> String {
+    let Some(disk) = vm.disks.iter().find(|it| it.name == disk) else {
+        return String::new();
+    };
+    let mib = |bytes: u64| Mib(bytes.div_ceil(1 << 20));
+    match disk.shared {
+        Some(shared) if shared > 0 => format!(
+            "; {} on the host, and {} shared",
+            mib(disk.allocated),
+            mib(shared)
+        ),
+        Some(_) | None => format!("; {} on the host", mib(disk.allocated)),
+    }
 }
 
 fn network(vm: &VmView) -> String {
