@@ -26,7 +26,8 @@ pub enum ConversationError {
     /// Nothing came in time.
     #[error("the guest did not answer within {} ms", .0.as_millis())]
     Silent(Duration),
-    /// The hypervisor closed the channel: the machine has ended.
+    /// The other end closed the channel: the machine has ended; or, over a vsock, the process in
+    /// the guest that was spoken to.
     #[error("the guest's channel is closed")]
     Closed,
     /// The guest said no.

@@ -183,12 +183,34 @@ fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
         assert_eq!(started.status, 0, "{started:?}");
         eprintln!("start in the jailer:\n{}", started.stderr.trim_end());
         let pid = lab.json(User::Root, "vm show jailed")["pid"].clone();
-        assert_ne!(lab.root(&format!("readlink /proc/{pid}/root")), "/");
+        // It has a mount namespace of its own, whose root is the jail.
+        let root = lab.root(&format!("ls /proc/{pid}/root"));
+        assert!(
+            root.contains("firecracker.pid") && !root.contains("etc"),
+            "{root}"
+        );
+        let rights = lab.root(&format!("awk '/^CapEff|^Groups/' /proc/{pid}/status"));
+        assert_eq!(
+            rights.replace(char::is_whitespace, ""),
+            "Groups:CapEff:0000000000000000"
+        );
         let uid = lab.root(&format!("awk '/^Uid/ {{ print $2 }}' /proc/{pid}/status"));
         assert!(uid.parse::<u32>().unwrap() >= 1_900_000_000, "{uid}");
         let groups = lab.root(&format!("cat /proc/{pid}/cgroup"));
         eprintln!("in the jailer: user {uid}, cgroup {groups}");
+        // The next daemon finds it, even one that would not jail it any more.
+        lab.root("kill -9 $(pgrep -x bangerd)");
+        configure(lab, "firecracker", "jailer = false");
+        assert_eq!(lab.json(User::Root, "vm show jailed")["pid"], pid);
         lab.root("banger vm ssh jailed -- true; banger vm stop jailed");
+        configure(lab, "firecracker", "jailer = true");
+    }
+    for after in ["2", "4", "6"] {
+        lab.root(&format!(
+            "banger vm start jailed >/dev/null 2>&1 & sleep {after}; \
+             kill -9 $(pgrep -x bangerd); wait; true"
+        ));
+        assert_eq!(lab.json(User::Root, "vm show jailed")["phase"], "stopped");
     }
     lab.root("banger vm delete --force jailed");
     leftovers::assert_none(lab, &before);

@@ -22,6 +22,7 @@ find /sys/fs/cgroup -type d -name '*banger-1-*' | sed 's/^/cgroup /'
 for vms in /root/.local/state/banger/vms /home/*/.local/state/banger/vms; do
   [ -d $vms ] && ls -d $vms/* 2>/dev/null
 done
+ls -d /root/.local/state/banger/jails/*/* 2>/dev/null
 true
 "#;
 
