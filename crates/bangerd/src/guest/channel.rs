@@ -5,6 +5,7 @@
 //! was killed in the middle of a word is followed by one that is understood.
 
 mod hybrid;
+mod turn;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use banger_guest::protocol::{Answer, Ask, Conversation, ConversationError, Phase
 use super::{Guest, Ready};
 use crate::error::{During, Result};
 use hybrid::{Dial, DialError, Dialled};
+use turn::Turn;
 
 /// How long an ask that a healthy guest answers at once may take.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -39,6 +41,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 pub struct Channel {
     socket: PathBuf,
     way: Way,
+    /// Over a vsock, from the first word on.
+    turn: Option<Turn>,
     dial: Option<Dial>,
     conversation: Option<Conversation>,
 }
@@ -91,6 +95,7 @@ impl Channel {
         Self {
             socket,
             way,
+            turn: None,
             dial: None,
             conversation: None,
         }
@@ -102,6 +107,12 @@ impl Channel {
             let stream = match self.way {
                 Way::Serial => connect(&self.socket).map_err(Unasked::Absent)?,
                 Way::Vsock => {
+                    if self.turn.is_none() {
+                        self.turn = Turn::wait(&self.socket, until);
+                    }
+                    if self.turn.is_none() {
+                        return Ok(None);
+                    }
                     let dial = match self.dial.take() {
                         Some(dial) => dial,
                         None => Dial::new(&self.socket, VSOCK_PORT)?,

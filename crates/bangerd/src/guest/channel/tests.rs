@@ -268,3 +268,31 @@ fn a_path_that_is_longer_than_an_address_is_reached() {
     std::fs::rename(short, deep.join("agent.sock")).unwrap();
     connect(&deep.join("agent.sock")).unwrap();
 }
+
+#[test]
+fn two_that_ask_at_once_wait_for_each_other() {
+    let peer = Peer::new();
+    let (mut first, mut second) = (peer.channel(), peer.channel());
+    let guest = thread::spawn(move || {
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mut stream = peer.accept();
+            stream.write_all(b"OK 1\n").unwrap();
+            seen.push(serve(stream, Phase::Ready, 9));
+        }
+        seen
+    });
+    first.sync(Duration::from_secs(20)).unwrap();
+    let error = second.sync(Duration::from_millis(50)).unwrap_err();
+    assert!(
+        error.causes.join(": ").contains("does not answer"),
+        "{error:?}"
+    );
+    let other = thread::spawn(move || second.set_clock(Duration::from_secs(5)));
+    first.sync(Duration::from_secs(20)).unwrap();
+    drop(first);
+    other.join().unwrap().unwrap();
+    let seen = guest.join().unwrap();
+    assert_eq!(seen[0], [Ask::Sync, Ask::Sync]);
+    assert!(matches!(seen[1][..], [Ask::SetClock { .. }]), "{seen:?}");
+}
