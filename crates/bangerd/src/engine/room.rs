@@ -97,8 +97,8 @@ impl Engine {
         self.parts.capabilities.iter().any(|it| it.needs_room(vm))
     }
 
-    /// Pauses or resumes as the room is now. `stopped` are the VMs that somebody holds, stopped
-    /// without a record of it.
+    /// Pauses or resumes as the room is now. `stopped` are the VMs that this daemon has stopped: one
+    /// that somebody holds has no record of it.
     pub(super) fn look_at_room(self: &Arc<Self>, stopped: &mut BTreeSet<VmId>) {
         let slots = self.slots();
         let concerned: Vec<&Arc<Slot>> = slots
@@ -146,9 +146,7 @@ impl Engine {
         if !self.host().is_stopped(process) {
             self.host().signal(process, Signal::Stop).during("pause")?;
             tracing::warn!(vm = %vm.name, free_mib = room.free_mib, "paused for want of room");
-            if slot.is_held() {
-                stopped.insert(vm.id);
-            }
+            stopped.insert(vm.id);
         }
         self.record_pause(slot, true)
     }
@@ -158,7 +156,8 @@ impl Engine {
         let Some(process) = &vm.process else {
             return Ok(());
         };
-        if !vm.paused && !stopped.remove(&vm.id) {
+        let ours = stopped.remove(&vm.id);
+        if !vm.paused && !ours {
             return Ok(());
         }
         self.host()

@@ -34,7 +34,7 @@ const SLACK: u64 = 1 << 20;
 struct Memory {
     /// How long each growing file was, and where its hole ends.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
-    /// Those that were stopped for want of room while somebody held them.
+    /// Those that were stopped for want of room.
     stopped: BTreeSet<VmId>,
     clocks: Option<Clocks>,
     told: Duration,

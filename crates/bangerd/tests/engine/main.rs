@@ -7,6 +7,7 @@ mod configured;
 mod input;
 mod laws;
 mod recovery;
+mod room;
 mod stop_all;
 mod verbs;
 mod world;
