@@ -104,6 +104,8 @@ impl Scopes {
             words.push(word.into());
         }
         words.push(format!("--unit={name}.scope").into());
+        // Else the whole command line, which names every disk, stands in each list of units.
+        words.push(format!("--description=banger's VM {name}").into());
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
         words.push("--".into());
         if let Some((owner, groups)) = user {
@@ -177,7 +179,8 @@ mod tests {
         assert_eq!(
             text(&wrapped),
             "/usr/bin/systemd-run --user --scope --quiet --collect --no-ask-password \
-             --unit=banger-1-00ff-aa12bb34-3.scope --property=TasksMax=1024 -- \
+             --unit=banger-1-00ff-aa12bb34-3.scope --description=banger's VM \
+             banger-1-00ff-aa12bb34-3 --property=TasksMax=1024 -- \
              /bin/vmm -name otter $HOME %n"
         );
         assert_eq!(
