@@ -16,10 +16,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
 
+use super::activity::Activity;
 use super::client::{Client, Failure};
 use super::jail::Jail;
 use super::requests::Request;
-use super::{exit, log, program};
+use super::{activity, exit, log, program};
 use crate::error::{During, Result};
 use crate::guest::channel::connect;
 use crate::layout::{VmLayout, machine};
@@ -40,7 +41,7 @@ pub(super) struct Boot<'a> {
     pub(super) place: &'a Path,
     pub(super) layout: &'a VmLayout,
     pub(super) host: &'a dyn Host,
-    /// How long each step may take.
+    /// How long each step may take in which Firecracker does nothing.
     pub(super) patience: Duration,
 }
 
@@ -126,36 +127,37 @@ impl Boot<'_> {
         self.wait_for(&socket, process, watch)?;
         let client = Client::new(&socket)
             .map_err(|cause| Error::new(Code::Host, "start the client").cause(cause.to_string()))?;
-        let answer = self.ask(&client, &Request::Version)?;
+        let answer = self.ask(&client, process, &Request::Version)?;
         require_version(&answer)?;
         for request in requests {
-            self.ask(&client, request)?;
+            self.ask(&client, process, request)?;
         }
         Ok(())
     }
 
     fn wait_for(&self, socket: &Path, process: &Process, watch: Option<&OwnedFd>) -> Result<()> {
-        let deadline = Instant::now() + self.patience;
+        let mut activity = Activity::of(process, self.patience, self.host);
+        let began = Instant::now();
         // A connection, not a name: the name is there before anybody listens.
         while connect(socket).is_err() {
             if !self.host.is_alive(process) {
                 return Err(Error::new(Code::Host, "it ended before it listened"));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let seconds = self.patience.as_secs_f64();
-                let text = format!("it does not listen on its socket within {seconds:.1} s");
+            if activity.hangs() {
+                let seconds = began.elapsed().as_secs_f64();
+                let text = format!("it does not listen on its socket, within {seconds:.1} s");
                 return Err(busy(Error::new(Code::Host, text)));
             }
-            wait(watch, left.min(GLANCE));
+            wait(watch, GLANCE);
         }
         Ok(())
     }
 
-    fn ask(&self, client: &Client, request: &Request) -> Result<Vec<u8>> {
+    fn ask(&self, client: &Client, process: &Process, request: &Request) -> Result<Vec<u8>> {
         let about = request.about();
+        let mut activity = Activity::of(process, self.patience, self.host);
         client
-            .send(request, self.patience)
+            .send(request, activity::GLANCE, || activity.hangs())
             .map(|body| body.to_vec())
             .map_err(|failure| match &failure {
                 Failure::Refused(fault) => {

@@ -65,15 +65,29 @@ impl Client {
         })
     }
 
-    /// Asks for something, and returns the body of the answer.
+    /// Asks for something, and returns the body of the answer. As long as there is none, `gives_up`
+    /// is asked after each `wait`.
     ///
     /// # Errors
     /// As [`Failure`] has it.
-    pub(super) fn send(&self, request: &Request, patience: Duration) -> Result<Bytes, Failure> {
+    pub(super) fn send(
+        &self,
+        request: &Request,
+        wait: Duration,
+        mut gives_up: impl FnMut() -> bool,
+    ) -> Result<Bytes, Failure> {
         self.runtime.block_on(async {
-            tokio::time::timeout(patience, self.exchange(request))
-                .await
-                .unwrap_or(Err(Failure::Silent(patience)))
+            let mut exchange = std::pin::pin!(self.exchange(request));
+            let mut waited = Duration::ZERO;
+            loop {
+                if let Ok(answer) = tokio::time::timeout(wait, &mut exchange).await {
+                    return answer;
+                }
+                waited += wait;
+                if gives_up() {
+                    return Err(Failure::Silent(waited));
+                }
+            }
         })
     }
 

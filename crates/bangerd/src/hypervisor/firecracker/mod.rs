@@ -7,6 +7,7 @@
 //! A guest's `poweroff` does not end Firecracker; what ends it is the reset that the guest's last
 //! program, or its kernel after a panic, asks for (`reboot=k`).
 
+mod activity;
 mod boot;
 mod client;
 mod exit;
@@ -40,8 +41,9 @@ use requests::{Action, Request};
 
 pub use program::find;
 
-/// How long each step of a boot may take. What was asked for takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a Firecracker that does nothing may leave a request unanswered, so that one that hangs
+/// is told within five seconds.
+const PATIENCE: Duration = Duration::from_millis(4000);
 
 /// The `firecracker` driver.
 #[derive(Debug)]
@@ -145,7 +147,7 @@ impl Hypervisor for Firecracker {
         let told = |cause: String| Error::new(Code::Host, "speak with Firecracker").cause(cause);
         let client = Client::new(&socket).map_err(|cause| told(cause.to_string()))?;
         client
-            .send(&Request::Action(Action::SendCtrlAltDel), left)
+            .send(&Request::Action(Action::SendCtrlAltDel), left, || true)
             .map(drop)
             .map_err(|failure| told(failure.to_string()))
     }
