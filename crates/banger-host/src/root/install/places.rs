@@ -18,6 +18,8 @@ pub(crate) struct Places {
     pub(crate) run: PathBuf,
     /// Units of the administrator.
     pub(crate) units: PathBuf,
+    /// Rules of the administrator for devices.
+    pub(crate) rules: PathBuf,
     /// Whether systemd runs this host, and how it is spoken to.
     pub(crate) systemd: Option<fn(&Command) -> Result<()>>,
 }
@@ -31,6 +33,7 @@ impl Places {
             claims: FOLDER.into(),
             run: RUN.into(),
             units: "/etc/systemd/system".into(),
+            rules: "/etc/udev/rules.d".into(),
             systemd: booted.then_some(|command: &Command| command.run().map(drop)),
         }
     }

@@ -36,6 +36,7 @@ impl Place {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let of = |name: &str| folder.path().join(name);
         fs::create_dir(of("units")).unwrap();
+        fs::create_dir(of("rules")).unwrap();
         fs::create_dir(of("home")).unwrap();
         chown(of("home"), Some(UID), Some(UID)).unwrap();
         fs::write(of("banger"), "").unwrap();
@@ -45,6 +46,7 @@ impl Place {
             claims: of("claims"),
             run: of("run"),
             units: of("units"),
+            rules: of("rules"),
             systemd: Some(tell),
         };
         Self { folder, places }
@@ -128,6 +130,7 @@ fn an_installation_is_whole_and_goes_whole() {
     let unit = fs::read_to_string(shutdown).unwrap();
     assert!(unit.contains("vm stop --all --host-shutdown"), "{unit}");
     assert!(unit.contains("BANGER_STATE="), "{unit}");
+    assert!(place.path("rules/56-banger.rules").exists());
     // As it is after a run that was cut off in the middle of a file.
     let after = place.everything();
     fs::write(place.path("libexec/.banger-root.new"), "half").unwrap();

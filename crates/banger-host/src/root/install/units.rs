@@ -23,6 +23,12 @@ const SERVICE: (&str, &str) = (
     include_str!("../../../units/banger-root@.service"),
 );
 
+/// The devices of VMs are nobody else's, and what guests write on them is not looked into.
+const RULE: (&str, &str) = (
+    "56-banger.rules",
+    include_str!("../../../udev/56-banger.rules"),
+);
+
 /// Writes the units, and has them started now and at each boot.
 pub(super) fn put(
     places: &Places,
@@ -37,6 +43,10 @@ pub(super) fn put(
     };
     for (name, text) in [SOCKET, SERVICE] {
         files::write(&places.units.join(name), text.as_bytes(), 0o644)?;
+    }
+    if places.rules.is_dir() {
+        files::write(&places.rules.join(RULE.0), RULE.1.as_bytes(), 0o644)?;
+        run(&Command::new("udevadm").args(["control", "--reload"]))?;
     }
     let shutdown = shutdown_of(claim.uid);
     let text = shutdown_text(claim, user, cli);
@@ -87,7 +97,7 @@ pub(super) fn remove(
     }
     files::remove(&own)?;
     if is_last {
-        for path in &shared {
+        for path in shared.iter().chain([&places.rules.join(RULE.0)]) {
             files::remove(path)?;
         }
     }
