@@ -1,28 +1,13 @@
 //! The daemon as root (`direct` mode), on a host with KVM and a network of its own.
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
-use crate::host::{Lab, User};
+use crate::host::User;
+use crate::shared::{PATIENT, root_lab};
 use crate::{leftovers, needs_full_lab, needs_lab};
-
-/// Waits that suit a host which may itself be emulated.
-pub(crate) const PATIENT: &str = "start_timeout_seconds = 600\nstop_timeout_seconds = 300";
-
-/// libtest never drops statics, so the last test in the order of names takes it out.
-static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
-    let lab = Lab::new();
-    lab.configure(User::Root, PATIENT);
-    Mutex::new(Some(lab))
-});
-
-fn shared() -> MutexGuard<'static, Option<Lab>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[test]
 fn a_doctor_finds_kvm_and_nothing_amiss() {
     needs_lab!();
-    let shared = shared();
+    let shared = root_lab("");
     let lab = shared.as_ref().unwrap();
     let report = lab.json(User::Root, "doctor");
     let text = report.to_string();
@@ -33,7 +18,7 @@ fn a_doctor_finds_kvm_and_nothing_amiss() {
 #[test]
 fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     needs_lab!();
-    let shared = shared();
+    let shared = root_lab("");
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     let steps = lab.run(
@@ -59,7 +44,7 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
 #[test]
 fn c_users_without_the_root_program_are_told_what_they_lack() {
     needs_lab!();
-    let shared = shared();
+    let shared = root_lab("");
     let lab = shared.as_ref().unwrap();
     for user in [User::Ada, User::Bob] {
         let report = lab.json(user, "doctor");
@@ -75,7 +60,7 @@ fn c_users_without_the_root_program_are_told_what_they_lack() {
 #[test]
 fn d_a_user_without_the_root_program_still_gets_a_vm() {
     needs_full_lab!();
-    let shared = shared();
+    let shared = root_lab("");
     let lab = shared.as_ref().unwrap();
     lab.configure(User::Bob, PATIENT);
     let before = leftovers::list(lab);
@@ -96,7 +81,7 @@ fn d_a_user_without_the_root_program_still_gets_a_vm() {
 #[test]
 fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     needs_full_lab!();
-    let shared = shared();
+    let shared = root_lab("");
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     lab.root("banger vm create --name again --memory 384 --disk-size 512M --nat");
@@ -107,10 +92,4 @@ fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     assert_eq!(lab.root("banger vm ssh again -- cat /opt/file"), "kept");
     lab.root("banger vm delete --force again");
     leftovers::assert_none(lab, &before);
-}
-
-#[test]
-fn z_the_lab_ends() {
-    needs_lab!();
-    drop(shared().take());
 }

@@ -1,33 +1,22 @@
 //! VMs on Firecracker, and the same on QEMU with KVM beside it.
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::direct::PATIENT;
 use crate::host::{Lab, User, wait_for};
-use crate::{leftovers, needs_lab};
+use crate::shared::{SMALL, root_lab};
+use crate::{leftovers, needs_lab, shared};
 
-const SMALL: &str = "--memory 384 --disk-size 512M";
 const END: Duration = Duration::from_secs(600);
 
-static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
-    let lab = Lab::new();
-    configure(&lab, "firecracker", "");
-    Mutex::new(Some(lab))
-});
-
-fn shared() -> MutexGuard<'static, Option<Lab>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn configure(lab: &Lab, hypervisor: &str, more: &str) {
+/// The lab, its daemon on this hypervisor.
+fn shared(hypervisor: &str, more: &str) -> MutexGuard<'static, Option<Lab>> {
     let program = "/srv/payload/firecracker/firecracker";
-    lab.configure(
-        User::Root,
-        &format!("{PATIENT}\nhypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}"),
-    );
+    root_lab(&format!(
+        "hypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}"
+    ))
 }
 
 /// Counts a test as skipped where no Firecracker was given.
@@ -59,13 +48,10 @@ fn end_of(lab: &Lab, vm: &str) -> Value {
 #[test]
 fn a_boot_to_ready_on_qemu_and_on_firecracker() {
     needs_firecracker!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
-    let doctor = lab.json(User::Root, "doctor").to_string();
-    assert!(doctor.contains("irecracker"), "{doctor}");
-    let before = leftovers::list(lab);
     for hypervisor in ["qemu", "firecracker"] {
-        configure(lab, hypervisor, "");
+        let shared = shared(hypervisor, "");
+        let lab = shared.as_ref().unwrap();
+        let before = leftovers::list(lab);
         lab.root(&format!("banger vm create --name timed --no-start {SMALL}"));
         for _ in 0..2 {
             let started = lab.run(User::Root, "banger vm start timed");
@@ -86,9 +72,8 @@ fn a_boot_to_ready_on_qemu_and_on_firecracker() {
 #[test]
 fn b_how_a_guest_ends_is_told_and_a_reboot_comes_back() {
     needs_firecracker!();
-    let shared = shared();
+    let shared = shared("firecracker", "");
     let lab = shared.as_ref().unwrap();
-    configure(lab, "firecracker", "");
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name ends --nat {SMALL}"));
     let pid = lab.json(User::Root, "vm show ends")["pid"].clone();
@@ -115,9 +100,8 @@ fn b_how_a_guest_ends_is_told_and_a_reboot_comes_back() {
 #[test]
 fn c_a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
     needs_firecracker!();
-    let shared = shared();
+    let shared = shared("firecracker", "");
     let lab = shared.as_ref().unwrap();
-    configure(lab, "firecracker", "");
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name deaf {SMALL}"));
     let deaf = "systemctl mask --runtime poweroff.target reboot.target halt.target; sync";
@@ -132,9 +116,8 @@ fn c_a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
 #[test]
 fn d_a_killed_daemon_leaves_a_vm_running_or_nothing() {
     needs_firecracker!();
-    let shared = shared();
+    let shared = shared("firecracker", "");
     let lab = shared.as_ref().unwrap();
-    configure(lab, "firecracker", "");
     lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
     let before = leftovers::list(lab);
     for after in ["0.3", "0.7", "1.5", "3", "6"] {
@@ -155,9 +138,8 @@ fn d_a_killed_daemon_leaves_a_vm_running_or_nothing() {
 #[test]
 fn e_a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
     needs_firecracker!();
-    let shared = shared();
+    let shared = shared("firecracker", "");
     let lab = shared.as_ref().unwrap();
-    configure(lab, "firecracker", "");
     lab.root(&format!("banger vm create --name shot --no-start {SMALL}"));
     let before = leftovers::list(lab);
     lab.root("banger vm start shot");
@@ -171,9 +153,8 @@ fn e_a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
 #[test]
 fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
     needs_firecracker!();
-    let shared = shared();
+    let shared = shared("firecracker", "jailer = true");
     let lab = shared.as_ref().unwrap();
-    configure(lab, "firecracker", "jailer = true");
     let before = leftovers::list(lab);
     lab.root(&format!(
         "banger vm create --name jailed --no-start {SMALL}"
@@ -217,7 +198,7 @@ fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
 }
 
 #[test]
-fn z_the_lab_ends() {
-    needs_firecracker!();
-    drop(shared().take());
+fn z_the_lab_of_a_root_daemon_ends() {
+    needs_lab!();
+    shared::end();
 }

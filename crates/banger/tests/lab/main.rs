@@ -18,7 +18,10 @@
 )]
 
 mod direct;
+mod dm_snapshot;
 mod firecracker;
 mod host;
 mod leftovers;
+mod ordinary_user;
 mod power_cut;
+mod shared;

@@ -13,8 +13,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::direct::PATIENT;
 use crate::host::{Lab, User, is_full, wait_for};
+use crate::shared::{PATIENT, SMALL};
 use crate::{leftovers, needs_full_lab, needs_lab};
 
 const ROUNDS: usize = 10;
@@ -136,7 +136,7 @@ fn a_lab_with_a_counter(more: &str) -> (Lab, Vec<String>) {
     let lab = Lab::with_lossy_disk();
     lab.configure(User::Root, &format!("{PATIENT}\n{more}"));
     let before = leftovers::list(&lab);
-    lab.root("banger vm create --name counter --memory 384 --disk-size 512M; sync");
+    lab.root(&format!("banger vm create --name counter {SMALL}; sync"));
     (lab, before)
 }
 

@@ -1,0 +1,93 @@
+//! Root disks by device-mapper, on a host that has it.
+
+use crate::host::User;
+use crate::shared::{SMALL, root_lab};
+use crate::{leftovers, needs_full_lab, needs_lab};
+
+const CONFIGURATION: &str = "root_disk = \"dm-snapshot\"";
+
+/// Loop devices, one a line, by what is behind them.
+const LOOPS: &str =
+    "for file in /sys/block/loop*/loop/backing_file; do [ -e $file ] && cat $file; done; true";
+
+#[test]
+fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
+    needs_lab!();
+    let shared = root_lab(CONFIGURATION);
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    let first = lab.run(
+        User::Root,
+        &format!("banger vm create --name first {SMALL}"),
+    );
+    assert_eq!(first.status, 0, "{first:?}");
+    eprintln!("create, by dm-snapshot:\n{}", first.stderr.trim_end());
+    let view = lab.json(User::Root, "vm show first");
+    assert!(view.to_string().contains("dm-snapshot"), "{view}");
+    lab.root(&format!("banger vm create --name second {SMALL}"));
+    let loops = lab.root(LOOPS);
+    assert_eq!(loops.matches("rootfs.ext4").count(), 1, "{loops}");
+    let nodes = lab.root("stat -c '%a %u %F' $(find /dev/banger -type b)");
+    assert_eq!(nodes.lines().count(), 2, "{nodes}");
+    assert!(nodes.lines().all(|it| it.starts_with("600 19")), "{nodes}");
+    lab.root("banger vm ssh first -- sh -c 'echo first > /opt/file'");
+    lab.root("banger vm ssh second -- test ! -e /opt/file");
+    lab.root("banger vm stop first; banger vm start first");
+    assert_eq!(lab.root("banger vm ssh first -- cat /opt/file"), "first");
+    lab.root("banger vm delete --force second");
+    let loops = lab.root(LOOPS);
+    assert_eq!(loops.matches("rootfs.ext4").count(), 1, "{loops}");
+    lab.root("banger vm delete --force first");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn b_a_daemon_killed_while_a_vm_starts_leaves_nothing() {
+    needs_lab!();
+    let shared = root_lab(CONFIGURATION);
+    let lab = shared.as_ref().unwrap();
+    lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
+    let before = leftovers::list(lab);
+    // The start has steps of milliseconds and others of seconds.
+    for after in ["0.1", "0.3", "0.6", "1", "2", "4"] {
+        lab.root(&format!(
+            "banger vm start half >/dev/null 2>&1 & sleep {after}; \
+             kill -9 $(pgrep -x bangerd); wait; true"
+        ));
+        let view = lab.json(User::Root, "vm show half");
+        assert_eq!(view["phase"], "stopped", "killed after {after} s: {view}");
+        leftovers::assert_none(lab, &before);
+    }
+    lab.root("banger vm start half; banger vm ssh half -- true; banger vm delete --force half");
+}
+
+#[test]
+fn c_a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
+    needs_full_lab!();
+    let shared = root_lab(CONFIGURATION);
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    lab.root(&format!("banger vm create --name again {SMALL}"));
+    lab.root("banger vm ssh again -- sh -c 'echo kept > /opt/file; sync'");
+    lab.reboot();
+    assert_eq!(lab.json(User::Root, "vm show again")["phase"], "stopped");
+    lab.root("banger vm start again");
+    assert_eq!(lab.root("banger vm ssh again -- cat /opt/file"), "kept");
+    lab.root("banger vm delete --force again");
+    leftovers::assert_none(lab, &before);
+}
+
+#[test]
+fn d_twenty_lives_leave_nothing() {
+    needs_full_lab!();
+    let shared = root_lab(CONFIGURATION);
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    for _ in 0..20 {
+        lab.root(&format!(
+            "banger vm create --name brief {SMALL}; banger vm stop brief; \
+             banger vm start brief; banger vm delete --force brief"
+        ));
+        leftovers::assert_none(lab, &before);
+    }
+}
