@@ -7,7 +7,7 @@ use crate::{leftovers, needs_full_lab, needs_lab};
 #[test]
 fn a_doctor_finds_kvm_and_nothing_amiss() {
     needs_lab!();
-    let shared = root_lab("");
+    let shared = root_lab(PATIENT);
     let lab = shared.as_ref().unwrap();
     let report = lab.json(User::Root, "doctor");
     let text = report.to_string();
@@ -18,7 +18,7 @@ fn a_doctor_finds_kvm_and_nothing_amiss() {
 #[test]
 fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     needs_lab!();
-    let shared = root_lab("");
+    let shared = root_lab(PATIENT);
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     let steps = lab.run(
@@ -44,7 +44,7 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
 #[test]
 fn c_users_without_the_root_program_are_told_what_they_lack() {
     needs_lab!();
-    let shared = root_lab("");
+    let shared = root_lab(PATIENT);
     let lab = shared.as_ref().unwrap();
     for user in [User::Ada, User::Bob] {
         let report = lab.json(user, "doctor");
@@ -60,7 +60,7 @@ fn c_users_without_the_root_program_are_told_what_they_lack() {
 #[test]
 fn d_a_user_without_the_root_program_still_gets_a_vm() {
     needs_full_lab!();
-    let shared = root_lab("");
+    let shared = root_lab(PATIENT);
     let lab = shared.as_ref().unwrap();
     lab.configure(User::Bob, PATIENT);
     let before = leftovers::list(lab);
@@ -81,7 +81,7 @@ fn d_a_user_without_the_root_program_still_gets_a_vm() {
 #[test]
 fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     needs_full_lab!();
-    let shared = root_lab("");
+    let shared = root_lab(PATIENT);
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     lab.root("banger vm create --name again --memory 384 --disk-size 512M --nat");

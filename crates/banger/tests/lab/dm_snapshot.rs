@@ -1,10 +1,8 @@
 //! Root disks by device-mapper, on a host that has it.
 
 use crate::host::User;
-use crate::shared::{SMALL, root_lab};
-use crate::{leftovers, needs_full_lab, needs_lab};
-
-const CONFIGURATION: &str = "root_disk = \"dm-snapshot\"";
+use crate::shared::{PATIENT, SMALL, root_lab};
+use crate::{leftovers, needs_full_lab};
 
 /// Loop devices, one a line, by what is behind them.
 const LOOPS: &str =
@@ -12,8 +10,8 @@ const LOOPS: &str =
 
 #[test]
 fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
-    needs_lab!();
-    let shared = root_lab(CONFIGURATION);
+    needs_full_lab!();
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     let first = lab.run(
@@ -43,8 +41,8 @@ fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
 
 #[test]
 fn b_a_daemon_killed_while_a_vm_starts_leaves_nothing() {
-    needs_lab!();
-    let shared = root_lab(CONFIGURATION);
+    needs_full_lab!();
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
     let lab = shared.as_ref().unwrap();
     lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
     let before = leftovers::list(lab);
@@ -64,7 +62,7 @@ fn b_a_daemon_killed_while_a_vm_starts_leaves_nothing() {
 #[test]
 fn c_a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
     needs_full_lab!();
-    let shared = root_lab(CONFIGURATION);
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name again {SMALL}"));
@@ -80,7 +78,7 @@ fn c_a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
 #[test]
 fn d_twenty_lives_leave_nothing() {
     needs_full_lab!();
-    let shared = root_lab(CONFIGURATION);
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
     let lab = shared.as_ref().unwrap();
     let before = leftovers::list(lab);
     for _ in 0..20 {

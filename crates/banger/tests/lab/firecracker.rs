@@ -6,17 +6,19 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::host::{Lab, User, wait_for};
-use crate::shared::{SMALL, root_lab};
+use crate::shared::{PATIENT, SMALL, root_lab};
 use crate::{leftovers, needs_lab, shared};
 
 const END: Duration = Duration::from_secs(600);
 
+fn configuration(hypervisor: &str, more: &str) -> String {
+    let program = "/srv/payload/firecracker/firecracker";
+    format!("{PATIENT}\nhypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}")
+}
+
 /// The lab, its daemon on this hypervisor.
 fn shared(hypervisor: &str, more: &str) -> MutexGuard<'static, Option<Lab>> {
-    let program = "/srv/payload/firecracker/firecracker";
-    root_lab(&format!(
-        "hypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}"
-    ))
+    root_lab(&configuration(hypervisor, more))
 }
 
 /// Counts a test as skipped where no Firecracker was given.
@@ -181,10 +183,10 @@ fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
         eprintln!("in the jailer: user {uid}, cgroup {groups}");
         // The next daemon finds it, even one that would not jail it any more.
         lab.root("kill -9 $(pgrep -x bangerd)");
-        configure(lab, "firecracker", "jailer = false");
+        lab.configure(User::Root, &configuration("firecracker", "jailer = false"));
         assert_eq!(lab.json(User::Root, "vm show jailed")["pid"], pid);
         lab.root("banger vm ssh jailed -- true; banger vm stop jailed");
-        configure(lab, "firecracker", "jailer = true");
+        lab.configure(User::Root, &configuration("firecracker", "jailer = true"));
     }
     for after in ["2", "4", "6"] {
         lab.root(&format!(

@@ -12,11 +12,11 @@ pub(crate) const SMALL: &str = "--memory 384 --disk-size 512M";
 
 static LAB: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| Mutex::new(None));
 
-/// The lab, its daemon with this configuration.
+/// The lab, its daemon with this configuration, which begins with [`PATIENT`].
 pub(crate) fn root_lab(configuration: &str) -> MutexGuard<'static, Option<Lab>> {
     let mut lab = LAB.lock().unwrap_or_else(PoisonError::into_inner);
     lab.get_or_insert_with(Lab::new)
-        .configure(User::Root, &format!("{PATIENT}\n{configuration}"));
+        .configure(User::Root, configuration);
     lab
 }
 
