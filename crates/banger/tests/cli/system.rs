@@ -166,7 +166,7 @@ fn a_daemon_is_started_by_the_unit_where_that_is_installed() {
         "systemctl",
         &format!(
             "case \"$*\" in *is-system-running) echo running;; '--user start bangerd.service') \
-             '{}' --sim >'{}/said' 2>&1 & while ! [ -S '{}/banger/bangerd.sock' ]; do :; done;; \
+             '{}' --sim >'{}/said' 2>&1 & while kill -0 $! && ! [ -S '{}/banger/bangerd.sock' ]; do :; done;; \
              esac",
             bangerd.display(),
             environment.path("").display(),
