@@ -111,6 +111,10 @@ fn m_an_ordinary_user_has_taps_nat_and_names_through_root() {
     let config = "start_timeout_seconds = 300\nstop_timeout_seconds = 120\n\
                   subnet = \"10.214.16.0/20\"\ndns_port = 42170\n";
     let world = World::configured(Some((user.uid, user.gid)), config);
+    if let Some(reason) = world.out_of_reach() {
+        eprintln!("SKIPPED: {}: {reason}", module_path!());
+        return;
+    }
     let absent = verdict(&world, "root helper");
     assert_eq!(absent["verdict"], "warn", "{absent}");
     assert_eq!(absent["hint"], "banger system install");

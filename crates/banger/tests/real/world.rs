@@ -129,6 +129,17 @@ impl World {
         command
     }
 
+    /// Why this world's user cannot run what was built, if she cannot: it lies in a folder that
+    /// is closed to others, as root's home is.
+    pub(crate) fn out_of_reach(&self) -> Option<String> {
+        let ran = self.command(&["--version"]).output();
+        let runs = ran.is_ok_and(|it| it.status.success());
+        (!runs).then(|| {
+            let program = env!("CARGO_BIN_EXE_banger");
+            format!("an ordinary user may not run {program}")
+        })
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         Self::finish(&self.command(arguments).output().unwrap())
     }
