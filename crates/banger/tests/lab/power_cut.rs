@@ -13,9 +13,9 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::host::{Lab, User, is_full, wait_for};
+use crate::host::{Lab, User, wait_for};
 use crate::shared::{PATIENT, SMALL};
-use crate::{leftovers, needs_full_lab, needs_lab};
+use crate::{leftovers, needs_full_lab};
 
 const ROUNDS: usize = 10;
 
@@ -242,11 +242,11 @@ fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
 
 #[test]
 fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
-    needs_lab!();
-    let (rounds, longest) = if is_full() { (ROUNDS, 120) } else { (1, 30) };
+    needs_full_lab!();
+    let longest = 120;
     let mut seed = seed();
     let (mut lab, before) = a_lab_with_a_counter("");
-    for number in 1..=rounds {
+    for number in 1..=ROUNDS {
         let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % (longest * 1_000));
         round(&mut lab, &before, number, seed, moment);
         random(&mut seed);
