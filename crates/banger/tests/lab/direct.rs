@@ -25,7 +25,7 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
         User::Root,
         "banger vm create --name first --memory 512 --disk-size 1G --nat",
     );
-    assert_eq!(steps.status, 0, "{steps:?}");
+    lab.expect("create", &steps);
     eprintln!("create, in the lab:\n{}", steps.stderr.trim_end());
     let view = lab.json(User::Root, "vm show first");
     assert_eq!(view["phase"], "running", "{view}");
@@ -33,7 +33,7 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     let stopped = lab.json(User::Root, "vm stop first");
     assert_eq!(stopped["synced"], true, "{stopped}");
     let started = lab.run(User::Root, "banger vm start first");
-    assert_eq!(started.status, 0, "{started:?}");
+    lab.expect("start", &started);
     eprintln!("start, in the lab:\n{}", started.stderr.trim_end());
     let kept = lab.root("banger vm ssh first -- cat /root/file /opt/file");
     assert_eq!(kept, "kept\nkept");

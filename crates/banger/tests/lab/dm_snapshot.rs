@@ -18,7 +18,7 @@ fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
         User::Root,
         &format!("banger vm create --name first {SMALL}"),
     );
-    assert_eq!(first.status, 0, "{first:?}");
+    lab.expect("create", &first);
     eprintln!("create, by dm-snapshot:\n{}", first.stderr.trim_end());
     let view = lab.json(User::Root, "vm show first");
     assert!(view.to_string().contains("dm-snapshot"), "{view}");

@@ -57,7 +57,7 @@ fn a_boot_to_ready_on_qemu_and_on_firecracker() {
         lab.root(&format!("banger vm create --name timed --no-start {SMALL}"));
         for _ in 0..2 {
             let started = lab.run(User::Root, "banger vm start timed");
-            assert_eq!(started.status, 0, "{started:?}");
+            lab.expect("start", &started);
             eprintln!("start on {hypervisor}:\n{}", started.stderr.trim_end());
             let view = lab.json(User::Root, "vm show timed");
             assert_eq!(view["hypervisor"], hypervisor, "{view}");
@@ -163,7 +163,7 @@ fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
     ));
     for _ in 0..2 {
         let started = lab.run(User::Root, "banger vm start jailed");
-        assert_eq!(started.status, 0, "{started:?}");
+        lab.expect("start", &started);
         eprintln!("start in the jailer:\n{}", started.stderr.trim_end());
         let pid = lab.json(User::Root, "vm show jailed")["pid"].clone();
         // It has a mount namespace of its own, whose root is the jail.

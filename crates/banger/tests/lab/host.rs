@@ -16,6 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// Succeeds once the host is up; on a busy machine its SSH may answer before the payload is found.
 const UP: &str = "mountpoint -q /srv/payload || mount /srv/payload";
 
+/// The last lines of the consoles and logs of all VMs on a lab.
+const CONSOLES: &str = "tail -n 30 \
+    {/root,/home/*}/.local/state/banger/vms/*/machine/{console,hypervisor}.log 2>/dev/null; \
+    ps -e -o pid,stat,time,wchan:20,args --sort=-time | head -n 15";
+
 /// Who a command runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
@@ -243,8 +248,19 @@ impl Lab {
     /// Runs a script as a user, which must succeed, and returns what it printed.
     pub(crate) fn must(&self, user: User, script: &str) -> String {
         let run = self.run(user, &format!("set -e; {script}"));
-        assert_eq!(run.status, 0, "{script}: {}{}", run.stdout, run.stderr);
+        self.expect(script, &run);
         run.stdout.trim_end().to_owned()
+    }
+
+    /// Panics, with the last words of the VMs in the lab and of its host, if a run failed.
+    pub(crate) fn expect(&self, what: &str, run: &Run) {
+        if run.status == 0 {
+            return;
+        }
+        let vms = self.run(User::Root, CONSOLES).stdout;
+        let host = self.read("console.log");
+        let host = &host[host.len().saturating_sub(4000)..];
+        panic!("{what}: {run:?}\n--- the VMs:\n{vms}\n--- the lab's host:\n{host}");
     }
 
     /// The same as root.

@@ -92,7 +92,7 @@ fn b_a_vm_has_a_tap_and_nat_through_the_root_program() {
         User::Ada,
         &format!("banger vm create --name first --nat {SMALL}"),
     );
-    assert_eq!(made.status, 0, "{made:?}");
+    lab.expect("create", &made);
     eprintln!("ada creates:\n{}", made.stderr.trim_end());
     let view = lab.json(User::Ada, "vm show first");
     assert_eq!(view["network"], "tap", "{view}");

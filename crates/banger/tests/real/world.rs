@@ -155,9 +155,12 @@ impl World {
     pub(crate) fn must(&self, arguments: &[&str]) -> String {
         let run = self.run(arguments);
         assert_eq!(
-            run.status, 0,
-            "banger {arguments:?}: {}{}",
-            run.stdout, run.stderr
+            run.status,
+            0,
+            "banger {arguments:?}: {}{}{}",
+            run.stdout,
+            run.stderr,
+            consoles(&self.state())
         );
         run.stdout
     }
@@ -200,6 +203,37 @@ impl World {
     pub(crate) fn daemon_pid(&self) -> u32 {
         u32::try_from(self.json(&["daemon", "status"])["pid"].as_u64().unwrap()).unwrap()
     }
+}
+
+impl Drop for World {
+    /// After a test that failed: its daemon would hold the DNS port of the tests that follow.
+    fn drop(&mut self) {
+        if !self.state().exists() {
+            return;
+        }
+        let list = self.run(&["--json", "vm", "list"]);
+        let list: Value = serde_json::from_str(&list.stdout).unwrap_or_default();
+        for vm in list.as_array().into_iter().flatten() {
+            if let Some(name) = vm["name"].as_str() {
+                let _ = self.run(&["vm", "delete", "--force", name]);
+            }
+        }
+        let _ = self.run(&["daemon", "stop"]);
+    }
+}
+
+/// The last lines of the consoles below a state directory, for the message of a failed test.
+fn consoles(state: &Path) -> String {
+    let vms = std::fs::read_dir(state.join("vms"));
+    let mut text = String::new();
+    for vm in vms.into_iter().flatten().flatten() {
+        let path = vm.path().join("machine/console.log");
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let last = &bytes[bytes.len().saturating_sub(4000)..];
+        let last = String::from_utf8_lossy(last);
+        text.push_str(&format!("\n--- {}\n{last}", path.display()));
+    }
+    text
 }
 
 /// Asks until the answer is good, or panics with the last bad one.
