@@ -20,8 +20,10 @@
 mod direct;
 mod dm_snapshot;
 mod firecracker;
+mod full_host;
 mod host;
 mod leftovers;
 mod ordinary_user;
 mod power_cut;
+mod said;
 mod shared;

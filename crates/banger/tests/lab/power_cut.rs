@@ -8,12 +8,10 @@
 //! `BANGER_LAB_SEED` repeats one round.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::host::{Lab, User, wait_for};
+use crate::host::{Lab, User};
+use crate::said::{Said, last_said, wait_for_number};
 use crate::shared::{PATIENT, SMALL};
 use crate::{leftovers, needs_full_lab};
 
@@ -31,51 +29,6 @@ const CHURN: &str = "n=$1; while :; do n=$((n+1)); vm=churn$n; \
     say starting; banger vm start $vm >&2 && say started; \
     say stopping; banger vm stop $vm >&2 && say stopped; \
     say deleting; banger vm delete --force $vm >&2 && say deleted; done";
-
-/// A command in the lab that says lines until it is cut off.
-struct Said {
-    process: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Said {
-    fn begin(lab: &Lab, script: &str) -> Self {
-        let mut command = lab.command(User::Root, script, Duration::from_secs(3600));
-        let mut process = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(process.stdout.take().unwrap());
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&lines);
-        let reader = std::thread::spawn(move || {
-            // The last line may have been cut in two.
-            for line in stdout.split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).into_owned();
-                heard.lock().unwrap().push(line);
-            }
-        });
-        Self {
-            process,
-            lines,
-            reader: Some(reader),
-        }
-    }
-
-    fn so_far(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-
-    /// Everything that was said, once nothing more can be.
-    fn end(mut self) -> Vec<String> {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        self.reader.take().unwrap().join().unwrap();
-        self.so_far()
-    }
-}
 
 /// The next pseudo-random number (splitmix64).
 fn random(state: &mut u64) -> u64 {
@@ -100,20 +53,6 @@ fn seed() -> u64 {
 
 fn numbers(text: &str) -> Vec<u64> {
     text.lines().map(|it| it.parse().unwrap_or(0)).collect()
-}
-
-/// The highest number that the counter said.
-fn last_said(lines: &[String]) -> u64 {
-    lines.last().and_then(|it| it.parse().ok()).unwrap_or(0)
-}
-
-fn wait_for_count(said: &Said, least: u64) {
-    wait_for(Duration::from_secs(300), || {
-        let last = last_said(&said.so_far());
-        (last >= least)
-            .then_some(())
-            .ok_or(format!("{last} is the last number"))
-    });
 }
 
 fn count(lab: &Lab) -> Said {
@@ -144,7 +83,7 @@ fn a_lab_with_a_counter(more: &str) -> (Lab, Vec<String>) {
 fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Duration) {
     lab.root("banger vm start counter || banger vm show counter | grep '^phase: *running'");
     let counter = count(lab);
-    wait_for_count(&counter, 1);
+    wait_for_number(&counter, 1);
     let churn = Said::begin(lab, &format!("set -- {}; {CHURN}", number * 1000));
     std::thread::sleep(moment);
     lab.cut();
@@ -258,7 +197,7 @@ fn c_a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
     needs_full_lab!();
     let (mut lab, _) = a_lab_with_a_counter("disk_cache = \"unsafe\"");
     let counter = count(&lab);
-    wait_for_count(&counter, 20);
+    wait_for_number(&counter, 20);
     lab.cut();
     let said = last_said(&counter.end());
     lab.boot();

@@ -80,11 +80,11 @@ impl RootDisk for DmSnapshot {
 
     fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
         match header(&self.store(vm), host) {
-            Ok(Header::GivenUp { .. }) => vec![
-                "the host's file system was full, and its root disk was cut off: a start gives it \
-                 back as of the last write that was kept"
-                    .to_owned(),
-            ],
+            Ok(Header::GivenUp { .. }) => vec![format!(
+                "the host's file system was full, and its root disk was cut off. Make room; a start \
+                 gives it back as of the last write that was kept: banger vm restart {}",
+                vm.name
+            )],
             Ok(Header::Fresh | Header::Valid { .. } | Header::Odd(_)) | Err(_) => Vec::new(),
         }
     }

@@ -1,0 +1,110 @@
+//! The file system of the host fills up under a VM on dm-snapshot that writes and syncs.
+//!
+//! The guest appends numbers to a file on its system disk, and says each outside once fsync returned;
+//! what it said must be there, whatever the host went through.
+
+use std::time::Duration;
+
+use crate::host::{Lab, User, wait_for};
+use crate::said::{Said, last_said, wait_for_number};
+use crate::shared::{PATIENT, SMALL, root_lab};
+use crate::{leftovers, needs_full_lab};
+
+const END: Duration = Duration::from_secs(300);
+
+/// In the guest: numbers on the system disk, each said once it is flushed.
+const COUNT: &str = "i=$(tail -n 1 /opt/count 2>/dev/null || echo 0); while :; do i=$((i+1)); \
+    echo $i | dd of=/opt/count oflag=append conv=notrunc,fsync status=none || exit 1; echo $i; done";
+
+/// The digest of the image that all VMs share.
+const BASE: &str = "sha256sum $(readlink -f ~/.local/state/banger/images/*/rootfs.ext4)";
+
+fn count(lab: &Lab) -> Said {
+    Said::begin(lab, &format!("banger vm ssh full -- sh -c '{COUNT}'"))
+}
+
+/// Takes all of the host's space but this much, in MiB; some more is written at once by others.
+fn fill(lab: &Lab, but: u64) {
+    lab.root(&format!(
+        "free=$(($(stat -f -c '%a * %S' /) / 1048576)); fallocate -l $((free - {but}))M /filler"
+    ));
+}
+
+/// The numbers in the guest's file are whole, and hold everything that was said.
+fn assert_kept(lab: &Lab, said: u64) {
+    let text = lab.root("banger vm ssh full -- cat /opt/count");
+    let numbers: Vec<u64> = text.lines().map(|it| it.parse().unwrap_or(0)).collect();
+    let whole = (1..).zip(&numbers).take_while(|(n, it)| n == *it).count();
+    assert!(
+        whole as u64 >= said,
+        "said {said}, found {whole} of {}",
+        numbers.len()
+    );
+    eprintln!("said {said}, found {whole}");
+}
+
+#[test]
+fn a_a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
+    needs_full_lab!();
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
+    let lab = shared.as_ref().unwrap();
+    lab.root(&format!("banger vm create --name full {SMALL}"));
+    let base = lab.root(BASE);
+    let counter = count(lab);
+    wait_for_number(&counter, 5);
+    fill(lab, 300);
+    let view = wait_for(END, || {
+        let view = lab.json(User::Root, "vm show full");
+        (view["paused"] == true)
+            .then_some(view.clone())
+            .ok_or(view.to_string())
+    });
+    eprintln!("paused: {}", view["notes"]);
+    let paused_at = last_said(&counter.so_far());
+    // Not one byte is left to anybody; the store is not written to meanwhile.
+    lab.run(User::Root, "dd if=/dev/zero of=/filler2 bs=1M; sync");
+    let free = lab.root("stat -f -c '%a * %S / 1048576' / | xargs -I{} expr {}");
+    eprintln!("the host has {free} MiB left");
+    lab.root("rm /filler /filler2");
+    wait_for_number(&counter, paused_at + 5);
+    let said = last_said(&counter.end());
+    let view = lab.json(User::Root, "vm show full");
+    assert_eq!(view["paused"], false, "{view}");
+    lab.root("banger vm restart full");
+    assert_kept(lab, said);
+    assert_eq!(lab.root(BASE), base);
+}
+
+#[test]
+fn b_a_store_that_was_given_up_comes_back_with_all_that_was_synced() {
+    needs_full_lab!();
+    let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
+    let lab = shared.as_ref().unwrap();
+    let base = lab.root(BASE);
+    let counter = count(lab);
+    wait_for_number(&counter, last_said(&counter.so_far()) + 5);
+    // A daemon that stands still cannot pause anything.
+    lab.root("kill -STOP $(pgrep -x bangerd)");
+    lab.run(User::Root, "dd if=/dev/zero of=/filler bs=1M; sync");
+    wait_for(END, || {
+        let status = lab.root("dmsetup status | grep snapshot");
+        status.contains("Invalid").then_some(()).ok_or(status)
+    });
+    lab.root("rm /filler; kill -CONT $(pgrep -x bangerd)");
+    let said = last_said(&counter.end());
+    let view = lab.json(User::Root, "vm show full");
+    eprintln!("given up: {}", view["notes"]);
+    assert!(
+        view["notes"].to_string().contains("banger vm restart"),
+        "{view}"
+    );
+    lab.root("banger vm restart full");
+    assert_kept(lab, said);
+    assert_eq!(lab.root(BASE), base);
+    lab.root("banger vm delete --force full");
+    assert!(
+        !leftovers::list(lab)
+            .iter()
+            .any(|it| it.contains("banger-1-"))
+    );
+}
