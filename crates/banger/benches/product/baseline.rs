@@ -100,7 +100,9 @@ impl Baseline {
         let mut qemu: Child = Command::new("/usr/bin/qemu-system-x86_64")
             .args([
                 "-machine",
-                &format!("q35,accel={}", accelerator()),
+                "q35",
+                "-accel",
+                accelerator(),
                 "-cpu",
                 "max,la57=off",
                 "-smp",
@@ -149,6 +151,6 @@ fn accelerator() -> &'static str {
     if flags && std::fs::File::open("/dev/kvm").is_ok() {
         "kvm"
     } else {
-        "tcg"
+        "tcg,thread=single"
     }
 }

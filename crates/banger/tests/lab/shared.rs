@@ -4,8 +4,9 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::host::{Lab, User};
 
-/// Waits that suit a host which may itself be emulated.
-pub(crate) const PATIENT: &str = "start_timeout_seconds = 600\nstop_timeout_seconds = 300";
+/// Waits that suit a host which may itself be emulated, and then has one CPU to give.
+pub(crate) const PATIENT: &str =
+    "start_timeout_seconds = 600\nstop_timeout_seconds = 300\nvcpu = 1";
 
 /// As little of a VM as boots.
 pub(crate) const SMALL: &str = "--memory 384 --disk-size 512M";
