@@ -92,6 +92,9 @@ pub(super) fn remove(
         }
         if own.exists() {
             systemctl(&["disable", "--now", &shutdown])?;
+            // One whose last stop failed would stay in the list of failed units for ever. It is no
+            // failure when there is nothing to forget.
+            let _ = systemctl(&["reset-failed", &shutdown]);
             say("linger stays as it is: loginctl disable-linger ends it");
         }
     }
