@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Lab, User, wait_for};
 use crate::shared::{PATIENT, SMALL};
-use crate::{leftovers, needs_full_lab};
+use crate::{leftovers, needs_full_lab, needs_lab};
 
 const END: Duration = Duration::from_secs(600);
 
@@ -54,7 +54,7 @@ fn heard_outside(lab: &Lab, user: User, vm: &str) -> String {
 
 #[test]
 fn a_doctor_and_the_daemon_go_through_the_root_program() {
-    needs_full_lab!();
+    needs_lab!();
     let shared = shared();
     let lab = shared.as_ref().unwrap();
     let report = lab.json(User::Ada, "doctor").to_string();
@@ -85,7 +85,7 @@ fn a_doctor_and_the_daemon_go_through_the_root_program() {
 
 #[test]
 fn b_a_vm_has_a_tap_and_nat_through_the_root_program() {
-    needs_full_lab!();
+    needs_lab!();
     let shared = shared();
     let lab = shared.as_ref().unwrap();
     let made = lab.run(
@@ -233,6 +233,6 @@ fn g_nothing_is_left_after_delete_and_uninstall() {
 
 #[test]
 fn z_the_lab_ends() {
-    needs_full_lab!();
+    needs_lab!();
     drop(shared().take());
 }

@@ -10,12 +10,14 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::host::{Lab, User};
+use crate::host::{Lab, User, is_full};
 use crate::said::{Said, last_said, wait_for_number};
 use crate::shared::{PATIENT, SMALL};
-use crate::{leftovers, needs_full_lab};
+use crate::{leftovers, needs_full_lab, needs_lab};
 
-const ROUNDS: usize = 10;
+/// Rounds, and the longest until a cut, in milliseconds: in `make lab-full`, and in the short part.
+const FULL: (usize, u64) = (10, 120_000);
+const SHORT: (usize, u64) = (1, 30_000);
 
 /// In the guest: numbers, on both disks, each said once it is flushed.
 const COUNT: &str = "rm -f /root/count /opt/count; i=0; while :; do i=$((i+1)); \
@@ -165,7 +167,7 @@ fn assert_nothing_else(lab: &Lab, before: &[String]) {
 
 #[test]
 fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
-    needs_full_lab!();
+    needs_lab!();
     let mut lab = Lab::with_lossy_disk();
     lab.root("dd if=/dev/zero of=/kept bs=64K count=2 status=none; cp /kept /lost; sync");
     lab.root(
@@ -181,12 +183,12 @@ fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
 
 #[test]
 fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
-    needs_full_lab!();
-    let longest = 120;
+    needs_lab!();
+    let (rounds, longest) = if is_full() { FULL } else { SHORT };
     let mut seed = seed();
     let (mut lab, before) = a_lab_with_a_counter("");
-    for number in 1..=ROUNDS {
-        let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % (longest * 1_000));
+    for number in 1..=rounds {
+        let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % longest);
         round(&mut lab, &before, number, seed, moment);
         random(&mut seed);
     }
