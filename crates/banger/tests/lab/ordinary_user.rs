@@ -181,10 +181,15 @@ fn e_two_users_do_not_meet() {
     let (status, socket) = (lab.json(User::Ada, "daemon status"), "daemon status");
     assert_ne!(status["dns"], lab.json(User::Bob, socket)["dns"]);
     // He reaches none of her sockets, nor her process, nor does his guest reach hers.
-    let pried = lab.run(User::Bob, &format!(
-        "banger --socket {} vm list; ls /run/banger/1000/ /home/ada/.local/state/banger; kill -9 {}",
-        status["socket"].as_str().unwrap(), hers["pid"]
-    ));
+    let pried = lab.run(
+        User::Bob,
+        &format!(
+            "banger --socket {} vm list; ls /home/ada/.local/state/banger; \
+         test -w /run/banger/1000/root.sock && echo her root; kill -9 {}",
+            status["socket"].as_str().unwrap(),
+            hers["pid"]
+        ),
+    );
     assert_ne!(pried.status, 0, "{pried:?}");
     assert_eq!(pried.stdout.trim(), "", "{pried:?}");
     let address = hers["address"].as_str().unwrap();
