@@ -27,8 +27,14 @@ pub use instance::Instance;
 pub use linux::Linux;
 pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};
 pub use op::{Change, Op, Owner};
-pub use process::{Exit, Process, Signal, Spawn, Tap};
+pub use process::{Exit, Jailed, Process, Signal, Spawn, Tap};
 pub use sim::{Sim, SimFile, SimProcess, SimSnapshot, SimState, SimTable};
+
+/// What the machine's folder is called within a jail that root makes ([`Spawn::jailed`]).
+pub const JAILED_FOLDER: &str = "machine";
+
+/// Where the programs lie that root runs, and the Firecracker and jailer of its jails.
+pub const ROOT_PROGRAMS: &str = root::PROGRAMS;
 
 /// Where the block device of a snapshot ([`Op::MakeSnapshot`]) is found.
 #[must_use]

@@ -43,6 +43,20 @@ pub struct Spawn {
     /// we are. A name that was used before must not come again while its processes may still be
     /// ending. See [`Probe::Scopes`](crate::Probe::Scopes) for whether the host has such scopes.
     pub scope: Option<String>,
+    /// What root runs in a jail instead, for a user who is not root: Firecracker's jailer, of
+    /// root's own copies, with `directory` as the one folder of the host that is seen there, and
+    /// with arguments of root's. `program`, `arguments`, `user` and `scope` say nothing then.
+    pub jailed: Option<Jailed>,
+}
+
+/// What a program that root jails is called, and whom it runs as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jailed {
+    /// Its name, by which it is found: one that [`Instance`](crate::Instance) gives.
+    pub name: String,
+    /// Its user, who is its group, too: one of the range of the instance.
+    pub uid: u32,
 }
 
 /// A TAP handed to a program as an open file.

@@ -122,12 +122,12 @@ fn the_program_serves_with_few_rights_and_ends_with_its_caller() {
     assert_eq!(hello["hello"]["claim"]["uid"], USER);
     let instance = hello["hello"]["instance"].as_str().unwrap().to_owned();
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
-    // CHOWN, FOWNER, NET_ADMIN, NET_RAW, SYS_ADMIN, MKNOD; see capabilities(7).
+    // CHOWN, FOWNER, KILL, NET_ADMIN, NET_RAW, SYS_ADMIN, MKNOD; see capabilities(7).
     for line in [
         "CapInh:\t0000000000000000",
-        "CapPrm:\t0000000008203009",
-        "CapEff:\t0000000008203009",
-        "CapBnd:\t0000000008203009",
+        "CapPrm:\t0000000008203029",
+        "CapEff:\t0000000008203029",
+        "CapBnd:\t0000000008203029",
         "CapAmb:\t0000000000000000",
         "NoNewPrivs:\t1",
         "Umask:\t0077",

@@ -121,11 +121,13 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
     let root_disks = root_disks(&layout, instance);
     let (hypervisors, hypervisor) = match mode {
         Mode::Sim(sim) => {
-            let only = SimHypervisor::new(sim.clone(), layout.clone(), instance);
+            let only =
+                SimHypervisor::new(sim.clone(), layout.clone(), instance).jailed(config.jailer);
             (vec![Box::new(only) as Box<dyn Hypervisor>], None)
         }
         Mode::Real => {
             let candidates = Candidates::new(config, &layout, &bundle, instance, (network, kvm));
+            let candidates = candidates.jailed_by_root(host.uid() != 0);
             let (all, check) = candidates.choose(&*host);
             (all, Some(check))
         }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use banger_host::Owner;
+use banger_host::{Jailed, Owner};
 
 /// A machine, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub struct Machine {
     pub directory: PathBuf,
     /// The user that the hypervisor runs as, where that is not the daemon's.
     pub owner: Option<Owner>,
+    /// The user that the hypervisor runs as where its files are the daemon's own all the same:
+    /// root makes it that user, in a jail.
+    pub jailed_as: Option<Owner>,
     /// The systemd scope that it runs in, without `.scope`, where the host has scopes.
     pub scope: Option<String>,
     /// The number of virtual CPUs.
@@ -93,6 +96,15 @@ pub enum Backend {
 }
 
 impl Machine {
+    /// What root jails it as, where it does.
+    #[must_use]
+    pub fn jailed(&self) -> Option<Jailed> {
+        self.jailed_as.map(|owner| Jailed {
+            name: self.name.clone(),
+            uid: owner.uid,
+        })
+    }
+
     /// The device that the next drive will be in the guest.
     #[must_use]
     pub fn next_device(&self) -> String {

@@ -27,6 +27,9 @@ enum Command {
         #[arg(long)]
         stdin: bool,
     },
+    /// Makes the jail that the standard input tells of; the `serve` has systemd start it
+    #[command(hide = true)]
+    Jail,
     /// Puts root's side of banger in place for one user; `banger system install` calls it
     Install(Install),
     /// Takes it away again
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
             };
             root::serve(uid, input)
         }
+        Command::Jail => root::jail(),
         Command::Install(install) => put(install),
         Command::Uninstall { uid } => root::uninstall(uid, &mut say),
     };

@@ -7,18 +7,22 @@ mod connection;
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use connection::Connection;
+use rustix::fs::{Mode, OFlags};
 
+use crate::linux::probes::{existing, in_one_line};
 use crate::linux::snapshot;
+use crate::linux::spawn::open_log;
 use crate::root::message::{Reply, Request, RootLook, RootOp};
+use crate::root::wire::NOT_UNDERSTOOD;
 use crate::root::{MOST_ELEMENTS, PROGRAMS};
 use crate::{
-    Change, Claim, Clocks, Error, Exit, Finding, Host, Kind, Linux, Look, Op, Probe, Process,
-    Result, Room, Signal, Snapshot, Spawn, Stat,
+    Change, Claim, Clocks, Error, Exit, Finding, Host, Jailed, Kind, Linux, Look, Op, Probe,
+    Process, Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 /// The Linux machine, with root's help.
@@ -98,6 +102,46 @@ impl Helped {
         }
     }
 
+    /// Root jails machines on this file system, with programs of its own.
+    fn jails(&self, directory: &Path) -> Finding {
+        let bad = |error: &Error| Finding::Bad {
+            found: in_one_line(error),
+            hint: match error.hints().into_iter().next() {
+                Some(hint) => hint,
+                None => "banger system install --firecracker … --jailer …".to_owned(),
+            },
+        };
+        let folder = match name_only(existing(directory)) {
+            Ok(folder) => folder,
+            Err(error) => return bad(&error),
+        };
+        let request = Request::Look(RootLook::Jails);
+        match self.connection.ask(&request, &[folder.as_fd()]) {
+            Ok(Reply::Found(finding)) => finding,
+            Ok(other) => bad(&connection::unexpected(&other)),
+            Err(error) if error.to_string() == NOT_UNDERSTOOD => Finding::Bad {
+                found: "the root helper is older than this daemon, and jails nothing".to_owned(),
+                hint: "banger system install --firecracker … --jailer …".to_owned(),
+            },
+            Err(error) => bad(&error),
+        }
+    }
+
+    /// Has root start what is jailed.
+    fn jail(&self, jailed: &Jailed, spawn: &Spawn) -> Result<Process> {
+        let shown = || format!("have `{}` jailed", jailed.name);
+        let folder = name_only(&spawn.directory).map_err(|error| error.within(shown()))?;
+        let output = open_log(&spawn.log, None)?;
+        let errors = open_log(spawn.errors.as_ref().unwrap_or(&spawn.log), None)?;
+        let request = Request::StartJailed(jailed.clone());
+        let lent = [folder.as_fd(), output.as_fd(), errors.as_fd()];
+        match self.connection.ask(&request, &lent) {
+            Ok(Reply::Started(process)) => Ok(process),
+            Ok(other) => Err(connection::unexpected(&other).within(shown())),
+            Err(error) => Err(error.within(shown())),
+        }
+    }
+
     /// Root makes TAPs; we must be able to open them.
     fn network(&self) -> Finding {
         let tun = "/dev/net/tun";
@@ -109,6 +153,13 @@ impl Helped {
             },
         }
     }
+}
+
+/// A folder by its name only: it need not be one that we may list.
+fn name_only(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|cause| Error::io(format!("open `{}`", path.display()), cause.into()))
 }
 
 impl Host for Helped {
@@ -143,11 +194,29 @@ impl Host for Helped {
     }
 
     fn spawn(&self, spawn: &Spawn) -> Result<Process> {
-        self.linux.spawn(spawn)
+        match &spawn.jailed {
+            Some(jailed) => self.jail(jailed, spawn),
+            None => self.linux.spawn(spawn),
+        }
     }
 
     fn signal(&self, process: &Process, signal: Signal) -> Result<Change> {
-        self.linux.signal(process, signal)
+        let refused = match self.linux.signal(process, signal) {
+            // What is jailed is a user of its own, which root may signal for us.
+            Err(error) if error.kind() == Kind::Denied => error,
+            done => return done,
+        };
+        let request = Request::SignalJailed {
+            process: process.clone(),
+            signal,
+        };
+        match self.connection.ask(&request, &[]) {
+            Ok(Reply::Changed(change)) => Ok(change),
+            Ok(other) => Err(connection::unexpected(&other)),
+            // An older root knows no jails, so this is none.
+            Err(error) if error.to_string() == NOT_UNDERSTOOD => Err(refused),
+            Err(error) => Err(error.within(format!("signal process {}", process.pid))),
+        }
     }
 }
 
@@ -185,13 +254,13 @@ impl Look for Helped {
                 tap_prefix: tap_prefix.clone(),
             }),
             Probe::Snapshot => self.found(RootLook::Snapshots),
+            Probe::Jail { directory, .. } => self.jails(directory),
             Probe::Kvm
             | Probe::Program { .. }
             | Probe::Binary { .. }
             | Probe::Reflink { .. }
             | Probe::SubnetFree { .. }
             | Probe::Port { .. }
-            | Probe::Jail { .. }
             | Probe::Scopes
             | Probe::Space { .. } => self.linux.probe(probe),
         }

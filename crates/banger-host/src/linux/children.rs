@@ -29,15 +29,15 @@ pub(super) struct Children {
 
 /// What `/proc/<pid>/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     parent: u32,
-    pub(super) start_time: u64,
-    pub(super) ended: bool,
+    pub(crate) start_time: u64,
+    pub(crate) ended: bool,
     stopped: bool,
 }
 
 /// What is known of this process id now, if there is such a process.
-pub(super) fn stat(pid: u32) -> Option<Stat> {
+pub(crate) fn stat(pid: u32) -> Option<Stat> {
     let bytes = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&bytes))
 }
@@ -59,7 +59,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 /// A handle of this very process, if it still runs.
-fn open(process: &Process, boot_id: &str) -> Option<OwnedFd> {
+pub(crate) fn open(process: &Process, boot_id: &str) -> Option<OwnedFd> {
     if process.boot_id != boot_id {
         return None;
     }
@@ -189,6 +189,19 @@ fn how(status: &WaitIdStatus) -> Option<Exit> {
 
 /// Host::signal.
 pub(super) fn signal(process: &Process, signal: Signal, boot_id: &str) -> Result<Change> {
+    let shown = || format!("signal process {}", process.pid);
+    let Some(handle) = open(process, boot_id) else {
+        if process.boot_id == boot_id && runs(process) {
+            let text = "no handle of it can be had";
+            return Err(Error::new(Kind::Other, text).within(shown()));
+        }
+        return Ok(Change::Already);
+    };
+    send(&handle, signal).map_err(|error| error.within(shown()))
+}
+
+/// Signals the process of this handle.
+pub(crate) fn send(handle: &OwnedFd, signal: Signal) -> Result<Change> {
     use rustix::process::Signal as Number;
     let number = match signal {
         Signal::Terminate => Number::TERM,
@@ -201,19 +214,19 @@ pub(super) fn signal(process: &Process, signal: Signal, boot_id: &str) -> Result
         Signal::Stop => Number::STOP,
         Signal::Continue => Number::CONT,
     };
-    let shown = || format!("signal process {}", process.pid);
-    let Some(handle) = open(process, boot_id) else {
-        if process.boot_id == boot_id && runs(process) {
-            let text = "no handle of it can be had";
-            return Err(Error::new(Kind::Other, text).within(shown()));
-        }
-        return Ok(Change::Already);
-    };
     match rustix::process::pidfd_send_signal(handle.as_fd(), number) {
         Ok(()) => Ok(Change::Made),
         Err(rustix::io::Errno::SRCH) => Ok(Change::Already),
-        Err(error) => Err(Error::io(shown(), error.into())),
+        Err(error) => Err(Error::io("send it", error.into())),
     }
+}
+
+/// Which boot of the host this is.
+pub(crate) fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Error::io(format!("read `{path}`"), cause))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Look::find_processes.

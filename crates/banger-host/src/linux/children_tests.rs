@@ -24,6 +24,7 @@ fn shell(folder: &Path, script: &str) -> Spawn {
         errors: None,
         tap: None,
         scope: None,
+        jailed: None,
     }
 }
 

@@ -11,21 +11,21 @@
 //! | `probes` | what this host can do, tried for real |
 //! | `sys` | the only unsafe code |
 
-mod children;
+pub(crate) mod children;
 mod disk;
 mod docker;
 mod files;
 mod firewall;
 mod forwarding;
 mod netlink;
-mod node;
-mod probes;
+pub(crate) mod node;
+pub(crate) mod probes;
 mod replacement;
 mod resolvers;
 mod room;
-mod scope;
+pub(crate) mod scope;
 pub(crate) mod snapshot;
-mod spawn;
+pub(crate) mod spawn;
 #[expect(
     unsafe_code,
     reason = "ioctls, what a child does between fork and exec, the environment"
@@ -70,10 +70,8 @@ impl Linux {
     /// # Errors
     /// When `/proc` does not say which boot this is.
     pub fn new() -> Result<Self> {
-        let path = "/proc/sys/kernel/random/boot_id";
-        let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
         Ok(Self {
-            boot_id: text.trim().to_owned(),
+            boot_id: children::boot_id()?,
             children: Children::default(),
             firewall: Firewall::default(),
         })

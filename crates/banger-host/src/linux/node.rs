@@ -27,7 +27,7 @@ pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> 
 }
 
 /// Makes the node lead to this device, for this owner alone; says whether it did not before.
-pub(super) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
+pub(crate) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
     if is_so(path, device, owner) {
         return Ok(false);
     }

@@ -24,7 +24,7 @@ use crate::command::find_program;
 use crate::{Error, Kind, Owner, Result};
 
 /// It is there where systemd is the system's manager; see sd_booted(3).
-const BOOTED: &str = "/run/systemd/system";
+pub(crate) const BOOTED: &str = "/run/systemd/system";
 
 /// The most threads and processes in one scope. A VMM has one thread for each CPU and at most 64
 /// for each disk.

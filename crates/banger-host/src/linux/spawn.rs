@@ -25,6 +25,11 @@ const ATTEMPTS: usize = 16;
 /// Host::spawn.
 pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
     let shown = || format!("start `{}`", spawn.program.display());
+    if let Some(jailed) = &spawn.jailed {
+        let text = format!("only the root helper jails `{}`", jailed.name);
+        let error = Error::new(Kind::Unsupported, text);
+        return Err(error.hint("banger system install"));
+    }
     let Some(program) = find_program(spawn.program.as_os_str()) else {
         return Err(Error::new(Kind::Missing, "there is no such program").within(shown()));
     };
@@ -106,7 +111,7 @@ fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
 
 /// Opens the log for appending, for the program's user alone; no link is followed, and a FIFO is
 /// refused.
-fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
+pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     let shown = || format!("open `{}`", path.display());
     let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
     let file = File::options()

@@ -2,6 +2,9 @@
 //! and emptying the environment.
 
 pub(super) mod block;
+mod mount;
+
+pub(crate) use mount::show_as;
 
 use std::fs::File;
 use std::io;
@@ -221,8 +224,7 @@ pub(crate) fn clear_environment() {
     unsafe { clearenv() };
 }
 
-/// Moves this thread, and the programs that it starts, to network and mount namespaces of its own.
-#[cfg(test)]
+/// Moves this thread, and the programs that it starts, to namespaces of its own.
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
     assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
     // SAFETY: unsafe only with UnshareFlags::FILES, which is not there.

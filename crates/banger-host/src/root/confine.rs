@@ -18,12 +18,14 @@ use crate::{Error, Kind, Result};
 /// | NET_RAW | iptables, where it is not nft's |
 /// | SYS_ADMIN | loop devices and device-mapper |
 /// | MKNOD, CHOWN, FOWNER | the node of a snapshot, which is its user's |
+/// | KILL | what runs in a jail, which is a user of its own |
 const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::SYS_ADMIN)
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::CHOWN)
-    .union(CapabilitySet::FOWNER);
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::KILL);
 
 /// Refuses to be anything but root's own program: were the file, or a folder above it, another
 /// user's to write, so would be what root runs.

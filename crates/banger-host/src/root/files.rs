@@ -1,4 +1,4 @@
-//! Files that a user hands over, open: root never opens a path of hers.
+//! Files and folders that a user hands over, open: root never opens a path of hers.
 //!
 //! What she could open she may have looked at and written anyway; root lends the kernel's loop
 //! device what is hers, and nothing of its own.
@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::OFlags;
 
+use super::jailed;
 use crate::linux::snapshot::Wanted;
-use crate::{Claim, Error, Kind, Result};
+use crate::{Claim, Error, Jailed, Kind, Owner, Result};
 
 /// The file systems that a file may lie on, by their numbers in `statfs(2)` and
 /// `linux/magic.h`. Those of a network, or of a program of the user's (FUSE), could stop the
@@ -60,10 +61,108 @@ pub(super) fn snapshot(
     })
 }
 
+/// The file systems on which one user's files can be shown as another's, and the least Linux for
+/// each: `FS_ALLOW_IDMAP` in its sources.
+const SHOWN_AS: [(u32, &str, (u32, u32)); 5] = [
+    (0xef53, "ext4", (5, 12)),
+    (0x5846_5342, "xfs", (5, 12)),
+    (0x9123_683e, "btrfs", (5, 15)),
+    (0xf2f5_2010, "f2fs", (5, 18)),
+    (0x0102_1994, "tmpfs", (6, 3)),
+];
+
+/// What shall be jailed, if these may be its folder, its output and its errors.
+pub(super) fn jailed(
+    claim: &Claim,
+    jailed: Jailed,
+    group: u32,
+    descriptors: &[OwnedFd],
+) -> Result<jailed::Wanted> {
+    let [folder, output, errors] = descriptors else {
+        let text = format!(
+            "it carries {} descriptors, and a jail needs three: folder, output, errors",
+            descriptors.len()
+        );
+        return Err(Error::new(Kind::Denied, text));
+    };
+    // Files of root's group that a machine could make would be the user's.
+    if group == 0 {
+        return Err(Error::new(Kind::Denied, "whoever asks is of root's group"));
+    }
+    let told = |cause| Error::io("take a descriptor", cause);
+    let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(told);
+    check_folder(folder, claim)?;
+    let (output, errors) = (File::from(of(output)?), File::from(of(errors)?));
+    for file in [&output, &errors] {
+        check(file, claim, Part::Log).map_err(|error| error.within("it is no log of a machine"))?;
+    }
+    Ok(jailed::Wanted {
+        jailed,
+        owner: Owner {
+            uid: claim.uid,
+            gid: group,
+        },
+        folder: of(folder)?,
+        output,
+        errors,
+    })
+}
+
+/// Whether the folder that was handed over could be a machine's in a jail.
+pub(super) fn jailable(claim: &Claim, descriptors: &[OwnedFd]) -> Result<()> {
+    match descriptors {
+        [folder] => check_folder(folder, claim),
+        _ => Err(Error::new(Kind::Denied, "it carries no folder")),
+    }
+}
+
+fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
+    let refused = |text: String| {
+        let error = Error::new(Kind::Denied, text);
+        Err(error.within("the folder is not one that may be a machine's"))
+    };
+    let told = |cause: rustix::io::Errno| Error::io("look at the folder", cause.into());
+    let flags = rustix::fs::fcntl_getfl(folder).map_err(told)?;
+    let meta = rustix::fs::fstat(folder).map_err(told)?;
+    if rustix::fs::FileType::from_raw_mode(meta.st_mode) != rustix::fs::FileType::Directory {
+        return refused("it is no folder".to_owned());
+    }
+    if !flags.contains(OFlags::PATH) {
+        return refused("it is open for more than its name".to_owned());
+    }
+    if meta.st_uid != claim.uid {
+        return refused(format!("it belongs to user {}", meta.st_uid));
+    }
+    if meta.st_mode & 0o022 != 0 {
+        return refused("it can be written by others".to_owned());
+    }
+    let number = rustix::fs::fstatfs(folder).map_err(told)?.f_type as u32;
+    let linux = rustix::system::uname();
+    let found = SHOWN_AS.iter().find(|(magic, ..)| *magic == number);
+    match (found, release(&linux.release().to_string_lossy())) {
+        (None, _) => refused(format!(
+            "its file system ({number:#x}) is none of {}",
+            SHOWN_AS.map(|(_, name, _)| name).join(", ")
+        )),
+        (Some((_, name, least)), Some(now)) if now < *least => refused(format!(
+            "Linux {}.{} cannot show files on {name} as another user's, {}.{} can",
+            now.0, now.1, least.0, least.1
+        )),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// The first two numbers of a kernel's release.
+fn release(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|it: char| !it.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Base,
     Store,
+    Log,
 }
 
 fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
@@ -80,6 +179,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
         && match part {
             Part::Base => way == OFlags::RDONLY || way == OFlags::RDWR,
             Part::Store => way == OFlags::RDWR && !flags.contains(OFlags::APPEND),
+            Part::Log => way == OFlags::WRONLY && flags.contains(OFlags::APPEND),
         };
     if !opened {
         return refused("it is not open for what it is needed for".to_owned());
@@ -89,7 +189,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     if !own && !roots {
         return refused(format!("it belongs to user {}", meta.uid()));
     }
-    if part == Part::Store && meta.nlink() != 1 {
+    if part != Part::Base && meta.nlink() != 1 {
         return refused(format!("it has {} names, and may have one", meta.nlink()));
     }
     let system = rustix::fs::fstatfs(file).map_err(|cause| told(cause.into()))?;

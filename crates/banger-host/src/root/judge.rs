@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::MOST_ELEMENTS;
 use super::message::{RootLook, RootOp};
-use crate::{Claim, Error, Kind, Op, Probe, Result};
+use crate::{Claim, Error, Jailed, Kind, Op, Probe, Result};
 
 /// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
@@ -34,6 +34,8 @@ pub(super) enum Answerable {
     },
     Probe(Probe),
     Snapshot(String),
+    /// Over the folder that came with it.
+    Jails,
 }
 
 /// The error of a value that the user may not have.
@@ -191,6 +193,18 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
     Ok(Allowed::Change(op))
 }
 
+/// Lets through whom this user may run in a jail.
+pub(super) fn jailed(jailed: Jailed, claim: &Claim) -> Result<Jailed> {
+    let Jailed { name, uid } = jailed;
+    if !claim.instance().users().contains(&uid) {
+        return Err(refuse(&uid.to_string(), "a user for what this user jails"));
+    }
+    if !claim.instance().has_snapshot(&name) {
+        return Err(refuse(&name, "what a machine of this user is called"));
+    }
+    Ok(Jailed { name, uid })
+}
+
 /// Lets through what this user may ask.
 pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
     let measure = Measure(claim);
@@ -210,6 +224,7 @@ pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
             }
         }
         RootLook::Network => Answerable::Probe(Probe::Network),
+        RootLook::Jails => Answerable::Jails,
         RootLook::Snapshots => Answerable::Probe(Probe::Snapshot),
         RootLook::Snapshot { name } => Answerable::Snapshot(measure.snapshot(name)?),
         RootLook::ForwardedPackets { tap_prefix } => Answerable::Probe(Probe::ForwardedPackets {

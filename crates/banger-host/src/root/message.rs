@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Claim, Error, Finding, Kind, Op, Snapshot};
+use crate::{Change, Claim, Error, Finding, Jailed, Kind, Op, Process, Signal, Snapshot};
 
 /// The version of all that is in this file.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -26,7 +26,7 @@ pub(crate) const PROTOCOL: u32 = 1;
 pub(crate) const LONGEST: usize = 64 << 10;
 
 /// How many descriptors one message may carry.
-pub(crate) const MOST_DESCRIPTORS: usize = 2;
+pub(crate) const MOST_DESCRIPTORS: usize = 3;
 
 /// What a client says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,11 @@ pub(crate) enum Request {
     },
     /// Something shall be so.
     Change(RootOp),
+    /// Firecracker shall run in a jail, with three things that are handed over, open: the machine's
+    /// folder by name only (O_PATH), and for appending what its output and its errors go to.
+    StartJailed(Jailed),
+    /// A signal, to a process that runs in a jail.
+    SignalJailed { process: Process, signal: Signal },
     /// Something is asked.
     Look(RootLook),
 }
@@ -51,6 +56,8 @@ pub(crate) enum Reply {
     Hello(Hello),
     /// It is so.
     Changed(Change),
+    /// What was started.
+    Started(Process),
     /// Whether it is so.
     Holds(bool),
     /// What was found.
@@ -152,6 +159,8 @@ pub(crate) enum RootLook {
     ForwardedPackets { tap_prefix: String },
     /// Whether snapshots can be made.
     Snapshots,
+    /// Whether a machine in this folder, which is handed over (O_PATH), can be jailed.
+    Jails,
     /// What a snapshot is like.
     Snapshot { name: String },
 }

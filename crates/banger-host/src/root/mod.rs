@@ -13,6 +13,7 @@
 //! | `message`, `wire` | what is said, and how it crosses |
 //! | `judge` | every value, measured by the user's claim |
 //! | `files` | what is handed over, open |
+//! | `jailed`, `jail` | what runs in a jail: outside of it, and within |
 //! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `served`, `serve` | answering; listening |
 //! | `confine` | what is given up first |
@@ -22,6 +23,8 @@ pub(crate) mod confine;
 mod files;
 mod forwarding;
 mod install;
+mod jail;
+mod jailed;
 mod judge;
 pub(crate) mod message;
 mod serve;
@@ -36,11 +39,12 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 pub use install::{Installed, Placed, Wishes, install, uninstall};
+pub use jail::jail;
 pub use serve::Input;
 
 use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result};
-use served::Served;
+use served::{Makes, Served};
 
 /// Where root keeps what is true until the next boot: the sockets, and what it has switched.
 pub(crate) const RUN: &str = "/run/banger";
@@ -50,6 +54,12 @@ pub(crate) const PROGRAMS: &str = "/usr/local/libexec/banger";
 
 /// How many guests, and how many addresses, one look may ask for.
 pub(crate) const MOST_ELEMENTS: usize = 256;
+
+/// What is made of open files.
+const MADE: Makes = Makes {
+    snapshot: snapshot::make,
+    jailed: jailed::start,
+};
 
 /// The socket on which a user reaches root, where systemd listens for us.
 pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
@@ -77,7 +87,7 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
         .mode(0o755)
         .create(folder);
     made.map_err(|cause| Error::io(format!("make `{RUN}`"), cause))?;
-    let served = Served::new(claim, Box::new(Linux::new()?), snapshot::make, folder);
+    let served = Served::new(claim, Box::new(Linux::new()?), MADE, folder);
     serve::serve(served, input)
 }
 

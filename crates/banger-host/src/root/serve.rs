@@ -146,6 +146,7 @@ pub(super) fn converse(mut wire: Wire, served: &Served) {
         log("refused a connection of another user");
         return;
     }
+    let Ok(group) = wire.peer_group() else { return };
     if wire.set_patience(IDLE, SENDING).is_err() {
         return;
     }
@@ -165,7 +166,7 @@ pub(super) fn converse(mut wire: Wire, served: &Served) {
         let reply = match understand::<Request>(&bytes) {
             Ok(request) => {
                 let shown = shown(&request);
-                let reply = served.answer(request, &descriptors, &mut greeted);
+                let reply = served.answer(request, &descriptors, group, &mut greeted);
                 note(shown, &reply, &mut logged);
                 reply
             }
@@ -185,6 +186,12 @@ pub(super) fn converse(mut wire: Wire, served: &Served) {
 fn shown(request: &Request) -> Option<String> {
     match request {
         Request::Change(op) => serde_json::to_string(op).ok(),
+        Request::StartJailed(jailed) => serde_json::to_string(jailed)
+            .ok()
+            .map(|it| format!("jailed {it}")),
+        Request::SignalJailed { process, signal } => {
+            Some(format!("signal {signal:?} to process {}", process.pid))
+        }
         Request::Hello { .. } | Request::Look(_) => None,
     }
 }
@@ -194,7 +201,7 @@ fn note(request: Option<String>, reply: &Reply, logged: &mut usize) {
     let Some(request) = request else { return };
     let request: String = request.chars().take(200).collect();
     match reply {
-        Reply::Changed(crate::Change::Made) => log(&format!("made {request}")),
+        Reply::Changed(crate::Change::Made) | Reply::Started(_) => log(&format!("made {request}")),
         Reply::Error(told) if *logged < MOST_LOGGED => {
             *logged += 1;
             let words: Vec<&str> = told.iter().map(|it| it.message.as_str()).collect();

@@ -1,14 +1,17 @@
 //! One user whom root serves: what she asks is judged, done, and answered.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::files;
+use super::PROGRAMS;
 use super::forwarding::Forwarding;
 use super::judge::{self, Allowed, Answerable};
 use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, tell};
+use super::{files, jailed};
+use crate::linux::probes::in_one_line;
+use crate::linux::probes::jail::check_programs;
 use crate::linux::snapshot;
-use crate::{Change, Claim, Error, Host, Kind, Result};
+use crate::{Change, Claim, Error, Finding, Host, Kind, Process, Result};
 
 /// The user, and the host that is changed for her.
 #[derive(Debug)]
@@ -16,25 +19,29 @@ pub(crate) struct Served {
     claim: Claim,
     host: Box<dyn Host>,
     forwarding: Forwarding,
-    make_snapshot: MakeSnapshot,
+    makes: Makes,
 }
 
-/// A host is changed by paths, and here there are none: how a snapshot is made of open files.
-pub(super) type MakeSnapshot = fn(&snapshot::Wanted) -> Result<Change>;
+/// A host is changed by paths, and here there are none: how things are made of open files.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Makes {
+    pub(super) snapshot: fn(&snapshot::Wanted) -> Result<Change>,
+    pub(super) jailed: fn(&jailed::Wanted) -> Result<Process>,
+}
 
 impl Served {
     /// Changes this host by this claim; what is remembered lies in `folder`.
     pub(super) fn new(
         claim: Claim,
         host: Box<dyn Host>,
-        make_snapshot: MakeSnapshot,
+        makes: Makes,
         folder: impl Into<PathBuf>,
     ) -> Self {
         Self {
             claim,
             host,
             forwarding: Forwarding::new(folder),
-            make_snapshot,
+            makes,
         }
     }
 
@@ -42,18 +49,26 @@ impl Served {
         self.claim.uid
     }
 
-    /// Answers one message. Whoever has not greeted is only greeted.
+    /// Answers one message of somebody of this group. Whoever has not greeted is only greeted.
     pub(super) fn answer(
         &self,
         request: Request,
         descriptors: &[OwnedFd],
+        group: u32,
         greeted: &mut bool,
     ) -> Reply {
         let done = match request {
             Request::Hello { protocol } => self.greet(protocol).inspect(|_| *greeted = true),
             _ if !*greeted => Err(Error::new(Kind::Denied, "the first message is no greeting")),
             Request::Change(op) => self.change(op, descriptors).map(Reply::Changed),
-            Request::Look(look) => self.look(look),
+            Request::StartJailed(jailed) => judge::jailed(jailed, &self.claim)
+                .and_then(|it| files::jailed(&self.claim, it, group, descriptors))
+                .and_then(|wanted| (self.makes.jailed)(&wanted))
+                .map(Reply::Started),
+            Request::SignalJailed { process, signal } => need_none(descriptors)
+                .and_then(|()| jailed::signal(&process, signal, &self.claim))
+                .map(Reply::Changed),
+            Request::Look(look) => self.look(look, descriptors),
         };
         done.unwrap_or_else(|error| Reply::Error(tell(&error)))
     }
@@ -75,14 +90,13 @@ impl Served {
     fn change(&self, op: RootOp, descriptors: &[OwnedFd]) -> Result<Change> {
         let allowed = judge::change(op, &self.claim)?;
         let takes_files = matches!(allowed, Allowed::MakeSnapshot { .. });
-        if !takes_files && !descriptors.is_empty() {
-            let text = "it carries descriptors that nobody asked for";
-            return Err(Error::new(Kind::Denied, text));
+        if !takes_files {
+            need_none(descriptors)?;
         }
         match allowed {
             Allowed::MakeSnapshot { name, size_mib } => {
                 let wanted = files::snapshot(&self.claim, name, size_mib, descriptors)?;
-                (self.make_snapshot)(&wanted)
+                (self.makes.snapshot)(&wanted)
             }
             Allowed::Change(op) => self.host.change(&op),
             Allowed::Forward { interface, on } => {
@@ -92,14 +106,41 @@ impl Served {
         }
     }
 
-    fn look(&self, look: RootLook) -> Result<Reply> {
+    fn look(&self, look: RootLook, descriptors: &[OwnedFd]) -> Result<Reply> {
         match judge::look(look, &self.claim)? {
             Answerable::FirewallHolds { table, guests, nat } => self
                 .host
                 .firewall_holds(&table, &guests, &nat)
                 .map(Reply::Holds),
             Answerable::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
+            Answerable::Jails => Ok(Reply::Found(jails(&self.claim, descriptors))),
             Answerable::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),
         }
+    }
+}
+
+fn need_none(descriptors: &[OwnedFd]) -> Result<()> {
+    if descriptors.is_empty() {
+        return Ok(());
+    }
+    let text = "it carries descriptors that nobody asked for";
+    Err(Error::new(Kind::Denied, text))
+}
+
+/// Whether a machine in the folder that was handed over can be jailed.
+fn jails(claim: &Claim, descriptors: &[OwnedFd]) -> Finding {
+    let programs = Path::new(PROGRAMS);
+    let found = jailed::check()
+        .and_then(|_| files::jailable(claim, descriptors))
+        .map_err(|error| {
+            (
+                in_one_line(&error),
+                "findmnt --target ~/.local/state/banger".to_owned(),
+            )
+        })
+        .and_then(|()| check_programs(&programs.join("firecracker"), &programs.join("jailer")));
+    match found {
+        Ok(version) => Finding::Good(format!("root jails with `{PROGRAMS}/jailer` {version}")),
+        Err((found, hint)) => Finding::Bad { found, hint },
     }
 }

@@ -55,6 +55,12 @@ impl Wire {
         Ok(peer.uid.as_raw())
     }
 
+    /// The group of who is at the other end, as the kernel noted it then.
+    pub(crate) fn peer_group(&self) -> Result<u32> {
+        let peer = sockopt::socket_peercred(&self.socket)?;
+        Ok(peer.gid.as_raw())
+    }
+
     /// How long to wait for a message, and for the other end to take one.
     pub(crate) fn set_patience(&self, receive: Duration, send: Duration) -> Result<()> {
         sockopt::set_socket_timeout(&self.socket, Timeout::Recv, Some(receive))?;
@@ -141,12 +147,15 @@ impl Wire {
     }
 }
 
+/// What is said of a message that is none of the list, such as one of a later version.
+pub(crate) const NOT_UNDERSTOOD: &str = "the message is not understood";
+
 /// What the bytes say.
 pub(crate) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| {
         // The words of the library may repeat what was sent, so they are made safe to print.
         let cause: String = cause.to_string().escape_debug().take(200).collect();
-        Error::new(Kind::Other, cause).within("the message is not understood")
+        Error::new(Kind::Other, cause).within(NOT_UNDERSTOOD)
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Sim, SimFile, SimProcess, SimState, lock, snapshot};
-use crate::{Change, Error, Exit, Host, Kind, Op, Process, Result, Signal, Spawn};
+use crate::{Change, Error, Exit, Host, Jailed, Kind, Op, Process, Result, Signal, Spawn};
 
 const MIB: u64 = 1 << 20;
 
@@ -51,6 +51,17 @@ impl Host for Sim {
                 format!("there is no TAP `{}`", tap.name),
             ));
         }
+        // As root has it: one process at most runs as a user.
+        let user = |it: &Jailed| it.uid;
+        if let Some(uid) = spawn.jailed.as_ref().map(user)
+            && state
+                .processes
+                .values()
+                .any(|it| it.exit.is_none() && it.jailed.as_ref().map(user) == Some(uid))
+        {
+            let text = format!("a process runs as user {uid} already");
+            return Err(Error::new(Kind::Busy, text));
+        }
         let pid = state
             .processes
             .keys()
@@ -61,6 +72,7 @@ impl Host for Sim {
             directory: spawn.directory.clone(),
             stopped: false,
             exit: None,
+            jailed: spawn.jailed.clone(),
         };
         state.processes.insert(pid, process);
         Ok(Process {

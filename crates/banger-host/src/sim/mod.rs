@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::{Error, Exit, Finding, Kind, Op, Owner, Probe, Result};
+use crate::{Error, Exit, Finding, Jailed, Kind, Op, Owner, Probe, Result};
 
 /// A host in memory. Clones are the same host.
 #[derive(Clone)]
@@ -108,6 +108,8 @@ pub struct SimProcess {
     pub stopped: bool,
     /// How it ended, if it has.
     pub exit: Option<Exit>,
+    /// The jail that it runs in.
+    pub jailed: Option<Jailed>,
 }
 
 /// What a test has planned for the changes to come.

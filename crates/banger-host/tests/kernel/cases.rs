@@ -324,6 +324,7 @@ fn kill_half_way(verb: &str, name: &str, milliseconds: u64) {
         log: log.clone(),
         tap: None,
         scope: None,
+        jailed: None,
         errors: None,
     });
     let process = process.unwrap();

@@ -28,6 +28,8 @@ pub(super) struct Candidates {
     qemu: PathBuf,
     instance: Instance,
     jailer: bool,
+    /// Whether it is root's part to jail, since the daemon is not root.
+    by_root: bool,
     network: NetworkKind,
     kvm: bool,
 }
@@ -56,9 +58,15 @@ impl Candidates {
             qemu: config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU)),
             instance,
             jailer: config.jailer,
+            by_root: false,
             network,
             kvm,
         }
+    }
+
+    /// Has root jail what shall be jailed.
+    pub(super) fn jailed_by_root(self, by_root: bool) -> Self {
+        Self { by_root, ..self }
     }
 
     fn firecracker(&self, host: &dyn Host) -> Firecracker {
@@ -87,7 +95,12 @@ impl Candidates {
     /// All hypervisors, the one for new starts first, and the check that tells of the choice.
     pub(super) fn choose(self, host: &dyn Host) -> (Vec<Box<dyn Hypervisor>>, Check) {
         let plain: Box<dyn Hypervisor> = Box::new(self.firecracker(host));
-        let jailed: Box<dyn Hypervisor> = Box::new(self.firecracker(host).jailed(self.instance));
+        let jailed = self.firecracker(host);
+        let jailed: Box<dyn Hypervisor> = Box::new(if self.by_root {
+            jailed.jailed_by_root()
+        } else {
+            jailed.jailed(self.instance)
+        });
         let (firecracker, other) = if self.jailer {
             (jailed, plain)
         } else {

@@ -109,7 +109,10 @@ impl Capability for Network {
         self.allow(vm, host)?;
         let op = Op::MakeTap {
             name: self.instance.tap(vm.id),
-            uid: vm.owner.map_or_else(|| host.uid(), |owner| owner.uid),
+            uid: vm
+                .jailed_as
+                .or(vm.owner)
+                .map_or_else(|| host.uid(), |owner| owner.uid),
             host_address: vm.gateway,
             guest_address: vm.address,
             mtu: MTU,

@@ -124,6 +124,7 @@ impl Engine {
             boot: None,
             rescue: false,
             paused: false,
+            jailed_as: None,
             created: self.now(),
             started: None,
             last_end: None,

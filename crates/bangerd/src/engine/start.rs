@@ -160,6 +160,8 @@ impl Engine {
         step(heard, "check", || {
             readiness::require(self.host(), &self.start_checks(Some(vm)))
         })?;
+        let jailed = hypervisor.features().jailed_by_root;
+        vm.jailed_as = jailed.then(|| self.parts.instance.owner(vm.index));
         let mut plan = step(heard, "plan", || {
             let plan = self.plan(vm)?;
             hypervisor.accepts(&plan.machine)?;
@@ -198,6 +200,7 @@ impl Engine {
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,
+            jailed_as: vm.jailed_as,
             scope: None,
             vcpu: vm.spec.vcpu,
             memory_mib: vm.spec.memory.0,

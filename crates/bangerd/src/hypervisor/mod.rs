@@ -26,6 +26,8 @@ pub struct Features {
     pub accelerated: bool,
     /// It has a power button.
     pub power_button: bool,
+    /// Root jails it for the daemon, as the VM's own user.
+    pub jailed_by_root: bool,
 }
 
 /// One way of running a machine.

@@ -22,6 +22,7 @@ pub struct SimHypervisor {
     sim: Sim,
     layout: Layout,
     instance: Instance,
+    jailed: bool,
 }
 
 impl SimHypervisor {
@@ -32,7 +33,14 @@ impl SimHypervisor {
             sim,
             layout,
             instance,
+            jailed: false,
         }
+    }
+
+    /// As if root jailed them.
+    #[must_use]
+    pub fn jailed(self, jailed: bool) -> Self {
+        Self { jailed, ..self }
     }
 
     fn process(&self, vm: &Vm) -> Result<Option<Process>> {
@@ -56,6 +64,7 @@ impl Hypervisor for SimHypervisor {
             user_network: true,
             accelerated: true,
             power_button: true,
+            jailed_by_root: self.jailed,
         }
     }
 
@@ -88,6 +97,7 @@ impl Hypervisor for SimHypervisor {
             errors: None,
             tap: None,
             scope: machine.scope.clone(),
+            jailed: machine.jailed(),
         };
         let process = host.spawn(&spawn).during("start the simulated machine")?;
         let console = self.layout.vm(vm.id).in_machine(machine::CONSOLE);

@@ -98,6 +98,9 @@ pub struct Vm {
     pub ssh_port: Option<u16>,
     /// The user that its hypervisor runs as, where that is not the daemon's.
     pub owner: Option<Owner>,
+    /// The user that root's jail makes its hypervisor, while its files are the daemon's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jailed_as: Option<Owner>,
     /// Its machine-id (machine-id(5)).
     pub machine_id: String,
     /// Its SSH host key.

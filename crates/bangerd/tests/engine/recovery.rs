@@ -32,6 +32,7 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
                 directory: "/".into(),
                 stopped: false,
                 exit: None,
+                jailed: None,
             },
         )
     });

@@ -16,7 +16,7 @@ use bangerd::engine::Engine;
 pub(crate) struct World {
     pub(crate) sim: Sim,
     pub(crate) engine: Arc<Engine>,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 /// What lives only while VMs run.
@@ -55,10 +55,11 @@ impl World {
         Self::with_root_disks(RootDiskChoice::Auto)
     }
 
-    /// A host on which new VMs have such root disks.
+    /// A host on which new VMs have such root disks; those with devices are jailed, too.
     pub(crate) fn with_root_disks(root_disk: RootDiskChoice) -> Self {
         let config = Config {
             root_disk,
+            jailer: root_disk == RootDiskChoice::DmSnapshot,
             ..Config::default()
         };
         Self::configured(Sim::new(), config)

@@ -23,7 +23,7 @@ const MOST_HEADERS: usize = 64;
 /// The program header that names a loader: System V ABI, chapter 5.
 const PT_INTERP: u32 = 3;
 
-type Trouble = (String, String);
+pub(crate) type Trouble = (String, String);
 
 pub(super) fn probe(directory: &Path, firecracker: &Path, jailer: &Path) -> Finding {
     match look(directory, firecracker, jailer) {
@@ -35,10 +35,19 @@ pub(super) fn probe(directory: &Path, firecracker: &Path, jailer: &Path) -> Find
 fn look(directory: &Path, firecracker: &Path, jailer: &Path) -> Result<String, Trouble> {
     if !rustix::process::geteuid().is_root() {
         return Err((
-            "only root can jail a program, and the root helper does not yet".to_owned(),
-            "run the daemon as root, or take `jailer` out of the configuration".to_owned(),
+            "only root can jail a program, and no root helper serves us".to_owned(),
+            "banger system install --firecracker … --jailer …".to_owned(),
         ));
     }
+    let said = check_programs(firecracker, jailer)?;
+    let base = existing(directory);
+    check_owner(base)?;
+    check_mount(base)?;
+    Ok(said)
+}
+
+/// What both programs must be; their version.
+pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String, Trouble> {
     let said = version(jailer)?;
     let of = version(firecracker)?;
     if said != of {
@@ -60,14 +69,16 @@ fn look(directory: &Path, firecracker: &Path, jailer: &Path) -> Result<String, T
             "take a Firecracker of its own releases, which are static".to_owned(),
         ));
     }
-    let base = existing(directory);
-    for path in [jailer, firecracker, base] {
-        let hint = format!("ls -ld {}", path.display());
-        let path = fs::canonicalize(path).map_err(|cause| (told(path, &cause), hint.clone()))?;
-        check_file(&path).map_err(|error| (in_one_line(&error), hint))?;
-    }
-    check_mount(base)?;
+    check_owner(jailer)?;
+    check_owner(firecracker)?;
     Ok(said)
+}
+
+/// The file, and all above it, must be root's alone.
+fn check_owner(path: &Path) -> Result<(), Trouble> {
+    let hint = format!("ls -ld {}", path.display());
+    let path = fs::canonicalize(path).map_err(|cause| (told(path, &cause), hint.clone()))?;
+    check_file(&path).map_err(|error| (in_one_line(&error), hint))
 }
 
 /// The devices and the program in a jail must work.

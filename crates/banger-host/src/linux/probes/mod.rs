@@ -2,7 +2,7 @@
 
 mod binary;
 mod firewalls;
-mod jail;
+pub(crate) mod jail;
 mod kvm;
 mod port;
 mod program;
@@ -72,7 +72,7 @@ fn bad(found: impl Into<String>, hint: impl Into<String>) -> Finding {
 }
 
 /// An error and what lies below it, in one line.
-fn in_one_line(error: &crate::Error) -> String {
+pub(crate) fn in_one_line(error: &crate::Error) -> String {
     let mut text = error.to_string();
     let mut below = std::error::Error::source(error);
     while let Some(error) = below {
@@ -135,7 +135,7 @@ fn space(host: &Linux, directory: &Path, least_mib: u64) -> Finding {
 }
 
 /// The directory, or the nearest above it that is there.
-pub(super) fn existing(directory: &Path) -> &Path {
+pub(crate) fn existing(directory: &Path) -> &Path {
     directory
         .ancestors()
         .find(|it| it.is_dir())

@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::*;
 use crate::Sim;
+use crate::linux::snapshot::Wanted;
 use crate::linux::testing::is_root;
 
 /// What the kernel would have been asked for.
@@ -113,7 +114,10 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
     let served = Arc::new(Served::new(
         claim(),
         Box::new(Sim::new()),
-        make,
+        Makes {
+            snapshot: make,
+            ..MAKES
+        },
         files.path("run"),
     ));
     let mut client = Client::greeted(&served);

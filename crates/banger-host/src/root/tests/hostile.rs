@@ -11,7 +11,7 @@ use crate::root::message::{LONGEST, RootLook};
 use crate::{Look as _, Sim};
 
 /// Names that are not the user's, whatever they are asked for.
-fn bad_names() -> Vec<String> {
+pub(super) fn bad_names() -> Vec<String> {
     let (tap, table, prefix, snapshot) = (tap(), table(), prefix(), snapshot());
     let mut names: Vec<String> = [
         "",

@@ -3,6 +3,7 @@
 mod files;
 mod forwarding;
 mod hostile;
+mod jailed;
 mod real;
 
 use std::os::fd::OwnedFd;
@@ -13,10 +14,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::message::{PROTOCOL, Reply, Request, RootOp};
 use super::serve::converse;
-use super::served::Served;
+use super::served::{Makes, Served};
 use super::wire::{Came, Wire, understand};
-use crate::linux::snapshot::Wanted;
-use crate::{Change, Claim, Host, Kind};
+use crate::{Change, Claim, Error, Host, Kind};
 
 /// The user who is served; the tests need no entry for her anywhere.
 const USER: u32 = 64_001;
@@ -123,6 +123,11 @@ fn is_denied(reply: &Reply) -> bool {
 }
 
 fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<Served> {
-    let make_snapshot = |_: &Wanted| Ok(Change::Made);
-    Arc::new(Served::new(claim(), Box::new(host), make_snapshot, folder))
+    Arc::new(Served::new(claim(), Box::new(host), MAKES, folder))
 }
+
+/// Nothing is made, and all of it is there.
+const MAKES: Makes = Makes {
+    snapshot: |_| Ok(Change::Made),
+    jailed: |_| Err(Error::new(Kind::Other, "no jail is made in tests")),
+};

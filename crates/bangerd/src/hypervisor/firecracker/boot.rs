@@ -114,6 +114,7 @@ impl Boot<'_> {
             errors: Some(self.layout.in_machine(machine::HYPERVISOR_ERRORS)),
             tap: None,
             scope: machine.scope.clone(),
+            jailed: machine.jailed(),
         })
     }
 

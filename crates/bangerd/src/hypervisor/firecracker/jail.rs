@@ -166,6 +166,7 @@ mod tests {
             name: NAME.to_owned(),
             directory: layout.machine(),
             owner: Some(Owner { uid: 7, gid: 8 }),
+            jailed_as: None,
             scope: None,
             vcpu: 1,
             memory_mib: 512,

@@ -81,6 +81,22 @@ pub(super) fn requests(machine: &Machine) -> Result<Vec<Request>> {
     Ok(requests)
 }
 
+/// The same machine where its folder is called `folder`, seen from Firecracker's.
+pub(super) fn within(machine: &Machine, folder: &str) -> Machine {
+    let mut machine = machine.clone();
+    let drives = machine.drives.iter_mut().filter(|drive| !drive.block);
+    let paths = [
+        &mut machine.kernel,
+        &mut machine.initramfs,
+        &mut machine.channel,
+    ];
+    let paths = paths.into_iter();
+    for path in paths.chain(drives.map(|drive| &mut drive.path)) {
+        *path = format!("{folder}/{path}");
+    }
+    machine
+}
+
 /// An id as Firecracker takes it: letters, digits and underscores.
 fn word(name: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
@@ -97,6 +113,7 @@ pub(super) mod tests {
             name: "banger-1-00ff-aa12bb34".to_owned(),
             directory: "/state/vms/aa12bb34/machine".into(),
             owner: None,
+            jailed_as: None,
             scope: None,
             vcpu: 2,
             memory_mib: 2048,
@@ -138,6 +155,16 @@ pub(super) mod tests {
             format!("{} {} {body}\n", request.method(), request.path())
         });
         insta::assert_snapshot!(lines.collect::<String>());
+    }
+
+    #[test]
+    fn in_a_jail_the_files_of_a_machine_are_in_its_folder_and_devices_are_where_they_were() {
+        let inside = within(&machine(), "machine");
+        assert_eq!(inside.kernel, "machine/vmlinux");
+        assert_eq!(inside.initramfs, "machine/initramfs");
+        assert_eq!(inside.channel, "machine/agent.sock");
+        assert_eq!(inside.drives[0], machine().drives[0]);
+        assert_eq!(inside.drives[1].path, "machine/work.img");
     }
 
     #[test]

@@ -19,11 +19,11 @@ mod requests;
 #[cfg(test)]
 mod swagger;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error, NetworkKind};
-use banger_host::{Host, Process};
+use banger_host::{Host, JAILED_FOLDER, Process, ROOT_PROGRAMS};
 
 use super::{Features, Hypervisor};
 use crate::error::Result;
@@ -45,6 +45,16 @@ pub use program::find;
 /// is told within five seconds.
 const PATIENCE: Duration = Duration::from_millis(4000);
 
+/// Who jails it.
+#[derive(Debug)]
+enum Jailing {
+    /// The daemon, which is root.
+    Daemon(Jail, Instance),
+    /// The root helper, with programs of its own; the machine's folder stays in its place, and is
+    /// seen in the jail by another name.
+    Root(Jail),
+}
+
 /// The `firecracker` driver.
 #[derive(Debug)]
 pub struct Firecracker {
@@ -52,7 +62,7 @@ pub struct Firecracker {
     program: PathBuf,
     network: NetworkKind,
     /// It runs in a jail; the driver of another name then.
-    jail: Option<(Jail, Instance)>,
+    jail: Option<Jailing>,
     patience: Duration,
 }
 
@@ -75,7 +85,20 @@ impl Firecracker {
     pub fn jailed(self, instance: Instance) -> Self {
         let jail = Jail::new(&self.program, self.layout.jails());
         Self {
-            jail: Some((jail, instance)),
+            jail: Some(Jailing::Daemon(jail, instance)),
+            ..self
+        }
+    }
+
+    /// The same, where root does it for a daemon that is not: with root's own Firecracker, whatever
+    /// is configured.
+    #[must_use]
+    pub fn jailed_by_root(self) -> Self {
+        let program = Path::new(ROOT_PROGRAMS).join("firecracker");
+        let jail = Jail::new(&program, self.layout.vms());
+        Self {
+            program,
+            jail: Some(Jailing::Root(jail)),
             ..self
         }
     }
@@ -83,8 +106,8 @@ impl Firecracker {
     /// Where the machine's sockets are.
     fn place(&self, vm: &Vm) -> PathBuf {
         match &self.jail {
-            Some((jail, instance)) => jail.root(&instance.process(vm.id)),
-            None => self.layout.vm(vm.id).machine(),
+            Some(Jailing::Daemon(jail, instance)) => jail.root(&instance.process(vm.id)),
+            Some(Jailing::Root(_)) | None => self.layout.vm(vm.id).machine(),
         }
     }
 
@@ -108,12 +131,15 @@ impl Hypervisor for Firecracker {
             user_network: false,
             accelerated: true,
             power_button: true,
+            jailed_by_root: matches!(self.jail, Some(Jailing::Root(_))),
         }
     }
 
     fn checks(&self) -> Vec<Check> {
         let mut checks = program::checks(&self.program, self.network);
-        checks.extend(self.jail.iter().map(|(jail, _)| jail.check()));
+        checks.extend(self.jail.iter().map(|jailing| match jailing {
+            Jailing::Daemon(jail, _) | Jailing::Root(jail) => jail.check(),
+        }));
         checks
     }
 
@@ -122,10 +148,17 @@ impl Hypervisor for Firecracker {
     }
 
     fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
-        let requests = machine::requests(machine)?;
+        let requests = match &self.jail {
+            Some(Jailing::Root(_)) => machine::requests(&machine::within(machine, JAILED_FOLDER))?,
+            Some(Jailing::Daemon(..)) | None => machine::requests(machine)?,
+        };
+        let jail = match &self.jail {
+            Some(Jailing::Daemon(jail, _)) => Some(jail),
+            Some(Jailing::Root(_)) | None => None,
+        };
         let boot = Boot {
             program: &self.program,
-            jail: self.jail.as_ref().map(|(jail, _)| jail),
+            jail,
             place: &self.place(vm),
             layout: &self.layout.vm(vm.id),
             host,

@@ -124,6 +124,7 @@ mod tests {
             name: "banger-1-00ff-aa12bb34".to_owned(),
             directory: "/state/vms/aa12bb34/machine".into(),
             owner: None,
+            jailed_as: None,
             scope: None,
             vcpu: 2,
             memory_mib: 2048,

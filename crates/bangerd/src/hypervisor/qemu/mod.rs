@@ -58,6 +58,7 @@ impl Hypervisor for Qemu {
             user_network: true,
             accelerated: self.kvm,
             power_button: true,
+            jailed_by_root: false,
         }
     }
 
@@ -101,6 +102,7 @@ impl Hypervisor for Qemu {
             errors: None,
             tap,
             scope: machine.scope.clone(),
+            jailed: None,
         };
         host.spawn(&spawn).during("start QEMU")
     }

@@ -1,0 +1,218 @@
+//! Within the unit of one machine: the jail is made, and entered for good.
+//!
+//! ```text
+//! /run/banger/jail/               a tmpfs, in a mount namespace of this process alone
+//!   firecracker/<machine>/root/   what Firecracker sees as `/`
+//!     firecracker                 a copy, which the jailer makes, as it does `dev/kvm` …
+//!     dev/banger/<machine>        another node of its root disk, where that is a block device
+//!     machine/                    the machine's folder, in which the user's files are the VM's
+//! ```
+//!
+//! Nothing of it has a name on the host, so all of it goes with the process. What Firecracker
+//! makes in `machine`, sockets and logs, is the user's own on the disk, and is reached there.
+
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::CWD;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change,
+    move_mount, open_tree,
+};
+use rustix::thread::UnshareFlags;
+
+use super::jailed::{Made, Order};
+use super::message::tell;
+use super::wire::{Came, Wire, understand};
+use super::{PROGRAMS, RUN, confine, need_root};
+use crate::linux::{node, snapshot_node, sys};
+use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
+
+/// How large what is in the jail may be, beside the machine's folder: a copy of Firecracker.
+const SIZE: &str = "mode=0711,size=64m,nr_inodes=1k";
+
+/// Makes the jail that our standard input tells of, and becomes the jailer in it.
+///
+/// # Errors
+/// When it is not made, or the jailer does not start. Whoever told is told so, too.
+pub fn jail() -> Result<()> {
+    need_root()?;
+    confine::check_own_file()?;
+    let socket = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|cause| Error::io("take the standard input", cause))?;
+    let mut wire = Wire::new(socket);
+    // Whoever is not root cannot have made it.
+    if wire.peer()? != 0 {
+        return Err(Error::new(Kind::Denied, "only root jails anything"));
+    }
+    let (order, folder) = hear(&mut wire)?;
+    let made = make(&order, &folder);
+    let answer = match &made {
+        Ok(()) => Made::Ready(std::process::id()),
+        Err(error) => Made::Error(tell(error)),
+    };
+    wire.say(&answer, &[])
+        .map_err(|cause| Error::io("answer", cause.into()))?;
+    made?;
+    drop((wire, folder));
+    Err(become_jailer(&order))
+}
+
+fn hear(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
+    let wrong = || Error::new(Kind::Other, "the standard input tells of no machine");
+    match wire.receive() {
+        Ok(Came::Message(bytes, descriptors)) => {
+            let [folder] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| wrong())?;
+            Ok((understand(&bytes)?, folder))
+        }
+        Ok(Came::Refused(_) | Came::End | Came::Nothing) | Err(_) => Err(wrong()),
+    }
+}
+
+/// Where the jails of one mount namespace are.
+fn base() -> PathBuf {
+    Path::new(RUN).join("jail")
+}
+
+fn program(name: &str) -> PathBuf {
+    Path::new(PROGRAMS).join(name)
+}
+
+fn make(order: &Order, folder: &OwnedFd) -> Result<()> {
+    for name in ["jailer", "firecracker"] {
+        confine::check_file(&program(name))
+            .map_err(|error| error.hint("banger system install --firecracker … --jailer …"))?;
+    }
+    let (disk, seen) = (
+        Owner {
+            uid: order.uid,
+            gid: order.gid,
+        },
+        Owner {
+            uid: order.jailed.uid,
+            gid: order.jailed.uid,
+        },
+    );
+    let base = base();
+    folders(&base)?;
+    lay_out(&base, &order.jailed.name, folder, disk, seen)?;
+    let device = snapshot_node(&order.jailed.name);
+    let Ok(found) = fs::symlink_metadata(&device) else {
+        return Ok(());
+    };
+    if !found.file_type().is_block_device() {
+        return Ok(());
+    }
+    let root = root(&base, &order.jailed.name);
+    let path = root.join(device.strip_prefix("/").unwrap_or(&device));
+    let parent = path.parent().unwrap_or(&root);
+    folders(parent)?;
+    // The VM's user goes through it, whatever our mask takes from new folders.
+    fs::set_permissions(parent, Permissions::from_mode(0o711))
+        .map_err(|cause| Error::io("open the folder of its disk's node", cause))?;
+    node::put(&path, found.rdev(), seen).map(drop)
+}
+
+/// What the jailer makes up from its arguments.
+fn root(base: &Path, name: &str) -> PathBuf {
+    base.join("firecracker").join(name).join("root")
+}
+
+fn folders(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|cause| Error::io(format!("make `{}`", path.display()), cause))
+}
+
+/// Goes to a mount namespace of our own, and puts the folder into a jail below `base` there.
+pub(super) fn lay_out(
+    base: &Path,
+    name: &str,
+    folder: &OwnedFd,
+    disk: Owner,
+    seen: Owner,
+) -> Result<()> {
+    let told = |shown: &'static str| {
+        move |cause: rustix::io::Errno| Error::io(shown, std::io::Error::from(cause))
+    };
+    // A mount can be copied only where it is mounted, so before we go.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(folder, "", flags).map_err(told("mount the machine's folder"))?;
+    sys::show_as(&tree, disk, seen).map_err(|cause| {
+        Error::io("show the machine's files as the VM's", cause).hint(
+            "the state directory must be on ext4, xfs or btrfs, and Linux 5.12 or later: findmnt --target ~/.local/state/banger",
+        )
+    })?;
+    sys::unshare(UnshareFlags::NEWNS).map_err(told("leave the host's mounts"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).map_err(told("leave the host's mounts"))?;
+    let options = std::ffi::CString::new(SIZE).unwrap_or_default();
+    mount(
+        "tmpfs",
+        base,
+        "tmpfs",
+        MountFlags::NOSUID,
+        options.as_c_str(),
+    )
+    .map_err(told("mount the jail"))?;
+    let inside = root(base, name).join(JAILED_FOLDER);
+    folders(&inside)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&tree, "", CWD, &inside, flags)
+        .map_err(told("put the machine's folder into the jail"))
+}
+
+/// The jailer's arguments; what comes after `--` it hands on.
+fn arguments(order: &Order, base: &Path) -> Vec<String> {
+    let inside = |name: &str| format!("{JAILED_FOLDER}/{name}");
+    [
+        "--id".to_owned(),
+        order.jailed.name.clone(),
+        "--exec-file".to_owned(),
+        program("firecracker").display().to_string(),
+        "--uid".to_owned(),
+        order.jailed.uid.to_string(),
+        "--gid".to_owned(),
+        order.jailed.uid.to_string(),
+        "--chroot-base-dir".to_owned(),
+        base.display().to_string(),
+        "--".to_owned(),
+        "--api-sock".to_owned(),
+        inside("firecracker.sock"),
+        "--log-path".to_owned(),
+        inside("hypervisor.log"),
+        "--level".to_owned(),
+        "Info".to_owned(),
+        "--show-level".to_owned(),
+        "--metrics-path".to_owned(),
+        inside("metrics.json"),
+    ]
+    .to_vec()
+}
+
+/// Executes the jailer in our place; only a failure returns.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process becomes the jailer, and starts nothing"
+)]
+fn become_jailer(order: &Order) -> Error {
+    let input = match File::open("/dev/null") {
+        Ok(file) => file,
+        Err(cause) => return Error::io("open `/dev/null`", cause),
+    };
+    let cause = Command::new(program("jailer"))
+        .args(arguments(order, &base()))
+        .env_clear()
+        .stdin(input)
+        .exec();
+    Error::io("execute the jailer", cause)
+}

@@ -1,0 +1,264 @@
+//! Firecracker in a jail, for a user: it is started in a unit of its own, and signalled.
+//!
+//! ```text
+//! banger-root ─► systemd-run ─► systemd ─► banger-root jail ─► jailer ─► Firecracker
+//!      │  a socket, the machine's folder          ▲           all in one process
+//!      └──────────────────────────────────────────┘
+//! ```
+//!
+//! What makes the jail needs rights that this program has given up, and the mounts of the host,
+//! which a confined unit does not see as they are. So systemd starts it, with just those rights,
+//! and with the devices of a machine and no others. The unit ends with the process, and with it
+//! all that was mounted.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use serde::{Deserialize, Serialize};
+
+use super::PROGRAMS;
+use super::message::{Told, hear};
+use super::wire::{Came, Wire, understand};
+use crate::command::{PATH, find_program};
+use crate::linux::children;
+use crate::linux::scope::BOOTED;
+use crate::{Change, Claim, Error, Jailed, Kind, Owner, Process, Result, Signal};
+
+/// How long a jail may take to be made, and Firecracker to run in it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long to wait at a time before looking whether it does.
+const GLANCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+
+/// What shall run in a jail.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(super) jailed: Jailed,
+    /// Whose files the machine's are.
+    pub(super) owner: Owner,
+    /// The machine's folder, by name only.
+    pub(super) folder: OwnedFd,
+    pub(super) output: File,
+    pub(super) errors: File,
+}
+
+/// What the one who makes the jail is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) jailed: Jailed,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// What it answers, once.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Made {
+    /// The jail is made, and this process goes into it.
+    Ready(u32),
+    Error(Vec<Told>),
+}
+
+/// Starts Firecracker in a jail, and waits until it is in there, or has ended.
+pub(super) fn start(wanted: &Wanted) -> Result<Process> {
+    let Jailed { name, uid } = &wanted.jailed;
+    let shown = || format!("jail `{name}`");
+    if let Some(pid) = running(*uid) {
+        let text = format!("process {pid} runs as user {uid} already");
+        return Err(Error::new(Kind::Busy, text).within(shown()));
+    }
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let mut wire = Wire::new(ours);
+    wire.set_patience(PATIENCE, PATIENCE)?;
+    let mut waits = systemd_run(wanted, theirs).map_err(|error| error.within(shown()))?;
+    let answer = converse(&mut wire, wanted);
+    // It waits for the unit's end, and is of no use to it any more.
+    drop(waits.kill());
+    drop(waits.wait());
+    let process = answer.map_err(|error| error.within(shown()))?;
+    settle(&process, *uid).map_err(|error| error.within(shown()))?;
+    Ok(process)
+}
+
+/// Whether jails can be made here: by a systemd that runs.
+pub(super) fn check() -> Result<PathBuf> {
+    if !Path::new(BOOTED).is_dir() {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "systemd does not run here, which starts what is jailed",
+        ));
+    }
+    find_program("systemd-run".as_ref())
+        .ok_or_else(|| Error::new(Kind::Missing, "there is no program `systemd-run`"))
+}
+
+/// The arguments of systemd-run(1) up to the program.
+fn unit(wanted: &Wanted, instant: u128) -> Vec<String> {
+    let name = &wanted.jailed.name;
+    let mut words: Vec<String> = ["--quiet", "--collect", "--no-ask-password", "--pipe"]
+        .map(str::to_owned)
+        .to_vec();
+    words.push(format!("--unit={name}-{instant}.service"));
+    words.push(format!("--description=banger's VM {name}"));
+    // What stops VMs cleanly when the host goes down stops before what they run in.
+    let before = format!("Before=banger-shutdown@{}.service", wanted.owner.uid);
+    words.push(format!("--property={before}"));
+    for property in [
+        // Mounts; becoming the user; devices and folders of the jail, which are that user's.
+        "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_MKNOD CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE",
+        "NoNewPrivileges=yes",
+        "SystemCallArchitectures=native",
+        "IPAddressDeny=any",
+        "UMask=0077",
+        "DevicePolicy=closed",
+        "DeviceAllow=/dev/kvm rwm",
+        "DeviceAllow=/dev/net/tun rwm",
+        "DeviceAllow=/dev/urandom rwm",
+        "DeviceAllow=/dev/userfaultfd rwm",
+        "DeviceAllow=block-device-mapper rwm",
+        "TasksMax=1024",
+        "TimeoutStopSec=15s",
+    ] {
+        words.push(format!("--property={property}"));
+    }
+    words.push("--".to_owned());
+    words
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what it starts is given a socket and open files, which `command::Command` has no way to"
+)]
+fn systemd_run(wanted: &Wanted, socket: OwnedFd) -> Result<Child> {
+    let of = |file: &File| {
+        file.try_clone()
+            .map_err(|cause| Error::io("take a descriptor", cause))
+    };
+    // A unit's name is free again only some time after its process has ended.
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let instant = Duration::try_from(now).unwrap_or_default().as_millis();
+    Command::new(check()?)
+        .args(unit(wanted, instant))
+        .arg(Path::new(PROGRAMS).join("banger-root"))
+        .arg("jail")
+        .env_clear()
+        .env("PATH", PATH)
+        .env("LC_ALL", "C")
+        .stdin(socket)
+        .stdout(Stdio::from(of(&wanted.output)?))
+        .stderr(Stdio::from(of(&wanted.errors)?))
+        .spawn()
+        .map_err(|cause| Error::io("run `systemd-run`", cause))
+}
+
+/// Tells whoever makes the jail what it is for, and hears which process it is.
+fn converse(wire: &mut Wire, wanted: &Wanted) -> Result<Process> {
+    let order = Order {
+        jailed: wanted.jailed.clone(),
+        uid: wanted.owner.uid,
+        gid: wanted.owner.gid,
+    };
+    let told = |cause: rustix::io::Errno| Error::io("speak with its unit", cause.into());
+    wire.say(&order, &[wanted.folder.as_fd()]).map_err(told)?;
+    let bytes = match wire.receive().map_err(told)? {
+        Came::Message(bytes, _) => bytes,
+        Came::End => {
+            let text = "its unit ended before it was made";
+            return Err(Error::new(Kind::Other, text)
+                .hint(format!("journalctl --unit '{}-*'", wanted.jailed.name)));
+        }
+        Came::Nothing => return Err(Error::new(Kind::Busy, "its unit does not answer in time")),
+        Came::Refused(why) => return Err(Error::new(Kind::Other, why)),
+    };
+    let pid = match understand(&bytes)? {
+        Made::Ready(pid) => pid,
+        Made::Error(told) => return Err(hear(told)),
+    };
+    let stat = children::stat(pid).ok_or_else(|| Error::new(Kind::Other, "it ended at once"))?;
+    Ok(Process {
+        pid,
+        start_time: stat.start_time,
+        boot_id: children::boot_id()?,
+    })
+}
+
+/// Waits until the process has become this user, or has ended; ends one that does neither.
+fn settle(process: &Process, uid: u32) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let Some(handle) = children::open(process, &process.boot_id) else {
+        return Ok(());
+    };
+    while users(process.pid).is_some_and(|it| it != [uid; 4]) {
+        let mut wanted = [PollFd::new(&handle, PollFlags::IN)];
+        // An interrupted wait is a short one.
+        if poll(&mut wanted, Some(&GLANCE)).is_ok_and(|ready| ready > 0) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            children::send(&handle, Signal::Kill)?;
+            let text = "the jailer does not come to an end";
+            return Err(
+                Error::new(Kind::Busy, text).hint("see whether the host is overloaded: uptime")
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Signals a process of this user's jails: whoever it is, it runs as a user of her range, which
+/// the kernel says and no program can change.
+pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result<Change> {
+    let refused = |text: String| Err(Error::new(Kind::Denied, text));
+    if !matches!(
+        signal,
+        Signal::Terminate | Signal::Kill | Signal::Stop | Signal::Continue
+    ) {
+        return refused(format!("{signal:?} is no signal for what is jailed"));
+    }
+    // Opened before it is looked at: should its number go to another meanwhile, this one has ended.
+    let Some(handle) = children::open(process, &children::boot_id()?) else {
+        return Ok(Change::Already);
+    };
+    let range = claim.instance().users();
+    match users(process.pid) {
+        None => Ok(Change::Already),
+        Some(users) if users.iter().all(|uid| range.contains(uid)) => {
+            children::send(&handle, signal)
+        }
+        Some(_) => refused(format!(
+            "process {} is none of this user's jails",
+            process.pid
+        )),
+    }
+}
+
+/// The real, effective, saved and file-system user of a process; proc_pid_status(5).
+fn users(pid: u32) -> Option<[u32; 4]> {
+    let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let users: Vec<u32> = line
+        .split_whitespace()
+        .map_while(|it| it.parse().ok())
+        .collect();
+    users.try_into().ok()
+}
+
+/// A process that runs as this user.
+fn running(uid: u32) -> Option<u32> {
+    let entries = std::fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|pid| {
+        let runs = children::stat(*pid).is_some_and(|it| !it.ended);
+        runs && users(*pid).is_some_and(|users| users.contains(&uid))
+    })
+}
