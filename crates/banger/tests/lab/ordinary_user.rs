@@ -200,6 +200,89 @@ fn e_two_users_do_not_meet() {
     lab.must(User::Bob, "banger vm delete --force first");
 }
 
+/// What `jailer = true` gives to an ordinary user's VM, by its process.
+fn is_jailed(lab: &Lab, view: &serde_json::Value) {
+    let pid = &view["pid"];
+    let status = lab.root(&format!(
+        "sed -n 's/^Uid:\\t//p; s/^Groups:\\t//p; s/^CapPrm:\\t//p; s/^CapEff:\\t//p' /proc/{pid}/status"
+    ));
+    let (uids, rights) = status.split_once('\n').unwrap();
+    let uids: Vec<u32> = uids
+        .split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect();
+    assert!(uids.iter().all(|it| *it >= 1_900_000_000), "{status}");
+    assert!(
+        rights.chars().all(|it| it == '0' || it.is_whitespace()),
+        "{status}"
+    );
+    let root = lab.root(&format!("ls /proc/{pid}/root"));
+    assert_eq!(root, "dev\nfirecracker\nfirecracker.pid\nmachine\nrun");
+    let mounts = lab.root(&format!("cut -d ' ' -f 2 /proc/{pid}/mounts"));
+    assert_eq!(mounts, "/\n/machine");
+    let cgroup = lab.root(&format!("cat /proc/{pid}/cgroup"));
+    assert!(cgroup.contains("/banger-1-"), "{cgroup}");
+    assert_eq!(
+        lab.root("ls /run/banger/jail"),
+        "",
+        "it is on the host, too"
+    );
+}
+
+#[test]
+fn eb_firecracker_is_jailed_by_the_root_program() {
+    needs_full_lab!();
+    if std::env::var_os("FIRECRACKER").is_none() {
+        eprintln!(
+            "SKIPPED: {}: FIRECRACKER names no firecracker",
+            module_path!()
+        );
+        return;
+    }
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let jailer = format!("{PATIENT}\njailer = true\nhypervisor = \"firecracker\"");
+    lab.configure(User::Ada, &jailer);
+    let report = lab.json(User::Ada, "doctor").to_string();
+    assert!(report.contains("root jails with"), "{report}");
+    let before = leftovers::list(lab);
+    lab.must(
+        User::Ada,
+        &format!("banger vm create --name jailed --nat {SMALL}"),
+    );
+    let view = lab.json(User::Ada, "vm show jailed");
+    assert_eq!(view["hypervisor"], "firecracker-jailed", "{view}");
+    is_jailed(lab, &view);
+    let keep = "echo kept > /root/kept; echo kept > /opt/kept; sync";
+    lab.must(
+        User::Ada,
+        &format!("banger vm ssh jailed -- sh -c '{keep}'"),
+    );
+    assert_eq!(heard_outside(lab, User::Ada, "jailed"), "outside");
+    // A daemon that is killed is followed by one that finds it.
+    let daemon = lab.json(User::Ada, "daemon status")["pid"].clone();
+    lab.root(&format!("kill -9 {daemon}"));
+    wait_for(END, || {
+        let run = lab.run(User::Ada, "banger daemon status");
+        (run.status == 0).then_some(()).ok_or(run.stderr)
+    });
+    assert_eq!(pid(lab, User::Ada, "jailed"), view["pid"].as_u64().unwrap());
+    lab.must(User::Ada, "banger vm stop jailed");
+    lab.must(User::Ada, "banger vm start jailed");
+    let kept = lab.must(
+        User::Ada,
+        "banger vm ssh jailed -- cat /root/kept /opt/kept",
+    );
+    assert_eq!(kept, "kept\nkept");
+    lab.must(User::Ada, "banger vm kill jailed");
+    assert_eq!(lab.json(User::Ada, "vm show jailed")["phase"], "stopped");
+    lab.must(User::Ada, "banger vm delete --force jailed");
+    leftovers::assert_none(lab, &before);
+    let units = lab.root("systemctl list-units --all --no-legend 'banger-1-*.service'");
+    assert_eq!(units, "");
+    lab.configure(User::Ada, PATIENT);
+}
+
 #[test]
 fn f_a_restart_of_the_host_stops_vms_cleanly() {
     needs_full_lab!();
