@@ -23,7 +23,8 @@ use crate::error::{During, Result};
 use hybrid::{Dial, DialError, Dialled};
 use turn::Turn;
 
-/// How long an ask that a healthy guest answers at once may take.
+/// How long an ask that a healthy guest answers at once may take. A guest that has just become ready
+/// is still busy, and has what is left of its start if that is more.
 const PROMPT: Duration = Duration::from_secs(5);
 
 /// How far a guest's clock may be off before it is set.
@@ -45,6 +46,8 @@ pub struct Channel {
     turn: Option<Turn>,
     dial: Option<Dial>,
     conversation: Option<Conversation>,
+    /// When the start that this guest was waited for in must be over.
+    start_deadline: Option<Instant>,
 }
 
 /// What is behind the socket.
@@ -98,7 +101,15 @@ impl Channel {
             turn: None,
             dial: None,
             conversation: None,
+            start_deadline: None,
         }
+    }
+
+    /// How long an ask may take that a guest answers at once.
+    fn prompt(&self) -> Duration {
+        let left = |until: Instant| until.saturating_duration_since(Instant::now());
+        self.start_deadline
+            .map_or(PROMPT, |it| PROMPT.max(left(it)))
     }
 
     /// The conversation, or `None` when the guest has not been reached by `until`.
@@ -184,6 +195,7 @@ pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
 
 impl Guest for Channel {
     fn wait_ready(&mut self, deadline: Instant, alive: &dyn Fn() -> bool) -> Result<Ready> {
+        self.start_deadline = Some(deadline);
         let mut pause = FIRST_PAUSE;
         loop {
             let now = Instant::now();
@@ -215,7 +227,7 @@ impl Guest for Channel {
                 Err(Unasked::Dial(_)) => wait(&mut pause, glance),
             }
         }
-        match self.ask(&Ask::Status, PROMPT) {
+        match self.ask(&Ask::Status, self.prompt()) {
             Ok(Answer::Status(status)) => Ok(Ready {
                 warnings: status.warnings,
             }),
@@ -240,7 +252,7 @@ impl Guest for Channel {
             unix_nanos: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
             tolerance_millis: u64::try_from(TOLERANCE.as_millis()).unwrap_or(u64::MAX),
         };
-        self.ask(&ask, PROMPT)
+        self.ask(&ask, self.prompt())
             .during("set the guest's clock")
             .map(drop)
     }
@@ -250,7 +262,8 @@ impl Guest for Channel {
             servers: resolvers.to_vec(),
             search: Vec::new(),
         };
-        self.ask(&Ask::SetResolvers(resolvers), PROMPT).map(drop)
+        self.ask(&Ask::SetResolvers(resolvers), self.prompt())
+            .map(drop)
     }
 }
 

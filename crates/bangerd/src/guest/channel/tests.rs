@@ -96,8 +96,13 @@ fn a_guest_that_listens_is_reached_and_asked() {
         stream.write_all(b"OK 1073741824\nhalf a li").unwrap();
         serve(stream, Phase::Ready, 9)
     });
+    assert_eq!(channel.prompt(), PROMPT);
     let ready = channel.wait_ready(soon(), &|| true).unwrap();
     assert_eq!(ready.warnings, ["`/dev/vdb` did not grow"]);
+    assert!(
+        channel.prompt() > PROMPT,
+        "a busy guest has its start's time"
+    );
     channel.sync(Duration::from_secs(20)).unwrap();
     drop(channel);
     assert_eq!(guest.join().unwrap(), [Ask::Status, Ask::Sync]);
