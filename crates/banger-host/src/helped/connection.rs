@@ -25,8 +25,9 @@ use crate::{Claim, Error, Kind, Result};
 /// How long root may take for one request: it may wait for the lock of iptables, four times.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long it may take to start and greet.
-const GREETING: Duration = Duration::from_secs(15);
+/// How long it may take to start and greet. systemd starts it when we connect, which on a host that
+/// boots may be among a hundred others.
+const GREETING: Duration = Duration::from_secs(60);
 
 /// How much of what sudo complains of is kept, in bytes.
 const MOST_WORDS: u64 = 2048;
@@ -101,7 +102,11 @@ pub(super) fn unexpected(reply: &Reply) -> Error {
 
 /// An error with the command that shows root's side of it.
 fn silence(claim: &Claim, text: &str) -> Error {
-    Error::new(Kind::Other, text).hint(format!(
+    see_journal(claim, Error::new(Kind::Other, text))
+}
+
+fn see_journal(claim: &Claim, error: Error) -> Error {
+    error.hint(format!(
         "journalctl --unit banger-root@{}.service",
         claim.uid
     ))
@@ -138,7 +143,7 @@ fn reach(claim: &Claim) -> Result<(Wire, String)> {
     let greeting = Request::Hello { protocol: PROTOCOL };
     let reply = match exchange(&mut wire, &greeting, &[]) {
         Ok(reply) => reply,
-        Err(Lost::Other(error)) => return Err(error.within(shown)),
+        Err(Lost::Other(error)) => return Err(see_journal(claim, error).within(shown)),
         Err(Lost::Gone) => return Err(gone(claim, wire, &words).within(shown)),
     };
     let hello = match reply {

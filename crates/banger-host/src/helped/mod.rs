@@ -36,8 +36,9 @@ impl Helped {
     /// Reaches root for this user and this very state directory.
     ///
     /// # Errors
-    /// [`Kind::Missing`] where this user was never granted anything; others where root does not
-    /// answer, or serves another state directory. Each has a hint.
+    /// [`Kind::Missing`] where this user was never granted anything, [`Kind::Busy`] where root is
+    /// there and says nothing for a minute; others where it ends without an answer, or serves
+    /// another state directory. Each has a hint.
     pub fn connect(uid: u32, state: &Path) -> Result<Self> {
         let Some(claim) = Claim::of(uid)? else {
             let text = format!("root does nothing for user {uid} yet");

@@ -130,6 +130,28 @@ fn c_vms_outlive_their_daemon_and_a_log_out() {
 }
 
 #[test]
+fn ca_a_daemon_whose_root_program_is_silent_never_goes_without_it() {
+    needs_full_lab!();
+    let shared = shared();
+    let lab = shared.as_ref().unwrap();
+    let before = pid(lab, User::Ada, "first");
+    lab.root("systemctl start banger-root@1000.service");
+    lab.root("systemctl kill --signal STOP banger-root@1000.service");
+    let run = lab.run(User::Ada, "systemctl --user restart bangerd.service");
+    assert_ne!(run.status, 0, "it started without root: {run:?}");
+    let said = lab.root("journalctl -b _SYSTEMD_USER_UNIT=bangerd.service | tail -n 20");
+    assert!(said.contains("root does not answer in time"), "{said}");
+    lab.root(&format!("kill -0 {before}"));
+    lab.root("systemctl kill --signal CONT banger-root@1000.service");
+    wait_for(END, || {
+        let run = lab.run(User::Ada, "banger daemon status");
+        let helped = run.stdout.contains("root-helper mode");
+        helped.then_some(()).ok_or(format!("{run:?}"))
+    });
+    assert_eq!(pid(lab, User::Ada, "first"), before);
+}
+
+#[test]
 fn d_a_vmm_out_of_memory_takes_no_other_with_it() {
     needs_full_lab!();
     let shared = shared();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use banger_host::{Finding, Helped, Host, Linux, Subnet};
+use banger_host::{Finding, Helped, Host, Kind, Linux, Subnet};
 
 use super::Mode;
 use crate::error::{During, Result};
@@ -64,6 +64,9 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 root,
             })
         }
+        // It is there, and does not come to its word: a daemon that went without it would give VMs
+        // other networks and refuse disks for as long as it ran. One that fails is started again.
+        Err(error) if error.kind() == Kind::Busy => Err(error).during("wait for root"),
         Err(error) => {
             tracing::info!(%error, "root does not help");
             Ok(Reached {
