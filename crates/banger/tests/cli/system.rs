@@ -121,6 +121,28 @@ fn the_user_s_unit_is_written_enabled_and_started_and_taken_away_again() {
 }
 
 #[test]
+fn what_root_refuses_to_take_away_leaves_the_user_s_unit_too() {
+    let environment = pretended("running");
+    if !runs_as_somebody(&environment) {
+        return;
+    }
+    hand_over(&environment);
+    let run = user_part(&environment, "install");
+    assert_eq!(run.status, 0, "{run:#?}");
+    environment.script("sudo", "echo 'error: VMs are not stopped' >&2; exit 1");
+    std::fs::remove_file(environment.path("calls")).unwrap();
+    let mut command = environment.command(&["system", "uninstall"]);
+    command
+        .env("XDG_RUNTIME_DIR", environment.path("run"))
+        .env_remove("BANGER_SIM");
+    let run = Run::of(as_somebody(&mut command).output().unwrap());
+    assert_ne!(run.status, 0, "{run:#?}");
+    assert!(run.stderr.contains("VMs are not stopped"), "{run:#?}");
+    assert!(unit(&environment).exists());
+    assert!(calls(&environment).is_empty());
+}
+
+#[test]
 fn without_systemd_it_is_said_what_is_skipped() {
     let environment = pretended("offline");
     if !runs_as_somebody(&environment) {

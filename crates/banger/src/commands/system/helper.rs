@@ -94,8 +94,11 @@ pub(super) fn run(words: &[OsString], account: &Account, session: &Session) -> R
         (program, words.to_vec())
     } else {
         let sudo = programs::find(session.places.search.as_deref(), "sudo").ok_or_else(|| {
+            let verb = words
+                .first()
+                .map_or_else(Default::default, |it| it.display().to_string());
             Error::new(Code::NotReady, "there is no program `sudo`").hint(format!(
-                "as root: banger system install --user {}",
+                "as root: banger system {verb} --user {}",
                 account.name
             ))
         })?;

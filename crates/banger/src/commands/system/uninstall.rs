@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use banger_api::{DaemonView, Result};
+use banger_api::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::systemd::{Systemd, UNIT};
 
 /// Take the service away again; VMs and their files stay.
 ///
-/// VMs that run go on, yet without root's help nobody looks after their network: stop them first. Doing it again is fine.
+/// VMs that run with root's help are stopped first: until then nothing is taken away. Doing it again is fine.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -42,11 +42,7 @@ impl Uninstall {
             unit_removed: false,
             helper_removed: false,
         };
-        if account.by_root {
-            account.run_as_user(&["system", "uninstall", "--user-part", "--quiet"], session)?;
-        } else {
-            done.unit_removed = user_part(session)?;
-        }
+        // Root's part first: it may refuse, and then nothing is half taken away.
         if !self.whom.user_part {
             done.helper_removed = helper::claim(account.uid).is_some();
             let words = [
@@ -56,21 +52,17 @@ impl Uninstall {
             ];
             helper::run(&words, &account, session)?;
         }
+        if account.by_root {
+            account.run_as_user(&["system", "uninstall", "--user-part", "--quiet"], session)?;
+        } else {
+            done.unit_removed = user_part(session)?;
+        }
         session.output.result(&done, || text(&done))?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn user_part(session: &Session) -> Result<bool> {
-    if let Some(client) = session.running_daemon()? {
-        let view: DaemonView = client.get("/v1/daemon")?;
-        if view.running > 0 {
-            session.output.warning(
-                "VMs run on; what root made for them stays until they are stopped, for which root's \
-                 help is needed: banger system install",
-            );
-        }
-    }
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|it| it.is_file()) else {
         return Ok(false);
