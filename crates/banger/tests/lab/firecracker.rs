@@ -11,7 +11,8 @@ use crate::{leftovers, needs_lab, shared};
 
 const END: Duration = Duration::from_secs(600);
 
-fn configuration(hypervisor: &str, more: &str) -> String {
+/// A configuration with this hypervisor, and the Firecracker of the payload.
+pub(crate) fn configuration(hypervisor: &str, more: &str) -> String {
     let program = "/srv/payload/firecracker/firecracker";
     format!("{PATIENT}\nhypervisor = \"{hypervisor}\"\nfirecracker = \"{program}\"\n{more}")
 }
@@ -24,7 +25,7 @@ fn shared(hypervisor: &str, more: &str) -> MutexGuard<'static, Option<Lab>> {
 /// Counts a test as skipped where no Firecracker was given.
 macro_rules! needs_firecracker {
     () => {
-        needs_lab!();
+        $crate::needs_lab!();
         if std::env::var_os("FIRECRACKER").is_none() {
             eprintln!(
                 "SKIPPED: {}: FIRECRACKER names no firecracker",
@@ -34,6 +35,7 @@ macro_rules! needs_firecracker {
         }
     };
 }
+pub(crate) use needs_firecracker;
 
 fn end_of(lab: &Lab, vm: &str) -> Value {
     let view = wait_for(END, || {

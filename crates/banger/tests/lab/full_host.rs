@@ -24,7 +24,7 @@ fn count(lab: &Lab) -> Said {
 }
 
 /// Takes all of the host's space but this much, in MiB; some more is written at once by others.
-fn fill(lab: &Lab, but: u64) {
+pub(crate) fn fill(lab: &Lab, but: u64) {
     lab.root(&format!(
         "free=$(($(stat -f -c '%a * %S' /) / 1048576)); fallocate -l $((free - {but}))M /filler"
     ));

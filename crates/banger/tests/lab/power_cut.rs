@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::host::{Lab, User, is_full};
 use crate::said::{Said, last_said, wait_for_number};
 use crate::shared::{PATIENT, SMALL};
-use crate::{leftovers, needs_full_lab, needs_lab};
+use crate::{firecracker, leftovers, needs_full_lab, needs_lab};
 
 /// Rounds, and the longest until a cut, in milliseconds: in `make lab-full`, and in the short part.
 const FULL: (usize, u64) = (10, 120_000);
@@ -73,17 +73,26 @@ fn counted(lab: &Lab) -> [u64; 2] {
     })
 }
 
-fn a_lab_with_a_counter(more: &str) -> (Lab, Vec<String>) {
+fn a_lab_with_a_counter(configuration: &str) -> (Lab, Vec<String>) {
     let lab = Lab::with_lossy_disk();
-    lab.configure(User::Root, &format!("{PATIENT}\n{more}"));
+    lab.configure(User::Root, configuration);
     let before = leftovers::list(&lab);
     lab.root(&format!("banger vm create --name counter {SMALL}; sync"));
     (lab, before)
 }
 
+/// In which hypervisor a round's VMs run: where a Firecracker is given, in every second round in it.
+fn hypervisor(number: usize) -> String {
+    if number.is_multiple_of(2) && std::env::var_os("FIRECRACKER").is_some() {
+        return firecracker::configuration("firecracker", "");
+    }
+    format!("{PATIENT}\nhypervisor = \"qemu\"")
+}
+
 /// One round: work, cut, and what must hold when the host is up again.
 fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Duration) {
-    lab.root("banger vm start counter || banger vm show counter | grep '^phase: *running'");
+    lab.root("banger vm start counter");
+    let view = lab.json(User::Root, "vm show counter");
     let counter = count(lab);
     wait_for_number(&counter, 1);
     let churn = Said::begin(lab, &format!("set -- {}; {CHURN}", number * 1000));
@@ -94,11 +103,13 @@ fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Dur
     let found = phases(lab);
     let answered = check_phases(&asked, &found);
     assert_nothing_else(lab, before);
-    lab.root("banger vm start counter");
+    lab.configure(User::Root, &hypervisor(number + 1));
+    lab.root("sync; banger vm start counter");
     let counted = counted(lab);
     eprintln!(
-        "round {number}, seed {seed}: cut after {moment:.1?}; said {said}, found {counted:?}; \
-         last said of the others: {answered}"
+        "round {number}, seed {seed}, {}, {}: cut after {moment:.1?}; said {said}, found {counted:?}; \
+         last said of the others: {answered}",
+        view["hypervisor"], view["root_disk"],
     );
     assert!(counted.iter().all(|it| *it >= said), "fsynced data is lost");
     for name in found.keys().filter(|it| *it != "counter") {
@@ -186,7 +197,7 @@ fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
     needs_lab!();
     let (rounds, longest) = if is_full() { FULL } else { SHORT };
     let mut seed = seed();
-    let (mut lab, before) = a_lab_with_a_counter("");
+    let (mut lab, before) = a_lab_with_a_counter(&hypervisor(1));
     for number in 1..=rounds {
         let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % longest);
         round(&mut lab, &before, number, seed, moment);
@@ -197,7 +208,7 @@ fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
 #[test]
 fn c_a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
     needs_full_lab!();
-    let (mut lab, _) = a_lab_with_a_counter("disk_cache = \"unsafe\"");
+    let (mut lab, _) = a_lab_with_a_counter(&format!("{}\ndisk_cache = \"unsafe\"", hypervisor(1)));
     let counter = count(&lab);
     wait_for_number(&counter, 20);
     lab.cut();

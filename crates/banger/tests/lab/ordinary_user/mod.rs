@@ -2,6 +2,8 @@
 //!
 //! ada may use sudo; bob may not, and root installs for him.
 
+mod jailed;
+
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -26,6 +28,14 @@ static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
 
 fn shared() -> MutexGuard<'static, Option<Lab>> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The names of ada's VMs.
+fn vms(lab: &Lab) -> Vec<String> {
+    let list = lab.json(User::Ada, "vm list");
+    let list = list.as_array().unwrap().iter();
+    list.map(|vm| vm["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The process of a VM, and that it is the same as before, alive.
@@ -222,115 +232,51 @@ fn e_two_users_do_not_meet() {
     lab.must(User::Bob, "banger vm delete --force first");
 }
 
-/// What `jailer = true` gives to an ordinary user's VM, by its process.
-fn is_jailed(lab: &Lab, view: &serde_json::Value) {
-    let pid = &view["pid"];
-    let status = lab.root(&format!(
-        "sed -n 's/^Uid:\\t//p; s/^Groups:\\t//p; s/^CapPrm:\\t//p; s/^CapEff:\\t//p' /proc/{pid}/status"
-    ));
-    let (uids, rights) = status.split_once('\n').unwrap();
-    let uids: Vec<u32> = uids
-        .split_whitespace()
-        .map(|it| it.parse().unwrap())
-        .collect();
-    assert!(uids.iter().all(|it| *it >= 1_900_000_000), "{status}");
-    assert!(
-        rights.chars().all(|it| it == '0' || it.is_whitespace()),
-        "{status}"
-    );
-    let root = lab.root(&format!("ls /proc/{pid}/root"));
-    assert_eq!(root, "dev\nfirecracker\nfirecracker.pid\nmachine\nrun");
-    let mounts = lab.root(&format!("cut -d ' ' -f 2 /proc/{pid}/mounts"));
-    assert_eq!(mounts, "/\n/machine");
-    let cgroup = lab.root(&format!("cat /proc/{pid}/cgroup"));
-    assert!(cgroup.contains("/banger-1-"), "{cgroup}");
-    assert_eq!(
-        lab.root("ls /run/banger/jail"),
-        "",
-        "it is on the host, too"
-    );
-}
-
 #[test]
-fn eb_firecracker_is_jailed_by_the_root_program() {
-    needs_full_lab!();
-    if std::env::var_os("FIRECRACKER").is_none() {
-        eprintln!(
-            "SKIPPED: {}: FIRECRACKER names no firecracker",
-            module_path!()
-        );
-        return;
-    }
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
-    let jailer = format!("{PATIENT}\njailer = true\nhypervisor = \"firecracker\"");
-    lab.configure(User::Ada, &jailer);
-    let report = lab.json(User::Ada, "doctor").to_string();
-    assert!(report.contains("root jails with"), "{report}");
-    let before = leftovers::list(lab);
-    lab.must(
-        User::Ada,
-        &format!("banger vm create --name jailed --nat {SMALL}"),
-    );
-    let view = lab.json(User::Ada, "vm show jailed");
-    assert_eq!(view["hypervisor"], "firecracker-jailed", "{view}");
-    is_jailed(lab, &view);
-    let keep = "echo kept > /root/kept; echo kept > /opt/kept; sync";
-    lab.must(
-        User::Ada,
-        &format!("banger vm ssh jailed -- sh -c '{keep}'"),
-    );
-    assert_eq!(heard_outside(lab, User::Ada, "jailed"), "outside");
-    // A daemon that is killed is followed by one that finds it.
-    let daemon = lab.json(User::Ada, "daemon status")["pid"].clone();
-    lab.root(&format!("kill -9 {daemon}"));
-    wait_for(END, || {
-        let run = lab.run(User::Ada, "banger daemon status");
-        (run.status == 0).then_some(()).ok_or(run.stderr)
-    });
-    assert_eq!(pid(lab, User::Ada, "jailed"), view["pid"].as_u64().unwrap());
-    lab.must(User::Ada, "banger vm stop jailed");
-    lab.must(User::Ada, "banger vm start jailed");
-    let kept = lab.must(
-        User::Ada,
-        "banger vm ssh jailed -- cat /root/kept /opt/kept",
-    );
-    assert_eq!(kept, "kept\nkept");
-    lab.must(User::Ada, "banger vm kill jailed");
-    assert_eq!(lab.json(User::Ada, "vm show jailed")["phase"], "stopped");
-    lab.must(User::Ada, "banger vm delete --force jailed");
-    leftovers::assert_none(lab, &before);
-    let units = lab.root("systemctl list-units --all --no-legend 'banger-1-*.service'");
-    assert_eq!(units, "");
-    lab.configure(User::Ada, PATIENT);
-}
-
-#[test]
-fn f_a_restart_of_the_host_stops_vms_cleanly() {
+fn r_a_restart_of_the_host_stops_vms_cleanly() {
     needs_full_lab!();
     let shared = shared();
     let lab = shared.as_ref().unwrap();
     let late = "sync; echo unsynced > /root/late; echo unsynced > /opt/late";
-    lab.must(User::Ada, &format!("banger vm ssh first -- sh -c '{late}'"));
+    let vms = vms(lab);
+    for vm in &vms {
+        lab.must(User::Ada, &format!("banger vm ssh {vm} -- sh -c '{late}'"));
+    }
     let asked = Instant::now();
     lab.reboot();
     eprintln!(
-        "a restart of the host with a VM took {:.0?}",
+        "a restart of the host with {} took {:.0?}",
+        vms.join(" and "),
         asked.elapsed()
     );
-    let view = lab.json(User::Ada, "vm show first");
-    assert_eq!(view["phase"], "stopped", "{view}");
-    lab.must(User::Ada, "banger vm start first");
-    let found = lab.must(User::Ada, "banger vm ssh first -- cat /root/late /opt/late");
-    assert_eq!(found, "unsynced\nunsynced");
+    for vm in &vms {
+        let view = lab.json(User::Ada, &format!("vm show {vm}"));
+        assert_eq!(view["phase"], "stopped", "{view}");
+        lab.must(User::Ada, &format!("banger vm start {vm}"));
+        let read = format!("banger vm ssh {vm} -- cat /root/late /opt/late");
+        assert_eq!(lab.must(User::Ada, &read), "unsynced\nunsynced");
+    }
 }
 
 #[test]
-fn g_nothing_is_left_after_delete_and_uninstall() {
+fn u_uninstall_waits_for_vms_and_then_leaves_nothing() {
     needs_full_lab!();
     let shared = shared();
     let lab = shared.as_ref().unwrap();
-    lab.must(User::Ada, "banger vm delete --force first");
+    let vms = vms(lab);
+    let refused = lab.run(User::Ada, "banger system uninstall");
+    assert_ne!(refused.status, 0, "{refused:?}");
+    assert!(
+        refused.stderr.contains("banger vm stop --all"),
+        "{refused:?}"
+    );
+    // Nothing of it was done.
+    lab.must(User::Ada, "systemctl --user is-active bangerd.service");
+    for vm in &vms {
+        let hostname = format!("banger vm ssh {vm} -- hostname");
+        assert_eq!(lab.must(User::Ada, &hostname), *vm);
+        lab.must(User::Ada, &format!("banger vm delete --force {vm}"));
+    }
     let left: Vec<String> = leftovers::list(lab)
         .into_iter()
         .filter(|it| it.contains("bg1") || it.contains("banger-1") || it.contains("/vms/"))
