@@ -20,10 +20,6 @@ use crate::vm::Vm;
 /// What a driver can do beyond booting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Features {
-    /// It brings a network of its own, so that no TAP is needed.
-    pub user_network: bool,
-    /// Its guests run at the speed of the CPU.
-    pub accelerated: bool,
     /// It has a power button.
     pub power_button: bool,
     /// Root jails it for the daemon, as the VM's own user.

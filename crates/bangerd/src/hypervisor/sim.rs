@@ -61,8 +61,6 @@ impl Hypervisor for SimHypervisor {
 
     fn features(&self) -> Features {
         Features {
-            user_network: true,
-            accelerated: true,
             power_button: true,
             jailed_by_root: self.jailed,
         }

@@ -128,8 +128,6 @@ impl Hypervisor for Firecracker {
 
     fn features(&self) -> Features {
         Features {
-            user_network: false,
-            accelerated: true,
             power_button: true,
             jailed_by_root: matches!(self.jail, Some(Jailing::Root(_))),
         }

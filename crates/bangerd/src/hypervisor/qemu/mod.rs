@@ -55,8 +55,6 @@ impl Hypervisor for Qemu {
 
     fn features(&self) -> Features {
         Features {
-            user_network: true,
-            accelerated: self.kvm,
             power_button: true,
             jailed_by_root: false,
         }
