@@ -48,7 +48,9 @@ impl Said {
 
     /// Everything that was said, once nothing more can be.
     pub(crate) fn end(mut self) -> Vec<String> {
-        let _ = self.process.kill();
+        // SIGTERM, which timeout(1) hands on: SIGKILL would leave the SSH below it, and its output open.
+        let process = rustix::process::Pid::from_child(&self.process);
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
         let _ = self.process.wait();
         self.reader.take().unwrap().join().unwrap();
         self.so_far()
