@@ -59,6 +59,7 @@ impl TestEnvironment {
             .args(arguments)
             .env_clear()
             .env("HOME", self.path("home"))
+            .env("XDG_RUNTIME_DIR", "")
             .env(
                 "PATH",
                 format!("{}:/usr/bin:/bin", self.path("bin").display()),
