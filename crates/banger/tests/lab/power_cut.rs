@@ -81,16 +81,21 @@ fn a_lab_with_a_counter(configuration: &str) -> (Lab, Vec<String>) {
     (lab, before)
 }
 
-/// In which hypervisor a round's VMs run: where a Firecracker is given, in every second round in it.
-fn hypervisor(number: usize) -> String {
-    if number.is_multiple_of(2) && std::env::var_os("FIRECRACKER").is_some() {
+/// In which hypervisor the VMs of a round run: where a Firecracker is given, every second round's in
+/// it, as seeds that follow each other are odd and even by turns.
+fn hypervisor(seed: u64) -> String {
+    if seed.is_multiple_of(2) && std::env::var_os("FIRECRACKER").is_some() {
         return firecracker::configuration("firecracker", "");
     }
     format!("{PATIENT}\nhypervisor = \"qemu\"")
 }
 
 /// One round: work, cut, and what must hold when the host is up again.
-fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Duration) {
+///
+/// Returns the seed of the next round, in whose hypervisor the counter already runs.
+fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, longest: u64) -> u64 {
+    let mut next = seed;
+    let moment = Duration::from_millis(2_000 + random(&mut next) % longest);
     lab.root("banger vm start counter");
     let view = lab.json(User::Root, "vm show counter");
     let counter = count(lab);
@@ -103,7 +108,7 @@ fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Dur
     let found = phases(lab);
     let answered = check_phases(&asked, &found);
     assert_nothing_else(lab, before);
-    lab.configure(User::Root, &hypervisor(number + 1));
+    lab.configure(User::Root, &hypervisor(next));
     lab.root("sync; banger vm start counter");
     let counted = counted(lab);
     eprintln!(
@@ -117,6 +122,7 @@ fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, moment: Dur
             "banger vm start {name}; banger vm ssh {name} -- true; banger vm delete --force {name}"
         ));
     }
+    next
 }
 
 /// Each VM's phase, after recovery.
@@ -197,18 +203,18 @@ fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
     needs_lab!();
     let (rounds, longest) = if is_full() { FULL } else { SHORT };
     let mut seed = seed();
-    let (mut lab, before) = a_lab_with_a_counter(&hypervisor(1));
+    let (mut lab, before) = a_lab_with_a_counter(&hypervisor(seed));
     for number in 1..=rounds {
-        let moment = Duration::from_millis(2_000 + random(&mut seed.clone()) % longest);
-        round(&mut lab, &before, number, seed, moment);
-        random(&mut seed);
+        seed = round(&mut lab, &before, number, seed, longest);
     }
 }
 
 #[test]
 fn c_a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
     needs_full_lab!();
-    let (mut lab, _) = a_lab_with_a_counter(&format!("{}\ndisk_cache = \"unsafe\"", hypervisor(1)));
+    let (mut lab, _) = a_lab_with_a_counter(&format!(
+        "{PATIENT}\nhypervisor = \"qemu\"\ndisk_cache = \"unsafe\""
+    ));
     let counter = count(&lab);
     wait_for_number(&counter, 20);
     lab.cut();
