@@ -1,5 +1,6 @@
 //! Where banger lives for one user, so that client and daemon look in the same places.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::{Code, Error, Result};
@@ -88,6 +89,22 @@ impl Location {
     }
 }
 
+/// Where a user's sockets are when `XDG_RUNTIME_DIR` does not say it, as after `su` and `sudo -u`:
+/// `/run/user/<uid>`, if there is one that is this user's alone.
+#[must_use]
+pub fn usual_runtime(uid: u32) -> Option<PathBuf> {
+    let usual = Path::new("/run/user").join(uid.to_string());
+    is_private(&usual, uid).then_some(usual)
+}
+
+/// Whether a folder is this user's, and nobody else's to enter, as a runtime directory has to be
+/// (<https://specifications.freedesktop.org/basedir-spec>).
+fn is_private(folder: &Path, uid: u32) -> bool {
+    folder
+        .symlink_metadata()
+        .is_ok_and(|it| it.is_dir() && it.uid() == uid && it.mode() & 0o077 == 0)
+}
+
 fn check(path: &Path) -> Result<()> {
     let text = path
         .to_str()
@@ -149,5 +166,22 @@ mod tests {
     fn a_home_that_is_not_set_is_told() {
         let error = Location::find(&Wishes::default(), |_| None).unwrap_err();
         assert!(error.message.contains("HOME"), "{error}");
+    }
+
+    #[test]
+    fn a_runtime_directory_is_its_users_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().metadata().unwrap().uid();
+        let mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path(), permissions).unwrap();
+        };
+        mode(0o700);
+        assert!(is_private(folder.path(), own));
+        assert!(!is_private(folder.path(), own + 1));
+        mode(0o750);
+        assert!(!is_private(folder.path(), own));
+        assert!(!is_private(&folder.path().join("none"), own));
     }
 }

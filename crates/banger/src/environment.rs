@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use banger_api::location::usual_runtime;
 
 /// Every variable that this program looks at.
 const READ: [&str; 14] = [
@@ -26,14 +27,6 @@ const READ: [&str; 14] = [
 /// Where a user's sockets are.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// Whether a folder is this user's, and nobody else's to enter, as a runtime directory has to be
-/// (<https://specifications.freedesktop.org/basedir-spec>).
-fn is_private(folder: &Path, uid: u32) -> bool {
-    folder
-        .symlink_metadata()
-        .is_ok_and(|it| it.is_dir() && it.uid() == uid && it.mode().trailing_zeros() >= 6)
-}
-
 /// The variables as they were when the program began; an empty one counts as not set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment(BTreeMap<&'static str, OsString>);
@@ -55,11 +48,8 @@ impl Environment {
         if std::env::var_os(RUNTIME).is_none() {
             // `su` and `sudo -u` do not set it, and the daemon's socket is there all the same. One
             // that is set and empty asks for none.
-            let own = rustix::process::getuid().as_raw();
-            let usual = Path::new("/run/user").join(own.to_string());
-            if is_private(&usual, own) {
-                read.insert(RUNTIME, usual.into());
-            }
+            let uid = rustix::process::getuid().as_raw();
+            read.extend(usual_runtime(uid).map(|it| (RUNTIME, it.into())));
         }
         Self(read)
     }
@@ -90,28 +80,5 @@ impl Environment {
                 .map(|(name, value)| (*name, OsString::from(value)))
                 .collect(),
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_runtime_directory_is_ours_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let own = rustix::process::getuid().as_raw();
-        let mode = |mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(folder.path(), permissions).unwrap();
-        };
-        mode(0o700);
-        assert!(is_private(folder.path(), own));
-        assert!(!is_private(folder.path(), own + 1));
-        mode(0o750);
-        assert!(!is_private(folder.path(), own));
-        assert!(!is_private(&folder.path().join("none"), own));
     }
 }

@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use banger_api::location::{Location, Wishes};
+use banger_api::location::{Location, Wishes, usual_runtime};
 use banger_api::{Code, Error};
 use banger_host::{Claim, Sim};
 use sd_notify::NotifyState;
@@ -178,7 +178,11 @@ async fn stop_on_signal(stop: Stop) {
 /// The one place that reads the environment.
 #[expect(clippy::disallowed_methods, reason = "read once, here, and passed on")]
 fn environment(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).map(PathBuf::from)
+    match std::env::var_os(name) {
+        // The client looks there, too.
+        None if name == "XDG_RUNTIME_DIR" => usual_runtime(rustix::process::getuid().as_raw()),
+        value => value.map(PathBuf::from),
+    }
 }
 
 fn make_private(folder: &Path) -> Result<()> {
