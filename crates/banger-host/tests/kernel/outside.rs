@@ -34,7 +34,11 @@ pub(crate) fn run(measure: bool) -> ExitCode {
             .lines()
             .filter_map(|line| line.strip_prefix("measured: "));
         lines.for_each(|line| println!("{line}"));
-        return ExitCode::SUCCESS;
+        if console.contains("cases done") {
+            return ExitCode::SUCCESS;
+        }
+        println!("the machine did not come to its end:\n{console}");
+        return ExitCode::FAILURE;
     }
     count(&console)
 }
