@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -78,14 +78,13 @@ impl Client {
     ) -> Result<Bytes, Failure> {
         self.runtime.block_on(async {
             let mut exchange = std::pin::pin!(self.exchange(request));
-            let mut waited = Duration::ZERO;
+            let began = Instant::now();
             loop {
                 if let Ok(answer) = tokio::time::timeout(wait, &mut exchange).await {
                     return answer;
                 }
-                waited += wait;
                 if gives_up() {
-                    return Err(Failure::Silent(waited));
+                    return Err(Failure::Silent(began.elapsed()));
                 }
             }
         })
