@@ -107,6 +107,11 @@ impl Scopes {
         // Else the whole command line, which names every disk, stands in each list of units.
         words.push(format!("--description=banger's VM {name}").into());
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
+        if self.runtime.is_none() {
+            // What stops root's VMs cleanly when the host goes down stops before what they run in; a
+            // user's own manager is as a whole behind hers. Where it is not installed nothing is waited for.
+            words.push("--property=Before=banger-shutdown@0.service".into());
+        }
         words.push("--".into());
         if let Some((owner, groups)) = user {
             let Some(setpriv) = find_program("setpriv".as_ref()) else {

@@ -157,22 +157,32 @@ fn without_systemd_it_is_said_what_is_skipped() {
 }
 
 #[test]
-fn root_needs_no_helper() {
+fn root_s_own_daemon_has_the_unit_with_what_a_jail_takes() {
     let environment = pretended("running");
     if !rustix::process::getuid().is_root() {
         return;
     }
     environment.script("getent", "echo root:x:0:0::/root:/bin/sh");
-    for arguments in [
-        &["system", "install"][..],
-        &["system", "install", "--user", "root"],
-        &["system", "status"],
-    ] {
-        let run = environment.run(arguments);
-        assert_eq!(run.status, 1, "{run:#?}");
-        assert!(run.stderr.contains("root needs no helper"), "{run:#?}");
-    }
-    assert_eq!(calls(&environment), [""; 0]);
+    let run_as_root = |verb: &str| {
+        let mut command = environment.command(&["system", verb, "--user-part"]);
+        command
+            .env("XDG_RUNTIME_DIR", environment.path("run"))
+            .env_remove("BANGER_SIM");
+        Run::of(command.output().unwrap())
+    };
+    let run = run_as_root("install");
+    assert_eq!(run.status, 0, "{run:#?}");
+    let text = std::fs::read_to_string(unit(&environment)).unwrap();
+    assert!(text.contains("KillMode=process"), "{text}");
+    assert!(!text.contains("RestrictNamespaces"), "{text}");
+    let run = run_as_root("uninstall");
+    assert_eq!(run.status, 0, "{run:#?}");
+    assert!(!unit(&environment).exists());
+    // The helper of an ordinary user is not asked for.
+    let run = environment.run(&["system", "status"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stdout.contains("works directly"), "{run:#?}");
+    assert!(!run.stdout.contains("banger-root@"), "{run:#?}");
 }
 
 #[test]

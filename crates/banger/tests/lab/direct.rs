@@ -93,3 +93,30 @@ fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     lab.root("banger vm delete --force again");
     leftovers::assert_none(lab, &before);
 }
+
+#[test]
+fn f_root_s_own_service_stops_its_vms_with_the_host() {
+    needs_full_lab!();
+    let shared = root_lab(PATIENT);
+    let lab = shared.as_ref().unwrap();
+    let before = leftovers::list(lab);
+    eprintln!("{}", lab.root("banger system install"));
+    let units = lab.json(User::Root, "system status")["units"].to_string();
+    assert!(units.contains("banger-shutdown@0.service"), "{units}");
+    assert_eq!(units.matches("\"active\":\"active\"").count(), 2, "{units}");
+    lab.root("banger vm create --name served --memory 384 --disk-size 512M --nat");
+    // It lives on without its daemon, and when root logs out.
+    lab.root("systemctl --user restart bangerd.service; loginctl terminate-user root || true");
+    assert_eq!(lab.root("banger vm ssh served -- hostname"), "served");
+    lab.root("banger vm ssh served -- sh -c 'sync; echo unsynced > /root/late; echo unsynced > /opt/late'");
+    lab.reboot();
+    let view = lab.json(User::Root, "vm show served");
+    assert_eq!(view["phase"], "stopped", "{view}");
+    assert_eq!(view["last_end"]["reason"], "stopped", "{view}");
+    lab.root("banger vm start served");
+    let read = lab.root("banger vm ssh served -- cat /root/late /opt/late");
+    assert_eq!(read, "unsynced\nunsynced");
+    lab.root("banger vm delete --force served; banger system uninstall");
+    lab.root("loginctl disable-linger root");
+    leftovers::assert_none(lab, &before);
+}

@@ -6,9 +6,12 @@
 //! ```text
 //! look ─► programs ─► claim ─► units ─► enabled ─► linger
 //! ```
+//!
+//! Root's own daemon needs no helper, and has only the last three: see [`own`].
 
 mod files;
 mod network;
+mod own;
 mod places;
 mod programs;
 #[cfg(test)]
@@ -31,7 +34,7 @@ use user::User;
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// The user's number.
+    /// The user's number; 0 is root, whose daemon works directly.
     pub uid: u32,
     /// The state directory, an absolute path; hers, if it is there.
     pub state: PathBuf,
@@ -50,9 +53,9 @@ pub struct Wishes {
 /// What is in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Placed {
-    /// What the user was granted.
+    /// What the user was granted; nothing where that is root, who has all of it.
     #[serde(flatten)]
-    pub claim: Claim,
+    pub claim: Option<Claim>,
     /// What root runs.
     pub programs: Vec<Installed>,
 }
@@ -72,6 +75,13 @@ pub(crate) fn install_in(
     wishes: &Wishes,
     say: &mut dyn FnMut(&str),
 ) -> Result<Placed> {
+    if wishes.uid == own::ROOT {
+        own::install(places, wishes, say)?;
+        return Ok(Placed {
+            claim: None,
+            programs: Vec::new(),
+        });
+    }
     let user = User::find(wishes.uid)?;
     let state = user.check_state(&wishes.state)?;
     let cli = programs::check_cli(&wishes.cli)?;
@@ -101,7 +111,10 @@ pub(crate) fn install_in(
         claim.state.display()
     ));
     units::put(places, &claim, &user, &cli, say)?;
-    Ok(Placed { claim, programs })
+    Ok(Placed {
+        claim: Some(claim),
+        programs,
+    })
 }
 
 /// The claims of all other users.
@@ -163,8 +176,8 @@ pub fn uninstall(uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
 }
 
 pub(crate) fn uninstall_in(places: &Places, uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
-    if uid == 0 {
-        return Err(user::root_needs_none());
+    if uid == own::ROOT {
+        return own::uninstall(places, say);
     }
     if !places.claims.is_dir() {
         units::remove(places, uid, true, say)?;

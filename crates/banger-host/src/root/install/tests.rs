@@ -121,7 +121,7 @@ fn an_installation_is_whole_and_goes_whole() {
         fs::read("/proc/self/exe").unwrap()
     );
     let read = Claim::read(&place.places.claim(UID), UID).unwrap();
-    assert_eq!(read.as_ref(), Some(&placed.claim));
+    assert_eq!(read, placed.claim);
     let json = serde_json::to_value(&placed).unwrap();
     for key in ["uid", "user", "state", "subnet", "dns_port", "programs"] {
         assert!(json.get(key).is_some(), "{json}");
@@ -177,12 +177,30 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     let place = Place::new();
     fs::write(place.path("text"), "#!/bin/sh\nexec /bin/sh\n").unwrap();
     fs::set_permissions(place.path("text"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(place.path("text"), place.path("theirs")).unwrap();
+    chown(place.path("theirs"), Some(UID), Some(UID)).unwrap();
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
     let good = place.wishes();
     type Change = Box<dyn Fn(&mut Wishes)>;
     let wrong: Vec<(&str, Change)> = vec![
-        ("root", Box::new(|it| it.uid = 0)),
+        (
+            "`--dns-port` is for a user",
+            Box::new(|it| {
+                it.uid = 0;
+                it.dns_port = Some(5300);
+            }),
+        ),
+        (
+            "belongs to user 65534",
+            Box::new({
+                let theirs = place.path("theirs");
+                move |it| {
+                    it.uid = 0;
+                    it.cli = theirs.clone();
+                }
+            }),
+        ),
         ("number", Box::new(|it| it.uid = 3_999_999_999)),
         ("absolute", Box::new(|it| it.state = "state".into())),
         (
@@ -252,21 +270,22 @@ fn users_have_networks_and_ports_of_their_own() {
         return;
     }
     let place = Place::new();
-    let first = place.install(&place.wishes()).unwrap().claim;
+    let install = |wishes: &Wishes| place.install(wishes).unwrap().claim.unwrap();
+    let first = install(&place.wishes());
     fs::remove_file(place.places.claim(UID)).unwrap();
     claim_of(&place, 1001, &first.subnet.to_string(), first.dns_port);
-    let second = place.install(&place.wishes()).unwrap().claim;
+    let second = install(&place.wishes());
     assert!(!second.subnet.overlaps(first.subnet));
     assert_ne!(second.dns_port, first.dns_port);
     // What a user has she keeps, and what she asks for she gets.
     claim_of(&place, 1001, "192.168.77.0/24", 1);
-    assert_eq!(place.install(&place.wishes()).unwrap().claim, second);
+    assert_eq!(install(&place.wishes()), second);
     let wishes = Wishes {
         subnet: "172.31.240.0/20".parse().ok(),
         dns_port: Some(5300),
         ..place.wishes()
     };
-    let third = place.install(&wishes).unwrap().claim;
+    let third = install(&wishes);
     assert_eq!(
         (Some(third.subnet), Some(third.dns_port)),
         (wishes.subnet, wishes.dns_port)
@@ -277,6 +296,39 @@ fn users_have_networks_and_ports_of_their_own() {
     assert!(place.path("libexec/banger-root").exists());
     uninstall_in(&place.places, 1001, &mut |_| {}).unwrap();
     assert!(!place.path("claims").exists());
+}
+
+#[test]
+fn root_s_own_daemon_has_a_unit_that_stops_its_vms_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let place = Place::new();
+    claim_of(&place, 1001, "10.215.0.0/20", 42069);
+    let before = place.everything();
+    let wishes = Wishes {
+        uid: 0,
+        state: "/root/.local/state/banger".into(),
+        ..place.wishes()
+    };
+    let placed = place.install(&wishes).unwrap();
+    assert_eq!(
+        serde_json::to_string(&placed).unwrap(),
+        r#"{"programs":[]}"#
+    );
+    let text = fs::read_to_string(place.path("units/banger-shutdown@0.service")).unwrap();
+    assert!(
+        text.contains("User=0\n") && text.contains("HOME=/root"),
+        "{text}"
+    );
+    assert!(!text.contains("BANGER_STATE"), "{text}");
+    assert_eq!(place.everything().len(), before.len() + 1);
+    // Her part of another user's installation is not root's.
+    uninstall_in(&place.places, 0, &mut |_| {}).unwrap();
+    assert_eq!(place.everything(), before);
+    let mut said = Vec::new();
+    uninstall_in(&place.places, 0, &mut |it| said.push(it.to_owned())).unwrap();
+    assert_eq!(said, ["nothing is installed"]);
 }
 
 #[test]

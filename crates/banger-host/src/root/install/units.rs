@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use super::files;
+use super::own::ROOT;
 use super::places::Places;
 use super::user::User;
 use crate::command::Command;
@@ -22,6 +23,9 @@ const SERVICE: (&str, &str) = (
     "banger-root@.service",
     include_str!("../../../units/banger-root@.service"),
 );
+
+/// The state directory below a home that is the user's unless told otherwise.
+const USUAL_STATE: &str = ".local/state/banger";
 
 /// The devices of VMs are nobody else's, and what guests write on them is not looked into.
 const RULE: (&str, &str) = (
@@ -41,6 +45,8 @@ pub(super) fn put(
         say("systemd does not run here: no units, and `sudo -n` starts banger-root where it may");
         return Ok(());
     };
+    let usual = user.home.join(USUAL_STATE);
+    let state = Some(&*claim.state).filter(|it| *it != usual);
     for (name, text) in [SOCKET, SERVICE] {
         files::write(&places.units.join(name), text.as_bytes(), 0o644)?;
     }
@@ -49,7 +55,7 @@ pub(super) fn put(
         run(&Command::new("udevadm").args(["control", "--reload"]))?;
     }
     let shutdown = shutdown_of(claim.uid);
-    let text = shutdown_text(claim, user, cli);
+    let text = shutdown_text(claim.uid, &user.home, state, cli);
     files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     let (socket, service) = (socket_of(claim.uid), service_of(claim.uid));
@@ -64,11 +70,57 @@ pub(super) fn put(
         claim.user
     ));
     // Her units, and with them her VMs, live on when she logs out.
-    run(&Command::new("loginctl").args(["enable-linger", &claim.user]))?;
+    linger(run, &claim.user, say)
+}
+
+/// Writes the unit that stops the VMs of root's own daemon, and has that daemon's unit live on when
+/// root logs out.
+pub(super) fn put_own(
+    places: &Places,
+    root: &User,
+    state: &Path,
+    cli: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let Some(run) = places.systemd else {
+        say("systemd does not run here: no units");
+        return Ok(());
+    };
+    let state = Some(state).filter(|it| *it != root.home.join(USUAL_STATE));
+    let shutdown = shutdown_of(ROOT);
+    let text = shutdown_text(ROOT, &root.home, state, cli);
+    files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["enable", "--now", &shutdown])?;
     say(&format!(
-        "{}'s VMs outlive her sessions (linger)",
-        claim.user
+        "`{shutdown}` stops root's VMs before the host goes down"
     ));
+    linger(run, &root.name, say)
+}
+
+/// Takes away what [`put_own`] wrote; whether it was there.
+pub(super) fn remove_own(places: &Places) -> Result<bool> {
+    let shutdown = shutdown_of(ROOT);
+    let path = places.units.join(&shutdown);
+    if !path.exists() {
+        return Ok(false);
+    }
+    let systemctl = |words: &[&str]| match places.systemd {
+        Some(run) => run(&Command::new("systemctl").args(words)),
+        None => Ok(()),
+    };
+    systemctl(&["disable", "--now", &shutdown])?;
+    // As in `remove`.
+    let _ = systemctl(&["reset-failed", &shutdown]);
+    files::remove(&path)?;
+    systemctl(&["daemon-reload"])?;
+    Ok(true)
+}
+
+fn linger(run: fn(&Command) -> Result<()>, user: &str, say: &mut dyn FnMut(&str)) -> Result<()> {
+    run(&Command::new("loginctl").args(["enable-linger", user]))?;
+    say(&format!("{user}'s VMs outlive their sessions (linger)"));
     Ok(())
 }
 
@@ -123,17 +175,13 @@ fn shutdown_of(uid: u32) -> String {
 }
 
 /// The unit that stops a user's VMs when the host goes down. What starts after something stops
-/// before it.
-fn shutdown_text(claim: &Claim, user: &User, cli: &Path) -> String {
-    let uid = claim.uid;
-    let usual = user.home.join(".local/state/banger");
-    let state = if claim.state == usual {
-        String::new()
-    } else {
-        let variable = format!("BANGER_STATE={}", claim.state.display());
+/// before it. `state` is named where it is not the usual one.
+fn shutdown_text(uid: u32, home: &Path, state: Option<&Path>, cli: &Path) -> String {
+    let state = state.map_or_else(String::new, |state| {
+        let variable = format!("BANGER_STATE={}", state.display());
         format!("Environment={}\n", quoted(&variable))
-    };
-    let home = quoted(&format!("HOME={}", user.home.display()));
+    });
+    let home = quoted(&format!("HOME={}", home.display()));
     let cli = quoted(&cli.display().to_string());
     format!(
         "# Written by `banger system install`; changes are lost with the next.\n\

@@ -20,23 +20,20 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The user who asks; where root does, the one who is named or who typed `sudo`.
+    /// The user who asks; where root does, the one who is named or who typed `sudo`, or root itself.
     ///
     /// # Errors
-    /// `invalid` where that is root or another user than the one who asks; `not-found` where there
-    /// is no such user.
+    /// `invalid` where that is another user than the one who asks; `not-found` where there is no
+    /// such user.
     pub(super) fn find(named: Option<&str>, places: &Places) -> Result<Self> {
         let own = rustix::process::getuid().as_raw();
         let wanted = match (named, own) {
             (Some(name), _) => name.to_owned(),
-            (None, 0) => places.sudo_uid.clone().ok_or_else(|| {
-                root_is_enough().hint("for an ordinary user: banger system install --user NAME")
-            })?,
+            (None, 0) => places.sudo_uid.clone().unwrap_or_else(|| "0".to_owned()),
             (None, own) => own.to_string(),
         };
         let account = look_up(&wanted, places)?;
         match (account.uid, own) {
-            (0, _) => Err(root_is_enough()),
             (uid, own) if own != 0 && uid != own => Err(Error::new(
                 Code::Invalid,
                 format!("this is for yourself; `{}` is another user", account.name),
@@ -45,11 +42,16 @@ impl Account {
                 "sudo banger system install --user {}",
                 account.name
             ))),
-            (_, own) => Ok(Self {
-                by_root: own == 0,
+            (uid, own) => Ok(Self {
+                by_root: own == 0 && uid != 0,
                 ..account
             }),
         }
+    }
+
+    /// Whether it is root, whose daemon needs no helper.
+    pub(super) fn is_root(&self) -> bool {
+        self.uid == 0
     }
 
     /// The state directory that is the user's unless told otherwise.
@@ -106,13 +108,6 @@ impl Account {
 pub(super) fn own_program() -> Result<PathBuf> {
     std::env::current_exe()
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))
-}
-
-fn root_is_enough() -> Error {
-    Error::new(
-        Code::Invalid,
-        "root needs no helper: a daemon of root's makes TAPs and disks itself",
-    )
 }
 
 /// A line of getent(1): `name:password:uid:gid:comment:home:shell`.

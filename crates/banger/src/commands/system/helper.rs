@@ -74,6 +74,16 @@ pub(super) fn socket(uid: u32) -> PathBuf {
     format!("/run/banger/{uid}/root.sock").into()
 }
 
+/// The unit that stops the user's VMs when the host goes down.
+pub(super) fn shutdown_unit(uid: u32) -> String {
+    format!("banger-shutdown@{uid}.service")
+}
+
+/// Where it is kept.
+pub(super) fn shutdown_unit_file(uid: u32) -> PathBuf {
+    Path::new("/etc/systemd/system").join(shutdown_unit(uid))
+}
+
 /// Whether somebody listens there. Root does not serve another user than the socket's own.
 pub(super) fn answers(uid: u32) -> bool {
     let family = AddressFamily::UNIX;
@@ -90,7 +100,7 @@ pub(super) fn answers(uid: u32) -> bool {
 /// Where there is no such program or no sudo, or it does not end well; it has said why itself.
 pub(super) fn run(words: &[OsString], account: &Account, session: &Session) -> Result<Ended> {
     let program = find()?;
-    let (program, words) = if account.by_root {
+    let (program, words) = if account.by_root || account.is_root() {
         (program, words.to_vec())
     } else {
         let sudo = programs::find(session.places.search.as_deref(), "sudo").ok_or_else(|| {
@@ -145,8 +155,9 @@ pub(super) fn read_placed(text: &str) -> Result<Placed> {
 /// What is in place for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Placed {
+    /// What the user was granted; nothing where that is root.
     #[serde(flatten)]
-    pub(super) claim: Claim,
+    pub(super) claim: Option<Claim>,
     /// The programs, each with its digest.
     pub(super) programs: Vec<BTreeMap<String, String>>,
 }
@@ -159,8 +170,9 @@ mod tests {
     fn what_root_says_is_read() {
         let text = r#"{"uid":1000,"user":"ada","state":"/home/ada/.local/state/banger","subnet":"10.215.0.0/20","dns_port":42069,"programs":[{"path":"/usr/local/libexec/banger/banger-root","sha256":"00"}]}"#;
         let placed = read_placed(&format!("a word\n{text}\n")).unwrap();
-        assert_eq!(placed.claim.dns_port, 42069);
+        assert_eq!(placed.claim.unwrap().dns_port, 42069);
         assert_eq!(placed.programs[0]["sha256"], "00");
+        assert_eq!(read_placed(r#"{"programs":[]}"#).unwrap().claim, None);
         assert!(read_placed("").is_err());
     }
 

@@ -20,6 +20,8 @@ use crate::systemd::{Systemd, UNIT};
 ///
 /// Asks once for your password, by sudo. Root's part is one small program, banger-root, that only root can change: it makes your VMs' network interfaces, firewall rules and disk snapshots, and nothing else. Your part is the unit bangerd.service of your own systemd. VMs then live on when you log out, and are stopped cleanly when the machine goes down.
 ///
+/// Root's own daemon needs no helper: typed by root, it has the unit, and its VMs are stopped cleanly, too.
+///
 /// Doing it again brings everything to what is beside this program: that is how to upgrade.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -75,7 +77,7 @@ impl Install {
             let words = ["system", "install", "--user-part", "--quiet"];
             account.run_as_user(&words, session)?;
         } else {
-            user_part(&mut done, session)?;
+            user_part(&mut done, &account, session)?;
         }
         session.output.result(&done, || text(&done))?;
         for skipped in &done.skipped {
@@ -117,7 +119,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// The daemon's unit is written and started; a daemon that was started by hand goes first.
-fn user_part(done: &mut Done, session: &Session) -> Result<()> {
+fn user_part(done: &mut Done, account: &Account, session: &Session) -> Result<()> {
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {
         done.skipped.push(
@@ -135,7 +137,7 @@ fn user_part(done: &mut Done, session: &Session) -> Result<()> {
         return Ok(());
     }
     let program = programs::find_bangerd(session.places.search.as_deref())?;
-    unit::write(&path, &unit::text(&program))?;
+    unit::write(&path, &unit::text(&program, account.is_root()))?;
     systemd.user_does(&["daemon-reload"])?;
     systemd.user_does(&["enable", UNIT])?;
     super::super::daemon::end_running(session)?;
@@ -148,15 +150,16 @@ fn user_part(done: &mut Done, session: &Session) -> Result<()> {
 fn text(done: &Done) -> String {
     let mut lines = Vec::new();
     if let Some(placed) = &done.helper {
-        let claim = &placed.claim;
         for program in &placed.programs {
             let field = |name: &str| program.get(name).map_or("", String::as_str);
             lines.push(format!("{}  {}", field("sha256"), field("path")));
         }
-        lines.push(format!(
-            "root serves {} with the network {}; names are answered on 127.0.0.1:{}",
-            claim.user, claim.subnet, claim.dns_port
-        ));
+        lines.extend(placed.claim.as_ref().map(|claim| {
+            format!(
+                "root serves {} with the network {}; names are answered on 127.0.0.1:{}",
+                claim.user, claim.subnet, claim.dns_port
+            )
+        }));
     }
     if let Some(unit) = &done.unit {
         lines.push(format!("bangerd runs as {UNIT} ({})", unit.display()));

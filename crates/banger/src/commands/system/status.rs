@@ -42,6 +42,8 @@ struct Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Stands {
     user: String,
+    /// Whether that is root, whose daemon needs no helper.
+    is_root: bool,
     /// Whether root's helper answers this user.
     answers: bool,
     socket: PathBuf,
@@ -62,7 +64,11 @@ impl Status {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.user.as_deref(), &session.places)?;
         let stands = look(&account, session)?;
-        let whole = stands.claim.is_some() && stands.answers;
+        let whole = if account.is_root() {
+            helper::shutdown_unit_file(account.uid).exists()
+        } else {
+            stands.claim.is_some() && stands.answers
+        };
         session
             .output
             .result(&stands, || text(&stands, session.output))?;
@@ -88,10 +94,8 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
         if !account.by_root {
             units.push(state_of(UNIT, |words| systemd.user(words))?);
         }
-        for name in [
-            format!("banger-root@{uid}.socket"),
-            format!("banger-shutdown@{uid}.service"),
-        ] {
+        let socket = (!account.is_root()).then(|| format!("banger-root@{uid}.socket"));
+        for name in socket.into_iter().chain([helper::shutdown_unit(uid)]) {
             units.push(state_of(&name, |words| systemd.system(words))?);
         }
         linger = lingers(account, session);
@@ -104,9 +108,14 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
     let daemon = daemon
         .map(|client| client.get::<DaemonView>("/v1/daemon"))
         .transpose()?;
-    let programs = helper::installed();
+    let programs = if account.is_root() {
+        Vec::new()
+    } else {
+        helper::installed()
+    };
     Ok(Stands {
         user: account.name.clone(),
+        is_root: account.is_root(),
         answers: helper::answers(uid),
         socket: helper::socket(uid),
         claim: helper::claim(uid),
@@ -159,7 +168,9 @@ fn text(stands: &Stands, output: Output) -> String {
     let version = stands.version.as_deref().unwrap_or("");
     line(
         "helper",
-        &if stands.answers {
+        &if stands.is_root {
+            good("needed by nobody: root's daemon works directly")
+        } else if stands.answers {
             good(&format!("answers {} on {socket} {version}", stands.user))
         } else {
             doubtful(&format!("nobody answers {} on {socket}", stands.user))
@@ -171,6 +182,7 @@ fn text(stands: &Stands, output: Output) -> String {
             line("subnet", &claim.subnet);
             line("DNS", &format!("127.0.0.1:{}", claim.dns_port));
         }
+        None if stands.is_root => {}
         None => line("claim", &doubtful("root keeps nothing for this user")),
     }
     for program in &stands.programs {
@@ -223,6 +235,7 @@ mod tests {
     fn all_of_it_is_shown() {
         let stands = Stands {
             user: "ada".into(),
+            is_root: false,
             answers: true,
             socket: helper::socket(1000),
             claim: Some(Claim {

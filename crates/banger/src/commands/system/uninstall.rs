@@ -30,7 +30,7 @@ pub(crate) struct Uninstall {
 struct Done {
     /// Whether the daemon's unit was there.
     unit_removed: bool,
-    /// Whether root had anything of this user.
+    /// Whether root had anything for this user.
     helper_removed: bool,
 }
 
@@ -44,7 +44,11 @@ impl Uninstall {
         };
         // Root's part first: it may refuse, and then nothing is half taken away.
         if !self.whom.user_part {
-            done.helper_removed = helper::claim(account.uid).is_some();
+            done.helper_removed = if account.is_root() {
+                helper::shutdown_unit_file(account.uid).exists()
+            } else {
+                helper::claim(account.uid).is_some()
+            };
             let words = [
                 "uninstall".into(),
                 "--uid".into(),

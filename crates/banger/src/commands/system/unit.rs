@@ -15,8 +15,13 @@ use std::path::Path;
 
 use banger_api::{Code, Error, Result};
 
-/// The unit's text, for this program of the daemon.
-pub(super) fn text(bangerd: &Path) -> String {
+/// The unit's text, for this program of the daemon. Root's starts jails, which are namespaces.
+pub(super) fn text(bangerd: &Path, is_root: bool) -> String {
+    let namespaces = if is_root {
+        ""
+    } else {
+        "RestrictNamespaces=yes\n"
+    };
     let program = quoted(&bangerd.display().to_string());
     format!(
         "\
@@ -43,8 +48,7 @@ NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+{namespaces}RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
 
 [Install]
@@ -122,7 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("systemd/user/bangerd.service");
         write(&path, "one").unwrap();
-        write(&path, &text(Path::new("/usr/local/bin/bangerd"))).unwrap();
+        write(&path, &text(Path::new("/usr/local/bin/bangerd"), false)).unwrap();
         let read = std::fs::read_to_string(&path).unwrap();
         assert!(
             read.contains("ExecStart=\"/usr/local/bin/bangerd\"\n"),
