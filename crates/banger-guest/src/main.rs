@@ -8,6 +8,8 @@
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
 mod agent;
+#[cfg(test)]
+mod bare_kernel;
 mod boot_record;
 mod failure;
 mod init;

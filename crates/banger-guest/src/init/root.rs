@@ -1,5 +1,8 @@
 //! The root disk: found, checked where it has errors, mounted, grown, and made the root.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -33,8 +36,14 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
     let what = || format!("mount `{device}`");
     make_directory(Path::new(at), 0o755).while_doing(what)?;
     let try_mount = || mount_device(device, at, "ext4", MountFlags::empty(), None);
-    if !Superblock::read(device)?.has_errors {
-        match try_mount() {
+    let found = Superblock::read(device)?;
+    if !found.has_errors {
+        let replayed = if found.needs_recovery {
+            replay(device, at)
+        } else {
+            Ok(())
+        };
+        match replayed.and_then(|()| try_mount()) {
             // The journal may have brought the news of errors with it.
             Ok(()) if !Superblock::read(device)?.has_errors => return Ok(()),
             Ok(()) => unmount(at, UnmountFlags::empty()).while_doing(what)?,
@@ -44,6 +53,17 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
     }
     mend().while_doing(|| format!("mend the file system of `{device}`"))?;
     try_mount().while_doing(what)
+}
+
+/// Brings the journal of a file system home that was not unmounted.
+///
+/// A mount would do that, too, and goes on with how many groups there were before: Linux 6.12 reads the
+/// superblock, replays the journal over it, and does not look again. Where the power was cut while the file
+/// system grew, the next growth is a `BUG` in `ext4_flex_group_add` then, and the start a panic. So it is
+/// mounted once for the journal alone.
+fn replay(device: &str, at: &str) -> rustix::io::Result<()> {
+    mount_device(device, at, "ext4", MountFlags::RDONLY, None)?;
+    unmount(at, UnmountFlags::empty())
 }
 
 /// Mounts the root disk; the answer says whether it could be grown, which is not vital.

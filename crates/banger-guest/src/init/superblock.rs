@@ -14,6 +14,9 @@ const MAGIC: u16 = 0xEF53;
 /// The flag of a file system in which the kernel found errors.
 const HAS_ERRORS: u16 = 2;
 
+/// The feature flag of a journal that has not been brought home.
+const RECOVER: u32 = 0x4;
+
 /// The feature flag of block numbers with 64 bits.
 const WIDE: u32 = 0x80;
 
@@ -26,6 +29,8 @@ pub(crate) struct Superblock {
     pub(crate) blocks: u64,
     /// Whether errors were found in it that nobody has mended yet.
     pub(crate) has_errors: bool,
+    /// Whether its journal is still to be replayed: it was not unmounted.
+    pub(crate) needs_recovery: bool,
 }
 
 fn u16_at(bytes: &[u8; LENGTH], at: usize) -> u16 {
@@ -56,7 +61,8 @@ impl Superblock {
                 "a block size of 2^{log_block_size} KiB"
             )));
         }
-        let high = if u32_at(bytes, 0x60) & WIDE == 0 {
+        let incompatible = u32_at(bytes, 0x60);
+        let high = if incompatible & WIDE == 0 {
             0
         } else {
             u32_at(bytes, 0x150)
@@ -65,6 +71,7 @@ impl Superblock {
             block_size: 1024 << log_block_size,
             blocks: u64::from(high) << 32 | u64::from(u32_at(bytes, 0x4)),
             has_errors: u16_at(bytes, 0x3A) & HAS_ERRORS != 0,
+            needs_recovery: incompatible & RECOVER != 0,
         })
     }
 }
@@ -90,7 +97,8 @@ mod tests {
             Superblock {
                 block_size: 4096,
                 blocks: 262_144,
-                has_errors: false
+                has_errors: false,
+                needs_recovery: false,
             }
         );
     }
@@ -104,6 +112,9 @@ mod tests {
         bytes[0x60] = 0x80;
         let read = Superblock::parse(&bytes).unwrap();
         assert_eq!((read.blocks, read.has_errors), ((1 << 32) + 262_144, true));
+        assert!(!read.needs_recovery);
+        bytes[0x60] |= 4;
+        assert!(Superblock::parse(&bytes).unwrap().needs_recovery);
     }
 
     #[test]

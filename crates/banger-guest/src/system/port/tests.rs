@@ -1,5 +1,3 @@
-mod bare_kernel;
-
 use super::*;
 
 use std::time::Duration;
@@ -7,6 +5,7 @@ use std::time::Duration;
 use banger_guest::protocol::{Answer, Ask, Hello, PROTOCOL, Phase, ToGuest, encode};
 use rustix::net::{AddressFamily, SocketType, connect, socket};
 
+use crate::bare_kernel;
 use crate::system::raw::VsockAddress;
 use crate::system::wait;
 
@@ -200,4 +199,27 @@ fn over_vsock_an_ordinary_user_cannot_stand_in_for_the_agent() {
     });
     let error = stand_in.join().unwrap();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+}
+
+#[test]
+#[ignore = "boots QEMU: make test-boot runs it"]
+#[expect(clippy::print_stderr, reason = "skips are counted by what is printed")]
+fn the_vsock_tests_pass_on_a_bare_kernel() {
+    let modules = bare_kernel::bundle().and_then(|bundle| {
+        let modules = bare_kernel::modules(&bundle, &["vsock_loopback"]);
+        if modules.is_empty() {
+            return Err(format!("the kernel in {} has no vsock", bundle.display()));
+        }
+        Ok((bundle, modules))
+    });
+    match modules {
+        Err(reason) => eprintln!("SKIPPED: vsock on a bare kernel: {reason}"),
+        Ok((bundle, modules)) => {
+            let told = bare_kernel::run(&bundle, &modules, None, "over_vsock");
+            assert!(
+                told.contains("test result: ok. 7 passed; 0 failed"),
+                "{told}"
+            );
+        }
+    }
 }
