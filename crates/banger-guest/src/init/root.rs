@@ -57,10 +57,10 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
 
 /// Brings the journal of a file system home that was not unmounted.
 ///
-/// A mount would do that, too, and goes on with how many groups there were before: Linux 6.12 reads the
-/// superblock, replays the journal over it, and does not look again. Where the power was cut while the file
-/// system grew, the next growth is a `BUG` in `ext4_flex_group_add` then, and the start a panic. So it is
-/// mounted once for the journal alone.
+/// A mount would do that, too, and goes on with how many groups there were before: Linux 6.12
+/// reads the superblock, replays the journal over it, and does not look again. Where the power was
+/// cut while the file system grew, the next growth is a `BUG` in `ext4_flex_group_add` then, and
+/// the start a panic. So it is mounted once for the journal alone.
 fn replay(device: &str, at: &str) -> rustix::io::Result<()> {
     mount_device(device, at, "ext4", MountFlags::RDONLY, None)?;
     unmount(at, UnmountFlags::empty())

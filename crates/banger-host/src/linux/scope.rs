@@ -108,8 +108,9 @@ impl Scopes {
         words.push(format!("--description=banger's VM {name}").into());
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
         if self.runtime.is_none() {
-            // What stops root's VMs cleanly when the host goes down stops before what they run in; a
-            // user's own manager is as a whole behind hers. Where it is not installed nothing is waited for.
+            // What stops root's VMs cleanly when the host goes down stops before what they run in;
+            // a user's own manager is as a whole behind hers. Where it is not installed nothing is
+            // waited for.
             words.push("--property=Before=banger-shutdown@0.service".into());
         }
         words.push("--".into());

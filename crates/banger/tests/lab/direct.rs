@@ -108,7 +108,8 @@ fn f_root_s_own_service_stops_its_vms_with_the_host() {
     // It outlives its daemon, and the session of root that this is.
     lab.root("systemctl --user restart bangerd.service");
     assert_eq!(lab.root("banger vm ssh served -- hostname"), "served");
-    lab.root("banger vm ssh served -- sh -c 'sync; echo unsynced > /root/late; echo unsynced > /opt/late'");
+    let late = "sync; echo unsynced > /root/late; echo unsynced > /opt/late";
+    lab.root(&format!("banger vm ssh served -- sh -c '{late}'"));
     lab.reboot();
     let view = lab.json(User::Root, "vm show served");
     assert_eq!(view["phase"], "stopped", "{view}");

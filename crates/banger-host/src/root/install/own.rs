@@ -23,8 +23,9 @@ pub(super) fn install(places: &Places, wishes: &Wishes, say: &mut dyn FnMut(&str
     ];
     if let Some((option, _)) = helped.iter().find(|(_, given)| *given) {
         let text = format!("`{option}` is for a user whom banger-root serves");
-        return Err(Error::new(Kind::Unsupported, text)
-            .hint("root's own daemon reads it from ~/.config/banger/config.toml"));
+        return Err(Error::new(Kind::Unsupported, text).hint(
+            "for root's own: subnet, dns_port and firecracker in ~/.config/banger/config.toml",
+        ));
     }
     let cli = programs::check_cli(&wishes.cli)?;
     // What runs as root at each boot is nobody else's to change.

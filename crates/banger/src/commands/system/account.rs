@@ -20,7 +20,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// The user who asks; where root does, the one who is named or who typed `sudo`, or root itself.
+    /// The user who asks; where root does, the one who is named or who typed `sudo`, or root
+    /// itself.
     ///
     /// # Errors
     /// `invalid` where that is another user than the one who asks; `not-found` where there is no

@@ -4,8 +4,9 @@
 //! word of one that hangs. What tells them apart is whether the process used its processor or got
 //! memory in between: fields 10, 12, 14 and 15 of `/proc/<pid>/stat` (proc_pid_stat(5)).
 //!
-//! What keeps Firecracker from its processor may keep us from ours, too. Time in which we did not look says
-//! nothing of it, so a look counts for little more than the wait before it, however late it comes.
+//! What keeps Firecracker from its processor may keep us from ours, too. Time in which we did not
+//! look says nothing of it, so a look counts for little more than the wait before it, however late
+//! it comes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
