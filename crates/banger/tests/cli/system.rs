@@ -24,7 +24,7 @@ fn pretended(systemd: &str) -> TestEnvironment {
     let root = format!("{}\necho '{PLACED}'", note("sudo"));
     environment.script("sudo", &root);
     environment.script("loginctl", &format!("{}\necho yes", note("loginctl")));
-    // The tests may run as root, who is refused; so they are somebody else here.
+    // The tests may run as root, who has no helper; so they are somebody else here.
     environment.script("getent", "echo ada:x:7:7::/home/ada:/bin/sh");
     environment
 }
@@ -162,7 +162,9 @@ fn root_s_own_daemon_has_the_unit_with_what_a_jail_takes() {
     if !rustix::process::getuid().is_root() {
         return;
     }
-    environment.script("getent", "echo root:x:0:0::/root:/bin/sh");
+    let home = environment.path("home");
+    let line = format!("echo root:x:0:0::{}:/bin/sh", home.display());
+    environment.script("getent", &line);
     let run_as_root = |verb: &str| {
         let mut command = environment.command(&["system", verb, "--user-part"]);
         command
@@ -180,9 +182,13 @@ fn root_s_own_daemon_has_the_unit_with_what_a_jail_takes() {
     assert!(!unit(&environment).exists());
     // The helper of an ordinary user is not asked for.
     let run = environment.run(&["system", "status"]);
-    assert_eq!(run.status, 1, "{run:#?}");
     assert!(run.stdout.contains("works directly"), "{run:#?}");
     assert!(!run.stdout.contains("banger-root@"), "{run:#?}");
+    // Another's home is not where root writes.
+    environment.script("getent", "echo root:x:0:0::/root:/bin/sh");
+    let run = run_as_root("install");
+    assert!(run.stderr.contains("HOME is not root's home"), "{run:#?}");
+    assert!(!unit(&environment).exists());
 }
 
 #[test]

@@ -27,7 +27,9 @@ const INCOMPATIBLE: usize = 0x60;
 const RECOVER: u8 = 4;
 
 fn prepare() {
-    assert_eq!(std::process::id(), 1, "this machine is not for that");
+    let ours =
+        std::process::id() == 1 && Path::new("/init").exists() && !Path::new("/etc").exists();
+    assert!(ours, "this machine is not for that");
     bare_kernel::load_modules();
     for (kind, at) in [("devtmpfs", "/dev"), ("sysfs", "/sys")] {
         mount_device(kind, at, kind, MountFlags::empty(), None).unwrap();

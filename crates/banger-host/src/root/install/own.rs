@@ -1,6 +1,8 @@
 //! Root's own daemon, which needs no helper: only what keeps it when root logs out, and what stops
 //! its VMs when the host goes down.
 
+use std::path::{Path, PathBuf};
+
 use super::user::User;
 use super::{Places, Wishes, programs, units};
 use crate::root::confine::check_file;
@@ -27,22 +29,29 @@ pub(super) fn install(places: &Places, wishes: &Wishes, say: &mut dyn FnMut(&str
             "for root's own: subnet, dns_port and firecracker in ~/.config/banger/config.toml",
         ));
     }
-    let cli = programs::check_cli(&wishes.cli)?;
-    // What runs as root at each boot is nobody else's to change.
-    for program in [cli.clone(), cli.with_file_name("bangerd")] {
-        if let Ok(program) = program.canonicalize() {
-            check_file(&program).map_err(|error| {
-                error.hint("install banger where only root writes: make install, as root")
-            })?;
-        }
-    }
-    units::put_own(places, &User::find(ROOT)?, &wishes.state, &cli, say)
+    let root = User::find(ROOT)?;
+    let state = root.check_state(&wishes.state)?;
+    let cli = only_root_s(&programs::check_cli(&wishes.cli)?)?;
+    // The CLI writes it into the daemon's own unit.
+    only_root_s(&cli.with_file_name("bangerd"))?;
+    units::put_own(places, &root, &state, &cli, say)
+}
+
+/// Where a program really is, if that is nobody else's to change: root runs it at each boot.
+fn only_root_s(program: &Path) -> Result<PathBuf> {
+    let found = program
+        .canonicalize()
+        .map_err(|cause| Error::io(format!("look at `{}`", program.display()), cause));
+    found
+        .and_then(|found| check_file(&found).map(|()| found))
+        .map_err(|error| error.hint("install banger where only root writes: make install, as root"))
 }
 
 /// Takes it away again; VMs that run go on.
 pub(super) fn uninstall(places: &Places, say: &mut dyn FnMut(&str)) -> Result<()> {
     if units::remove_own(places)? {
         say("root's VMs are not stopped any more before the host goes down");
+        say(units::LINGER_STAYS);
     } else {
         say("nothing is installed");
     }

@@ -41,6 +41,7 @@ impl Place {
         chown(of("home"), Some(UID), Some(UID)).unwrap();
         fs::write(of("banger"), "").unwrap();
         fs::set_permissions(of("banger"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(of("banger"), of("bangerd")).unwrap();
         let places = Places {
             programs: of("libexec"),
             claims: of("claims"),
@@ -178,6 +179,9 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     fs::write(place.path("text"), "#!/bin/sh\nexec /bin/sh\n").unwrap();
     fs::set_permissions(place.path("text"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(place.path("text"), place.path("theirs")).unwrap();
+    fs::create_dir(place.path("alone")).unwrap();
+    fs::copy(place.path("text"), place.path("alone/banger")).unwrap();
+    std::os::unix::fs::symlink(place.path("theirs"), place.path("link")).unwrap();
     chown(place.path("theirs"), Some(UID), Some(UID)).unwrap();
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
@@ -196,11 +200,32 @@ fn what_is_asked_for_wrongly_changes_nothing() {
             Box::new({
                 let theirs = place.path("theirs");
                 move |it| {
-                    it.uid = 0;
+                    (it.uid, it.state) = (0, "/root/state".into());
                     it.cli = theirs.clone();
                 }
             }),
         ),
+        (
+            "belongs to user 65534",
+            Box::new({
+                let link = place.path("link");
+                move |it| {
+                    (it.uid, it.state) = (0, "/root/state".into());
+                    it.cli = link.clone();
+                }
+            }),
+        ),
+        (
+            "bangerd",
+            Box::new({
+                let alone = place.path("alone/banger");
+                move |it| {
+                    (it.uid, it.state) = (0, "/root/state".into());
+                    it.cli = alone.clone();
+                }
+            }),
+        ),
+        ("is not root's", Box::new(|it| it.uid = 0)),
         ("number", Box::new(|it| it.uid = 3_999_999_999)),
         ("absolute", Box::new(|it| it.state = "state".into())),
         (

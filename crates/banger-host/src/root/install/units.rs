@@ -24,6 +24,9 @@ const SERVICE: (&str, &str) = (
     include_str!("../../../units/banger-root@.service"),
 );
 
+/// Said by whoever takes the units away.
+pub(super) const LINGER_STAYS: &str = "linger stays as it is: loginctl disable-linger ends it";
+
 /// The state directory below a home that is the user's unless told otherwise.
 const USUAL_STATE: &str = ".local/state/banger";
 
@@ -94,7 +97,7 @@ pub(super) fn put_own(
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", "--now", &shutdown])?;
     say(&format!(
-        "`{shutdown}` stops root's VMs before the host goes down"
+        "`{shutdown}` stops root's VMs before the host goes down, those that run from their next start on"
     ));
     linger(run, &root.name, say)
 }
@@ -103,19 +106,20 @@ pub(super) fn put_own(
 pub(super) fn remove_own(places: &Places) -> Result<bool> {
     let shutdown = shutdown_of(ROOT);
     let path = places.units.join(&shutdown);
-    if !path.exists() {
-        return Ok(false);
-    }
+    let is_there = path.exists();
     let systemctl = |words: &[&str]| match places.systemd {
         Some(run) => run(&Command::new("systemctl").args(words)),
         None => Ok(()),
     };
-    systemctl(&["disable", "--now", &shutdown])?;
-    // As in `remove`.
-    let _ = systemctl(&["reset-failed", &shutdown]);
+    if is_there {
+        systemctl(&["disable", "--now", &shutdown])?;
+        // As in `remove`.
+        let _ = systemctl(&["reset-failed", &shutdown]);
+    }
     files::remove(&path)?;
+    // Also where an earlier run was cut off just before.
     systemctl(&["daemon-reload"])?;
-    Ok(true)
+    Ok(is_there)
 }
 
 fn linger(run: fn(&Command) -> Result<()>, user: &str, say: &mut dyn FnMut(&str)) -> Result<()> {
@@ -147,7 +151,7 @@ pub(super) fn remove(
             // One whose last stop failed would stay in the list of failed units for ever. It is no
             // failure when there is nothing to forget.
             let _ = systemctl(&["reset-failed", &shutdown]);
-            say("linger stays as it is: loginctl disable-linger ends it");
+            say(LINGER_STAYS);
         }
     }
     files::remove(&own)?;

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn root_and_users_who_are_not_there_are_refused() {
+    fn a_user_is_found_by_number_or_refused() {
         assert_eq!(User::find(0).unwrap().name, "root");
         assert_eq!(User::find(3_999_999_999).unwrap_err().kind(), Kind::Missing);
     }

@@ -34,6 +34,11 @@ impl Account {
             (None, own) => own.to_string(),
         };
         let account = look_up(&wanted, places)?;
+        // Of another home root would write there, and root's manager would not see it.
+        if (account.uid, own) == (0, 0) && places.home.as_deref() != Some(&*account.home) {
+            let text = format!("HOME is not root's home, `{}`", account.home.display());
+            return Err(Error::new(Code::Invalid, text).hint("sudo -i, and then the same again"));
+        }
         match (account.uid, own) {
             (uid, own) if own != 0 && uid != own => Err(Error::new(
                 Code::Invalid,

@@ -145,11 +145,15 @@ fn find() -> Result<PathBuf> {
 /// What `banger-root install` says at its end.
 ///
 /// # Errors
-/// `internal` where that cannot be read.
-pub(super) fn read_placed(text: &str) -> Result<Placed> {
-    serde_json::from_str(text.lines().last().unwrap_or_default()).map_err(|cause| {
-        Error::new(Code::Internal, "read what `banger-root` says").cause(cause.to_string())
-    })
+/// `internal` where that cannot be read, or nothing was claimed for a user.
+pub(super) fn read_placed(text: &str, account: &Account) -> Result<Placed> {
+    let told = || Error::new(Code::Internal, "read what `banger-root` says");
+    let placed: Placed = serde_json::from_str(text.lines().last().unwrap_or_default())
+        .map_err(|cause| told().cause(cause.to_string()))?;
+    if placed.claim.is_none() && !account.is_root() {
+        return Err(told().cause(format!("nothing for `{}`", account.name)));
+    }
+    Ok(placed)
 }
 
 /// What is in place for a user.
@@ -169,11 +173,20 @@ mod tests {
     #[test]
     fn what_root_says_is_read() {
         let text = r#"{"uid":1000,"user":"ada","state":"/home/ada/.local/state/banger","subnet":"10.215.0.0/20","dns_port":42069,"programs":[{"path":"/usr/local/libexec/banger/banger-root","sha256":"00"}]}"#;
-        let placed = read_placed(&format!("a word\n{text}\n")).unwrap();
+        let account = |uid| Account {
+            name: "ada".into(),
+            uid,
+            home: "/home/ada".into(),
+            by_root: false,
+        };
+        let (ada, root) = (account(1000), account(0));
+        let placed = read_placed(&format!("a word\n{text}\n"), &ada).unwrap();
         assert_eq!(placed.claim.unwrap().dns_port, 42069);
         assert_eq!(placed.programs[0]["sha256"], "00");
-        assert_eq!(read_placed(r#"{"programs":[]}"#).unwrap().claim, None);
-        assert!(read_placed("").is_err());
+        let nothing = r#"{"programs":[]}"#;
+        assert_eq!(read_placed(nothing, &root).unwrap().claim, None);
+        assert!(read_placed(nothing, &ada).is_err());
+        assert!(read_placed("", &ada).is_err());
     }
 
     #[test]

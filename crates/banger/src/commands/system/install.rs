@@ -108,7 +108,7 @@ impl Install {
         if let Some(port) = self.dns_port {
             add("--dns-port", &port.to_string());
         }
-        helper::read_placed(&helper::run(&words, account, session)?.stdout)
+        helper::read_placed(&helper::run(&words, account, session)?.stdout, account)
     }
 }
 
@@ -136,7 +136,9 @@ fn user_part(done: &mut Done, account: &Account, session: &Session) -> Result<()
         ));
         return Ok(());
     }
-    let program = programs::find_bangerd(session.places.search.as_deref())?;
+    // What is root's has been looked at: the one beside.
+    let search = session.places.search.as_deref();
+    let program = programs::find_bangerd(search.filter(|_| !account.is_root()))?;
     unit::write(&path, &unit::text(&program, account.is_root()))?;
     systemd.user_does(&["daemon-reload"])?;
     systemd.user_does(&["enable", UNIT])?;

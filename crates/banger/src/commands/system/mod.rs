@@ -1,4 +1,4 @@
-//! `banger system`: banger as a service of this machine, for one ordinary user.
+//! `banger system`: banger as a service of this machine, for one user.
 //!
 //! ```text
 //!            asked once (sudo)                      the user's own
@@ -8,7 +8,8 @@
 //! ```
 //!
 //! What needs root is done by `banger-root`, and by nothing else; the rest is done as the user, also
-//! where root types the command.
+//! where root types the command. Root's own daemon needs neither helper nor claim: only the
+//! system's unit that stops its VMs, and then the same unit of its own.
 
 mod account;
 mod helper;
@@ -44,7 +45,7 @@ impl Verb {
 /// For whom, where root asks.
 #[derive(Debug, Args)]
 pub(crate) struct For {
-    /// For this user, where root types it; the one who typed `sudo` otherwise.
+    /// For this user, where root types it; the one who typed `sudo`, or root itself, otherwise.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 

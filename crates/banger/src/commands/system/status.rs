@@ -23,7 +23,7 @@ Examples:
   banger system status
   banger system status --json | jq .units")]
 pub(crate) struct Status {
-    /// Of this user, where root asks; of the one who typed `sudo` otherwise.
+    /// Of this user, where root asks; of the one who typed `sudo`, or root itself, otherwise.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }
@@ -36,6 +36,12 @@ struct Unit {
     active: String,
     /// `enabled`, `disabled`, `not-found` …
     enabled: String,
+}
+
+impl Unit {
+    fn is_well(&self) -> bool {
+        self.active == "active" && self.enabled == "enabled"
+    }
 }
 
 /// How all of it stands.
@@ -65,14 +71,15 @@ impl Status {
         let account = Account::find(self.user.as_deref(), &session.places)?;
         let stands = look(&account, session)?;
         let whole = if account.is_root() {
-            helper::shutdown_unit_file(account.uid).exists()
+            stands.units.iter().all(Unit::is_well) && !stands.units.is_empty()
         } else {
             stands.claim.is_some() && stands.answers
         };
         session
             .output
             .result(&stands, || text(&stands, session.output))?;
-        if !whole {
+        // Without systemd there is nothing to set up for root.
+        if !whole && (!account.is_root() || stands.linger.is_some()) {
             session
                 .output
                 .note("set it up, or anew: banger system install");
@@ -199,10 +206,9 @@ fn text(stands: &Stands, output: Output) -> String {
     }
     for unit in &stands.units {
         let state = format!("{} {}, {}", unit.name, unit.active, unit.enabled);
-        let is_well = unit.active == "active" && unit.enabled == "enabled";
         line(
             "unit",
-            &if is_well {
+            &if unit.is_well() {
                 good(&state)
             } else {
                 doubtful(&state)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use banger_host::{Host, Process};
 
-/// How long a Firecracker that works may leave a request unanswered.
+/// How long a Firecracker that works may leave a request unanswered, while we look.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a process has used so far.
@@ -29,6 +29,7 @@ const MOST: Duration = GLANCE.saturating_mul(2);
 pub(super) struct Activity<'a> {
     host: &'a dyn Host,
     stat: PathBuf,
+    began: Instant,
     looked: Instant,
     seen: Seen,
 }
@@ -39,6 +40,7 @@ impl<'a> Activity<'a> {
         let mut activity = Self {
             host,
             stat: format!("/proc/{}/stat", process.pid).into(),
+            began: Instant::now(),
             looked: Instant::now(),
             seen: Seen::new(patience),
         };
@@ -52,7 +54,8 @@ impl<'a> Activity<'a> {
         let passed = now.duration_since(self.looked);
         self.looked = now;
         let used = self.look();
-        self.seen.add(used, passed)
+        // However little we came to look: nobody waits for ever.
+        self.seen.add(used, passed) || self.began.elapsed() >= 4 * LONGEST
     }
 
     fn look(&self) -> Option<Used> {
