@@ -216,6 +216,17 @@ fn a_program_that_is_started_by_hand_says_so() {
     ] {
         assert_eq!(run(words).0, Some(2), "{words:?}");
     }
-    let (code, text) = run(&["uninstall", "--uid", "0"]);
+    // Refused before anything of this machine's is touched.
+    let words = [
+        "install",
+        "--uid",
+        "0",
+        "--state",
+        "/root/none",
+        "--cli",
+        "banger",
+    ];
+    let (code, text) = run(&words);
     assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("not an absolute path"), "{text}");
 }
