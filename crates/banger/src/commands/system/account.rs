@@ -37,7 +37,8 @@ impl Account {
         // Of another home root would write there, and root's manager would not see it.
         if (account.uid, own) == (0, 0) && places.home.as_deref() != Some(&*account.home) {
             let text = format!("HOME is not root's home, `{}`", account.home.display());
-            return Err(Error::new(Code::Invalid, text).hint("sudo -i, and then the same again"));
+            return Err(Error::new(Code::Invalid, text)
+                .hint("with a HOME of root's: sudo -H, and --user root"));
         }
         match (account.uid, own) {
             (uid, own) if own != 0 && uid != own => Err(Error::new(
