@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     reason = "a test starts QEMU, and is told where the bundle is"
 )]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

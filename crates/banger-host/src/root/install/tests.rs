@@ -187,6 +187,12 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     let before = place.everything();
     let good = place.wishes();
     type Change = Box<dyn Fn(&mut Wishes)>;
+    let root_with_cli = |cli: PathBuf| -> Change {
+        Box::new(move |it| {
+            (it.uid, it.state) = (0, "/root/state".into());
+            it.cli = cli.clone();
+        })
+    };
     let wrong: Vec<(&str, Change)> = vec![
         (
             "`--dns-port` is for a user",
@@ -195,36 +201,9 @@ fn what_is_asked_for_wrongly_changes_nothing() {
                 it.dns_port = Some(5300);
             }),
         ),
-        (
-            "belongs to user 65534",
-            Box::new({
-                let theirs = place.path("theirs");
-                move |it| {
-                    (it.uid, it.state) = (0, "/root/state".into());
-                    it.cli = theirs.clone();
-                }
-            }),
-        ),
-        (
-            "belongs to user 65534",
-            Box::new({
-                let link = place.path("link");
-                move |it| {
-                    (it.uid, it.state) = (0, "/root/state".into());
-                    it.cli = link.clone();
-                }
-            }),
-        ),
-        (
-            "bangerd",
-            Box::new({
-                let alone = place.path("alone/banger");
-                move |it| {
-                    (it.uid, it.state) = (0, "/root/state".into());
-                    it.cli = alone.clone();
-                }
-            }),
-        ),
+        ("belongs to user 65534", root_with_cli(place.path("theirs"))),
+        ("belongs to user 65534", root_with_cli(place.path("link"))),
+        ("bangerd", root_with_cli(place.path("alone/banger"))),
         ("is not root's", Box::new(|it| it.uid = 0)),
         ("number", Box::new(|it| it.uid = 3_999_999_999)),
         ("absolute", Box::new(|it| it.state = "state".into())),
