@@ -115,7 +115,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
     let bundle = location.bundle.clone();
     let source = match mode {
         Mode::Real => Source::Bundle(bundle.clone()),
-        Mode::Sim(_) => Source::Simulated,
+        Mode::Sim(_) => Source::Simulated(bundle.clone()),
     };
     let catalog = Catalog::new(layout.clone(), source);
     let root_disks = root_disks(&layout, instance);

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 use banger_api::VmId;
 
+/// The name of a VM's record in its folder.
+pub const RECORD: &str = "vm.json";
+
 /// The paths below one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -193,7 +196,7 @@ impl VmLayout {
     /// The record, written by the store alone; removed last.
     #[must_use]
     pub fn record(&self) -> PathBuf {
-        self.folder.join("vm.json")
+        self.folder.join(RECORD)
     }
 
     /// What the hypervisor sees: its working directory, owned by its user.

@@ -48,9 +48,10 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let view = engine.create(&request, &|_| {}).unwrap();
     let layout = Layout::new("/state");
     let instance = Instance::new(banger_host::Look::uid(&sim), layout.state());
-    let (mut vms, _) = crate::vm::store::Store::new(layout.clone())
+    let mut vms = crate::vm::store::Store::new(layout.clone())
         .load(&sim)
-        .unwrap();
+        .unwrap()
+        .vms;
     assert_eq!(vms[0].id, view.id);
     let key = "ssh-ed25519 AAAA".to_owned();
     let all = capabilities(&config, &layout, instance, NetworkKind::Tap, key);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use banger_api::{Code, CreateVm, Error, Mib, SetVm, VmId, VmName};
 use banger_host::Subnet;
 
-use super::{Defaults, Engine};
+use super::{Defaults, Engine, lock};
 use crate::engine::hold::Slot;
 use crate::error::{During, Result};
 use crate::vm::Spec;
+use crate::vm::claim::Claim;
 use crate::vm::names::MOST_VMS;
 
 /// The least and the most of what a VM may have.
@@ -142,58 +143,62 @@ impl Engine {
         Ok(())
     }
 
-    /// The name that was asked for, or one of two words that nobody has.
-    pub(super) fn admit_name(
-        &self,
-        wanted: Option<&str>,
-        vms: &BTreeMap<VmId, Arc<Slot>>,
-    ) -> Result<VmName> {
-        if let Some(text) = wanted {
-            let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
-                invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
-            })?;
-            taken(&name, vms)?;
-            return Ok(name);
-        }
-        for _ in 0..1000 {
-            let words = petname::petname(2, "-").unwrap_or_default();
-            if let Ok(name) = words.parse::<VmName>()
-                && taken(&name, vms).is_ok()
-            {
-                return Ok(name);
-            }
-        }
-        Err(
-            Error::new(Code::Conflict, "no name could be made up that is not taken")
-                .hint("give one: banger vm create --name NAME"),
-        )
+    /// What every VM has that no other may have, those with unreadable records included.
+    pub(super) fn claims(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Vec<Claim> {
+        let readable = vms.values().map(|slot| Claim::of(&slot.vm()));
+        readable.chain(lock(&self.unreadable).clone()).collect()
     }
 
-    /// The first free place, with its address.
-    pub(super) fn admit_place(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Result<(u32, Ipv4Addr)> {
-        let mut used: Vec<u32> = vms.values().map(|slot| slot.vm().index).collect();
-        used.sort_unstable();
-        let index = used
-            .iter()
-            .zip(0u32..)
-            .find(|(used, index)| **used != *index)
-            .map_or_else(
-                || u32::try_from(used.len()).unwrap_or(u32::MAX),
-                |(_, index)| index,
-            );
-        let address = address(self.parts.subnet, index);
-        match address {
-            Some(address) if index < MOST_VMS || !self.parts.own_users => Ok((index, address)),
-            Some(_) | None => Err(Error::new(
-                Code::Conflict,
-                format!(
-                    "there is no place for another VM in `{}`",
-                    self.parts.subnet
-                ),
-            )
-            .hint("delete a VM, or set a larger `subnet` in the configuration")),
+    /// The first free index, with its address.
+    pub(super) fn admit_place(&self, claims: &[Claim]) -> Result<(u32, Ipv4Addr)> {
+        let subnet = self.parts.subnet;
+        let most = if self.parts.own_users {
+            MOST_VMS
+        } else {
+            u32::MAX
+        };
+        let is_free = |index: u32, address: Ipv4Addr| {
+            let uid = self.parts.instance.owner(index).uid;
+            !claims.iter().any(|claim| {
+                claim.indexes.contains(&index)
+                    || claim.addresses.contains(&address)
+                    || claim.uids.contains(&uid)
+            })
+        };
+        (0..most)
+            .map_while(|index| Some((index, address(subnet, index)?)))
+            .find(|(index, address)| is_free(*index, *address))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::Conflict,
+                    format!("all addresses of `{subnet}` are taken"),
+                )
+                .hint("delete a VM, or set a larger `subnet` in the configuration")
+            })
+    }
+}
+
+/// The name that was asked for, or two words that nobody has.
+pub(super) fn name(wanted: Option<&str>, claims: &[Claim]) -> Result<VmName> {
+    if let Some(text) = wanted {
+        let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
+            invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
+        })?;
+        taken(&name, claims)?;
+        return Ok(name);
+    }
+    for _ in 0..1000 {
+        let words = petname::petname(2, "-").unwrap_or_default();
+        if let Ok(name) = words.parse::<VmName>()
+            && taken(&name, claims).is_ok()
+        {
+            return Ok(name);
         }
     }
+    Err(
+        Error::new(Code::Conflict, "no name could be made up that is not taken")
+            .hint("give one: banger vm create --name NAME"),
+    )
 }
 
 /// The gateway of every guest: the first address.
@@ -212,18 +217,19 @@ fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
     (subnet.contains(address) && subnet.contains(next)).then_some(address)
 }
 
-fn taken(name: &VmName, vms: &BTreeMap<VmId, Arc<Slot>>) -> Result<()> {
-    if vms.values().any(|slot| slot.vm().name == *name) {
+fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
+    if claims.iter().any(|claim| claim.names.contains(name)) {
         return Err(
             Error::new(Code::Conflict, format!("there is a VM `{name}` already"))
-                .hint("choose another name, or see it: banger vm list"),
+                .hint("choose another name, or see it: banger vm list")
+                .hint("see those whose records cannot be read: banger daemon status"),
         );
     }
-    match vms
-        .keys()
-        .find(|id| id.to_string().starts_with(name.as_str()))
+    match claims
+        .iter()
+        .find(|claim| claim.id.to_string().starts_with(name.as_str()))
     {
-        Some(id) => Err(Error::new(
+        Some(Claim { id, .. }) => Err(Error::new(
             Code::Conflict,
             format!("`{name}` begins the id of another VM, {id}, and would be taken for it"),
         )

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmView};
+use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
@@ -10,6 +10,7 @@ use super::{Engine, Heard, admit, lock, room, step};
 use crate::error::{During, Result};
 use crate::readiness;
 use crate::storage;
+use crate::vm::claim::Claim;
 use crate::vm::{HostKey, Images, Secret, Spec, Vm};
 
 impl Engine {
@@ -49,16 +50,17 @@ impl Engine {
     fn make(&self, request: &CreateVm, heard: Heard<'_>) -> Result<Hold> {
         let spec = self.admit(request)?;
         // The name is looked at before the image, which may take a while to import.
-        self.admit_name(request.name.as_deref(), &lock(&self.vms))?;
+        admit::name(request.name.as_deref(), &self.claims(&lock(&self.vms)))?;
         let image = request
             .image
             .as_deref()
             .unwrap_or(&self.parts.defaults.image);
         let root_disk =
             storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?;
-        let images = step(heard, "image", || {
+        let lease = step(heard, "image", || {
             self.parts.catalog.current(image, self.host())
         })?;
+        let images = lease.images().clone();
         self.check_room(&spec, &images.root)?;
         if root_disk.needs_room() {
             readiness::require(self.host(), &[room::check(&self.parts.layout)])?;
@@ -67,6 +69,8 @@ impl Engine {
             readiness::require(self.host(), &self.start_checks(None))?;
         }
         let hold = self.reserve(request, spec, images, root_disk.name())?;
+        // The record names them now.
+        drop(lease);
         let made = self.make_parts(&hold, heard);
         match made {
             Ok(()) => Ok(hold),
@@ -89,18 +93,10 @@ impl Engine {
         let host_key = host_key()?;
         let machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
         let mut vms = lock(&self.vms);
-        let name = self.admit_name(request.name.as_deref(), &vms)?;
-        let (index, address) = self.admit_place(&vms)?;
-        let id = loop {
-            let id = VmId::from_bits(u32::from_le_bytes(random()?));
-            let text = id.to_string();
-            let mistaken = vms
-                .values()
-                .any(|slot| text.starts_with(slot.vm().name.as_str()));
-            if !mistaken && !vms.contains_key(&id) && !text.starts_with(name.as_str()) {
-                break id;
-            }
-        };
+        let claims = self.claims(&vms);
+        let name = admit::name(request.name.as_deref(), &claims)?;
+        let (index, address) = self.admit_place(&claims)?;
+        let id = free_id(&name, &claims)?;
         let vm = Vm {
             id,
             name,
@@ -154,6 +150,19 @@ impl Engine {
         }
         vm.phase = Phase::Stopped;
         self.save(hold.slot(), &vm)
+    }
+}
+
+/// An id that nobody has and that no name could be taken for.
+fn free_id(name: &VmName, claims: &[Claim]) -> Result<VmId> {
+    loop {
+        let id = VmId::from_bits(u32::from_le_bytes(random()?));
+        let text = id.to_string();
+        let mut names = claims.iter().flat_map(|claim| &claim.names).chain([name]);
+        let is_taken = claims.iter().any(|claim| claim.id == id);
+        if !is_taken && !names.any(|name| text.starts_with(name.as_str())) {
+            return Ok(id);
+        }
     }
 }
 

@@ -25,6 +25,7 @@ impl Engine {
         may(Verb::Delete, hold.vm().phase, &name).during(doing())?;
         let last = self.view(&hold.vm());
         step(heard, "delete", || self.remove(&hold)).during(doing())?;
+        self.prune();
         Ok(last)
     }
 
@@ -44,14 +45,19 @@ impl Engine {
         self.store.remove(self.host(), vm.id)?;
         lock(&self.vms).remove(&vm.id);
         self.tell(&Event::Gone { id: vm.id });
-        self.prune();
         Ok(())
     }
 
-    /// Removes the images that nobody uses any more; one that stays does no harm.
-    fn prune(&self) {
-        let vms: Vec<_> = self.slots().iter().map(|slot| slot.vm()).collect();
-        let used = vms.iter().map(|vm| &vm.images);
+    /// Removes the images that nobody uses; one that stays does no harm.
+    pub(super) fn prune(&self) {
+        let used = || {
+            let in_memory = self.slots().into_iter().flat_map(|slot| {
+                let images = &slot.vm().images;
+                [images.root.clone(), images.kernel.clone()]
+            });
+            let on_disk = self.store.images_in_use(self.host())?;
+            Ok(on_disk.map(|digests| digests.into_iter().chain(in_memory).collect()))
+        };
         if let Err(error) = self.parts.catalog.prune(used, self.host()) {
             tracing::warn!(%error, "unused images are left");
         }

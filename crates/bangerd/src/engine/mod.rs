@@ -48,6 +48,7 @@ use crate::layout::Layout;
 use crate::readiness::{self, Check};
 use crate::storage::RootDisk;
 use crate::vm::Vm;
+use crate::vm::claim::Claim;
 use crate::vm::names::Instance;
 use crate::vm::store::Store;
 use hold::Slot;
@@ -125,6 +126,8 @@ pub struct Engine {
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     listeners: Mutex<Vec<Listener>>,
     unexplained: Mutex<Vec<String>>,
+    /// What belongs to VMs whose records this program cannot use.
+    unreadable: Mutex<Vec<Claim>>,
     stopping: AtomicBool,
 }
 
@@ -165,6 +168,7 @@ impl Engine {
             vms: Mutex::new(BTreeMap::new()),
             listeners: Mutex::new(Vec::new()),
             unexplained: Mutex::new(Vec::new()),
+            unreadable: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
         }
     }
@@ -188,10 +192,7 @@ impl Engine {
             .collect();
         match matches.as_slice() {
             [only] => Ok((*only).clone()),
-            [] => Err(
-                Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
-                    .hint("see which there are: banger vm list"),
-            ),
+            [] => Err(self.not_found(wanted)),
             several => {
                 let names: Vec<String> = several
                     .iter()
@@ -205,6 +206,22 @@ impl Engine {
                 )
             }
         }
+    }
+
+    fn not_found(&self, wanted: &VmRef) -> Error {
+        let unreadable = lock(&self.unreadable);
+        let is_there = unreadable.iter().any(|claim| {
+            wanted.begins(claim.id) || claim.names.iter().any(|name| wanted.is_name(name))
+        });
+        if is_there {
+            return Error::new(
+                Code::NotReady,
+                format!("the record of `{wanted}` cannot be read; nothing of it is removed"),
+            )
+            .hint("see why: banger daemon status");
+        }
+        Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
+            .hint("see which there are: banger vm list")
     }
 
     /// All slots, in the order of their ids.

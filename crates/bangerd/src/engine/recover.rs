@@ -10,14 +10,16 @@
 //! | stopping | taken down | taken down |
 //! | deleting | removed | removed |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use banger_api::{EndReason, Phase};
+use banger_api::{EndReason, Phase, VmId};
 
 use super::hold::Slot;
 use super::{Engine, lock};
 use crate::error::{During, Result};
 use crate::vm::Vm;
+use crate::vm::store::Contents;
 
 impl Engine {
     /// Puts every VM right. Must come before any verb.
@@ -26,11 +28,23 @@ impl Engine {
     /// When the records cannot be listed. Whatever goes wrong with one VM is told in its record
     /// or in [`DaemonView::unexplained`](banger_api::DaemonView::unexplained), and the others go on.
     pub fn recover(&self) -> Result<()> {
-        let (vms, mut unexplained) = self.store.load(self.host())?;
-        for vm in vms {
-            let name = vm.name.clone();
-            let slot = Arc::new(Slot::new(vm));
-            lock(&self.vms).insert(slot.vm().id, slot.clone());
+        let Contents {
+            vms,
+            unreadable,
+            empty,
+            mut unexplained,
+        } = self.store.load(self.host())?;
+        // Everything is known before anything is removed.
+        *lock(&self.unreadable) = unreadable;
+        let slots: Vec<Arc<Slot>> = vms.into_iter().map(|vm| Arc::new(Slot::new(vm))).collect();
+        lock(&self.vms).extend(slots.iter().map(|slot| (slot.vm().id, slot.clone())));
+        for id in empty {
+            if let Err(error) = self.store.remove(self.host(), id) {
+                unexplained.push(error.to_string());
+            }
+        }
+        for slot in slots {
+            let name = slot.vm().name.clone();
             if let Err(error) = self.recover_one(&slot) {
                 tracing::error!(vm = %name, error = error.report(), "recover");
                 unexplained.push(format!("`{name}`: {error}"));
@@ -38,6 +52,7 @@ impl Engine {
         }
         unexplained.extend(self.strangers().unwrap_or_default());
         *lock(&self.unexplained) = unexplained;
+        self.prune();
         Ok(())
     }
 
@@ -101,12 +116,14 @@ impl Engine {
     /// What bears our name on the host and belongs to no VM of ours.
     fn strangers(&self) -> Result<Vec<String>> {
         let instance = self.parts.instance;
-        let vms: Vec<_> = self.slots().iter().map(|slot| slot.vm()).collect();
+        let mut ids: BTreeSet<VmId> = self.slots().iter().map(|slot| slot.vm().id).collect();
+        // A VM whose record cannot be read may run.
+        ids.extend(lock(&self.unreadable).iter().map(|claim| claim.id));
         let taps = self
             .host()
             .interfaces(&instance.tap_prefix())
             .during("list the interfaces")?;
-        let is_known = |tap: &String| vms.iter().any(|vm| instance.tap(vm.id) == *tap);
+        let is_known = |tap: &String| ids.iter().any(|id| instance.tap(*id) == *tap);
         let taps = taps.into_iter().filter(|tap| !is_known(tap)).map(|tap| {
             format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}")
         });
@@ -114,7 +131,7 @@ impl Engine {
             .host()
             .snapshots(&instance.process_prefix())
             .during("list the snapshots")?;
-        let is_known = |name: &String| vms.iter().any(|vm| instance.process(vm.id) == *name);
+        let is_known = |name: &String| ids.iter().any(|id| instance.process(*id) == *name);
         let snapshots = snapshots.into_iter().filter(|name| !is_known(name)).map(|name| {
             format!(
                 "the device `{name}` belongs to no VM; remove it: sudo dmsetup remove {name} {name}-origin"

@@ -3,9 +3,13 @@
 //! A VM always starts with the pair of root file system and kernel that it was made with, so what
 //! the bundle holds is imported once, at the first create that uses it, and a new bundle changes
 //! no old VM.
+//!
+//! An image that no record names yet is held by an [`ImageLease`], from its import until the new
+//! VM's record is on disk, so [`prune`](Catalog::prune) never takes it away in between.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use banger_api::{Code, Error};
 use banger_host::{Finding, Host, Op};
@@ -36,8 +40,51 @@ pub struct Kernel {
 pub enum Source {
     /// The bundle in this folder.
     Bundle(PathBuf),
-    /// Nowhere: the simulated host has no files worth the name.
-    Simulated,
+    /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
+    /// its `bundle.json` holds, if anything, decides their digests.
+    Simulated(PathBuf),
+}
+
+/// Digests that are in use although no record names them, each with the number of its leases.
+type Leases = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// Keeps the images of a VM that is being made from being pruned, until it is dropped.
+#[derive(Debug)]
+pub struct ImageLease {
+    images: Images,
+    leases: Leases,
+}
+
+impl ImageLease {
+    fn new(images: Images, leases: &Leases) -> Self {
+        let mut counts = leases.lock().unwrap_or_else(PoisonError::into_inner);
+        for digest in [&images.root, &images.kernel] {
+            *counts.entry(digest.clone()).or_default() += 1;
+        }
+        drop(counts);
+        Self {
+            images,
+            leases: leases.clone(),
+        }
+    }
+
+    /// The images that are kept.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+}
+
+impl Drop for ImageLease {
+    fn drop(&mut self) {
+        let mut counts = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        for digest in [&self.images.root, &self.images.kernel] {
+            if let Some(count) = counts.get_mut(digest) {
+                *count -= 1;
+            }
+        }
+        counts.retain(|_, count| *count > 0);
+    }
 }
 
 /// The images of one state directory.
@@ -45,8 +92,9 @@ pub enum Source {
 pub struct Catalog {
     layout: Layout,
     source: Source,
-    /// One import at a time.
+    /// One import or prune at a time.
     importing: Mutex<()>,
+    leases: Leases,
 }
 
 impl Catalog {
@@ -57,6 +105,7 @@ impl Catalog {
             layout,
             source,
             importing: Mutex::new(()),
+            leases: Leases::default(),
         }
     }
 
@@ -81,12 +130,13 @@ impl Catalog {
         })]
     }
 
-    /// The pair that a new VM of this image starts with, imported if it was not.
+    /// The pair that a new VM of this image starts with, imported if it was not, and kept until the
+    /// lease is dropped.
     ///
     /// # Errors
     /// `not-found` for an image that there is not, `not-ready` where the bundle is missing or
     /// damaged.
-    pub fn current(&self, name: &str, host: &dyn Host) -> Result<Images> {
+    pub fn current(&self, name: &str, host: &dyn Host) -> Result<ImageLease> {
         if name != DEFAULT {
             return Err(
                 Error::new(Code::NotFound, format!("there is no image `{name}`"))
@@ -97,10 +147,11 @@ impl Catalog {
             .importing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match &self.source {
+        let images = match &self.source {
             Source::Bundle(folder) => self.import(folder, host),
-            Source::Simulated => self.simulate(host),
-        }
+            Source::Simulated(folder) => self.simulate(folder, host),
+        }?;
+        Ok(ImageLease::new(images, &self.leases))
     }
 
     /// What a kernel is booted with.
@@ -136,34 +187,65 @@ impl Catalog {
             })
     }
 
-    /// Removes what no VM uses and a new one would not.
+    /// Removes the images that nobody uses: no lease, no digest that `used` returns, and no new VM.
+    /// `used` is called after the leases are counted, so that a record which was written in the
+    /// meantime is seen by one or the other. Where it returns `None`, somebody unknown may use any
+    /// of them, and nothing is removed; while an import is at work nothing is, either.
     ///
     /// # Errors
-    /// When something that nobody uses is left.
-    pub fn prune<'a>(&self, used: impl Iterator<Item = &'a Images>, host: &dyn Host) -> Result<()> {
-        let _importing = self
-            .importing
+    /// When an unused image is left.
+    pub fn prune(
+        &self,
+        used: impl FnOnce() -> Result<Option<BTreeSet<String>>>,
+        host: &dyn Host,
+    ) -> Result<()> {
+        let _importing = match self.importing.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        let leased: Vec<String> = self
+            .leases
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut keep: Vec<String> = used
-            .flat_map(|it| [it.root.clone(), it.kernel.clone()])
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
             .collect();
+        let Some(mut keep) = used()? else {
+            return Ok(());
+        };
+        keep.extend(leased);
         match &self.source {
             Source::Bundle(folder) => match Bundle::load(folder) {
                 Ok(bundle) => keep.extend([root_digest(&bundle), kernel_digest(&bundle)]),
                 // A bundle that is being mended may come back with the same images.
                 Err(_) => return Ok(()),
             },
-            Source::Simulated => return Ok(()),
+            Source::Simulated(folder) => {
+                let images = simulated(folder, host)?;
+                keep.extend([images.root, images.kernel]);
+            }
         }
         for name in host.list(&self.layout.images()).during("list the images")? {
             if !keep.contains(&name) {
-                let path = self.layout.image(&name).folder().to_owned();
-                host.change(&Op::RemoveDirectory { path })
+                self.remove(&name, host)
                     .during(format!("remove the image `{name}`"))?;
             }
         }
         Ok(())
+    }
+
+    /// The record first: an image without one is imported anew, so a crash on the way leaves
+    /// nothing that is taken for whole.
+    fn remove(&self, digest: &str, host: &dyn Host) -> Result<()> {
+        let image = self.layout.image(digest);
+        let path = image.record();
+        host.change(&Op::RemoveFile { path })
+            .during("remove its record")?;
+        let path = image.folder().to_owned();
+        host.change(&Op::RemoveDirectory { path })
+            .during("remove its folder")
+            .map(drop)
     }
 
     fn import(&self, folder: &Path, host: &dyn Host) -> Result<Images> {
@@ -211,13 +293,8 @@ impl Catalog {
         Ok(images)
     }
 
-    /// The images of a simulated host: files of a few bytes.
-    fn simulate(&self, host: &dyn Host) -> Result<Images> {
-        let images = Images {
-            name: DEFAULT.to_owned(),
-            root: "0".repeat(64),
-            kernel: "1".repeat(64),
-        };
+    fn simulate(&self, folder: &Path, host: &dyn Host) -> Result<Images> {
+        let images = simulated(folder, host)?;
         let root = self.layout.image(&images.root);
         let kernel = self.layout.image(&images.kernel);
         if host
@@ -305,12 +382,28 @@ fn root_digest(bundle: &Bundle) -> String {
 
 /// A kernel is what boots it, too: its modules and the guest program.
 fn kernel_digest(bundle: &Bundle) -> String {
-    let mut hash = Sha256::new();
-    for part in [
+    digest(&[
         bundle.vmlinux_digest(),
         bundle.guest_digest(),
         bundle.kernel_version(),
-    ] {
+    ])
+}
+
+/// The images that the simulated bundle in this folder has now.
+fn simulated(folder: &Path, host: &dyn Host) -> Result<Images> {
+    let path = folder.join("bundle.json");
+    let bundle = host.read(&path).during("read the simulated bundle")?;
+    let bundle = String::from_utf8_lossy(&bundle.unwrap_or_default()).into_owned();
+    Ok(Images {
+        name: DEFAULT.to_owned(),
+        root: digest(&["root", &bundle]),
+        kernel: digest(&["kernel", &bundle]),
+    })
+}
+
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -318,4 +411,32 @@ fn kernel_digest(bundle: &Bundle) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_host::{Look as _, Sim};
+
+    use super::*;
+
+    #[test]
+    fn a_leased_image_outlives_a_prune_before_its_record_is_written() {
+        let sim = Sim::new();
+        let catalog = Catalog::new(Layout::new("/state"), Source::Simulated("/bundle".into()));
+        let folder = |path: &str| Op::MakeDirectory {
+            path: path.into(),
+            mode: 0o755,
+            owner: None,
+        };
+        sim.change(&folder("/state/images")).unwrap();
+        let lease = catalog.current(DEFAULT, &sim).unwrap();
+        sim.change(&folder("/bundle")).unwrap();
+        write("/bundle/bundle.json".into(), b"newer".to_vec(), &sim).unwrap();
+        let images = || sim.list(Path::new("/state/images")).unwrap().len();
+        catalog.prune(|| Ok(Some(BTreeSet::new())), &sim).unwrap();
+        assert_eq!(images(), 2);
+        drop(lease);
+        catalog.prune(|| Ok(Some(BTreeSet::new())), &sim).unwrap();
+        assert_eq!(images(), 0);
+    }
 }

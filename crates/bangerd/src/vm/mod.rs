@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure value; only [`store`] touches a host.
 
+pub mod claim;
 pub mod names;
 pub mod phase;
 pub mod store;

@@ -1,12 +1,15 @@
 //! Records on disk: `vms/<id>/vm.json`, written by one function.
 
+use std::collections::BTreeSet;
+
 use banger_api::{Code, Error, VmId};
 use banger_host::{Host, Op};
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
+use super::claim::{self, Claim};
 use crate::error::{During, Result};
-use crate::layout::Layout;
+use crate::layout::{Layout, RECORD};
 
 /// The version of the record that this program writes, and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -15,6 +18,19 @@ pub const SCHEMA: u32 = 1;
 struct Record<V> {
     schema: u32,
     vm: V,
+}
+
+/// What lies in the folder of VMs.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The VMs.
+    pub vms: Vec<Vm>,
+    /// What the records claim that cannot be used.
+    pub unreadable: Vec<Claim>,
+    /// Folders that a crash just before the first record, or just after its removal, left empty.
+    pub empty: Vec<VmId>,
+    /// Everything that cannot be explained, in words.
+    pub unexplained: Vec<String>,
 }
 
 /// Reads and writes the records of one state directory.
@@ -78,32 +94,66 @@ impl Store {
         .map(drop)
     }
 
-    /// The VMs that have a record, and in words what else lies among them.
+    /// All that lies in the folder of VMs.
     ///
     /// # Errors
     /// When the folder of VMs cannot be read.
-    pub fn load(&self, host: &dyn Host) -> Result<(Vec<Vm>, Vec<String>)> {
-        let mut vms = Vec::new();
-        let mut unexplained = Vec::new();
+    pub fn load(&self, host: &dyn Host) -> Result<Contents> {
+        let mut contents = Contents::default();
         for name in host.list(&self.layout.vms()).during("list the VMs")? {
             let Ok(id) = name.parse::<VmId>() else {
-                unexplained.push(format!(
-                    "`{}` is no VM",
-                    self.layout.vms().join(name).display()
-                ));
+                let path = self.layout.vms().join(name);
+                contents
+                    .unexplained
+                    .push(format!("`{}` is not a VM", path.display()));
                 continue;
             };
             match self.read(host, id) {
-                Ok(Some(vm)) => vms.push(vm),
-                Ok(None) if self.is_ours_and_empty(host, id)? => self.remove(host, id)?,
-                Ok(None) => unexplained.push(format!(
+                Ok(Some(vm)) => contents.vms.push(vm),
+                Ok(None) if self.is_ours_and_empty(host, id)? => contents.empty.push(id),
+                Ok(None) => contents.unexplained.push(format!(
                     "`{}` has no record; it was left by a crash or made by hand",
                     self.layout.vm(id).folder().display()
                 )),
-                Err(error) => unexplained.push(error.to_string()),
+                Err(error) => {
+                    contents.unexplained.push(error.to_string());
+                    let text = host.read(&self.layout.vm(id).record());
+                    let text = text.ok().flatten().unwrap_or_default();
+                    contents.unreadable.push(Claim::read(id, &text));
+                }
             }
         }
-        Ok((vms, unexplained))
+        Ok(contents)
+    }
+
+    /// The digests of all images that anything in the folder of VMs names, or `None` where
+    /// something there cannot be explained, so that it may need any of them.
+    ///
+    /// # Errors
+    /// When the folder of VMs or a record cannot be read.
+    pub fn images_in_use(&self, host: &dyn Host) -> Result<Option<BTreeSet<String>>> {
+        let mut digests = BTreeSet::new();
+        for name in host.list(&self.layout.vms()).during("list the VMs")? {
+            let folder = self.layout.vms().join(&name);
+            // A copy of a VM's folder under another name counts, too.
+            let path = folder.join(RECORD);
+            let text = host.read(&path).during("read a record")?;
+            let is_explained = match (name.parse::<VmId>(), &text) {
+                (Ok(id), Some(_)) => self.read(host, id).is_ok(),
+                (Ok(id), None) => self.is_ours_and_empty(host, id)?,
+                (Err(_), _) => true,
+            };
+            if !is_explained {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "no image is removed while this cannot be explained"
+                );
+                return Ok(None);
+            }
+            let text = text.unwrap_or_default();
+            digests.extend(claim::digests(&String::from_utf8_lossy(&text)));
+        }
+        Ok(Some(digests))
     }
 
     /// Whether a folder without a record is what a crash just before the first write of one, or

@@ -1,10 +1,10 @@
 //! What the next daemon makes of what it finds.
 
-use banger_api::Phase;
+use banger_api::{DeleteVm, Phase};
 use banger_host::Host as _;
 use banger_host::Op;
 
-use crate::world::{World, named};
+use crate::world::{World, named, request, told};
 
 #[test]
 fn a_running_vm_is_adopted_with_its_rules() {
@@ -76,16 +76,137 @@ fn a_record_of_a_newer_banger_is_refused_in_words_and_kept() {
     let vm = world.create("calm-otter", false, false);
     let path: std::path::PathBuf = format!("/state/vms/{}/vm.json", vm.id).into();
     let contents = br#"{"schema": 99, "vm": {}}"#.to_vec();
-    let op = Op::WriteFile {
-        path: path.clone(),
-        contents: contents.clone(),
-        mode: 0o600,
-        owner: None,
-    };
-    world.sim.change(&op).unwrap();
+    world.write(&path, &contents);
     world.restart();
     assert!(world.engine.list().is_empty());
     let told = world.engine.daemon().unexplained.join("\n");
     assert!(told.contains("schema 99"), "{told}");
     assert_eq!(world.sim.state().files[&path].contents, contents);
+}
+
+/// Three VMs of an old bundle, the one with the lowest id half-deleted, and a newer bundle.
+fn one_of_three_half_deleted(world: &World) -> Vec<String> {
+    world.replace_bundle("old");
+    let mut vms = ["a-cat", "a-dog", "a-fox"].map(|name| world.create(name, false, false));
+    world.replace_bundle("new");
+    vms.sort_by_key(|vm| vm.id);
+    let mut record = world.record(vms[0].id);
+    record["vm"]["phase"] = "deleting".into();
+    world.write(
+        format!("/state/vms/{}/vm.json", vms[0].id),
+        record.to_string().as_bytes(),
+    );
+    vms.iter().map(|vm| vm.name.to_string()).collect()
+}
+
+#[test]
+fn a_delete_that_is_finished_after_a_crash_leaves_the_images_of_other_vms() {
+    let mut world = World::new();
+    let names = one_of_three_half_deleted(&world);
+    world.restart();
+    assert!(world.engine.show(&named(&names[0])).is_err());
+    world.assert_images_are_whole("after recovery");
+    for name in &names[1..] {
+        world
+            .start(name)
+            .unwrap_or_else(|error| panic!("{}", told(&error)));
+    }
+}
+
+#[test]
+fn images_that_nobody_uses_are_removed_after_recovery() {
+    let mut world = World::new();
+    world.replace_bundle("old");
+    let vm = world.create("calm-otter", false, false);
+    world.replace_bundle("new");
+    world.create("brisk-heron", false, false);
+    let mut record = world.record(vm.id);
+    record["vm"]["phase"] = "deleting".into();
+    world.write(
+        format!("/state/vms/{}/vm.json", vm.id),
+        record.to_string().as_bytes(),
+    );
+    assert_eq!(world.images().len(), 4);
+    world.restart();
+    assert_eq!(world.images().len(), 2);
+    world.assert_images_are_whole("after recovery");
+}
+
+#[test]
+fn no_image_is_removed_while_a_record_cannot_be_read() {
+    type Damage = fn(&str) -> Vec<u8>;
+    let damages: [(&str, Damage); 3] = [
+        ("empty", |_| Vec::new()),
+        ("cut off", |text| text.as_bytes()[..text.len() / 2].to_vec()),
+        ("newer", |text| {
+            text.replace("\"schema\":1", "\"schema\":99").into_bytes()
+        }),
+    ];
+    for (what, damage) in damages {
+        let mut world = World::new();
+        world.replace_bundle("old");
+        let vm = world.create("calm-otter", false, false);
+        world.replace_bundle("new");
+        world.create("brisk-heron", false, false);
+        let (images, path) = (world.images(), format!("/state/vms/{}/vm.json", vm.id));
+        let text = world.record(vm.id).to_string();
+        world.write(&path, &damage(&text));
+        world.restart();
+        let delete = |world: &World, name| {
+            let request = DeleteVm::default();
+            world
+                .engine
+                .delete(&named(name), &request, &|_| {})
+                .unwrap();
+        };
+        delete(&world, "brisk-heron");
+        assert_eq!(world.images(), images, "{what}");
+        // With its record back it starts, and its images go with it.
+        world.write(&path, text.as_bytes());
+        world.restart();
+        world
+            .start("calm-otter")
+            .unwrap_or_else(|error| panic!("{what}: {}", told(&error)));
+        let request = DeleteVm { force: true };
+        world
+            .engine
+            .delete(&named("calm-otter"), &request, &|_| {})
+            .unwrap();
+        assert!(world.images().len() < images.len(), "{what}");
+    }
+}
+
+#[test]
+fn a_vm_whose_record_cannot_be_read_keeps_its_name_address_and_user() {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", false, false);
+    let text = world.record(vm.id).to_string();
+    let path = format!("/state/vms/{}/vm.json", vm.id);
+    world.write(&path, &text.as_bytes()[..text.len() - 4]);
+    world.restart();
+    let other = world.create("brisk-heron", false, false);
+    assert_ne!(other.address, vm.address);
+    let again = world
+        .engine
+        .create(&request("calm-otter", false, false), &|_| {});
+    assert_eq!(again.unwrap_err().code, banger_api::Code::Conflict);
+    let shown = world.engine.show(&named("calm-otter")).unwrap_err();
+    assert!(told(&shown).contains("cannot be read"), "{}", told(&shown));
+    world.write(&path, text.as_bytes());
+    world.restart();
+    assert_eq!(
+        world.engine.show(&named("calm-otter")).unwrap().address,
+        vm.address
+    );
+}
+
+#[test]
+fn the_tap_of_a_vm_whose_record_cannot_be_read_is_no_stranger() {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", true, true);
+    world.write(format!("/state/vms/{}/vm.json", vm.id), b"{");
+    world.restart();
+    let told = world.engine.daemon().unexplained.join("\n");
+    assert!(!told.contains("ip link delete"), "{told}");
+    assert_eq!(world.run_time().taps.len(), 1);
 }

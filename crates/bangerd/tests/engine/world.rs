@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banger_api::location::Location;
-use banger_api::{CreateVm, Mib, StartVm, VmRef, VmView};
-use banger_host::{Sim, SimSnapshot, SimTable};
+use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmView};
+use banger_host::{Host as _, Op, Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
 use bangerd::config::{Config, RootDiskChoice};
 use bangerd::engine::Engine;
@@ -90,6 +90,80 @@ impl World {
     pub(crate) fn start(&self, name: &str) -> banger_api::Result<VmView> {
         self.engine
             .start(&named(name), &StartVm::default(), &|_| {})
+    }
+
+    /// From now on new VMs are made from another bundle.
+    pub(crate) fn replace_bundle(&self, contents: &str) {
+        let (folder, mode, owner) = ("/none".into(), 0o755, None);
+        let made = self.sim.change(&Op::MakeDirectory {
+            path: folder,
+            mode,
+            owner,
+        });
+        made.unwrap();
+        self.write("/none/bundle.json", contents.as_bytes());
+    }
+
+    /// Writes a file past the engine.
+    pub(crate) fn write(&self, path: impl Into<PathBuf>, contents: &[u8]) {
+        let op = Op::WriteFile {
+            path: path.into(),
+            contents: contents.to_vec(),
+            mode: 0o600,
+            owner: None,
+        };
+        self.sim.change(&op).unwrap();
+    }
+
+    /// A VM's record, as it is on the disk.
+    pub(crate) fn record(&self, id: VmId) -> serde_json::Value {
+        let path: PathBuf = format!("{STATE}/vms/{id}/vm.json").into();
+        serde_json::from_slice(&self.sim.state().files[&path].contents).unwrap()
+    }
+
+    /// The images that are there, by their digests.
+    pub(crate) fn images(&self) -> BTreeSet<String> {
+        let folder = Path::new("/state/images");
+        let files = self.sim.state().files;
+        let below = files
+            .keys()
+            .filter_map(|path| path.strip_prefix(folder).ok());
+        let digests = below.filter_map(|path| path.iter().next()?.to_str());
+        digests.map(str::to_owned).collect()
+    }
+
+    /// Every VM that the engine knows finds the images that it starts from, whole.
+    pub(crate) fn assert_images_are_whole(&self, context: &str) {
+        let files = self.sim.state().files;
+        for vm in self.engine.list() {
+            let images = &self.record(vm.id)["vm"]["images"];
+            for (kind, name) in [("root", "rootfs.ext4"), ("kernel", "vmlinux")] {
+                let digest = images[kind].as_str().unwrap();
+                for name in ["image.json", name] {
+                    let path: PathBuf = format!("{STATE}/images/{digest}/{name}").into();
+                    assert!(
+                        files.contains_key(&path),
+                        "{context}: {} lacks {path:?}",
+                        vm.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// At most so many images are there that no VM uses.
+    pub(crate) fn assert_unused_images(&self, most: usize, context: &str) {
+        let used: BTreeSet<String> = self
+            .engine
+            .list()
+            .iter()
+            .flat_map(|vm| {
+                let images = self.record(vm.id)["vm"]["images"].clone();
+                ["root", "kernel"].map(|kind| images[kind].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let unused = self.images().difference(&used).count();
+        assert!(unused <= most, "{context}: {:?}", self.images());
     }
 
     pub(crate) fn run_time(&self) -> RunTime {
