@@ -124,7 +124,25 @@ pub struct DiskView {
     pub shared: Option<u64>,
 }
 
-/// One VM.
+/// What a running VM was told to have and has not got yet; its next start brings it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Pending {
+    /// The number of virtual CPUs, where it changes.
+    pub vcpu: Option<u32>,
+    /// The memory in MiB, where it changes.
+    pub memory: Option<Mib>,
+    /// The size of the work disk in MiB, where it changes.
+    pub disk_size: Option<Mib>,
+    /// The size of the system disk in MiB, where it changes.
+    pub system_disk_size: Option<Mib>,
+    /// Whether it reaches the outside, where that changes.
+    pub nat: Option<bool>,
+}
+
+/// One VM. While it runs, its settings are those of the run, and [`VmView::pending`] has those
+/// that the next start brings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VmView {
@@ -139,6 +157,9 @@ pub struct VmView {
     /// Whether it stands still until there is room on the host; a note says how much.
     #[serde(default)]
     pub paused: bool,
+    /// Whether this run gives a rescue shell instead of the image's system.
+    #[serde(default)]
+    pub rescue: bool,
     /// The image that it was made from.
     pub image: String,
     /// The number of its virtual CPUs.
@@ -151,6 +172,9 @@ pub struct VmView {
     pub system_disk_size: Mib,
     /// Whether it reaches the outside.
     pub nat: bool,
+    /// What was set since its start and waits for the next one; absent where nothing does.
+    #[serde(default)]
+    pub pending: Option<Pending>,
     /// What its network is.
     pub network: NetworkKind,
     /// Its address, where it has one of its own.

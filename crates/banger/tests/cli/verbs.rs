@@ -123,6 +123,42 @@ fn settings_change_and_disks_grow_but_do_not_shrink() {
 }
 
 #[test]
+fn what_a_running_vm_gets_only_at_its_next_start_is_told_apart() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web", "--disk-size", "2G"]);
+    let run = environment.done(&["vm", "set", "web", "--vcpu", "4", "--disk-size", "3G"]);
+    assert!(
+        run.stdout
+            .contains("2 (4 from its next start) vCPU, 2G memory, 2G (3G from its next start)"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("banger vm restart web"), "{run:#?}");
+    let run = environment.done(&["vm", "list"]);
+    assert!(run.stdout.contains("2→4   2G      2G→3G"), "{run:#?}");
+    let run = environment.done(&["vm", "show", "web"]);
+    assert!(
+        run.stdout
+            .contains("\nvcpu:        2 (4 from its next start)\n"),
+        "{run:#?}"
+    );
+    let shown = environment.json(&["vm", "show", "web"]);
+    assert_eq!(
+        (&shown["vcpu"], &shown["disk_size"]),
+        (&json!(2), &json!(2048))
+    );
+    assert_eq!(
+        (&shown["pending"]["vcpu"], &shown["pending"]["disk_size"]),
+        (&json!(4), &json!(3072))
+    );
+    environment.done(&["vm", "restart", "web"]);
+    let shown = environment.json(&["vm", "show", "web"]);
+    assert_eq!(
+        (&shown["vcpu"], &shown["pending"]),
+        (&json!(4), &json!(null))
+    );
+}
+
+#[test]
 fn several_vms_are_named_at_once_and_one_that_fails_keeps_none_from_its_turn() {
     let environment = TestEnvironment::new();
     for name in ["web", "mail"] {

@@ -101,6 +101,7 @@ impl Engine {
             id,
             name,
             spec,
+            in_force: None,
             images,
             root_disk: root_disk.to_owned(),
             index,

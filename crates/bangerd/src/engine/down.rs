@@ -44,6 +44,7 @@ impl Engine {
         if failed.is_none() {
             vm.phase = Phase::Stopped;
             vm.process = None;
+            vm.in_force = None;
             vm.rescue = false;
             vm.paused = false;
             vm.notes.clear();

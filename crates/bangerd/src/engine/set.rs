@@ -1,9 +1,10 @@
 //! `vm set`: other settings. NAT changes at once, the rest at the next start.
 
-use banger_api::{Phase, SetVm, VmRef, VmView};
+use banger_api::{NetworkKind, Phase, SetVm, VmRef, VmView};
 
 use super::{Engine, Heard, step};
 use crate::error::{During, Result};
+use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
 
 impl Engine {
@@ -19,6 +20,7 @@ impl Engine {
         may(Verb::Set, vm.phase, &vm.name).during(doing())?;
         let before = vm.clone();
         vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
+        follow(&mut vm);
         self.save(&slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {
             let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
@@ -32,21 +34,15 @@ impl Engine {
                 return Err(error);
             }
         }
-        let mut view = self.view(&vm);
-        if vm.phase == Phase::Running && spec_waits(&before.spec, &vm.spec) {
-            view.notes.push(format!(
-                "the new sizes are in force from the next start: banger vm restart {}",
-                vm.name
-            ));
-        }
-        Ok(view)
+        Ok(self.view(&vm))
     }
 }
 
-/// Whether something waits for the next start.
-fn spec_waits(before: &crate::vm::Spec, after: &crate::vm::Spec) -> bool {
-    crate::vm::Spec {
-        nat: before.nat,
-        ..after.clone()
-    } != *before
+/// Notes what of the new settings the run has already: NAT, where its network is a TAP.
+fn follow(vm: &mut Vm) {
+    if vm.network == NetworkKind::Tap
+        && let Some(run) = &mut vm.in_force
+    {
+        run.nat = vm.spec.nat;
+    }
 }

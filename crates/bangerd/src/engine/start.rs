@@ -184,6 +184,7 @@ impl Engine {
         });
         vm.hypervisor = Some(hypervisor.name().to_owned());
         vm.phase = Phase::Starting;
+        vm.in_force = Some(vm.spec.clone());
         vm.process = None;
         vm.paused = false;
         let notes = self.parts.capabilities.iter();

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{NetworkKind, Phase, SshView, VmRef, VmView};
+use banger_api::{NetworkKind, Pending, Phase, SshView, VmRef, VmView};
 
 use super::{Engine, room};
 use crate::error::{During, Result};
 use crate::layout::machine;
-use crate::vm::Vm;
 use crate::vm::names::host_key_alias;
+use crate::vm::{Spec, Vm};
 
 /// The most of a console that one look returns, in bytes. A shorter piece is its end.
 pub const CHUNK: usize = 64 << 10;
@@ -30,6 +30,36 @@ pub struct ConsoleChunk {
 impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
         let running = vm.phase == Phase::Running;
+        let given = vm.given();
+        VmView {
+            id: vm.id,
+            name: vm.name.clone(),
+            phase: vm.phase,
+            paused: vm.paused,
+            rescue: vm.rescue,
+            image: vm.images.name.clone(),
+            vcpu: given.vcpu,
+            memory: given.memory,
+            disk_size: given.disk_size,
+            system_disk_size: given.system_disk_size,
+            nat: given.nat,
+            pending: pending(given, &vm.spec),
+            network: vm.network,
+            address: (vm.network == NetworkKind::Tap).then_some(vm.address),
+            dns_name: vm.dns_name(),
+            ssh: (running && !vm.rescue).then(|| self.ssh_view(vm)).flatten(),
+            hypervisor: vm.hypervisor.clone(),
+            root_disk: vm.root_disk.clone(),
+            disks: Vec::new(),
+            pid: vm.process.as_ref().map(|process| process.pid),
+            created: vm.created,
+            started: vm.started,
+            last_end: vm.last_end.clone(),
+            notes: self.notes(vm),
+        }
+    }
+
+    fn notes(&self, vm: &Vm) -> Vec<String> {
         let mut notes = vm.notes.clone();
         for note in self
             .parts
@@ -44,46 +74,20 @@ impl Engine {
         if vm.paused {
             notes.push(room::note(&self.parts.layout, self.host()));
         }
-        if !vm.spec.nat {
-            notes.push(match vm.network {
-                NetworkKind::Tap => {
-                    format!("it has no way out to the network: banger vm set {} --nat", vm.name)
-                }
-                NetworkKind::User => format!(
-                    "it has no way out to the network: banger vm set {0} --nat, then banger vm restart {0}",
-                    vm.name
-                ),
-            });
+        notes.extend(no_way_out(vm));
+        if pending(vm.given(), &vm.spec).is_some() {
+            notes.push(format!(
+                "what was set since its start waits for the next one: banger vm restart {}",
+                vm.name
+            ));
         }
-        if vm.rescue && running {
-            notes.push(
-                "it is in rescue: its shell is on the console, and SSH is not there".to_owned(),
-            );
+        if vm.rescue && vm.phase == Phase::Running {
+            notes.push(format!(
+                "it is in rescue: it has no SSH; read its console: banger vm logs {}",
+                vm.name
+            ));
         }
-        VmView {
-            id: vm.id,
-            name: vm.name.clone(),
-            phase: vm.phase,
-            paused: vm.paused,
-            image: vm.images.name.clone(),
-            vcpu: vm.spec.vcpu,
-            memory: vm.spec.memory,
-            disk_size: vm.spec.disk_size,
-            system_disk_size: vm.spec.system_disk_size,
-            nat: vm.spec.nat,
-            network: vm.network,
-            address: (vm.network == NetworkKind::Tap).then_some(vm.address),
-            dns_name: vm.dns_name(),
-            ssh: (running && !vm.rescue).then(|| self.ssh_view(vm)).flatten(),
-            hypervisor: vm.hypervisor.clone(),
-            root_disk: vm.root_disk.clone(),
-            disks: Vec::new(),
-            pid: vm.process.as_ref().map(|process| process.pid),
-            created: vm.created,
-            started: vm.started,
-            last_end: vm.last_end.clone(),
-            notes,
-        }
+        notes
     }
 
     fn ssh_view(&self, vm: &Vm) -> Option<SshView> {
@@ -147,5 +151,37 @@ impl Engine {
             .map(|slot| slot.vm())
             .find(|vm| vm.name.as_str() == name)?;
         Some((vm.network == NetworkKind::Tap).then_some(vm.address))
+    }
+}
+
+/// What the next start changes, where it changes anything.
+fn pending(now: &Spec, next: &Spec) -> Option<Pending> {
+    fn changed<T: Copy + PartialEq>(now: T, next: T) -> Option<T> {
+        (now != next).then_some(next)
+    }
+    let pending = Pending {
+        vcpu: changed(now.vcpu, next.vcpu),
+        memory: changed(now.memory, next.memory),
+        disk_size: changed(now.disk_size, next.disk_size),
+        system_disk_size: changed(now.system_disk_size, next.system_disk_size),
+        nat: changed(now.nat, next.nat),
+    };
+    (pending != Pending::default()).then_some(pending)
+}
+
+/// Says that the guest reaches nothing, and what opens it.
+fn no_way_out(vm: &Vm) -> Option<String> {
+    let name = &vm.name;
+    match (vm.given().nat, vm.network) {
+        (true, _) => None,
+        (false, NetworkKind::Tap) => Some(format!(
+            "it has no way out to the network: banger vm set {name} --nat"
+        )),
+        (false, NetworkKind::User) if vm.spec.nat => Some(format!(
+            "it has no way out to the network until its next start: banger vm restart {name}"
+        )),
+        (false, NetworkKind::User) => Some(format!(
+            "it has no way out to the network: banger vm set {name} --nat, then banger vm restart {name}"
+        )),
     }
 }

@@ -94,7 +94,7 @@ impl RootDisk for DmSnapshot {
         let base = host.stat(&self.base(vm)).ok().flatten();
         Some(DiskView {
             name: "root".to_owned(),
-            apparent: vm.spec.system_disk_size.0 << 20,
+            apparent: vm.given().system_disk_size.0 << 20,
             allocated: store.allocated,
             shared: base.map(|base| base.allocated),
         })

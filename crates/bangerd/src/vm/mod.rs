@@ -83,6 +83,9 @@ pub struct Vm {
     pub name: VmName,
     /// What the user asked for.
     pub spec: Spec,
+    /// What the run that there is was given; none while it does not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<Spec>,
     /// What it starts from.
     pub images: Images,
     /// The root-disk driver that it was made with.
@@ -132,6 +135,12 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// The settings that hold now: those of the run, and without one those of the next.
+    #[must_use]
+    pub fn given(&self) -> &Spec {
+        self.in_force.as_ref().unwrap_or(&self.spec)
+    }
+
     /// Its name in the DNS.
     #[must_use]
     pub fn dns_name(&self) -> String {

@@ -11,8 +11,10 @@ use super::claim::{self, Claim};
 use crate::error::{During, Result};
 use crate::layout::{Layout, RECORD};
 
-/// The version of the record that this program writes, and the newest that it reads.
-pub const SCHEMA: u32 = 1;
+/// The version of the record that this program writes, and the newest that it reads. It is raised
+/// by a release whose records mean something else than before; a field that is merely new is
+/// refused by its name where it is not known, so that nobody loses it.
+pub const SCHEMA: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Record<V> {
@@ -171,16 +173,23 @@ impl Store {
             return Ok(None);
         };
         let invalid = |cause: String| Error::new(Code::Internal, cause).within(what());
-        let record: Record<serde_json::Value> =
+        let record: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|cause| invalid(cause.to_string()))?;
-        if record.schema > SCHEMA {
+        if let Some(newer) = record["schema"].as_u64().filter(|it| *it > SCHEMA.into()) {
             return Err(invalid(format!(
-                "it has schema {}, and this banger reads up to {SCHEMA}: a newer banger wrote it",
-                record.schema
+                "it has schema {newer}, and this banger reads up to {SCHEMA}: a newer banger wrote it"
             )));
         }
-        let vm: Vm =
-            serde_json::from_value(record.vm).map_err(|cause| invalid(cause.to_string()))?;
+        let mut unknown = Vec::new();
+        let Record { vm, .. }: Record<Vm> =
+            serde_ignored::deserialize(record, |field| unknown.push(field.to_string()))
+                .map_err(|cause| invalid(cause.to_string()))?;
+        if !unknown.is_empty() {
+            return Err(invalid(format!(
+                "this banger does not know its `{}`: a newer banger wrote it",
+                unknown.join("`, `")
+            )));
+        }
         if vm.id != id {
             return Err(invalid(format!("it belongs to the VM {}", vm.id)));
         }

@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod configured;
+mod in_force;
 mod input;
 mod laws;
 mod recovery;

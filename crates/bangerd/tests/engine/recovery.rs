@@ -139,7 +139,7 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         ("empty", |_| Vec::new()),
         ("cut off", |text| text.as_bytes()[..text.len() / 2].to_vec()),
         ("newer", |text| {
-            text.replace("\"schema\":1", "\"schema\":99").into_bytes()
+            text.replace("\"schema\":", "\"schema\":9").into_bytes()
         }),
     ];
     for (what, damage) in damages {
@@ -209,4 +209,29 @@ fn the_tap_of_a_vm_whose_record_cannot_be_read_is_no_stranger() {
     let told = world.engine.daemon().unexplained.join("\n");
     assert!(!told.contains("ip link delete"), "{told}");
     assert_eq!(world.run_time().taps.len(), 1);
+}
+
+#[test]
+fn a_record_with_a_field_of_a_newer_banger_is_refused_by_its_name_and_kept() {
+    for (pointer, name) in [
+        ("/vm", "vm.mood"),
+        ("/vm/spec", "vm.spec.mood"),
+        ("/vm/last_end", "vm.last_end.?.mood"),
+        ("", "mood"),
+    ] {
+        let mut world = World::new();
+        let vm = world.create("calm-otter", false, true);
+        let kill = banger_api::KillVm::default();
+        let calm_otter = named("calm-otter");
+        world.engine.kill(&calm_otter, &kill, &|_| {}).unwrap();
+        let mut record = world.record(vm.id);
+        record.pointer_mut(pointer).unwrap()["mood"] = "sunny".into();
+        let path = format!("/state/vms/{}/vm.json", vm.id);
+        world.write(&path, record.to_string().as_bytes());
+        world.restart();
+        assert!(world.engine.list().is_empty());
+        let told = world.engine.daemon().unexplained.join("\n");
+        assert!(told.contains(&format!("`{name}`")), "{told}");
+        assert_eq!(world.record(vm.id), record, "it is left as it is");
+    }
 }

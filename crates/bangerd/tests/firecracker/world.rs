@@ -182,6 +182,7 @@ fn vm() -> Vm {
             system_disk_size: Mib(1024),
             nat: false,
         },
+        in_force: None,
         images: Images {
             name: "default".to_owned(),
             root: "root".to_owned(),

@@ -1,5 +1,6 @@
 //! `banger vm list`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use banger_api::{Phase, VmView};
@@ -45,13 +46,14 @@ fn table(vms: &[VmView], now: Timestamp, output: Output) -> String {
     let mut rows = Vec::with_capacity(vms.len() + 1);
     rows.push(header.map(str::to_owned));
     rows.extend(vms.iter().map(|vm| {
+        let next = vm.pending.clone().unwrap_or_default();
         [
             vm.name.to_string(),
             phase(vm),
             address(vm),
-            vm.vcpu.to_string(),
-            vm.memory.to_string(),
-            vm.disk_size.to_string(),
+            now_and_next(vm.vcpu, next.vcpu),
+            now_and_next(vm.memory, next.memory),
+            now_and_next(vm.disk_size, next.disk_size),
             clean(&vm.image),
             age::since(vm.created, now),
         ]
@@ -61,6 +63,14 @@ fn table(vms: &[VmView], now: Timestamp, output: Output) -> String {
         coloured(&text, vms, output)
     } else {
         text
+    }
+}
+
+/// A setting, and behind an arrow what the next start makes of it.
+fn now_and_next<T: Display>(now: T, next: Option<T>) -> String {
+    match next {
+        Some(next) => format!("{now}→{next}"),
+        None => now.to_string(),
     }
 }
 

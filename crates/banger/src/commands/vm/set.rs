@@ -6,6 +6,7 @@ use banger_api::{SetVm, VmView};
 use clap::Args;
 
 use super::settings::Settings;
+use super::told::{now_and_next, on_or_off};
 use super::{One, path, told};
 use crate::failure::Outcome;
 use crate::session::Session;
@@ -48,13 +49,14 @@ impl Set {
 }
 
 fn text(vm: &VmView) -> String {
+    let next = vm.pending.clone().unwrap_or_default();
     format!(
         "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}",
         vm.name,
-        vm.vcpu,
-        vm.memory,
-        vm.disk_size,
-        vm.system_disk_size,
-        if vm.nat { "on" } else { "off" }
+        now_and_next(vm.vcpu, next.vcpu),
+        now_and_next(vm.memory, next.memory),
+        now_and_next(vm.disk_size, next.disk_size),
+        now_and_next(vm.system_disk_size, next.system_disk_size),
+        now_and_next(on_or_off(vm.nat), next.nat.map(on_or_off))
     )
 }

@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::told::{now_and_next, on_or_off};
 use super::{One, path, ssh};
 use crate::age;
 use crate::failure::Outcome;
@@ -49,8 +50,12 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     let mut lines = vec![("name", vm.name.to_string()), ("id", vm.id.to_string())];
     let phase = match vm.started {
         Some(started) if vm.phase == Phase::Running => {
+            let rescue = if vm.rescue { " in rescue" } else { "" };
             let paused = if vm.paused { ", paused" } else { "" };
-            format!("running since {}{paused}", age::moment(started, now, zone))
+            format!(
+                "running{rescue} since {}{paused}",
+                age::moment(started, now, zone)
+            )
         }
         _ => vm.phase.to_string(),
     };
@@ -70,22 +75,7 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     if let Some(address) = vm.address {
         lines.push(("address", format!("{address} ({})", vm.dns_name)));
     }
-    lines.push(("network", network(vm)));
-    lines.push(("vcpu", vm.vcpu.to_string()));
-    lines.push(("memory", vm.memory.to_string()));
-    lines.push((
-        "work disk",
-        format!("{} at /root{}", vm.disk_size, taken(vm, "work")),
-    ));
-    lines.push((
-        "system disk",
-        format!(
-            "{} at /, by {}{}",
-            vm.system_disk_size,
-            vm.root_disk,
-            taken(vm, "root")
-        ),
-    ));
+    lines.extend(settings(vm));
     lines.push(("image", vm.image.clone()));
     if let Some(hypervisor) = &vm.hypervisor {
         let pid = vm
@@ -104,6 +94,33 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     lines
 }
 
+/// What it has while it runs, and what its next start gives it.
+fn settings(vm: &VmView) -> Vec<(&'static str, String)> {
+    let next = vm.pending.clone().unwrap_or_default();
+    vec![
+        ("network", network(vm, next.nat)),
+        ("vcpu", now_and_next(vm.vcpu, next.vcpu)),
+        ("memory", now_and_next(vm.memory, next.memory)),
+        (
+            "work disk",
+            format!(
+                "{} at /root{}",
+                now_and_next(vm.disk_size, next.disk_size),
+                taken(vm, "work")
+            ),
+        ),
+        (
+            "system disk",
+            format!(
+                "{} at /, by {}{}",
+                now_and_next(vm.system_disk_size, next.system_disk_size),
+                vm.root_disk,
+                taken(vm, "root")
+            ),
+        ),
+    ]
+}
+
 /// What a disk takes on the host.
 fn taken(vm: &VmView, disk: &str) -> String {
     let Some(disk) = vm.disks.iter().find(|it| it.name == disk) else {
@@ -120,12 +137,13 @@ fn taken(vm: &VmView, disk: &str) -> String {
     }
 }
 
-fn network(vm: &VmView) -> String {
+fn network(vm: &VmView, next: Option<bool>) -> String {
     let kind = match vm.network {
         NetworkKind::Tap => "a TAP of its own",
         NetworkKind::User => "user networking, SSH through a port on loopback",
     };
-    format!("{kind}; NAT {}", if vm.nat { "on" } else { "off" })
+    let nat = now_and_next(on_or_off(vm.nat), next.map(on_or_off));
+    format!("{kind}; NAT {nat}")
 }
 
 fn reason(reason: EndReason) -> &'static str {

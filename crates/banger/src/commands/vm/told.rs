@@ -1,5 +1,7 @@
 //! What a user is told of a VM that has just changed.
 
+use std::fmt::Display;
+
 use banger_api::{Phase, VmView};
 
 use crate::output::Output;
@@ -14,13 +16,31 @@ pub(crate) fn how_it_stands(vm: &VmView) -> String {
                 (None, Some(ssh)) => format!(", its SSH at {}:{}", ssh.host, ssh.port),
                 (None, None) => String::new(),
             };
-            format!("{name} is running{place}\nget a shell: banger vm ssh {name}")
+            let next = match &vm.ssh {
+                Some(_) => format!("get a shell: banger vm ssh {name}"),
+                None => format!("see how it is: banger vm show {name}"),
+            };
+            let rescue = if vm.rescue { " in rescue" } else { "" };
+            format!("{name} is running{rescue}{place}\n{next}")
         }
         Phase::Stopped => format!("{name} is stopped\nstart it: banger vm start {name}"),
         phase @ (Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Deleting) => {
             format!("{name} is {phase}")
         }
     }
+}
+
+/// A setting as it is, and as the next start makes it.
+pub(crate) fn now_and_next<T: Display>(now: T, next: Option<T>) -> String {
+    match next {
+        Some(next) => format!("{now} ({next} from its next start)"),
+        None => now.to_string(),
+    }
+}
+
+/// NAT in a word.
+pub(crate) fn on_or_off(nat: bool) -> &'static str {
+    if nat { "on" } else { "off" }
 }
 
 /// What the daemon has to say of it.
@@ -44,12 +64,14 @@ pub(crate) mod tests {
             name: "calm-otter".parse().unwrap(),
             phase: Phase::Running,
             paused: false,
+            rescue: false,
             image: "default".into(),
             vcpu: 2,
             memory: Mib(2048),
             disk_size: Mib(16 << 10),
             system_disk_size: Mib(8 << 10),
             nat: true,
+            pending: None,
             network: NetworkKind::Tap,
             address: Some([10, 215, 0, 2].into()),
             dns_name: "calm-otter.vm".into(),
