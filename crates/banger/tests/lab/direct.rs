@@ -4,22 +4,20 @@ use crate::host::User;
 use crate::shared::{PATIENT, root_lab};
 use crate::{leftovers, needs_full_lab, needs_lab};
 
-#[test]
-fn a_doctor_finds_kvm_and_nothing_amiss() {
+pub(crate) fn doctor_finds_kvm_and_nothing_amiss() {
     needs_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let report = lab.json(User::Root, "doctor");
     let text = report.to_string();
     assert!(text.contains("/dev/kvm` makes machines"), "{text}");
     assert!(!text.contains("\"fail\""), "{text}");
 }
 
-#[test]
-fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
+pub(crate) fn a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     needs_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     let steps = lab.run(
         User::Root,
@@ -41,11 +39,10 @@ fn b_a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn c_users_without_the_root_program_are_told_what_they_lack() {
+pub(crate) fn users_without_the_root_program_are_told_what_they_lack() {
     needs_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     for user in [User::Ada, User::Bob] {
         let report = lab.json(user, "doctor");
         let text = report.to_string();
@@ -57,11 +54,10 @@ fn c_users_without_the_root_program_are_told_what_they_lack() {
     }
 }
 
-#[test]
-fn d_a_user_without_the_root_program_still_gets_a_vm() {
+pub(crate) fn a_user_without_the_root_program_still_gets_a_vm() {
     needs_full_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     lab.configure(User::Bob, PATIENT);
     let before = leftovers::list(lab);
     lab.must(
@@ -78,11 +74,10 @@ fn d_a_user_without_the_root_program_still_gets_a_vm() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
+pub(crate) fn a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     needs_full_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     lab.root("banger vm create --name again --memory 384 --disk-size 512M --nat");
     lab.root("banger vm ssh again -- sh -c 'echo kept > /opt/file; sync'");
@@ -94,11 +89,10 @@ fn e_a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn f_root_s_own_service_stops_its_vms_with_the_host() {
+pub(crate) fn the_own_service_of_root_stops_its_vms_with_the_host() {
     needs_full_lab!();
     let shared = root_lab(PATIENT);
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     eprintln!("{}", lab.root("banger system install"));
     let units = lab.json(User::Root, "system status")["units"].to_string();

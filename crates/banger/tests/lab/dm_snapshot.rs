@@ -10,11 +10,10 @@ use crate::{leftovers, needs_full_lab};
 const LOOPS: &str =
     "for file in /sys/block/loop*/loop/backing_file; do [ -e $file ] && cat $file; done; true";
 
-#[test]
-fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
+pub(crate) fn vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     let first = lab.run(
         User::Root,
@@ -45,11 +44,10 @@ fn a_vms_of_one_image_share_one_loop_device_and_own_their_nodes() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn b_a_daemon_killed_while_a_vm_starts_leaves_nothing() {
+pub(crate) fn a_daemon_killed_while_a_vm_starts_leaves_nothing() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
     let before = leftovers::list(lab);
     // The start has steps of milliseconds and others of seconds.
@@ -65,11 +63,10 @@ fn b_a_daemon_killed_while_a_vm_starts_leaves_nothing() {
     lab.root("banger vm start half; banger vm ssh half -- true; banger vm delete --force half");
 }
 
-#[test]
-fn c_a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
+pub(crate) fn a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name again {SMALL}"));
     lab.root("banger vm ssh again -- sh -c 'echo kept > /opt/file; sync'");
@@ -81,11 +78,10 @@ fn c_a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn d_twenty_lives_leave_nothing() {
+pub(crate) fn twenty_lives_leave_nothing() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     for life in 0..20 {
         let end = ["vm stop brief", "vm kill brief", "vm list"][life % 3];

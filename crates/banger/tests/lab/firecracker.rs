@@ -1,13 +1,12 @@
 //! VMs on Firecracker, and the same on QEMU with KVM beside it.
 
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::host::{Lab, User, wait_for};
-use crate::shared::{PATIENT, SMALL, root_lab};
-use crate::{leftovers, needs_lab, shared};
+use crate::leftovers;
+use crate::shared::{PATIENT, SMALL, SharedLab, root_lab};
 
 const END: Duration = Duration::from_secs(600);
 
@@ -18,7 +17,7 @@ pub(crate) fn configuration(hypervisor: &str, more: &str) -> String {
 }
 
 /// The lab, its daemon on this hypervisor.
-fn shared(hypervisor: &str, more: &str) -> MutexGuard<'static, Option<Lab>> {
+fn shared(hypervisor: &str, more: &str) -> SharedLab {
     root_lab(&configuration(hypervisor, more))
 }
 
@@ -49,12 +48,11 @@ fn end_of(lab: &Lab, vm: &str) -> Value {
     view["last_end"].clone()
 }
 
-#[test]
-fn a_boot_to_ready_on_qemu_and_on_firecracker() {
+pub(crate) fn boot_to_ready_on_qemu_and_on_firecracker() {
     needs_firecracker!();
     for hypervisor in ["qemu", "firecracker"] {
         let shared = shared(hypervisor, "");
-        let lab = shared.as_ref().unwrap();
+        let lab = &*shared;
         let before = leftovers::list(lab);
         lab.root(&format!("banger vm create --name timed --no-start {SMALL}"));
         for _ in 0..2 {
@@ -73,11 +71,10 @@ fn a_boot_to_ready_on_qemu_and_on_firecracker() {
     }
 }
 
-#[test]
-fn b_how_a_guest_ends_is_told_and_a_reboot_comes_back() {
+pub(crate) fn how_a_guest_ends_is_told_and_a_reboot_comes_back() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name ends --nat {SMALL}"));
     let pid = lab.json(User::Root, "vm show ends")["pid"].clone();
@@ -101,11 +98,10 @@ fn b_how_a_guest_ends_is_told_and_a_reboot_comes_back() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn c_a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
+pub(crate) fn a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     lab.root(&format!("banger vm create --name deaf {SMALL}"));
     let deaf = "systemctl mask --runtime poweroff.target reboot.target halt.target; sync";
@@ -117,11 +113,10 @@ fn c_a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
     leftovers::assert_none(lab, &before);
 }
 
-#[test]
-fn d_a_killed_daemon_leaves_a_vm_running_or_nothing() {
+pub(crate) fn a_killed_daemon_leaves_a_vm_running_or_nothing() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
     let before = leftovers::list(lab);
     for after in ["0.3", "0.7", "1.5", "3", "6"] {
@@ -139,11 +134,10 @@ fn d_a_killed_daemon_leaves_a_vm_running_or_nothing() {
     lab.root("banger vm ssh half -- true; banger vm delete --force half");
 }
 
-#[test]
-fn e_a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
+pub(crate) fn a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     lab.root(&format!("banger vm create --name shot --no-start {SMALL}"));
     let before = leftovers::list(lab);
     lab.root("banger vm start shot");
@@ -154,11 +148,10 @@ fn e_a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
     lab.root("banger vm delete --force shot");
 }
 
-#[test]
-fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
+pub(crate) fn jailed_vms_have_a_root_and_a_user_of_their_own() {
     needs_firecracker!();
     let shared = shared("firecracker", "jailer = true");
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let before = leftovers::list(lab);
     lab.root(&format!(
         "banger vm create --name jailed --no-start {SMALL}"
@@ -199,10 +192,4 @@ fn f_jailed_vms_have_a_root_and_a_user_of_their_own() {
     }
     lab.root("banger vm delete --force jailed");
     leftovers::assert_none(lab, &before);
-}
-
-#[test]
-fn z_the_lab_of_a_root_daemon_ends() {
-    needs_lab!();
-    shared::end();
 }

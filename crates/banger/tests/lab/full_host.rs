@@ -43,12 +43,11 @@ fn assert_kept(lab: &Lab, said: u64) {
     eprintln!("said {said}, found {whole}");
 }
 
-#[test]
-fn a_a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
+pub(crate) fn a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
-    lab.root(&format!("banger vm create --name full {SMALL}"));
+    let lab = &*shared;
+    lab.running(User::Root, "full", SMALL);
     let base = lab.root(BASE);
     let counter = count(lab);
     wait_for_number(&counter, 5);
@@ -75,11 +74,11 @@ fn a_a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
     assert_eq!(lab.root(BASE), base);
 }
 
-#[test]
-fn b_a_store_that_was_given_up_comes_back_with_all_that_was_synced() {
+pub(crate) fn a_store_that_was_given_up_comes_back_with_all_that_was_synced() {
     needs_full_lab!();
     let shared = root_lab(&format!("{PATIENT}\nroot_disk = \"dm-snapshot\""));
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
+    lab.running(User::Root, "full", SMALL);
     let base = lab.root(BASE);
     let counter = count(lab);
     wait_for_number(&counter, 5);

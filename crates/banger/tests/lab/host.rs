@@ -274,6 +274,16 @@ impl Lab {
         serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{arguments}: {cause}: {text}"))
     }
 
+    /// Makes sure that a VM of this name runs, made with these options if it is not there.
+    pub(crate) fn running(&self, user: User, name: &str, options: &str) {
+        let make = format!("banger vm create --name {name} {options}");
+        let start = format!("banger vm start {name}");
+        self.must(
+            user,
+            &format!("if banger vm show {name} >/dev/null 2>&1; then {start}; else {make}; fi"),
+        );
+    }
+
     /// Gives a user's daemon this configuration; one that runs is ended, and the next reads it.
     pub(crate) fn configure(&self, user: User, text: &str) {
         self.must(

@@ -5,7 +5,8 @@
 //!
 //! `BANGER_LAB` names the folder with the payload that `tools/lab payload` made; without it every
 //! test here is counted as skipped. `BANGER_LAB_FULL=1` adds those that take long. The tests run
-//! one after the other, in the order of their names, and those of one module share a lab.
+//! one after the other and share a lab; each takes it as it may find it, and passes alone and in any
+//! order.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(
@@ -27,3 +28,64 @@ mod ordinary_user;
 mod power_cut;
 mod said;
 mod shared;
+#[path = "../suite/mod.rs"]
+mod suite;
+
+use std::process::ExitCode;
+
+use ordinary_user::jailed;
+
+fn main() -> ExitCode {
+    let conclusion = suite::run(suite::tests![
+        direct: [
+            doctor_finds_kvm_and_nothing_amiss,
+            a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted,
+            users_without_the_root_program_are_told_what_they_lack,
+            a_user_without_the_root_program_still_gets_a_vm,
+            a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again,
+            the_own_service_of_root_stops_its_vms_with_the_host,
+        ],
+        dm_snapshot: [
+            vms_of_one_image_share_one_loop_device_and_own_their_nodes,
+            a_daemon_killed_while_a_vm_starts_leaves_nothing,
+            a_restart_of_the_host_leaves_nothing_and_the_vm_starts_again,
+            twenty_lives_leave_nothing,
+        ],
+        firecracker: [
+            boot_to_ready_on_qemu_and_on_firecracker,
+            how_a_guest_ends_is_told_and_a_reboot_comes_back,
+            a_guest_that_ignores_shutdown_is_ended_and_that_is_told,
+            a_killed_daemon_leaves_a_vm_running_or_nothing,
+            a_killed_vmm_is_told_and_leaves_nothing_on_the_host,
+            jailed_vms_have_a_root_and_a_user_of_their_own,
+        ],
+        full_host: [
+            a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room,
+            a_store_that_was_given_up_comes_back_with_all_that_was_synced,
+        ],
+        ordinary_user: [
+            doctor_and_the_daemon_go_through_the_root_program,
+            a_vm_has_a_tap_and_nat_through_the_root_program,
+            vms_outlive_their_daemon_and_a_log_out,
+            a_daemon_whose_root_program_is_silent_never_goes_without_it,
+            a_vmm_out_of_memory_takes_no_other_with_it,
+            two_users_do_not_meet,
+        ],
+        jailed: [
+            a_jail_is_made_kept_and_taken_away,
+            a_daemon_killed_while_a_jail_is_made_leaves_nothing,
+            a_jailed_vm_is_paused_before_the_host_is_full,
+        ],
+        ordinary_user: [
+            a_restart_of_the_host_stops_vms_cleanly,
+            uninstall_waits_for_vms_and_then_leaves_nothing,
+        ],
+        power_cut: [
+            the_lab_loses_what_was_not_flushed_and_keeps_what_was,
+            fsynced_data_and_what_was_answered_outlast_a_cut,
+            a_disk_whose_flushes_are_dropped_does_lose_fsynced_data,
+        ],
+    ]);
+    shared::end();
+    conclusion.exit_code()
+}

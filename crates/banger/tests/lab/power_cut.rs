@@ -182,8 +182,7 @@ fn assert_nothing_else(lab: &Lab, before: &[String]) {
     leftovers::assert_none(lab, &expected);
 }
 
-#[test]
-fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
+pub(crate) fn the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
     needs_lab!();
     let mut lab = Lab::with_lossy_disk();
     lab.root("dd if=/dev/zero of=/kept bs=64K count=2 status=none; cp /kept /lost; sync");
@@ -198,8 +197,7 @@ fn a_the_lab_loses_what_was_not_flushed_and_keeps_what_was() {
     assert_eq!(lab.root("tr -d '\\0' < /lost"), "", "the cache kept it");
 }
 
-#[test]
-fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
+pub(crate) fn fsynced_data_and_what_was_answered_outlast_a_cut() {
     needs_lab!();
     let (rounds, longest) = if is_full() { FULL } else { SHORT };
     let mut seed = seed();
@@ -209,8 +207,7 @@ fn b_fsynced_data_and_what_was_answered_outlast_a_cut() {
     }
 }
 
-#[test]
-fn c_a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
+pub(crate) fn a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
     needs_full_lab!();
     let (mut lab, _) = a_lab_with_a_counter(&format!(
         "{PATIENT}\nhypervisor = \"qemu\"\ndisk_cache = \"unsafe\""

@@ -1,8 +1,9 @@
 //! Level 5: real VMs, driven through the real CLI and the real daemon.
 //!
-//! Boots are slow without KVM, so guests are shared: the tests run one after the other, in the order
-//! of their names, and each leaves its guest running. `BANGER_TEST_BUNDLE` names a bundle; without
-//! it, or without root, every test here is counted as skipped.
+//! Boots are slow without KVM, so the tests share guests, which are made when one is asked for and
+//! deleted after the last test. Each test takes a guest as it may find it, and passes alone, in any
+//! order, and beside other banger VMs. `BANGER_TEST_BUNDLE` names a bundle; without it, or without
+//! root, every test here is counted as skipped.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "skips are counted by what is printed")]
@@ -11,7 +12,39 @@
     reason = "a test starts programs, and waits for what goes on outside of it"
 )]
 
+mod leftovers;
+mod network;
 mod ordinary_user;
 mod root_helper;
 mod shared;
+#[path = "../suite/mod.rs"]
+mod suite;
 mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if world::lacking().is_none() {
+        leftovers::sweep();
+    }
+    let conclusion = suite::run(suite::tests![
+        ordinary_user: [an_ordinary_user_has_vms_on_user_networking],
+        root_helper: [an_ordinary_user_has_taps_nat_and_names_through_root],
+        shared: [
+            a_command_runs_with_exactly_its_arguments_and_its_status,
+            each_vmm_runs_as_an_unprivileged_user_of_its_own,
+            the_guest_reaches_the_outside_with_nat_only,
+            the_name_of_a_vm_is_answered_and_no_other,
+            guests_do_not_reach_each_other_nor_the_host,
+            a_flushed_rule_set_is_put_back,
+            vms_and_their_sessions_outlive_a_killed_daemon,
+            a_killed_agent_and_broken_conversations_change_nothing,
+            a_panic_is_told_and_a_reboot_comes_back,
+            everything_persists_and_disks_grow,
+            poweroff_in_the_guest_ends_as_stopped,
+            delete_leaves_nothing_on_the_host,
+        ],
+    ]);
+    world::end_shared();
+    conclusion.exit_code()
+}

@@ -6,24 +6,27 @@ use std::process::Command;
 use crate::needs_real_vms;
 use crate::world::World;
 
-const NAME: &str = "banger-test-user";
+/// What the name of every user made for a test begins with; the number of the run's process follows.
+pub(crate) const PREFIX: &str = "banger-test-";
 
 /// A user made for the test, and removed after it.
 pub(crate) struct User {
+    name: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
 }
 
 impl User {
     pub(crate) fn make() -> Option<Self> {
+        let name = format!("{PREFIX}{}", std::process::id());
         let made = Command::new("useradd")
-            .args(["--no-create-home", NAME])
+            .args(["--no-create-home", &name])
             .status();
         if !made.is_ok_and(|status| status.success()) {
             return None;
         }
         let number = |option: &str| {
-            let output = Command::new("id").args([option, NAME]).output().unwrap();
+            let output = Command::new("id").args([option, &name]).output().unwrap();
             String::from_utf8_lossy(&output.stdout)
                 .trim()
                 .parse()
@@ -32,18 +35,18 @@ impl User {
         Some(Self {
             uid: number("-u"),
             gid: number("-g"),
+            name,
         })
     }
 }
 
 impl Drop for User {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(NAME).status();
+        let _ = Command::new("userdel").arg(&self.name).status();
     }
 }
 
-#[test]
-fn l_an_ordinary_user_has_vms_on_user_networking() {
+pub(crate) fn an_ordinary_user_has_vms_on_user_networking() {
     needs_real_vms!();
     let Some(user) = User::make() else {
         eprintln!("SKIPPED: {}: no user can be made here", module_path!());

@@ -1,4 +1,4 @@
-//! What is tested on guests that are shared. The letter before each name is its place in the order.
+//! What is tested on guests that are shared.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::UdpSocket;
@@ -7,14 +7,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::needs_real_vms;
-use crate::world::{end_shared, host, kill, shared, wait_for};
+use crate::world::{World, host, kill, shared, wait_for};
 
 const BOOT: Duration = Duration::from_secs(300);
 
-#[test]
-fn a_command_runs_with_exactly_its_arguments_and_its_status() {
+pub(crate) fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let nasty = [
         "a b",
         "",
@@ -35,10 +35,10 @@ fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     assert_eq!(run.status, 7);
 }
 
-#[test]
-fn b_each_vmm_runs_as_an_unprivileged_user_of_its_own() {
+pub(crate) fn each_vmm_runs_as_an_unprivileged_user_of_its_own() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let pid = world.show("first")["pid"].as_u64().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let uids = status
@@ -59,10 +59,10 @@ fn b_each_vmm_runs_as_an_unprivileged_user_of_its_own() {
     assert!(status.contains("Seccomp:\t2"), "QEMU's sandbox is off");
 }
 
-#[test]
-fn c_the_guest_reaches_the_outside_with_nat_only() {
+pub(crate) fn the_guest_reaches_the_outside_with_nat_only() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let update = "apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20 update";
     world.sh("first", &format!("timeout 300 {update}"));
     world.must(&["vm", "set", "first", "--no-nat"]);
@@ -84,7 +84,7 @@ fn c_the_guest_reaches_the_outside_with_nat_only() {
 }
 
 /// Asks our resolver for the A record of a name, as RFC 1035, 4.1 has it; the code and the address.
-fn ask(name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
+fn ask(world: &World, name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         question.push(u8::try_from(label.len()).unwrap());
@@ -95,7 +95,8 @@ fn ask(name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
     socket
         .set_read_timeout(Some(Duration::from_secs(5)))
         .unwrap();
-    socket.send_to(&question, "127.0.0.1:42169").unwrap();
+    let resolver = ("127.0.0.1", world.dns_port);
+    socket.send_to(&question, resolver).unwrap();
     let mut answer = [0; 512];
     let length = socket.recv(&mut answer).unwrap();
     let answer = &answer[..length];
@@ -103,34 +104,28 @@ fn ask(name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
     (answer[3] & 15, address)
 }
 
-#[test]
-fn d_the_name_of_a_vm_is_answered_and_no_other() {
+pub(crate) fn the_name_of_a_vm_is_answered_and_no_other() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let address = world.show("first")["address"].as_str().unwrap().to_owned();
-    let (code, found) = ask("first.vm", 1);
+    let (code, found) = ask(&world, "first.vm", 1);
     assert_eq!(code, 0);
     let found = found.unwrap().map(|byte| byte.to_string()).join(".");
     assert_eq!(found, address);
-    assert_eq!(ask("first.vm", 28), (0, None), "AAAA");
-    assert_eq!(ask("nobody.vm", 1).0, 3, "NXDOMAIN");
-    assert_eq!(ask("example.org", 1).0, 5, "REFUSED");
+    assert_eq!(ask(&world, "first.vm", 28), (0, None), "AAAA");
+    assert_eq!(ask(&world, "nobody.vm", 1).0, 3, "NXDOMAIN");
+    assert_eq!(ask(&world, "example.org", 1).0, 5, "REFUSED");
 }
 
-#[test]
-fn e_guests_do_not_reach_each_other_nor_the_host() {
+pub(crate) fn guests_do_not_reach_each_other_nor_the_host() {
     needs_real_vms!();
     let world = shared();
-    world.must(&[
-        "vm",
-        "create",
-        "--name",
-        "second",
-        "--memory",
-        "512",
-        "--disk-size",
-        "512M",
-    ]);
+    world.first();
+    world.second();
+    for vm in ["first", "second"] {
+        world.must(&["vm", "set", vm, "--no-nat"]);
+    }
     let second = world.show("second")["address"].as_str().unwrap().to_owned();
     let reach = |address: &str, port: u16| {
         let probe = format!("timeout 10 bash -c 'echo > /dev/tcp/{address}/{port}'");
@@ -139,29 +134,27 @@ fn e_guests_do_not_reach_each_other_nor_the_host() {
             .status
     };
     assert_ne!(reach(&second, 22), 0, "a guest reached another");
-    let listener = std::net::TcpListener::bind("10.214.0.1:0").unwrap();
-    assert_ne!(
-        reach("10.214.0.1", listener.local_addr().unwrap().port()),
-        0,
-        "it reached the host"
-    );
+    let gateway = world.address(1);
+    let listener = std::net::TcpListener::bind((gateway.as_str(), 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_ne!(reach(&gateway, port), 0, "it reached the host");
     // The host reaches both.
     assert_eq!(world.sh("second", "hostname"), "second");
 }
 
-#[test]
-fn f_a_flushed_rule_set_is_put_back() {
+pub(crate) fn a_flushed_rule_set_is_put_back() {
     needs_real_vms!();
     let world = shared();
-    let table = host("nft", &["list", "tables"]);
-    let table = table.lines().find(|line| line.contains("banger_")).unwrap();
-    let name = table.rsplit(' ').next().unwrap();
-    let before = host("nft", &["list", "table", "inet", name]);
-    host("nft", &["delete", "table", "inet", name]);
+    world.first();
+    let name = world.table();
+    let before = host("nft", &["list", "table", "inet", &name]);
+    host("nft", &["delete", "table", "inet", &name]);
     let flushed = Instant::now();
     wait_for(Duration::from_secs(10), || {
-        let now = host("nft", &["list", "table", "inet", name]);
-        if now.matches("10.214").count() == before.matches("10.214").count() {
+        let now = host("nft", &["list", "table", "inet", &name]);
+        let address = world.address(2);
+        let elements = |rules: &str| rules.matches(&address).count();
+        if elements(&now) == elements(&before) {
             Ok(())
         } else {
             Err(now)
@@ -171,10 +164,11 @@ fn f_a_flushed_rule_set_is_put_back() {
     drop(world);
 }
 
-#[test]
-fn g_vms_and_their_sessions_outlive_a_killed_daemon() {
+pub(crate) fn vms_and_their_sessions_outlive_a_killed_daemon() {
     needs_real_vms!();
     let world = shared();
+    world.first();
+    world.second();
     let pid = world.show("first")["pid"].clone();
     let mut session = world
         .command(&["vm", "ssh", "first", "--", "cat"])
@@ -197,15 +191,15 @@ fn g_vms_and_their_sessions_outlive_a_killed_daemon() {
     assert_ne!(world.daemon_pid(), daemon);
     assert_eq!((&view["phase"], &view["pid"]), (&"running".into(), &pid));
     assert_eq!(world.sh("second", "hostname"), "second");
-    assert_eq!(ask("first.vm", 1).0, 0);
+    assert_eq!(ask(&world, "first.vm", 1).0, 0);
     world.must(&["vm", "set", "second", "--nat"]);
     world.must(&["vm", "set", "second", "--no-nat"]);
 }
 
-#[test]
-fn h_a_killed_agent_and_broken_conversations_change_nothing() {
+pub(crate) fn a_killed_agent_and_broken_conversations_change_nothing() {
     needs_real_vms!();
     let world = shared();
+    world.second();
     let id = world.show("second")["id"].as_str().unwrap().to_owned();
     let socket = world.state().join(format!("vms/{id}/machine/agent.sock"));
     let folder = std::fs::File::open(socket.parent().unwrap()).unwrap();
@@ -225,10 +219,10 @@ fn h_a_killed_agent_and_broken_conversations_change_nothing() {
     eprintln!("stopped by {} after {:?}", stopped["by"], began.elapsed());
 }
 
-#[test]
-fn i_a_panic_is_told_and_a_reboot_comes_back() {
+pub(crate) fn a_panic_is_told_and_a_reboot_comes_back() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let before = world.show("first");
     let boot_id = world.sh("first", "cat /proc/sys/kernel/random/boot_id");
     // The connection is cut by the reboot, whatever its status.
@@ -265,10 +259,10 @@ fn i_a_panic_is_told_and_a_reboot_comes_back() {
     world.must(&["vm", "start", "first"]);
 }
 
-#[test]
-fn j_everything_persists_and_disks_grow() {
+pub(crate) fn everything_persists_and_disks_grow() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     let identity = "cat /etc/machine-id; cut -d' ' -f1,2 /run/banger/ssh_host_ed25519_key.pub";
     let before = world.sh("first", identity);
     world.sh(
@@ -303,47 +297,31 @@ fn j_everything_persists_and_disks_grow() {
     assert!(sizes[0] > 19_000 && sizes[1] > 1_800, "{sizes:?}");
 }
 
-#[test]
-fn k_poweroff_in_the_guest_ends_as_stopped() {
+pub(crate) fn poweroff_in_the_guest_ends_as_stopped() {
     needs_real_vms!();
     let world = shared();
+    world.first();
     world.sh("first", "echo unsynced > /root/late; sync");
     world.run(&["vm", "ssh", "first", "--", "poweroff"]);
     let view = world.wait_phase("first", "stopped", Duration::from_secs(120));
     assert_eq!(view["last_end"]["reason"], "poweroff", "{view}");
 }
 
-#[test]
-fn z_delete_leaves_nothing_on_the_host() {
+pub(crate) fn delete_leaves_nothing_on_the_host() {
     needs_real_vms!();
-    let world = shared();
-    let ids: Vec<String> = world
-        .json(&["vm", "list"])
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|vm| vm["id"].as_str().unwrap().to_owned())
-        .collect();
-    for name in ["first", "second"] {
-        world.run(&["vm", "delete", "--force", name]);
-    }
+    let world = World::new(None);
+    world.first();
+    let id = world.show("first")["id"].as_str().unwrap().to_owned();
+    world.must(&["vm", "delete", "--force", "first"]);
     assert_eq!(world.json(&["vm", "list"]).as_array().unwrap().len(), 0);
-    for id in &ids {
-        assert!(
-            !host("ip", &["-o", "link"]).contains(id.as_str()),
-            "a TAP is left"
-        );
-        assert!(
-            !host("ps", &["-eo", "args"]).contains(id.as_str()),
-            "a process is left"
-        );
-        assert!(
-            !world.state().join("vms").join(id).exists(),
-            "a folder is left"
-        );
-    }
+    assert!(!host("ip", &["-o", "link"]).contains(&id), "a TAP is left");
+    let processes = host("ps", &["-eo", "args"]);
+    assert!(!processes.contains(&id), "a process is left: {processes}");
+    let folder = world.state().join("vms").join(&id);
+    assert!(!folder.exists(), "a folder is left");
     let rules = host("nft", &["list", "ruleset"]);
-    assert!(!rules.contains("10.214"), "{rules}");
+    let network = world.address(0);
+    let network = network.trim_end_matches('0');
+    assert!(!rules.contains(network), "{rules}");
     assert!(!world.state().join("settings.json").exists());
-    end_shared(&world);
 }

@@ -1,11 +1,16 @@
 //! A state directory of our own with a daemon on it, and the guests that the tests share.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
+
+use crate::leftovers;
+use crate::network::{self, Subnet};
 
 /// Everything that a banger of this test needs to find.
 #[derive(Debug)]
@@ -14,6 +19,10 @@ pub(crate) struct World {
     bundle: PathBuf,
     /// Whom the client runs as, where that is not root.
     user: Option<(u32, u32)>,
+    subnet: Subnet,
+    pub(crate) dns_port: u16,
+    /// Tells other runs that this one lives.
+    _lock: File,
 }
 
 /// What a run of the client came to.
@@ -50,45 +59,45 @@ macro_rules! needs_real_vms {
     };
 }
 
-static SHARED: LazyLock<Mutex<World>> = LazyLock::new(|| {
-    let world = World::new(None);
-    world.must(&[
-        "vm",
-        "create",
-        "--name",
-        "first",
-        "--nat",
-        "--memory",
-        "768",
-        "--disk-size",
-        "1G",
-    ]);
-    Mutex::new(world)
-});
+static SHARED: LazyLock<Mutex<Option<World>>> = LazyLock::new(Mutex::default);
 
-/// The shared world, with the VM `first` in it, NAT on.
-pub(crate) fn shared() -> MutexGuard<'static, World> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+/// The world that tests share, while one uses it.
+#[derive(Debug)]
+pub(crate) struct Shared(MutexGuard<'static, Option<World>>);
+
+impl std::ops::Deref for Shared {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        self.0.as_ref().unwrap()
+    }
 }
 
-/// libtest never drops statics, so the last test in the order of names does this.
-pub(crate) fn end_shared(world: &World) {
-    world.must(&["daemon", "stop"]);
-    std::fs::remove_dir_all(world.folder.path()).unwrap();
+/// The shared world, made with its first user.
+pub(crate) fn shared() -> Shared {
+    let mut world = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    world.get_or_insert_with(|| World::new(None));
+    Shared(world)
+}
+
+/// Deletes the shared guests and ends their daemon, after the last test.
+pub(crate) fn end_shared() {
+    drop(SHARED.lock().unwrap_or_else(PoisonError::into_inner).take());
 }
 
 impl World {
     pub(crate) fn new(user: Option<(u32, u32)>) -> Self {
-        // A port and a network of our own: a daemon of the user may be at work beside us.
-        let config = "dns_port = 42169\nsubnet = \"10.214.0.0/24\"\nstart_timeout_seconds = 300\nstop_timeout_seconds = 120\n";
-        Self::configured(user, config)
+        Self::configured(user, "")
     }
 
-    pub(crate) fn configured(user: Option<(u32, u32)>, config: &str) -> Self {
+    /// A world whose configuration has these lines, too.
+    pub(crate) fn configured(user: Option<(u32, u32)>, more: &str) -> Self {
         let folder = tempfile::Builder::new()
-            .prefix("banger-real-")
+            .prefix(leftovers::PREFIX)
             .tempdir()
             .unwrap();
+        let lock = File::create(folder.path().join(leftovers::LOCK)).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
         let bundle = PathBuf::from(std::env::var_os("BANGER_TEST_BUNDLE").unwrap());
         if let Some((uid, gid)) = user {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).unwrap();
@@ -97,9 +106,64 @@ impl World {
             folder,
             bundle,
             user,
+            subnet: Subnet::claim(),
+            dns_port: network::free_port(),
+            _lock: lock,
         };
+        let config = format!(
+            "dns_port = {}\nsubnet = \"{}\"\nstart_timeout_seconds = 300\n\
+             stop_timeout_seconds = 120\n{more}",
+            world.dns_port,
+            world.network(),
+        );
         std::fs::write(world.path("config.toml"), config).unwrap();
         world
+    }
+
+    /// The network of its guests.
+    pub(crate) fn network(&self) -> String {
+        format!("{}.0/24", self.subnet.prefix)
+    }
+
+    /// The address with this last number in the network of its guests; 1 is the host's.
+    pub(crate) fn address(&self, last: u8) -> String {
+        format!("{}.{last}", self.subnet.prefix)
+    }
+
+    /// Makes sure that a guest of this name runs, with NAT, made with these options if it is not
+    /// there.
+    pub(crate) fn running(&self, name: &str, options: &[&str]) {
+        if self.run(&["vm", "show", name]).status == 0 {
+            self.must(&["vm", "start", name]);
+            self.must(&["vm", "set", name, "--nat"]);
+        } else {
+            self.must(&[&["vm", "create", "--name", name, "--nat"], options].concat());
+        }
+    }
+
+    /// Makes sure that the two shared guests run.
+    pub(crate) fn first(&self) -> &'static str {
+        self.running("first", &["--memory", "768", "--disk-size", "1G"]);
+        "first"
+    }
+
+    pub(crate) fn second(&self) -> &'static str {
+        self.running("second", &["--memory", "512", "--disk-size", "512M"]);
+        "second"
+    }
+
+    /// The name of its firewall's table.
+    pub(crate) fn table(&self) -> String {
+        let tables = host("nft", &["list", "tables"]);
+        let ours = tables
+            .lines()
+            .filter_map(|line| line.rsplit(' ').next())
+            .find(|name| {
+                host("nft", &["list", "table", "inet", name])
+                    .contains(&format!("{}.", self.subnet.prefix))
+            });
+        ours.unwrap_or_else(|| panic!("no table has {}", self.subnet.prefix))
+            .to_owned()
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -206,10 +270,9 @@ impl World {
 }
 
 impl Drop for World {
-    /// After a test that failed: its daemon would hold the DNS port of the tests that follow.
+    /// Takes everything away that the world has on the host.
     fn drop(&mut self) {
-        // Elsewhere the test has ended it itself, and to ask would start another.
-        if !std::thread::panicking() {
+        if !self.state().exists() {
             return;
         }
         let list = self.run(&["--json", "vm", "list"]);

@@ -1,12 +1,20 @@
-//! Firecracker in a jail that the root program makes for ada. The VM stays for the tests after these:
-//! a restart of the host, and uninstall.
+//! Firecracker in a jail that the root program makes for ada. The VM stays for whichever tests come
+//! next: a restart of the host and uninstall find it running.
 
 use crate::firecracker::needs_firecracker;
 use crate::host::{Lab, User, wait_for};
-use crate::shared::{PATIENT, SMALL};
+use crate::shared::{PATIENT, SMALL, SharedLab};
 use crate::{leftovers, needs_full_lab};
 
-use super::{END, heard_outside, pid, shared};
+use super::{END, heard_outside, pid};
+
+/// The lab, ada's daemon configured for jails.
+fn shared() -> SharedLab {
+    let lab = super::shared();
+    let jailer = format!("{PATIENT}\njailer = true\nhypervisor = \"firecracker\"");
+    lab.configure(User::Ada, &jailer);
+    lab
+}
 
 /// What `jailer = true` gives to an ordinary user's VM, by its process.
 fn is_jailed(lab: &Lab, view: &serde_json::Value) {
@@ -56,19 +64,16 @@ fn units(lab: &Lab) -> String {
     lab.root("systemctl list-units --all --no-legend 'banger-1-*.service'")
 }
 
-#[test]
-fn a_a_jail_is_made_kept_and_taken_away() {
+pub(crate) fn a_jail_is_made_kept_and_taken_away() {
     needs_full_lab!();
     needs_firecracker!();
     let shared = shared();
-    let lab = shared.as_ref().unwrap();
-    let jailer = format!("{PATIENT}\njailer = true\nhypervisor = \"firecracker\"");
-    lab.configure(User::Ada, &jailer);
+    let lab = &*shared;
     let report = lab.json(User::Ada, "doctor").to_string();
     assert!(report.contains("root jails with"), "{report}");
+    lab.run(User::Ada, "banger vm delete --force jailed");
     let before = leftovers::list(lab);
-    let create = format!("banger vm create --name jailed --nat {SMALL}");
-    lab.must(User::Ada, &create);
+    lab.running(User::Ada, "jailed", &format!("--nat {SMALL}"));
     let view = lab.json(User::Ada, "vm show jailed");
     assert_eq!(view["hypervisor"], "firecracker-jailed", "{view}");
     is_jailed(lab, &view);
@@ -95,14 +100,13 @@ fn a_a_jail_is_made_kept_and_taken_away() {
     assert_eq!(units(lab), "");
 }
 
-#[test]
-fn b_a_daemon_killed_while_a_jail_is_made_leaves_nothing() {
+pub(crate) fn a_daemon_killed_while_a_jail_is_made_leaves_nothing() {
     needs_full_lab!();
     needs_firecracker!();
     let shared = shared();
-    let lab = shared.as_ref().unwrap();
-    let create = format!("banger vm create --name jailed --nat --no-start {SMALL}");
-    lab.must(User::Ada, &create);
+    let lab = &*shared;
+    lab.running(User::Ada, "jailed", &format!("--nat {SMALL}"));
+    lab.must(User::Ada, "banger vm stop jailed");
     let before = leftovers::list(lab);
     for after in ["0.5", "1", "2", "3", "5"] {
         let daemon = lab.json(User::Ada, "daemon status")["pid"].clone();
@@ -119,12 +123,11 @@ fn b_a_daemon_killed_while_a_jail_is_made_leaves_nothing() {
     lab.must(User::Ada, "banger vm start jailed");
 }
 
-#[test]
-fn c_a_jailed_vm_is_paused_before_the_host_is_full() {
+pub(crate) fn a_jailed_vm_is_paused_before_the_host_is_full() {
     needs_full_lab!();
     needs_firecracker!();
     let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let paused = |expected: bool| {
         wait_for(END, || {
             let view = lab.json(User::Ada, "vm show jailed");
@@ -132,6 +135,7 @@ fn c_a_jailed_vm_is_paused_before_the_host_is_full() {
             is.then_some(()).ok_or(view.to_string())
         });
     };
+    lab.running(User::Ada, "jailed", &format!("--nat {SMALL}"));
     let process = pid(lab, User::Ada, "jailed");
     let state = format!("sed -n 's/^State:\\t\\(.\\).*/\\1/p' /proc/{process}/status");
     crate::full_host::fill(lab, 300);

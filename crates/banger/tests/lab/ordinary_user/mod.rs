@@ -2,32 +2,42 @@
 //!
 //! ada may use sudo; bob may not, and root installs for him.
 
-mod jailed;
+pub(crate) mod jailed;
 
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::host::{Lab, User, wait_for};
-use crate::shared::{PATIENT, SMALL};
+use crate::shared::{PATIENT, Purpose, SMALL, SharedLab, lab};
 use crate::{leftovers, needs_full_lab, needs_lab};
 
 const END: Duration = Duration::from_secs(600);
 
-static SHARED: LazyLock<Mutex<Option<Lab>>> = LazyLock::new(|| {
-    let lab = Lab::new();
+/// The lab, with the root program installed for ada and her daemon's configuration the plain one.
+fn shared() -> SharedLab {
+    let lab = lab(Purpose::OrdinaryUsers);
     lab.configure(User::Ada, PATIENT);
     lab.configure(User::Bob, PATIENT);
+    if lab
+        .run(User::Ada, "systemctl --user is-active bangerd.service")
+        .status
+        == 0
+    {
+        return lab;
+    }
     let given = "$(p=/srv/payload/firecracker; [ ! -e $p/firecracker ] || echo --firecracker $p/firecracker; \
                  [ ! -e $p/jailer ] || echo --jailer $p/jailer)";
     let installed = lab.must(User::Ada, &format!("banger system install {given} 2>&1"));
     eprintln!("ada installs:\n{installed}");
-    Mutex::new(Some(lab))
-});
+    lab
+}
 
-fn shared() -> MutexGuard<'static, Option<Lab>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+/// The same, in which ada's VM `first` runs.
+fn with_first() -> SharedLab {
+    let lab = shared();
+    lab.running(User::Ada, "first", &format!("--nat {SMALL}"));
+    lab
 }
 
 /// The names of ada's VMs.
@@ -62,11 +72,10 @@ fn heard_outside(lab: &Lab, user: User, vm: &str) -> String {
     run.stdout.trim_end().to_owned()
 }
 
-#[test]
-fn a_doctor_and_the_daemon_go_through_the_root_program() {
+pub(crate) fn doctor_and_the_daemon_go_through_the_root_program() {
     needs_lab!();
     let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let lab = &*shared;
     let report = lab.json(User::Ada, "doctor").to_string();
     assert!(!report.contains("\"fail\""), "{report}");
     let status = lab.json(User::Ada, "daemon status");
@@ -93,17 +102,11 @@ fn a_doctor_and_the_daemon_go_through_the_root_program() {
     eprintln!("{}", own.stdout);
 }
 
-#[test]
-fn b_a_vm_has_a_tap_and_nat_through_the_root_program() {
+pub(crate) fn a_vm_has_a_tap_and_nat_through_the_root_program() {
     needs_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
-    let made = lab.run(
-        User::Ada,
-        &format!("banger vm create --name first --nat {SMALL}"),
-    );
-    lab.expect("create", &made);
-    eprintln!("ada creates:\n{}", made.stderr.trim_end());
+    let shared = with_first();
+    let lab = &*shared;
+    lab.must(User::Ada, "banger vm set first --nat");
     let view = lab.json(User::Ada, "vm show first");
     assert_eq!(view["network"], "tap", "{view}");
     assert_eq!(
@@ -117,11 +120,10 @@ fn b_a_vm_has_a_tap_and_nat_through_the_root_program() {
     assert_eq!(lab.root(&uid), "1000");
 }
 
-#[test]
-fn c_vms_outlive_their_daemon_and_a_log_out() {
+pub(crate) fn vms_outlive_their_daemon_and_a_log_out() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     let before = pid(lab, User::Ada, "first");
     lab.must(User::Ada, "systemctl --user restart bangerd.service");
     assert_eq!(pid(lab, User::Ada, "first"), before);
@@ -139,11 +141,10 @@ fn c_vms_outlive_their_daemon_and_a_log_out() {
     );
 }
 
-#[test]
-fn ca_a_daemon_whose_root_program_is_silent_never_goes_without_it() {
+pub(crate) fn a_daemon_whose_root_program_is_silent_never_goes_without_it() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     let before = pid(lab, User::Ada, "first");
     lab.root("systemctl start banger-root@1000.service");
     lab.root("systemctl kill --signal STOP banger-root@1000.service");
@@ -161,11 +162,10 @@ fn ca_a_daemon_whose_root_program_is_silent_never_goes_without_it() {
     assert_eq!(pid(lab, User::Ada, "first"), before);
 }
 
-#[test]
-fn d_a_vmm_out_of_memory_takes_no_other_with_it() {
+pub(crate) fn a_vmm_out_of_memory_takes_no_other_with_it() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     lab.must(
         User::Ada,
         &format!("banger vm create --name greedy {SMALL}"),
@@ -190,11 +190,10 @@ fn d_a_vmm_out_of_memory_takes_no_other_with_it() {
     lab.must(User::Ada, "banger vm delete --force greedy");
 }
 
-#[test]
-fn e_two_users_do_not_meet() {
+pub(crate) fn two_users_do_not_meet() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     lab.root("banger system install --user bob");
     lab.must(
         User::Bob,
@@ -232,11 +231,10 @@ fn e_two_users_do_not_meet() {
     lab.must(User::Bob, "banger vm delete --force first");
 }
 
-#[test]
-fn r_a_restart_of_the_host_stops_vms_cleanly() {
+pub(crate) fn a_restart_of_the_host_stops_vms_cleanly() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     let late = "sync; echo unsynced > /root/late; echo unsynced > /opt/late";
     let vms = vms(lab);
     for vm in &vms {
@@ -258,11 +256,10 @@ fn r_a_restart_of_the_host_stops_vms_cleanly() {
     }
 }
 
-#[test]
-fn u_uninstall_waits_for_vms_and_then_leaves_nothing() {
+pub(crate) fn uninstall_waits_for_vms_and_then_leaves_nothing() {
     needs_full_lab!();
-    let shared = shared();
-    let lab = shared.as_ref().unwrap();
+    let shared = with_first();
+    let lab = &*shared;
     let vms = vms(lab);
     let refused = lab.run(User::Ada, "banger system uninstall");
     assert_ne!(refused.status, 0, "{refused:?}");
@@ -285,10 +282,4 @@ fn u_uninstall_waits_for_vms_and_then_leaves_nothing() {
     lab.must(User::Ada, "banger system uninstall");
     let left = lab.root("ls -d /run/banger/1000 /etc/banger/1000.json 2>/dev/null || true");
     assert_eq!(left, "");
-}
-
-#[test]
-fn z_the_lab_ends() {
-    needs_lab!();
-    drop(shared().take());
 }
