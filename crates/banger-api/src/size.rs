@@ -38,7 +38,7 @@ impl FromStr for Mib {
             "" | "M" | "MIB" => 1,
             "G" | "GIB" => 1 << 10,
             "T" | "TIB" => 1 << 20,
-            _ => return wrong("the unit is M, G or T, and MiB where there is none"),
+            _ => return wrong("use 16G, 2048M or 1T; a bare number is MiB"),
         };
         let Some(mib) = number
             .parse::<u64>()

@@ -72,6 +72,9 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// How full the file system that holds `directory` is, and what may yet come upon it.
     fn room(&self, directory: &Path) -> Result<Room>;
 
+    /// The longest file that the file system of `directory`, and our own limits, take: in bytes.
+    fn largest_file(&self, directory: &Path) -> Result<u64>;
+
     /// The bytes of the file that other files share with it (reflinks), or `None` where the file
     /// system does not tell, or only after a long search.
     fn shared(&self, path: &Path) -> Result<Option<u64>>;

@@ -335,6 +335,10 @@ impl Look for Helped {
         self.linux.room(directory)
     }
 
+    fn largest_file(&self, directory: &Path) -> Result<u64> {
+        self.linux.largest_file(directory)
+    }
+
     fn shared(&self, path: &Path) -> Result<Option<u64>> {
         self.linux.shared(path)
     }

@@ -355,6 +355,10 @@ impl Look for Linux {
         room::room(directory)
     }
 
+    fn largest_file(&self, directory: &Path) -> Result<u64> {
+        room::largest_file(directory)
+    }
+
     fn shared(&self, path: &Path) -> Result<Option<u64>> {
         disk::shared(path)
     }

@@ -1,7 +1,11 @@
 //! How much room there is: on file systems, and in memory.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::probes;
 use super::told::During as _;
@@ -46,6 +50,41 @@ pub(super) fn room(directory: &Path) -> Result<Room> {
     })
 }
 
+/// Look::largest_file. Tried with a file that has no name and takes no space: no file system tells it.
+pub(super) fn largest_file(directory: &Path) -> Result<u64> {
+    let what = || format!("look for the largest file of `{}`", directory.display());
+    let file = nameless_file(directory).during(what)?;
+    // Past this limit the kernel sends SIGXFSZ, which would end us.
+    let own = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    let most = own.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs());
+    let (mut fits, mut is_too_long) = (0, most.saturating_add(1));
+    while is_too_long - fits > 1 {
+        let length = fits + (is_too_long - fits) / 2;
+        match rustix::fs::ftruncate(&file, length) {
+            Ok(()) => fits = length,
+            Err(Errno::FBIG | Errno::INVAL) => is_too_long = length,
+            Err(cause) => return Err(cause).during(what),
+        }
+    }
+    Ok(fits)
+}
+
+/// A file in this directory that goes with its descriptor.
+fn nameless_file(directory: &Path) -> std::result::Result<OwnedFd, Errno> {
+    let access = OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, OFlags::TMPFILE | access, Mode::RUSR | Mode::WUSR) {
+        // Some network file systems and overlays have none.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
+            let path = directory.join(format!(".largest.{}.new", std::process::id()));
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | access;
+            let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
+            rustix::fs::unlink(&path)?;
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +96,18 @@ mod tests {
         assert_eq!(memory.mib("MemTotal").unwrap(), 2);
         assert_eq!(memory.mib("Writeback").unwrap(), 3);
         assert!(memory.mib("Mem").is_err());
+    }
+
+    #[test]
+    fn the_largest_file_can_be_made_and_one_byte_more_cannot() {
+        let folder = tempfile::tempdir().unwrap();
+        let largest = largest_file(folder.path()).unwrap();
+        let file = fs::File::create(folder.path().join("file")).unwrap();
+        file.set_len(largest).unwrap();
+        if largest < i64::MAX.unsigned_abs() {
+            assert!(file.set_len(largest + 1).is_err());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -173,6 +173,11 @@ impl Look for Sim {
         })
     }
 
+    fn largest_file(&self, _directory: &Path) -> Result<u64> {
+        self.awake()?;
+        Ok(lock(&self.inner.plan).largest_file.unwrap_or(1 << 62))
+    }
+
     fn shared(&self, _path: &Path) -> Result<Option<u64>> {
         self.awake()?;
         Ok(None)

@@ -125,6 +125,7 @@ struct Plan {
     /// The answers of probes that are not well.
     findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
     free_mib: Option<u64>,
+    largest_file: Option<u64>,
 }
 
 impl Default for Sim {
@@ -196,6 +197,11 @@ impl Sim {
     /// Says that so much space is free, in MiB.
     pub fn set_free_mib(&self, free: u64) {
         lock(&self.inner.plan).free_mib = Some(free);
+    }
+
+    /// Says that no file can be longer, in bytes.
+    pub fn set_largest_file(&self, length: u64) {
+        lock(&self.inner.plan).largest_file = Some(length);
     }
 
     /// Forgets all plans and wakes from a crash, as the host's next process would find it.

@@ -39,6 +39,15 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Refuses settings that this host, or what is there already, cannot give, before they are
+    /// written down. Never changes the host.
+    ///
+    /// # Errors
+    /// `invalid`, with the limit in words.
+    fn admits(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
     /// Adds drives, interfaces, channels or boot args. Pure.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
 use crate::machine::{Drive, Machine};
 use crate::readiness::Check;
-use crate::storage::RootDisk;
+use crate::storage::{self, RootDisk};
 use crate::vm::Vm;
 
 /// The root disk, through whichever driver a VM has.
@@ -63,6 +63,12 @@ impl Capability for RootDisks {
                 wanted.flat_map(|driver| driver.checks(None)).collect()
             }
         }
+    }
+
+    fn admits(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let driver = self.driver(vm)?;
+        let (size, file) = (vm.spec.system_disk_size, driver.file(vm));
+        storage::admit_size("system disk", size, &file, |mib| driver.file_mib(mib), host)
     }
 
     fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {

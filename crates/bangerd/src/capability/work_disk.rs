@@ -9,6 +9,7 @@ use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
 use crate::layout::{Layout, machine};
 use crate::machine::{Drive, Machine};
+use crate::storage;
 use crate::vm::Vm;
 
 /// The work disk.
@@ -28,6 +29,11 @@ impl WorkDisk {
 impl Capability for WorkDisk {
     fn name(&self) -> &'static str {
         "work disk"
+    }
+
+    fn admits(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        storage::admit_size("work disk", vm.spec.disk_size, &path, |mib| mib, host)
     }
 
     fn attach(&self, _vm: &Vm, machine: &mut Machine) -> Result<()> {

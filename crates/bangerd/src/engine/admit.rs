@@ -4,21 +4,15 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Mib, SetVm, VmId, VmName};
+use banger_api::{Code, CreateVm, Error, Mib, SetVm, VmId, VmName, limits};
 use banger_host::Subnet;
 
 use super::{Defaults, Engine, lock};
 use crate::engine::hold::Slot;
 use crate::error::{During, Result};
-use crate::vm::Spec;
 use crate::vm::claim::Claim;
 use crate::vm::names::MOST_VMS;
-
-/// The least and the most of what a VM may have.
-const VCPUS: std::ops::RangeInclusive<u32> = 1..=64;
-const LEAST_MEMORY: Mib = Mib(128);
-const LEAST_DISK: Mib = Mib(64);
-const LARGEST_DISK: Mib = Mib(64 << 20);
+use crate::vm::{Spec, Vm};
 
 /// What must stay free on the state directory's file system when a VM is made.
 const SPARE: u64 = 512;
@@ -58,52 +52,40 @@ impl Engine {
             system_disk_size: request.system_disk_size.unwrap_or(before.system_disk_size),
             nat: request.nat.unwrap_or(before.nat),
         };
-        let sizes = [
-            ("work disk", before.disk_size, after.disk_size),
-            (
-                "system disk",
-                before.system_disk_size,
-                after.system_disk_size,
-            ),
-        ];
-        for (what, before, after) in sizes {
-            if after < before {
-                return Err(
-                    invalid(format!("the {what} cannot shrink from {before} to {after}"))
-                        .hint("disks only grow; for a smaller one make a new VM: banger vm create"),
-                );
-            }
-        }
         self.check(&after)?;
         Ok(after)
     }
 
+    /// Refuses what no VM on this host can have.
     fn check(&self, spec: &Spec) -> Result<()> {
-        if !VCPUS.contains(&spec.vcpu) {
-            let (least, most) = (VCPUS.start(), VCPUS.end());
-            return Err(invalid(format!(
-                "{} virtual CPUs are out of range: {least} to {most}",
-                spec.vcpu
-            )));
-        }
-        let host = Mib(self.host().memory_mib().during("read the host's memory")?);
-        if spec.memory < LEAST_MEMORY || spec.memory > host {
-            return Err(invalid(format!(
-                "{} of memory is out of range: {LEAST_MEMORY} to {host}, all that the host has",
-                spec.memory
-            )));
-        }
-        for (what, size) in [
-            ("work disk", spec.disk_size),
-            ("system disk", spec.system_disk_size),
-        ] {
-            if size < LEAST_DISK || size > LARGEST_DISK {
+        limits::vcpu(spec.vcpu).map_err(invalid)?;
+        if let Some(hypervisor) = self.parts.hypervisors.first() {
+            let most = hypervisor.features().most_vcpus;
+            if spec.vcpu > most {
                 return Err(invalid(format!(
-                    "{size} for the {what} is out of range: {LEAST_DISK} to {LARGEST_DISK}"
+                    "the number of vCPUs must be 1 to {most} with {}, not {}",
+                    hypervisor.name(),
+                    spec.vcpu
                 )));
             }
         }
+        limits::memory(spec.memory).map_err(invalid)?;
+        let host = Mib(self.host().memory_mib().during("read the host's memory")?);
+        if spec.memory > host {
+            return Err(invalid(format!(
+                "memory must be at most {host}, all that this host has, not {}",
+                spec.memory
+            )));
+        }
+        limits::disk(spec.disk_size).map_err(invalid)?;
+        limits::disk(spec.system_disk_size).map_err(invalid)?;
         Ok(())
+    }
+
+    /// Refuses settings that a capability cannot give on this host.
+    pub(super) fn admit_vm(&self, vm: &Vm) -> Result<()> {
+        let mut capabilities = self.parts.capabilities.iter();
+        capabilities.try_for_each(|it| it.admits(vm, self.host()))
     }
 
     /// Refuses a system disk that is smaller than its image, and a host without room for it.

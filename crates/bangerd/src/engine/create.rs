@@ -127,6 +127,7 @@ impl Engine {
             last_end: None,
             notes: Vec::new(),
         };
+        self.admit_vm(&vm)?;
         let slot = Arc::new(Slot::new(vm));
         let hold = slot.hold("create")?;
         let vm = slot.vm();

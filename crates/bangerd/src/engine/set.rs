@@ -20,6 +20,7 @@ impl Engine {
         may(Verb::Set, vm.phase, &vm.name).during(doing())?;
         let before = vm.clone();
         vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
+        self.admit_vm(&vm).during(doing())?;
         follow(&mut vm);
         self.save(&slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {

@@ -18,8 +18,10 @@ use crate::readiness::Check;
 use crate::vm::Vm;
 
 /// What a driver can do beyond booting.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
+    /// The most vCPUs of a machine.
+    pub most_vcpus: u32,
     /// It has a power button.
     pub power_button: bool,
     /// Root jails it for the daemon, as the VM's own user.

@@ -61,6 +61,7 @@ impl Hypervisor for SimHypervisor {
 
     fn features(&self) -> Features {
         Features {
+            most_vcpus: 255,
             power_button: true,
             jailed_by_root: self.jailed,
         }

@@ -1,5 +1,7 @@
 //! A full copy of the base in which holes stay holes. It works everywhere.
 
+use std::path::PathBuf;
+
 use banger_api::DiskView;
 use banger_host::{Host, Op};
 
@@ -32,6 +34,10 @@ impl RootDisk for Copy {
 
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
         vm.map(|vm| self.file.check(vm)).into_iter().collect()
+    }
+
+    fn file(&self, vm: &Vm) -> PathBuf {
+        self.file.path(vm)
     }
 
     fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {

@@ -89,6 +89,14 @@ impl RootDisk for DmSnapshot {
         }
     }
 
+    fn file(&self, vm: &Vm) -> PathBuf {
+        self.store(vm)
+    }
+
+    fn file_mib(&self, disk_mib: u64) -> u64 {
+        length_mib(disk_mib)
+    }
+
     fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
         let store = host.stat(&self.store(vm)).ok().flatten()?;
         let base = host.stat(&self.base(vm)).ok().flatten();

@@ -11,8 +11,9 @@ pub mod dm_snapshot;
 pub mod reflink;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
-use banger_api::{Code, DiskView, Error};
+use banger_api::{Code, DiskView, Error, Mib};
 use banger_host::{Finding, Host, Op};
 
 use crate::error::{During, Result};
@@ -47,6 +48,14 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     /// What a VM's user should know of its disk, looked at before a start.
     fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The file that grows with the disk.
+    fn file(&self, vm: &Vm) -> PathBuf;
+
+    /// How long that file is for a disk of this size, in MiB.
+    fn file_mib(&self, disk_mib: u64) -> u64 {
+        disk_mib
     }
 
     /// What the disk takes on the host, if that can be told.
@@ -94,11 +103,11 @@ struct OwnFile {
 }
 
 impl OwnFile {
-    fn path(&self, vm: &Vm) -> std::path::PathBuf {
+    fn path(&self, vm: &Vm) -> PathBuf {
         self.layout.vm(vm.id).in_machine(machine::ROOT_DISK)
     }
 
-    fn base(&self, vm: &Vm) -> std::path::PathBuf {
+    fn base(&self, vm: &Vm) -> PathBuf {
         self.layout.image(&vm.images.root).root()
     }
 
@@ -142,6 +151,63 @@ impl OwnFile {
     }
 }
 
+/// Refuses a size that the disk's file cannot have: smaller than it is, as disks only grow, or larger
+/// than the file system takes. `what` names the disk; `file_mib` says how long its file is for a
+/// size in MiB, and grows with it.
+///
+/// # Errors
+/// `invalid`, with the limit.
+pub fn admit_size(
+    what: &str,
+    size: Mib,
+    file: &Path,
+    file_mib: impl Fn(u64) -> u64,
+    host: &dyn Host,
+) -> Result<()> {
+    // The largest disk whose file is no longer than so many bytes.
+    let disk_of = |bytes: u64| Mib(largest(bytes >> 20, &file_mib));
+    let invalid = |message: String| Error::new(Code::Invalid, message);
+    let stat = host.stat(file).during("look at the disk")?;
+    let now = stat.map_or(Mib(0), |stat| disk_of(stat.length));
+    if size < now {
+        return Err(
+            invalid(format!("the {what} cannot shrink from {now} to {size}"))
+                .hint("disks only grow; for a smaller one make a new VM: banger vm create"),
+        );
+    }
+    let folder = file.ancestors().find(|above| {
+        let stat = host.stat(above);
+        matches!(stat, Ok(Some(stat)) if stat.is_directory)
+    });
+    let Some(folder) = folder else { return Ok(()) };
+    let most = disk_of(
+        host.largest_file(folder)
+            .during("look at the file system")?,
+    );
+    if size > most {
+        return Err(invalid(format!(
+            "{size} for the {what} is too large: the file system of `{}` takes files up to {most}",
+            folder.display()
+        ))
+        .hint("keep the state directory on XFS or btrfs for larger disks"));
+    }
+    Ok(())
+}
+
+/// The largest number that `grows` does not take past `most`; it returns no less than it is given.
+fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {
+    let (mut fits, mut too_large) = (0, most + 1);
+    while too_large - fits > 1 {
+        let middle = fits + (too_large - fits) / 2;
+        if grows(middle) <= most {
+            fits = middle;
+        } else {
+            too_large = middle;
+        }
+    }
+    fits
+}
+
 /// The driver that new VMs get: the one named, or with `auto` the first whose checks pass.
 ///
 /// # Errors
@@ -172,4 +238,38 @@ pub fn choose<'a>(
             known.join(", ")
         ))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_host::Sim;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_is_as_large_as_its_file_allows() {
+        assert_eq!(largest(100, &|size| size), 100);
+        assert_eq!(largest(100, &|size| size + size.div_ceil(10) + 1), 90);
+        assert_eq!(largest(0, &|size| size + 1), 0);
+    }
+
+    #[test]
+    fn a_size_past_the_largest_file_is_refused_with_the_limit() {
+        let sim = Sim::new();
+        sim.set_largest_file((16 << 40) - 4096);
+        let op = Op::MakeDirectory {
+            path: "/state".into(),
+            mode: 0o700,
+            owner: None,
+        };
+        sim.change(&op).unwrap();
+        let admit = |size: u64| {
+            let file = Path::new("/state/vms/x/machine/work.img");
+            admit_size("work disk", Mib(size), file, |mib| mib, &sim)
+        };
+        assert_eq!(admit((16 << 20) - 1), Ok(()));
+        let error = admit(20 << 20).unwrap_err();
+        assert!(error.message.contains("16777215M"), "{error}");
+        assert!(error.message.contains("`/state`"), "{error}");
+    }
 }

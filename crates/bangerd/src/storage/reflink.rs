@@ -1,5 +1,7 @@
 //! A file that shares its blocks with the base until they are written (FICLONE), on XFS and btrfs.
 
+use std::path::PathBuf;
+
 use banger_api::DiskView;
 use banger_host::{Host, Op, Probe};
 
@@ -38,6 +40,10 @@ impl RootDisk for Reflink {
                 vec![Check::probe("reflink", Probe::Reflink { directory })]
             }
         }
+    }
+
+    fn file(&self, vm: &Vm) -> PathBuf {
+        self.file.path(vm)
     }
 
     fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {

@@ -96,7 +96,7 @@ fn sizes_out_of_range() {
     ];
     for request in wrong {
         let text = refused(&world, &request, Code::Invalid);
-        assert!(text.contains("out of range"), "{text}");
+        assert!(text.contains("must be"), "{text}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! Each verb, as a user sees it.
 
-use banger_api::{Code, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm};
+use banger_api::{
+    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm,
+};
 use banger_host::{Exit, Finding, Look as _, Probe};
+use bangerd::config::RootDiskChoice;
 
 use crate::world::{World, named, request, told};
 
@@ -163,6 +166,66 @@ fn disks_grow_at_the_next_start_and_never_shrink() {
         .set(&named("calm-otter"), &shrink, &|_| {})
         .unwrap_err();
     assert_eq!(error.code, Code::Invalid);
+}
+
+#[test]
+fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
+    // What ext4 takes with blocks of 4 KiB.
+    const LARGEST: u64 = (16 << 40) - 4096;
+    for root_disk in [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot] {
+        let world = World::with_root_disks(root_disk);
+        world.sim.set_largest_file(LARGEST);
+        world.create("calm-otter", false, false);
+        let before = world.engine.show(&named("calm-otter")).unwrap();
+        for (disk_size, system_disk_size) in [(Some(20 << 20), None), (None, Some(20 << 20))] {
+            let change = SetVm {
+                disk_size: disk_size.map(Mib),
+                system_disk_size: system_disk_size.map(Mib),
+                ..SetVm::default()
+            };
+            let error = world
+                .engine
+                .set(&named("calm-otter"), &change, &|_| {})
+                .unwrap_err();
+            assert_eq!(error.code, Code::Invalid, "{error:?}");
+            assert!(told(&error).contains("files up to 1"), "{}", told(&error));
+            let create = CreateVm {
+                disk_size: change.disk_size,
+                system_disk_size: change.system_disk_size,
+                ..request("another", false, false)
+            };
+            let error = world.engine.create(&create, &|_| {}).unwrap_err();
+            assert_eq!(error.code, Code::Invalid, "{error:?}");
+        }
+        let after = world.engine.show(&named("calm-otter")).unwrap();
+        assert_eq!(after, before);
+        world.start("calm-otter").unwrap();
+    }
+}
+
+#[test]
+fn a_disk_may_be_set_back_to_what_it_still_is() {
+    for root_disk in [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot] {
+        let world = World::with_root_disks(root_disk);
+        let vm = world.create("calm-otter", false, true);
+        let set = |disk: Mib, system: Mib| {
+            let request = SetVm {
+                disk_size: Some(disk),
+                system_disk_size: Some(system),
+                ..SetVm::default()
+            };
+            world.engine.set(&named("calm-otter"), &request, &|_| {})
+        };
+        set(Mib(1 << 20), Mib(1 << 20)).unwrap();
+        set(vm.disk_size, vm.system_disk_size).unwrap();
+        set(vm.disk_size, Mib(vm.system_disk_size.0 - 1)).unwrap_err();
+        set(Mib(vm.disk_size.0 - 1), vm.system_disk_size).unwrap_err();
+        let request = StopVm::default();
+        world
+            .engine
+            .restart(&named("calm-otter"), &request, &|_| {})
+            .unwrap();
+    }
 }
 
 #[test]

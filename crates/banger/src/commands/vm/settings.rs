@@ -1,26 +1,25 @@
 //! The options that `create` and `set` share.
 
-use banger_api::Mib;
+use banger_api::{Mib, limits};
 use clap::Args;
 
 /// What a VM may have.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
-    /// The number of virtual CPUs.
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(1..))]
+    /// The number of virtual CPUs, 1 to 64.
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = vcpu)]
     pub(crate) vcpu: Option<u32>,
 
     /// Memory: 4G, 2048M, or a number of MiB.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = memory)]
     pub(crate) memory: Option<Mib>,
 
     /// The work disk, mounted at /root: 16G, 20480M, or a number of MiB.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = disk)]
     pub(crate) disk_size: Option<Mib>,
 
     /// The system disk, mounted at /.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = disk)]
     pub(crate) system_disk_size: Option<Mib>,
 
     /// Let the VM reach the outside through this machine.
@@ -37,4 +36,25 @@ impl Settings {
     pub(crate) fn nat(&self) -> Option<bool> {
         (self.nat || self.no_nat).then_some(self.nat)
     }
+}
+
+fn vcpu(text: &str) -> Result<u32, String> {
+    let (least, most) = (limits::VCPUS.start(), limits::VCPUS.end());
+    let count = text
+        .parse()
+        .map_err(|_| format!("the number of vCPUs must be {least} to {most}"))?;
+    limits::vcpu(count)
+}
+
+fn memory(text: &str) -> Result<Mib, String> {
+    limits::memory(size(text)?)
+}
+
+fn disk(text: &str) -> Result<Mib, String> {
+    limits::disk(size(text)?)
+}
+
+fn size(text: &str) -> Result<Mib, String> {
+    text.parse()
+        .map_err(|cause: banger_api::InvalidSize| cause.to_string())
 }

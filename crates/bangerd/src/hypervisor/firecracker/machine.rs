@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::machine::{Backend, DiskCache, Machine};
 
 /// The most CPUs that Firecracker gives a machine.
-const MOST_CPUS: u32 = 32;
+pub(super) const MOST_CPUS: u32 = 32;
 
 /// The guest's address on its vsock; each Firecracker has a vsock of its own, so that all guests
 /// can have the same.

@@ -128,6 +128,7 @@ impl Hypervisor for Firecracker {
 
     fn features(&self) -> Features {
         Features {
+            most_vcpus: machine::MOST_CPUS,
             power_button: true,
             jailed_by_root: matches!(self.jail, Some(Jailing::Root(_))),
         }

@@ -55,6 +55,8 @@ impl Hypervisor for Qemu {
 
     fn features(&self) -> Features {
         Features {
+            // What q35 takes without an interrupt-remapping IOMMU (x2APIC ids above 254).
+            most_vcpus: 255,
             power_button: true,
             jailed_by_root: false,
         }
