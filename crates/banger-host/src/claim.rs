@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Instance, Kind, Result, Subnet};
+use crate::{Error, Instance, Kind, Result, Subnet, real_path};
 
 /// Where claims lie.
 pub(crate) const FOLDER: &str = "/etc/banger";
@@ -80,6 +80,12 @@ impl Claim {
             return Err(wrong("its state directory is not an absolute path"));
         }
         Ok(Some(claim))
+    }
+
+    /// Whether it is for this state directory, given by its real path.
+    #[must_use]
+    pub fn is_for(&self, state: &Path) -> bool {
+        real_path(&self.state).is_ok_and(|real| real == state)
     }
 
     /// What the user's things are called on the host.

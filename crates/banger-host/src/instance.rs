@@ -28,7 +28,8 @@ impl Instance {
     /// How many user ids an instance has for processes of its own.
     pub const USERS: u32 = 2048;
 
-    /// The instance of this user and state directory.
+    /// The instance of this user and state directory, given by its real path
+    /// ([`real_path`](crate::real_path)), so that every way to a directory comes to the same names.
     #[must_use]
     pub fn new(uid: u32, state: &Path) -> Self {
         let mut hash = Sha256::new();

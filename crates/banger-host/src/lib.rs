@@ -17,6 +17,8 @@ mod linux;
 mod look;
 mod op;
 mod process;
+mod real_path;
+mod reservation;
 pub mod root;
 mod sim;
 
@@ -28,6 +30,8 @@ pub use linux::Linux;
 pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};
 pub use op::{Change, Op, Owner};
 pub use process::{Exit, Jailed, Process, Signal, Spawn, Tap};
+pub use real_path::real_path;
+pub use reservation::reserve;
 pub use sim::{Sim, SimFile, SimProcess, SimSnapshot, SimState, SimTable};
 
 /// What the machine's folder is called within a jail that root makes ([`Spawn::jailed`]).

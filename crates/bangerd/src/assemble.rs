@@ -68,6 +68,7 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
         host,
         mode_word,
         root,
+        instance,
     } = reach::reach(mode, &location.state)?;
     let layout = Layout::new(&location.state);
     for path in [
@@ -90,7 +91,7 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
         .during(what)?;
     }
     let choices = Choices {
-        instance: Instance::new(host.uid(), layout.state()),
+        instance,
         network: network(config, &*host, &root),
         mode_word,
         root,

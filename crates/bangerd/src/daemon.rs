@@ -58,6 +58,12 @@ pub fn run(options: &Options) -> Result<()> {
     let mut location = Location::find(&options.wishes, environment)?;
     let layout = Layout::new(&location.state);
     make_private(layout.state())?;
+    // Names on the host are made of the path, so every way to the directory must be one.
+    location.state = banger_host::real_path(&location.state).map_err(|cause| {
+        let doing = format!("find the real path of `{}`", location.state.display());
+        Error::new(Code::Host, doing).cause(cause.to_string())
+    })?;
+    let layout = Layout::new(&location.state);
     let Some(_lock) = take_lock(&layout)? else {
         say("held");
         return Ok(());
@@ -93,7 +99,7 @@ fn defaults(options: &Options, location: &Location) -> Config {
         return Config::default();
     }
     match Claim::of(uid.as_raw()) {
-        Ok(Some(claim)) if claim.state == location.state => Config::granted(&claim),
+        Ok(Some(claim)) if claim.is_for(&location.state) => Config::granted(&claim),
         Ok(_) => Config::default(),
         Err(error) => {
             tracing::warn!(%error, "what root keeps for this user is not known");

@@ -44,7 +44,7 @@ impl Helped {
             let text = format!("root does nothing for user {uid} yet");
             return Err(Error::new(Kind::Missing, text).hint("banger system install"));
         };
-        if claim.state != state {
+        if !claim.is_for(state) {
             let text = format!(
                 "root serves the state directory `{}`, and ours is `{}`",
                 claim.state.display(),

@@ -38,6 +38,27 @@ fn the_daemon_starts_tells_how_it_is_and_is_gone_when_it_was_stopped() {
 }
 
 #[test]
+fn every_way_to_a_state_directory_leads_to_the_same_daemon_and_names() {
+    let environment = TestEnvironment::new();
+    let state = environment.path("state");
+    std::fs::create_dir(&state).unwrap();
+    std::os::unix::fs::symlink("state", environment.path("link")).unwrap();
+    let shown = state.display();
+    let ways = [
+        format!("{shown}"),
+        format!("{shown}/"),
+        format!("{shown}/../state/."),
+        environment.path("link").display().to_string(),
+    ];
+    for way in &ways {
+        let view = environment.json(&["--state", way, "daemon", "start"]);
+        assert_eq!(view["state"], shown.to_string(), "{way}");
+        environment.done(&["--state", way, "vm", "list"]);
+        environment.done(&["--state", &ways[0], "daemon", "stop"]);
+    }
+}
+
+#[test]
 fn many_clients_at_once_end_with_one_daemon() {
     let environment = TestEnvironment::new();
     let clients: Vec<_> = (0..8)

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use banger_host::{Finding, Helped, Host, Kind, Linux, Subnet};
+use banger_host::{Finding, Helped, Host, Kind, Linux, Look as _, Subnet};
 
 use super::Mode;
 use crate::error::{During, Result};
 use crate::readiness::Check;
+use crate::vm::names::Instance;
 
 /// A host, and how we came to it.
 pub(super) struct Reached {
@@ -15,6 +16,8 @@ pub(super) struct Reached {
     /// What `DaemonView` says: `sim`, `direct`, `root-helper` or `user`.
     pub(super) mode_word: &'static str,
     pub(super) root: Root,
+    /// What our things are called on it.
+    pub(super) instance: Instance,
 }
 
 /// What root does for us.
@@ -39,16 +42,20 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 host: Arc::new(sim.clone()),
                 mode_word: "sim",
                 root: Root::NotNeeded,
+                instance: Instance::new(sim.uid(), state),
             });
         }
         Mode::Real => Arc::new(Linux::new().during("look at the host")?),
     };
     let uid = host.uid();
+    let instance = Instance::new(uid, state);
     if uid == 0 {
+        banger_host::reserve(state).during("take the names of root's VMs")?;
         return Ok(Reached {
             host,
             mode_word: "direct",
             root: Root::NotNeeded,
+            instance,
         });
     }
     match Helped::connect(uid, state) {
@@ -58,10 +65,13 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 subnet: helped.claim().subnet,
             };
             tracing::info!(root = helped.described(), "root helps");
+            // Root makes the names of the path that it was told at the install.
+            let instance = helped.claim().instance().into();
             Ok(Reached {
                 host: Arc::new(helped),
                 mode_word: "root-helper",
                 root,
+                instance,
             })
         }
         // It is there, and does not come to its word: a daemon that went without it would give VMs
@@ -76,6 +86,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                     uid,
                     state: state.to_owned(),
                 },
+                instance,
             })
         }
     }

@@ -22,6 +22,12 @@ pub const MOST_VMS: u32 = banger_host::Instance::USERS;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance(banger_host::Instance);
 
+impl From<banger_host::Instance> for Instance {
+    fn from(instance: banger_host::Instance) -> Self {
+        Self(instance)
+    }
+}
+
 impl Instance {
     /// The instance of this user and state directory.
     #[must_use]

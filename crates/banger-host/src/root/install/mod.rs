@@ -28,6 +28,7 @@ pub use programs::Installed;
 
 use super::forwarding::Forwarding;
 use super::need_root;
+use crate::reservation;
 use crate::{Claim, Error, Instance, Kind, Linux, Look as _, Result, Subnet};
 use user::User;
 
@@ -90,7 +91,7 @@ pub(crate) fn install_in(
     let _held = files::lock(&places.claims.join("lock"))?;
     let others = others(places, wishes.uid)?;
     let before = Claim::read(&places.claim(wishes.uid), wishes.uid).unwrap_or_default();
-    check_instance(wishes.uid, &state, before.as_ref(), &others)?;
+    check_instance(places, wishes.uid, &state, before.as_ref(), &others)?;
     let claim = Claim {
         uid: user.uid,
         user: user.name.clone(),
@@ -132,13 +133,27 @@ fn others(places: &Places, uid: u32) -> Result<Vec<Claim>> {
 }
 
 /// Names must tell users apart, and what has the old names must be gone before there are new ones.
-fn check_instance(uid: u32, state: &Path, before: Option<&Claim>, others: &[Claim]) -> Result<()> {
+fn check_instance(
+    places: &Places,
+    uid: u32,
+    state: &Path,
+    before: Option<&Claim>,
+    others: &[Claim],
+) -> Result<()> {
     let instance = Instance::new(uid, state);
     if let Some(other) = others.iter().find(|it| it.instance() == instance) {
         let text = format!(
             "`{}` would have the names of user {} on this host",
             state.display(),
             other.user
+        );
+        return Err(Error::new(Kind::Busy, text).hint("choose another state directory"));
+    }
+    if let Some(other) = reservation::holder(&places.run, instance)? {
+        let text = format!(
+            "`{}` would have the names of root's `{}` on this host",
+            state.display(),
+            other.display()
         );
         return Err(Error::new(Kind::Busy, text).hint("choose another state directory"));
     }

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::command::Command;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, real_path};
 
 /// What the host knows of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,15 +51,17 @@ impl User {
             )
             .hint(format!("ls -ld {shown}")))
         };
-        let up = state.components().any(|it| it == Component::ParentDir);
         let plain = state
             .to_str()
             .is_some_and(|it| !it.chars().any(char::is_control));
-        if !state.is_absolute() || up || !plain {
+        if !state.is_absolute() || !plain {
             return refused("is not an absolute path".to_owned());
         }
-        // Without slashes that mean nothing: names are made of every byte.
-        let state: PathBuf = state.components().collect();
+        // Names are made of every byte.
+        let state = match real_path(state) {
+            Ok(state) => state,
+            Err(cause) => return refused(format!("has no real path: {cause}")),
+        };
         let there = state
             .ancestors()
             .find_map(|it| Some((it, fs::metadata(it).ok()?)));
@@ -124,14 +126,17 @@ mod tests {
         };
         let state = folder.path().join("a/b");
         assert_eq!(user(own).check_state(&state).unwrap(), state);
-        let doubled = PathBuf::from(format!("{}//", state.display()));
-        let plain = user(own).check_state(&doubled).unwrap();
-        assert_eq!(plain.as_os_str(), state.as_os_str());
+        std::os::unix::fs::symlink(".", folder.path().join("link")).unwrap();
+        for way in ["a/b//", "./a/b", "link/a/b", "link/./a/b"] {
+            let way = folder.path().join(way);
+            let real = user(own).check_state(&way).unwrap();
+            assert_eq!(real.as_os_str(), state.as_os_str(), "{}", way.display());
+        }
         for (uid, path) in [
             (own + 1, state.as_path()),
             (own + 1, folder.path()),
             (own, Path::new("relative")),
-            (own, &folder.path().join("../x")),
+            (own, &folder.path().join("not/../x")),
             (own, Path::new("/proc/1/nosuch\n")),
         ] {
             assert!(

@@ -1,0 +1,169 @@
+//! Which state directory of root's has which instance.
+//!
+//! An instance is 16 bits of a hash, so two state directories may come to the same one, and each
+//! would then take the other's TAPs for its own. Ordinary users' instances are kept apart by their
+//! claims; root's daemon reserves its own here, for as long as the host is up: names that need the
+//! instance are gone after a reboot.
+//!
+//! ```text
+//! /run/banger/instances/<instance>    the path of the state directory that has it
+//! ```
+
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{Claim, Error, Instance, Kind, Result};
+
+/// Where root's side of banger keeps what is gone after a reboot.
+const RUN: &str = "/run/banger";
+
+/// The folder of reservations in it.
+const FOLDER: &str = "instances";
+
+/// Reserves the instance of root's daemon on this state directory, given by its real path.
+///
+/// # Errors
+/// `Busy` where another state directory has it, of root or of a user; or when that cannot be told.
+pub fn reserve(state: &Path) -> Result<()> {
+    reserve_in(&Path::new(RUN).join(FOLDER), &claims()?, state)
+}
+
+/// The state directory of root's that has this instance, by the reservations below `run`.
+pub(crate) fn holder(run: &Path, instance: Instance) -> Result<Option<PathBuf>> {
+    holder_in(&run.join(FOLDER), instance)
+}
+
+/// Every claim that can be read; one that cannot is told when its user comes.
+fn claims() -> Result<Vec<Claim>> {
+    let folder = Path::new(crate::claim::FOLDER);
+    let names = match fs::read_dir(folder) {
+        Ok(names) => names,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(failed(folder, &cause)),
+    };
+    let uids = names.flatten().filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        name.strip_suffix(".json")?.parse::<u32>().ok()
+    });
+    Ok(uids
+        .filter_map(|uid| Claim::of(uid).ok().flatten())
+        .collect())
+}
+
+fn reserve_in(folder: &Path, claims: &[Claim], state: &Path) -> Result<()> {
+    let instance = Instance::new(0, state);
+    let taken = |holder: &str| {
+        let text = format!(
+            "`{}` would have the names of {holder} on this host",
+            state.display()
+        );
+        Error::new(Kind::Busy, text).hint("choose another state directory: banger --state DIR")
+    };
+    if let Some(claim) = claims.iter().find(|it| it.instance() == instance) {
+        return Err(taken(&format!("user {}", claim.user)));
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(|cause| failed(folder, &cause))?;
+    let lock = File::open(folder).map_err(|cause| failed(folder, &cause))?;
+    flock(&lock, FlockOperation::LockExclusive).map_err(|cause| failed(folder, &cause.into()))?;
+    match holder_in(folder, instance)? {
+        Some(other) if other == state => Ok(()),
+        Some(other) => Err(taken(&format!("`{}`", other.display()))),
+        None => {
+            sweep(folder);
+            let path = folder.join(instance.digits());
+            fs::write(&path, state.as_os_str().as_bytes()).map_err(|cause| failed(&path, &cause))
+        }
+    }
+}
+
+/// A reservation whose state directory is gone is void.
+fn holder_in(folder: &Path, instance: Instance) -> Result<Option<PathBuf>> {
+    let path = folder.join(instance.digits());
+    match fs::read(&path) {
+        Ok(text) => {
+            Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(text)))
+                .filter(|state| state.is_dir()))
+        }
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(failed(&path, &cause)),
+    }
+}
+
+/// Removes the reservations that are void; one that stays does no harm.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let holder = fs::read(&path).map(|text| PathBuf::from(std::ffi::OsString::from_vec(text)));
+        if holder.is_ok_and(|state| !state.is_dir()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn failed(path: &Path, cause: &std::io::Error) -> Error {
+    Error::new(Kind::Other, cause.to_string())
+        .within(format!("reserve the instance in `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two state directories below `folder` that come to the same instance.
+    fn colliding(folder: &Path) -> (PathBuf, PathBuf) {
+        let mut seen = std::collections::BTreeMap::new();
+        for number in 0.. {
+            let state = folder.join(number.to_string());
+            if let Some(other) = seen.insert(Instance::new(0, &state).digits(), state.clone()) {
+                return (other, state);
+            }
+        }
+        unreachable!("there are more directories than instances")
+    }
+
+    #[test]
+    fn two_state_directories_with_one_instance_are_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = colliding(folder.path());
+        let run = folder.path().join("run/instances");
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        reserve_in(&run, &[], &first).unwrap();
+        reserve_in(&run, &[], &first).unwrap();
+        let error = reserve_in(&run, &[], &second).unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        let shown = first.display().to_string();
+        assert!(error.to_string().contains(&shown), "{error}");
+        fs::remove_dir(&first).unwrap();
+        reserve_in(&run, &[], &second).unwrap();
+    }
+
+    #[test]
+    fn an_instance_that_a_user_has_is_refused_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut claim = Claim {
+            uid: 1000,
+            user: "ada".to_owned(),
+            state: PathBuf::new(),
+            subnet: "10.216.0.0/20".parse().unwrap(),
+            dns_port: 42070,
+        };
+        let state = folder.path().join("state");
+        let wanted = Instance::new(0, &state);
+        let state_of_ada = (0..)
+            .map(|number| PathBuf::from(format!("/home/ada/{number}")))
+            .find(|path| Instance::new(1000, path) == wanted);
+        claim.state = state_of_ada.unwrap();
+        let error = reserve_in(&folder.path().join("run"), &[claim], &state).unwrap_err();
+        assert!(error.to_string().contains("user ada"), "{error}");
+    }
+}
