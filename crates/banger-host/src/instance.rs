@@ -20,6 +20,9 @@ use sha2::{Digest as _, Sha256};
 /// (<https://systemd.io/UIDS-GIDS/>).
 const FIRST_USER: u32 = 1_900_000_000;
 
+/// What the names of all TAPs of all instances begin with.
+pub(crate) const TAP: &str = "bg1";
+
 /// One banger on a host: a short hash of who runs it and where its state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance(u16);
@@ -48,7 +51,7 @@ impl Instance {
     /// What the names of all its TAPs begin with.
     #[must_use]
     pub fn tap_prefix(self) -> String {
-        format!("bg1{:04x}", self.0)
+        format!("{TAP}{:04x}", self.0)
     }
 
     /// Its nft table, family inet.

@@ -27,7 +27,7 @@ pub use error::{Error, Kind, Result};
 pub use helped::Helped;
 pub use instance::Instance;
 pub use linux::Linux;
-pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet};
+pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet, Way};
 pub use op::{Change, Op, Owner};
 pub use process::{Exit, Jailed, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;
@@ -44,6 +44,14 @@ pub const ROOT_PROGRAMS: &str = root::PROGRAMS;
 #[must_use]
 pub fn snapshot_node(name: &str) -> std::path::PathBuf {
     linux::snapshot_node(name)
+}
+
+/// Where this machine sends what goes to an address, as its kernel decides now.
+///
+/// # Errors
+/// When the kernel does not answer.
+pub fn way_to(address: std::net::Ipv4Addr) -> Result<Way> {
+    linux::way_to(address)
 }
 
 /// A machine that banger may change.

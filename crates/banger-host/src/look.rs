@@ -101,6 +101,19 @@ pub trait Look: Send + Sync + fmt::Debug {
     fn probe(&self, probe: &Probe) -> Finding;
 }
 
+/// Where the host sends what goes to an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To itself, or to everybody near it.
+    Host,
+    /// To a VM's TAP.
+    Vm,
+    /// To another machine.
+    Outside,
+    /// It has no route.
+    Nowhere,
+}
+
 /// How large a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {

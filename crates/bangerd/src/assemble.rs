@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::capability::Capability;
 use crate::capability::boot::Boot;
 use crate::capability::dns::Dns;
+use crate::capability::gate::Gate;
 use crate::capability::identity::Identity;
 use crate::capability::jail::Jails;
 use crate::capability::nat::Nat;
@@ -171,6 +172,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
 /// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
 /// - disks before the network: their order is the order of devices in the guest, and what is
 ///   likely to fail for want of space fails before anything of the host is touched.
+/// - `gate` after `network`, and last of what fails: it waits for the hypervisor to listen.
 /// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
 /// - the others only add to the guest.
 fn capabilities(
@@ -189,6 +191,7 @@ fn capabilities(
         )),
         Box::new(WorkDisk::new(layout.clone())),
         Box::new(Network::new(instance, network, config.subnet)),
+        Box::new(Gate::new(instance, layout.clone())),
         Box::new(Nat::new(instance, layout.clone(), network)),
         Box::new(Dns::new(config.dns.clone())),
         Box::new(Ssh::new(layout.clone(), public_key)),

@@ -174,6 +174,12 @@ pub mod machine {
     pub const CONSOLE: &str = "console.log";
     /// The channel to the guest's agent.
     pub const AGENT: &str = "agent.sock";
+    /// Where QEMU has what the guest sends and receives, on user networking.
+    pub const GUEST_SOCKET: &str = "guest.sock";
+    /// Where QEMU has its user networking.
+    pub const OUTSIDE_SOCKET: &str = "outside.sock";
+    /// What the gate between the two says, which is little.
+    pub const GATE_LOG: &str = "gate.log";
     /// QEMU's control socket.
     pub const QMP: &str = "qmp.sock";
     /// Firecracker's API.

@@ -8,6 +8,7 @@ pub mod config;
 pub mod daemon;
 pub mod engine;
 pub mod error;
+pub mod gate;
 pub mod guest;
 pub mod hypervisor;
 pub mod image;

@@ -86,12 +86,10 @@ pub enum Backend {
         /// Its name.
         name: String,
     },
-    /// QEMU's user networking.
+    /// QEMU's user networking, behind the [gate](crate::gate).
     User {
         /// The port on 127.0.0.1 that leads to the guest's port 22.
         ssh_port: u16,
-        /// Whether the guest reaches nothing but what is forwarded to it.
-        restrict: bool,
     },
 }
 

@@ -40,6 +40,18 @@ enum Command {
     /// Works on the bundle
     #[command(subcommand)]
     Bundle(Bundle),
+    /// Stands between a guest and QEMU's user networking, in the machine's folder
+    #[command(hide = true)]
+    Gate(Gate),
+}
+
+#[derive(Debug, Args)]
+struct Gate {
+    /// Its name, by which the daemon finds it
+    name: String,
+    /// Lets the guest out
+    #[arg(long)]
+    open: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +92,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         None => daemon::run(&options),
+        Some(Command::Gate(gate)) => bangerd::gate::run(std::path::Path::new(""), gate.open),
         Some(Command::Bundle(Bundle::Build(build))) => daemon::build_bundle(
             &options,
             build.dir,

@@ -54,6 +54,7 @@ use crate::{
     Signal, Snapshot, Spawn, Stat,
 };
 
+pub(crate) use netlink::way_to;
 pub(crate) use snapshot::node_path as snapshot_node;
 
 /// The Linux machine that we run on.

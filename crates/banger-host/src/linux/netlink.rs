@@ -16,7 +16,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::told::During as _;
-use crate::{Error, Result, Subnet};
+use crate::{Error, Result, Subnet, Way};
 
 /// One conversation's work.
 pub(super) type Talk<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
@@ -272,6 +272,34 @@ pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ip
         }
     }
     Ok(found)
+}
+
+/// Where the host would send what goes to this address now.
+pub(crate) fn way_to(address: Ipv4Addr) -> Result<Way> {
+    let look = move || format!("ask the kernel for the way to {address}");
+    talk(move |handle| {
+        Box::pin(async move {
+            let query = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(address, 32)
+                .build();
+            let found = handle.route().get(query).execute().try_next().await;
+            let message = match found.map_err(cause) {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(Way::Nowhere),
+                Err(error) if no_way(&error) => return Ok(Way::Nowhere),
+                Err(error) => return Err(error).during(look),
+            };
+            if message.header.kind != RouteType::Unicast {
+                return Ok(Way::Host);
+            }
+            let name = match read_route(&message).interface {
+                Some(index) => link_name(&handle, index).await.during(look)?,
+                None => None,
+            };
+            let is_tap = name.is_some_and(|it| it.starts_with(crate::instance::TAP));
+            Ok(if is_tap { Way::Vm } else { Way::Outside })
+        })
+    })
 }
 
 /// An address that no host has (TEST-NET-2, RFC 5737): the way to it is the way out.

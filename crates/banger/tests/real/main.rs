@@ -19,6 +19,7 @@ mod root_helper;
 mod shared;
 #[path = "../suite/mod.rs"]
 mod suite;
+mod user_networking;
 mod world;
 
 use std::process::ExitCode;

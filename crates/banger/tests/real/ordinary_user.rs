@@ -1,9 +1,10 @@
-//! An ordinary user: on her own, who may not make a TAP, everything but addresses, DNS and NAT
-//! toggling works; with the root helper, all of it.
+//! An ordinary user: on her own, who may not make a TAP, everything but addresses and DNS works; with
+//! the root helper, all of it.
 
 use std::process::Command;
 
 use crate::needs_real_vms;
+use crate::user_networking;
 use crate::world::World;
 
 /// What the name of every user made for a test begins with; the number of the run's process follows.
@@ -80,7 +81,7 @@ pub(crate) fn an_ordinary_user_has_vms_on_user_networking() {
     );
     let report = world.run(&["doctor"]);
     assert!(report.stdout.contains("TAP"), "{}", report.stdout);
-    world.must(&["vm", "stop", "mine"]);
+    user_networking::examine(&world);
     world.must(&["vm", "delete", "mine"]);
     world.must(&["daemon", "stop"]);
 }

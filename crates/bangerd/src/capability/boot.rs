@@ -122,6 +122,8 @@ impl Capability for Boot {
             machine::INITRAMFS,
             machine::AGENT,
             machine::QMP,
+            machine::GUEST_SOCKET,
+            machine::OUTSIDE_SOCKET,
             machine::FIRECRACKER_SOCKET,
         ] {
             let path = layout.in_machine(name);

@@ -1,7 +1,7 @@
 //! The guest's resolvers: the host's upstream ones, or those of the configuration.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use banger_api::{NetworkKind, VmId};
@@ -14,9 +14,8 @@ use crate::guest::config::GuestConfig;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
-/// The resolver of QEMU's user networking, which asks the host's own:
-/// <https://www.qemu.org/docs/master/system/devices/net.html>
-const QEMU_RESOLVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 3));
+/// The resolver of QEMU's user networking, which asks the host's own.
+const QEMU_RESOLVER: IpAddr = IpAddr::V4(crate::gate::RESOLVER);
 
 /// The DNS capability.
 #[derive(Debug)]

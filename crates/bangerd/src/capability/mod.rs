@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod dns;
+pub mod gate;
 pub mod identity;
 pub mod jail;
 pub mod nat;
@@ -72,6 +73,11 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// Whether this breaks under a running VM when a write finds the host's file system full: the
     /// VM is paused before, and goes on when there is room again.
     fn needs_room(&self, _vm: &Vm) -> bool {
+        false
+    }
+
+    /// Whether NAT, when it is turned on or off under a running VM, waits for its next start.
+    fn nat_waits(&self, _vm: &Vm, _host: &dyn Host) -> bool {
         false
     }
 

@@ -1,4 +1,5 @@
-//! The guest's way out: forwarding and masquerade through the host's uplink.
+//! The guest's way out: forwarding and masquerade through the host's uplink. On user networking the
+//! [gate](super::gate) is it.
 //!
 //! What we change on the host is written down first, in `settings.json`, with its old value and
 //! the boot it belongs to, and put back when the last VM that needs it goes:
@@ -18,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::Layout;
-use crate::machine::{Backend, Machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
 use crate::vm::names::Instance;
@@ -238,15 +238,6 @@ impl Capability for Nat {
             }),
             Check::probe("other firewalls", Probe::ForwardedPackets { tap_prefix }).only_warns(),
         ]
-    }
-
-    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
-        for interface in &mut machine.interfaces {
-            if let Backend::User { restrict, .. } = &mut interface.backend {
-                *restrict = !vm.spec.nat;
-            }
-        }
-        Ok(())
     }
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

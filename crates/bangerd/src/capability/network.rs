@@ -5,10 +5,11 @@
 //! firewall lets it send from its own address only.
 
 use banger_api::{Code, Error, NetworkKind};
-use banger_host::{Host, Op, Probe, Subnet};
+use banger_host::{Finding, Host, Op, Probe, Subnet};
 
 use super::Capability;
 use crate::error::{During, Result};
+use crate::gate;
 use crate::guest::config::GuestConfig;
 use crate::machine::{Backend, Interface, Machine};
 use crate::readiness::Check;
@@ -55,7 +56,15 @@ impl Capability for Network {
                     },
                 ),
             ],
-            NetworkKind::User => vec![Check::probe("TAP and nft", Probe::Network).only_warns()],
+            NetworkKind::User => vec![
+                Check::probe("TAP and nft", Probe::Network).only_warns(),
+                Check::new("user networking", |_| {
+                    Finding::Good(
+                        "with NAT, guests reach what this host does, but not the host itself"
+                            .to_owned(),
+                    )
+                }),
+            ],
         }
     }
 
@@ -68,10 +77,7 @@ impl Capability for Network {
                 let ssh_port = vm
                     .ssh_port
                     .ok_or_else(|| Error::new(Code::Internal, "the VM has no port for its SSH"))?;
-                Backend::User {
-                    ssh_port,
-                    restrict: true,
-                }
+                Backend::User { ssh_port }
             }
         };
         machine.interfaces.push(Interface {
@@ -86,17 +92,7 @@ impl Capability for Network {
         match vm.network {
             NetworkKind::Tap => guest.network("network", "eth0", vm.address, 32, vm.gateway, MTU),
             NetworkKind::User => {
-                // The addresses that QEMU's user networking has by itself:
-                // https://www.qemu.org/docs/master/system/devices/net.html
-                let guest_address = [10, 0, 2, 15].into();
-                guest.network(
-                    "network",
-                    "eth0",
-                    guest_address,
-                    24,
-                    [10, 0, 2, 2].into(),
-                    MTU,
-                )
+                guest.network("network", "eth0", gate::GUEST, 24, gate::GATEWAY, MTU)
             }
         }
     }

@@ -1,11 +1,11 @@
 //! `vm set`: other settings. NAT changes at once, the rest at the next start.
 
-use banger_api::{NetworkKind, Phase, SetVm, VmRef, VmView};
+use banger_api::{Phase, SetVm, VmRef, VmView};
 
 use super::{Engine, Heard, step};
 use crate::error::{During, Result};
-use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
+use crate::vm::{Spec, Vm};
 
 impl Engine {
     /// Changes a VM's settings.
@@ -21,7 +21,7 @@ impl Engine {
         let before = vm.clone();
         vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
         self.admit_vm(&vm).during(doing())?;
-        follow(&mut vm);
+        self.follow(&mut vm, &before.spec);
         self.save(&slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {
             let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
@@ -37,13 +37,19 @@ impl Engine {
         }
         Ok(self.view(&vm))
     }
-}
 
-/// Notes what of the new settings the run has already: NAT, where its network is a TAP.
-fn follow(vm: &mut Vm) {
-    if vm.network == NetworkKind::Tap
-        && let Some(run) = &mut vm.in_force
-    {
-        run.nat = vm.spec.nat;
+    /// Notes what of the new settings the run has already: NAT, unless a capability has it wait.
+    fn follow(&self, vm: &mut Vm, before: &Spec) {
+        if vm.phase != Phase::Running {
+            return;
+        }
+        let mut all = self.parts.capabilities.iter();
+        let waits = all.any(|it| it.nat_waits(vm, self.host()));
+        // A banger that did not note what a run was given has started it with these.
+        let mut run = vm.in_force.take().unwrap_or_else(|| before.clone());
+        if !waits {
+            run.nat = vm.spec.nat;
+        }
+        vm.in_force = Some(run);
     }
 }

@@ -172,16 +172,13 @@ fn pending(now: &Spec, next: &Spec) -> Option<Pending> {
 /// Says that the guest reaches nothing, and what opens it.
 fn no_way_out(vm: &Vm) -> Option<String> {
     let name = &vm.name;
-    match (vm.given().nat, vm.network) {
+    match (vm.given().nat, vm.spec.nat) {
         (true, _) => None,
-        (false, NetworkKind::Tap) => Some(format!(
-            "it has no way out to the network: banger vm set {name} --nat"
-        )),
-        (false, NetworkKind::User) if vm.spec.nat => Some(format!(
+        (false, true) => Some(format!(
             "it has no way out to the network until its next start: banger vm restart {name}"
         )),
-        (false, NetworkKind::User) => Some(format!(
-            "it has no way out to the network: banger vm set {name} --nat, then banger vm restart {name}"
+        (false, false) => Some(format!(
+            "it has no way out to the network: banger vm set {name} --nat"
         )),
     }
 }

@@ -99,7 +99,17 @@ impl Hypervisor for SimHypervisor {
             jailed: machine.jailed(),
         };
         let process = host.spawn(&spawn).during("start the simulated machine")?;
-        let console = self.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let layout = self.layout.vm(vm.id);
+        if machine
+            .interfaces
+            .iter()
+            .any(|it| matches!(it.backend, Backend::User { .. }))
+        {
+            for name in [machine::GUEST_SOCKET, machine::OUTSIDE_SOCKET] {
+                self.sim.append(&layout.in_machine(name), "");
+            }
+        }
+        let console = layout.in_machine(machine::CONSOLE);
         self.sim.append(
             &console,
             &format!("banger: simulated boot of {}\n", vm.name),

@@ -7,6 +7,7 @@
 //! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)
 //! table    banger_ + instance
 //! process  banger-1- + instance - id        the VMM's own name, found in its arguments
+//! gate     the process's name + -open       or -shut, found in the same way
 //! user     1 900 000 000 + instance × 2048 + index
 //! ```
 
@@ -63,6 +64,14 @@ impl Instance {
     #[must_use]
     pub fn process(self, id: VmId) -> String {
         format!("{}{id}", self.0.name_prefix())
+    }
+
+    /// The name of a VM's gate, by which its process is found: one that lets the guest out has
+    /// another than one that does not.
+    #[must_use]
+    pub fn gate(self, id: VmId, open: bool) -> String {
+        let name = self.process(id);
+        format!("{name}-{}", if open { "open" } else { "shut" })
     }
 
     /// The user and group that the VMM of the VM at `index` runs as.

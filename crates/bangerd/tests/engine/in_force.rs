@@ -110,28 +110,73 @@ fn a_stopped_vm_has_what_its_next_start_gives_it() {
     assert_eq!((set.vcpu, set.pending), (5, None));
 }
 
+fn on(network: NetworkChoice) -> World {
+    let config = Config {
+        network,
+        ..Config::default()
+    };
+    World::configured(Sim::new(), config)
+}
+
 #[test]
-fn nat_follows_at_once_on_a_tap_and_waits_on_user_networking() {
+fn nat_follows_at_once_on_either_network() {
     for (network, kind) in [
         (NetworkChoice::Tap, NetworkKind::Tap),
         (NetworkChoice::User, NetworkKind::User),
     ] {
-        let config = Config {
-            network,
-            ..Config::default()
-        };
-        let world = World::configured(Sim::new(), config);
+        let world = on(network);
         for (name, on) in [("with", true), ("without", false)] {
             let vm = world.create(name, on, true);
             assert_eq!(vm.network, kind);
             let set = world.engine.set(&named(name), &nat(!on), &|_| {}).unwrap();
-            let follows = kind == NetworkKind::Tap;
-            assert_eq!(set.nat, on ^ follows, "{kind:?} {name}");
-            let waits = set.pending.and_then(|it| it.nat);
-            assert_eq!(waits, (!follows).then_some(!on), "{kind:?} {name}");
+            assert_eq!(set.nat, !on, "{kind:?} {name}");
+            assert_eq!(set.pending, None, "{kind:?} {name}");
             let closed = set.notes.iter().any(|note| note.contains("no way out"));
-            assert_eq!(closed, !set.nat, "{kind:?} {name}: {:?}", set.notes);
+            assert_eq!(closed, on, "{kind:?} {name}: {:?}", set.notes);
         }
+    }
+}
+
+/// Takes away what a banger without gates never made, and all that it never wrote down.
+fn as_an_older_banger_started_it(world: &mut World) {
+    world.sim.tamper(|state| {
+        state
+            .files
+            .retain(|path, _| !path.ends_with("outside.sock"));
+        let is_gate = |process: &banger_host::SimProcess| process.arguments[0] == "gate";
+        state.processes.retain(|_, process| !is_gate(process));
+        for (path, file) in &mut state.files {
+            if path.ends_with("vm.json") {
+                let mut record: serde_json::Value = serde_json::from_slice(&file.contents).unwrap();
+                record["vm"].as_object_mut().unwrap().remove("in_force");
+                file.contents = serde_json::to_vec(&record).unwrap();
+            }
+        }
+    });
+    world.restart();
+}
+
+#[test]
+fn nat_waits_where_an_older_banger_started_the_vm_and_that_is_told() {
+    for was in [true, false] {
+        let mut world = on(NetworkChoice::User);
+        world.create("calm-otter", was, true);
+        as_an_older_banger_started_it(&mut world);
+        let adopted = world.engine.show(&named("calm-otter")).unwrap();
+        let exposed = |notes: &[String]| notes.iter().any(|it| it.contains("127.0.0.1"));
+        assert_eq!(exposed(&adopted.notes), was, "{:?}", adopted.notes);
+        let set = world
+            .engine
+            .set(&named("calm-otter"), &nat(!was), &|_| {})
+            .unwrap();
+        assert_eq!((set.nat, set.pending.unwrap().nat), (was, Some(!was)));
+        assert_eq!(exposed(&set.notes), was, "{:?}", set.notes);
+        let restarted = world
+            .engine
+            .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
+            .unwrap();
+        assert_eq!((restarted.nat, restarted.pending), (!was, None));
+        assert!(!exposed(&restarted.notes), "{:?}", restarted.notes);
     }
 }
 

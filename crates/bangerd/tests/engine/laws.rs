@@ -6,8 +6,8 @@
 //! 4. Crash at change n, then recover: Running, or Stopped and pristine, or gone.
 
 use banger_api::{DeleteVm, KillVm, Phase, SetVm, StopVm};
-use banger_host::Op;
-use bangerd::config::RootDiskChoice;
+use banger_host::{Op, Sim};
+use bangerd::config::{Config, NetworkChoice, RootDiskChoice};
 
 use crate::world::{World, named, request, told};
 
@@ -128,13 +128,26 @@ fn verbs() -> Vec<Verb> {
     ]
 }
 
-/// Each law holds whatever root disks are made of: a file of the VM's own, and a device.
-const ROOT_DISKS: [RootDiskChoice; 2] = [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot];
+/// Each law holds whatever VMs are made of: a root disk that is a file of the VM's own or a device,
+/// a network that is a TAP or QEMU's with a gate before it.
+fn grounds() -> [(&'static str, Config); 3] {
+    let user = Config {
+        network: NetworkChoice::User,
+        ..Config::default()
+    };
+    [
+        ("files", Config::default()),
+        ("devices", World::on_devices()),
+        ("user networking", user),
+    ]
+}
 
-/// Every verb on either.
-fn cases() -> impl Iterator<Item = (Verb, RootDiskChoice)> {
-    let of = |root_disk| verbs().into_iter().map(move |verb| (verb, root_disk));
-    ROOT_DISKS.into_iter().flat_map(of)
+/// Every verb on each.
+fn cases() -> impl Iterator<Item = (Verb, (&'static str, Config))> {
+    let on = |ground: (&'static str, Config)| {
+        verbs().into_iter().map(move |verb| (verb, ground.clone()))
+    };
+    grounds().into_iter().flat_map(on)
 }
 
 /// No verb here makes more changes than this.
@@ -155,8 +168,9 @@ fn assert_consistent(world: &World, alone: &crate::world::RunTime, context: &str
     match phase(world) {
         None | Some(Phase::Stopped) => assert_eq!(now, *alone, "{context}: something is left"),
         Some(Phase::Running) => {
-            assert_eq!(now.processes.len(), 2, "{context}");
-            assert_eq!(now.taps.len(), 2, "{context}");
+            let processes = now.processes.len();
+            assert_eq!(processes, 2 * alone.processes.len(), "{context}");
+            assert_eq!(now.taps.len(), 2 * alone.taps.len(), "{context}");
             let on_devices = now.snapshots.len();
             assert_eq!(on_devices, 2 * alone.snapshots.len(), "{context}");
         }
@@ -166,9 +180,9 @@ fn assert_consistent(world: &World, alone: &crate::world::RunTime, context: &str
 
 #[test]
 fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
-    for (verb, root_disk) in cases() {
+    for (verb, (ground, config)) in cases() {
         for n in 0..MOST_CHANGES {
-            let world = World::with_root_disks(root_disk);
+            let world = World::configured(Sim::new(), config.clone());
             neighbour(&world);
             let alone = world.run_time();
             (verb.ready)(&world);
@@ -178,7 +192,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
             let outcome = (verb.run)(&world);
             let made = world.sim.changes() - changes;
             world.sim.revive();
-            let context = format!("{} with a fault at change {n}, {root_disk:?}", verb.name);
+            let context = format!("{} with a fault at change {n}, on {ground}", verb.name);
             if made <= n {
                 outcome.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
                 assert!(n > 0, "{context}: it changes nothing");
@@ -319,9 +333,9 @@ fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
 
 #[test]
 fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
-    for (verb, root_disk) in cases() {
+    for (verb, (ground, config)) in cases() {
         for n in 0..MOST_CHANGES {
-            let mut world = World::with_root_disks(root_disk);
+            let mut world = World::configured(Sim::new(), config.clone());
             neighbour(&world);
             let alone = world.run_time();
             (verb.ready)(&world);
@@ -329,7 +343,7 @@ fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
             let _ = (verb.run)(&world);
             let crashed = world.sim.has_crashed();
             world.restart();
-            let context = format!("{} with a crash at change {n}, {root_disk:?}", verb.name);
+            let context = format!("{} with a crash at change {n}, on {ground}", verb.name);
             assert_consistent(&world, &alone, &context);
             // A create that did not come about may have imported the bundle's two.
             let most = if verb.name.starts_with("create") {

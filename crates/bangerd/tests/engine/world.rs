@@ -57,12 +57,23 @@ impl World {
 
     /// A host on which new VMs have such root disks; those with devices are jailed, too.
     pub(crate) fn with_root_disks(root_disk: RootDiskChoice) -> Self {
-        let config = Config {
-            root_disk,
-            jailer: root_disk == RootDiskChoice::DmSnapshot,
-            ..Config::default()
+        let config = match root_disk {
+            RootDiskChoice::DmSnapshot => Self::on_devices(),
+            RootDiskChoice::Auto | RootDiskChoice::Reflink | RootDiskChoice::Copy => Config {
+                root_disk,
+                ..Config::default()
+            },
         };
         Self::configured(Sim::new(), config)
+    }
+
+    /// Root disks that are devices, and VMs that are jailed, too.
+    pub(crate) fn on_devices() -> Config {
+        Config {
+            root_disk: RootDiskChoice::DmSnapshot,
+            jailer: true,
+            ..Config::default()
+        }
     }
 
     /// This host, with an engine that is configured so.
@@ -173,6 +184,8 @@ impl World {
             "initramfs",
             "agent.sock",
             "qmp.sock",
+            "guest.sock",
+            "outside.sock",
             "settings.json",
         ];
         let is_passing = |path: &Path| {

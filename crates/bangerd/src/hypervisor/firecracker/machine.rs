@@ -175,10 +175,7 @@ pub(super) mod tests {
         assert_eq!(error.code, Code::Invalid);
         assert!(error.hints[0].contains("qemu"), "{error:?}");
         let mut user = machine();
-        user.interfaces[0].backend = Backend::User {
-            ssh_port: 40_022,
-            restrict: true,
-        };
+        user.interfaces[0].backend = Backend::User { ssh_port: 40_022 };
         let error = requests(&user).unwrap_err();
         assert!(error.message.contains("no user networking"), "{error:?}");
     }

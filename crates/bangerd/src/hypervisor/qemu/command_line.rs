@@ -1,5 +1,6 @@
 //! QEMU's arguments for a machine: a pure function.
 
+use crate::layout::machine::{GUEST_SOCKET, OUTSIDE_SOCKET};
 use crate::machine::{Backend, DiskCache, Machine};
 
 /// One thread for all vCPUs. With one each, a vCPU now and then runs an instruction that another has
@@ -71,14 +72,12 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
         );
     }
     for (index, interface) in machine.interfaces.iter().enumerate() {
-        let backend = match &interface.backend {
-            Backend::Tap { .. } => format!("tap,id=net{index},fd={tap_descriptor}"),
-            Backend::User { ssh_port, restrict } => format!(
-                "user,id=net{index},restrict={},hostfwd=tcp:127.0.0.1:{ssh_port}-:22",
-                if *restrict { "on" } else { "off" }
-            ),
-        };
-        arguments.add("-netdev", backend);
+        match &interface.backend {
+            Backend::Tap { .. } => {
+                arguments.add("-netdev", format!("tap,id=net{index},fd={tap_descriptor}"));
+            }
+            Backend::User { ssh_port } => arguments.user_networking(index, *ssh_port),
+        }
         // An empty ROM file spares the guest a network boot that nobody asked for.
         arguments.add(
             "-device",
@@ -107,6 +106,25 @@ impl Arguments {
     fn add(&mut self, option: &str, value: impl Into<String>) {
         self.0.push(option.to_owned());
         self.0.push(value.into());
+    }
+
+    /// Two networks that only the gate (crate::gate) connects: the guest's, a socket, and a hub with
+    /// QEMU's user networking and another socket. Both are listened on again when a gate has gone.
+    fn user_networking(&mut self, index: usize, ssh_port: u16) {
+        let socket = |path| format!("server=on,addr.type=unix,addr.path={path}");
+        let (guest, outside) = (socket(GUEST_SOCKET), socket(OUTSIDE_SOCKET));
+        self.add("-netdev", format!("stream,id=net{index},{guest}"));
+        self.add("-netdev", format!("stream,id=gate{index},{outside}"));
+        self.add(
+            "-netdev",
+            format!("user,id=user{index},ipv6=off,hostfwd=tcp:127.0.0.1:{ssh_port}-:22"),
+        );
+        for end in ["gate", "user"] {
+            self.add(
+                "-netdev",
+                format!("hubport,id={end}port{index},hubid={index},netdev={end}{index}"),
+            );
+        }
     }
 }
 
@@ -171,17 +189,25 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_nat_on_user_networking_is_restricted() {
+    fn a_guest_on_user_networking_is_connected_with_it_by_nothing_but_two_sockets() {
         let mut machine = machine();
-        machine.interfaces[0].backend = Backend::User {
-            ssh_port: 40_022,
-            restrict: true,
-        };
-        let arguments = arguments(&machine, true, 3).join(" ");
-        assert!(
-            arguments.contains("user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22"),
-            "{arguments}"
-        );
+        machine.interfaces[0].backend = Backend::User { ssh_port: 40_022 };
+        let arguments = arguments(&machine, true, 3);
+        let networks: Vec<&str> = arguments
+            .windows(2)
+            .filter(|pair| pair[0] == "-netdev")
+            .map(|pair| pair[1].as_str())
+            .collect();
+        insta::assert_snapshot!(networks.join("\n"), @"
+        stream,id=net0,server=on,addr.type=unix,addr.path=guest.sock
+        stream,id=gate0,server=on,addr.type=unix,addr.path=outside.sock
+        user,id=user0,ipv6=off,hostfwd=tcp:127.0.0.1:40022-:22
+        hubport,id=gateport0,hubid=0,netdev=gate0
+        hubport,id=userport0,hubid=0,netdev=user0
+        ");
+        let device = arguments.iter().find(|it| it.contains("virtio-net-pci"));
+        assert!(device.unwrap().contains("netdev=net0,"), "{device:?}");
+        let arguments = arguments.join(" ");
         assert!(arguments.contains("-accel kvm") && arguments.contains("-cpu host"));
     }
 

@@ -25,6 +25,10 @@ use crate::vm::Vm;
 /// The descriptor that QEMU finds its TAP at.
 const TAP_DESCRIPTOR: i32 = 3;
 
+/// What QEMU warns of on user networking, where it is as it shall be: the guest's interface is not on
+/// the hub, since the gate stands in between.
+const EXPECTED: &str = "warning: hub 0 with no nics";
+
 /// The least version that banger supports.
 const LEAST: (u32, u32) = (7, 2);
 
@@ -130,7 +134,7 @@ impl Hypervisor for Qemu {
         let text = String::from_utf8_lossy(&tail);
         let lines: Vec<&str> = text
             .lines()
-            .filter(|line| !line.trim().is_empty())
+            .filter(|line| !line.trim().is_empty() && !line.contains(EXPECTED))
             .collect();
         let last = lines[lines.len().saturating_sub(3)..].join("; ");
         (!last.is_empty()).then_some(last)

@@ -1,0 +1,165 @@
+//! The process between a guest on user networking and the network: [`crate::gate`].
+//!
+//! Whether the guest has a way out is in the gate's name, and a gate never changes: the one takes
+//! the other's place. It ends by itself when the hypervisor does, also where no daemon is there to
+//! see it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use banger_api::{Code, Error, NetworkKind, Phase, VmId};
+use banger_host::{Host, Process, Signal, Spawn};
+
+use super::Capability;
+use crate::error::{During, Result};
+use crate::layout::{Layout, machine};
+use crate::vm::Vm;
+use crate::vm::names::Instance;
+
+/// This very program, also where a newer one has taken its place on the disk, or the VM's user
+/// cannot come to it by its path.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// How long a killed gate may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The gate capability.
+#[derive(Debug)]
+pub struct Gate {
+    instance: Instance,
+    layout: Layout,
+    /// The gates that we started or found, with whether they are open. What is known need not be
+    /// looked for among all processes at each look of the watch.
+    known: Mutex<BTreeMap<VmId, (Process, bool)>>,
+}
+
+impl Gate {
+    /// Starts gates in the machines' folders below this layout.
+    #[must_use]
+    pub fn new(instance: Instance, layout: Layout) -> Self {
+        Self {
+            instance,
+            layout,
+            known: Mutex::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<VmId, (Process, bool)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, vm: &Vm, open: bool, host: &dyn Host) -> Result<Vec<Process>> {
+        host.find_processes(&self.instance.gate(vm.id, open))
+            .during("look for the VM's gate")
+    }
+
+    /// Has exactly one gate, as the VM's settings want it.
+    fn stand(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let open = vm.spec.nat;
+        end(&self.find(vm, !open, host)?, host)?;
+        let process = match self.find(vm, open, host)?.pop() {
+            Some(process) => process,
+            None => self.start(vm, open, host)?,
+        };
+        self.known().insert(vm.id, (process, open));
+        Ok(())
+    }
+
+    fn start(&self, vm: &Vm, open: bool, host: &dyn Host) -> Result<Process> {
+        let mut arguments = vec!["gate".to_owned(), self.instance.gate(vm.id, open)];
+        if open {
+            arguments.push("--open".to_owned());
+        }
+        let layout = self.layout.vm(vm.id);
+        let spawn = Spawn {
+            program: PROGRAM.into(),
+            arguments,
+            directory: layout.machine(),
+            user: vm.owner,
+            keep_kvm_group: false,
+            log: layout.in_machine(machine::GATE_LOG),
+            errors: None,
+            tap: None,
+            // It ends with its VM whatever it runs in, and another is started when it ends before.
+            scope: None,
+            jailed: None,
+        };
+        host.spawn(&spawn).during("start the VM's gate")
+    }
+
+    /// Whether a running VM was started by a banger that knew no gates.
+    fn is_without(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
+        let socket = self.layout.vm(vm.id).in_machine(machine::OUTSIDE_SOCKET);
+        let found = host.stat(&socket).during("look at the VM's network")?;
+        Ok(found.is_none())
+    }
+}
+
+fn end(gates: &[Process], host: &dyn Host) -> Result<()> {
+    for gate in gates {
+        let what = || format!("end the gate, process {}", gate.pid);
+        host.signal(gate, Signal::Kill).during(what())?;
+    }
+    for gate in gates {
+        let gone = host.wait_any(std::slice::from_ref(gate), PATIENCE);
+        if gone.is_empty() {
+            let text = format!("the gate, process {}, does not end", gate.pid);
+            return Err(Error::new(Code::Host, text));
+        }
+    }
+    Ok(())
+}
+
+impl Capability for Gate {
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+
+    fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
+        if !vm.given().nat || !self.nat_waits(vm, host) {
+            return Vec::new();
+        }
+        vec![format!(
+            "an older banger started it, and it may reach 127.0.0.1 of this host until its next \
+             start: banger vm restart {}",
+            vm.name
+        )]
+    }
+
+    fn nat_waits(&self, vm: &Vm, host: &dyn Host) -> bool {
+        vm.phase == Phase::Running
+            && vm.network == NetworkKind::User
+            && self.is_without(vm, host).unwrap_or(false)
+    }
+
+    fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        match vm.network {
+            NetworkKind::User => self.stand(vm, host),
+            NetworkKind::Tap => Ok(()),
+        }
+    }
+
+    fn apply(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        if vm.network == NetworkKind::Tap || self.is_without(vm, host)? {
+            return Ok(());
+        }
+        self.stand(vm, host)
+    }
+
+    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
+        if vm.network == NetworkKind::Tap || self.is_without(vm, host)? {
+            return Ok(true);
+        }
+        let known = self.known().get(&vm.id).cloned();
+        Ok(known.is_some_and(|(gate, open)| open == vm.spec.nat && host.is_alive(&gate)))
+    }
+
+    fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.known().remove(&vm.id);
+        for open in [true, false] {
+            end(&self.find(vm, open, host)?, host)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! The gate: a process between a guest and QEMU's user networking.
+//!
+//! QEMU's user networking answers for the host. What a guest sends to its gateway 10.0.2.2, to
+//! 127.0.0.1 or to any address of the host itself arrives at the host's own listeners, as if a
+//! program of the user's had sent it: databases on loopback, and other VMs' SSH ports. QEMU has no
+//! option that keeps the way out and closes this one, so QEMU hands each frame to us first:
+//!
+//! ```text
+//! guest ─ virtio-net ─ guest.sock ─► gate ─► outside.sock ─ hub ─ user networking ─► network
+//!                                     │
+//!                          refused: a reset, or ICMP
+//! ```
+//!
+//! QEMU listens on both sockets and connects them with nothing else, so a guest whose gate is gone
+//! has no network at all. The gate keeps nothing between two frames: another may take its place
+//! while connections go on, which is how NAT is turned on and off. It ends when QEMU does.
+
+mod judge;
+mod refusal;
+mod relay;
+mod ways;
+
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error, Result};
+use rustix::event::{Timespec, poll};
+
+use crate::layout::machine;
+use judge::Judge;
+use ways::Ways;
+
+/// The guest's address, which QEMU's user networking has by itself, as it has those below:
+/// <https://www.qemu.org/docs/master/system/devices/net.html>
+pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+
+/// The guest's gateway.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// The guest's resolver, behind which is the host's own.
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// How long QEMU may take to listen. It is started after us, once the rest of the VM's host side
+/// is there.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often QEMU's sockets are tried meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Lets frames through between the two sockets in `folder` until QEMU ends; to the outside where
+/// `nat` says so.
+///
+/// # Errors
+/// When QEMU does not listen in time, or what it sends is no frame.
+pub fn run(folder: &Path, nat: bool) -> Result<()> {
+    let guest = connect(&folder.join(machine::GUEST_SOCKET))?;
+    let outside = connect(&folder.join(machine::OUTSIDE_SOCKET))?;
+    let mut judge = Judge::new(nat, Ways::default());
+    relay::relay(guest, outside, |frame| judge.judge(frame))
+        .map_err(|cause| Error::new(Code::Host, "pass frames on").cause(cause.to_string()))
+}
+
+fn connect(path: &Path) -> Result<UnixStream> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return Ok(stream),
+            Err(cause) if Instant::now() >= deadline => {
+                return Err(
+                    Error::new(Code::Host, format!("connect to `{}`", path.display()))
+                        .cause(cause.to_string()),
+                );
+            }
+            Err(_) => {
+                let pause = Timespec::try_from(PAUSE).unwrap_or_default();
+                // An interrupted wait is a short one.
+                let _ = poll(&mut [], Some(&pause));
+            }
+        }
+    }
+}
