@@ -113,6 +113,28 @@ impl Client {
         })
     }
 
+    /// Refuses a daemon of another user, before anything is asked of it or believed: it would be told
+    /// what we want, and tell us which keys to use and what to run.
+    fn require_ours(&self, stream: &UnixStream) -> Result<()> {
+        let socket = self.socket.display();
+        let peer = stream.peer_cred().map_err(|cause| {
+            Error::new(Code::Host, format!("ask who answers at `{socket}`"))
+                .cause(cause.to_string())
+        })?;
+        let (theirs, ours) = (peer.uid(), rustix::process::geteuid().as_raw());
+        if is_trusted(theirs, ours) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Conflict,
+            format!("the daemon at `{socket}` is user {theirs}'s, and you are user {ours}"),
+        )
+        .hint(format!(
+            "to use that user's VMs, be that user: sudo -u '#{theirs}' banger vm list"
+        ))
+        .hint("for your own, look at BANGER_SOCKET, XDG_RUNTIME_DIR and --socket"))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|cause| {
             Error::new(
@@ -122,6 +144,7 @@ impl Client {
             .cause(cause.to_string())
             .hint("is the daemon running? banger daemon status")
         })?;
+        self.require_ours(&stream)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -165,6 +188,12 @@ impl Client {
     }
 }
 
+/// Whether a client of user `ours` may listen to a daemon of user `theirs`: to a daemon of its own,
+/// and to root, who could be anybody.
+fn is_trusted(theirs: u32, ours: u32) -> bool {
+    theirs == ours || theirs == 0
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn broken(cause: hyper::Error) -> Error {
     Error::new(Code::Internal, "the daemon went away").cause(cause.to_string())
@@ -200,4 +229,17 @@ async fn each_line(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_of_another_user_is_not_trusted() {
+        assert!(is_trusted(1000, 1000));
+        assert!(is_trusted(0, 1000));
+        assert!(!is_trusted(1001, 1000));
+        assert!(!is_trusted(1000, 0), "not by root either");
+    }
 }

@@ -89,20 +89,72 @@ impl Location {
     }
 }
 
-/// Where a user's sockets are when `XDG_RUNTIME_DIR` does not say it, as after `su` and `sudo -u`:
-/// `/run/user/<uid>`, if there is one that is this user's alone.
-#[must_use]
-pub fn usual_runtime(uid: u32) -> Option<PathBuf> {
-    let usual = Path::new("/run/user").join(uid.to_string());
-    is_private(&usual, uid).then_some(usual)
+/// The folder of a user's sockets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Runtime {
+    /// The folder, where there is one that is this user's alone.
+    pub folder: Option<PathBuf>,
+    /// Why the one that was named is not used.
+    pub passed_over: Option<String>,
 }
 
-/// Whether a folder is this user's, and nobody else's to enter, as a runtime directory has to be
-/// (<https://specifications.freedesktop.org/basedir-spec>).
-fn is_private(folder: &Path, uid: u32) -> bool {
-    folder
-        .symlink_metadata()
-        .is_ok_and(|it| it.is_dir() && it.uid() == uid && it.mode() & 0o077 == 0)
+impl Runtime {
+    /// What is used where `XDG_RUNTIME_DIR` is `named`.
+    ///
+    /// Where it is not set, as after `su` and `sudo -u`, or names what is not this user's alone, as
+    /// after `sudo -E`, that is `/run/user/<uid>`, if there is one. One that is empty asks for none.
+    #[must_use]
+    pub fn find(named: Option<PathBuf>, uid: u32) -> Self {
+        Self::within(Path::new("/run/user"), named, uid)
+    }
+
+    fn within(all: &Path, named: Option<PathBuf>, uid: u32) -> Self {
+        let usual = || Some(all.join(uid.to_string())).filter(|it| unfit(it, uid).is_none());
+        let Some(named) = named else {
+            return Self {
+                folder: usual(),
+                passed_over: None,
+            };
+        };
+        if !named.is_absolute() {
+            return Self::default();
+        }
+        match unfit(&named, uid) {
+            None => Self {
+                folder: Some(named),
+                passed_over: None,
+            },
+            Some(why) => Self {
+                folder: usual(),
+                passed_over: Some(format!(
+                    "XDG_RUNTIME_DIR is passed over: `{}` {why}",
+                    named.display()
+                )),
+            },
+        }
+    }
+}
+
+/// What keeps a folder from being this user's, and nobody else's to enter, as a runtime directory
+/// has to be (<https://specifications.freedesktop.org/basedir-spec>).
+fn unfit(folder: &Path, uid: u32) -> Option<String> {
+    let found = match folder.symlink_metadata() {
+        Ok(found) => found,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            return Some("does not exist".to_owned());
+        }
+        Err(cause) => return Some(format!("cannot be looked at: {cause}")),
+    };
+    let mode = found.mode() & 0o777;
+    if !found.is_dir() {
+        Some("is not a directory".to_owned())
+    } else if found.uid() != uid {
+        Some(format!("belongs to user {}", found.uid()))
+    } else if mode & 0o077 != 0 {
+        Some(format!("is open to others, mode {mode:03o}"))
+    } else {
+        None
+    }
 }
 
 fn check(path: &Path) -> Result<()> {
@@ -169,19 +221,46 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_directory_is_its_users_alone() {
+    fn a_runtime_directory_that_is_not_ones_own_is_passed_over_with_the_reason() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let own = folder.path().metadata().unwrap().uid();
-        let mode = |mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(folder.path(), permissions).unwrap();
+        let all = folder.path();
+        let own = all.metadata().unwrap().uid();
+        let place = |name: &str, mode| {
+            let path = all.join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
         };
-        mode(0o700);
-        assert!(is_private(folder.path(), own));
-        assert!(!is_private(folder.path(), own + 1));
-        mode(0o750);
-        assert!(!is_private(folder.path(), own));
-        assert!(!is_private(&folder.path().join("none"), own));
+        let usual = place(&own.to_string(), 0o700);
+        let find = |named: Option<&Path>| Runtime::within(all, named.map(Path::to_owned), own);
+        let used = |folder: &Path| Runtime {
+            folder: Some(folder.to_owned()),
+            passed_over: None,
+        };
+        let private = place("private", 0o700);
+        assert_eq!(find(Some(&private)), used(&private));
+        assert_eq!(find(None), used(&usual));
+        assert_eq!(find(Some(Path::new(""))), Runtime::default());
+
+        let link = all.join("link");
+        std::os::unix::fs::symlink(&private, &link).unwrap();
+        for (named, why) in [
+            (place("open", 0o750), "is open to others, mode 750"),
+            (all.join("none"), "does not exist"),
+            (link, "is not a directory"),
+        ] {
+            let found = find(Some(&named));
+            assert_eq!(found.folder.as_deref(), Some(&*usual), "{named:?}");
+            let told = found.passed_over.unwrap();
+            assert!(
+                told.ends_with(why) && told.contains("XDG_RUNTIME_DIR"),
+                "{told}"
+            );
+        }
+        let others = Runtime::within(all, Some(private), own + 1);
+        assert_eq!(others.folder, None, "there is no usual one of that user");
+        let told = others.passed_over.unwrap();
+        assert!(told.ends_with(&format!("belongs to user {own}")), "{told}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use banger_api::location::usual_runtime;
+use banger_api::location::Runtime;
 
 /// Every variable that this program looks at.
 const READ: [&str; 14] = [
@@ -29,7 +29,11 @@ const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
 /// The variables as they were when the program began; an empty one counts as not set.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Environment(BTreeMap<&'static str, OsString>);
+pub(crate) struct Environment {
+    variables: BTreeMap<&'static str, OsString>,
+    /// Why the runtime directory that was named is not used.
+    passed_over: Option<String>,
+}
 
 impl Environment {
     /// Reads the variables of this process.
@@ -44,20 +48,26 @@ impl Environment {
                 std::env::var_os(name).filter(|value| !value.is_empty())?,
             ))
         };
-        let mut read: BTreeMap<_, _> = READ.into_iter().filter_map(set).collect();
-        if std::env::var_os(RUNTIME).is_none() {
-            // `su` and `sudo -u` do not set it, and the daemon's socket is there all the same. One
-            // that is set and empty asks for none.
-            let uid = rustix::process::getuid().as_raw();
-            read.extend(usual_runtime(uid).map(|it| (RUNTIME, it.into())));
+        let mut variables: BTreeMap<_, _> = READ.into_iter().filter_map(set).collect();
+        let uid = rustix::process::geteuid().as_raw();
+        let runtime = Runtime::find(std::env::var_os(RUNTIME).map(PathBuf::from), uid);
+        variables.remove(RUNTIME);
+        variables.extend(runtime.folder.map(|it| (RUNTIME, it.into())));
+        Self {
+            variables,
+            passed_over: runtime.passed_over,
         }
-        Self(read)
+    }
+
+    /// Why the runtime directory that was named is not used.
+    pub(crate) fn passed_over(&self) -> Option<&str> {
+        self.passed_over.as_deref()
     }
 
     /// The variable's value, where it is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
         debug_assert!(READ.contains(&name), "{name} is not read");
-        self.0.get(name)
+        self.variables.get(name)
     }
 
     /// The variable's value as a path.
@@ -74,11 +84,12 @@ impl Environment {
     /// An environment of these variables only.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&'static str, &str)]) -> Self {
-        Self(
-            variables
-                .iter()
+        let variables = variables.iter();
+        Self {
+            variables: variables
                 .map(|(name, value)| (*name, OsString::from(value)))
                 .collect(),
-        )
+            passed_over: None,
+        }
     }
 }

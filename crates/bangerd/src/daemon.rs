@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use banger_api::location::{Location, Wishes, usual_runtime};
+use banger_api::location::{Location, Runtime, Wishes};
 use banger_api::{Code, Error};
 use banger_host::{Claim, Sim};
 use sd_notify::NotifyState;
@@ -184,11 +184,16 @@ async fn stop_on_signal(stop: Stop) {
 /// The one place that reads the environment.
 #[expect(clippy::disallowed_methods, reason = "read once, here, and passed on")]
 fn environment(name: &str) -> Option<PathBuf> {
-    match std::env::var_os(name) {
-        // The client looks there, too.
-        None if name == "XDG_RUNTIME_DIR" => usual_runtime(rustix::process::getuid().as_raw()),
-        value => value.map(PathBuf::from),
+    let value = std::env::var_os(name).map(PathBuf::from);
+    if name != "XDG_RUNTIME_DIR" {
+        return value;
     }
+    // The client looks where we do.
+    let runtime = Runtime::find(value, rustix::process::geteuid().as_raw());
+    if let Some(why) = runtime.passed_over {
+        let _ = writeln!(std::io::stderr(), "warning: {why}");
+    }
+    runtime.folder
 }
 
 fn make_private(folder: &Path) -> Result<()> {

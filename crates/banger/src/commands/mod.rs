@@ -20,10 +20,13 @@ use crate::session::Session;
 /// What went wrong.
 pub(crate) fn run(cli: Cli, environment: &Environment, output: Output) -> Outcome {
     let session = || {
-        Ok::<_, banger_api::Error>(Session::new(
-            Places::find(&cli.global, environment)?,
-            output,
-        ))
+        let places = Places::find(&cli.global, environment)?;
+        // Where it has no say there is nothing to tell.
+        let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
+        if let Some(why) = environment.passed_over().filter(|_| has_say) {
+            output.warning(why);
+        }
+        Ok::<_, banger_api::Error>(Session::new(places, output))
     };
     match cli.verb {
         Verb::Completion(verb) => verb.run(),

@@ -1,6 +1,6 @@
 //! A home of its own for each test: nothing of the user's own, nothing left behind.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -37,6 +37,9 @@ impl TestEnvironment {
         for below in ["home", "bin"] {
             std::fs::create_dir(directory.path().join(below)).unwrap();
         }
+        let mut private = std::fs::DirBuilder::new();
+        let run = directory.path().join("run");
+        private.mode(0o700).create(run).unwrap();
         Self { directory }
     }
 

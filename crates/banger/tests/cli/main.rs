@@ -10,4 +10,5 @@ mod refusals;
 mod ssh;
 mod stand_in;
 mod system;
+mod trust;
 mod verbs;

@@ -64,7 +64,7 @@ fn as_somebody(command: &mut std::process::Command) -> &mut std::process::Comman
 fn hand_over(environment: &TestEnvironment) {
     if rustix::process::getuid().is_root() {
         let folder = environment.path("");
-        for path in [folder.clone(), folder.join("home")] {
+        for path in [folder.clone(), folder.join("home"), folder.join("run")] {
             std::os::unix::fs::chown(path, Some(7), Some(7)).unwrap();
         }
     }
@@ -198,7 +198,6 @@ fn a_daemon_is_started_by_the_unit_where_that_is_installed() {
     std::fs::create_dir_all(unit(&environment).parent().unwrap()).unwrap();
     std::fs::write(unit(&environment), "").unwrap();
     let run_time = environment.path("run");
-    std::fs::create_dir(&run_time).unwrap();
     // The stand-in starts what the unit would.
     let bangerd = crate::environment::program().with_file_name("bangerd");
     environment.script(

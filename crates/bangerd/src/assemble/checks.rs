@@ -82,7 +82,7 @@ fn socket(location: &Location) -> Check {
         }
         Finding::Bad {
             found: format!("its path is {length} bytes long, and {LONGEST_SOCKET} is the most"),
-            hint: "export BANGER_SOCKET=/tmp/banger-$UID/bangerd.sock".to_owned(),
+            hint: "export BANGER_SOCKET=$HOME/.banger/bangerd.sock".to_owned(),
         }
     })
 }
