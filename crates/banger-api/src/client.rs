@@ -164,8 +164,9 @@ impl Client {
             .headers()
             .get(API_HEADER)
             .and_then(|it| it.to_str().ok());
-        // A daemon of any version can be stopped, so that a newer one can take its place.
-        let any_will_do = path == "/v1/daemon/stop" || path == "/v1/version";
+        // A daemon of any version can be looked at and stopped, so that a newer one can take its
+        // place.
+        let any_will_do = ["/v1/version", "/v1/daemon", "/v1/daemon/stop"].contains(&path);
         if theirs != Some(API_VERSION.to_string().as_str()) && !any_will_do {
             return Err(Error::new(
                 Code::Conflict,

@@ -7,6 +7,7 @@
 pub mod client;
 mod error;
 mod event;
+pub mod harmless;
 pub mod limits;
 pub mod location;
 mod name;

@@ -256,12 +256,15 @@ pub struct DaemonView {
     pub version: String,
     /// Its process number.
     pub pid: u32,
-    /// How it changes the host: `direct`, `user` or `sim`.
+    /// How it changes the host: `direct`, `root-helper`, `user`, or `sim` where nothing is real.
     pub mode: String,
     /// The path of its socket.
     pub socket: String,
     /// Its state directory.
     pub state: String,
+    /// The configuration file that it read when it started, whether it is there or not.
+    #[serde(default)]
+    pub config: String,
     /// The bundle that new VMs are made from.
     pub bundle: String,
     /// Where the resolver answers, if it does.

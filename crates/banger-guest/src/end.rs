@@ -158,13 +158,18 @@ fn plain(text: &str) -> String {
                     .is_some_and(|letter| !('@'..='~').contains(&letter))
                 {}
             }
-        } else if !letter.is_control() {
+        } else if !letter.is_control() && !reorders(letter) {
             plain.push(letter);
         } else if letter == '\n' || letter == '\t' {
             plain.push(' ');
         }
     }
     plain.trim().to_owned()
+}
+
+/// Whether a terminal shows what is around it in another order than it was written.
+fn reorders(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
 #[cfg(test)]
@@ -247,12 +252,15 @@ mod tests {
             read_end("\u{1b}[0;1mbanger: end halt\u{1b}[0m\r\n"),
             End::Halt
         );
-        let long = format!("Kernel panic - not syncing: \u{7}{}", "x".repeat(10_000));
+        let long = format!(
+            "Kernel panic - not syncing: \u{7}\u{202e}\u{9b}{}",
+            "x".repeat(10_000)
+        );
         let End::Panic(line) = read_end(&long) else {
             panic!("no panic")
         };
         assert_eq!(line.chars().count(), LONGEST);
-        assert!(!line.contains('\u{7}'));
+        assert!(!line.contains(['\u{7}', '\u{202e}', '\u{9b}']), "{line:?}");
     }
 
     #[test]

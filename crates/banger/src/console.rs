@@ -2,7 +2,9 @@
 //!
 //! Guest root chooses every byte of it, and a terminal obeys some of them: move the cursor, set
 //! the title, answer as if the user had typed. Colours, newlines, carriage returns and tabs pass;
-//! every other control is left out. What goes into a file or a pipe is not touched.
+//! every other control is left out, and so is what would show text in another order. What goes into a file or a pipe is not touched.
+
+use banger_api::harmless::is_harmful;
 
 /// Where in an escape sequence we are (ECMA-48, 5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,7 @@ impl Filter {
             (State::String(length), _) if length < LONGEST_STRING => State::String(length + 1),
             _ if in_string => State::Text,
             (State::Text, _) => {
-                if !character.is_control() || matches!(character, '\r' | '\t') {
+                if !is_harmful(character) || matches!(character, '\r' | '\t') {
                     passed.push(character);
                 }
                 State::Text
@@ -164,6 +166,7 @@ mod tests {
             ("a\u{1b}Pq...\u{1b}\\b", "ab"),
             ("a\u{1b}cb\u{1b}(0c\u{1b}#8d", "abcd"),
             ("a\u{9b}2Jb", "a2Jb"),
+            ("a\u{202e}b\u{2066}c\u{2069}\u{200f}", "abc"),
             ("a\u{7}\u{8}\u{0}\u{7f}b", "ab"),
             ("a\u{1b}[6nb\u{1b}[>cb", "abb"),
             ("a\u{1b}[>4;2mb", "ab"),

@@ -5,6 +5,7 @@
 //! command's own status on.
 
 mod age;
+mod agreement;
 mod cli;
 mod columns;
 mod commands;

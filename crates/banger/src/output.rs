@@ -1,12 +1,13 @@
 //! What is printed where: data to standard output, the rest to standard error.
 //!
-//! Text from the daemon may hold a guest's words (the line of a panic, say), so control
-//! characters are shown and never sent to the terminal.
+//! Text from the daemon may hold a guest's words (the line of a panic, say), so what a terminal
+//! would obey is shown and never sent to it, in JSON neither.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 
-use banger_api::Error;
+pub(crate) use banger_api::harmless::visible as clean;
+use banger_api::{Error, harmless};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -86,14 +87,12 @@ impl Output {
     /// # Errors
     /// When standard output takes no more.
     pub(crate) fn value(self, value: &impl Serialize) -> io::Result<()> {
-        let mut stdout = BufWriter::new(io::stdout().lock());
-        if self.terminal {
-            serde_json::to_writer_pretty(&mut stdout, value)?;
+        let text = if self.terminal {
+            serde_json::to_string_pretty(value)?
         } else {
-            serde_json::to_writer(&mut stdout, value)?;
-        }
-        stdout.write_all(b"\n")?;
-        stdout.flush()
+            serde_json::to_string(value)?
+        };
+        self.text(&harmless::json(&text))
     }
 
     /// Tells what a user may want to know.
@@ -131,26 +130,16 @@ impl Output {
 
 /// Prints the error as one line of JSON.
 pub(crate) fn error_as_json(error: &Error) {
-    say(serde_json::to_string(error).unwrap_or_else(|_| error.report()));
+    match serde_json::to_string(error) {
+        Ok(text) => say(harmless::json(&text)),
+        Err(_) => say(clean(&error.report())),
+    }
 }
 
 /// Prints a line to standard error. When nobody listens there, nobody can be told.
 pub(crate) fn say(text: impl Display) {
     // In one piece, so that lines of several programs do not mix.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
-}
-
-/// The text with its control characters made visible, newlines and tabs excepted.
-pub(crate) fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !matches!(character, '\n' | '\t') {
-            cleaned.extend(character.escape_default());
-        } else {
-            cleaned.push(character);
-        }
-    }
-    cleaned
 }
 
 #[cfg(test)]
@@ -160,8 +149,8 @@ mod tests {
     #[test]
     fn control_characters_are_shown_and_not_sent() {
         assert_eq!(
-            clean("a\u{1b}[2Jb\r\nc\u{9b}1m é"),
-            "a\\u{1b}[2Jb\\r\nc\\u{9b}1m é"
+            clean("a\u{1b}[2Jb\r\nc\u{9b}1m \u{202e}é"),
+            "a\\u{1b}[2Jb\\r\nc\\u{9b}1m \\u{202e}é"
         );
     }
 

@@ -2,15 +2,15 @@
 
 use std::cell::OnceCell;
 
-use banger_api::Result;
 use banger_api::client::Client;
+use banger_api::{DaemonView, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::output::Output;
 use crate::places::Places;
 use crate::progress::Steps;
-use crate::{connect, interrupt};
+use crate::{agreement, connect, interrupt};
 
 /// One run of the program.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Session {
     pub(crate) places: Places,
     /// How to print.
     pub(crate) output: Output,
-    client: OnceCell<Client>,
+    daemon: OnceCell<(Client, DaemonView)>,
 }
 
 impl Session {
@@ -28,28 +28,50 @@ impl Session {
         Self {
             places,
             output,
-            client: OnceCell::new(),
+            daemon: OnceCell::new(),
         }
     }
 
     /// The daemon, started when it is not there.
     ///
     /// # Errors
-    /// When it does not start, or does not answer.
+    /// When it does not start or does not answer, or is another than the user asks for.
     pub(crate) fn daemon(&self) -> Result<&Client> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        let client = connect::or_start(&self.places, self.output)?;
-        Ok(self.client.get_or_init(|| client))
+        Ok(&self.introduced()?.0)
     }
 
-    /// The daemon if it is there.
+    /// How the daemon was when it was first spoken with.
     ///
     /// # Errors
-    /// When its socket cannot be reached, as that of another user.
-    pub(crate) fn running_daemon(&self) -> Result<Option<Client>> {
-        connect::if_there(&self.places)
+    /// As [`Session::daemon`].
+    pub(crate) fn daemon_view(&self) -> Result<&DaemonView> {
+        Ok(&self.introduced()?.1)
+    }
+
+    fn introduced(&self) -> Result<&(Client, DaemonView)> {
+        if let Some(daemon) = self.daemon.get() {
+            return Ok(daemon);
+        }
+        let client = connect::or_start(&self.places, self.output)?;
+        let view = client.get("/v1/daemon")?;
+        agreement::is_meant(&view, &self.places)?;
+        agreement::has_what_is_wanted(&view, &self.places)?;
+        Ok(self.daemon.get_or_init(|| (client, view)))
+    }
+
+    /// The daemon if it is there, with how it is. It may have another configuration or bundle than
+    /// the user asks for now.
+    ///
+    /// # Errors
+    /// When its socket cannot be reached, as that of another user, or its state directory is
+    /// another than the user asks for.
+    pub(crate) fn running_daemon(&self) -> Result<Option<(Client, DaemonView)>> {
+        let Some(client) = connect::if_there(&self.places)? else {
+            return Ok(None);
+        };
+        let view = client.get("/v1/daemon")?;
+        agreement::is_meant(&view, &self.places)?;
+        Ok(Some((client, view)))
     }
 
     /// Asks the daemon for what it answers at once.

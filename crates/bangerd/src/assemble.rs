@@ -1,6 +1,7 @@
 //! The only place that names concrete drivers, and the order of the capabilities, with reasons.
 
 mod checks;
+mod configuration;
 mod hypervisors;
 mod key;
 mod reach;
@@ -141,6 +142,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         catalog: &catalog,
         instance,
         network,
+        simulated: matches!(mode, Mode::Sim(_)),
     };
     let mut checks = checks::own(&context, hypervisor);
     checks.extend(root.check(config.subnet));
@@ -159,6 +161,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
         subnet: config.subnet,
         ssh_key: key.path,
+        simulated: matches!(mode, Mode::Sim(_)),
         daemon: daemon_view(location, config, mode_word, &bundle),
         advice: checks::advice(config, network, &*host),
         host,
@@ -256,6 +259,7 @@ fn daemon_view(
         mode: mode.to_owned(),
         socket: location.socket.display().to_string(),
         state: location.state.display().to_string(),
+        config: location.config.display().to_string(),
         bundle: bundle.display().to_string(),
         dns: (config.dns_port != 0).then(|| format!("127.0.0.1:{}", config.dns_port)),
         started: Timestamp::now(),

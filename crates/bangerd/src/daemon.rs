@@ -5,6 +5,7 @@
 //!   ► listen ► say `ready` ► serve until told to stop; VMs run on
 //! ```
 
+mod kind;
 mod verbs;
 
 use std::fs::File;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use banger_api::location::{Location, Runtime, Wishes};
 use banger_api::{Code, Error};
-use banger_host::{Claim, Sim};
+use banger_host::Sim;
 use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
@@ -68,9 +69,10 @@ pub fn run(options: &Options) -> Result<()> {
         say("held");
         return Ok(());
     };
+    kind::settle(&layout, options.simulated)?;
     start_log(&layout)?;
     raise_descriptor_limit();
-    let config = defaults(options, &location).overlaid(&location.config)?;
+    let config = Config::of_daemon(&location, options.simulated)?;
     prefer_configured_bundle(&mut location, options, &config);
     let mode = if options.simulated {
         Mode::Sim(Sim::new())
@@ -89,23 +91,6 @@ pub fn run(options: &Options) -> Result<()> {
     let _ = watch.join();
     tracing::info!("stopped; VMs run on");
     served
-}
-
-/// What holds where the configuration does not say: the network and the port that root keeps for
-/// this user and this state directory, where it does.
-fn defaults(options: &Options, location: &Location) -> Config {
-    let uid = rustix::process::geteuid();
-    if options.simulated || uid.is_root() {
-        return Config::default();
-    }
-    match Claim::of(uid.as_raw()) {
-        Ok(Some(claim)) if claim.is_for(&location.state) => Config::granted(&claim),
-        Ok(_) => Config::default(),
-        Err(error) => {
-            tracing::warn!(%error, "what root keeps for this user is not known");
-            Config::default()
-        }
-    }
 }
 
 /// An option or a variable goes before the configuration, and that before the default.

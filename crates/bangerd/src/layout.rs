@@ -3,6 +3,7 @@
 //! ```text
 //! <state>/
 //!   lock                      held by the one daemon of this directory
+//!   kind                      whether the VMs here are real or simulated
 //!   bangerd.log               what the daemon did
 //!   settings.json             host settings that we changed, with their old values
 //!   ssh/                      this installation's key pair, and the pinned host keys
@@ -43,6 +44,12 @@ impl Layout {
     #[must_use]
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")
+    }
+
+    /// Says whether the VMs here are real or simulated; written by the first daemon.
+    #[must_use]
+    pub fn kind(&self) -> PathBuf {
+        self.state.join("kind")
     }
 
     /// What the daemon did, one JSON object a line.

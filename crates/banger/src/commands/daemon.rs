@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::failure::Outcome;
 use crate::output::{clean, say};
 use crate::session::Session;
-use crate::{age, connect};
+use crate::{age, agreement, connect};
 
 /// How long a daemon has to be gone after it said that it goes.
 const END_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ Examples:
     Start(Start),
     /// Stop the daemon. VMs run on, and the next daemon takes them over.
     ///
-    /// While no daemon runs, names and NAT are not looked after. The next `banger vm …` starts it again.
+    /// Simulated VMs end with their daemon. While no daemon runs, names and NAT are not looked after. The next `banger vm …` starts it again.
     #[command(after_help = "\
 Examples:
   banger daemon stop")]
@@ -72,7 +72,7 @@ impl Verb {
 }
 
 fn status(session: &Session) -> Outcome {
-    let Some(client) = session.running_daemon()? else {
+    let Some((_, view)) = session.running_daemon()? else {
         let socket = session.places.location.socket.display();
         return Err(
             Error::new(Code::NotReady, format!("no daemon answers on `{socket}`"))
@@ -80,14 +80,14 @@ fn status(session: &Session) -> Outcome {
                 .into(),
         );
     };
-    show(session, &client)
+    agreement::has_what_is_wanted(&view, &session.places)?;
+    show(session, &view)
 }
 
-fn show(session: &Session, client: &Client) -> Outcome {
-    let view: DaemonView = client.get("/v1/daemon")?;
+fn show(session: &Session, view: &DaemonView) -> Outcome {
     session
         .output
-        .result(&view, || text(&view, Timestamp::now(), &TimeZone::system()))?;
+        .result(view, || text(view, Timestamp::now(), &TimeZone::system()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,6 +98,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
          VMs:     {}, of which {} run\n\
          socket:  {}\n\
          state:   {}\n\
+         config:  {}\n\
          bundle:  {}\n\
          DNS:     {}\n",
         view.version,
@@ -108,6 +109,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.running,
         view.socket,
         view.state,
+        view.config,
         view.bundle,
         view.dns.as_deref().unwrap_or("does not answer"),
     );
@@ -129,27 +131,13 @@ fn socket(session: &Session) -> Outcome {
 impl Start {
     fn run(self, mut session: Session) -> Outcome {
         session.places.sim |= self.sim;
-        let client = session.daemon()?;
-        if self.sim {
-            let view: DaemonView = client.get("/v1/daemon")?;
-            if view.mode != "sim" {
-                return Err(Error::new(
-                    Code::Conflict,
-                    format!("a daemon in {} mode runs for `{}`", view.mode, view.state),
-                )
-                .hint(
-                    "give the trial a place of its own: banger daemon start --sim --state ~/trial",
-                )
-                .into());
-            }
-        }
-        show(&session, client)
+        show(&session, session.daemon_view()?)
     }
 }
 
 fn stop(session: &Session) -> Outcome {
     let output = session.output;
-    let Some(client) = session.running_daemon()? else {
+    let Some((client, view)) = session.running_daemon()? else {
         if output.json {
             output.value(&serde_json::Value::Null)?;
         } else {
@@ -157,13 +145,21 @@ fn stop(session: &Session) -> Outcome {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let view = end(&client)?;
-    output.result(&view, || match view.running {
-        0 => "bangerd is stopped".to_owned(),
-        1 => "bangerd is stopped; one VM runs on".to_owned(),
-        running => format!("bangerd is stopped; {running} VMs run on"),
-    })?;
+    let view = end(&client, &view)?;
+    output.result(&view, || farewell(&view))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What becomes of the VMs of a daemon that has ended.
+fn farewell(view: &DaemonView) -> String {
+    let vms = match (agreement::is_simulated(view), view.vms, view.running) {
+        (true, 0, _) | (false, _, 0) => return "bangerd is stopped".to_owned(),
+        (true, 1, _) => "its simulated VM is gone".to_owned(),
+        (true, vms, _) => format!("its {vms} simulated VMs are gone"),
+        (false, _, 1) => "one VM runs on".to_owned(),
+        (false, _, running) => format!("{running} VMs run on"),
+    };
+    format!("bangerd is stopped; {vms}")
 }
 
 /// Ends the daemon if one runs, and waits until it is gone. Its VMs run on.
@@ -172,15 +168,14 @@ fn stop(session: &Session) -> Outcome {
 /// When it does not end.
 pub(crate) fn end_running(session: &Session) -> Result<(), Error> {
     match session.running_daemon()? {
-        Some(client) => end(&client).map(drop),
+        Some((client, view)) => end(&client, &view).map(drop),
         None => Ok(()),
     }
 }
 
 /// Ends the daemon, waits until it is gone, and returns how it was.
-fn end(client: &Client) -> Result<DaemonView, Error> {
+fn end(client: &Client, view: &DaemonView) -> Result<DaemonView, Error> {
     // Opened while the daemon surely lives, so that no later process is taken for it.
-    let view: DaemonView = client.get("/v1/daemon")?;
     let process = i32::try_from(view.pid)
         .ok()
         .and_then(Pid::from_raw)
@@ -213,6 +208,7 @@ mod tests {
             mode: "sim".into(),
             socket: "/run/user/1000/banger/bangerd.sock".into(),
             state: "/home/ada/.local/state/banger".into(),
+            config: "/home/ada/.config/banger/config.toml".into(),
             bundle: "/home/ada/.local/share/banger/bundle".into(),
             dns: None,
             started: Timestamp::from_second(1_800_000_000).unwrap(),
@@ -227,6 +223,7 @@ mod tests {
         VMs:     3, of which 2 run
         socket:  /run/user/1000/banger/bangerd.sock
         state:   /home/ada/.local/state/banger
+        config:  /home/ada/.config/banger/config.toml
         bundle:  /home/ada/.local/share/banger/bundle
         DNS:     does not answer
         unexplained: TAP `bngr0`

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 /// A directory with a home, a state directory, and a daemon when one is started.
 pub(crate) struct TestEnvironment {
     directory: TempDir,
+    /// Whether a daemon that is started here simulates.
+    simulated: bool,
 }
 
 /// What a run of the client came to.
@@ -40,7 +42,17 @@ impl TestEnvironment {
         let mut private = std::fs::DirBuilder::new();
         let run = directory.path().join("run");
         private.mode(0o700).create(run).unwrap();
-        Self { directory }
+        Self {
+            directory,
+            simulated: true,
+        }
+    }
+
+    /// One for a fake daemon that says it is real; no daemon of ours is wanted here.
+    pub(crate) fn for_fake() -> Self {
+        let mut environment = Self::new();
+        environment.simulated = false;
+        environment
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -67,7 +79,7 @@ impl TestEnvironment {
                 "PATH",
                 format!("{}:/usr/bin:/bin", self.path("bin").display()),
             )
-            .env("BANGER_SIM", "1")
+            .envs(self.simulated.then_some(("BANGER_SIM", "1")))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

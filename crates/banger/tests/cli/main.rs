@@ -3,10 +3,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+mod agreement;
 mod daemon;
 mod environment;
+mod fake_daemon;
 mod pipes;
 mod refusals;
+mod simulated;
 mod ssh;
 mod stand_in;
 mod system;

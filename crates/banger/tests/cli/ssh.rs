@@ -5,12 +5,25 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
+use serde_json::{Value, json};
+
 use crate::environment::{Run, TestEnvironment};
+use crate::fake_daemon;
 
 /// A running VM and an ssh that writes its arguments to `argv`, each ended by a zero byte, and
 /// runs what follows the destination as the guest's shell would.
 fn with_stand_in() -> TestEnvironment {
-    let environment = TestEnvironment::new();
+    let environment = TestEnvironment::for_fake();
+    let (daemon, web) = (
+        fake_daemon::daemon(&environment),
+        fake_daemon::web(&environment),
+    );
+    fake_daemon::listen(&environment, daemon, web);
+    put_stand_in(&environment);
+    environment
+}
+
+fn put_stand_in(environment: &TestEnvironment) {
     environment.script(
         "ssh",
         &format!(
@@ -21,8 +34,6 @@ fn with_stand_in() -> TestEnvironment {
             environment.path("argv").display()
         ),
     );
-    environment.done(&["vm", "create", "--name", "web"]);
-    environment
 }
 
 fn argv(environment: &TestEnvironment) -> Vec<String> {
@@ -114,24 +125,72 @@ fn the_host_key_is_always_checked_against_the_one_that_is_pinned() {
     );
 }
 
+/// A VM that is so, and what its daemon says of itself.
+fn refused(of_daemon: &[(&str, Value)], of_web: &[(&str, Value)]) -> Run {
+    let environment = TestEnvironment::for_fake();
+    let mut daemon = fake_daemon::daemon(&environment);
+    let mut web = fake_daemon::web(&environment);
+    for (field, value) in of_daemon {
+        daemon[field] = value.clone();
+    }
+    for (field, value) in of_web {
+        web[field] = value.clone();
+    }
+    fake_daemon::listen(&environment, daemon, web);
+    put_stand_in(&environment);
+    let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
+    assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:#?}");
+    assert!(!environment.path("argv").exists(), "ssh was started");
+    run
+}
+
 #[test]
 fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
-    let environment = with_stand_in();
-    environment.done(&["vm", "stop", "web"]);
-    let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
-    assert_eq!(run.status, 1);
+    let run = refused(&[], &[("phase", json!("stopped")), ("ssh", json!(null))]);
     assert!(run.stderr.contains("`web` does not run"), "{run:#?}");
     assert!(
         run.stderr.ends_with("hint: banger vm start web\n"),
         "{run:#?}"
     );
-    assert!(!environment.path("argv").exists());
+}
+
+#[test]
+fn a_rescue_is_told_with_where_its_words_are() {
+    let run = refused(&[], &[("rescue", json!(true)), ("ssh", json!(null))]);
+    assert!(
+        run.stderr
+            .contains("`web` runs in rescue, where there is no SSH"),
+        "{run:#?}"
+    );
+    assert!(
+        run.stderr
+            .contains("hint: read its console: banger vm logs web\n"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn a_simulated_vm_is_never_connected_to() {
+    // Even where its daemon names an address and a key.
+    let run = refused(&[("mode", json!("sim"))], &[]);
+    assert!(run.stderr.contains("`web` is simulated"), "{run:#?}");
+
+    let environment = TestEnvironment::new();
+    put_stand_in(&environment);
+    let run = environment.done(&["vm", "create", "--name", "web"]);
+    assert!(!run.stdout.contains("vm ssh"), "{run:#?}");
+    let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("`web` is simulated"), "{run:#?}");
+    assert!(!environment.path("argv").exists(), "ssh was started");
+    let shown = environment.json(&["vm", "show", "web"]);
+    assert_eq!(shown["ssh"], json!(null));
 }
 
 #[test]
 fn an_ssh_that_is_not_installed_is_told() {
-    let environment = TestEnvironment::new();
-    environment.done(&["vm", "create", "--name", "web"]);
+    let environment = with_stand_in();
+    std::fs::remove_file(environment.path("bin/ssh")).unwrap();
     let mut command = environment.command(&["vm", "ssh", "web"]);
     let run = Run::of(
         command

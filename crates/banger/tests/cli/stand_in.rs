@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal};
 
 use crate::environment::{Run, TestEnvironment};
+use crate::fake_daemon;
 
 /// The lines of a create that takes its time: two steps worth a line, and one that is not.
 const STEPS: &str = concat!(
@@ -36,21 +37,28 @@ fn answer(environment: &TestEnvironment, version: u32, body: &str, ends: bool) -
     } else {
         String::new()
     };
-    let head = format!("HTTP/1.1 200 OK\r\nbanger-api: {version}\r\n{length}\r\n");
-    let answer = head + body;
+    let head = format!("HTTP/1.1 200 OK\r\nbanger-api: {version}\r\n");
+    let itself = fake_daemon::daemon(environment).to_string();
+    let itself = format!("{head}content-length: {}\r\n\r\n{itself}", itself.len());
+    let answer = format!("{head}{length}\r\n{body}");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // The client knocks first, to see whether anybody is there.
-            if serve(stream.unwrap(), &answer) {
+            // The client knocks first, to see whether anybody is there, and asks who it is.
+            if serve(stream.unwrap(), &itself, &answer) {
                 return;
             }
         }
     })
 }
 
-fn serve(mut stream: UnixStream, answer: &str) -> bool {
+fn serve(mut stream: UnixStream, itself: &str, answer: &str) -> bool {
     let mut request = [0; 4096];
-    if stream.read(&mut request).unwrap_or(0) == 0 {
+    let read = stream.read(&mut request).unwrap_or(0);
+    if read == 0 {
+        return false;
+    }
+    if request.starts_with(b"GET /v1/daemon ") {
+        stream.write_all(itself.as_bytes()).unwrap();
         return false;
     }
     stream.write_all(answer.as_bytes()).unwrap();
@@ -67,7 +75,7 @@ fn create(environment: &TestEnvironment, more: &[&str]) -> std::process::Command
 
 #[test]
 fn steps_are_lines_without_a_terminal_and_the_one_that_failed_is_named() {
-    let environment = TestEnvironment::new();
+    let environment = TestEnvironment::for_fake();
     let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
@@ -82,7 +90,7 @@ fn steps_are_lines_without_a_terminal_and_the_one_that_failed_is_named() {
 #[test]
 fn quiet_and_json_leave_the_steps_out() {
     for option in ["--quiet", "--json"] {
-        let environment = TestEnvironment::new();
+        let environment = TestEnvironment::for_fake();
         let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
         let run = Run::of(create(&environment, &[option]).output().unwrap());
         daemon.join().unwrap();
@@ -94,7 +102,7 @@ fn quiet_and_json_leave_the_steps_out() {
 
 #[test]
 fn a_daemon_that_goes_away_in_the_middle_is_told() {
-    let environment = TestEnvironment::new();
+    let environment = TestEnvironment::for_fake();
     let daemon = answer(&environment, 1, STEPS, true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
@@ -108,7 +116,7 @@ fn a_daemon_that_goes_away_in_the_middle_is_told() {
 
 #[test]
 fn a_daemon_of_another_version_is_refused_in_words() {
-    let environment = TestEnvironment::new();
+    let environment = TestEnvironment::for_fake();
     let daemon = answer(&environment, 2, STEPS, true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
@@ -119,7 +127,7 @@ fn a_daemon_of_another_version_is_refused_in_words() {
 
 #[test]
 fn an_interrupt_ends_with_130_and_says_that_the_daemon_goes_on() {
-    let environment = TestEnvironment::new();
+    let environment = TestEnvironment::for_fake();
     let daemon = answer(&environment, 1, STEPS, false);
     let mut client = create(&environment, &[]).spawn().unwrap();
     let mut heard = [0; 64];

@@ -9,7 +9,7 @@ fn a_vm_is_made_used_stopped_started_and_deleted() {
     let environment = TestEnvironment::new();
     let run = environment.done(&["vm", "create", "--name", "calm-otter", "--memory", "1G"]);
     assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
-    assert!(run.stdout.contains("banger vm ssh calm-otter"), "{run:#?}");
+    assert!(run.stdout.contains("banger vm show calm-otter"), "{run:#?}");
 
     let run = environment.done(&["vm", "list"]);
     let lines: Vec<_> = run.stdout.lines().collect();
@@ -199,6 +199,30 @@ fn doctor_fails_when_a_check_does_and_says_what_to_do() {
             .any(|word| line.starts_with(word))
     });
     assert!(checks.count() > 0, "{run:#?}");
+}
+
+#[test]
+fn doctor_reads_the_configuration_as_it_is_on_disk() {
+    let environment = TestEnvironment::new();
+    let config = environment.path("home/.config/banger/config.toml");
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    environment.done(&["daemon", "start"]);
+    let look = |text: Option<&str>| {
+        match text {
+            Some(text) => std::fs::write(&config, text).unwrap(),
+            None => std::fs::remove_file(&config).unwrap(),
+        }
+        environment.run(&["doctor"])
+    };
+    let run = look(Some("natt = true\n"));
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stdout.contains("fail configuration"), "{run:#?}");
+    assert!(run.stdout.contains(":1:1: `natt = true`"), "{run:#?}");
+    let run = look(Some("nat = true\n"));
+    assert!(run.stdout.contains("warn configuration"), "{run:#?}");
+    assert!(run.stdout.contains("banger daemon stop"), "{run:#?}");
+    let run = look(None);
+    assert!(run.stdout.contains("pass configuration"), "{run:#?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use banger_api::location::Location;
 use banger_api::{NetworkKind, Verdict};
 use banger_host::{Finding, Host, Probe};
 
+use super::configuration;
 use crate::config::Config;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
@@ -30,6 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) instance: Instance,
     pub(super) network: NetworkKind,
+    pub(super) simulated: bool,
 }
 
 /// All of them, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
@@ -37,6 +39,8 @@ pub(super) struct Context<'a> {
 pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check> {
     let state = context.layout.state().to_owned();
     let mut checks = context.catalog.checks();
+    let in_force = configuration::check(context.location, context.config, context.simulated);
+    checks.push(in_force);
     checks.push(socket(context.location));
     checks.push(Check::probe(
         "disk space",

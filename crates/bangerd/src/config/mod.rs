@@ -5,6 +5,7 @@
 //! be right. Nothing is silently left at its default.
 
 mod keys;
+mod of_daemon;
 mod place;
 mod values;
 

@@ -113,6 +113,8 @@ pub struct Parts {
     pub checks: Vec<Check>,
     /// Where the private key lies that the user gets in with.
     pub ssh_key: PathBuf,
+    /// Whether the host is a model, so that nobody can log in to anything.
+    pub simulated: bool,
     /// How the daemon is shown; the numbers of VMs are filled in.
     pub daemon: DaemonView,
     /// What is told at the end of a create, once, such as how to route `~vm`.

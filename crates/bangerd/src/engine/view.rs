@@ -29,7 +29,7 @@ pub struct ConsoleChunk {
 
 impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
-        let running = vm.phase == Phase::Running;
+        let has_ssh = vm.phase == Phase::Running && !vm.rescue && !self.parts.simulated;
         let given = vm.given();
         VmView {
             id: vm.id,
@@ -47,7 +47,7 @@ impl Engine {
             network: vm.network,
             address: (vm.network == NetworkKind::Tap).then_some(vm.address),
             dns_name: vm.dns_name(),
-            ssh: (running && !vm.rescue).then(|| self.ssh_view(vm)).flatten(),
+            ssh: has_ssh.then(|| self.ssh_view(vm)).flatten(),
             hypervisor: vm.hypervisor.clone(),
             root_disk: vm.root_disk.clone(),
             disks: Vec::new(),
@@ -80,6 +80,11 @@ impl Engine {
                 "what was set since its start waits for the next one: banger vm restart {}",
                 vm.name
             ));
+        }
+        if self.parts.simulated {
+            notes.push(
+                "it is simulated: nothing runs, and there is nothing to log in to".to_owned(),
+            );
         }
         if vm.rescue && vm.phase == Phase::Running {
             notes.push(format!(

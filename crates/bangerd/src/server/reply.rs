@@ -67,15 +67,18 @@ pub(super) fn streamed(
 
 /// Shakes versions: every answer names ours, and a client that names another one is refused.
 ///
-/// Asking for the version and stopping the daemon are left to all, so that a new client can
-/// replace an old daemon.
+/// Asking for the version and the daemon, and stopping it, are left to all, so that a new client
+/// can replace an old daemon.
 pub(super) async fn shake_versions(request: Request, next: Next) -> Response {
     let ours = API_VERSION.to_string();
     let theirs = request.headers().get(API_HEADER);
     let differs = theirs.is_some_and(|theirs| theirs != ours.as_str());
     let path = request.uri().path();
-    let is_for_all =
-        path == "/v1/version" || (path == "/v1/daemon/stop" && request.method() == Method::POST);
+    let is_for_all = match path {
+        "/v1/version" | "/v1/daemon" => true,
+        "/v1/daemon/stop" => request.method() == Method::POST,
+        _ => false,
+    };
     let mut answer = if differs && !is_for_all {
         let shown = theirs.map(|theirs| String::from_utf8_lossy(theirs.as_bytes()));
         let shown: String = shown.unwrap_or_default().chars().take(20).collect();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_api::{DaemonView, Result};
+use banger_api::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -112,9 +112,6 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
     } else {
         session.running_daemon()?
     };
-    let daemon = daemon
-        .map(|client| client.get::<DaemonView>("/v1/daemon"))
-        .transpose()?;
     let programs = if account.is_root() {
         Vec::new()
     } else {
@@ -130,7 +127,7 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
         programs,
         units,
         linger,
-        daemon: daemon.map(|it| it.mode),
+        daemon: daemon.map(|(_, view)| view.mode),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use banger_api::{Code, Error, VmRef};
+use banger_api::{Code, Error, VmRef, harmless};
 use clap::Args;
 
 use super::{One, path};
@@ -106,7 +106,8 @@ impl Sink {
 fn as_json(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line);
     let line = line.trim_end_matches(['\r', '\n']);
-    format!("{}\n", serde_json::json!({ "line": line }))
+    let json = serde_json::json!({ "line": line }).to_string();
+    format!("{}\n", harmless::json(&json))
 }
 
 #[cfg(test)]
@@ -115,6 +116,10 @@ mod tests {
 
     #[test]
     fn a_line_of_json_holds_one_line_of_the_console() {
+        assert_eq!(
+            as_json("ok \u{202e}\u{9b}1m\n".as_bytes()),
+            "{\"line\":\"ok \\u202e\\u009b1m\"}\n"
+        );
         assert_eq!(
             as_json(b"ok \x1b[0m\xff\r\n"),
             "{\"line\":\"ok \\u001b[0m\u{fffd}\"}\n"

@@ -9,7 +9,7 @@ use clap::Args;
 use super::{One, path};
 use crate::failure::Outcome;
 use crate::session::Session;
-use crate::{programs, quote};
+use crate::{agreement, programs, quote};
 
 /// Get a shell in a VM, or run one command in it.
 ///
@@ -46,6 +46,9 @@ impl Ssh {
     /// Becomes ssh.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let vm: VmView = session.get(&path(&self.one.name))?;
+        if agreement::is_simulated(session.daemon_view()?) {
+            return Err(simulated(&vm).into());
+        }
         let Some(view) = &vm.ssh else {
             return Err(not_running(&vm).into());
         };
@@ -121,8 +124,26 @@ fn quoted(path: &str) -> String {
     format!("\"{escaped}\"")
 }
 
+fn simulated(vm: &VmView) -> Error {
+    Error::new(
+        Code::Conflict,
+        format!("`{}` is simulated: there is nothing to log in to", vm.name),
+    )
+    .hint("its address may be somebody else's; for a real VM use another state directory: banger --state DIR …")
+}
+
 fn not_running(vm: &VmView) -> Error {
     let name = &vm.name;
+    if vm.phase == Phase::Running && vm.rescue {
+        return Error::new(
+            Code::NotReady,
+            format!("`{name}` runs in rescue, where there is no SSH"),
+        )
+        .hint(format!("read its console: banger vm logs {name}"))
+        .hint(format!(
+            "end the rescue: banger vm kill {name}, then: banger vm start {name}"
+        ));
+    }
     let error = Error::new(
         Code::NotReady,
         format!("`{name}` does not run, it is {}", vm.phase),

@@ -61,6 +61,7 @@ pub(super) fn daemon() -> DaemonView {
         mode: "sim".to_owned(),
         socket: "/s".to_owned(),
         state: "/state".to_owned(),
+        config: "/config.toml".to_owned(),
         bundle: "/bundle".to_owned(),
         dns: None,
         started: "2026-11-23T12:00:00Z".parse().unwrap(),

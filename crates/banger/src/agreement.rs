@@ -1,0 +1,147 @@
+//! Whether the daemon that answers is the one that was asked for.
+//!
+//! A socket leads to a daemon with a state directory, a configuration and a bundle of its own.
+//! Where the user has named another, the daemon is not asked for anything: a `delete` would hit
+//! the VMs of a state directory that nobody meant.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, DaemonView, Error, Result};
+
+use crate::places::Places;
+
+/// How `DaemonView` calls a daemon that works on a model of the machine.
+const SIMULATED: &str = "sim";
+
+/// Whether the daemon's VMs are simulated.
+pub(crate) fn is_simulated(daemon: &DaemonView) -> bool {
+    daemon.mode == SIMULATED
+}
+
+/// Refuses a daemon that was not meant, whatever is wanted of it.
+///
+/// # Errors
+/// `conflict`, where it has another state directory, or real VMs where simulated ones are wanted.
+pub(crate) fn is_meant(daemon: &DaemonView, places: &Places) -> Result<()> {
+    let wanted = &places.location.state;
+    // A socket that was named leads to whichever state directory its daemon has.
+    let is_named = places.wishes.state.is_some() || places.wishes.socket.is_none();
+    if is_named && !is_same(wanted, Path::new(&daemon.state)) {
+        let error = refused(daemon, "state directory", &daemon.state, wanted);
+        return Err(if places.wishes.socket.is_some() {
+            error.hint(format!(
+                "leave out --socket and BANGER_SOCKET to reach the daemon of `{}`",
+                wanted.display()
+            ))
+        } else {
+            error.hint(format!(
+                "say which you mean: banger --state {} …",
+                daemon.state
+            ))
+        });
+    }
+    if places.sim && !is_simulated(daemon) {
+        return Err(Error::new(
+            Code::Conflict,
+            format!("the VMs of `{}` are real, and simulated ones are wanted", daemon.state),
+        )
+        .hint("leave out --sim and BANGER_SIM, or give the trial a place of its own: banger daemon start --sim --state ~/trial"));
+    }
+    Ok(())
+}
+
+/// Refuses a daemon that was started with another configuration or bundle than is wanted now.
+///
+/// # Errors
+/// `conflict`.
+pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Places) -> Result<()> {
+    let wishes = &places.wishes;
+    for (what, has, wanted) in [
+        ("configuration", &daemon.config, &wishes.config),
+        ("bundle", &daemon.bundle, &wishes.bundle),
+    ] {
+        let Some(wanted) = wanted else { continue };
+        // A daemon of another version may not say what it has.
+        if !has.is_empty() && !is_same(wanted, Path::new(has)) {
+            return Err(refused(daemon, what, has, wanted).hint(format!(
+                "leave out --{0} and BANGER_{1}, or stop the daemon, its VMs run on, and start it \
+                 with yours: banger daemon stop",
+                if what == "bundle" { what } else { "config" },
+                if what == "bundle" { "BUNDLE" } else { "CONFIG" },
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn refused(daemon: &DaemonView, what: &str, has: &str, wanted: &Path) -> Error {
+    Error::new(
+        Code::Conflict,
+        format!("the daemon that answers has another {what} than you ask for"),
+    )
+    .cause(format!(
+        "it has `{has}`, and you ask for `{}`",
+        wanted.display()
+    ))
+    .cause(format!("it answers on `{}`", daemon.socket))
+}
+
+/// Whether two paths lead to one place, however they are spelled.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| Some((path.metadata().ok()?.dev(), path.metadata().ok()?.ino()));
+    match (identity(one), identity(other)) {
+        (Some(one), Some(other)) => one == other,
+        // One that is not there yet is known by its folder and its name.
+        _ => resolved(one) == resolved(other),
+    }
+}
+
+fn resolved(path: &Path) -> PathBuf {
+    let within = |path: &Path| {
+        let folder = path.parent()?.canonicalize().ok()?;
+        Some(folder.join(path.file_name()?))
+    };
+    path.canonicalize()
+        .ok()
+        .or_else(|| within(path))
+        .unwrap_or_else(|| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_place_is_the_same_however_it_is_spelled() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("state");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&place, &link).unwrap();
+        let spellings = |below: &str| {
+            [
+                place.join(below),
+                link.join(below),
+                folder.path().join("./state/../state").join(below),
+            ]
+        };
+        // A folder that is not there is its own name.
+        assert!(is_same(&place, &place));
+        assert!(!is_same(&place, folder.path()));
+        std::fs::create_dir(&place).unwrap();
+        for below in ["", "not-there"] {
+            for one in spellings(below) {
+                for other in spellings(below) {
+                    assert!(
+                        is_same(&one, &other),
+                        "{} {}",
+                        one.display(),
+                        other.display()
+                    );
+                }
+            }
+        }
+        assert!(!is_same(&place.join("one"), &place.join("two")));
+        assert!(!is_same(&place.join("one"), &place));
+    }
+}

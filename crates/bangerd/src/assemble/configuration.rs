@@ -1,0 +1,69 @@
+//! The configuration on disk, against the one that the daemon read when it started.
+
+use banger_api::location::Location;
+use banger_host::Finding;
+
+use crate::config::Config;
+use crate::readiness::Check;
+
+/// Reads the file anew each time: a daemon runs on without noticing that its next start fails.
+pub(super) fn check(location: &Location, in_force: &Config, simulated: bool) -> Check {
+    let (location, in_force) = (location.clone(), in_force.clone());
+    Check::new("configuration", move |_| {
+        look(&location, &in_force, simulated)
+    })
+}
+
+fn look(location: &Location, in_force: &Config, simulated: bool) -> Finding {
+    let path = location.config.display();
+    match Config::of_daemon(location, simulated) {
+        Ok(on_disk) if on_disk != *in_force => Finding::Doubtful {
+            found: format!("`{path}` is no longer what the daemon read when it started"),
+            hint: "to take it over, stop the daemon, its VMs run on: banger daemon stop".to_owned(),
+        },
+        Ok(_) if location.config.exists() => Finding::Good(path.to_string()),
+        Ok(_) => Finding::Good(format!("there is no `{path}`, so the defaults hold")),
+        Err(error) => {
+            let faults = std::iter::once(&error.message).chain(&error.also);
+            let faults: Vec<&str> = faults.map(String::as_str).collect();
+            let mut hints = error.hints;
+            hints.push(
+                "until it is right, no daemon starts; this one runs on what it read".to_owned(),
+            );
+            Finding::Bad {
+                found: faults.join("\n"),
+                hint: hints.join("\n"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_read_as_it_is_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location {
+            state: folder.path().join("state"),
+            socket: folder.path().join("s"),
+            config: folder.path().join("config.toml"),
+            bundle: folder.path().join("bundle"),
+        };
+        let write = |text: &str| std::fs::write(&location.config, text).unwrap();
+        let in_force = Config::of_daemon(&location, true).unwrap();
+        let found = || look(&location, &in_force, true);
+        assert!(matches!(found(), Finding::Good(found) if found.contains("the defaults hold")));
+        write("vcpu = 2\n");
+        assert!(matches!(found(), Finding::Good(found) if found.ends_with("config.toml")));
+        write("vcpu = 3\n");
+        assert!(matches!(found(), Finding::Doubtful { hint, .. } if hint.contains("daemon stop")));
+        write("vcpu = 3\nnatt = true\nmemory = 5\n");
+        let Finding::Bad { found, hint } = found() else {
+            panic!("{:?}", found());
+        };
+        assert!(found.contains(":2:1: ") && found.contains(":3:"), "{found}");
+        assert!(hint.contains("the keys are"), "{hint}");
+    }
+}
