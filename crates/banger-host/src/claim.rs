@@ -140,10 +140,9 @@ mod tests {
         let text = serde_json::to_string(&claim()).unwrap();
         assert!(text.contains(r#""subnet":"10.216.0.0/20""#), "{text}");
         assert_eq!(read(&text).unwrap(), Some(claim()));
-        assert_eq!(
-            Claim::read(Path::new("/nowhere/1000.json"), 1000).unwrap(),
-            None
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("1000.json");
+        assert_eq!(Claim::read(&absent, 1000).unwrap(), None);
     }
 
     #[test]

@@ -67,8 +67,10 @@ mod tests {
 
     #[test]
     fn a_mount_that_is_gone_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("absent").display().to_string();
         let record = BootRecord {
-            mounts: vec!["/".into(), "/nonexistent".into()],
+            mounts: vec!["/".into(), absent],
             warnings: vec!["w".into()],
         };
         let status = status(Phase::Ready, &record);

@@ -285,10 +285,11 @@ fn what_cannot_be_executed_is_an_error_and_not_a_process() {
     let host = Linux::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut spawn = shell(folder.path(), "");
-    spawn.program = "/nonexistent/program".into();
+    let absent = folder.path().join("absent");
+    spawn.program = absent.join("program");
     assert_eq!(host.spawn(&spawn).unwrap_err().kind(), Kind::Missing);
     let broken = folder.path().join("broken");
-    fs::write(&broken, "#!/nonexistent/interpreter\n").unwrap();
+    fs::write(&broken, format!("#!{}\n", absent.display())).unwrap();
     fs::set_permissions(&broken, PermissionsExt::from_mode(0o755)).unwrap();
     spawn.program = broken;
     assert_eq!(

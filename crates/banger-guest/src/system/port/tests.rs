@@ -24,7 +24,7 @@ fn the_port_is_found_by_its_name() {
     }
     assert_eq!(find(ports.path()), Some("/dev/vport2p1".into()));
     assert_eq!(find(&ports.path().join("vport1p1")), None);
-    assert_eq!(find(Path::new("/nonexistent")), None);
+    assert_eq!(find(&ports.path().join("absent")), None);
 }
 
 fn standing() -> Standing {

@@ -216,7 +216,13 @@ fn what_is_asked_for_wrongly_changes_nothing() {
             Box::new(|it| it.state = "/root/state".into()),
         ),
         ("--cli", Box::new(|it| it.cli = "banger".into())),
-        ("--cli", Box::new(|it| it.cli = "/nowhere/banger".into())),
+        (
+            "--cli",
+            Box::new({
+                let absent = place.path("nowhere/banger");
+                move |it| it.cli = absent.clone()
+            }),
+        ),
         (
             "ELF",
             Box::new({
@@ -225,8 +231,11 @@ fn what_is_asked_for_wrongly_changes_nothing() {
             }),
         ),
         (
-            "/nowhere",
-            Box::new(|it| it.jailer = Some("/nowhere".into())),
+            "nowhere",
+            Box::new({
+                let absent = place.path("nowhere");
+                move |it| it.jailer = Some(absent.clone())
+            }),
         ),
         (
             "static",
