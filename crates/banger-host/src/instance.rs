@@ -79,6 +79,14 @@ impl Instance {
         name.strip_prefix(&self.tap_prefix()).is_some_and(is_id)
     }
 
+    /// The instance whose TAP has this name, if it is one.
+    #[must_use]
+    pub fn of_tap(name: &str) -> Option<Self> {
+        let digits = name.strip_prefix("bg1")?.get(..4)?;
+        let instance = Self(u16::from_str_radix(digits, 16).ok()?);
+        instance.has_tap(name).then_some(instance)
+    }
+
     /// Whether this is the name of a snapshot of its own.
     #[must_use]
     pub fn has_snapshot(self, name: &str) -> bool {

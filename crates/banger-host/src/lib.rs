@@ -27,8 +27,10 @@ pub use error::{Error, Kind, Result};
 pub use helped::Helped;
 pub use instance::Instance;
 pub use linux::Linux;
-pub use look::{Clocks, Finding, Look, Probe, Room, Snapshot, SnapshotStore, Stat, Subnet, Way};
-pub use op::{Change, Op, Owner};
+pub use look::{
+    Clocks, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore, Stat, Subnet, Way,
+};
+pub use op::{Change, GuestTap, Op, Owner};
 pub use process::{Exit, Jailed, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;
 pub use reservation::reserve;

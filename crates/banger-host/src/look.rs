@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, Process, Result};
+use crate::{Exit, GuestTap, Process, Result};
 
 /// Questions to a host. None of them changes it.
 pub trait Look: Send + Sync + fmt::Debug {
@@ -39,23 +39,42 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The interfaces whose names begin so, sorted.
     fn interfaces(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// Whether the nft table exists and still has every guest and NAT element that we added,
-    /// by `guests` (TAP and address) and `nat` (addresses).
+    /// Whether the nft table exists, is whole and has every one of these guests (TAP and address),
+    /// NAT addresses, and interfaces that are lent to guests.
     fn firewall_holds(
         &self,
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
+        lent: &[String],
     ) -> Result<bool>;
+
+    /// Whether Docker, if it is there, accepts what goes from and to these TAPs, as
+    /// [`Op::AcceptInDockerUser`](crate::Op::AcceptInDockerUser) has it; an answer may be three
+    /// seconds old.
+    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool>;
 
     /// Whether an interface forwards IPv4, or `None` where there is no such interface.
     fn forwarding(&self, interface: &str) -> Result<Option<bool>>;
 
+    /// Whether somebody has switched forwarding on for the host as a whole.
+    fn forwards_everywhere(&self) -> Result<bool>;
+
+    /// Whether the TAP is there as [`Op::MakeTap`](crate::Op::MakeTap) makes it: its owner, link,
+    /// address, route and programs. The nft table is asked for by [`Look::firewall_holds`].
+    fn tap_holds(&self, tap: &GuestTap) -> Result<bool>;
+
     /// The interface of the current default route, if there is one.
     fn uplink(&self) -> Result<Option<String>>;
 
-    /// The resolvers that a guest can use: the host's upstream ones, none that are loopback.
-    fn resolvers(&self) -> Result<Vec<IpAddr>>;
+    /// Every interface by which the host reaches something, sorted: loopback and guests excepted.
+    fn ways_out(&self) -> Result<Vec<String>>;
+
+    /// The resolvers that the host uses, as far as a guest can, and its search domains.
+    fn resolvers(&self) -> Result<Resolvers>;
+
+    /// Whether this is an address of the host itself, loopback or not.
+    fn is_own_address(&self, address: IpAddr) -> Result<bool>;
 
     /// A TCP port on 127.0.0.1 that nobody listens on: `wanted` if it is free.
     fn free_port(&self, wanted: Option<u16>) -> Result<u16>;
@@ -112,6 +131,17 @@ pub enum Way {
     Outside,
     /// It has no route.
     Nowhere,
+}
+
+/// Where names are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolvers {
+    /// The servers that a guest reaches: none of the host's own addresses is among them.
+    pub servers: Vec<IpAddr>,
+    /// The domains in which short names are looked for.
+    pub search: Vec<String>,
+    /// The servers that the host asks and no guest reaches.
+    pub out_of_reach: Vec<IpAddr>,
 }
 
 /// How large a file is.

@@ -1,5 +1,6 @@
 //! The closed list of changes.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -22,6 +23,25 @@ pub struct Owner {
     pub uid: u32,
     /// The numeric group id.
     pub gid: u32,
+}
+
+/// A guest's TAP, with the filter that it is never without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestTap {
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// The nft table that filters it, family inet.
+    pub table: String,
+    /// What the names of all TAPs that the table rules begin with.
+    pub tap_prefix: String,
+    /// The user whose VMM may open it.
+    pub uid: u32,
+    /// The host's side, the guest's gateway; it has it as a /32.
+    pub host_address: Ipv4Addr,
+    /// The guest's address: a /32 route leads to it, and no other may be a packet's source.
+    pub guest_address: Ipv4Addr,
+    /// Its largest packet, in bytes.
+    pub mtu: u32,
 }
 
 /// One typed change to a host. Each says what shall be true afterwards, so each can be repeated.
@@ -150,20 +170,10 @@ pub enum Op {
         /// Its name.
         name: String,
     },
-    /// A persistent TAP of this name exists, is up, owned by `uid`, has the host's address as a
-    /// /32, a /32 route to the guest, and forwards (`net.ipv4.conf.<name>.forwarding`).
-    MakeTap {
-        /// Its name, at most 15 bytes.
-        name: String,
-        /// The user whose VMM may open it.
-        uid: u32,
-        /// The host's side, the guest's gateway.
-        host_address: Ipv4Addr,
-        /// The guest's address.
-        guest_address: Ipv4Addr,
-        /// Its largest packet, in bytes.
-        mtu: u32,
-    },
+    /// The TAP exists, filtered before it is up: the nft table lets it send from the guest's address
+    /// only, and two programs on the TAP itself keep what matters of that when the table is gone.
+    /// A new TAP forwards nothing; [`Op::SetForwarding`] changes that.
+    MakeTap(GuestTap),
     /// No TAP of this name exists.
     RemoveTap {
         /// Its name.
@@ -182,6 +192,7 @@ pub enum Op {
         address: Ipv4Addr,
     },
     /// The nft table, if it exists, knows nothing of this TAP; a table without any guest is gone.
+    /// [`Kind::Busy`](crate::Kind::Busy) while the TAP exists: it would be up without its filter.
     ForbidGuest {
         /// The table's name.
         table: String,
@@ -212,6 +223,17 @@ pub enum Op {
         interface: String,
         /// Whether it forwards.
         on: bool,
+    },
+    /// The nft table, which exists with all its rules, has what comes in by one of these interfaces
+    /// forwarded to guests of any banger and to nobody else. No other interface is kept so. Without
+    /// any interface, a table that does not exist is not made.
+    KeepToGuests {
+        /// The table's name.
+        table: String,
+        /// What the names of all TAPs that the table rules begin with.
+        tap_prefix: String,
+        /// The interfaces that forward because guests need it.
+        interfaces: BTreeSet<String>,
     },
     /// Where Docker keeps its `DOCKER-USER` chain, it accepts what goes from and to these TAPs,
     /// or holds no rule of ours. Where there is no such chain nothing is done.

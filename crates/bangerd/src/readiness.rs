@@ -10,6 +10,7 @@ use crate::error::Result;
 /// A requirement of the host.
 pub struct Check {
     name: String,
+    noted: bool,
     run: Box<dyn Fn(&dyn Host) -> Finding + Send + Sync>,
 }
 
@@ -27,6 +28,7 @@ impl Check {
     ) -> Self {
         Self {
             name: name.into(),
+            noted: false,
             run: Box::new(run),
         }
     }
@@ -40,10 +42,36 @@ impl Check {
     #[must_use]
     pub fn only_warns(self) -> Self {
         let run = self.run;
-        Self::new(self.name, move |host| match run(host) {
+        let warns = Self::new(self.name, move |host| match run(host) {
             Finding::Bad { found, hint } => Finding::Doubtful { found, hint },
             other @ (Finding::Good(_) | Finding::Doubtful { .. }) => other,
-        })
+        });
+        Self {
+            noted: self.noted,
+            ..warns
+        }
+    }
+
+    /// The same requirement, whose findings are notes of every running VM that has it. It is
+    /// looked at again and again, so it costs no more than a few milliseconds.
+    #[must_use]
+    pub fn noted(self) -> Self {
+        Self {
+            noted: true,
+            ..self
+        }
+    }
+
+    /// Whether what it finds is a note of a VM.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        self.noted
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it finds now.
@@ -79,11 +107,11 @@ pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
     report
 }
 
-/// Goes on only where no check fails.
+/// Goes on only where no check fails, with what all of them found.
 ///
 /// # Errors
 /// `not-ready`, with every failed check and its hint.
-pub fn require(host: &dyn Host, checks: &[Check]) -> Result<()> {
+pub fn require(host: &dyn Host, checks: &[Check]) -> Result<Report> {
     let report = report(host, checks);
     let failed: Vec<&CheckReport> = report
         .checks
@@ -91,7 +119,7 @@ pub fn require(host: &dyn Host, checks: &[Check]) -> Result<()> {
         .filter(|it| it.verdict == Verdict::Fail)
         .collect();
     let Some((first, others)) = failed.split_first() else {
-        return Ok(());
+        return Ok(report);
     };
     let mut error = Error::new(Code::NotReady, format!("{}: {}", first.name, first.found));
     for other in others {

@@ -32,6 +32,8 @@ enum Command {
     Jail,
     /// Puts root's side of banger in place for one user; `banger system install` calls it
     Install(Install),
+    /// Puts the firewall of all VMs back, after somebody flushed the rules of the host
+    Restore,
     /// Takes it away again
     Uninstall {
         /// The user's number
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
             root::serve(uid, input)
         }
         Command::Jail => root::jail(),
+        Command::Restore => root::restore(),
         Command::Install(install) => put(install),
         Command::Uninstall { uid } => root::uninstall(uid, &mut say),
     };

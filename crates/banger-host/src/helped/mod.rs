@@ -14,6 +14,7 @@ use std::time::Duration;
 use connection::Connection;
 use rustix::fs::{Mode, OFlags};
 
+use crate::linux::docker::Accepted;
 use crate::linux::probes::{existing, in_one_line};
 use crate::linux::snapshot;
 use crate::linux::spawn::open_log;
@@ -21,8 +22,8 @@ use crate::root::message::{Reply, Request, RootLook, RootOp};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::root::{MOST_ELEMENTS, PROGRAMS};
 use crate::{
-    Change, Claim, Clocks, Error, Exit, Finding, Host, Jailed, Kind, Linux, Look, Op, Probe,
-    Process, Result, Room, Signal, Snapshot, Spawn, Stat,
+    Change, Claim, Clocks, Error, Exit, Finding, GuestTap, Host, Jailed, Kind, Linux, Look, Op,
+    Probe, Process, Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 /// The Linux machine, with root's help.
@@ -30,6 +31,7 @@ use crate::{
 pub struct Helped {
     linux: Linux,
     connection: Connection,
+    docker: Accepted,
 }
 
 impl Helped {
@@ -56,6 +58,7 @@ impl Helped {
         Ok(Self {
             linux: Linux::new()?,
             connection: Connection::open(claim)?,
+            docker: Accepted::default(),
         })
     }
 
@@ -78,11 +81,18 @@ impl Helped {
         )
     }
 
-    fn holds(&self, table: &str, guests: &[(String, Ipv4Addr)], nat: &[Ipv4Addr]) -> Result<bool> {
+    fn holds(
+        &self,
+        table: &str,
+        guests: &[(String, Ipv4Addr)],
+        nat: &[Ipv4Addr],
+        lent: &[String],
+    ) -> Result<bool> {
         let look = RootLook::FirewallHolds {
             table: table.to_owned(),
             guests: guests.to_vec(),
             nat: nat.to_vec(),
+            lent: lent.to_vec(),
         };
         match self.connection.ask(&Request::Look(look), &[])? {
             Reply::Holds(holds) => Ok(holds),
@@ -168,6 +178,9 @@ impl Host for Helped {
         let Some(request) = RootOp::of(op).map(Request::Change) else {
             return self.linux.change(op);
         };
+        if matches!(op, Op::AcceptInDockerUser { .. }) {
+            self.docker.forget();
+        }
         let reply = match op {
             Op::MakeSnapshot {
                 name,
@@ -227,11 +240,13 @@ impl Look for Helped {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
+        lent: &[String],
     ) -> Result<bool> {
-        let calls = guests.len().max(nat.len()).div_ceil(MOST_ELEMENTS).max(1);
+        let most = guests.len().max(nat.len()).max(lent.len());
+        let calls = most.div_ceil(MOST_ELEMENTS).max(1);
         for call in 0..calls {
             let guests = part(guests, call);
-            if !self.holds(table, guests, part(nat, call))? {
+            if !self.holds(table, guests, part(nat, call), part(lent, call))? {
                 return Ok(false);
             }
         }
@@ -307,12 +322,40 @@ impl Look for Helped {
         self.linux.forwarding(interface)
     }
 
+    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
+        self.docker.answer(tap_prefix, || {
+            let look = RootLook::AcceptedByDocker {
+                tap_prefix: tap_prefix.to_owned(),
+            };
+            match self.connection.ask(&Request::Look(look), &[])? {
+                Reply::Holds(holds) => Ok(holds),
+                other => Err(connection::unexpected(&other)),
+            }
+        })
+    }
+
+    fn forwards_everywhere(&self) -> Result<bool> {
+        self.linux.forwards_everywhere()
+    }
+
+    fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
+        self.linux.tap_holds(tap)
+    }
+
+    fn ways_out(&self) -> Result<Vec<String>> {
+        self.linux.ways_out()
+    }
+
     fn uplink(&self) -> Result<Option<String>> {
         self.linux.uplink()
     }
 
-    fn resolvers(&self) -> Result<Vec<IpAddr>> {
+    fn resolvers(&self) -> Result<Resolvers> {
         self.linux.resolvers()
+    }
+
+    fn is_own_address(&self, address: IpAddr) -> Result<bool> {
+        self.linux.is_own_address(address)
     }
 
     fn free_port(&self, wanted: Option<u16>) -> Result<u16> {

@@ -338,13 +338,15 @@ fn a_program_finds_its_tap_at_the_number_it_was_promised() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let op = Op::MakeTap {
+        let op = Op::MakeTap(crate::GuestTap {
             name: "bg1tap".to_owned(),
+            table: "banger_test".to_owned(),
+            tap_prefix: "bg1".to_owned(),
             uid: 65534,
             host_address: [10, 88, 0, 1].into(),
             guest_address: [10, 88, 0, 2].into(),
             mtu: 1500,
-        };
+        });
         host.change(&op).unwrap();
         for descriptor in [3, 4, 9, 50] {
             let script = format!(

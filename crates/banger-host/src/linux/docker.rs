@@ -4,6 +4,9 @@
 //! chain `DOCKER-USER` for rules of others, and only iptables may write to it: rules that nft puts
 //! into an iptables table are shown wrongly by iptables afterwards.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use super::files::made;
 use super::tap;
 use crate::command::Command;
@@ -53,6 +56,52 @@ fn chain_exists() -> Result<bool> {
 
 fn is_there(rule: &[String]) -> Result<bool> {
     Ok(iptables("-C", rule).output()?.status.success())
+}
+
+/// For how long an answer holds: a program is started for each.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// What was answered last, and to whom.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted(Mutex<Option<(Instant, String, bool)>>);
+
+impl Accepted {
+    /// What was answered a moment ago, or what `look` finds now.
+    pub(crate) fn answer(
+        &self,
+        tap_prefix: &str,
+        look: impl FnOnce() -> Result<bool>,
+    ) -> Result<bool> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, prefix, answer)) = &*last
+            && at.elapsed() < FRESH
+            && prefix == tap_prefix
+        {
+            return Ok(*answer);
+        }
+        let answer = look()?;
+        *last = Some((Instant::now(), tap_prefix.to_owned(), answer));
+        Ok(answer)
+    }
+
+    /// Asks again the next time.
+    pub(crate) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Look::accepted_by_docker.
+pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
+    tap::check_name(prefix)?;
+    if !chain_exists()? {
+        return Ok(true);
+    }
+    for rule in rules(prefix) {
+        if !is_there(&rule)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Op::AcceptInDockerUser.

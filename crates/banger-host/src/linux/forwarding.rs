@@ -47,6 +47,13 @@ pub(super) fn get(setting: Setting<'_>) -> Result<Option<bool>> {
     Ok(text.map(|text| text.trim() != "0"))
 }
 
+/// Whether somebody has switched forwarding on for the host as a whole (`net.ipv4.ip_forward`).
+pub(super) fn of_all() -> Result<bool> {
+    let path = "/proc/sys/net/ipv4/conf/all/forwarding";
+    let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
+    Ok(text.trim() != "0")
+}
+
 /// Sets it. Where there is no interface, being off is so already.
 pub(super) fn set(setting: &Setting<'_>, on: bool) -> Result<Change> {
     let path = setting.path()?;

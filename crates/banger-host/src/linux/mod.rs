@@ -5,18 +5,20 @@
 //! | `files`, `replacement` | directories and files, written durably |
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
 //! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
-//! | `netlink`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
-//! | `firewall`, `docker` | our nft table; being let through by Docker's |
+//! | `netlink`, `interfaces`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
+//! | `firewall`, `backstop`, `docker` | our nft table; what holds without it; being let through by Docker's |
 //! | `spawn`, `scope`, `children` | programs that outlive us; processes that cannot be mistaken |
 //! | `probes` | what this host can do, tried for real |
 //! | `sys` | the only unsafe code |
 
+mod backstop;
 pub(crate) mod children;
 mod disk;
-mod docker;
+pub(crate) mod docker;
 mod files;
 mod firewall;
 mod forwarding;
+mod interfaces;
 mod netlink;
 pub(crate) mod node;
 pub(crate) mod probes;
@@ -31,7 +33,7 @@ pub(crate) mod spawn;
     reason = "ioctls, what a child does between fork and exec, the environment"
 )]
 pub(crate) mod sys;
-mod tap;
+pub(crate) mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 mod told;
@@ -47,11 +49,12 @@ use children::Children;
 use files::absent;
 use firewall::Firewall;
 use forwarding::Setting;
+use interfaces::Interfaces;
 use told::During as _;
 
 use crate::{
-    Change, Clocks, Error, Exit, Finding, Host, Kind, Look, Op, Probe, Process, Result, Room,
-    Signal, Snapshot, Spawn, Stat,
+    Change, Clocks, Error, Exit, Finding, GuestTap, Host, Kind, Look, Op, Probe, Process,
+    Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 pub(crate) use netlink::way_to;
@@ -63,6 +66,9 @@ pub struct Linux {
     boot_id: String,
     children: Children,
     firewall: Firewall,
+    interfaces: Interfaces,
+    docker: docker::Accepted,
+    backstop: tap::Support,
 }
 
 impl Linux {
@@ -75,7 +81,32 @@ impl Linux {
             boot_id: children::boot_id()?,
             children: Children::default(),
             firewall: Firewall::default(),
+            interfaces: Interfaces::default(),
+            docker: docker::Accepted::default(),
+            backstop: tap::Support::default(),
         })
+    }
+}
+
+impl Linux {
+    /// Op::MakeTap: the filter first, then the TAP.
+    fn make_tap(&self, tap: &GuestTap) -> Result<Change> {
+        self.interfaces.forget();
+        let GuestTap {
+            name,
+            table,
+            tap_prefix,
+            guest_address,
+            ..
+        } = tap;
+        let filtered = self
+            .firewall
+            .allow_guest(table, tap_prefix, name, *guest_address)?;
+        let made = tap::make(tap, &self.backstop)?;
+        self.interfaces.forget();
+        Ok(files::made(
+            filtered == Change::Made || made == Change::Made,
+        ))
     }
 }
 
@@ -106,13 +137,14 @@ fn check_paths(op: &Op) -> Result<()> {
         | Op::CloneFile { from, to, .. }
         | Op::CopyFile { from, to, .. } => check_path(from).and(check_path(to)),
         Op::RemoveSnapshot { .. }
-        | Op::MakeTap { .. }
+        | Op::MakeTap(_)
         | Op::RemoveTap { .. }
         | Op::AllowGuest { .. }
         | Op::ForbidGuest { .. }
         | Op::AllowNat { .. }
         | Op::ForbidNat { .. }
         | Op::SetForwarding { .. }
+        | Op::KeepToGuests { .. }
         | Op::AcceptInDockerUser { .. } => Ok(()),
     }
 }
@@ -155,19 +187,7 @@ impl Host for Linux {
                 owner,
             } => snapshot::make_of_paths(name, (base, cow), *size_mib, *owner),
             Op::RemoveSnapshot { name } => snapshot::remove(name),
-            Op::MakeTap {
-                name,
-                uid,
-                host_address,
-                guest_address,
-                mtu,
-            } => tap::make(&tap::Wanted {
-                name: name.clone(),
-                uid: *uid,
-                host_address: *host_address,
-                guest_address: *guest_address,
-                mtu: *mtu,
-            }),
+            Op::MakeTap(tap) => self.make_tap(tap),
             Op::RemoveTap { name } => tap::remove(name),
             Op::AllowGuest {
                 table,
@@ -179,17 +199,36 @@ impl Host for Linux {
                 table,
                 tap,
                 address,
-            } => self.firewall.forbid_guest(table, tap, *address),
+            } => {
+                let interfaces = self.interfaces("")?;
+                self.firewall
+                    .forbid_guest(table, tap, *address, &interfaces)
+            }
             Op::AllowNat {
                 table,
                 tap_prefix,
                 address,
-            } => self.firewall.allow_nat(table, tap_prefix, *address),
-            Op::ForbidNat { table, address } => self.firewall.forbid_nat(table, *address),
+            } => {
+                let change = self.firewall.allow_nat(table, tap_prefix, *address)?;
+                tap::remember_nat(*address, true)?;
+                Ok(change)
+            }
+            Op::ForbidNat { table, address } => {
+                tap::remember_nat(*address, false)?;
+                self.firewall.forbid_nat(table, *address)
+            }
+            Op::KeepToGuests {
+                table,
+                tap_prefix,
+                interfaces,
+            } => self.firewall.keep_to_guests(table, tap_prefix, interfaces),
             Op::SetForwarding { interface, on } => {
                 forwarding::set(&Setting::Forwarding(interface), *on)
             }
-            Op::AcceptInDockerUser { tap_prefix, on } => docker::accept(tap_prefix, *on),
+            Op::AcceptInDockerUser { tap_prefix, on } => {
+                self.docker.forget();
+                docker::accept(tap_prefix, *on)
+            }
         }
     }
 
@@ -306,25 +345,54 @@ impl Look for Linux {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
+        lent: &[String],
     ) -> Result<bool> {
-        self.firewall.holds(table, guests, nat)
+        self.firewall.holds(table, guests, nat, lent)
     }
 
     fn forwarding(&self, interface: &str) -> Result<Option<bool>> {
         forwarding::get(Setting::Forwarding(interface))
     }
 
+    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
+        self.docker
+            .answer(tap_prefix, || docker::is_accepted(tap_prefix))
+    }
+
+    fn forwards_everywhere(&self) -> Result<bool> {
+        forwarding::of_all()
+    }
+
+    fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
+        let seen = self.interfaces.look()?;
+        Ok(seen.has(tap) && (self.backstop.is_lacking() || seen.has_programs(tap)))
+    }
+
     fn uplink(&self) -> Result<Option<String>> {
         netlink::uplink()
     }
 
-    fn resolvers(&self) -> Result<Vec<IpAddr>> {
+    fn ways_out(&self) -> Result<Vec<String>> {
+        Ok(self.interfaces.look()?.ways_out())
+    }
+
+    fn resolvers(&self) -> Result<Resolvers> {
         let mut texts = Vec::new();
-        for path in [resolvers::OF_PROGRAMS, resolvers::OF_SYSTEMD_RESOLVED] {
+        for path in resolvers::FILES {
             let text = self.read(Path::new(path))?.unwrap_or_default();
             texts.push(String::from_utf8_lossy(&text).into_owned());
         }
-        Ok(resolvers::choose(texts.iter().map(String::as_str)))
+        let seen = self.interfaces.look()?;
+        let is_own = |address: Ipv4Addr| seen.addresses().any(|it| it == address);
+        Ok(resolvers::choose(&texts, is_own))
+    }
+
+    fn is_own_address(&self, address: IpAddr) -> Result<bool> {
+        let IpAddr::V4(address) = address else {
+            return Ok(address.is_loopback());
+        };
+        let seen = self.interfaces.look()?;
+        Ok(address.is_loopback() || seen.addresses().any(|it| it == address))
     }
 
     fn free_port(&self, wanted: Option<u16>) -> Result<u16> {

@@ -76,9 +76,12 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 /// An interface.
 #[derive(Debug, Clone)]
 pub(super) struct Link {
+    pub(super) name: String,
     pub(super) index: u32,
     pub(super) is_up: bool,
     pub(super) mtu: u32,
+    /// What somebody has written on it.
+    pub(super) alias: String,
     /// What a TAP has that other interfaces have not.
     pub(super) tap: Option<TapFacts>,
 }
@@ -106,16 +109,34 @@ pub(super) async fn link(handle: &Handle, name: &str) -> io::Result<Option<Link>
     }
 }
 
+/// Every interface.
+pub(super) async fn links(handle: &Handle) -> io::Result<Vec<Link>> {
+    let messages: Vec<LinkMessage> = handle
+        .link()
+        .get()
+        .execute()
+        .try_collect()
+        .await
+        .map_err(cause)?;
+    Ok(messages.iter().map(read_link).collect())
+}
+
 fn read_link(message: &LinkMessage) -> Link {
     let mut link = Link {
+        name: String::new(),
         index: message.header.index,
         is_up: message.header.flags.contains(LinkFlags::Up),
         mtu: 0,
+        alias: String::new(),
         tap: None,
     };
     for attribute in &message.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             link.mtu = *mtu;
+        } else if let LinkAttribute::IfName(name) = attribute {
+            link.name.clone_from(name);
+        } else if let LinkAttribute::IfAlias(alias) = attribute {
+            link.alias.clone_from(alias);
         } else if let LinkAttribute::LinkInfo(parts) = attribute {
             link.tap = read_tap(parts);
         }
@@ -178,10 +199,13 @@ pub(super) async fn link_name(handle: &Handle, index: u32) -> io::Result<Option<
 }
 
 /// One IPv4 route of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) to: Subnet,
+    /// The first of its ways.
     pub(super) interface: Option<u32>,
+    /// Those of a route with several.
+    pub(super) others: Vec<u32>,
 }
 
 /// Every unicast IPv4 route, of all tables.
@@ -208,10 +232,14 @@ fn read_route(message: &RouteMessage) -> Route {
             prefix: message.header.destination_prefix_length,
         },
         interface: None,
+        others: Vec::new(),
     };
     for attribute in &message.attributes {
         if let RouteAttribute::Destination(RouteAddress::Inet(address)) = attribute {
             route.to.network = *address;
+        } else if let RouteAttribute::MultiPath(hops) = attribute {
+            route.others = hops.iter().map(|hop| hop.interface_index).collect();
+            route.interface = route.interface.or(route.others.first().copied());
         } else if let RouteAttribute::Oif(index) = attribute {
             route.interface = Some(*index);
         }
@@ -253,6 +281,21 @@ fn no_way(error: &io::Error) -> bool {
         Io::NetworkUnreachable | Io::HostUnreachable | Io::PermissionDenied
     ) || is_absent(error)
         || error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
+}
+
+/// The IPv4 addresses of the host, with the interface of each and their prefix lengths.
+pub(super) async fn all_addresses(handle: &Handle) -> io::Result<Vec<(u32, Ipv4Addr, u8)>> {
+    use rtnetlink::packet_route::address::AddressAttribute;
+    let mut found = Vec::new();
+    let mut messages = handle.address().get().execute();
+    while let Some(message) = messages.try_next().await.map_err(cause)? {
+        for attribute in &message.attributes {
+            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                found.push((message.header.index, *address, message.header.prefix_len));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The IPv4 addresses of an interface, with their prefix lengths.

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::TryStreamExt as _;
 use linux_raw_sys::if_tun::{IFF_NO_PI, IFF_TAP, IFF_VNET_HDR};
@@ -17,22 +19,12 @@ use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use super::files::made;
 use super::forwarding::{self, Setting};
 use super::netlink::{self, Link};
-use super::sys;
 use super::told::During as _;
-use crate::{Change, Error, Kind, Result};
+use super::{backstop, interfaces, sys};
+use crate::{Change, Error, GuestTap, Kind, Result};
 
 /// Frames without a header of their own but virtio's, as VMMs want them.
 const FLAGS: u32 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-
-/// What a TAP shall be.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    pub(super) name: String,
-    pub(super) uid: u32,
-    pub(super) host_address: Ipv4Addr,
-    pub(super) guest_address: Ipv4Addr,
-    pub(super) mtu: u32,
-}
 
 /// Refuses what is no TAP name of ours: lower-case letters and digits, at most 15.
 pub(super) fn check_name(name: &str) -> Result<()> {
@@ -71,9 +63,24 @@ pub(super) fn open(name: &str) -> Result<OwnedFd> {
     attach(name).map(OwnedFd::from)
 }
 
-/// Makes a TAP that goes when it is closed, to see whether we may.
-pub(super) fn try_one(name: &str) -> Result<()> {
-    attach(name).map(drop)
+/// Makes a TAP that goes when it is closed, to see whether we may; and whether it takes the
+/// programs that keep a guest in.
+pub(super) fn try_one(name: &str) -> Result<bool> {
+    let _tap = attach(name)?;
+    let Some(link) = find(name)? else {
+        return Err(Error::new(Kind::Missing, format!("`{name}` went away")));
+    };
+    netlink::talk(move |handle| {
+        Box::pin(async move {
+            let any = Ipv4Addr::UNSPECIFIED;
+            match backstop::put(&handle, link.index, any, any).await {
+                Err(error) if backstop::is_lacking(&error) => Ok(false),
+                other => other
+                    .during(|| "give it programs".to_owned())
+                    .map(|()| true),
+            }
+        })
+    })
 }
 
 /// The interface of this name, if there is one.
@@ -88,8 +95,10 @@ fn find(name: &str) -> Result<Option<Link>> {
     })
 }
 
-/// Op::MakeTap.
-pub(super) fn make(wanted: &Wanted) -> Result<Change> {
+/// The part of Op::MakeTap that is the TAP. Its filter in nft is there already.
+///
+/// Whether this kernel has what the TAP's own programs need is remembered in `backstop`.
+pub(super) fn make(wanted: &GuestTap, backstop: &Support) -> Result<Change> {
     let shown = || format!("make the TAP `{}`", wanted.name);
     check_name(&wanted.name).map_err(|error| error.within(shown()))?;
     let there = find(&wanted.name)?;
@@ -106,19 +115,31 @@ pub(super) fn make(wanted: &Wanted) -> Result<Change> {
     if !is_so {
         create(wanted).map_err(|error| error.within(shown()))?;
     }
+    if there.is_none() {
+        // A host that forwards everywhere has a new interface forward, too.
+        forwarding::set(&Setting::Forwarding(&wanted.name), false)?;
+    }
     // Before it is up: it shall never send or take IPv6.
     let quiet = forwarding::set(&Setting::NoIpv6(&wanted.name), true)?;
     let of_netlink = wanted.clone();
-    let configured = netlink::talk(|handle| Box::pin(configure(handle, of_netlink)))
+    let lacks = backstop.clone();
+    let configured = netlink::talk(move |handle| Box::pin(configure(handle, of_netlink, lacks)))
         .map_err(|error| error.within(shown()))?;
-    let forwards = forwarding::set(&Setting::Forwarding(&wanted.name), true)?;
-    Ok(made(
-        !is_so || configured || quiet == Change::Made || forwards == Change::Made,
-    ))
+    Ok(made(!is_so || configured || quiet == Change::Made))
+}
+
+/// Whether this kernel lacks what the programs of TAPs need, as far as that was tried.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Support(Arc<AtomicBool>);
+
+impl Support {
+    pub(super) fn is_lacking(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Makes the interface, or makes one that is there the owner's.
-fn create(wanted: &Wanted) -> Result<()> {
+fn create(wanted: &GuestTap) -> Result<()> {
     let tap = attach(&wanted.name)?;
     let shown = || format!("give the TAP to user {}", wanted.uid);
     sys::set_tap_owner(&tap, wanted.uid).during(shown)?;
@@ -126,7 +147,7 @@ fn create(wanted: &Wanted) -> Result<()> {
 }
 
 /// Gives the interface what it lacks, and says whether it lacked something.
-async fn configure(handle: Handle, wanted: Wanted) -> Result<bool> {
+async fn configure(handle: Handle, wanted: GuestTap, lacks: Support) -> Result<bool> {
     let look = || format!("look at the TAP `{}`", wanted.name);
     let Some(link) = netlink::link(&handle, &wanted.name).await.during(look)? else {
         return Err(Error::new(
@@ -134,7 +155,10 @@ async fn configure(handle: Handle, wanted: Wanted) -> Result<bool> {
             "it went away while it was set up",
         ));
     };
-    let mut changed = set_address(&handle, &link, &wanted).await?;
+    // Both before it is up.
+    let mut changed = put_programs(&handle, &link, &wanted, &lacks).await?;
+    changed |= set_alias(&handle, &link, &wanted).await?;
+    changed |= set_address(&handle, &link, &wanted).await?;
     if !link.is_up || link.mtu != wanted.mtu {
         let message = LinkMessageBuilder::<LinkUnspec>::new()
             .index(link.index)
@@ -149,8 +173,110 @@ async fn configure(handle: Handle, wanted: Wanted) -> Result<bool> {
     Ok(set_route(&handle, &link, &wanted).await? || changed)
 }
 
+/// What keeps the guest in without nft, where this kernel has it.
+async fn put_programs(
+    handle: &Handle,
+    link: &Link,
+    wanted: &GuestTap,
+    lacks: &Support,
+) -> Result<bool> {
+    let (host, guest) = (wanted.host_address, wanted.guest_address);
+    let look = || "look at its programs".to_owned();
+    let programs = backstop::programs(host, guest);
+    let standing = backstop::standing(handle, link.index).await.during(look)?;
+    if programs.iter().all(|one| standing.contains(one)) {
+        return Ok(false);
+    }
+    match backstop::put(handle, link.index, host, guest).await {
+        Err(error) if backstop::is_lacking(&error) => {
+            lacks.0.store(true, Ordering::Relaxed);
+            Ok(false)
+        }
+        other => other
+            .during(|| "give it its programs".to_owned())
+            .map(|()| true),
+    }
+}
+
+/// What is written on a TAP, for people and for whoever puts the table back.
+fn alias(guest: Ipv4Addr, nat: bool) -> String {
+    let nat = if nat { " NAT" } else { "" };
+    format!("{ALIAS} {guest}{nat}")
+}
+
+/// What [`alias`] begins with.
+const ALIAS: &str = "banger";
+
+/// The guest's address and whether it has NAT, as it is written on a TAP.
+fn read_alias(text: &str) -> Option<(Ipv4Addr, bool)> {
+    let mut words = text.split(' ');
+    let (Some(ALIAS), Some(address)) = (words.next(), words.next()) else {
+        return None;
+    };
+    Some((address.parse().ok()?, words.next() == Some("NAT")))
+}
+
+async fn set_alias(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
+    if read_alias(&link.alias).is_some_and(|it| it.0 == wanted.guest_address) {
+        return Ok(false);
+    }
+    write_alias(handle, link.index, alias(wanted.guest_address, false)).await?;
+    Ok(true)
+}
+
+async fn write_alias(handle: &Handle, index: u32, alias: String) -> Result<()> {
+    let message = LinkMessageBuilder::<LinkUnspec>::new()
+        .index(index)
+        .alias(alias)
+        .build();
+    let set = handle.link().set(message).execute().await;
+    set.map_err(netlink::cause)
+        .during(|| "write on it whose it is".to_owned())
+}
+
+/// A TAP with its guest's address, and whether that has NAT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) tap: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) nat: bool,
+}
+
+/// The TAPs of every banger here, by what is written on them.
+pub(crate) fn remembered() -> Result<Vec<Remembered>> {
+    let seen = interfaces::read()?;
+    let taps = seen.links().filter(|it| it.tap.is_some());
+    let taps = taps.filter(|it| it.name.starts_with(interfaces::TAPS));
+    let read = |link: &Link| {
+        let (address, nat) = read_alias(&link.alias)?;
+        Some(Remembered {
+            tap: link.name.clone(),
+            address,
+            nat,
+        })
+    };
+    Ok(taps.filter_map(read).collect())
+}
+
+/// Writes on the TAP of this guest whether it has NAT; where there is none, nothing is done.
+pub(super) fn remember_nat(address: Ipv4Addr, nat: bool) -> Result<()> {
+    let wrong = |it: &Link| {
+        it.tap.is_some()
+            && it.name.starts_with(interfaces::TAPS)
+            && read_alias(&it.alias) == Some((address, !nat))
+    };
+    let seen = interfaces::read()?;
+    let Some(link) = seen.links().find(|it| wrong(it)) else {
+        return Ok(());
+    };
+    let index = link.index;
+    netlink::talk(move |handle| {
+        Box::pin(async move { write_alias(&handle, index, alias(address, nat)).await })
+    })
+}
+
 /// The host's address, and no other.
-async fn set_address(handle: &Handle, link: &Link, wanted: &Wanted) -> Result<bool> {
+async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
     let look = || "look at its addresses".to_owned();
     let own = (wanted.host_address, 32);
     let there = netlink::addresses(handle, link.index).await.during(look)?;
@@ -191,7 +317,7 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &Wanted) -> Result<bo
 }
 
 /// The route to the guest, by this TAP and no other.
-async fn set_route(handle: &Handle, link: &Link, wanted: &Wanted) -> Result<bool> {
+async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
     let guest = wanted.guest_address;
     let shown = || format!("set the route to {guest}");
     let routes = netlink::routes(handle).await.during(shown)?;

@@ -3,14 +3,20 @@ use crate::linux::Linux;
 use crate::linux::testing::{Place, as_nobody, in_own_network, run};
 use crate::{Finding, Host as _, Look as _, Op, Probe, Subnet};
 
-fn wanted() -> Wanted {
-    Wanted {
+fn wanted() -> GuestTap {
+    GuestTap {
         name: "bg1a".to_owned(),
+        table: "banger_test".to_owned(),
+        tap_prefix: "bg1".to_owned(),
         uid: 4711,
         host_address: [10, 88, 0, 1].into(),
         guest_address: [10, 88, 0, 7].into(),
         mtu: 1400,
     }
+}
+
+fn make(wanted: &GuestTap) -> Result<Change> {
+    super::make(wanted, &Support::default())
 }
 
 fn read(path: &str) -> String {
@@ -37,7 +43,11 @@ fn assert_whole() {
     );
     let route = run("ip", "route show 10.88.0.7");
     assert!(route.starts_with("10.88.0.7 dev bg1a "), "{route}");
-    assert_eq!(read("/proc/sys/net/ipv4/conf/bg1a/forwarding"), "1");
+    for (way, verdicts) in [("ingress", 2), ("egress", 2)] {
+        let filters = run("tc", &format!("filter show dev bg1a {way}"));
+        assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
+        assert!(filters.matches("6 0 0 ").count() >= verdicts, "{filters}");
+    }
     assert_eq!(read("/proc/sys/net/ipv4/conf/lo/forwarding"), "0");
     assert_eq!(read("/proc/sys/net/ipv6/conf/bg1a/disable_ipv6"), "1");
 }
@@ -56,31 +66,179 @@ fn a_tap_is_made_whole_and_twice_is_once() {
     });
 }
 
+/// Every single thing that somebody can take from a TAP or do to it, and the program to do it with.
+const HARMS: [(&str, &str); 11] = [
+    ("ip", "link set bg1a down"),
+    ("ip", "link set bg1a mtu 1300"),
+    ("ip", "address del 10.88.0.1/32 dev bg1a"),
+    ("ip", "address flush dev bg1a"),
+    ("ip", "address add 192.0.2.1/24 dev bg1a"),
+    ("ip", "route del 10.88.0.7"),
+    ("ip", "route flush dev bg1a"),
+    ("ip", "link del bg1a"),
+    ("tc", "filter del dev bg1a ingress"),
+    ("tc", "filter del dev bg1a egress"),
+    ("tc", "qdisc del dev bg1a clsact"),
+];
+
 #[test]
 fn a_tap_gets_back_what_somebody_took() {
     in_own_network(|| {
-        make(&wanted()).unwrap();
-        for harm in [
-            "link set bg1a down",
-            "link set bg1a mtu 1300",
-            "address del 10.88.0.1/32 dev bg1a",
-            "address add 192.0.2.1/24 dev bg1a",
-            "route del 10.88.0.7",
-        ] {
-            run("ip", harm);
-            assert_eq!(make(&wanted()).unwrap(), Change::Made, "after {harm}");
+        let host = Linux::new().unwrap();
+        let op = Op::MakeTap(wanted());
+        let holds = || {
+            host.interfaces.forget();
+            let guest = [("bg1a".to_owned(), wanted().guest_address)];
+            host.tap_holds(&wanted()).unwrap()
+                && host
+                    .firewall_holds("banger_test", &guest, &[], &[])
+                    .unwrap()
+        };
+        assert!(!holds());
+        host.change(&op).unwrap();
+        assert!(holds());
+        for (program, harm) in HARMS {
+            run(program, harm);
+            assert!(!holds(), "after {harm}");
+            assert_eq!(host.change(&op).unwrap(), Change::Made, "after {harm}");
             assert_whole();
+            assert!(holds(), "mended after {harm}");
+            assert_eq!(host.change(&op).unwrap(), Change::Already, "after {harm}");
         }
-        std::fs::write("/proc/sys/net/ipv4/conf/bg1a/forwarding", "0").unwrap();
-        assert_eq!(make(&wanted()).unwrap(), Change::Made);
-        assert_whole();
+    });
+}
+
+#[test]
+fn a_tap_is_never_without_its_filter() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let forbid = Op::ForbidGuest {
+            table: "banger_test".to_owned(),
+            tap: "bg1a".to_owned(),
+            address: wanted().guest_address,
+        };
+        // Nobody allowed the guest first.
+        host.change(&Op::MakeTap(wanted())).unwrap();
+        let table = run("nft", "list table inet banger_test");
+        assert!(table.contains("\"bg1a\" . 10.88.0.7"), "{table}");
+        assert_eq!(host.change(&forbid).unwrap_err().kind(), Kind::Busy);
+        assert_eq!(run("nft", "list table inet banger_test"), table);
+        let gone = Op::RemoveTap {
+            name: "bg1a".to_owned(),
+        };
+        host.change(&gone).unwrap();
+        assert_eq!(host.change(&forbid).unwrap(), Change::Made);
+        assert_eq!(run("nft", "list tables"), "");
+    });
+}
+
+#[test]
+fn the_last_element_takes_no_table_that_another_tap_lives_by() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let tap = |name: &str, last: u8| GuestTap {
+            name: name.to_owned(),
+            table: "banger_00ab".to_owned(),
+            tap_prefix: "bg100ab".to_owned(),
+            guest_address: [10, 88, 0, last].into(),
+            ..wanted()
+        };
+        let [one, two] = [tap("bg100ab00000001", 7), tap("bg100ab00000002", 8)];
+        for tap in [&one, &two] {
+            host.change(&Op::MakeTap(tap.clone())).unwrap();
+        }
+        let element = "{ \"bg100ab00000002\" . 10.88.0.8 }";
+        run(
+            "nft",
+            &format!("delete element inet banger_00ab guests {element}"),
+        );
+        host.change(&Op::RemoveTap {
+            name: one.name.clone(),
+        })
+        .unwrap();
+        host.change(&Op::ForbidGuest {
+            table: one.table.clone(),
+            tap: one.name.clone(),
+            address: one.guest_address,
+        })
+        .unwrap();
+        assert_eq!(run("nft", "list tables").trim(), "table inet banger_00ab");
+    });
+}
+
+#[test]
+fn a_new_tap_does_not_forward_on_a_host_that_does() {
+    in_own_network(|| {
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        make(&wanted()).unwrap();
+        assert_eq!(read("/proc/sys/net/ipv4/conf/bg1a/forwarding"), "0");
+        assert!(Linux::new().unwrap().forwards_everywhere().unwrap());
+    });
+}
+
+#[test]
+fn whether_a_guest_has_nat_is_written_on_its_tap() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        host.change(&Op::MakeTap(wanted())).unwrap();
+        let expected = |nat| Remembered {
+            tap: "bg1a".to_owned(),
+            address: wanted().guest_address,
+            nat,
+        };
+        assert_eq!(remembered().unwrap(), [expected(false)]);
+        let (table, address) = (wanted().table, wanted().guest_address);
+        let allow = Op::AllowNat {
+            table: table.clone(),
+            tap_prefix: wanted().tap_prefix,
+            address,
+        };
+        host.change(&allow).unwrap();
+        assert_eq!(remembered().unwrap(), [expected(true)]);
+        host.change(&Op::MakeTap(wanted())).unwrap();
+        assert_eq!(remembered().unwrap(), [expected(true)], "made again");
+        host.change(&Op::ForbidNat { table, address }).unwrap();
+        assert_eq!(remembered().unwrap(), [expected(false)]);
+    });
+}
+
+#[test]
+fn the_ways_out_are_all_that_the_host_has_routes_by() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let ways = || {
+            host.interfaces.forget();
+            host.ways_out().unwrap()
+        };
+        assert!(ways().is_empty());
+        for (name, address) in [("up0", "192.0.2.1/24"), ("up1", "203.0.113.1/24")] {
+            run(
+                "ip",
+                &format!("link add {name} type veth peer name {name}p"),
+            );
+            run("ip", &format!("address add {address} dev {name}"));
+            run("ip", &format!("link set {name}p up"));
+            run("ip", &format!("link set {name} up"));
+        }
+        make(&wanted()).unwrap();
+        assert_eq!(ways(), ["up0", "up1"], "without a default route, too");
+        run("ip", "address flush dev up1");
+        assert_eq!(ways(), ["up0"]);
+        // One that only a route of several ways leads to, in a table of a VPN's.
+        run("ip", "address add 203.0.113.1/32 dev up1");
+        let hops = "nexthop dev up0 weight 1 nexthop dev up1 weight 1";
+        run(
+            "ip",
+            &format!("route add 198.51.100.0/24 table 51820 {hops}"),
+        );
+        assert_eq!(ways(), ["up0", "up1"]);
     });
 }
 
 #[test]
 fn a_tap_with_another_owner_changes_hands() {
     in_own_network(|| {
-        make(&Wanted { uid: 1, ..wanted() }).unwrap();
+        make(&GuestTap { uid: 1, ..wanted() }).unwrap();
         assert_eq!(make(&wanted()).unwrap(), Change::Made);
         assert_whole();
     });
@@ -92,7 +250,7 @@ fn a_tap_that_is_in_use_is_left_as_it_is_or_busy() {
         make(&wanted()).unwrap();
         let _used = open("bg1a").unwrap();
         assert_eq!(make(&wanted()).unwrap(), Change::Already);
-        let error = make(&Wanted { uid: 1, ..wanted() }).unwrap_err();
+        let error = make(&GuestTap { uid: 1, ..wanted() }).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy, "{error:?}");
     });
 }
@@ -100,7 +258,7 @@ fn a_tap_that_is_in_use_is_left_as_it_is_or_busy() {
 #[test]
 fn a_route_that_another_tap_left_is_replaced() {
     in_own_network(|| {
-        make(&Wanted {
+        make(&GuestTap {
             name: "bg1old".to_owned(),
             ..wanted()
         })
@@ -129,7 +287,7 @@ fn an_interface_of_another_kind_is_never_taken_or_removed() {
 fn names_that_are_not_ours_are_refused() {
     for name in ["", "BG1", "bg-1", "bg1/..", "sixteencharacter", "bg1\0"] {
         assert!(
-            make(&Wanted {
+            make(&GuestTap {
                 name: name.to_owned(),
                 ..wanted()
             })
@@ -198,6 +356,11 @@ fn a_subnet_that_the_host_uses_otherwise_is_found() {
             matches!(ask(), Finding::Good(_)),
             "a default route is no clash"
         );
+        run("ip", "route add 10.0.0.0/8 dev docker0");
+        let Finding::Doubtful { found, .. } = ask() else {
+            panic!("a VPN's route is shorter than ours: {:?}", ask())
+        };
+        assert!(found.contains("`docker0` covers 10.88.0.0/16"), "{found}");
         run("ip", "address add 10.88.64.1/20 dev docker0");
         let Finding::Bad { found, .. } = ask() else {
             panic!("{:?}", ask())

@@ -1,11 +1,12 @@
 //! Which interfaces forward because users of ours need it, and what they did before.
 //!
 //! An interface of the host belongs to nobody, so no user may switch it as she likes. It is
-//! switched on only while it is the way out, and written down first: what it was, and who needs
-//! it. It is put back when the last who needs it says so, and only if it was off before.
+//! switched on only while the host reaches something by it, and written down first: what it was,
+//! and who needs it. It is put back when the last who needs it says so, if it was off before and
+//! nobody has switched on forwarding for the whole host since.
 //!
 //! ```text
-//! on:   the way out? ─► write down (what it was, this user) ─► on
+//! on:   a way out? ─► write down (what it was, this user) ─► kept to guests ─► on
 //! off:  strike the user out ─► nobody left, and it was off? ─► off ─► forget it
 //! ```
 
@@ -19,7 +20,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::judge::refuse;
-use crate::{Change, Error, Host, Kind, Op, Result};
+use crate::{Change, Claim, Error, Host, Kind, Op, Result};
 
 /// What was switched on, and for whom.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ impl Forwarding {
     pub(super) fn set(
         &self,
         host: &dyn Host,
-        uid: u32,
+        claim: &Claim,
         interface: &str,
         on: bool,
     ) -> Result<Change> {
@@ -65,10 +66,25 @@ impl Forwarding {
         let mut record = self.read(host)?;
         let forwards = host.forwarding(interface)?;
         if on {
-            self.switch_on(host, uid, interface, forwards, &mut record)
+            self.switch_on(host, claim, interface, forwards, &mut record)
         } else {
-            self.give_back(host, uid, interface, &mut record)
+            self.give_back(host, claim.uid, interface, &mut record)
         }
+    }
+
+    /// Has what this user made forward be forwarded to guests only.
+    pub(super) fn keep_to_guests(&self, host: &dyn Host, claim: &Claim) -> Result<Change> {
+        let _held = self.hold()?;
+        keep(host, claim, &self.read(host)?)
+    }
+
+    /// The interfaces that are kept to guests now, whoever needs them.
+    pub(super) fn kept(&self, host: &dyn Host) -> Result<BTreeSet<String>> {
+        if !self.folder.is_dir() {
+            return Ok(BTreeSet::new());
+        }
+        let _held = self.hold()?;
+        lent(host, &self.read(host)?, |_| true)
     }
 
     /// Gives back all that this user needed.
@@ -85,16 +101,19 @@ impl Forwarding {
     fn switch_on(
         &self,
         host: &dyn Host,
-        uid: u32,
+        claim: &Claim,
         interface: &str,
         forwards: Option<bool>,
         record: &mut Record,
     ) -> Result<Change> {
-        if host.uplink()?.as_deref() != Some(interface) {
+        if !host.ways_out()?.iter().any(|it| it == interface) {
             // What it does already needs no leave of ours.
             return match forwards {
                 Some(true) => Ok(Change::Already),
-                Some(false) | None => Err(refuse(interface, "the interface of the default route")),
+                Some(false) | None => Err(refuse(
+                    interface,
+                    "an interface by which the host reaches something",
+                )),
             };
         }
         let need = record
@@ -104,9 +123,10 @@ impl Forwarding {
                 was: forwards.unwrap_or(false),
                 users: BTreeSet::new(),
             });
-        if need.users.insert(uid) {
+        if need.users.insert(claim.uid) {
             self.write(record)?;
         }
+        keep(host, claim, record)?;
         host.change(&Op::SetForwarding {
             interface: interface.to_owned(),
             on: true,
@@ -128,7 +148,7 @@ impl Forwarding {
         }
         let mut change = Change::Already;
         if need.users.is_empty() {
-            if !need.was {
+            if !need.was && !host.forwards_everywhere()? {
                 change = host.change(&Op::SetForwarding {
                     interface: interface.to_owned(),
                     on: false,
@@ -187,6 +207,29 @@ impl Forwarding {
         replace(&fresh, &path, record)
             .map_err(|cause| Error::io(format!("write `{}`", path.display()), cause))
     }
+}
+
+/// What was off before, and is on for those users whom `needs` picks.
+fn lent(
+    host: &dyn Host,
+    record: &Record,
+    needs: impl Fn(&Need) -> bool,
+) -> Result<BTreeSet<String>> {
+    if host.forwards_everywhere()? {
+        // Somebody else wants it so.
+        return Ok(BTreeSet::new());
+    }
+    let own = record.interfaces.iter();
+    let own = own.filter(|(_, need)| !need.was && needs(need));
+    Ok(own.map(|(name, _)| name.clone()).collect())
+}
+
+fn keep(host: &dyn Host, claim: &Claim, record: &Record) -> Result<Change> {
+    host.change(&Op::KeepToGuests {
+        table: claim.instance().table(),
+        tap_prefix: claim.instance().tap_prefix(),
+        interfaces: lent(host, record, |need| need.users.contains(&claim.uid))?,
+    })
 }
 
 fn replace(fresh: &Path, path: &Path, record: &Record) -> std::io::Result<()> {

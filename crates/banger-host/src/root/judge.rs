@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::MOST_ELEMENTS;
 use super::message::{RootLook, RootOp};
-use crate::{Claim, Error, Jailed, Kind, Op, Probe, Result};
+use crate::{Claim, Error, GuestTap, Jailed, Kind, Op, Probe, Result};
 
 /// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
@@ -20,6 +20,8 @@ pub(super) enum Allowed {
     Change(Op),
     /// For this user only: others may need the interface to forward, too.
     Forward { interface: String, on: bool },
+    /// Those that root has switched on for this user.
+    KeepToGuests,
     /// Over the files that came with it.
     MakeSnapshot { name: String, size_mib: u64 },
 }
@@ -31,8 +33,10 @@ pub(super) enum Answerable {
         table: String,
         guests: Vec<(String, Ipv4Addr)>,
         nat: Vec<Ipv4Addr>,
+        lent: Vec<String>,
     },
     Probe(Probe),
+    AcceptedByDocker(String),
     Snapshot(String),
     /// Over the folder that came with it.
     Jails,
@@ -123,13 +127,15 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
             if !MTUS.contains(&mtu) {
                 return Err(refuse(&mtu.to_string(), "an MTU from 576 to 9216"));
             }
-            Op::MakeTap {
+            Op::MakeTap(GuestTap {
                 name: measure.tap(name)?,
+                table: claim.instance().table(),
+                tap_prefix: claim.instance().tap_prefix(),
                 uid: measure.owner(uid)?,
                 host_address: measure.host_address(host_address)?,
                 guest_address: measure.guest(guest_address)?,
                 mtu,
-            }
+            })
         }
         RootOp::RemoveTap { name } => Op::RemoveTap {
             name: measure.tap(name)?,
@@ -175,6 +181,11 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
                 Allowed::Forward { interface, on }
             });
         }
+        RootOp::KeepToGuests { table, tap_prefix } => {
+            measure.table(table)?;
+            measure.tap_prefix(tap_prefix)?;
+            return Ok(Allowed::KeepToGuests);
+        }
         RootOp::AcceptInDockerUser { tap_prefix, on } => Op::AcceptInDockerUser {
             tap_prefix: measure.tap_prefix(tap_prefix)?,
             on,
@@ -209,8 +220,13 @@ pub(super) fn jailed(jailed: Jailed, claim: &Claim) -> Result<Jailed> {
 pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
     let measure = Measure(claim);
     Ok(match look {
-        RootLook::FirewallHolds { table, guests, nat } => {
-            let count = guests.len().max(nat.len());
+        RootLook::FirewallHolds {
+            table,
+            guests,
+            nat,
+            lent,
+        } => {
+            let count = guests.len().max(nat.len()).max(lent.len());
             if count > MOST_ELEMENTS {
                 return Err(refuse(
                     &count.to_string(),
@@ -221,7 +237,11 @@ pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
                 table: measure.table(table)?,
                 guests,
                 nat,
+                lent,
             }
+        }
+        RootLook::AcceptedByDocker { tap_prefix } => {
+            Answerable::AcceptedByDocker(measure.tap_prefix(tap_prefix)?)
         }
         RootLook::Network => Answerable::Probe(Probe::Network),
         RootLook::Jails => Answerable::Jails,

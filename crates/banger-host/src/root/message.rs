@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Claim, Error, Finding, Jailed, Kind, Op, Process, Signal, Snapshot};
+use crate::{Change, Claim, Error, Finding, GuestTap, Jailed, Kind, Op, Process, Signal, Snapshot};
 
 /// The version of all that is in this file.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -124,6 +124,11 @@ pub(crate) enum RootOp {
         interface: String,
         on: bool,
     },
+    /// Root knows the interfaces by itself: those that it has switched on for this user.
+    KeepToGuests {
+        table: String,
+        tap_prefix: String,
+    },
     AcceptInDockerUser {
         tap_prefix: String,
         on: bool,
@@ -152,11 +157,15 @@ pub(crate) enum RootLook {
         table: String,
         guests: Vec<(String, Ipv4Addr)>,
         nat: Vec<Ipv4Addr>,
+        #[serde(default)]
+        lent: Vec<String>,
     },
     /// Whether a TAP and an nft table can be made.
     Network,
     /// Whether another firewall drops what guests send.
     ForwardedPackets { tap_prefix: String },
+    /// Whether Docker accepts what guests send.
+    AcceptedByDocker { tap_prefix: String },
     /// Whether snapshots can be made.
     Snapshots,
     /// Whether a machine in this folder, which is handed over (O_PATH), can be jailed.
@@ -178,13 +187,16 @@ impl RootOp {
     /// The same, where it is one that root makes.
     pub(crate) fn of(op: &Op) -> Option<Self> {
         Some(match op.clone() {
-            Op::MakeTap {
+            Op::MakeTap(GuestTap {
                 name,
                 uid,
                 host_address,
                 guest_address,
                 mtu,
-            } => Self::MakeTap {
+                // Root knows both by itself.
+                table: _,
+                tap_prefix: _,
+            }) => Self::MakeTap {
                 name,
                 uid,
                 host_address,
@@ -223,6 +235,11 @@ impl RootOp {
             },
             Op::ForbidNat { table, address } => Self::ForbidNat { table, address },
             Op::SetForwarding { interface, on } => Self::SetForwarding { interface, on },
+            Op::KeepToGuests {
+                table,
+                tap_prefix,
+                interfaces: _,
+            } => Self::KeepToGuests { table, tap_prefix },
             Op::AcceptInDockerUser { tap_prefix, on } => {
                 Self::AcceptInDockerUser { tap_prefix, on }
             }
@@ -332,7 +349,13 @@ mod tests {
             vec![("bg1ab1200c0ffee".to_owned(), Ipv4Addr::BROADCAST); super::super::MOST_ELEMENTS];
         let nat = vec![Ipv4Addr::BROADCAST; super::super::MOST_ELEMENTS];
         let table = "banger_ab12".to_owned();
-        let request = Request::Look(RootLook::FirewallHolds { table, guests, nat });
+        let lent = vec!["fifteen-letters".to_owned(); super::super::MOST_ELEMENTS];
+        let request = Request::Look(RootLook::FirewallHolds {
+            table,
+            guests,
+            nat,
+            lent,
+        });
         assert!(serde_json::to_vec(&request).unwrap().len() < LONGEST);
     }
 }

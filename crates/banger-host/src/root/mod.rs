@@ -15,6 +15,7 @@
 //! | `files` | what is handed over, open |
 //! | `jailed`, `jail` | what runs in a jail: outside of it, and within |
 //! | `forwarding` | interfaces of the host, which are nobody's |
+//! | `restore` | the firewall again, after somebody flushed it |
 //! | `served`, `serve` | answering; listening |
 //! | `confine` | what is given up first |
 //! | `install` | how it gets to where it runs |
@@ -27,6 +28,7 @@ mod jail;
 mod jailed;
 mod judge;
 pub(crate) mod message;
+mod restore;
 mod serve;
 mod served;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use std::path::Path;
 
 pub use install::{Installed, Placed, Wishes, install, uninstall};
 pub use jail::jail;
+pub use restore::restore;
 pub use serve::Input;
 
 use crate::linux::snapshot;

@@ -101,17 +101,26 @@ impl Served {
             Allowed::Change(op) => self.host.change(&op),
             Allowed::Forward { interface, on } => {
                 self.forwarding
-                    .set(&*self.host, self.claim.uid, &interface, on)
+                    .set(&*self.host, &self.claim, &interface, on)
             }
+            Allowed::KeepToGuests => self.forwarding.keep_to_guests(&*self.host, &self.claim),
         }
     }
 
     fn look(&self, look: RootLook, descriptors: &[OwnedFd]) -> Result<Reply> {
         match judge::look(look, &self.claim)? {
-            Answerable::FirewallHolds { table, guests, nat } => self
+            Answerable::FirewallHolds {
+                table,
+                guests,
+                nat,
+                lent,
+            } => self
                 .host
-                .firewall_holds(&table, &guests, &nat)
+                .firewall_holds(&table, &guests, &nat, &lent)
                 .map(Reply::Holds),
+            Answerable::AcceptedByDocker(prefix) => {
+                self.host.accepted_by_docker(&prefix).map(Reply::Holds)
+            }
             Answerable::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
             Answerable::Jails => Ok(Reply::Found(jails(&self.claim, descriptors))),
             Answerable::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),

@@ -15,13 +15,14 @@ impl Host for Sim {
             Op::RestoreStore { .. } | Op::MakeSnapshot { .. } | Op::RemoveSnapshot { .. } => {
                 snapshot::change(&mut state, op)
             }
-            Op::MakeTap { .. }
+            Op::MakeTap(_)
             | Op::RemoveTap { .. }
             | Op::AllowGuest { .. }
             | Op::ForbidGuest { .. }
             | Op::AllowNat { .. }
             | Op::ForbidNat { .. }
             | Op::SetForwarding { .. }
+            | Op::KeepToGuests { .. }
             | Op::AcceptInDockerUser { .. } => change_network(&mut state, op),
             Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
@@ -191,11 +192,14 @@ fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
 
 fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
     match op {
-        Op::MakeTap {
-            name,
-            guest_address,
-            ..
-        } => made(state.taps.insert(name.clone(), *guest_address) != Some(*guest_address)),
+        Op::MakeTap(tap) => {
+            let table = state.tables.entry(tap.table.clone()).or_default();
+            let mut changed = table.guests.insert((tap.name.clone(), tap.guest_address));
+            changed |=
+                state.taps.insert(tap.name.clone(), tap.guest_address) != Some(tap.guest_address);
+            state.forwarding.entry(tap.name.clone()).or_insert(false);
+            made(state.harmed_taps.remove(&tap.name) || changed)
+        }
         Op::RemoveTap { name } => {
             let used = state.processes.values().any(|it| {
                 it.exit.is_none() && it.arguments.iter().any(|argument| argument == name)
@@ -203,6 +207,8 @@ fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
             if used {
                 return Err(Error::new(Kind::Busy, format!("TAP `{name}` is in use")));
             }
+            state.forwarding.remove(name);
+            state.harmed_taps.remove(name);
             made(state.taps.remove(name).is_some())
         }
         Op::AllowGuest {
@@ -219,6 +225,10 @@ fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
             tap,
             address,
         } => {
+            if state.taps.contains_key(tap) {
+                let text = format!("TAP `{tap}` would be without its filter");
+                return Err(Error::new(Kind::Busy, text));
+            }
             let Some(table) = state.tables.get_mut(name) else {
                 return Ok(Change::Already);
             };
@@ -244,11 +254,22 @@ fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
         ),
         Op::SetForwarding { interface, on } => match state.forwarding.get_mut(interface) {
             Some(now) => made(std::mem::replace(now, *on) != *on),
+            None if !on => Ok(Change::Already),
             None => Err(Error::new(
                 Kind::Missing,
                 format!("there is no interface `{interface}`"),
             )),
         },
+        Op::KeepToGuests {
+            table, interfaces, ..
+        } => {
+            if interfaces.is_empty() && !state.tables.contains_key(table) {
+                return Ok(Change::Already);
+            }
+            let table = state.tables.entry(table.clone()).or_default();
+            let before = std::mem::replace(&mut table.lent, interfaces.clone());
+            made(before != *interfaces)
+        }
         Op::AcceptInDockerUser {
             tap_prefix,
             on: true,

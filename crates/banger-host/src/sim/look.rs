@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Sim, lock, snapshot};
-use crate::{Clocks, Exit, Finding, Look, Probe, Process, Result, Room, Snapshot, Stat};
+use crate::{
+    Clocks, Exit, Finding, GuestTap, Look, Probe, Process, Resolvers, Result, Room, Snapshot, Stat,
+};
 
 impl Look for Sim {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
@@ -123,6 +125,7 @@ impl Look for Sim {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
+        lent: &[String],
     ) -> Result<bool> {
         self.awake()?;
         let state = lock(&self.inner.state);
@@ -130,7 +133,8 @@ impl Look for Sim {
             return Ok(guests.is_empty());
         };
         Ok(guests.iter().all(|guest| table.guests.contains(guest))
-            && nat.iter().all(|address| table.nat.contains(address)))
+            && nat.iter().all(|address| table.nat.contains(address))
+            && lent.iter().all(|name| table.lent.contains(name)))
     }
 
     fn forwarding(&self, interface: &str) -> Result<Option<bool>> {
@@ -138,13 +142,41 @@ impl Look for Sim {
         Ok(lock(&self.inner.state).forwarding.get(interface).copied())
     }
 
-    fn uplink(&self) -> Result<Option<String>> {
+    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
         self.awake()?;
-        Ok(lock(&self.inner.state).forwarding.keys().next().cloned())
+        Ok(lock(&self.inner.state).docker_user.contains(tap_prefix))
     }
 
-    fn resolvers(&self) -> Result<Vec<IpAddr>> {
-        Ok(vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53))])
+    fn forwards_everywhere(&self) -> Result<bool> {
+        self.awake()?;
+        Ok(lock(&self.inner.state).forwards_everywhere)
+    }
+
+    fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        Ok(state.taps.get(&tap.name) == Some(&tap.guest_address)
+            && !state.harmed_taps.contains(&tap.name))
+    }
+
+    fn uplink(&self) -> Result<Option<String>> {
+        Ok(self.ways_out()?.first().cloned())
+    }
+
+    fn ways_out(&self) -> Result<Vec<String>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let there = |name: &&String| state.forwarding.contains_key(*name);
+        Ok(state.ways_out.iter().filter(there).cloned().collect())
+    }
+
+    fn resolvers(&self) -> Result<Resolvers> {
+        Ok(lock(&self.inner.state).resolvers.clone())
+    }
+
+    fn is_own_address(&self, address: IpAddr) -> Result<bool> {
+        let state = lock(&self.inner.state);
+        Ok(address.is_loopback() || state.resolvers.out_of_reach.contains(&address))
     }
 
     fn free_port(&self, wanted: Option<u16>) -> Result<u16> {

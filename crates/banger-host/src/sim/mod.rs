@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::{Error, Exit, Finding, Jailed, Kind, Op, Owner, Probe, Result};
+use crate::{Error, Exit, Finding, Jailed, Kind, Op, Owner, Probe, Resolvers, Result};
 
 /// A host in memory. Clones are the same host.
 #[derive(Clone)]
@@ -56,8 +56,16 @@ pub struct SimState {
     pub taps: BTreeMap<String, Ipv4Addr>,
     /// Tables, by name.
     pub tables: BTreeMap<String, SimTable>,
-    /// Interfaces that are not TAPs, with whether they forward.
+    /// TAPs whose link, address, route or programs somebody has changed.
+    pub harmed_taps: BTreeSet<String>,
+    /// Interfaces, with whether they forward.
     pub forwarding: BTreeMap<String, bool>,
+    /// Those by which the host reaches something; the first has the default route.
+    pub ways_out: Vec<String>,
+    /// Whether forwarding is on for the host as a whole.
+    pub forwards_everywhere: bool,
+    /// Where names are asked for.
+    pub resolvers: Resolvers,
     /// Whether Docker's chain accepts for a prefix of TAPs.
     pub docker_user: BTreeSet<String>,
     /// Processes that run or have ended, by number.
@@ -95,6 +103,8 @@ pub struct SimTable {
     pub guests: BTreeSet<(String, Ipv4Addr)>,
     /// The addresses that reach the outside.
     pub nat: BTreeSet<Ipv4Addr>,
+    /// The interfaces that forward to guests only.
+    pub lent: BTreeSet<String>,
 }
 
 /// A simulated process.
@@ -152,6 +162,11 @@ impl Sim {
     pub fn new() -> Self {
         let state = SimState {
             forwarding: BTreeMap::from([("eth0".to_owned(), false)]),
+            ways_out: vec!["eth0".to_owned()],
+            resolvers: Resolvers {
+                servers: vec![Ipv4Addr::new(192, 0, 2, 53).into()],
+                ..Resolvers::default()
+            },
             ..SimState::default()
         };
         Self {

@@ -85,7 +85,7 @@ impl Candidates {
             HypervisorChoice::Qemu => Taken::Qemu(None),
             HypervisorChoice::Auto => {
                 match readiness::require(host, &self.firecracker(host).checks()) {
-                    Ok(()) => Taken::Firecracker,
+                    Ok(_) => Taken::Firecracker,
                     Err(error) => Taken::Qemu(Some(error.message)),
                 }
             }

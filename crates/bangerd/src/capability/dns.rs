@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use banger_api::{NetworkKind, VmId};
+use banger_guest::config::Resolvers;
 use banger_host::{Finding, Host};
 
 use super::Capability;
@@ -22,7 +23,7 @@ const QEMU_RESOLVER: IpAddr = IpAddr::V4(crate::gate::RESOLVER);
 pub struct Dns {
     configured: Vec<IpAddr>,
     /// What each running guest was told last.
-    told: Mutex<BTreeMap<VmId, Vec<IpAddr>>>,
+    told: Mutex<BTreeMap<VmId, Resolvers>>,
 }
 
 impl Dns {
@@ -35,13 +36,66 @@ impl Dns {
         }
     }
 
-    /// The resolvers that a guest on a network of this kind shall use.
-    fn resolvers(&self, kind: NetworkKind, host: &dyn Host) -> Result<Vec<IpAddr>> {
-        match (self.configured.is_empty(), kind) {
-            (false, _) => Ok(self.configured.clone()),
-            (true, NetworkKind::User) => Ok(vec![QEMU_RESOLVER]),
-            (true, NetworkKind::Tap) => host.resolvers().during("find the host's resolvers"),
-        }
+    /// The resolvers that a guest on a network of this kind shall use, and the host's search
+    /// domains.
+    fn resolvers(&self, kind: NetworkKind, host: &dyn Host) -> Result<Resolvers> {
+        let of_host = host.resolvers().during("find the host's resolvers")?;
+        let servers = match (self.configured.is_empty(), kind) {
+            (false, _) => self.configured.clone(),
+            (true, NetworkKind::User) => vec![QEMU_RESOLVER],
+            (true, NetworkKind::Tap) => of_host.servers,
+        };
+        Ok(Resolvers {
+            servers,
+            search: of_host.search,
+        })
+    }
+}
+
+/// What a guest's user is to do where there is no resolver for it.
+const NAME_OTHERS: &str = "name others in ~/.config/banger/config.toml: dns = [\"9.9.9.9\"]";
+
+fn joined(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+/// Whether the host's own resolvers are any to a guest.
+fn of_host(host: &dyn Host) -> Finding {
+    let doubtful = |found: String, hint: &str| Finding::Doubtful {
+        found,
+        hint: hint.to_owned(),
+    };
+    match host.resolvers() {
+        Err(error) => doubtful(error.to_string(), "look at /etc/resolv.conf"),
+        Ok(found) if !found.servers.is_empty() => Finding::Good(joined(&found.servers)),
+        Ok(found) if found.out_of_reach.is_empty() => doubtful(
+            "the host has no resolver, so guests have none either".to_owned(),
+            NAME_OTHERS,
+        ),
+        Ok(found) => doubtful(
+            format!(
+                "the host's only resolver is itself ({}), which no guest reaches: guests have none",
+                joined(&found.out_of_reach)
+            ),
+            NAME_OTHERS,
+        ),
+    }
+}
+
+/// Whether the resolvers that are configured are any to a guest.
+fn of_configuration(configured: &[IpAddr], host: &dyn Host) -> Finding {
+    let own = |it: &&IpAddr| host.is_own_address(**it).unwrap_or(false);
+    let out_of_reach: Vec<IpAddr> = configured.iter().filter(own).copied().collect();
+    if out_of_reach.is_empty() {
+        return Finding::Good(format!("{}, as configured", joined(configured)));
+    }
+    Finding::Doubtful {
+        found: format!(
+            "`dns` has the host's own {}, which no guest reaches",
+            joined(&out_of_reach)
+        ),
+        hint: NAME_OTHERS.to_owned(),
     }
 }
 
@@ -51,23 +105,16 @@ impl Capability for Dns {
     }
 
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
-        if !self.configured.is_empty() || vm.is_some() {
+        // QEMU's own resolver is within a guest's reach, and a guest without NAT reaches none.
+        if vm.is_some_and(|vm| vm.network == NetworkKind::User || !vm.spec.nat) {
             return Vec::new();
         }
-        vec![Check::new("resolvers", |host| match host.resolvers() {
-            Ok(found) if !found.is_empty() => {
-                let names: Vec<String> = found.iter().map(ToString::to_string).collect();
-                Finding::Good(names.join(", "))
-            }
-            Ok(_) => Finding::Doubtful {
-                found: "the host has only loopback resolvers, which no guest reaches".to_owned(),
-                hint: "name others in ~/.config/banger/config.toml: dns = [\"9.9.9.9\"]".to_owned(),
-            },
-            Err(error) => Finding::Doubtful {
-                found: error.to_string(),
-                hint: "look at /etc/resolv.conf".to_owned(),
-            },
-        })]
+        let configured = self.configured.clone();
+        let check = Check::new("resolvers", move |host| match configured.is_empty() {
+            true => of_host(host),
+            false => of_configuration(&configured, host),
+        });
+        vec![check.noted()]
     }
 
     fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
@@ -104,5 +151,56 @@ impl Capability for Dns {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&vm.id);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::guest::Ready;
+
+    /// A guest that remembers what it was told last.
+    #[derive(Debug, Default)]
+    struct Told(Resolvers);
+
+    impl Guest for Told {
+        fn wait_ready(&mut self, _: Instant, _: &dyn Fn() -> bool) -> Result<Ready> {
+            Ok(Ready::default())
+        }
+
+        fn sync(&mut self, _: Duration) -> Result<()> {
+            Ok(())
+        }
+
+        fn power_off(&mut self, _: Duration) -> Result<()> {
+            Ok(())
+        }
+
+        fn set_clock(&mut self, _: Duration) -> Result<()> {
+            Ok(())
+        }
+
+        fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()> {
+            self.0.clone_from(resolvers);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn search_domains_reach_the_guest_and_follow_the_hosts() {
+        let (sim, vm, _) = crate::assemble::tests::made();
+        for configured in [vec![], vec!["9.9.9.9".parse().unwrap()]] {
+            let dns = Dns::new(configured);
+            for search in ["office.example", "lan"] {
+                sim.tamper(|state| state.resolvers.search = vec![search.to_owned()]);
+                assert!(!dns.holds(&vm, &sim).unwrap());
+                let mut guest = Told::default();
+                dns.on_ready(&vm, &sim, &mut guest).unwrap();
+                assert_eq!(guest.0.search, [search]);
+                assert!(dns.holds(&vm, &sim).unwrap());
+            }
+        }
     }
 }

@@ -1,19 +1,23 @@
-//! The guest's way out: forwarding and masquerade through the host's uplink. On user networking the
-//! [gate](super::gate) is it.
+//! The guest's way out: forwarding and masquerade by every route that the host has. On user
+//! networking the [gate](super::gate) is it.
 //!
 //! What we change on the host is written down first, in `settings.json`, with its old value and
 //! the boot it belongs to, and put back when the last VM that needs it goes:
 //!
 //! ```text
-//! prepare: write down (uplink, old value, this VM) ─► forwarding on ─► accept in the firewall
-//! teardown: forbid ─► strike this VM out ─► nobody left? ─► put the old value back ─► forget it
+//! prepare: write down (each way out, old value, this VM) ─► keep it to guests ─► forwarding on
+//!          ─► accept in the firewall ─► the TAP forwards
+//! teardown: the TAP forwards no more ─► forbid ─► strike this VM out
+//!          ─► nobody left? ─► put the old value back ─► forget it
 //! ```
+//!
+//! Ways out that come later are followed: [`Capability::holds`] looks at all of them, now.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banger_api::{Code, Error, NetworkKind, VmId};
-use banger_host::{Host, Op, Probe};
+use banger_host::{Finding, Host, Kind, Op, Probe};
 use serde::{Deserialize, Serialize};
 
 use super::Capability;
@@ -29,8 +33,17 @@ pub struct Nat {
     instance: Instance,
     layout: Layout,
     kind: NetworkKind,
-    /// Held while the settings are read, changed and written.
-    settings: Mutex<()>,
+    /// Held while the settings are read, changed and written; what they led to last.
+    kept: Mutex<Option<Kept>>,
+}
+
+/// What forwards for guests only, as it was made last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept {
+    /// Whether the host as a whole forwarded; then nothing is kept to guests.
+    everywhere: bool,
+    /// The interfaces, sorted.
+    interfaces: Vec<String>,
 }
 
 /// What we changed on the host, and for whom.
@@ -38,7 +51,7 @@ pub struct Nat {
 struct Settings {
     /// The boot that it belongs to; another boot has forgotten all of it.
     boot_id: String,
-    /// Each uplink that we made forward.
+    /// Each way out that we made forward.
     uplinks: BTreeMap<String, Uplink>,
 }
 
@@ -58,7 +71,7 @@ impl Nat {
             instance,
             layout,
             kind,
-            settings: Mutex::new(()),
+            kept: Mutex::new(None),
         }
     }
 
@@ -101,31 +114,48 @@ impl Nat {
         .map(drop)
     }
 
-    /// Makes the current uplink forward for this VM, and no other; Docker lets it through.
-    fn use_uplink(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let _settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Makes every way out of the host forward for this VM; Docker lets it through.
+    ///
+    /// An answer is forwarded by the interface on which it arrives, and any route may be the one
+    /// that a guest's packet takes.
+    fn use_ways_out(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let mut held = self.held();
         let mut settings = self.read(host)?;
-        let uplink = host.uplink().during("find the uplink")?;
-        if let Some(name) = &uplink {
-            let was = host
-                .forwarding(name)
-                .during("read the uplink's forwarding")?;
+        let names = host.ways_out().during("list the host's ways out")?;
+        let mut changed = false;
+        for name in &names {
+            let was = host.forwarding(name).during("read a way's forwarding")?;
+            let was = was.unwrap_or(false);
             let entry = settings
                 .uplinks
                 .entry(name.clone())
                 .or_insert_with(|| Uplink {
-                    was: was.unwrap_or(false),
+                    was,
                     users: BTreeSet::new(),
                 });
-            if entry.users.insert(vm.id) {
-                self.write(host, &settings)?;
-            }
+            // One that somebody has switched off meanwhile is on for us alone.
+            changed |= entry.was && !was;
+            entry.was &= was;
+            changed |= entry.users.insert(vm.id);
+        }
+        if changed {
+            self.write(host, &settings)?;
+        }
+        // Before anything forwards that did not.
+        *held = Some(self.keep_to_guests(host, &settings)?);
+        for name in &names {
             let op = Op::SetForwarding {
                 interface: name.clone(),
                 on: true,
             };
-            host.change(&op).during(format!("forward on `{name}`"))?;
-            // Written down by the same entry: without an uplink nothing is forwarded anyway.
+            match host.change(&op) {
+                // It has just gone, and its routes with it.
+                Err(error) if error.kind() == Kind::Missing => {}
+                other => other.during(format!("forward on `{name}`")).map(drop)?,
+            }
+        }
+        if !names.is_empty() {
+            // Written down by the same entries: without a way out nothing is forwarded anyway.
             let tap_prefix = self.instance.tap_prefix();
             host.change(&Op::AcceptInDockerUser {
                 tap_prefix,
@@ -133,20 +163,52 @@ impl Nat {
             })
             .during("be accepted by DOCKER-USER")?;
         }
-        self.leave(vm, host, &mut settings, uplink.as_deref())
+        self.leave(vm, host, &mut settings, &names, &mut held)
     }
 
-    /// Strikes the VM out of all uplinks but one, and restores those that nobody needs.
+    fn held(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what forwards because of us be forwarded to guests only: what arrives there for anybody
+    /// else is dropped, as it was before.
+    fn keep_to_guests(&self, host: &dyn Host, settings: &Settings) -> Result<Kept> {
+        let everywhere = host
+            .forwards_everywhere()
+            .during("read the host's forwarding")?;
+        let ours = settings.uplinks.iter().filter(|(_, it)| !it.was);
+        let interfaces: BTreeSet<String> = match everywhere {
+            // Somebody else wants it so.
+            true => BTreeSet::new(),
+            false => ours.map(|(name, _)| name.clone()).collect(),
+        };
+        let op = Op::KeepToGuests {
+            table: self.instance.table(),
+            tap_prefix: self.instance.tap_prefix(),
+            interfaces: interfaces.clone(),
+        };
+        host.change(&op).during("keep forwarding to guests")?;
+        Ok(Kept {
+            everywhere,
+            interfaces: interfaces.into_iter().collect(),
+        })
+    }
+
+    /// Strikes the VM out of all ways out but these, and restores those that nobody needs.
     fn leave(
         &self,
         vm: &Vm,
         host: &dyn Host,
         settings: &mut Settings,
-        but: Option<&str>,
+        but: &[String],
+        kept: &mut Option<Kept>,
     ) -> Result<()> {
+        let everywhere = host
+            .forwards_everywhere()
+            .during("read the host's forwarding")?;
         let mut changed = false;
         let names: Vec<String> = settings.uplinks.keys().cloned().collect();
-        for name in names.into_iter().filter(|name| Some(name.as_str()) != but) {
+        for name in names.into_iter().filter(|name| !but.contains(name)) {
             let Some(uplink) = settings.uplinks.get_mut(&name) else {
                 continue;
             };
@@ -154,12 +216,9 @@ impl Nat {
             if !uplink.users.is_empty() {
                 continue;
             }
-            let there = host
-                .forwarding(&name)
-                .during("read an uplink's forwarding")?
-                .is_some();
-            // What forwarded before was never ours to switch.
-            if there && !uplink.was {
+            // What forwarded before was never ours to switch, and what all of the host's
+            // interfaces do since is somebody else's wish.
+            if !uplink.was && !everywhere {
                 let op = Op::SetForwarding {
                     interface: name.clone(),
                     on: false,
@@ -184,34 +243,46 @@ impl Nat {
                 .stat(&self.layout.settings())
                 .during("look for the host settings")?
                 .is_some();
-        if changed || stale {
-            self.write(host, settings)
-        } else {
-            Ok(())
+        if !changed && !stale {
+            return Ok(());
         }
+        self.write(host, settings)?;
+        *kept = Some(self.keep_to_guests(host, settings)?);
+        Ok(())
     }
 
     fn on(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        self.use_uplink(vm, host)?;
+        self.use_ways_out(vm, host)?;
         let op = Op::AllowNat {
             table: self.instance.table(),
             tap_prefix: self.instance.tap_prefix(),
             address: vm.address,
         };
-        host.change(&op).during("let the guest out").map(drop)
+        host.change(&op).during("let the guest out")?;
+        self.forward(vm, host, true)
     }
 
     fn off(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let stopped = self.forward(vm, host, false);
         let op = Op::ForbidNat {
             table: self.instance.table(),
             address: vm.address,
         };
         let forbidden = host.change(&op).during("keep the guest in").map(drop);
-        let _settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.held();
         let left = self
             .read(host)
-            .and_then(|mut it| self.leave(vm, host, &mut it, None));
-        forbidden.and(left)
+            .and_then(|mut it| self.leave(vm, host, &mut it, &[], &mut kept));
+        stopped.and(forbidden).and(left)
+    }
+
+    /// Whether the VM's TAP forwards. One that does not keeps a guest in without any rule.
+    fn forward(&self, vm: &Vm, host: &dyn Host, on: bool) -> Result<()> {
+        let interface = self.instance.tap(vm.id);
+        let what = format!("set forwarding on `{interface}`");
+        host.change(&Op::SetForwarding { interface, on })
+            .during(what)
+            .map(drop)
     }
 }
 
@@ -227,16 +298,16 @@ impl Capability for Nat {
         let tap_prefix = self.instance.tap_prefix();
         vec![
             Check::new("uplink", |host| match host.uplink() {
-                Ok(Some(name)) => {
-                    banger_host::Finding::Good(format!("the default route goes by `{name}`"))
-                }
-                Ok(None) | Err(_) => banger_host::Finding::Doubtful {
+                Ok(Some(name)) => Finding::Good(format!("the default route goes by `{name}`")),
+                Ok(None) | Err(_) => Finding::Doubtful {
                     found: "the host has no default route".to_owned(),
                     hint: "guests reach no more than the host does: ip route show default"
                         .to_owned(),
                 },
             }),
-            Check::probe("other firewalls", Probe::ForwardedPackets { tap_prefix }).only_warns(),
+            Check::probe("other firewalls", Probe::ForwardedPackets { tap_prefix })
+                .only_warns()
+                .noted(),
         ]
     }
 
@@ -253,20 +324,36 @@ impl Capability for Nat {
     }
 
     fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
-        if vm.network == NetworkKind::User || !vm.spec.nat {
+        if vm.network == NetworkKind::User {
             return Ok(true);
         }
-        let forwards = match host.uplink().during("find the uplink")? {
-            Some(name) => host
-                .forwarding(&name)
-                .during("read the uplink's forwarding")?,
-            None => None,
+        let what = "look at forwarding";
+        let forwards = host.forwarding(&self.instance.tap(vm.id)).during(what)?;
+        if forwards != Some(vm.spec.nat) {
+            return Ok(false);
+        }
+        if !vm.spec.nat {
+            return Ok(true);
+        }
+        let ways = host.ways_out().during("list the host's ways out")?;
+        for name in &ways {
+            // An interface that has gone meanwhile is no way out.
+            if host.forwarding(name).during(what)? == Some(false) {
+                return Ok(false);
+            }
+        }
+        let Some(kept) = self.held().clone() else {
+            return Ok(false);
         };
-        // Without an uplink there is nothing to follow until one comes.
-        Ok(forwards.unwrap_or(true)
+        let tap_prefix = self.instance.tap_prefix();
+        Ok(kept.everywhere == host.forwards_everywhere().during(what)?
             && host
-                .firewall_holds(&self.instance.table(), &[], &[vm.address])
-                .during("look at the firewall")?)
+                .firewall_holds(&self.instance.table(), &[], &[vm.address], &kept.interfaces)
+                .during("look at the firewall")?
+            && (ways.is_empty()
+                || host
+                    .accepted_by_docker(&tap_prefix)
+                    .during("look at DOCKER-USER")?))
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

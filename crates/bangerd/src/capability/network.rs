@@ -5,7 +5,7 @@
 //! firewall lets it send from its own address only.
 
 use banger_api::{Code, Error, NetworkKind};
-use banger_host::{Finding, Host, Op, Probe, Subnet};
+use banger_host::{Finding, GuestTap, Host, Op, Probe, Subnet};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -44,17 +44,22 @@ impl Capability for Network {
         "network"
     }
 
-    fn checks(&self, _vm: Option<&Vm>) -> Vec<Check> {
+    fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
+        let subnet = Check::probe(
+            "subnet",
+            Probe::SubnetFree {
+                subnet: self.subnet,
+                tap_prefix: self.instance.tap_prefix(),
+            },
+        );
         match self.kind {
             NetworkKind::Tap => vec![
                 Check::probe("TAP and nft", Probe::Network),
-                Check::probe(
-                    "subnet",
-                    Probe::SubnetFree {
-                        subnet: self.subnet,
-                        tap_prefix: self.instance.tap_prefix(),
-                    },
-                ),
+                // A VM that has run has an address already, and the route to it is the longest.
+                match vm {
+                    Some(vm) if vm.boot.is_some() => subnet.only_warns().noted(),
+                    Some(_) | None => subnet.noted(),
+                },
             ],
             NetworkKind::User => vec![
                 Check::probe("TAP and nft", Probe::Network).only_warns(),
@@ -101,21 +106,9 @@ impl Capability for Network {
         if vm.network == NetworkKind::User {
             return Ok(());
         }
-        // The rules first: a TAP that is up without them would forward what it should not.
-        self.allow(vm, host)?;
-        let op = Op::MakeTap {
-            name: self.instance.tap(vm.id),
-            uid: vm
-                .jailed_as
-                .or(vm.owner)
-                .map_or_else(|| host.uid(), |owner| owner.uid),
-            host_address: vm.gateway,
-            guest_address: vm.address,
-            mtu: MTU,
-        };
-        host.change(&op)
-            .during(format!("make the TAP `{}`", self.instance.tap(vm.id)))
-            .map(drop)
+        let tap = self.tap(vm, host);
+        let what = format!("make the TAP `{}`", tap.name);
+        host.change(&Op::MakeTap(tap)).during(what).map(drop)
     }
 
     fn apply(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -126,8 +119,12 @@ impl Capability for Network {
         if vm.network == NetworkKind::User {
             return Ok(true);
         }
-        let guest = (self.instance.tap(vm.id), vm.address);
-        host.firewall_holds(&self.instance.table(), &[guest], &[])
+        let tap = self.tap(vm, host);
+        if !host.tap_holds(&tap).during("look at the TAP")? {
+            return Ok(false);
+        }
+        let guest = (tap.name, tap.guest_address);
+        host.firewall_holds(&tap.table, &[guest], &[], &[])
             .during("look at the firewall")
     }
 
@@ -155,15 +152,19 @@ impl Capability for Network {
 }
 
 impl Network {
-    fn allow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::AllowGuest {
+    /// The VM's TAP, as it shall be.
+    fn tap(&self, vm: &Vm, host: &dyn Host) -> GuestTap {
+        GuestTap {
+            name: self.instance.tap(vm.id),
             table: self.instance.table(),
             tap_prefix: self.instance.tap_prefix(),
-            tap: self.instance.tap(vm.id),
-            address: vm.address,
-        };
-        host.change(&op)
-            .during("let the guest through the firewall")
-            .map(drop)
+            uid: vm
+                .jailed_as
+                .or(vm.owner)
+                .map_or_else(|| host.uid(), |owner| owner.uid),
+            host_address: vm.gateway,
+            guest_address: vm.address,
+            mtu: MTU,
+        }
     }
 }

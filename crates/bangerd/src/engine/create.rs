@@ -63,10 +63,10 @@ impl Engine {
         let images = lease.images().clone();
         self.check_room(&spec, &images.root)?;
         if root_disk.needs_room() {
-            readiness::require(self.host(), &[room::check(&self.parts.layout)])?;
+            readiness::require(self.host(), &[room::check(&self.parts.layout)]).map(drop)?;
         }
         if !request.no_start {
-            readiness::require(self.host(), &self.start_checks(None))?;
+            readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
         }
         let hold = self.reserve(request, spec, images, root_disk.name())?;
         // The record names them now.

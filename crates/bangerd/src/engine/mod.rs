@@ -16,6 +16,7 @@ mod create;
 mod delete;
 mod down;
 mod end;
+mod findings;
 pub mod hold;
 mod recover;
 mod room;
@@ -128,6 +129,8 @@ pub struct Engine {
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     listeners: Mutex<Vec<Listener>>,
     unexplained: Mutex<Vec<String>>,
+    /// What running VMs' checks found last.
+    findings: Mutex<findings::Findings>,
     /// What belongs to VMs whose records this program cannot use.
     unreadable: Mutex<Vec<Claim>>,
     stopping: AtomicBool,
@@ -170,6 +173,7 @@ impl Engine {
             vms: Mutex::new(BTreeMap::new()),
             listeners: Mutex::new(Vec::new()),
             unexplained: Mutex::new(Vec::new()),
+            findings: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
             stopping: AtomicBool::new(false),
         }

@@ -157,9 +157,9 @@ impl Engine {
             );
         }
         vm.rescue = request.rescue;
-        step(heard, "check", || {
-            readiness::require(self.host(), &self.start_checks(Some(vm)))
-        })?;
+        let checks = self.start_checks(Some(vm));
+        let report = step(heard, "check", || readiness::require(self.host(), &checks))?;
+        self.remember_findings(&checks, &report);
         let jailed = hypervisor.features().jailed_by_root;
         vm.jailed_as = jailed.then(|| self.parts.instance.owner(vm.index));
         let mut plan = step(heard, "plan", || {

@@ -61,6 +61,7 @@ impl Engine {
 
     fn notes(&self, vm: &Vm) -> Vec<String> {
         let mut notes = vm.notes.clone();
+        notes.extend(self.findings(vm));
         for note in self
             .parts
             .capabilities

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use banger_api::{Phase, VmId};
 use banger_host::{Clocks, Op, Process};
 
 use super::Engine;
+use super::findings::AGAIN;
 use super::hold::{PUTTING_BACK, Slot};
 use super::view::KEPT;
 use crate::layout::machine;
@@ -43,6 +44,8 @@ struct Memory {
     stopped: BTreeSet<VmId>,
     clocks: Option<Clocks>,
     told: Duration,
+    /// When running VMs' checks were looked at last.
+    looked: Option<Instant>,
 }
 
 impl Engine {
@@ -76,6 +79,10 @@ impl Engine {
                 }
             }
             self.look_at_clocks(&running, &mut memory);
+            if memory.looked.is_none_or(|it| it.elapsed() > AGAIN) {
+                memory.looked = Some(Instant::now());
+                self.look_at_findings(&running);
+            }
             if !gone.is_empty() {
                 // Until their threads have recorded it, these would wake us at once again.
                 self.host().wait_any(&[], Duration::from_millis(20));

@@ -8,7 +8,6 @@ mod hybrid;
 mod turn;
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -257,12 +256,8 @@ impl Guest for Channel {
             .map(drop)
     }
 
-    fn set_resolvers(&mut self, resolvers: &[IpAddr]) -> Result<()> {
-        let resolvers = Resolvers {
-            servers: resolvers.to_vec(),
-            search: Vec::new(),
-        };
-        self.ask(&Ask::SetResolvers(resolvers), self.prompt())
+    fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()> {
+        self.ask(&Ask::SetResolvers(resolvers.clone()), self.prompt())
             .map(drop)
     }
 }

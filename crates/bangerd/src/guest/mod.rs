@@ -6,8 +6,9 @@ pub mod initramfs;
 pub mod render;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use banger_guest::config::Resolvers;
 
 use crate::error::Result;
 
@@ -46,9 +47,9 @@ pub trait Guest: fmt::Debug + Send {
     /// When the guest does not say that it did.
     fn set_clock(&mut self, unix: Duration) -> Result<()>;
 
-    /// Replaces the guest's resolvers.
+    /// Replaces the guest's resolvers and search domains.
     ///
     /// # Errors
     /// When the guest does not say that it did.
-    fn set_resolvers(&mut self, resolvers: &[IpAddr]) -> Result<()>;
+    fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()>;
 }

@@ -1,10 +1,10 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
 //! and answer as a real one would.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
+use banger_guest::config::Resolvers;
 use banger_host::{Exit, Host, Process, Sim, Spawn};
 
 use super::{Features, Hypervisor};
@@ -172,7 +172,7 @@ impl Guest for SimGuest {
         Ok(())
     }
 
-    fn set_resolvers(&mut self, _resolvers: &[IpAddr]) -> Result<()> {
+    fn set_resolvers(&mut self, _resolvers: &Resolvers) -> Result<()> {
         Ok(())
     }
 }

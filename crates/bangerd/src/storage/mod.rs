@@ -223,7 +223,7 @@ pub fn choose<'a>(
         .filter(|driver| wanted == "auto" || wanted == driver.name())
     {
         match crate::readiness::require(host, &driver.checks(None)) {
-            Ok(()) => return Ok(&**driver),
+            Ok(_) => return Ok(&**driver),
             Err(error) => refusals.push(error),
         }
     }

@@ -8,6 +8,7 @@ mod gate;
 mod in_force;
 mod input;
 mod laws;
+mod network;
 mod recovery;
 mod room;
 mod stop_all;

@@ -371,7 +371,7 @@ fn progress_tells_each_step_and_how_long_it_took() {
 fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
     let world = World::new();
     let before = world.run_time();
-    world.sim.tamper(|state| state.forwarding.clear());
+    world.sim.tamper(|state| state.forwarding.remove("eth0"));
     world.create("calm-otter", true, true);
     let kill = KillVm::default();
     world
@@ -383,7 +383,7 @@ fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
         .sim
         .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
     world.start("calm-otter").unwrap();
-    world.sim.tamper(|state| state.forwarding.clear());
+    world.sim.tamper(|state| state.forwarding.remove("eth0"));
     let nat = |on| SetVm {
         nat: Some(on),
         ..SetVm::default()

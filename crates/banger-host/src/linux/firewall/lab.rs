@@ -56,7 +56,7 @@ pub(super) struct Lab {
 }
 
 /// Answers what comes to the port with the same, and with who it came from, until the end.
-fn echo(address: Ipv4Addr) {
+pub(super) fn echo(address: Ipv4Addr) {
     let udp = UdpSocket::bind((address, ECHO)).unwrap();
     let tcp = TcpListener::bind((address, ECHO)).unwrap();
     // These end with the test's process; they hold nothing but their sockets.
@@ -115,6 +115,27 @@ pub(super) fn answers(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
 }
 
+/// As it is for a guest with NAT, and for one without.
+pub(super) fn forward(interface: &str, on: bool) {
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/forwarding");
+    std::fs::write(path, if on { "1" } else { "0" }).unwrap();
+}
+
+/// Puts the programs of a TAP there.
+fn backstop(tap: &'static str, address: Ipv4Addr) {
+    use crate::linux::{backstop, netlink};
+    netlink::talk(move |handle| {
+        Box::pin(async move {
+            let link = netlink::link(&handle, tap).await.unwrap().unwrap();
+            backstop::put(&handle, link.index, HOST, address)
+                .await
+                .unwrap();
+            Ok(())
+        })
+    })
+    .unwrap();
+}
+
 impl Lab {
     pub(super) fn new() -> Self {
         let guests: Vec<Place> = GUESTS.iter().map(|_| Place::new()).collect();
@@ -131,7 +152,7 @@ impl Lab {
                 "ip",
                 &format!("route replace {SPOOFED}/32 dev {}", GUESTS[0].0),
             );
-            std::fs::write(format!("/proc/sys/net/ipv4/conf/{tap}/forwarding"), "1").unwrap();
+            forward(tap, true);
             guest.run(move || {
                 run("ip", &format!("address add {address}/32 dev eth0"));
                 run("ip", "link set eth0 up");
@@ -148,7 +169,7 @@ impl Lab {
         run("ip", &format!("address add {UPLINK}/24 dev up0"));
         run("ip", "link set up0 up");
         run("ip", &format!("route add {METADATA} via {OUTSIDE}"));
-        std::fs::write("/proc/sys/net/ipv4/conf/up0/forwarding", "1").unwrap();
+        forward("up0", true);
         outside.run(|| {
             run("ip", &format!("address add {OUTSIDE}/24 dev up0"));
             run("ip", "link set up0 up");
@@ -180,6 +201,8 @@ impl Lab {
                 .allow_guest(TABLE, PREFIX, tap, address)
                 .unwrap();
             assert_eq!(made, Change::Made);
+            forward(tap, false);
+            backstop(tap, address);
         }
         lab
     }
@@ -193,7 +216,8 @@ impl Lab {
     }
 
     pub(super) fn nat(&self, guest: usize, on: bool) -> Change {
-        let address = GUESTS[guest].1;
+        let (tap, address) = GUESTS[guest];
+        forward(tap, on);
         if on {
             self.firewall.allow_nat(TABLE, PREFIX, address).unwrap()
         } else {
@@ -209,6 +233,6 @@ impl Lab {
             .map(|it| (GUESTS[*it].0.to_owned(), GUESTS[*it].1))
             .collect();
         let nat: Vec<_> = nat.iter().map(|it| GUESTS[*it].1).collect();
-        self.firewall.holds(TABLE, &guests, &nat).unwrap()
+        self.firewall.holds(TABLE, &guests, &nat, &[]).unwrap()
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use super::rules::{CHAINS, Chain, GUESTS, NAT, remark};
+use super::rules::{CHAINS, Chain, GUESTS, LENT, NAT, remark};
 
 /// A table as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) struct Listing {
     pub(super) guests: BTreeSet<(String, Ipv4Addr)>,
     /// The addresses that are let out.
     pub(super) nat: BTreeSet<Ipv4Addr>,
+    /// The interfaces that forward for guests only.
+    pub(super) lent: BTreeSet<String>,
 }
 
 /// Reads what nft prints; `None` where that is nothing like a listing.
@@ -35,6 +37,10 @@ pub(super) fn read(json: &[u8]) -> Option<Listing> {
         match set.get("name").and_then(Value::as_str) {
             Some(GUESTS) => listing.guests = elements.filter_map(read_guest).collect(),
             Some(NAT) => listing.nat = elements.filter_map(read_address).collect(),
+            Some(LENT) => {
+                let names = elements.filter_map(Value::as_str);
+                listing.lent = names.map(str::to_owned).collect();
+            }
             _ => continue,
         }
         sets += 1;
@@ -43,7 +49,7 @@ pub(super) fn read(json: &[u8]) -> Option<Listing> {
     let chains: Vec<&Value> = of_kind("chain").collect();
     let rules: Vec<&Value> = of_kind("rule").collect();
     listing.is_whole = is_awake
-        && sets == 2
+        && sets == 3
         && chains.len() == CHAINS.len()
         && CHAINS
             .iter()
@@ -102,6 +108,7 @@ mod tests {
             json!({"table": {"family": "inet", "name": "banger_1", "handle": 1}}),
             json!({"set": {"name": "guests", "elem": [{"concat": ["bg1a", "10.0.0.2"]}]}}),
             json!({"set": {"name": "nat", "elem": ["10.0.0.2"]}}),
+            json!({"set": {"name": "lent", "elem": ["eth0"]}}),
         ];
         for chain in &CHAINS {
             objects.push(json!({"chain": {"name": chain.name, "type": chain.kind,
@@ -127,6 +134,7 @@ mod tests {
             &("bg1a".to_owned(), [10, 0, 0, 2].into())
         );
         assert_eq!(listing.nat.first().unwrap(), &Ipv4Addr::new(10, 0, 0, 2));
+        assert_eq!(listing.lent.first().unwrap(), "eth0");
     }
 
     #[test]
@@ -152,7 +160,7 @@ mod tests {
         dormant["nftables"][1]["table"]["flags"] = json!(["dormant"]);
         assert!(!read_value(&dormant).unwrap().is_whole);
         let mut swapped = document();
-        swapped["nftables"].as_array_mut().unwrap().swap(5, 6);
+        swapped["nftables"].as_array_mut().unwrap().swap(6, 7);
         assert!(!read_value(&swapped).unwrap().is_whole);
     }
 

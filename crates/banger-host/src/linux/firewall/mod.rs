@@ -6,11 +6,13 @@
 mod listing;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use listing::Listing;
+pub(super) use rules::VOUCHED;
 
 use super::files::made;
 use super::tap;
@@ -97,6 +99,27 @@ fn check_table(table: &str) -> Result<()> {
         Kind::Other,
         format!("`{table}` is no name of a table"),
     ))
+}
+
+/// Refuses an interface whose name would mean something else in a script.
+fn check_interface(name: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
+    if (1..=15).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    let shown = name.escape_debug();
+    Err(Error::new(
+        Kind::Unsupported,
+        format!("the interface `{shown}` has a name that nft cannot be told"),
+    ))
+}
+
+/// What the names of all TAPs of the same banger begin with: eight digits say which TAP it is.
+fn kin(tap: &str) -> Option<&str> {
+    tap.len()
+        .checked_sub(8)
+        .filter(|it| *it > 0)
+        .map(|it| &tap[..it])
 }
 
 /// The table now, or `None` where there is none.
@@ -188,19 +211,35 @@ impl Firewall {
         Ok(Change::Made)
     }
 
-    /// Op::ForbidGuest.
-    pub(super) fn forbid_guest(&self, table: &str, tap: &str, address: Ipv4Addr) -> Result<Change> {
+    /// Op::ForbidGuest. `interfaces` are all of the host's, as they are now.
+    pub(super) fn forbid_guest(
+        &self,
+        table: &str,
+        tap: &str,
+        address: Ipv4Addr,
+        interfaces: &[String],
+    ) -> Result<Change> {
         check_table(table)?;
         tap::check_name(tap)?;
+        let shown = || format!("take `{tap}` from the firewall");
+        if interfaces.iter().any(|it| it == tap) {
+            let text = "it is there, and would be without its filter";
+            return Err(Error::new(Kind::Busy, text)
+                .hint(format!("remove it first: ip link delete {tap}"))
+                .within(shown()));
+        }
         let mut seen = self.lock();
         *seen = None;
         let Some(now) = look(table)? else {
             return Ok(Change::Already);
         };
-        let others = now.guests.iter().any(|it| it.0 != tap);
+        // A TAP whose element somebody took lives by the table's other rules.
+        let others = now.guests.iter().any(|it| it.0 != tap)
+            || kin(tap).is_some_and(|kin| interfaces.iter().any(|it| it.starts_with(kin)));
         let mut script = String::new();
         if others {
-            for (_, other) in now.guests.iter().filter(|it| it.0 == tap) {
+            let own = now.guests.iter().filter(|it| it.0 == tap);
+            for (_, other) in own {
                 rules::remove_guest(&mut script, table, tap, *other);
             }
             if now.nat.contains(&address) {
@@ -212,7 +251,6 @@ impl Firewall {
         if script.is_empty() {
             return Ok(Change::Already);
         }
-        let shown = || format!("take `{tap}` from the firewall");
         remove(table, script).map_err(|error| error.within(shown()))
     }
 
@@ -249,12 +287,44 @@ impl Firewall {
         remove(table, script).map_err(|error| error.within(format!("let {address} out no more")))
     }
 
+    /// Op::KeepToGuests.
+    pub(super) fn keep_to_guests(
+        &self,
+        table: &str,
+        prefix: &str,
+        interfaces: &BTreeSet<String>,
+    ) -> Result<Change> {
+        check_table(table)?;
+        tap::check_name(prefix)?;
+        for name in interfaces {
+            check_interface(name)?;
+        }
+        let mut seen = self.lock();
+        *seen = None;
+        let now = look(table)?;
+        if now.is_none() && interfaces.is_empty() {
+            return Ok(Change::Already);
+        }
+        let mut now = now.unwrap_or_default();
+        if now.is_whole && now.lent == *interfaces {
+            return Ok(Change::Already);
+        }
+        let mut elements = String::new();
+        rules::set_lent(&mut elements, table, interfaces);
+        write(table, prefix, now.is_whole, &elements)
+            .map_err(|error| error.within("keep forwarding interfaces to guests"))?;
+        now.lent.clone_from(interfaces);
+        *seen = Some(Seen::whole(table, now));
+        Ok(Change::Made)
+    }
+
     /// Look::firewall_holds.
     pub(super) fn holds(
         &self,
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
+        lent: &[String],
     ) -> Result<bool> {
         check_table(table)?;
         let mut seen = self.lock();
@@ -270,6 +340,7 @@ impl Firewall {
             it.is_whole
                 && guests.iter().all(|guest| it.guests.contains(guest))
                 && nat.iter().all(|address| it.nat.contains(address))
+                && lent.iter().all(|interface| it.lent.contains(interface))
         });
         *seen = Some(now);
         Ok(holds)
@@ -314,7 +385,7 @@ mod tests {
                 "{error}"
             );
             assert!(firewall.forbid_nat(name, address).is_err());
-            assert!(firewall.holds(name, &[], &[]).is_err());
+            assert!(firewall.holds(name, &[], &[], &[]).is_err());
         }
         for name in ["", "a\"", "a b", "a*", "sixteencharacter"] {
             assert!(
@@ -328,7 +399,9 @@ mod tests {
                 "{name}"
             );
             assert!(
-                firewall.forbid_guest("banger_1", name, address).is_err(),
+                firewall
+                    .forbid_guest("banger_1", name, address, &[])
+                    .is_err(),
                 "{name}"
             );
         }

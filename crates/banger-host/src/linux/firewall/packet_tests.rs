@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use super::lab::*;
-use crate::linux::testing::{in_own_network, run};
+use crate::linux::testing::{Place, in_own_network, run};
 
 #[test]
 fn a_guest_reaches_nothing_but_what_it_is_let_to() {
@@ -40,6 +40,7 @@ fn a_guest_reaches_nothing_but_what_it_is_let_to() {
 fn a_guest_cannot_use_another_address() {
     in_own_network(|| {
         let lab = Lab::new();
+        forward(GUESTS[0].0, true);
         for address in [GUESTS[0].1, SPOOFED] {
             lab.firewall.allow_nat(TABLE, PREFIX, address).unwrap();
         }
@@ -114,5 +115,166 @@ fn turning_nat_off_ends_what_is_under_way() {
         server.send_to(b"answer", seen_from).unwrap();
         assert!(client.recv(&mut buffer).is_err(), "nothing comes in");
         assert!(!answers(&mut stream));
+    });
+}
+
+#[test]
+fn a_guest_is_told_at_once_what_it_may_not_reach() {
+    in_own_network(|| {
+        let lab = Lab::new();
+        let refused = |to: Ipv4Addr| {
+            lab.guests[0].run(move || {
+                let address = std::net::SocketAddr::from((to, ECHO));
+                let begin = Instant::now();
+                let tcp = std::net::TcpStream::connect_timeout(&address, PATIENCE).unwrap_err();
+                let udp = UdpSocket::bind((GUESTS[0].1, 0)).unwrap();
+                udp.set_read_timeout(Some(PATIENCE)).unwrap();
+                udp.connect(address).unwrap();
+                udp.send(b"who").unwrap();
+                let udp = udp.recv(&mut [0; 64]).unwrap_err();
+                assert!(begin.elapsed() < PATIENCE, "{to}: {tcp}, {udp}");
+                (tcp.kind(), udp.kind())
+            })
+        };
+        let at_once = (
+            std::io::ErrorKind::ConnectionRefused,
+            std::io::ErrorKind::HostUnreachable,
+        );
+        for to in [OUTSIDE, GUESTS[1].1, UPLINK, HOST] {
+            assert_eq!(refused(to), at_once, "without NAT, {to}");
+        }
+        lab.nat(0, true);
+        lab.nat(1, true);
+        for to in [GUESTS[1].1, UPLINK] {
+            assert_eq!(refused(to), at_once, "with NAT, {to}");
+        }
+    });
+}
+
+#[test]
+fn without_the_table_no_guest_gets_anywhere_and_the_host_still_gets_in() {
+    in_own_network(|| {
+        let lab = Lab::new();
+        lab.nat(1, true);
+        let sink = lab.outside.run(|| UdpSocket::bind((OUTSIDE, 9)).unwrap());
+        let deaf = lab.outside.run(|| UdpSocket::bind((METADATA, 9)).unwrap());
+        run("nft", "flush ruleset");
+        // Not even a packet that wants no answer leaves a guest without NAT, by whatever address.
+        for from in [GUESTS[0].1, SPOOFED] {
+            lab.guests[0].run(move || {
+                let socket = UdpSocket::bind((from, 0)).unwrap();
+                for to in [OUTSIDE, METADATA] {
+                    socket.send_to(b"one way", (to, 9)).unwrap();
+                }
+            });
+        }
+        // One with NAT has its own address and no other.
+        let other = GUESTS[0].1;
+        lab.guests[1].run(move || {
+            run("ip", &format!("address add {other}/32 dev eth0"));
+            let socket = UdpSocket::bind((other, 0)).unwrap();
+            socket.send_to(b"spoofed", (OUTSIDE, 9)).unwrap();
+            run("ip", &format!("address del {other}/32 dev eth0"));
+        });
+        for socket in [&sink, &deaf] {
+            socket.set_read_timeout(Some(SILENCE)).unwrap();
+            assert!(socket.recv(&mut [0; 64]).is_err());
+        }
+        for (guest, other) in [(0, 1), (1, 0)] {
+            for to in [OUTSIDE, UPLINK, HOST, GUESTS[other].1] {
+                assert!(lab.guest_asks_in_vain(guest, to), "guest {guest}, {to}");
+                let connects = lab.guests[guest].run(move || connect(to, SILENCE).is_some());
+                assert!(!connects, "guest {guest}, {to}");
+            }
+            let mut stream = connect(GUESTS[guest].1, PATIENCE).unwrap();
+            assert!(answers(&mut stream), "guest {guest}");
+            assert!(lab.guests[guest].run(|| pings(HOST)));
+        }
+        for (tap, address) in GUESTS {
+            lab.firewall
+                .allow_guest(TABLE, PREFIX, tap, address)
+                .unwrap();
+        }
+        lab.nat(1, true);
+        assert_eq!(lab.guest_asks(1, OUTSIDE).as_deref(), Some("192.0.2.1"));
+    });
+}
+
+#[test]
+fn segments_fit_the_path_both_ways_also_when_it_changes() {
+    in_own_network(|| {
+        let lab = Lab::new();
+        lab.nat(0, true);
+        // Counts what opens a connection, by the size of segments that it asks for.
+        let count = |flags: &'static str| {
+            run("nft", "add table inet see");
+            let chain = "{ type filter hook prerouting priority -400; }";
+            run("nft", &format!("add chain inet see seen {chain}"));
+            for size in [1260, 1160] {
+                let rule =
+                    format!("tcp flags & (syn | ack) == {flags} tcp option maxseg size {size}");
+                run("nft", &format!("add rule inet see seen {rule} counter"));
+            }
+        };
+        let counted = || {
+            let text = run("nft", "list table inet see");
+            let counts = text.lines().filter_map(|it| it.split_once("packets "));
+            let first = |it: (&str, &str)| it.1.split(' ').next().unwrap().parse().unwrap();
+            counts.map(first).collect::<Vec<u32>>()
+        };
+        lab.outside.run(move || count("syn"));
+        lab.guests[0].run(move || count("(syn | ack)"));
+        for (mtu, expected) in [(1300, [1, 0]), (1200, [1, 1])] {
+            run("ip", &format!("link set up0 mtu {mtu}"));
+            let connects = lab.guests[0].run(|| connect(OUTSIDE, PATIENCE).is_some());
+            assert!(connects, "MTU {mtu}");
+            assert_eq!(lab.outside.run(counted), expected, "asked for, MTU {mtu}");
+            assert_eq!(lab.guests[0].run(counted), expected, "answered, MTU {mtu}");
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_is_lent_to_guests_forwards_for_nobody_else() {
+    in_own_network(|| {
+        let lab = Lab::new();
+        lab.nat(0, true);
+        let inner = Place::new();
+        let theirs = Ipv4Addr::new(198, 51, 100, 2);
+        run(
+            "ip",
+            &format!("link add lan0 type veth peer name lan0 netns {}", inner.id),
+        );
+        run("ip", "address add 198.51.100.1/24 dev lan0");
+        run("ip", "link set lan0 up");
+        forward("lan0", true);
+        inner.run(move || {
+            run("ip", &format!("address add {theirs}/24 dev lan0"));
+            run("ip", "link set lan0 up");
+            run("ip", "route add default via 198.51.100.1");
+            echo(theirs);
+        });
+        lab.outside
+            .run(move || run("ip", &format!("route add {theirs} via {UPLINK}")));
+        let asks = move || ask_from(OUTSIDE, theirs).is_some();
+        assert!(lab.outside.run(asks), "the wires are good");
+        let keep = |names: &[&str]| {
+            let names = names.iter().map(|it| (*it).to_owned()).collect();
+            lab.firewall.keep_to_guests(TABLE, PREFIX, &names).unwrap()
+        };
+        assert_eq!(keep(&["up0", "lan0"]), Change::Made);
+        assert_eq!(keep(&["up0", "lan0"]), Change::Already);
+        assert!(lab.outside.run(move || asks_in_vain(OUTSIDE, theirs)));
+        for to in [OUTSIDE, theirs] {
+            assert!(lab.guest_asks(0, to).is_some(), "a guest reaches {to}");
+        }
+        assert_eq!(keep(&[]), Change::Made);
+        assert!(lab.outside.run(asks), "somebody else wants it so");
+        let hostile = ["x\"; flush ruleset; #".to_owned()].into();
+        assert!(
+            lab.firewall
+                .keep_to_guests(TABLE, PREFIX, &hostile)
+                .is_err()
+        );
     });
 }

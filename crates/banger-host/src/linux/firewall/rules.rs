@@ -1,15 +1,22 @@
 //! The table of one banger: its chains and rules, as text for nft.
 //!
 //! ```text
-//! from a TAP ─► prerouting: IPv6, link-local and every source but its own are dropped
-//!            ─► input:      answers to the host and pings pass, the host's services do not
-//!            ─► forward:    to another TAP never; elsewhere only from an address in @nat
-//! to a TAP   ─► forward:    only answers, only to an address in @nat
+//! from a TAP ─► prerouting:  IPv6, link-local and every source but its own are dropped;
+//!                            what an address outside @nat sends beyond the host is rejected
+//!            ─► input:       answers to the host and pings pass, all else is rejected
+//!            ─► forward:     to another TAP never; elsewhere only from an address in @nat
+//! to a TAP   ─► forward:     only answers, only to an address in @nat
 //!            ─► postrouting: what leaves from an address in @nat has the host's address
+//!            ─► vouch:       marked, so that the TAP's own program lets it through
+//! from @lent ─► forward:     to a TAP of any banger, or not at all
 //! ```
 //!
 //! What a guest sends is accepted by its address, never by the state of its connection: without
 //! its element in @nat, connections that are open end at once.
+//!
+//! A guest is told at once what it may not reach: a TCP reset, or ICMP's "administratively
+//! prohibited". Segments fit the path in both directions, as the routes are when a connection
+//! begins.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -24,8 +31,9 @@ pub(super) struct Chain {
     pub(super) rules: &'static [&'static str],
 }
 
-/// All that a table of ours has, besides its two sets.
-pub(super) const CHAINS: [Chain; 4] = [
+/// All that a table of ours has, besides its sets. `#` stands for [`VOUCHED`], and `bg1*` for the
+/// TAPs of every banger on the host.
+pub(super) const CHAINS: [Chain; 5] = [
     Chain {
         name: "prerouting",
         kind: "filter",
@@ -36,6 +44,9 @@ pub(super) const CHAINS: [Chain; 4] = [
             r#"iifname "@" meta nfproto ipv6 drop"#,
             r#"iifname "@" ip daddr 169.254.0.0/16 drop"#,
             r#"iifname "@" iifname . ip saddr != @guests drop"#,
+            // Here, and not in `forward`: a TAP without NAT does not forward, so nothing gets there.
+            r#"iifname "@" ip saddr != @nat fib daddr type != local meta l4proto tcp reject with tcp reset"#,
+            r#"iifname "@" ip saddr != @nat fib daddr type != local reject with icmpx type admin-prohibited"#,
         ],
     },
     Chain {
@@ -46,7 +57,8 @@ pub(super) const CHAINS: [Chain; 4] = [
         rules: &[
             r#"iifname "@" ct state established,related accept"#,
             r#"iifname "@" icmp type echo-request accept"#,
-            r#"iifname "@" drop"#,
+            r#"iifname "@" meta l4proto tcp reject with tcp reset"#,
+            r#"iifname "@" reject with icmpx type admin-prohibited"#,
         ],
     },
     Chain {
@@ -55,7 +67,11 @@ pub(super) const CHAINS: [Chain; 4] = [
         hook: "forward",
         priority: 0,
         rules: &[
-            r#"iifname "@" oifname "@" drop"#,
+            r#"iifname @lent oifname != "bg1*" drop"#,
+            r#"iifname "@" oifname "bg1*" meta l4proto tcp reject with tcp reset"#,
+            r#"iifname "@" oifname "bg1*" reject with icmpx type admin-prohibited"#,
+            r#"iifname "@" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"#,
+            r#"oifname "@" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu"#,
             r#"iifname "@" ip saddr @nat accept"#,
             r#"iifname "@" drop"#,
             r#"oifname "@" ip daddr @nat ct state established,related accept"#,
@@ -69,12 +85,25 @@ pub(super) const CHAINS: [Chain; 4] = [
         priority: 100,
         rules: &[r#"ip saddr @nat oifname != "@" masquerade"#],
     },
+    Chain {
+        name: "vouch",
+        kind: "filter",
+        hook: "postrouting",
+        // After everybody else's: a mark that another firewall sets must not undo ours.
+        priority: 400,
+        rules: &[r#"oifname "@" meta mark set meta mark | #"#],
+    },
 ];
+
+/// The bit of a packet's mark that says that a table of ours has let it through to a TAP.
+pub(in crate::linux) const VOUCHED: u32 = 0x1000_0000;
 
 /// The set of TAPs with the address that each may use.
 pub(super) const GUESTS: &str = "guests";
 /// The set of addresses that are let out.
 pub(super) const NAT: &str = "nat";
+/// The set of interfaces that forward because guests need it, and for guests only.
+pub(super) const LENT: &str = "lent";
 
 /// By this a rule is known again: another text, another remark, so that a table which an older
 /// banger wrote, or somebody else changed, does not pass for ours.
@@ -97,6 +126,7 @@ pub(super) fn whole(script: &mut String, table: &str, prefix: &str) {
         "add set inet {table} {GUESTS} {{ type ifname . ipv4_addr; }}"
     );
     let _ = writeln!(script, "add set inet {table} {NAT} {{ type ipv4_addr; }}");
+    let _ = writeln!(script, "add set inet {table} {LENT} {{ type ifname; }}");
     for chain in &CHAINS {
         let Chain {
             name,
@@ -112,7 +142,9 @@ pub(super) fn whole(script: &mut String, table: &str, prefix: &str) {
         );
         let _ = writeln!(script, "flush chain inet {table} {name}");
         for (number, rule) in rules.iter().enumerate() {
-            let rule = rule.replace("\"@\"", &format!("\"{prefix}*\""));
+            let rule = rule
+                .replace("\"@\"", &format!("\"{prefix}*\""))
+                .replace('#', &format!("{VOUCHED:#x}"));
             let remark = remark(chain, number);
             let _ = writeln!(
                 script,
@@ -138,6 +170,21 @@ pub(super) fn remove_guest(script: &mut String, table: &str, tap: &str, address:
         script,
         "delete element inet {table} {GUESTS} {{ \"{tap}\" . {address} }}"
     );
+}
+
+/// Makes the interfaces that are kept to guests these.
+pub(super) fn set_lent<'a>(
+    script: &mut String,
+    table: &str,
+    interfaces: impl IntoIterator<Item = &'a String>,
+) {
+    let _ = writeln!(script, "flush set inet {table} {LENT}");
+    for interface in interfaces {
+        let _ = writeln!(
+            script,
+            "add element inet {table} {LENT} {{ \"{interface}\" }}"
+        );
+    }
 }
 
 /// Adds an address that is let out; one that is there stays.
@@ -171,7 +218,7 @@ mod tests {
     fn the_mark_of_our_taps_is_replaced_and_the_sets_are_not() {
         let mut script = String::new();
         whole(&mut script, "banger_1", "bg1");
-        assert!(!script.contains("\"@\""));
+        assert!(!script.contains("\"@\"") && !script.contains('#'));
         assert!(script.contains(r#"iifname "bg1*" iifname . ip saddr != @guests drop"#));
         assert!(script.contains(r#"ip saddr @nat oifname != "bg1*" masquerade"#));
     }

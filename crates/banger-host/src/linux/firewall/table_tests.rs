@@ -57,7 +57,7 @@ fn the_last_guest_takes_the_table_along_and_nothing_can_be_taken_twice() {
         let [(first, one), (second, two)] = GUESTS;
         let tables = || run("nft", "list tables");
         assert_eq!(
-            firewall.forbid_guest(TABLE, first, one).unwrap(),
+            firewall.forbid_guest(TABLE, first, one, &[]).unwrap(),
             Change::Already
         );
         assert_eq!(firewall.forbid_nat(TABLE, one).unwrap(), Change::Already);
@@ -70,22 +70,22 @@ fn the_last_guest_takes_the_table_along_and_nothing_can_be_taken_twice() {
         firewall.allow_guest(TABLE, PREFIX, second, two).unwrap();
         firewall.allow_nat(TABLE, PREFIX, one).unwrap();
         assert_eq!(
-            firewall.forbid_guest(TABLE, first, one).unwrap(),
+            firewall.forbid_guest(TABLE, first, one, &[]).unwrap(),
             Change::Made
         );
         assert_eq!(
-            firewall.forbid_guest(TABLE, first, one).unwrap(),
+            firewall.forbid_guest(TABLE, first, one, &[]).unwrap(),
             Change::Already
         );
         let now = look(TABLE).unwrap().unwrap();
         assert!(now.is_whole && now.nat.is_empty());
         assert_eq!(now.guests.len(), 1);
         assert_eq!(
-            firewall.forbid_guest(TABLE, second, two).unwrap(),
+            firewall.forbid_guest(TABLE, second, two, &[]).unwrap(),
             Change::Made
         );
         assert_eq!(
-            firewall.forbid_guest(TABLE, second, two).unwrap(),
+            firewall.forbid_guest(TABLE, second, two, &[]).unwrap(),
             Change::Already
         );
         assert_eq!(tables(), "");
@@ -124,10 +124,10 @@ fn many_at_once_are_all_let_in_and_all_taken_out() {
             }
         });
         let nat: Vec<Ipv4Addr> = guests.iter().map(|it| it.1).collect();
-        assert!(firewall.holds(TABLE, &guests, &nat).unwrap());
+        assert!(firewall.holds(TABLE, &guests, &nat, &[]).unwrap());
         std::thread::scope(|scope| {
             for (tap, address) in &guests {
-                scope.spawn(|| firewall.forbid_guest(TABLE, tap, *address).unwrap());
+                scope.spawn(|| firewall.forbid_guest(TABLE, tap, *address, &[]).unwrap());
             }
         });
         assert_eq!(run("nft", "list tables"), "");
@@ -141,7 +141,7 @@ fn dockers_forwarding_lets_our_guests_through_and_forgets_them() {
             skipped("iptables is not there, or not on this kernel");
             return;
         }
-        use crate::linux::docker::accept;
+        use crate::linux::docker::{accept, is_accepted};
         let lab = Lab::new();
         lab.nat(0, true);
         // What Docker does at its start.
@@ -150,8 +150,10 @@ fn dockers_forwarding_lets_our_guests_through_and_forgets_them() {
         run("iptables", "-w -A DOCKER-USER -j RETURN");
         let before = run("iptables", "-S");
         assert!(lab.guest_asks_in_vain(0, OUTSIDE));
+        assert!(!is_accepted(PREFIX).unwrap(), "Docker came later");
         assert_eq!(accept(PREFIX, true).unwrap(), Change::Made);
         assert_eq!(accept(PREFIX, true).unwrap(), Change::Already);
+        assert!(is_accepted(PREFIX).unwrap());
         assert!(lab.guest_asks(0, OUTSIDE).is_some());
         assert!(
             lab.guest_asks_in_vain(1, OUTSIDE),
@@ -172,6 +174,7 @@ fn dockers_forwarding_lets_our_guests_through_and_forgets_them() {
             Change::Already,
             "no chain, nothing to do"
         );
+        assert!(is_accepted(PREFIX).unwrap());
     });
 }
 

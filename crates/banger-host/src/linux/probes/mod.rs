@@ -110,11 +110,17 @@ fn network() -> Finding {
         };
         bad(found, hint)
     };
-    if let Err(error) = tap::try_one(&format!("bgprobe{}", std::process::id())) {
-        return trouble(&error, "TAP");
-    }
+    let takes_programs = match tap::try_one(&format!("bgprobe{}", std::process::id())) {
+        Ok(takes) => takes,
+        Err(error) => return trouble(&error, "TAP"),
+    };
     match firewall::nft(&Command::new("nft").args(["list", "tables"])) {
-        Ok(_) => good("a TAP and an nft table can be made"),
+        Ok(_) if takes_programs => good("a TAP and an nft table can be made"),
+        Ok(_) => doubtful(
+            "a TAP and an nft table can be made; the kernel lacks clsact or cls_bpf, so guests are \
+             not kept in while somebody has flushed the table and no daemon runs",
+            "sudo modprobe -a sch_ingress cls_bpf",
+        ),
         Err(error) => trouble(&error, "nft table"),
     }
 }

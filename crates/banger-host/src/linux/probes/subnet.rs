@@ -1,29 +1,41 @@
 //! Whether the host reaches something else by the addresses that we give to guests.
 
-use super::{bad, good, in_one_line};
+use super::{bad, doubtful, good, in_one_line};
 use crate::linux::netlink;
 use crate::linux::told::During as _;
 use crate::{Finding, Subnet};
 
+/// What is to be done about either.
+const HINT: &str = "set `subnet` in ~/.config/banger/config.toml to one that `ip route show table \
+                    all` does not have";
+
 pub(super) fn probe(subnet: Subnet, tap_prefix: &str) -> Finding {
     match clash(subnet, tap_prefix) {
         Ok(None) => good(format!("no route overlaps {subnet}")),
+        Ok(Some((route, interface))) if route.prefix < subnet.prefix => doubtful(
+            format!(
+                "the route {route} by `{interface}` covers {subnet}: guests are reached all the \
+                 same, and what else has an address in it is not"
+            ),
+            HINT,
+        ),
         Ok(Some((route, interface))) => bad(
             format!("the route {route} by `{interface}` overlaps {subnet}"),
-            "set `subnet` in ~/.config/banger/config.toml to one that `ip route show table all` \
-             does not have",
+            HINT,
         ),
         Err(error) => bad(in_one_line(&error), "ip route show"),
     }
 }
 
-/// The first route but a default one or one of our TAPs that overlaps it, and its interface.
+/// The longest route but a default one or one of our TAPs that overlaps it, and its interface.
 fn clash(subnet: Subnet, tap_prefix: &str) -> crate::Result<Option<(Subnet, String)>> {
     let prefix = tap_prefix.to_owned();
     netlink::talk(move |handle| {
         Box::pin(async move {
             let look = || "look at the host's routes".to_owned();
-            for route in netlink::routes(&handle).await.during(look)? {
+            let mut routes = netlink::routes(&handle).await.during(look)?;
+            routes.sort_by_key(|it| std::cmp::Reverse(it.to.prefix));
+            for route in routes {
                 // A shorter one is as good as a default route: VPNs halve it, 0.0.0.0/1.
                 if route.to.prefix < 4 || !route.to.overlaps(subnet) {
                     continue;

@@ -77,8 +77,9 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
         tap_prefix: tap_prefix.to_owned(),
     };
     Ok(match Linux::new()?.probe(&probe) {
-        Finding::Good(_) => None,
-        Finding::Doubtful { found, .. } | Finding::Bad { found, .. } => Some(found),
+        // A route that covers all of it, as a VPN's, is longer than none of ours.
+        Finding::Good(_) | Finding::Doubtful { .. } => None,
+        Finding::Bad { found, .. } => Some(found),
     })
 }
 

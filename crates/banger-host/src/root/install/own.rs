@@ -34,7 +34,8 @@ pub(super) fn install(places: &Places, wishes: &Wishes, say: &mut dyn FnMut(&str
     let cli = only_root_s(&programs::check_cli(&wishes.cli)?)?;
     // The CLI writes it into the daemon's own unit.
     only_root_s(&cli.with_file_name("bangerd"))?;
-    units::put_own(places, &root, &state, &cli, say)
+    let program = only_root_s(&cli.with_file_name("banger-root"))?;
+    units::put_own(places, &root, &state, (&cli, &program), say)
 }
 
 /// Where a program really is, if that is nobody else's to change: root runs it at each boot.

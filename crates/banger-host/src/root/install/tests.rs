@@ -42,6 +42,7 @@ impl Place {
         fs::write(of("banger"), "").unwrap();
         fs::set_permissions(of("banger"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(of("banger"), of("bangerd")).unwrap();
+        fs::copy(of("banger"), of("banger-root")).unwrap();
         let places = Places {
             programs: of("libexec"),
             claims: of("claims"),
@@ -131,6 +132,15 @@ fn an_installation_is_whole_and_goes_whole() {
     let unit = fs::read_to_string(shutdown).unwrap();
     assert!(unit.contains("vm stop --all --host-shutdown"), "{unit}");
     assert!(unit.contains("BANGER_STATE="), "{unit}");
+    let firewall = place.path(&format!("units/banger-firewall@{UID}.service"));
+    let unit = fs::read_to_string(firewall).unwrap();
+    for line in [
+        "ExecStart=\"/usr/local/libexec/banger/banger-root\" restore",
+        "PartOf=nftables.service",
+        "ReloadPropagatedFrom=nftables.service",
+    ] {
+        assert!(unit.lines().any(|it| it == line), "no `{line}` in {unit}");
+    }
     assert!(place.path("rules/56-banger.rules").exists());
     // As it is after a run that was cut off in the middle of a file.
     let after = place.everything();
@@ -312,7 +322,7 @@ fn users_have_networks_and_ports_of_their_own() {
 }
 
 #[test]
-fn root_s_own_daemon_has_a_unit_that_stops_its_vms_and_nothing_else() {
+fn root_s_own_daemon_has_units_that_stop_its_vms_and_put_its_firewall_back_and_nothing_else() {
     if !is_root() {
         return;
     }
@@ -335,7 +345,9 @@ fn root_s_own_daemon_has_a_unit_that_stops_its_vms_and_nothing_else() {
         "{text}"
     );
     assert!(!text.contains("BANGER_STATE"), "{text}");
-    assert_eq!(place.everything().len(), before.len() + 1);
+    let text = fs::read_to_string(place.path("units/banger-firewall@0.service")).unwrap();
+    assert!(text.contains("banger-root\" restore"), "{text}");
+    assert_eq!(place.everything().len(), before.len() + 2);
     // Her part of another user's installation is not root's.
     uninstall_in(&place.places, 0, &mut |_| {}).unwrap();
     assert_eq!(place.everything(), before);

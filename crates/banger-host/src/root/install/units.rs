@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `banger-root@<uid>.socket` | listens for the user |
 //! | `banger-root@<uid>.service` | answers, as root, with no right that it does not need |
+//! | `banger-firewall@<uid>.service` | runs `banger-root restore` whenever nftables.service has replaced all rules |
 //! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before her own units and the network go |
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use super::own::ROOT;
 use super::places::Places;
 use super::user::User;
 use crate::command::Command;
+use crate::root::PROGRAMS;
 use crate::{Claim, Result};
 
 const SOCKET: (&str, &str) = (
@@ -60,14 +62,17 @@ pub(super) fn put(
     let shutdown = shutdown_of(claim.uid);
     let text = shutdown_text(claim.uid, &user.home, state, cli);
     files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    let firewall = firewall_of(claim.uid);
+    let text = firewall_text(&Path::new(PROGRAMS).join("banger-root"));
+    files::write(&places.units.join(&firewall), text.as_bytes(), 0o644)?;
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     let (socket, service) = (socket_of(claim.uid), service_of(claim.uid));
     systemctl(&["daemon-reload"])?;
     // One that runs is of the program that was there before.
     systemctl(&["stop", &service])?;
-    systemctl(&["enable", &socket, &shutdown])?;
+    systemctl(&["enable", &socket, &shutdown, &firewall])?;
     systemctl(&["restart", &socket])?;
-    systemctl(&["start", &shutdown])?;
+    systemctl(&["start", &shutdown, &firewall])?;
     say(&format!(
         "systemd listens for {} with `{socket}`",
         claim.user
@@ -76,13 +81,13 @@ pub(super) fn put(
     linger(run, &claim.user, say)
 }
 
-/// Writes the unit that stops the VMs of root's own daemon, and has that daemon's unit live on when
+/// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that daemon's unit live on when
 /// root logs out.
 pub(super) fn put_own(
     places: &Places,
     root: &User,
     state: &Path,
-    cli: &Path,
+    (cli, program): (&Path, &Path),
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let Some(run) = places.systemd else {
@@ -93,9 +98,12 @@ pub(super) fn put_own(
     let shutdown = shutdown_of(ROOT);
     let text = shutdown_text(ROOT, &root.home, state, cli);
     files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    let firewall = firewall_of(ROOT);
+    let text = firewall_text(program);
+    files::write(&places.units.join(&firewall), text.as_bytes(), 0o644)?;
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     systemctl(&["daemon-reload"])?;
-    systemctl(&["enable", "--now", &shutdown])?;
+    systemctl(&["enable", "--now", &shutdown, &firewall])?;
     say(&format!(
         "`{shutdown}` stops root's VMs before the host goes down, those that run from their next start on"
     ));
@@ -104,7 +112,7 @@ pub(super) fn put_own(
 
 /// Takes away what [`put_own`] wrote; whether it was there.
 pub(super) fn remove_own(places: &Places) -> Result<bool> {
-    let shutdown = shutdown_of(ROOT);
+    let (shutdown, firewall) = (shutdown_of(ROOT), firewall_of(ROOT));
     let path = places.units.join(&shutdown);
     let is_there = path.exists();
     let systemctl = |words: &[&str]| match places.systemd {
@@ -116,6 +124,11 @@ pub(super) fn remove_own(places: &Places) -> Result<bool> {
         // As in `remove`.
         let _ = systemctl(&["reset-failed", &shutdown]);
     }
+    let firewall_unit = places.units.join(&firewall);
+    if firewall_unit.exists() {
+        systemctl(&["disable", "--now", &firewall])?;
+    }
+    files::remove(&firewall_unit)?;
     files::remove(&path)?;
     // Also where an earlier run was cut off just before.
     systemctl(&["daemon-reload"])?;
@@ -137,6 +150,8 @@ pub(super) fn remove(
 ) -> Result<()> {
     let shutdown = shutdown_of(uid);
     let own = places.units.join(&shutdown);
+    let firewall = firewall_of(uid);
+    let firewall_unit = places.units.join(&firewall);
     let shared = [SOCKET.0, SERVICE.0].map(|name| places.units.join(name));
     if let Some(run) = places.systemd {
         let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
@@ -145,6 +160,9 @@ pub(super) fn remove(
         }
         if shared[1].exists() {
             systemctl(&["stop", &service_of(uid)])?;
+        }
+        if firewall_unit.exists() {
+            systemctl(&["disable", "--now", &firewall])?;
         }
         if own.exists() {
             systemctl(&["disable", "--now", &shutdown])?;
@@ -155,6 +173,7 @@ pub(super) fn remove(
         }
     }
     files::remove(&own)?;
+    files::remove(&firewall_unit)?;
     if is_last {
         for path in shared.iter().chain([&places.rules.join(RULE.0)]) {
             files::remove(path)?;
@@ -176,6 +195,43 @@ fn service_of(uid: u32) -> String {
 
 fn shutdown_of(uid: u32) -> String {
     format!("banger-shutdown@{uid}.service")
+}
+
+fn firewall_of(uid: u32) -> String {
+    format!("banger-firewall@{uid}.service")
+}
+
+/// The unit that puts the rules of all VMs back each time nftables.service is started, restarted or
+/// reloaded, since that begins with a flush of everybody's. Where VMs run, or none, is nothing to
+/// it: it goes by the TAPs that are there.
+fn firewall_text(program: &Path) -> String {
+    let program = quoted(&program.display().to_string());
+    format!(
+        "# Written by `banger system install`; changes are lost with the next.\n\
+         [Unit]\n\
+         Description=Puts the firewall of banger's VMs back when nftables has replaced all rules\n\
+         After=nftables.service\n\
+         PartOf=nftables.service\n\
+         ReloadPropagatedFrom=nftables.service\n\
+         \n\
+         [Service]\n\
+         Type=oneshot\n\
+         RemainAfterExit=yes\n\
+         ExecStart={program} restore\n\
+         ExecReload={program} restore\n\
+         TimeoutStartSec=60s\n\
+         SyslogIdentifier=banger-root\n\
+         CapabilityBoundingSet=CAP_NET_ADMIN\n\
+         NoNewPrivileges=yes\n\
+         ProtectSystem=strict\n\
+         ReadWritePaths=-/run/banger\n\
+         ProtectHome=yes\n\
+         PrivateTmp=yes\n\
+         RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET\n\
+         \n\
+         [Install]\n\
+         WantedBy=multi-user.target nftables.service\n"
+    )
 }
 
 /// The unit that stops a user's VMs when the host goes down. What starts after something stops

@@ -286,6 +286,46 @@ fn no_op_with_a_hostile_value_changes_anything() {
 }
 
 #[test]
+fn no_order_of_ops_leaves_a_tap_without_its_filter() {
+    if !is_root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let sim = inhabited();
+    let served = served(sim.clone(), folder.path());
+    let mut client = Client::greeted(&served);
+    let filtered = || {
+        let state = sim.state();
+        let table = state.tables.get(&table());
+        !state.taps.contains_key(&tap())
+            || table.is_some_and(|it| it.guests.contains(&(tap(), GUEST)))
+    };
+    client.must(make_tap());
+    assert!(filtered(), "without `allow-guest` before it");
+    let others = ["10.216.0.3", "10.99.0.9"].map(|it| it.parse().unwrap());
+    for address in [GUEST].into_iter().chain(others) {
+        let forbid = RootOp::ForbidGuest {
+            table: table(),
+            tap: tap(),
+            address,
+        };
+        let reply = client.ask(&Request::Change(forbid)).unwrap();
+        assert!(
+            matches!(&reply, Reply::Error(told) if told[0].kind == Kind::Busy),
+            "{address}: {reply:?}"
+        );
+        assert!(filtered(), "{address}");
+    }
+    client.must(RootOp::RemoveTap { name: tap() });
+    client.must(RootOp::ForbidGuest {
+        table: table(),
+        tap: tap(),
+        address: GUEST,
+    });
+    assert!(!sim.state().tables.contains_key(&table()));
+}
+
+#[test]
 fn no_look_tells_of_what_is_anothers() {
     if !is_root() {
         return;
@@ -293,7 +333,12 @@ fn no_look_tells_of_what_is_anothers() {
     let folder = tempfile::tempdir().unwrap();
     let served = served(inhabited(), folder.path());
     let mut client = Client::greeted(&served);
-    let holds = |table: String, guests, nat| RootLook::FirewallHolds { table, guests, nat };
+    let holds = |table: String, guests, nat| RootLook::FirewallHolds {
+        table,
+        guests,
+        nat,
+        lent: vec![],
+    };
     let mut looks = vec![
         holds(table(), vec![(tap(), GUEST); 257], vec![]),
         holds(table(), vec![], vec![GUEST; 257]),

@@ -45,6 +45,8 @@ fn everything() -> String {
         forwards("all"),
     ]
     .join("\n")
+    // The kernel sees a moment later that a link which was set up has its other end.
+    .replace(" linkdown", "")
 }
 
 fn all_of_a_guest() -> Vec<RootOp> {
@@ -74,6 +76,10 @@ fn all_of_a_guest() -> Vec<RootOp> {
             table: table(),
             tap_prefix: prefix(),
             address: GUEST,
+        },
+        RootOp::SetForwarding {
+            interface: tap(),
+            on: true,
         },
     ]
 }
@@ -121,6 +127,7 @@ fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
             table: table(),
             guests: vec![(tap(), GUEST)],
             nat: vec![GUEST],
+            lent: vec!["out0".to_owned()],
         };
         let holds = client.ask(&Request::Look(look)).unwrap();
         assert_eq!(holds, Reply::Holds(true));
@@ -130,6 +137,43 @@ fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
             }
         }
         assert_eq!(everything(), before);
+    });
+}
+
+#[test]
+fn root_puts_back_by_itself_what_somebody_flushed() {
+    in_own_network(|| {
+        inhabit();
+        let folder = tempfile::tempdir().unwrap();
+        let served = served(Linux::new().unwrap(), folder.path());
+        let mut client = Client::greeted(&served);
+        let before = everything();
+        let rules = || run("nft", &format!("list table inet {}", table()));
+        for nat in [true, false] {
+            for op in all_of_a_guest() {
+                if nat || !matches!(op, RootOp::AllowNat { .. }) {
+                    client.must(op);
+                }
+            }
+            let whole = rules();
+            assert_eq!(whole.contains("elements = { 10.216.0.2 }"), nat, "{whole}");
+            run("nft", "flush ruleset");
+            let restore = || {
+                let taps = crate::linux::tap::remembered().unwrap();
+                let host = Linux::new().unwrap();
+                super::super::restore::restore_on(&host, &taps, folder.path()).unwrap();
+            };
+            restore();
+            assert_eq!(rules(), whole);
+            restore();
+            assert_eq!(rules(), whole);
+            for op in nothing_of_a_guest() {
+                client.must(op);
+            }
+            run("nft", "add table inet banger_0000");
+            run("nft", "add table inet filter");
+            assert_eq!(everything(), before);
+        }
     });
 }
 

@@ -74,6 +74,11 @@ pub(super) fn socket(uid: u32) -> PathBuf {
     format!("/run/banger/{uid}/root.sock").into()
 }
 
+/// The unit that puts the firewall back when somebody flushed it.
+pub(super) fn firewall_unit(uid: u32) -> String {
+    format!("banger-firewall@{uid}.service")
+}
+
 /// The unit that stops the user's VMs when the host goes down.
 pub(super) fn shutdown_unit(uid: u32) -> String {
     format!("banger-shutdown@{uid}.service")

@@ -102,7 +102,8 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
             units.push(state_of(UNIT, |words| systemd.user(words))?);
         }
         let socket = (!account.is_root()).then(|| format!("banger-root@{uid}.socket"));
-        for name in socket.into_iter().chain([helper::shutdown_unit(uid)]) {
+        let of_root = [helper::shutdown_unit(uid), helper::firewall_unit(uid)];
+        for name in socket.into_iter().chain(of_root) {
             units.push(state_of(&name, |words| systemd.system(words))?);
         }
         linger = lingers(account, session);

@@ -1,0 +1,220 @@
+//! The host changes under running VMs, and what their users are told of it.
+
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, KillVm, SetVm, VmView};
+use banger_host::{Finding, Probe, Resolvers, SimState};
+
+use crate::world::{World, named, request};
+
+/// Something that somebody does to the host.
+type Harm = (&'static str, fn(&mut SimState, &str));
+
+/// Every single thing that a running VM has on its host's network, taken away.
+const HARMS: [Harm; 8] = [
+    (
+        "the TAP's link, address, route or programs",
+        |state, tap| {
+            state.harmed_taps.insert(tap.to_owned());
+        },
+    ),
+    ("the TAP", |state, tap| {
+        state.taps.remove(tap);
+        state.forwarding.remove(tap);
+    }),
+    ("the TAP's forwarding", |state, tap| {
+        state.forwarding.insert(tap.to_owned(), false);
+    }),
+    ("the uplink's forwarding", |state, _| {
+        state.forwarding.insert("eth0".to_owned(), false);
+    }),
+    ("the table", |state, _| state.tables.clear()),
+    ("the address that is let out", |state, _| {
+        state.tables.values_mut().for_each(|it| it.nat.clear());
+    }),
+    ("what is lent to guests", |state, _| {
+        state.tables.values_mut().for_each(|it| it.lent.clear());
+    }),
+    ("the accept in Docker's chain", |state, _| {
+        state.docker_user.clear();
+    }),
+];
+
+/// Runs the watch until `test` is over.
+fn watched(world: &World, test: impl FnOnce()) {
+    let watch = {
+        let engine = world.engine.clone();
+        std::thread::spawn(move || engine.watch())
+    };
+    test();
+    world.engine.shut_down();
+    watch.join().unwrap();
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn whatever_is_taken_from_a_running_vm_is_put_back() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let tap = world.sim.state().taps.into_keys().next().unwrap();
+    let before = world.sim.state();
+    watched(&world, || {
+        for (what, harm) in HARMS {
+            world.sim.tamper(|state| harm(state, &tap));
+            assert_ne!(world.sim.state(), before, "{what}");
+            wait_until(what, || {
+                let now = world.sim.state();
+                now.harmed_taps.is_empty()
+                    && (now.taps, now.tables) == (before.taps.clone(), before.tables.clone())
+                    && now.forwarding == before.forwarding
+                    && now.docker_user == before.docker_user
+            });
+        }
+    });
+}
+
+#[test]
+fn a_way_out_that_comes_later_forwards_for_guests_only_and_goes_back_to_what_it_was() {
+    let world = World::new();
+    let empty = world.run_time();
+    world.create("calm-otter", true, true);
+    let lent = |name: &str| {
+        let tables = world.sim.state().tables;
+        tables.values().any(|it| it.lent.contains(name))
+    };
+    let add = |name: &str, forwards| {
+        world.sim.tamper(|state| {
+            state.forwarding.insert(name.to_owned(), forwards);
+            state.ways_out.push(name.to_owned());
+        });
+    };
+    watched(&world, || {
+        add("vpn0", false);
+        add("lan1", true);
+        wait_until("forwards", || world.run_time().forwarding["vpn0"]);
+        assert!(lent("eth0") && lent("vpn0") && !lent("lan1"));
+    });
+    let kill = KillVm::default();
+    let engine = &world.engine;
+    engine.kill(&named("calm-otter"), &kill, &|_| {}).unwrap();
+    let after = world.run_time().forwarding;
+    assert!(!after["eth0"] && !after["vpn0"] && after["lan1"]);
+    assert_eq!(world.run_time().tables, empty.tables);
+}
+
+#[test]
+fn forwarding_that_somebody_wants_for_the_whole_host_is_nobody_elses_to_take() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    watched(&world, || {
+        // Docker starts.
+        world.sim.tamper(|state| state.forwards_everywhere = true);
+        wait_until("nothing is kept to guests", || {
+            let tables = world.sim.state().tables;
+            tables.values().all(|it| it.lent.is_empty())
+        });
+    });
+    let kill = KillVm::default();
+    let engine = &world.engine;
+    engine.kill(&named("calm-otter"), &kill, &|_| {}).unwrap();
+    assert!(world.run_time().forwarding["eth0"]);
+}
+
+#[test]
+fn a_vm_without_nat_has_a_tap_that_does_not_forward() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let tap = world.sim.state().taps.into_keys().next().unwrap();
+    assert!(!world.run_time().forwarding[&tap]);
+    watched(&world, || {
+        // Forwarding for the whole host comes to every interface that there is.
+        let on = |state: &mut SimState| state.forwarding.insert(tap.clone(), true);
+        world.sim.tamper(on);
+        wait_until("off", || !world.run_time().forwarding[&tap]);
+    });
+    let nat = |on| SetVm {
+        nat: Some(on),
+        ..SetVm::default()
+    };
+    for on in [true, false] {
+        let set = world.engine.set(&named("calm-otter"), &nat(on), &|_| {});
+        set.unwrap();
+        assert_eq!(world.run_time().forwarding[&tap], on);
+    }
+}
+
+fn says(vm: &VmView, words: &str) -> bool {
+    vm.notes.iter().any(|note| note.contains(words))
+}
+
+#[test]
+fn a_firewall_that_drops_what_guests_send_is_told_until_it_does_no_more() {
+    let world = World::new();
+    let drops = Finding::Doubtful {
+        found: "the chain `ip filter FORWARD` drops what guests send".to_owned(),
+        hint: "sudo iptables -I FORWARD".to_owned(),
+    };
+    let asked = |probe: &Probe| matches!(probe, Probe::ForwardedPackets { .. });
+    world.sim.find(asked, drops);
+    let created = world.create("calm-otter", true, true);
+    let show = || world.engine.show(&named("calm-otter")).unwrap();
+    for vm in [&created, &show()] {
+        assert!(
+            says(vm, "drops what guests send: sudo iptables"),
+            "{:?}",
+            vm.notes
+        );
+    }
+    let without = world.create("quiet-otter", false, true);
+    assert!(
+        !says(&without, "iptables"),
+        "it sends nothing: {:?}",
+        without.notes
+    );
+    world.sim.revive();
+    world.create("third", true, true);
+    assert!(!says(&show(), "iptables"), "mended: {:?}", show().notes);
+}
+
+#[test]
+fn a_vm_that_has_an_address_starts_beside_a_route_that_overlaps() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let kill = KillVm::default();
+    let engine = &world.engine;
+    engine.kill(&named("calm-otter"), &kill, &|_| {}).unwrap();
+    let overlaps = Finding::Bad {
+        found: "the route 10.215.0.0/20 by `vpn0` overlaps 10.215.0.0/20".to_owned(),
+        hint: "set `subnet`".to_owned(),
+    };
+    let asked = |probe: &Probe| matches!(probe, Probe::SubnetFree { .. });
+    world.sim.find(asked, overlaps);
+    let vm = world.start("calm-otter").unwrap();
+    assert!(says(&vm, "by `vpn0` overlaps"), "{:?}", vm.notes);
+    let new = engine.create(&request("new", true, true), &|_| {});
+    assert_eq!(new.unwrap_err().code, Code::NotReady);
+}
+
+#[test]
+fn a_resolver_that_no_guest_reaches_is_told() {
+    let world = World::new();
+    let own = Resolvers {
+        out_of_reach: vec!["192.168.1.2".parse().unwrap()],
+        ..Resolvers::default()
+    };
+    world.sim.tamper(|state| state.resolvers = own);
+    let vm = world.create("calm-otter", true, true);
+    assert!(says(&vm, "itself (192.168.1.2)"), "{:?}", vm.notes);
+    let vm = world.engine.show(&named("calm-otter")).unwrap();
+    assert!(says(&vm, "dns = [\"9.9.9.9\"]"), "{:?}", vm.notes);
+    let report = world.engine.doctor();
+    let check = report.checks.iter().find(|it| it.name == "resolvers");
+    assert!(check.unwrap().found.contains("itself (192.168.1.2)"));
+}
