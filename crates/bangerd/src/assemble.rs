@@ -157,6 +157,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         network,
         root_disk: root_disk_word(config.root_disk).to_owned(),
         defaults: defaults(config),
+        boots_at_once: boots_at_once(kvm || matches!(mode, Mode::Sim(_)), host.cpus()),
         own_users: matches!(mode, Mode::Real) && host.uid() == 0,
         scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
         subnet: config.subnet,
@@ -218,6 +219,12 @@ fn root_disk_word(choice: RootDiskChoice) -> &'static str {
         RootDiskChoice::DmSnapshot => "dm-snapshot",
         RootDiskChoice::Copy => "copy",
     }
+}
+
+/// Software emulation keeps a processor busy for the whole of a boot; with KVM much of it is waiting.
+fn boots_at_once(accelerated: bool, cpus: u32) -> usize {
+    let each = if accelerated { 4 } else { 1 };
+    usize::try_from(cpus.saturating_mul(each)).unwrap_or(usize::MAX)
 }
 
 /// A TAP where we may make one, with the addresses that are configured.

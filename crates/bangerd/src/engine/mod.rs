@@ -18,6 +18,7 @@ mod down;
 mod end;
 mod findings;
 pub mod hold;
+mod permits;
 mod recover;
 mod room;
 mod set;
@@ -53,6 +54,7 @@ use crate::vm::claim::Claim;
 use crate::vm::names::Instance;
 use crate::vm::store::Store;
 use hold::Slot;
+use permits::BootPermits;
 
 pub use view::{CHUNK, ConsoleChunk};
 
@@ -106,6 +108,8 @@ pub struct Parts {
     pub network: NetworkKind,
     /// Whether each VMM runs as a user of its own.
     pub own_users: bool,
+    /// How many VMs boot at once; the others wait their turn.
+    pub boots_at_once: usize,
     /// Whether each VMM runs in a systemd scope of its own.
     pub scopes: bool,
     /// The network that guests have their addresses in.
@@ -133,6 +137,7 @@ pub struct Engine {
     findings: Mutex<findings::Findings>,
     /// What belongs to VMs whose records this program cannot use.
     unreadable: Mutex<Vec<Claim>>,
+    boots: BootPermits,
     stopping: AtomicBool,
 }
 
@@ -169,6 +174,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         Self {
             store: Store::new(parts.layout.clone()),
+            boots: BootPermits::new(parts.boots_at_once),
             parts,
             vms: Mutex::new(BTreeMap::new()),
             listeners: Mutex::new(Vec::new()),

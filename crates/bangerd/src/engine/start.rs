@@ -6,6 +6,7 @@ use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmRef, VmV
 use banger_host::Op;
 
 use super::hold::Hold;
+use super::permits::BootPermit;
 use super::{Engine, Heard, room, step};
 use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
@@ -63,6 +64,7 @@ impl Engine {
         if may(Verb::Start, vm.phase, &vm.name).during(&doing)? == Answer::Already {
             return Ok(());
         }
+        let _permit = self.boot_permit(hold, heard).during(&doing)?;
         let before = vm.clone();
         let hypervisor = self.hypervisor().during(&doing)?;
         let planned = self
@@ -98,6 +100,18 @@ impl Engine {
             error.also.extend(down.also);
         }
         Err(error)
+    }
+
+    /// The right to boot, waited for where others boot already.
+    fn boot_permit(&self, hold: &Hold, heard: Heard<'_>) -> Result<BootPermit<'_>> {
+        if let Some(permit) = self.boots.try_take() {
+            return Ok(permit);
+        }
+        step(heard, "wait for its turn", || {
+            self.boots
+                .wait(|| hold.slot().was_killed())
+                .ok_or_else(|| Error::new(Code::Conflict, "it was killed before its turn"))
+        })
     }
 
     /// The hypervisor of new starts.

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Barrier};
 
-use banger_api::{Code, Phase, StartVm, StopVm};
+use banger_api::{Code, KillVm, Phase, StartVm, StopVm};
+use banger_host::Look as _;
 
-use crate::world::{World, named, request};
+use crate::world::{World, named, request, told};
 
 #[test]
 fn of_ten_creates_of_one_name_one_wins() {
@@ -100,4 +101,53 @@ fn verbs_on_one_vm_are_serialised_and_each_gets_a_true_answer() {
         Phase::Stopped => assert_eq!(processes, 0),
         other => panic!("it is {other}"),
     }
+}
+
+#[test]
+fn starts_wait_their_turn_and_one_that_waits_can_be_killed() {
+    let world = World::new();
+    let most = 4 * world.sim.cpus() as usize;
+    let names: Vec<String> = (0..most + 2).map(|n| format!("vm-{n}")).collect();
+    for name in &names {
+        world.create(name, false, false);
+    }
+    let (seen, steps) = std::sync::mpsc::channel();
+    let go = Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
+    let threads: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let (engine, name, seen, go) =
+                (world.engine.clone(), name.clone(), seen.clone(), go.clone());
+            std::thread::spawn(move || {
+                let heard = |progress: banger_api::Progress| {
+                    if progress.seconds.is_some() {
+                        return;
+                    }
+                    let is_boot = progress.step == "boot";
+                    if is_boot || progress.step == "wait for its turn" {
+                        seen.send((name.clone(), is_boot)).unwrap();
+                    }
+                    if is_boot {
+                        let open = go.0.lock().unwrap();
+                        drop(go.1.wait_while(open, |open| !*open).unwrap());
+                    }
+                };
+                engine.start(&named(&name), &StartVm::default(), &heard)
+            })
+        })
+        .collect();
+    let seen: Vec<(String, bool)> = steps.iter().take(most + 2).collect();
+    assert_eq!(seen.iter().filter(|(_, is_boot)| *is_boot).count(), most);
+    let (waiting, _) = seen.iter().find(|(_, is_boot)| !is_boot).unwrap();
+    let killed = world
+        .engine
+        .kill(&named(waiting), &KillVm::default(), &|_| {})
+        .unwrap();
+    assert_eq!(killed.phase, Phase::Stopped);
+    *go.0.lock().unwrap() = true;
+    go.1.notify_all();
+    let outcomes: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+    let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(told(&failed[0]).contains("killed"), "{}", told(&failed[0]));
 }
