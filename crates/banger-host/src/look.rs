@@ -21,7 +21,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The names in a directory, sorted; none where there is no such directory.
     fn list(&self, directory: &Path) -> Result<Vec<String>>;
 
-    /// The size of a file or directory, or `None` where there is none.
+    /// The size and the owner of a file or directory, or `None` where there is none.
     fn stat(&self, path: &Path) -> Result<Option<Stat>>;
 
     /// Whether this very process still runs. A zombie does not.
@@ -144,7 +144,7 @@ pub struct Resolvers {
     pub out_of_reach: Vec<IpAddr>,
 }
 
-/// How large a file is.
+/// How large a file is, and whose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Its length in bytes, holes included.
@@ -153,6 +153,8 @@ pub struct Stat {
     pub allocated: u64,
     /// Whether it is a directory.
     pub is_directory: bool,
+    /// The user that it belongs to.
+    pub uid: u32,
 }
 
 /// How full a file system is.

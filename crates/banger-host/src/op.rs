@@ -79,6 +79,14 @@ pub enum Op {
         /// Its absolute path.
         path: PathBuf,
     },
+    /// What was called `from` is called `to`, durably, and needs no space for it. Where there is no
+    /// `from` but a `to`, it was done before.
+    RenameFile {
+        /// Its absolute path.
+        from: PathBuf,
+        /// Its new one, in the same folder; a file that is there is replaced.
+        to: PathBuf,
+    },
     /// `to` is another name of the file `from`; whatever `to` named before, it does not now.
     LinkFile {
         /// The file that exists.

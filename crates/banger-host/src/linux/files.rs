@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::replacement::{Replacement, folder_and_name, set_owner};
 use super::told::During as _;
-use crate::{Change, Owner, Result};
+use crate::{Change, Error, Kind, Owner, Result};
 
 pub(super) fn made(changed: bool) -> Change {
     if changed {
@@ -132,6 +132,26 @@ pub(super) fn remove_file(path: &Path) -> Result<Change> {
     Ok(made(removed))
 }
 
+/// Op::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
+pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
+    let shown = || format!("rename `{}` to `{}`", from.display(), to.display());
+    let (folder, name) = folder_and_name(from)?;
+    let (true, Some(new)) = (to.parent() == from.parent(), to.file_name()) else {
+        return Err(Error::new(Kind::Other, "it has another folder").within(shown()));
+    };
+    match rustix::fs::renameat(&folder, &name, &folder, new) {
+        Ok(()) => {}
+        Err(Errno::NOENT)
+            if rustix::fs::statat(&folder, new, AtFlags::SYMLINK_NOFOLLOW).is_ok() =>
+        {
+            return Ok(Change::Already);
+        }
+        Err(error) => return Err(error).during(shown),
+    }
+    rustix::fs::fsync(&folder).during(shown)?;
+    Ok(Change::Made)
+}
+
 /// Brings a removal to the disk, so that a power cut does not undo it behind a later one.
 fn sync_folder_of(path: &Path) -> Result<()> {
     let (folder, _) = folder_and_name(path)?;
@@ -197,7 +217,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::Kind;
 
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o7777
@@ -247,6 +266,23 @@ mod tests {
         symlink(&kept, &path).unwrap();
         assert_eq!(remove_directory(&path).unwrap(), Change::Made);
         assert!(kept.join("file").exists() && !path.is_symlink());
+    }
+
+    #[test]
+    fn a_rename_keeps_the_file_and_twice_is_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("record"), "kept").unwrap();
+        fs::write(path("mark"), "of before").unwrap();
+        let rename = || rename_file(&path("record"), &path("mark"));
+        assert_eq!(rename().unwrap(), Change::Made);
+        assert_eq!(fs::read(path("mark")).unwrap(), b"kept");
+        assert_eq!(rename().unwrap(), Change::Already);
+        fs::remove_file(path("mark")).unwrap();
+        assert_eq!(rename().unwrap_err().kind(), Kind::Missing);
+        fs::write(path("record"), "").unwrap();
+        let elsewhere = std::path::PathBuf::from("/elsewhere/mark");
+        assert!(rename_file(&path("record"), &elsewhere).is_err());
     }
 
     #[test]

@@ -134,6 +134,7 @@ fn check_paths(op: &Op) -> Result<()> {
         Op::MakeNode { path, device, .. } => check_path(path).and(check_path(device)),
         Op::MakeSnapshot { base, cow, .. } => check_path(base).and(check_path(cow)),
         Op::LinkFile { from, to }
+        | Op::RenameFile { from, to }
         | Op::CloneFile { from, to, .. }
         | Op::CopyFile { from, to, .. } => check_path(from).and(check_path(to)),
         Op::RemoveSnapshot { .. }
@@ -162,6 +163,7 @@ impl Host for Linux {
                 owner,
             } => files::write_file(path, contents, *mode, *owner),
             Op::RemoveFile { path } => files::remove_file(path),
+            Op::RenameFile { from, to } => files::rename_file(from, to),
             Op::LinkFile { from, to } => files::link_file(from, to),
             Op::MakeNode {
                 path,
@@ -305,6 +307,7 @@ impl Look for Linux {
             // In units of 512 bytes whatever the file system's own are; see inode(7).
             allocated: it.blocks() * 512,
             is_directory: it.is_dir(),
+            uid: it.uid(),
         }))
     }
 

@@ -255,6 +255,7 @@ impl RootOp {
             | Op::CopyFile { .. }
             | Op::MakeFilesystem { .. }
             | Op::GrowFile { .. }
+            | Op::RenameFile { .. }
             | Op::PunchHole { .. }
             | Op::RestoreStore { .. } => return None,
         })

@@ -10,7 +10,11 @@ const MIB: u64 = 1 << 20;
 impl Host for Sim {
     fn change(&self, op: &Op) -> Result<Change> {
         self.count(Some(op))?;
+        let is_full = lock(&self.inner.plan).free_mib == Some(0);
         let mut state = lock(&self.inner.state);
+        if is_full && takes_space(&state, op) {
+            return Err(Error::new(Kind::NoSpace, "No space left on device"));
+        }
         match op {
             Op::RestoreStore { .. } | Op::MakeSnapshot { .. } | Op::RemoveSnapshot { .. } => {
                 snapshot::change(&mut state, op)
@@ -28,13 +32,18 @@ impl Host for Sim {
             | Op::RemoveDirectory { .. }
             | Op::WriteFile { .. }
             | Op::RemoveFile { .. }
+            | Op::RenameFile { .. }
             | Op::LinkFile { .. }
             | Op::MakeNode { .. }
             | Op::CloneFile { .. }
             | Op::CopyFile { .. }
             | Op::MakeFilesystem { .. }
             | Op::GrowFile { .. }
-            | Op::PunchHole { .. } => change_files(&mut state, op),
+            | Op::PunchHole { .. } => {
+                let change = change_files(&mut state, op)?;
+                note_owner(&mut state, op, change);
+                Ok(change)
+            }
         }
     }
 
@@ -72,6 +81,7 @@ impl Host for Sim {
             arguments: spawn.arguments.clone(),
             directory: spawn.directory.clone(),
             stopped: false,
+            stalled: false,
             exit: None,
             jailed: spawn.jailed.clone(),
         };
@@ -110,6 +120,42 @@ impl Host for Sim {
         drop(state);
         self.inner.ended.notify_all();
         Ok(Change::Made)
+    }
+}
+
+/// Keeps who owns what was made, and forgets it of what is gone.
+fn note_owner(state: &mut SimState, op: &Op, change: Change) {
+    if let Op::MakeDirectory { path, owner, .. }
+    | Op::WriteFile { path, owner, .. }
+    | Op::MakeFilesystem { path, owner, .. }
+    | Op::CloneFile {
+        to: path, owner, ..
+    }
+    | Op::CopyFile {
+        to: path, owner, ..
+    } = op
+        && let Some(owner) = owner
+        && (change == Change::Made || matches!(op, Op::MakeDirectory { .. }))
+    {
+        state.owners.insert(path.clone(), owner.uid);
+    }
+    let SimState {
+        owners,
+        files,
+        directories,
+        ..
+    } = state;
+    owners.retain(|path, _| files.contains_key(path) || directories.contains(path));
+}
+
+/// Whether a file system without a free block refuses this change. An entry of a folder that is
+/// there, and a hole, take none.
+fn takes_space(state: &SimState, op: &Op) -> bool {
+    match op {
+        Op::WriteFile { .. } | Op::CloneFile { .. } | Op::CopyFile { .. } => true,
+        Op::MakeDirectory { path, .. } => !state.directories.contains(path),
+        Op::MakeFilesystem { path, .. } => !state.files.contains_key(path),
+        _ => false,
     }
 }
 
@@ -156,6 +202,14 @@ fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
             put(state, path, file)
         }
         Op::RemoveFile { path } => made(state.files.remove(path).is_some()),
+        Op::RenameFile { from, to } => match state.files.remove(from) {
+            Some(file) => {
+                state.files.insert(to.clone(), file);
+                Ok(Change::Made)
+            }
+            None if state.files.contains_key(to) => Ok(Change::Already),
+            None => Err(missing(from)),
+        },
         Op::LinkFile { from, to }
         | Op::CloneFile { from, to, .. }
         | Op::CopyFile { from, to, .. } => {

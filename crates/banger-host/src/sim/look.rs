@@ -41,17 +41,21 @@ impl Look for Sim {
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         self.awake()?;
         let state = lock(&self.inner.state);
+        let uid = state.owners.get(path).copied();
+        let uid = uid.unwrap_or_else(|| self.uid());
         if state.directories.contains(path) {
             return Ok(Some(Stat {
                 length: 0,
                 allocated: 0,
                 is_directory: true,
+                uid,
             }));
         }
         Ok(state.files.get(path).map(|file| Stat {
             length: file.length,
             allocated: file.contents.len() as u64,
             is_directory: false,
+            uid,
         }))
     }
 

@@ -48,6 +48,8 @@ pub struct SimState {
     pub directories: BTreeSet<PathBuf>,
     /// Files, by their length and contents.
     pub files: BTreeMap<PathBuf, SimFile>,
+    /// The users that files and directories belong to, where that is not us.
+    pub owners: BTreeMap<PathBuf, u32>,
     /// Snapshots, by name.
     pub snapshots: BTreeMap<String, SimSnapshot>,
     /// Loop devices, by the file behind them, with the snapshots that use them.
@@ -116,6 +118,8 @@ pub struct SimProcess {
     pub directory: PathBuf,
     /// Whether it stands still.
     pub stopped: bool,
+    /// Whether its machine stands still because a write to a disk found no space.
+    pub stalled: bool,
     /// How it ended, if it has.
     pub exit: Option<Exit>,
     /// The jail that it runs in.
@@ -209,7 +213,8 @@ impl Sim {
             .push((Box::new(picks), finding));
     }
 
-    /// Says that so much space is free, in MiB.
+    /// Says that so much space is free, in MiB. Where none is, what needs some is refused with
+    /// [`Kind::NoSpace`].
     pub fn set_free_mib(&self, free: u64) {
         lock(&self.inner.plan).free_mib = Some(free);
     }
@@ -250,6 +255,25 @@ impl Sim {
                 process.exit.get_or_insert(exit);
             }
         });
+    }
+
+    /// Writes to a disk from inside: where no space is free the machine stands still, and it goes
+    /// on otherwise. Whether it goes on.
+    pub fn write(&self, pid: u32) -> bool {
+        let is_full = lock(&self.inner.plan).free_mib == Some(0);
+        self.tamper(|state| {
+            if let Some(process) = state.processes.get_mut(&pid) {
+                process.stalled = is_full;
+            }
+        });
+        !is_full
+    }
+
+    /// Whether a machine stands still because a write found no space.
+    #[must_use]
+    pub fn is_stalled(&self, pid: u32) -> bool {
+        let state = lock(&self.inner.state);
+        state.processes.get(&pid).is_some_and(|it| it.stalled)
     }
 
     /// Appends to a file from inside, as a guest does to its console.

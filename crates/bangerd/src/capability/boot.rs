@@ -1,10 +1,12 @@
 //! What every machine boots with: its folder, the kernel, the initramfs, the console, the channel.
 
-use banger_host::{Finding, Host, Op};
+use std::path::Path;
+
+use banger_host::{Finding, Host, Op, Owner};
 
 use super::Capability;
 use crate::error::{During, Result};
-use crate::layout::{Layout, machine};
+use crate::layout::{Layout, VmLayout, machine};
 use crate::machine::{DiskCache, Machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
@@ -58,6 +60,52 @@ const BOOT_ARGS: [&str; 11] = [
     "lsm=landlock,lockdown,yama,integrity,apparmor",
 ];
 
+/// That what the hypervisor opens belongs to the user that it runs as. A copy of the state
+/// directory may have lost that.
+fn owner_check(layout: VmLayout, owner: Option<Owner>) -> Check {
+    Check::new("owner of the disks", move |host| {
+        let uid = owner.map_or_else(|| host.uid(), |owner| owner.uid);
+        let machine = layout.machine();
+        let names = [
+            machine::ROOT_DISK,
+            machine::WORK_DISK,
+            machine::CONSOLE,
+            machine::HYPERVISOR_LOG,
+        ];
+        let files = names.map(|name| layout.in_machine(name));
+        for path in std::iter::once(&machine).chain(&files) {
+            match host.stat(path) {
+                Ok(Some(stat)) if stat.uid != uid => {
+                    return Finding::Bad {
+                        found: format!(
+                            "`{}` belongs to user {}, and this VM runs as user {uid}; a copy made \
+                             without owners (cp -r) is so",
+                            path.display(),
+                            stat.uid
+                        ),
+                        hint: chown(owner, uid, &machine),
+                    };
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    return Finding::Bad {
+                        found: error.to_string(),
+                        hint: chown(owner, uid, &machine),
+                    };
+                }
+            }
+        }
+        Finding::Good(format!("user {uid}"))
+    })
+}
+
+/// The command that gives a machine's folder to the user it needs.
+fn chown(owner: Option<Owner>, uid: u32, machine: &Path) -> String {
+    let group = owner.map_or_else(String::new, |owner| format!(":{}", owner.gid));
+    // No link is followed, neither on the way nor at its end.
+    format!("sudo chown -RPh {uid}{group} '{}'", machine.display())
+}
+
 impl Capability for Boot {
     fn name(&self) -> &'static str {
         "boot"
@@ -69,7 +117,7 @@ impl Capability for Boot {
         };
         let layout = self.layout.image(&vm.images.kernel);
         let name = vm.images.name.clone();
-        vec![Check::new("image", move |host| {
+        let image = Check::new("image", move |host| {
             match (
                 host.stat(&layout.kernel()),
                 host.stat(&layout.base_archive()),
@@ -80,7 +128,8 @@ impl Capability for Boot {
                     hint: "restore it from a backup; without it this VM cannot start".to_owned(),
                 },
             }
-        })]
+        });
+        vec![image, owner_check(self.layout.vm(vm.id), vm.owner)]
     }
 
     fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What the next daemon makes of what it finds.
 
-use banger_api::{DeleteVm, Phase};
+use banger_api::{Code, DeleteVm, Phase};
 use banger_host::Host as _;
 use banger_host::Op;
 
@@ -31,6 +31,7 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
                 arguments: vec!["innocent".to_owned()],
                 directory: "/".into(),
                 stopped: false,
+                stalled: false,
                 exit: None,
                 jailed: None,
             },
@@ -234,4 +235,28 @@ fn a_record_with_a_field_of_a_newer_banger_is_refused_by_its_name_and_kept() {
         assert!(told.contains(&format!("`{name}`")), "{told}");
         assert_eq!(world.record(vm.id), record, "it is left as it is");
     }
+}
+
+#[test]
+fn a_copy_that_lost_its_owners_does_not_start_and_says_how_to_mend_them() {
+    let world = World::new();
+    let vm = world.create("calm-otter", true, false);
+    let machine = format!("/state/vms/{}/machine", vm.id);
+    let work = std::path::PathBuf::from(&machine).join("work.img");
+    let right = world
+        .sim
+        .tamper(|state| state.owners.insert(work.clone(), 4711));
+    let error = world.start("calm-otter").unwrap_err();
+    assert_eq!(error.code, Code::NotReady);
+    let told = told(&error);
+    assert!(told.contains("belongs to user 4711"), "{told}");
+    assert!(
+        told.contains("sudo chown -RPh") && told.contains(&machine),
+        "{told}"
+    );
+    world.sim.tamper(|state| match right {
+        Some(right) => state.owners.insert(work, right),
+        None => state.owners.remove(&work),
+    });
+    world.start("calm-otter").unwrap();
 }
