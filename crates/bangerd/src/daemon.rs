@@ -6,6 +6,7 @@
 //! ```
 
 mod kind;
+mod log;
 mod verbs;
 
 use std::fs::File;
@@ -13,11 +14,12 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use banger_api::location::{Location, Runtime, Wishes};
 use banger_api::{Code, Error};
 use banger_host::Sim;
+use log::Log;
 use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
@@ -28,9 +30,6 @@ use crate::image::bundle::{self, BuildOptions, Stage};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
 use crate::server::{self, Stop};
-
-/// A log that has grown beyond this many bytes is put aside when the daemon starts.
-const LONG_LOG: u64 = 8 << 20;
 
 /// What the daemon was told when it was started.
 #[derive(Debug, Clone)]
@@ -233,22 +232,14 @@ fn start_log(layout: &Layout) -> Result<()> {
         Error::new(Code::Host, format!("open the log `{}`", path.display()))
             .cause(cause.to_string())
     };
-    if std::fs::metadata(&path).is_ok_and(|found| found.len() > LONG_LOG) {
-        std::fs::rename(&path, path.with_extension("log.1")).map_err(told)?;
-    }
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(told)?;
+    let log = Log::open(path.clone(), log::LONGEST).map_err(told)?;
     let level = environment("BANGER_LOG").and_then(|it| it.into_os_string().into_string().ok());
     let filter = tracing_subscriber::EnvFilter::builder()
         .parse_lossy(level.unwrap_or_else(|| "info".to_owned()));
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(Arc::new(file))
+        .with_writer(Mutex::new(log))
         .init();
     std::panic::set_hook(Box::new(
         |panic| tracing::error!(%panic, "a thread panicked"),

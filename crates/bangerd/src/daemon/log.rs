@@ -1,0 +1,101 @@
+//! The daemon's log, bounded: when it is long, it takes the place of the one before and begins anew.
+
+use std::fs::File;
+use std::io::{Result, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+
+/// A log that would grow beyond this many bytes is put aside. The one put aside before goes, so
+/// that both together take no more than twice as much.
+pub(super) const LONGEST: u64 = 8 << 20;
+
+/// A file that is appended to, and never longer than [`LONGEST`].
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    longest: u64,
+    file: File,
+    length: u64,
+}
+
+impl Log {
+    /// Goes on with the file at `path`, or makes it, for us alone.
+    pub(super) fn open(path: PathBuf, longest: u64) -> Result<Self> {
+        let file = append_to(&path)?;
+        let length = file.metadata()?.len();
+        Ok(Self {
+            path,
+            longest,
+            file,
+            length,
+        })
+    }
+
+    fn put_aside(&mut self) -> Result<()> {
+        std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
+        self.file = append_to(&self.path)?;
+        self.length = 0;
+        Ok(())
+    }
+}
+
+fn append_to(path: &std::path::Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true).mode(0o600).open(path)
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let more = bytes.len() as u64;
+        if self.length > 0 && self.length + more > self.longest && self.put_aside().is_err() {
+            // Where it cannot be put aside, what is said now is worth more than what was said then.
+            self.file.set_len(0)?;
+            self.length = 0;
+        }
+        let written = self.file.write(bytes)?;
+        self.length += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_written_to_for_ever_takes_no_more_than_twice_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bangerd.log");
+        std::fs::write(&path, [b'x'; 90]).unwrap();
+        let mut log = Log::open(path.clone(), 100).unwrap();
+        for number in 0..50 {
+            log.write_all(format!("line {number:04}\n").as_bytes())
+                .unwrap();
+            let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |it| it.len());
+            assert!(length(&path) <= 100 && length(&path.with_extension("log.1")) <= 100);
+        }
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+        let text = read(path.with_extension("log.1")) + &read(path);
+        assert!(
+            text.starts_with("line ") && text.ends_with("line 0049\n"),
+            "{text}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_put_aside_is_bounded_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bangerd.log");
+        std::fs::create_dir_all(path.with_extension("log.1").join("in the way")).unwrap();
+        let mut log = Log::open(path.clone(), 100).unwrap();
+        for _ in 0..50 {
+            log.write_all(b"as long as 16 b\n").unwrap();
+        }
+        assert!(std::fs::metadata(&path).unwrap().len() <= 100);
+    }
+}
