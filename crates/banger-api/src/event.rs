@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Phase, VmId, VmName};
+use crate::{Error, PauseReason, Phase, VmId, VmName};
 
 /// One step of long work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub enum Line<T> {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// A VM has another phase now.
+    /// A VM has another phase now, or stands still in it, or goes on.
     Phase {
         /// Which VM.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
@@ -42,6 +42,9 @@ pub enum Event {
         name: VmName,
         /// The phase.
         phase: Phase,
+        /// Why it stands still; absent where it does not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paused: Option<PauseReason>,
     },
     /// A VM is no more.
     Gone {

@@ -44,6 +44,29 @@ impl std::fmt::Display for Phase {
     }
 }
 
+/// Why a VM stands still. It goes on by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PauseReason {
+    /// The host's file system is almost full; it goes on when there is room.
+    HostAlmostFull,
+    /// A write to one of its disks found no space; the write is kept, and done when there is room.
+    HostFull,
+    /// A write to one of its disks failed; the write is kept, and tried again.
+    DiskError,
+}
+
+impl std::fmt::Display for PauseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::HostAlmostFull => "host almost full",
+            Self::HostFull => "host full",
+            Self::DiskError => "disk error",
+        })
+    }
+}
+
 /// How a VM's last run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -154,9 +177,12 @@ pub struct VmView {
     pub name: VmName,
     /// Where it is in its life.
     pub phase: Phase,
-    /// Whether it stands still until there is room on the host; a note says how much.
+    /// Whether it stands still.
     #[serde(default)]
     pub paused: bool,
+    /// Why it stands still; a note says what to do. Absent where it does not.
+    #[serde(default)]
+    pub pause_reason: Option<PauseReason>,
     /// Whether this run gives a rescue shell instead of the image's system.
     #[serde(default)]
     pub rescue: bool,

@@ -82,12 +82,14 @@ pub fn run(options: &Options) -> Result<()> {
     engine.recover().during("recover")?;
     let runtime = server::runtime()
         .map_err(|cause| Error::new(Code::Host, "start the runtime").cause(cause.to_string()))?;
-    let watch = start_watch(&engine)?;
+    let threads = start_threads(&engine)?;
     let served = runtime.block_on(serve(&location, &config, &engine));
     engine.shut_down();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    // The watch looks up at each of its ticks.
-    let _ = watch.join();
+    // Each of them looks up at least twice a second.
+    for thread in threads {
+        let _ = thread.join();
+    }
     tracing::info!("stopped; VMs run on");
     served
 }
@@ -99,12 +101,26 @@ fn prefer_configured_bundle(location: &mut Location, options: &Options, config: 
     }
 }
 
-fn start_watch(engine: &Arc<Engine>) -> Result<std::thread::JoinHandle<()>> {
-    let engine = engine.clone();
-    std::thread::Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || engine.watch())
-        .map_err(|cause| Error::new(Code::Host, "start the watch").cause(cause.to_string()))
+/// The threads that look after VMs. Each looks at what must not wait for what the others look at.
+fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>>> {
+    let works: [(&str, fn(&Arc<Engine>)); 3] = [
+        ("guard", Engine::guard),
+        ("disks", Engine::watch_disks),
+        ("watch", Engine::watch),
+    ];
+    let mut threads = Vec::new();
+    for (name, work) in works {
+        let engine = engine.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&engine))
+            .map_err(|cause| {
+                Error::new(Code::Host, format!("start the thread `{name}`"))
+                    .cause(cause.to_string())
+            })?;
+        threads.push(thread);
+    }
+    Ok(threads)
 }
 
 async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {

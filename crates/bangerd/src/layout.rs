@@ -8,7 +8,7 @@
 //!   settings.json             host settings that we changed, with their old values
 //!   ssh/                      this installation's key pair, and the pinned host keys
 //!   images/<digest>/          immutable images and kernels, shared by VMs
-//!   vms/<id>/vm.json          a VM's record
+//!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
 //!   vms/<id>/machine/         what its hypervisor sees, owned by the hypervisor's user
 //!   jails/<program>/<name>/   what a jailed hypervisor sees instead, while it runs
 //! ```
@@ -19,6 +19,9 @@ use banger_api::VmId;
 
 /// The name of a VM's record in its folder.
 pub const RECORD: &str = "vm.json";
+
+/// What it is called while the VM is being removed.
+pub const DELETING: &str = "deleting.json";
 
 /// The paths below one state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,6 +213,12 @@ impl VmLayout {
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.folder.join(RECORD)
+    }
+
+    /// The record of a VM that is being removed.
+    #[must_use]
+    pub fn deleting(&self) -> PathBuf {
+        self.folder.join(DELETING)
     }
 
     /// What the hypervisor sees: its working directory, owned by its user.

@@ -27,6 +27,12 @@ pub(crate) fn sweep() {
         if is_ours && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             eprintln!("an earlier run has left {}", path.display());
             end_vms(&path);
+            // Some tests have a file system of their own there.
+            let _ = Command::new("umount")
+                .arg("--lazy")
+                .arg(path.join("state"))
+                .stderr(Stdio::null())
+                .status();
             let _ = std::fs::remove_dir_all(&path);
         }
     }

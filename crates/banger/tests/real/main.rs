@@ -12,6 +12,7 @@
     reason = "a test starts programs, and waits for what goes on outside of it"
 )]
 
+mod full_host;
 mod leftovers;
 mod network;
 mod ordinary_user;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         leftovers::sweep();
     }
     let conclusion = suite::run(suite::tests![
+        full_host: [
+            a_full_host_loses_nothing_of_a_vm_that_writes,
+            stop_and_delete_work_where_not_one_block_is_free,
+        ],
         ordinary_user: [an_ordinary_user_has_vms_on_user_networking],
         root_helper: [an_ordinary_user_has_taps_nat_and_names_through_root],
         shared: [

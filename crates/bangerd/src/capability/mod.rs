@@ -70,9 +70,9 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Whether this breaks under a running VM when a write finds the host's file system full: the
-    /// VM is paused before, and goes on when there is room again.
-    fn needs_room(&self, _vm: &Vm) -> bool {
+    /// Whether this breaks under a running VM when a write finds the host's file system full, so
+    /// that the VM is paused in time for what the host has not written yet, too.
+    fn breaks_when_full(&self, _vm: &Vm) -> bool {
         false
     }
 

@@ -21,7 +21,7 @@ use banger_host::{Finding, Host, Kind, Op, Probe};
 use serde::{Deserialize, Serialize};
 
 use super::Capability;
-use crate::error::{During, Result};
+use crate::error::{During, Result, from_host};
 use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
@@ -35,6 +35,9 @@ pub struct Nat {
     kind: NetworkKind,
     /// Held while the settings are read, changed and written; what they led to last.
     kept: Mutex<Option<Kept>>,
+    /// The VMs that are written down still and need nothing any more, as there was no space to
+    /// strike them out.
+    struck: Mutex<BTreeSet<VmId>>,
 }
 
 /// What forwards for guests only, as it was made last.
@@ -72,6 +75,7 @@ impl Nat {
             layout,
             kind,
             kept: Mutex::new(None),
+            struck: Mutex::default(),
         }
     }
 
@@ -95,23 +99,25 @@ impl Nat {
         })
     }
 
-    fn write(&self, host: &dyn Host, settings: &Settings) -> Result<()> {
+    fn write(&self, host: &dyn Host, settings: &Settings) -> banger_host::Result<()> {
         let path = self.layout.settings();
         if settings.uplinks.is_empty() {
-            let what = "forget the host settings";
-            return host.change(&Op::RemoveFile { path }).during(what).map(drop);
+            let removed = host.change(&Op::RemoveFile { path }).map(drop);
+            return removed.map_err(|error| error.within("forget the host settings"));
         }
+        let what = "write down the host settings";
         let contents = serde_json::to_vec_pretty(settings).map_err(|cause| {
-            Error::new(Code::Internal, "write the host settings").cause(cause.to_string())
+            banger_host::Error::new(Kind::Other, cause.to_string()).within(what)
         })?;
-        host.change(&Op::WriteFile {
+        let op = Op::WriteFile {
             path,
             contents,
             mode: 0o600,
             owner: None,
-        })
-        .during("write down the host settings")
-        .map(drop)
+        };
+        host.change(&op)
+            .map(drop)
+            .map_err(|error| error.within(what))
     }
 
     /// Makes every way out of the host forward for this VM; Docker lets it through.
@@ -120,6 +126,7 @@ impl Nat {
     /// that a guest's packet takes.
     fn use_ways_out(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let mut held = self.held();
+        self.struck().remove(&vm.id);
         let mut settings = self.read(host)?;
         let names = host.ways_out().during("list the host's ways out")?;
         let mut changed = false;
@@ -139,7 +146,8 @@ impl Nat {
             changed |= entry.users.insert(vm.id);
         }
         if changed {
-            self.write(host, &settings)?;
+            self.write(host, &settings)
+                .map_err(|error| from_host(&error))?;
         }
         // Before anything forwards that did not.
         *held = Some(self.keep_to_guests(host, &settings)?);
@@ -163,7 +171,13 @@ impl Nat {
             })
             .during("be accepted by DOCKER-USER")?;
         }
-        self.leave(vm, host, &mut settings, &names, &mut held)
+        let leaves = BTreeSet::from([vm.id]);
+        self.leave(&leaves, host, &mut settings, &names, &mut held)?
+            .map_err(|error| from_host(&error))
+    }
+
+    fn struck(&self) -> MutexGuard<'_, BTreeSet<VmId>> {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Kept>> {
@@ -194,15 +208,16 @@ impl Nat {
         })
     }
 
-    /// Strikes the VM out of all ways out but these, and restores those that nobody needs.
+    /// Strikes the VMs out of all ways out but these, and restores those that nobody needs. What
+    /// came of writing that down is the inner result.
     fn leave(
         &self,
-        vm: &Vm,
+        vms: &BTreeSet<VmId>,
         host: &dyn Host,
         settings: &mut Settings,
         but: &[String],
         kept: &mut Option<Kept>,
-    ) -> Result<()> {
+    ) -> Result<banger_host::Result<()>> {
         let everywhere = host
             .forwards_everywhere()
             .during("read the host's forwarding")?;
@@ -212,7 +227,9 @@ impl Nat {
             let Some(uplink) = settings.uplinks.get_mut(&name) else {
                 continue;
             };
-            changed |= uplink.users.remove(&vm.id);
+            let before = uplink.users.len();
+            uplink.users.retain(|user| !vms.contains(user));
+            changed |= uplink.users.len() != before;
             if !uplink.users.is_empty() {
                 continue;
             }
@@ -244,11 +261,13 @@ impl Nat {
                 .during("look for the host settings")?
                 .is_some();
         if !changed && !stale {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        self.write(host, settings)?;
-        *kept = Some(self.keep_to_guests(host, settings)?);
-        Ok(())
+        let written = self.write(host, settings);
+        if !written.as_ref().is_err_and(|it| it.kind() != Kind::NoSpace) {
+            *kept = Some(self.keep_to_guests(host, settings)?);
+        }
+        Ok(written)
     }
 
     fn on(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -269,11 +288,22 @@ impl Nat {
             address: vm.address,
         };
         let forbidden = host.change(&op).during("keep the guest in").map(drop);
+        stopped.and(forbidden).and(self.strike_out(vm, host))
+    }
+
+    /// Strikes the VM out of all ways out. Where there is no space to write that down, it is done,
+    /// and written down with the next one: a full host keeps no VM from being ended.
+    fn strike_out(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let mut kept = self.held();
-        let left = self
-            .read(host)
-            .and_then(|mut it| self.leave(vm, host, &mut it, &[], &mut kept));
-        stopped.and(forbidden).and(left)
+        let mut all = self.struck().clone();
+        all.insert(vm.id);
+        let mut settings = self.read(host)?;
+        match self.leave(&all, host, &mut settings, &[], &mut kept)? {
+            Ok(()) => self.struck().clear(),
+            Err(error) if error.kind() == Kind::NoSpace => *self.struck() = all,
+            Err(error) => return Err(from_host(&error)),
+        }
+        Ok(())
     }
 
     /// Whether the VM's TAP forwards. One that does not keeps a guest in without any rule.

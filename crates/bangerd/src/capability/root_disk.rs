@@ -94,8 +94,8 @@ impl Capability for RootDisks {
         usage.into_iter().collect()
     }
 
-    fn needs_room(&self, vm: &Vm) -> bool {
-        self.driver(vm).is_ok_and(RootDisk::needs_room)
+    fn breaks_when_full(&self, vm: &Vm) -> bool {
+        self.driver(vm).is_ok_and(RootDisk::breaks_when_full)
     }
 
     fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {

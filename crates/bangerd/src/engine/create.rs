@@ -7,7 +7,7 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
 use super::{Engine, Heard, admit, lock, room, step};
-use crate::error::{During, Result};
+use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::storage;
 use crate::vm::claim::Claim;
@@ -62,9 +62,8 @@ impl Engine {
         })?;
         let images = lease.images().clone();
         self.check_room(&spec, &images.root)?;
-        if root_disk.needs_room() {
-            readiness::require(self.host(), &[room::check(&self.parts.layout)]).map(drop)?;
-        }
+        let check = room::check(&self.parts.layout, root_disk.breaks_when_full());
+        readiness::require(self.host(), &[check]).map(drop)?;
         if !request.no_start {
             readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
         }
@@ -131,15 +130,23 @@ impl Engine {
         let slot = Arc::new(Slot::new(vm));
         let hold = slot.hold("create")?;
         let vm = slot.vm();
-        if let Err(mut error) = self.store.save(self.host(), &vm) {
-            let left = self.store.remove(self.host(), id);
-            error.also.extend(left.err().map(|left| left.to_string()));
-            return Err(error);
-        }
+        // What it has is taken now, and nobody waits for the disk to see who else there is.
         vms.insert(id, slot);
         drop(vms);
+        if let Err(error) = self.store.save(self.host(), &vm) {
+            let mut error = from_host(&error);
+            let left = self.store.remove(self.host(), id);
+            error.also.extend(left.err().map(|left| left.to_string()));
+            lock(&self.vms).remove(&id);
+            return Err(error);
+        }
         let (name, phase) = (vm.name.clone(), vm.phase);
-        self.tell(&banger_api::Event::Phase { id, name, phase });
+        self.tell(&banger_api::Event::Phase {
+            id,
+            name,
+            phase,
+            paused: None,
+        });
         Ok(hold)
     }
 

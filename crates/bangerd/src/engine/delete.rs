@@ -1,10 +1,11 @@
 //! `vm delete`: everything that the VM has on the host goes, its record last.
 
 use banger_api::{DeleteVm, Event, KillVm, Phase, VmRef, VmView};
+use banger_host::Kind;
 
 use super::hold::Hold;
 use super::{Engine, Heard, lock, step};
-use crate::error::{During, Result};
+use crate::error::{During, Result, from_host};
 use crate::vm::phase::{Verb, may};
 
 impl Engine {
@@ -33,8 +34,14 @@ impl Engine {
     pub(super) fn remove(&self, hold: &Hold) -> Result<()> {
         let mut vm = hold.vm();
         vm.phase = Phase::Deleting;
-        // Without this record a crash would leave a stopped VM with half its disks.
-        self.save(hold.slot(), &vm)?;
+        // Without this mark a crash would leave a stopped VM with half its disks.
+        match self.store.mark_deleting(self.host(), vm.id) {
+            Ok(()) => self.publish(hold.slot(), &vm),
+            // Somebody took its record away.
+            Err(error) if error.kind() == Kind::Missing => self.save_or_keep(hold.slot(), &vm)?,
+            Err(error) => return Err(from_host(&error).within("mark it as being removed")),
+        }
+        self.forget_record(vm.id);
         let mut errors = self.take_down(&vm);
         for capability in self.parts.capabilities.iter().rev() {
             errors.extend(capability.delete(&vm, self.host()).err());

@@ -19,7 +19,10 @@ impl Engine {
     /// in reverse. Everything is tried; what did not succeed is told.
     pub(super) fn take_down(&self, vm: &Vm) -> Vec<Error> {
         let mut errors = Vec::new();
-        errors.extend(self.end_processes(vm).err());
+        match self.end_processes(vm) {
+            Ok(()) => self.forget_pause(vm.id),
+            Err(error) => errors.push(error),
+        }
         for capability in self.parts.capabilities.iter().rev() {
             errors.extend(capability.teardown(vm, self.host()).err());
         }
@@ -46,10 +49,9 @@ impl Engine {
             vm.process = None;
             vm.in_force = None;
             vm.rescue = false;
-            vm.paused = false;
             vm.notes.clear();
         }
-        let saved = self.save(hold.slot(), &vm);
+        let saved = self.save_or_keep(hold.slot(), &vm);
         if saved.is_err() {
             // The record on disk still tells of a run; whoever looks is told what is true.
             hold.slot().replace(Vm {

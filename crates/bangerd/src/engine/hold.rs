@@ -4,7 +4,7 @@
 //! a user cannot see. Looking at a VM never needs a hold. `kill` does not either: it must be able to
 //! end a start that hangs.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
@@ -28,6 +28,8 @@ pub struct Slot {
     released: Condvar,
     /// Somebody wants the VM's process dead, whoever holds it.
     killed: Mutex<bool>,
+    /// Held while its process is stopped or let go on, so that the two never cross.
+    turn: Mutex<()>,
 }
 
 impl Slot {
@@ -39,6 +41,7 @@ impl Slot {
             holder: Mutex::new(None),
             released: Condvar::new(),
             killed: Mutex::new(false),
+            turn: Mutex::new(()),
         }
     }
 
@@ -95,6 +98,11 @@ impl Slot {
             .released
             .wait_timeout_while(holder, timeout, |holder| holder.is_some());
         waited.unwrap_or_else(PoisonError::into_inner).0.is_none()
+    }
+
+    /// The right to stop its process, or to let it go on.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.turn)
     }
 
     /// Remembers that the process was killed on purpose.

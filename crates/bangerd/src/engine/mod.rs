@@ -12,16 +12,20 @@
 //! ```
 
 mod admit;
+mod backoff;
 mod create;
 mod delete;
 mod down;
 mod end;
 mod findings;
 pub mod hold;
+mod pause;
 mod permits;
+mod record;
 mod recover;
 mod room;
 mod set;
+mod stall;
 mod start;
 mod stop;
 mod stop_all;
@@ -49,12 +53,13 @@ use crate::image::catalog::Catalog;
 use crate::layout::Layout;
 use crate::readiness::{self, Check};
 use crate::storage::RootDisk;
-use crate::vm::Vm;
 use crate::vm::claim::Claim;
 use crate::vm::names::Instance;
 use crate::vm::store::Store;
 use hold::Slot;
+use pause::Pauses;
 use permits::BootPermits;
+use record::Kept;
 
 pub use view::{CHUNK, ConsoleChunk};
 
@@ -137,6 +142,8 @@ pub struct Engine {
     findings: Mutex<findings::Findings>,
     /// What belongs to VMs whose records this program cannot use.
     unreadable: Mutex<Vec<Claim>>,
+    pauses: Pauses,
+    kept: Kept,
     boots: BootPermits,
     stopping: AtomicBool,
 }
@@ -181,6 +188,8 @@ impl Engine {
             unexplained: Mutex::new(Vec::new()),
             findings: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
+            pauses: Pauses::default(),
+            kept: Kept::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -334,27 +343,13 @@ impl Engine {
         });
     }
 
-    /// Writes a VM's record and shows it to everybody.
-    fn save(&self, slot: &Slot, vm: &Vm) -> Result<()> {
-        self.store.save(self.host(), vm)?;
-        let before = slot.replace(vm.clone());
-        if before.phase != vm.phase {
-            self.tell(&Event::Phase {
-                id: vm.id,
-                name: vm.name.clone(),
-                phase: vm.phase,
-            });
-        }
-        Ok(())
-    }
-
     /// The time now, for records.
     fn now(&self) -> Timestamp {
         let since = self.host().clocks().realtime;
         Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).unwrap_or_default()
     }
 
-    /// Ends the watch. VMs run on.
+    /// Ends the threads that look after VMs. VMs run on.
     pub fn shut_down(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         lock(&self.listeners).clear();

@@ -85,7 +85,7 @@ impl Engine {
                     .is_some_and(|it| self.host().is_alive(it));
                 if alive {
                     tracing::info!(vm = %vm.name, "adopted");
-                    self.adopt_pause(slot, &vm)?;
+                    self.adopt_pause(&vm);
                     return self.adopt(&vm);
                 }
                 drop(hold);

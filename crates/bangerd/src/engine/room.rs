@@ -1,33 +1,44 @@
-//! VMs are paused before the host's file system is full.
+//! The guard: VMs are paused before the host's file system is full.
 //!
-//! A disk that [`needs_room`](crate::capability::Capability::needs_room) breaks when a write finds
-//! none, so the VM's process is stopped (SIGSTOP) while there still is some, whatever hypervisor it
-//! is, and goes on (SIGCONT) by itself when there is more.
+//! A guest whose write finds no space would see an error, or stand still in the middle of it. So
+//! its hypervisor is stopped (SIGSTOP) while there still is room, whatever hypervisor and whatever
+//! disks it has, and goes on (SIGCONT) by itself when there is more. The guard has a thread of its
+//! own and waits for nobody else: neither for the disk, as it writes nothing down, nor for root.
 //!
 //! ```text
 //!   free space   ──────────────┐ resume_at ◄── a start, too, needs this much
 //!                              │   between the two all stays as it is
 //!                              ├ pause_below
-//!                              │   what can be under way between two looks, and what the host
-//!   full         ──────────────┘   has in memory and has not written yet
+//!                              │   what can be written between two looks, and what the host has in
+//!   full         ──────────────┘   memory for a device that breaks without space
 //! ```
+//!
+//! The nearer the end, the more often it looks: as if a file system filled up at [`FASTEST`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use banger_api::{Event, Phase, VmId};
+use banger_api::{PauseReason, Phase, VmId};
 use banger_host::{Finding, Host, Room, Signal};
 
 use super::Engine;
-use super::hold::{PUTTING_BACK, Slot};
+use super::backoff::Backoff;
+use super::hold::Slot;
 use crate::error::{During, Result};
 use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
 /// The least and the most that is held in reserve, in MiB; a hundredth of the file system between
-/// them, as large disks are fast ones. Never more than a quarter of it.
-const RESERVE: (u64, u64) = (512, 4096);
+/// them, as large disks are fast ones. Never more than an eighth of it.
+const RESERVE: (u64, u64) = (512, 2048);
+
+/// How fast a file system may fill up, in MiB a millisecond, for the guard to see it in time.
+const FASTEST: u64 = 2;
+
+/// How long the guard waits between two looks, at least and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
 /// Where VMs are paused, and where they go on, in MiB of free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,31 +48,40 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(room: Room) -> Self {
+    /// `breaks` tells of a disk that is lost to a run when a write finds no space: for such a one
+    /// what the host has not written yet counts, too. A file's space is taken when it is written to.
+    pub(super) fn of(room: Room, breaks: bool) -> Self {
         let (least, most) = RESERVE;
         let reserve = (room.size_mib / 100)
             .clamp(least, most)
-            .min(room.size_mib / 4);
+            .min(room.size_mib / 8);
+        let unwritten = if breaks { room.unwritten_mib } else { 0 };
         Self {
-            pause_below: reserve + room.unwritten_mib,
-            resume_at: reserve + reserve / 2 + room.unwritten_mib,
+            pause_below: reserve + unwritten,
+            resume_at: reserve + reserve / 2 + unwritten,
         }
     }
 }
 
-/// That a VM whose disk needs room would not be paused at once.
-pub(super) fn check(layout: &Layout) -> Check {
+/// How long the guard may wait with so much free above the limit, in MiB.
+fn next_look(above: u64) -> Duration {
+    let (least, most) = LOOKS;
+    Duration::from_millis(above / FASTEST).clamp(least, most)
+}
+
+/// That a VM would not be paused at once.
+pub(super) fn check(layout: &Layout, breaks: bool) -> Check {
     let state = layout.state().to_owned();
     Check::new("room", move |host| match host.room(&state) {
-        Ok(room) if room.free_mib >= Limits::of(room).resume_at => {
+        Ok(room) if room.free_mib >= Limits::of(room, breaks).resume_at => {
             Finding::Good(format!("{} MiB are free", room.free_mib))
         }
         Ok(room) => Finding::Bad {
             found: format!(
-                "{} MiB are free for `{}`; a VM on `dm-snapshot` runs from {} MiB on",
+                "{} MiB are free for `{}`; a VM runs from {} MiB on",
                 room.free_mib,
                 state.display(),
-                Limits::of(room).resume_at
+                Limits::of(room, breaks).resume_at
             ),
             hint: format!("make room on that file system: df -h {}", state.display()),
         },
@@ -72,184 +92,220 @@ pub(super) fn check(layout: &Layout) -> Check {
     })
 }
 
-/// What is said of a VM that is paused.
-pub(super) fn note(layout: &Layout, host: &dyn Host) -> String {
-    let state = layout.state();
-    let figures = host.room(state).map_or_else(
-        |_| "too little space is free".to_owned(),
+/// How much room there is, and how much it takes, in words.
+pub(super) fn figures(layout: &Layout, host: &dyn Host, breaks: bool) -> String {
+    host.room(layout.state()).map_or_else(
+        |_| "how much is free cannot be told".to_owned(),
         |room| {
-            let limit = Limits::of(room).resume_at;
+            let limit = Limits::of(room, breaks).resume_at;
             format!(
                 "{} MiB are free, and it goes on at {limit} MiB",
                 room.free_mib
             )
         },
-    );
-    format!(
-        "it is paused, as the host's file system is almost full: {figures}; make room: df -h {}",
-        state.display()
     )
 }
 
+/// What the guard remembers from look to look, so that it says each thing once.
+#[derive(Debug, Default)]
+struct Memory {
+    blind: bool,
+    refused: BTreeSet<VmId>,
+    /// How often root is asked.
+    asked: Backoff,
+}
+
+impl Memory {
+    fn note(&mut self, vm: &Vm, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => {
+                self.refused.remove(&vm.id);
+            }
+            Err(error) if self.refused.insert(vm.id) => {
+                tracing::error!(vm = %vm.name, error = error.report(), "pause or resume");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Pausing a VM, or letting it go on.
+type Work = fn(&Arc<Engine>, &Arc<Slot>) -> Result<()>;
+
+/// What a signal is called in the backoff.
+const SIGNAL: &str = "signal";
+
 impl Engine {
     /// Whether a VM has something that breaks when the host's file system is full.
-    pub(super) fn needs_room(&self, vm: &Vm) -> bool {
-        self.parts.capabilities.iter().any(|it| it.needs_room(vm))
+    pub(super) fn breaks_when_full(&self, vm: &Vm) -> bool {
+        let mut capabilities = self.parts.capabilities.iter();
+        capabilities.any(|it| it.breaks_when_full(vm))
     }
 
-    /// Pauses or resumes as the room is now. `stopped` are the VMs that this daemon has stopped: one
-    /// that somebody holds has no record of it.
-    pub(super) fn look_at_room(self: &Arc<Self>, stopped: &mut BTreeSet<VmId>) {
+    /// Whether there is room for this VM to go on.
+    pub(super) fn has_room_for(&self, vm: &Vm) -> bool {
+        let room = self.host().room(self.parts.layout.state());
+        room.is_ok_and(|it| it.free_mib >= Limits::of(it, self.breaks_when_full(vm)).resume_at)
+    }
+
+    /// Whether VMs may have to be paused before long.
+    pub(super) fn little_room(&self) -> bool {
+        let room = self.host().room(self.parts.layout.state());
+        room.is_ok_and(|it| it.free_mib < 2 * Limits::of(it, true).resume_at)
+    }
+
+    /// Guards all VMs until the engine is shut down. One thread runs this, and does nothing else.
+    pub fn guard(self: &Arc<Self>) {
+        let mut memory = Memory::default();
+        while !self.is_stopping() {
+            let wait = self.look_at_room(&mut memory);
+            self.host().wait_any(&[], wait);
+        }
+    }
+
+    /// Pauses or resumes as the room is now, and tells when to look again.
+    fn look_at_room(self: &Arc<Self>, memory: &mut Memory) -> Duration {
         let slots = self.slots();
-        let concerned: Vec<&Arc<Slot>> = slots
-            .iter()
-            .filter(|slot| {
-                let vm = slot.vm();
-                // One that is being ended must be able to write its last.
-                matches!(vm.phase, Phase::Starting | Phase::Running)
-                    && vm.process.is_some()
-                    && self.needs_room(&vm)
-            })
-            .collect();
-        if concerned.is_empty() {
-            return;
+        let guarded: Vec<&Arc<Slot>> = slots.iter().filter(|it| is_guarded(&it.vm())).collect();
+        if guarded.is_empty() {
+            return LOOKS.1;
         }
         let room = match self.host().room(self.parts.layout.state()) {
             Ok(room) => room,
             Err(error) => {
-                tracing::warn!(%error, "look at the free space");
-                return;
+                if !std::mem::replace(&mut memory.blind, true) {
+                    tracing::error!(%error, "the free space cannot be told; no VM is paused in time");
+                }
+                return LOOKS.1;
             }
         };
-        let limits = Limits::of(room);
-        for slot in concerned {
-            let outcome = if room.free_mib < limits.pause_below {
-                self.pause(slot, room, stopped)
-            } else if room.free_mib >= limits.resume_at {
-                self.go_on(slot, stopped)
+        memory.blind = false;
+        let mut wait = LOOKS.1;
+        for slot in guarded {
+            let vm = slot.vm();
+            let limits = Limits::of(room, self.breaks_when_full(&vm));
+            let (work, is_so): (Work, bool) = if room.free_mib < limits.pause_below {
+                (Self::pause, self.is_stopped(&vm))
             } else {
-                Ok(())
+                wait = wait.min(next_look(room.free_mib - limits.pause_below));
+                if room.free_mib < limits.resume_at {
+                    continue;
+                }
+                (Self::go_on, !self.is_stopped(&vm))
             };
-            if let Err(error) = outcome {
-                tracing::error!(vm = %slot.vm().name, error = error.report(), "pause or resume");
+            if is_so {
+                memory.refused.remove(&vm.id);
+                memory.asked.well(vm.id, SIGNAL);
+            } else if vm.jailed_as.is_none() {
+                memory.note(&vm, work(self, slot));
+            } else if memory.asked.attempt(vm.id, SIGNAL, Instant::now()) {
+                // Root sends its signals, and may take its time.
+                self.on_thread(slot, move |engine, slot| {
+                    if let Err(error) = work(engine, slot) {
+                        tracing::error!(vm = %slot.vm().name, error = error.report(), "pause or resume");
+                    }
+                });
             }
         }
+        wait
     }
 
-    /// The signal first, as it is urgent; then the record. A crash in between is seen by the next
-    /// daemon, which finds the process stopped.
-    fn pause(&self, slot: &Arc<Slot>, room: Room, stopped: &mut BTreeSet<VmId>) -> Result<()> {
-        let vm = slot.vm();
-        let Some(process) = &vm.process else {
-            return Ok(());
-        };
-        if !self.host().is_stopped(process) {
-            self.host().signal(process, Signal::Stop).during("pause")?;
-            tracing::warn!(vm = %vm.name, free_mib = room.free_mib, "paused for want of room");
-            stopped.insert(vm.id);
-        }
-        self.record_pause(slot, true)
+    pub(super) fn is_stopped(&self, vm: &Vm) -> bool {
+        let process = vm.process.as_ref();
+        process.is_some_and(|it| self.host().is_stopped(it))
     }
 
-    fn go_on(self: &Arc<Self>, slot: &Arc<Slot>, stopped: &mut BTreeSet<VmId>) -> Result<()> {
+    fn pause(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
+        let _turn = slot.turn();
+        // One that is being ended must be able to write its last.
         let vm = slot.vm();
-        let Some(process) = &vm.process else {
+        let Some(process) = vm.process.as_ref().filter(|_| is_guarded(&vm)) else {
             return Ok(());
         };
-        let ours = stopped.remove(&vm.id);
-        if !vm.paused && !ours {
+        // What somebody else has stopped is theirs to let go on.
+        if self.is_stopped(&vm) {
             return Ok(());
         }
+        self.host().signal(process, Signal::Stop).during("pause")?;
+        self.show_paused(&vm, PauseReason::HostAlmostFull);
+        Ok(())
+    }
+
+    /// What was stopped here runs again. It is shown as paused until its machine has said that it
+    /// runs, too (`stall.rs`): a write may have found no space before it was stopped.
+    fn go_on(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
+        let _turn = slot.turn();
+        let vm = slot.vm();
+        // What somebody else has stopped is theirs to let go on.
+        let ours = self.pause_of(vm.id).is_some();
+        let Some(process) = vm.process.as_ref().filter(|_| ours) else {
+            return Ok(());
+        };
         self.host()
             .signal(process, Signal::Continue)
-            .during("resume")?;
-        tracing::info!(vm = %vm.name, "there is room again; it goes on");
-        if vm.phase == Phase::Running {
-            // Its clock stood still.
-            self.on_thread(slot, Engine::tell_time);
-        }
-        self.record_pause(slot, false)
+            .during("resume")
+            .map(drop)
     }
 
-    /// Writes down that a running VM is paused, or is not, if nobody holds it.
-    fn record_pause(&self, slot: &Arc<Slot>, paused: bool) -> Result<()> {
-        let vm = slot.vm();
-        if vm.paused == paused || vm.phase != Phase::Running || slot.is_held() {
-            return Ok(());
+    /// What an earlier daemon did: a process that stands still goes on when there is room.
+    pub(super) fn adopt_pause(&self, vm: &Vm) {
+        if self.is_stopped(vm) {
+            self.show_paused(vm, PauseReason::HostAlmostFull);
         }
-        let Ok(hold) = slot.hold(PUTTING_BACK) else {
-            return Ok(());
-        };
-        let mut vm = hold.vm();
-        if vm.phase != Phase::Running {
-            return Ok(());
-        }
-        vm.paused = paused;
-        let saved = self.save(slot, &vm);
-        if saved.is_err() {
-            // It is so all the same, and is recorded when there is room.
-            slot.replace(vm.clone());
-        }
-        let (id, name, phase) = (vm.id, vm.name, vm.phase);
-        self.tell(&Event::Phase { id, name, phase });
-        saved
-    }
-
-    /// What an earlier daemon did, or was about to write down: a process that stands still is
-    /// paused by us, and goes on when there is room.
-    pub(super) fn adopt_pause(&self, slot: &Slot, vm: &Vm) -> Result<()> {
-        let stands_still = vm
-            .process
-            .as_ref()
-            .is_some_and(|it| self.host().is_stopped(it));
-        let paused = stands_still && (vm.paused || self.needs_room(vm));
-        if vm.paused == paused {
-            return Ok(());
-        }
-        self.save(
-            slot,
-            &Vm {
-                paused,
-                ..vm.clone()
-            },
-        )
     }
 
     /// Lets a paused VM go on because it is to be ended.
-    pub(super) fn wake(&self, vm: &mut Vm) -> Result<()> {
-        if let Some(process) = vm.process.as_ref().filter(|it| self.host().is_stopped(it)) {
+    pub(super) fn wake(&self, slot: &Slot, vm: &Vm) -> Result<()> {
+        let Some(process) = &vm.process else {
+            return Ok(());
+        };
+        let _turn = slot.turn();
+        if self.host().is_stopped(process) {
             self.host()
                 .signal(process, Signal::Continue)
                 .during("let it go on, so that it can end")?;
         }
-        vm.paused = false;
         Ok(())
     }
+}
+
+/// Whether it is paused for want of room.
+fn is_guarded(vm: &Vm) -> bool {
+    matches!(vm.phase, Phase::Starting | Phase::Running) && vm.process.is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn limits(size_mib: u64, unwritten_mib: u64) -> (u64, u64) {
-        let limits = Limits::of(Room {
+    fn limits(size_mib: u64, unwritten_mib: u64, breaks: bool) -> (u64, u64) {
+        let room = Room {
             size_mib,
             free_mib: 0,
             unwritten_mib,
-        });
+        };
+        let limits = Limits::of(room, breaks);
         (limits.pause_below, limits.resume_at)
     }
 
     #[test]
     fn the_reserve_grows_with_the_file_system_within_bounds() {
-        assert_eq!(limits(20 << 10, 0), (512, 768));
-        assert_eq!(limits(200 << 10, 0), (2048, 3072));
-        assert_eq!(limits(8 << 20, 0), (4096, 6144));
-        assert_eq!(limits(1024, 0), (256, 384));
+        assert_eq!(limits(20 << 10, 0, false), (512, 768));
+        assert_eq!(limits(100 << 10, 0, false), (1024, 1536));
+        assert_eq!(limits(8 << 20, 0, false), (2048, 3072));
+        assert_eq!(limits(1024, 0, false), (128, 192));
     }
 
     #[test]
-    fn what_is_not_written_yet_comes_on_top() {
-        assert_eq!(limits(20 << 10, 300), (812, 1068));
+    fn what_is_not_written_yet_comes_on_top_where_a_disk_would_break() {
+        assert_eq!(limits(20 << 10, 300, true), (812, 1068));
+        assert_eq!(limits(20 << 10, 300, false), (512, 768));
+    }
+
+    #[test]
+    fn the_nearer_the_end_the_more_often_it_looks() {
+        assert_eq!(next_look(0), Duration::from_millis(20));
+        assert_eq!(next_look(200), Duration::from_millis(100));
+        assert_eq!(next_look(1 << 20), Duration::from_millis(500));
     }
 }

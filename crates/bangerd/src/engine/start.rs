@@ -6,6 +6,7 @@ use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmRef, VmV
 use banger_host::Op;
 
 use super::hold::Hold;
+use super::pause::Pause;
 use super::permits::BootPermit;
 use super::{Engine, Heard, room, step};
 use crate::error::{During, Result};
@@ -142,9 +143,8 @@ impl Engine {
             checks.extend(hypervisor.checks());
         }
         if let Some(vm) = vm {
-            if self.needs_room(vm) {
-                checks.push(room::check(&self.parts.layout));
-            }
+            let breaks = self.breaks_when_full(vm);
+            checks.push(room::check(&self.parts.layout, breaks));
             checks.extend(
                 self.parts
                     .capabilities
@@ -200,7 +200,6 @@ impl Engine {
         vm.phase = Phase::Starting;
         vm.in_force = Some(vm.spec.clone());
         vm.process = None;
-        vm.paused = false;
         let notes = self.parts.capabilities.iter();
         vm.notes = notes.flat_map(|it| it.notes(vm, self.host())).collect();
         for note in &vm.notes {
@@ -279,7 +278,7 @@ impl Engine {
             hypervisor.boot(vm, &plan.machine, self.host())
         })?;
         vm.process = Some(process.clone());
-        self.save(hold.slot(), vm)?;
+        self.save_or_keep(hold.slot(), vm)?;
         let alive = || self.host().is_alive(&process) && !killed();
         let seconds = self.parts.defaults.start_timeout_seconds;
         let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -288,11 +287,13 @@ impl Engine {
             let Ready { warnings } = step(heard, "wait for the guest", || {
                 guest.wait_ready(deadline, &alive).map_err(|error| {
                     if self.host().is_alive(&process) && Instant::now() >= deadline {
-                        return Error::new(
-                            Code::Guest,
-                            format!("the guest was not ready within {seconds} s"),
-                        )
-                        .hint("give it longer: `start_timeout_seconds` in the configuration");
+                        let late = format!("the guest was not ready within {seconds} s");
+                        if let Some(Pause { reason, .. }) = self.pause_of(vm.id) {
+                            return Error::new(Code::NotReady, late)
+                                .cause(self.pause_note(vm, reason));
+                        }
+                        return Error::new(Code::Guest, late)
+                            .hint("give it longer: `start_timeout_seconds` in the configuration");
                     }
                     error
                 })
@@ -302,7 +303,7 @@ impl Engine {
         }
         vm.started = Some(self.now());
         vm.phase = Phase::Running;
-        self.save(hold.slot(), vm)
+        self.save_or_keep(hold.slot(), vm)
     }
 
     /// What a guest is told once it answers.

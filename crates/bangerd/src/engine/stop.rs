@@ -137,17 +137,32 @@ impl Engine {
         asked: &str,
         heard: Heard<'_>,
     ) -> Result<(bool, String)> {
-        let mut vm = hold.vm();
-        vm.phase = Phase::Stopping;
-        self.wake(&mut vm)?;
-        self.save(hold.slot(), &vm)?;
+        let before = hold.vm();
+        let vm = Vm {
+            phase: Phase::Stopping,
+            ..before.clone()
+        };
+        // The guard leaves it alone from here on.
+        self.publish(hold.slot(), &vm);
+        let begun = self
+            .wake(hold.slot(), &vm)
+            .and_then(|()| self.save_or_keep(hold.slot(), &vm));
+        if let Err(error) = begun {
+            self.publish(hold.slot(), &before);
+            return Err(error);
+        }
         let mut synced = false;
+        let mut full = false;
         let by = match &vm.process {
             Some(process) if self.host().is_alive(process) => {
-                synced = step(heard, "sync", || Ok(self.sync(&vm, deadline)))?;
-                step(heard, "power off", || {
-                    Ok(self.descend(&vm, process, deadline))
-                })?
+                let by;
+                (by, full) = self.unless_writes_fail(&vm, process, || {
+                    synced = step(heard, "sync", || Ok(self.sync(&vm, deadline)))?;
+                    step(heard, "power off", || {
+                        Ok(self.descend(&vm, process, deadline))
+                    })
+                });
+                if full { "kill" } else { by? }
             }
             Some(_) | None => "gone",
         };
@@ -155,6 +170,9 @@ impl Engine {
         synced |= self.said_good_bye(&vm);
         let detail = match (by, synced) {
             (_, true) => asked.to_owned(),
+            _ if full => format!(
+                "{asked}; the host's file system was full, and the guest could not write its disks"
+            ),
             (by, false) => format!("{asked} by {by}; the guest did not finish writing its disks"),
         };
         let reason = if by == "kill" {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{NetworkKind, Pending, Phase, SshView, VmRef, VmView};
+use banger_api::{NetworkKind, PauseReason, Pending, Phase, SshView, VmRef, VmView};
 
-use super::{Engine, room};
+use super::Engine;
 use crate::error::{During, Result};
 use crate::layout::machine;
 use crate::vm::names::host_key_alias;
@@ -31,11 +31,13 @@ impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
         let has_ssh = vm.phase == Phase::Running && !vm.rescue && !self.parts.simulated;
         let given = vm.given();
+        let pause_reason = self.shown_pause(vm);
         VmView {
             id: vm.id,
             name: vm.name.clone(),
             phase: vm.phase,
-            paused: vm.paused,
+            paused: pause_reason.is_some(),
+            pause_reason,
             rescue: vm.rescue,
             image: vm.images.name.clone(),
             vcpu: given.vcpu,
@@ -55,11 +57,11 @@ impl Engine {
             created: vm.created,
             started: vm.started,
             last_end: vm.last_end.clone(),
-            notes: self.notes(vm),
+            notes: self.notes(vm, pause_reason),
         }
     }
 
-    fn notes(&self, vm: &Vm) -> Vec<String> {
+    fn notes(&self, vm: &Vm, pause: Option<PauseReason>) -> Vec<String> {
         let mut notes = vm.notes.clone();
         notes.extend(self.findings(vm));
         for note in self
@@ -72,9 +74,7 @@ impl Engine {
                 notes.push(note);
             }
         }
-        if vm.paused {
-            notes.push(room::note(&self.parts.layout, self.host()));
-        }
+        notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
         notes.extend(no_way_out(vm));
         if pending(vm.given(), &vm.spec).is_some() {
             notes.push(format!(

@@ -1,7 +1,10 @@
-//! What goes on while VMs run, seen by one thread: processes that end, room that runs out, rules
-//! that somebody flushed, consoles that grow, clocks that jump, resolvers that change.
+//! What goes on while VMs run, seen by one thread: processes that end, rules that somebody flushed,
+//! consoles that grow, clocks that jump, resolvers that change.
+//!
+//! What cannot be put right is tried ever more seldom, for each VM and cause (`backoff.rs`): neither
+//! a guest that refuses what it is told nor a host that does makes this a busy loop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +12,7 @@ use banger_api::{Phase, VmId};
 use banger_host::{Clocks, Op, Process};
 
 use super::Engine;
+use super::backoff::Backoff;
 use super::findings::AGAIN;
 use super::hold::{PUTTING_BACK, Slot};
 use super::view::KEPT;
@@ -25,12 +29,16 @@ const JUMP: Duration = Duration::from_millis(200);
 const TELL_TIME: Duration = Duration::from_secs(300);
 
 /// What a guest can make grow.
-const GROWING: [&str; 4] = [
+const GROWING: [&str; 5] = [
     machine::CONSOLE,
     machine::HYPERVISOR_LOG,
+    machine::HYPERVISOR_ERRORS,
     machine::GATE_LOG,
     machine::METRICS,
 ];
+
+/// What a process's end is called in the backoff.
+const END: &str = "end";
 
 /// A file is trimmed when it is this much longer than what is kept.
 const SLACK: u64 = 1 << 20;
@@ -40,8 +48,7 @@ const SLACK: u64 = 1 << 20;
 struct Memory {
     /// How long each growing file was, and where its hole ends.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
-    /// Those that were stopped for want of room.
-    stopped: BTreeSet<VmId>,
+    backoff: Backoff,
     clocks: Option<Clocks>,
     told: Duration,
     /// When running VMs' checks were looked at last.
@@ -57,27 +64,20 @@ impl Engine {
         };
         while !self.is_stopping() {
             let running = self.running();
+            let now = Instant::now();
+            // One whose end could not be dealt with would wake us at once, again and again.
+            let waits = |slot: &&Arc<Slot>| !memory.backoff.waits(slot.vm().id, END, now);
             let processes: Vec<Process> = running
                 .iter()
+                .filter(waits)
                 .filter_map(|slot| slot.vm().process.clone())
                 .collect();
             let gone = self.host().wait_any(&processes, TICK);
             if self.is_stopping() {
                 return;
             }
-            self.look_at_room(&mut memory.stopped);
-            for slot in &running {
-                let vm = slot.vm();
-                if vm
-                    .process
-                    .as_ref()
-                    .is_some_and(|process| gone.contains(process))
-                {
-                    self.on_thread(slot, |engine, slot| engine.ended(slot));
-                } else {
-                    self.look_after(&vm, slot, &mut memory);
-                }
-            }
+            self.look_at_each(&running, &gone, &mut memory);
+            self.look_at_files(&mut memory);
             self.look_at_clocks(&running, &mut memory);
             if memory.looked.is_none_or(|it| it.elapsed() > AGAIN) {
                 memory.looked = Some(Instant::now());
@@ -90,6 +90,28 @@ impl Engine {
         }
     }
 
+    fn look_at_each(
+        self: &Arc<Self>,
+        running: &[Arc<Slot>],
+        gone: &[Process],
+        memory: &mut Memory,
+    ) {
+        let now = Instant::now();
+        let slots = self.slots();
+        memory
+            .backoff
+            .keep(|id| slots.iter().any(|slot| slot.vm().id == id));
+        for slot in running {
+            let vm = slot.vm();
+            let has_ended = vm.process.as_ref().is_some_and(|it| gone.contains(it));
+            if has_ended && memory.backoff.attempt(vm.id, END, now) {
+                self.on_thread(slot, |engine, slot| engine.ended(slot));
+            } else if !has_ended {
+                self.look_after(&vm, slot, &mut memory.backoff);
+            }
+        }
+    }
+
     /// The VMs that run and that nobody holds.
     fn running(&self) -> Vec<Arc<Slot>> {
         let slots = self.slots();
@@ -97,8 +119,12 @@ impl Engine {
         slots.into_iter().filter(idle).collect()
     }
 
-    /// Does something for a VM beside the watch, which must not be held up.
-    pub(super) fn on_thread(self: &Arc<Self>, slot: &Arc<Slot>, work: fn(&Self, &Arc<Slot>)) {
+    /// Does something for a VM beside the thread that saw the need, which must not be held up.
+    pub(super) fn on_thread(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        work: impl FnOnce(&Arc<Self>, &Arc<Slot>) + Send + 'static,
+    ) {
         let (engine, slot) = (self.clone(), slot.clone());
         let spawned = std::thread::Builder::new()
             .name(format!("watch {}", slot.vm().id))
@@ -109,18 +135,21 @@ impl Engine {
         }
     }
 
-    fn look_after(self: &Arc<Self>, vm: &Vm, slot: &Arc<Slot>, memory: &mut Memory) {
-        let holds = self
-            .parts
-            .capabilities
-            .iter()
-            .all(|capability| capability.holds(vm, self.host()).unwrap_or(true));
-        if !holds {
-            tracing::warn!(vm = %vm.name, "something of it was changed from outside; putting it back");
-            self.on_thread(slot, Engine::put_back);
+    fn look_after(self: &Arc<Self>, vm: &Vm, slot: &Arc<Slot>, backoff: &mut Backoff) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for capability in &self.parts.capabilities {
+            let name = capability.name();
+            if capability.holds(vm, self.host()).unwrap_or(true) {
+                backoff.well(vm.id, name);
+            } else if backoff.attempt(vm.id, name, now) {
+                due.push(name);
+            }
         }
-        for name in GROWING {
-            self.look_at_file(vm, name, memory);
+        if !due.is_empty() {
+            let what = due.join(", ");
+            tracing::warn!(vm = %vm.name, what, "something of it was changed from outside; putting it back");
+            self.on_thread(slot, |engine, slot| engine.put_back(slot));
         }
     }
 
@@ -136,11 +165,26 @@ impl Engine {
         if let Err(error) = self.adopt(&vm) {
             tracing::error!(vm = %vm.name, error = error.report(), "put back");
         }
-        if !vm.paused
+        if self.pause_of(vm.id).is_none()
             && let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm))
             && let Err(error) = self.greet(&vm, &mut *guest, &|_| {})
         {
             tracing::warn!(vm = %vm.name, error = error.report(), "greet");
+        }
+    }
+
+    /// Bounds what guests make grow, from the first moment of a boot to its end.
+    fn look_at_files(&self, memory: &mut Memory) {
+        let slots = self.slots();
+        let is_there = |id: &VmId| slots.iter().any(|slot| slot.vm().id == *id);
+        memory.files.retain(|(id, _), _| is_there(id));
+        for slot in &slots {
+            let vm = slot.vm();
+            if matches!(vm.phase, Phase::Starting | Phase::Running | Phase::Stopping) {
+                for name in GROWING {
+                    self.look_at_file(&vm, name, memory);
+                }
+            }
         }
     }
 
@@ -157,15 +201,21 @@ impl Engine {
                 *hole = 0;
             }
             *length = stat.length;
-            if name == machine::CONSOLE {
+            if name == machine::CONSOLE && vm.phase == Phase::Running {
                 self.end_if_over(vm);
             }
         }
         let keep = stat.length.saturating_sub(KEPT);
-        if keep > *hole + SLACK {
+        if keep > *hole + SLACK && !memory.backoff.waits(vm.id, name, Instant::now()) {
             match self.host().change(&Op::PunchHole { path, offset: keep }) {
-                Ok(_) => *hole = keep,
-                Err(error) => tracing::warn!(vm = %vm.name, %error, "trim `{name}`"),
+                Ok(_) => {
+                    *hole = keep;
+                    memory.backoff.well(vm.id, name);
+                }
+                Err(error) => {
+                    memory.backoff.attempt(vm.id, name, Instant::now());
+                    tracing::warn!(vm = %vm.name, %error, "trim `{name}`");
+                }
             }
         }
     }
@@ -178,14 +228,14 @@ impl Engine {
         if jumped || now.boottime.saturating_sub(memory.told) > TELL_TIME {
             memory.told = now.boottime;
             for slot in running {
-                self.on_thread(slot, Engine::tell_time);
+                self.on_thread(slot, |engine, slot| engine.tell_time(slot));
             }
         }
     }
 
     pub(super) fn tell_time(&self, slot: &Arc<Slot>) {
         let vm = slot.vm();
-        if vm.paused {
+        if self.pause_of(vm.id).is_some() {
             // It is told when it goes on.
             return;
         }

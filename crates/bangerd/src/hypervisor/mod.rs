@@ -7,7 +7,7 @@ pub mod qemu;
 pub mod sim;
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use banger_host::{Host, Process};
 
@@ -26,6 +26,17 @@ pub struct Features {
     pub power_button: bool,
     /// Root jails it for the daemon, as the VM's own user.
     pub jailed_by_root: bool,
+    /// A write to a disk that fails stops the machine, and is kept until it goes on.
+    pub keeps_failed_writes: bool,
+}
+
+/// Why a machine has stopped itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedWrite {
+    /// A write to a disk found no space.
+    NoSpace,
+    /// A write to a disk failed for another reason.
+    Other,
 }
 
 /// One way of running a machine.
@@ -66,6 +77,25 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the hypervisor does not answer before the deadline.
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()>;
+
+    /// What has stopped the machine, where it has stopped itself because a write failed. Asked of
+    /// drivers that keep failed writes ([`Features::keeps_failed_writes`]).
+    ///
+    /// # Errors
+    /// When the hypervisor does not answer in time.
+    fn failed_write(&self, vm: &Vm, timeout: Duration) -> Result<Option<FailedWrite>> {
+        let _ = (vm, timeout);
+        Ok(None)
+    }
+
+    /// Lets a machine that has stopped itself go on, which does its write again.
+    ///
+    /// # Errors
+    /// When the hypervisor does not answer in time.
+    fn write_again(&self, vm: &Vm, timeout: Duration) -> Result<()> {
+        let _ = (vm, timeout);
+        Ok(())
+    }
 
     /// Puts into words why a process that has ended may have done so, from its own log.
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String>;

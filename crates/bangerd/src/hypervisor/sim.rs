@@ -7,7 +7,7 @@ use banger_api::{Code, Error};
 use banger_guest::config::Resolvers;
 use banger_host::{Exit, Host, Process, Sim, Spawn};
 
-use super::{Features, Hypervisor};
+use super::{FailedWrite, Features, Hypervisor};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::layout::{Layout, machine};
@@ -64,6 +64,7 @@ impl Hypervisor for SimHypervisor {
             most_vcpus: 255,
             power_button: true,
             jailed_by_root: self.jailed,
+            keeps_failed_writes: true,
         }
     }
 
@@ -123,13 +124,26 @@ impl Hypervisor for SimHypervisor {
             .ok_or_else(|| Error::new(Code::Guest, "the simulated machine does not run"))?;
         Ok(Box::new(SimGuest {
             sim: self.sim.clone(),
-            pid: process.pid,
+            process,
             console: self.layout.vm(vm.id).in_machine(machine::CONSOLE),
         }))
     }
 
     fn press_power_button(&self, vm: &Vm, _deadline: Instant) -> Result<()> {
         self.guest(vm)?.power_off(Duration::ZERO)
+    }
+
+    fn failed_write(&self, vm: &Vm, _timeout: Duration) -> Result<Option<FailedWrite>> {
+        let process = self.process(vm)?;
+        let stalled = process.is_some_and(|it| self.sim.is_stalled(it.pid));
+        Ok(stalled.then_some(FailedWrite::NoSpace))
+    }
+
+    fn write_again(&self, vm: &Vm, _timeout: Duration) -> Result<()> {
+        if let Some(process) = self.process(vm)? {
+            self.sim.write(process.pid);
+        }
+        Ok(())
     }
 
     fn last_words(&self, _vm: &Vm, _host: &dyn Host) -> Option<String> {
@@ -141,7 +155,7 @@ impl Hypervisor for SimHypervisor {
 #[derive(Debug)]
 struct SimGuest {
     sim: Sim,
-    pid: u32,
+    process: Process,
     console: std::path::PathBuf,
 }
 
@@ -158,13 +172,23 @@ impl Guest for SimGuest {
         }
     }
 
-    fn sync(&mut self, _timeout: Duration) -> Result<()> {
-        Ok(())
+    fn sync(&mut self, timeout: Duration) -> Result<()> {
+        if self.sim.write(self.process.pid) {
+            return Ok(());
+        }
+        // As a real one: nothing comes until the machine goes on or ends.
+        use banger_host::Look as _;
+        self.sim
+            .wait_any(std::slice::from_ref(&self.process), timeout);
+        Err(Error::new(
+            Code::Guest,
+            "the simulated machine stands still",
+        ))
     }
 
     fn power_off(&mut self, _timeout: Duration) -> Result<()> {
         self.sim.append(&self.console, "banger: end poweroff\n");
-        self.sim.end_process(self.pid, Exit::Status(0));
+        self.sim.end_process(self.process.pid, Exit::Status(0));
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The file is as long as it must be for every chunk of the disk to be written, so it never
 //! overflows. What it cannot stand is a host without space: the kernel gives a store up when it
-//! cannot write to it. So VMs are paused before ([`RootDisk::needs_room`]), and a store that was
+//! cannot write to it. So VMs are paused before ([`RootDisk::breaks_when_full`]), and a store that was
 //! given up all the same is restored at the next start.
 
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ impl RootDisk for DmSnapshot {
         true
     }
 
-    fn needs_room(&self) -> bool {
+    fn breaks_when_full(&self) -> bool {
         true
     }
 

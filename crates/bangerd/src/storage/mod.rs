@@ -40,8 +40,8 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     }
 
     /// Whether the disk of a running VM breaks when a write finds the host's file system full, so
-    /// that the VM must be paused before.
-    fn needs_room(&self) -> bool {
+    /// that the VM must be paused in time for what the host has not written yet, too.
+    fn breaks_when_full(&self) -> bool {
         false
     }
 

@@ -120,8 +120,8 @@ pub struct Vm {
     /// Whether this boot gives a rescue shell.
     #[serde(default)]
     pub rescue: bool,
-    /// Whether its process stands still for want of room on the host.
-    #[serde(default)]
+    /// Read from the records of earlier versions and not used: what stands still is seen on the host.
+    #[serde(default, skip_serializing)]
     pub paused: bool,
     /// When it was made.
     pub created: Timestamp,

@@ -1,15 +1,16 @@
 //! Records on disk: `vms/<id>/vm.json`, written by one function.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use banger_api::{Code, Error, VmId};
-use banger_host::{Host, Op};
+use banger_api::{Code, Error, Phase, VmId};
+use banger_host::{Host, Kind, Op};
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
 use super::claim::{self, Claim};
 use crate::error::{During, Result};
-use crate::layout::{Layout, RECORD};
+use crate::layout::{DELETING, Layout, RECORD};
 
 /// The version of the record that this program writes, and the newest that it reads. It is raised
 /// by a release whose records mean something else than before; a field that is merely new is
@@ -52,22 +53,23 @@ impl Store {
     ///
     /// # Errors
     /// When it is not on the disk afterwards; the old record is whole then.
-    pub fn save(&self, host: &dyn Host, vm: &Vm) -> Result<()> {
+    pub fn save(&self, host: &dyn Host, vm: &Vm) -> banger_host::Result<()> {
         let layout = self.layout.vm(vm.id);
+        let what = || format!("save the record of `{}`", vm.name);
         let mut contents =
             serde_json::to_vec_pretty(&Record { schema: SCHEMA, vm }).map_err(|cause| {
-                Error::new(Code::Internal, "write a record").cause(cause.to_string())
+                banger_host::Error::new(Kind::Other, cause.to_string()).within(what())
             })?;
         contents.push(b'\n');
-        let what = || format!("save the record of `{}`", vm.name);
         let path = layout.folder().to_owned();
-        if host.stat(&path).during(what())?.is_none() {
+        let there = host.stat(&path).map_err(|error| error.within(what()))?;
+        if there.is_none() {
             host.change(&Op::MakeDirectory {
                 path,
                 mode: 0o711,
                 owner: None,
             })
-            .during(what())?;
+            .map_err(|error| error.within(what()))?;
         }
         let op = Op::WriteFile {
             path: layout.record(),
@@ -75,7 +77,22 @@ impl Store {
             mode: 0o600,
             owner: None,
         };
-        host.change(&op).during(what()).map(drop)
+        host.change(&op)
+            .map_err(|error| error.within(what()))
+            .map(drop)
+    }
+
+    /// Marks a VM as one that is being removed, durably. It is a rename, which needs no space.
+    ///
+    /// # Errors
+    /// When it is not marked afterwards; [`Kind::Missing`] where it has no record.
+    pub fn mark_deleting(&self, host: &dyn Host, id: VmId) -> banger_host::Result<()> {
+        let layout = self.layout.vm(id);
+        host.change(&Op::RenameFile {
+            from: layout.record(),
+            to: layout.deleting(),
+        })
+        .map(drop)
     }
 
     /// Removes a VM's folder, the record with it.
@@ -85,10 +102,9 @@ impl Store {
     pub fn remove(&self, host: &dyn Host, id: VmId) -> Result<()> {
         let layout = self.layout.vm(id);
         let what = || format!("remove the record `{}`", layout.record().display());
-        host.change(&Op::RemoveFile {
-            path: layout.record(),
-        })
-        .during(what())?;
+        for path in [layout.record(), layout.deleting()] {
+            host.change(&Op::RemoveFile { path }).during(what())?;
+        }
         host.change(&Op::RemoveDirectory {
             path: layout.folder().to_owned(),
         })
@@ -119,8 +135,8 @@ impl Store {
                 )),
                 Err(error) => {
                     contents.unexplained.push(error.to_string());
-                    let text = host.read(&self.layout.vm(id).record());
-                    let text = text.ok().flatten().unwrap_or_default();
+                    let text = text(host, self.layout.vm(id).folder());
+                    let text = text.ok().flatten().unwrap_or_default().bytes;
                     contents.unreadable.push(Claim::read(id, &text));
                 }
             }
@@ -138,8 +154,7 @@ impl Store {
         for name in host.list(&self.layout.vms()).during("list the VMs")? {
             let folder = self.layout.vms().join(&name);
             // A copy of a VM's folder under another name counts, too.
-            let path = folder.join(RECORD);
-            let text = host.read(&path).during("read a record")?;
+            let text = text(host, &folder).during("read a record")?;
             let is_explained = match (name.parse::<VmId>(), &text) {
                 (Ok(id), Some(_)) => self.read(host, id).is_ok(),
                 (Ok(id), None) => self.is_ours_and_empty(host, id)?,
@@ -152,7 +167,7 @@ impl Store {
                 );
                 return Ok(None);
             }
-            let text = text.unwrap_or_default();
+            let text = text.unwrap_or_default().bytes;
             digests.extend(claim::digests(&String::from_utf8_lossy(&text)));
         }
         Ok(Some(digests))
@@ -167,9 +182,9 @@ impl Store {
     }
 
     fn read(&self, host: &dyn Host, id: VmId) -> Result<Option<Vm>> {
-        let path = self.layout.vm(id).record();
-        let what = || format!("read the record `{}`", path.display());
-        let Some(bytes) = host.read(&path).during(what())? else {
+        let layout = self.layout.vm(id);
+        let what = || format!("read the record `{}`", layout.record().display());
+        let Some(Text { bytes, deleting }) = text(host, layout.folder()).during(what())? else {
             return Ok(None);
         };
         let invalid = |cause: String| Error::new(Code::Internal, cause).within(what());
@@ -181,7 +196,7 @@ impl Store {
             )));
         }
         let mut unknown = Vec::new();
-        let Record { vm, .. }: Record<Vm> =
+        let Record { mut vm, .. }: Record<Vm> =
             serde_ignored::deserialize(record, |field| unknown.push(field.to_string()))
                 .map_err(|cause| invalid(cause.to_string()))?;
         if !unknown.is_empty() {
@@ -193,6 +208,27 @@ impl Store {
         if vm.id != id {
             return Err(invalid(format!("it belongs to the VM {}", vm.id)));
         }
+        if deleting {
+            vm.phase = Phase::Deleting;
+        }
         Ok(Some(vm))
     }
+}
+
+/// A record as it stands on the disk.
+#[derive(Debug, Default)]
+struct Text {
+    bytes: Vec<u8>,
+    /// Whether its VM is being removed.
+    deleting: bool,
+}
+
+/// The record in a VM's folder, if there is one.
+fn text(host: &dyn Host, folder: &Path) -> banger_host::Result<Option<Text>> {
+    for (name, deleting) in [(RECORD, false), (DELETING, true)] {
+        if let Some(bytes) = host.read(&folder.join(name))? {
+            return Ok(Some(Text { bytes, deleting }));
+        }
+    }
+    Ok(None)
 }

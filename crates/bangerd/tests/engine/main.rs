@@ -13,4 +13,5 @@ mod recovery;
 mod room;
 mod stop_all;
 mod verbs;
+mod watch;
 mod world;

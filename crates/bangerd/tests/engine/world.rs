@@ -92,6 +92,13 @@ impl World {
         self.engine = engine_with(&self.sim, &self.config);
     }
 
+    /// The same, where not one block is free.
+    pub(crate) fn restart_full(&mut self) {
+        self.sim.revive();
+        self.sim.set_free_mib(0);
+        self.engine = engine_with(&self.sim, &self.config);
+    }
+
     pub(crate) fn create(&self, name: &str, nat: bool, start: bool) -> VmView {
         self.engine
             .create(&request(name, nat, start), &|_| {})

@@ -91,10 +91,10 @@ fn coloured(text: &str, vms: &[VmView], output: Output) -> String {
 
 /// The phase, or that it stands still in it.
 fn phase(vm: &VmView) -> String {
-    if vm.paused {
-        "paused".to_owned()
-    } else {
-        vm.phase.to_string()
+    match vm.pause_reason {
+        Some(reason) => format!("paused: {reason}"),
+        None if vm.paused => "paused".to_owned(),
+        None => vm.phase.to_string(),
     }
 }
 

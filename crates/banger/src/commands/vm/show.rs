@@ -51,7 +51,11 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     let phase = match vm.started {
         Some(started) if vm.phase == Phase::Running => {
             let rescue = if vm.rescue { " in rescue" } else { "" };
-            let paused = if vm.paused { ", paused" } else { "" };
+            let paused = match vm.pause_reason {
+                Some(reason) => format!(", paused: {reason}"),
+                None if vm.paused => ", paused".to_owned(),
+                None => String::new(),
+            };
             format!(
                 "running{rescue} since {}{paused}",
                 age::moment(started, now, zone)

@@ -65,6 +65,7 @@ pub(crate) mod tests {
             phase: Phase::Running,
             paused: false,
             rescue: false,
+            pause_reason: None,
             image: "default".into(),
             vcpu: 2,
             memory: Mib(2048),

@@ -7,6 +7,12 @@ use crate::machine::{Backend, DiskCache, Machine};
 /// replaced meanwhile, and the guest's kernel, which patches itself, panics: docs/adr/0026.
 const EMULATED: &str = "tcg,thread=single";
 
+/// What a disk does where the host refuses it something. A write that fails, for want of space or
+/// for a quota, stops the machine and is done again when that goes on, so that the guest sees
+/// nothing of it (docs/storage.md); a read that fails is the guest's to know of, as no waiting
+/// helps.
+const ERRORS: &str = "werror=stop,rerror=report";
+
 /// The arguments, without the program's name. Text that goes into a list of options has its commas
 /// doubled, as QEMU wants it.
 pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Vec<String> {
@@ -66,7 +72,7 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
         arguments.add(
             "-device",
             format!(
-                "virtio-blk-pci,drive=drive{index},serial={}",
+                "virtio-blk-pci,drive=drive{index},serial={},{ERRORS}",
                 escaped(&drive.name)
             ),
         );

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use banger_api::{Code, Error};
 use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
 
-use super::{Features, Hypervisor};
+use super::{FailedWrite, Features, Hypervisor};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
@@ -52,6 +52,15 @@ impl Qemu {
     }
 }
 
+impl Qemu {
+    /// Has QEMU do something, and returns what it answers.
+    fn execute(&self, vm: &Vm, command: &str, timeout: Duration) -> Result<serde_json::Value> {
+        let socket = self.layout.vm(vm.id).in_machine(machine::QMP);
+        qmp::execute(&socket, command, timeout)
+            .map_err(|cause| Error::new(Code::Host, "speak with QEMU").cause(cause.to_string()))
+    }
+}
+
 impl Hypervisor for Qemu {
     fn name(&self) -> &'static str {
         "qemu"
@@ -63,6 +72,7 @@ impl Hypervisor for Qemu {
             most_vcpus: 255,
             power_button: true,
             jailed_by_root: false,
+            keeps_failed_writes: true,
         }
     }
 
@@ -117,12 +127,28 @@ impl Hypervisor for Qemu {
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {
-        let socket = self.layout.vm(vm.id).in_machine(machine::QMP);
         let left = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
-        qmp::execute(&socket, "system_powerdown", left)
-            .map_err(|cause| Error::new(Code::Host, "speak with QEMU").cause(cause.to_string()))
+        self.execute(vm, "system_powerdown", left).map(drop)
+    }
+
+    fn failed_write(&self, vm: &Vm, timeout: Duration) -> Result<Option<FailedWrite>> {
+        let status = self.execute(vm, "query-status", timeout)?;
+        if status["status"] != "io-error" {
+            return Ok(None);
+        }
+        let disks = self.execute(vm, "query-block", timeout)?;
+        let mut disks = disks.as_array().into_iter().flatten();
+        Ok(Some(if disks.any(|disk| disk["io-status"] == "failed") {
+            FailedWrite::Other
+        } else {
+            FailedWrite::NoSpace
+        }))
+    }
+
+    fn write_again(&self, vm: &Vm, timeout: Duration) -> Result<()> {
+        self.execute(vm, "cont", timeout).map(drop)
     }
 
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String> {

@@ -6,24 +6,27 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::guest::channel::connect;
 
 /// No answer of QEMU to our commands is longer, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// Runs a command without arguments and waits until QEMU has accepted it.
-pub(super) fn execute(socket: &Path, command: &str, timeout: Duration) -> Result<()> {
+/// Runs a command without arguments, and returns what QEMU answers.
+pub(super) fn execute(socket: &Path, command: &str, timeout: Duration) -> Result<Value> {
     let deadline = Instant::now() + timeout;
     let stream = connect(socket)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     read(&mut reader, &stream, deadline, "QMP")?;
+    let mut answer = Value::Null;
     for command in ["qmp_capabilities", command] {
         stream.set_write_timeout(Some(left(deadline)?))?;
         writeln!(stream, "{}", serde_json::json!({ "execute": command }))?;
-        read(&mut reader, &stream, deadline, "return")?;
+        answer = read(&mut reader, &stream, deadline, "return")?;
     }
-    Ok(())
+    Ok(answer)
 }
 
 fn left(deadline: Instant) -> Result<Duration> {
@@ -35,13 +38,13 @@ fn left(deadline: Instant) -> Result<Duration> {
     }
 }
 
-/// Reads lines until one has `key`; events are passed over.
+/// Reads lines until one has `key`, and returns what stands there; events are passed over.
 fn read(
     reader: &mut BufReader<UnixStream>,
     stream: &UnixStream,
     deadline: Instant,
     key: &str,
-) -> Result<()> {
+) -> Result<Value> {
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
         let mut line = String::new();
@@ -49,13 +52,13 @@ fn read(
         if bounded.read_line(&mut line)? == 0 {
             return Err(Error::from(ErrorKind::UnexpectedEof));
         }
-        let value: serde_json::Value = serde_json::from_str(&line)?;
+        let mut value: Value = serde_json::from_str(&line)?;
         if let Some(error) = value.get("error") {
             let text = error["desc"].as_str().unwrap_or("an error without words");
             return Err(Error::other(text.to_owned()));
         }
-        if value.get(key).is_some() {
-            return Ok(());
+        if let Some(found) = value.get_mut(key) {
+            return Ok(found.take());
         }
     }
 }
@@ -105,5 +108,16 @@ mod tests {
         let path = folder.path().join("qmp.sock");
         let _listener = UnixListener::bind(&path).unwrap();
         assert!(execute(&path, "x", Duration::from_millis(50)).is_err());
+    }
+
+    #[test]
+    fn what_qemu_answers_is_returned() {
+        let (_folder, path) = answering(&[
+            r#"{"QMP": {}}"#,
+            r#"{"return": {}}"#,
+            r#"{"return": {"status": "io-error", "running": false}}"#,
+        ]);
+        let answer = execute(&path, "query-status", Duration::from_secs(5)).unwrap();
+        assert_eq!(answer["status"], "io-error");
     }
 }

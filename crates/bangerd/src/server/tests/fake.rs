@@ -32,6 +32,7 @@ pub(super) fn vm(name: &str) -> VmView {
         phase: Phase::Running,
         paused: false,
         rescue: false,
+        pause_reason: None,
         image: "default".to_owned(),
         vcpu: 2,
         memory: Mib(2048),

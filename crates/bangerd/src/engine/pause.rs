@@ -1,0 +1,106 @@
+//! Which VMs stand still, and why.
+//!
+//! This is kept in memory alone. To write it down would take the very space that is missing, and
+//! the next daemon sees on the host what stands still.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use banger_api::{Event, PauseReason, Phase, VmId};
+
+use super::{Engine, lock, room};
+use crate::vm::Vm;
+
+/// The VMs that stand still.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(Mutex<BTreeMap<VmId, Pause>>);
+
+/// One time that a VM stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pause {
+    pub(super) reason: PauseReason,
+    /// Which time it is, among all: one that began since is told apart from it.
+    number: u64,
+}
+
+/// How many there were.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+impl Engine {
+    /// How this VM stands still, if it does.
+    pub(super) fn pause_of(&self, id: VmId) -> Option<Pause> {
+        lock(&self.pauses.0).get(&id).copied()
+    }
+
+    /// Whether any VM stands still.
+    pub(super) fn any_is_paused(&self) -> bool {
+        !lock(&self.pauses.0).is_empty()
+    }
+
+    /// Shows that a VM stands still from now on.
+    pub(super) fn show_paused(&self, vm: &Vm, reason: PauseReason) {
+        let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let before = lock(&self.pauses.0).insert(vm.id, Pause { reason, number });
+        if before.map(|it| it.reason) != Some(reason) {
+            tracing::warn!(vm = %vm.name, %reason, "paused");
+            self.tell_pause(vm, Some(reason));
+        }
+    }
+
+    /// Shows that a VM goes on, unless it was paused again since. Whether it does.
+    pub(super) fn show_goes_on(&self, vm: &Vm, since: Pause) -> bool {
+        let mut pauses = lock(&self.pauses.0);
+        if pauses.get(&vm.id) != Some(&since) {
+            return false;
+        }
+        pauses.remove(&vm.id);
+        drop(pauses);
+        tracing::info!(vm = %vm.name, "it goes on");
+        self.tell_pause(vm, None);
+        true
+    }
+
+    fn tell_pause(&self, vm: &Vm, paused: Option<PauseReason>) {
+        self.tell(&Event::Phase {
+            id: vm.id,
+            name: vm.name.clone(),
+            phase: vm.phase,
+            paused,
+        });
+    }
+
+    /// A VM that does not run does not stand still either.
+    pub(super) fn forget_pause(&self, id: VmId) {
+        lock(&self.pauses.0).remove(&id);
+    }
+
+    /// Why it is shown as paused, if it is: one that is being ended is not.
+    pub(super) fn shown_pause(&self, vm: &Vm) -> Option<PauseReason> {
+        self.pause_of(vm.id)
+            .filter(|_| matches!(vm.phase, Phase::Starting | Phase::Running))
+            .map(|pause| pause.reason)
+    }
+
+    /// What is said of a VM that stands still.
+    pub(super) fn pause_note(&self, vm: &Vm, reason: PauseReason) -> String {
+        let state = self.parts.layout.state().display();
+        let figures = room::figures(&self.parts.layout, self.host(), self.breaks_when_full(vm));
+        match reason {
+            PauseReason::HostAlmostFull => format!(
+                "it is paused, as the host's file system is almost full: {figures}; \
+                 make room: df -h {state}"
+            ),
+            PauseReason::HostFull => format!(
+                "it is paused, as a write to its disk found the host's file system full; the write \
+                 is kept, and done when there is room: {figures}; make room: df -h {state}"
+            ),
+            PauseReason::DiskError => format!(
+                "it is paused, as the host could not write its disk; the write is kept, and tried \
+                 again. Look for a quota that is used up (quota -s) or a disk that fails \
+                 (sudo dmesg | tail); or end it: banger vm kill {}",
+                vm.name
+            ),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Records, on disk and in memory.
+//!
+//! What only ends a VM goes on where its record finds no space: the one on disk still tells of a
+//! run, and a daemon that finds it and no process comes to the same end. It is kept in memory, and
+//! written when there is room.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use banger_api::{Event, VmId};
+use banger_host::Kind;
+
+use super::hold::{PUTTING_BACK, Slot};
+use super::{Engine, lock};
+use crate::error::{Result, from_host};
+use crate::vm::Vm;
+
+/// The VMs whose records on disk are older than those in memory.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<BTreeSet<VmId>>);
+
+impl Engine {
+    /// Writes a VM's record and shows it to everybody.
+    pub(super) fn save(&self, slot: &Slot, vm: &Vm) -> Result<()> {
+        self.write(slot, vm).map_err(|error| from_host(&error))
+    }
+
+    /// The same, where what is done goes on without space for it.
+    pub(super) fn save_or_keep(&self, slot: &Slot, vm: &Vm) -> Result<()> {
+        match self.write(slot, vm) {
+            Err(error) if error.kind() == Kind::NoSpace => {
+                tracing::warn!(vm = %vm.name, "no space for its record; it is kept until there is");
+                lock(&self.kept.0).insert(vm.id);
+                self.publish(slot, vm);
+                Ok(())
+            }
+            written => written.map_err(|error| from_host(&error)),
+        }
+    }
+
+    fn write(&self, slot: &Slot, vm: &Vm) -> banger_host::Result<()> {
+        self.store.save(self.host(), vm)?;
+        lock(&self.kept.0).remove(&vm.id);
+        self.publish(slot, vm);
+        Ok(())
+    }
+
+    /// Shows a VM as it is now to everybody, whatever its record says.
+    pub(super) fn publish(&self, slot: &Slot, vm: &Vm) {
+        let before = slot.replace(vm.clone());
+        if before.phase != vm.phase {
+            self.tell(&Event::Phase {
+                id: vm.id,
+                name: vm.name.clone(),
+                phase: vm.phase,
+                paused: self.shown_pause(vm),
+            });
+        }
+    }
+
+    /// Writes the records that found no space, as far as nobody is at work on their VMs.
+    pub(super) fn write_kept(&self) {
+        let kept = lock(&self.kept.0).clone();
+        if kept.is_empty() {
+            return;
+        }
+        let slots = self.slots().into_iter();
+        let slots: Vec<Arc<Slot>> = slots.filter(|slot| kept.contains(&slot.vm().id)).collect();
+        for slot in &slots {
+            if slot.is_held() {
+                continue;
+            }
+            let Ok(hold) = slot.hold(PUTTING_BACK) else {
+                continue;
+            };
+            match self.save(slot, &hold.vm()) {
+                Ok(()) => tracing::info!(vm = %slot.vm().name, "its record is written"),
+                Err(error) => tracing::debug!(vm = %slot.vm().name, %error, "keep its record"),
+            }
+        }
+    }
+
+    /// A VM that is no more needs no record.
+    pub(super) fn forget_record(&self, id: VmId) {
+        lock(&self.kept.0).remove(&id);
+    }
+}

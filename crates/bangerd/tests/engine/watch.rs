@@ -1,0 +1,69 @@
+//! What the watch does where something cannot be put right, and what nobody waits for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use banger_host::Op;
+
+use crate::world::{World, request};
+
+#[test]
+fn what_cannot_be_put_right_is_tried_ever_more_seldom() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    world.sim.refuse(move |op| {
+        let is_ours = matches!(op, Op::MakeTap(_));
+        counted.fetch_add(usize::from(is_ours), Ordering::SeqCst);
+        is_ours
+    });
+    world.sim.tamper(|state| state.tables.clear());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.engine.watch());
+        while began.elapsed() < Duration::from_millis(3500) {
+            world.sim.tamper(|state| state.tables.clear());
+            std::thread::yield_now();
+        }
+        world.engine.shut_down();
+    });
+    let tries = tries.load(Ordering::SeqCst);
+    assert!((1..=3).contains(&tries), "{tries} in 3.5 s");
+}
+
+#[test]
+fn nobody_who_asks_for_a_name_waits_for_the_disk() {
+    let world = World::new();
+    world.create("calm-otter", true, false);
+    let (reached, at_the_disk) = channel();
+    let (go_on, told) = channel::<()>();
+    let told = Mutex::new(told);
+    world.sim.refuse(move |op| {
+        let is_record = matches!(op, Op::WriteFile { path, .. } if path.ends_with("vm.json"));
+        if is_record && reached.send(()).is_ok() {
+            // As an fsync that takes its time.
+            let _ = told.lock().unwrap().recv_timeout(Duration::from_secs(20));
+        }
+        false
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let made = world
+                .engine
+                .create(&request("brave-lynx", true, false), &|_| {});
+            made.unwrap();
+        });
+        at_the_disk.recv().unwrap();
+        let began = Instant::now();
+        assert!(world.engine.address_of("calm-otter").is_some());
+        assert!(
+            world.engine.address_of("brave-lynx").is_some(),
+            "it is taken"
+        );
+        assert!(began.elapsed() < Duration::from_secs(5));
+        drop(go_on);
+    });
+}
