@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, GuestTap, Process, Result};
+use crate::{Exit, GuestTap, Mark, Process, Result};
 
 /// Questions to a host. None of them changes it.
 pub trait Look: Send + Sync + fmt::Debug {
@@ -27,8 +27,9 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Whether this very process still runs. A zombie does not.
     fn is_alive(&self, process: &Process) -> bool;
 
-    /// The running processes that have exactly this among their arguments.
-    fn find_processes(&self, argument: &str) -> Result<Vec<Process>>;
+    /// The running processes of a machine: those of its own user, of its units, and those of ours
+    /// that run its program by its name. What others call theirs makes no difference.
+    fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>>;
 
     /// Waits until one of these is gone or the time is up, and returns those that are gone.
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;

@@ -59,6 +59,19 @@ pub struct Jailed {
     pub uid: u32,
 }
 
+/// What tells the processes of one machine from all others on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Its name: its units are called by it, and its program has it among its arguments.
+    pub name: String,
+    /// The user that it may run as, beside the one that we run as.
+    pub user: Option<u32>,
+    /// Whether whatever runs as that user is the machine's, whatever it is called.
+    pub alone: bool,
+    /// The programs that bear its name: what else was given it, such as a pager, is none of it.
+    pub programs: Vec<PathBuf>,
+}
+
 /// A TAP handed to a program as an open file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {

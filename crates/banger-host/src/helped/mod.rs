@@ -302,8 +302,8 @@ impl Look for Helped {
         self.linux.is_alive(process)
     }
 
-    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
-        self.linux.find_processes(argument)
+    fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
+        self.linux.find_processes(mark)
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

@@ -7,7 +7,7 @@
 //! pidfd_open(pid) ─► /proc/<pid>/stat has the start time? ─► the pidfd is that very process
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ pub(super) struct Children {
 /// What `/proc/<pid>/stat` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
-    parent: u32,
+    pub(super) parent: u32,
     pub(crate) start_time: u64,
     pub(crate) ended: bool,
     stopped: bool,
@@ -229,43 +229,25 @@ pub(crate) fn boot_id() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// Look::find_processes.
-pub(super) fn find(argument: &str, boot_id: &str) -> Result<Vec<Process>> {
-    let shown = || "list the processes in `/proc`";
-    let entries = std::fs::read_dir("/proc").map_err(|cause| Error::io(shown(), cause))?;
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|it| it.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        // What ends while we look, or is not ours to look at, is none of ours.
-        let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
-            continue;
-        };
-        let mut arguments = arguments.split(|byte| *byte == 0);
-        if !arguments.any(|it| !it.is_empty() && it == argument.as_bytes()) {
-            continue;
-        }
-        if let Some(stat) = stat(pid).filter(|it| !it.ended) {
-            let start_time = stat.start_time;
-            let process = Process {
-                pid,
-                start_time,
-                boot_id: boot_id.to_owned(),
-            };
-            found.push((stat.parent, process));
-        }
-    }
-    // A child has its parent's arguments for the moment between fork and exec.
-    let own: BTreeSet<u32> = found.iter().map(|(_, process)| process.pid).collect();
-    found.retain(|(parent, _)| !own.contains(parent));
-    let mut found: Vec<Process> = found.into_iter().map(|(_, process)| process).collect();
-    found.sort_by_key(|process| (process.start_time, process.pid));
-    Ok(found)
+/// The numbers of all processes that we may see.
+pub(crate) fn all() -> Result<impl Iterator<Item = u32>> {
+    let shown = "list the processes in `/proc`";
+    let entries = std::fs::read_dir("/proc").map_err(|cause| Error::io(shown, cause))?;
+    Ok(entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()))
+}
+
+/// The real, effective, saved and file-system user of a process; proc_pid_status(5).
+pub(crate) fn users(pid: u32) -> Option<[u32; 4]> {
+    let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let users: Vec<u32> = line
+        .split_whitespace()
+        .map_while(|it| it.parse().ok())
+        .collect();
+    users.try_into().ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::linux::Linux;
 use crate::linux::testing::{in_own_network, is_root, run};
-use crate::{Host as _, Look as _, Op, Owner, Spawn, Tap};
+use crate::{Host as _, Look as _, Mark, Op, Owner, Spawn, Tap};
 
 const NOBODY: Owner = Owner {
     uid: 65534,
@@ -25,6 +25,15 @@ fn shell(folder: &Path, script: &str) -> Spawn {
         tap: None,
         scope: None,
         jailed: None,
+    }
+}
+
+/// What is started by [`shell`] with this name.
+fn mark(name: &str) -> Mark {
+    Mark {
+        name: name.to_owned(),
+        user: None,
+        programs: vec!["/bin/sh".into()],
     }
 }
 
@@ -129,14 +138,10 @@ fn a_process_is_found_signalled_and_waited_for() {
     let process = host.spawn(&spawn).unwrap();
     assert!(host.is_alive(&process));
     assert_eq!(host.exit_of(&process), None);
+    let mark = mark(&name);
     assert_eq!(
-        host.find_processes(&name).unwrap(),
+        host.find_processes(&mark).unwrap(),
         std::slice::from_ref(&process)
-    );
-    assert_eq!(
-        host.find_processes(&name[..name.len() - 1]).unwrap(),
-        [],
-        "an exact argument"
     );
     let started = Instant::now();
     assert_eq!(
@@ -158,7 +163,7 @@ fn a_process_is_found_signalled_and_waited_for() {
         host.signal(&process, Signal::Kill).unwrap(),
         Change::Already
     );
-    assert_eq!(host.find_processes(&name).unwrap(), []);
+    assert_eq!(host.find_processes(&mark).unwrap(), []);
 }
 
 #[test]
@@ -203,7 +208,7 @@ fn one_that_is_not_our_child_is_watched_too() {
     let deadline = Instant::now() + SOON;
     let mut found = Vec::new();
     while found.is_empty() && Instant::now() < deadline {
-        found = later.find_processes(&name).unwrap();
+        found = later.find_processes(&mark(&name)).unwrap();
     }
     let [process] = found.as_slice() else {
         panic!("{found:?}")

@@ -7,7 +7,8 @@
 //! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
 //! | `netlink`, `interfaces`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
 //! | `firewall`, `backstop`, `docker` | our nft table; what holds without it; being let through by Docker's |
-//! | `spawn`, `scope`, `children` | programs that outlive us; processes that cannot be mistaken |
+//! | `spawn`, `scope` | programs that outlive us |
+//! | `children`, `find`, `units` | processes that cannot be mistaken, and whose they are |
 //! | `probes` | what this host can do, tried for real |
 //! | `sys` | the only unsafe code |
 
@@ -16,6 +17,7 @@ pub(crate) mod children;
 mod disk;
 pub(crate) mod docker;
 mod files;
+mod find;
 mod firewall;
 mod forwarding;
 mod interfaces;
@@ -315,8 +317,8 @@ impl Look for Linux {
         self.children.is_alive(process, &self.boot_id)
     }
 
-    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
-        children::find(argument, &self.boot_id)
+    fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
+        find::find(mark, self.uid(), &self.boot_id)
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

@@ -25,7 +25,7 @@ use super::PROGRAMS;
 use super::message::{Told, hear};
 use super::wire::{Came, Wire, understand};
 use crate::command::{PATH, find_program};
-use crate::linux::children;
+use crate::linux::children::{self, users};
 use crate::linux::scope::BOOTED;
 use crate::{Change, Claim, Error, Jailed, Kind, Owner, Process, Result, Signal};
 
@@ -241,23 +241,9 @@ pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result
     }
 }
 
-/// The real, effective, saved and file-system user of a process; proc_pid_status(5).
-fn users(pid: u32) -> Option<[u32; 4]> {
-    let text = std::fs::read(format!("/proc/{pid}/status")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let users: Vec<u32> = line
-        .split_whitespace()
-        .map_while(|it| it.parse().ok())
-        .collect();
-    users.try_into().ok()
-}
-
 /// A process that runs as this user.
 fn running(uid: u32) -> Option<u32> {
-    let entries = std::fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = entries.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
-    pids.find(|pid| {
+    children::all().ok()?.find(|pid| {
         let runs = children::stat(*pid).is_some_and(|it| !it.ended);
         runs && users(*pid).is_some_and(|users| users.contains(&uid))
     })

@@ -78,6 +78,11 @@ impl Host for Sim {
             .next_back()
             .map_or(1000, |last| last + 1);
         let process = SimProcess {
+            program: spawn.program.clone(),
+            user: spawn
+                .user
+                .map(|owner| owner.uid)
+                .or(spawn.jailed.as_ref().map(user)),
             arguments: spawn.arguments.clone(),
             directory: spawn.directory.clone(),
             stopped: false,

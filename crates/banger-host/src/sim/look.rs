@@ -67,13 +67,19 @@ impl Look for Sim {
             .is_some_and(|it| it.exit.is_none())
     }
 
-    fn find_processes(&self, argument: &str) -> Result<Vec<Process>> {
+    fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
         self.awake()?;
         let state = lock(&self.inner.state);
         Ok(state
             .processes
             .iter()
-            .filter(|(_, it)| it.exit.is_none() && it.arguments.iter().any(|a| a == argument))
+            .filter(|(_, it)| {
+                let own = mark.alone && mark.user.is_some() && it.user == mark.user;
+                let by_name = (it.user.is_none() || it.user == mark.user)
+                    && it.arguments.contains(&mark.name)
+                    && mark.programs.contains(&it.program);
+                it.exit.is_none() && (own || by_name)
+            })
             .map(|(pid, _)| Process {
                 pid: *pid,
                 start_time: u64::from(*pid),

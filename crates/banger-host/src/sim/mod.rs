@@ -110,8 +110,12 @@ pub struct SimTable {
 }
 
 /// A simulated process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SimProcess {
+    /// Its program.
+    pub program: PathBuf,
+    /// The user that it runs as; `None` is the daemon's.
+    pub user: Option<u32>,
     /// Its arguments.
     pub arguments: Vec<String>,
     /// Where it started.

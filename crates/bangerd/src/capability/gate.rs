@@ -5,11 +5,12 @@
 //! see it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use banger_api::{Code, Error, NetworkKind, Phase, VmId};
-use banger_host::{Host, Process, Signal, Spawn};
+use banger_host::{Host, Mark, Process, Signal, Spawn};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -49,8 +50,13 @@ impl Gate {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn mark(&self, vm: &Vm, open: bool) -> Mark {
+        self.instance
+            .gate(vm.id, vm.index, open, Path::new(PROGRAM))
+    }
+
     fn find(&self, vm: &Vm, open: bool, host: &dyn Host) -> Result<Vec<Process>> {
-        host.find_processes(&self.instance.gate(vm.id, open))
+        host.find_processes(&self.mark(vm, open))
             .during("look for the VM's gate")
     }
 
@@ -67,7 +73,7 @@ impl Gate {
     }
 
     fn start(&self, vm: &Vm, open: bool, host: &dyn Host) -> Result<Process> {
-        let mut arguments = vec!["gate".to_owned(), self.instance.gate(vm.id, open)];
+        let mut arguments = vec!["gate".to_owned(), self.mark(vm, open).name];
         if open {
             arguments.push("--open".to_owned());
         }

@@ -14,6 +14,9 @@ use crate::vm::Vm;
 /// How long a killed process may take to go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often what a VM has left running is looked for and killed.
+const ROUNDS: usize = 8;
+
 impl Engine {
     /// Ends the VM's process, if there is one, and makes the host side of every capability absent,
     /// in reverse. Everything is tried; what did not succeed is told.
@@ -70,12 +73,14 @@ impl Engine {
         }
     }
 
-    /// Every process of this VM: the recorded one, and any that bears its name.
+    /// Every process of this VM: the recorded one, and all that only this VM's can be.
     pub(super) fn processes(&self, vm: &Vm) -> Result<Vec<Process>> {
-        let name = self.parts.instance.process(vm.id);
+        let programs = self.parts.hypervisors.iter();
+        let programs = programs.flat_map(|it| it.programs()).collect();
+        let mark = self.parts.instance.mark(vm.id, vm.index, programs);
         let mut found = self
             .host()
-            .find_processes(&name)
+            .find_processes(&mark)
             .during("look for the VM's process")?;
         if let Some(process) = &vm.process
             && !found.contains(process)
@@ -87,24 +92,33 @@ impl Engine {
     }
 
     fn end_processes(&self, vm: &Vm) -> Result<()> {
-        let processes = self.processes(vm)?;
-        for process in &processes {
-            let what = || format!("kill process {}", process.pid);
-            self.host().signal(process, Signal::Kill).during(what())?;
-        }
-        for process in &processes {
-            if self
-                .host()
-                .wait_any(std::slice::from_ref(process), PATIENCE)
-                .is_empty()
-            {
-                return Err(Error::new(
-                    banger_api::Code::Host,
-                    format!("process {} does not end", process.pid),
-                ));
+        // One that was taken over may start others while it is killed.
+        for _ in 0..ROUNDS {
+            let processes = self.processes(vm)?;
+            if processes.is_empty() {
+                return Ok(());
+            }
+            for process in &processes {
+                let what = || format!("kill process {}", process.pid);
+                self.host().signal(process, Signal::Kill).during(what())?;
+            }
+            for process in &processes {
+                if self
+                    .host()
+                    .wait_any(std::slice::from_ref(process), PATIENCE)
+                    .is_empty()
+                {
+                    return Err(Error::new(
+                        banger_api::Code::Host,
+                        format!("process {} does not end", process.pid),
+                    ));
+                }
             }
         }
-        Ok(())
+        Err(Error::new(
+            banger_api::Code::Host,
+            "its processes start others as fast as they are killed",
+        ))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod qemu;
 pub mod sim;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_host::{Host, Process};
@@ -46,6 +47,9 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
 
     /// What it can do.
     fn features(&self) -> Features;
+
+    /// The programs that its machines may run, by which their processes are known.
+    fn programs(&self) -> Vec<PathBuf>;
 
     /// What must hold for it.
     fn checks(&self) -> Vec<Check>;

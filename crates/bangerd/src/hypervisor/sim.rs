@@ -1,6 +1,7 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
 //! and answer as a real one would.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
@@ -15,6 +16,9 @@ use crate::machine::{Backend, Machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
 use crate::vm::names::Instance;
+
+/// What simulated machines run.
+const PROGRAM: &str = "/sim";
 
 /// The `sim` driver.
 #[derive(Debug)]
@@ -44,11 +48,11 @@ impl SimHypervisor {
     }
 
     fn process(&self, vm: &Vm) -> Result<Option<Process>> {
-        let name = self.instance.process(vm.id);
         use banger_host::Look as _;
+        let mark = self.instance.mark(vm.id, vm.index, self.programs());
         Ok(self
             .sim
-            .find_processes(&name)
+            .find_processes(&mark)
             .during("find the simulated process")?
             .pop())
     }
@@ -66,6 +70,10 @@ impl Hypervisor for SimHypervisor {
             jailed_by_root: self.jailed,
             keeps_failed_writes: true,
         }
+    }
+
+    fn programs(&self) -> Vec<PathBuf> {
+        vec![PROGRAM.into()]
     }
 
     fn checks(&self) -> Vec<Check> {
@@ -88,7 +96,7 @@ impl Hypervisor for SimHypervisor {
         let devices = machine.drives.iter().filter(|drive| drive.block);
         arguments.extend(devices.map(|drive| drive.path.clone()));
         let spawn = Spawn {
-            program: "/sim".into(),
+            program: PROGRAM.into(),
             arguments,
             directory: machine.directory.clone(),
             user: machine.owner,

@@ -6,15 +6,15 @@
 //! ```text
 //! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)
 //! table    banger_ + instance
-//! process  banger-1- + instance - id        the VMM's own name, found in its arguments
-//! gate     the process's name + -open       or -shut, found in the same way
+//! process  banger-1- + instance - id        the VMM's own name, and that of its units
+//! gate     the process's name + -open       or -shut
 //! user     1 900 000 000 + instance × 2048 + index
 //! ```
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use banger_api::VmId;
-use banger_host::Owner;
+use banger_host::{Mark, Owner};
 
 /// How many VMs an instance may have users for.
 pub const MOST_VMS: u32 = banger_host::Instance::USERS;
@@ -66,12 +66,28 @@ impl Instance {
         format!("{}{id}", self.0.name_prefix())
     }
 
-    /// The name of a VM's gate, by which its process is found: one that lets the guest out has
-    /// another than one that does not.
+    /// What tells the processes of a VM's gate from all others; one that lets the guest out has
+    /// another name than one that does not.
     #[must_use]
-    pub fn gate(self, id: VmId, open: bool) -> String {
+    pub fn gate(self, id: VmId, index: u32, open: bool, program: &Path) -> Mark {
         let name = self.process(id);
-        format!("{name}-{}", if open { "open" } else { "shut" })
+        Mark {
+            name: format!("{name}-{}", if open { "open" } else { "shut" }),
+            user: Some(self.owner(index).uid),
+            alone: false,
+            programs: vec![program.to_owned()],
+        }
+    }
+
+    /// What tells the VMM's processes from all others: its name, and the user that no other has.
+    #[must_use]
+    pub fn mark(self, id: VmId, index: u32, programs: Vec<PathBuf>) -> Mark {
+        Mark {
+            name: self.process(id),
+            user: Some(self.owner(index).uid),
+            alone: true,
+            programs,
+        }
     }
 
     /// The user and group that the VMM of the VM at `index` runs as.

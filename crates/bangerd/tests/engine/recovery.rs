@@ -29,11 +29,7 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
             pid + 1,
             banger_host::SimProcess {
                 arguments: vec!["innocent".to_owned()],
-                directory: "/".into(),
-                stopped: false,
-                stalled: false,
-                exit: None,
-                jailed: None,
+                ..banger_host::SimProcess::default()
             },
         )
     });
@@ -44,6 +40,41 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
     );
     let left = world.run_time().processes;
     assert_eq!(left, [["innocent".to_owned()]]);
+}
+
+#[test]
+fn whoever_calls_a_process_by_a_vms_name_neither_holds_it_up_nor_is_killed() {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", false, true);
+    let name = world.run_time().processes[0][0].clone();
+    assert!(name.ends_with(&vm.id.to_string()), "{name}");
+    let stranger = |user, program: &str| banger_host::SimProcess {
+        program: program.into(),
+        user,
+        arguments: vec!["stranger".to_owned(), name.clone()],
+        ..banger_host::SimProcess::default()
+    };
+    // Another user's, whatever it runs, and a pager of the daemon's own user.
+    world.sim.tamper(|state| {
+        state.processes.insert(1, stranger(Some(4711), "/sim"));
+        state.processes.insert(2, stranger(None, "/usr/bin/less"));
+    });
+    let wanted = named("calm-otter");
+    world.restart();
+    world
+        .engine
+        .stop(&wanted, &Default::default(), &|_| {})
+        .unwrap();
+    world.start("calm-otter").unwrap();
+    world
+        .engine
+        .kill(&wanted, &Default::default(), &|_| {})
+        .unwrap();
+    let delete = banger_api::DeleteVm { force: true };
+    world.engine.delete(&wanted, &delete, &|_| {}).unwrap();
+    let left = world.run_time().processes;
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.iter().all(|it| it[0] == "stranger"), "{left:?}");
 }
 
 #[test]

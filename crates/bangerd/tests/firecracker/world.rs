@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banger_api::{Error, Mib, NetworkKind, Phase, VmId};
-use banger_host::{Linux, Look as _, Process};
+use banger_host::{Linux, Look as _, Mark, Process};
 use bangerd::capability::Capability as _;
 use bangerd::capability::boot::Boot;
 use bangerd::hypervisor::Hypervisor as _;
@@ -122,10 +122,18 @@ impl World {
         error
     }
 
+    fn mark(&self) -> Mark {
+        Mark {
+            name: NAME.to_owned(),
+            user: None,
+            programs: self.driver.programs(),
+        }
+    }
+
     pub(crate) fn assert_nothing_runs(&self) {
         let folder = self.path("");
         let here = |pid: &str| std::fs::read_link(format!("/proc/{pid}/cwd")).ok();
-        let running = self.host.find_processes(NAME).unwrap();
+        let running = self.host.find_processes(&self.mark()).unwrap();
         for process in running {
             let where_it_is = here(&process.pid.to_string());
             assert_ne!(where_it_is.as_deref(), Some(folder.as_path()), "it runs on");
@@ -161,7 +169,7 @@ impl Drop for World {
     fn drop(&mut self) {
         use banger_host::{Host as _, Signal};
         let folder = self.path("");
-        for process in self.host.find_processes(NAME).unwrap_or_default() {
+        for process in self.host.find_processes(&self.mark()).unwrap_or_default() {
             let at =
                 std::fs::read_link(Path::new("/proc").join(process.pid.to_string()).join("cwd"));
             if at.is_ok_and(|at| at == folder) {

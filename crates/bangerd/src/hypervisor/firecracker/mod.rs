@@ -135,6 +135,13 @@ impl Hypervisor for Firecracker {
         }
     }
 
+    fn programs(&self) -> Vec<PathBuf> {
+        let jailer = self.jail.as_ref().map(|jailing| match jailing {
+            Jailing::Daemon(jail, _) | Jailing::Root(jail) => jail.jailer().to_owned(),
+        });
+        [self.program.clone()].into_iter().chain(jailer).collect()
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks = program::checks(&self.program, self.network);
         checks.extend(self.jail.iter().map(|jailing| match jailing {

@@ -76,6 +76,10 @@ impl Hypervisor for Qemu {
         }
     }
 
+    fn programs(&self) -> Vec<PathBuf> {
+        vec![self.program.clone()]
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks = vec![Check::probe(
             "QEMU",

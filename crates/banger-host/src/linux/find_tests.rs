@@ -1,0 +1,105 @@
+use std::process::{Child, Command};
+
+use super::*;
+use crate::linux::children::boot_id;
+use crate::linux::testing::is_root;
+
+/// Nothing but these tests runs as one of them.
+const MACHINE: u32 = 1_999_999_001;
+const STRANGER: u32 = 1_999_999_002;
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A shell, by this name and as this user, with an argument, that waits until it is ended.
+fn start(called: &str, uid: u32, argument: &str) -> Running {
+    use std::os::unix::process::CommandExt as _;
+    #[expect(clippy::disallowed_methods, reason = "it shall run as another user")]
+    let child = Command::new("/bin/sh")
+        .arg0(called)
+        .args(["-c", "read never", called, argument])
+        .stdin(std::process::Stdio::piped())
+        .uid(uid)
+        .gid(uid)
+        .spawn()
+        .unwrap();
+    Running(child)
+}
+
+fn name(test: &str) -> String {
+    format!("banger-test-{}-{test}", std::process::id())
+}
+
+fn mark(name: &str) -> Mark {
+    Mark {
+        name: name.to_owned(),
+        user: None,
+        programs: vec!["/usr/libexec/banger-test-vmm".into()],
+    }
+}
+
+fn found(mark: &Mark) -> Vec<u32> {
+    let found = find(mark, 0, &boot_id().unwrap()).unwrap();
+    found.into_iter().map(|it| it.pid).collect()
+}
+
+#[test]
+fn whoever_calls_theirs_by_a_machines_name_is_none_of_it() {
+    if !is_root() {
+        return;
+    }
+    let name = name("strangers");
+    let program = "/usr/libexec/banger-test-vmm";
+    // Another user's, whatever it runs; and a pager of ours that was given the name.
+    let _strangers = [
+        start("less", STRANGER, &name),
+        start(program, STRANGER, &name),
+        start("systemd-run", STRANGER, &name),
+        start("less", 0, &name),
+    ];
+    assert!(found(&mark(&name)).is_empty());
+    let ours = start(program, 0, &name);
+    assert_eq!(found(&mark(&name)), [ours.0.id()]);
+    let shorter = mark(&name[..name.len() - 1]);
+    assert!(found(&shorter).is_empty(), "an exact argument");
+}
+
+#[test]
+fn what_runs_as_the_machines_user_is_the_machines_whatever_it_calls_itself() {
+    if !is_root() {
+        return;
+    }
+    // One that was taken over has started others, and changed what it is called.
+    let all = [
+        start("vmm", MACHINE, "x"),
+        start("sh", MACHINE, "y"),
+        start("", MACHINE, &name("hidden")),
+    ];
+    let pids: Vec<u32> = all.iter().map(|it| it.0.id()).collect();
+    let taken_over = Mark {
+        user: Some(MACHINE),
+        ..mark(&name("another's"))
+    };
+    let mut now = found(&taken_over);
+    now.sort_unstable();
+    assert_eq!(now, pids);
+    let other = Mark {
+        user: Some(MACHINE + 7),
+        ..mark(&name("another's"))
+    };
+    assert!(found(&other).is_empty());
+}
+
+#[test]
+fn a_program_that_was_replaced_while_it_runs_is_still_that_program() {
+    assert_eq!(file_name(Path::new("/usr/bin/vmm (deleted)")), "vmm");
+    assert_eq!(file_name(Path::new("/usr/bin/vmm")), "vmm");
+    assert_eq!(file_name(Path::new("")), "");
+}
