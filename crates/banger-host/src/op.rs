@@ -105,7 +105,8 @@ pub enum Op {
     },
     /// `to` is a fresh file that shares the blocks of `from` (FICLONE), or
     /// [`Kind::Unsupported`](crate::Kind::Unsupported) where the file system cannot. Its permission
-    /// bits are those of `from`, or 0600 where it is given an owner.
+    /// bits are those of `from` without writing by group and others, or 0600 where it is given an
+    /// owner.
     CloneFile {
         /// The file to clone.
         from: PathBuf,
@@ -115,7 +116,7 @@ pub enum Op {
         owner: Option<Owner>,
     },
     /// `to` is a fresh copy of `from` in which holes stay holes. Its permission bits are those of
-    /// `from`, or 0600 where it is given an owner.
+    /// `from` without writing by group and others, or 0600 where it is given an owner.
     CopyFile {
         /// The file to copy.
         from: PathBuf,

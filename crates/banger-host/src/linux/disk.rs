@@ -25,12 +25,13 @@ const LEAST_FILESYSTEM_MIB: u64 = 16;
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
     flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// The mode of a fresh copy: whose disk it is alone, or who could read the original.
+/// The mode of a fresh copy: whose disk it is alone, or who could read the original. A copy that
+/// others read is nobody else's to write: machines have names of it in their folders.
 fn mode_of(source: &File, owner: Option<Owner>) -> std::io::Result<u32> {
     Ok(if owner.is_some() {
         0o600
     } else {
-        source.metadata()?.mode() & 0o777
+        source.metadata()?.mode() & 0o755
     })
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::OFlags;
 
-use super::jailed;
+use super::{jailed, links};
 use crate::linux::snapshot::Wanted;
 use crate::{Claim, Error, Jailed, Kind, Owner, Result};
 
@@ -92,6 +92,10 @@ pub(super) fn jailed(
     let told = |cause| Error::io("take a descriptor", cause);
     let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(told);
     check_folder(folder, claim)?;
+    // Whoever makes the jail looks in any case.
+    if links::can_be_seen(folder) {
+        links::check(folder)?;
+    }
     let (output, errors) = (File::from(of(output)?), File::from(of(errors)?));
     for file in [&output, &errors] {
         check(file, claim, Part::Log).map_err(|error| error.within("it is no log of a machine"))?;

@@ -30,7 +30,7 @@ use rustix::thread::UnshareFlags;
 use super::jailed::{Made, Order};
 use super::message::tell;
 use super::wire::{Came, Wire, understand};
-use super::{PROGRAMS, RUN, confine, need_root};
+use super::{PROGRAMS, RUN, confine, links, need_root};
 use crate::linux::{node, snapshot_node, sys};
 use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
 
@@ -101,6 +101,7 @@ fn make(order: &Order, folder: &OwnedFd) -> Result<()> {
             gid: order.jailed.uid,
         },
     );
+    links::check(folder)?;
     let base = base();
     folders(&base)?;
     lay_out(&base, &order.jailed.name, folder, disk, seen)?;

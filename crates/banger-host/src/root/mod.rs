@@ -44,6 +44,8 @@ pub use install::{Installed, Placed, Wishes, install, uninstall};
 pub use jail::jail;
 pub use restore::restore;
 pub use serve::Input;
+#[cfg(test)]
+pub(crate) use serve::MOST_CONNECTIONS;
 
 use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result};

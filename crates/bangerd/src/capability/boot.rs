@@ -1,8 +1,8 @@
 //! What every machine boots with: its folder, the kernel, the initramfs, the console, the channel.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use banger_host::{Finding, Host, Op, Owner};
+use banger_host::{Change, Finding, Host, Kind, Op, Owner};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -106,6 +106,22 @@ fn chown(owner: Option<Owner>, uid: u32, machine: &Path) -> String {
     format!("sudo chown -RPh {uid}{group} '{}'", machine.display())
 }
 
+/// A kernel that shares blocks with the image's where the file system can, and never its file.
+fn own_kernel(from: PathBuf, to: PathBuf, host: &dyn Host) -> banger_host::Result<Change> {
+    let owner = None;
+    let clone = Op::CloneFile {
+        from: from.clone(),
+        to: to.clone(),
+        owner,
+    };
+    match host.change(&clone) {
+        Err(error) if error.kind() == Kind::Unsupported => {
+            host.change(&Op::CopyFile { from, to, owner })
+        }
+        done => done,
+    }
+}
+
 impl Capability for Boot {
     fn name(&self) -> &'static str {
         "boot"
@@ -158,9 +174,12 @@ impl Capability for Boot {
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let from = self.layout.image(&vm.images.kernel).kernel();
         let to = self.layout.vm(vm.id).in_machine(machine::KERNEL);
-        host.change(&Op::LinkFile { from, to })
-            .during("give the machine its kernel")
-            .map(drop)
+        let given = match vm.jailed_as {
+            // In a jail that root makes for us, all files of the folder are the VMM's to write.
+            Some(_) => own_kernel(from, to, host),
+            None => host.change(&Op::LinkFile { from, to }),
+        };
+        given.during("give the machine its kernel").map(drop)
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -189,5 +208,48 @@ impl Capability for Boot {
         host.change(&Op::RemoveDirectory { path })
             .during("remove the machine's folder")
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::assemble::tests::made;
+    use banger_host::Linux;
+
+    #[test]
+    fn a_machine_in_a_jail_of_roots_cannot_change_the_kernel_of_others() {
+        let (_, mut vm, _) = made();
+        let state = tempfile::tempdir().unwrap();
+        let layout = Layout::new(state.path());
+        let image = layout.image(&vm.images.kernel);
+        let kernel = layout.vm(vm.id).in_machine(machine::KERNEL);
+        fs::create_dir_all(image.folder()).unwrap();
+        fs::create_dir_all(layout.vm(vm.id).machine()).unwrap();
+        fs::write(image.kernel(), "the kernel of all").unwrap();
+        let boot = Boot::new(layout, DiskCache::Writeback);
+        let host = Linux::new().unwrap();
+        let links = || fs::metadata(&kernel).unwrap().nlink();
+
+        vm.jailed_as = None;
+        boot.prepare(&vm, &host).unwrap();
+        assert_eq!(links(), 2, "nothing is copied where nobody could write it");
+        // The name that an earlier run left is no reason to keep the file.
+        vm.jailed_as = Some(Owner { uid: 7, gid: 7 });
+        for _ in 0..2 {
+            boot.prepare(&vm, &host).unwrap();
+            assert_eq!(links(), 1);
+        }
+        fs::write(&kernel, "another").unwrap();
+        assert_eq!(
+            fs::read(image.kernel()).unwrap(),
+            b"the kernel of all",
+            "the image was written through the machine's folder"
+        );
+        boot.teardown(&vm, &host).unwrap();
+        assert!(!kernel.exists());
     }
 }

@@ -15,6 +15,7 @@ use crate::linux::testing::{is_root, skipped};
 use crate::root::jail::lay_out;
 use crate::root::jailed::Wanted;
 use crate::root::message::RootLook;
+use crate::root::{files, links};
 use crate::{Finding, Jailed, Owner, Process, Signal, Sim};
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
@@ -164,6 +165,45 @@ fn only_a_folder_and_logs_of_the_user_go_into_a_jail_by_a_name_and_a_user_of_her
     let reply = ask(jailed(), &[folder, output, errors]);
     assert!(matches!(reply, Reply::Started(_)), "{reply:?}");
     assert_eq!(STARTED.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_folder_with_a_file_that_has_another_name_goes_into_no_jail() {
+    if !is_root() {
+        return;
+    }
+    let folders = Folders::new();
+    let good = folders.folder("machine", USER, 0o700);
+    let shared = folders.0.path().join("kernel of all");
+    fs::write(&shared, "kernel").unwrap();
+    chown(&shared, Some(USER), Some(USER)).unwrap();
+    fs::write(good.join("own"), "").unwrap();
+    let deep = good.join("below/it");
+    fs::create_dir_all(&deep).unwrap();
+    let check = || links::check(&name_only(&good));
+    check().unwrap();
+    for link in [good.join("vmlinux"), deep.join("vmlinux")] {
+        fs::hard_link(&shared, &link).unwrap();
+        let error = check().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "its file `vmlinux` has 2 names, and may have one");
+        let handed = [
+            name_only(&good),
+            folders.log("output", USER),
+            folders.log("errors", USER),
+        ];
+        let refused = files::jailed(&claim(), jailed(), USER, &handed).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Denied);
+        fs::remove_file(&link).unwrap();
+    }
+    check().unwrap();
+    // What a link names is not looked at, and a loop of them is none.
+    std::os::unix::fs::symlink(&good, good.join("link")).unwrap();
+    check().unwrap();
+    for number in 0..1000 {
+        fs::write(good.join(number.to_string()), "").unwrap();
+    }
+    assert!(check().is_err(), "a folder without end");
 }
 
 #[test]

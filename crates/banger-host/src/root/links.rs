@@ -1,0 +1,69 @@
+//! The files of a folder that goes into a jail: none has another name elsewhere.
+//!
+//! In the jail all of them are the VM's user's to write. A file with a second name, such as a
+//! kernel that VMs share, would be written for others, too.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::{Error, Kind, Result};
+
+/// How many files a machine's folder may have, with those in folders below it. A real one has ten.
+const MOST_FILES: usize = 1000;
+
+/// Whether this program may look into the folder, which is handed over by its name only. What
+/// serves users has given up the right to look into those of theirs that are closed; what makes the
+/// jail has it.
+pub(super) fn can_be_seen(folder: &OwnedFd) -> bool {
+    open(folder).is_ok()
+}
+
+fn open(folder: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, ".", flags, Mode::empty())
+}
+
+/// Refuses a folder with a file of more than one name.
+pub(super) fn check(folder: &OwnedFd) -> Result<()> {
+    let told = |cause: Errno| Error::io("look into the machine's folder", cause.into());
+    let refused = |text: String| {
+        Error::new(Kind::Denied, text).within("the folder is not one that may be a machine's")
+    };
+    let mut folders = vec![open(folder).map_err(told)?];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in Dir::read_from(&folder).map_err(told)? {
+            let entry = entry.map_err(told)?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            files += 1;
+            if files > MOST_FILES {
+                return Err(refused(format!("it holds more than {MOST_FILES} files")));
+            }
+            let meta = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                // A file that is gone by now has no name at all.
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(told)?,
+            };
+            if FileType::from_raw_mode(meta.st_mode) == FileType::Directory {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let below = rustix::fs::openat(&folder, name, flags, Mode::empty());
+                folders.push(open(&below.map_err(told)?).map_err(told)?);
+            } else if meta.st_nlink > 1 {
+                let name = name.to_string_lossy().escape_debug().to_string();
+                let text = format!(
+                    "its file `{name}` has {} names, and may have one",
+                    meta.st_nlink
+                );
+                return Err(refused(text).hint(
+                    "see them: find ~/.local/state/banger/vms -path '*/machine/*' -type f -links +1",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
