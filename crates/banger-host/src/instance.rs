@@ -73,6 +73,12 @@ impl Instance {
         first..=first + Self::USERS - 1
     }
 
+    /// Whether this is a user of some instance: one that nothing runs as but one machine.
+    #[must_use]
+    pub fn has_user(uid: u32) -> bool {
+        (*Self(0).users().start()..=*Self(u16::MAX).users().end()).contains(&uid)
+    }
+
     /// Whether this is the name of a TAP of its own.
     #[must_use]
     pub fn has_tap(self, name: &str) -> bool {

@@ -172,13 +172,14 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
 
 /// What a VM has on its host, in the order of a start; teardown goes the other way.
 ///
-/// - `jail` goes last: it has only other names of what the others make and take away.
 /// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
 /// - disks before the network: their order is the order of devices in the guest, and what is
 ///   likely to fail for want of space fails before anything of the host is touched.
 /// - `gate` after `network`, and last of what fails: it waits for the hypervisor to listen.
 /// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
 /// - the others only add to the guest.
+/// - `jail` last, so it is taken away first: it has other names of what the others make, and another
+///   node of a root disk, which must be taken back before its device goes.
 fn capabilities(
     config: &Config,
     layout: &Layout,
@@ -187,7 +188,6 @@ fn capabilities(
     public_key: String,
 ) -> Vec<Box<dyn Capability>> {
     vec![
-        Box::new(Jails::new(layout.clone(), instance)),
         Box::new(Boot::new(layout.clone(), config.disk_cache)),
         Box::new(RootDisks::new(
             root_disks(layout, instance),
@@ -200,6 +200,7 @@ fn capabilities(
         Box::new(Dns::new(config.dns.clone())),
         Box::new(Ssh::new(layout.clone(), public_key)),
         Box::new(Identity),
+        Box::new(Jails::new(layout.clone(), instance)),
     ]
 }
 

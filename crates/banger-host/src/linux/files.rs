@@ -5,9 +5,10 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::node;
 use super::replacement::{Replacement, folder_and_name, set_owner};
 use super::told::During as _;
 use crate::{Change, Error, Kind, Owner, Result};
@@ -113,6 +114,10 @@ fn owns(now: &fs::Metadata, owner: Option<Owner>) -> bool {
 /// Op::RemoveDirectory.
 pub(super) fn remove_directory(path: &Path) -> Result<Change> {
     let shown = || format!("remove the directory `{}`", path.display());
+    // One at `path` itself, too.
+    node::take_back(CWD, path)
+        .and_then(|()| node::take_back_all(path))
+        .during(shown)?;
     // The standard library goes down by descriptors and follows no symbolic link; one at `path`
     // itself is removed as a file.
     let removed = absent(fs::remove_dir_all(path)).during(shown)?.is_some();
@@ -125,6 +130,7 @@ pub(super) fn remove_directory(path: &Path) -> Result<Change> {
 /// Op::RemoveFile.
 pub(super) fn remove_file(path: &Path) -> Result<Change> {
     let shown = || format!("remove `{}`", path.display());
+    node::take_back(CWD, path).during(shown)?;
     let removed = absent(fs::remove_file(path)).during(shown)?.is_some();
     if removed {
         sync_folder_of(path)?;

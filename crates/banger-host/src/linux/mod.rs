@@ -39,6 +39,7 @@ pub(crate) mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 mod told;
+pub(crate) mod units;
 
 use std::fs;
 use std::io::Read as _;

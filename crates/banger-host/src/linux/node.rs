@@ -1,10 +1,16 @@
 //! Nodes of block devices, each for one user alone.
+//!
+//! A node is a number. When its device goes, the kernel gives the number to the next one, and
+//! whoever still has the node (open by its name only, or mounted elsewhere) has that one's disk. So
+//! a node is taken back before it loses its name: root's, with no rights at all.
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 
 use super::files::absent;
 use super::told::During as _;
@@ -51,12 +57,75 @@ fn is_so(path: &Path, device: u64, owner: Owner) -> bool {
     })
 }
 
-/// Removes the node; says whether it was there.
+/// Takes the node from whoever has it, and removes it; says whether it was there.
 pub(super) fn remove(path: &Path) -> Result<bool> {
+    take_back(CWD, path).during(|| format!("take back the node `{}`", path.display()))?;
     let removed = absent(fs::remove_file(path));
     Ok(removed
         .during(|| format!("remove the node `{}`", path.display()))?
         .is_some())
+}
+
+/// Makes a node of a device root's own, and nobody's to open, under each of its names. Whatever
+/// is no such node stays as it is.
+pub(super) fn take_back(folder: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<()> {
+    // Who is not root has no nodes of devices, and could not change one.
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        other => other?,
+    };
+    if !is_device(rustix::fs::fstat(&node)?.st_mode) {
+        return Ok(());
+    }
+    // The owner first, who could give themselves the rights again.
+    let root = (Some(Uid::ROOT), Some(Gid::ROOT));
+    rustix::fs::chownat(&node, "", root.0, root.1, AtFlags::EMPTY_PATH)?;
+    // A descriptor by name only has no rights to set but by its own name.
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    rustix::fs::chmodat(CWD, path, Mode::empty(), AtFlags::empty())
+}
+
+fn is_device(mode: u32) -> bool {
+    matches!(
+        FileType::from_raw_mode(mode),
+        FileType::BlockDevice | FileType::CharacterDevice
+    )
+}
+
+/// Takes back every node in a folder and the folders below it. No link is followed.
+pub(super) fn take_back_all(path: &Path) -> rustix::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |folder: &OwnedFd, name: &std::ffi::CStr| {
+        rustix::fs::openat(folder, name, flags, Mode::empty())
+    };
+    let mut folders = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        other => vec![other?],
+    };
+    while let Some(folder) = folders.pop() {
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match entry.file_type() {
+                FileType::Directory | FileType::Unknown => match open(&folder, name) {
+                    Ok(below) => folders.push(below),
+                    Err(Errno::NOENT) => {}
+                    Err(Errno::NOTDIR | Errno::LOOP) => take_back(&folder, name)?,
+                    Err(error) => return Err(error),
+                },
+                FileType::BlockDevice | FileType::CharacterDevice => take_back(&folder, name)?,
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -88,6 +157,57 @@ mod tests {
         assert_eq!((made.rdev(), made.uid(), made.gid()), (0x0701, 65534, 1));
         assert_eq!(made.mode() & 0o7777, 0o600);
         assert_eq!(make_another(&path, &device, None).unwrap(), Change::Made);
+    }
+
+    /// The owner and the mode of what somebody holds by its name only.
+    fn held(node: &OwnedFd) -> (u32, u32) {
+        let now = rustix::fs::fstat(node).unwrap();
+        (now.st_uid, now.st_mode & 0o7777)
+    }
+
+    #[test]
+    fn a_node_that_loses_its_name_is_nobodys_to_open_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(device) = device(folder.path()) else {
+            return crate::linux::testing::skipped("no right to make a node of a device");
+        };
+        let owner = Some(Owner {
+            uid: 65534,
+            gid: 65534,
+        });
+        let path = folder.path().join("jail/root/dev/node");
+        let make = || {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            make_another(&path, &device, owner).unwrap();
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let node = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+            assert_eq!(held(&node), (65534, 0o600));
+            node
+        };
+        use crate::linux::files;
+        let ways: [(&str, &dyn Fn()); 6] = [
+            ("removed", &|| assert!(remove(&path).unwrap())),
+            ("removed as a file", &|| {
+                files::remove_file(&path).unwrap();
+            }),
+            ("removed with its folder", &|| {
+                files::remove_directory(&folder.path().join("jail")).unwrap();
+            }),
+            ("removed where a folder was thought", &|| {
+                files::remove_directory(&path).unwrap();
+            }),
+            ("overwritten", &|| {
+                files::write_file(&path, b"text", 0o600, None).unwrap();
+            }),
+            ("made another's", &|| {
+                make_another(&path, &device, None).unwrap();
+            }),
+        ];
+        for (way, lose) in ways {
+            let node = make();
+            lose();
+            assert_eq!(held(&node), (0, 0), "{way}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::node;
 use super::told::During as _;
 use crate::{Error, Kind, Owner, Result};
 
@@ -104,6 +105,7 @@ impl Replacement {
     /// Puts what is there under the temporary name in place.
     pub(super) fn rename(&mut self) -> Result<()> {
         let shown = || format!("put `{}` in place", self.path);
+        node::take_back(&self.folder, &*self.name).during(shown)?;
         rustix::fs::renameat(&self.folder, &self.temporary, &self.folder, &self.name)
             .during(shown)?;
         self.committed = true;

@@ -11,7 +11,8 @@ use super::{files, jailed};
 use crate::linux::probes::in_one_line;
 use crate::linux::probes::jail::check_programs;
 use crate::linux::snapshot;
-use crate::{Change, Claim, Error, Finding, Host, Kind, Process, Result};
+use crate::linux::units::{self, Manager};
+use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result};
 
 /// The user, and the host that is changed for her.
 #[derive(Debug)]

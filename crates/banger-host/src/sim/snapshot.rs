@@ -92,10 +92,10 @@ fn make(
 fn remove(state: &mut SimState, name: &str) -> Result<Change> {
     check_name(name)?;
     let node = snapshot_node(name).display().to_string();
-    let user = state
-        .processes
-        .iter()
-        .find(|(_, it)| it.exit.is_none() && it.arguments.contains(&node));
+    let user = state.processes.iter().find(|(_, it)| {
+        let jailed = it.jailed.as_ref().is_some_and(|it| it.name == name);
+        it.exit.is_none() && (jailed || it.arguments.contains(&node))
+    });
     if let Some((pid, _)) = user {
         return Err(Error::new(
             Kind::Busy,

@@ -9,7 +9,7 @@ use banger_host::{Host as _, Linux, Op};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-use crate::{cases, full, measure, place};
+use crate::{cases, foreign, full, measure, place};
 
 /// A case, and what it is called: what it shows.
 pub(crate) type Case = (&'static str, fn());
@@ -20,7 +20,7 @@ pub(crate) fn run() -> ! {
     if words.split_ascii_whitespace().any(|word| word == "measure") {
         measure::run();
     } else {
-        for (name, case) in cases::ALL.iter().chain(full::ALL) {
+        for (name, case) in cases::ALL.iter().chain(foreign::ALL).chain(full::ALL) {
             let began = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 case();
@@ -66,6 +66,13 @@ fn prepare() {
     }
     place::wait_for("/dev/vda");
     mount("/dev/vda", "/state", "ext4", nothing, None).unwrap();
+}
+
+/// A process that does nothing until it is ended.
+pub(crate) fn wait() -> ExitCode {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// A change in a process of its own, which the parent may kill at any moment.

@@ -14,6 +14,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod cases;
+mod foreign;
 mod full;
 mod inside;
 mod machine;
@@ -28,6 +29,7 @@ fn main() -> std::process::ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("make" | "remove") => inside::child(&arguments),
+        Some("wait") => inside::wait(),
         Some("measure") => outside::run(true),
         _ => outside::run(false),
     }

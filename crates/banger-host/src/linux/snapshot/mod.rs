@@ -39,6 +39,7 @@ use self::plan::{Measures, device_number};
 use self::store::{header, store_of};
 use super::files::{custom, made};
 use super::told::During as _;
+use super::units::{self, Manager};
 use crate::cow::Header;
 use crate::{Change, Error, Kind, Owner, Result, SnapshotStore};
 
@@ -293,9 +294,14 @@ fn grow(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<(
 }
 
 /// Op::RemoveSnapshot.
+///
+/// What still runs for the machine may have another node of the device, and only waits until its
+/// number is another disk's; so there must be nothing.
 pub(crate) fn remove(name: &str) -> Result<Change> {
     let what = || format!("remove the snapshot `{}`", name.escape_debug());
     let removed = check_name(name).and_then(|()| {
+        units::need_none(name, &[Manager::System])?;
+        node::need_no_user(name)?;
         let _alone = alone();
         match DeviceMapper::open()? {
             Some(mapper) => dismantle(&mapper, name),
@@ -305,7 +311,8 @@ pub(crate) fn remove(name: &str) -> Result<Change> {
     Ok(made(removed.map_err(|error| error.within(what()))?))
 }
 
-/// Takes all of it away, the node first: its number may be another device's a moment later.
+/// Takes all of it away. The node first, from whoever still has it, too: its number may be another
+/// device's a moment later.
 /// The loop devices go with it.
 fn dismantle(mapper: &DeviceMapper, name: &str) -> Result<bool> {
     let node = node::remove(name)?;

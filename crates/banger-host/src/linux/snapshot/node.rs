@@ -1,10 +1,11 @@
 //! The nodes of snapshots: `/dev/banger/<name>`, each for one user alone.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::linux::files::make_directory;
-use crate::linux::node;
-use crate::{Owner, Result};
+use crate::linux::{children, node, units};
+use crate::{Instance, Owner, Result};
 
 /// Their folder. `/dev` is new at each boot of the host, and so are they.
 const FOLDER: &str = "/dev/banger";
@@ -18,6 +19,21 @@ pub(crate) fn path(name: &str) -> PathBuf {
 pub(super) fn put(name: &str, device: u64, owner: Owner) -> Result<bool> {
     make_directory(Path::new(FOLDER), 0o711, None)?;
     node::put(&path(name), device, owner)
+}
+
+/// Refuses, after some patience, while something runs as the user of the node, should that be one
+/// that only its machine runs as.
+pub(super) fn need_no_user(name: &str) -> Result<()> {
+    let Ok(node) = std::fs::symlink_metadata(path(name)) else {
+        return Ok(());
+    };
+    let owner = node.uid();
+    if !Instance::has_user(owner) {
+        return Ok(());
+    }
+    units::need_nobody(&format!("its user {owner}"), |pid| {
+        children::users(pid).is_some_and(|users| users.contains(&owner))
+    })
 }
 
 /// Removes the node; says whether it was there.
