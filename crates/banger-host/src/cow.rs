@@ -17,6 +17,27 @@ pub const CHUNK: u64 = 16 << 10;
 /// The bytes that one exception takes in the metadata (`struct disk_exception`).
 const EXCEPTION: u64 = 16;
 
+/// The smallest chunk of a store that is put in force, in bytes. The kernel keeps an exception for
+/// each chunk in memory: the smaller they are, the more of it a store takes.
+pub(crate) const LEAST_CHUNK: u64 = 4096;
+
+/// The bytes of memory that one exception takes (`struct dm_exception`).
+const EXCEPTION_IN_MEMORY: u64 = 32;
+
+/// The most bytes of memory that the tables of exceptions take: `calc_max_buckets` of
+/// `drivers/md/dm-snap.c`, and an eighth of it for those that are pending.
+const TABLES: u64 = (2 << 20) + (2 << 20) / 8;
+
+/// The bytes of memory for each MiB of a new store.
+pub(crate) const MEMORY_OF_A_MIB: u64 = MIB / CHUNK * EXCEPTION_IN_MEMORY;
+
+/// The most memory, in bytes, that the kernel takes for a store of so many bytes and this chunk.
+pub(crate) fn memory(length: u64, chunk: u64) -> u64 {
+    (length / chunk.max(SECTOR))
+        .saturating_mul(EXCEPTION_IN_MEMORY)
+        .saturating_add(TABLES)
+}
+
 /// The bytes of a sector, in which the header counts.
 const SECTOR: u64 = 512;
 
@@ -128,6 +149,14 @@ mod tests {
             let over = least_length(size, chunk) - size;
             assert!(over * 200 < size, "{chunk}: {over}");
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_store_grows_as_its_chunks_shrink() {
+        let gib = 1 << 30;
+        assert_eq!(memory(gib, CHUNK) - TABLES, gib / 512);
+        assert_eq!(memory(gib, 512) - TABLES, gib / 16);
+        assert!(memory(u64::MAX, 1) > 1 << 60, "it does not overflow");
     }
 
     #[test]

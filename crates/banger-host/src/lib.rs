@@ -28,10 +28,11 @@ pub use helped::Helped;
 pub use instance::Instance;
 pub use linux::Linux;
 pub use look::{
-    Clocks, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore, Stat, Subnet, Way,
+    Clocks, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore, Stat, Subnet,
+    Way,
 };
 pub use op::{Change, GuestTap, Op, Owner};
-pub use process::{Exit, Jailed, Process, Signal, Spawn, Tap};
+pub use process::{Exit, Jailed, Mark, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;
 pub use reservation::reserve;
 pub use sim::{Sim, SimFile, SimProcess, SimSnapshot, SimState, SimTable};

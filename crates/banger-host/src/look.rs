@@ -1,5 +1,6 @@
 //! What can be asked of a host without changing it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -49,6 +50,9 @@ pub trait Look: Send + Sync + fmt::Debug {
         nat: &[Ipv4Addr],
         lent: &[String],
     ) -> Result<bool>;
+
+    /// The elements of the nft table; none where there is no such table.
+    fn firewall_elements(&self, table: &str) -> Result<Elements>;
 
     /// Whether Docker, if it is there, accepts what goes from and to these TAPs, as
     /// [`Op::AcceptInDockerUser`](crate::Op::AcceptInDockerUser) has it; an answer may be three
@@ -143,6 +147,23 @@ pub struct Resolvers {
     pub search: Vec<String>,
     /// The servers that the host asks and no guest reaches.
     pub out_of_reach: Vec<IpAddr>,
+}
+
+/// What an nft table of ours holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elements {
+    /// Which TAP may send from which address.
+    pub guests: BTreeSet<(String, Ipv4Addr)>,
+    /// The addresses that are let out.
+    pub nat: BTreeSet<Ipv4Addr>,
+}
+
+impl Elements {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.guests.len() + self.nat.len()
+    }
 }
 
 /// How large a file is, and whose.

@@ -56,8 +56,8 @@ use interfaces::Interfaces;
 use told::During as _;
 
 use crate::{
-    Change, Clocks, Error, Exit, Finding, GuestTap, Host, Kind, Look, Op, Probe, Process,
-    Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
+    Change, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Kind, Look, Mark, Op, Probe,
+    Process, Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 pub(crate) use netlink::way_to;
@@ -354,6 +354,10 @@ impl Look for Linux {
         lent: &[String],
     ) -> Result<bool> {
         self.firewall.holds(table, guests, nat, lent)
+    }
+
+    fn firewall_elements(&self, table: &str) -> Result<Elements> {
+        self.firewall.elements(table)
     }
 
     fn forwarding(&self, interface: &str) -> Result<Option<bool>> {

@@ -12,7 +12,8 @@
 //! |---|---|
 //! | `message`, `wire` | what is said, and how it crosses |
 //! | `judge` | every value, measured by the user's claim |
-//! | `files` | what is handed over, open |
+//! | `quota` | how much of the host the user may have |
+//! | `files`, `links` | what is handed over, open; what is in a folder |
 //! | `jailed`, `jail` | what runs in a jail: outside of it, and within |
 //! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `restore` | the firewall again, after somebody flushed it |
@@ -27,7 +28,9 @@ mod install;
 mod jail;
 mod jailed;
 mod judge;
+mod links;
 pub(crate) mod message;
+mod quota;
 mod restore;
 mod serve;
 mod served;

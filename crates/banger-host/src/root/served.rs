@@ -7,7 +7,7 @@ use super::PROGRAMS;
 use super::forwarding::Forwarding;
 use super::judge::{self, Allowed, Answerable};
 use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, tell};
-use super::{files, jailed};
+use super::{files, jailed, quota};
 use crate::linux::probes::in_one_line;
 use crate::linux::probes::jail::check_programs;
 use crate::linux::snapshot;
@@ -63,6 +63,7 @@ impl Served {
             _ if !*greeted => Err(Error::new(Kind::Denied, "the first message is no greeting")),
             Request::Change(op) => self.change(op, descriptors).map(Reply::Changed),
             Request::StartJailed(jailed) => judge::jailed(jailed, &self.claim)
+                .and_then(|it| quota::jail(it.uid, &self.claim).map(|()| it))
                 .and_then(|it| files::jailed(&self.claim, it, group, descriptors))
                 .and_then(|wanted| (self.makes.jailed)(&wanted))
                 .map(Reply::Started),
@@ -97,9 +98,17 @@ impl Served {
         match allowed {
             Allowed::MakeSnapshot { name, size_mib } => {
                 let wanted = files::snapshot(&self.claim, name, size_mib, descriptors)?;
+                quota::snapshot(&wanted, &self.claim, &*self.host)?;
                 (self.makes.snapshot)(&wanted)
             }
-            Allowed::Change(op) => self.host.change(&op),
+            Allowed::Change(op) => {
+                quota::change(&op, &self.claim, &*self.host)?;
+                if let Op::RemoveSnapshot { name } = &op {
+                    // Her own units, too; the host knows those of the system.
+                    units::need_none(name, &[Manager::User(self.claim.uid)])?;
+                }
+                self.host.change(&op)
+            }
             Allowed::Forward { interface, on } => {
                 self.forwarding
                     .set(&*self.host, &self.claim, &interface, on)

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::{Sim, lock, snapshot};
 use crate::{
-    Clocks, Exit, Finding, GuestTap, Look, Probe, Process, Resolvers, Result, Room, Snapshot, Stat,
+    Clocks, Elements, Error, Exit, Finding, GuestTap, Kind, Look, Mark, Probe, Process, Resolvers,
+    Result, Room, Snapshot, Stat,
 };
 
 impl Look for Sim {
@@ -145,6 +146,16 @@ impl Look for Sim {
         Ok(guests.iter().all(|guest| table.guests.contains(guest))
             && nat.iter().all(|address| table.nat.contains(address))
             && lent.iter().all(|name| table.lent.contains(name)))
+    }
+
+    fn firewall_elements(&self, table: &str) -> Result<Elements> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let table = state.tables.get(table).cloned().unwrap_or_default();
+        Ok(Elements {
+            guests: table.guests,
+            nat: table.nat,
+        })
     }
 
     fn forwarding(&self, interface: &str) -> Result<Option<bool>> {

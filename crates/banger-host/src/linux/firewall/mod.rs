@@ -17,7 +17,7 @@ pub(super) use rules::VOUCHED;
 use super::files::made;
 use super::tap;
 use crate::command::Command;
-use crate::{Change, Error, Kind, Result};
+use crate::{Change, Elements, Error, Kind, Result};
 
 /// For how long a listing answers questions again: a watch over many VMs asks for each, and reads
 /// the table a few times a second at most.
@@ -316,6 +316,23 @@ impl Firewall {
         now.lent.clone_from(interfaces);
         *seen = Some(Seen::whole(table, now));
         Ok(Change::Made)
+    }
+
+    /// Look::firewall_elements.
+    pub(super) fn elements(&self, table: &str) -> Result<Elements> {
+        check_table(table)?;
+        let mut seen = self.lock();
+        let listing = look(table)?;
+        let elements = listing.clone().unwrap_or_default();
+        *seen = Some(Seen {
+            at: Instant::now(),
+            table: table.to_owned(),
+            listing,
+        });
+        Ok(Elements {
+            guests: elements.guests,
+            nat: elements.nat,
+        })
     }
 
     /// Look::firewall_holds.

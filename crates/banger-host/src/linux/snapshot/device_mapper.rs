@@ -32,6 +32,7 @@ const STATUS_TABLE: u32 = 1 << 4;
 const ACTIVE_PRESENT: u32 = 1 << 5;
 const INACTIVE_PRESENT: u32 = 1 << 6;
 const BUFFER_FULL: u32 = 1 << 8;
+const QUERY_INACTIVE: u32 = 1 << 12;
 /// No file system on the device is frozen: only guests have one there.
 const SKIP_LOCK_FS: u32 = 1 << 10;
 
@@ -262,6 +263,11 @@ impl DeviceMapper {
     /// The table that is in force.
     pub(super) fn table(&self, name: &str) -> Result<Vec<Target>> {
         self.ask(name, STATUS_TABLE)
+    }
+
+    /// The table that is loaded, and not in force yet.
+    pub(super) fn loaded_table(&self, name: &str) -> Result<Vec<Target>> {
+        self.ask(name, STATUS_TABLE | QUERY_INACTIVE)
     }
 
     /// What each target tells of itself.

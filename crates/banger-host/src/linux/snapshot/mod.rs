@@ -21,6 +21,7 @@
 mod device_mapper;
 mod look;
 mod loops;
+mod memory;
 mod node;
 mod plan;
 mod store;
@@ -44,6 +45,7 @@ use crate::cow::Header;
 use crate::{Change, Error, Kind, Owner, Result, SnapshotStore};
 
 pub(crate) use look::{names, state};
+pub(crate) use memory::{memory, memory_of_store};
 pub(crate) use node::path as node_path;
 pub(crate) use store::restore;
 
@@ -258,6 +260,7 @@ fn build(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
     let store = loops::of_store(&wanted.cow, &wanted.name)?;
+    memory::need_length(&store, measures)?;
     let origin = mapper.create(&origin_name)?;
     mapper.load(&origin_name, &measures.origin_table(base.number), true)?;
     mapper.resume(&origin_name)?;
@@ -267,6 +270,7 @@ fn build(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<
         &measures.table(origin.number, store.number),
         false,
     )?;
+    memory::need_chunk(mapper, &wanted.name, measures)?;
     mapper.resume(&wanted.name)?;
     Ok(snapshot.number)
 }
@@ -276,6 +280,7 @@ fn grow(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<(
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
     let store = loops::of_store(&wanted.cow, &wanted.name)?;
+    memory::need_length(&store, measures)?;
     let origin = mapper
         .device(&origin_name)?
         .ok_or_else(|| Error::new(Kind::Missing, "its origin went away while it was grown"))?;

@@ -8,11 +8,11 @@ use rustix::fs::OFlags;
 use super::Wanted;
 use super::device_mapper::Target;
 use super::store::header;
-use crate::cow::{Header, least_length};
+use crate::cow::{Header, LEAST_CHUNK, least_length};
 use crate::linux::told::During as _;
 use crate::{Error, Kind, Result};
 
-const SECTOR: u64 = 512;
+pub(super) const SECTOR: u64 = 512;
 pub(super) const SECTORS_OF_MIB: u64 = 2048;
 
 /// The largest disk, in MiB: 64 TiB.
@@ -27,6 +27,8 @@ pub(super) struct Measures {
     pub(super) base: u64,
     /// Of a chunk, in sectors.
     pub(super) chunk: u64,
+    /// Of the store, in bytes.
+    pub(super) cow: u64,
     pub(super) base_file: (u64, u64),
     pub(super) cow_file: (u64, u64),
 }
@@ -68,6 +70,12 @@ impl Measures {
         if let Header::Odd(what) = &header {
             return Err(odd(format!("the file is no store of a snapshot: {what}")));
         }
+        if header.chunk() < LEAST_CHUNK {
+            return Err(odd(format!(
+                "a store with chunks of {} bytes takes too much of the kernel's memory, {LEAST_CHUNK} are the least",
+                header.chunk()
+            )));
+        }
         let least = least_length(size * SECTOR, header.chunk());
         if cow.len() < least {
             return Err(odd(format!(
@@ -80,6 +88,7 @@ impl Measures {
             size,
             base: base.len() / SECTOR,
             chunk: header.chunk() / SECTOR,
+            cow: cow.len(),
             base_file: (base.dev(), base.ino()),
             cow_file: (cow.dev(), cow.ino()),
         })

@@ -81,6 +81,19 @@ fn files_and_sizes_are_looked_at_again() {
 }
 
 #[test]
+fn a_store_with_tiny_chunks_is_refused_as_it_takes_the_kernels_memory() {
+    let mib = 1 << 20;
+    let length = 2 * crate::cow::length_mib(64) * mib;
+    for (sectors, good) in [(1u32, false), (2, false), (4, false), (8, true), (32, true)] {
+        let (_folder, wanted) = wanted(16 * mib, length, 64);
+        let words = [0x7041_6e53, 1, 1, sectors];
+        let header: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        wanted.cow.write_all_at(&header, 0).unwrap();
+        assert_eq!(Measures::of(&wanted).is_ok(), good, "{sectors} sectors");
+    }
+}
+
+#[test]
 fn a_link_is_not_followed_to_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let (real, link) = (folder.path().join("real"), folder.path().join("link"));
@@ -136,6 +149,7 @@ fn the_origin_is_the_base_and_zeros_behind_it() {
         size: 4096,
         base: 2048,
         chunk: 32,
+        cow: 0,
         base_file: (0, 0),
         cow_file: (0, 0),
     };

@@ -227,7 +227,7 @@ fn a_look_at_what_can_be_jailed_says_what_is_missing() {
 }
 
 /// A program that runs as this user until it is ended.
-fn running(uid: u32) -> (std::process::Child, Process) {
+pub(super) fn running(uid: u32) -> (std::process::Child, Process) {
     use std::os::unix::process::CommandExt as _;
     #[expect(clippy::disallowed_methods, reason = "it shall run as another user")]
     let child = std::process::Command::new("/bin/sleep")

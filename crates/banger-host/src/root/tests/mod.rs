@@ -4,6 +4,7 @@ mod files;
 mod forwarding;
 mod hostile;
 mod jailed;
+mod quota;
 mod real;
 
 use std::os::fd::OwnedFd;

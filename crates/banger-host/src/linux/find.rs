@@ -1,0 +1,89 @@
+//! The processes of one machine, told from all others by what only root and its user can make so.
+//!
+//! A name among the arguments proves nothing: everybody may start a program with any. What counts:
+//!
+//! | the process | why it is the machine's |
+//! |---|---|
+//! | runs as the machine's own user, and nothing else does | root alone can make a process that user |
+//! | runs in a unit of the machine's name, of the system's manager or ours | nobody else can put it there |
+//! | runs as we do or as that user, executes one of the machine's programs, and has the name among its arguments | it is ours, and no editor or pager that was given the name |
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::children::{all, stat, users};
+use super::units::{Manager, Tree};
+use crate::{Mark, Process, Result};
+
+/// What stands between us and a machine's program while it is started, with the program's
+/// arguments behind its own: see `scope`.
+const STARTERS: [&str; 2] = ["systemd-run", "setpriv"];
+
+/// Look::find_processes, for a daemon that runs as this user.
+pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>> {
+    let tree = Tree::find();
+    let managers = [Manager::System, Manager::User(uid)];
+    let mut found = Vec::new();
+    for pid in all()? {
+        // What ends while we look is none of the machine's any more.
+        let Some(users) = users(pid) else { continue };
+        // A set-user-id program has the real user of who started it.
+        let may_be = mark.user == Some(users[0]);
+        let own = mark.alone && may_be || tree.has(pid, &mark.name, &managers);
+        let by_name = !own && (may_be || users[0] == uid) && is_named(pid, mark);
+        if !own && !by_name {
+            continue;
+        }
+        if let Some(stat) = stat(pid).filter(|it| !it.ended) {
+            let process = Process {
+                pid,
+                start_time: stat.start_time,
+                boot_id: boot_id.to_owned(),
+            };
+            found.push((process, stat.parent, by_name));
+        }
+    }
+    // A child has its parent's arguments for the moment between fork and exec, and ends with it.
+    let all: BTreeSet<u32> = found.iter().map(|(process, ..)| process.pid).collect();
+    found.retain(|(_, parent, by_name)| !(*by_name && all.contains(parent)));
+    let mut found: Vec<Process> = found.into_iter().map(|(process, ..)| process).collect();
+    found.sort_by_key(|process| (process.start_time, process.pid));
+    Ok(found)
+}
+
+/// Whether it executes one of the machine's programs, with the name as an argument.
+fn is_named(pid: u32, mark: &Mark) -> bool {
+    let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
+    let mut arguments = arguments.split(|byte| *byte == 0);
+    let first = arguments.next().unwrap_or_default();
+    if !arguments.any(|it| it == mark.name.as_bytes()) {
+        return false;
+    }
+    let file = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    // What it was called counts, too: a program may be wrapped in one of another name.
+    let names = [
+        file_name(&file),
+        file_name(Path::new(OsStr::from_bytes(first))),
+    ];
+    let is = |known: &OsStr| names.contains(&known);
+    STARTERS.iter().any(|it| is(OsStr::new(it)))
+        || mark.programs.iter().any(|program| {
+            is(file_name(program)) || program.canonicalize().is_ok_and(|it| is(file_name(&it)))
+        })
+}
+
+/// The name of a program's file, which may have been replaced since: see `/proc/<pid>/exe` in
+/// proc_pid_exe(5).
+fn file_name(file: &Path) -> &OsStr {
+    let name = file.file_name().unwrap_or_default();
+    let name = name.as_bytes();
+    OsStr::from_bytes(name.strip_suffix(b" (deleted)").unwrap_or(name))
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

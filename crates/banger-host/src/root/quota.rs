@@ -1,0 +1,115 @@
+//! How much of the host one user may have through root.
+//!
+//! All of it is the kernel's memory, which nobody else counts: a user's limits and cgroups do not.
+//!
+//! | what | quota | one VM has |
+//! |---|---|---|
+//! | TAPs | [`TAPS`] | one |
+//! | snapshots, each with two loop devices at most | [`SNAPSHOTS`] | one |
+//! | what the stores of all snapshots may come to take | a quarter of the host's memory | 1/512 of its disk's size |
+//! | elements of the firewall | [`ELEMENTS`] | two |
+//! | jails, each with a tmpfs of up to 64 MiB | [`JAILS`] | one |
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::cow;
+use crate::linux::children;
+use crate::linux::snapshot::{self, Wanted};
+use crate::{Claim, Error, Host, Kind, Op, Result};
+
+/// The most TAPs.
+pub(super) const TAPS: usize = 512;
+
+/// The most snapshots.
+pub(super) const SNAPSHOTS: usize = 512;
+
+/// The most elements of the firewall: guests, and addresses that are let out.
+pub(super) const ELEMENTS: usize = 1024;
+
+/// The most jails.
+pub(super) const JAILS: usize = 512;
+
+/// The share of the host's memory that stores may take.
+const MEMORY_SHARE: u64 = 4;
+
+fn exceeded(quota: &str, is: impl std::fmt::Display, most: impl std::fmt::Display) -> Error {
+    let text = format!("the quota of {quota} for one user is {most}, and this would be {is}");
+    Error::new(Kind::Denied, text).hint("stop a VM that is not needed: banger vm list")
+}
+
+fn need_below(quota: &str, count: usize, most: usize) -> Result<()> {
+    if count < most {
+        return Ok(());
+    }
+    Err(exceeded(quota, count + 1, most))
+}
+
+/// Refuses a change that would make more than this user may have. What is there already may be
+/// made again.
+pub(super) fn change(op: &Op, claim: &Claim, host: &dyn Host) -> Result<()> {
+    match op {
+        Op::MakeTap { name, .. } => {
+            let taps = host.interfaces(&claim.instance().tap_prefix())?;
+            if taps.contains(name) {
+                return Ok(());
+            }
+            need_below("TAPs", taps.len(), TAPS)
+        }
+        Op::AllowGuest { tap, address, .. } => guest(tap, *address, claim, host),
+        Op::AllowNat { address, .. } => {
+            let elements = host.firewall_elements(&claim.instance().table())?;
+            if elements.nat.contains(address) {
+                return Ok(());
+            }
+            need_below("firewall elements", elements.count(), ELEMENTS)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn guest(tap: &str, address: Ipv4Addr, claim: &Claim, host: &dyn Host) -> Result<()> {
+    let elements = host.firewall_elements(&claim.instance().table())?;
+    if elements.guests.contains(&(tap.to_owned(), address)) {
+        return Ok(());
+    }
+    need_below("firewall elements", elements.count(), ELEMENTS)
+}
+
+/// Refuses a snapshot beyond the number, or the memory, that this user may have.
+pub(super) fn snapshot(wanted: &Wanted, claim: &Claim, host: &dyn Host) -> Result<()> {
+    let mut names = host.snapshots(&claim.instance().name_prefix())?;
+    names.retain(|name| *name != wanted.name);
+    need_below("snapshots", names.len(), SNAPSHOTS)?;
+    let mut bytes = snapshot::memory_of_store(wanted)?;
+    for name in &names {
+        bytes = bytes.saturating_add(snapshot::memory(name)?);
+    }
+    let most = host.memory_mib()? / MEMORY_SHARE;
+    let mib = bytes.div_ceil(1 << 20);
+    if mib <= most {
+        return Ok(());
+    }
+    let shown = |mib: u64| format!("{mib} MiB");
+    let quota = "kernel memory for the stores of snapshots";
+    let disks = (most << 20) / cow::MEMORY_OF_A_MIB;
+    Err(exceeded(quota, shown(mib), shown(most)).hint(format!(
+        "all disks on `dm-snapshot` together may have about {disks} MiB: give new VMs smaller ones, or set `root_disk = \"copy\"` in ~/.config/banger/config.toml"
+    )))
+}
+
+/// Refuses a jail beyond the number that this user may have.
+pub(super) fn jail(uid: u32, claim: &Claim) -> Result<()> {
+    let mut users = jailed_users(claim)?;
+    users.remove(&uid);
+    need_below("jails", users.len(), JAILS)
+}
+
+/// The users of the instance that something runs as.
+pub(super) fn jailed_users(claim: &Claim) -> Result<BTreeSet<u32>> {
+    let range = claim.instance().users();
+    Ok(children::all()?
+        .filter_map(|pid| children::users(pid).map(|users| users[0]))
+        .filter(|user| range.contains(user))
+        .collect())
+}
