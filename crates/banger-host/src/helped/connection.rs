@@ -1,11 +1,16 @@
-//! One conversation with root, opened again when it breaks off.
+//! Conversations with root, each opened when it is needed, and again when it breaks off.
+//!
+//! Root answers one request of a conversation after the other, and some take long: a jail is made
+//! by systemd, iptables waits for its lock. So there is a conversation for each kind of request, and
+//! what must be quick never waits for what need not be. Changes of one kind are still made one after
+//! the other.
 //!
 //! Every request can be repeated, so one that found root gone is sent a second time.
 
 use std::io::Read as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -17,27 +22,73 @@ use rustix::net::{
 };
 
 use crate::command::{PATH, find_program};
-use crate::root::message::{Hello, PROTOCOL, Reply, Request, hear};
+use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, hear};
 use crate::root::wire::{Came, Wire, understand};
 use crate::root::{PROGRAMS, socket_path};
 use crate::{Claim, Error, Kind, Result};
 
-/// How long root may take for one request: it may wait for the lock of iptables, four times.
+/// How long root may take for one request: it may wait for the lock of iptables, four times. And
+/// for its first greeting: systemd starts it when we connect, which on a host that boots may be
+/// among a hundred others.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long it may take to start and greet. systemd starts it when we connect, which on a host that
-/// boots may be among a hundred others.
-const GREETING: Duration = Duration::from_secs(60);
+/// How long root may take for what somebody waits for who has other things to see to.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much of what sudo complains of is kept, in bytes.
 const MOST_WORDS: u64 = 2048;
 
-/// The conversation.
+/// A kind of request, which has a conversation of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Signals: a VM is paused or ended.
+    Signals,
+    /// What the watch asks over and over.
+    Looks,
+    /// What `doctor` and a start ask; some of it is tried.
+    Probes,
+    /// TAPs, firewalls, forwarding.
+    Network,
+    /// Snapshots, which may be in use for some seconds.
+    Disks,
+    /// Jails, which systemd makes.
+    Jails,
+}
+
+impl Lane {
+    /// All of them, each in its place; root takes two more of one user.
+    const COUNT: usize = 6;
+
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::SignalJailed { .. } => Self::Signals,
+            Request::StartJailed(_) => Self::Jails,
+            Request::Look(RootLook::FirewallHolds { .. } | RootLook::Snapshot { .. }) => {
+                Self::Looks
+            }
+            Request::Look(_) | Request::Hello { .. } => Self::Probes,
+            Request::Change(RootOp::MakeSnapshot { .. } | RootOp::RemoveSnapshot { .. }) => {
+                Self::Disks
+            }
+            Request::Change(_) => Self::Network,
+        }
+    }
+
+    fn patience(self) -> Duration {
+        match self {
+            Self::Signals | Self::Looks => SHORT_PATIENCE,
+            Self::Probes | Self::Network | Self::Disks | Self::Jails => PATIENCE,
+        }
+    }
+}
+
+/// The conversations.
 #[derive(Debug)]
 pub(super) struct Connection {
     claim: Claim,
+    socket: PathBuf,
     described: String,
-    open: Mutex<Option<Wire>>,
+    open: [Mutex<Option<Wire>>; Lane::COUNT],
 }
 
 /// Why there is no answer.
@@ -51,11 +102,22 @@ enum Lost {
 impl Connection {
     /// Greets whoever serves this claim.
     pub(super) fn open(claim: Claim) -> Result<Self> {
-        let (wire, described) = reach(&claim)?;
+        let socket = socket_path(claim.uid);
+        Self::at(claim, socket)
+    }
+
+    fn at(claim: Claim, socket: PathBuf) -> Result<Self> {
+        let (wire, described) = reach(&claim, &socket, PATIENCE)?;
+        let mut open: [Mutex<Option<Wire>>; Lane::COUNT] = Default::default();
+        // The others are opened when somebody asks by them.
+        if let Some(first) = open.get_mut(Lane::Probes as usize) {
+            *first = Mutex::new(Some(wire));
+        }
         Ok(Self {
             claim,
+            socket,
             described,
-            open: Mutex::new(Some(wire)),
+            open,
         })
     }
 
@@ -69,11 +131,13 @@ impl Connection {
 
     /// Asks, and waits for the answer.
     pub(super) fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = Lane::of(request);
+        let open = &self.open[lane as usize];
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..2 {
             let mut wire = match open.take() {
                 Some(wire) => wire,
-                None => reach(&self.claim)?.0,
+                None => reach(&self.claim, &self.socket, lane.patience())?.0,
             };
             match exchange(&mut wire, request, descriptors) {
                 Ok(reply) => {
@@ -135,11 +199,12 @@ fn exchange(
     }
 }
 
-/// Opens a connection to who serves this claim, and says how it was reached.
-fn reach(claim: &Claim) -> Result<(Wire, String)> {
+/// Opens a connection to who serves this claim, with this patience for each answer, and says how it
+/// was reached.
+fn reach(claim: &Claim, socket: &Path, patience: Duration) -> Result<(Wire, String)> {
     let shown = "reach the root helper";
-    let (mut wire, way, words) = dial(claim.uid).map_err(|error| error.within(shown))?;
-    wire.set_patience(GREETING, GREETING)?;
+    let (mut wire, way, words) = dial(claim.uid, socket).map_err(|error| error.within(shown))?;
+    wire.set_patience(patience, patience)?;
     let greeting = Request::Hello { protocol: PROTOCOL };
     let reply = match exchange(&mut wire, &greeting, &[]) {
         Ok(reply) => reply,
@@ -152,7 +217,6 @@ fn reach(claim: &Claim) -> Result<(Wire, String)> {
         other => return Err(unexpected(&other).within(shown)),
     };
     check(claim, &hello)?;
-    wire.set_patience(PATIENCE, PATIENCE)?;
     Ok((wire, format!("banger-root {} {way}", hello.version)))
 }
 
@@ -179,11 +243,10 @@ fn gone(claim: &Claim, wire: Wire, words: &Arc<Words>) -> Error {
 }
 
 /// A connected socket, by which way, and what is complained of on the way.
-fn dial(uid: u32) -> Result<(Wire, String, Arc<Words>)> {
-    let path = socket_path(uid);
+fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<Words>)> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    let address = SocketAddrUnix::new(&path)?;
+    let address = SocketAddrUnix::new(path)?;
     match connect(&socket, &address) {
         Ok(()) => {
             let way = format!("behind `{}`", path.display());
@@ -287,3 +350,7 @@ impl Words {
         text.is_none()
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

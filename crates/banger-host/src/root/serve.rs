@@ -17,8 +17,8 @@ use super::served::Served;
 use super::wire::{Came, Wire, understand};
 use crate::{Error, Kind, Result};
 
-/// How many connections are served at once; a daemon needs one.
-const MOST_CONNECTIONS: usize = 8;
+/// How many connections are served at once; a daemon has one for each kind of request.
+pub(crate) const MOST_CONNECTIONS: usize = 8;
 
 /// How long a connection may be silent, and a program without connections may live.
 const IDLE: Duration = Duration::from_secs(120);

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Sim, lock, snapshot};
@@ -139,6 +140,12 @@ impl Look for Sim {
         lent: &[String],
     ) -> Result<bool> {
         self.awake()?;
+        let silent = lock(&self.inner.plan).silent;
+        if let Some(patience) = silent {
+            self.inner.silences.fetch_add(1, Ordering::SeqCst);
+            self.wait_any(&[], patience);
+            return Err(Error::new(Kind::Busy, "root does not answer in time"));
+        }
         let state = lock(&self.inner.state);
         let Some(table) = state.tables.get(table) else {
             return Ok(guests.is_empty());

@@ -23,7 +23,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Exit, Finding, Jailed, Kind, Op, Owner, Probe, Resolvers, Result};
 
@@ -37,6 +37,7 @@ struct Inner {
     state: Mutex<SimState>,
     plan: Mutex<Plan>,
     changes: AtomicU64,
+    silences: AtomicU64,
     ended: Condvar,
     started: Instant,
 }
@@ -144,6 +145,8 @@ struct Plan {
     findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
     free_mib: Option<u64>,
     largest_file: Option<u64>,
+    /// Questions about the firewall take so long, and have no answer.
+    silent: Option<Duration>,
 }
 
 impl Default for Sim {
@@ -182,6 +185,7 @@ impl Sim {
                 state: Mutex::new(state),
                 plan: Mutex::new(Plan::default()),
                 changes: AtomicU64::new(0),
+                silences: AtomicU64::new(0),
                 ended: Condvar::new(),
                 started: Instant::now(),
             }),
@@ -215,6 +219,17 @@ impl Sim {
         lock(&self.inner.plan)
             .findings
             .push((Box::new(picks), finding));
+    }
+
+    /// Lets each question about the firewall take so long and fail then, as where root is silent.
+    pub fn be_silent(&self, patience: Duration) {
+        lock(&self.inner.plan).silent = Some(patience);
+    }
+
+    /// The number of questions that had no answer for [`Sim::be_silent`].
+    #[must_use]
+    pub fn silences(&self) -> u64 {
+        self.inner.silences.load(Ordering::SeqCst)
     }
 
     /// Says that so much space is free, in MiB. Where none is, what needs some is refused with

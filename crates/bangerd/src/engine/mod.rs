@@ -19,6 +19,7 @@ mod down;
 mod end;
 mod findings;
 pub mod hold;
+mod outside;
 mod pause;
 mod permits;
 mod record;

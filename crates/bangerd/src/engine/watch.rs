@@ -1,5 +1,6 @@
-//! What goes on while VMs run, seen by one thread: processes that end, rules that somebody flushed,
-//! consoles that grow, clocks that jump, resolvers that change.
+//! What goes on while VMs run, seen by one thread: processes that end, consoles that grow, clocks
+//! that jump. What others change on the host, such as rules that somebody flushed, is looked at by
+//! another (`outside.rs`).
 //!
 //! What cannot be put right is tried ever more seldom, for each VM and cause (`backoff.rs`): neither
 //! a guest that refuses what it is told nor a host that does makes this a busy loop.
@@ -13,8 +14,8 @@ use banger_host::{Clocks, Op, Process};
 
 use super::Engine;
 use super::backoff::Backoff;
-use super::findings::AGAIN;
 use super::hold::{PUTTING_BACK, Slot};
+use super::outside::Outside;
 use super::view::KEPT;
 use crate::layout::machine;
 use crate::vm::Vm;
@@ -49,10 +50,9 @@ struct Memory {
     /// How long each growing file was, and where its hole ends.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
     backoff: Backoff,
+    outside: Arc<Outside>,
     clocks: Option<Clocks>,
     told: Duration,
-    /// When running VMs' checks were looked at last.
-    looked: Option<Instant>,
 }
 
 impl Engine {
@@ -78,11 +78,8 @@ impl Engine {
             }
             self.look_at_each(&running, &gone, &mut memory);
             self.look_at_files(&mut memory);
+            self.look_outside(running.clone(), &memory.outside);
             self.look_at_clocks(&running, &mut memory);
-            if memory.looked.is_none_or(|it| it.elapsed() > AGAIN) {
-                memory.looked = Some(Instant::now());
-                self.look_at_findings(&running);
-            }
             if !gone.is_empty() {
                 // Until their threads have recorded it, these would wake us at once again.
                 self.host().wait_any(&[], Duration::from_millis(20));
@@ -106,8 +103,6 @@ impl Engine {
             let has_ended = vm.process.as_ref().is_some_and(|it| gone.contains(it));
             if has_ended && memory.backoff.attempt(vm.id, END, now) {
                 self.on_thread(slot, |engine, slot| engine.ended(slot));
-            } else if !has_ended {
-                self.look_after(&vm, slot, &mut memory.backoff);
             }
         }
     }
@@ -135,26 +130,8 @@ impl Engine {
         }
     }
 
-    fn look_after(self: &Arc<Self>, vm: &Vm, slot: &Arc<Slot>, backoff: &mut Backoff) {
-        let now = Instant::now();
-        let mut due = Vec::new();
-        for capability in &self.parts.capabilities {
-            let name = capability.name();
-            if capability.holds(vm, self.host()).unwrap_or(true) {
-                backoff.well(vm.id, name);
-            } else if backoff.attempt(vm.id, name, now) {
-                due.push(name);
-            }
-        }
-        if !due.is_empty() {
-            let what = due.join(", ");
-            tracing::warn!(vm = %vm.name, what, "something of it was changed from outside; putting it back");
-            self.on_thread(slot, |engine, slot| engine.put_back(slot));
-        }
-    }
-
     /// Re-asserts everything of a running VM, the guest's part too.
-    fn put_back(&self, slot: &Arc<Slot>) {
+    pub(super) fn put_back(&self, slot: &Arc<Slot>) {
         let Ok(hold) = slot.hold(PUTTING_BACK) else {
             return;
         };

@@ -9,6 +9,7 @@ mod in_force;
 mod input;
 mod laws;
 mod network;
+mod outside;
 mod recovery;
 mod room;
 mod stop_all;

@@ -1,0 +1,117 @@
+use std::net::Ipv4Addr;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use rustix::net::{accept, bind, listen};
+
+use super::*;
+use crate::{Change, Jailed, Process, Signal};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn claim() -> Claim {
+    Claim {
+        uid: 1000,
+        user: "ada".to_owned(),
+        state: "/home/ada/.local/state/banger".into(),
+        subnet: "10.216.0.0/20".parse().unwrap(),
+        dns_port: 42070,
+    }
+}
+
+/// Somebody who greets and answers each connection at once, but for what takes long: that is
+/// answered when something is sent to the channel.
+fn root(folder: &Path) -> (PathBuf, std::sync::mpsc::Sender<()>) {
+    let path = folder.join("root.sock");
+    let flags = SocketFlags::CLOEXEC;
+    let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&listener, 16).unwrap();
+    let (go_on, waits) = channel();
+    let waits = Arc::new(Mutex::new(waits));
+    thread::spawn(move || {
+        while let Ok(socket) = accept(&listener) {
+            let waits = waits.clone();
+            thread::spawn(move || converse(Wire::new(socket), &waits));
+        }
+    });
+    (path, go_on)
+}
+
+fn converse(mut wire: Wire, waits: &Mutex<Receiver<()>>) {
+    while let Ok(Came::Message(bytes, _)) = wire.receive() {
+        let reply = match understand::<Request>(&bytes).unwrap() {
+            Request::Hello { .. } => Reply::Hello(Hello {
+                protocol: PROTOCOL,
+                version: "test".to_owned(),
+                claim: claim(),
+                instance: claim().instance().digits(),
+            }),
+            Request::Look(_) => Reply::Holds(true),
+            Request::SignalJailed { .. } => Reply::Changed(Change::Made),
+            Request::Change(_) | Request::StartJailed(_) => {
+                waits.lock().unwrap().recv().unwrap();
+                Reply::Changed(Change::Made)
+            }
+        };
+        wire.say(&reply, &[]).unwrap();
+    }
+}
+
+fn slow() -> [Request; 3] {
+    let name = "banger-1-00ff-00c0ffee".to_owned();
+    [
+        Request::Change(RootOp::RemoveTap {
+            name: "bg100ff00c0ffee".to_owned(),
+        }),
+        Request::Change(RootOp::RemoveSnapshot { name: name.clone() }),
+        Request::StartJailed(Jailed { name, uid: 7 }),
+    ]
+}
+
+#[test]
+fn what_must_be_quick_waits_for_nothing_that_takes_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let (socket, go_on) = root(folder.path());
+    let connection = Connection::at(claim(), socket).unwrap();
+    let process = Process {
+        pid: 1,
+        start_time: 1,
+        boot_id: String::new(),
+    };
+    let signal = Request::SignalJailed {
+        process,
+        signal: Signal::Stop,
+    };
+    let look = Request::Look(RootLook::FirewallHolds {
+        table: "banger_00ff".to_owned(),
+        guests: vec![("bg100ff00c0ffee".to_owned(), Ipv4Addr::new(10, 216, 0, 2))],
+        nat: Vec::new(),
+    });
+    let probe = Request::Look(RootLook::Snapshots);
+    thread::scope(|scope| {
+        let connection = &connection;
+        let slow = slow().map(|request| scope.spawn(move || connection.ask(&request, &[])));
+        let began = Instant::now();
+        for request in [&signal, &look, &probe] {
+            connection.ask(request, &[]).unwrap();
+        }
+        let took = began.elapsed();
+        // They go on before anything can fail, so that a failure is told and does not hang.
+        let waited = slow.iter().filter(|it| !it.is_finished()).count();
+        for _ in &slow {
+            go_on.send(()).unwrap();
+        }
+        assert!(took < SOON, "{took:?}");
+        assert_eq!(waited, 3, "something was no slow request");
+        for asked in slow {
+            assert_eq!(asked.join().unwrap().unwrap(), Reply::Changed(Change::Made));
+        }
+    });
+}
+
+/// Every conversation fits into what root takes, with one over for a daemon that comes next.
+const _: () = {
+    assert!(Lane::Jails as usize + 1 == Lane::COUNT);
+    assert!(Lane::COUNT < crate::root::MOST_CONNECTIONS);
+};
