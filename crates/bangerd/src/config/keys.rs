@@ -3,7 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::values::{image, is, number, path, resolvers, size, subnet, text};
-use super::{Config, HypervisorChoice, NetworkChoice, RootDiskChoice};
+use super::{Config, HypervisorChoice, LONGEST_SHUTDOWN, NetworkChoice, RootDiskChoice};
 use crate::machine::DiskCache;
 
 /// Something that is wrong with the file.
@@ -190,9 +190,9 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "shutdown_timeout_seconds",
-        takes: SECONDS,
+        takes: "a whole number of seconds from 1 to 300",
         set: |c, v| {
-            c.shutdown_timeout_seconds = number(v, 1, 3600)?;
+            c.shutdown_timeout_seconds = number(v, 1, LONGEST_SHUTDOWN)?;
             Ok(())
         },
     },

@@ -24,6 +24,10 @@ use crate::machine::DiskCache;
 /// The largest file that is read, in bytes. A real one has a few hundred.
 const LARGEST: u64 = 1 << 20;
 
+/// The longest time that the host's end may wait for all guests, in seconds. The unit that
+/// `banger-root install` writes gives up a little later.
+pub const LONGEST_SHUTDOWN: u64 = 300;
+
 /// Which hypervisor runs the VMs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HypervisorChoice {
@@ -97,7 +101,7 @@ pub struct Config {
     /// `stop_timeout_seconds`: how long a guest has to end, in seconds (1 to 3600).
     pub stop_timeout_seconds: u64,
     /// `shutdown_timeout_seconds`: how long all guests together have to end when the host goes
-    /// down, in seconds (1 to 3600).
+    /// down, in seconds (1 to [`LONGEST_SHUTDOWN`]).
     pub shutdown_timeout_seconds: u64,
     /// `jailer`: whether new starts of Firecracker are jailed.
     pub jailer: bool,

@@ -167,6 +167,7 @@ fn a_value_out_of_range_is_told_with_the_range() {
         "start_timeout_seconds = 0",
         "stop_timeout_seconds = 3601",
         "shutdown_timeout_seconds = 0",
+        "shutdown_timeout_seconds = 301",
         "hypervisor = \"xen\"",
         "root_disk = \"zfs\"",
         "disk_cache = \"writethrough\"",

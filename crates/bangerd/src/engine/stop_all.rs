@@ -16,6 +16,7 @@ use banger_api::{
 use super::hold::Slot;
 use super::stop::{deadline_in, left};
 use super::{Engine, Heard, lock};
+use crate::config::LONGEST_SHUTDOWN;
 use crate::error::{During, Result};
 
 /// How many are stopped at once. A stop waits for its guest nearly all of its time.
@@ -33,6 +34,11 @@ impl Engine {
         let seconds = request
             .timeout_seconds
             .unwrap_or(self.parts.defaults.shutdown_timeout_seconds);
+        let seconds = match request.host_shutdown {
+            // systemd does not wait for longer.
+            true => seconds.min(LONGEST_SHUTDOWN),
+            false => seconds,
+        };
         let deadline = deadline_in(seconds).during("stop all VMs")?;
         let asked = if request.host_shutdown {
             "the host went down"

@@ -259,8 +259,8 @@ fn shutdown_text(uid: u32, home: &Path, state: Option<&Path>, cli: &Path) -> Str
          {state}\
          # Does nothing unless the whole host stops: a restart of this unit stops no VM.\n\
          ExecStop={cli} vm stop --all --host-shutdown\n\
-         # More than shutdown_timeout_seconds can be.\n\
-         TimeoutStopSec=3700s\n\
+         # More than shutdown_timeout_seconds can be: no daemon holds up the host for longer.\n\
+         TimeoutStopSec=330s\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n"
