@@ -33,6 +33,7 @@ fn mark(name: &str) -> Mark {
     Mark {
         name: name.to_owned(),
         user: None,
+        alone: false,
         programs: vec!["/bin/sh".into()],
     }
 }

@@ -41,6 +41,7 @@ fn mark(name: &str) -> Mark {
     Mark {
         name: name.to_owned(),
         user: None,
+        alone: true,
         programs: vec!["/usr/libexec/banger-test-vmm".into()],
     }
 }
@@ -95,6 +96,15 @@ fn what_runs_as_the_machines_user_is_the_machines_whatever_it_calls_itself() {
         ..mark(&name("another's"))
     };
     assert!(found(&other).is_empty());
+    // What shares the user with others is known by its program and name.
+    let beside = Mark {
+        alone: false,
+        user: Some(MACHINE),
+        ..mark(&name("beside"))
+    };
+    assert!(found(&beside).is_empty());
+    let it = start("/usr/libexec/banger-test-vmm", MACHINE, &name("beside"));
+    assert_eq!(found(&beside), [it.0.id()]);
 }
 
 #[test]

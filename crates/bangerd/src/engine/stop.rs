@@ -91,7 +91,13 @@ impl Engine {
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));
-        let processes = self.processes(&slot.vm()).during(doing())?;
+        let vm = slot.vm();
+        let recorded = vm.process.clone().filter(|it| self.host().is_alive(it));
+        let processes = match recorded {
+            // What else runs for the VM is none of a signal that the hypervisor is meant to get.
+            Some(process) if signal != Signal::Kill => vec![process],
+            Some(_) | None => self.processes(&vm).during(doing())?,
+        };
         if signal == Signal::Kill {
             slot.note_kill();
         }

@@ -126,6 +126,7 @@ impl World {
         Mark {
             name: NAME.to_owned(),
             user: None,
+            alone: false,
             programs: self.driver.programs(),
         }
     }
