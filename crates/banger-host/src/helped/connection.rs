@@ -63,9 +63,11 @@ impl Lane {
         match request {
             Request::SignalJailed { .. } => Self::Signals,
             Request::StartJailed(_) => Self::Jails,
-            Request::Look(RootLook::FirewallHolds { .. } | RootLook::Snapshot { .. }) => {
-                Self::Looks
-            }
+            Request::Look(
+                RootLook::FirewallHolds { .. }
+                | RootLook::AcceptedByDocker { .. }
+                | RootLook::Snapshot { .. },
+            ) => Self::Looks,
             Request::Look(_) | Request::Hello { .. } => Self::Probes,
             Request::Change(RootOp::MakeSnapshot { .. } | RootOp::RemoveSnapshot { .. }) => {
                 Self::Disks

@@ -22,8 +22,8 @@ use crate::root::message::{Reply, Request, RootLook, RootOp};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::root::{MOST_ELEMENTS, PROGRAMS};
 use crate::{
-    Change, Claim, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Jailed, Kind, Linux, Look,
-    Mark, Op, Probe, Process, Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
+    Change, Claim, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Jailed, Kind, Linux,
+    Look, Mark, Op, Probe, Process, Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
 };
 
 /// The Linux machine, with root's help.

@@ -49,12 +49,12 @@ fn need_below(quota: &str, count: usize, most: usize) -> Result<()> {
 /// made again.
 pub(super) fn change(op: &Op, claim: &Claim, host: &dyn Host) -> Result<()> {
     match op {
-        Op::MakeTap { name, .. } => {
+        Op::MakeTap(tap) => {
             let taps = host.interfaces(&claim.instance().tap_prefix())?;
-            if taps.contains(name) {
-                return Ok(());
+            if !taps.contains(&tap.name) {
+                need_below("TAPs", taps.len(), TAPS)?;
             }
-            need_below("TAPs", taps.len(), TAPS)
+            guest(&tap.name, tap.guest_address, claim, host)
         }
         Op::AllowGuest { tap, address, .. } => guest(tap, *address, claim, host),
         Op::AllowNat { address, .. } => {
