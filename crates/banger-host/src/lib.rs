@@ -13,6 +13,7 @@ pub mod cow;
 mod error;
 mod helped;
 mod instance;
+mod kept_port;
 mod linux;
 mod look;
 mod op;
@@ -26,6 +27,7 @@ pub use claim::Claim;
 pub use error::{Error, Kind, Result};
 pub use helped::Helped;
 pub use instance::Instance;
+pub use kept_port::KeptPort;
 pub use linux::Linux;
 pub use look::{
     Clocks, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore, Stat, Subnet,

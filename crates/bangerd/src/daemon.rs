@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use banger_api::location::{Location, Runtime, Wishes};
 use banger_api::{Code, Error};
-use banger_host::Sim;
+use banger_host::{Claim, KeptPort, Sim};
 use log::Log;
 use sd_notify::NotifyState;
 
@@ -126,7 +126,7 @@ fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>
 async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {
     let stop = Stop::new();
     let socket = server::listen(&location.socket)?;
-    let resolver = start_resolver(config, engine, &stop);
+    let resolver = start_resolver(location, config, engine, &stop);
     tokio::spawn(stop_on_signal(stop.clone()));
     tracing::info!(socket = %location.socket.display(), "ready");
     say(&format!("ready {}", location.socket.display()));
@@ -140,8 +140,24 @@ async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Re
     served.map_err(|cause| Error::new(Code::Host, "serve").cause(cause.to_string()))
 }
 
+/// The port for names: the one that root keeps for this user, where it is the one that we want, or
+/// one that we bind ourselves.
+fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sockets> {
+    let uid = rustix::process::geteuid().as_raw();
+    let is_kept = |it: Claim| it.is_for(&location.state) && it.dns_port == port;
+    if uid != 0 && Claim::of(uid).ok().flatten().is_some_and(is_kept) {
+        match KeptPort::of(uid) {
+            Ok(Some(port)) => return resolver::Sockets::kept(port),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the port that root keeps is not to be had"),
+        }
+    }
+    resolver::bind(port)
+}
+
 /// Answers names, where the port is to be had; without it everything else works.
 fn start_resolver(
+    location: &Location,
     config: &Config,
     engine: &Arc<Engine>,
     stop: &Stop,
@@ -149,7 +165,7 @@ fn start_resolver(
     if config.dns_port == 0 {
         return None;
     }
-    let sockets = match resolver::bind(config.dns_port) {
+    let sockets = match dns_sockets(location, config.dns_port) {
         Ok(sockets) => sockets,
         Err(error) => {
             tracing::warn!(port = config.dns_port, %error, "no names are answered");

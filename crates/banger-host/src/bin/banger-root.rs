@@ -30,6 +30,9 @@ enum Command {
     /// Makes the jail that the standard input tells of; the `serve` has systemd start it
     #[command(hide = true)]
     Jail,
+    /// Keeps the user's DNS port, which systemd hands over, while no daemon has it
+    #[command(hide = true)]
+    KeepPort,
     /// Puts root's side of banger in place for one user; `banger system install` calls it
     Install(Install),
     /// Puts the firewall of all VMs back, after somebody flushed the rules of the host
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         }
         Command::Jail => root::jail(),
         Command::Restore => root::restore(),
+        Command::KeepPort => root::keep_port(),
         Command::Install(install) => put(install),
         Command::Uninstall { uid } => root::uninstall(uid, &mut say),
     };

@@ -133,6 +133,17 @@ pub(super) struct HandedTap {
     pub(super) before: Option<(u64, u64)>,
 }
 
+/// Takes a descriptor that whoever started this program has opened for it; nothing where it is not
+/// open. For the start of a program, once a number: another holder of it would lose it.
+pub(crate) fn take_handed(number: RawFd) -> Option<OwnedFd> {
+    identity(number)?;
+    // SAFETY: it is open, as `identity` has just seen, and this program has not opened it, nor taken
+    // it before, as our caller sees to.
+    let taken = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&taken, FdFlags::CLOEXEC).ok()?;
+    Some(taken)
+}
+
 /// What an open descriptor stands for: device and inode.
 pub(super) fn identity(number: RawFd) -> Option<(u64, u64)> {
     // SAFETY: the borrow ends with this call, and fstat on a number that is not open answers

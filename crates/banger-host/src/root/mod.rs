@@ -18,6 +18,7 @@
 //! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `restore` | the firewall again, after somebody flushed it |
 //! | `served`, `serve` | answering; listening |
+//! | `port` | a user's DNS port, kept while no daemon has it |
 //! | `confine` | what is given up first |
 //! | `install` | how it gets to where it runs |
 
@@ -30,6 +31,7 @@ mod jailed;
 mod judge;
 mod links;
 pub(crate) mod message;
+pub(crate) mod port;
 mod quota;
 mod restore;
 mod serve;
@@ -45,6 +47,7 @@ use std::path::Path;
 
 pub use install::{Installed, Placed, Wishes, install, uninstall};
 pub use jail::jail;
+pub use port::keep_port;
 pub use restore::restore;
 pub use serve::Input;
 #[cfg(test)]
@@ -72,6 +75,11 @@ const MADE: Makes = Makes {
 /// The socket on which a user reaches root, where systemd listens for us.
 pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
     Path::new(RUN).join(uid.to_string()).join("root.sock")
+}
+
+/// The socket on which a user's daemon asks for her DNS port, below [`RUN`].
+pub(crate) fn port_path(run: &Path, uid: u32) -> std::path::PathBuf {
+    run.join(uid.to_string()).join("port.sock")
 }
 
 /// Serves one user by our standard input, until nobody asks any more.

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
         ordinary_user: [
             doctor_and_the_daemon_go_through_the_root_program,
             a_vm_has_a_tap_and_nat_through_the_root_program,
+            nobody_else_has_the_dns_port_whether_or_not_the_daemon_runs,
             vms_outlive_their_daemon_and_a_log_out,
             a_daemon_whose_root_program_is_silent_never_goes_without_it,
             a_vmm_out_of_memory_takes_no_other_with_it,

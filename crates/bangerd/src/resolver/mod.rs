@@ -8,9 +8,11 @@ mod answer;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use banger_host::KeptPort;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -46,9 +48,26 @@ pub trait Names: Send + Sync {
 pub struct Sockets {
     udp: StdUdpSocket,
     tcp: StdTcpListener,
+    /// What has to stay open for as long as both are used, where they were handed to us.
+    held: Option<OwnedFd>,
 }
 
 impl Sockets {
+    /// Those that root has kept for us.
+    ///
+    /// # Errors
+    /// None that can be met in practice.
+    pub fn kept(port: KeptPort) -> io::Result<Self> {
+        let KeptPort { udp, tcp, held } = port;
+        tcp.set_nonblocking(true)?;
+        udp.set_nonblocking(true)?;
+        Ok(Self {
+            udp,
+            tcp,
+            held: Some(held),
+        })
+    }
+
     /// Where they are bound.
     ///
     /// # Errors
@@ -82,7 +101,11 @@ fn bind_both(port: u16) -> io::Result<Sockets> {
     let udp = StdUdpSocket::bind((Ipv4Addr::LOCALHOST, tcp.local_addr()?.port()))?;
     tcp.set_nonblocking(true)?;
     udp.set_nonblocking(true)?;
-    Ok(Sockets { udp, tcp })
+    Ok(Sockets {
+        udp,
+        tcp,
+        held: None,
+    })
 }
 
 /// Answers questions until `stop` is done.
@@ -96,6 +119,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let udp = UdpSocket::from_std(sockets.udp)?;
     let tcp = TcpListener::from_std(sockets.tcp)?;
+    let _held = sockets.held;
     tokio::select! {
         () = serve_udp(&udp, &*names) => {}
         () = serve_tcp(&tcp, Arc::clone(&names)) => {}

@@ -19,14 +19,11 @@ pub(super) fn probe(address: SocketAddrV4) -> Finding {
                 "ports below 1024 need root; set another in ~/.config/banger/config.toml",
             );
         }
-        let holder = holder(protocol, address);
-        if holder
-            .as_ref()
-            .is_some_and(|it| it.pid == std::process::id())
-        {
+        // Where root keeps it for us, systemd has it as well.
+        if is_ours(protocol, address) {
             continue;
         }
-        let who = holder.map_or_else(
+        let who = holder(protocol, address).map_or_else(
             || "another program".to_owned(),
             |it| format!("`{}` (process {})", it.name, it.pid),
         );
@@ -47,7 +44,6 @@ struct Holder {
 fn holder(protocol: &str, address: SocketAddrV4) -> Option<Holder> {
     let table = std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}")).ok()?;
     let inode = socket_inode(&table, address)?;
-    let link = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry
             .file_name()
@@ -56,13 +52,7 @@ fn holder(protocol: &str, address: SocketAddrV4) -> Option<Holder> {
         else {
             continue;
         };
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        let has = descriptors.flatten().any(|it| {
-            std::fs::read_link(it.path()).is_ok_and(|to| to.as_os_str() == link.as_str())
-        });
-        if has {
+        if has_open(&pid.to_string(), inode) {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             return Some(Holder {
                 pid,
@@ -71,6 +61,25 @@ fn holder(protocol: &str, address: SocketAddrV4) -> Option<Holder> {
         }
     }
     None
+}
+
+/// Whether we have a socket at this address ourselves, whoever else has it.
+fn is_ours(protocol: &str, address: SocketAddrV4) -> bool {
+    std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}"))
+        .ok()
+        .and_then(|table| socket_inode(&table, address))
+        .is_some_and(|inode| has_open("self", inode))
+}
+
+/// Whether a process has this socket open, as far as we may see.
+fn has_open(process: &str, inode: u64) -> bool {
+    let link = format!("socket:[{inode}]");
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"));
+    descriptors
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|it| std::fs::read_link(it.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
 }
 
 /// A line of the table reads `sl local_address rem_address st …`, the inode is field 10; an

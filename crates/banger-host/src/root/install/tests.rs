@@ -142,6 +142,18 @@ fn an_installation_is_whole_and_goes_whole() {
         assert!(unit.lines().any(|it| it == line), "no `{line}` in {unit}");
     }
     assert!(place.path("rules/56-banger.rules").exists());
+    let port = place.path(&format!("units/banger-port@{UID}.socket"));
+    let unit = fs::read_to_string(port).unwrap();
+    let number = placed.claim.as_ref().unwrap().dns_port;
+    for line in [
+        format!("ListenDatagram=127.0.0.1:{number}"),
+        format!("ListenStream=127.0.0.1:{number}"),
+        format!("ListenSequentialPacket=/run/banger/{UID}/port.sock"),
+        format!("SocketUser={UID}"),
+        "SocketMode=0600".to_owned(),
+    ] {
+        assert!(unit.lines().any(|it| it == line), "{line}: {unit}");
+    }
     // As it is after a run that was cut off in the middle of a file.
     let after = place.everything();
     fs::write(place.path("libexec/.banger-root.new"), "half").unwrap();

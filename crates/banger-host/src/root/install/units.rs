@@ -5,6 +5,8 @@
 //! | `banger-root@<uid>.socket` | listens for the user |
 //! | `banger-root@<uid>.service` | answers, as root, with no right that it does not need |
 //! | `banger-firewall@<uid>.service` | runs `banger-root restore` whenever nftables.service has replaced all rules |
+//! | `banger-port@<uid>.socket` | has the user's DNS port, from before anybody can log in |
+//! | `banger-port@<uid>.service` | hands it to the user's daemon |
 //! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before her own units and the network go |
 
 use std::path::Path;
@@ -14,7 +16,7 @@ use super::own::ROOT;
 use super::places::Places;
 use super::user::User;
 use crate::command::Command;
-use crate::root::PROGRAMS;
+use crate::root::{PROGRAMS, RUN, port_path};
 use crate::{Claim, Result};
 
 const SOCKET: (&str, &str) = (
@@ -24,6 +26,11 @@ const SOCKET: (&str, &str) = (
 const SERVICE: (&str, &str) = (
     "banger-root@.service",
     include_str!("../../../units/banger-root@.service"),
+);
+
+const PORT_SERVICE: (&str, &str) = (
+    "banger-port@.service",
+    include_str!("../../../units/banger-port@.service"),
 );
 
 /// Said by whoever takes the units away.
@@ -52,7 +59,7 @@ pub(super) fn put(
     };
     let usual = user.home.join(USUAL_STATE);
     let state = Some(&*claim.state).filter(|it| *it != usual);
-    for (name, text) in [SOCKET, SERVICE] {
+    for (name, text) in [SOCKET, SERVICE, PORT_SERVICE] {
         files::write(&places.units.join(name), text.as_bytes(), 0o644)?;
     }
     if places.rules.is_dir() {
@@ -77,8 +84,85 @@ pub(super) fn put(
         "systemd listens for {} with `{socket}`",
         claim.user
     ));
+    put_port(places, run, claim, say)?;
     // Her units, and with them her VMs, live on when she logs out.
     linger(run, &claim.user, say)
+}
+
+/// Has systemd keep the user's DNS port. A daemon that has it now keeps it from that: then systemd has
+/// it from the next boot on, or as soon as that daemon is gone and the unit is started.
+fn put_port(
+    places: &Places,
+    run: fn(&Command) -> Result<()>,
+    claim: &Claim,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
+    let (socket, service) = (port_socket_of(claim.uid), port_service_of(claim.uid));
+    let path = places.units.join(&socket);
+    if claim.dns_port == 0 {
+        return remove_port(places, claim.uid);
+    }
+    let text = port_text(claim);
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    files::write(&path, text.as_bytes(), 0o644)?;
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["enable", &socket])?;
+    if before != text {
+        // Neither is there the first time.
+        let _ = systemctl(&["stop", &socket, &service]);
+    }
+    match systemctl(&["start", &socket]) {
+        Ok(()) => say(&format!(
+            "systemd keeps port {} of 127.0.0.1 for {}",
+            claim.dns_port, claim.user
+        )),
+        Err(_) => say(&format!(
+            "port {} of 127.0.0.1 is in use now, and kept for {} from the next boot on; at once: \
+             banger daemon stop; sudo systemctl start {socket}",
+            claim.dns_port, claim.user
+        )),
+    }
+    Ok(())
+}
+
+fn remove_port(places: &Places, uid: u32) -> Result<()> {
+    let (socket, service) = (port_socket_of(uid), port_service_of(uid));
+    let path = places.units.join(&socket);
+    if let Some(run) = places.systemd
+        && path.exists()
+    {
+        let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
+        systemctl(&["disable", "--now", &socket])?;
+        systemctl(&["stop", &service])?;
+        // As in `remove`.
+        let _ = systemctl(&["reset-failed", &socket, &service]);
+    }
+    files::remove(&path)
+}
+
+/// The unit that has a user's DNS port.
+fn port_text(claim: &Claim) -> String {
+    let (uid, port) = (claim.uid, claim.dns_port);
+    let asked_at = port_path(Path::new(RUN), uid);
+    let asked_at = asked_at.display();
+    format!(
+        "# Written by `banger system install`; changes are lost with the next.\n\
+         [Unit]\n\
+         Description=The DNS port of banger's VMs of user {uid}\n\
+         \n\
+         [Socket]\n\
+         ListenDatagram=127.0.0.1:{port}\n\
+         ListenStream=127.0.0.1:{port}\n\
+         ListenSequentialPacket={asked_at}\n\
+         SocketUser={uid}\n\
+         SocketMode=0600\n\
+         DirectoryMode=0755\n\
+         RemoveOnStop=yes\n\
+         \n\
+         [Install]\n\
+         WantedBy=sockets.target\n"
+    )
 }
 
 /// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that daemon's unit live on when
@@ -152,7 +236,7 @@ pub(super) fn remove(
     let own = places.units.join(&shutdown);
     let firewall = firewall_of(uid);
     let firewall_unit = places.units.join(&firewall);
-    let shared = [SOCKET.0, SERVICE.0].map(|name| places.units.join(name));
+    let shared = [SOCKET.0, SERVICE.0, PORT_SERVICE.0].map(|name| places.units.join(name));
     if let Some(run) = places.systemd {
         let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
         if shared[0].exists() {
@@ -174,6 +258,7 @@ pub(super) fn remove(
     }
     files::remove(&own)?;
     files::remove(&firewall_unit)?;
+    remove_port(places, uid)?;
     if is_last {
         for path in shared.iter().chain([&places.rules.join(RULE.0)]) {
             files::remove(path)?;
@@ -187,6 +272,14 @@ pub(super) fn remove(
 
 fn socket_of(uid: u32) -> String {
     format!("banger-root@{uid}.socket")
+}
+
+fn port_socket_of(uid: u32) -> String {
+    format!("banger-port@{uid}.socket")
+}
+
+fn port_service_of(uid: u32) -> String {
+    format!("banger-port@{uid}.service")
 }
 
 fn service_of(uid: u32) -> String {

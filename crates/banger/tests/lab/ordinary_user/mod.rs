@@ -120,6 +120,46 @@ pub(crate) fn a_vm_has_a_tap_and_nat_through_the_root_program() {
     assert_eq!(lab.root(&uid), "1000");
 }
 
+/// What bob gets when he wants ada's DNS port.
+fn taken_by_bob(lab: &Lab, port: &str) -> String {
+    let take = format!(
+        "perl -MIO::Socket::INET -e 'for (qw(udp tcp)) {{ print IO::Socket::INET->new(\
+         LocalAddr => \"127.0.0.1:{port}\", Proto => $_, ($_ eq \"tcp\" ? (Listen => 1) : ())) \
+         ? \"$_ is taken \" : \"\" }}'"
+    );
+    lab.must(User::Bob, &take)
+}
+
+pub(crate) fn nobody_else_has_the_dns_port_whether_or_not_the_daemon_runs() {
+    needs_lab!();
+    let shared = shared();
+    let lab = &*shared;
+    let port = lab.root("sed -n 's/.*\"dns_port\": *\\([0-9]*\\).*/\\1/p' /etc/banger/1000.json");
+    // Any name below `vm`: that there is none is an answer, and nobody else would give it.
+    let ask = format!(
+        "perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(PeerAddr => \
+         \"127.0.0.1:{port}\", Proto => \"udp\"); $s->send(pack(\"n6\", 7, 256, 1, 0, 0, 0) . \
+         \"\\x04none\\x02vm\\x00\" . pack(\"nn\", 1, 1)); alarm 20; $s->recv(my $r, 512); \
+         print unpack(\"n\", substr($r, 2, 2)) & 15'"
+    );
+    lab.must(User::Ada, "banger vm list");
+    assert_eq!(lab.must(User::Bob, &ask), "3");
+    assert_eq!(taken_by_bob(lab, &port), "");
+    lab.must(User::Ada, "banger daemon stop");
+    assert_eq!(taken_by_bob(lab, &port), "");
+    // What comes for nobody wakes what keeps the port, and does not exhaust systemd's patience.
+    let knock = format!("for i in $(seq 300); do echo x > /dev/udp/127.0.0.1/{port}; done");
+    lab.must(User::Bob, &format!("bash -c '{knock}'"));
+    let unit = "systemctl is-active banger-port@1000.socket";
+    assert_eq!(lab.root(unit), "active");
+    lab.must(User::Ada, "banger vm list");
+    assert_eq!(lab.must(User::Bob, &ask), "3");
+    let report = lab.json(User::Ada, "doctor");
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|it| it["name"] == "DNS port").unwrap();
+    assert_eq!(check["verdict"], "pass", "{check}");
+}
+
 pub(crate) fn vms_outlive_their_daemon_and_a_log_out() {
     needs_full_lab!();
     let shared = with_first();

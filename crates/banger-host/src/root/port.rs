@@ -1,0 +1,156 @@
+//! Keeping a user's DNS port, so that nobody else takes it while no daemon of hers is there.
+//!
+//! systemd binds the port before anybody can log in, and starts us when somebody comes: her daemon,
+//! by a socket that only she can open, or a question. We hand the port over, and are there for as
+//! long as she has it, since systemd would read it too otherwise. What comes while she has not is
+//! thrown away. We run as the user, with no right at all.
+//!
+//! ```text
+//! systemd ─ port, socket ─► banger-root keep-port ◄─ connect ─ bangerd
+//!                                     └────────── port, open ────►
+//! ```
+
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, accept_with, recv, sockopt};
+
+use super::log;
+use super::wire::Wire;
+use crate::linux::sys;
+use crate::{Error, Kind, Result};
+
+/// How long we stay when nobody has the port and nobody asks.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How many have the port at once, at most: a daemon, and the next while the first one ends.
+const MOST_HOLDERS: usize = 8;
+
+/// The first descriptor that systemd hands over; see sd_listen_fds(3).
+const FIRST: RawFd = 3;
+
+/// How many it hands over: the socket, and the port for TCP and for UDP.
+const HANDED: RawFd = 3;
+
+/// What systemd has bound.
+#[derive(Debug)]
+pub(crate) struct Port {
+    /// Where the user's daemon asks for it.
+    pub(crate) asked_at: OwnedFd,
+    pub(crate) udp: OwnedFd,
+    pub(crate) tcp: OwnedFd,
+}
+
+/// Keeps the port that systemd has handed over, until nobody wants it any more.
+///
+/// # Errors
+/// When systemd has not.
+pub fn keep_port() -> Result<()> {
+    let handed = (FIRST..FIRST + HANDED).map(take).collect::<Result<_>>()?;
+    Port::of(handed)?.keep(IDLE)
+}
+
+/// Takes one of the descriptors that systemd hands over.
+fn take(number: RawFd) -> Result<OwnedFd> {
+    sys::take_handed(number).ok_or_else(|| not_by_hand("nothing is handed over"))
+}
+
+fn not_by_hand(text: &str) -> Error {
+    Error::new(Kind::Other, text).hint("this program is started by systemd, never by hand")
+}
+
+impl Port {
+    /// Tells the sockets apart by what they are.
+    fn of(sockets: Vec<OwnedFd>) -> Result<Self> {
+        let (mut asked_at, mut udp, mut tcp) = (None, None, None);
+        for socket in sockets {
+            let kind = sockopt::socket_domain(&socket).and_then(|domain| {
+                let kind = sockopt::socket_type(&socket)?;
+                Ok((domain, kind))
+            });
+            let place = match kind {
+                Ok((AddressFamily::UNIX, SocketType::SEQPACKET)) => &mut asked_at,
+                Ok((AddressFamily::INET, SocketType::DGRAM)) => &mut udp,
+                Ok((AddressFamily::INET, SocketType::STREAM)) => &mut tcp,
+                _ => {
+                    return Err(not_by_hand(
+                        "something else than our sockets is handed over",
+                    ));
+                }
+            };
+            *place = Some(socket);
+        }
+        match (asked_at, udp, tcp) {
+            (Some(asked_at), Some(udp), Some(tcp)) => Ok(Self { asked_at, udp, tcp }),
+            _ => Err(not_by_hand("not all of our sockets are handed over")),
+        }
+    }
+
+    /// Hands it to whoever asks, and stays until all of them are gone and nobody comes for so long.
+    pub(crate) fn keep(&self, idle: Duration) -> Result<()> {
+        let patience =
+            Timespec::try_from(idle).map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
+        let mut holders: Vec<OwnedFd> = Vec::new();
+        loop {
+            let mut wanted = vec![PollFd::new(&self.asked_at, PollFlags::IN)];
+            if holders.is_empty() {
+                wanted.push(PollFd::new(&self.udp, PollFlags::IN));
+                wanted.push(PollFd::new(&self.tcp, PollFlags::IN));
+            }
+            let others = wanted.len();
+            wanted.extend(holders.iter().map(|it| PollFd::new(it, PollFlags::IN)));
+            let patience = holders.is_empty().then_some(&patience);
+            match poll(&mut wanted, patience) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(cause) => return Err(Error::io("wait for somebody", cause.into())),
+            }
+            let ready: Vec<bool> = wanted.iter().map(|it| !it.revents().is_empty()).collect();
+            // A holder says nothing, so what comes from one is its end.
+            let mut ended = ready[others..].iter();
+            holders.retain(|_| !ended.next().is_some_and(|it| *it));
+            if ready[0] {
+                holders.extend(self.hand_over(holders.len()));
+            } else if others > 1 && ready[1..others].contains(&true) {
+                self.throw_away();
+            }
+        }
+    }
+
+    /// Takes one who asks, and gives the port to the one user whose it is.
+    fn hand_over(&self, holders: usize) -> Option<OwnedFd> {
+        let asks = accept_with(&self.asked_at, SocketFlags::CLOEXEC).ok()?;
+        let own = rustix::process::geteuid().as_raw();
+        let peer = sockopt::socket_peercred(&asks).ok()?.uid.as_raw();
+        if peer != own || holders >= MOST_HOLDERS {
+            log(&format!("the port is not handed to user {peer}"));
+            return None;
+        }
+        let wire = Wire::new(asks.try_clone().ok()?);
+        let patience = Duration::from_secs(1);
+        wire.set_patience(patience, patience).ok()?;
+        wire.say(&"port", &[self.udp.as_fd(), self.tcp.as_fd()])
+            .ok()?;
+        Some(asks)
+    }
+
+    /// Drops what waits at the port: nobody answers it, and it would wake systemd again at once.
+    fn throw_away(&self) {
+        let mut byte = [0; 1];
+        while recv(&self.udp, &mut byte, RecvFlags::DONTWAIT | RecvFlags::TRUNC).is_ok() {}
+        let flags = SocketFlags::CLOEXEC;
+        // One at a time: the listener may be one that waits.
+        let waits = |socket: &OwnedFd| {
+            let mut wanted = [PollFd::new(socket, PollFlags::IN)];
+            let now = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            poll(&mut wanted, Some(&now)).is_ok_and(|ready| ready > 0)
+        };
+        while waits(&self.tcp) && accept_with(&self.tcp, flags).is_ok() {}
+    }
+}
