@@ -144,9 +144,16 @@ fn overtake(world: &World, state: &Path) {
     let daemon = rustix::process::Pid::from_raw(i32::try_from(world.daemon_pid()).unwrap());
     let signal = |signal| rustix::process::kill_process(daemon.unwrap(), signal).unwrap();
     let id = world.show("full")["id"].as_str().unwrap().to_owned();
-    signal(rustix::process::Signal::STOP);
-    fill(state, 0);
     let socket = state.join("vms").join(id).join("machine/qmp.sock");
+    // QEMU serves one client: a daemon that is stopped while it asks would keep us out.
+    wait_for(PATIENCE, || {
+        signal(rustix::process::Signal::STOP);
+        status(&socket).map_err(|error| {
+            signal(rustix::process::Signal::CONT);
+            error.to_string()
+        })
+    });
+    fill(state, 0);
     wait_for(PATIENCE, || {
         let status = status(&socket).unwrap_or_else(|error| error.to_string());
         status.contains("io-error").then_some(()).ok_or(status)

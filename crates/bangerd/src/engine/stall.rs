@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a machine that is being ended is asked.
 const GLANCE: Duration = Duration::from_millis(200);
 
+/// How often one is told to go on then, where there is room and its writes fail all the same.
+const TRIES: u32 = 10;
+
 /// What telling a machine to go on is called in the backoff.
 const GO_ON: &str = "go on";
 
@@ -150,44 +153,46 @@ impl Engine {
         }
     }
 
-    /// Does something for a VM that is being ended, `work`, which waits for its guest; and whether
-    /// the process was killed meanwhile because its writes fail still: what the guest has not
+    /// Does something for a VM that is being ended, `work`, which waits for its guest; and why its
+    /// writes failed still, where the process was killed for that meanwhile: what the guest has not
     /// written can be written nowhere, and it would be waited for in vain.
     pub(super) fn unless_writes_fail<T>(
         &self,
         vm: &Vm,
         process: &Process,
         work: impl FnOnce() -> T,
-    ) -> (T, bool) {
+    ) -> (T, Option<FailedWrite>) {
         let keeps = self
             .hypervisor_of(vm)
             .is_some_and(|it| it.features().keeps_failed_writes);
         if !keeps {
-            return (work(), false);
+            return (work(), None);
         }
         let (done, ended) = channel::<()>();
         std::thread::scope(|scope| {
             let glances = scope.spawn(move || {
+                let mut tries = 0;
                 while ended.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
                     match self.failed_write(vm) {
-                        Ok(Some(_)) if self.has_room_for(vm) => {
+                        Ok(Some(_)) if tries < TRIES && self.has_room_for(vm) => {
                             // The next glance tells whether it helped.
                             let _ = self.write_again(vm);
+                            tries += 1;
                         }
-                        Ok(Some(_)) => {
+                        Ok(Some(failed)) => {
                             let killed = self.host().signal(process, Signal::Kill);
                             tracing::warn!(vm = %vm.name, ok = killed.is_ok(), "its writes fail still; killed");
-                            return true;
+                            return Some(failed);
                         }
                         // Busy with somebody else, or gone: `work` comes to its end by itself.
                         Ok(None) | Err(_) => {}
                     }
                 }
-                false
+                None
             });
             let outcome = work();
             drop(done);
-            (outcome, glances.join().unwrap_or(false))
+            (outcome, glances.join().unwrap_or(None))
         })
     }
 }

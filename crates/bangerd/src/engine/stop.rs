@@ -16,6 +16,7 @@ use banger_host::{Process, Signal};
 use super::hold::{Hold, Slot};
 use super::{Engine, Heard, step};
 use crate::error::{During, Result};
+use crate::hypervisor::FailedWrite;
 use crate::vm::Vm;
 use crate::vm::phase::{Answer, Verb, may};
 
@@ -158,17 +159,17 @@ impl Engine {
             return Err(error);
         }
         let mut synced = false;
-        let mut full = false;
+        let mut failed = None;
         let by = match &vm.process {
             Some(process) if self.host().is_alive(process) => {
                 let by;
-                (by, full) = self.unless_writes_fail(&vm, process, || {
+                (by, failed) = self.unless_writes_fail(&vm, process, || {
                     synced = step(heard, "sync", || Ok(self.sync(&vm, deadline)))?;
                     step(heard, "power off", || {
                         Ok(self.descend(&vm, process, deadline))
                     })
                 });
-                if full { "kill" } else { by? }
+                if failed.is_some() { "kill" } else { by? }
             }
             Some(_) | None => "gone",
         };
@@ -176,9 +177,12 @@ impl Engine {
         synced |= self.said_good_bye(&vm);
         let detail = match (by, synced) {
             (_, true) => asked.to_owned(),
-            _ if full => format!(
+            _ if failed == Some(FailedWrite::NoSpace) => format!(
                 "{asked}; the host's file system was full, and the guest could not write its disks"
             ),
+            _ if failed.is_some() => {
+                format!("{asked}; the host could not write what the guest wrote to its disks")
+            }
             (by, false) => format!("{asked} by {by}; the guest did not finish writing its disks"),
         };
         let reason = if by == "kill" {
