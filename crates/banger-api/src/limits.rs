@@ -7,8 +7,11 @@ use crate::Mib;
 /// The number of virtual CPUs.
 pub const VCPUS: RangeInclusive<u32> = 1..=64;
 
-/// The least memory, in MiB. The most is what the host has.
+/// The least memory, in MiB.
 pub const LEAST_MEMORY: Mib = Mib(128);
+
+/// The most memory of any host, in MiB; a VM can have what its own host has.
+pub const MOST_MEMORY: Mib = Mib(64 << 20);
 
 /// The size of a disk, in MiB.
 pub const DISKS: RangeInclusive<Mib> = Mib(64)..=Mib(64 << 20);
@@ -30,8 +33,11 @@ pub fn vcpu(count: u32) -> Result<u32, String> {
 /// An amount of memory.
 ///
 /// # Errors
-/// In words, where it is below [`LEAST_MEMORY`].
+/// In words, where it is below [`LEAST_MEMORY`] or above [`MOST_MEMORY`].
 pub fn memory(size: Mib) -> Result<Mib, String> {
+    if size > MOST_MEMORY {
+        return Err(format!("memory must be at most {MOST_MEMORY}, not {size}"));
+    }
     if size >= LEAST_MEMORY {
         return Ok(size);
     }
@@ -80,6 +86,7 @@ mod tests {
             memory(Mib(4)).unwrap_err(),
             "memory must be at least 128M, not 4M; did you mean 4G?"
         );
+        assert!(memory(Mib(u64::MAX)).unwrap_err().contains("at most 64T"));
         assert_eq!(
             disk(Mib(20)).unwrap_err(),
             "a disk must be 64M to 64T, not 20M; did you mean 20G?"

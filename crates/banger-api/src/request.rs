@@ -10,16 +10,27 @@ use crate::Mib;
 #[serde(deny_unknown_fields, default)]
 pub struct CreateVm {
     /// Its name, a DNS label; two words are made up when there is none.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            pattern = "^(?!(?:all|localhost|vm)$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+            max_length = 63
+        )
+    )]
     pub name: Option<String>,
     /// The image that it is made from.
     pub image: Option<String>,
     /// The number of virtual CPUs.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
     pub vcpu: Option<u32>,
     /// Its memory in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 128, maximum = 67_108_864))]
     pub memory: Option<Mib>,
     /// The size of its work disk (`/root`) in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub disk_size: Option<Mib>,
     /// The size of its system disk (`/`) in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub system_disk_size: Option<Mib>,
     /// Whether it reaches the outside through the host.
     pub nat: Option<bool>,
@@ -42,12 +53,16 @@ pub struct StartVm {
 #[serde(deny_unknown_fields, default)]
 pub struct SetVm {
     /// The number of virtual CPUs.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
     pub vcpu: Option<u32>,
     /// The memory, in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 128, maximum = 67_108_864))]
     pub memory: Option<Mib>,
     /// The size of the work disk, in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub disk_size: Option<Mib>,
     /// The size of the system disk, in MiB.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub system_disk_size: Option<Mib>,
     /// Whether it reaches the outside.
     pub nat: Option<bool>,
@@ -59,6 +74,7 @@ pub struct SetVm {
 #[serde(deny_unknown_fields, default)]
 pub struct StopVm {
     /// How long the guest has for it, in seconds (1 to 3600); the daemon's default otherwise.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 3600))]
     pub timeout_seconds: Option<u64>,
 }
 
@@ -69,6 +85,7 @@ pub struct StopVm {
 pub struct StopAllVms {
     /// How long all of them together have for it, in seconds (1 to 3600); the daemon's
     /// `shutdown_timeout_seconds` otherwise.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 3600))]
     pub timeout_seconds: Option<u64>,
     /// Whether it is because the host goes down, which each record then says.
     pub host_shutdown: bool,

@@ -17,8 +17,14 @@ use crate::vm::{Spec, Vm};
 /// What must stay free on the state directory's file system when a VM is made.
 const SPARE: u64 = 512;
 
+/// What no host can give.
 fn invalid(message: String) -> Error {
     Error::new(Code::Invalid, message)
+}
+
+/// What this host, or what there is already, cannot give.
+fn conflict(message: String) -> Error {
+    Error::new(Code::Conflict, message)
 }
 
 impl Engine {
@@ -62,7 +68,7 @@ impl Engine {
         if let Some(hypervisor) = self.parts.hypervisors.first() {
             let most = hypervisor.features().most_vcpus;
             if spec.vcpu > most {
-                return Err(invalid(format!(
+                return Err(conflict(format!(
                     "the number of vCPUs must be 1 to {most} with {}, not {}",
                     hypervisor.name(),
                     spec.vcpu
@@ -72,7 +78,7 @@ impl Engine {
         limits::memory(spec.memory).map_err(invalid)?;
         let host = Mib(self.host().memory_mib().during("read the host's memory")?);
         if spec.memory > host {
-            return Err(invalid(format!(
+            return Err(conflict(format!(
                 "memory must be at most {host}, all that this host has, not {}",
                 spec.memory
             )));
@@ -100,7 +106,7 @@ impl Engine {
         };
         let least = Mib(stat.length.div_ceil(1 << 20));
         if spec.system_disk_size < least {
-            return Err(invalid(format!(
+            return Err(conflict(format!(
                 "{} for the system disk is too small: the image takes {least}",
                 spec.system_disk_size
             )));

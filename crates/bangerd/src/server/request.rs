@@ -1,16 +1,18 @@
 //! What a request brings: a JSON body, and a VM's reference in the path.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use banger_api::{Code, Error, LogsQuery, VmRef};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::reply::Refusal;
+use super::reply::{NDJSON, Refusal};
 
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -62,25 +64,68 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     } else {
         body
     };
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let understood = serde_path_to_error::deserialize(&mut json);
     let not_understood = |what: String| {
         Error::new(Code::Invalid, "the request's body is not understood")
             .cause(what)
             .hint("what each request takes is described by GET /v1/openapi.json")
     };
-    let value = understood.map_err(|cause| {
+    let wrong = match read(body) {
+        Ok(value) => return Ok(value),
+        Err(wrong) => wrong,
+    };
+    // JSON has one sort of numbers, so 2.0 is as whole as 2; the first reading has the better words.
+    if let Ok(mut json) = serde_json::from_slice(body) {
+        make_whole(&mut json);
+        if let Ok(value) = read(json.to_string().as_bytes()) {
+            return Ok(value);
+        }
+    }
+    Err(not_understood(wrong))
+}
+
+/// Reads an object; serde would take a list of values in its place.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|cause| {
         let place = cause.path().to_string();
         let what = cause.into_inner().to_string();
-        not_understood(if place == "." {
+        if place == "." {
             what
         } else {
             format!("`{place}`: {what}")
-        })
+        }
     })?;
-    json.end()
-        .map_err(|cause| not_understood(cause.to_string()))?;
-    Ok(value)
+    json.end().map_err(|cause| cause.to_string())?;
+    if body.trim_ascii().starts_with(b"{") {
+        Ok(value)
+    } else {
+        Err("it is no object, such as {}".to_owned())
+    }
+}
+
+/// Writes the numbers of an object without a fraction where they have none.
+fn make_whole(json: &mut Value) {
+    for value in json
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .map(|(_, value)| value)
+    {
+        let whole = value
+            .as_f64()
+            .filter(|number| value.is_f64() && number.fract() == 0.0);
+        // Beyond this, which is 2^53, a fraction would not be seen.
+        if let Some(number) = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it)) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in range and whole, as was just looked at"
+            )]
+            {
+                *value = (number as u64).into();
+            }
+        }
+    }
 }
 
 /// The VM that the path names.
@@ -98,6 +143,50 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
         Ok(Self(text.parse().map_err(
             |cause: banger_api::InvalidName| invalid(cause.to_string()),
         )?))
+    }
+}
+
+/// How a client wants to be told of long work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Each step in a line, and the outcome in the last one.
+    Lines,
+    /// The outcome alone, with its status.
+    Once,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Told {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let accepted = parts.headers.get_all(header::ACCEPT);
+        let accepted = accepted.iter().filter_map(|value| value.to_str().ok());
+        Ok(how(accepted))
+    }
+}
+
+/// Once, where JSON is named and wanted more than lines of it (RFC 9110, 12.5.1). Who takes
+/// everything, as curl does, is told of each step.
+fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> Told {
+    let (mut once, mut lines) = (0.0_f32, 0.0_f32);
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts
+            .find_map(|it| it.strip_prefix("q=").or_else(|| it.strip_prefix("Q=")))
+            .map_or(Some(1.0), |quality| quality.trim().parse().ok())
+            .filter(|quality: &f32| (0.0..=1.0).contains(quality))
+            .unwrap_or(0.0);
+        match name.as_str() {
+            "application/json" => once = once.max(quality),
+            NDJSON => lines = lines.max(quality),
+            _ => {}
+        }
+    }
+    if once > lines {
+        Told::Once
+    } else {
+        Told::Lines
     }
 }
 
@@ -133,10 +222,60 @@ mod tests {
     }
 
     #[test]
+    fn who_names_json_and_does_not_want_lines_more_is_told_once() {
+        for (accepted, expected) in [
+            (&[][..], Told::Lines),
+            (&["*/*"], Told::Lines),
+            (&["application/*"], Told::Lines),
+            (&["application/x-ndjson"], Told::Lines),
+            (&["application/json"], Told::Once),
+            (&["application/JSON; charset=utf-8"], Told::Once),
+            (&["application/json, text/plain, */*"], Told::Once),
+            (&["text/html", "application/json;q=0.5"], Told::Once),
+            (&["application/json, application/x-ndjson"], Told::Lines),
+            (
+                &["application/x-ndjson;q=0.4, application/json ; q=0.5"],
+                Told::Once,
+            ),
+            (
+                &["application/json;q=0.4", "application/x-ndjson;q=0.5"],
+                Told::Lines,
+            ),
+            (&["application/json;q=0"], Told::Lines),
+            (&["application/json;q=none"], Told::Lines),
+        ] {
+            assert_eq!(how(accepted.iter().copied()), expected, "{accepted:?}");
+        }
+    }
+
+    #[test]
     fn an_empty_body_asks_for_the_defaults() {
         assert_eq!(parse::<CreateVm>(b"").unwrap(), CreateVm::default());
         assert_eq!(parse::<CreateVm>(b" \n").unwrap(), CreateVm::default());
         assert_eq!(parse::<CreateVm>(b"{}").unwrap(), CreateVm::default());
+    }
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        for two in ["2", "2.0", "0.2e1", "20e-1"] {
+            let asked: CreateVm = parse(format!("{{\"vcpu\": {two}}}").as_bytes()).unwrap();
+            assert_eq!(asked.vcpu, Some(2), "{two}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_request() {
+        for list in [
+            "[]",
+            "[null]",
+            "[null, null]",
+            " [\"web\", null]",
+            "null",
+            "7",
+            "\"web\"",
+        ] {
+            told(list);
+        }
     }
 
     #[test]
@@ -151,6 +290,8 @@ mod tests {
         assert!(told("{\"nat\": true,}").contains("line 1 column 14"));
         assert!(told("{} {}").contains("trailing characters at line 1 column 4"));
         assert!(told("[").contains("line 1 column 1"));
+        assert!(told("{\"vcpu\": 2.5}").contains("`vcpu`: invalid type: floating point `2.5`"));
+        assert!(told("{\"vcpu\": 1e300}").contains("`vcpu`"));
         assert!(told(&"[".repeat(10_000)).contains("line 1"));
     }
 }

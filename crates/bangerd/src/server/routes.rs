@@ -8,16 +8,17 @@ use banger_api::{
     StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VersionView, VmView,
 };
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Ref;
+use utoipa::openapi::{OpenApi, PathItem, RefOr, Required};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{Refusal, shake_versions, unknown_method, unknown_path};
-use super::request::{Asked, Console, Named};
+use super::request::{Asked, Console, Named, Told};
 use super::stream;
 use super::work::{ask, work};
 
@@ -30,7 +31,9 @@ use super::work::{ask, work};
             `curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms`.\n\n\
             Long work is answered with newline-delimited JSON: `progress` lines, then one \
             `result` or one `error`; what is refused before it begins is a plain error. A client \
-            that goes away cancels nothing. Every answer names the API's version in the header \
+            that accepts `application/json` and not `application/x-ndjson` is answered once, when \
+            all is done, with the result or an error and its status. A client that goes away \
+            cancels nothing. Every answer names the API's version in the header \
             `banger-api`; a request that names another version is refused with 409."
     ),
     components(schemas(Error, Event))
@@ -56,6 +59,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(logs))
         .split_for_parts();
     describe_errors(&mut document);
+    describe_bodies(&mut document);
     let text = document.to_json().unwrap_or_default();
     let app = App {
         document: text.into(),
@@ -67,6 +71,37 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .with_state(app)
         .layer(axum::middleware::from_fn(shake_versions));
     (router, document)
+}
+
+/// Which VM a path names.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described; `Named` reads it")]
+struct Reference {
+    /// Its name, its id, or the id's first digits.
+    #[param(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 63)]
+    r#ref: String,
+}
+
+/// The operations of a path that a client may ask for.
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut path.get,
+        &mut path.post,
+        &mut path.patch,
+        &mut path.delete,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// A body that is left out asks for the defaults, everywhere.
+fn describe_bodies(document: &mut OpenApi) {
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        if let Some(RefOr::T(body)) = &mut operation.request_body {
+            body.required = Some(Required::False);
+        }
+    }
 }
 
 /// Every path can answer with an error, and they all look alike.
@@ -81,21 +116,11 @@ fn describe_errors(document: &mut OpenApi) {
         )
         .content("application/json", content)
         .build();
-    for path in document.paths.paths.values_mut() {
-        for operation in [
-            &mut path.get,
-            &mut path.post,
-            &mut path.patch,
-            &mut path.delete,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            operation
-                .responses
-                .responses
-                .insert("default".to_owned(), error.clone().into());
-        }
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        operation
+            .responses
+            .responses
+            .insert("default".to_owned(), error.clone().into());
     }
 }
 
@@ -119,10 +144,10 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
 #[utoipa::path(
     post,
     path = "/v1/daemon/stop",
-    responses((status = 200, body = Line<DaemonView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<DaemonView> = "application/x-ndjson"), (DaemonView = "application/json"))))
 )]
-async fn daemon_stop(State(app): State<App>) -> Response {
-    let answer = work(&app, |verbs, _| Ok(verbs.daemon())).await;
+async fn daemon_stop(State(app): State<App>, told: Told) -> Response {
+    let answer = work(&app, told, |verbs, _| Ok(verbs.daemon())).await;
     // Answers under way are still sent, this one too.
     app.stop.say();
     answer
@@ -169,17 +194,17 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
     post,
     path = "/v1/vms",
     request_body = CreateVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn create(State(app): State<App>, Asked(asked): Asked<CreateVm>) -> Response {
-    work(&app, move |verbs, heard| verbs.create(asked, heard)).await
+async fn create(State(app): State<App>, told: Told, Asked(asked): Asked<CreateVm>) -> Response {
+    work(&app, told, move |verbs, heard| verbs.create(asked, heard)).await
 }
 
 /// One VM.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     responses((status = 200, body = VmView))
 )]
 async fn show(State(app): State<App>, Named(vm): Named) -> Result<Json<VmView>, Refusal> {
@@ -190,52 +215,77 @@ async fn show(State(app): State<App>, Named(vm): Named) -> Result<Json<VmView>, 
 #[utoipa::path(
     patch,
     path = "/v1/vms/{ref}",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = SetVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn set(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<SetVm>) -> Response {
-    work(&app, move |verbs, heard| verbs.set(&vm, asked, heard)).await
+async fn set(
+    State(app): State<App>,
+    told: Told,
+    Named(vm): Named,
+    Asked(asked): Asked<SetVm>,
+) -> Response {
+    work(&app, told, move |verbs, heard| verbs.set(&vm, asked, heard)).await
 }
 
 /// Removes a VM for good. Answers with the VM as it was.
 #[utoipa::path(
     delete,
     path = "/v1/vms/{ref}",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = DeleteVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
 async fn delete(
     State(app): State<App>,
+    told: Told,
     Named(vm): Named,
     Asked(asked): Asked<DeleteVm>,
 ) -> Response {
-    work(&app, move |verbs, heard| verbs.delete(&vm, asked, heard)).await
+    work(&app, told, move |verbs, heard| {
+        verbs.delete(&vm, asked, heard)
+    })
+    .await
 }
 
 /// Starts a VM; done when its guest is ready.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/start",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = StartVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn start(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<StartVm>) -> Response {
-    work(&app, move |verbs, heard| verbs.start(&vm, asked, heard)).await
+async fn start(
+    State(app): State<App>,
+    told: Told,
+    Named(vm): Named,
+    Asked(asked): Asked<StartVm>,
+) -> Response {
+    work(&app, told, move |verbs, heard| {
+        verbs.start(&vm, asked, heard)
+    })
+    .await
 }
 
 /// Ends a VM, with the guest's help if the guest helps.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/stop",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = StopVm,
-    responses((status = 200, body = Line<Stopped>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<Stopped> = "application/x-ndjson"), (Stopped = "application/json"))))
 )]
-async fn stop(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<StopVm>) -> Response {
-    work(&app, move |verbs, heard| verbs.stop(&vm, asked, heard)).await
+async fn stop(
+    State(app): State<App>,
+    told: Told,
+    Named(vm): Named,
+    Asked(asked): Asked<StopVm>,
+) -> Response {
+    work(&app, told, move |verbs, heard| {
+        verbs.stop(&vm, asked, heard)
+    })
+    .await
 }
 
 /// Ends all VMs that run, side by side and within one deadline; each has its own outcome.
@@ -243,38 +293,50 @@ async fn stop(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<Stop
     post,
     path = "/v1/stop",
     request_body = StopAllVms,
-    responses((status = 200, body = Line<StoppedAll>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<StoppedAll> = "application/x-ndjson"), (StoppedAll = "application/json"))))
 )]
-async fn stop_all(State(app): State<App>, Asked(asked): Asked<StopAllVms>) -> Response {
-    work(&app, move |verbs, heard| verbs.stop_all(asked, heard)).await
+async fn stop_all(State(app): State<App>, told: Told, Asked(asked): Asked<StopAllVms>) -> Response {
+    work(&app, told, move |verbs, heard| verbs.stop_all(asked, heard)).await
 }
 
 /// Ends a VM and starts it again.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/restart",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = StopVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
 async fn restart(
     State(app): State<App>,
+    told: Told,
     Named(vm): Named,
     Asked(asked): Asked<StopVm>,
 ) -> Response {
-    work(&app, move |verbs, heard| verbs.restart(&vm, asked, heard)).await
+    work(&app, told, move |verbs, heard| {
+        verbs.restart(&vm, asked, heard)
+    })
+    .await
 }
 
 /// Sends a VM's hypervisor a signal.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/kill",
-    params(("ref" = String, Path, description = "its name, its id, or the id's first digits")),
+    params(Reference),
     request_body = KillVm,
-    responses((status = 200, body = Line<VmView>, content_type = "application/x-ndjson"))
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn kill(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<KillVm>) -> Response {
-    work(&app, move |verbs, heard| verbs.kill(&vm, asked, heard)).await
+async fn kill(
+    State(app): State<App>,
+    told: Told,
+    Named(vm): Named,
+    Asked(asked): Asked<KillVm>,
+) -> Response {
+    work(&app, told, move |verbs, heard| {
+        verbs.kill(&vm, asked, heard)
+    })
+    .await
 }
 
 /// What a guest printed on its console, as it printed it.
@@ -282,7 +344,7 @@ async fn kill(State(app): State<App>, Named(vm): Named, Asked(asked): Asked<Kill
     get,
     path = "/v1/vms/{ref}/logs",
     params(
-        ("ref" = String, Path, description = "its name, its id, or the id's first digits"),
+        Reference,
         ("follow" = Option<bool>, Query, description = "goes on as the console grows"),
     ),
     responses((status = 200, body = String, content_type = "text/plain"))

@@ -4,6 +4,7 @@
 //! channel that is never waited for, and what does not fit is left out. The outcome has a channel
 //! of its own, so it always arrives.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{Code, Error, Line, Progress, Result};
@@ -13,14 +14,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::App;
 use super::reply::{NDJSON, Refusal, line, streamed};
+use super::request::Told;
 use super::verbs::Verbs;
 
 /// How many steps may wait for a slow client. A create has about fifty.
 const STEPS: usize = 256;
 
-/// Runs `job` and answers with its steps and its outcome. What is refused before the first step
-/// is a plain error.
-pub(super) async fn work<T, J>(app: &App, job: J) -> Response
+/// Runs `job` and answers with its steps and its outcome, or with its outcome alone. What is refused
+/// before the first step is a plain error.
+pub(super) async fn work<T, J>(app: &App, told: Told, job: J) -> Response
 where
     T: Serialize + Send + 'static,
     J: FnOnce(&dyn Verbs, &dyn Fn(Progress)) -> Result<T> + Send + 'static,
@@ -38,6 +40,13 @@ where
         let _ = done.send(result);
         drop(at_work);
     });
+    if told == Told::Once {
+        drop(steps);
+        return match outcome.await.unwrap_or_else(|_| Err(lost())) {
+            Ok(value) => Json(value).into_response(),
+            Err(error) => Refusal::from(error).into_response(),
+        };
+    }
     let Some(first) = steps.recv().await else {
         return match outcome.await.unwrap_or_else(|_| Err(lost())) {
             Ok(value) => streamed(
@@ -47,12 +56,12 @@ where
             Err(error) => Refusal::from(error).into_response(),
         };
     };
-    let told = stream::once(async move { first })
+    let lines = stream::once(async move { first })
         .chain(stream::unfold(steps, |mut steps| async move {
             Some((steps.recv().await?, steps))
         }))
         .map(|progress| line(&Line::<T>::Progress(progress)));
-    streamed(NDJSON, told.chain(stream::once(last(outcome))))
+    streamed(NDJSON, lines.chain(stream::once(last(outcome))))
 }
 
 async fn last<T: Serialize>(outcome: oneshot::Receiver<Result<T>>) -> Bytes {

@@ -156,7 +156,7 @@ impl OwnFile {
 /// size in MiB, and grows with it.
 ///
 /// # Errors
-/// `invalid`, with the limit.
+/// `conflict`, with the limit.
 pub fn admit_size(
     what: &str,
     size: Mib,
@@ -166,12 +166,12 @@ pub fn admit_size(
 ) -> Result<()> {
     // The largest disk whose file is no longer than so many bytes.
     let disk_of = |bytes: u64| Mib(largest(bytes >> 20, &file_mib));
-    let invalid = |message: String| Error::new(Code::Invalid, message);
+    let conflict = |message: String| Error::new(Code::Conflict, message);
     let stat = host.stat(file).during("look at the disk")?;
     let now = stat.map_or(Mib(0), |stat| disk_of(stat.length));
     if size < now {
         return Err(
-            invalid(format!("the {what} cannot shrink from {now} to {size}"))
+            conflict(format!("the {what} cannot shrink from {now} to {size}"))
                 .hint("disks only grow; for a smaller one make a new VM: banger vm create"),
         );
     }
@@ -185,7 +185,7 @@ pub fn admit_size(
             .during("look at the file system")?,
     );
     if size > most {
-        return Err(invalid(format!(
+        return Err(conflict(format!(
             "{size} for the {what} is too large: the file system of `{}` takes files up to {most}",
             folder.display()
         ))

@@ -165,7 +165,7 @@ fn disks_grow_at_the_next_start_and_never_shrink() {
         .engine
         .set(&named("calm-otter"), &shrink, &|_| {})
         .unwrap_err();
-    assert_eq!(error.code, Code::Invalid);
+    assert_eq!(error.code, Code::Conflict);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
                 .engine
                 .set(&named("calm-otter"), &change, &|_| {})
                 .unwrap_err();
-            assert_eq!(error.code, Code::Invalid, "{error:?}");
+            assert_eq!(error.code, Code::Conflict, "{error:?}");
             assert!(told(&error).contains("files up to 1"), "{}", told(&error));
             let create = CreateVm {
                 disk_size: change.disk_size,
@@ -195,7 +195,7 @@ fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
                 ..request("another", false, false)
             };
             let error = world.engine.create(&create, &|_| {}).unwrap_err();
-            assert_eq!(error.code, Code::Invalid, "{error:?}");
+            assert_eq!(error.code, Code::Conflict, "{error:?}");
         }
         let after = world.engine.show(&named("calm-otter")).unwrap();
         assert_eq!(after, before);

@@ -67,6 +67,58 @@ fn every_path_is_described_and_every_described_path_is_there() {
     }
 }
 
+/// Each described operation, by its method and path.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().iter();
+            methods.map(move |(method, it)| (format!("{method} {path}"), it))
+        })
+        .collect()
+}
+
+#[test]
+fn a_body_may_be_left_out_and_a_reference_has_its_pattern() {
+    let document = document(&Running::new());
+    let (mut bodies, mut references) = (0, 0);
+    for (name, operation) in operations(&document) {
+        if let Some(body) = operation.get("requestBody") {
+            bodies += 1;
+            assert_ne!(body["required"], true, "{name}");
+        }
+        let parameters = operation["parameters"].as_array();
+        for parameter in parameters.into_iter().flatten() {
+            if parameter["name"] == "ref" {
+                references += 1;
+                let schema = &parameter["schema"];
+                assert_eq!(schema["pattern"], "^[a-z0-9-]+$", "{name}");
+                assert_eq!(schema["maxLength"], 63, "{name}");
+            }
+        }
+    }
+    assert_eq!((bodies, references), (8, 8));
+}
+
+#[test]
+fn every_verb_is_answered_in_lines_or_once() {
+    let document = document(&Running::new());
+    for (name, operation) in operations(&document) {
+        let content = operation["responses"]["200"]["content"]
+            .as_object()
+            .unwrap();
+        let kinds: Vec<&String> = content.keys().collect();
+        let expected = match name.as_str() {
+            "get /v1/events" => &["application/x-ndjson"][..],
+            "get /v1/vms/{ref}/logs" => &["text/plain"],
+            get if get.starts_with("get ") => &["application/json"],
+            _ => &["application/json", "application/x-ndjson"],
+        };
+        assert_eq!(kinds, expected, "{name}");
+    }
+}
+
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -261,6 +261,45 @@ fn an_error_after_the_first_step_is_the_last_line() {
 }
 
 #[test]
+fn a_client_that_accepts_json_alone_is_answered_once_with_the_status() {
+    let server = Running::new();
+    for (name, status) in [
+        ("steps", 200),
+        ("fails-late", 500),
+        ("panics", 500),
+        ("panics-late", 500),
+    ] {
+        let body = format!("{{\"name\": \"{name}\"}}");
+        let answer = server.raw(&format!(
+            "POST /v1/vms HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        assert!(head.contains("content-type: application/json"), "{head}");
+        if status == 200 {
+            let made: VmView = serde_json::from_str(body).unwrap();
+            assert_eq!(made.name.as_str(), name);
+        } else {
+            let error: Error = serde_json::from_str(body).unwrap();
+            assert!(!error.message.is_empty());
+        }
+    }
+    let answer = server.raw(
+        "POST /v1/vms/error-busy/stop HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n",
+    );
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+    let answer =
+        server.raw("POST /v1/daemon/stop HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        serde_json::from_str::<DaemonView>(body).unwrap(),
+        fake::daemon()
+    );
+}
+
+#[test]
 fn work_that_panics_is_an_internal_error_and_the_server_lives() {
     let server = Running::new();
     for name in ["panics", "panics-late"] {
