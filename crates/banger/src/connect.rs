@@ -102,9 +102,10 @@ fn answers(socket: &Path) -> Result<bool> {
     let Err(cause) = UnixStream::connect(socket) else {
         return Ok(true);
     };
+    // Where the directory cannot be either, the daemon that is started says why.
     if matches!(
         cause.kind(),
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused
     ) {
         return Ok(false);
     }
@@ -113,7 +114,7 @@ fn answers(socket: &Path) -> Result<bool> {
     Err(if cause.kind() == ErrorKind::PermissionDenied {
         error.hint("each user has a daemon of their own; look at BANGER_SOCKET and --socket")
     } else {
-        error
+        error.hint("look at BANGER_SOCKET and --socket, and at BANGER_STATE and --state")
     })
 }
 

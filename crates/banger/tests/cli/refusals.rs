@@ -152,3 +152,53 @@ fn a_socket_path_that_is_too_long_is_refused_before_anything_is_made() {
         json!({ "socket": short })
     );
 }
+
+#[test]
+fn a_state_directory_of_any_spelling_works_and_one_that_cannot_be_written_is_told() {
+    let environment = TestEnvironment::new();
+    for name in [
+        "a b",
+        "it's \"mine\"",
+        "größe 日本 🦦",
+        "100%",
+        "$HOME;x",
+        "-x",
+    ] {
+        let state = environment.path(name);
+        let with = |arguments: &[&str]| {
+            let mut command = environment.command(arguments);
+            Run::of(command.env("BANGER_STATE", &state).output().unwrap())
+        };
+        let run = with(&["vm", "create", "--name", "web"]);
+        assert_eq!(run.status, 0, "{name}: {run:#?}");
+        let run = with(&["vm", "list"]);
+        assert!(run.stdout.contains("web"), "{name}: {run:#?}");
+        assert_eq!(with(&["daemon", "stop"]).status, 0);
+    }
+    // A file in the way is as good as a file system that takes nothing, and root is stopped by it.
+    let file = environment.path("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = environment.command(&["vm", "list"]);
+    command.env("BANGER_STATE", file.join("state"));
+    let run = Run::of(command.output().unwrap());
+    assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:#?}");
+    assert!(
+        run.stderr
+            .contains("hint: choose another: banger --state DIR"),
+        "{run:#?}"
+    );
+}
+
+#[test]
+fn the_console_of_a_vm_that_was_never_started_is_said_to_be_empty() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web", "--no-start"]);
+    let run = environment.done(&["vm", "logs", "web"]);
+    assert_eq!(run.stdout, "");
+    assert!(
+        run.stderr.contains("note: the console is empty"),
+        "{run:#?}"
+    );
+    let run = environment.done(&["vm", "logs", "web", "--json"]);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+}

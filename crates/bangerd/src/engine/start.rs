@@ -39,6 +39,21 @@ fn notes(mut warnings: Vec<String>, machine: &Machine) -> Vec<String> {
     warnings
 }
 
+/// Refuses to take one sort of run for the other that is asked for.
+fn same_sort(vm: &Vm, rescue: bool) -> Result<()> {
+    let name = &vm.name;
+    match (vm.rescue, rescue) {
+        (true, true) | (false, false) => Ok(()),
+        (false, true) => Err(
+            Error::new(Code::Conflict, "it runs, and not in rescue").hint(format!(
+                "stop it first: banger vm stop {name}, then: banger vm start --rescue {name}"
+            )),
+        ),
+        (true, false) => Err(Error::new(Code::Conflict, "it runs in rescue")
+            .hint(format!("end the rescue: banger vm restart {name}"))),
+    }
+}
+
 impl Engine {
     /// Boots a VM and waits until one can log in.
     ///
@@ -63,7 +78,7 @@ impl Engine {
         let mut vm = hold.vm();
         let doing = format!("start `{}`", vm.name);
         if may(Verb::Start, vm.phase, &vm.name).during(&doing)? == Answer::Already {
-            return Ok(());
+            return same_sort(&vm, request.rescue).during(&doing);
         }
         let _permit = self.boot_permit(hold, heard).during(&doing)?;
         let before = vm.clone();

@@ -101,6 +101,13 @@ impl Engine {
         };
         if signal == Signal::Kill {
             slot.note_kill();
+        } else if processes.is_empty() {
+            return Err(Error::new(
+                Code::Conflict,
+                "it does not run, and nothing got the signal",
+            )
+            .within(doing())
+            .hint(format!("banger vm start {name}")));
         }
         step(heard, "kill", || {
             for process in &processes {

@@ -1,6 +1,8 @@
 //! What a VM is shown to have is what its run has; what waits for the next start is told apart.
 
-use banger_api::{Mib, NetworkKind, Pending, Phase, SetVm, StartVm, StopVm};
+use banger_api::{
+    Code, KillVm, Mib, NetworkKind, Pending, Phase, SetVm, SignalName, StartVm, StopVm,
+};
 use banger_host::Sim;
 use bangerd::config::{Config, NetworkChoice};
 
@@ -192,4 +194,57 @@ fn a_run_in_rescue_is_told_as_such_and_offers_no_ssh() {
     assert!(vm.rescue && vm.ssh.is_none());
     let told = |note: &String| note.contains("banger vm logs calm-otter");
     assert!(vm.notes.iter().any(told), "{:?}", vm.notes);
+}
+
+#[test]
+fn a_run_of_the_other_sort_is_not_taken_for_the_one_that_is_asked_for() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let start = |rescue| {
+        let request = StartVm { rescue };
+        world
+            .engine
+            .start(&named("calm-otter"), &request, &|_| {})
+            .map(|vm| vm.rescue)
+    };
+    assert_eq!(start(false), Ok(false));
+    let error = start(true).unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    assert!(
+        error.hints[0].contains("banger vm stop calm-otter"),
+        "{error:?}"
+    );
+    let stop = StopVm::default();
+    world
+        .engine
+        .stop(&named("calm-otter"), &stop, &|_| {})
+        .unwrap();
+    assert_eq!(start(true), Ok(true));
+    assert_eq!(start(true), Ok(true));
+    let error = start(false).unwrap_err();
+    assert_eq!(
+        error.hints,
+        ["end the rescue: banger vm restart calm-otter"]
+    );
+    let restarted = world
+        .engine
+        .restart(&named("calm-otter"), &stop, &|_| {})
+        .unwrap();
+    assert!(!restarted.rescue);
+}
+
+#[test]
+fn a_signal_that_nobody_gets_is_told() {
+    let world = World::new();
+    world.create("calm-otter", false, false);
+    let kill = |signal| {
+        let request = KillVm {
+            signal: Some(signal),
+        };
+        world.engine.kill(&named("calm-otter"), &request, &|_| {})
+    };
+    let error = kill(SignalName::Hup).unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    assert_eq!(error.hints, ["banger vm start calm-otter"]);
+    assert_eq!(kill(SignalName::Kill).unwrap().phase, Phase::Stopped);
 }

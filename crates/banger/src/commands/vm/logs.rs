@@ -12,8 +12,9 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::session::Session;
 
-/// Show a VM's console: its boot messages, its panics.
+/// Show what a VM's guest printed on its console since its last start.
 ///
+/// A system that boots well prints little there; what keeps one from booting, and a panic, is there.
 /// On a terminal, only text and colours of the guest pass; into a file or a pipe go its very bytes. With --json, each line is one object: {"line": "…"}.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,8 +44,9 @@ impl Logs {
             Sink::Bytes
         };
         let client = session.daemon()?;
-        let mut broken = None;
+        let (mut broken, mut silent) = (None, true);
         let streamed = client.stream(&address(&self.one.name, self.follow), |piece| {
+            silent &= piece.is_empty();
             sink.write(piece).map_err(|cause| {
                 broken = Some(cause);
                 Error::new(Code::Host, "write to standard output")
@@ -55,6 +57,11 @@ impl Logs {
             None => streamed?,
         }
         sink.end()?;
+        if silent {
+            output.note(
+                "the console is empty: the VM was not started yet, or its guest printed nothing",
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
