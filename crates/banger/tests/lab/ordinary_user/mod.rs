@@ -19,11 +19,9 @@ fn shared() -> SharedLab {
     let lab = lab(Purpose::OrdinaryUsers);
     lab.configure(User::Ada, PATIENT);
     lab.configure(User::Bob, PATIENT);
-    if lab
-        .run(User::Ada, "systemctl --user is-active bangerd.service")
-        .status
-        == 0
-    {
+    let is_installed = lab.run(User::Ada, "test -e /etc/banger/1000.json");
+    if is_installed.status == 0 {
+        lab.must(User::Ada, "systemctl --user restart bangerd.service");
         return lab;
     }
     let given = "$(p=/srv/payload/firecracker; [ ! -e $p/firecracker ] || echo --firecracker $p/firecracker; \
