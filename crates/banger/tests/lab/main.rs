@@ -33,7 +33,7 @@ mod suite;
 
 use std::process::ExitCode;
 
-use ordinary_user::jailed;
+use ordinary_user::{jailed, node};
 
 fn main() -> ExitCode {
     let conclusion = suite::run(suite::tests![
@@ -72,6 +72,7 @@ fn main() -> ExitCode {
             a_vmm_out_of_memory_takes_no_other_with_it,
             two_users_do_not_meet,
         ],
+        node: [a_node_that_was_kept_opens_no_disk_of_another_user],
         jailed: [
             a_jail_is_made_kept_and_taken_away,
             a_daemon_killed_while_a_jail_is_made_leaves_nothing,

@@ -3,6 +3,7 @@
 //! ada may use sudo; bob may not, and root installs for him.
 
 pub(crate) mod jailed;
+pub(crate) mod node;
 
 use std::io::Write as _;
 use std::net::TcpListener;
