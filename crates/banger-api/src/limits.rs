@@ -7,8 +7,8 @@ use crate::Mib;
 /// The number of virtual CPUs.
 pub const VCPUS: RangeInclusive<u32> = 1..=64;
 
-/// The least memory, in MiB.
-pub const LEAST_MEMORY: Mib = Mib(128);
+/// The least memory, in MiB: with less, `apt-get update` is killed for want of it.
+pub const LEAST_MEMORY: Mib = Mib(192);
 
 /// The most memory of any host, in MiB; a VM can have what its own host has.
 pub const MOST_MEMORY: Mib = Mib(64 << 20);
@@ -84,7 +84,7 @@ mod tests {
         );
         assert_eq!(
             memory(Mib(4)).unwrap_err(),
-            "memory must be at least 128M, not 4M; did you mean 4G?"
+            "memory must be at least 192M, not 4M; did you mean 4G?"
         );
         assert!(memory(Mib(u64::MAX)).unwrap_err().contains("at most 64T"));
         assert_eq!(
@@ -92,8 +92,8 @@ mod tests {
             "a disk must be 64M to 64T, not 20M; did you mean 20G?"
         );
         assert_eq!(
-            (vcpu(64), memory(Mib(128)), disk(Mib(64))),
-            (Ok(64), Ok(Mib(128)), Ok(Mib(64)))
+            (vcpu(64), memory(Mib(192)), disk(Mib(64))),
+            (Ok(64), Ok(Mib(192)), Ok(Mib(64)))
         );
     }
 }

@@ -150,9 +150,9 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "memory",
-        takes: "a size from 128M to 64T, such as \"2G\", or a number of MiB",
+        takes: "a size from 192M to 64T, such as \"2G\", or a number of MiB",
         set: |c, v| {
-            c.memory = size(v, 128)?;
+            c.memory = size(v, banger_api::limits::LEAST_MEMORY.0)?;
             Ok(())
         },
     },

@@ -90,7 +90,7 @@ pub struct Config {
     pub image: String,
     /// `vcpu`: the number of virtual CPUs when `create` does not say (1 to 64).
     pub vcpu: u32,
-    /// `memory`: when `create` does not say, in MiB (128 MiB and more).
+    /// `memory`: when `create` does not say, in MiB (192 MiB and more).
     pub memory: Mib,
     /// `disk_size`: of the work disk when `create` does not say, in MiB (64 MiB and more).
     pub disk_size: Mib,

@@ -134,7 +134,7 @@ fn a_wrong_type_is_told_with_what_the_key_takes() {
     assert_eq!(
         message("memory = 1.5"),
         "config.toml:1:10: `memory = 1.5`: `memory` is a number with a fraction; it takes a size \
-         from 128M to 64T, such as \"2G\", or a number of MiB"
+         from 192M to 64T, such as \"2G\", or a number of MiB"
     );
     for (line, is) in [
         ("dns = \"9.9.9.9\"", "`dns` is \"9.9.9.9\""),

@@ -45,7 +45,7 @@ impl Engine {
             system_disk_size: request.system_disk_size.unwrap_or(system_disk_size),
             nat: request.nat.unwrap_or(nat),
         };
-        self.check(&spec)?;
+        self.check(&spec, None)?;
         Ok(spec)
     }
 
@@ -58,12 +58,13 @@ impl Engine {
             system_disk_size: request.system_disk_size.unwrap_or(before.system_disk_size),
             nat: request.nat.unwrap_or(before.nat),
         };
-        self.check(&after)?;
+        self.check(&after, Some(before))?;
         Ok(after)
     }
 
-    /// Refuses what no VM on this host can have.
-    fn check(&self, spec: &Spec) -> Result<()> {
+    /// Refuses what no VM on this host can have. A VM that has less memory than today's least was made
+    /// when that was smaller, and keeps it.
+    fn check(&self, spec: &Spec, before: Option<&Spec>) -> Result<()> {
         limits::vcpu(spec.vcpu).map_err(invalid)?;
         if let Some(hypervisor) = self.parts.hypervisors.first() {
             let most = hypervisor.features().most_vcpus;
@@ -75,7 +76,9 @@ impl Engine {
                 )));
             }
         }
-        limits::memory(spec.memory).map_err(invalid)?;
+        if before.is_none_or(|before| before.memory != spec.memory) {
+            limits::memory(spec.memory).map_err(invalid)?;
+        }
         let host = Mib(self.host().memory_mib().during("read the host's memory")?);
         if spec.memory > host {
             return Err(conflict(format!(

@@ -1,6 +1,6 @@
 //! What the next daemon makes of what it finds.
 
-use banger_api::{Code, DeleteVm, Phase};
+use banger_api::{Code, DeleteVm, Mib, Phase, SetVm};
 use banger_host::Host as _;
 use banger_host::Op;
 
@@ -290,4 +290,29 @@ fn a_copy_that_lost_its_owners_does_not_start_and_says_how_to_mend_them() {
         None => state.owners.remove(&work),
     });
     world.start("calm-otter").unwrap();
+}
+
+#[test]
+fn a_vm_from_when_less_memory_was_enough_can_still_be_set() {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", false, false);
+    let mut record = world.record(vm.id);
+    record["vm"]["spec"]["memory"] = 128.into();
+    world.write(
+        format!("/state/vms/{}/vm.json", vm.id),
+        record.to_string().as_bytes(),
+    );
+    world.restart();
+    let set = |request| world.engine.set(&named("calm-otter"), &request, &|_| {});
+    let nat = SetVm {
+        nat: Some(true),
+        ..SetVm::default()
+    };
+    set(nat).unwrap();
+    let less = SetVm {
+        memory: Some(Mib(129)),
+        ..SetVm::default()
+    };
+    let error = set(less).expect_err("it is accepted");
+    assert!(told(&error).contains("at least 192M"), "{}", told(&error));
 }
