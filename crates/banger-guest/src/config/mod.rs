@@ -149,8 +149,8 @@ impl Resolvers {
 pub struct HostsLine {
     /// The address.
     pub address: IpAddr,
-    /// The name that it has.
-    pub name: String,
+    /// The names that it has. The first is the canonical one, which `hostname -f` answers.
+    pub names: Vec<String>,
 }
 
 /// A file to write into the guest.

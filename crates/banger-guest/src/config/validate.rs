@@ -224,7 +224,8 @@ impl GuestConfig {
             .try_for_each(|name| check_name("dns.search", name))?;
         self.hosts
             .iter()
-            .try_for_each(|line| check_name("hosts.name", &line.name))?;
+            .flat_map(|line| &line.names)
+            .try_for_each(|name| check_name("hosts.names", name))?;
         check_files(&self.files)
     }
 }

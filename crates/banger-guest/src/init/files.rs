@@ -56,7 +56,7 @@ fn mark() -> Result<()> {
 fn hosts(config: &GuestConfig) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
     for line in &config.hosts {
-        text.push_str(&format!("{} {}\n", line.address, line.name));
+        text.push_str(&format!("{} {}\n", line.address, line.names.join(" ")));
     }
     text
 }
@@ -71,10 +71,10 @@ mod tests {
         let mut config = GuestConfig::new("calm-otter", &"0".repeat(32), "/dev/vda");
         config.hosts = vec![HostsLine {
             address: [127, 0, 1, 1].into(),
-            name: "calm-otter".into(),
+            names: vec!["calm-otter.vm".into(), "calm-otter".into()],
         }];
         let text = hosts(&config);
         assert!(text.starts_with("127.0.0.1 localhost\n"));
-        assert!(text.ends_with("\n127.0.1.1 calm-otter\n"));
+        assert!(text.ends_with("\n127.0.1.1 calm-otter.vm calm-otter\n"));
     }
 }

@@ -115,12 +115,11 @@ impl GuestConfig {
         self.claim(writer, "identity")?;
         hostname.clone_into(&mut self.wire.hostname);
         machine_id.clone_into(&mut self.wire.machine_id);
-        for name in [format!("{hostname}.vm"), hostname.to_owned()] {
-            self.wire.hosts.push(wire::HostsLine {
-                address: own_address,
-                name,
-            });
-        }
+        // One line: the first that has the short name says what the full one is.
+        self.wire.hosts.push(wire::HostsLine {
+            address: own_address,
+            names: vec![format!("{hostname}.vm"), hostname.to_owned()],
+        });
         Ok(())
     }
 
@@ -176,6 +175,15 @@ mod tests {
             error.message,
             "`SSH` and `identity` both write the guest's /run/banger/key"
         );
+    }
+
+    #[test]
+    fn the_full_name_is_the_canonical_one_of_a_single_hosts_line() {
+        let mut guest = GuestConfig::default();
+        let own = IpAddr::V4(Ipv4Addr::new(10, 215, 0, 2));
+        guest.identity("identity", "web", "", own).unwrap();
+        let names: Vec<_> = guest.wire.hosts.iter().map(|it| &it.names).collect();
+        assert_eq!(names, [&["web.vm", "web"]]);
     }
 
     #[test]

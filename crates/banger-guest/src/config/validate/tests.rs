@@ -115,9 +115,9 @@ fn a_file_that_a_user_may_edit_is_never_written_at_each_start() {
 fn names_cannot_become_a_second_line() {
     let line = HostsLine {
         address: [127, 0, 1, 1].into(),
-        name: "x\n10.0.0.1 y".into(),
+        names: vec!["x".into(), "x\n10.0.0.1 y".into()],
     };
-    assert!(problem(|config| config.hosts = vec![line]).contains("hosts.name"));
+    assert!(problem(|config| config.hosts = vec![line]).contains("hosts.names"));
     let search = vec!["lan\nnameserver 10.0.0.1".into()];
     assert!(problem(|config| config.dns.search = search).contains("dns.search"));
     assert!(problem(|config| config.hostname = "a b".into()).contains("hostname"));
