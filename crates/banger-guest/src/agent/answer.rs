@@ -8,9 +8,8 @@ use banger_guest::config::Resolvers;
 use banger_guest::protocol::{Answer, Ask, Phase};
 
 use super::status;
-use crate::boot_record::{BootRecord, RESOLV_CONF};
-use crate::system::replace::{self, Rights};
-use crate::system::{clock, enter, raw};
+use crate::boot_record::BootRecord;
+use crate::system::{clock, enter, raw, resolvers};
 
 /// An answer, or a refusal in words.
 pub(crate) type Answered = Result<Answer, String>;
@@ -77,15 +76,11 @@ fn set_clock(given: u64, tolerance: Duration) -> Answered {
     })
 }
 
-fn set_resolvers(resolvers: &Resolvers) -> Answered {
-    resolvers.validate().map_err(|cause| cause.to_string())?;
-    replace::write(
-        Path::new(RESOLV_CONF),
-        resolvers.resolv_conf().as_bytes(),
-        Rights::root(0o644),
-    )
-    .map(|()| Answer::Done)
-    .map_err(|cause| format!("write `{RESOLV_CONF}`: {cause}"))
+fn set_resolvers(given: &Resolvers) -> Answered {
+    given.validate().map_err(|cause| cause.to_string())?;
+    resolvers::tell(given)
+        .map(|()| Answer::Done)
+        .map_err(|cause| format!("tell the guest's resolvers: {cause}"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod answer;
 mod listening;
 mod readiness;
 mod status;
+mod takeover;
 mod worker;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use crate::boot_record::BootRecord;
 use crate::system::port::Port;
 use crate::system::{clock, console, wait};
 use readiness::Readiness;
+use takeover::Takeover;
 use worker::Worker;
 
 pub(crate) use readiness::mark_booted;
@@ -42,6 +44,7 @@ pub(crate) fn run() -> ExitCode {
     let mut agent = Agent {
         record: BootRecord::read(),
         readiness: Readiness::new(),
+        takeover: Takeover::new(),
         worker,
         port: None,
         pause: SHORTEST,
@@ -54,6 +57,7 @@ pub(crate) fn run() -> ExitCode {
 struct Agent {
     record: BootRecord,
     readiness: Readiness,
+    takeover: Takeover,
     worker: Worker,
     port: Option<Port>,
     pause: Duration,
@@ -81,6 +85,7 @@ impl Agent {
             // Before anything is read: that may be the next daemon's hello already.
             port.hung_up();
         }
+        self.takeover.look();
         if let Some(warning) = self.readiness.look() {
             console::warn(&warning);
             self.record.warnings.push(warning);
@@ -113,7 +118,7 @@ impl Agent {
             return false;
         };
         let mut all = port.polled();
-        all.extend(others(&self.worker, &self.readiness));
+        all.extend(self.others());
         wait::ready(&mut all, longest);
         let first = all[0].revents();
         if !Port::is_deserted(first) {
@@ -124,8 +129,16 @@ impl Agent {
         true
     }
 
+    /// What else than the port is waited for.
+    fn others(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let fds = std::iter::once(self.worker.fd())
+            .chain(self.readiness.fd())
+            .chain(self.takeover.fd());
+        fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+    }
+
     fn wait_without_port(&mut self, longest: Duration) {
-        let mut all: Vec<PollFd<'_>> = others(&self.worker, &self.readiness).collect();
+        let mut all: Vec<PollFd<'_>> = self.others().collect();
         wait::ready(&mut all, longest.min(self.pause));
         self.pause = (self.pause * 2).min(LONGEST);
     }
@@ -157,10 +170,4 @@ impl Agent {
             port.flush();
         }
     }
-}
-
-/// What else than the port is waited for.
-fn others<'a>(worker: &'a Worker, readiness: &'a Readiness) -> impl Iterator<Item = PollFd<'a>> {
-    let fds = std::iter::once(worker.fd()).chain(readiness.fd());
-    fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
 }

@@ -9,6 +9,7 @@ use banger_guest::config::GuestConfig;
 use crate::boot_record::RESOLV_CONF;
 use crate::failure::{Failure, Result, While as _};
 use crate::system::replace::{self, Rights};
+use crate::system::resolvers;
 
 /// Writes them; the answer is what could not be written.
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
@@ -36,21 +37,43 @@ fn write_machine_id(path: &Path, id: &str) -> Result<()> {
 }
 
 fn write_resolvers(config: &GuestConfig) -> Result<()> {
-    let text = config.dns.resolv_conf();
-    replace::write(Path::new(RESOLV_CONF), text.as_bytes(), Rights::root(0o644))
+    resolvers::write(&config.dns)
+        .map(drop)
         .while_doing(|| format!("write `{RESOLV_CONF}`"))
 }
 
-/// Makes `/etc/resolv.conf` ours where nobody has said anything in it.
+/// What may stand behind a link in `/run`: where it leads, the program, and its unit if that is
+/// what makes the file.
+const LINKED: [(&str, &str, Option<&str>); 2] = [
+    (
+        "/run/systemd/resolve",
+        "/usr/lib/systemd/systemd-resolved",
+        Some("/etc/systemd/system/systemd-resolved.service"),
+    ),
+    ("/run/resolvconf", "/usr/sbin/resolvconf", None),
+];
+
+/// Makes `/etc/resolv.conf` ours where nobody has said anything in it, and where what it leads to
+/// will never be made: its package is gone, or its unit is masked.
 fn link_resolvers(path: &Path) -> Result<()> {
     let what = || format!("link `{}` to `{RESOLV_CONF}`", path.display());
     match fs::symlink_metadata(path) {
-        // A link is ours, or somebody's who knows why.
-        Ok(found) if !found.is_file() || found.len() > 0 => return Ok(()),
+        Ok(found) if found.is_symlink() && !is_orphan(path, &LINKED) => return Ok(()),
+        Ok(found) if found.is_file() && found.len() > 0 => return Ok(()),
+        Ok(found) if found.is_dir() => return Ok(()),
         Ok(_) => fs::remove_file(path).while_doing(what)?,
         Err(_) => {}
     }
     symlink(RESOLV_CONF, path).while_doing(what)
+}
+
+/// Whether a link leads to the file of one of these programs that is not there to write it.
+fn is_orphan(link: &Path, linked: &[(&str, &str, Option<&str>)]) -> bool {
+    let is_masked = |unit: &str| fs::read_link(unit).is_ok_and(|it| it == Path::new("/dev/null"));
+    linked.iter().any(|&(folder, program, unit)| {
+        resolvers::leads_below(link, folder)
+            && (!Path::new(program).exists() || unit.is_some_and(is_masked))
+    })
 }
 
 #[cfg(test)]
@@ -76,8 +99,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "nameserver 9.9.9.9\n");
 
         fs::remove_file(&path).unwrap();
-        symlink("/run/systemd/resolve/stub-resolv.conf", &path).unwrap();
+        symlink("/run/somebody/resolv.conf", &path).unwrap();
         link_resolvers(&path).unwrap();
-        assert!(fs::read_link(&path).unwrap().ends_with("stub-resolv.conf"));
+        assert!(fs::read_link(&path).unwrap().starts_with("/run/somebody"));
+    }
+
+    #[test]
+    fn a_link_to_what_nobody_makes_is_an_orphan() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (program, unit, link) = (at("resolved"), at("unit"), at("resolv.conf"));
+        symlink("../run/systemd/resolve/stub-resolv.conf", &link).unwrap();
+        let linked = [("/run/systemd/resolve", &*program, Some(&*unit))];
+        let link = Path::new(&link);
+        assert!(is_orphan(link, &linked), "the package is not there");
+        fs::write(&program, "").unwrap();
+        assert!(!is_orphan(link, &linked));
+        symlink("/dev/null", &unit).unwrap();
+        assert!(is_orphan(link, &linked), "the unit is masked");
+        assert!(!is_orphan(link, &[("/run/resolvconf", &*program, None)]));
     }
 }

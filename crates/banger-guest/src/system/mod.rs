@@ -6,5 +6,6 @@ pub(crate) mod enter;
 pub(crate) mod port;
 pub(crate) mod raw;
 pub(crate) mod replace;
+pub(crate) mod resolvers;
 pub(crate) mod vsock;
 pub(crate) mod wait;
