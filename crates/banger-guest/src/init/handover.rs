@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
+use super::login;
 use crate::boot_record::PROGRAM;
 use crate::failure::{Failure, Result, While as _};
 use crate::system::replace::{self, Rights, make_directory};
@@ -106,6 +107,10 @@ pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
     if has_systemd() {
         install_unit("banger-agent.service", AGENT, "sysinit.target")?;
         install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
+        // Without it a login waits longer; that is no reason not to start.
+        if let Err(failure) = login::prepare() {
+            console::warn(&failure.to_string());
+        }
     } else {
         enter::program(PROGRAM)
             .arg("agent")

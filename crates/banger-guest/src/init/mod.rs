@@ -20,6 +20,7 @@ mod elf;
 mod files;
 mod grow;
 mod handover;
+mod login;
 mod modules;
 mod mounts;
 mod netlink;
@@ -28,6 +29,7 @@ mod rescue;
 mod root;
 mod seed;
 mod settings;
+mod sleep;
 mod superblock;
 
 use std::fs;
@@ -151,6 +153,8 @@ fn prepare(config: &GuestConfig, start: &mut Start) -> Result<()> {
     {
         start.warn(failure.to_string());
     }
+    start.try_to(sleep::forbid());
+    mounts::for_programs();
     start.attend();
     Ok(())
 }

@@ -32,3 +32,18 @@ pub(crate) fn kernel_file_systems() -> Result<()> {
     mount_at("devtmpfs", "/dev", devices, "mode=0755")?;
     mount_at("tmpfs", "/run", run, "mode=0755,size=20%")
 }
+
+/// File systems that programs look for and that systemd would take a process each to mount: message
+/// queues, huge pages, and what debuggers and tracers read. A kernel may lack any of them.
+pub(crate) fn for_programs() {
+    let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let plain = MountFlags::NOSUID | MountFlags::NODEV;
+    for (kind, at, flags, options) in [
+        ("mqueue", "/dev/mqueue", strict, ""),
+        ("hugetlbfs", "/dev/hugepages", plain, ""),
+        ("debugfs", "/sys/kernel/debug", strict, ""),
+        ("tracefs", "/sys/kernel/tracing", strict, ""),
+    ] {
+        let _ = mount_at(kind, at, flags, options);
+    }
+}

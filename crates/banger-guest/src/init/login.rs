@@ -1,0 +1,109 @@
+//! A login in the guest's first second: it gets its session as one an hour later does.
+//!
+//! sshd listens long before the rest of the image's init is up. Whoever logs in then waits for
+//! logind, and for a user manager, and these must neither wait for units that a login does not
+//! need, such as a disk in `/etc/fstab` that is not there, nor share the processor equally with
+//! those that nobody waits for.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use crate::failure::{Result, While as _};
+use crate::system::replace::{self, Rights, make_directory};
+
+const UNITS: &str = "/run/systemd/system";
+
+/// `pam_systemd` takes a system without this folder for one without logind, and leaves a login
+/// without a session. With it, it asks over the bus, which starts logind and waits for it.
+const SEATS: &str = "/run/systemd/seats";
+
+/// Not ordered after `sysinit.target`.
+const EARLY: &str = "\
+[Unit]
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+";
+
+/// logind once sshd listens: until then the processor is sshd's. Its own `/tmp` may not be a folder
+/// of the system's, because that waits for every disk of `/etc/fstab`.
+const LOGIND: &str = "After=ssh.service\n[Service]\nPrivateTmp=disconnected\n";
+
+/// The units, with what is said of them.
+const DROP_INS: [(&str, &[&str]); 6] = [
+    ("dbus.service", &[EARLY]),
+    ("systemd-logind.service", &[EARLY, LOGIND]),
+    ("user-runtime-dir@.service", &[EARLY]),
+    ("user@.service", &[EARLY]),
+    ("user.slice", &["[Slice]\nStartupCPUWeight=1000\n"]),
+    (
+        "systemd-udevd.service",
+        &["[Service]\nStartupCPUWeight=20\n"],
+    ),
+];
+
+/// Each session is ordered after this unit, which on Debian waits for the network's disks. There is no
+/// `/run/nologin` to take away at boot; at a shutdown it is made, as on Debian.
+const USER_SESSIONS: (&str, &str) = (
+    "systemd-user-sessions.service",
+    "\
+[Unit]
+Description=Permit User Sessions
+Documentation=man:systemd-user-sessions.service(8)
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStop=/usr/lib/systemd/systemd-user-sessions stop
+",
+);
+
+/// Applies options of `/etc/fstab` to `/`, which costs a process where there are none.
+const REMOUNT: &str = "systemd-remount-fs.service";
+
+const FSTAB: &str = "/etc/fstab";
+
+/// Tells the image's systemd so.
+pub(crate) fn prepare() -> Result<()> {
+    make_directory(Path::new(SEATS), 0o755).while_doing(|| format!("make `{SEATS}`"))?;
+    for (unit, parts) in DROP_INS {
+        let path = format!("{UNITS}/{unit}.d/10-banger-login.conf");
+        replace::write(
+            Path::new(&path),
+            parts.concat().as_bytes(),
+            Rights::root(0o644),
+        )
+        .while_doing(|| format!("write `{path}`"))?;
+    }
+    let (unit, text) = USER_SESSIONS;
+    let path = format!("{UNITS}/{unit}");
+    replace::write(Path::new(&path), text.as_bytes(), Rights::root(0o644))
+        .while_doing(|| format!("write `{path}`"))?;
+    if !has_entries(&fs::read_to_string(FSTAB).unwrap_or_default()) {
+        let path = format!("{UNITS}/{REMOUNT}");
+        symlink("/dev/null", &path).while_doing(|| format!("mask `{REMOUNT}`"))?;
+    }
+    Ok(())
+}
+
+fn has_entries(fstab: &str) -> bool {
+    let mut lines = fstab.lines().map(str::trim);
+    lines.any(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_of_an_fstab_are_no_entries() {
+        assert!(!has_entries(
+            "# <file system> <mount point>\n\n  # nothing\n"
+        ));
+        assert!(has_entries("# of mine\n/dev/vda / ext4 noatime 0 1\n"));
+    }
+}

@@ -1,0 +1,22 @@
+//! Sleep, which a guest is kept from: nothing outside of it would wake it, and its memory is saved
+//! by the host, not by its kernel.
+
+use std::path::Path;
+
+use rustix::mount::{MountFlags, mount_bind, mount_remount};
+
+use crate::failure::{Result, While as _};
+
+/// What is written to here puts a kernel to sleep, whoever writes it.
+const STATE: &str = "/sys/power/state";
+
+/// Makes the kernel's switch one that can be read only. systemd is told in words by the image.
+pub(crate) fn forbid() -> Result<()> {
+    if !Path::new(STATE).exists() {
+        return Ok(());
+    }
+    let what = || format!("make `{STATE}` read-only");
+    mount_bind(STATE, STATE).while_doing(what)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(STATE, flags | MountFlags::NOEXEC, c"").while_doing(what)
+}
