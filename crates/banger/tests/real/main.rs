@@ -12,6 +12,7 @@
     reason = "a test starts programs, and waits for what goes on outside of it"
 )]
 
+mod debian;
 mod full_host;
 mod leftovers;
 mod network;
@@ -33,6 +34,21 @@ fn main() -> ExitCode {
         full_host: [
             a_full_host_loses_nothing_of_a_vm_that_writes,
             stop_and_delete_work_where_not_one_block_is_free,
+        ],
+        debian: [
+            a_login_in_the_first_second_has_its_session_and_sees_no_notice,
+            services_of_a_user_who_lingers_run_without_a_login,
+            what_documents_name_is_there,
+            the_full_name_ends_in_vm,
+            terminals_of_today_are_known,
+            no_locale_of_the_host_makes_a_program_complain,
+            a_guest_cannot_be_put_to_sleep,
+            nothing_is_masked_that_a_package_brings,
+            a_tunnels_resolvers_stay_until_it_goes,
+            names_resolve_with_systemd_resolved_and_without_it_again,
+            a_disk_in_fstab_that_is_not_there_keeps_nobody_out,
+            whoever_installs_a_kernel_is_told_which_one_boots,
+            the_least_memory_is_enough_and_a_tiny_disk_becomes_large,
         ],
         ordinary_user: [an_ordinary_user_has_vms_on_user_networking],
         root_helper: [an_ordinary_user_has_taps_nat_and_names_through_root],

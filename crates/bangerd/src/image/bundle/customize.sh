@@ -40,54 +40,65 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/etc/reso
 ln -s /run/banger/resolv.conf "$root/etc/resolv.conf"
 echo localhost > "$root/etc/hostname"
 
-# ---- Timers are masked, not disabled: no package's upgrade brings them back.
-for timer in "$root"/usr/lib/systemd/system/*.timer "$root"/etc/systemd/system/*.wants/*.timer; do
-  [ -e "$timer" ] || [ -L "$timer" ] || continue
-  case ${timer##*/} in *@.timer) continue ;; esac
-  ln -sfn /dev/null "$root/etc/systemd/system/${timer##*/}"
-done
-for timer in apt-daily apt-daily-upgrade dpkg-db-backup e2scrub_all fstrim logrotate man-db \
-  systemd-tmpfiles-clean; do
-  ln -sfn /dev/null "$root/etc/systemd/system/$timer.timer"
-done
-
-# ---- Units that a guest has no use for, and that cost each boot time: what waits for devices or
-# the network, consoles that are not there, TPMs, file systems that nobody looks at, and what
-# banger has done before systemd starts.
-for unit in apt-daily.service apt-daily-upgrade.service e2scrub_reap.service \
-  systemd-pstore.service systemd-udev-settle.service \
-  systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
-  systemd-network-generator.service systemd-resolved.service systemd-timesyncd.service \
-  networking.service ifupdown-wait-online.service sshd-keygen.service ssh.socket \
-  systemd-firstboot.service systemd-machine-id-commit.service systemd-growfs-root.service \
+# ---- Units that a guest has no use for, and that cost each boot time: consoles that are not there,
+# TPMs, and what banger has done before systemd starts. A unit is masked only if it is in the image
+# and something of the image starts it: a package that the user installs works as on any Debian.
+# Timers are Debian's own.
+mask() {
+  for unit in "$@"; do
+    template=$(printf '%s' "$unit" | sed 's/@[^.]*\./@./')
+    [ -e "$root/usr/lib/systemd/system/$template" ] || continue
+    ln -sfn /dev/null "$root/etc/systemd/system/$unit"
+  done
+}
+mask systemd-firstboot.service systemd-machine-id-commit.service systemd-random-seed.service \
   systemd-hwdb-update.service systemd-journal-catalog-update.service ldconfig.service \
-  systemd-update-done.service systemd-sysusers.service systemd-remount-fs.service \
+  systemd-update-done.service systemd-sysusers.service systemd-hibernate-clear.service \
   systemd-pcrmachine.service systemd-pcrphase.service systemd-pcrphase-sysinit.service \
-  systemd-pcrextend.socket systemd-pcrlock.socket systemd-tpm2-setup.service \
-  systemd-tpm2-setup-early.service systemd-hibernate-clear.service systemd-bsod.service \
-  systemd-battery-check.service systemd-udev-load-credentials.service systemd-ask-password-console.path \
-  dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
-  sys-kernel-config.mount sys-fs-fuse-connections.mount \
+  systemd-udev-load-credentials.service systemd-pcrextend.socket systemd-pcrlock.socket systemd-tpm2-setup.service \
+  systemd-tpm2-setup-early.service systemd-ask-password-console.path \
   modprobe@configfs.service modprobe@drm.service modprobe@efi_pstore.service \
-  modprobe@fuse.service keyboard-setup.service console-setup.service \
-  getty@tty1.service serial-getty@ttyS0.service \
-  run-lock.mount systemd-random-seed.service; do
-  ln -sfn /dev/null "$root/etc/systemd/system/$unit"
+  modprobe@fuse.service getty@tty1.service serial-getty@ttyS0.service run-lock.mount
+# Disabled, so that `systemctl enable` is all that it takes to have them.
+for unit in e2scrub_reap.service systemd-pstore.service sshd-keygen.service; do
+  rm -f "$root"/etc/systemd/system/*.wants/"$unit"
 done
-rm -rf "$root"/etc/systemd/system/*.wants/sshd-keygen.service "$root/etc/systemd/system/timers.target.wants"
 rmdir --ignore-fail-on-non-empty "$root"/etc/systemd/system/*.wants
+# Nobody's agent is started unasked: it takes a program more at each login.
+rm -f "$root/etc/systemd/user/sockets.target.wants/ssh-agent.socket"
+# What no banger VM has: other boot loaders and disks, TPMs, words on the kernel's command line.
 # systemd-ssh-generator would have sshd listen on AF_VSOCK and a Unix socket, too.
-mkdir -p "$root/etc/systemd/system-generators"
-for generator in systemd-bless-boot-generator systemd-cryptsetup-generator \
-  systemd-debug-generator systemd-factory-reset-generator systemd-gpt-auto-generator \
-  systemd-hibernate-resume-generator systemd-import-generator systemd-integritysetup-generator \
-  systemd-rc-local-generator systemd-run-generator systemd-ssh-generator \
-  systemd-system-update-generator systemd-tpm2-generator systemd-veritysetup-generator; do
+mkdir -p "$root/etc/systemd/system-generators" "$root/etc/systemd/user-generators"
+for generator in systemd-bless-boot-generator systemd-debug-generator \
+  systemd-factory-reset-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator \
+  systemd-rc-local-generator systemd-run-generator systemd-ssh-generator systemd-tpm2-generator; do
+  [ -e "$root/usr/lib/systemd/system-generators/$generator" ] || continue
   ln -sfn /dev/null "$root/etc/systemd/system-generators/$generator"
 done
+ln -sfn /dev/null "$root/etc/systemd/user-generators/systemd-xdg-autostart-generator"
+# The unit looks for /etc/rc.local itself, at less cost than the generator.
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+ln -sfn /usr/lib/systemd/system/rc-local.service \
+  "$root/etc/systemd/system/multi-user.target.wants/rc-local.service"
 
-# What lies in /tmp stays, as everything else in / does.
+# Each boot would load a module for it: programs of Python that are run without their source.
+rm -f "$root"/usr/lib/binfmt.d/python3*.conf
+# What lies in /tmp stays, as everything else in / does, however old it is.
 ln -sfn /dev/null "$root/etc/systemd/system/tmp.mount"
+settings /etc/tmpfiles.d/tmp.conf <<'END'
+q /tmp 1777 root root -
+q /var/tmp 1777 root root -
+END
+# Whoever has an account may log in as soon as sshd listens.
+ln -sfn /dev/null "$root/etc/tmpfiles.d/systemd-nologin.conf"
+# A guest that sleeps cannot be woken from outside.
+settings /etc/systemd/sleep.conf.d/10-banger.conf <<'END'
+[Sleep]
+AllowSuspend=no
+AllowHibernation=no
+AllowSuspendThenHibernate=no
+AllowHybridSleep=no
+END
 
 # ---- sshd first. It needs nothing of what comes up before sysinit.target, so it does not wait
 # for it, and the scheduler prefers it until the boot is done. What it is ordered after by its
@@ -139,6 +150,44 @@ printf '{ "schema": 1, "suite": "%s", "created": "%s" }\n' "$BANGER_SUITE" "$(da
 
 # ---- A home that is pleasant to be in.
 printf 'LANG=C.UTF-8\n' > "$root/etc/default/locale"
+# The locale is the guest's own: the host's, which ssh would send, is not installed here.
+sed -i -e '/^AcceptEnv /s/ LANG LC_\*//' -e '/^AcceptEnv *$/d' "$root/etc/ssh/sshd_config"
+# Root's user manager starts with the guest, not anew at each login.
+mkdir -p "$root/var/lib/systemd/linger"
+: > "$root/var/lib/systemd/linger/root"
+# Terminals that call themselves otherwise than ncurses does. Real entries, when a package brings
+# them, take the place of these.
+while read -r name like; do
+  entry=$root/usr/share/terminfo/$(printf '%.1s' "$name")/$name
+  [ -e "$entry" ] || [ ! -e "$root/usr/share/terminfo/$(printf '%.1s' "$like")/$like" ] \
+    || ln -s "../$(printf '%.1s' "$like")/$like" "$entry"
+done <<'END'
+xterm-kitty kitty
+xterm-ghostty ghostty
+foot-extra foot
+xterm-rio rio
+terminology-256color terminology
+xterm-termite vte-256color
+END
+# A login shell from a terminal that nobody here knows.
+settings /etc/profile.d/banger-terminal.sh <<'END'
+if [ -n "${TERM-}" ]; then
+  for banger_entry in "${TERMINFO:-$HOME/.terminfo}" "$HOME/.terminfo" /etc/terminfo /lib/terminfo /usr/share/terminfo; do
+    banger_entry=$banger_entry/${TERM%"${TERM#?}"}/$TERM
+    [ ! -e "$banger_entry" ] || break
+  done
+  [ -e "$banger_entry" ] || export TERM=xterm-256color
+  unset banger_entry
+fi
+END
+# Said where it is asked for: by whoever installs a kernel.
+mkdir -p "$root/etc/kernel/postinst.d"
+cat > "$root/etc/kernel/postinst.d/zz-banger" <<'END'
+#!/bin/sh
+echo "banger: this VM boots the kernel of its image, $(uname -r), not $1 from its disk."
+echo "banger: a newer one comes with a new VM. On the host: banger bundle build, banger vm create"
+END
+chmod 755 "$root/etc/kernel/postinst.d/zz-banger"
 for file in "$root"/etc/skel/.[!.]*; do
   [ -e "$root/root/${file##*/}" ] && [ "${file##*/}" != .bashrc ] || cp -a "$file" "$root/root/"
 done

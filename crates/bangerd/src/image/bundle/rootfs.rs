@@ -16,25 +16,30 @@ use super::{BundleError, Result};
 pub(super) const MMDEBSTRAP: &str = "mmdebstrap";
 
 /// What every guest has. systemd, udev and sshd are what banger needs, iptables and nftables what
-/// Docker needs; the others are for the person.
+/// Docker needs, python3 what Ansible needs; the others are for the person.
 const PACKAGES: &[&str] = &[
     "bash-completion",
     "ca-certificates",
     "curl",
     "dbus",
+    "dbus-user-session",
     "e2fsprogs",
     "file",
     "git",
+    "htop",
     "iproute2",
     "iptables",
     "iputils-ping",
     "kmod",
     "less",
+    "libpam-systemd",
     "ncurses-term",
     "netbase",
     "nftables",
     "openssh-server",
     "procps",
+    "python3",
+    "rsync",
     "sudo",
     "systemd",
     "systemd-sysv",
