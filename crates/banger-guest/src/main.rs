@@ -1,10 +1,11 @@
 //! The program inside each guest.
 //!
-//! One static file is three things, by the name that it is called with:
+//! One static file is four things, by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);
 //! - the agent, which answers the daemon while the guest runs ([`agent`]);
+//! - `banger-session`, beside each command of `banger vm ssh` ([`session`]);
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
 mod agent;
@@ -13,9 +14,11 @@ mod bare_kernel;
 mod boot_record;
 mod failure;
 mod init;
+mod session;
 mod shutdown;
 mod system;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,15 +26,19 @@ use std::process::ExitCode;
 use system::enter;
 
 fn main() -> ExitCode {
-    let mut arguments: Vec<String> = std::env::args_os()
+    let mut given = std::env::args_os();
+    let called = given.next().unwrap_or_default();
+    if Path::new(&called).file_name() == Some(session::NAME.as_ref()) {
+        return session::run(&given.collect::<Vec<_>>());
+    }
+    run_in_guest(Path::new(&called), given)
+}
+
+fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> = given
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let called = if arguments.is_empty() {
-        String::new()
-    } else {
-        arguments.remove(0)
-    };
-    let name = Path::new(&called).file_name().unwrap_or_default();
+    let name = called.file_name().unwrap_or_default();
     if std::process::id() == 1 {
         if name == "shutdown" {
             shutdown::run(&arguments);

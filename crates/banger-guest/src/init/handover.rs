@@ -7,8 +7,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
 use super::login;
-use crate::boot_record::PROGRAM;
+use crate::boot_record::{FOLDER, PROGRAM};
 use crate::failure::{Failure, Result, While as _};
+use crate::session;
 use crate::system::replace::{self, Rights, make_directory};
 use crate::system::{console, enter};
 
@@ -50,8 +51,8 @@ Type=oneshot
 ExecStart=/run/banger/banger-guest booted
 ";
 
-/// Puts this program where the agent's unit and systemd's way back find it. It is copied once:
-/// the second name is a link.
+/// Puts this program where the agent's unit, sessions and systemd's way back find it. It is copied
+/// once: the other names are links.
 pub(crate) fn install_program() -> Result<()> {
     let what = || format!("install `{PROGRAM}`");
     fs::copy("/proc/self/exe", PROGRAM).while_doing(what)?;
@@ -60,6 +61,7 @@ pub(crate) fn install_program() -> Result<()> {
     for folder in EXIT_FOLDERS {
         make_directory(&Path::new(EXIT).join(folder), 0o755).while_doing(what)?;
     }
+    fs::hard_link(PROGRAM, format!("{FOLDER}/{}", session::NAME)).while_doing(what)?;
     fs::hard_link(PROGRAM, format!("{EXIT}/shutdown")).while_doing(what)
 }
 

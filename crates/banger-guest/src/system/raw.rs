@@ -5,6 +5,8 @@
 )]
 
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 use rustix::io;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
@@ -32,6 +34,52 @@ pub(crate) fn signal_init(offset: i32) -> io::Result<()> {
     // 33), and the signal goes to another process, so no state of this one is disturbed.
     let signal = unsafe { Signal::from_raw_unchecked(number) };
     kill_process(Pid::INIT, signal)
+}
+
+/// `sigset_t` of the C library: 1024 bits.
+#[repr(C, align(8))]
+struct SignalSet([u64; 16]);
+
+unsafe extern "C" {
+    // pthread_sigmask(3) of the C library that the standard library links already.
+    fn pthread_sigmask(how: i32, set: *const SignalSet, old: *mut SignalSet) -> i32;
+}
+
+impl SignalSet {
+    const NONE: Self = Self([0; 16]);
+
+    /// Makes this the set of signals that are blocked for this thread.
+    fn block(&self) {
+        const SIG_SETMASK: i32 = 2;
+        // SAFETY: the set is whole, aligned, and read only during the call; nothing is written
+        // back. It is async-signal-safe.
+        unsafe { pthread_sigmask(SIG_SETMASK, self, std::ptr::null_mut()) };
+    }
+}
+
+/// Blocks what ends a command at a terminal or from outside (`SIGHUP`, `SIGINT`, `SIGQUIT`,
+/// `SIGTERM`, `SIGTSTP`) for this thread, and for nothing that `command` starts.
+pub(crate) fn block_endings(command: &mut Command) {
+    let blocked = [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TERM,
+        Signal::TSTP,
+    ];
+    let mut set = SignalSet::NONE;
+    for signal in blocked {
+        set.0[0] |= 1 << (signal.as_raw() - 1);
+    }
+    set.block();
+    // SAFETY: between fork and exec the child makes one system call; it does not allocate, lock or
+    // unwind.
+    unsafe {
+        command.pre_exec(|| {
+            SignalSet::NONE.block();
+            Ok(())
+        });
+    }
 }
 
 /// The address of a vsock.
