@@ -39,7 +39,7 @@ impl Location {
     /// share a daemon.
     ///
     /// # Errors
-    /// Where `HOME` is needed and not set, or a path is not absolute.
+    /// Where `HOME` is needed and `lookup` has none, or a path is not absolute.
     pub fn find(wishes: &Wishes, lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Self> {
         let absolute = |name: &str| lookup(name).filter(|path| path.is_absolute());
         let home = |variable: &str, below: &str| {
@@ -49,7 +49,7 @@ impl Location {
                 .ok_or_else(|| {
                     Error::new(
                         Code::Invalid,
-                        format!("neither `HOME` nor `{variable}` is set"),
+                        format!("neither `HOME` nor `{variable}` is set, and the user has no home in the password database"),
                     )
                     .hint("set HOME to your home directory")
                 })
@@ -87,6 +87,13 @@ impl Location {
         }
         Ok(location)
     }
+}
+
+/// The user's home in the password database (getpwuid(3)), for where `HOME` is not set.
+#[must_use]
+pub fn usual_home(uid: u32) -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(uid.into()).ok()??;
+    Some(user.dir).filter(|home| home.is_absolute())
 }
 
 /// The folder of a user's sockets.

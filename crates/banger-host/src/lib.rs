@@ -10,6 +10,7 @@
 mod claim;
 pub mod command;
 pub mod cow;
+mod detach;
 mod error;
 mod helped;
 mod instance;
@@ -24,6 +25,7 @@ pub mod root;
 mod sim;
 
 pub use claim::Claim;
+pub use detach::detach;
 pub use error::{Error, Kind, Result};
 pub use helped::Helped;
 pub use instance::Instance;

@@ -149,7 +149,7 @@ enum Stands {
 }
 
 fn start(program: &Path, places: &Places) -> Result<Stands> {
-    let mut started = programs::start_bangerd(program, &arguments(places))?;
+    let mut started = programs::start_bangerd(program, &arguments(places), &places.of_a_daemon)?;
     let line = match started.child.stdout.take() {
         Some(pipe) => first_line(pipe, Instant::now() + START_DEADLINE)?,
         None => String::new(),

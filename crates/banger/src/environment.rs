@@ -2,28 +2,36 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use banger_api::location::Runtime;
+use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
+    LOG,
     "BANGER_SIM",
     "BANGER_SOCKET",
     "BANGER_STATE",
-    "HOME",
+    HOME,
     "NO_COLOR",
     "PATH",
     "SUDO_UID",
     "TERM",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
+    CONFIG_HOME,
+    DATA_HOME,
     RUNTIME,
-    "XDG_STATE_HOME",
+    STATE_HOME,
 ];
 
+/// What the daemon writes to its log.
+const LOG: &str = "BANGER_LOG";
+/// Where a user's files are.
+const HOME: &str = "HOME";
+const CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+const DATA_HOME: &str = "XDG_DATA_HOME";
+const STATE_HOME: &str = "XDG_STATE_HOME";
 /// Where a user's sockets are.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
@@ -50,6 +58,11 @@ impl Environment {
         };
         let mut variables: BTreeMap<_, _> = READ.into_iter().filter_map(set).collect();
         let uid = rustix::process::geteuid().as_raw();
+        let home = variables.get(HOME).map(Path::new);
+        if !home.is_some_and(Path::is_absolute) {
+            // Services, cron and `env -i` do not set it.
+            variables.extend(usual_home(uid).map(|it| (HOME, it.into())));
+        }
         let runtime = Runtime::find(std::env::var_os(RUNTIME).map(PathBuf::from), uid);
         variables.remove(RUNTIME);
         variables.extend(runtime.folder.map(|it| (RUNTIME, it.into())));
@@ -73,6 +86,18 @@ impl Environment {
     /// The variable's value as a path.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from)
+    }
+
+    /// All that a daemon has of this environment: where things are, and what it logs. Everything
+    /// else is of the command that happens to start it.
+    pub(crate) fn of_a_daemon(&self) -> Vec<(&'static str, OsString)> {
+        let mut passed: Vec<_> = [LOG, HOME, CONFIG_HOME, DATA_HOME, STATE_HOME]
+            .into_iter()
+            .filter_map(|name| Some((name, self.get(name)?.clone())))
+            .collect();
+        // Set and empty it asks for none, as it does of us.
+        passed.push((RUNTIME, self.get(RUNTIME).cloned().unwrap_or_default()));
+        passed
     }
 
     /// Whether a switch such as `BANGER_SIM=1` is on.

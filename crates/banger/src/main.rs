@@ -29,10 +29,6 @@ use environment::Environment;
 fn main() -> ExitCode {
     let environment = Environment::read();
     let arguments: Vec<_> = std::env::args_os().collect();
-    if let Some(program) = programs::detached(&arguments) {
-        output::say(programs::detach(program).report());
-        return ExitCode::FAILURE;
-    }
     match cli::parse(&arguments) {
         Ok(cli) => {
             let output = output::Output::new(&cli.global, &environment);

@@ -28,13 +28,15 @@ pub(crate) struct Places {
     pub(crate) home: Option<PathBuf>,
     /// The user's runtime directory.
     pub(crate) runtime: Option<PathBuf>,
+    /// The environment of a daemon that we start.
+    pub(crate) of_a_daemon: Vec<(&'static str, std::ffi::OsString)>,
 }
 
 impl Places {
     /// Finds the places: an option before a variable, and a variable before the default.
     ///
     /// # Errors
-    /// Where `HOME` is needed and not set, or the socket's path is too long for Linux.
+    /// Where a home is needed and not known, or the socket's path is too long for Linux.
     pub(crate) fn find(global: &Global, environment: &Environment) -> Result<Self> {
         let wish = |option: &Option<PathBuf>, variable: &str| {
             let path = option.clone().or_else(|| environment.path(variable));
@@ -59,6 +61,7 @@ impl Places {
                 .map(str::to_owned),
             home: environment.path("HOME"),
             runtime: environment.path("XDG_RUNTIME_DIR"),
+            of_a_daemon: environment.of_a_daemon(),
         })
     }
 }

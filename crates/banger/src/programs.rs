@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,11 +12,6 @@ use std::process::{Child, Command, Stdio};
 
 use banger_api::{Code, Error, Result};
 use rustix::fs::MemfdFlags;
-
-/// What our own program is told, as its first word, to become the daemon in a session of its own.
-/// A session is made between fork and exec, and a hook there would be unsafe code; so we run
-/// ourselves, make the session, and become the daemon. No user types this.
-const DETACH: &str = "__detach";
 
 /// A daemon that was just started and has not said how it stands.
 #[derive(Debug)]
@@ -51,7 +47,8 @@ pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
         })
 }
 
-/// Starts the daemon in a session of its own, so that neither ^C nor a closed terminal ends it.
+/// Starts the daemon, so that it keeps nothing of ours: it leaves our session, files and limits by
+/// itself (`--detach`), and has this environment only.
 ///
 /// # Errors
 /// When no process can be had.
@@ -59,7 +56,11 @@ pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
     clippy::disallowed_methods,
     reason = "the client starts the daemon; it has no host crate"
 )]
-pub(crate) fn start_bangerd(program: &Path, arguments: &[OsString]) -> Result<Started> {
+pub(crate) fn start_bangerd(
+    program: &Path,
+    arguments: &[OsString],
+    environment: &[(&str, OsString)],
+) -> Result<Started> {
     let trouble = |cause: &dyn std::fmt::Display| {
         Error::new(Code::Host, format!("start `{}`", program.display())).cause(cause.to_string())
     };
@@ -67,10 +68,11 @@ pub(crate) fn start_bangerd(program: &Path, arguments: &[OsString]) -> Result<St
         .map_err(|cause| trouble(&cause))?;
     let complaints = File::from(memory);
     let writing = complaints.try_clone().map_err(|cause| trouble(&cause))?;
-    let child = Command::new("/proc/self/exe")
-        .arg(DETACH)
-        .arg(program)
+    let child = Command::new(program)
+        .arg("--detach")
         .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -148,32 +150,65 @@ pub(crate) fn run(
     })
 }
 
-/// The program and its arguments, when this process was started to become a daemon.
-pub(crate) fn detached(arguments: &[OsString]) -> Option<&[OsString]> {
-    let (first, program) = arguments.get(1..)?.split_first()?;
-    (first == DETACH && !program.is_empty()).then_some(program)
+/// What a program that was fed came to.
+#[derive(Debug)]
+pub(crate) struct Fed {
+    /// Its exit status; none where a signal ended it.
+    pub(crate) status: Option<i32>,
+    /// What it wrote to standard output.
+    pub(crate) stdout: String,
 }
 
-/// Becomes this program in a session of its own. Returns only when that cannot be.
-pub(crate) fn detach(program: &[OsString]) -> Error {
-    let Some((name, arguments)) = program.split_first() else {
-        return Error::new(Code::Invalid, "no program is named");
-    };
-    match rustix::process::setsid() {
-        Ok(_) => become_program(name, arguments),
-        Err(cause) => {
-            Error::new(Code::Host, "make a session for the daemon").cause(cause.to_string())
-        }
+/// Runs ssh to its end with these bytes to read; what it complains of goes to the user.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<Fed> {
+    let program = OsStr::new("ssh");
+    let mut child = ssh(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|cause| cannot_run(program, &cause))?;
+    // It answers when it has read all of it, so nothing has to be read meanwhile. One that ends
+    // before has said why.
+    if let Some(mut pipe) = child.stdin.take() {
+        let _ = pipe.write_all(input);
     }
+    let output = child
+        .wait_with_output()
+        .map_err(|cause| cannot_run(program, &cause))?;
+    Ok(Fed {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+    })
+}
+
+/// Becomes ssh. Returns only when that cannot be.
+pub(crate) fn become_ssh(arguments: &[OsString]) -> Error {
+    cannot_run(OsStr::new("ssh"), &ssh(arguments).exec())
+}
+
+/// ssh with these arguments. What it runs on this side goes through `SHELL`, which for a service's
+/// user may be a program that refuses to log in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client becomes ssh; it has no host crate"
+)]
+fn ssh(arguments: &[OsString]) -> Command {
+    let mut command = Command::new("ssh");
+    command.args(arguments).env("SHELL", "/bin/sh");
+    command
 }
 
 /// Becomes this program. Returns only when that cannot be.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the client becomes ssh or bangerd"
-)]
+#[expect(clippy::disallowed_methods, reason = "the client becomes bangerd")]
 pub(crate) fn become_program(program: &OsStr, arguments: &[OsString]) -> Error {
     let cause = Command::new(program).args(arguments).exec();
+    cannot_run(program, &cause)
+}
+
+fn cannot_run(program: &OsStr, cause: &std::io::Error) -> Error {
     let error =
         Error::new(Code::NotReady, format!("run `{}`", program.display())).cause(cause.to_string());
     if cause.kind() == std::io::ErrorKind::NotFound && program.as_bytes() == b"ssh" {

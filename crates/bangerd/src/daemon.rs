@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use banger_api::location::{Location, Runtime, Wishes};
+use banger_api::location::{Location, Runtime, Wishes, usual_home};
 use banger_api::{Code, Error};
 use banger_host::{Claim, KeptPort, Sim};
 use log::Log;
@@ -26,7 +26,7 @@ use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{During, Result, chain};
-use crate::image::bundle::{self, BuildOptions, Stage};
+use crate::image::bundle::{self, BuildOptions, Proxies, Stage};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
 use crate::server::{self, Stop};
@@ -38,6 +38,8 @@ pub struct Options {
     pub wishes: Wishes,
     /// Whether it works on a simulated host.
     pub simulated: bool,
+    /// What it could not leave of the one who started it, in words.
+    pub kept: Vec<String>,
 }
 
 /// Names below `.vm`, as the engine has them.
@@ -71,6 +73,9 @@ pub fn run(options: &Options) -> Result<()> {
     kind::settle(&layout, options.simulated)?;
     start_log(&layout)?;
     raise_descriptor_limit();
+    for kept in &options.kept {
+        tracing::warn!("{kept}, as it was where this daemon was started");
+    }
     let config = Config::of_daemon(&location, options.simulated)?;
     prefer_configured_bundle(&mut location, options, &config);
     let mode = if options.simulated {
@@ -201,11 +206,15 @@ async fn stop_on_signal(stop: Stop) {
 #[expect(clippy::disallowed_methods, reason = "read once, here, and passed on")]
 fn environment(name: &str) -> Option<PathBuf> {
     let value = std::env::var_os(name).map(PathBuf::from);
+    let uid = rustix::process::geteuid().as_raw();
+    if name == "HOME" && !value.as_deref().is_some_and(Path::is_absolute) {
+        return usual_home(uid);
+    }
     if name != "XDG_RUNTIME_DIR" {
         return value;
     }
     // The client looks where we do.
-    let runtime = Runtime::find(value, rustix::process::geteuid().as_raw());
+    let runtime = Runtime::find(value, uid);
     if let Some(why) = runtime.passed_over {
         let _ = writeln!(std::io::stderr(), "warning: {why}");
     }
@@ -327,6 +336,7 @@ pub fn build_bundle(
         mirror,
         include,
         guest: guest.unwrap_or(beside),
+        proxies: Proxies::read(environment),
     };
     let mut stderr = std::io::stderr();
     // Nobody may be listening; the build goes on all the same.

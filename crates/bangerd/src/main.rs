@@ -15,6 +15,9 @@ struct Cli {
     /// Works on a simulated host: no privileges, no VMs
     #[arg(long)]
     sim: bool,
+    /// Leaves everything of whoever starts it: terminal, open files, limits
+    #[arg(long, hide = true)]
+    detach: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -81,6 +84,12 @@ struct Build {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // First of all: whatever is open now is somebody else's.
+    let kept = if cli.detach {
+        banger_host::detach()
+    } else {
+        Vec::new()
+    };
     let options = Options {
         wishes: banger_api::location::Wishes {
             state: cli.places.state,
@@ -89,6 +98,7 @@ fn main() -> ExitCode {
             bundle: cli.places.bundle,
         },
         simulated: cli.sim,
+        kept,
     };
     let done = match cli.command {
         None => daemon::run(&options),

@@ -205,15 +205,57 @@ unsafe extern "C" {
     fn clearenv() -> i32;
     fn signal(number: i32, handler: usize) -> usize;
     fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
+    // pthread_sigmask(3).
+    fn pthread_sigmask(how: i32, set: *const SignalSet, old: *mut SignalSet) -> i32;
 }
 
-/// Signals that the daemon ignores would be ignored by its children too.
+/// `sigset_t` of the C library: 1024 bits.
+#[repr(C, align(8))]
+struct SignalSet([u64; 16]);
+
+/// Ends what whoever started us wanted of signals. What we write to is checked for errors, so a
+/// closed pipe and a file that is too long are errors and do not end us.
+pub(crate) fn usual_signals() {
+    const SIG_IGN: usize = 1;
+    let ignored = [rustix::process::Signal::PIPE, rustix::process::Signal::XFSZ];
+    default_signals();
+    for number in ignored {
+        // SAFETY: signal(2) with SIG_IGN touches no memory of ours.
+        unsafe { signal(number.as_raw(), SIG_IGN) };
+    }
+}
+
+/// Closes every file but the standard three. Only for a program that has just begun: it owns none
+/// of them yet.
+pub(crate) fn close_inherited() {
+    const FIRST: RawFd = 3;
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
+    let numbers: Vec<RawFd> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for number in numbers.into_iter().filter(|number| *number >= FIRST) {
+        // The folder's own is closed by now.
+        if identity(number).is_some() {
+            // SAFETY: nothing in this process owns it, since the caller has opened nothing yet, and
+            // there is no thread that could have meanwhile.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
+}
+
+/// Signals that the daemon ignores or blocks would be ignored and blocked by its children too.
 fn default_signals() {
+    const SIG_SETMASK: i32 = 2;
+    let none = SignalSet([0; 16]);
     for number in 1..=64 {
         // SAFETY: signal(2) with SIG_DFL (0) touches no memory of ours and is async-signal-safe;
         // for SIGKILL, SIGSTOP and the C library's own (32, 33) it answers EINVAL.
         unsafe { signal(number, 0) };
     }
+    // SAFETY: the set is whole, aligned, and read only during the call; nothing is written back.
+    // It is async-signal-safe.
+    unsafe { pthread_sigmask(SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }
 
 /// Whatever is open beyond the standard three closes at exec, should somebody have forgotten to

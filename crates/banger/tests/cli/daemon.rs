@@ -2,6 +2,8 @@
 
 use std::os::unix::net::UnixListener;
 
+use rustix::process::Pid;
+
 use crate::environment::{Run, TestEnvironment};
 
 #[test]
@@ -103,4 +105,84 @@ fn a_daemon_that_does_not_start_says_why() {
     );
     assert!(run.stderr.contains("natt"), "{run:#?}");
     assert_eq!(run.stderr.matches("error: ").count(), 1, "{run:#?}");
+}
+
+/// The lines of a file of `/proc` that begin so, with what follows.
+fn told(process: Pid, file: &str, begins: &str) -> String {
+    let path = format!("/proc/{}/{file}", process.as_raw_nonzero());
+    let text = std::fs::read_to_string(path).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(begins));
+    line.unwrap_or_else(|| panic!("{begins} in {text}"))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn the_daemon_keeps_nothing_of_the_command_that_started_it() {
+    let environment = TestEnvironment::new();
+    let doomed = environment.path("doomed");
+    std::fs::create_dir(&doomed).unwrap();
+    let lock = environment.path("lock");
+    let script = r#"rmdir "$DOOMED"; exec 9>"$LOCK"; flock -n 9 || exit 3; umask 0
+        trap '' HUP INT TERM CHLD USR1; ulimit -S -f 20000; ulimit -S -n 100; ulimit -S -t 1000
+        exec "$@""#;
+    let client = environment.command(&["daemon", "start"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(client.get_program());
+    shell.args(client.get_args()).env_clear();
+    shell.envs(
+        client
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    shell
+        .env("DOOMED", &doomed)
+        .env("LOCK", &lock)
+        .current_dir(&doomed);
+    shell.env("TOKEN", "canary");
+    let run = Run::of(shell.output().unwrap());
+    assert_eq!(run.status, 0, "{run:#?}");
+
+    let daemon = environment.daemons()[0];
+    let file = std::fs::File::open(&lock).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .expect("the lock went with the command that took it");
+    let folder = format!("/proc/{}", daemon.as_raw_nonzero());
+    let directory = std::fs::read_link(format!("{folder}/cwd")).unwrap();
+    assert_eq!(directory, std::path::Path::new("/"));
+    let variables = std::fs::read(format!("{folder}/environ")).unwrap();
+    let variables = String::from_utf8(variables).unwrap();
+    assert!(!variables.contains("canary"), "{variables}");
+    assert_eq!(told(daemon, "status", "Umask:"), "0077");
+    assert_eq!(told(daemon, "status", "SigBlk:"), "0000000000000000");
+    // SIGPIPE (13) and SIGXFSZ (25) are errors of a write instead. 32 and 33 are the C library's.
+    let ignored = u64::from_str_radix(&told(daemon, "status", "SigIgn:"), 16).unwrap();
+    assert_eq!(ignored & !(0b11 << 31), 1 << 12 | 1 << 24, "{ignored:x}");
+    // Soft and hard limit are one, whatever that is here.
+    for name in ["Max file size", "Max open files", "Max cpu time"] {
+        let limit = told(daemon, "limits", name);
+        let words: Vec<_> = limit.split_whitespace().collect();
+        assert_eq!(words[0], words[1], "{name}: {limit}");
+    }
+}
+
+#[test]
+fn a_home_that_is_not_set_is_the_one_of_the_password_database() {
+    let environment = TestEnvironment::new();
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let entry = std::process::Command::new("getent")
+        .args(["passwd", &uid])
+        .output();
+    let entry = String::from_utf8(entry.unwrap().stdout).unwrap();
+    let home = entry.split(':').nth(5).unwrap().to_owned();
+    for set in [None, Some(""), Some("below")] {
+        let mut command = environment.command(&["daemon", "socket"]);
+        match set {
+            None => command.env_remove("HOME"),
+            Some(value) => command.env("HOME", value),
+        };
+        let run = Run::of(command.output().unwrap());
+        let expected = format!("{home}/.local/state/banger/run/bangerd.sock\n");
+        assert_eq!(run.stdout, expected, "{set:?}: {run:#?}");
+    }
 }

@@ -22,8 +22,8 @@ use super::interruption::Interruption;
 use super::rootfs::Recipe;
 use super::site::{self, Site, TREE};
 use super::{
-    Bundle, BundleError, GUEST, MANIFEST, MODULES, Manifest, ROOTFS, Result, SCHEMA, VMLINUX,
-    digest, guest_program, kernel, requirements, sources,
+    Bundle, BundleError, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA,
+    VMLINUX, digest, guest_program, kernel, requirements, sources,
 };
 
 /// Where trees are made: on a disk, and open to all.
@@ -45,6 +45,8 @@ pub struct BuildOptions {
     pub include: Vec<String>,
     /// The static guest program.
     pub guest: PathBuf,
+    /// The proxies that packages are downloaded through.
+    pub proxies: Proxies,
 }
 
 /// What is heard of a build.
@@ -70,6 +72,7 @@ pub fn build(options: &BuildOptions, heard: Heard<'_>) -> Result<Bundle> {
         suite: &options.suite,
         mirror: options.mirror.as_deref(),
         include: &options.include,
+        proxies: &options.proxies,
         unshare: !user.is_root(),
     };
     recipe.check()?;
@@ -113,7 +116,7 @@ fn fill(
     let part = |name: &str| folder.join(name);
     let lines = match recipe.mirror {
         Some(mirror) => stage(heard, &format!("look at the mirror {mirror}"), |_| {
-            sources::find(mirror, recipe.suite, workshop)
+            sources::find(mirror, recipe.suite, recipe.proxies, workshop)
         })?,
         None => Vec::new(),
     };
@@ -202,6 +205,7 @@ mod tests {
             mirror: None,
             include: Vec::new(),
             guest: guest.to_owned(),
+            proxies: Proxies::default(),
         }
     }
 

@@ -17,6 +17,7 @@ mod guest_program;
 mod handed;
 mod interruption;
 mod kernel;
+mod proxies;
 mod requirements;
 mod rootfs;
 mod site;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use digest::Part;
 
 pub use build::{BuildOptions, Stage, build};
+pub use proxies::Proxies;
 
 /// The version of the manifest that this program writes and reads.
 pub const SCHEMA: u32 = 1;

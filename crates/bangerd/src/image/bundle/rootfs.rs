@@ -10,7 +10,7 @@ use std::path::Path;
 use banger_host::command::Command;
 
 use super::handed::Handed;
-use super::{BundleError, Result};
+use super::{BundleError, Proxies, Result};
 
 /// The program that makes a tree of packages.
 pub(super) const MMDEBSTRAP: &str = "mmdebstrap";
@@ -70,6 +70,7 @@ pub(super) struct Recipe<'a> {
     pub(super) suite: &'a str,
     pub(super) mirror: Option<&'a str>,
     pub(super) include: &'a [String],
+    pub(super) proxies: &'a Proxies,
     /// Whether we are an ordinary user.
     pub(super) unshare: bool,
 }
@@ -123,7 +124,8 @@ impl Recipe<'_> {
         let script = Handed::create(&script_path, CUSTOMIZE.as_bytes())?;
         let kernel = Handed::create(vmlinuz, b"")?;
         let command = self
-            .tree_maker()
+            .proxies
+            .with(self.tree_maker())
             .env("BANGER_VMLINUZ", kernel.name())
             .env("BANGER_SUITE", self.suite)
             .env("TMPDIR", temporary)
@@ -265,6 +267,7 @@ mod tests {
             suite,
             mirror,
             include: &include,
+            proxies: &Proxies::default(),
             unshare: false,
         }
         .check()

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use banger_host::command::Command;
 
-use super::{BundleError, Result};
+use super::{BundleError, Proxies, Result};
 
 /// What Debian's archives are signed with, on the host and in the guest.
 pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -20,10 +20,15 @@ pub(super) const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
 /// Asks the mirror what it has of a suite, and answers lines for apt's `sources.list`. What is
 /// downloaded on the way is put into `folder`, and is small.
-pub(super) fn find(mirror: &str, suite: &str, folder: &Path) -> Result<Vec<String>> {
+pub(super) fn find(
+    mirror: &str,
+    suite: &str,
+    proxies: &Proxies,
+    folder: &Path,
+) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     for (place, name) in candidates(mirror, suite) {
-        if has(&place, &name, folder)? {
+        if has(&place, &name, proxies, folder)? {
             lines.push(format!("deb [signed-by={KEYRING}] {place} {name} main"));
         } else if name == suite {
             return Err(
@@ -46,10 +51,11 @@ fn candidates(mirror: &str, suite: &str) -> [(String, String); 3] {
     ]
 }
 
-fn has(place: &str, name: &str, folder: &Path) -> Result<bool> {
+fn has(place: &str, name: &str, proxies: &Proxies, folder: &Path) -> Result<bool> {
     let address = format!("{place}/dists/{name}/InRelease");
     let file = folder.join("InRelease");
-    let asked = Command::new(APT_HELPER)
+    let asked = proxies
+        .with(Command::new(APT_HELPER))
         .args([
             "-o",
             "Acquire::Retries=1",
