@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use banger_api::{Code, Error};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::output::{self, Output};
 
@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Said(Box<Error>),
     /// Whoever read our output has what they wanted and went away: `banger vm list | head -1`.
     ReaderGone,
+    /// A program that was run for the user has said why; this is its status.
+    Status(u8),
 }
 
 /// The status that a verb ends with, or why it did not end.
@@ -43,6 +45,7 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
     match outcome {
         Ok(status) => status,
         Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Status(status)) => ExitCode::from(status),
         Err(Failure::Said(error)) => {
             output.error(&error);
             ExitCode::FAILURE
@@ -50,11 +53,42 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
     }
 }
 
-/// Whether it is `vm ssh` that is wanted, where words after the name are easily taken for a command.
-fn is_ssh(arguments: &[OsString]) -> bool {
-    arguments
+/// What to type instead, where it is `vm ssh` that is wanted: options of ssh(1) that it does not
+/// take, and words that are easily taken for a command.
+fn ssh_hint(usage: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let is_ssh = arguments
         .windows(2)
-        .any(|words| words[0] == "vm" && words[1] == "ssh")
+        .any(|words| words[0] == "vm" && words[1] == "ssh");
+    let Some(ContextValue::String(word)) = usage.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if !is_ssh || usage.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    if !word.starts_with('-') {
+        let text = "a command stands after two hyphens: banger vm ssh NAME -- COMMAND";
+        return Some(text.to_owned());
+    }
+    let option = match word.as_str() {
+        "-C" => "Compression=yes",
+        "-D" => "DynamicForward=PORT",
+        "-J" => "ProxyJump=HOST",
+        "-K" => "GSSAPIAuthentication=yes",
+        "-v" => "LogLevel=DEBUG",
+        "-X" => "ForwardX11=yes",
+        "-Y" => "ForwardX11Trusted=yes",
+        "-F" | "-i" | "-p" => {
+            let text = "banger knows the VM's key, address and port; for an ssh of your own see: \
+                        banger vm show NAME";
+            return Some(text.to_owned());
+        }
+        _ => {
+            let text = "other options of ssh are given with -o, as ssh_config(5) has them: \
+                        -o KEY=VALUE";
+            return Some(text.to_owned());
+        }
+    };
+    Some(format!("for ssh's {word}: banger vm ssh NAME -o {option}"))
 }
 
 /// Tells the user what is wrong with the command line, or shows the help that was asked for.
@@ -71,8 +105,8 @@ pub(crate) fn report_usage(usage: &clap::Error, arguments: &[OsString]) -> ExitC
     } else {
         // A reader that went away is no reason to complain.
         let _ = usage.print();
-        if usage.kind() == ErrorKind::UnknownArgument && is_ssh(arguments) {
-            output::say("hint: a command stands after two hyphens: banger vm ssh NAME -- COMMAND");
+        if let Some(hint) = ssh_hint(usage, arguments) {
+            output::say(format!("hint: {hint}"));
         }
     }
     status

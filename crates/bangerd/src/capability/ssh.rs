@@ -19,6 +19,8 @@ HostKey /run/banger/ssh_host_ed25519_key
 AuthorizedKeysFile .ssh/authorized_keys /run/banger/authorized_keys
 PermitRootLogin prohibit-password
 UseDNS no
+# Only this host and other software of its owner come here. Fifty logins at once are a test suite.
+MaxStartups 200
 ";
 
 /// The SSH capability.

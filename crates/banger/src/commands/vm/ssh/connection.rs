@@ -1,0 +1,163 @@
+//! How ssh reaches a VM: its options, in the order that decides which of them count.
+//!
+//! ssh keeps the first value that it hears of an option. So what must hold comes first, then what
+//! the user asks for, then what is only a default.
+
+use std::ffi::OsString;
+
+use banger_api::SshView;
+
+/// Seconds until a guest that does not answer a connection is given up.
+///
+/// With fifty logins at once a small guest on an emulated CPU takes this long.
+const CONNECT_TIMEOUT: u32 = 45;
+
+/// A guest that is silent for this many seconds is asked whether it is there.
+const ALIVE_INTERVAL: u32 = 6;
+/// How often it may stay silent: the session ends after (8 + 1) × 6 = 54 s, while a guest that is
+/// only busy has long answered.
+const ALIVE_COUNT: u32 = 8;
+
+/// ssh's arguments for a connection to the VM, as the user `user` or the usual one, with the
+/// user's own options; the destination last.
+pub(super) fn arguments(view: &SshView, user: Option<&str>, own: &[OsString]) -> Vec<OsString> {
+    // No configuration file, not even the user's own: a `Host *` with a jump host, another user,
+    // a RemoteCommand or a shared connection would break what is promised here, that argv and
+    // status pass exactly and that the host key is checked. `-o` brings single options back.
+    let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into()];
+    for option in musts(view) {
+        arguments.extend(["-o".into(), option.into()]);
+    }
+    arguments.extend(own.iter().cloned());
+    for option in defaults() {
+        arguments.extend(["-o".into(), option.into()]);
+    }
+    arguments.extend(["-p".into(), view.port.to_string().into()]);
+    let user = user.unwrap_or(&view.user);
+    arguments.push(format!("{user}@{}", view.host).into());
+    arguments
+}
+
+/// What no option of the user changes: none of these turns off the check of the host key.
+fn musts(view: &SshView) -> [String; 9] {
+    [
+        format!("IdentityFile={}", quoted(&view.key)),
+        "IdentitiesOnly=yes".into(),
+        format!("UserKnownHostsFile={}", quoted(&view.known_hosts)),
+        "GlobalKnownHostsFile=/dev/null".into(),
+        format!("HostKeyAlias={}", view.host_key_alias),
+        "StrictHostKeyChecking=yes".into(),
+        // The pinned keys are the daemon's to write.
+        "UpdateHostKeys=no".into(),
+        "CheckHostIP=no".into(),
+        // The key is the way in; a prompt for a password would only hide that it is not taken.
+        "PreferredAuthentications=publickey".into(),
+    ]
+}
+
+fn defaults() -> [String; 3] {
+    [
+        format!("ConnectTimeout={CONNECT_TIMEOUT}"),
+        format!("ServerAliveInterval={ALIVE_INTERVAL}"),
+        format!("ServerAliveCountMax={ALIVE_COUNT}"),
+    ]
+}
+
+/// A path as ssh's configuration takes it: spaces split a value, and `%` begins a token.
+fn quoted(path: &str) -> String {
+    if path
+        .chars()
+        .all(|c| c.is_alphanumeric() || "/-_.".contains(c))
+    {
+        return path.to_owned();
+    }
+    let escaped = path
+        .replace('\\', r"\\")
+        .replace('"', r#"\""#)
+        .replace('%', "%%");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::super::super::told::tests::calm_otter;
+    use super::*;
+
+    /// What a real ssh makes of our options, where there is one.
+    #[expect(clippy::disallowed_methods, reason = "a test asks the real ssh")]
+    fn as_ssh_reads(arguments: &[OsString]) -> Option<String> {
+        let output = Command::new("ssh")
+            .arg("-G")
+            .args(arguments)
+            .output()
+            .ok()?;
+        assert!(output.status.success(), "{output:?}");
+        Some(String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn options(words: &[&str]) -> Vec<OsString> {
+        words
+            .iter()
+            .flat_map(|it| ["-o".into(), it.into()])
+            .collect()
+    }
+
+    #[test]
+    fn no_option_of_the_user_turns_off_the_check_of_the_host_key() {
+        let own = options(&[
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "HostKeyAlias=other",
+        ]);
+        let view = calm_otter().ssh.unwrap();
+        let Some(read) = as_ssh_reads(&arguments(&view, None, &own)) else {
+            return;
+        };
+        assert!(read.contains("\nstricthostkeychecking true\n"), "{read}");
+        assert!(read.contains("\nhostkeyalias banger-00ab12cd\n"), "{read}");
+        assert!(read.contains("banger/ssh/known_hosts\n"), "{read}");
+    }
+
+    #[test]
+    fn a_silent_guest_is_given_up_within_a_minute_unless_the_user_says_otherwise() {
+        const { assert!((ALIVE_COUNT + 1) * ALIVE_INTERVAL < 60 && CONNECT_TIMEOUT < 60) };
+        let view = calm_otter().ssh.unwrap();
+        let Some(read) = as_ssh_reads(&arguments(&view, None, &[])) else {
+            return;
+        };
+        assert!(read.contains("\nserveraliveinterval 6\n"), "{read}");
+        let own = options(&["ServerAliveInterval=0", "ConnectTimeout=1"]);
+        let read = as_ssh_reads(&arguments(&view, None, &own)).unwrap();
+        assert!(read.contains("\nserveraliveinterval 0\n"), "{read}");
+        assert!(read.contains("\nconnecttimeout 1\n"), "{read}");
+    }
+
+    #[test]
+    fn another_user_may_log_in() {
+        let view = calm_otter().ssh.unwrap();
+        let last = |user| arguments(&view, user, &[]).pop().unwrap();
+        assert_eq!(last(None), "root@10.215.0.2");
+        assert_eq!(last(Some("dev")), "dev@10.215.0.2");
+    }
+
+    #[test]
+    fn a_path_with_spaces_and_percents_is_one_path() {
+        let mut view = calm_otter().ssh.unwrap();
+        view.known_hosts = "/srv/my vms/50%h/known \"hosts\"".into();
+        view.key = "/srv/my vms/50%d/key".into();
+        let Some(read) = as_ssh_reads(&arguments(&view, None, &[])) else {
+            return;
+        };
+        // `-G` shows this one with its tokens replaced, and the other before.
+        assert!(
+            read.contains("\nuserknownhostsfile /srv/my vms/50%h/known \"hosts\"\n"),
+            "{read}"
+        );
+        assert!(
+            read.contains("\nidentityfile /srv/my vms/50%%d/key\n"),
+            "{read}"
+        );
+    }
+}

@@ -1,0 +1,311 @@
+//! `banger vm ssh`: this process becomes the system's ssh.
+
+mod connection;
+mod remote;
+mod turn;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+
+use banger_api::{Code, Error, Phase, SshView, VmView};
+use clap::Args;
+
+use super::{One, path};
+use crate::failure::{Failure, Outcome};
+use crate::session::Session;
+use crate::{agreement, programs};
+use remote::Remote;
+use turn::Turn;
+
+/// What ssh ends with when there was no connection, or none any more.
+const CONNECTION_LOST: u8 = 255;
+
+/// Get a shell in a VM, or run one command in it.
+///
+/// The command gets exactly the arguments that you give, with their spaces, quotes and wildcards, and its exit status becomes banger's own: 128 and the signal's number where a signal ended it, 255 where the connection failed or was lost. For pipes, redirections or variables in the VM, run a shell: -- sh -c '…'.
+///
+/// A command whose connection is cut off is hung up, as one in a closed terminal is; nohup, setsid or systemd-run let it go on. A VM that ends or stays silent ends its sessions within a minute.
+///
+/// The VM's host key was made with the VM and is always checked. Your ~/.ssh/config is not read; give ssh's other options with -o.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm ssh calm-otter
+  banger vm ssh calm-otter -- uname -a
+  banger vm ssh calm-otter -- sh -c 'cd /srv && ls | wc -l'
+  banger vm ssh calm-otter -t -- htop
+  tar c src | banger vm ssh calm-otter -- tar x
+  banger vm ssh calm-otter -o ForwardAgent=yes -- git clone git@example.org:me/project")]
+pub(crate) struct Ssh {
+    #[command(flatten)]
+    one: One,
+
+    /// Give the command a terminal, as editors and htop need one; from a script, too. A shell has one anyway.
+    #[arg(long, short)]
+    tty: bool,
+
+    /// Log in as this user of the VM instead of root.
+    #[arg(long, short = 'l', value_name = "USER")]
+    login: Option<String>,
+
+    /// Let the VM use the keys in your ssh-agent while you are connected.
+    #[arg(long, short = 'A')]
+    forward_agent: bool,
+
+    /// Forward a port of this machine into the VM: [ADDRESS:]PORT:HOST:PORT, as ssh(1) has it.
+    #[arg(long, short = 'L', value_name = "FORWARD")]
+    local: Vec<OsString>,
+
+    /// Forward a port of the VM to this machine: [ADDRESS:]PORT:HOST:PORT.
+    #[arg(long, short = 'R', value_name = "FORWARD")]
+    remote: Vec<OsString>,
+
+    /// Run nothing: forward only, until you press ^C.
+    #[arg(long, short = 'N', conflicts_with_all = ["tty", "command"])]
+    no_command: bool,
+
+    /// One more option for ssh, as ssh_config(5) has it.
+    #[arg(long = "option", short = 'o', value_name = "KEY=VALUE")]
+    options: Vec<OsString>,
+
+    /// The command and its arguments.
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+impl Ssh {
+    /// Becomes ssh.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let vm: VmView = session.get(&path(&self.one.name))?;
+        if agreement::is_simulated(session.daemon_view()?) {
+            return Err(simulated(&vm).into());
+        }
+        let Some(view) = &vm.ssh else {
+            return Err(not_running(&vm).into());
+        };
+        let line = match self.line() {
+            None => None,
+            Some(Remote::Line(line)) => Some(line),
+            Some(Remote::File(bytes)) => {
+                let turn = self.turn(&vm, session)?;
+                Some(self.send(view, &turn, &bytes)?)
+            }
+        };
+        let turn = self.turn(&vm, session)?;
+        let arguments = self.arguments(view, &turn, line, io::stdin().is_terminal());
+        Err(programs::become_ssh(&arguments).into())
+    }
+
+    fn turn(&self, vm: &VmView, session: &Session) -> Result<Turn, Failure> {
+        let socket = &session.places.location.socket;
+        let folder = socket.with_file_name("logins");
+        Turn::take(&folder, &vm.id.to_string(), || {
+            let vm: VmView = session.get(&path(&self.one.name))?;
+            vm.ssh
+                .is_some()
+                .then_some(())
+                .ok_or_else(|| not_running(&vm).into())
+        })
+    }
+
+    fn line(&self) -> Option<Remote> {
+        (!self.command.is_empty()).then(|| Remote::new(&self.command))
+    }
+
+    /// Puts a long command into the guest over a connection of its own, and gives the line that
+    /// runs it.
+    fn send(&self, view: &SshView, turn: &Turn, bytes: &[u8]) -> Result<OsString, Failure> {
+        let mut own = self.own_options();
+        own.extend(turn.options());
+        let mut arguments = vec!["-T".into()];
+        arguments.extend(self.connection(view, &own));
+        arguments.push(remote::take());
+        let sent = programs::feed_ssh(&arguments, bytes)?;
+        match sent.status {
+            Some(0) => Ok(remote::run_file(&sent.stdout)),
+            // ssh has said why.
+            Some(255) => Err(Failure::Status(CONNECTION_LOST)),
+            _ => Err(Error::new(
+                Code::Guest,
+                "the command is too long for one line, and the VM has no room for it",
+            )
+            .into()),
+        }
+    }
+
+    /// The destination last.
+    fn connection(&self, view: &SshView, own: &[OsString]) -> Vec<OsString> {
+        let mut arguments = connection::arguments(view, self.login.as_deref(), own);
+        let destination = arguments.pop();
+        arguments.push("--".into());
+        arguments.extend(destination);
+        arguments
+    }
+
+    fn own_options(&self) -> Vec<OsString> {
+        let option = |option: &OsString| ["-o".into(), option.clone()];
+        self.options.iter().flat_map(option).collect()
+    }
+
+    fn arguments(
+        &self,
+        view: &SshView,
+        turn: &Turn,
+        line: Option<OsString>,
+        stdin_is_terminal: bool,
+    ) -> Vec<OsString> {
+        let mut own = self.own_options();
+        own.extend(turn.options());
+        if self.forward_agent {
+            own.push("-A".into());
+        }
+        for (option, forwards) in [("-L", &self.local), ("-R", &self.remote)] {
+            for forward in forwards {
+                own.extend([option.into(), forward.clone()]);
+            }
+        }
+        if self.no_command {
+            // Where nothing is forwarded there is nothing to wait for.
+            own.extend(["-N", "-o", "ExitOnForwardFailure=yes"].map(OsString::from));
+        }
+        // As ssh itself has it: a shell gets a terminal where there is one, a command does not,
+        // so that its bytes arrive as they are. Asked for twice, there is one without ours, too.
+        let wants_shell = line.is_none() && !self.no_command;
+        own.push(if self.tty {
+            "-tt".into()
+        } else if wants_shell && stdin_is_terminal {
+            "-t".into()
+        } else {
+            "-T".into()
+        });
+        let mut arguments = self.connection(view, &own);
+        arguments.extend(line);
+        arguments
+    }
+}
+
+/// ssh's arguments for a connection to the VM, the destination last.
+pub(crate) fn connection(view: &SshView) -> Vec<OsString> {
+    connection::arguments(view, None, &[])
+}
+
+fn simulated(vm: &VmView) -> Error {
+    Error::new(
+        Code::Conflict,
+        format!("`{}` is simulated: there is nothing to log in to", vm.name),
+    )
+    .hint("its address may be somebody else's; for a real VM use another state directory: banger --state DIR …")
+}
+
+fn not_running(vm: &VmView) -> Error {
+    let name = &vm.name;
+    if vm.phase == Phase::Running && vm.rescue {
+        return Error::new(
+            Code::NotReady,
+            format!("`{name}` runs in rescue, where there is no SSH"),
+        )
+        .hint(format!("read its console: banger vm logs {name}"))
+        .hint(format!(
+            "end the rescue: banger vm kill {name}, then: banger vm start {name}"
+        ));
+    }
+    let error = Error::new(
+        Code::NotReady,
+        format!("`{name}` does not run, it is {}", vm.phase),
+    );
+    match vm.phase {
+        Phase::Starting => error.hint(format!("watch it boot: banger vm logs -f {name}")),
+        Phase::Stopped => error.hint(format!("banger vm start {name}")),
+        Phase::Creating | Phase::Running | Phase::Stopping | Phase::Deleting => {
+            error.hint(format!("see how it is: banger vm show {name}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::told::tests::calm_otter;
+    use super::*;
+
+    fn ssh(words: &[&str]) -> Ssh {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            ssh: Ssh,
+        }
+        let words = ["ssh", "calm-otter"].iter().chain(words);
+        <Line as clap::Parser>::try_parse_from(words).unwrap().ssh
+    }
+
+    fn arguments(ssh: &Ssh, stdin_is_terminal: bool) -> Vec<String> {
+        let line = match ssh.line() {
+            Some(Remote::Line(line)) => Some(line),
+            Some(Remote::File(_)) => panic!("it is short"),
+            None => None,
+        };
+        // Nothing can be made below a file.
+        let turn = Turn::take(Path::new("/proc/version"), "00ab12cd", || Ok(())).unwrap();
+        ssh.arguments(&calm_otter().ssh.unwrap(), &turn, line, stdin_is_terminal)
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn ssh_is_given_the_pinned_key_and_one_quoted_command() {
+        let ssh = ssh(&["-o", "ForwardAgent=yes", "--", "echo", "a b", ""]);
+        insta::assert_debug_snapshot!(arguments(&ssh, true));
+    }
+
+    #[test]
+    fn a_shell_has_a_terminal_where_there_is_one_and_a_command_where_it_is_asked_for() {
+        for (words, stdin_is_terminal, flag) in [
+            (&[][..], true, "-t"),
+            (&[], false, "-T"),
+            (&["--", "ls"], true, "-T"),
+            (&["--", "ls"], false, "-T"),
+            (&["-t"], false, "-tt"),
+            (&["-t", "--", "htop"], true, "-tt"),
+            (&["-t", "--", "htop"], false, "-tt"),
+            (&["-N"], true, "-T"),
+        ] {
+            let arguments = arguments(&ssh(words), stdin_is_terminal);
+            let flags: Vec<_> = arguments
+                .iter()
+                .filter(|it| ["-t", "-tt", "-T"].contains(&it.as_str()))
+                .collect();
+            assert_eq!(flags, [&flag], "{words:?} {stdin_is_terminal}");
+        }
+    }
+
+    #[test]
+    fn options_that_ssh_has_are_ssh_s() {
+        let asked = [
+            "-A",
+            "-L",
+            "8080:localhost:80",
+            "-R",
+            "9:[::1]:9",
+            "-l",
+            "dev",
+            "-N",
+        ];
+        let words = arguments(&ssh(&asked), true);
+        let line = words.join(" ");
+        for part in ["-A", "-L 8080:localhost:80", "-R 9:[::1]:9", "-N"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert_eq!(words.last().unwrap(), "dev@10.215.0.2");
+    }
+
+    #[test]
+    fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
+        let mut vm = calm_otter();
+        vm.phase = Phase::Stopped;
+        let error = not_running(&vm);
+        assert_eq!(error.message, "`calm-otter` does not run, it is stopped");
+        assert_eq!(error.hints, ["banger vm start calm-otter"]);
+    }
+}

@@ -1,0 +1,144 @@
+//! What runs in the guest: one line for the shell there, around the user's command.
+//!
+//! The guest's program `banger-session` stays beside the command, so that a cut-off connection
+//! ends it and a signal is told. A line is one argument of programs here and there, which Linux
+//! limits to 128 KiB; a longer command goes ahead as a file.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use crate::quote;
+
+/// The longest line that is sent as one, in bytes. Linux takes 128 KiB (`MAX_ARG_STRLEN`), and
+/// quoting may lengthen what the guest's own programs pass on.
+const LONGEST_LINE: usize = 96 << 10;
+
+/// Runs `$1` as sshd would. A guest that was started by an older banger has no such program; there
+/// the shell tells signals, and a cut-off command runs on.
+const RUN: &str = r#"s=/run/banger/banger-session
+if [ -x $s ]; then export BANGER_COMMAND="$1"; exec $s; fi
+"${SHELL:-/bin/sh}" -c "$1"; exit $?"#;
+
+/// Runs the command that lies in the file `$1`.
+const RUN_FILE: &str = r#"s=/run/banger/banger-session
+if [ -x $s ]; then exec $s -f "$1"; fi
+rm -f "$1"; echo "banger: this guest takes so long a command after a restart: banger vm restart NAME" >&2; exit 126"#;
+
+/// Writes what it reads into a file of the user's own and prints its name: in memory, where it
+/// does not outlive the guest.
+const TAKE: &str = r#"umask 077
+f=$(mktemp /dev/shm/banger-command.XXXXXXXX 2>/dev/null || mktemp) || exit
+if cat > "$f"; then echo "$f"; else rm -f "$f"; exit 1; fi"#;
+
+/// A command as it reaches the guest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Remote {
+    /// As a line.
+    Line(OsString),
+    /// As a file with these bytes, put there first.
+    File(Vec<u8>),
+}
+
+impl Remote {
+    pub(super) fn new(command: &[OsString]) -> Self {
+        let line = script(RUN, &quote::command_line(command));
+        if line.len() <= LONGEST_LINE {
+            return Self::Line(line);
+        }
+        let mut bytes = Vec::new();
+        for word in command {
+            bytes.extend(word.as_bytes());
+            bytes.push(0);
+        }
+        Self::File(bytes)
+    }
+}
+
+/// The line that puts a file there.
+pub(super) fn take() -> OsString {
+    script(TAKE, OsStr::new(""))
+}
+
+/// The line that runs the command in the file which [`take`] answered with.
+pub(super) fn run_file(answer: &str) -> OsString {
+    let name = answer.strip_suffix('\n').unwrap_or(answer);
+    script(RUN_FILE, OsStr::new(name))
+}
+
+/// A line that any login shell reads alike: this script, with one argument.
+fn script(script: &str, argument: &OsStr) -> OsString {
+    let words = [script, "banger"].map(OsString::from);
+    let mut line = b"exec /bin/sh -c ".to_vec();
+    line.extend(quote::command_line(words.iter().chain([&argument.to_owned()])).into_vec());
+    OsString::from_vec(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Output, Stdio};
+
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    /// What sshd does with a line.
+    #[expect(clippy::disallowed_methods, reason = "a test asks a real shell")]
+    fn sshd(line: &OsStr, input: &[u8]) -> Output {
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(line)
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn a_command_that_a_signal_ended_has_a_shells_status() {
+        for (script, status) in [
+            ("exit 3", 3),
+            ("kill -TERM $$", 143),
+            ("kill -KILL $$", 137),
+        ] {
+            let Remote::Line(line) = Remote::new(&words(&["sh", "-c", script])) else {
+                panic!("it is short");
+            };
+            assert_eq!(sshd(&line, b"").status.code(), Some(status), "{script}");
+        }
+    }
+
+    #[test]
+    fn words_pass_a_line_as_they_are() {
+        let command = words(&["printf", "<%s>", "it's", "", "a\nb", "$HOME", "\\", "!"]);
+        let Remote::Line(line) = Remote::new(&command) else {
+            panic!("it is short");
+        };
+        assert_eq!(sshd(&line, b"").stdout, b"<it's><><a\nb><$HOME><\\><!>");
+    }
+
+    #[test]
+    fn what_is_too_long_for_one_argument_goes_as_a_file() {
+        let long = "'".repeat(LONGEST_LINE / 8);
+        assert!(matches!(
+            Remote::new(&words(&["echo", &long])),
+            Remote::File(_)
+        ));
+        let Remote::File(bytes) = Remote::new(&words(&["echo", &"x".repeat(LONGEST_LINE), ""]))
+        else {
+            panic!("it is long");
+        };
+        let output = sshd(&take(), &bytes);
+        let name = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(std::fs::read(name.trim_end()).unwrap(), bytes);
+        let run = sshd(&run_file(&name), b"");
+        // This host is no guest; the file goes all the same.
+        assert!(!std::fs::exists(name.trim_end()).unwrap(), "{run:?}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Logins at one VM take turns.
+//!
+//! A login is the one costly part of a session. Fifty of them at once share the CPU of a small
+//! guest, none comes to an end for minutes, and each would be given up as if nobody answered. So no
+//! more than a few go on at a time, and the others wait here, where it is known that the VM runs.
+//!
+//! A turn is a file with the process that has it. That process becomes ssh, which removes the file
+//! itself once it is logged in (`LocalCommand`). A file whose process is gone, or that is old,
+//! counts as given back. Where no file can be made the login goes ahead.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, test_kill_process};
+
+use crate::failure::Failure;
+use crate::quote;
+
+/// How many logins go on at a time.
+const AT_A_TIME: u32 = 4;
+/// How long a turn lasts at most: a login that takes longer lets the next one in, and one whose
+/// user has a `LocalCommand` of their own never gives it back.
+const LONGEST: Duration = Duration::from_secs(30);
+/// How often a VM that is waited for is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Leave to log in.
+#[derive(Debug)]
+pub(super) struct Turn(Option<PathBuf>);
+
+impl Turn {
+    /// Waits for a turn at the VM `id`; the files lie in `folder`.
+    ///
+    /// # Errors
+    /// What `look` says of a VM that does not run any more.
+    pub(super) fn take(
+        folder: &Path,
+        id: &str,
+        mut look: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        if fs::create_dir_all(folder).is_err() {
+            return Ok(Self(None));
+        }
+        let mut looked = Instant::now();
+        loop {
+            for number in 0..AT_A_TIME {
+                let place = folder.join(format!("{id}.{number}"));
+                match occupy(&place) {
+                    Ok(true) => return Ok(Self(Some(place))),
+                    Ok(false) => {}
+                    Err(_) => return Ok(Self(None)),
+                }
+            }
+            if looked.elapsed() > LOOK {
+                look()?;
+                looked = Instant::now();
+            }
+            pause();
+        }
+    }
+
+    /// The options by which ssh gives the turn back.
+    pub(super) fn options(&self) -> Vec<OsString> {
+        let Some(place) = &self.0 else {
+            return Vec::new();
+        };
+        let words = [OsStr::new("rm"), OsStr::new("-f"), place.as_os_str()].map(OsString::from);
+        let line = quote::command_line(&words).into_string();
+        // A folder with a name that is no text has its turns time out.
+        let Ok(line) = line else {
+            return Vec::new();
+        };
+        let line = line.replace('%', "%%");
+        vec![
+            "-o".into(),
+            "PermitLocalCommand=yes".into(),
+            "-o".into(),
+            format!("LocalCommand={line}").into(),
+        ]
+    }
+}
+
+/// Whether the place was free, and is ours now.
+///
+/// Two that find the same one given back may both get it: a guest that has a login too many is
+/// none the worse for it.
+fn occupy(place: &Path) -> std::io::Result<bool> {
+    match File::options().write(true).create_new(true).open(place) {
+        Ok(mut file) => {
+            write!(file, "{}", std::process::id())?;
+            Ok(true)
+        }
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {
+            if is_given_back(place) {
+                let _ = fs::remove_file(place);
+            }
+            Ok(false)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+fn is_given_back(place: &Path) -> bool {
+    let Ok(found) = fs::metadata(place) else {
+        return true;
+    };
+    let age = found.modified().ok().and_then(|it| it.elapsed().ok());
+    if age.is_none_or(|age| age > LONGEST) {
+        return true;
+    }
+    // One that is just being written has no number yet.
+    let text = fs::read_to_string(place).unwrap_or_default();
+    let process = text.parse().ok().and_then(Pid::from_raw);
+    process.is_some_and(|it| test_kill_process(it) == Err(rustix::io::Errno::SRCH))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file that goes away gives nothing to wait on"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::{Code, Error};
+
+    use super::*;
+
+    fn taken(folder: &Path) -> Turn {
+        Turn::take(folder, "00ab12cd", || panic!("there is room")).unwrap()
+    }
+
+    #[test]
+    fn a_few_log_in_at_a_time_and_the_next_when_one_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let turns: Vec<_> = (0..AT_A_TIME).map(|_| taken(folder.path())).collect();
+        let gone = || Err(Error::new(Code::NotReady, "it is stopped").into());
+        let refused = Turn::take(folder.path(), "00ab12cd", gone).unwrap_err();
+        assert!(matches!(refused, Failure::Said(_)), "{refused:?}");
+        // Another VM has turns of its own.
+        Turn::take(folder.path(), "00ab12ce", || panic!("there is room")).unwrap();
+        fs::remove_file(turns[1].0.as_ref().unwrap()).unwrap();
+        taken(folder.path());
+    }
+
+    #[test]
+    fn a_turn_whose_process_is_gone_or_that_is_old_is_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let places: Vec<_> = (0..AT_A_TIME)
+            .map(|_| taken(folder.path()).0.unwrap())
+            .collect();
+        // No process has a number as large.
+        fs::write(&places[0], i32::MAX.to_string()).unwrap();
+        let old = std::time::SystemTime::now() - 2 * LONGEST;
+        let file = File::options().write(true).open(&places[2]).unwrap();
+        file.set_modified(old).unwrap();
+        let mut again = [taken(folder.path()), taken(folder.path())].map(|it| it.0.unwrap());
+        again.sort();
+        assert_eq!(again, [places[0].clone(), places[2].clone()]);
+    }
+
+    #[test]
+    fn without_a_place_for_files_the_login_goes_ahead() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(taken(&file.join("below")).options().is_empty());
+    }
+
+    #[test]
+    fn ssh_removes_the_file_whatever_it_is_called() {
+        let turn = Turn(Some("/run/it's 50%/a.0".into()));
+        let options = turn.options();
+        assert_eq!(
+            options[3],
+            r"LocalCommand='rm' '-f' '/run/it'\''s 50%%/a.0'"
+        );
+    }
+}
