@@ -24,7 +24,7 @@ pub struct CreateVm {
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
     pub vcpu: Option<u32>,
     /// Its memory in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 128, maximum = 67_108_864))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 192, maximum = 67_108_864))]
     pub memory: Option<Mib>,
     /// The size of its work disk (`/root`) in MiB.
     #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
@@ -56,7 +56,7 @@ pub struct SetVm {
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
     pub vcpu: Option<u32>,
     /// The memory, in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 128, maximum = 67_108_864))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 192, maximum = 67_108_864))]
     pub memory: Option<Mib>,
     /// The size of the work disk, in MiB.
     #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
