@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 DIST := target/dist
 
-.PHONY: help demo test setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install clean
+.PHONY: help demo test test-full setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install clean
 
 help: ## Lists what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,6 +15,9 @@ demo: ## Makes a VM and runs a command in it, from nothing
 
 test: ## Runs every test that this machine can, and counts the others as skipped
 	@tools/test
+
+test-full: ## The same, with the tests that take long: real VMs and the whole host lab
+	@BANGER_TEST_FULL=1 BANGER_LAB_FULL=1 tools/test
 
 setup: ## Installs the system packages that banger needs
 	@tools/setup

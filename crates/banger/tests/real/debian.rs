@@ -4,8 +4,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::needs_real_vms;
 use crate::world::{Shared, World, shared, wait_for};
+use crate::{needs_long_tests, needs_real_vms};
 
 /// How long something that is on its way may take in a guest without KVM.
 const SOON: Duration = Duration::from_secs(60);
@@ -237,7 +237,7 @@ pub(crate) fn nothing_is_masked_that_a_package_brings() {
 }
 
 pub(crate) fn a_tunnels_resolvers_stay_until_it_goes() {
-    needs_real_vms!();
+    needs_long_tests!();
     let (world, vm) = debian();
     let ours = world.sh(vm, "cat /etc/resolv.conf");
     assert!(ours.starts_with("# Written by banger"), "{ours}");
@@ -270,7 +270,7 @@ pub(crate) fn a_tunnels_resolvers_stay_until_it_goes() {
 }
 
 pub(crate) fn names_resolve_with_systemd_resolved_and_without_it_again() {
-    needs_real_vms!();
+    needs_long_tests!();
     let (world, vm) = debian();
     let resolves = "getent hosts $(sed -n 's|^deb .*//\\([^/ ]*\\)/.*|\\1|p' /etc/apt/sources.list | head -n 1)";
     let wait_until_it_resolves = || {
@@ -312,7 +312,7 @@ pub(crate) fn names_resolve_with_systemd_resolved_and_without_it_again() {
 }
 
 pub(crate) fn a_disk_in_fstab_that_is_not_there_keeps_nobody_out() {
-    needs_real_vms!();
+    needs_long_tests!();
     let (world, vm) = debian();
     world.sh(
         vm,
@@ -329,7 +329,7 @@ pub(crate) fn a_disk_in_fstab_that_is_not_there_keeps_nobody_out() {
 }
 
 pub(crate) fn whoever_installs_a_kernel_is_told_which_one_boots() {
-    needs_real_vms!();
+    needs_long_tests!();
     let (world, vm) = debian();
     let said = world.sh(
         vm,
@@ -343,7 +343,7 @@ pub(crate) fn whoever_installs_a_kernel_is_told_which_one_boots() {
 }
 
 pub(crate) fn the_least_memory_is_enough_and_a_tiny_disk_becomes_large() {
-    needs_real_vms!();
+    needs_long_tests!();
     let world = shared();
     let least = world.json(&[
         "vm",

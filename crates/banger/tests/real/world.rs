@@ -59,6 +59,21 @@ macro_rules! needs_real_vms {
     };
 }
 
+/// Counts a test that takes minutes as skipped where those are not wanted.
+#[macro_export]
+macro_rules! needs_long_tests {
+    () => {
+        $crate::needs_real_vms!();
+        if std::env::var_os("BANGER_TEST_FULL").is_none_or(|it| it != "1") {
+            eprintln!(
+                "SKIPPED: {}: it takes long (make test-full)",
+                module_path!()
+            );
+            return;
+        }
+    };
+}
+
 static SHARED: LazyLock<Mutex<Option<World>>> = LazyLock::new(Mutex::default);
 
 /// The world that tests share, while one uses it.
