@@ -65,7 +65,7 @@ pub fn disk(size: Mib) -> Result<Mib, String> {
 /// What somebody who gave a bare number may have meant.
 fn in_gib(size: Mib) -> String {
     let gib = Mib(size.0.saturating_mul(1024));
-    if size < LEAST_MEMORY {
+    if size < *DISKS.start() {
         format!("; did you mean {gib}?")
     } else {
         String::new()
