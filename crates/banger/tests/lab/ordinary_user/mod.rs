@@ -130,7 +130,7 @@ fn taken_by_bob(lab: &Lab, port: &str) -> String {
 }
 
 pub(crate) fn nobody_else_has_the_dns_port_whether_or_not_the_daemon_runs() {
-    needs_lab!();
+    needs_full_lab!();
     let shared = shared();
     let lab = &*shared;
     let port = lab.root("sed -n 's/.*\"dns_port\": *\\([0-9]*\\).*/\\1/p' /etc/banger/1000.json");
