@@ -30,6 +30,8 @@ pub(super) struct Seen {
 struct Interface {
     link: Link,
     addresses: Vec<(Ipv4Addr, u8)>,
+    /// Whether somebody has laid down who is behind it.
+    has_fixed_neighbour: bool,
     /// The programs of a TAP.
     programs: Vec<(Direction, Vec<u8>)>,
 }
@@ -62,6 +64,7 @@ pub(super) fn read() -> Result<Seen> {
             let at = Instant::now();
             let addresses = netlink::all_addresses(&handle).await.during(look)?;
             let routes = netlink::routes(&handle).await.during(look)?;
+            let fixed = netlink::fixed_neighbours(&handle).await.during(look)?;
             let mut interfaces = Vec::new();
             for link in netlink::links(&handle).await.during(look)? {
                 let programs = match link.tap {
@@ -74,6 +77,7 @@ pub(super) fn read() -> Result<Seen> {
                 let own = addresses.iter().filter(|it| it.0 == link.index);
                 interfaces.push(Interface {
                     addresses: own.map(|it| (it.1, it.2)).collect(),
+                    has_fixed_neighbour: fixed.iter().any(|it| it.header.ifindex == link.index),
                     link,
                     programs,
                 });
@@ -138,6 +142,7 @@ impl Seen {
         is_own
             && link.is_up
             && link.mtu == tap.mtu
+            && !found.has_fixed_neighbour
             && found.addresses == [(tap.host_address, 32)]
             && routes.peek().is_some()
             && routes.all(|it| it.interface == Some(link.index))

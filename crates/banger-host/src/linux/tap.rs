@@ -159,6 +159,7 @@ async fn configure(handle: Handle, wanted: GuestTap, lacks: Support) -> Result<b
     let mut changed = put_programs(&handle, &link, &wanted, &lacks).await?;
     changed |= set_alias(&handle, &link, &wanted).await?;
     changed |= set_address(&handle, &link, &wanted).await?;
+    changed |= forget_neighbours(&handle, &link).await?;
     if !link.is_up || link.mtu != wanted.mtu {
         let message = LinkMessageBuilder::<LinkUnspec>::new()
             .index(link.index)
@@ -314,6 +315,21 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
         .map_err(netlink::cause)
         .during(|| format!("give it the address {address}"))?;
     Ok(true)
+}
+
+/// Who is behind the TAP is asked by ARP, and nothing else.
+async fn forget_neighbours(handle: &Handle, link: &Link) -> Result<bool> {
+    let shown = || "forget who was said to be behind it".to_owned();
+    let fixed = netlink::fixed_neighbours(handle).await.during(shown)?;
+    let mut changed = false;
+    for neighbour in fixed {
+        if neighbour.header.ifindex == link.index {
+            let gone = handle.neighbours().del(neighbour).execute().await;
+            gone.map_err(netlink::cause).during(shown)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 /// The route to the guest, by this TAP and no other.

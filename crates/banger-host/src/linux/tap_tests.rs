@@ -67,7 +67,7 @@ fn a_tap_is_made_whole_and_twice_is_once() {
 }
 
 /// Every single thing that somebody can take from a TAP or do to it, and the program to do it with.
-const HARMS: [(&str, &str); 11] = [
+const HARMS: [(&str, &str); 12] = [
     ("ip", "link set bg1a down"),
     ("ip", "link set bg1a mtu 1300"),
     ("ip", "address del 10.88.0.1/32 dev bg1a"),
@@ -76,6 +76,10 @@ const HARMS: [(&str, &str); 11] = [
     ("ip", "route del 10.88.0.7"),
     ("ip", "route flush dev bg1a"),
     ("ip", "link del bg1a"),
+    (
+        "ip",
+        "neigh replace 10.88.0.7 lladdr 02:00:00:00:00:01 nud permanent dev bg1a",
+    ),
     ("tc", "filter del dev bg1a ingress"),
     ("tc", "filter del dev bg1a egress"),
     ("tc", "qdisc del dev bg1a clsact"),
