@@ -7,9 +7,9 @@
 //! An image that no record names yet is held by an [`ImageLease`], from its import until the new
 //! VM's record is on disk, so [`prune`](Catalog::prune) never takes it away in between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 use banger_api::{Code, Error};
 use banger_host::{Finding, Host, Op};
@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{During, Result, is_unsupported};
 use crate::guest::initramfs;
 use crate::image::bundle::Bundle;
+use crate::image::lease::{ImageLease, Leases};
 use crate::layout::{ImageLayout, Layout};
 use crate::readiness::Check;
 use crate::vm::Images;
@@ -43,48 +44,6 @@ pub enum Source {
     /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
     /// its `bundle.json` holds, if anything, decides their digests.
     Simulated(PathBuf),
-}
-
-/// Digests that are in use although no record names them, each with the number of its leases.
-type Leases = Arc<Mutex<BTreeMap<String, usize>>>;
-
-/// Keeps the images of a VM that is being made from being pruned, until it is dropped.
-#[derive(Debug)]
-pub struct ImageLease {
-    images: Images,
-    leases: Leases,
-}
-
-impl ImageLease {
-    fn new(images: Images, leases: &Leases) -> Self {
-        let mut counts = leases.lock().unwrap_or_else(PoisonError::into_inner);
-        for digest in [&images.root, &images.kernel] {
-            *counts.entry(digest.clone()).or_default() += 1;
-        }
-        drop(counts);
-        Self {
-            images,
-            leases: leases.clone(),
-        }
-    }
-
-    /// The images that are kept.
-    #[must_use]
-    pub fn images(&self) -> &Images {
-        &self.images
-    }
-}
-
-impl Drop for ImageLease {
-    fn drop(&mut self) {
-        let mut counts = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        for digest in [&self.images.root, &self.images.kernel] {
-            if let Some(count) = counts.get_mut(digest) {
-                *count -= 1;
-            }
-        }
-        counts.retain(|_, count| *count > 0);
-    }
 }
 
 /// The images of one state directory.
@@ -151,7 +110,7 @@ impl Catalog {
             Source::Bundle(folder) => self.import(folder, host),
             Source::Simulated(folder) => self.simulate(folder, host),
         }?;
-        Ok(ImageLease::new(images, &self.leases))
+        Ok(self.leases.take(images))
     }
 
     /// What a kernel is booted with.
@@ -204,13 +163,7 @@ impl Catalog {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        let leased: Vec<String> = self
-            .leases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect();
+        let leased = self.leases.digests();
         let Some(mut keep) = used()? else {
             return Ok(());
         };
