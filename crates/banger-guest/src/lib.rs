@@ -7,6 +7,10 @@
 //!
 //! Everything here is pure, but for [`protocol::Conversation`], which owns a socket.
 
+/// The mark of this build: equal in the daemon and in a guest program of the same sources, which is
+/// the only one that is sure to read the daemon's guest config. The program carries it as text.
+pub const BUILD: &str = concat!("banger-guest build ", env!("BANGER_GUEST_BUILD"));
+
 pub mod config;
 pub mod end;
 pub mod protocol;

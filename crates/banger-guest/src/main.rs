@@ -25,6 +25,10 @@ use std::process::ExitCode;
 
 use system::enter;
 
+/// What the daemon looks for in this file before it gives it to a guest.
+#[used]
+static BUILD: &str = banger_guest::BUILD;
+
 fn main() -> ExitCode {
     let mut given = std::env::args_os();
     let called = given.next().unwrap_or_default();
@@ -52,7 +56,7 @@ fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCod
         ["enter", root, program, rest @ ..] => enter::enter(root, program, rest),
         ["shell", root] => enter::shell(root),
         ["--version"] => {
-            let line = format!("banger-guest {}\n", env!("CARGO_PKG_VERSION"));
+            let line = format!("banger-guest {}\n{BUILD}\n", env!("CARGO_PKG_VERSION"));
             match std::io::stdout().write_all(line.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,

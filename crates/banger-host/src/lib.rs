@@ -22,6 +22,7 @@ mod process;
 mod real_path;
 mod reservation;
 pub mod root;
+mod root_folder;
 mod sim;
 
 pub use claim::Claim;

@@ -9,15 +9,14 @@
 //! /run/banger/instances/<instance>    the path of the state directory that has it
 //! ```
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Claim, Error, Instance, Kind, Result};
+use crate::{Claim, Error, Instance, Kind, Result, root_folder};
 
 /// Where root's side of banger keeps what is gone after a reboot.
 const RUN: &str = "/run/banger";
@@ -30,7 +29,11 @@ const FOLDER: &str = "instances";
 /// # Errors
 /// `Busy` where another state directory has it, of root or of a user; or when that cannot be told.
 pub fn reserve(state: &Path) -> Result<()> {
-    reserve_in(&Path::new(RUN).join(FOLDER), &claims()?, state)
+    // An ordinary user's sockets are in the same folder, so it must not be ours alone.
+    root_folder::make(Path::new(RUN))?;
+    let folder = Path::new(RUN).join(FOLDER);
+    root_folder::make(&folder)?;
+    reserve_in(&folder, &claims()?, state)
 }
 
 /// The state directory of root's that has this instance, by the reservations below `run`.
@@ -67,11 +70,6 @@ fn reserve_in(folder: &Path, claims: &[Claim], state: &Path) -> Result<()> {
     if let Some(claim) = claims.iter().find(|it| it.instance() == instance) {
         return Err(taken(&format!("user {}", claim.user)));
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(folder)
-        .map_err(|cause| failed(folder, &cause))?;
     let lock = File::open(folder).map_err(|cause| failed(folder, &cause))?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|cause| failed(folder, &cause.into()))?;
     match holder_in(folder, instance)? {
@@ -134,7 +132,8 @@ mod tests {
     fn two_state_directories_with_one_instance_are_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = colliding(folder.path());
-        let run = folder.path().join("run/instances");
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
         fs::create_dir(&first).unwrap();
         fs::create_dir(&second).unwrap();
         reserve_in(&run, &[], &first).unwrap();
@@ -163,7 +162,7 @@ mod tests {
             .map(|number| PathBuf::from(format!("/home/ada/{number}")))
             .find(|path| Instance::new(1000, path) == wanted);
         claim.state = state_of_ada.unwrap();
-        let error = reserve_in(&folder.path().join("run"), &[claim], &state).unwrap_err();
+        let error = reserve_in(folder.path(), &[claim], &state).unwrap_err();
         assert!(error.to_string().contains("user ada"), "{error}");
     }
 }

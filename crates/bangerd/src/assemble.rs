@@ -8,6 +8,7 @@ mod reach;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use banger_api::location::Location;
@@ -29,6 +30,7 @@ use crate::capability::work_disk::WorkDisk;
 use crate::config::{Config, NetworkChoice, RootDiskChoice};
 use crate::engine::{Defaults, Engine, Parts};
 use crate::error::{During, Result};
+use crate::guest::program::{self, GuestProgram};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::sim::SimHypervisor;
 use crate::image::catalog::{Catalog, Source};
@@ -121,6 +123,10 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         Mode::Sim(_) => Source::Simulated(bundle.clone()),
     };
     let catalog = Catalog::new(layout.clone(), source);
+    let guest_program = match mode {
+        Mode::Real => guest_program(&bundle),
+        Mode::Sim(_) => GuestProgram::simulated(),
+    };
     let root_disks = root_disks(&layout, instance);
     let (hypervisors, hypervisor) = match mode {
         Mode::Sim(sim) => {
@@ -153,6 +159,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         hypervisors,
         root_disks,
         catalog,
+        guest_program,
         instance,
         network,
         root_disk: root_disk_word(config.root_disk).to_owned(),
@@ -202,6 +209,14 @@ fn capabilities(
         Box::new(Identity),
         Box::new(Jails::new(layout.clone(), instance)),
     ]
+}
+
+/// The guest program beside this one, where programs are installed, or the one that the bundle was
+/// made with.
+fn guest_program(bundle: &Path) -> GuestProgram {
+    let beside = std::env::current_exe().map(|own| own.with_file_name(program::FILE));
+    let candidates = beside.into_iter().chain([bundle.join(program::FILE)]);
+    GuestProgram::among(candidates.collect())
 }
 
 /// The root-disk drivers, in the order in which `auto` tries them.

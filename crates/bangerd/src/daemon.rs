@@ -26,6 +26,7 @@ use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{During, Result, chain};
+use crate::guest::program;
 use crate::image::bundle::{self, BuildOptions, Proxies, Stage};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
@@ -328,7 +329,7 @@ pub fn build_bundle(
     let config = Config::load(&location.config)?;
     prefer_configured_bundle(&mut location, options, &config);
     let beside = std::env::current_exe()
-        .map(|exe| exe.with_file_name("banger-guest"))
+        .map(|exe| exe.with_file_name(program::FILE))
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
     let build = BuildOptions {
         directory: dir.unwrap_or(location.bundle),

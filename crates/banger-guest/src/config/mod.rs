@@ -1,8 +1,8 @@
 //! The guest config: everything that one start of a guest needs to know.
 //!
 //! The daemon renders a [`GuestConfig`] at each start and packs it as [`CONFIG_PATH`] into the
-//! second archive of the initramfs. Guest and daemon may come from different builds, so it has a
-//! schema number, and a guest refuses a config that it does not know in words.
+//! second archive of the initramfs, beside the guest program of its own build. A config of another
+//! schema, or with fields that this build does not know, is rejected in words.
 
 mod validate;
 

@@ -40,9 +40,7 @@ mod served;
 mod tests;
 pub(crate) mod wire;
 
-use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 pub use install::{Installed, Placed, Wishes, install, uninstall};
@@ -54,7 +52,7 @@ pub use serve::Input;
 pub(crate) use serve::MOST_CONNECTIONS;
 
 use crate::linux::snapshot;
-use crate::{Claim, Error, Kind, Linux, Result};
+use crate::{Claim, Error, Kind, Linux, Result, root_folder};
 use served::{Makes, Served};
 
 /// Where root keeps what is true until the next boot: the sockets, and what it has switched.
@@ -98,11 +96,7 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
         .hint("banger system install"));
     };
     let folder = Path::new(RUN);
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(folder);
-    made.map_err(|cause| Error::io(format!("make `{RUN}`"), cause))?;
+    root_folder::make(folder)?;
     let served = Served::new(claim, Box::new(Linux::new()?), MADE, folder);
     serve::serve(served, input)
 }

@@ -49,6 +49,7 @@ use jiff::Timestamp;
 
 use crate::capability::Capability;
 use crate::error::Result;
+use crate::guest::program::GuestProgram;
 use crate::hypervisor::Hypervisor;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
@@ -108,6 +109,8 @@ pub struct Parts {
     pub root_disk: String,
     /// The images.
     pub catalog: Catalog,
+    /// What each guest starts with.
+    pub guest_program: GuestProgram,
     /// What a VM gets by default.
     pub defaults: Defaults,
     /// What the network of new starts is.
@@ -283,6 +286,7 @@ impl Engine {
         for hypervisor in self.parts.hypervisors.iter().take(1) {
             checks.extend(hypervisor.checks());
         }
+        checks.push(self.parts.guest_program.check());
         for capability in &self.parts.capabilities {
             checks.extend(capability.checks(None));
         }

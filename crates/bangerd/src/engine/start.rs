@@ -11,7 +11,7 @@ use super::permits::BootPermit;
 use super::{Engine, Heard, room, step};
 use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
-use crate::guest::render::config_archive;
+use crate::guest::render::start_archive;
 use crate::guest::{Guest, Ready};
 use crate::hypervisor::Hypervisor;
 use crate::layout::machine;
@@ -157,6 +157,7 @@ impl Engine {
         if let Some(hypervisor) = self.parts.hypervisors.first() {
             checks.extend(hypervisor.checks());
         }
+        checks.push(self.parts.guest_program.check());
         if let Some(vm) = vm {
             let breaks = self.breaks_when_full(vm);
             checks.push(room::check(&self.parts.layout, breaks));
@@ -255,7 +256,8 @@ impl Engine {
             .parts
             .catalog
             .base_archive(&vm.images.kernel, self.host())?;
-        initramfs.extend(config_archive(&config)?);
+        let program = self.parts.guest_program.bytes()?;
+        initramfs.extend(start_archive((*program).as_ref(), &config)?);
         Ok(Plan { machine, initramfs })
     }
 

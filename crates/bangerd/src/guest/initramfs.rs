@@ -1,5 +1,5 @@
 //! The first archive of the initramfs: the modules that the guest needs before it has a root
-//! file system, uncompressed and in the order of loading, and the guest program as `/init`.
+//! file system, uncompressed and in the order of loading.
 //!
 //! Two archives one behind the other are one initramfs to the kernel:
 //! <https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>
@@ -36,19 +36,16 @@ pub struct Base {
     pub modules: Vec<String>,
 }
 
-/// Makes the first archive from a folder of modules (`/lib/modules/<version>`) and the guest
-/// program.
+/// Makes the first archive from a folder of modules (`/lib/modules/<version>`).
 ///
 /// # Errors
 /// When a file cannot be read or is compressed in a way that nobody knows.
-pub fn base(modules: &Path, guest_program: &Path) -> Result<Base> {
+pub fn base(modules: &Path) -> Result<Base> {
     let order = loading_order(modules)?;
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "sys", "run", "modules", "newroot", "banger"] {
         archive.directory(folder)?;
     }
-    let program = read(guest_program)?;
-    archive.file("init", 0o755, &program)?;
     let mut paths = Vec::new();
     for (name, file) in order {
         let bytes = uncompressed(&modules.join(&file))?;

@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod config;
 pub mod initramfs;
+pub mod program;
 pub mod render;
 
 use std::fmt;

@@ -1,4 +1,8 @@
-//! The second archive of the initramfs: the guest config, a few KiB, made at each start.
+//! The second archive of the initramfs, made at each start: the guest program as `/init`, and the
+//! guest config, a few KiB.
+//!
+//! A file of the second archive takes the place of one of the same name in the first, so images
+//! whose first archive has a guest program of its own boot with the daemon's, too.
 
 use banger_api::{Code, Error};
 use banger_guest::config::{CONFIG_PATH, GuestConfig};
@@ -6,15 +10,16 @@ use banger_guest::config::{CONFIG_PATH, GuestConfig};
 use super::initramfs::Archive;
 use crate::error::Result;
 
-/// The archive that holds nothing but the config.
+/// The archive of the guest program and its config.
 ///
 /// # Errors
 /// When the config is not valid.
-pub fn config_archive(config: &GuestConfig) -> Result<Vec<u8>> {
+pub fn start_archive(program: &[u8], config: &GuestConfig) -> Result<Vec<u8>> {
     let json = config.to_json().map_err(|cause| {
         Error::new(Code::Internal, "render the guest config").cause(cause.to_string())
     })?;
     let mut archive = Archive::default();
+    archive.file("init", 0o755, program)?;
     let path = CONFIG_PATH.trim_start_matches('/');
     if let Some((folder, _)) = path.rsplit_once('/') {
         archive.directory(folder)?;

@@ -230,7 +230,7 @@ impl Catalog {
         if missing(&kernel)? {
             fresh(&kernel, host)?;
             share(&bundle.vmlinux(), &kernel.kernel(), host)?;
-            let base = initramfs::base(&bundle.modules(), &bundle.guest())
+            let base = initramfs::base(&bundle.modules())
                 .during("make the first archive of the initramfs")?;
             write(kernel.base_archive(), base.archive, host)?;
             let version = bundle.kernel_version().to_owned();
@@ -333,11 +333,11 @@ fn root_digest(bundle: &Bundle) -> String {
     bundle.rootfs_digest().to_owned()
 }
 
-/// A kernel is what boots it, too: its modules and the guest program.
+/// A kernel is what boots it, too: its modules.
 fn kernel_digest(bundle: &Bundle) -> String {
     digest(&[
         bundle.vmlinux_digest(),
-        bundle.guest_digest(),
+        bundle.modules_digest(),
         bundle.kernel_version(),
     ])
 }

@@ -37,7 +37,7 @@ pub struct Images {
     pub name: String,
     /// The base root file system.
     pub root: String,
-    /// The kernel with its modules and guest program.
+    /// The kernel with its modules.
     pub kernel: String,
 }
 

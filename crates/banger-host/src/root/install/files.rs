@@ -2,27 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode};
 
-use crate::root::confine::check_file;
 use crate::{Error, Result};
-
-/// Makes a folder that everybody may read and only root may write, all the way up.
-pub(super) fn make_folder(path: &Path) -> Result<()> {
-    let told = |cause| Error::io(format!("make the directory `{}`", path.display()), cause);
-    // The mask would take the reading away.
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(path);
-    made.map_err(told)?;
-    let open = File::open(path).map_err(told)?;
-    check_file(path)?;
-    rustix::fs::fchmod(&open, Mode::from_raw_mode(0o755)).map_err(|cause| told(cause.into()))
-}
 
 /// Waits for whoever else installs.
 pub(super) fn lock(path: &Path) -> Result<File> {

@@ -28,8 +28,8 @@ pub use programs::Installed;
 
 use super::forwarding::Forwarding;
 use super::need_root;
-use crate::reservation;
 use crate::{Claim, Error, Instance, Kind, Linux, Look as _, Result, Subnet};
+use crate::{reservation, root_folder};
 use user::User;
 
 /// What is asked for.
@@ -87,7 +87,7 @@ pub(crate) fn install_in(
     let state = user.check_state(&wishes.state)?;
     let cli = programs::check_cli(&wishes.cli)?;
     let sources = programs::Sources::open(wishes.firecracker.as_deref(), wishes.jailer.as_deref())?;
-    files::make_folder(&places.claims)?;
+    root_folder::make(&places.claims)?;
     let _held = files::lock(&places.claims.join("lock"))?;
     let others = others(places, wishes.uid)?;
     let before = Claim::read(&places.claim(wishes.uid), wishes.uid).unwrap_or_default();
@@ -100,6 +100,8 @@ pub(crate) fn install_in(
         state,
     };
 
+    // A root daemon may have made it first; every user passes through it to their socket.
+    root_folder::make(&places.run)?;
     let programs = sources.put(&places.programs, say)?;
     let text = serde_json::to_string_pretty(&claim)
         .map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;

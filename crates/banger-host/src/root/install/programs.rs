@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
+use crate::root_folder;
 use crate::{Error, Kind, Result};
 
 /// The largest program that is copied, in bytes.
@@ -62,7 +63,7 @@ impl Sources {
         folder: &Path,
         say: &mut dyn FnMut(&str),
     ) -> Result<Vec<Installed>> {
-        files::make_folder(folder)?;
+        root_folder::make(folder)?;
         self.0
             .iter_mut()
             .map(|source| {

@@ -15,6 +15,7 @@
 //! look into the user's home.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,8 +24,9 @@ use super::rootfs::Recipe;
 use super::site::{self, Site, TREE};
 use super::{
     Bundle, BundleError, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA,
-    VMLINUX, digest, guest_program, kernel, requirements, sources,
+    VMLINUX, digest, kernel, requirements, sources,
 };
+use crate::guest::program;
 
 /// Where trees are made: on a disk, and open to all.
 const WORKSHOP: &str = "/var/tmp";
@@ -76,7 +78,7 @@ pub fn build(options: &BuildOptions, heard: Heard<'_>) -> Result<Bundle> {
         unshare: !user.is_root(),
     };
     recipe.check()?;
-    guest_program::check(&options.guest)?;
+    check_guest(&options.guest)?;
     let place = resolve(&options.directory)?;
     site::check_place(&place)?;
     requirements::check(recipe.unshare)?;
@@ -99,6 +101,20 @@ pub fn build(options: &BuildOptions, heard: Heard<'_>) -> Result<Bundle> {
     filled?;
     stage(heard, "put in place", |_| site.put_in_place(&place))?;
     Bundle::load(&place)
+}
+
+/// Rejects a guest program that the daemon of this build would not start a guest with.
+fn check_guest(path: &Path) -> Result<()> {
+    program::load(path).map(drop).map_err(|reason| {
+        BundleError::new(format!("the guest program `{}` {reason}", path.display()))
+            .hint("build it: make guest   (then name it: --guest target/dist/banger-guest)")
+    })
+}
+
+fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let told = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
+    fs::copy(from, to).map_err(told)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(told)
 }
 
 /// All stages that make a bundle of nothing, in `folder`.
@@ -139,7 +155,7 @@ fn fill(
         recipe.make_image(&tree, &part(ROOTFS))
     })?;
     stage(heard, "digests", |_| {
-        guest_program::copy(guest, &part(GUEST))?;
+        copy_program(guest, &part(GUEST))?;
         let manifest = Manifest {
             schema: SCHEMA,
             suite: recipe.suite.to_owned(),

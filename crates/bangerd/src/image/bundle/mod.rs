@@ -13,7 +13,6 @@
 
 mod build;
 mod digest;
-mod guest_program;
 mod handed;
 mod interruption;
 mod kernel;
@@ -28,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::guest::program;
 use digest::Part;
 
 pub use build::{BuildOptions, Stage, build};
@@ -40,7 +40,7 @@ const MANIFEST: &str = "bundle.json";
 const VMLINUX: &str = "vmlinux";
 const MODULES: &str = "modules";
 const ROOTFS: &str = "rootfs.ext4";
-const GUEST: &str = "banger-guest";
+const GUEST: &str = program::FILE;
 
 /// What mends a bundle.
 const REBUILD: &str = "banger bundle build";
@@ -235,12 +235,6 @@ impl Bundle {
         self.folder.join(MODULES)
     }
 
-    /// The path of the guest program.
-    #[must_use]
-    pub fn guest(&self) -> PathBuf {
-        self.folder.join(GUEST)
-    }
-
     /// The SHA-256 of the base root file system, in hexadecimal.
     #[must_use]
     pub fn rootfs_digest(&self) -> &str {
@@ -253,10 +247,10 @@ impl Bundle {
         &self.manifest.vmlinux.sha256
     }
 
-    /// The SHA-256 of the guest program.
+    /// The SHA-256 of the modules' names and contents, in hexadecimal.
     #[must_use]
-    pub fn guest_digest(&self) -> &str {
-        &self.manifest.guest.sha256
+    pub fn modules_digest(&self) -> &str {
+        &self.manifest.modules.sha256
     }
 }
 
