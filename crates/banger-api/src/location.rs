@@ -20,7 +20,7 @@ pub struct Location {
 
 /// What a user may have said of the places.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct LocationOptions {
     /// `--state`, `BANGER_STATE`.
     pub state: Option<PathBuf>,
     /// `--socket`, `BANGER_SOCKET`.
@@ -40,7 +40,10 @@ impl Location {
     ///
     /// # Errors
     /// Where `HOME` is needed and `lookup` has none, or a path is not absolute.
-    pub fn find(wishes: &Wishes, lookup: impl Fn(&str) -> Option<PathBuf>) -> Result<Self> {
+    pub fn find(
+        wishes: &LocationOptions,
+        lookup: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self> {
         let absolute = |name: &str| lookup(name).filter(|path| path.is_absolute());
         let home = |variable: &str, below: &str| {
             absolute(variable)
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_user_finds_everything_below_home_and_the_socket_in_the_runtime_directory() {
-        let location = Location::find(&Wishes::default(), environment).unwrap();
+        let location = Location::find(&LocationOptions::default(), environment).unwrap();
         assert_eq!(location.state, Path::new("/home/ada/.local/state/banger"));
         assert_eq!(
             location.socket,
@@ -213,9 +216,9 @@ mod tests {
 
     #[test]
     fn a_state_directory_of_ones_own_has_a_socket_of_its_own() {
-        let wishes = Wishes {
+        let wishes = LocationOptions {
             state: Some("/srv/vms".into()),
-            ..Wishes::default()
+            ..LocationOptions::default()
         };
         let location = Location::find(&wishes, environment).unwrap();
         assert_eq!(location.socket, Path::new("/srv/vms/run/bangerd.sock"));
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_home_that_is_not_set_is_told() {
-        let error = Location::find(&Wishes::default(), |_| None).unwrap_err();
+        let error = Location::find(&LocationOptions::default(), |_| None).unwrap_err();
         assert!(error.message.contains("HOME"), "{error}");
     }
 

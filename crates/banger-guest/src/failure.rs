@@ -34,11 +34,11 @@ fn words(cause: &impl fmt::Display) -> String {
 }
 
 /// Adds what was being done to a cause.
-pub(crate) trait While<T> {
+pub(crate) trait Context<T> {
     fn while_doing(self, what: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> While<T> for std::result::Result<T, E> {
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
     fn while_doing(self, what: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|cause| Failure {
             chain: vec![words(&cause), what()],

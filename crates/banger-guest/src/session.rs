@@ -86,11 +86,12 @@ fn shell(line: &OsStr) -> Command {
 
 /// A command too long for a line: its words, each ended by a zero byte. The file goes at once.
 fn from_file(path: &Path) -> Result<Command, String> {
-    let told = |cause: std::io::Error| format!("read the command in `{}`: {cause}", path.display());
+    let map_io_error =
+        |cause: std::io::Error| format!("read the command in `{}`: {cause}", path.display());
     let mut bytes = Vec::new();
-    let mut file = File::open(path).map_err(told)?;
-    std::fs::remove_file(path).map_err(told)?;
-    file.read_to_end(&mut bytes).map_err(told)?;
+    let mut file = File::open(path).map_err(map_io_error)?;
+    std::fs::remove_file(path).map_err(map_io_error)?;
+    file.read_to_end(&mut bytes).map_err(map_io_error)?;
     let words = words(&bytes).ok_or("the command did not arrive whole")?;
     let (name, rest) = words.split_first().ok_or("there is no command")?;
     make_room(bytes.len() as u64 + POINTER * words.len() as u64);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use crate::root::wire::{Came, Wire};
+use crate::root::wire::{Received, Wire};
 use crate::root::{RUN, port_path};
 use crate::{Error, Kind, Result};
 
@@ -36,8 +36,8 @@ impl KeptPort {
     }
 
     pub(crate) fn at(path: &Path) -> Result<Option<Self>> {
-        let shown = || format!("take the DNS port by `{}`", path.display());
-        let io = |cause: Errno| Error::io(shown(), cause.into());
+        let describe = || format!("take the DNS port by `{}`", path.display());
+        let io = |cause: Errno| Error::io(describe(), cause.into());
         let flags = SocketFlags::CLOEXEC;
         let socket =
             socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).map_err(io)?;
@@ -50,9 +50,9 @@ impl KeptPort {
         let held = rustix::io::fcntl_dupfd_cloexec(&socket, 3).map_err(io)?;
         let mut wire = Wire::new(socket);
         wire.set_patience(PATIENCE, PATIENCE)?;
-        let wrong = |what: &str| Error::new(Kind::Other, what).within(shown());
+        let wrong = |what: &str| Error::new(Kind::Other, what).within(describe());
         match wire.receive().map_err(io)? {
-            Came::Message(_, sockets) => {
+            Received::Message(_, sockets) => {
                 let [udp, tcp] = <[OwnedFd; 2]>::try_from(sockets)
                     .map_err(|_| wrong("what comes is no port"))?;
                 Ok(Some(Self {
@@ -61,9 +61,9 @@ impl KeptPort {
                     held,
                 }))
             }
-            Came::Refused(why) => Err(wrong(why)),
-            Came::End => Err(wrong("it is not handed over")),
-            Came::Nothing => Err(wrong("nothing comes")),
+            Received::Refused(why) => Err(wrong(why)),
+            Received::End => Err(wrong("it is not handed over")),
+            Received::Nothing => Err(wrong("nothing comes")),
         }
     }
 

@@ -33,8 +33,8 @@ pub use instance::Instance;
 pub use kept_port::KeptPort;
 pub use linux::Linux;
 pub use look::{
-    Clocks, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore, Stat, Subnet,
-    Way,
+    Clocks, Destination, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore,
+    Stat, Subnet,
 };
 pub use op::{Change, GuestTap, Op, Owner};
 pub use process::{Exit, Jailed, Mark, Process, Signal, Spawn, Tap};
@@ -58,7 +58,7 @@ pub fn snapshot_node(name: &str) -> std::path::PathBuf {
 ///
 /// # Errors
 /// When the kernel does not answer.
-pub fn way_to(address: std::net::Ipv4Addr) -> Result<Way> {
+pub fn way_to(address: std::net::Ipv4Addr) -> Result<Destination> {
     linux::way_to(address)
 }
 

@@ -127,7 +127,7 @@ pub trait Look: Send + Sync + fmt::Debug {
 
 /// Where the host sends what goes to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Destination {
     /// To itself, or to everybody near it.
     Host,
     /// To a VM's TAP.

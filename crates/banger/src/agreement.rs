@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use banger_api::{Code, DaemonView, Error, Result};
 
-use crate::places::Places;
+use crate::paths::Paths;
 
 /// How `DaemonView` calls a daemon that works on a model of the machine.
 const SIMULATED: &str = "sim";
@@ -23,7 +23,7 @@ pub(crate) fn is_simulated(daemon: &DaemonView) -> bool {
 ///
 /// # Errors
 /// `conflict`, where it has another state directory, or real VMs where simulated ones are wanted.
-pub(crate) fn is_meant(daemon: &DaemonView, places: &Places) -> Result<()> {
+pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
     let wanted = &places.location.state;
     // A socket that was named leads to whichever state directory its daemon has.
     let is_named = places.wishes.state.is_some() || places.wishes.socket.is_none();
@@ -55,7 +55,7 @@ pub(crate) fn is_meant(daemon: &DaemonView, places: &Places) -> Result<()> {
 ///
 /// # Errors
 /// `conflict`.
-pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Places) -> Result<()> {
+pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<()> {
     let wishes = &places.wishes;
     for (what, has, wanted) in [
         ("configuration", &daemon.config, &wishes.config),

@@ -19,7 +19,7 @@ use banger_api::{Code, Error, Result};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::output::Output;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::programs::{self, Started};
 use crate::progress::Wait;
 use crate::systemd::{Systemd, UNIT};
@@ -35,7 +35,7 @@ const HELD_PATIENCE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the socket cannot be reached though something is there.
-pub(crate) fn if_there(places: &Places) -> Result<Option<Client>> {
+pub(crate) fn if_there(places: &Paths) -> Result<Option<Client>> {
     let socket = &places.location.socket;
     if answers(socket)? {
         Client::new(socket).map(Some)
@@ -48,7 +48,7 @@ pub(crate) fn if_there(places: &Places) -> Result<Option<Client>> {
 ///
 /// # Errors
 /// Why the daemon does not start, or that another one holds the state directory and is silent.
-pub(crate) fn or_start(places: &Places, output: Output) -> Result<Client> {
+pub(crate) fn or_start(places: &Paths, output: Output) -> Result<Client> {
     if let Some(client) = if_there(places)? {
         return Ok(client);
     }
@@ -73,8 +73,8 @@ pub(crate) fn or_start(places: &Places, output: Output) -> Result<Client> {
     loop {
         let stands = start(&program, places)?;
         let patience = match stands {
-            Stands::Ready => deadline,
-            Stands::Held => deadline.min(Instant::now() + HELD_PATIENCE),
+            StartOutcome::Ready => deadline,
+            StartOutcome::Held => deadline.min(Instant::now() + HELD_PATIENCE),
         };
         if answers_until(&location.socket, patience)? {
             return Client::new(&location.socket);
@@ -141,32 +141,32 @@ fn pause() {
 
 /// How a daemon stands that was just started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum StartOutcome {
     /// It answers.
     Ready,
     /// Another one has the state directory.
     Held,
 }
 
-fn start(program: &Path, places: &Places) -> Result<Stands> {
+fn start(program: &Path, places: &Paths) -> Result<StartOutcome> {
     let mut started = programs::start_bangerd(program, &arguments(places), &places.of_a_daemon)?;
     let line = match started.child.stdout.take() {
         Some(pipe) => first_line(pipe, Instant::now() + START_DEADLINE)?,
         None => String::new(),
     };
     match line.split_whitespace().next() {
-        Some("ready") => Ok(Stands::Ready),
+        Some("ready") => Ok(StartOutcome::Ready),
         Some("held") => {
             // It ends by itself; this takes it out of the process table.
             let _ = started.child.wait();
-            Ok(Stands::Held)
+            Ok(StartOutcome::Held)
         }
         _ => Err(complaint(started, places)),
     }
 }
 
 /// The daemon is told what we were told, and the socket that we look for in any case.
-fn arguments(places: &Places) -> Vec<OsString> {
+fn arguments(places: &Paths) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let mut add = |option: &str, path: &Path| arguments.extend([option.into(), path.into()]);
     add("--state", &places.location.state);
@@ -227,7 +227,7 @@ pub(crate) fn is_readable(descriptor: &impl AsFd, patience: Duration) -> bool {
 }
 
 /// What the daemon said on standard error before it ended without a word.
-fn complaint(mut started: Started, places: &Places) -> Error {
+fn complaint(mut started: Started, places: &Paths) -> Error {
     let status = started
         .child
         .wait()

@@ -15,7 +15,7 @@ mod environment;
 mod failure;
 mod interrupt;
 mod output;
-mod places;
+mod paths;
 mod programs;
 mod progress;
 mod quote;

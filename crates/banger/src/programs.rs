@@ -84,7 +84,7 @@ pub(crate) fn start_bangerd(
 
 /// A program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct ProgramOutput {
     /// Whether its exit status was 0.
     pub(crate) done: bool,
     /// What it wrote to standard output.
@@ -95,7 +95,7 @@ pub(crate) struct Ended {
 
 /// What a program may say to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Says {
+pub(crate) enum Verbosity {
     /// Nothing; it asks nothing either.
     Nothing,
     /// Its standard error, and its questions: `sudo` asks for a password.
@@ -125,16 +125,16 @@ pub(crate) fn run(
     program: &Path,
     arguments: &[OsString],
     environment: &[(&str, PathBuf)],
-    says: Says,
-) -> Result<Ended> {
+    says: Verbosity,
+) -> Result<ProgramOutput> {
     let mut command = Command::new(program);
     command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped());
     match says {
-        Says::Nothing => command.stdin(Stdio::null()).stderr(Stdio::piped()),
-        Says::All => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
+        Verbosity::Nothing => command.stdin(Stdio::null()).stderr(Stdio::piped()),
+        Verbosity::All => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
     };
     let output = command
         .spawn()
@@ -143,7 +143,7 @@ pub(crate) fn run(
             Error::new(Code::Host, format!("run `{}`", program.display())).cause(cause.to_string())
         })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    Ok(Ended {
+    Ok(ProgramOutput {
         done: output.status.success(),
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
@@ -152,7 +152,7 @@ pub(crate) fn run(
 
 /// What a program that was fed came to.
 #[derive(Debug)]
-pub(crate) struct Fed {
+pub(crate) struct SshOutput {
     /// Its exit status; none where a signal ended it.
     pub(crate) status: Option<i32>,
     /// What it wrote to standard output.
@@ -163,7 +163,7 @@ pub(crate) struct Fed {
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<Fed> {
+pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput> {
     let program = OsStr::new("ssh");
     let mut child = ssh(arguments)
         .stdin(Stdio::piped())
@@ -178,7 +178,7 @@ pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<Fed> {
     let output = child
         .wait_with_output()
         .map_err(|cause| cannot_run(program, &cause))?;
-    Ok(Fed {
+    Ok(SshOutput {
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
     })

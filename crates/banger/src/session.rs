@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::output::Output;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::progress::Steps;
 use crate::{agreement, connect, interrupt};
 
@@ -16,7 +16,7 @@ use crate::{agreement, connect, interrupt};
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Where the daemon and its files are.
-    pub(crate) places: Places,
+    pub(crate) places: Paths,
     /// How to print.
     pub(crate) output: Output,
     daemon: OnceCell<(Client, DaemonView)>,
@@ -24,7 +24,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A run that has not spoken with the daemon yet.
-    pub(crate) fn new(places: Places, output: Output) -> Self {
+    pub(crate) fn new(places: Paths, output: Output) -> Self {
         Self {
             places,
             output,

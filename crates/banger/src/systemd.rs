@@ -6,11 +6,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use banger_api::location::{Location, Wishes};
+use banger_api::location::{Location, LocationOptions};
 use banger_api::{Code, Error, Result};
 
-use crate::places::Places;
-use crate::programs::{self, Ended, Says};
+use crate::paths::Paths;
+use crate::programs::{self, ProgramOutput, Verbosity};
 
 /// The daemon's unit.
 pub(crate) const UNIT: &str = "bangerd.service";
@@ -27,7 +27,7 @@ pub(crate) struct Systemd {
 
 impl Systemd {
     /// systemd as it can be asked from here.
-    pub(crate) fn new(places: &Places) -> Self {
+    pub(crate) fn new(places: &Paths) -> Self {
         let uid = rustix::process::getuid().as_raw();
         Self {
             systemctl: programs::find(places.search.as_deref(), "systemctl"),
@@ -62,7 +62,7 @@ impl Systemd {
 
     /// Whether a daemon for these places is what the user's unit starts: the unit is installed,
     /// and all places are those that the unit's own environment leads to.
-    pub(crate) fn unit_serves(&self, places: &Places) -> bool {
+    pub(crate) fn unit_serves(&self, places: &Paths) -> bool {
         !places.sim
             && self.unit_path().is_some_and(|it| it.is_file())
             && self.has_usual_places(places)
@@ -70,13 +70,13 @@ impl Systemd {
     }
 
     /// Whether all places are those that the unit's own environment leads to.
-    pub(crate) fn has_usual_places(&self, places: &Places) -> bool {
+    pub(crate) fn has_usual_places(&self, places: &Paths) -> bool {
         let lookup = |name: &str| match name {
             "HOME" => self.home.clone(),
             "XDG_RUNTIME_DIR" => Some(self.runtime.clone()),
             _ => None,
         };
-        let own = Location::find(&Wishes::default(), lookup);
+        let own = Location::find(&LocationOptions::default(), lookup);
         own.is_ok_and(|own| own == places.location)
     }
 
@@ -84,7 +84,7 @@ impl Systemd {
     ///
     /// # Errors
     /// Where there is no systemd.
-    pub(crate) fn system(&self, arguments: &[&str]) -> Result<Ended> {
+    pub(crate) fn system(&self, arguments: &[&str]) -> Result<ProgramOutput> {
         self.ask(arguments)
     }
 
@@ -92,7 +92,7 @@ impl Systemd {
     ///
     /// # Errors
     /// Where there is no systemd.
-    pub(crate) fn user(&self, arguments: &[&str]) -> Result<Ended> {
+    pub(crate) fn user(&self, arguments: &[&str]) -> Result<ProgramOutput> {
         self.ask(&[&["--user"], arguments].concat())
     }
 
@@ -111,12 +111,12 @@ impl Systemd {
             .hint(format!("see what it says: journalctl --user -u {UNIT}")))
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Ended> {
+    fn ask(&self, arguments: &[&str]) -> Result<ProgramOutput> {
         let Some(systemctl) = &self.systemctl else {
             return Err(Error::new(Code::NotReady, "systemd does not run here"));
         };
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let environment = [("XDG_RUNTIME_DIR", self.runtime.clone())];
-        programs::run(systemctl, &arguments, &environment, Says::Nothing)
+        programs::run(systemctl, &arguments, &environment, Verbosity::Nothing)
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use banger_api::location::{Location, Runtime, Wishes, usual_home};
+use banger_api::location::{Location, LocationOptions, Runtime, usual_home};
 use banger_api::{Code, Error};
 use banger_host::{Claim, KeptPort, Sim};
 use log::Log;
@@ -36,7 +36,7 @@ use crate::server::{self, Stop};
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The places that its user wants.
-    pub wishes: Wishes,
+    pub wishes: LocationOptions,
     /// Whether it works on a simulated host.
     pub simulated: bool,
     /// What it could not leave of the one who started it, in words.
@@ -238,7 +238,7 @@ fn make_private(folder: &Path) -> Result<()> {
 /// The lock that makes us the one daemon of this state directory; `None` where another has it.
 fn take_lock(layout: &Layout) -> Result<Option<File>> {
     let path = layout.lock();
-    let told = |cause: std::io::Error| {
+    let map_io_error = |cause: std::io::Error| {
         Error::new(Code::Host, format!("lock `{}`", path.display())).cause(cause.to_string())
     };
     let file = File::options()
@@ -247,11 +247,11 @@ fn take_lock(layout: &Layout) -> Result<Option<File>> {
         .write(true)
         .mode(0o600)
         .open(&path)
-        .map_err(told)?;
+        .map_err(map_io_error)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(cause) => Err(told(cause.into())),
+        Err(cause) => Err(map_io_error(cause.into())),
     }
 }
 
@@ -270,11 +270,11 @@ fn raise_descriptor_limit() {
 
 fn start_log(layout: &Layout) -> Result<()> {
     let path = layout.log();
-    let told = |cause: std::io::Error| {
+    let map_io_error = |cause: std::io::Error| {
         Error::new(Code::Host, format!("open the log `{}`", path.display()))
             .cause(cause.to_string())
     };
-    let log = Log::open(path.clone(), log::LONGEST).map_err(told)?;
+    let log = Log::open(path.clone(), log::LONGEST).map_err(map_io_error)?;
     let level = environment("BANGER_LOG").and_then(|it| it.into_os_string().into_string().ok());
     let filter = tracing_subscriber::EnvFilter::builder()
         .parse_lossy(level.unwrap_or_else(|| "info".to_owned()));

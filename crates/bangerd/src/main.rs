@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 #[command(name = "bangerd", version)]
 struct Cli {
     #[command(flatten)]
-    places: Places,
+    places: LocationArguments,
     /// Works on a simulated host: no privileges, no VMs
     #[arg(long)]
     sim: bool,
@@ -23,7 +23,7 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
-struct Places {
+struct LocationArguments {
     /// The state directory
     #[arg(long, env = "BANGER_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Vec::new()
     };
     let options = Options {
-        wishes: banger_api::location::Wishes {
+        wishes: banger_api::location::LocationOptions {
             state: cli.places.state,
             socket: cli.places.socket,
             config: cli.places.config,

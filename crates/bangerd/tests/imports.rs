@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use source::{Source, sources};
 
 /// What a unit may not name.
-enum Never {
+enum Forbidden {
     /// These, and what is below them.
     These(&'static [&'static str]),
     /// Of our own crates anything but these and what is below them.
@@ -29,7 +29,7 @@ struct Row {
     units: &'static [&'static str],
     /// Those below them that it is not about.
     but: &'static [&'static str],
-    never: Never,
+    never: Forbidden,
     /// The rule in words.
     rule: &'static str,
 }
@@ -86,13 +86,13 @@ const TABLE: &[Row] = &[
     Row {
         units: &["banger_api", "banger_host", "banger_guest"],
         but: &[],
-        never: Never::AllBut(&[]),
+        never: Forbidden::AllBut(&[]),
         rule: "`banger-api`, `banger-host` and `banger-guest` import no other crate of ours",
     },
     Row {
         units: &["banger"],
         but: &[],
-        never: Never::AllBut(&["banger_api"]),
+        never: Forbidden::AllBut(&["banger_api"]),
         rule: "`banger` speaks with the daemon through `banger-api` only",
     },
     Row {
@@ -103,7 +103,7 @@ const TABLE: &[Row] = &[
             "bangerd::guest::render",
         ],
         but: &["bangerd::vm::store"],
-        never: Never::These(OUTSIDE),
+        never: Forbidden::These(OUTSIDE),
         rule: "`vm`, `machine` and `guest::{config, render}` are pure: no host, files, threads, clock",
     },
     Row {
@@ -114,31 +114,31 @@ const TABLE: &[Row] = &[
             "bangerd::image",
         ],
         but: &[],
-        never: Never::These(&["bangerd::engine", "bangerd::server", "bangerd::vm::store"]),
+        never: Forbidden::These(&["bangerd::engine", "bangerd::server", "bangerd::vm::store"]),
         rule: "`capability`, `storage`, `hypervisor` and `image` know neither `engine` nor `server` nor `vm::store`",
     },
     Row {
         units: FAMILIES,
         but: &[],
-        never: Never::Siblings,
+        never: Forbidden::Siblings,
         rule: "a capability never imports another capability, a driver never another driver",
     },
     Row {
         units: &["bangerd"],
         but: ASSEMBLERS,
-        never: Never::Concrete,
+        never: Forbidden::Concrete,
         rule: "only `assemble` names a concrete capability or driver",
     },
     Row {
         units: &["bangerd::engine"],
         but: &[],
-        never: Never::These(&["bangerd::server", "bangerd::resolver"]),
+        never: Forbidden::These(&["bangerd::server", "bangerd::resolver"]),
         rule: "`engine` knows none of the edges that ask it",
     },
     Row {
         units: &["bangerd::server"],
         but: &[],
-        never: Never::AllBut(&["bangerd::engine", "banger_api"]),
+        never: Forbidden::AllBut(&["bangerd::engine", "banger_api"]),
         rule: "`server` imports `engine` and the API, and takes no decisions",
     },
 ];
@@ -174,12 +174,12 @@ impl Row {
         let (from, to) = (member(by, modules), member(path, modules));
         let is_sibling = |to: (&str, &str)| is_within(by, to.0) && from != Some(to);
         match self.never {
-            Never::These(list) => is_within_any(path, list) && !is_own_unit,
-            Never::AllBut(list) => {
+            Forbidden::These(list) => is_within_any(path, list) && !is_own_unit,
+            Forbidden::AllBut(list) => {
                 is_within_any(path, CRATES) && !is_own_unit && !is_within_any(path, list)
             }
-            Never::Siblings => to.is_some_and(is_sibling),
-            Never::Concrete => to.is_some_and(|to| from != Some(to) && !is_sibling(to)),
+            Forbidden::Siblings => to.is_some_and(is_sibling),
+            Forbidden::Concrete => to.is_some_and(|to| from != Some(to) && !is_sibling(to)),
         }
     }
 }

@@ -13,7 +13,7 @@ mod worker;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use banger_guest::protocol::{Asked, Event, Phase, Standing};
+use banger_guest::protocol::{Event, GuestStatus, PendingAsk, Phase};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::boot_record::BootRecord;
@@ -64,8 +64,8 @@ struct Agent {
 }
 
 impl Agent {
-    fn standing(&self) -> Standing {
-        Standing {
+    fn standing(&self) -> GuestStatus {
+        GuestStatus {
             phase: self.readiness.phase(),
             uptime_millis: clock::uptime_millis(),
         }
@@ -143,7 +143,7 @@ impl Agent {
         self.pause = (self.pause * 2).min(LONGEST);
     }
 
-    fn begin(&mut self, asked: Asked) {
+    fn begin(&mut self, asked: PendingAsk) {
         let phase = self.readiness.phase();
         if let Some(answer) = answer::answer(&asked.ask, phase, &self.record) {
             self.reply(&asked, answer);
@@ -164,7 +164,7 @@ impl Agent {
         }
     }
 
-    fn reply(&mut self, asked: &Asked, answer: answer::Answered) {
+    fn reply(&mut self, asked: &PendingAsk, answer: answer::Answered) {
         if let Some(port) = &mut self.port {
             port.session().answer(asked, answer);
             port.flush();

@@ -5,12 +5,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use banger_guest::protocol::Asked;
+use banger_guest::protocol::PendingAsk;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::answer::Answered;
 
-type Outcome = (Asked, Answered);
+type Outcome = (PendingAsk, Answered);
 
 /// A thread that works while [`Worker::fd`] tells when it is done.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ impl Worker {
     /// Starts to work on what is asked, or hands it back if there is work already.
     pub(crate) fn start(
         &mut self,
-        asked: Asked,
+        asked: PendingAsk,
         work: impl FnOnce() -> Answered + Send + 'static,
-    ) -> Result<(), Asked> {
+    ) -> Result<(), PendingAsk> {
         if self.busy {
             return Err(asked);
         }
@@ -77,8 +77,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    fn asked() -> Asked {
-        Asked {
+    fn asked() -> PendingAsk {
+        PendingAsk {
             token: "a1".into(),
             id: 1,
             ask: Ask::Sync,

@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
 use super::elf;
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::{console, enter};
 

@@ -7,7 +7,7 @@ use banger_guest::config::Disk;
 use rustix::mount::mount_move;
 
 use super::{check, grow, root, seed};
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::replace::make_directory;
 
 /// Where a disk is mounted until it may be seen.

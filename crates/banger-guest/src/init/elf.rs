@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 
 const PROGRAM_HEADER: usize = 56;
 const INTERPRETER: u32 = 3;

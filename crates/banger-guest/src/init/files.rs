@@ -8,7 +8,7 @@ use std::path::Path;
 
 use banger_guest::config::{self, GuestConfig, When};
 
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::{self, Rights};
 
 /// There once everything that is written once has reached the disk.

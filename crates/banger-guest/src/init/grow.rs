@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use super::superblock::Superblock;
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::{console, raw};
 
 /// The unit in which the kernel tells a device's size, in bytes.

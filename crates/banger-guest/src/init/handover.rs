@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::login;
 use crate::boot_record::{FOLDER, PROGRAM};
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::session;
 use crate::system::replace::{self, Rights, make_directory};
 use crate::system::{console, enter};

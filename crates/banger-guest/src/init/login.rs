@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::replace::{self, Rights, make_directory};
 
 const UNITS: &str = "/run/systemd/system";

@@ -36,11 +36,11 @@ use std::fs;
 
 use banger_guest::config::{CONFIG_PATH, GuestConfig};
 use banger_guest::end;
-use banger_guest::protocol::{Answer, Ask, Phase, Standing};
+use banger_guest::protocol::{Answer, Ask, GuestStatus, Phase};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::boot_record::{BootRecord, FOLDER};
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::port::Port;
 use crate::system::{clock, console};
 
@@ -71,7 +71,7 @@ impl Start {
 
     /// Lets a daemon that said hello know that we are here; never waits.
     fn attend(&mut self) {
-        let standing = Standing {
+        let standing = GuestStatus {
             phase: Phase::Initramfs,
             uptime_millis: clock::uptime_millis(),
         };

@@ -5,7 +5,7 @@ use std::fs::File;
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 
 /// Loads them. One that is there already, or built in, is as good as loaded.
 pub(crate) fn load(paths: &[String]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::replace::make_directory;
 
 /// Those that move over to the root disk, in the order of mounting.

@@ -9,7 +9,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;

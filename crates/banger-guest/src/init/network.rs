@@ -6,7 +6,7 @@ use std::time::Duration;
 use banger_guest::config::Network;
 
 use super::netlink::{Netlink, Route};
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::wait;
 
 const INTERFACES: &str = "/sys/class/net";

@@ -3,7 +3,7 @@
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
 
 use super::{mounts, root};
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::{console, enter};
 

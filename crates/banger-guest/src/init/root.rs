@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount as mount_device, mount_move,
 
 use super::superblock::Superblock;
 use super::{check, grow, mounts};
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::wait;
 

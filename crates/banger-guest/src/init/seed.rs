@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, fsync, getxattr, setxattr, syncfs};
 
 use super::copy;
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 use crate::system::console;
 
 /// Only root can see or set it.

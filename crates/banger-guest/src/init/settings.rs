@@ -7,7 +7,7 @@ use std::path::Path;
 use banger_guest::config::GuestConfig;
 
 use crate::boot_record::RESOLV_CONF;
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::{self, Rights};
 use crate::system::resolvers;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::mount::{MountFlags, mount_bind, mount_remount};
 
-use crate::failure::{Result, While as _};
+use crate::failure::{Context as _, Result};
 
 /// What is written to here puts a kernel to sleep, whoever writes it.
 const STATE: &str = "/sys/power/state";

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use crate::failure::{Failure, Result, While as _};
+use crate::failure::{Context as _, Failure, Result};
 
 /// Where the superblock lies, whatever the block size.
 const OFFSET: u64 = 1024;

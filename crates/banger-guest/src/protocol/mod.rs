@@ -25,7 +25,7 @@ mod session;
 
 pub use conversation::{Conversation, ConversationError};
 pub use line::LineReader;
-pub use session::{Asked, Identity, Session, Standing};
+pub use session::{GuestStatus, Identity, PendingAsk, Session};
 
 use serde::{Deserialize, Serialize};
 

@@ -22,7 +22,7 @@ pub struct Identity {
 
 /// What of a guest does change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct GuestStatus {
     /// How far it has come.
     pub phase: Phase,
     /// The time since its kernel started, in milliseconds.
@@ -31,7 +31,7 @@ pub struct Standing {
 
 /// Something asked for, to be answered with [`Session::answer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
+pub struct PendingAsk {
     /// The token of the conversation it was asked in.
     pub token: String,
     /// Its number in that conversation.
@@ -86,7 +86,7 @@ impl Session {
 
     /// Goes on with the conversation of a process that was here before us, and says so by a
     /// welcome if there is a standing to tell. A token that is none is left alone.
-    pub fn adopt(&mut self, token: &str, standing: Option<Standing>) {
+    pub fn adopt(&mut self, token: &str, standing: Option<GuestStatus>) {
         if is_token(token) {
             self.token = Some(token.to_owned());
             standing
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// Takes the next bytes from the daemon; the answer is what they ask for.
-    pub fn receive(&mut self, bytes: &[u8], standing: Standing) -> Vec<Asked> {
+    pub fn receive(&mut self, bytes: &[u8], standing: GuestStatus) -> Vec<PendingAsk> {
         let mut frames = Vec::new();
         self.reader.push(bytes, |line| {
             frames.extend(serde_json::from_slice::<ToGuest>(line).ok());
@@ -107,7 +107,7 @@ impl Session {
             .collect()
     }
 
-    fn take(&mut self, frame: ToGuest, standing: Standing) -> Option<Asked> {
+    fn take(&mut self, frame: ToGuest, standing: GuestStatus) -> Option<PendingAsk> {
         match frame {
             ToGuest::Hello { hello } => {
                 self.greet(hello.token, standing);
@@ -122,7 +122,7 @@ impl Session {
         }
     }
 
-    fn greet(&mut self, token: String, standing: Standing) {
+    fn greet(&mut self, token: String, standing: GuestStatus) {
         if !is_token(&token) {
             return;
         }
@@ -134,7 +134,7 @@ impl Session {
         self.welcome(standing);
     }
 
-    fn welcome(&mut self, standing: Standing) {
+    fn welcome(&mut self, standing: GuestStatus) {
         let Some(token) = self.token.clone() else {
             return;
         };
@@ -151,7 +151,7 @@ impl Session {
     }
 
     /// Tells a new ask from one that is repeated.
-    fn number(&mut self, token: String, id: u64, ask: serde_json::Value) -> Option<Asked> {
+    fn number(&mut self, token: String, id: u64, ask: serde_json::Value) -> Option<PendingAsk> {
         if let Some(last) = self.last.as_ref().filter(|last| id <= last.id) {
             let repeated = last.answer.clone().filter(|_| id == last.id);
             self.send(&repeated.unwrap_or_default());
@@ -159,7 +159,7 @@ impl Session {
         }
         self.last = Some(Last { id, answer: None });
         match serde_json::from_value(ask) {
-            Ok(ask) => Some(Asked { token, id, ask }),
+            Ok(ask) => Some(PendingAsk { token, id, ask }),
             Err(cause) => {
                 let refusal = format!("this guest does not know what is asked: {cause}");
                 self.finish(token, id, Err(refusal));
@@ -170,7 +170,7 @@ impl Session {
 
     /// Answers an ask, or refuses it in words. An answer for a conversation that is over is
     /// dropped.
-    pub fn answer(&mut self, asked: &Asked, answer: Result<Answer, String>) {
+    pub fn answer(&mut self, asked: &PendingAsk, answer: Result<Answer, String>) {
         self.finish(asked.token.clone(), asked.id, answer);
     }
 

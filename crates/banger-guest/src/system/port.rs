@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use banger_guest::protocol::{Asked, Identity, PORT_NAME, Session, Standing, VSOCK_PORT};
+use banger_guest::protocol::{GuestStatus, Identity, PORT_NAME, PendingAsk, Session, VSOCK_PORT};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
@@ -97,7 +97,7 @@ fn identity() -> Identity {
 impl Port {
     /// Opens the channel, if it is there and nobody else has it open. Over a serial port, goes on
     /// with the conversation of the process before us, if there was one; with a standing, says so.
-    pub(crate) fn open(standing: Option<Standing>) -> Option<Self> {
+    pub(crate) fn open(standing: Option<GuestStatus>) -> Option<Self> {
         let line = Line::open()?;
         let mut port = Self::over(line);
         if matches!(port.line, Line::Serial(_)) {
@@ -150,7 +150,7 @@ impl Port {
     }
 
     /// Takes what has come, and sends what waits, as far as both go now.
-    pub(crate) fn attend(&mut self, standing: Standing) -> Vec<Asked> {
+    pub(crate) fn attend(&mut self, standing: GuestStatus) -> Vec<PendingAsk> {
         if let Line::Vsock(listener) = &mut self.line
             && listener.accept()
         {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_host::root::{self, Input, Wishes};
+use banger_host::root::{self, Input, InstallRequest};
 use banger_host::{Error, Kind, Subnet};
 use clap::{Args, Parser, Subcommand};
 
@@ -97,7 +97,7 @@ fn main() -> ExitCode {
 
 /// Installs, and says at the end what is in place, as one JSON object.
 fn put(install: Install) -> banger_host::Result<()> {
-    let wishes = Wishes {
+    let wishes = InstallRequest {
         uid: install.uid,
         state: install.state,
         subnet: install.subnet,

@@ -23,7 +23,7 @@ use rustix::net::{
 
 use crate::command::{PATH, find_program};
 use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, hear};
-use crate::root::wire::{Came, Wire, understand};
+use crate::root::wire::{Received, Wire, understand};
 use crate::root::{PROGRAMS, socket_path};
 use crate::{Claim, Error, Kind, Result};
 
@@ -94,7 +94,7 @@ pub(super) struct Connection {
 }
 
 /// Why there is no answer.
-enum Lost {
+enum ExchangeError {
     /// The other end has gone: it may be there again.
     Gone,
     /// It is there, and says nothing, or nothing that is an answer.
@@ -149,9 +149,9 @@ impl Connection {
                         other => Ok(other),
                     };
                 }
-                Err(Lost::Gone) => {}
+                Err(ExchangeError::Gone) => {}
                 // Whatever comes late belongs to no question of ours: the connection is given up.
-                Err(Lost::Other(error)) => return Err(error),
+                Err(ExchangeError::Other(error)) => return Err(error),
             }
         }
         Err(silence(&self.claim, "root ends every conversation"))
@@ -182,22 +182,27 @@ fn exchange(
     wire: &mut Wire,
     request: &Request,
     descriptors: &[BorrowedFd<'_>],
-) -> std::result::Result<Reply, Lost> {
+) -> std::result::Result<Reply, ExchangeError> {
     match wire.say(request, descriptors) {
         Ok(()) => {}
-        Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Lost::Gone),
-        Err(cause) => return Err(Lost::Other(Error::io("speak with root", cause.into()))),
+        Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(ExchangeError::Gone),
+        Err(cause) => {
+            return Err(ExchangeError::Other(Error::io(
+                "speak with root",
+                cause.into(),
+            )));
+        }
     }
     match wire.receive() {
-        Ok(Came::Message(bytes, _)) => understand(&bytes)
-            .map_err(|error| Lost::Other(error.within("understand what root answers"))),
-        Ok(Came::End) => Err(Lost::Gone),
-        Ok(Came::Nothing) => Err(Lost::Other(Error::new(
+        Ok(Received::Message(bytes, _)) => understand(&bytes)
+            .map_err(|error| ExchangeError::Other(error.within("understand what root answers"))),
+        Ok(Received::End) => Err(ExchangeError::Gone),
+        Ok(Received::Nothing) => Err(ExchangeError::Other(Error::new(
             Kind::Busy,
             "root does not answer in time",
         ))),
-        Ok(Came::Refused(why)) => Err(Lost::Other(Error::new(Kind::Other, why))),
-        Err(cause) => Err(Lost::Other(Error::io("hear root", cause.into()))),
+        Ok(Received::Refused(why)) => Err(ExchangeError::Other(Error::new(Kind::Other, why))),
+        Err(cause) => Err(ExchangeError::Other(Error::io("hear root", cause.into()))),
     }
 }
 
@@ -210,8 +215,8 @@ fn reach(claim: &Claim, socket: &Path, patience: Duration) -> Result<(Wire, Stri
     let greeting = Request::Hello { protocol: PROTOCOL };
     let reply = match exchange(&mut wire, &greeting, &[]) {
         Ok(reply) => reply,
-        Err(Lost::Other(error)) => return Err(see_journal(claim, error).within(shown)),
-        Err(Lost::Gone) => return Err(gone(claim, wire, &words).within(shown)),
+        Err(ExchangeError::Other(error)) => return Err(see_journal(claim, error).within(shown)),
+        Err(ExchangeError::Gone) => return Err(gone(claim, wire, &words).within(shown)),
     };
     let hello = match reply {
         Reply::Hello(hello) => hello,

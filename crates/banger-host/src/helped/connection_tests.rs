@@ -39,7 +39,7 @@ fn root(folder: &Path) -> (PathBuf, std::sync::mpsc::Sender<()>) {
 }
 
 fn converse(mut wire: Wire, waits: &Mutex<Receiver<()>>) {
-    while let Ok(Came::Message(bytes, _)) = wire.receive() {
+    while let Ok(Received::Message(bytes, _)) = wire.receive() {
         let reply = match understand::<Request>(&bytes).unwrap() {
             Request::Hello { .. } => Reply::Hello(Hello {
                 protocol: PROTOCOL,

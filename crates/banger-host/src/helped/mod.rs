@@ -140,16 +140,16 @@ impl Helped {
 
     /// Has root start what is jailed.
     fn jail(&self, jailed: &Jailed, spawn: &Spawn) -> Result<Process> {
-        let shown = || format!("have `{}` jailed", jailed.name);
-        let folder = name_only(&spawn.directory).map_err(|error| error.within(shown()))?;
+        let describe = || format!("have `{}` jailed", jailed.name);
+        let folder = name_only(&spawn.directory).map_err(|error| error.within(describe()))?;
         let output = open_log(&spawn.log, None)?;
         let errors = open_log(spawn.errors.as_ref().unwrap_or(&spawn.log), None)?;
         let request = Request::StartJailed(jailed.clone());
         let lent = [folder.as_fd(), output.as_fd(), errors.as_fd()];
         match self.connection.ask(&request, &lent) {
             Ok(Reply::Started(process)) => Ok(process),
-            Ok(other) => Err(connection::unexpected(&other).within(shown())),
-            Err(error) => Err(error.within(shown())),
+            Ok(other) => Err(connection::unexpected(&other).within(describe())),
+            Err(error) => Err(error.within(describe())),
         }
     }
 

@@ -189,15 +189,15 @@ fn how(status: &WaitIdStatus) -> Option<Exit> {
 
 /// Host::signal.
 pub(super) fn signal(process: &Process, signal: Signal, boot_id: &str) -> Result<Change> {
-    let shown = || format!("signal process {}", process.pid);
+    let describe = || format!("signal process {}", process.pid);
     let Some(handle) = open(process, boot_id) else {
         if process.boot_id == boot_id && runs(process) {
             let text = "no handle of it can be had";
-            return Err(Error::new(Kind::Other, text).within(shown()));
+            return Err(Error::new(Kind::Other, text).within(describe()));
         }
         return Ok(Change::Already);
     };
-    send(&handle, signal).map_err(|error| error.within(shown()))
+    send(&handle, signal).map_err(|error| error.within(describe()))
 }
 
 /// Signals the process of this handle.

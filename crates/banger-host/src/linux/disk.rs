@@ -8,10 +8,10 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::context::During as _;
 use super::files::{custom, made, open};
 use super::replacement::Replacement;
 use super::sys;
-use super::told::During as _;
 use crate::command::Command;
 use crate::{Change, Error, Kind, Owner, Result};
 
@@ -37,7 +37,7 @@ fn mode_of(source: &File, owner: Option<Owner>) -> std::io::Result<u32> {
 
 /// Op::CloneFile.
 pub(super) fn clone(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Change> {
-    let shown = || {
+    let describe = || {
         format!(
             "share the blocks of `{}` with `{}`",
             from.display(),
@@ -45,7 +45,7 @@ pub(super) fn clone(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Chan
         )
     };
     let (source, file, replacement) = share(from, to)?;
-    replacement.commit(&file, mode_of(&source, owner).during(shown)?, owner)?;
+    replacement.commit(&file, mode_of(&source, owner).during(describe)?, owner)?;
     Ok(Change::Made)
 }
 
@@ -55,7 +55,7 @@ pub(super) fn try_clone(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn share(from: &Path, to: &Path) -> Result<(File, File, Replacement)> {
-    let shown = || {
+    let describe = || {
         format!(
             "share the blocks of `{}` with `{}`",
             from.display(),
@@ -70,20 +70,20 @@ fn share(from: &Path, to: &Path) -> Result<(File, File, Replacement)> {
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => {
             let cause = Error::new(Kind::Unsupported, "the file system cannot share blocks")
                 .hint("set `root_disk = \"copy\"` in ~/.config/banger/config.toml");
-            Err(cause.within(shown()))
+            Err(cause.within(describe()))
         }
-        Err(error) => Err(error).during(shown),
+        Err(error) => Err(error).during(describe),
     }
 }
 
 /// Op::CopyFile.
 pub(super) fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Change> {
-    let shown = || format!("copy `{}` to `{}`", from.display(), to.display());
+    let describe = || format!("copy `{}` to `{}`", from.display(), to.display());
     let source = open(from, true).during(|| format!("open `{}`", from.display()))?;
     let replacement = Replacement::begin(to)?;
     let file = replacement.create()?;
-    copy_sparsely(&source, &file).during(shown)?;
-    replacement.commit(&file, mode_of(&source, owner).during(shown)?, owner)?;
+    copy_sparsely(&source, &file).during(describe)?;
+    replacement.commit(&file, mode_of(&source, owner).during(describe)?, owner)?;
     Ok(Change::Made)
 }
 
@@ -169,13 +169,13 @@ pub(super) fn make_filesystem(
     label: &str,
     owner: Option<Owner>,
 ) -> Result<Change> {
-    let shown = || format!("make the file system `{}`", path.display());
+    let describe = || format!("make the file system `{}`", path.display());
     match std::fs::symlink_metadata(path) {
         Ok(_) => return Ok(Change::Already),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(error).during(shown),
+        Err(error) => return Err(error).during(describe),
     }
-    let in_words = |text: String| Err(Error::new(Kind::Other, text).within(shown()));
+    let in_words = |text: String| Err(Error::new(Kind::Other, text).within(describe()));
     if size_mib < LEAST_FILESYSTEM_MIB {
         return in_words(format!(
             "{size_mib} MiB is less than {LEAST_FILESYSTEM_MIB} MiB"
@@ -187,7 +187,8 @@ pub(super) fn make_filesystem(
     }
     let replacement = Replacement::begin(path)?;
     let file = replacement.create()?;
-    file.set_len(size_mib.saturating_mul(MIB)).during(shown)?;
+    file.set_len(size_mib.saturating_mul(MIB))
+        .during(describe)?;
     // The host's mke2fs.conf is left out, and all that matters is said here.
     // A file of ours that nobody else has ever written. What mke2fs discards reads as zeros, so
     // the inode tables need not be written, neither here nor by the guest later.
@@ -200,8 +201,10 @@ pub(super) fn make_filesystem(
         .arg(replacement.temporary(path))
         .env("MKE2FS_CONFIG", "/dev/null");
     command.run().map_err(|error| match error.kind() {
-        Kind::Missing => error.hint("sudo apt-get install e2fsprogs").within(shown()),
-        _ => error.within(shown()),
+        Kind::Missing => error
+            .hint("sudo apt-get install e2fsprogs")
+            .within(describe()),
+        _ => error.within(describe()),
     })?;
     replacement.commit(&file, 0o600, owner)?;
     Ok(Change::Made)
@@ -226,19 +229,19 @@ fn open_to_change(path: &Path) -> std::io::Result<File> {
 
 /// Op::GrowFile.
 pub(super) fn grow(path: &Path, size_mib: u64) -> Result<Change> {
-    let shown = || format!("make `{}` as long as {size_mib} MiB", path.display());
-    let file = open_to_change(path).during(shown)?;
+    let describe = || format!("make `{}` as long as {size_mib} MiB", path.display());
+    let file = open_to_change(path).during(describe)?;
     let Some(length) = size_mib
         .checked_mul(MIB)
         .filter(|it| i64::try_from(*it).is_ok())
     else {
-        return Err(Error::new(Kind::Other, "no file is that long").within(shown()));
+        return Err(Error::new(Kind::Other, "no file is that long").within(describe()));
     };
-    if file.metadata().during(shown)?.len() >= length {
+    if file.metadata().during(describe)?.len() >= length {
         return Ok(Change::Already);
     }
-    file.set_len(length).during(shown)?;
-    file.sync_all().during(shown)?;
+    file.set_len(length).during(describe)?;
+    file.sync_all().during(describe)?;
     Ok(Change::Made)
 }
 
@@ -251,14 +254,14 @@ const MOST_EXTENTS: usize = 32_768;
 
 /// Look::shared.
 pub(super) fn shared(path: &Path) -> Result<Option<u64>> {
-    let shown = || format!("look which blocks of `{}` are shared", path.display());
-    let file = open(path, false).during(shown)?;
+    let describe = || format!("look which blocks of `{}` are shared", path.display());
+    let file = open(path, false).during(describe)?;
     let (mut shared, mut seen, mut from) = (0, 0, 0);
     while seen < MOST_EXTENTS {
         let extents = match sys::block::extents(&file, from) {
             Ok(extents) => extents,
             Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => return Ok(None),
-            Err(error) => return Err(error).during(shown),
+            Err(error) => return Err(error).during(describe),
         };
         let Some(last) = extents.last() else {
             return Ok(Some(shared));
@@ -276,11 +279,11 @@ pub(super) fn shared(path: &Path) -> Result<Option<u64>> {
 
 /// Op::PunchHole. Where there is no file, or the file system has no holes, nothing is done.
 pub(super) fn punch_hole(path: &Path, offset: u64) -> Result<Change> {
-    let shown = || format!("free the beginning of `{}`", path.display());
+    let describe = || format!("free the beginning of `{}`", path.display());
     let file = match open_to_change(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Change::Already),
-        Err(error) => return Err(error).during(shown),
+        Err(error) => return Err(error).during(describe),
     };
     // A block that the offset lies in is kept whole.
     let offset = offset - offset % 4096;
@@ -296,7 +299,7 @@ pub(super) fn punch_hole(path: &Path, offset: u64) -> Result<Change> {
     match rustix::fs::fallocate(&file, flags, 0, offset) {
         Ok(()) => Ok(Change::Made),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(made(false)),
-        Err(error) => Err(error).during(shown),
+        Err(error) => Err(error).during(describe),
     }
 }
 

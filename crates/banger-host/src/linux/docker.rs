@@ -107,8 +107,8 @@ pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
 /// Op::AcceptInDockerUser.
 pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
     tap::check_name(prefix)?;
-    let shown = || format!("look after the chain `{CHAIN}`");
-    if !chain_exists().map_err(|error| error.within(shown()))? {
+    let describe = || format!("look after the chain `{CHAIN}`");
+    if !chain_exists().map_err(|error| error.within(describe()))? {
         return Ok(Change::Already);
     }
     let mut changed = false;
@@ -122,7 +122,7 @@ pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
             let action = if on { "-I" } else { "-D" };
             iptables(action, &rule)
                 .run()
-                .map_err(|error| error.within(shown()))?;
+                .map_err(|error| error.within(describe()))?;
             changed = true;
         }
     }

@@ -8,9 +8,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::context::During as _;
 use super::node;
 use super::replacement::{Replacement, folder_and_name, set_owner};
-use super::told::During as _;
 use crate::{Change, Error, Kind, Owner, Result};
 
 pub(super) fn made(changed: bool) -> Change {
@@ -68,18 +68,18 @@ pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Re
         missing.push(above);
     }
     for folder in missing.into_iter().rev() {
-        let shown = || format!("make the directory `{}`", folder.display());
+        let describe = || format!("make the directory `{}`", folder.display());
         match fs::DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {}
             // Somebody else made it meanwhile.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-            Err(error) => return Err(error).during(shown),
+            Err(error) => return Err(error).during(describe),
         }
         settle(folder, mode, owner)?;
         if let Some(above) = folder.parent() {
             File::open(above)
                 .and_then(|it| it.sync_all())
-                .during(shown)?;
+                .during(describe)?;
         }
         changed = true;
     }
@@ -92,18 +92,18 @@ fn look(path: &Path) -> String {
 
 /// Gives a directory its mode and owner, and says whether it had others.
 fn settle(path: &Path, mode: u32, owner: Option<Owner>) -> Result<bool> {
-    let shown = || format!("set the mode and owner of `{}`", path.display());
+    let describe = || format!("set the mode and owner of `{}`", path.display());
     let folder = File::options()
         .read(true)
         .custom_flags(custom(OFlags::DIRECTORY))
         .open(path)
-        .during(shown)?;
-    let now = folder.metadata().during(shown)?;
+        .during(describe)?;
+    let now = folder.metadata().during(describe)?;
     if now.mode() & 0o7777 == mode && owns(&now, owner) {
         return Ok(false);
     }
-    set_owner(&folder, owner).during(shown)?;
-    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)).during(shown)?;
+    set_owner(&folder, owner).during(describe)?;
+    rustix::fs::fchmod(&folder, Mode::from_raw_mode(mode)).during(describe)?;
     Ok(true)
 }
 
@@ -113,14 +113,14 @@ fn owns(now: &fs::Metadata, owner: Option<Owner>) -> bool {
 
 /// Op::RemoveDirectory.
 pub(super) fn remove_directory(path: &Path) -> Result<Change> {
-    let shown = || format!("remove the directory `{}`", path.display());
+    let describe = || format!("remove the directory `{}`", path.display());
     // One at `path` itself, too.
     node::take_back(CWD, path)
         .and_then(|()| node::take_back_all(path))
-        .during(shown)?;
+        .during(describe)?;
     // The standard library goes down by descriptors and follows no symbolic link; one at `path`
     // itself is removed as a file.
-    let removed = absent(fs::remove_dir_all(path)).during(shown)?.is_some();
+    let removed = absent(fs::remove_dir_all(path)).during(describe)?.is_some();
     if removed {
         sync_folder_of(path)?;
     }
@@ -129,9 +129,9 @@ pub(super) fn remove_directory(path: &Path) -> Result<Change> {
 
 /// Op::RemoveFile.
 pub(super) fn remove_file(path: &Path) -> Result<Change> {
-    let shown = || format!("remove `{}`", path.display());
-    node::take_back(CWD, path).during(shown)?;
-    let removed = absent(fs::remove_file(path)).during(shown)?.is_some();
+    let describe = || format!("remove `{}`", path.display());
+    node::take_back(CWD, path).during(describe)?;
+    let removed = absent(fs::remove_file(path)).during(describe)?.is_some();
     if removed {
         sync_folder_of(path)?;
     }
@@ -140,10 +140,10 @@ pub(super) fn remove_file(path: &Path) -> Result<Change> {
 
 /// Op::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
 pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
-    let shown = || format!("rename `{}` to `{}`", from.display(), to.display());
+    let describe = || format!("rename `{}` to `{}`", from.display(), to.display());
     let (folder, name) = folder_and_name(from)?;
     let (true, Some(new)) = (to.parent() == from.parent(), to.file_name()) else {
-        return Err(Error::new(Kind::Other, "it has another folder").within(shown()));
+        return Err(Error::new(Kind::Other, "it has another folder").within(describe()));
     };
     match rustix::fs::renameat(&folder, &name, &folder, new) {
         Ok(()) => {}
@@ -152,9 +152,9 @@ pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
         {
             return Ok(Change::Already);
         }
-        Err(error) => return Err(error).during(shown),
+        Err(error) => return Err(error).during(describe),
     }
-    rustix::fs::fsync(&folder).during(shown)?;
+    rustix::fs::fsync(&folder).during(describe)?;
     Ok(Change::Made)
 }
 
@@ -202,15 +202,15 @@ fn is_so(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool 
 
 /// Op::LinkFile.
 pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
-    let shown = |path: &Path| format!("look at `{}`", path.display());
+    let describe = |path: &Path| format!("look at `{}`", path.display());
     let (folder, name) = folder_and_name(to)?;
-    let there = rustix::fs::lstat(from).during(|| shown(from))?;
+    let there = rustix::fs::lstat(from).during(|| describe(from))?;
     match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(now) if (now.st_dev, now.st_ino) == (there.st_dev, there.st_ino) => {
             return Ok(Change::Already);
         }
         Ok(_) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error).during(|| shown(to)),
+        Err(error) => return Err(error).during(|| describe(to)),
     }
     let mut replacement = Replacement::begin(to)?;
     replacement.link(from)?;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::context::During as _;
 use super::files::absent;
-use super::told::During as _;
 use crate::{Change, Error, Kind, Result};
 
 /// A setting of an interface.

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backstop::{self, Direction};
+use super::context::During as _;
 use super::netlink::{self, Link, Route};
-use super::told::During as _;
 use crate::{GuestTap, Result, Subnet};
 
 /// For how long what was read answers again.
@@ -20,7 +20,7 @@ pub(super) const TAPS: &str = "bg1";
 
 /// All of it.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
+pub(super) struct InterfaceTable {
     at: Instant,
     interfaces: Vec<Interface>,
     pub(super) routes: Vec<Route>,
@@ -38,11 +38,11 @@ struct Interface {
 
 /// What was read last.
 #[derive(Debug, Default)]
-pub(super) struct Interfaces(Mutex<Option<Seen>>);
+pub(super) struct Interfaces(Mutex<Option<InterfaceTable>>);
 
 impl Interfaces {
     /// What is so now, or was a moment ago.
-    pub(super) fn look(&self) -> Result<Seen> {
+    pub(super) fn look(&self) -> Result<InterfaceTable> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.take().filter(|it| it.at.elapsed() < FRESH) {
             Some(fresh) => Ok(seen.insert(fresh).clone()),
@@ -57,7 +57,7 @@ impl Interfaces {
 }
 
 /// Reads all of it in one conversation.
-pub(super) fn read() -> Result<Seen> {
+pub(super) fn read() -> Result<InterfaceTable> {
     netlink::talk(|handle| {
         Box::pin(async move {
             let look = || "look at the host's interfaces".to_owned();
@@ -82,7 +82,7 @@ pub(super) fn read() -> Result<Seen> {
                     programs,
                 });
             }
-            Ok(Seen {
+            Ok(InterfaceTable {
                 at,
                 interfaces,
                 routes,
@@ -91,7 +91,7 @@ pub(super) fn read() -> Result<Seen> {
     })
 }
 
-impl Seen {
+impl InterfaceTable {
     /// The interfaces, with their names.
     pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
         self.interfaces.iter().map(|it| &it.link)

@@ -14,6 +14,7 @@
 
 mod backstop;
 pub(crate) mod children;
+mod context;
 mod disk;
 pub(crate) mod docker;
 mod files;
@@ -38,7 +39,6 @@ pub(crate) mod sys;
 pub(crate) mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
-mod told;
 pub(crate) mod units;
 
 use std::fs;
@@ -49,11 +49,11 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use children::Children;
+use context::During as _;
 use files::absent;
 use firewall::Firewall;
 use forwarding::Setting;
 use interfaces::Interfaces;
-use told::During as _;
 
 use crate::{
     Change, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Kind, Look, Mark, Op, Probe,
@@ -252,22 +252,22 @@ impl Host for Linux {
 
 impl Look for Linux {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
-        let shown = || format!("read `{}`", path.display());
-        let Some(mut file) = absent(files::open(path, true)).during(shown)? else {
+        let describe = || format!("read `{}`", path.display());
+        let Some(mut file) = absent(files::open(path, true)).during(describe)? else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).during(shown)?;
+        file.read_to_end(&mut bytes).during(describe)?;
         Ok(Some(bytes))
     }
 
     fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>> {
-        let shown = || format!("read `{}`", path.display());
+        let describe = || format!("read `{}`", path.display());
         // A VMM may own the folder of its logs, and could put a link to anything there.
-        let Some(file) = absent(files::open(path, false)).during(shown)? else {
+        let Some(file) = absent(files::open(path, false)).during(describe)? else {
             return Ok(Vec::new());
         };
-        let length = file.metadata().during(shown)?.len();
+        let length = file.metadata().during(describe)?.len();
         let there = usize::try_from(length.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; limit.min(there)];
         let mut filled = 0;
@@ -276,7 +276,7 @@ impl Look for Linux {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).during(shown),
+                Err(error) => return Err(error).during(describe),
             }
         }
         bytes.truncate(filled);
@@ -284,15 +284,15 @@ impl Look for Linux {
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<String>> {
-        let shown = || format!("list `{}`", directory.display());
-        let Some(entries) = absent(fs::read_dir(directory)).during(shown)? else {
+        let describe = || format!("list `{}`", directory.display());
+        let Some(entries) = absent(fs::read_dir(directory)).during(describe)? else {
             return Ok(Vec::new());
         };
         let mut names = Vec::new();
         for entry in entries {
             names.push(
                 entry
-                    .during(shown)?
+                    .during(describe)?
                     .file_name()
                     .to_string_lossy()
                     .into_owned(),

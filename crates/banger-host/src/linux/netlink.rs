@@ -17,8 +17,8 @@ use rtnetlink::packet_route::neighbour::{NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
-use super::told::During as _;
-use crate::{Error, Result, Subnet, Way};
+use super::context::During as _;
+use crate::{Destination, Error, Result, Subnet};
 
 /// One conversation's work.
 pub(super) type Talk<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
@@ -334,7 +334,7 @@ pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ip
 }
 
 /// Where the host would send what goes to this address now.
-pub(crate) fn way_to(address: Ipv4Addr) -> Result<Way> {
+pub(crate) fn way_to(address: Ipv4Addr) -> Result<Destination> {
     let look = move || format!("ask the kernel for the way to {address}");
     talk(move |handle| {
         Box::pin(async move {
@@ -344,19 +344,23 @@ pub(crate) fn way_to(address: Ipv4Addr) -> Result<Way> {
             let found = handle.route().get(query).execute().try_next().await;
             let message = match found.map_err(cause) {
                 Ok(Some(message)) => message,
-                Ok(None) => return Ok(Way::Nowhere),
-                Err(error) if no_way(&error) => return Ok(Way::Nowhere),
+                Ok(None) => return Ok(Destination::Nowhere),
+                Err(error) if no_way(&error) => return Ok(Destination::Nowhere),
                 Err(error) => return Err(error).during(look),
             };
             if message.header.kind != RouteType::Unicast {
-                return Ok(Way::Host);
+                return Ok(Destination::Host);
             }
             let name = match read_route(&message).interface {
                 Some(index) => link_name(&handle, index).await.during(look)?,
                 None => None,
             };
             let is_tap = name.is_some_and(|it| it.starts_with(crate::instance::TAP));
-            Ok(if is_tap { Way::Vm } else { Way::Outside })
+            Ok(if is_tap {
+                Destination::Vm
+            } else {
+                Destination::Outside
+            })
         })
     })
 }

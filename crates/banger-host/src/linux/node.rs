@@ -12,16 +12,16 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use super::context::During as _;
 use super::files::absent;
-use super::told::During as _;
 use crate::{Change, Error, Kind, Owner, Result};
 
 /// Op::MakeNode.
 pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> Result<Change> {
-    let shown = || format!("look at `{}`", device.display());
-    let found = fs::metadata(device).during(shown)?;
+    let describe = || format!("look at `{}`", device.display());
+    let found = fs::metadata(device).during(describe)?;
     if !found.file_type().is_block_device() {
-        return Err(Error::new(Kind::Other, "it is not a block device").within(shown()));
+        return Err(Error::new(Kind::Other, "it is not a block device").within(describe()));
     }
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let ourselves = Owner {
@@ -38,13 +38,14 @@ pub(crate) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
         return Ok(false);
     }
     remove(path)?;
-    let shown = || format!("make the node `{}`", path.display());
-    rustix::fs::mknodat(CWD, path, FileType::BlockDevice, Mode::empty(), device).during(shown)?;
+    let describe = || format!("make the node `{}`", path.display());
+    rustix::fs::mknodat(CWD, path, FileType::BlockDevice, Mode::empty(), device)
+        .during(describe)?;
     // Nobody may use it before it is whole.
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-        .during(shown)?;
-    rustix::fs::chmodat(CWD, path, Mode::RUSR | Mode::WUSR, AtFlags::empty()).during(shown)?;
+        .during(describe)?;
+    rustix::fs::chmodat(CWD, path, Mode::RUSR | Mode::WUSR, AtFlags::empty()).during(describe)?;
     Ok(true)
 }
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::context::During as _;
 use super::node;
-use super::told::During as _;
 use crate::{Error, Kind, Owner, Result};
 
 /// How many replacements this process has begun.
@@ -30,17 +30,17 @@ pub(super) struct Replacement {
 
 /// An open folder and the name of an entry of it.
 pub(super) fn folder_and_name(path: &Path) -> Result<(OwnedFd, String)> {
-    let shown = || format!("`{}`", path.display());
+    let describe = || format!("`{}`", path.display());
     let name = path.file_name().and_then(|it| it.to_str());
     let (Some(folder), Some(name)) = (path.parent(), name) else {
         return Err(Error::new(
             Kind::Other,
-            format!("{} is no file's path", shown()),
+            format!("{} is no file's path", describe()),
         ));
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty())
-        .during(|| format!("open the folder of {}", shown()))?;
+        .during(|| format!("open the folder of {}", describe()))?;
     Ok((folder, name.to_owned()))
 }
 
@@ -94,22 +94,22 @@ impl Replacement {
 
     /// Gives the new file its mode and owner, brings it to the disk, and puts it in place.
     pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
-        let shown = || format!("write `{}`", self.path);
-        set_owner(file, owner).during(shown)?;
+        let describe = || format!("write `{}`", self.path);
+        set_owner(file, owner).during(describe)?;
         // After the owner, whose change takes set-user-id bits away.
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(shown)?;
-        file.sync_all().during(shown)?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(describe)?;
+        file.sync_all().during(describe)?;
         self.rename()
     }
 
     /// Puts what is there under the temporary name in place.
     pub(super) fn rename(&mut self) -> Result<()> {
-        let shown = || format!("put `{}` in place", self.path);
-        node::take_back(&self.folder, &*self.name).during(shown)?;
+        let describe = || format!("put `{}` in place", self.path);
+        node::take_back(&self.folder, &*self.name).during(describe)?;
         rustix::fs::renameat(&self.folder, &self.temporary, &self.folder, &self.name)
-            .during(shown)?;
+            .during(describe)?;
         self.committed = true;
-        rustix::fs::fsync(&self.folder).during(shown)
+        rustix::fs::fsync(&self.folder).during(describe)
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::context::During as _;
 use super::probes;
-use super::told::During as _;
 use crate::{Error, Kind, Result, Room};
 
 const MIB: u64 = 1 << 20;
@@ -17,15 +17,15 @@ const MEMORY: &str = "/proc/meminfo";
 
 /// What the kernel tells of the memory; see proc_meminfo(5).
 #[derive(Debug)]
-pub(super) struct Memory(String);
+pub(super) struct MemInfo(String);
 
-pub(super) fn memory() -> Result<Memory> {
+pub(super) fn memory() -> Result<MemInfo> {
     fs::read_to_string(MEMORY)
-        .map(Memory)
+        .map(MemInfo)
         .during(|| format!("read `{MEMORY}`"))
 }
 
-impl Memory {
+impl MemInfo {
     /// A line's number, in MiB, rounded down.
     pub(super) fn mib(&self, name: &str) -> Result<u64> {
         let line = self
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_line_of_the_memory_is_found_by_its_whole_name() {
         let memory =
-            Memory("MemTotal:  2048 kB\nWritebackTmp: 9999 kB\nWriteback: 3072 kB\n".into());
+            MemInfo("MemTotal:  2048 kB\nWritebackTmp: 9999 kB\nWriteback: 3072 kB\n".into());
         assert_eq!(memory.mib("MemTotal").unwrap(), 2);
         assert_eq!(memory.mib("Writeback").unwrap(), 3);
         assert!(memory.mib("Mem").is_err());

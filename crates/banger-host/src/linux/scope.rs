@@ -40,7 +40,7 @@ pub(super) struct Scopes {
 
 /// A program and its arguments, and what its environment needs beside `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrapped {
+pub(super) struct ScopedCommand {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, PathBuf)>,
@@ -95,7 +95,7 @@ impl Scopes {
         user: Option<(Owner, &[Gid])>,
         program: &Path,
         arguments: &[String],
-    ) -> Result<Wrapped> {
+    ) -> Result<ScopedCommand> {
         let mut words: Vec<OsString> = Vec::new();
         if self.runtime.is_some() {
             words.push("--user".into());
@@ -125,7 +125,7 @@ impl Scopes {
         }
         words.push(program.into());
         words.extend(arguments.iter().map(OsString::from));
-        Ok(Wrapped {
+        Ok(ScopedCommand {
             program: self.systemd_run.clone(),
             arguments: words,
             environment: self
@@ -158,7 +158,7 @@ fn become_user(owner: Owner, groups: &[Gid]) -> Vec<OsString> {
 mod tests {
     use super::*;
 
-    fn text(wrapped: &Wrapped) -> String {
+    fn text(wrapped: &ScopedCommand) -> String {
         let words: Vec<_> = wrapped
             .arguments
             .iter()

@@ -10,11 +10,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
 use super::children::stat;
+use super::context::During as _;
 use super::files::custom;
-use super::scope::{Scopes, Wrapped};
+use super::scope::{ScopedCommand, Scopes};
 use super::sys::{self, Child, HandedTap, User};
 use super::tap;
-use super::told::During as _;
 use crate::command::{PATH, find_program};
 use crate::{Error, Kind, Owner, Process, Result, Spawn, Tap};
 
@@ -24,16 +24,16 @@ const ATTEMPTS: usize = 16;
 
 /// Host::spawn.
 pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
-    let shown = || format!("start `{}`", spawn.program.display());
+    let describe = || format!("start `{}`", spawn.program.display());
     if let Some(jailed) = &spawn.jailed {
         let text = format!("only the root helper jails `{}`", jailed.name);
         let error = Error::new(Kind::Unsupported, text);
         return Err(error.hint("banger system install"));
     }
     let Some(program) = find_program(spawn.program.as_os_str()) else {
-        return Err(Error::new(Kind::Missing, "there is no such program").within(shown()));
+        return Err(Error::new(Kind::Missing, "there is no such program").within(describe()));
     };
-    let wrapped = wrap(spawn, &program).map_err(|error| error.within(shown()))?;
+    let wrapped = wrap(spawn, &program).map_err(|error| error.within(describe()))?;
     for _ in 0..ATTEMPTS {
         let mut command = prepare(spawn, &wrapped)?;
         let held = prepare_child(spawn, &wrapped, &mut command)?;
@@ -44,12 +44,12 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && spawn.tap.is_some() => {
                 continue;
             }
-            Err(error) => return Err(error).during(shown),
+            Err(error) => return Err(error).during(describe),
         };
         // It is our child and nobody reaps it but us, so the number is its own even if it has
         // ended already.
         let Some(stat) = stat(child.id()) else {
-            return Err(Error::new(Kind::Other, "it is not in `/proc`").within(shown()));
+            return Err(Error::new(Kind::Other, "it is not in `/proc`").within(describe()));
         };
         let (pid, start_time) = (child.id(), stat.start_time);
         return Ok(Process {
@@ -59,19 +59,19 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
         });
     }
     let text = "the descriptor for its TAP is taken again and again";
-    Err(Error::new(Kind::Busy, text).within(shown()))
+    Err(Error::new(Kind::Busy, text).within(describe()))
 }
 
 /// The program itself, or what starts it in its scope. A manager that has gone away since the
 /// scope was decided on is no reason not to start it.
-fn wrap(spawn: &Spawn, program: &Path) -> Result<Wrapped> {
+fn wrap(spawn: &Spawn, program: &Path) -> Result<ScopedCommand> {
     let scopes = Scopes::find(rustix::process::geteuid().as_raw());
     if let (Some(name), Ok(scopes)) = (&spawn.scope, scopes) {
         let groups = kvm_group(spawn.keep_kvm_group);
         let user = spawn.user.map(|owner| (owner, &groups[..]));
         return scopes.wrap(name, user, program, &spawn.arguments);
     }
-    Ok(Wrapped {
+    Ok(ScopedCommand {
         program: program.to_owned(),
         arguments: spawn.arguments.iter().map(Into::into).collect(),
         environment: Vec::new(),
@@ -83,7 +83,7 @@ fn wrap(spawn: &Spawn, program: &Path) -> Result<Wrapped> {
     clippy::disallowed_methods,
     reason = "this is where programs that outlive us start"
 )]
-fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
+fn prepare(spawn: &Spawn, wrapped: &ScopedCommand) -> Result<Command> {
     let log = open_log(&spawn.log, spawn.user)?;
     let errors = match &spawn.errors {
         Some(path) => open_log(path, spawn.user)?,
@@ -112,7 +112,7 @@ fn prepare(spawn: &Spawn, wrapped: &Wrapped) -> Result<Command> {
 /// Opens the log for appending, for the program's user alone; no link is followed, and a FIFO is
 /// refused.
 pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
-    let shown = || format!("open `{}`", path.display());
+    let describe = || format!("open `{}`", path.display());
     let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
     let file = File::options()
         .append(true)
@@ -120,25 +120,25 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
         .mode(0o600)
         .custom_flags(flags)
         .open(path)
-        .during(shown)?;
-    let found = file.metadata().during(shown)?;
+        .during(describe)?;
+    let found = file.metadata().during(describe)?;
     if !found.is_file() {
-        return Err(Error::new(Kind::Other, "it is not a regular file").within(shown()));
+        return Err(Error::new(Kind::Other, "it is not a regular file").within(describe()));
     }
     // Another program may open it by its name next time, as this user. A file with a second name
     // may be somebody else's.
     if let Some(user) = user.filter(|user| found.nlink() == 1 && found.uid() != user.uid) {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-        rustix::fs::fchown(&file, Some(uid), Some(gid)).during(shown)?;
+        rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;
     }
-    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).during(shown)?;
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).during(describe)?;
     Ok(file)
 }
 
 /// Tells the command what its child shall become. What is returned is held until the fork.
 fn prepare_child(
     spawn: &Spawn,
-    wrapped: &Wrapped,
+    wrapped: &ScopedCommand,
     command: &mut Command,
 ) -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -175,13 +175,13 @@ fn kvm_group(keep: bool) -> Vec<Gid> {
 /// Opens the TAP. Where the number that the child wants is free here, it is held until the fork,
 /// so that nothing else, in this thread or another, comes to it.
 fn prepare_tap(wanted: &Tap) -> Result<(HandedTap, Option<OwnedFd>)> {
-    let shown = || format!("hand over the TAP `{}`", wanted.name);
+    let describe = || format!("hand over the TAP `{}`", wanted.name);
     if wanted.descriptor < 3 {
         let text = format!("descriptor {} is a standard one", wanted.descriptor);
-        return Err(Error::new(Kind::Other, text).within(shown()));
+        return Err(Error::new(Kind::Other, text).within(describe()));
     }
     let tap = tap::open(&wanted.name)?;
-    let held = rustix::io::fcntl_dupfd_cloexec(&tap, wanted.descriptor).during(shown)?;
+    let held = rustix::io::fcntl_dupfd_cloexec(&tap, wanted.descriptor).during(describe)?;
     let held = Some(held).filter(|it| it.as_raw_fd() == wanted.descriptor);
     let before = sys::identity(wanted.descriptor);
     Ok((

@@ -16,10 +16,10 @@ use linux_raw_sys::if_tun::{IFF_NO_PI, IFF_TAP, IFF_VNET_HDR};
 use rtnetlink::packet_route::route::{RouteProtocol, RouteScope};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
+use super::context::During as _;
 use super::files::made;
 use super::forwarding::{self, Setting};
 use super::netlink::{self, Link};
-use super::told::During as _;
 use super::{backstop, interfaces, sys};
 use crate::{Change, Error, GuestTap, Kind, Result};
 
@@ -99,8 +99,8 @@ fn find(name: &str) -> Result<Option<Link>> {
 ///
 /// Whether this kernel has what the TAP's own programs need is remembered in `backstop`.
 pub(super) fn make(wanted: &GuestTap, backstop: &Support) -> Result<Change> {
-    let shown = || format!("make the TAP `{}`", wanted.name);
-    check_name(&wanted.name).map_err(|error| error.within(shown()))?;
+    let describe = || format!("make the TAP `{}`", wanted.name);
+    check_name(&wanted.name).map_err(|error| error.within(describe()))?;
     let there = find(&wanted.name)?;
     let is_so = match &there {
         Some(Link { tap: Some(tap), .. }) => tap.persists && tap.owner == Some(wanted.uid),
@@ -108,12 +108,12 @@ pub(super) fn make(wanted: &GuestTap, backstop: &Support) -> Result<Change> {
             let text = "an interface of this name is there, and is no TAP";
             return Err(Error::new(Kind::Busy, text)
                 .hint(format!("look at it: ip -details link show {}", wanted.name))
-                .within(shown()));
+                .within(describe()));
         }
         None => false,
     };
     if !is_so {
-        create(wanted).map_err(|error| error.within(shown()))?;
+        create(wanted).map_err(|error| error.within(describe()))?;
     }
     if there.is_none() {
         // A host that forwards everywhere has a new interface forward, too.
@@ -124,7 +124,7 @@ pub(super) fn make(wanted: &GuestTap, backstop: &Support) -> Result<Change> {
     let of_netlink = wanted.clone();
     let lacks = backstop.clone();
     let configured = netlink::talk(move |handle| Box::pin(configure(handle, of_netlink, lacks)))
-        .map_err(|error| error.within(shown()))?;
+        .map_err(|error| error.within(describe()))?;
     Ok(made(!is_so || configured || quiet == Change::Made))
 }
 
@@ -141,8 +141,8 @@ impl Support {
 /// Makes the interface, or makes one that is there the owner's.
 fn create(wanted: &GuestTap) -> Result<()> {
     let tap = attach(&wanted.name)?;
-    let shown = || format!("give the TAP to user {}", wanted.uid);
-    sys::set_tap_owner(&tap, wanted.uid).during(shown)?;
+    let describe = || format!("give the TAP to user {}", wanted.uid);
+    sys::set_tap_owner(&tap, wanted.uid).during(describe)?;
     sys::set_tap_persistent(&tap).during(|| "make the TAP stay".to_owned())
 }
 
@@ -237,20 +237,20 @@ async fn write_alias(handle: &Handle, index: u32, alias: String) -> Result<()> {
 
 /// A TAP with its guest's address, and whether that has NAT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Remembered {
+pub(crate) struct TapRecord {
     pub(crate) tap: String,
     pub(crate) address: Ipv4Addr,
     pub(crate) nat: bool,
 }
 
 /// The TAPs of every banger here, by what is written on them.
-pub(crate) fn remembered() -> Result<Vec<Remembered>> {
+pub(crate) fn remembered() -> Result<Vec<TapRecord>> {
     let seen = interfaces::read()?;
     let taps = seen.links().filter(|it| it.tap.is_some());
     let taps = taps.filter(|it| it.name.starts_with(interfaces::TAPS));
     let read = |link: &Link| {
         let (address, nat) = read_alias(&link.alias)?;
-        Some(Remembered {
+        Some(TapRecord {
             tap: link.name.clone(),
             address,
             nat,
@@ -319,13 +319,13 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
 
 /// Who is behind the TAP is asked by ARP, and nothing else.
 async fn forget_neighbours(handle: &Handle, link: &Link) -> Result<bool> {
-    let shown = || "forget who was said to be behind it".to_owned();
-    let fixed = netlink::fixed_neighbours(handle).await.during(shown)?;
+    let describe = || "forget who was said to be behind it".to_owned();
+    let fixed = netlink::fixed_neighbours(handle).await.during(describe)?;
     let mut changed = false;
     for neighbour in fixed {
         if neighbour.header.ifindex == link.index {
             let gone = handle.neighbours().del(neighbour).execute().await;
-            gone.map_err(netlink::cause).during(shown)?;
+            gone.map_err(netlink::cause).during(describe)?;
             changed = true;
         }
     }
@@ -335,8 +335,8 @@ async fn forget_neighbours(handle: &Handle, link: &Link) -> Result<bool> {
 /// The route to the guest, by this TAP and no other.
 async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
     let guest = wanted.guest_address;
-    let shown = || format!("set the route to {guest}");
-    let routes = netlink::routes(handle).await.during(shown)?;
+    let describe = || format!("set the route to {guest}");
+    let routes = netlink::routes(handle).await.during(describe)?;
     let mut here = routes
         .iter()
         .filter(|it| it.to.network == guest && it.to.prefix == 32);
@@ -351,19 +351,22 @@ async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bo
         .protocol(RouteProtocol::Static)
         .build();
     let add = handle.route().add(route).replace();
-    add.execute().await.map_err(netlink::cause).during(shown)?;
+    add.execute()
+        .await
+        .map_err(netlink::cause)
+        .during(describe)?;
     Ok(true)
 }
 
 /// Op::RemoveTap.
 pub(super) fn remove(name: &str) -> Result<Change> {
-    let shown = || format!("remove the TAP `{name}`");
-    check_name(name).map_err(|error| error.within(shown()))?;
+    let describe = || format!("remove the TAP `{name}`");
+    check_name(name).map_err(|error| error.within(describe()))?;
     let link = match find(name)? {
         None => return Ok(Change::Already),
         Some(Link { tap: None, .. }) => {
             let text = "the interface of this name is no TAP";
-            return Err(Error::new(Kind::Busy, text).within(shown()));
+            return Err(Error::new(Kind::Busy, text).within(describe()));
         }
         Some(link) => link,
     };
@@ -382,7 +385,7 @@ pub(super) fn remove(name: &str) -> Result<Change> {
             }
         })
     })?;
-    removed.during(shown)?;
+    removed.during(describe)?;
     Ok(Change::Made)
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::linux::Linux;
-use crate::linux::testing::{Place, as_nobody, in_own_network, run};
+use crate::linux::testing::{TestNamespace, as_nobody, in_own_network, run};
 use crate::{Finding, Host as _, Look as _, Op, Probe, Subnet};
 
 fn wanted() -> GuestTap {
@@ -185,7 +185,7 @@ fn whether_a_guest_has_nat_is_written_on_its_tap() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
         host.change(&Op::MakeTap(wanted())).unwrap();
-        let expected = |nat| Remembered {
+        let expected = |nat| TapRecord {
             tap: "bg1a".to_owned(),
             address: wanted().guest_address,
             nat,
@@ -308,7 +308,7 @@ fn the_way_out_is_the_kernels_own_choice() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
         assert_eq!(host.uplink().unwrap(), None);
-        let elsewhere = Place::new();
+        let elsewhere = TestNamespace::new();
         for (name, address) in [("up0", "192.0.2.1/24"), ("up1", "203.0.113.1/24")] {
             run(
                 "ip",

@@ -78,14 +78,14 @@ pub(crate) fn as_nobody(test: impl FnOnce() + Send) {
 }
 
 /// A network elsewhere: what is run there sees that network only.
-pub(crate) struct Place {
+pub(crate) struct TestNamespace {
     work: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
     thread: Option<JoinHandle<()>>,
     /// The thread that is there, by which `ip link set … netns` finds it.
     pub(crate) id: i32,
 }
 
-impl Place {
+impl TestNamespace {
     pub(crate) fn new() -> Self {
         let (work, todo) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
         let (tell, told) = mpsc::channel();
@@ -112,7 +112,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestNamespace {
     fn drop(&mut self) {
         drop(self.work.take());
         drop(self.thread.take().map(JoinHandle::join));

@@ -31,17 +31,17 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
 /// user's to write, so would be what root runs.
 pub(super) fn check_own_file() -> Result<()> {
     let link = Path::new("/proc/self/exe");
-    let shown = "look at the program's own file";
-    let path = fs::read_link(link).map_err(|cause| Error::io(shown, cause))?;
-    check_file(&path).map_err(|error| error.within(shown))?;
+    let what = "look at the program's own file";
+    let path = fs::read_link(link).map_err(|cause| Error::io(what, cause))?;
+    check_file(&path).map_err(|error| error.within(what))?;
     let (own, named) = (fs::metadata(link), fs::metadata(&path));
     let (Ok(own), Ok(named)) = (own, named) else {
-        return Err(Error::new(Kind::Denied, "it is not there any more").within(shown));
+        return Err(Error::new(Kind::Denied, "it is not there any more").within(what));
     };
     if (own.dev(), own.ino()) == (named.dev(), named.ino()) {
         return Ok(());
     }
-    Err(Error::new(Kind::Denied, "another file has its name").within(shown))
+    Err(Error::new(Kind::Denied, "another file has its name").within(what))
 }
 
 /// Refuses a file that is not root's alone, with all of the folders above it. The path is
@@ -75,10 +75,10 @@ pub(super) fn give_up() -> Result<()> {
     sys::clear_environment();
     rustix::process::umask(Mode::from_raw_mode(0o077));
     std::env::set_current_dir("/").map_err(|cause| Error::io("go to `/`", cause))?;
-    let shown = |cause: rustix::io::Errno| Error::io("give up rights", cause.into());
-    rustix::thread::set_no_new_privs(true).map_err(shown)?;
-    drop_bounds(KEPT).map_err(shown)?;
-    let own = rustix::thread::capabilities(None).map_err(shown)?;
+    let describe = |cause: rustix::io::Errno| Error::io("give up rights", cause.into());
+    rustix::thread::set_no_new_privs(true).map_err(describe)?;
+    drop_bounds(KEPT).map_err(describe)?;
+    let own = rustix::thread::capabilities(None).map_err(describe)?;
     let kept = own.permitted & KEPT;
     let sets = CapabilitySets {
         effective: kept,
@@ -86,7 +86,7 @@ pub(super) fn give_up() -> Result<()> {
         // What we start has the same by being root's, and within the bounds.
         inheritable: CapabilitySet::empty(),
     };
-    rustix::thread::set_capabilities(None, sets).map_err(shown)
+    rustix::thread::set_capabilities(None, sets).map_err(describe)
 }
 
 /// Takes everything else out of what a program that we start could have.

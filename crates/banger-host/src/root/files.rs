@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use rustix::fs::OFlags;
 
 use super::{jailed, links};
-use crate::linux::snapshot::Wanted;
+use crate::linux::snapshot::SnapshotSpec;
 use crate::{Claim, Error, Jailed, Kind, Owner, Result};
 
 /// The file systems that a file may lie on, by their numbers in `statfs(2)` and
@@ -33,7 +33,7 @@ pub(super) fn snapshot(
     name: String,
     size_mib: u64,
     descriptors: &[OwnedFd],
-) -> Result<Wanted> {
+) -> Result<SnapshotSpec> {
     let [base, cow] = descriptors else {
         let text = format!(
             "it carries {} descriptors, and a snapshot needs two: its base and its store",
@@ -42,8 +42,11 @@ pub(super) fn snapshot(
         return Err(Error::new(Kind::Denied, text));
     };
     let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map(File::from);
-    let told = |cause| Error::io("take a descriptor", cause);
-    let (base, cow) = (of(base).map_err(told)?, of(cow).map_err(told)?);
+    let map_io_error = |cause| Error::io("take a descriptor", cause);
+    let (base, cow) = (
+        of(base).map_err(map_io_error)?,
+        of(cow).map_err(map_io_error)?,
+    );
     let base_is = check(&base, claim, Part::Base)
         .map_err(|error| error.within("the base is not one that may be shown"))?;
     let cow_is = check(&cow, claim, Part::Store)
@@ -51,7 +54,7 @@ pub(super) fn snapshot(
     if (base_is.dev(), base_is.ino()) == (cow_is.dev(), cow_is.ino()) {
         return Err(Error::new(Kind::Denied, "base and store are the same file"));
     }
-    Ok(Wanted {
+    Ok(SnapshotSpec {
         name,
         base,
         cow,
@@ -77,7 +80,7 @@ pub(super) fn jailed(
     jailed: Jailed,
     group: u32,
     descriptors: &[OwnedFd],
-) -> Result<jailed::Wanted> {
+) -> Result<jailed::JailSpec> {
     let [folder, output, errors] = descriptors else {
         let text = format!(
             "it carries {} descriptors, and a jail needs three: folder, output, errors",
@@ -89,8 +92,8 @@ pub(super) fn jailed(
     if group == 0 {
         return Err(Error::new(Kind::Denied, "whoever asks is of root's group"));
     }
-    let told = |cause| Error::io("take a descriptor", cause);
-    let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(told);
+    let map_io_error = |cause| Error::io("take a descriptor", cause);
+    let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(map_io_error);
     check_folder(folder, claim)?;
     // Whoever makes the jail looks in any case.
     if links::can_be_seen(folder) {
@@ -100,7 +103,7 @@ pub(super) fn jailed(
     for file in [&output, &errors] {
         check(file, claim, Part::Log).map_err(|error| error.within("it is no log of a machine"))?;
     }
-    Ok(jailed::Wanted {
+    Ok(jailed::JailSpec {
         jailed,
         owner: Owner {
             uid: claim.uid,
@@ -125,9 +128,9 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
         let error = Error::new(Kind::Denied, text);
         Err(error.within("the folder is not one that may be a machine's"))
     };
-    let told = |cause: rustix::io::Errno| Error::io("look at the folder", cause.into());
-    let flags = rustix::fs::fcntl_getfl(folder).map_err(told)?;
-    let meta = rustix::fs::fstat(folder).map_err(told)?;
+    let map_io_error = |cause: rustix::io::Errno| Error::io("look at the folder", cause.into());
+    let flags = rustix::fs::fcntl_getfl(folder).map_err(map_io_error)?;
+    let meta = rustix::fs::fstat(folder).map_err(map_io_error)?;
     if rustix::fs::FileType::from_raw_mode(meta.st_mode) != rustix::fs::FileType::Directory {
         return refused("it is no folder".to_owned());
     }
@@ -140,7 +143,7 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
     if meta.st_mode & 0o022 != 0 {
         return refused("it can be written by others".to_owned());
     }
-    let number = rustix::fs::fstatfs(folder).map_err(told)?.f_type as u32;
+    let number = rustix::fs::fstatfs(folder).map_err(map_io_error)?.f_type as u32;
     let linux = rustix::system::uname();
     let found = SHOWN_AS.iter().find(|(magic, ..)| *magic == number);
     match (found, release(&linux.release().to_string_lossy())) {
@@ -171,12 +174,12 @@ enum Part {
 
 fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     let refused = |text: String| Err(Error::new(Kind::Denied, text));
-    let told = |cause| Error::io("look at it", cause);
-    let meta = file.metadata().map_err(told)?;
+    let map_io_error = |cause| Error::io("look at it", cause);
+    let meta = file.metadata().map_err(map_io_error)?;
     if !meta.is_file() {
         return refused("it is no regular file".to_owned());
     }
-    let flags = rustix::fs::fcntl_getfl(file).map_err(|cause| told(cause.into()))?;
+    let flags = rustix::fs::fcntl_getfl(file).map_err(|cause| map_io_error(cause.into()))?;
     // A descriptor that only names a file (O_PATH) shows nothing of what its holder may do.
     let way = flags & OFlags::RWMODE;
     let opened = !flags.contains(OFlags::PATH)
@@ -196,7 +199,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     if part != Part::Base && meta.nlink() != 1 {
         return refused(format!("it has {} names, and may have one", meta.nlink()));
     }
-    let system = rustix::fs::fstatfs(file).map_err(|cause| told(cause.into()))?;
+    let system = rustix::fs::fstatfs(file).map_err(|cause| map_io_error(cause.into()))?;
     // The numbers have 32 bits, whatever the type is that holds them.
     let number = system.f_type as u32;
     if !FILE_SYSTEMS.iter().any(|(magic, _)| *magic == number) {

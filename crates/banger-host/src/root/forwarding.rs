@@ -28,12 +28,12 @@ use crate::{Change, Claim, Error, Host, Kind, Op, Result};
 struct Record {
     /// The boot that it belongs to; another boot has forgotten all of it.
     boot_id: String,
-    interfaces: BTreeMap<String, Need>,
+    interfaces: BTreeMap<String, ForwardingEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Need {
+struct ForwardingEntry {
     /// Whether it forwarded before.
     was: bool,
     /// The users whose guests need it.
@@ -119,7 +119,7 @@ impl Forwarding {
         let need = record
             .interfaces
             .entry(interface.to_owned())
-            .or_insert_with(|| Need {
+            .or_insert_with(|| ForwardingEntry {
                 was: forwards.unwrap_or(false),
                 users: BTreeSet::new(),
             });
@@ -163,16 +163,16 @@ impl Forwarding {
     /// Waits for whoever else has the record.
     fn hold(&self) -> Result<File> {
         let path = self.folder.join("forwarding.lock");
-        let told = |cause| Error::io(format!("lock `{}`", path.display()), cause);
+        let map_io_error = |cause| Error::io(format!("lock `{}`", path.display()), cause);
         let file = File::options()
             .write(true)
             .create(true)
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(told)?;
+            .map_err(map_io_error)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)
-            .map_err(|cause| told(cause.into()))?;
+            .map_err(|cause| map_io_error(cause.into()))?;
         Ok(file)
     }
 
@@ -213,7 +213,7 @@ impl Forwarding {
 fn lent(
     host: &dyn Host,
     record: &Record,
-    needs: impl Fn(&Need) -> bool,
+    needs: impl Fn(&ForwardingEntry) -> bool,
 ) -> Result<BTreeSet<String>> {
     if host.forwards_everywhere()? {
         // Somebody else wants it so.

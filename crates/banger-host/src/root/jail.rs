@@ -27,9 +27,9 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::jailed::{Made, Order};
+use super::jailed::{JailReply, Order};
 use super::message::tell;
-use super::wire::{Came, Wire, understand};
+use super::wire::{Received, Wire, understand};
 use super::{PROGRAMS, RUN, confine, links, need_root};
 use crate::linux::{node, snapshot_node, sys};
 use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
@@ -56,8 +56,8 @@ pub fn jail() -> Result<()> {
     let (order, folder) = hear(&mut wire)?;
     let made = make(&order, &folder);
     let answer = match &made {
-        Ok(()) => Made::Ready(std::process::id()),
-        Err(error) => Made::Error(tell(error)),
+        Ok(()) => JailReply::Ready(std::process::id()),
+        Err(error) => JailReply::Error(tell(error)),
     };
     wire.say(&answer, &[])
         .map_err(|cause| Error::io("answer", cause.into()))?;
@@ -69,11 +69,11 @@ pub fn jail() -> Result<()> {
 fn hear(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
     let wrong = || Error::new(Kind::Other, "the standard input tells of no machine");
     match wire.receive() {
-        Ok(Came::Message(bytes, descriptors)) => {
+        Ok(Received::Message(bytes, descriptors)) => {
             let [folder] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| wrong())?;
             Ok((understand(&bytes)?, folder))
         }
-        Ok(Came::Refused(_) | Came::End | Came::Nothing) | Err(_) => Err(wrong()),
+        Ok(Received::Refused(_) | Received::End | Received::Nothing) | Err(_) => Err(wrong()),
     }
 }
 
@@ -140,22 +140,22 @@ pub(super) fn lay_out(
     disk: Owner,
     seen: Owner,
 ) -> Result<()> {
-    let told = |shown: &'static str| {
+    let map_io_error = |shown: &'static str| {
         move |cause: rustix::io::Errno| Error::io(shown, std::io::Error::from(cause))
     };
     // A mount can be copied only where it is mounted, so before we go.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(folder, "", flags).map_err(told("mount the machine's folder"))?;
+    let tree = open_tree(folder, "", flags).map_err(map_io_error("mount the machine's folder"))?;
     sys::show_as(&tree, disk, seen).map_err(|cause| {
         Error::io("show the machine's files as the VM's", cause).hint(
             "the state directory must be on ext4, xfs or btrfs, and Linux 5.12 or later: findmnt --target ~/.local/state/banger",
         )
     })?;
-    sys::unshare(UnshareFlags::NEWNS).map_err(told("leave the host's mounts"))?;
+    sys::unshare(UnshareFlags::NEWNS).map_err(map_io_error("leave the host's mounts"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(told("leave the host's mounts"))?;
+    mount_change("/", private).map_err(map_io_error("leave the host's mounts"))?;
     let options = std::ffi::CString::new(SIZE).unwrap_or_default();
     mount(
         "tmpfs",
@@ -164,12 +164,12 @@ pub(super) fn lay_out(
         MountFlags::NOSUID,
         options.as_c_str(),
     )
-    .map_err(told("mount the jail"))?;
+    .map_err(map_io_error("mount the jail"))?;
     let inside = root(base, name).join(JAILED_FOLDER);
     folders(&inside)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     move_mount(&tree, "", CWD, &inside, flags)
-        .map_err(told("put the machine's folder into the jail"))
+        .map_err(map_io_error("put the machine's folder into the jail"))
 }
 
 /// The jailer's arguments; what comes after `--` it hands on.

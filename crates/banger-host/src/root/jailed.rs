@@ -22,8 +22,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use super::PROGRAMS;
-use super::message::{Told, hear};
-use super::wire::{Came, Wire, understand};
+use super::message::{ErrorLayer, hear};
+use super::wire::{Received, Wire, understand};
 use crate::command::{PATH, find_program};
 use crate::linux::children::{self, users};
 use crate::linux::scope::BOOTED;
@@ -40,7 +40,7 @@ const GLANCE: Timespec = Timespec {
 
 /// What shall run in a jail.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct JailSpec {
     pub(super) jailed: Jailed,
     /// Whose files the machine's are.
     pub(super) owner: Owner,
@@ -61,31 +61,31 @@ pub(super) struct Order {
 /// What it answers, once.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Made {
+pub(super) enum JailReply {
     /// The jail is made, and this process goes into it.
     Ready(u32),
-    Error(Vec<Told>),
+    Error(Vec<ErrorLayer>),
 }
 
 /// Starts Firecracker in a jail, and waits until it is in there, or has ended.
-pub(super) fn start(wanted: &Wanted) -> Result<Process> {
+pub(super) fn start(wanted: &JailSpec) -> Result<Process> {
     let Jailed { name, uid } = &wanted.jailed;
-    let shown = || format!("jail `{name}`");
+    let describe = || format!("jail `{name}`");
     if let Some(pid) = running(*uid) {
         let text = format!("process {pid} runs as user {uid} already");
-        return Err(Error::new(Kind::Busy, text).within(shown()));
+        return Err(Error::new(Kind::Busy, text).within(describe()));
     }
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     let mut wire = Wire::new(ours);
     wire.set_patience(PATIENCE, PATIENCE)?;
-    let mut waits = systemd_run(wanted, theirs).map_err(|error| error.within(shown()))?;
+    let mut waits = systemd_run(wanted, theirs).map_err(|error| error.within(describe()))?;
     let answer = converse(&mut wire, wanted);
     // It waits for the unit's end, and is of no use to it any more.
     drop(waits.kill());
     drop(waits.wait());
-    let process = answer.map_err(|error| error.within(shown()))?;
-    settle(&process, *uid).map_err(|error| error.within(shown()))?;
+    let process = answer.map_err(|error| error.within(describe()))?;
+    settle(&process, *uid).map_err(|error| error.within(describe()))?;
     Ok(process)
 }
 
@@ -102,7 +102,7 @@ pub(super) fn check() -> Result<PathBuf> {
 }
 
 /// The arguments of systemd-run(1) up to the program.
-fn unit(wanted: &Wanted, instant: u128) -> Vec<String> {
+fn unit(wanted: &JailSpec, instant: u128) -> Vec<String> {
     let name = &wanted.jailed.name;
     let mut words: Vec<String> = ["--quiet", "--collect", "--no-ask-password", "--pipe"]
         .map(str::to_owned)
@@ -138,7 +138,7 @@ fn unit(wanted: &Wanted, instant: u128) -> Vec<String> {
     clippy::disallowed_methods,
     reason = "what it starts is given a socket and open files, which `command::Command` has no way to"
 )]
-fn systemd_run(wanted: &Wanted, socket: OwnedFd) -> Result<Child> {
+fn systemd_run(wanted: &JailSpec, socket: OwnedFd) -> Result<Child> {
     let of = |file: &File| {
         file.try_clone()
             .map_err(|cause| Error::io("take a descriptor", cause))
@@ -161,27 +161,30 @@ fn systemd_run(wanted: &Wanted, socket: OwnedFd) -> Result<Child> {
 }
 
 /// Tells whoever makes the jail what it is for, and hears which process it is.
-fn converse(wire: &mut Wire, wanted: &Wanted) -> Result<Process> {
+fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     let order = Order {
         jailed: wanted.jailed.clone(),
         uid: wanted.owner.uid,
         gid: wanted.owner.gid,
     };
-    let told = |cause: rustix::io::Errno| Error::io("speak with its unit", cause.into());
-    wire.say(&order, &[wanted.folder.as_fd()]).map_err(told)?;
-    let bytes = match wire.receive().map_err(told)? {
-        Came::Message(bytes, _) => bytes,
-        Came::End => {
+    let map_io_error = |cause: rustix::io::Errno| Error::io("speak with its unit", cause.into());
+    wire.say(&order, &[wanted.folder.as_fd()])
+        .map_err(map_io_error)?;
+    let bytes = match wire.receive().map_err(map_io_error)? {
+        Received::Message(bytes, _) => bytes,
+        Received::End => {
             let text = "its unit ended before it was made";
             return Err(Error::new(Kind::Other, text)
                 .hint(format!("journalctl --unit '{}-*'", wanted.jailed.name)));
         }
-        Came::Nothing => return Err(Error::new(Kind::Busy, "its unit does not answer in time")),
-        Came::Refused(why) => return Err(Error::new(Kind::Other, why)),
+        Received::Nothing => {
+            return Err(Error::new(Kind::Busy, "its unit does not answer in time"));
+        }
+        Received::Refused(why) => return Err(Error::new(Kind::Other, why)),
     };
     let pid = match understand(&bytes)? {
-        Made::Ready(pid) => pid,
-        Made::Error(told) => return Err(hear(told)),
+        JailReply::Ready(pid) => pid,
+        JailReply::Error(map_io_error) => return Err(hear(map_io_error)),
     };
     let stat = children::stat(pid).ok_or_else(|| Error::new(Kind::Other, "it ended at once"))?;
     Ok(Process {

@@ -27,15 +27,15 @@ fn open(folder: &OwnedFd) -> rustix::io::Result<OwnedFd> {
 
 /// Refuses a folder with a file of more than one name.
 pub(super) fn check(folder: &OwnedFd) -> Result<()> {
-    let told = |cause: Errno| Error::io("look into the machine's folder", cause.into());
+    let map_io_error = |cause: Errno| Error::io("look into the machine's folder", cause.into());
     let refused = |text: String| {
         Error::new(Kind::Denied, text).within("the folder is not one that may be a machine's")
     };
-    let mut folders = vec![open(folder).map_err(told)?];
+    let mut folders = vec![open(folder).map_err(map_io_error)?];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
-        for entry in Dir::read_from(&folder).map_err(told)? {
-            let entry = entry.map_err(told)?;
+        for entry in Dir::read_from(&folder).map_err(map_io_error)? {
+            let entry = entry.map_err(map_io_error)?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
@@ -47,12 +47,12 @@ pub(super) fn check(folder: &OwnedFd) -> Result<()> {
             let meta = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                 // A file that is gone by now has no name at all.
                 Err(Errno::NOENT) => continue,
-                other => other.map_err(told)?,
+                other => other.map_err(map_io_error)?,
             };
             if FileType::from_raw_mode(meta.st_mode) == FileType::Directory {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let below = rustix::fs::openat(&folder, name, flags, Mode::empty());
-                folders.push(open(&below.map_err(told)?).map_err(told)?);
+                folders.push(open(&below.map_err(map_io_error)?).map_err(map_io_error)?);
             } else if meta.st_nlink > 1 {
                 let name = name.to_string_lossy().escape_debug().to_string();
                 let text = format!(

@@ -65,7 +65,7 @@ pub(crate) enum Reply {
     /// What it is like, if it is there.
     Snapshot(Option<Snapshot>),
     /// It is not so, and why: outermost first, never empty.
-    Error(Vec<Told>),
+    Error(Vec<ErrorLayer>),
 }
 
 /// Who answers.
@@ -177,7 +177,7 @@ pub(crate) enum RootLook {
 /// One layer of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Told {
+pub(crate) struct ErrorLayer {
     pub(crate) kind: Kind,
     pub(crate) message: String,
     pub(crate) hints: Vec<String>,
@@ -263,8 +263,8 @@ impl RootOp {
 }
 
 /// The layers of an error, outermost first.
-pub(crate) fn tell(error: &Error) -> Vec<Told> {
-    let mut told = vec![Told {
+pub(crate) fn tell(error: &Error) -> Vec<ErrorLayer> {
+    let mut told = vec![ErrorLayer {
         kind: error.kind(),
         message: error.to_string(),
         hints: error.own_hints().to_vec(),
@@ -272,7 +272,7 @@ pub(crate) fn tell(error: &Error) -> Vec<Told> {
     let mut below = std::error::Error::source(error);
     while let Some(cause) = below {
         let own = cause.downcast_ref::<Error>();
-        told.push(Told {
+        told.push(ErrorLayer {
             kind: own.map_or(error.kind(), Error::kind),
             message: cause.to_string(),
             hints: own.map(|it| it.own_hints().to_vec()).unwrap_or_default(),
@@ -283,9 +283,9 @@ pub(crate) fn tell(error: &Error) -> Vec<Told> {
 }
 
 /// The error again, as it was on the other side.
-pub(crate) fn hear(told: Vec<Told>) -> Error {
+pub(crate) fn hear(told: Vec<ErrorLayer>) -> Error {
     let mut layers = told.into_iter().rev();
-    let one = |layer: Told, error: Error| layer.hints.into_iter().fold(error, Error::hint);
+    let one = |layer: ErrorLayer, error: Error| layer.hints.into_iter().fold(error, Error::hint);
     let Some(mut innermost) = layers.next() else {
         return Error::new(Kind::Other, "root refuses, and does not say why");
     };

@@ -43,7 +43,7 @@ pub(crate) mod wire;
 use std::io::Write as _;
 use std::path::Path;
 
-pub use install::{Installed, Placed, Wishes, install, uninstall};
+pub use install::{InstallRequest, Installation, Installed, install, uninstall};
 pub use jail::jail;
 pub use port::keep_port;
 pub use restore::restore;
@@ -53,7 +53,7 @@ pub(crate) use serve::MOST_CONNECTIONS;
 
 use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result, root_folder};
-use served::{Makes, Served};
+use served::{ClaimedHost, FileOperations};
 
 /// Where root keeps what is true until the next boot: the sockets, and what it has switched.
 pub(crate) const RUN: &str = "/run/banger";
@@ -65,7 +65,7 @@ pub(crate) const PROGRAMS: &str = "/usr/local/libexec/banger";
 pub(crate) const MOST_ELEMENTS: usize = 256;
 
 /// What is made of open files.
-const MADE: Makes = Makes {
+const MADE: FileOperations = FileOperations {
     snapshot: snapshot::make,
     jailed: jailed::start,
 };
@@ -97,7 +97,7 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
     };
     let folder = Path::new(RUN);
     root_folder::make(folder)?;
-    let served = Served::new(claim, Box::new(Linux::new()?), MADE, folder);
+    let served = ClaimedHost::new(claim, Box::new(Linux::new()?), MADE, folder);
     serve::serve(served, input)
 }
 

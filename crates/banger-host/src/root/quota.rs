@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 
 use crate::cow;
 use crate::linux::children;
-use crate::linux::snapshot::{self, Wanted};
+use crate::linux::snapshot::{self, SnapshotSpec};
 use crate::{Claim, Error, Host, Kind, Op, Result};
 
 /// The most TAPs.
@@ -77,7 +77,7 @@ fn guest(tap: &str, address: Ipv4Addr, claim: &Claim, host: &dyn Host) -> Result
 }
 
 /// Refuses a snapshot beyond the number, or the memory, that this user may have.
-pub(super) fn snapshot(wanted: &Wanted, claim: &Claim, host: &dyn Host) -> Result<()> {
+pub(super) fn snapshot(wanted: &SnapshotSpec, claim: &Claim, host: &dyn Host) -> Result<()> {
     let mut names = host.snapshots(&claim.instance().name_prefix())?;
     names.retain(|name| *name != wanted.name);
     need_below("snapshots", names.len(), SNAPSHOTS)?;
@@ -90,10 +90,10 @@ pub(super) fn snapshot(wanted: &Wanted, claim: &Claim, host: &dyn Host) -> Resul
     if mib <= most {
         return Ok(());
     }
-    let shown = |mib: u64| format!("{mib} MiB");
+    let describe = |mib: u64| format!("{mib} MiB");
     let quota = "kernel memory for the stores of snapshots";
     let disks = (most << 20) / cow::MEMORY_OF_A_MIB;
-    Err(exceeded(quota, shown(mib), shown(most)).hint(format!(
+    Err(exceeded(quota, describe(mib), describe(most)).hint(format!(
         "all disks on `dm-snapshot` together may have about {disks} MiB: give new VMs smaller ones, or set `root_disk = \"copy\"` in ~/.config/banger/config.toml"
     )))
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::forwarding::Forwarding;
 use super::{RUN, confine, log, need_root};
-use crate::linux::tap::{self, Remembered};
+use crate::linux::tap::{self, TapRecord};
 use crate::{Change, Error, Host, Instance, Linux, Op, Result};
 
 /// Puts the tables of all bangers on this host back, whole. Twice is once.
@@ -21,7 +21,7 @@ pub fn restore() -> Result<()> {
     restore_on(&Linux::new()?, &tap::remembered()?, Path::new(RUN))
 }
 
-pub(super) fn restore_on(host: &dyn Host, taps: &[Remembered], folder: &Path) -> Result<()> {
+pub(super) fn restore_on(host: &dyn Host, taps: &[TapRecord], folder: &Path) -> Result<()> {
     let mut first: Option<Error> = None;
     for tap in taps {
         let Some(instance) = Instance::of_tap(&tap.tap) else {
@@ -43,7 +43,7 @@ pub(super) fn restore_on(host: &dyn Host, taps: &[Remembered], folder: &Path) ->
 fn restore_one(
     host: &dyn Host,
     instance: Instance,
-    remembered: &Remembered,
+    remembered: &TapRecord,
     folder: &Path,
 ) -> Result<Change> {
     let (table, tap_prefix) = (instance.table(), instance.tap_prefix());

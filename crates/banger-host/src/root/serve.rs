@@ -13,8 +13,8 @@ use rustix::net::{SocketFlags, accept_with, sockopt};
 
 use super::log;
 use super::message::{Reply, Request, tell};
-use super::served::Served;
-use super::wire::{Came, Wire, understand};
+use super::served::ClaimedHost;
+use super::wire::{Received, Wire, understand};
 use crate::{Error, Kind, Result};
 
 /// How many connections are served at once; a daemon has one for each kind of request.
@@ -39,7 +39,7 @@ pub enum Input {
 }
 
 /// Serves what comes by our standard input, until nobody has come for a while.
-pub(super) fn serve(served: Served, input: Input) -> Result<()> {
+pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
     let socket = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -66,7 +66,7 @@ pub(super) fn serve(served: Served, input: Input) -> Result<()> {
 }
 
 /// Takes connections, each with a thread of its own.
-pub(super) fn listen(listener: &OwnedFd, served: &Arc<Served>) -> Result<()> {
+pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()> {
     let open = Arc::new(AtomicUsize::new(0));
     let mut strangers = BTreeSet::new();
     loop {
@@ -96,7 +96,7 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<Served>) -> Result<()> {
             continue;
         }
         open.fetch_add(1, Ordering::AcqRel);
-        let place = Place(open.clone());
+        let place = ConnectionPermit(open.clone());
         let served = served.clone();
         let started = thread::Builder::new()
             .name("connection".to_owned())
@@ -111,9 +111,9 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<Served>) -> Result<()> {
 }
 
 /// A connection that is open; it is counted until this goes, even if its thread panics.
-struct Place(Arc<AtomicUsize>);
+struct ConnectionPermit(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -141,7 +141,7 @@ fn refuse(wire: &Wire, kind: Kind, text: &str) {
 }
 
 /// Answers one connection until it ends, or is silent for too long.
-pub(super) fn converse(mut wire: Wire, served: &Served) {
+pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
     if wire.peer().ok() != Some(served.uid()) {
         log("refused a connection of another user");
         return;
@@ -154,14 +154,14 @@ pub(super) fn converse(mut wire: Wire, served: &Served) {
     let mut logged = 0;
     loop {
         let (bytes, descriptors) = match wire.receive() {
-            Ok(Came::Message(bytes, descriptors)) => (bytes, descriptors),
-            Ok(Came::Refused(why)) => {
+            Ok(Received::Message(bytes, descriptors)) => (bytes, descriptors),
+            Ok(Received::Refused(why)) => {
                 // What was cut off cannot be known, so nothing after it is trusted either.
                 refuse(&wire, Kind::Denied, why);
                 log(&format!("refused a message: {why}"));
                 return;
             }
-            Ok(Came::End | Came::Nothing) | Err(_) => return,
+            Ok(Received::End | Received::Nothing) | Err(_) => return,
         };
         let reply = match understand::<Request>(&bytes) {
             Ok(request) => {

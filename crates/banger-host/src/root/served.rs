@@ -16,26 +16,26 @@ use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result};
 
 /// The user, and the host that is changed for her.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct ClaimedHost {
     claim: Claim,
     host: Box<dyn Host>,
     forwarding: Forwarding,
-    makes: Makes,
+    makes: FileOperations,
 }
 
 /// A host is changed by paths, and here there are none: how things are made of open files.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Makes {
-    pub(super) snapshot: fn(&snapshot::Wanted) -> Result<Change>,
-    pub(super) jailed: fn(&jailed::Wanted) -> Result<Process>,
+pub(super) struct FileOperations {
+    pub(super) snapshot: fn(&snapshot::SnapshotSpec) -> Result<Change>,
+    pub(super) jailed: fn(&jailed::JailSpec) -> Result<Process>,
 }
 
-impl Served {
+impl ClaimedHost {
     /// Changes this host by this claim; what is remembered lies in `folder`.
     pub(super) fn new(
         claim: Claim,
         host: Box<dyn Host>,
-        makes: Makes,
+        makes: FileOperations,
         folder: impl Into<PathBuf>,
     ) -> Self {
         Self {

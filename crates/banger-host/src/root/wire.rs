@@ -28,7 +28,7 @@ pub(crate) struct Wire {
 
 /// What has come.
 #[derive(Debug)]
-pub(crate) enum Came {
+pub(crate) enum Received {
     /// A message, and what was handed over with it.
     Message(Vec<u8>, Vec<OwnedFd>),
     /// Something that is no message, and why; what it carried is closed.
@@ -106,7 +106,7 @@ impl Wire {
     }
 
     /// Waits for what comes.
-    pub(crate) fn receive(&mut self) -> rustix::io::Result<Came> {
+    pub(crate) fn receive(&mut self) -> rustix::io::Result<Received> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -118,8 +118,8 @@ impl Wire {
                 RecvFlags::CMSG_CLOEXEC,
             ) {
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(Came::Nothing),
-                Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Came::End),
+                Err(Errno::AGAIN) => return Ok(Received::Nothing),
+                Err(Errno::CONNRESET | Errno::PIPE) => return Ok(Received::End),
                 other => break other?,
             }
         };
@@ -131,16 +131,16 @@ impl Wire {
         }
         // The kernel closes what finds no place, and tells.
         if received.flags.contains(ReturnFlags::CTRUNC) || descriptors.len() > MOST_DESCRIPTORS {
-            return Ok(Came::Refused("it carries too many descriptors"));
+            return Ok(Received::Refused("it carries too many descriptors"));
         }
         if received.flags.contains(ReturnFlags::TRUNC) || received.bytes > LONGEST {
-            return Ok(Came::Refused("it is longer than 64 KiB"));
+            return Ok(Received::Refused("it is longer than 64 KiB"));
         }
         if received.bytes == 0 {
             // An empty message looks like the end, and is one to us.
-            return Ok(Came::End);
+            return Ok(Received::End);
         }
-        Ok(Came::Message(
+        Ok(Received::Message(
             self.buffer[..received.bytes].to_vec(),
             descriptors,
         ))
@@ -187,7 +187,7 @@ mod tests {
         let files = open(MOST_DESCRIPTORS);
         let lent: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         here.say(&"hello", &lent).unwrap();
-        let Came::Message(bytes, descriptors) = there.receive().unwrap() else {
+        let Received::Message(bytes, descriptors) = there.receive().unwrap() else {
             panic!("no message");
         };
         assert_eq!(understand::<String>(&bytes).unwrap(), "hello");
@@ -195,18 +195,18 @@ mod tests {
         let flags = rustix::io::fcntl_getfd(&descriptors[0]).unwrap();
         assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         drop(here);
-        assert!(matches!(there.receive().unwrap(), Came::End));
+        assert!(matches!(there.receive().unwrap(), Received::End));
     }
 
     #[test]
     fn what_is_too_long_or_carries_too_much_is_refused_and_closed() {
         let (here, mut there) = pair();
         here.send(&vec![b' '; LONGEST], &[]).unwrap();
-        assert!(matches!(there.receive().unwrap(), Came::Message(..)));
+        assert!(matches!(there.receive().unwrap(), Received::Message(..)));
         for length in [LONGEST + 1, 2 * LONGEST] {
             here.send(&vec![b' '; length], &[]).unwrap();
             assert!(
-                matches!(there.receive().unwrap(), Came::Refused(_)),
+                matches!(there.receive().unwrap(), Received::Refused(_)),
                 "{length}"
             );
         }
@@ -214,7 +214,7 @@ mod tests {
         let lent: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         for _ in 0..100 {
             here.say(&"take these", &lent).unwrap();
-            assert!(matches!(there.receive().unwrap(), Came::Refused(_)));
+            assert!(matches!(there.receive().unwrap(), Received::Refused(_)));
         }
         // Other tests open files meanwhile, so this is no exact number.
         assert!(open_descriptors() < 300, "descriptors were left open");
@@ -225,6 +225,6 @@ mod tests {
         let (_here, mut there) = pair();
         let short = Duration::from_millis(10);
         there.set_patience(short, short).unwrap();
-        assert!(matches!(there.receive().unwrap(), Came::Nothing));
+        assert!(matches!(there.receive().unwrap(), Received::Nothing));
     }
 }

@@ -37,12 +37,12 @@ const OTHER: Owner = Owner {
 const ELSEWHERE: &str = "/state/elsewhere";
 
 /// What somebody may keep of a node whose name goes: it open by its name only, and another mount.
-struct Kept {
+struct HeldNode {
     node: OwnedFd,
     device: u64,
 }
 
-impl Kept {
+impl HeldNode {
     fn of(path: &Path) -> Self {
         let node = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         File::create(ELSEWHERE).unwrap();
@@ -122,7 +122,7 @@ fn make_for(name: &str, user: Owner) {
 fn kept() {
     let (first, foreign) = (name(30), name(31));
     make(&first, 32);
-    let kept = Kept::of(&snapshot_node(&first));
+    let kept = HeldNode::of(&snapshot_node(&first));
     remove(&first);
     make_for(&foreign, OTHER);
     kept.assert_is_worth_nothing(&foreign);
@@ -141,7 +141,7 @@ fn kept_of_a_jail() {
         owner: Some(OWNER),
     };
     host().change(&op).unwrap();
-    let kept = Kept::of(&path);
+    let kept = HeldNode::of(&path);
     // Somebody goes on using it by its name only until the jail is gone.
     host().change(&Op::RemoveDirectory { path: jail }).unwrap();
     remove(&first);

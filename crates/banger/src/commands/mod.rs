@@ -11,7 +11,7 @@ use crate::cli::{Cli, Verb};
 use crate::environment::Environment;
 use crate::failure::Outcome;
 use crate::output::Output;
-use crate::places::Places;
+use crate::paths::Paths;
 use crate::session::Session;
 
 /// Does what the command line asks for.
@@ -20,7 +20,7 @@ use crate::session::Session;
 /// What went wrong.
 pub(crate) fn run(cli: Cli, environment: &Environment, output: Output) -> Outcome {
     let session = || {
-        let places = Places::find(&cli.global, environment)?;
+        let places = Paths::find(&cli.global, environment)?;
         // Where it has no say there is nothing to tell.
         let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
         if let Some(why) = environment.passed_over().filter(|_| has_say) {

@@ -36,7 +36,7 @@ pub(super) struct Candidates {
 
 /// The one for new starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Taken {
+enum Selected {
     Firecracker,
     /// With the reason against Firecracker, where it was tried.
     Qemu(Option<String>),
@@ -79,14 +79,14 @@ impl Candidates {
     ///
     /// `auto` takes the first whose checks pass; QEMU, which has the last word, even where they
     /// do not: its own checks say what is missing.
-    fn take(&self, host: &dyn Host) -> Taken {
+    fn take(&self, host: &dyn Host) -> Selected {
         match self.choice {
-            HypervisorChoice::Firecracker => Taken::Firecracker,
-            HypervisorChoice::Qemu => Taken::Qemu(None),
+            HypervisorChoice::Firecracker => Selected::Firecracker,
+            HypervisorChoice::Qemu => Selected::Qemu(None),
             HypervisorChoice::Auto => {
                 match readiness::require(host, &self.firecracker(host).checks()) {
-                    Ok(_) => Taken::Firecracker,
-                    Err(error) => Taken::Qemu(Some(error.message)),
+                    Ok(_) => Selected::Firecracker,
+                    Err(error) => Selected::Qemu(Some(error.message)),
                 }
             }
         }
@@ -110,16 +110,16 @@ impl Candidates {
             Box::new(Qemu::new(self.layout.clone(), self.qemu.clone(), self.kvm));
         let taken = self.take(host);
         let all = match taken {
-            Taken::Firecracker => vec![firecracker, qemu, other],
-            Taken::Qemu(_) => vec![qemu, firecracker, other],
+            Selected::Firecracker => vec![firecracker, qemu, other],
+            Selected::Qemu(_) => vec![qemu, firecracker, other],
         };
         let check = Check::new("hypervisor", move |host| self.tell(&taken, host));
         (all, check)
     }
 
-    fn tell(&self, taken: &Taken, host: &dyn Host) -> Finding {
+    fn tell(&self, taken: &Selected, host: &dyn Host) -> Finding {
         let now = self.take(host);
-        let same = matches!(now, Taken::Firecracker) == matches!(taken, Taken::Firecracker);
+        let same = matches!(now, Selected::Firecracker) == matches!(taken, Selected::Firecracker);
         if !same {
             return Finding::Doubtful {
                 found: format!(
@@ -135,16 +135,16 @@ impl Candidates {
             Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
         };
         let found = match (self.choice, &now) {
-            (HypervisorChoice::Auto, Taken::Firecracker) => {
+            (HypervisorChoice::Auto, Selected::Firecracker) => {
                 "`auto` takes Firecracker: its checks pass".to_owned()
             }
-            (HypervisorChoice::Auto, Taken::Qemu(Some(why))) => {
+            (HypervisorChoice::Auto, Selected::Qemu(Some(why))) => {
                 format!("`auto` takes QEMU, {speed}. Not Firecracker: {why}")
             }
-            (_, Taken::Firecracker) => "Firecracker, as configured".to_owned(),
-            (_, Taken::Qemu(_)) => format!("QEMU, as configured; {speed}"),
+            (_, Selected::Firecracker) => "Firecracker, as configured".to_owned(),
+            (_, Selected::Qemu(_)) => format!("QEMU, as configured; {speed}"),
         };
-        if self.jailer && matches!(now, Taken::Qemu(_)) {
+        if self.jailer && matches!(now, Selected::Qemu(_)) {
             return Finding::Doubtful {
                 found: format!("{found}. `jailer = true` is for Firecracker, and does nothing here"),
                 hint: "see what keeps Firecracker from running: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
@@ -155,10 +155,10 @@ impl Candidates {
     }
 }
 
-fn name(taken: &Taken) -> &'static str {
+fn name(taken: &Selected) -> &'static str {
     match taken {
-        Taken::Firecracker => "Firecracker",
-        Taken::Qemu(_) => "QEMU",
+        Selected::Firecracker => "Firecracker",
+        Selected::Qemu(_) => "QEMU",
     }
 }
 

@@ -78,14 +78,14 @@ fn ours(layout: &Layout, host: &dyn Host) -> Result<Key> {
     if there {
         return read_public(&path, host);
     }
-    let told = |cause: ssh_key::Error| {
+    let map_io_error = |cause: ssh_key::Error| {
         Error::new(Code::Internal, "make our SSH key").cause(cause.to_string())
     };
-    let mut key =
-        PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519).map_err(told)?;
+    let mut key = PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519)
+        .map_err(map_io_error)?;
     key.set_comment("banger");
-    let private = key.to_openssh(LineEnding::LF).map_err(told)?;
-    let line = key.public_key().to_openssh().map_err(told)?;
+    let private = key.to_openssh(LineEnding::LF).map_err(map_io_error)?;
+    let line = key.public_key().to_openssh().map_err(map_io_error)?;
     // The public part last: where it is, the pair is whole.
     for (path, text, mode) in [
         (path.clone(), private.to_string(), 0o600),

@@ -34,7 +34,7 @@ pub struct Nat {
     layout: Layout,
     kind: NetworkKind,
     /// Held while the settings are read, changed and written; what they led to last.
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<ForwardingState>>,
     /// The VMs that are written down still and need nothing any more, as there was no space to
     /// strike them out.
     struck: Mutex<BTreeSet<VmId>>,
@@ -42,7 +42,7 @@ pub struct Nat {
 
 /// What forwards for guests only, as it was made last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
+struct ForwardingState {
     /// Whether the host as a whole forwarded; then nothing is kept to guests.
     everywhere: bool,
     /// The interfaces, sorted.
@@ -180,13 +180,13 @@ impl Nat {
         self.struck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Kept>> {
+    fn held(&self) -> MutexGuard<'_, Option<ForwardingState>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has what forwards because of us be forwarded to guests only: what arrives there for anybody
     /// else is dropped, as it was before.
-    fn keep_to_guests(&self, host: &dyn Host, settings: &Settings) -> Result<Kept> {
+    fn keep_to_guests(&self, host: &dyn Host, settings: &Settings) -> Result<ForwardingState> {
         let everywhere = host
             .forwards_everywhere()
             .during("read the host's forwarding")?;
@@ -202,7 +202,7 @@ impl Nat {
             interfaces: interfaces.clone(),
         };
         host.change(&op).during("keep forwarding to guests")?;
-        Ok(Kept {
+        Ok(ForwardingState {
             everywhere,
             interfaces: interfaces.into_iter().collect(),
         })
@@ -216,7 +216,7 @@ impl Nat {
         host: &dyn Host,
         settings: &mut Settings,
         but: &[String],
-        kept: &mut Option<Kept>,
+        kept: &mut Option<ForwardingState>,
     ) -> Result<banger_host::Result<()>> {
         let everywhere = host
             .forwards_everywhere()

@@ -18,12 +18,12 @@ pub(super) struct Fault {
 }
 
 /// What a value is that it should not be, such as `is a string`.
-type Taken = Result<(), String>;
+type Assignment = Result<(), String>;
 
 struct Key {
     name: &'static str,
     takes: &'static str,
-    set: fn(&mut Config, &DeValue<'_>) -> Taken,
+    set: fn(&mut Config, &DeValue<'_>) -> Assignment,
 }
 
 const ABSOLUTE_PATH: &str = "an absolute path, such as \"/opt/banger/bundle\"";

@@ -6,7 +6,7 @@
 
 mod keys;
 mod of_daemon;
-mod place;
+mod position;
 mod values;
 
 use std::fs::File;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error, Mib, Result};
 use banger_host::{Claim, Subnet};
 
-use place::Place;
+use position::Position;
 
 use crate::machine::DiskCache;
 
@@ -177,24 +177,27 @@ impl Config {
 
     /// Takes the file's content; `path` is for the messages.
     fn parse(self, path: &Path, bytes: &[u8]) -> Result<Self> {
-        let fault = |place: Place, what: &str| {
+        let fault = |place: Position, what: &str| {
             let shown = format!("{}:{place}: {what}", path.display());
             Error::new(Code::Invalid, escaped(&shown))
         };
         if bytes.starts_with(b"\xef\xbb\xbf") {
             return Err(fault(
-                Place::at(bytes, 0),
+                Position::at(bytes, 0),
                 "the file begins with a byte-order mark",
             )
             .hint("save it as UTF-8 without one"));
         }
         let text = str::from_utf8(bytes).map_err(|cause| {
-            fault(Place::at(bytes, cause.valid_up_to()), "this is not UTF-8")
-                .hint("save the file as UTF-8")
+            fault(
+                Position::at(bytes, cause.valid_up_to()),
+                "this is not UTF-8",
+            )
+            .hint("save the file as UTF-8")
         })?;
         let table = toml::de::DeTable::parse(text).map_err(|cause| {
             let offset = cause.span().map_or(text.len(), |span| span.start);
-            let place = Place::at(bytes, offset);
+            let place = Position::at(bytes, offset);
             let line = place.quoted_line(text);
             fault(place, &format!("{line} is not TOML: {}", cause.message()))
                 .hint("write each setting as `key = value`, and text in double quotes")
@@ -203,7 +206,7 @@ impl Config {
         let mut faults = keys::apply(&mut config, table.get_ref());
         faults.sort_by_key(|found| found.offset);
         let mut errors = faults.into_iter().map(|found| {
-            let place = Place::at(bytes, found.offset);
+            let place = Position::at(bytes, found.offset);
             let line = place.quoted_line(text);
             let error = fault(place, &format!("{line}: {}", found.what));
             found.hints.into_iter().fold(error, Error::hint)

@@ -24,7 +24,7 @@ const SIMULATED: &str = "simulated\n";
 pub(super) fn settle(layout: &Layout, simulated: bool) -> Result<()> {
     let path = layout.kind();
     let wanted = if simulated { SIMULATED } else { REAL };
-    let told = |what: &str, cause: std::io::Error| {
+    let map_io_error = |what: &str, cause: std::io::Error| {
         Error::new(Code::Host, format!("{what} `{}`", path.display())).cause(cause.to_string())
     };
     let found = match std::fs::read_to_string(&path) {
@@ -35,9 +35,9 @@ pub(super) fn settle(layout: &Layout, simulated: bool) -> Result<()> {
             if is_real && simulated {
                 return Err(other_kind(layout.state(), REAL));
             }
-            return write(&path, wanted).map_err(|cause| told("write", cause));
+            return write(&path, wanted).map_err(|cause| map_io_error("write", cause));
         }
-        Err(cause) => return Err(told("read", cause)),
+        Err(cause) => return Err(map_io_error("read", cause)),
     };
     match found.as_str() {
         found if found == wanted => Ok(()),

@@ -13,7 +13,7 @@ use crate::server::verbs::{ConsoleChunk, Verbs};
 // The server takes a piece that is shorter than this for the end of a console.
 const _: () = assert!(crate::engine::CHUNK == crate::server::verbs::PIECE);
 
-type Heard<'a> = &'a dyn Fn(Progress);
+type ProgressSink<'a> = &'a dyn Fn(Progress);
 
 impl Verbs for Engine {
     fn list(&self) -> Vec<VmView> {
@@ -22,28 +22,28 @@ impl Verbs for Engine {
     fn show(&self, vm: &VmRef) -> Result<VmView> {
         self.show(vm)
     }
-    fn create(&self, asked: CreateVm, heard: Heard<'_>) -> Result<VmView> {
+    fn create(&self, asked: CreateVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.create(&asked, heard)
     }
-    fn start(&self, vm: &VmRef, asked: StartVm, heard: Heard<'_>) -> Result<VmView> {
+    fn start(&self, vm: &VmRef, asked: StartVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.start(vm, &asked, heard)
     }
-    fn stop(&self, vm: &VmRef, asked: StopVm, heard: Heard<'_>) -> Result<Stopped> {
+    fn stop(&self, vm: &VmRef, asked: StopVm, heard: ProgressSink<'_>) -> Result<Stopped> {
         self.stop(vm, &asked, heard)
     }
-    fn stop_all(&self, asked: StopAllVms, heard: Heard<'_>) -> Result<StoppedAll> {
+    fn stop_all(&self, asked: StopAllVms, heard: ProgressSink<'_>) -> Result<StoppedAll> {
         self.stop_all(&asked, heard)
     }
-    fn restart(&self, vm: &VmRef, asked: StopVm, heard: Heard<'_>) -> Result<VmView> {
+    fn restart(&self, vm: &VmRef, asked: StopVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.restart(vm, &asked, heard)
     }
-    fn kill(&self, vm: &VmRef, asked: KillVm, heard: Heard<'_>) -> Result<VmView> {
+    fn kill(&self, vm: &VmRef, asked: KillVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.kill(vm, &asked, heard)
     }
-    fn set(&self, vm: &VmRef, asked: SetVm, heard: Heard<'_>) -> Result<VmView> {
+    fn set(&self, vm: &VmRef, asked: SetVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.set(vm, &asked, heard)
     }
-    fn delete(&self, vm: &VmRef, asked: DeleteVm, heard: Heard<'_>) -> Result<VmView> {
+    fn delete(&self, vm: &VmRef, asked: DeleteVm, heard: ProgressSink<'_>) -> Result<VmView> {
         self.delete(vm, &asked, heard)
     }
     fn doctor(&self) -> Report {

@@ -6,7 +6,7 @@ use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
-use super::{Engine, Heard, admit, lock, room, step};
+use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::storage;
@@ -19,7 +19,7 @@ impl Engine {
     /// # Errors
     /// Refused before anything was done; or what went wrong on the way, after which nothing of
     /// the VM is left. A VM that was made but does not start stays, stopped.
-    pub fn create(&self, request: &CreateVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn create(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<VmView> {
         let wanted = request.name.clone();
         let doing = move || match &wanted {
             Some(name) => format!("create `{}`", name.escape_debug()),
@@ -47,7 +47,7 @@ impl Engine {
         view
     }
 
-    fn make(&self, request: &CreateVm, heard: Heard<'_>) -> Result<Hold> {
+    fn make(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<Hold> {
         let spec = self.admit(request)?;
         // The name is looked at before the image, which may take a while to import.
         admit::name(request.name.as_deref(), &self.claims(&lock(&self.vms)))?;
@@ -62,7 +62,7 @@ impl Engine {
         })?;
         let images = lease.images().clone();
         self.check_room(&spec, &images.root)?;
-        let check = room::check(&self.parts.layout, root_disk.breaks_when_full());
+        let check = disk_pressure::check(&self.parts.layout, root_disk.breaks_when_full());
         readiness::require(self.host(), &[check]).map(drop)?;
         if !request.no_start {
             readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
@@ -150,7 +150,7 @@ impl Engine {
         Ok(hold)
     }
 
-    fn make_parts(&self, hold: &Hold, heard: Heard<'_>) -> Result<()> {
+    fn make_parts(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<()> {
         let mut vm = hold.vm();
         for capability in &self.parts.capabilities {
             step(heard, &format!("create {}", capability.name()), || {
@@ -184,17 +184,21 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// A fresh SSH host key.
 fn host_key() -> Result<HostKey> {
-    let told = |cause: ssh_key::Error| {
+    let map_io_error = |cause: ssh_key::Error| {
         Error::new(Code::Internal, "make an SSH host key").cause(cause.to_string())
     };
-    let key =
-        PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519).map_err(told)?;
+    let key = PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519)
+        .map_err(map_io_error)?;
     Ok(HostKey {
-        private: Secret(key.to_openssh(LineEnding::LF).map_err(told)?.to_string()),
+        private: Secret(
+            key.to_openssh(LineEnding::LF)
+                .map_err(map_io_error)?
+                .to_string(),
+        ),
         public: key
             .public_key()
             .to_openssh()
-            .map_err(told)?
+            .map_err(map_io_error)?
             .trim()
             .to_owned(),
     })

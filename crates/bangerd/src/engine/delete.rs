@@ -4,7 +4,7 @@ use banger_api::{DeleteVm, Event, KillVm, Phase, VmRef, VmView};
 use banger_host::Kind;
 
 use super::hold::Hold;
-use super::{Engine, Heard, lock, step};
+use super::{Engine, ProgressSink, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::vm::phase::{Verb, may};
 
@@ -14,7 +14,12 @@ impl Engine {
     /// # Errors
     /// `conflict` where it runs and `force` is not given; or what could not be removed: the record
     /// stays then, and the same delete goes on where this one ended.
-    pub fn delete(&self, wanted: &VmRef, request: &DeleteVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn delete(
+        &self,
+        wanted: &VmRef,
+        request: &DeleteVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");

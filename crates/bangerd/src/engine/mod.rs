@@ -15,6 +15,7 @@ mod admit;
 mod backoff;
 mod create;
 mod delete;
+mod disk_pressure;
 mod down;
 mod end;
 mod findings;
@@ -24,7 +25,6 @@ mod pause;
 mod permits;
 mod record;
 mod recover;
-mod room;
 mod set;
 mod stall;
 mod start;
@@ -61,12 +61,12 @@ use crate::vm::store::Store;
 use hold::Slot;
 use pause::Pauses;
 use permits::BootPermits;
-use record::Kept;
+use record::StaleRecords;
 
 pub use view::{CHUNK, ConsoleChunk};
 
 /// Hears of each step of long work.
-pub type Heard<'a> = &'a dyn Fn(Progress);
+pub type ProgressSink<'a> = &'a dyn Fn(Progress);
 
 /// What a VM gets when its user does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ pub struct Engine {
     /// What belongs to VMs whose records this program cannot use.
     unreadable: Mutex<Vec<Claim>>,
     pauses: Pauses,
-    kept: Kept,
+    kept: StaleRecords,
     boots: BootPermits,
     stopping: AtomicBool,
 }
@@ -193,7 +193,7 @@ impl Engine {
             findings: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
             pauses: Pauses::default(),
-            kept: Kept::default(),
+            kept: StaleRecords::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -366,7 +366,7 @@ impl Engine {
 }
 
 /// Does one step of long work, and tells when it begins and ends.
-fn step<T>(heard: Heard<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn step<T>(heard: ProgressSink<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     heard(Progress {
         step: name.to_owned(),
         seconds: None,

@@ -25,11 +25,11 @@ const SLOW: Duration = Duration::from_secs(2);
 pub(super) struct Outside {
     /// Whether a round of looks is under way.
     looking: AtomicBool,
-    memory: Mutex<Memory>,
+    memory: Mutex<LookState>,
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+struct LookState {
     /// Why it is unknown how a VM's things are.
     unknown: BTreeMap<VmId, String>,
     backoff: Backoff,
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     /// What is not as it was made, and is due to be put back. What is unknown is neither.
-    fn look_at_one(&self, vm: &Vm, memory: &mut Memory) -> Vec<&'static str> {
+    fn look_at_one(&self, vm: &Vm, memory: &mut LookState) -> Vec<&'static str> {
         let (mut due, mut unknown) = (Vec::new(), None);
         for capability in &self.parts.capabilities {
             let name = capability.name();
@@ -108,7 +108,7 @@ impl Engine {
     }
 }
 
-impl Memory {
+impl LookState {
     /// Writes down why it is unknown how a VM's things are, once for each cause.
     fn note(&mut self, vm: &Vm, unknown: Option<String>) {
         let Some(cause) = unknown else {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use banger_api::{Event, PauseReason, Phase, VmId};
 
-use super::{Engine, lock, room};
+use super::{Engine, disk_pressure, lock};
 use crate::vm::Vm;
 
 /// The VMs that stand still.
@@ -85,7 +85,8 @@ impl Engine {
     /// What is said of a VM that stands still.
     pub(super) fn pause_note(&self, vm: &Vm, reason: PauseReason) -> String {
         let state = self.parts.layout.state().display();
-        let figures = room::figures(&self.parts.layout, self.host(), self.breaks_when_full(vm));
+        let figures =
+            disk_pressure::figures(&self.parts.layout, self.host(), self.breaks_when_full(vm));
         match reason {
             PauseReason::HostAlmostFull => format!(
                 "it is paused, as the host's file system is almost full: {figures}; \

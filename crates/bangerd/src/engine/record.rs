@@ -17,7 +17,7 @@ use crate::vm::Vm;
 
 /// The VMs whose records on disk are older than those in memory.
 #[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<BTreeSet<VmId>>);
+pub(super) struct StaleRecords(Mutex<BTreeSet<VmId>>);
 
 impl Engine {
     /// Writes a VM's record and shows it to everybody.

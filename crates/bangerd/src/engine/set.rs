@@ -2,7 +2,7 @@
 
 use banger_api::{Phase, SetVm, VmRef, VmView};
 
-use super::{Engine, Heard, step};
+use super::{Engine, ProgressSink, step};
 use crate::error::{During, Result};
 use crate::vm::phase::{Verb, may};
 use crate::vm::{Spec, Vm};
@@ -12,7 +12,7 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for what is out of range or would shrink a disk; nothing is changed then.
-    pub fn set(&self, wanted: &VmRef, request: &SetVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn set(&self, wanted: &VmRef, request: &SetVm, heard: ProgressSink<'_>) -> Result<VmView> {
         let slot = self.find(wanted)?;
         let doing = || format!("set `{}`", slot.vm().name);
         let hold = slot.hold("set").during(doing())?;

@@ -1,7 +1,7 @@
 //! Machines that stand still because a write to one of their disks failed.
 //!
 //! QEMU keeps such a write and stops its machine; nothing is lost and the guest sees no error. It
-//! goes on when it is told to, and does the write again. The guard (`room.rs`) stops VMs before
+//! goes on when it is told to, and does the write again. The guard (`disk_pressure.rs`) stops VMs before
 //! that happens, where it can; this is for a file system that filled up faster than it looked, for
 //! quotas, which it does not see, and for disks that fail.
 //!

@@ -8,7 +8,7 @@ use banger_host::Op;
 use super::hold::Hold;
 use super::pause::Pause;
 use super::permits::BootPermit;
-use super::{Engine, Heard, room, step};
+use super::{Engine, ProgressSink, disk_pressure, step};
 use crate::error::{During, Result};
 use crate::guest::config::GuestConfig;
 use crate::guest::render::start_archive;
@@ -60,7 +60,12 @@ impl Engine {
     /// # Errors
     /// `not-ready` with every check that fails; or what went wrong, after which the VM is stopped
     /// and nothing of the start is left.
-    pub fn start(&self, wanted: &VmRef, request: &StartVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn start(
+        &self,
+        wanted: &VmRef,
+        request: &StartVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let slot = self.find(wanted)?;
         let doing = || format!("start `{}`", slot.vm().name);
         let hold = slot.hold("start").during(doing())?;
@@ -73,7 +78,7 @@ impl Engine {
         &self,
         hold: &Hold,
         request: &StartVm,
-        heard: Heard<'_>,
+        heard: ProgressSink<'_>,
     ) -> Result<()> {
         let mut vm = hold.vm();
         let doing = format!("start `{}`", vm.name);
@@ -119,7 +124,7 @@ impl Engine {
     }
 
     /// The right to boot, waited for where others boot already.
-    fn boot_permit(&self, hold: &Hold, heard: Heard<'_>) -> Result<BootPermit<'_>> {
+    fn boot_permit(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<BootPermit<'_>> {
         if let Some(permit) = self.boots.try_take() {
             return Ok(permit);
         }
@@ -160,7 +165,7 @@ impl Engine {
         checks.push(self.parts.guest_program.check());
         if let Some(vm) = vm {
             let breaks = self.breaks_when_full(vm);
-            checks.push(room::check(&self.parts.layout, breaks));
+            checks.push(disk_pressure::check(&self.parts.layout, breaks));
             checks.extend(
                 self.parts
                     .capabilities
@@ -176,7 +181,7 @@ impl Engine {
         vm: &mut Vm,
         request: &StartVm,
         hypervisor: &dyn Hypervisor,
-        heard: Heard<'_>,
+        heard: ProgressSink<'_>,
     ) -> Result<Plan> {
         vm.network = self.parts.network;
         if vm.network == NetworkKind::User {
@@ -268,7 +273,7 @@ impl Engine {
         vm: &mut Vm,
         plan: &Plan,
         hypervisor: &dyn Hypervisor,
-        heard: Heard<'_>,
+        heard: ProgressSink<'_>,
     ) -> Result<()> {
         for capability in &self.parts.capabilities {
             step(heard, &format!("prepare {}", capability.name()), || {
@@ -324,7 +329,12 @@ impl Engine {
     }
 
     /// What a guest is told once it answers.
-    pub(super) fn greet(&self, vm: &Vm, guest: &mut dyn Guest, heard: Heard<'_>) -> Result<()> {
+    pub(super) fn greet(
+        &self,
+        vm: &Vm,
+        guest: &mut dyn Guest,
+        heard: ProgressSink<'_>,
+    ) -> Result<()> {
         step(heard, "greet the guest", || {
             guest.set_clock(self.host().clocks().realtime)?;
             for capability in &self.parts.capabilities {

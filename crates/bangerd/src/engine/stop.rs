@@ -14,7 +14,7 @@ use banger_api::{
 use banger_host::{Process, Signal};
 
 use super::hold::{Hold, Slot};
-use super::{Engine, Heard, step};
+use super::{Engine, ProgressSink, step};
 use crate::error::{During, Result};
 use crate::hypervisor::FailedWrite;
 use crate::vm::Vm;
@@ -28,7 +28,12 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for a deadline out of range, or what could not be taken down.
-    pub fn stop(&self, wanted: &VmRef, request: &StopVm, heard: Heard<'_>) -> Result<Stopped> {
+    pub fn stop(
+        &self,
+        wanted: &VmRef,
+        request: &StopVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<Stopped> {
         let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("stop `{name}`");
@@ -43,7 +48,7 @@ impl Engine {
         slot: &Arc<Slot>,
         deadline: Instant,
         asked: &str,
-        heard: Heard<'_>,
+        heard: ProgressSink<'_>,
     ) -> Result<Stopped> {
         let hold = slot.hold("stop")?;
         if may(Verb::Stop, hold.vm().phase, &hold.vm().name)? == Answer::Already {
@@ -66,7 +71,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::stop`] and [`Engine::start`].
-    pub fn restart(&self, wanted: &VmRef, request: &StopVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn restart(
+        &self,
+        wanted: &VmRef,
+        request: &StopVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("restart `{name}`");
@@ -87,7 +97,12 @@ impl Engine {
     ///
     /// # Errors
     /// When the process does not end, or what could not be taken down.
-    pub fn kill(&self, wanted: &VmRef, request: &KillVm, heard: Heard<'_>) -> Result<VmView> {
+    pub fn kill(
+        &self,
+        wanted: &VmRef,
+        request: &KillVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
@@ -149,7 +164,7 @@ impl Engine {
         hold: &Hold,
         deadline: Instant,
         asked: &str,
-        heard: Heard<'_>,
+        heard: ProgressSink<'_>,
     ) -> Result<(bool, String)> {
         let before = hold.vm();
         let vm = Vm {

@@ -15,7 +15,7 @@ use banger_api::{
 
 use super::hold::Slot;
 use super::stop::{deadline_in, left};
-use super::{Engine, Heard, lock};
+use super::{Engine, ProgressSink, lock};
 use crate::config::LONGEST_SHUTDOWN;
 use crate::error::{During, Result};
 
@@ -30,7 +30,7 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for a deadline out of range. What fails for one VM is in its outcome.
-    pub fn stop_all(&self, request: &StopAllVms, heard: Heard<'_>) -> Result<StoppedAll> {
+    pub fn stop_all(&self, request: &StopAllVms, heard: ProgressSink<'_>) -> Result<StoppedAll> {
         let seconds = request
             .timeout_seconds
             .unwrap_or(self.parts.defaults.shutdown_timeout_seconds);

@@ -46,7 +46,7 @@ const SLACK: u64 = 1 << 20;
 
 /// What the watch remembers from tick to tick.
 #[derive(Default)]
-struct Memory {
+struct WatchState {
     /// How long each growing file was, and where its hole ends.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
     backoff: Backoff,
@@ -58,9 +58,9 @@ struct Memory {
 impl Engine {
     /// Watches until the engine is shut down. One thread runs this, and never more.
     pub fn watch(self: &Arc<Self>) {
-        let mut memory = Memory {
+        let mut memory = WatchState {
             clocks: Some(self.host().clocks()),
-            ..Memory::default()
+            ..WatchState::default()
         };
         while !self.is_stopping() {
             let running = self.running();
@@ -91,7 +91,7 @@ impl Engine {
         self: &Arc<Self>,
         running: &[Arc<Slot>],
         gone: &[Process],
-        memory: &mut Memory,
+        memory: &mut WatchState,
     ) {
         let now = Instant::now();
         let slots = self.slots();
@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Bounds what guests make grow, from the first moment of a boot to its end.
-    fn look_at_files(&self, memory: &mut Memory) {
+    fn look_at_files(&self, memory: &mut WatchState) {
         let slots = self.slots();
         let is_there = |id: &VmId| slots.iter().any(|slot| slot.vm().id == *id);
         memory.files.retain(|(id, _), _| is_there(id));
@@ -166,7 +166,7 @@ impl Engine {
     }
 
     /// Keeps the file bounded; a console's last words may say that its machine is over.
-    fn look_at_file(&self, vm: &Vm, name: &'static str, memory: &mut Memory) {
+    fn look_at_file(&self, vm: &Vm, name: &'static str, memory: &mut WatchState) {
         let path = self.parts.layout.vm(vm.id).in_machine(name);
         let Ok(Some(stat)) = self.host().stat(&path) else {
             return;
@@ -198,7 +198,7 @@ impl Engine {
     }
 
     /// After the host slept, or its clock was set, every guest is told the time; and now and then.
-    fn look_at_clocks(self: &Arc<Self>, running: &[Arc<Slot>], memory: &mut Memory) {
+    fn look_at_clocks(self: &Arc<Self>, running: &[Arc<Slot>], memory: &mut WatchState) {
         let now = self.host().clocks();
         let jumped = memory.clocks.is_some_and(|before| jumped(before, now));
         memory.clocks = Some(now);

@@ -38,7 +38,7 @@ pub(super) enum Verdict {
 }
 
 /// Who knows which addresses the host sends away from itself.
-pub(super) trait Outside {
+pub(super) trait Routing {
     /// Whether the host sends what goes to this address to another machine, not to itself or to a
     /// VM.
     fn is_outside(&mut self, address: Ipv4Addr) -> bool;
@@ -122,7 +122,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-impl<O: Outside> Judge<O> {
+impl<O: Routing> Judge<O> {
     /// Lets the guest out where `nat` says so, to what is outside.
     pub(super) fn new(nat: bool, outside: O) -> Self {
         Self { nat, outside }

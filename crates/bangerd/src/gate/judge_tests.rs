@@ -12,7 +12,7 @@ const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 9);
 
 struct Routes;
 
-impl Outside for Routes {
+impl Routing for Routes {
     fn is_outside(&mut self, address: Ipv4Addr) -> bool {
         address != HOST
     }

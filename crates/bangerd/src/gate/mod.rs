@@ -18,7 +18,7 @@
 mod judge;
 mod refusal;
 mod relay;
-mod ways;
+mod route_cache;
 
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
@@ -30,7 +30,7 @@ use rustix::event::{Timespec, poll};
 
 use crate::layout::machine;
 use judge::Judge;
-use ways::Ways;
+use route_cache::RouteCache;
 
 /// The guest's address, which QEMU's user networking has by itself, as it has those below:
 /// <https://www.qemu.org/docs/master/system/devices/net.html>
@@ -57,7 +57,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub fn run(folder: &Path, nat: bool) -> Result<()> {
     let guest = connect(&folder.join(machine::GUEST_SOCKET))?;
     let outside = connect(&folder.join(machine::OUTSIDE_SOCKET))?;
-    let mut judge = Judge::new(nat, Ways::default());
+    let mut judge = Judge::new(nat, RouteCache::default());
     relay::relay(guest, outside, |frame| judge.judge(frame))
         .map_err(|cause| Error::new(Code::Host, "pass frames on").cause(cause.to_string()))
 }

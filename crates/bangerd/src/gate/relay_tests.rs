@@ -4,13 +4,13 @@ use std::time::Duration;
 use super::*;
 
 /// A relay between two of our own sockets, which stand for QEMU's.
-struct Relayed {
+struct TestRelay {
     guest: UnixStream,
     outside: UnixStream,
     relay: JoinHandle<io::Result<()>>,
 }
 
-fn relayed(judge: impl FnMut(&[u8]) -> Verdict + Send + 'static) -> Relayed {
+fn relayed(judge: impl FnMut(&[u8]) -> Verdict + Send + 'static) -> TestRelay {
     let (guest, its) = UnixStream::pair().unwrap();
     let (outside, theirs) = UnixStream::pair().unwrap();
     for socket in [&guest, &outside] {
@@ -18,7 +18,7 @@ fn relayed(judge: impl FnMut(&[u8]) -> Verdict + Send + 'static) -> Relayed {
         socket.set_read_timeout(patience).unwrap();
         socket.set_write_timeout(patience).unwrap();
     }
-    Relayed {
+    TestRelay {
         guest,
         outside,
         relay: thread::spawn(move || relay(its, theirs, judge)),

@@ -5,7 +5,7 @@
 //! was killed in the middle of a word is followed by one that is understood.
 
 mod hybrid;
-mod turn;
+mod socket_lock;
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -19,8 +19,8 @@ use banger_guest::protocol::{Answer, Ask, Conversation, ConversationError, Phase
 
 use super::{Guest, Ready};
 use crate::error::{During, Result};
-use hybrid::{Dial, DialError, Dialled};
-use turn::Turn;
+use hybrid::{Dial, DialError, DialProgress};
+use socket_lock::SocketLock;
 
 /// How long an ask that a healthy guest answers at once may take. A guest that has just become ready
 /// is still busy, and has what is left of its start if that is more.
@@ -40,9 +40,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Channel {
     socket: PathBuf,
-    way: Way,
+    way: Transport,
     /// Over a vsock, from the first word on.
-    turn: Option<Turn>,
+    turn: Option<SocketLock>,
     dial: Option<Dial>,
     conversation: Option<Conversation>,
     /// When the start that this guest was waited for in must be over.
@@ -51,7 +51,7 @@ pub struct Channel {
 
 /// What is behind the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Transport {
     /// The guest itself: what is said waits until it listens.
     Serial,
     /// The hypervisor, which connects to the guest where that listens.
@@ -60,7 +60,7 @@ enum Way {
 
 /// Why an ask came to nothing.
 #[derive(Debug, thiserror::Error)]
-enum Unasked {
+enum AskError {
     #[error("{0}")]
     Absent(io::Error),
     #[error(transparent)]
@@ -69,7 +69,7 @@ enum Unasked {
     Conversation(#[from] ConversationError),
 }
 
-impl Unasked {
+impl AskError {
     /// Whether the guest may well listen a moment later: its agent is being started.
     fn may_pass(&self) -> bool {
         matches!(
@@ -84,16 +84,16 @@ impl Channel {
     /// The guest behind this socket of a serial port.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
-        Self::over(socket, Way::Serial)
+        Self::over(socket, Transport::Serial)
     }
 
     /// The guest behind this socket of Firecracker's vsock.
     #[must_use]
     pub fn vsock(socket: PathBuf) -> Self {
-        Self::over(socket, Way::Vsock)
+        Self::over(socket, Transport::Vsock)
     }
 
-    fn over(socket: PathBuf, way: Way) -> Self {
+    fn over(socket: PathBuf, way: Transport) -> Self {
         Self {
             socket,
             way,
@@ -112,13 +112,13 @@ impl Channel {
     }
 
     /// The conversation, or `None` when the guest has not been reached by `until`.
-    fn open(&mut self, until: Instant) -> std::result::Result<Option<&mut Conversation>, Unasked> {
+    fn open(&mut self, until: Instant) -> std::result::Result<Option<&mut Conversation>, AskError> {
         if self.conversation.is_none() {
             let stream = match self.way {
-                Way::Serial => connect(&self.socket).map_err(Unasked::Absent)?,
-                Way::Vsock => {
+                Transport::Serial => connect(&self.socket).map_err(AskError::Absent)?,
+                Transport::Vsock => {
                     if self.turn.is_none() {
-                        self.turn = Turn::wait(&self.socket, until);
+                        self.turn = SocketLock::wait(&self.socket, until);
                     }
                     if self.turn.is_none() {
                         return Ok(None);
@@ -128,15 +128,15 @@ impl Channel {
                         None => Dial::new(&self.socket, VSOCK_PORT)?,
                     };
                     match dial.wait(until)? {
-                        Dialled::Through(stream) => stream,
-                        Dialled::Waiting(dial) => {
+                        DialProgress::Through(stream) => stream,
+                        DialProgress::Waiting(dial) => {
                             self.dial = Some(dial);
                             return Ok(None);
                         }
                     }
                 }
             };
-            let token = token().map_err(Unasked::Absent)?;
+            let token = token().map_err(AskError::Absent)?;
             self.conversation = Some(Conversation::new(stream, &token));
         }
         Ok(self.conversation.as_mut())
@@ -151,7 +151,7 @@ impl Channel {
                 Err(cause) => cause,
             };
             self.conversation = None;
-            let again = self.way == Way::Vsock && cause.may_pass();
+            let again = self.way == Transport::Vsock && cause.may_pass();
             if !again || Instant::now() >= deadline {
                 return Err(Error::new(Code::Guest, cause.to_string()));
             }
@@ -159,7 +159,7 @@ impl Channel {
         }
     }
 
-    fn ask_once(&mut self, ask: &Ask, deadline: Instant) -> std::result::Result<Answer, Unasked> {
+    fn ask_once(&mut self, ask: &Ask, deadline: Instant) -> std::result::Result<Answer, AskError> {
         match self.open(deadline)? {
             Some(conversation) => Ok(conversation.ask(ask, deadline)?),
             None => Err(DialError::Silent.into()),
@@ -208,22 +208,22 @@ impl Guest for Channel {
             let waited = match self.open(glance) {
                 Ok(Some(conversation)) => conversation
                     .wait_phase(Phase::Ready, glance)
-                    .map_err(Unasked::from),
+                    .map_err(AskError::from),
                 Ok(None) => continue,
                 Err(cause) => Err(cause),
             };
             match waited {
                 Ok(_) => break,
-                Err(Unasked::Conversation(ConversationError::Silent(_))) => pause = FIRST_PAUSE,
-                Err(Unasked::Absent(_) | Unasked::Dial(DialError::Absent(_))) => {
+                Err(AskError::Conversation(ConversationError::Silent(_))) => pause = FIRST_PAUSE,
+                Err(AskError::Absent(_) | AskError::Dial(DialError::Absent(_))) => {
                     // The hypervisor has not made its socket yet, or is about to end.
                     wait_for_change(&self.socket, glance.min(now + FIRST_PAUSE));
                 }
-                Err(Unasked::Conversation(_)) => {
+                Err(AskError::Conversation(_)) => {
                     self.conversation = None;
                     wait(&mut pause, glance);
                 }
-                Err(Unasked::Dial(_)) => wait(&mut pause, glance),
+                Err(AskError::Dial(_)) => wait(&mut pause, glance),
             }
         }
         match self.ask(&Ask::Status, self.prompt()) {

@@ -102,20 +102,20 @@ fn reply(asked: &Message, names: &dyn Names) -> Message {
     let wants =
         |kind| matches!(question.query_type(), RecordType::ANY) || question.query_type() == kind;
     match standing {
-        Standing::Address(address) if wants(RecordType::A) => {
+        NameKind::Address(address) if wants(RecordType::A) => {
             let name = question.name().clone();
             reply.add_answer(Record::from_rdata(name, TTL, RData::A(A(address))));
         }
-        Standing::Zone if wants(RecordType::SOA) => {
+        NameKind::Zone if wants(RecordType::SOA) => {
             if let Some(soa) = soa() {
                 reply.add_answer(soa);
             }
         }
-        Standing::Unknown => {
+        NameKind::Unknown => {
             reply.metadata.response_code = ResponseCode::NXDomain;
             reply.add_authorities(soa());
         }
-        Standing::Address(_) | Standing::Known | Standing::Zone => {
+        NameKind::Address(_) | NameKind::Known | NameKind::Zone => {
             reply.add_authorities(soa());
         }
     }
@@ -123,7 +123,7 @@ fn reply(asked: &Message, names: &dyn Names) -> Message {
 }
 
 /// What a name below `vm` is.
-enum Standing {
+enum NameKind {
     /// `vm` itself.
     Zone,
     /// A VM, or a name below it.
@@ -135,22 +135,22 @@ enum Standing {
 }
 
 /// What the name is to us, or nothing where it lies in another zone.
-fn stand(name: &Name, names: &dyn Names) -> Option<Standing> {
+fn stand(name: &Name, names: &dyn Names) -> Option<NameKind> {
     let mut labels = name.iter().rev();
     if !labels.next()?.eq_ignore_ascii_case(b"vm") {
         return None;
     }
     let Some(label) = labels.next() else {
-        return Some(Standing::Zone);
+        return Some(NameKind::Zone);
     };
     let label = label.to_ascii_lowercase();
     let known = str::from_utf8(&label)
         .ok()
         .and_then(|label| names.address(label));
     Some(match known {
-        Some(Some(address)) => Standing::Address(address),
-        Some(None) => Standing::Known,
-        None => Standing::Unknown,
+        Some(Some(address)) => NameKind::Address(address),
+        Some(None) => NameKind::Known,
+        None => NameKind::Unknown,
     })
 }
 

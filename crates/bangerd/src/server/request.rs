@@ -22,9 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The request's JSON body; an empty one asks for the defaults.
 #[derive(Debug)]
-pub(super) struct Asked<T>(pub(super) T);
+pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
@@ -130,9 +130,9 @@ fn make_whole(json: &mut Value) {
 
 /// The VM that the path names.
 #[derive(Debug)]
-pub(super) struct Named(pub(super) VmRef);
+pub(super) struct VmPath(pub(super) VmRef);
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
@@ -148,14 +148,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
 /// How a client wants to be told of long work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum ReplyMode {
     /// Each step in a line, and the outcome in the last one.
     Lines,
     /// The outcome alone, with its status.
     Once,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Told {
+impl<S: Send + Sync> FromRequestParts<S> for ReplyMode {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
@@ -167,7 +167,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Told {
 
 /// Once, where JSON is named and wanted more than lines of it (RFC 9110, 12.5.1). Who takes
 /// everything, as curl does, is told of each step.
-fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> Told {
+fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     let (mut once, mut lines) = (0.0_f32, 0.0_f32);
     for range in accepted.flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
@@ -184,9 +184,9 @@ fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> Told {
         }
     }
     if once > lines {
-        Told::Once
+        ReplyMode::Once
     } else {
-        Told::Lines
+        ReplyMode::Lines
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
 
     use super::*;
 
-    fn told(body: &str) -> String {
+    fn refusal(body: &str) -> String {
         let error = parse::<CreateVm>(body.as_bytes()).unwrap_err();
         assert_eq!(error.code, Code::Invalid);
         error.causes.join(": ")
@@ -224,25 +224,28 @@ mod tests {
     #[test]
     fn who_names_json_and_does_not_want_lines_more_is_told_once() {
         for (accepted, expected) in [
-            (&[][..], Told::Lines),
-            (&["*/*"], Told::Lines),
-            (&["application/*"], Told::Lines),
-            (&["application/x-ndjson"], Told::Lines),
-            (&["application/json"], Told::Once),
-            (&["application/JSON; charset=utf-8"], Told::Once),
-            (&["application/json, text/plain, */*"], Told::Once),
-            (&["text/html", "application/json;q=0.5"], Told::Once),
-            (&["application/json, application/x-ndjson"], Told::Lines),
+            (&[][..], ReplyMode::Lines),
+            (&["*/*"], ReplyMode::Lines),
+            (&["application/*"], ReplyMode::Lines),
+            (&["application/x-ndjson"], ReplyMode::Lines),
+            (&["application/json"], ReplyMode::Once),
+            (&["application/JSON; charset=utf-8"], ReplyMode::Once),
+            (&["application/json, text/plain, */*"], ReplyMode::Once),
+            (&["text/html", "application/json;q=0.5"], ReplyMode::Once),
+            (
+                &["application/json, application/x-ndjson"],
+                ReplyMode::Lines,
+            ),
             (
                 &["application/x-ndjson;q=0.4, application/json ; q=0.5"],
-                Told::Once,
+                ReplyMode::Once,
             ),
             (
                 &["application/json;q=0.4", "application/x-ndjson;q=0.5"],
-                Told::Lines,
+                ReplyMode::Lines,
             ),
-            (&["application/json;q=0"], Told::Lines),
-            (&["application/json;q=none"], Told::Lines),
+            (&["application/json;q=0"], ReplyMode::Lines),
+            (&["application/json;q=none"], ReplyMode::Lines),
         ] {
             assert_eq!(how(accepted.iter().copied()), expected, "{accepted:?}");
         }
@@ -274,24 +277,25 @@ mod tests {
             "7",
             "\"web\"",
         ] {
-            told(list);
+            refusal(list);
         }
     }
 
     #[test]
     fn a_body_that_is_not_understood_is_told_with_field_line_and_column() {
-        let told = |body| told(body);
         assert_eq!(
-            told("{\n  \"vcpu\": \"two\"\n}"),
+            refusal("{\n  \"vcpu\": \"two\"\n}"),
             "`vcpu`: invalid type: string \"two\", expected u32 at line 2 column 15"
         );
-        assert!(told("{\"vcpus\": 2}").contains("unknown field `vcpus`, expected one of `name`"));
-        assert!(told("{\"vcpus\": 2}").contains("line 1 column 8"));
-        assert!(told("{\"nat\": true,}").contains("line 1 column 14"));
-        assert!(told("{} {}").contains("trailing characters at line 1 column 4"));
-        assert!(told("[").contains("line 1 column 1"));
-        assert!(told("{\"vcpu\": 2.5}").contains("`vcpu`: invalid type: floating point `2.5`"));
-        assert!(told("{\"vcpu\": 1e300}").contains("`vcpu`"));
-        assert!(told(&"[".repeat(10_000)).contains("line 1"));
+        assert!(
+            refusal("{\"vcpus\": 2}").contains("unknown field `vcpus`, expected one of `name`")
+        );
+        assert!(refusal("{\"vcpus\": 2}").contains("line 1 column 8"));
+        assert!(refusal("{\"nat\": true,}").contains("line 1 column 14"));
+        assert!(refusal("{} {}").contains("trailing characters at line 1 column 4"));
+        assert!(refusal("[").contains("line 1 column 1"));
+        assert!(refusal("{\"vcpu\": 2.5}").contains("`vcpu`: invalid type: floating point `2.5`"));
+        assert!(refusal("{\"vcpu\": 1e300}").contains("`vcpu`"));
+        assert!(refusal(&"[".repeat(10_000)).contains("line 1"));
     }
 }

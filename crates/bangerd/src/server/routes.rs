@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{Refusal, shake_versions, unknown_method, unknown_path};
-use super::request::{Asked, Console, Named, Told};
+use super::request::{Console, JsonBody, ReplyMode, VmPath};
 use super::stream;
 use super::work::{ask, work};
 
@@ -146,7 +146,7 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
     path = "/v1/daemon/stop",
     responses((status = 200, content((Line<DaemonView> = "application/x-ndjson"), (DaemonView = "application/json"))))
 )]
-async fn daemon_stop(State(app): State<App>, told: Told) -> Response {
+async fn daemon_stop(State(app): State<App>, told: ReplyMode) -> Response {
     let answer = work(&app, told, |verbs, _| Ok(verbs.daemon())).await;
     // Answers under way are still sent, this one too.
     app.stop.say();
@@ -196,7 +196,11 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
     request_body = CreateVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn create(State(app): State<App>, told: Told, Asked(asked): Asked<CreateVm>) -> Response {
+async fn create(
+    State(app): State<App>,
+    told: ReplyMode,
+    JsonBody(asked): JsonBody<CreateVm>,
+) -> Response {
     work(&app, told, move |verbs, heard| verbs.create(asked, heard)).await
 }
 
@@ -207,7 +211,7 @@ async fn create(State(app): State<App>, told: Told, Asked(asked): Asked<CreateVm
     params(Reference),
     responses((status = 200, body = VmView))
 )]
-async fn show(State(app): State<App>, Named(vm): Named) -> Result<Json<VmView>, Refusal> {
+async fn show(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<VmView>, Refusal> {
     Ok(Json(ask(&app, move |verbs| verbs.show(&vm)).await??))
 }
 
@@ -221,9 +225,9 @@ async fn show(State(app): State<App>, Named(vm): Named) -> Result<Json<VmView>, 
 )]
 async fn set(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<SetVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<SetVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| verbs.set(&vm, asked, heard)).await
 }
@@ -238,9 +242,9 @@ async fn set(
 )]
 async fn delete(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<DeleteVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<DeleteVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| {
         verbs.delete(&vm, asked, heard)
@@ -258,9 +262,9 @@ async fn delete(
 )]
 async fn start(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<StartVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<StartVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| {
         verbs.start(&vm, asked, heard)
@@ -278,9 +282,9 @@ async fn start(
 )]
 async fn stop(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<StopVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<StopVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| {
         verbs.stop(&vm, asked, heard)
@@ -295,7 +299,11 @@ async fn stop(
     request_body = StopAllVms,
     responses((status = 200, content((Line<StoppedAll> = "application/x-ndjson"), (StoppedAll = "application/json"))))
 )]
-async fn stop_all(State(app): State<App>, told: Told, Asked(asked): Asked<StopAllVms>) -> Response {
+async fn stop_all(
+    State(app): State<App>,
+    told: ReplyMode,
+    JsonBody(asked): JsonBody<StopAllVms>,
+) -> Response {
     work(&app, told, move |verbs, heard| verbs.stop_all(asked, heard)).await
 }
 
@@ -309,9 +317,9 @@ async fn stop_all(State(app): State<App>, told: Told, Asked(asked): Asked<StopAl
 )]
 async fn restart(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<StopVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<StopVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| {
         verbs.restart(&vm, asked, heard)
@@ -329,9 +337,9 @@ async fn restart(
 )]
 async fn kill(
     State(app): State<App>,
-    told: Told,
-    Named(vm): Named,
-    Asked(asked): Asked<KillVm>,
+    told: ReplyMode,
+    VmPath(vm): VmPath,
+    JsonBody(asked): JsonBody<KillVm>,
 ) -> Response {
     work(&app, told, move |verbs, heard| {
         verbs.kill(&vm, asked, heard)
@@ -351,7 +359,7 @@ async fn kill(
 )]
 async fn logs(
     State(app): State<App>,
-    Named(vm): Named,
+    VmPath(vm): VmPath,
     Console(query): Console,
 ) -> Result<Response, Refusal> {
     Ok(stream::console(&app, vm, query.follow).await?)

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::App;
 use super::reply::{NDJSON, Refusal, line, streamed};
-use super::request::Told;
+use super::request::ReplyMode;
 use super::verbs::Verbs;
 
 /// How many steps may wait for a slow client. A create has about fifty.
@@ -22,7 +22,7 @@ const STEPS: usize = 256;
 
 /// Runs `job` and answers with its steps and its outcome, or with its outcome alone. What is refused
 /// before the first step is a plain error.
-pub(super) async fn work<T, J>(app: &App, told: Told, job: J) -> Response
+pub(super) async fn work<T, J>(app: &App, told: ReplyMode, job: J) -> Response
 where
     T: Serialize + Send + 'static,
     J: FnOnce(&dyn Verbs, &dyn Fn(Progress)) -> Result<T> + Send + 'static,
@@ -40,7 +40,7 @@ where
         let _ = done.send(result);
         drop(at_work);
     });
-    if told == Told::Once {
+    if told == ReplyMode::Once {
         drop(steps);
         return match outcome.await.unwrap_or_else(|_| Err(lost())) {
             Ok(value) => Json(value).into_response(),

@@ -61,8 +61,8 @@ fn a_running_vm_has_what_its_run_was_given_and_the_rest_waits_for_the_next_start
         assert_eq!(view.disk_size, before.disk_size);
         assert_eq!(view.system_disk_size, before.system_disk_size);
         assert_eq!(view.pending, Some(waiting()));
-        let told = |note: &String| note.ends_with("banger vm restart calm-otter");
-        assert!(view.notes.iter().any(told), "{:?}", view.notes);
+        let is_noted = |note: &String| note.ends_with("banger vm restart calm-otter");
+        assert!(view.notes.iter().any(is_noted), "{:?}", view.notes);
     }
     let restarted = world
         .engine
@@ -192,8 +192,8 @@ fn a_run_in_rescue_is_told_as_such_and_offers_no_ssh() {
         .start(&named("calm-otter"), &rescue, &|_| {})
         .unwrap();
     assert!(vm.rescue && vm.ssh.is_none());
-    let told = |note: &String| note.contains("banger vm logs calm-otter");
-    assert!(vm.notes.iter().any(told), "{:?}", vm.notes);
+    let is_noted = |note: &String| note.contains("banger vm logs calm-otter");
+    assert!(vm.notes.iter().any(is_noted), "{:?}", vm.notes);
 }
 
 #[test]

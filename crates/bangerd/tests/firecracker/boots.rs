@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bangerd::hypervisor::Hypervisor as _;
 use bangerd::layout::machine;
 
-use crate::stand_in::{ASKED, COMPLAINT, CONSOLE, Does, FAULT, Script};
+use crate::stand_in::{ASKED, Behaviour, COMPLAINT, CONSOLE, FAULT, Script};
 use crate::world::{PATIENCE, World, healthy};
 
 /// Every request of a boot, in order, with what an error calls it.
@@ -24,7 +24,7 @@ const REQUESTS: [(&str, &str); 8] = [
     ("PUT /actions", "the start of the machine"),
 ];
 
-fn amiss(at: &str, does: Does) -> Script {
+fn amiss(at: &str, does: Behaviour) -> Script {
     Script {
         at: at.to_owned(),
         does: Some(does),
@@ -55,7 +55,7 @@ pub(crate) fn a_machine_is_told_piece_by_piece_and_runs() {
 
 pub(crate) fn whatever_is_refused_is_told_in_firecrackers_words() {
     for (request, about) in REQUESTS {
-        let error = World::new(&amiss(request, Does::Refuse)).fails();
+        let error = World::new(&amiss(request, Behaviour::Refuse)).fails();
         assert_eq!(error.message, "boot the machine in Firecracker");
         assert_eq!(
             error.causes,
@@ -67,7 +67,7 @@ pub(crate) fn whatever_is_refused_is_told_in_firecrackers_words() {
 
 pub(crate) fn a_firecracker_that_stalls_at_any_step_is_ended_in_time() {
     for (request, about) in REQUESTS {
-        let error = World::new(&amiss(request, Does::Stall)).fails();
+        let error = World::new(&amiss(request, Behaviour::Stall)).fails();
         let [what, why] = &error.causes[..] else {
             panic!("{error:?}")
         };
@@ -78,7 +78,7 @@ pub(crate) fn a_firecracker_that_stalls_at_any_step_is_ended_in_time() {
 }
 
 pub(crate) fn a_stall_is_told_within_five_seconds() {
-    let world = World::patient(&amiss("PUT /actions", Does::Stall));
+    let world = World::patient(&amiss("PUT /actions", Behaviour::Stall));
     let began = Instant::now();
     let error = world.fails();
     assert!(began.elapsed() < Duration::from_secs(6), "{error:?}");
@@ -90,7 +90,7 @@ pub(crate) fn a_stall_is_told_within_five_seconds() {
 
 pub(crate) fn a_firecracker_that_dies_at_any_step_is_told_with_how_it_ended() {
     for (request, about) in REQUESTS {
-        let error = World::new(&amiss(request, Does::Die)).fails();
+        let error = World::new(&amiss(request, Behaviour::Die)).fails();
         assert_eq!(error.causes[0], format!("it went away over {about}"));
         let known = &error.causes[2..];
         assert_eq!(
@@ -106,17 +106,17 @@ pub(crate) fn a_firecracker_that_dies_at_any_step_is_told_with_how_it_ended() {
 
 pub(crate) fn an_answer_that_is_none_is_told() {
     for (request, about) in REQUESTS {
-        let error = World::new(&amiss(request, Does::Babble)).fails();
+        let error = World::new(&amiss(request, Behaviour::Babble)).fails();
         assert_eq!(error.causes[0], format!("it went away over {about}"));
         assert!(error.causes.len() == 2, "{error:?}");
     }
 }
 
 pub(crate) fn one_that_never_listens_is_told() {
-    let error = World::new(&amiss("listen", Does::Stall)).fails();
+    let error = World::new(&amiss("listen", Behaviour::Stall)).fails();
     let told = "it does not listen on its socket, within ";
     assert!(error.causes[0].starts_with(told), "{error:?}");
-    let error = World::new(&amiss("listen", Does::Die)).fails();
+    let error = World::new(&amiss("listen", Behaviour::Die)).fails();
     assert_eq!(error.causes[0], "it ended before it listened");
     assert!(error.causes[1].contains("148"), "{error:?}");
     assert_eq!(error.causes[2], COMPLAINT);

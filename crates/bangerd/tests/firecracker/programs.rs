@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use banger_api::{CheckReport, Verdict};
 use bangerd::hypervisor::Hypervisor as _;
 
-use crate::stand_in::{Does, Script};
+use crate::stand_in::{Behaviour, Script};
 use crate::world::{World, healthy};
 
 fn check(world: &World) -> CheckReport {
@@ -62,7 +62,7 @@ pub(crate) fn a_program_that_will_not_do_is_told_with_the_way_out() {
     assert!(fails(&world).0.starts_with("there is no `/"));
     let hangs = Script {
         at: "--version".to_owned(),
-        does: Some(Does::Stall),
+        does: Some(Behaviour::Stall),
         ..healthy()
     };
     let world = World::new(&hangs);

@@ -25,12 +25,12 @@ pub(crate) struct Script {
     /// Where it does something else: `--version`, `listen`, or a request such as `PUT /vsock`.
     pub(crate) at: String,
     /// What it does there.
-    pub(crate) does: Option<Does>,
+    pub(crate) does: Option<Behaviour>,
 }
 
 /// Something that a healthy Firecracker does not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Does {
+pub(crate) enum Behaviour {
     /// It refuses, with a reason.
     Refuse,
     /// It says nothing more, for ever.
@@ -79,13 +79,13 @@ struct StandIn {
 impl StandIn {
     /// Does at this place what the script has for it; whether it refuses or babbles is for the
     /// caller.
-    fn perhaps(&self, place: &str) -> Option<Does> {
+    fn perhaps(&self, place: &str) -> Option<Behaviour> {
         let does = self.script.does.filter(|_| self.script.at == place);
         match does {
-            Some(Does::Stall) => loop {
+            Some(Behaviour::Stall) => loop {
                 std::thread::park();
             },
-            Some(Does::Die) => {
+            Some(Behaviour::Die) => {
                 let line = format!("2026-11-24T11:39:10.1 [id:main:ERROR] {COMPLAINT}\n");
                 std::fs::write(&self.log, line).unwrap();
                 std::process::exit(148)
@@ -112,17 +112,17 @@ impl StandIn {
         let mut asked = File::options().append(true).create(true).open(ASKED);
         writeln!(asked.as_mut().unwrap(), "{request} {body}").unwrap();
         let answer = match self.perhaps(&request) {
-            Some(Does::Babble) => "you are welcome\r\n\r\n".to_owned(),
-            Some(Does::Refuse) => {
+            Some(Behaviour::Babble) => "you are welcome\r\n\r\n".to_owned(),
+            Some(Behaviour::Refuse) => {
                 let body = serde_json::json!({ "fault_message": FAULT }).to_string();
                 with_body("400 ", &body)
             }
-            Some(Does::Stall | Does::Die) | None if request == "GET /version" => {
+            Some(Behaviour::Stall | Behaviour::Die) | None if request == "GET /version" => {
                 let version = &self.script.api_version;
                 let body = serde_json::json!({ "firecracker_version": version }).to_string();
                 with_body("200 ", &body)
             }
-            Some(Does::Stall | Does::Die) | None => {
+            Some(Behaviour::Stall | Behaviour::Die) | None => {
                 if body.contains("InstanceStart") {
                     say(CONSOLE);
                 }

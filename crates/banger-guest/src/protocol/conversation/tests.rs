@@ -1,4 +1,4 @@
-use super::super::{Identity, Session, Standing};
+use super::super::{GuestStatus, Identity, Session};
 use super::*;
 use std::sync::mpsc;
 use std::thread;
@@ -7,8 +7,8 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-fn standing(phase: Phase) -> Standing {
-    Standing {
+fn standing(phase: Phase) -> GuestStatus {
+    GuestStatus {
         phase,
         uptime_millis: 5,
     }

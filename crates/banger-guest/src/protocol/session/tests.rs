@@ -2,7 +2,7 @@ use super::super::Hello;
 use super::*;
 use proptest::prelude::*;
 
-const NOW: Standing = Standing {
+const NOW: GuestStatus = GuestStatus {
     phase: Phase::Starting,
     uptime_millis: 1234,
 };

@@ -27,8 +27,8 @@ fn the_port_is_found_by_its_name() {
     assert_eq!(find(&ports.path().join("absent")), None);
 }
 
-fn standing() -> Standing {
-    Standing {
+fn standing() -> GuestStatus {
+    GuestStatus {
         phase: Phase::Starting,
         uptime_millis: 5,
     }

@@ -12,7 +12,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 
 pub(super) use super::*;
-use crate::linux::testing::{Place, run};
+use crate::linux::testing::{TestNamespace, run};
 
 pub(super) const TABLE: &str = "banger_test";
 pub(super) const PREFIX: &str = "bg1";
@@ -51,8 +51,8 @@ pub(super) fn pings(to: Ipv4Addr) -> bool {
 
 pub(super) struct Lab {
     pub(super) firewall: Firewall,
-    pub(super) guests: Vec<Place>,
-    pub(super) outside: Place,
+    pub(super) guests: Vec<TestNamespace>,
+    pub(super) outside: TestNamespace,
 }
 
 /// Answers what comes to the port with the same, and with who it came from, until the end.
@@ -138,8 +138,8 @@ fn backstop(tap: &'static str, address: Ipv4Addr) {
 
 impl Lab {
     pub(super) fn new() -> Self {
-        let guests: Vec<Place> = GUESTS.iter().map(|_| Place::new()).collect();
-        let outside = Place::new();
+        let guests: Vec<TestNamespace> = GUESTS.iter().map(|_| TestNamespace::new()).collect();
+        let outside = TestNamespace::new();
         for ((tap, address), guest) in GUESTS.iter().zip(&guests) {
             run(
                 "ip",

@@ -26,17 +26,17 @@ const FRESH: Duration = Duration::from_millis(250);
 /// The firewall, used by one at a time.
 #[derive(Debug, Default)]
 pub(super) struct Firewall {
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Option<CachedListing>>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct CachedListing {
     at: Instant,
     table: String,
     listing: Option<Listing>,
 }
 
-impl Seen {
+impl CachedListing {
     /// A table that we have just made whole.
     fn whole(table: &str, listing: Listing) -> Self {
         let listing = Some(Listing {
@@ -141,7 +141,7 @@ fn look(table: &str) -> Result<Option<Listing>> {
 /// nothing lacks is only believed after a new look.
 fn look_where_needed(
     table: &str,
-    seen: Option<Seen>,
+    seen: Option<CachedListing>,
     lacks: impl Fn(&Listing) -> bool,
 ) -> Result<Listing> {
     let fresh = seen
@@ -170,7 +170,7 @@ fn write(table: &str, prefix: &str, is_whole: bool, elements: &str) -> Result<()
 }
 
 impl Firewall {
-    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+    fn lock(&self) -> MutexGuard<'_, Option<CachedListing>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -207,7 +207,7 @@ impl Firewall {
         write(table, prefix, now.is_whole, &elements)
             .map_err(|error| error.within(format!("let `{tap}` send from {address}")))?;
         now.guests.insert(guest);
-        *seen = Some(Seen::whole(table, now));
+        *seen = Some(CachedListing::whole(table, now));
         Ok(Change::Made)
     }
 
@@ -221,12 +221,12 @@ impl Firewall {
     ) -> Result<Change> {
         check_table(table)?;
         tap::check_name(tap)?;
-        let shown = || format!("take `{tap}` from the firewall");
+        let describe = || format!("take `{tap}` from the firewall");
         if interfaces.iter().any(|it| it == tap) {
             let text = "it is there, and would be without its filter";
             return Err(Error::new(Kind::Busy, text)
                 .hint(format!("remove it first: ip link delete {tap}"))
-                .within(shown()));
+                .within(describe()));
         }
         let mut seen = self.lock();
         *seen = None;
@@ -251,7 +251,7 @@ impl Firewall {
         if script.is_empty() {
             return Ok(Change::Already);
         }
-        remove(table, script).map_err(|error| error.within(shown()))
+        remove(table, script).map_err(|error| error.within(describe()))
     }
 
     /// Op::AllowNat.
@@ -269,7 +269,7 @@ impl Firewall {
         write(table, prefix, now.is_whole, &elements)
             .map_err(|error| error.within(format!("let {address} out")))?;
         now.nat.insert(address);
-        *seen = Some(Seen::whole(table, now));
+        *seen = Some(CachedListing::whole(table, now));
         Ok(Change::Made)
     }
 
@@ -314,7 +314,7 @@ impl Firewall {
         write(table, prefix, now.is_whole, &elements)
             .map_err(|error| error.within("keep forwarding interfaces to guests"))?;
         now.lent.clone_from(interfaces);
-        *seen = Some(Seen::whole(table, now));
+        *seen = Some(CachedListing::whole(table, now));
         Ok(Change::Made)
     }
 
@@ -324,7 +324,7 @@ impl Firewall {
         let mut seen = self.lock();
         let listing = look(table)?;
         let elements = listing.clone().unwrap_or_default();
-        *seen = Some(Seen {
+        *seen = Some(CachedListing {
             at: Instant::now(),
             table: table.to_owned(),
             listing,
@@ -347,7 +347,7 @@ impl Firewall {
         let mut seen = self.lock();
         let now = match seen.take().filter(|it| it.is_fresh(table)) {
             Some(seen) => seen,
-            None => Seen {
+            None => CachedListing {
                 at: Instant::now(),
                 table: table.to_owned(),
                 listing: look(table)?,

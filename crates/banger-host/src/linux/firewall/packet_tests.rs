@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use super::lab::*;
-use crate::linux::testing::{Place, in_own_network, run};
+use crate::linux::testing::{TestNamespace, in_own_network, run};
 
 #[test]
 fn a_guest_reaches_nothing_but_what_it_is_let_to() {
@@ -239,7 +239,7 @@ fn an_interface_that_is_lent_to_guests_forwards_for_nobody_else() {
     in_own_network(|| {
         let lab = Lab::new();
         lab.nat(0, true);
-        let inner = Place::new();
+        let inner = TestNamespace::new();
         let theirs = Ipv4Addr::new(198, 51, 100, 2);
         run(
             "ip",

@@ -77,7 +77,7 @@ pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String
 /// The file, and all above it, must be root's alone.
 fn check_owner(path: &Path) -> Result<(), Trouble> {
     let hint = format!("ls -ld {}", path.display());
-    let path = fs::canonicalize(path).map_err(|cause| (told(path, &cause), hint.clone()))?;
+    let path = fs::canonicalize(path).map_err(|cause| (finding(path, &cause), hint.clone()))?;
     check_file(&path).map_err(|error| (in_one_line(&error), hint))
 }
 
@@ -85,7 +85,7 @@ fn check_owner(path: &Path) -> Result<(), Trouble> {
 fn check_mount(base: &Path) -> Result<(), Trouble> {
     let hint = format!("findmnt --target {}", base.display());
     let found =
-        rustix::fs::statvfs(base).map_err(|cause| (told(base, &cause.into()), hint.clone()))?;
+        rustix::fs::statvfs(base).map_err(|cause| (finding(base, &cause.into()), hint.clone()))?;
     for (flag, word) in [
         (StatVfsMountFlags::NODEV, "nodev"),
         (StatVfsMountFlags::NOEXEC, "noexec"),
@@ -101,7 +101,7 @@ fn check_mount(base: &Path) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn told(path: &Path, cause: &std::io::Error) -> String {
+fn finding(path: &Path, cause: &std::io::Error) -> String {
     format!("`{}`: {cause}", path.display())
 }
 
@@ -128,7 +128,7 @@ fn read_head(path: &Path) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(64 << 10).read_to_end(&mut bytes))
-        .map_err(|cause| (told(path, &cause), format!("ls -l {}", path.display())))?;
+        .map_err(|cause| (finding(path, &cause), format!("ls -l {}", path.display())))?;
     Ok(bytes)
 }
 
@@ -171,26 +171,30 @@ mod tests {
         let folder = tempfile::tempdir_in("/root").unwrap();
         let at = |name: &str| folder.path().join(name);
         let (firecracker, jailer) = (at("firecracker"), at("jailer"));
-        let told = || match probe(&at("state/jails"), &firecracker, &jailer) {
+        let finding = || match probe(&at("state/jails"), &firecracker, &jailer) {
             Finding::Good(found) => found,
             Finding::Doubtful { found, .. } | Finding::Bad { found, .. } => found,
         };
-        assert!(told().contains("there is no") && told().contains("jailer"));
+        assert!(finding().contains("there is no") && finding().contains("jailer"));
         program(&jailer, "Jailer v1.17.0-dev");
-        assert!(told().contains("firecracker`"), "{}", told());
+        assert!(finding().contains("firecracker`"), "{}", finding());
         program(&firecracker, "Firecracker v1.16.1");
         let text = "the jailer is 1.17.0-dev, and Firecracker is 1.16.1";
-        assert_eq!(told(), text);
+        assert_eq!(finding(), text);
         program(&firecracker, "Firecracker v1.17.0-dev");
-        assert!(told().ends_with("1.17.0-dev"), "{}", told());
+        assert!(finding().ends_with("1.17.0-dev"), "{}", finding());
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(told().contains("can be written by others"), "{}", told());
+        assert!(
+            finding().contains("can be written by others"),
+            "{}",
+            finding()
+        );
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let nobody = Some(65534);
         std::os::unix::fs::chown(&jailer, nobody, nobody).unwrap();
-        assert!(told().contains("belongs to user 65534"), "{}", told());
+        assert!(finding().contains("belongs to user 65534"), "{}", finding());
         program(&jailer, "");
-        assert!(told().contains("prints no version"), "{}", told());
+        assert!(finding().contains("prints no version"), "{}", finding());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Whether the host reaches something else by the addresses that we give to guests.
 
 use super::{bad, doubtful, good, in_one_line};
+use crate::linux::context::During as _;
 use crate::linux::netlink;
-use crate::linux::told::During as _;
 use crate::{Finding, Subnet};
 
 /// What is to be done about either.

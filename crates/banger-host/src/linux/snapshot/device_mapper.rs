@@ -9,9 +9,9 @@ use std::io;
 
 use rustix::io::Errno;
 
+use crate::linux::context::During as _;
 use crate::linux::files::absent;
 use crate::linux::sys::block::{DEVICE_MAPPER_HEADER, DeviceMapperBuffer, device_mapper};
-use crate::linux::told::During as _;
 use crate::{Error, Kind, Result};
 
 const CONTROL: &str = "/dev/mapper/control";
@@ -277,10 +277,10 @@ impl DeviceMapper {
 
     fn ask(&self, name: &str, flags: u32) -> Result<Vec<Target>> {
         let mut message = Message::flagged(name, flags)?;
-        let shown = || format!("ask for the table of `{name}`");
-        self.run(TABLE_STATUS, &mut message).during(shown)?;
+        let describe = || format!("ask for the table of `{name}`");
+        self.run(TABLE_STATUS, &mut message).during(describe)?;
         if message.word(FLAGS) & BUFFER_FULL != 0 {
-            return Err(Error::new(Kind::Other, "it is too long").within(shown()));
+            return Err(Error::new(Kind::Other, "it is too long").within(describe()));
         }
         Ok(message.table())
     }

@@ -4,8 +4,8 @@ use super::check_name;
 use super::device_mapper::DeviceMapper;
 use super::plan::SECTORS_OF_MIB;
 use super::store::store_of;
+use crate::linux::context::During as _;
 use crate::linux::files::absent;
-use crate::linux::told::During as _;
 use crate::{Result, Snapshot, SnapshotStore};
 
 /// Look::snapshot.
@@ -36,13 +36,13 @@ pub(crate) fn state(name: &str) -> Result<Option<Snapshot>> {
 
 /// Look::snapshots. Needs no right: the kernel tells the names of all devices to everybody.
 pub(crate) fn names(prefix: &str) -> Result<Vec<String>> {
-    let shown = || "list the devices of device-mapper".to_owned();
-    let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(shown)? else {
+    let describe = || "list the devices of device-mapper".to_owned();
+    let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(describe)? else {
         return Ok(Vec::new());
     };
     let mut names = Vec::new();
     for entry in entries {
-        let path = entry.during(shown)?.path().join("dm/name");
+        let path = entry.during(describe)?.path().join("dm/name");
         let Ok(name) = std::fs::read_to_string(path) else {
             continue;
         };

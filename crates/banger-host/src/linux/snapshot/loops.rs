@@ -9,11 +9,11 @@ use std::os::unix::fs::MetadataExt as _;
 use linux_raw_sys::loop_device::{LO_FLAGS_AUTOCLEAR, LO_FLAGS_READ_ONLY, loop_info64};
 use rustix::io::Errno;
 
+use crate::linux::context::During as _;
 use crate::linux::files::absent;
 use crate::linux::sys::block::{
     LoopConfiguration, configure_loop, free_loop, loop_status, stretch_loop,
 };
-use crate::linux::told::During as _;
 use crate::{Error, Kind, Result};
 
 const CONTROL: &str = "/dev/loop-control";
@@ -33,13 +33,13 @@ pub(super) struct Loop {
 }
 
 /// What a loop device of ours is to have behind it.
-struct Wanted<'a> {
+struct LoopSpec<'a> {
     file: &'a File,
     name: &'a str,
     read_only: bool,
 }
 
-impl Wanted<'_> {
+impl LoopSpec<'_> {
     fn flags(&self) -> u32 {
         let read_only = if self.read_only {
             LO_FLAGS_READ_ONLY as u32
@@ -66,7 +66,7 @@ impl Wanted<'_> {
 
 /// The read-only loop device of this base, the one that is there or a new one.
 pub(super) fn of_base(base: &File) -> Result<Loop> {
-    find_or_make(&Wanted {
+    find_or_make(&LoopSpec {
         file: base,
         name: BASE,
         read_only: true,
@@ -76,7 +76,7 @@ pub(super) fn of_base(base: &File) -> Result<Loop> {
 
 /// The loop device of this store.
 pub(super) fn of_store(store: &File, name: &str) -> Result<Loop> {
-    let found = find_or_make(&Wanted {
+    let found = find_or_make(&LoopSpec {
         file: store,
         name,
         read_only: false,
@@ -100,20 +100,20 @@ pub(super) fn behind(number: u64) -> Option<(u64, u64)> {
     Some((status.lo_device, status.lo_inode))
 }
 
-fn find_or_make(wanted: &Wanted<'_>) -> Result<Loop> {
+fn find_or_make(wanted: &LoopSpec<'_>) -> Result<Loop> {
     match find(wanted)? {
         Some(found) => Ok(found),
         None => make(wanted),
     }
 }
 
-fn find(wanted: &Wanted<'_>) -> Result<Option<Loop>> {
-    let shown = || "look for a loop device".to_owned();
-    let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(shown)? else {
+fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
+    let describe = || "look for a loop device".to_owned();
+    let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(describe)? else {
         return Ok(None);
     };
     for entry in entries {
-        let name = entry.during(shown)?.file_name();
+        let name = entry.during(describe)?.file_name();
         let name = name.to_string_lossy();
         if !name.starts_with("loop") || !goes_with_its_last_user(&name) {
             continue;
@@ -128,7 +128,7 @@ fn find(wanted: &Wanted<'_>) -> Result<Option<Loop>> {
         let Ok(status) = loop_status(&device) else {
             continue;
         };
-        if wanted.is(&status).during(shown)? {
+        if wanted.is(&status).during(describe)? {
             return held(device).map(Some);
         }
     }
@@ -149,7 +149,7 @@ fn held(device: File) -> Result<Loop> {
     Ok(Loop { device, number })
 }
 
-fn make(wanted: &Wanted<'_>) -> Result<Loop> {
+fn make(wanted: &LoopSpec<'_>) -> Result<Loop> {
     let control = open_control()?;
     for _ in 0..TRIES {
         let number = free_loop(&control).during(|| "ask for a free loop device".to_owned())?;

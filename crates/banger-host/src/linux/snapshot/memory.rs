@@ -7,13 +7,13 @@ use super::device_mapper::{DeviceMapper, Target};
 use super::loops::Loop;
 use super::plan::{Measures, SECTOR, device_number};
 use super::store::header;
-use super::{Wanted, check_name};
+use super::{SnapshotSpec, check_name};
 use crate::cow;
-use crate::linux::told::During as _;
+use crate::linux::context::During as _;
 use crate::{Error, Kind, Result};
 
 /// What the store of a snapshot may come to take, in bytes.
-pub(crate) fn memory_of_store(wanted: &Wanted) -> Result<u64> {
+pub(crate) fn memory_of_store(wanted: &SnapshotSpec) -> Result<u64> {
     let length = wanted.cow.metadata();
     let length = length.during(|| "look at the store".to_owned())?.len();
     Ok(cow::memory(length, header(&wanted.cow)?.chunk()))

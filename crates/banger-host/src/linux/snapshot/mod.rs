@@ -38,8 +38,8 @@ use rustix::fs::OFlags;
 use self::device_mapper::{Device, DeviceMapper, Target};
 use self::plan::{Measures, device_number};
 use self::store::{header, store_of};
+use super::context::During as _;
 use super::files::{custom, made};
-use super::told::During as _;
 use super::units::{self, Manager};
 use crate::cow::Header;
 use crate::{Change, Error, Kind, Owner, Result, SnapshotStore};
@@ -59,7 +59,7 @@ const PREFIX: &str = "banger-1-";
 /// What a snapshot shall be. The files are open, so that whoever asks must have been able to open
 /// them.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct SnapshotSpec {
     /// `banger-1-<4 hexadecimal digits>-<8 hexadecimal digits>`.
     pub(crate) name: String,
     /// The shared base, open for reading.
@@ -118,7 +118,7 @@ pub(crate) fn open(base: &Path, cow: &Path) -> Result<(File, File)> {
 
 /// What is there under a name.
 #[derive(Debug)]
-enum Present {
+enum SnapshotState {
     Nothing,
     /// A whole one over the wanted files, as large as this many sectors.
     Same {
@@ -129,7 +129,7 @@ enum Present {
     Other,
 }
 
-impl Present {
+impl SnapshotState {
     fn look(mapper: &DeviceMapper, name: &str, measures: &Measures) -> Result<Self> {
         let origin_name = origin_of(name);
         let pair = (mapper.device(name)?, mapper.device(&origin_name)?);
@@ -192,7 +192,7 @@ pub(super) fn make_of_paths(
         gid: rustix::process::getegid().as_raw(),
     };
     let owner = owner.unwrap_or_else(ours);
-    make(&Wanted {
+    make(&SnapshotSpec {
         name: name.to_owned(),
         base,
         cow,
@@ -203,14 +203,14 @@ pub(super) fn make_of_paths(
 }
 
 /// Op::MakeSnapshot, with its files open.
-pub(crate) fn make(wanted: &Wanted) -> Result<Change> {
+pub(crate) fn make(wanted: &SnapshotSpec) -> Result<Change> {
     let what = || format!("make the snapshot `{}`", wanted.name.escape_debug());
     check_name(&wanted.name)
         .and_then(|()| make_checked(wanted))
         .map_err(|error| error.within(what()))
 }
 
-fn make_checked(wanted: &Wanted) -> Result<Change> {
+fn make_checked(wanted: &SnapshotSpec) -> Result<Change> {
     let name = &wanted.name;
     let measures = Measures::of(wanted)?;
     if matches!(header(&wanted.cow)?, Header::GivenUp { .. }) {
@@ -221,15 +221,15 @@ fn make_checked(wanted: &Wanted) -> Result<Change> {
     }
     let mapper = open_mapper()?;
     let _alone = alone();
-    let present = Present::look(&mapper, name, &measures)?;
+    let present = SnapshotState::look(&mapper, name, &measures)?;
     let (device, changed) = match present {
-        Present::Same { device, size } if size >= measures.size => (device, false),
-        Present::Same { device, .. } => {
+        SnapshotState::Same { device, size } if size >= measures.size => (device, false),
+        SnapshotState::Same { device, .. } => {
             grow(&mapper, wanted, &measures)?;
             (device, true)
         }
-        Present::Nothing | Present::Other => {
-            if matches!(present, Present::Other) {
+        SnapshotState::Nothing | SnapshotState::Other => {
+            if matches!(present, SnapshotState::Other) {
                 dismantle(&mapper, name)?;
             }
             let built = build(&mapper, wanted, &measures);
@@ -256,7 +256,7 @@ fn open_mapper() -> Result<DeviceMapper> {
 
 /// Makes both devices from nothing, and returns the snapshot's number. The loop devices are open
 /// here until device-mapper has them.
-fn build(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<u64> {
+fn build(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Result<u64> {
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
     let store = loops::of_store(&wanted.cow, &wanted.name)?;
@@ -276,7 +276,7 @@ fn build(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<
 }
 
 /// Loads longer tables, the origin's first: a snapshot is never longer than that.
-fn grow(mapper: &DeviceMapper, wanted: &Wanted, measures: &Measures) -> Result<()> {
+fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Result<()> {
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
     let store = loops::of_store(&wanted.cow, &wanted.name)?;

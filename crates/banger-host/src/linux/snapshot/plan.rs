@@ -5,11 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::OFlags;
 
-use super::Wanted;
+use super::SnapshotSpec;
 use super::device_mapper::Target;
 use super::store::header;
 use crate::cow::{Header, LEAST_CHUNK, least_length};
-use crate::linux::told::During as _;
+use crate::linux::context::During as _;
 use crate::{Error, Kind, Result};
 
 pub(super) const SECTOR: u64 = 512;
@@ -34,7 +34,7 @@ pub(super) struct Measures {
 }
 
 impl Measures {
-    pub(super) fn of(wanted: &Wanted) -> Result<Self> {
+    pub(super) fn of(wanted: &SnapshotSpec) -> Result<Self> {
         let odd = |text: String| Error::new(Kind::Other, text);
         let base = wanted
             .base

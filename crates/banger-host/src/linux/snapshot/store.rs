@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use crate::cow::{HEADER_LENGTH, Header, VALID_AT};
+use crate::linux::context::During as _;
 use crate::linux::files::custom;
-use crate::linux::told::During as _;
 use crate::{Change, Error, Kind, Result, SnapshotStore};
 
 /// The header of an open store.
@@ -40,29 +40,29 @@ pub(super) fn store_of(status: &str) -> SnapshotStore {
 
 /// Op::RestoreStore.
 pub(crate) fn restore(cow: &Path) -> Result<Change> {
-    let shown = || format!("restore the store `{}`", cow.display());
+    let describe = || format!("restore the store `{}`", cow.display());
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options()
         .read(true)
         .write(true)
         .custom_flags(custom(flags))
         .open(cow)
-        .during(shown)?;
-    if !file.metadata().during(shown)?.is_file() {
-        return Err(Error::new(Kind::Other, "it is not a regular file").within(shown()));
+        .during(describe)?;
+    if !file.metadata().during(describe)?.is_file() {
+        return Err(Error::new(Kind::Other, "it is not a regular file").within(describe()));
     }
-    match header(&file).map_err(|error| error.within(shown()))? {
+    match header(&file).map_err(|error| error.within(describe()))? {
         Header::Fresh | Header::Valid { .. } => Ok(Change::Already),
         Header::GivenUp { .. } => {
             file.write_all_at(&1u32.to_le_bytes(), VALID_AT)
-                .during(shown)?;
-            file.sync_all().during(shown)?;
+                .during(describe)?;
+            file.sync_all().during(describe)?;
             Ok(Change::Made)
         }
         Header::Odd(what) => Err(Error::new(
             Kind::Other,
             format!("it is no store of a snapshot: {what}"),
         )
-        .within(shown())),
+        .within(describe())),
     }
 }

@@ -31,13 +31,13 @@ fn only_names_of_ours_are_taken() {
     }
 }
 
-fn wanted(base: u64, cow: u64, size_mib: u64) -> (tempfile::TempDir, Wanted) {
+fn wanted(base: u64, cow: u64, size_mib: u64) -> (tempfile::TempDir, SnapshotSpec) {
     let folder = tempfile::tempdir().unwrap();
     let (base_path, cow_path) = (folder.path().join("base"), folder.path().join("cow"));
     File::create(&base_path).unwrap().set_len(base).unwrap();
     File::create(&cow_path).unwrap().set_len(cow).unwrap();
     let (base, cow) = open(&base_path, &cow_path).unwrap();
-    let wanted = Wanted {
+    let wanted = SnapshotSpec {
         name: NAME.to_owned(),
         base,
         cow,

@@ -11,15 +11,16 @@ use crate::{Error, Result};
 
 /// Waits for whoever else installs.
 pub(super) fn lock(path: &Path) -> Result<File> {
-    let told = |cause| Error::io(format!("lock `{}`", path.display()), cause);
+    let map_io_error = |cause| Error::io(format!("lock `{}`", path.display()), cause);
     let file = File::options()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map_err(told)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(|cause| told(cause.into()))?;
+        .map_err(map_io_error)?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)
+        .map_err(|cause| map_io_error(cause.into()))?;
     Ok(file)
 }
 
@@ -31,11 +32,11 @@ pub(super) fn fresh(path: &Path) -> PathBuf {
 
 /// Writes a file whole: aside, to the disk, then in place.
 pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    let shown = || format!("write `{}`", path.display());
+    let describe = || format!("write `{}`", path.display());
     let fresh = fresh(path);
     let mut file = create(&fresh)?;
     file.write_all(contents)
-        .map_err(|cause| Error::io(shown(), cause))?;
+        .map_err(|cause| Error::io(describe(), cause))?;
     settle(&file, &fresh, path, mode)
 }
 
@@ -53,14 +54,15 @@ pub(super) fn create(fresh: &Path) -> Result<File> {
 
 /// Puts a file that is whole into its place.
 pub(super) fn settle(file: &File, fresh: &Path, path: &Path, mode: u32) -> Result<()> {
-    let told = |cause| Error::io(format!("write `{}`", path.display()), cause);
-    rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).map_err(|cause| told(cause.into()))?;
-    file.sync_all().map_err(told)?;
-    fs::rename(fresh, path).map_err(told)?;
+    let map_io_error = |cause| Error::io(format!("write `{}`", path.display()), cause);
+    rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+        .map_err(|cause| map_io_error(cause.into()))?;
+    file.sync_all().map_err(map_io_error)?;
+    fs::rename(fresh, path).map_err(map_io_error)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     File::open(folder)
         .and_then(|it| it.sync_all())
-        .map_err(told)
+        .map_err(map_io_error)
 }
 
 /// The file is not there.

@@ -12,7 +12,7 @@
 mod files;
 mod network;
 mod own;
-mod places;
+mod paths;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use places::Places;
+pub(crate) use paths::Paths;
 pub use programs::Installed;
 
 use super::forwarding::Forwarding;
@@ -34,7 +34,7 @@ use user::User;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub struct InstallRequest {
     /// The user's number; 0 is root, whose daemon works directly.
     pub uid: u32,
     /// The state directory, an absolute path; hers, if it is there.
@@ -53,7 +53,7 @@ pub struct Wishes {
 
 /// What is in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Placed {
+pub struct Installation {
     /// What the user was granted; nothing where that is root, who has all of it.
     #[serde(flatten)]
     pub claim: Option<Claim>,
@@ -66,19 +66,19 @@ pub struct Placed {
 /// # Errors
 /// When something that was asked for cannot be, before anything is changed; or when a step fails,
 /// and then the same call finishes it later.
-pub fn install(wishes: &Wishes, say: &mut dyn FnMut(&str)) -> Result<Placed> {
+pub fn install(wishes: &InstallRequest, say: &mut dyn FnMut(&str)) -> Result<Installation> {
     need_root()?;
-    install_in(&Places::of_this_host(), wishes, say)
+    install_in(&Paths::of_this_host(), wishes, say)
 }
 
 pub(crate) fn install_in(
-    places: &Places,
-    wishes: &Wishes,
+    places: &Paths,
+    wishes: &InstallRequest,
     say: &mut dyn FnMut(&str),
-) -> Result<Placed> {
+) -> Result<Installation> {
     if wishes.uid == own::ROOT {
         own::install(places, wishes, say)?;
-        return Ok(Placed {
+        return Ok(Installation {
             claim: None,
             programs: Vec::new(),
         });
@@ -114,14 +114,14 @@ pub(crate) fn install_in(
         claim.state.display()
     ));
     units::put(places, &claim, &user, &cli, say)?;
-    Ok(Placed {
+    Ok(Installation {
         claim: Some(claim),
         programs,
     })
 }
 
 /// The claims of all other users.
-fn others(places: &Places, uid: u32) -> Result<Vec<Claim>> {
+fn others(places: &Paths, uid: u32) -> Result<Vec<Claim>> {
     let mut claims = Vec::new();
     for name in Linux::new()?.list(&places.claims)? {
         let Some(other) = name.strip_suffix(".json").and_then(|it| it.parse().ok()) else {
@@ -136,7 +136,7 @@ fn others(places: &Places, uid: u32) -> Result<Vec<Claim>> {
 
 /// Names must tell users apart, and what has the old names must be gone before there are new ones.
 fn check_instance(
-    places: &Places,
+    places: &Paths,
     uid: u32,
     state: &Path,
     before: Option<&Claim>,
@@ -189,10 +189,10 @@ fn check_empty(claim: &Claim) -> Result<()> {
 /// When VMs of the user are not stopped, or a step fails.
 pub fn uninstall(uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
     need_root()?;
-    uninstall_in(&Places::of_this_host(), uid, say)
+    uninstall_in(&Paths::of_this_host(), uid, say)
 }
 
-pub(crate) fn uninstall_in(places: &Places, uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub(crate) fn uninstall_in(places: &Paths, uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
     if uid == own::ROOT {
         return own::uninstall(places, say);
     }

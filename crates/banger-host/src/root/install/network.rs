@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::Wishes;
+use super::InstallRequest;
 use crate::{Claim, Error, Finding, Instance, Kind, Linux, Look as _, Probe, Result, Subnet};
 
 /// The second bytes of the networks 10.x.0.0/16 that are given out, in parts of 20 bits.
@@ -25,7 +25,7 @@ const KEPT: [([u8; 4], u8, &str); 4] = [
 
 /// The network that is wanted, or that the user has, or the first that is free.
 pub(super) fn subnet(
-    wishes: &Wishes,
+    wishes: &InstallRequest,
     before: Option<&Claim>,
     others: &[Claim],
     state: &Path,
@@ -84,7 +84,11 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
 }
 
 /// The port that is wanted, or that the user has, or the first that nobody has.
-pub(super) fn dns_port(wishes: &Wishes, before: Option<&Claim>, others: &[Claim]) -> Result<u16> {
+pub(super) fn dns_port(
+    wishes: &InstallRequest,
+    before: Option<&Claim>,
+    others: &[Claim],
+) -> Result<u16> {
     let holder = |port: u16| others.iter().find(|it| it.dns_port == port && port != 0);
     match (wishes.dns_port, before) {
         (Some(wanted), _) => match holder(wanted) {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::user::User;
-use super::{Places, Wishes, programs, units};
+use super::{InstallRequest, Paths, programs, units};
 use crate::root::confine::check_file;
 use crate::{Error, Kind, Result};
 
@@ -16,7 +16,11 @@ pub(super) const ROOT: u32 = 0;
 /// # Errors
 /// Where something is asked for that only the helper gives, or somebody else could change a
 /// program that the unit runs.
-pub(super) fn install(places: &Places, wishes: &Wishes, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub(super) fn install(
+    places: &Paths,
+    wishes: &InstallRequest,
+    say: &mut dyn FnMut(&str),
+) -> Result<()> {
     let helped = [
         ("--subnet", wishes.subnet.is_some()),
         ("--dns-port", wishes.dns_port.is_some()),
@@ -49,7 +53,7 @@ fn only_root_s(program: &Path) -> Result<PathBuf> {
 }
 
 /// Takes it away again; VMs that run go on.
-pub(super) fn uninstall(places: &Places, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub(super) fn uninstall(places: &Paths, say: &mut dyn FnMut(&str)) -> Result<()> {
     if units::remove_own(places)? {
         say("root's VMs are not stopped any more before the host goes down");
         say(units::LINGER_STAYS);

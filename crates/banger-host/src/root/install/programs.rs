@@ -81,39 +81,39 @@ impl Sources {
 
 impl Source {
     fn open(name: &'static str, from: &Path, is_static: bool) -> Result<Self> {
-        let shown = || format!("take `{}` for {name}", from.display());
+        let describe = || format!("take `{}` for {name}", from.display());
         if !from.is_absolute() {
-            return Err(Error::new(Kind::Other, "it is not an absolute path").within(shown()));
+            return Err(Error::new(Kind::Other, "it is not an absolute path").within(describe()));
         }
-        let file = File::open(from).map_err(|cause| Error::io(shown(), cause))?;
+        let file = File::open(from).map_err(|cause| Error::io(describe(), cause))?;
         let source = Self {
             name,
             from: from.to_owned(),
             file,
             is_static,
         };
-        check_program(&source.file, is_static).map_err(|error| error.within(shown()))?;
+        check_program(&source.file, is_static).map_err(|error| error.within(describe()))?;
         Ok(source)
     }
 
     fn put(&mut self, folder: &Path) -> Result<Installed> {
         let path = folder.join(self.name);
-        let shown = || format!("copy `{}` to `{}`", self.from.display(), path.display());
-        let told = |cause| Error::io(shown(), cause);
+        let describe = || format!("copy `{}` to `{}`", self.from.display(), path.display());
+        let map_io_error = |cause| Error::io(describe(), cause);
         let fresh = files::fresh(&path);
         let mut copy = files::create(&fresh)?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         let mut from = (&self.file).take(LARGEST);
         loop {
-            let length = from.read(&mut buffer).map_err(told)?;
+            let length = from.read(&mut buffer).map_err(map_io_error)?;
             if length == 0 {
                 break;
             }
             hash.update(&buffer[..length]);
-            copy.write_all(&buffer[..length]).map_err(told)?;
+            copy.write_all(&buffer[..length]).map_err(map_io_error)?;
         }
-        check_program(&copy, self.is_static).map_err(|error| error.within(shown()))?;
+        check_program(&copy, self.is_static).map_err(|error| error.within(describe()))?;
         files::settle(&copy, &fresh, &path, 0o755)?;
         let digest = hash.finalize();
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();

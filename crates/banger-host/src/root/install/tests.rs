@@ -21,12 +21,12 @@ fn tell(command: &Command) -> Result<()> {
     Ok(())
 }
 
-struct Place {
+struct TestRoot {
     folder: tempfile::TempDir,
-    places: Places,
+    places: Paths,
 }
 
-impl Place {
+impl TestRoot {
     fn new() -> Self {
         // Not below `/tmp`, where everybody may write.
         let folder = tempfile::Builder::new()
@@ -43,7 +43,7 @@ impl Place {
         fs::set_permissions(of("banger"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(of("banger"), of("bangerd")).unwrap();
         fs::copy(of("banger"), of("banger-root")).unwrap();
-        let places = Places {
+        let places = Paths {
             programs: of("libexec"),
             claims: of("claims"),
             run: of("run"),
@@ -58,16 +58,16 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn wishes(&self) -> Wishes {
-        Wishes {
+    fn wishes(&self) -> InstallRequest {
+        InstallRequest {
             uid: UID,
             state: self.path("home/state"),
             cli: self.path("banger"),
-            ..Wishes::default()
+            ..InstallRequest::default()
         }
     }
 
-    fn install(&self, wishes: &Wishes) -> Result<Placed> {
+    fn install(&self, wishes: &InstallRequest) -> Result<Installation> {
         install_in(&self.places, wishes, &mut |_| {})
     }
 
@@ -92,7 +92,7 @@ impl Place {
 }
 
 /// A claim of another user, as it lies on the disk.
-fn claim_of(place: &Place, uid: u32, subnet: &str, dns_port: u16) {
+fn claim_of(place: &TestRoot, uid: u32, subnet: &str, dns_port: u16) {
     let claim = Claim {
         uid,
         user: format!("user{uid}"),
@@ -111,7 +111,7 @@ fn an_installation_is_whole_and_goes_whole() {
     if !is_root() {
         return;
     }
-    let place = Place::new();
+    let place = TestRoot::new();
     let before = place.everything();
     let placed = place.install(&place.wishes()).unwrap();
     assert_eq!(placed.programs.len(), 1);
@@ -178,7 +178,7 @@ fn without_systemd_there_are_no_units() {
     if !is_root() {
         return;
     }
-    let mut place = Place::new();
+    let mut place = TestRoot::new();
     place.places.systemd = None;
     let mut said = Vec::new();
     install_in(&place.places, &place.wishes(), &mut |text| {
@@ -197,7 +197,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     if !is_root() {
         return;
     }
-    let place = Place::new();
+    let place = TestRoot::new();
     fs::write(place.path("text"), "#!/bin/sh\nexec /bin/sh\n").unwrap();
     fs::set_permissions(place.path("text"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::copy(place.path("text"), place.path("theirs")).unwrap();
@@ -208,7 +208,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
     let good = place.wishes();
-    type Change = Box<dyn Fn(&mut Wishes)>;
+    type Change = Box<dyn Fn(&mut InstallRequest)>;
     let root_with_cli = |cli: PathBuf| -> Change {
         Box::new(move |it| {
             (it.uid, it.state) = (0, "/root/state".into());
@@ -304,8 +304,8 @@ fn users_have_networks_and_ports_of_their_own() {
     if !is_root() {
         return;
     }
-    let place = Place::new();
-    let install = |wishes: &Wishes| place.install(wishes).unwrap().claim.unwrap();
+    let place = TestRoot::new();
+    let install = |wishes: &InstallRequest| place.install(wishes).unwrap().claim.unwrap();
     let first = install(&place.wishes());
     fs::remove_file(place.places.claim(UID)).unwrap();
     claim_of(&place, 1001, &first.subnet.to_string(), first.dns_port);
@@ -315,7 +315,7 @@ fn users_have_networks_and_ports_of_their_own() {
     // What a user has she keeps, and what she asks for she gets.
     claim_of(&place, 1001, "192.168.77.0/24", 1);
     assert_eq!(install(&place.wishes()), second);
-    let wishes = Wishes {
+    let wishes = InstallRequest {
         subnet: "172.31.240.0/20".parse().ok(),
         dns_port: Some(5300),
         ..place.wishes()
@@ -338,10 +338,10 @@ fn root_s_own_daemon_has_units_that_stop_its_vms_and_put_its_firewall_back_and_n
     if !is_root() {
         return;
     }
-    let place = Place::new();
+    let place = TestRoot::new();
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
-    let wishes = Wishes {
+    let wishes = InstallRequest {
         uid: 0,
         state: "/root/.local/state/banger".into(),
         ..place.wishes()
@@ -373,7 +373,7 @@ fn a_folder_that_another_may_write_gets_no_program_of_roots() {
     if !is_root() {
         return;
     }
-    let mut place = Place::new();
+    let mut place = TestRoot::new();
     place.places.programs = place.path("home/libexec");
     let error = place.install(&place.wishes()).unwrap_err();
     assert!(error.to_string().contains("user 65534"), "{error}");

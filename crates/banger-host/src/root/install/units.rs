@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::files;
 use super::own::ROOT;
-use super::places::Places;
+use super::paths::Paths;
 use super::user::User;
 use crate::command::Command;
 use crate::root::{PROGRAMS, RUN, port_path};
@@ -47,7 +47,7 @@ const RULE: (&str, &str) = (
 
 /// Writes the units, and has them started now and at each boot.
 pub(super) fn put(
-    places: &Places,
+    places: &Paths,
     claim: &Claim,
     user: &User,
     cli: &Path,
@@ -92,7 +92,7 @@ pub(super) fn put(
 /// Has systemd keep the user's DNS port. A daemon that has it now keeps it from that: then systemd has
 /// it from the next boot on, or as soon as that daemon is gone and the unit is started.
 fn put_port(
-    places: &Places,
+    places: &Paths,
     run: fn(&Command) -> Result<()>,
     claim: &Claim,
     say: &mut dyn FnMut(&str),
@@ -126,7 +126,7 @@ fn put_port(
     Ok(())
 }
 
-fn remove_port(places: &Places, uid: u32) -> Result<()> {
+fn remove_port(places: &Paths, uid: u32) -> Result<()> {
     let (socket, service) = (port_socket_of(uid), port_service_of(uid));
     let path = places.units.join(&socket);
     if let Some(run) = places.systemd
@@ -168,7 +168,7 @@ fn port_text(claim: &Claim) -> String {
 /// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that daemon's unit live on when
 /// root logs out.
 pub(super) fn put_own(
-    places: &Places,
+    places: &Paths,
     root: &User,
     state: &Path,
     (cli, program): (&Path, &Path),
@@ -195,7 +195,7 @@ pub(super) fn put_own(
 }
 
 /// Takes away what [`put_own`] wrote; whether it was there.
-pub(super) fn remove_own(places: &Places) -> Result<bool> {
+pub(super) fn remove_own(places: &Paths) -> Result<bool> {
     let (shutdown, firewall) = (shutdown_of(ROOT), firewall_of(ROOT));
     let path = places.units.join(&shutdown);
     let is_there = path.exists();
@@ -227,7 +227,7 @@ fn linger(run: fn(&Command) -> Result<()>, user: &str, say: &mut dyn FnMut(&str)
 
 /// Takes the user's units away, and with the last user those that all share.
 pub(super) fn remove(
-    places: &Places,
+    places: &Paths,
     uid: u32,
     is_last: bool,
     say: &mut dyn FnMut(&str),

@@ -10,13 +10,13 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use super::*;
 use crate::Sim;
-use crate::linux::snapshot::Wanted;
+use crate::linux::snapshot::SnapshotSpec;
 use crate::linux::testing::is_root;
 
 /// What the kernel would have been asked for.
 static MADE: AtomicUsize = AtomicUsize::new(0);
 
-fn make(wanted: &Wanted) -> crate::Result<Change> {
+fn make(wanted: &SnapshotSpec) -> crate::Result<Change> {
     assert_eq!((wanted.uid, wanted.size_mib), (USER, 16));
     assert_eq!(wanted.name, snapshot());
     MADE.fetch_add(1, Ordering::SeqCst);
@@ -111,10 +111,10 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
     }
     let files = Files::new();
     let (base, store) = (files.file("base", USER), files.file("store", USER));
-    let served = Arc::new(Served::new(
+    let served = Arc::new(ClaimedHost::new(
         claim(),
         Box::new(Sim::new()),
-        Makes {
+        FileOperations {
             snapshot: make,
             ..MAKES
         },

@@ -13,14 +13,14 @@ use super::*;
 use crate::linux::children;
 use crate::linux::testing::{is_root, skipped};
 use crate::root::jail::lay_out;
-use crate::root::jailed::Wanted;
+use crate::root::jailed::JailSpec;
 use crate::root::message::RootLook;
 use crate::root::{files, links};
 use crate::{Finding, Jailed, Owner, Process, Signal, Sim};
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
-fn start(wanted: &Wanted) -> crate::Result<Process> {
+fn start(wanted: &JailSpec) -> crate::Result<Process> {
     assert_eq!(wanted.jailed, jailed());
     let (uid, gid) = (USER, USER);
     assert_eq!(wanted.owner, Owner { uid, gid });
@@ -115,11 +115,11 @@ fn only_a_folder_and_logs_of_the_user_go_into_a_jail_by_a_name_and_a_user_of_her
     }
     let folders = Folders::new();
     let run = folders.0.path().join("run");
-    let makes = Makes {
+    let makes = FileOperations {
         jailed: start,
         ..MAKES
     };
-    let served = Arc::new(Served::new(claim(), Box::new(Sim::new()), makes, run));
+    let served = Arc::new(ClaimedHost::new(claim(), Box::new(Sim::new()), makes, run));
     let mut client = Client::greeted(&served);
     let mut ask = |jailed: Jailed, descriptors: &[BorrowedFd<'_>]| {
         let request = Request::StartJailed(jailed);

@@ -15,8 +15,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::message::{PROTOCOL, Reply, Request, RootOp};
 use super::serve::converse;
-use super::served::{Makes, Served};
-use super::wire::{Came, Wire, understand};
+use super::served::{ClaimedHost, FileOperations};
+use super::wire::{Received, Wire, understand};
 use crate::{Change, Claim, Error, Host, Kind};
 
 /// The user who is served; the tests need no entry for her anywhere.
@@ -79,7 +79,7 @@ struct Client {
 
 impl Client {
     /// A conversation that root, on a thread that sees what this one sees, answers.
-    fn of(served: &Arc<Served>) -> Self {
+    fn of(served: &Arc<ClaimedHost>) -> Self {
         let (ours, theirs) = as_user(USER, pair);
         let served = served.clone();
         thread::spawn(move || converse(Wire::new(theirs), &served));
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    fn greeted(served: &Arc<Served>) -> Self {
+    fn greeted(served: &Arc<ClaimedHost>) -> Self {
         let mut client = Self::of(served);
         let hello = client.ask(&Request::Hello { protocol: PROTOCOL });
         assert!(matches!(hello, Some(Reply::Hello(_))), "{hello:?}");
@@ -103,8 +103,8 @@ impl Client {
     /// What root says, or nothing where it has ended the conversation.
     fn hear(&mut self) -> Option<Reply> {
         match self.wire.receive().unwrap() {
-            Came::Message(bytes, _) => Some(understand(&bytes).unwrap()),
-            Came::End => None,
+            Received::Message(bytes, _) => Some(understand(&bytes).unwrap()),
+            Received::End => None,
             other => panic!("{other:?}"),
         }
     }
@@ -123,12 +123,12 @@ fn is_denied(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(told) if told[0].kind == Kind::Denied)
 }
 
-fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<Served> {
-    Arc::new(Served::new(claim(), Box::new(host), MAKES, folder))
+fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<ClaimedHost> {
+    Arc::new(ClaimedHost::new(claim(), Box::new(host), MAKES, folder))
 }
 
 /// Nothing is made, and all of it is there.
-const MAKES: Makes = Makes {
+const MAKES: FileOperations = FileOperations {
     snapshot: |_| Ok(Change::Made),
     jailed: |_| Err(Error::new(Kind::Other, "no jail is made in tests")),
 };

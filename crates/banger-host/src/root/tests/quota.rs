@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt as _, chown};
 use super::*;
 use crate::cow::length_mib;
 use crate::linux::testing::is_root;
-use crate::root::message::Told;
+use crate::root::message::ErrorLayer;
 use crate::root::quota::{ELEMENTS, SNAPSHOTS, TAPS, jailed_users};
 use crate::{Sim, SimSnapshot};
 
@@ -44,7 +44,7 @@ fn refused(reply: Option<Reply>) -> String {
     match reply {
         Some(Reply::Error(told)) => {
             assert_eq!(told[0].kind, Kind::Denied);
-            let text = |it: &Told| format!("{} {}", it.message, it.hints.join(" "));
+            let text = |it: &ErrorLayer| format!("{} {}", it.message, it.hints.join(" "));
             told.iter().map(text).collect::<Vec<_>>().join(": ")
         }
         other => panic!("{other:?}"),

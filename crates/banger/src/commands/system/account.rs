@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error, Result};
 
-use crate::places::Places;
-use crate::programs::{self, Ended, Says};
+use crate::paths::Paths;
+use crate::programs::{self, ProgramOutput, Verbosity};
 use crate::session::Session;
 
 /// A user of this machine.
@@ -26,7 +26,7 @@ impl Account {
     /// # Errors
     /// `invalid` where that is another user than the one who asks; `not-found` where there is no
     /// such user.
-    pub(super) fn find(named: Option<&str>, places: &Places) -> Result<Self> {
+    pub(super) fn find(named: Option<&str>, places: &Paths) -> Result<Self> {
         let own = rustix::process::getuid().as_raw();
         let wanted = match (named, own) {
             (Some(name), _) => name.to_owned(),
@@ -62,7 +62,7 @@ impl Account {
     }
 
     /// The state directory that is the user's unless told otherwise.
-    pub(super) fn state(&self, places: &Places) -> PathBuf {
+    pub(super) fn state(&self, places: &Paths) -> PathBuf {
         match (&places.wishes.state, self.by_root) {
             (Some(state), _) => state.clone(),
             (None, true) => self.home.join(".local/state/banger"),
@@ -74,7 +74,7 @@ impl Account {
     ///
     /// # Errors
     /// Where there is no `runuser`, or it does not end well.
-    pub(super) fn run_as_user(&self, words: &[&str], session: &Session) -> Result<Ended> {
+    pub(super) fn run_as_user(&self, words: &[&str], session: &Session) -> Result<ProgramOutput> {
         let search = session.places.search.as_deref();
         let (Some(runuser), Some(env)) = (
             programs::find(search, "runuser"),
@@ -97,7 +97,7 @@ impl Account {
         }
         arguments.push(own_program()?.into());
         arguments.extend(words.iter().map(OsString::from));
-        let ended = programs::run(&runuser, &arguments, &[], Says::All)?;
+        let ended = programs::run(&runuser, &arguments, &[], Verbosity::All)?;
         if ended.done {
             return Ok(ended);
         }
@@ -118,12 +118,12 @@ pub(super) fn own_program() -> Result<PathBuf> {
 }
 
 /// A line of getent(1): `name:password:uid:gid:comment:home:shell`.
-fn look_up(wanted: &str, places: &Places) -> Result<Account> {
+fn look_up(wanted: &str, places: &Paths) -> Result<Account> {
     let unknown = || Error::new(Code::NotFound, format!("there is no user `{wanted}`"));
     let getent = programs::find(places.search.as_deref(), "getent")
         .ok_or_else(|| Error::new(Code::NotReady, "there is no program `getent`"))?;
     let arguments = ["passwd".into(), "--".into(), wanted.into()];
-    let ended = programs::run(&getent, &arguments, &[], Says::Nothing)?;
+    let ended = programs::run(&getent, &arguments, &[], Verbosity::Nothing)?;
     read_line(&ended.stdout).ok_or_else(unknown)
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::account::{Account, own_program};
-use crate::programs::{self, Ended, Says};
+use crate::programs::{self, ProgramOutput, Verbosity};
 use crate::session::Session;
 
 /// Where what root runs is kept; only root can write there.
@@ -103,7 +103,11 @@ pub(super) fn answers(uid: u32) -> bool {
 ///
 /// # Errors
 /// Where there is no such program or no sudo, or it does not end well; it has said why itself.
-pub(super) fn run(words: &[OsString], account: &Account, session: &Session) -> Result<Ended> {
+pub(super) fn run(
+    words: &[OsString],
+    account: &Account,
+    session: &Session,
+) -> Result<ProgramOutput> {
     let program = find()?;
     let (program, words) = if account.by_root || account.is_root() {
         (program, words.to_vec())
@@ -120,7 +124,7 @@ pub(super) fn run(words: &[OsString], account: &Account, session: &Session) -> R
         let before = [OsString::from("--"), program.into()];
         (sudo, [&before, words].concat())
     };
-    let ended = programs::run(&program, &words, &[], Says::All)?;
+    let ended = programs::run(&program, &words, &[], Verbosity::All)?;
     if ended.done {
         return Ok(ended);
     }
@@ -151,19 +155,19 @@ fn find() -> Result<PathBuf> {
 ///
 /// # Errors
 /// `internal` where that cannot be read, or nothing was claimed for a user.
-pub(super) fn read_placed(text: &str, account: &Account) -> Result<Placed> {
-    let told = || Error::new(Code::Internal, "read what `banger-root` says");
-    let placed: Placed = serde_json::from_str(text.lines().last().unwrap_or_default())
-        .map_err(|cause| told().cause(cause.to_string()))?;
+pub(super) fn read_placed(text: &str, account: &Account) -> Result<Installation> {
+    let unreadable = || Error::new(Code::Internal, "read what `banger-root` says");
+    let placed: Installation = serde_json::from_str(text.lines().last().unwrap_or_default())
+        .map_err(|cause| unreadable().cause(cause.to_string()))?;
     if placed.claim.is_none() && !account.is_root() {
-        return Err(told().cause(format!("nothing for `{}`", account.name)));
+        return Err(unreadable().cause(format!("nothing for `{}`", account.name)));
     }
     Ok(placed)
 }
 
 /// What is in place for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Placed {
+pub(super) struct Installation {
     /// What the user was granted; nothing where that is root.
     #[serde(flatten)]
     pub(super) claim: Option<Claim>,

@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::account::{Account, own_program};
-use super::helper::{self, Placed};
-use super::{For, unit};
+use super::helper::{self, Installation};
+use super::{UserArgument, unit};
 use crate::failure::Outcome;
 use crate::programs;
 use crate::session::Session;
@@ -31,7 +31,7 @@ Examples:
   sudo banger system install --user ada")]
 pub(crate) struct Install {
     #[command(flatten)]
-    whom: For,
+    whom: UserArgument,
 
     /// A static firecracker that root keeps a copy of.
     #[arg(long, value_name = "PATH")]
@@ -52,9 +52,9 @@ pub(crate) struct Install {
 
 /// What was done.
 #[derive(Debug, Serialize)]
-struct Done {
+struct InstallReport {
     #[serde(skip_serializing_if = "Option::is_none")]
-    helper: Option<Placed>,
+    helper: Option<Installation>,
     /// The daemon's unit, where it was written.
     unit: Option<PathBuf>,
     /// What was not done, and why.
@@ -65,7 +65,7 @@ impl Install {
     /// Does it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.whom.user.as_deref(), &session.places)?;
-        let mut done = Done {
+        let mut done = InstallReport {
             helper: None,
             unit: None,
             skipped: Vec::new(),
@@ -86,7 +86,7 @@ impl Install {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn root_part(&self, account: &Account, session: &Session) -> Result<Placed> {
+    fn root_part(&self, account: &Account, session: &Session) -> Result<Installation> {
         let mut words: Vec<OsString> = vec!["install".into()];
         let mut add = |option: &str, value: &dyn AsRef<std::ffi::OsStr>| {
             words.extend([option.into(), value.as_ref().to_owned()]);
@@ -119,7 +119,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// The daemon's unit is written and started; a daemon that was started by hand goes first.
-fn user_part(done: &mut Done, account: &Account, session: &Session) -> Result<()> {
+fn user_part(done: &mut InstallReport, account: &Account, session: &Session) -> Result<()> {
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {
         done.skipped.push(
@@ -149,7 +149,7 @@ fn user_part(done: &mut Done, account: &Account, session: &Session) -> Result<()
     Ok(())
 }
 
-fn text(done: &Done) -> String {
+fn text(done: &InstallReport) -> String {
     let mut lines = Vec::new();
     if let Some(placed) = &done.helper {
         for program in &placed.programs {

@@ -44,7 +44,7 @@ impl Verb {
 
 /// For whom, where root asks.
 #[derive(Debug, Args)]
-pub(crate) struct For {
+pub(crate) struct UserArgument {
     /// For this user, where root types it; the one who typed `sudo`, or root itself, otherwise.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,

@@ -12,7 +12,7 @@ use super::account::Account;
 use super::helper::{self, Claim, Installed};
 use crate::failure::Outcome;
 use crate::output::{Colour, Output};
-use crate::programs::{self, Says};
+use crate::programs::{self, Verbosity};
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
 
@@ -46,7 +46,7 @@ impl Unit {
 
 /// How all of it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Stands {
+struct ServiceStatus {
     user: String,
     /// Whether that is root, whose daemon needs no helper.
     is_root: bool,
@@ -92,7 +92,7 @@ impl Status {
     }
 }
 
-fn look(account: &Account, session: &Session) -> Result<Stands> {
+fn look(account: &Account, session: &Session) -> Result<ServiceStatus> {
     let systemd = Systemd::new(&session.places);
     let uid = account.uid;
     let mut units = Vec::new();
@@ -118,7 +118,7 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
     } else {
         helper::installed()
     };
-    Ok(Stands {
+    Ok(ServiceStatus {
         user: account.name.clone(),
         is_root: account.is_root(),
         answers: helper::answers(uid),
@@ -132,8 +132,8 @@ fn look(account: &Account, session: &Session) -> Result<Stands> {
     })
 }
 
-fn state_of(name: &str, ask: impl Fn(&[&str]) -> Result<programs::Ended>) -> Result<Unit> {
-    let word = |ended: programs::Ended, none: &str| match ended.stdout.lines().next() {
+fn state_of(name: &str, ask: impl Fn(&[&str]) -> Result<programs::ProgramOutput>) -> Result<Unit> {
+    let word = |ended: programs::ProgramOutput, none: &str| match ended.stdout.lines().next() {
         Some(word) if !word.is_empty() => word.to_owned(),
         _ => none.to_owned(),
     };
@@ -148,7 +148,7 @@ fn lingers(account: &Account, session: &Session) -> Option<bool> {
     let loginctl = programs::find(session.places.search.as_deref(), "loginctl")?;
     let uid = account.uid.to_string();
     let words = ["show-user", &uid, "--property=Linger", "--value"].map(Into::into);
-    let ended = programs::run(&loginctl, &words, &[], Says::Nothing).ok()?;
+    let ended = programs::run(&loginctl, &words, &[], Verbosity::Nothing).ok()?;
     // logind knows nobody who is neither logged in nor lingers.
     Some(ended.done && ended.stdout == "yes")
 }
@@ -157,11 +157,11 @@ fn version(programs: &[Installed]) -> Option<String> {
     let helper = programs
         .iter()
         .find(|it| it.path.ends_with("banger-root"))?;
-    let ended = programs::run(&helper.path, &["--version".into()], &[], Says::Nothing).ok()?;
+    let ended = programs::run(&helper.path, &["--version".into()], &[], Verbosity::Nothing).ok()?;
     ended.stdout.split_whitespace().nth(1).map(str::to_owned)
 }
 
-fn text(stands: &Stands, output: Output) -> String {
+fn text(stands: &ServiceStatus, output: Output) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         // Writing to a string does not fail.
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn all_of_it_is_shown() {
-        let stands = Stands {
+        let stands = ServiceStatus {
             user: "ada".into(),
             is_root: false,
             answers: true,

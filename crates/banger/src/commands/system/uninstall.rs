@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::account::Account;
-use super::{For, helper, unit};
+use super::{UserArgument, helper, unit};
 use crate::failure::Outcome;
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
@@ -22,12 +22,12 @@ Examples:
   sudo banger system uninstall --user ada")]
 pub(crate) struct Uninstall {
     #[command(flatten)]
-    whom: For,
+    whom: UserArgument,
 }
 
 /// What was done.
 #[derive(Debug, Serialize)]
-struct Done {
+struct UninstallReport {
     /// Whether the daemon's unit was there.
     unit_removed: bool,
     /// Whether root had anything for this user.
@@ -38,7 +38,7 @@ impl Uninstall {
     /// Does it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.whom.user.as_deref(), &session.places)?;
-        let mut done = Done {
+        let mut done = UninstallReport {
             unit_removed: false,
             helper_removed: false,
         };
@@ -81,7 +81,7 @@ fn user_part(session: &Session) -> Result<bool> {
     Ok(removed)
 }
 
-fn text(done: &Done) -> String {
+fn text(done: &UninstallReport) -> String {
     match (done.unit_removed, done.helper_removed) {
         (false, false) => "there was nothing to take away".to_owned(),
         _ => "the service is gone; VMs and their files stay".to_owned(),

@@ -75,11 +75,11 @@ fn quoted(word: &str) -> String {
 /// # Errors
 /// Where its folder cannot be made or written.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
-    let told = |cause: std::io::Error| {
+    let map_io_error = |cause: std::io::Error| {
         Error::new(Code::Host, format!("write `{}`", path.display())).cause(cause.to_string())
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(folder).map_err(told)?;
+    std::fs::create_dir_all(folder).map_err(map_io_error)?;
     let temporary = folder.join(format!(".bangerd.service.{}", std::process::id()));
     let written = File::create(&temporary)
         .and_then(|mut file| {
@@ -92,7 +92,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         // It may never have been there.
         let _ = std::fs::remove_file(&temporary);
     }
-    written.map_err(told)
+    written.map_err(map_io_error)
 }
 
 /// Removes the unit; whether it was there.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use banger_api::{CreateVm, VmName, VmView};
 use clap::Args;
 
+use super::description;
 use super::settings::Settings;
-use super::told;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -50,8 +50,10 @@ impl Create {
             no_start: self.no_start,
         };
         let vm: VmView = session.work("POST", "/v1/vms", &request)?;
-        session.output.result(&vm, || told::how_it_stands(&vm))?;
-        told::notes(&vm, session.output);
+        session
+            .output
+            .result(&vm, || description::how_it_stands(&vm))?;
+        description::notes(&vm, session.output);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,7 +3,7 @@
 use banger_api::{DeleteVm, VmView};
 use clap::Args;
 
-use super::{Several, path};
+use super::{VmArguments, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -17,7 +17,7 @@ Examples:
   banger vm rm --force web db")]
 pub(crate) struct Delete {
     #[command(flatten)]
-    several: Several,
+    several: VmArguments,
 
     /// Kill it first if it runs.
     #[arg(long, short)]

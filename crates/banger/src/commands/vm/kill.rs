@@ -3,7 +3,7 @@
 use banger_api::{KillVm, Phase, SignalName, VmView};
 use clap::Args;
 
-use super::{Several, path};
+use super::{VmArguments, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -17,7 +17,7 @@ Examples:
   banger vm kill calm-otter --signal TERM")]
 pub(crate) struct Kill {
     #[command(flatten)]
-    several: Several,
+    several: VmArguments,
 
     /// The signal for the hypervisor's process, such as TERM [default: KILL].
     #[arg(long)]

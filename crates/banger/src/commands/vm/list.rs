@@ -120,7 +120,7 @@ fn address(vm: &VmView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::told::tests::{calm_otter, without_address};
+    use super::super::description::tests::{calm_otter, without_address};
     use super::*;
 
     fn vms() -> Vec<VmView> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use banger_api::{Code, Error, VmRef, harmless};
 use clap::Args;
 
-use super::{One, path};
+use super::{VmArgument, path};
 use crate::console::Filter;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
@@ -24,7 +24,7 @@ Examples:
   banger vm logs calm-otter | grep -i panic")]
 pub(crate) struct Logs {
     #[command(flatten)]
-    one: One,
+    one: VmArgument,
 
     /// Go on as the console grows, until ^C.
     #[arg(long, short)]

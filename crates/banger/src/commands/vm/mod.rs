@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod description;
 mod kill;
 mod list;
 mod logs;
@@ -12,7 +13,6 @@ mod show;
 mod ssh;
 mod start;
 mod stop;
-mod told;
 
 use std::process::ExitCode;
 
@@ -61,7 +61,7 @@ impl Verb {
 
 /// The one VM that a verb is about.
 #[derive(Debug, Args)]
-pub(crate) struct One {
+pub(crate) struct VmArgument {
     /// The VM: its name, its id, or the first digits of its id.
     #[arg(value_name = "NAME")]
     pub(crate) name: VmRef,
@@ -69,13 +69,13 @@ pub(crate) struct One {
 
 /// The VMs that a verb is about, one after the other.
 #[derive(Debug, Args)]
-pub(crate) struct Several {
+pub(crate) struct VmArguments {
     /// The VMs: names, ids, or the first digits of ids.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<VmRef>,
 }
 
-impl Several {
+impl VmArguments {
     /// Does `work` for each VM. One that fails does not keep the others from theirs; each failure
     /// is told, and the exit status is 1.
     pub(crate) fn each(

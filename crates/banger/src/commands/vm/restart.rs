@@ -4,7 +4,7 @@ use banger_api::{StopVm, VmView};
 use clap::Args;
 
 use super::stop::Time;
-use super::{Several, path, told};
+use super::{VmArguments, description, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -16,7 +16,7 @@ Examples:
   banger vm set calm-otter --memory 8G && banger vm restart calm-otter")]
 pub(crate) struct Restart {
     #[command(flatten)]
-    several: Several,
+    several: VmArguments,
 
     #[command(flatten)]
     time: Time,
@@ -30,8 +30,10 @@ impl Restart {
         };
         self.several.each(session, |name| {
             let vm: VmView = session.work("POST", &format!("{}/restart", path(name)), &request)?;
-            session.output.result(&vm, || told::how_it_stands(&vm))?;
-            told::notes(&vm, session.output);
+            session
+                .output
+                .result(&vm, || description::how_it_stands(&vm))?;
+            description::notes(&vm, session.output);
             Ok(())
         })
     }

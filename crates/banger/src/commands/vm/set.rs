@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use banger_api::{SetVm, VmView};
 use clap::Args;
 
+use super::description::{now_and_next, on_or_off};
 use super::settings::Settings;
-use super::told::{now_and_next, on_or_off};
-use super::{One, path, told};
+use super::{VmArgument, description, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -25,7 +25,7 @@ Examples:
 )]
 pub(crate) struct Set {
     #[command(flatten)]
-    one: One,
+    one: VmArgument,
 
     #[command(flatten)]
     settings: Settings,
@@ -43,7 +43,7 @@ impl Set {
         };
         let vm: VmView = session.work("PATCH", &path(&self.one.name), &request)?;
         session.output.result(&vm, || text(&vm))?;
-        told::notes(&vm, session.output);
+        description::notes(&vm, session.output);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,8 +7,8 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::told::{now_and_next, on_or_off};
-use super::{One, path, ssh};
+use super::description::{now_and_next, on_or_off};
+use super::{VmArgument, path, ssh};
 use crate::age;
 use crate::failure::Outcome;
 use crate::output::clean;
@@ -23,7 +23,7 @@ Examples:
   banger vm show calm-otter --json | jq -r .address")]
 pub(crate) struct Show {
     #[command(flatten)]
-    one: One,
+    one: VmArgument,
 }
 
 impl Show {
@@ -167,7 +167,7 @@ fn reason(reason: EndReason) -> &'static str {
 mod tests {
     use banger_api::End;
 
-    use super::super::told::tests::{calm_otter, without_address};
+    use super::super::description::tests::{calm_otter, without_address};
     use super::*;
 
     fn now() -> Timestamp {

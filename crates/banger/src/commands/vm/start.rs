@@ -3,7 +3,7 @@
 use banger_api::{StartVm, VmView};
 use clap::Args;
 
-use super::{Several, path, told};
+use super::{VmArguments, description, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -18,7 +18,7 @@ For a system that does not boot:
   banger vm start calm-otter --rescue")]
 pub(crate) struct Start {
     #[command(flatten)]
-    several: Several,
+    several: VmArguments,
 
     /// Give a shell on the console instead of starting the system.
     #[arg(long)]
@@ -33,8 +33,10 @@ impl Start {
         };
         self.several.each(session, |name| {
             let vm: VmView = session.work("POST", &format!("{}/start", path(name)), &request)?;
-            session.output.result(&vm, || told::how_it_stands(&vm))?;
-            told::notes(&vm, session.output);
+            session
+                .output
+                .result(&vm, || description::how_it_stands(&vm))?;
+            description::notes(&vm, session.output);
             Ok(())
         })
     }

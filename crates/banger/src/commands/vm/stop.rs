@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use banger_api::{StopAllVms, StopVm, Stopped, StoppedAll, VmRef};
 use clap::{ArgGroup, Args};
 
-use super::{Several, path};
+use super::{VmArguments, path};
 use crate::failure::Outcome;
 use crate::session::Session;
 use crate::systemd::Systemd;
@@ -55,7 +55,7 @@ impl Stop {
         let request = StopVm {
             timeout_seconds: self.time.timeout,
         };
-        let several = Several {
+        let several = VmArguments {
             names: self.names.clone(),
         };
         several.each(session, |name| {
@@ -128,7 +128,7 @@ fn loss(stopped: &Stopped) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::told::tests::calm_otter;
+    use super::super::description::tests::calm_otter;
     use super::*;
 
     #[test]

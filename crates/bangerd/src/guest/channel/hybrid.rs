@@ -44,7 +44,7 @@ pub(super) struct Dial {
 
 /// How a dial goes on.
 #[derive(Debug)]
-pub(super) enum Dialled {
+pub(super) enum DialProgress {
     /// Here is the stream.
     Through(UnixStream),
     /// The time is up; there may be an answer later.
@@ -67,14 +67,14 @@ impl Dial {
     }
 
     /// Waits for the answer. It is read byte by byte, because what follows it is the guest's.
-    pub(super) fn wait(mut self, until: Instant) -> Result<Dialled, DialError> {
+    pub(super) fn wait(mut self, until: Instant) -> Result<DialProgress, DialError> {
         loop {
             let now = Instant::now();
             if now >= self.since + PATIENCE {
                 return Err(DialError::Silent);
             }
             if now >= until {
-                return Ok(Dialled::Waiting(self));
+                return Ok(DialProgress::Waiting(self));
             }
             let left = until.min(self.since + PATIENCE) - now;
             let mut byte = [0];
@@ -93,12 +93,12 @@ impl Dial {
         }
     }
 
-    fn judge(self) -> Result<Dialled, DialError> {
+    fn judge(self) -> Result<DialProgress, DialError> {
         let port = self.heard.strip_prefix(b"OK ").unwrap_or_default();
         if port.is_empty() || !port.iter().all(u8::is_ascii_digit) {
             return Err(self.garbage());
         }
-        Ok(Dialled::Through(self.stream))
+        Ok(DialProgress::Through(self.stream))
     }
 
     fn garbage(&self) -> DialError {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread;
 
-use banger_guest::protocol::{Identity, Session, Standing, Status};
+use banger_guest::protocol::{GuestStatus, Identity, Session, Status};
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn serve(mut stream: UnixStream, phase: Phase, mut asks: usize) -> Vec<Ask> {
         version: "0.1.0".into(),
         boot_id: "b".into(),
     });
-    let standing = Standing {
+    let standing = GuestStatus {
         phase,
         uptime_millis: 5,
     };

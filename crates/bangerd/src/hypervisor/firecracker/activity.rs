@@ -31,7 +31,7 @@ pub(super) struct Activity<'a> {
     stat: PathBuf,
     began: Instant,
     looked: Instant,
-    seen: Seen,
+    seen: Observation,
 }
 
 impl<'a> Activity<'a> {
@@ -42,7 +42,7 @@ impl<'a> Activity<'a> {
             stat: format!("/proc/{}/stat", process.pid).into(),
             began: Instant::now(),
             looked: Instant::now(),
-            seen: Seen::new(patience),
+            seen: Observation::new(patience),
         };
         activity.seen.used = activity.look();
         activity
@@ -65,7 +65,7 @@ impl<'a> Activity<'a> {
 }
 
 /// What all looks have told.
-struct Seen {
+struct Observation {
     patience: Duration,
     used: Option<Used>,
     /// For how long it has done nothing.
@@ -74,7 +74,7 @@ struct Seen {
     watched: Duration,
 }
 
-impl Seen {
+impl Observation {
     fn new(patience: Duration) -> Self {
         Self {
             patience,
@@ -122,7 +122,7 @@ mod tests {
     fn one_that_does_nothing_hangs_and_one_that_works_has_longer() {
         let patience = Duration::from_secs(4);
         let looks = |mut step: Box<dyn FnMut(u64) -> u64>| {
-            let mut seen = Seen::new(patience);
+            let mut seen = Observation::new(patience);
             seen.used = Some([0; 4]);
             (1..).find(|look| seen.add(Some([step(*look), 0, 0, 0]), GLANCE))
         };
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_look_that_comes_late_is_no_proof() {
-        let mut seen = Seen::new(Duration::from_secs(4));
+        let mut seen = Observation::new(Duration::from_secs(4));
         for _ in 0..7 {
             assert!(!seen.add(None, Duration::from_mins(1)));
         }

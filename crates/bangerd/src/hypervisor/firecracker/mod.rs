@@ -184,12 +184,13 @@ impl Hypervisor for Firecracker {
         let left = deadline
             .saturating_duration_since(Instant::now())
             .clamp(Duration::from_millis(1), PATIENCE);
-        let told = |cause: String| Error::new(Code::Host, "speak with Firecracker").cause(cause);
-        let client = Client::new(&socket).map_err(|cause| told(cause.to_string()))?;
+        let map_io_error =
+            |cause: String| Error::new(Code::Host, "speak with Firecracker").cause(cause);
+        let client = Client::new(&socket).map_err(|cause| map_io_error(cause.to_string()))?;
         client
             .send(&Request::Action(Action::SendCtrlAltDel), left, || true)
             .map(drop)
-            .map_err(|failure| told(failure.to_string()))
+            .map_err(|failure| map_io_error(failure.to_string()))
     }
 
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String> {

@@ -19,9 +19,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::build_directory::{self, BuildDirectory, TREE};
 use super::interruption::Interruption;
 use super::rootfs::Recipe;
-use super::site::{self, Site, TREE};
 use super::{
     Bundle, BundleError, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA,
     VMLINUX, digest, kernel, requirements, sources,
@@ -62,13 +62,13 @@ pub enum Stage {
     Ended(f64),
 }
 
-type Heard<'a> = &'a mut dyn FnMut(Stage);
+type StageSink<'a> = &'a mut dyn FnMut(Stage);
 
 /// Makes a bundle and puts it in place of an older one.
 ///
 /// # Errors
 /// Whatever went wrong; the older bundle is whole then.
-pub fn build(options: &BuildOptions, heard: Heard<'_>) -> Result<Bundle> {
+pub fn build(options: &BuildOptions, heard: StageSink<'_>) -> Result<Bundle> {
     let user = rustix::process::geteuid();
     let recipe = Recipe {
         suite: &options.suite,
@@ -80,11 +80,11 @@ pub fn build(options: &BuildOptions, heard: Heard<'_>) -> Result<Bundle> {
     recipe.check()?;
     check_guest(&options.guest)?;
     let place = resolve(&options.directory)?;
-    site::check_place(&place)?;
+    build_directory::check_place(&place)?;
     requirements::check(recipe.unshare)?;
     let interruption = Interruption::watch()?;
-    let site = Site::open(&above(&place), &prefix(&place))?;
-    let workshop = Site::open_to_all(
+    let site = BuildDirectory::open(&above(&place), &prefix(&place))?;
+    let workshop = BuildDirectory::open_to_all(
         Path::new(WORKSHOP),
         &format!("banger-bundle-{}-", user.as_raw()),
         recipe.unshare,
@@ -112,9 +112,9 @@ fn check_guest(path: &Path) -> Result<()> {
 }
 
 fn copy_program(from: &Path, to: &Path) -> Result<()> {
-    let told = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
-    fs::copy(from, to).map_err(told)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(told)
+    let map_io_error = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
+    fs::copy(from, to).map_err(map_io_error)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(map_io_error)
 }
 
 /// All stages that make a bundle of nothing, in `folder`.
@@ -123,7 +123,7 @@ fn fill(
     guest: &Path,
     folder: &Path,
     workshop: &Path,
-    heard: Heard<'_>,
+    heard: StageSink<'_>,
 ) -> Result<()> {
     let tree = workshop.join(TREE);
     let temporary = workshop.join("tmp");
@@ -175,7 +175,7 @@ fn fill(
 }
 
 fn stage<T>(
-    heard: Heard<'_>,
+    heard: StageSink<'_>,
     name: &str,
     work: impl FnOnce(&mut dyn FnMut(Stage)) -> Result<T>,
 ) -> Result<T> {
@@ -188,11 +188,12 @@ fn stage<T>(
 
 /// The place itself, where `directory` is a link to it.
 fn resolve(directory: &Path) -> Result<PathBuf> {
-    let told = |cause| BundleError::because(format!("find `{}`", directory.display()), cause);
+    let map_io_error =
+        |cause| BundleError::because(format!("find `{}`", directory.display()), cause);
     if directory.symlink_metadata().is_ok() {
-        return directory.canonicalize().map_err(told);
+        return directory.canonicalize().map_err(map_io_error);
     }
-    std::path::absolute(directory).map_err(told)
+    std::path::absolute(directory).map_err(map_io_error)
 }
 
 fn above(place: &Path) -> PathBuf {

@@ -21,13 +21,13 @@ pub(super) struct Part {
 
 /// The digest of a file.
 pub(super) fn file(path: &Path) -> Result<Part> {
-    let told = |cause| BundleError::because(format!("read `{}`", path.display()), cause);
-    let mut file = File::open(path).map_err(told)?;
+    let map_io_error = |cause| BundleError::because(format!("read `{}`", path.display()), cause);
+    let mut file = File::open(path).map_err(map_io_error)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;
     loop {
-        let count = file.read(&mut buffer).map_err(told)?;
+        let count = file.read(&mut buffer).map_err(map_io_error)?;
         if count == 0 {
             break;
         }
@@ -67,11 +67,11 @@ pub(super) fn folder_size(path: &Path) -> Result<u64> {
 
 /// All files in a folder, by their paths within it, and their sizes.
 fn list(folder: &Path, above: &str, files: &mut Vec<(String, u64)>) -> Result<()> {
-    let told = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
-    for entry in fs::read_dir(folder).map_err(told)? {
-        let entry = entry.map_err(told)?;
+    let map_io_error = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
+    for entry in fs::read_dir(folder).map_err(map_io_error)? {
+        let entry = entry.map_err(map_io_error)?;
         let name = format!("{above}{}", entry.file_name().to_string_lossy());
-        let found = entry.metadata().map_err(told)?;
+        let found = entry.metadata().map_err(map_io_error)?;
         if found.is_dir() {
             list(&entry.path(), &format!("{name}/"), files)?;
         } else {

@@ -16,16 +16,16 @@ pub(super) struct Interruption(Arc<AtomicBool>);
 impl Interruption {
     /// From now on ^C does not end this program. It still ends those that it starts.
     pub(super) fn watch() -> Result<Self> {
-        let told = |cause| BundleError::because("watch for ^C", cause);
+        let map_io_error = |cause| BundleError::because("watch for ^C", cause);
         let interruption = Self::default();
         let typed = interruption.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
-            .map_err(told)?;
+            .map_err(map_io_error)?;
         let mut signals = {
             let _within = runtime.enter();
-            signal(SignalKind::interrupt()).map_err(told)?
+            signal(SignalKind::interrupt()).map_err(map_io_error)?
         };
         thread::spawn(move || {
             if runtime.block_on(signals.recv()).is_some() {

@@ -20,12 +20,12 @@ pub(super) fn unpack(vmlinuz: &Path, vmlinux: &Path) -> Result<()> {
 /// The version of the one kernel that has modules in this tree.
 pub(super) fn version(tree: &Path) -> Result<String> {
     let folder = tree.join(MODULES);
-    let told = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
+    let map_io_error = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
     let mut versions = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(told)? {
+    for entry in fs::read_dir(&folder).map_err(map_io_error)? {
         versions.push(
             entry
-                .map_err(told)?
+                .map_err(map_io_error)?
                 .file_name()
                 .to_string_lossy()
                 .into_owned(),
@@ -50,16 +50,16 @@ pub(super) fn copy_modules(tree: &Path, version: &str, to: &Path) -> Result<()> 
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let told = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
-    fs::create_dir(to).map_err(told)?;
-    for entry in fs::read_dir(from).map_err(told)? {
-        let entry = entry.map_err(told)?;
-        let kind = entry.file_type().map_err(told)?;
+    let map_io_error = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
+    fs::create_dir(to).map_err(map_io_error)?;
+    for entry in fs::read_dir(from).map_err(map_io_error)? {
+        let entry = entry.map_err(map_io_error)?;
+        let kind = entry.file_type().map_err(map_io_error)?;
         let to = to.join(entry.file_name());
         if kind.is_dir() {
             copy(&entry.path(), &to)?;
         } else if kind.is_file() {
-            fs::copy(entry.path(), &to).map_err(told)?;
+            fs::copy(entry.path(), &to).map_err(map_io_error)?;
         }
         // `build` and `source` are links to headers that are not here.
     }

@@ -12,14 +12,14 @@
 //! It is built aside and renamed into place, so there is always a whole one or none.
 
 mod build;
+mod build_directory;
 mod digest;
-mod handed;
+mod inheritable_file;
 mod interruption;
 mod kernel;
 mod proxies;
 mod requirements;
 mod rootfs;
-mod site;
 mod sources;
 mod vmlinux;
 

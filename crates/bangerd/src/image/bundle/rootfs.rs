@@ -9,7 +9,7 @@ use std::path::Path;
 
 use banger_host::command::Command;
 
-use super::handed::Handed;
+use super::inheritable_file::InheritableFile;
 use super::{BundleError, Proxies, Result};
 
 /// The program that makes a tree of packages.
@@ -121,8 +121,8 @@ impl Recipe<'_> {
         each: &mut dyn FnMut(&str),
     ) -> Result<()> {
         let script_path = vmlinuz.with_file_name("customize.sh");
-        let script = Handed::create(&script_path, CUSTOMIZE.as_bytes())?;
-        let kernel = Handed::create(vmlinuz, b"")?;
+        let script = InheritableFile::create(&script_path, CUSTOMIZE.as_bytes())?;
+        let kernel = InheritableFile::create(vmlinuz, b"")?;
         let command = self
             .proxies
             .with(self.tree_maker())
@@ -184,13 +184,13 @@ impl Recipe<'_> {
 
     /// Makes the image of a tree: as large as its content and some room, sparse, ready to grow.
     pub(super) fn make_image(&self, tree: &Path, image: &Path) -> Result<()> {
-        let told = |cause| BundleError::because("measure the root file system", cause);
+        let map_io_error = |cause| BundleError::because("measure the root file system", cause);
         let used = self
             .seeing_all_users("du")
             .args(["--summarize", "--block-size=1K", "--"])
             .arg(tree)
             .run()
-            .map_err(told)?
+            .map_err(map_io_error)?
             .text();
         let used_kib: u64 = used
             .split_whitespace()
@@ -199,7 +199,7 @@ impl Recipe<'_> {
             .ok_or(BundleError::new(format!(
                 "`du` measured no root file system, it said {used:?}"
             )))?;
-        let file = Handed::create(image, b"")?;
+        let file = InheritableFile::create(image, b"")?;
         file.set_size(image_size(used_kib))?;
         self.seeing_all_users("mke2fs")
             .args([

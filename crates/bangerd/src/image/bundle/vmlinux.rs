@@ -209,16 +209,16 @@ mod tests {
 
     #[test]
     fn what_is_no_kernel_is_refused_in_words() {
-        let told = |image: &[u8]| unpack(image).unwrap_err().to_string();
-        assert!(told(b"").contains("no bzImage"));
-        assert!(told(&bzimage(b"BZh91AY&SY........\0\0\0\0")).contains("not compressed with"));
+        let refusal = |image: &[u8]| unpack(image).unwrap_err().to_string();
+        assert!(refusal(b"").contains("no bzImage"));
+        assert!(refusal(&bzimage(b"BZh91AY&SY........\0\0\0\0")).contains("not compressed with"));
         let hello = zstd::encode_all(&b"hello"[..], 1).unwrap();
-        assert!(told(&bzimage(&with_size(hello.clone(), 5))).contains("not an x86-64 kernel"));
+        assert!(refusal(&bzimage(&with_size(hello.clone(), 5))).contains("not an x86-64 kernel"));
         for size in [4, 6] {
             let damaged = bzimage(&with_size(hello.clone(), size));
-            assert!(told(&damaged).contains("it is damaged"));
+            assert!(refusal(&damaged).contains("it is damaged"));
         }
-        assert!(told(&bzimage(&with_size(hello, 1 << 30))).contains("larger than any kernel"));
+        assert!(refusal(&bzimage(&with_size(hello, 1 << 30))).contains("larger than any kernel"));
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn quoted(path: &str) -> String {
 mod tests {
     use std::process::Command;
 
-    use super::super::super::told::tests::calm_otter;
+    use super::super::super::description::tests::calm_otter;
     use super::*;
 
     /// What a real ssh makes of our options, where there is one.

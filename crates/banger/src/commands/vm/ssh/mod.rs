@@ -1,8 +1,8 @@
 //! `banger vm ssh`: this process becomes the system's ssh.
 
 mod connection;
+mod login_permit;
 mod remote;
-mod turn;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -10,12 +10,12 @@ use std::io::{self, IsTerminal as _};
 use banger_api::{Code, Error, Phase, SshView, VmView};
 use clap::Args;
 
-use super::{One, path};
+use super::{VmArgument, path};
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 use crate::{agreement, programs};
+use login_permit::LoginPermit;
 use remote::Remote;
-use turn::Turn;
 
 /// What ssh ends with when there was no connection, or none any more.
 const CONNECTION_LOST: u8 = 255;
@@ -38,7 +38,7 @@ Examples:
   banger vm ssh calm-otter -o ForwardAgent=yes -- git clone git@example.org:me/project")]
 pub(crate) struct Ssh {
     #[command(flatten)]
-    one: One,
+    one: VmArgument,
 
     /// Give the command a terminal, as editors and htop need one; from a script, too. A shell has one anyway.
     #[arg(long, short)]
@@ -96,10 +96,10 @@ impl Ssh {
         Err(programs::become_ssh(&arguments).into())
     }
 
-    fn turn(&self, vm: &VmView, session: &Session) -> Result<Turn, Failure> {
+    fn turn(&self, vm: &VmView, session: &Session) -> Result<LoginPermit, Failure> {
         let socket = &session.places.location.socket;
         let folder = socket.with_file_name("logins");
-        Turn::take(&folder, &vm.id.to_string(), || {
+        LoginPermit::take(&folder, &vm.id.to_string(), || {
             let vm: VmView = session.get(&path(&self.one.name))?;
             vm.ssh
                 .is_some()
@@ -114,7 +114,7 @@ impl Ssh {
 
     /// Puts a long command into the guest over a connection of its own, and gives the line that
     /// runs it.
-    fn send(&self, view: &SshView, turn: &Turn, bytes: &[u8]) -> Result<OsString, Failure> {
+    fn send(&self, view: &SshView, turn: &LoginPermit, bytes: &[u8]) -> Result<OsString, Failure> {
         let mut own = self.own_options();
         own.extend(turn.options());
         let mut arguments = vec!["-T".into()];
@@ -150,7 +150,7 @@ impl Ssh {
     fn arguments(
         &self,
         view: &SshView,
-        turn: &Turn,
+        turn: &LoginPermit,
         line: Option<OsString>,
         stdin_is_terminal: bool,
     ) -> Vec<OsString> {
@@ -226,7 +226,7 @@ fn not_running(vm: &VmView) -> Error {
 mod tests {
     use std::path::Path;
 
-    use super::super::told::tests::calm_otter;
+    use super::super::description::tests::calm_otter;
     use super::*;
 
     fn ssh(words: &[&str]) -> Ssh {
@@ -246,7 +246,7 @@ mod tests {
             None => None,
         };
         // Nothing can be made below a file.
-        let turn = Turn::take(Path::new("/proc/version"), "00ab12cd", || Ok(())).unwrap();
+        let turn = LoginPermit::take(Path::new("/proc/version"), "00ab12cd", || Ok(())).unwrap();
         ssh.arguments(&calm_otter().ssh.unwrap(), &turn, line, stdin_is_terminal)
             .into_iter()
             .map(|word| word.into_string().unwrap())

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use banger_host::{Way, way_to};
+use banger_host::{Destination, way_to};
 
-use super::judge::Outside;
+use super::judge::Routing;
 
 /// How long an answer is good: addresses come and go while a guest runs.
 const FRESH: Duration = Duration::from_secs(1);
@@ -16,9 +16,9 @@ const MOST: usize = 1024;
 
 /// What the kernel said of each address.
 #[derive(Debug, Default)]
-pub(super) struct Ways(BTreeMap<Ipv4Addr, (Instant, bool)>);
+pub(super) struct RouteCache(BTreeMap<Ipv4Addr, (Instant, bool)>);
 
-impl Outside for Ways {
+impl Routing for RouteCache {
     fn is_outside(&mut self, address: Ipv4Addr) -> bool {
         let now = Instant::now();
         if let Some((then, answer)) = self.0.get(&address)
@@ -29,8 +29,8 @@ impl Outside for Ways {
         // What cannot be told is not let through.
         let answer = match way_to(address) {
             // User networking tells the guest itself that there is no way.
-            Ok(Way::Outside | Way::Nowhere) => true,
-            Ok(Way::Host | Way::Vm) | Err(_) => false,
+            Ok(Destination::Outside | Destination::Nowhere) => true,
+            Ok(Destination::Host | Destination::Vm) | Err(_) => false,
         };
         if self.0.len() >= MOST {
             self.0.clear();
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_hosts_own_addresses_are_not_outside() {
-        let mut ways = Ways::default();
+        let mut ways = RouteCache::default();
         for address in [
             Ipv4Addr::LOCALHOST,
             Ipv4Addr::new(127, 8, 8, 8),

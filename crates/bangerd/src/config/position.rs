@@ -7,14 +7,14 @@ const SHOWN: usize = 100;
 
 /// A line and a column, both from 1; columns are characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     line: usize,
     column: usize,
     /// Where the line begins, in bytes.
     start: usize,
 }
 
-impl Place {
+impl Position {
     /// The place of the byte at `offset`, or the end of the file where there is none.
     pub(super) fn at(bytes: &[u8], offset: usize) -> Self {
         let before = &bytes[..offset.min(bytes.len())];
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)
     }

@@ -9,7 +9,7 @@ use crate::{Claim, Result};
 
 /// The folders of a host, and how its systemd is told.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct Paths {
     /// The programs that root runs.
     pub(crate) programs: PathBuf,
     /// One file a user.
@@ -24,7 +24,7 @@ pub(crate) struct Places {
     pub(crate) systemd: Option<fn(&Command) -> Result<()>>,
 }
 
-impl Places {
+impl Paths {
     pub(crate) fn of_this_host() -> Self {
         // What sd_booted(3) looks at.
         let booted = Path::new("/run/systemd/system").is_dir();

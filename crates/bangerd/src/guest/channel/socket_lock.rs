@@ -15,11 +15,11 @@ static FREED: Condvar = Condvar::new();
 
 /// The right to speak over a socket, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct SocketLock {
     socket: PathBuf,
 }
 
-impl Turn {
+impl SocketLock {
     /// Waits until nobody else speaks over this socket; `None` when the time is up.
     pub(super) fn wait(socket: &Path, until: Instant) -> Option<Self> {
         let mut spoken_over = SPOKEN_OVER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for SocketLock {
     fn drop(&mut self) {
         let mut spoken_over = SPOKEN_OVER.lock().unwrap_or_else(PoisonError::into_inner);
         spoken_over.remove(&self.socket);

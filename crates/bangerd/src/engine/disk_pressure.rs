@@ -108,14 +108,14 @@ pub(super) fn figures(layout: &Layout, host: &dyn Host, breaks: bool) -> String 
 
 /// What the guard remembers from look to look, so that it says each thing once.
 #[derive(Debug, Default)]
-struct Memory {
+struct GuardState {
     blind: bool,
     refused: BTreeSet<VmId>,
     /// How often root is asked.
     asked: Backoff,
 }
 
-impl Memory {
+impl GuardState {
     fn note(&mut self, vm: &Vm, outcome: Result<()>) {
         match outcome {
             Ok(()) => {
@@ -156,7 +156,7 @@ impl Engine {
 
     /// Guards all VMs until the engine is shut down. One thread runs this, and does nothing else.
     pub fn guard(self: &Arc<Self>) {
-        let mut memory = Memory::default();
+        let mut memory = GuardState::default();
         while !self.is_stopping() {
             let wait = self.look_at_room(&mut memory);
             self.host().wait_any(&[], wait);
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// Pauses or resumes as the room is now, and tells when to look again.
-    fn look_at_room(self: &Arc<Self>, memory: &mut Memory) -> Duration {
+    fn look_at_room(self: &Arc<Self>, memory: &mut GuardState) -> Duration {
         let slots = self.slots();
         let guarded: Vec<&Arc<Slot>> = slots.iter().filter(|it| is_guarded(&it.vm())).collect();
         if guarded.is_empty() {

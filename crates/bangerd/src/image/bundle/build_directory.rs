@@ -12,7 +12,7 @@ use banger_host::command::Command;
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
-use super::handed::inherited;
+use super::inheritable_file::inherited;
 use super::rootfs::MMDEBSTRAP;
 use super::{BundleError, MANIFEST, Result};
 
@@ -21,13 +21,13 @@ pub(super) const TREE: &str = "tree";
 
 /// A folder that is being worked in. It goes when dropped.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct BuildDirectory {
     folder: PathBuf,
     unshare: bool,
     lock: File,
 }
 
-impl Site {
+impl BuildDirectory {
     /// Makes a folder in `above`, its name begun by `prefix`, for us only, and removes those of
     /// that name whose builds are no more.
     pub(super) fn open(above: &Path, prefix: &str) -> Result<Self> {
@@ -41,22 +41,22 @@ impl Site {
     }
 
     fn make(above: &Path, prefix: &str, mode: u32, unshare: bool) -> Result<Self> {
-        let told =
+        let map_io_error =
             |cause| BundleError::because(format!("make a folder in `{}`", above.display()), cause);
-        fs::create_dir_all(above).map_err(told)?;
+        fs::create_dir_all(above).map_err(map_io_error)?;
         remove_abandoned(above, prefix, unshare);
         let mut attempt = 0;
         loop {
             let folder = above.join(format!("{prefix}{}-{attempt}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&folder) {
                 Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(cause) => return Err(told(cause)),
+                Err(cause) => return Err(map_io_error(cause)),
                 Ok(()) => {
                     if let Some(lock) = lock(&folder) {
-                        open_up(&lock, mode).map_err(told)?;
+                        open_up(&lock, mode).map_err(map_io_error)?;
                         // The programs that we start keep it, so that the folder is theirs
                         // when we are killed.
-                        let lock = inherited(&lock).map_err(|cause| told(cause.into()))?;
+                        let lock = inherited(&lock).map_err(|cause| map_io_error(cause.into()))?;
                         return Ok(Self {
                             folder,
                             unshare,
@@ -76,7 +76,7 @@ impl Site {
 
     /// Exchanges the folder with the one at `place`, or renames it where there is none.
     pub(super) fn put_in_place(&self, place: &Path) -> Result<()> {
-        let told = |cause: Errno| {
+        let map_io_error = |cause: Errno| {
             BundleError::because(
                 format!("put the bundle at `{}`", place.display()),
                 std::io::Error::from(cause),
@@ -85,11 +85,11 @@ impl Site {
         open_up(&self.lock, 0o755).map_err(|cause| {
             BundleError::because(format!("open `{}` to all", self.folder.display()), cause)
         })?;
-        rustix::fs::syncfs(&self.lock).map_err(told)?;
+        rustix::fs::syncfs(&self.lock).map_err(map_io_error)?;
         match rustix::fs::renameat_with(CWD, &self.folder, CWD, place, RenameFlags::EXCHANGE) {
             Ok(()) => {}
-            Err(Errno::NOENT) => rustix::fs::rename(&self.folder, place).map_err(told)?,
-            Err(cause) => return Err(told(cause)),
+            Err(Errno::NOENT) => rustix::fs::rename(&self.folder, place).map_err(map_io_error)?,
+            Err(cause) => return Err(map_io_error(cause)),
         }
         if let Some(above) = place.parent() {
             // The new bundle is there; that this is not yet on the disk is no reason to fail.
@@ -99,7 +99,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for BuildDirectory {
     fn drop(&mut self) {
         // After an exchange this is the old bundle. What cannot be removed, the next build tries.
         remove(&self.folder, self.unshare);
@@ -173,7 +173,7 @@ mod tests {
         let above = tempfile::tempdir().unwrap();
         let place = above.path().join("bundle");
         for content in ["old", "new"] {
-            let site = Site::open(above.path(), PREFIX).unwrap();
+            let site = BuildDirectory::open(above.path(), PREFIX).unwrap();
             fs::write(site.folder().join(MANIFEST), content).unwrap();
             let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
             assert_eq!(mode(site.folder()), 0o700);
@@ -195,7 +195,7 @@ mod tests {
         let place = above.path().join("bundle");
         fs::create_dir(&place).unwrap();
         fs::write(place.join(MANIFEST), "old").unwrap();
-        let site = Site::open(above.path(), PREFIX).unwrap();
+        let site = BuildDirectory::open(above.path(), PREFIX).unwrap();
         fs::create_dir(site.folder().join(TREE)).unwrap();
         drop(site);
         assert_eq!(fs::read_to_string(place.join(MANIFEST)).unwrap(), "old");
@@ -208,9 +208,9 @@ mod tests {
         let abandoned = above.path().join(format!("{PREFIX}1-0"));
         fs::create_dir(&abandoned).unwrap();
         fs::write(abandoned.join("rootfs.ext4"), "half").unwrap();
-        let first = Site::open(above.path(), PREFIX).unwrap();
+        let first = BuildDirectory::open(above.path(), PREFIX).unwrap();
         assert!(!abandoned.exists());
-        let second = Site::open(above.path(), PREFIX).unwrap();
+        let second = BuildDirectory::open(above.path(), PREFIX).unwrap();
         assert!(first.folder().exists() && second.folder().exists());
         assert_ne!(first.folder(), second.folder());
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_program_that_outlives_its_build_keeps_the_folder() {
         let above = tempfile::tempdir().unwrap();
-        let mut site = Site::open(above.path(), PREFIX).unwrap();
+        let mut site = BuildDirectory::open(above.path(), PREFIX).unwrap();
         let flags = rustix::io::fcntl_getfd(&site.lock).unwrap();
         assert!(
             !flags.contains(rustix::io::FdFlags::CLOEXEC),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use banger_api::location::{Location, Wishes};
+use banger_api::location::{Location, LocationOptions};
 use banger_api::{Code, Error, Result};
 
 use crate::cli::Global;
@@ -13,11 +13,11 @@ const LONGEST_SOCKET: usize = 107;
 
 /// The places, and how the user wished them.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct Paths {
     /// The places themselves.
     pub(crate) location: Location,
     /// What the user said of them: a daemon that we start is told the same.
-    pub(crate) wishes: Wishes,
+    pub(crate) wishes: LocationOptions,
     /// Whether a daemon that we start works on a model of the machine.
     pub(crate) sim: bool,
     /// Where programs are looked for.
@@ -32,7 +32,7 @@ pub(crate) struct Places {
     pub(crate) of_a_daemon: Vec<(&'static str, std::ffi::OsString)>,
 }
 
-impl Places {
+impl Paths {
     /// Finds the places: an option before a variable, and a variable before the default.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Places {
             let path = option.clone().or_else(|| environment.path(variable));
             path.as_deref().map(absolute).transpose()
         };
-        let wishes = Wishes {
+        let wishes = LocationOptions {
             state: wish(&global.state, "BANGER_STATE")?,
             socket: wish(&global.socket, "BANGER_SOCKET")?,
             config: wish(&global.config, "BANGER_CONFIG")?,
@@ -107,9 +107,9 @@ mod tests {
             state: Some("/srv/other".into()),
             ..Global::default()
         };
-        let places = Places::find(&global, &home()).unwrap();
+        let places = Paths::find(&global, &home()).unwrap();
         assert_eq!(places.location.state, Path::new("/srv/other"));
-        let places = Places::find(&Global::default(), &home()).unwrap();
+        let places = Paths::find(&Global::default(), &home()).unwrap();
         assert_eq!(places.location.state, Path::new("/srv/state"));
         assert_eq!(
             places.location.socket,
@@ -123,7 +123,7 @@ mod tests {
             state: Some("vms".into()),
             ..Global::default()
         };
-        let places = Places::find(&global, &home()).unwrap();
+        let places = Paths::find(&global, &home()).unwrap();
         assert_eq!(
             places.location.state,
             std::env::current_dir().unwrap().join("vms")
@@ -136,8 +136,8 @@ mod tests {
             socket: Some(format!("/{}", "s".repeat(length - 1)).into()),
             ..Global::default()
         };
-        assert!(Places::find(&of_length(107), &home()).is_ok());
-        let error = Places::find(&of_length(108), &home()).unwrap_err();
+        assert!(Paths::find(&of_length(107), &home()).is_ok());
+        let error = Paths::find(&of_length(108), &home()).unwrap_err();
         assert!(error.message.contains("108 bytes"), "{error}");
         assert_eq!(error.hints, ["set BANGER_SOCKET to a shorter path"]);
     }

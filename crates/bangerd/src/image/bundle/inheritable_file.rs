@@ -15,25 +15,26 @@ use super::{BundleError, Result};
 
 /// A file that every program started from now on may read and write, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Handed {
+pub(super) struct InheritableFile {
     file: File,
     path: PathBuf,
 }
 
-impl Handed {
+impl InheritableFile {
     /// Makes a new file with this content, in a folder that others may not look into.
     pub(super) fn create(path: &Path, content: &[u8]) -> Result<Self> {
-        let told = |cause| BundleError::because(format!("write `{}`", path.display()), cause);
+        let map_io_error =
+            |cause| BundleError::because(format!("write `{}`", path.display()), cause);
         let mut file = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .open(path)
-            .map_err(told)?;
-        file.write_all(content).map_err(told)?;
+            .map_err(map_io_error)?;
+        file.write_all(content).map_err(map_io_error)?;
         file.set_permissions(Permissions::from_mode(0o666))
-            .map_err(told)?;
-        let file = inherited(&file).map_err(|cause| told(cause.into()))?;
+            .map_err(map_io_error)?;
+        let file = inherited(&file).map_err(|cause| map_io_error(cause.into()))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -83,7 +84,7 @@ mod tests {
     fn a_program_reads_and_writes_it_by_its_descriptor() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let handed = Handed::create(&path, b"before").unwrap();
+        let handed = InheritableFile::create(&path, b"before").unwrap();
         assert_eq!(
             Command::new("cat").arg(handed.name()).run().unwrap().text(),
             "before"
@@ -105,7 +106,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "mine").unwrap();
-        assert!(Handed::create(&path, b"").is_err());
+        assert!(InheritableFile::create(&path, b"").is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 }

@@ -29,9 +29,9 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Leave to log in.
 #[derive(Debug)]
-pub(super) struct Turn(Option<PathBuf>);
+pub(super) struct LoginPermit(Option<PathBuf>);
 
-impl Turn {
+impl LoginPermit {
     /// Waits for a turn at the VM `id`; the files lie in `folder`.
     ///
     /// # Errors
@@ -131,8 +131,8 @@ mod tests {
 
     use super::*;
 
-    fn taken(folder: &Path) -> Turn {
-        Turn::take(folder, "00ab12cd", || panic!("there is room")).unwrap()
+    fn taken(folder: &Path) -> LoginPermit {
+        LoginPermit::take(folder, "00ab12cd", || panic!("there is room")).unwrap()
     }
 
     #[test]
@@ -140,10 +140,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let turns: Vec<_> = (0..AT_A_TIME).map(|_| taken(folder.path())).collect();
         let gone = || Err(Error::new(Code::NotReady, "it is stopped").into());
-        let refused = Turn::take(folder.path(), "00ab12cd", gone).unwrap_err();
+        let refused = LoginPermit::take(folder.path(), "00ab12cd", gone).unwrap_err();
         assert!(matches!(refused, Failure::Said(_)), "{refused:?}");
         // Another VM has turns of its own.
-        Turn::take(folder.path(), "00ab12ce", || panic!("there is room")).unwrap();
+        LoginPermit::take(folder.path(), "00ab12ce", || panic!("there is room")).unwrap();
         fs::remove_file(turns[1].0.as_ref().unwrap()).unwrap();
         taken(folder.path());
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn ssh_removes_the_file_whatever_it_is_called() {
-        let turn = Turn(Some("/run/it's 50%/a.0".into()));
+        let turn = LoginPermit(Some("/run/it's 50%/a.0".into()));
         let options = turn.options();
         assert_eq!(
             options[3],
