@@ -44,7 +44,7 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Why a VM stands still. It goes on by itself.
+/// Why a VM is paused. All but [`PauseReason::Hypervisor`] end by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -55,6 +55,8 @@ pub enum PauseReason {
     HostFull,
     /// A write to one of its disks failed; the write is kept, and tried again.
     DiskError,
+    /// Somebody paused it through its hypervisor, or its guest suspended.
+    Hypervisor,
 }
 
 impl std::fmt::Display for PauseReason {
@@ -63,6 +65,7 @@ impl std::fmt::Display for PauseReason {
             Self::HostAlmostFull => "host almost full",
             Self::HostFull => "host full",
             Self::DiskError => "disk error",
+            Self::Hypervisor => "in the hypervisor",
         })
     }
 }

@@ -111,7 +111,7 @@ fn prefer_configured_bundle(location: &mut Location, options: &Options, config: 
 fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>>> {
     let works: [(&str, fn(&Arc<Engine>)); 3] = [
         ("guard", Engine::guard),
-        ("disks", Engine::watch_disks),
+        ("disks", Engine::watch_machines),
         ("watch", Engine::watch),
     ];
     let mut threads = Vec::new();

@@ -102,6 +102,11 @@ impl Engine {
                  (sudo dmesg | tail); or end it: banger vm kill {}",
                 vm.name
             ),
+            PauseReason::Hypervisor => format!(
+                "it was paused through its hypervisor's control socket, or its guest suspended; \
+                 resume it the same way, or: banger vm restart {}",
+                vm.name
+            ),
         }
     }
 }

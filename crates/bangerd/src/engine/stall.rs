@@ -1,21 +1,22 @@
-//! Machines that stand still because a write to one of their disks failed.
+//! Machines that their hypervisor has stopped.
 //!
-//! QEMU keeps such a write and stops its machine; nothing is lost and the guest sees no error. It
-//! goes on when it is told to, and does the write again. The guard (`disk_pressure.rs`) stops VMs before
-//! that happens, where it can; this is for a file system that filled up faster than it looked, for
-//! quotas, which it does not see, and for disks that fail.
+//! QEMU keeps a write that fails and stops its machine; nothing is lost and the guest sees no error.
+//! Resumed, it repeats the write. The guard (`disk_pressure.rs`) pauses VMs before that happens,
+//! where it can; this is for a file system that fills faster than the guard looks, for quotas, which
+//! it does not see, and for disks that fail.
 //!
 //! ```text
-//!   the machine says: a write failed ──► shown as paused ──► room again? ──► told to go on
-//!        ▲                                                                        │
-//!        └──────────────── it failed again: ever more seldom ◄────────────────────┘
+//!   state:  failed write ──► shown as paused ──► space again? ──► resume, with a backoff ──┐
+//!                ▲────────────────────── the write failed again ◄──────────────────────────┘
+//!           paused       ──► shown as paused; whoever paused it resumes it
+//!           broken       ──► taken down
 //! ```
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use banger_api::{PauseReason, Phase};
+use banger_api::{EndReason, PauseReason, Phase};
 use banger_host::{Process, Signal};
 
 use super::Engine;
@@ -23,13 +24,14 @@ use super::backoff::Backoff;
 use super::hold::Slot;
 use super::pause::Pause;
 use crate::error::Result;
-use crate::hypervisor::FailedWrite;
+use crate::hypervisor::{FailedWrite, MachineState};
+use crate::layout::machine;
 use crate::vm::Vm;
 
-/// How often machines are asked where something is amiss, or little room is left.
+/// How often machines are asked while one is paused or space is short.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Of so many ticks one asks all machines, while all is well.
+/// Otherwise they are asked every so many ticks.
 const CALM: u32 = 4;
 
 /// How long a machine may take to answer.
@@ -38,24 +40,27 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often a machine that is being ended is asked.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// How often one is told to go on then, where there is room and its writes fail all the same.
+/// How often it is resumed then, where there is space and its writes still fail.
 const TRIES: u32 = 10;
 
-/// What telling a machine to go on is called in the backoff.
-const GO_ON: &str = "go on";
+/// The backoff of resuming a machine.
+const RESUME: &str = "resume";
 
-/// What asking a machine is called there.
+/// The backoff of asking a machine.
 const ASK: &str = "ask";
 
+/// The backoff of taking down a broken machine.
+const END: &str = "end";
+
 impl Engine {
-    /// Looks after machines whose writes fail, and after records that found no space, until the
-    /// engine is shut down. One thread runs this.
-    pub fn watch_disks(self: &Arc<Self>) {
+    /// Looks after machines that their hypervisor stopped, and writes the records that found no
+    /// space, until the engine is shut down. One thread runs this.
+    pub fn watch_machines(self: &Arc<Self>) {
         let mut backoff = Backoff::default();
         let mut ticks = 0_u32;
         while !self.is_stopping() {
             if ticks.is_multiple_of(CALM) || self.any_is_paused() || self.little_room() {
-                self.look_for_failed_writes(&mut backoff);
+                self.look_at_machines(&mut backoff);
             }
             self.write_kept();
             ticks = ticks.wrapping_add(1);
@@ -63,7 +68,7 @@ impl Engine {
         }
     }
 
-    fn look_for_failed_writes(self: &Arc<Self>, backoff: &mut Backoff) {
+    fn look_at_machines(self: &Arc<Self>, backoff: &mut Backoff) {
         let slots: Vec<Arc<Slot>> = self
             .slots()
             .into_iter()
@@ -73,18 +78,18 @@ impl Engine {
         for slot in &slots {
             let vm = slot.vm();
             let was = self.pause_of(vm.id);
-            // One that the guard has stopped answers nobody.
+            // A process that the guard has stopped answers nobody.
             if self.is_stopped(&vm) || backoff.waits(vm.id, ASK, Instant::now()) {
                 continue;
             }
-            match self.failed_write(&vm) {
-                Ok(failed) => {
+            match self.machine_state(&vm) {
+                Ok(state) => {
                     backoff.well(vm.id, ASK);
-                    self.follow_write(slot, was, failed, backoff);
+                    self.follow_state(slot, was, state, backoff);
                 }
                 Err(error) => {
                     backoff.attempt(vm.id, ASK, Instant::now());
-                    tracing::debug!(vm = %vm.name, %error, "ask whether its writes fail");
+                    tracing::debug!(vm = %vm.name, %error, "ask the machine's state");
                     if was.is_some_and(|it| it.reason == PauseReason::HostAlmostFull) {
                         self.runs_again(slot, was);
                     }
@@ -96,53 +101,90 @@ impl Engine {
         }
     }
 
-    /// What made this machine stop itself, if it has.
-    pub(super) fn failed_write(&self, vm: &Vm) -> Result<Option<FailedWrite>> {
+    fn machine_state(&self, vm: &Vm) -> Result<MachineState> {
         match self.hypervisor_of(vm) {
-            Some(hypervisor) if hypervisor.features().keeps_failed_writes => {
-                hypervisor.failed_write(vm, PATIENCE)
+            Some(hypervisor) if hypervisor.features().reports_state => {
+                hypervisor.state(vm, PATIENCE)
             }
-            Some(_) | None => Ok(None),
+            Some(_) | None => Ok(MachineState::Running),
         }
     }
 
-    /// Tells a machine that stopped itself to go on, and so to do its write again.
-    pub(super) fn write_again(&self, vm: &Vm) -> Result<()> {
+    /// Resumes a machine that stopped on a failed write, which repeats the write.
+    fn resume_machine(&self, vm: &Vm) -> Result<()> {
         match self.hypervisor_of(vm) {
-            Some(hypervisor) => hypervisor.write_again(vm, PATIENCE),
+            Some(hypervisor) => hypervisor.resume(vm, PATIENCE),
             None => Ok(()),
         }
     }
 
-    fn follow_write(
+    fn follow_state(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         was: Option<Pause>,
-        failed: Option<FailedWrite>,
+        state: MachineState,
         backoff: &mut Backoff,
     ) {
         let vm = slot.vm();
-        let Some(failed) = failed else {
-            backoff.well(vm.id, GO_ON);
-            self.runs_again(slot, was);
-            return;
-        };
-        let reason = match failed {
-            FailedWrite::NoSpace => PauseReason::HostFull,
-            FailedWrite::Other => PauseReason::DiskError,
-        };
-        self.show_paused(&vm, reason);
-        if !self.has_room_for(&vm) || !backoff.attempt(vm.id, GO_ON, Instant::now()) {
-            return;
-        }
-        // It is shown as paused until it is seen that this helped.
-        if let Err(error) = self.write_again(&vm) {
-            tracing::warn!(vm = %vm.name, error = error.report(), "tell it to go on");
+        match state {
+            MachineState::Running => {
+                backoff.well(vm.id, RESUME);
+                self.runs_again(slot, was);
+            }
+            MachineState::Paused => self.show_paused(&vm, PauseReason::Hypervisor),
+            MachineState::Broken => {
+                if backoff.attempt(vm.id, END, Instant::now()) {
+                    self.on_thread(slot, |engine, slot| engine.end_broken(slot));
+                }
+            }
+            MachineState::FailedWrite(why) => {
+                self.show_paused(
+                    &vm,
+                    match why {
+                        FailedWrite::NoSpace => PauseReason::HostFull,
+                        FailedWrite::Other => PauseReason::DiskError,
+                    },
+                );
+                if !self.has_room_for(&vm) || !backoff.attempt(vm.id, RESUME, Instant::now()) {
+                    return;
+                }
+                // It is shown as paused until a later look finds it running.
+                if let Err(error) = self.resume_machine(&vm) {
+                    tracing::warn!(vm = %vm.name, error = error.report(), "resume");
+                }
+            }
         }
     }
 
-    /// Shows that a VM goes on that stood still before, and tells its guest the time, as its clock
-    /// stood still, too.
+    /// Takes down a VM whose machine cannot run again. A start that waits for the machine sees its
+    /// process end.
+    fn end_broken(&self, slot: &Arc<Slot>) {
+        let Ok(hold) = slot.hold("the end of a broken machine") else {
+            let vm = slot.vm();
+            if let Some(process) = vm.process.as_ref().filter(|_| vm.phase == Phase::Starting) {
+                let killed = self.host().signal(process, Signal::Kill);
+                tracing::error!(vm = %vm.name, ok = killed.is_ok(), "its machine is broken; killed");
+            }
+            return;
+        };
+        let vm = hold.vm();
+        let is_broken = matches!(self.machine_state(&vm), Ok(MachineState::Broken));
+        if vm.phase != Phase::Running || !is_broken {
+            return;
+        }
+        let log = self.parts.layout.vm(vm.id);
+        let log = log.in_machine(machine::HYPERVISOR_LOG);
+        let detail = format!(
+            "the hypervisor stopped the machine on an internal error; see `{}`",
+            log.display()
+        );
+        tracing::error!(vm = %vm.name, detail, "the machine is broken");
+        if let Err(error) = self.go_down(&hold, EndReason::Lost, detail) {
+            tracing::error!(vm = %vm.name, error = error.report(), "take down");
+        }
+    }
+
+    /// Shows that a paused VM runs again, and sets the clock of its guest, which stood still.
     fn runs_again(self: &Arc<Self>, slot: &Arc<Slot>, was: Option<Pause>) {
         let vm = slot.vm();
         let Some(was) = was.filter(|_| !self.is_stopped(&vm)) else {
@@ -153,19 +195,19 @@ impl Engine {
         }
     }
 
-    /// Does something for a VM that is being ended, `work`, which waits for its guest; and why its
-    /// writes failed still, where the process was killed for that meanwhile: what the guest has not
-    /// written can be written nowhere, and it would be waited for in vain.
+    /// Runs `work`, which ends a VM and waits for its guest, and watches for failed writes meanwhile.
+    /// Where they keep failing the process is killed, and the reason returned: what the guest has
+    /// not written cannot be written, and `work` would wait in vain.
     pub(super) fn unless_writes_fail<T>(
         &self,
         vm: &Vm,
         process: &Process,
         work: impl FnOnce() -> T,
     ) -> (T, Option<FailedWrite>) {
-        let keeps = self
+        let reports = self
             .hypervisor_of(vm)
-            .is_some_and(|it| it.features().keeps_failed_writes);
-        if !keeps {
+            .is_some_and(|it| it.features().reports_state);
+        if !reports {
             return (work(), None);
         }
         let (done, ended) = channel::<()>();
@@ -173,19 +215,21 @@ impl Engine {
             let glances = scope.spawn(move || {
                 let mut tries = 0;
                 while ended.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
-                    match self.failed_write(vm) {
-                        Ok(Some(_)) if tries < TRIES && self.has_room_for(vm) => {
+                    match self.machine_state(vm) {
+                        Ok(MachineState::FailedWrite(_))
+                            if tries < TRIES && self.has_room_for(vm) =>
+                        {
                             // The next glance tells whether it helped.
-                            let _ = self.write_again(vm);
+                            let _ = self.resume_machine(vm);
                             tries += 1;
                         }
-                        Ok(Some(failed)) => {
+                        Ok(MachineState::FailedWrite(why)) => {
                             let killed = self.host().signal(process, Signal::Kill);
-                            tracing::warn!(vm = %vm.name, ok = killed.is_ok(), "its writes fail still; killed");
-                            return Some(failed);
+                            tracing::warn!(vm = %vm.name, ok = killed.is_ok(), "its writes fail; killed");
+                            return Some(why);
                         }
-                        // Busy with somebody else, or gone: `work` comes to its end by itself.
-                        Ok(None) | Err(_) => {}
+                        // Busy or gone: `work` ends by itself.
+                        Ok(_) | Err(_) => {}
                     }
                 }
                 None

@@ -27,16 +27,29 @@ pub struct Features {
     pub power_button: bool,
     /// Root jails it for the daemon, as the VM's own user.
     pub jailed_by_root: bool,
-    /// A write to a disk that fails stops the machine, and is kept until it goes on.
-    pub keeps_failed_writes: bool,
+    /// It reports the state of its machine, keeps a write that fails, and can resume the machine.
+    pub reports_state: bool,
 }
 
-/// Why a machine has stopped itself.
+/// The state of a machine whose process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineState {
+    /// Its CPUs run, or are about to start or end.
+    Running,
+    /// A write to a disk failed and is kept; [`Hypervisor::resume`] repeats it.
+    FailedWrite(FailedWrite),
+    /// Paused through the hypervisor, or suspended by the guest.
+    Paused,
+    /// Stopped for good by an internal error of the hypervisor.
+    Broken,
+}
+
+/// Why a write to a disk failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailedWrite {
-    /// A write to a disk found no space.
+    /// There was no space.
     NoSpace,
-    /// A write to a disk failed for another reason.
+    /// Any other reason.
     Other,
 }
 
@@ -82,21 +95,20 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// When the hypervisor does not answer before the deadline.
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()>;
 
-    /// What has stopped the machine, where it has stopped itself because a write failed. Asked of
-    /// drivers that keep failed writes ([`Features::keeps_failed_writes`]).
+    /// The state of the machine, where the driver reports it ([`Features::reports_state`]).
     ///
     /// # Errors
     /// When the hypervisor does not answer in time.
-    fn failed_write(&self, vm: &Vm, timeout: Duration) -> Result<Option<FailedWrite>> {
+    fn state(&self, vm: &Vm, timeout: Duration) -> Result<MachineState> {
         let _ = (vm, timeout);
-        Ok(None)
+        Ok(MachineState::Running)
     }
 
-    /// Lets a machine that has stopped itself go on, which does its write again.
+    /// Resumes a machine that stopped on a failed write; the write is repeated.
     ///
     /// # Errors
     /// When the hypervisor does not answer in time.
-    fn write_again(&self, vm: &Vm, timeout: Duration) -> Result<()> {
+    fn resume(&self, vm: &Vm, timeout: Duration) -> Result<()> {
         let _ = (vm, timeout);
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_guest::config::Resolvers;
-use banger_host::{Exit, Host, Process, Sim, Spawn};
+use banger_host::{Exit, Host, Look as _, Process, Sim, Spawn};
 
-use super::{FailedWrite, Features, Hypervisor};
+use super::{FailedWrite, Features, Hypervisor, MachineState};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::layout::{Layout, machine};
@@ -48,7 +48,6 @@ impl SimHypervisor {
     }
 
     fn process(&self, vm: &Vm) -> Result<Option<Process>> {
-        use banger_host::Look as _;
         let mark = self.instance.mark(vm.id, vm.index, self.programs());
         Ok(self
             .sim
@@ -68,7 +67,7 @@ impl Hypervisor for SimHypervisor {
             most_vcpus: 255,
             power_button: true,
             jailed_by_root: self.jailed,
-            keeps_failed_writes: true,
+            reports_state: true,
         }
     }
 
@@ -141,13 +140,24 @@ impl Hypervisor for SimHypervisor {
         self.guest(vm)?.power_off(Duration::ZERO)
     }
 
-    fn failed_write(&self, vm: &Vm, _timeout: Duration) -> Result<Option<FailedWrite>> {
+    /// A test may set it by writing to the control socket, which is a plain file here.
+    fn state(&self, vm: &Vm, _timeout: Duration) -> Result<MachineState> {
         let process = self.process(vm)?;
-        let stalled = process.is_some_and(|it| self.sim.is_stalled(it.pid));
-        Ok(stalled.then_some(FailedWrite::NoSpace))
+        if process.is_some_and(|it| self.sim.is_stalled(it.pid)) {
+            return Ok(MachineState::FailedWrite(FailedWrite::NoSpace));
+        }
+        let status = self
+            .sim
+            .read(&self.layout.vm(vm.id).in_machine(machine::QMP))
+            .during("read the simulated state")?;
+        Ok(match status.as_deref() {
+            Some(b"paused") => MachineState::Paused,
+            Some(b"internal-error") => MachineState::Broken,
+            _ => MachineState::Running,
+        })
     }
 
-    fn write_again(&self, vm: &Vm, _timeout: Duration) -> Result<()> {
+    fn resume(&self, vm: &Vm, _timeout: Duration) -> Result<()> {
         if let Some(process) = self.process(vm)? {
             self.sim.write(process.pid);
         }
@@ -185,7 +195,6 @@ impl Guest for SimGuest {
             return Ok(());
         }
         // As a real one: nothing comes until the machine goes on or ends.
-        use banger_host::Look as _;
         self.sim
             .wait_any(std::slice::from_ref(&self.process), timeout);
         Err(Error::new(

@@ -8,6 +8,7 @@ mod gate;
 mod in_force;
 mod input;
 mod laws;
+mod machine_state;
 mod network;
 mod outside;
 mod recovery;

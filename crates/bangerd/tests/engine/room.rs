@@ -22,7 +22,7 @@ fn on_devices() -> World {
 
 /// Runs the threads that look after VMs until something holds.
 fn watched(world: &World, what: &str, holds: impl FnMut() -> bool) {
-    let works = [Engine::guard, Engine::watch_disks, Engine::watch];
+    let works = [Engine::guard, Engine::watch_machines, Engine::watch];
     looked_after(world, &works, what, holds);
 }
 
@@ -156,7 +156,7 @@ fn what_somebody_else_has_stopped_is_theirs_to_let_go_on() {
 #[test]
 fn a_write_that_found_no_space_is_seen_and_done_when_there_is_room() {
     let (world, pid) = stalled();
-    let works: [fn(&Arc<Engine>); 1] = [Engine::watch_disks];
+    let works: [fn(&Arc<Engine>); 1] = [Engine::watch_machines];
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let deadline = Instant::now() + Duration::from_secs(20);
@@ -208,7 +208,7 @@ fn a_record_that_found_no_space_is_written_when_there_is_some() {
     };
     assert!(!written());
     world.sim.set_free_mib(1 << 20);
-    looked_after(&world, &[Engine::watch_disks], "written", written);
+    looked_after(&world, &[Engine::watch_machines], "written", written);
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Hypervisor for Firecracker {
             most_vcpus: machine::MOST_CPUS,
             power_button: true,
             jailed_by_root: matches!(self.jail, Some(Jailing::Root(_))),
-            keeps_failed_writes: false,
+            reports_state: false,
         }
     }
 

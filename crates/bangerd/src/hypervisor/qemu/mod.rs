@@ -7,13 +7,15 @@
 mod command_line;
 mod qmp;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
+use serde_json::{Value, json};
 
-use super::{FailedWrite, Features, Hypervisor};
+use super::{FailedWrite, Features, Hypervisor, MachineState};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
@@ -21,6 +23,7 @@ use crate::layout::{Layout, machine};
 use crate::machine::{Backend, Machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
+use qmp::Session;
 
 /// The descriptor that QEMU finds its TAP at.
 const TAP_DESCRIPTOR: i32 = 3;
@@ -53,11 +56,49 @@ impl Qemu {
 }
 
 impl Qemu {
-    /// Has QEMU do something, and returns what it answers.
-    fn execute(&self, vm: &Vm, command: &str, timeout: Duration) -> Result<serde_json::Value> {
+    /// Opens a session, has `commands` use it, and closes it.
+    fn session<T>(
+        &self,
+        vm: &Vm,
+        timeout: Duration,
+        commands: impl FnOnce(&mut Session, Instant) -> io::Result<T>,
+    ) -> Result<T> {
         let socket = self.layout.vm(vm.id).in_machine(machine::QMP);
-        qmp::execute(&socket, command, timeout)
+        let deadline = Instant::now() + timeout;
+        Session::open(&socket, deadline)
+            .and_then(|mut session| commands(&mut session, deadline))
             .map_err(|cause| Error::new(Code::Host, "speak with QEMU").cause(cause.to_string()))
+    }
+
+    /// Executes one command without arguments.
+    fn execute(&self, vm: &Vm, command: &str, timeout: Duration) -> Result<()> {
+        self.session(vm, timeout, |session, deadline| {
+            session.execute(command, &json!({}), deadline).map(drop)
+        })
+    }
+}
+
+/// What QEMU's `RunState` means. States of a machine that comes up, is being saved or ends count as
+/// running.
+fn state(session: &mut Session, deadline: Instant) -> io::Result<MachineState> {
+    let status = session.execute("query-status", &json!({}), deadline)?;
+    Ok(match status["status"].as_str().unwrap_or_default() {
+        "io-error" => {
+            let disks = session.execute("query-block", &json!({}), deadline)?;
+            MachineState::FailedWrite(failed_write(&disks))
+        }
+        "internal-error" => MachineState::Broken,
+        "paused" | "suspended" | "watchdog" | "guest-panicked" | "debug" => MachineState::Paused,
+        _ => MachineState::Running,
+    })
+}
+
+fn failed_write(disks: &Value) -> FailedWrite {
+    let mut disks = disks.as_array().into_iter().flatten();
+    if disks.any(|disk| disk["io-status"] == "failed") {
+        FailedWrite::Other
+    } else {
+        FailedWrite::NoSpace
     }
 }
 
@@ -72,7 +113,7 @@ impl Hypervisor for Qemu {
             most_vcpus: 255,
             power_button: true,
             jailed_by_root: false,
-            keeps_failed_writes: true,
+            reports_state: true,
         }
     }
 
@@ -134,25 +175,15 @@ impl Hypervisor for Qemu {
         let left = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
-        self.execute(vm, "system_powerdown", left).map(drop)
+        self.execute(vm, "system_powerdown", left)
     }
 
-    fn failed_write(&self, vm: &Vm, timeout: Duration) -> Result<Option<FailedWrite>> {
-        let status = self.execute(vm, "query-status", timeout)?;
-        if status["status"] != "io-error" {
-            return Ok(None);
-        }
-        let disks = self.execute(vm, "query-block", timeout)?;
-        let mut disks = disks.as_array().into_iter().flatten();
-        Ok(Some(if disks.any(|disk| disk["io-status"] == "failed") {
-            FailedWrite::Other
-        } else {
-            FailedWrite::NoSpace
-        }))
+    fn state(&self, vm: &Vm, timeout: Duration) -> Result<MachineState> {
+        self.session(vm, timeout, state)
     }
 
-    fn write_again(&self, vm: &Vm, timeout: Duration) -> Result<()> {
-        self.execute(vm, "cont", timeout).map(drop)
+    fn resume(&self, vm: &Vm, timeout: Duration) -> Result<()> {
+        self.execute(vm, "cont", timeout)
     }
 
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String> {

@@ -1,32 +1,229 @@
-//! One command over QEMU's control socket, as JSON lines:
+//! A session on QEMU's control socket (QMP), as JSON lines:
 //! <https://www.qemu.org/docs/master/interop/qmp-spec.html>
+//!
+//! QEMU serves one client at a time and keeps the others waiting, so a session is short. The far end
+//! counts as hostile: every call ends at its deadline, and what is kept is bounded. A call that times
+//! out leaves the session usable; the late answer is told apart by its id and dropped.
 
-use std::io::{BufRead as _, BufReader, Error, ErrorKind, Result, Write as _};
+use std::collections::VecDeque;
+use std::io::{Error, ErrorKind, IoSlice, Read as _, Result};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use rustix::fd::BorrowedFd;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::{Value, json};
 
 use crate::guest::channel::connect;
 
-/// No answer of QEMU to our commands is longer, in bytes.
-const LONGEST: u64 = 64 << 10;
+/// The longest message accepted, in bytes. The longest that QEMU has, its schema, takes 200 KiB.
+const LONGEST: usize = 1 << 20;
 
-/// Runs a command without arguments, and returns what QEMU answers.
-pub(super) fn execute(socket: &Path, command: &str, timeout: Duration) -> Result<Value> {
-    let deadline = Instant::now() + timeout;
-    let stream = connect(socket)?;
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
-    read(&mut reader, &stream, deadline, "QMP")?;
-    let mut answer = Value::Null;
-    for command in ["qmp_capabilities", command] {
-        stream.set_write_timeout(Some(left(deadline)?))?;
-        writeln!(stream, "{}", serde_json::json!({ "execute": command }))?;
-        answer = read(&mut reader, &stream, deadline, "return")?;
+/// The number of events kept; the oldest are dropped.
+const MOST_EVENTS: usize = 64;
+
+/// An asynchronous message from QEMU.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Event {
+    pub(super) name: String,
+    /// `null` for an event without data.
+    pub(super) data: Value,
+}
+
+/// A connection on which the capabilities are negotiated.
+#[derive(Debug)]
+pub(super) struct Session {
+    stream: UnixStream,
+    /// Bytes after the last whole message.
+    received: Vec<u8>,
+    events: VecDeque<Event>,
+    /// The id of the last command.
+    id: u64,
+}
+
+impl Session {
+    /// Connects to the socket and negotiates the capabilities.
+    ///
+    /// # Errors
+    /// When nobody listens, the listener does not speak QMP, or the deadline passes, for instance
+    /// because another client is being served.
+    pub(super) fn open(socket: &Path, deadline: Instant) -> Result<Self> {
+        let mut session = Self {
+            stream: connect(socket)?,
+            received: Vec::new(),
+            events: VecDeque::new(),
+            id: 0,
+        };
+        if session.message(deadline)?.get("QMP").is_none() {
+            return Err(Error::new(ErrorKind::InvalidData, "not a QMP socket"));
+        }
+        session.execute("qmp_capabilities", &json!({}), deadline)?;
+        Ok(session)
     }
-    Ok(answer)
+
+    /// Executes a command and returns its answer.
+    ///
+    /// # Errors
+    /// QEMU's own words when it refuses; or when it does not answer before the deadline.
+    pub(super) fn execute(
+        &mut self,
+        command: &str,
+        arguments: &Value,
+        deadline: Instant,
+    ) -> Result<Value> {
+        self.send(command, arguments, None, deadline)?;
+        self.answer(deadline)
+    }
+
+    /// Executes a command that takes a file descriptor, such as `getfd` or `add-fd`. QEMU receives a
+    /// duplicate.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "suspend passes QEMU the file of its memory")
+    )]
+    pub(super) fn execute_with(
+        &mut self,
+        command: &str,
+        arguments: &Value,
+        descriptor: BorrowedFd<'_>,
+        deadline: Instant,
+    ) -> Result<Value> {
+        self.send(command, arguments, Some(descriptor), deadline)?;
+        self.answer(deadline)
+    }
+
+    /// Waits for an event, and returns it with its data. Events received before count; this one and
+    /// those before it are consumed.
+    ///
+    /// # Errors
+    /// When it does not come before the deadline.
+    #[cfg_attr(not(test), expect(dead_code, reason = "suspend waits for events"))]
+    pub(super) fn wait_event(&mut self, name: &str, deadline: Instant) -> Result<Event> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                if event.name == name {
+                    return Ok(event);
+                }
+            }
+            let message = self.message(deadline)?;
+            self.keep_event(message);
+        }
+    }
+
+    fn send(
+        &mut self,
+        command: &str,
+        arguments: &Value,
+        descriptor: Option<BorrowedFd<'_>>,
+        deadline: Instant,
+    ) -> Result<()> {
+        self.id += 1;
+        let message = json!({ "execute": command, "arguments": arguments, "id": self.id });
+        let line = format!("{message}\n");
+        let sent = write(&self.stream, line.as_bytes(), descriptor, deadline);
+        if sent.is_err() {
+            // Half a command would spoil the next one.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        sent
+    }
+
+    fn answer(&mut self, deadline: Instant) -> Result<Value> {
+        loop {
+            let mut message = self.message(deadline)?;
+            // QEMU leaves the id out where it could not parse the command.
+            let is_late = message["id"].as_u64().is_some_and(|id| id != self.id);
+            if is_late {
+                continue;
+            }
+            if let Some(error) = message.get("error") {
+                let words = error["desc"].as_str().unwrap_or("an error without words");
+                return Err(Error::other(words.to_owned()));
+            }
+            if let Some(answer) = message.get_mut("return") {
+                return Ok(answer.take());
+            }
+            self.keep_event(message);
+        }
+    }
+
+    fn keep_event(&mut self, mut message: Value) {
+        let Some(name) = message["event"].as_str().map(str::to_owned) else {
+            return;
+        };
+        if self.events.len() == MOST_EVENTS {
+            self.events.pop_front();
+        }
+        let data = message["data"].take();
+        self.events.push_back(Event { name, data });
+    }
+
+    /// The next message, whatever it is.
+    fn message(&mut self, deadline: Instant) -> Result<Value> {
+        let mut scanned = 0;
+        loop {
+            let unscanned = &self.received[scanned..];
+            if let Some(end) = unscanned.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=scanned + end).collect();
+                return Ok(serde_json::from_slice(&line)?);
+            }
+            scanned = self.received.len();
+            if scanned > LONGEST {
+                let text = format!("a message of more than {LONGEST} bytes");
+                return Err(Error::new(ErrorKind::InvalidData, text));
+            }
+            self.stream.set_read_timeout(Some(left(deadline)?))?;
+            let mut chunk = [0; 16 << 10];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::from(ErrorKind::UnexpectedEof)),
+                Ok(length) => self.received.extend_from_slice(&chunk[..length]),
+                Err(error) if is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Writes everything, with a descriptor beside the first byte.
+fn write(
+    stream: &UnixStream,
+    mut bytes: &[u8],
+    mut descriptor: Option<BorrowedFd<'_>>,
+    deadline: Instant,
+) -> Result<()> {
+    while !bytes.is_empty() {
+        stream.set_write_timeout(Some(left(deadline)?))?;
+        let descriptors: &[BorrowedFd<'_>] = descriptor.as_slice();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        let pieces = [IoSlice::new(bytes)];
+        match sendmsg(stream, &pieces, &mut control, SendFlags::NOSIGNAL) {
+            Ok(length) => {
+                bytes = &bytes[length..];
+                descriptor = None;
+            }
+            Err(error) if is_passing(&error.into()) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transfer that failed is tried again, until its deadline.
+fn is_passing(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }
 
 fn left(deadline: Instant) -> Result<Duration> {
@@ -38,86 +235,5 @@ fn left(deadline: Instant) -> Result<Duration> {
     }
 }
 
-/// Reads lines until one has `key`, and returns what stands there; events are passed over.
-fn read(
-    reader: &mut BufReader<UnixStream>,
-    stream: &UnixStream,
-    deadline: Instant,
-    key: &str,
-) -> Result<Value> {
-    loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        let mut line = String::new();
-        let mut bounded = std::io::Read::take(&mut *reader, LONGEST);
-        if bounded.read_line(&mut line)? == 0 {
-            return Err(Error::from(ErrorKind::UnexpectedEof));
-        }
-        let mut value: Value = serde_json::from_str(&line)?;
-        if let Some(error) = value.get("error") {
-            let text = error["desc"].as_str().unwrap_or("an error without words");
-            return Err(Error::other(text.to_owned()));
-        }
-        if let Some(found) = value.get_mut(key) {
-            return Ok(found.take());
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::net::UnixListener;
-
-    fn answering(lines: &'static [&'static str]) -> (tempfile::TempDir, std::path::PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("qmp.sock");
-        let listener = UnixListener::bind(&path).unwrap();
-        std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            writeln!(stream, "{}", lines[0]).unwrap();
-            for line in &lines[1..] {
-                reader.read_line(&mut String::new()).unwrap();
-                writeln!(stream, "{line}").unwrap();
-            }
-        });
-        (folder, path)
-    }
-
-    #[test]
-    fn a_command_is_accepted_after_events() {
-        let (_folder, path) = answering(&[
-            r#"{"QMP": {}}"#,
-            r#"{"return": {}}"#,
-            "{\"event\": \"POWERDOWN\"}\n{\"return\": {}}",
-        ]);
-        execute(&path, "system_powerdown", Duration::from_secs(5)).unwrap();
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_qemus_words() {
-        let (_folder, path) =
-            answering(&[r#"{"QMP": {}}"#, r#"{"error": {"desc": "no such thing"}}"#]);
-        let error = execute(&path, "x", Duration::from_secs(5)).unwrap_err();
-        assert_eq!(error.to_string(), "no such thing");
-    }
-
-    #[test]
-    fn a_qemu_that_says_nothing_does_not_hold_us() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("qmp.sock");
-        let _listener = UnixListener::bind(&path).unwrap();
-        assert!(execute(&path, "x", Duration::from_millis(50)).is_err());
-    }
-
-    #[test]
-    fn what_qemu_answers_is_returned() {
-        let (_folder, path) = answering(&[
-            r#"{"QMP": {}}"#,
-            r#"{"return": {}}"#,
-            r#"{"return": {"status": "io-error", "running": false}}"#,
-        ]);
-        let answer = execute(&path, "query-status", Duration::from_secs(5)).unwrap();
-        assert_eq!(answer["status"], "io-error");
-    }
-}
+mod tests;
