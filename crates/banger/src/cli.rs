@@ -1,11 +1,16 @@
 //! The command line as a whole. Each verb's own options stand in the verb's own file.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{bundle, completion, daemon, doctor, system, vm};
+use crate::environment::Environment;
+use crate::failure::Outcome;
+use crate::global::Global;
+use crate::output::Output;
+use crate::paths::Paths;
+use crate::session::Session;
 
 /// Persistent Linux VMs for development.
 ///
@@ -33,35 +38,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
-}
-
-/// Options that every verb takes.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Print JSON instead of text: results to standard output, an error to standard error.
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-
-    /// Print results and errors only.
-    #[arg(long, short, global = true)]
-    pub(crate) quiet: bool,
-
-    /// Where VMs, images and keys are kept [env: BANGER_STATE] [default: ~/.local/state/banger].
-    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
-    pub(crate) state: Option<PathBuf>,
-
-    /// The daemon's socket [env: BANGER_SOCKET] [default: $XDG_RUNTIME_DIR/banger/bangerd.sock, or run/bangerd.sock in a state directory of your own].
-    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
-    pub(crate) socket: Option<PathBuf>,
-
-    /// The daemon's configuration [env: BANGER_CONFIG] [default: ~/.config/banger/config.toml].
-    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
-    pub(crate) config: Option<PathBuf>,
-
-    /// The bundle that VMs boot from [env: BANGER_BUNDLE] [default: ~/.local/share/banger/bundle].
-    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
-    pub(crate) bundle: Option<PathBuf>,
 }
 
 /// What to do.
@@ -95,6 +71,32 @@ pub(crate) enum Verb {
     Completion(completion::Completion),
 }
 
+impl Cli {
+    /// Does what the command line asks for.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub(crate) fn run(self, environment: &Environment, output: Output) -> Outcome {
+        let session = || {
+            let places = Paths::find(&self.global, environment)?;
+            // Where it has no say there is nothing to tell.
+            let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
+            if let Some(why) = environment.passed_over().filter(|_| has_say) {
+                output.warning(why);
+            }
+            Ok::<_, banger_api::Error>(Session::new(places, output))
+        };
+        match self.verb {
+            Verb::Completion(verb) => verb.run(&mut Self::command()),
+            Verb::Vm { verb } => verb.run(&session()?),
+            Verb::Doctor(verb) => verb.run(&session()?),
+            Verb::Daemon { verb } => verb.run(session()?),
+            Verb::System { verb } => verb.run(&session()?),
+            Verb::Bundle { verb } => verb.run(&session()?),
+        }
+    }
+}
+
 /// Reads the command line.
 ///
 /// # Errors
@@ -105,8 +107,6 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn exit_code(words: &[&str]) -> i32 {

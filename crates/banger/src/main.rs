@@ -13,6 +13,7 @@ mod connect;
 mod console;
 mod environment;
 mod failure;
+mod global;
 mod interrupt;
 mod output;
 mod paths;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     match cli::parse(&arguments) {
         Ok(cli) => {
             let output = output::Output::new(&cli.global, &environment);
-            let outcome = commands::run(cli, &environment, output);
+            let outcome = cli.run(&environment, output);
             failure::report(outcome, output)
         }
         Err(usage) => failure::report_usage(&usage, &arguments),

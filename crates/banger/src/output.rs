@@ -10,8 +10,8 @@ pub(crate) use banger_api::harmless::visible as clean;
 use banger_api::{Error, harmless};
 use serde::Serialize;
 
-use crate::cli::Global;
 use crate::environment::Environment;
+use crate::global::Global;
 
 /// How the user wants to be told.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use banger_api::location::{Location, LocationOptions};
 use banger_api::{Code, Error, Result};
 
-use crate::cli::Global;
 use crate::environment::Environment;
+use crate::global::Global;
 
 /// The longest path that a Unix socket can have, in bytes: `sun_path` without its final zero.
 const LONGEST_SOCKET: usize = 107;

@@ -97,6 +97,20 @@ const TABLE: &[Row] = &[
     },
     Row {
         units: &[
+            "banger::commands",
+            "banger::connect",
+            "banger::failure",
+            "banger::output",
+            "banger::paths",
+            "banger::progress",
+            "banger::session",
+        ],
+        but: &[],
+        never: Forbidden::These(&["banger::cli"]),
+        rule: "only the program's `main` names `cli`, which names every verb",
+    },
+    Row {
+        units: &[
             "bangerd::vm",
             "bangerd::machine",
             "bangerd::guest::config",
@@ -255,6 +269,7 @@ fn what_the_table_forbids_is_found_however_it_is_written() {
         ),
         ("bangerd::capability::nat", "fn f() { super::network::f() }"),
         ("bangerd::capability::nat", "use crate::engine as e;"),
+        ("banger::output", "use crate::cli::Global;"),
         (
             "bangerd::capability::nat",
             "use crate as all; fn f() { all::engine::f() }",

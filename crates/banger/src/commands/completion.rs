@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _, ValueEnum};
+use clap::{Args, ValueEnum};
 
-use crate::cli::Cli;
 use crate::failure::Outcome;
 
 /// Print a script that completes banger's verbs and options in your shell.
@@ -30,15 +29,15 @@ enum Shell {
 }
 
 impl Completion {
-    /// Prints the script.
-    pub(crate) fn run(&self) -> Outcome {
+    /// Prints the script for this command line.
+    pub(crate) fn run(&self, command: &mut clap::Command) -> Outcome {
         let shell = match self.shell {
             Shell::Bash => clap_complete::Shell::Bash,
             Shell::Zsh => clap_complete::Shell::Zsh,
             Shell::Fish => clap_complete::Shell::Fish,
         };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "banger", &mut script);
+        clap_complete::generate(shell, command, "banger", &mut script);
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(&script)?;
         stdout.flush()?;

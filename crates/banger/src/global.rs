@@ -1,0 +1,34 @@
+//! The options that every verb takes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Print JSON instead of text: results to standard output, an error to standard error.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print results and errors only.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Where VMs, images and keys are kept [env: BANGER_STATE] [default: ~/.local/state/banger].
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub(crate) state: Option<PathBuf>,
+
+    /// The daemon's socket [env: BANGER_SOCKET] [default: $XDG_RUNTIME_DIR/banger/bangerd.sock, or run/bangerd.sock in a state directory of your own].
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// The daemon's configuration [env: BANGER_CONFIG] [default: ~/.config/banger/config.toml].
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The bundle that VMs boot from [env: BANGER_BUNDLE] [default: ~/.local/share/banger/bundle].
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub(crate) bundle: Option<PathBuf>,
+}
