@@ -17,11 +17,12 @@ mod size;
 mod view;
 
 pub use error::{Code, Error, Result};
-pub use event::{Event, Line, Progress};
+pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Report, Verdict};
 pub use request::{
-    CreateVm, DeleteVm, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopAllVms, StopVm,
+    CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopAllVms,
+    StopVm,
 };
 pub use size::{InvalidSize, Mib};
 pub use view::{

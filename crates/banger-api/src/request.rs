@@ -175,3 +175,12 @@ pub struct LogsQuery {
     /// Goes on as the console grows.
     pub follow: bool,
 }
+
+/// Asks for the events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct EventsQuery {
+    /// The number of the last event that the client has read.
+    pub since: Option<u64>,
+}

@@ -3,9 +3,7 @@
 use std::cell::OnceCell;
 
 use banger_api::client::Client;
-use banger_api::{DaemonView, Result};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use banger_api::{DaemonView, Progress, Result};
 
 use crate::output::Output;
 use crate::paths::Paths;
@@ -53,7 +51,7 @@ impl Session {
             return Ok(daemon);
         }
         let client = connect::or_start(&self.places, self.output)?;
-        let view = client.get("/v1/daemon")?;
+        let view = client.daemon()?;
         agreement::is_meant(&view, &self.places)?;
         agreement::has_what_is_wanted(&view, &self.places)?;
         Ok(self.daemon.get_or_init(|| (client, view)))
@@ -69,33 +67,23 @@ impl Session {
         let Some(client) = connect::if_there(&self.places)? else {
             return Ok(None);
         };
-        let view = client.get("/v1/daemon")?;
+        let view = client.daemon()?;
         agreement::is_meant(&view, &self.places)?;
         Ok(Some((client, view)))
     }
 
-    /// Asks the daemon for what it answers at once.
+    /// Has the daemon do what takes a while, and shows its steps.
     ///
     /// # Errors
     /// What the daemon says.
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        self.daemon()?.get(path)
-    }
-
-    /// Asks the daemon for long work, and shows its steps.
-    ///
-    /// # Errors
-    /// What the daemon says.
-    pub(crate) fn work<T: DeserializeOwned>(
+    pub(crate) fn work<T>(
         &self,
-        method: &str,
-        path: &str,
-        body: &impl Serialize,
+        verb: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T>,
     ) -> Result<T> {
         let client = self.daemon()?;
         interrupt::leave_the_daemon_to_it();
         let mut steps = Steps::new(self.output);
-        let outcome = client.work(method, path, body, |progress| steps.hear(&progress));
+        let outcome = verb(client, &mut |progress| steps.hear(&progress));
         steps.end();
         outcome
     }

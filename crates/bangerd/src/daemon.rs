@@ -7,7 +7,6 @@
 
 mod kind;
 mod log;
-mod verbs;
 
 use std::fs::File;
 use std::io::Write as _;

@@ -140,7 +140,7 @@ struct Plan {
     /// Crash just before this change.
     crash_before: Option<u64>,
     /// Fail at every change that this picks.
-    refuse: Option<Box<dyn Fn(&Op) -> bool + Send + Sync>>,
+    refuse: Option<Arc<dyn Fn(&Op) -> bool + Send + Sync>>,
     /// The answers of probes that are not well.
     findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
     free_mib: Option<u64>,
@@ -209,9 +209,9 @@ impl Sim {
         lock(&self.inner.plan).crash_before = Some(self.changes() + n);
     }
 
-    /// Fails at every change that `picks` picks.
+    /// Fails at every change that `picks` picks. A change waits as long as `picks` does.
     pub fn refuse(&self, picks: impl Fn(&Op) -> bool + Send + Sync + 'static) {
-        lock(&self.inner.plan).refuse = Some(Box::new(picks));
+        lock(&self.inner.plan).refuse = Some(Arc::new(picks));
     }
 
     /// Answers the probes that `picks` picks so.
@@ -317,7 +317,9 @@ impl Sim {
         if plan.fail_at == Some(n) {
             return Err(injected(n));
         }
-        if let (Some(refuse), Some(op)) = (&plan.refuse, op)
+        let refuse = plan.refuse.clone();
+        drop(plan);
+        if let (Some(refuse), Some(op)) = (refuse, op)
             && refuse(op)
         {
             return Err(injected(n));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use banger_api::{StopVm, Stopped, VmView};
+use banger_api::{StopVm, VmView};
 
 use crate::daemon::{Daemon, program};
 
@@ -48,10 +48,10 @@ impl Baseline {
             .unwrap();
         let machine = daemon.state().join(format!("vms/{}/machine", vm.id));
         let stop = || {
-            let path = format!("/v1/vms/{}/stop", vm.name);
+            let stop = StopVm::default();
             daemon
                 .client()
-                .work::<Stopped>("POST", &path, &StopVm::default(), |_| {})
+                .stop(&(&vm.name).into(), &stop, |_| {})
                 .unwrap();
         };
         let copy = |from: PathBuf, to: PathBuf| {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use banger_api::{CreateVm, KillVm, Mib, StartVm, StopVm, Stopped, VmView};
+use banger_api::{CreateVm, KillVm, Mib, Progress, StartVm, StopVm, VmRef};
 
 use crate::baseline::Baseline;
 use crate::daemon::Daemon;
@@ -58,6 +58,11 @@ struct Start {
     banner: f64,
 }
 
+/// The VM that is measured.
+fn bench() -> VmRef {
+    "bench".parse().unwrap()
+}
+
 fn start(daemon: &Daemon, address: SocketAddr) -> Start {
     let began = Instant::now();
     let mut booted = None;
@@ -68,21 +73,15 @@ fn start(daemon: &Daemon, address: SocketAddr) -> Start {
             Instant::now()
         });
         let mut ready = began;
-        client
-            .work::<VmView>(
-                "POST",
-                "/v1/vms/bench/start",
-                &StartVm::default(),
-                |progress| {
-                    if progress.seconds.is_some() && progress.step == "boot" {
-                        booted = Some(Instant::now());
-                    }
-                    if progress.seconds.is_some() && progress.step == "wait for the guest" {
-                        ready = Instant::now();
-                    }
-                },
-            )
-            .unwrap();
+        let hear = |progress: Progress| {
+            if progress.seconds.is_some() && progress.step == "boot" {
+                booted = Some(Instant::now());
+            }
+            if progress.seconds.is_some() && progress.step == "wait for the guest" {
+                ready = Instant::now();
+            }
+        };
+        client.start(&bench(), &StartVm::default(), hear).unwrap();
         (waiting.join().unwrap(), ready)
     });
     let booted = booted.unwrap();
@@ -105,7 +104,7 @@ pub(crate) fn measure() -> Vec<Row> {
         ..CreateVm::default()
     };
     let client = daemon.client();
-    let vm: VmView = client.work("POST", "/v1/vms", &request, |_| {}).unwrap();
+    let vm = client.create(&request, |_| {}).unwrap();
     let address = SocketAddr::from((vm.address.unwrap(), 22));
     let baseline = Baseline::prepare(&daemon, &vm);
     let mut own = Vec::new();
@@ -114,24 +113,18 @@ pub(crate) fn measure() -> Vec<Row> {
     let mut theirs = Vec::new();
     for round in 0..ROUNDS {
         eprintln!("boot {} of {ROUNDS}", round + 1);
-        let stop =
-            || client.work::<Stopped>("POST", "/v1/vms/bench/stop", &StopVm::default(), |_| {});
-        stop().unwrap();
+        client.stop(&bench(), &StopVm::default(), |_| {}).unwrap();
         let start = start(&daemon, address);
         own.push(start.own);
         ready.push(start.ready);
         ours.push(start.banner);
         let kill = KillVm::default();
-        client
-            .work::<VmView>("POST", "/v1/vms/bench/kill", &kill, |_| {})
-            .unwrap();
+        client.kill(&bench(), &kill, |_| {}).unwrap();
         // Turn by turn, so that a host that slows down slows both.
         theirs.push(baseline.boot());
     }
     let delete = banger_api::DeleteVm { force: true };
-    client
-        .work::<VmView>("DELETE", "/v1/vms/bench", &delete, |_| {})
-        .unwrap();
+    client.delete(&bench(), &delete, |_| {}).unwrap();
     let ratio = median(ours.clone()) / median(theirs.clone());
     let seconds = |values: &[f64]| spread(values);
     vec![

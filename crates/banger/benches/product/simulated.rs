@@ -15,10 +15,7 @@ fn create(daemon: &Daemon, name: &str, start: bool) -> VmView {
         no_start: !start,
         ..CreateVm::default()
     };
-    daemon
-        .client()
-        .work("POST", "/v1/vms", &request, |_| {})
-        .unwrap()
+    daemon.client().create(&request, |_| {}).unwrap()
 }
 
 pub(crate) fn measure() -> Vec<Row> {
@@ -80,11 +77,9 @@ fn starts() -> Row {
         create(&daemon, &format!("vm-{n}"), false);
     }
     let start = |n: usize| {
-        let path = format!("/v1/vms/vm-{n}/start");
-        daemon
-            .client()
-            .work::<VmView>("POST", &path, &StartVm::default(), |_| {})
-            .unwrap();
+        let vm = format!("vm-{n}").parse().unwrap();
+        let client = daemon.client();
+        client.start(&vm, &StartVm::default(), |_| {}).unwrap();
     };
     let began = Instant::now();
     start(100);

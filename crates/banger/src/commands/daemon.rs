@@ -180,7 +180,7 @@ fn end(client: &Client, view: &DaemonView) -> Result<DaemonView, Error> {
         .ok()
         .and_then(Pid::from_raw)
         .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-    let view: DaemonView = client.work("POST", "/v1/daemon/stop", &(), |_| ())?;
+    let view = client.stop_daemon()?;
     if let Some(process) = process
         && !connect::is_readable(&process, END_DEADLINE)
     {

@@ -22,7 +22,7 @@ pub(crate) struct Doctor {}
 impl Doctor {
     /// Prints the report.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let report: Report = session.get("/v1/doctor")?;
+        let report = session.daemon()?.doctor()?;
         session
             .output
             .result(&report, || table(&report, session.output))?;

@@ -6,6 +6,7 @@ use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
+use super::operations::OpenOperation;
 use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::readiness;
@@ -14,18 +15,18 @@ use crate::vm::claim::Claim;
 use crate::vm::{HostKey, Images, Secret, Spec, Vm};
 
 impl Engine {
-    /// Makes a VM, and starts it unless the request says otherwise.
-    ///
-    /// # Errors
-    /// Refused before anything was done; or what went wrong on the way, after which nothing of
-    /// the VM is left. A VM that was made but does not start stays, stopped.
-    pub fn create(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<VmView> {
+    pub(super) fn create_vm(
+        &self,
+        request: &CreateVm,
+        operation: &OpenOperation<'_>,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let wanted = request.name.clone();
         let doing = move || match &wanted {
             Some(name) => format!("create `{}`", name.escape_debug()),
             None => "create a VM".to_owned(),
         };
-        let hold = self.make(request, heard).during(doing())?;
+        let hold = self.make(request, operation, heard).during(doing())?;
         if request.no_start {
             return Ok(self.advised(&hold.vm()));
         }
@@ -47,7 +48,12 @@ impl Engine {
         view
     }
 
-    fn make(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<Hold> {
+    fn make(
+        &self,
+        request: &CreateVm,
+        operation: &OpenOperation<'_>,
+        heard: ProgressSink<'_>,
+    ) -> Result<Hold> {
         let spec = self.admit(request)?;
         // The name is looked at before the image, which may take a while to import.
         admit::name(request.name.as_deref(), &self.claims(&lock(&self.vms)))?;
@@ -70,6 +76,7 @@ impl Engine {
         let hold = self.reserve(request, spec, images, root_disk.name())?;
         // The record names them now.
         drop(lease);
+        operation.is_about(&hold.vm());
         let made = self.make_parts(&hold, heard);
         match made {
             Ok(()) => Ok(hold),
@@ -138,15 +145,10 @@ impl Engine {
             let left = self.store.remove(self.host(), id);
             error.also.extend(left.err().map(|left| left.to_string()));
             lock(&self.vms).remove(&id);
+            self.tell_deleted(id);
             return Err(error);
         }
-        let (name, phase) = (vm.name.clone(), vm.phase);
-        self.tell(&banger_api::Event::Phase {
-            id,
-            name,
-            phase,
-            paused: None,
-        });
+        self.tell(id);
         Ok(hold)
     }
 

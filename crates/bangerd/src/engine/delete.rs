@@ -1,30 +1,26 @@
 //! `vm delete`: everything that the VM has on the host goes, its record last.
 
-use banger_api::{DeleteVm, Event, KillVm, Phase, VmRef, VmView};
+use std::sync::Arc;
+
+use banger_api::{DeleteVm, KillVm, Phase, VmView};
 use banger_host::Kind;
 
-use super::hold::Hold;
+use super::hold::{Hold, Slot};
 use super::{Engine, ProgressSink, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::vm::phase::{Verb, may};
 
 impl Engine {
-    /// Removes a VM for good.
-    ///
-    /// # Errors
-    /// `conflict` where it runs and `force` is not given; or what could not be removed: the record
-    /// stays then, and the same delete goes on where this one ended.
-    pub fn delete(
+    pub(super) fn delete_vm(
         &self,
-        wanted: &VmRef,
+        slot: &Arc<Slot>,
         request: &DeleteVm,
         heard: ProgressSink<'_>,
     ) -> Result<VmView> {
-        let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");
         if request.force {
-            self.kill(&slot.vm().id.into(), &KillVm::default(), heard)
+            self.kill_vm(slot, &KillVm::default(), heard)
                 .during(doing())?;
         }
         let hold = slot.hold("delete").during(doing())?;
@@ -56,7 +52,7 @@ impl Engine {
         }
         self.store.remove(self.host(), vm.id)?;
         lock(&self.vms).remove(&vm.id);
-        self.tell(&Event::Gone { id: vm.id });
+        self.tell_deleted(vm.id);
         Ok(())
     }
 

@@ -57,10 +57,8 @@ impl Engine {
         let saved = self.save_or_keep(hold.slot(), &vm);
         if saved.is_err() {
             // The record on disk still tells of a run; whoever looks is told what is true.
-            hold.slot().replace(Vm {
-                phase: Phase::Stopping,
-                ..vm.clone()
-            });
+            vm.phase = Phase::Stopping;
+            self.publish(hold.slot(), &vm);
         }
         match (failed, saved) {
             (None, saved) => saved,

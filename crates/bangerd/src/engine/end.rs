@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use banger_api::{EndReason, Phase, StartVm};
+use banger_api::{EndReason, Phase, StartVm, Verb};
 use banger_guest::end::{self, End};
 use banger_host::{Exit, Signal};
 
@@ -103,7 +103,9 @@ impl Engine {
     }
 
     fn start_again(&self, hold: &Hold) {
-        if let Err(error) = self.start_held(hold, &StartVm::default(), &|_| {}) {
+        if let Err(error) = self.operate(Verb::Start, Some(hold.slot()), &|_| {}, |_, heard| {
+            self.start_held(hold, &StartVm::default(), heard)
+        }) {
             tracing::error!(vm = %hold.vm().name, error = error.report(), "start again");
         }
     }

@@ -70,5 +70,8 @@ impl Engine {
         }
         let report = readiness::report(self.host(), &checks);
         self.remember_findings(&checks, &report);
+        for slot in running {
+            self.tell(slot.vm().id);
+        }
     }
 }

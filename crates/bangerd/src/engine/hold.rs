@@ -51,9 +51,9 @@ impl Slot {
         lock(&self.vm).clone()
     }
 
-    /// Shows another state to everybody, and returns the one before.
-    pub(super) fn replace(&self, vm: Vm) -> Arc<Vm> {
-        std::mem::replace(&mut lock(&self.vm), Arc::new(vm))
+    /// Shows another state to everybody.
+    pub(super) fn replace(&self, vm: Vm) {
+        *lock(&self.vm) = Arc::new(vm);
     }
 
     /// Takes the VM for a verb, until the hold is dropped.

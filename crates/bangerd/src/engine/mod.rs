@@ -18,8 +18,10 @@ mod delete;
 mod disk_pressure;
 mod down;
 mod end;
+mod events;
 mod findings;
 pub mod hold;
+mod operations;
 mod outside;
 mod pause;
 mod permits;
@@ -37,12 +39,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, Event, Mib, NetworkKind, Progress, Report, VmId, VmRef, VmView,
+    Code, DaemonView, Error, Mib, NetworkKind, Progress, Report, VmId, VmRef, VmView,
 };
 use banger_host::{Host, Subnet};
 use jiff::Timestamp;
@@ -58,11 +59,13 @@ use crate::storage::RootDisk;
 use crate::vm::claim::Claim;
 use crate::vm::names::Instance;
 use crate::vm::store::Store;
+use events::Feed;
 use hold::Slot;
 use pause::Pauses;
 use permits::BootPermits;
 use record::StaleRecords;
 
+pub use events::KEPT_EVENTS;
 pub use view::{CHUNK, ConsoleChunk};
 
 /// Hears of each step of long work.
@@ -140,7 +143,7 @@ pub struct Engine {
     parts: Parts,
     store: Store,
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
-    listeners: Mutex<Vec<Listener>>,
+    feed: Feed,
     unexplained: Mutex<Vec<String>>,
     /// What running VMs' checks found last.
     findings: Mutex<findings::Findings>,
@@ -159,11 +162,6 @@ impl fmt::Debug for Parts {
             .field("hypervisors", &self.hypervisors)
             .finish_non_exhaustive()
     }
-}
-
-struct Listener {
-    sender: SyncSender<Event>,
-    missed: u64,
 }
 
 impl fmt::Debug for Engine {
@@ -186,9 +184,9 @@ impl Engine {
         Self {
             store: Store::new(parts.layout.clone()),
             boots: BootPermits::new(parts.boots_at_once),
+            feed: Feed::new(parts.host.clocks().realtime),
             parts,
             vms: Mutex::new(BTreeMap::new()),
-            listeners: Mutex::new(Vec::new()),
             unexplained: Mutex::new(Vec::new()),
             findings: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
@@ -315,39 +313,6 @@ impl Engine {
         }
     }
 
-    /// Hears of every change of a phase from now on.
-    #[must_use]
-    pub fn subscribe(&self) -> Receiver<Event> {
-        let (sender, receiver) = sync_channel(1024);
-        lock(&self.listeners).push(Listener { sender, missed: 0 });
-        receiver
-    }
-
-    /// Tells all listeners; one that is too slow is told later how much it missed, and one that
-    /// has gone is forgotten.
-    fn tell(&self, event: &Event) {
-        lock(&self.listeners).retain_mut(|listener| {
-            if listener.missed > 0 {
-                match listener.sender.try_send(Event::Missed(listener.missed)) {
-                    Ok(()) => listener.missed = 0,
-                    Err(TrySendError::Full(_)) => {
-                        listener.missed += 1;
-                        return true;
-                    }
-                    Err(TrySendError::Disconnected(_)) => return false,
-                }
-            }
-            match listener.sender.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    listener.missed += 1;
-                    true
-                }
-                Err(TrySendError::Disconnected(_)) => false,
-            }
-        });
-    }
-
     /// The time now, for records.
     fn now(&self) -> Timestamp {
         let since = self.host().clocks().realtime;
@@ -357,10 +322,12 @@ impl Engine {
     /// Ends the threads that look after VMs. VMs run on.
     pub fn shut_down(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        lock(&self.listeners).clear();
+        self.feed.wake();
     }
 
-    fn is_stopping(&self) -> bool {
+    /// Whether the engine is shut down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use banger_api::{Event, PauseReason, Phase, VmId};
+use banger_api::{PauseReason, Phase, VmId};
 
 use super::{Engine, disk_pressure, lock};
 use crate::vm::Vm;
@@ -44,7 +44,7 @@ impl Engine {
         let before = lock(&self.pauses.0).insert(vm.id, Pause { reason, number });
         if before.map(|it| it.reason) != Some(reason) {
             tracing::warn!(vm = %vm.name, %reason, "paused");
-            self.tell_pause(vm, Some(reason));
+            self.tell(vm.id);
         }
     }
 
@@ -57,17 +57,8 @@ impl Engine {
         pauses.remove(&vm.id);
         drop(pauses);
         tracing::info!(vm = %vm.name, "it goes on");
-        self.tell_pause(vm, None);
+        self.tell(vm.id);
         true
-    }
-
-    fn tell_pause(&self, vm: &Vm, paused: Option<PauseReason>) {
-        self.tell(&Event::Phase {
-            id: vm.id,
-            name: vm.name.clone(),
-            phase: vm.phase,
-            paused,
-        });
     }
 
     /// A VM that does not run does not stand still either.

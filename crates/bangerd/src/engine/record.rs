@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use banger_api::{Event, VmId};
+use banger_api::VmId;
 use banger_host::Kind;
 
 use super::hold::{PUTTING_BACK, Slot};
@@ -47,15 +47,8 @@ impl Engine {
 
     /// Shows a VM as it is now to everybody, whatever its record says.
     pub(super) fn publish(&self, slot: &Slot, vm: &Vm) {
-        let before = slot.replace(vm.clone());
-        if before.phase != vm.phase {
-            self.tell(&Event::Phase {
-                id: vm.id,
-                name: vm.name.clone(),
-                phase: vm.phase,
-                paused: self.shown_pause(vm),
-            });
-        }
+        slot.replace(vm.clone());
+        self.tell(vm.id);
     }
 
     /// Writes the records that found no space, as far as nobody is at work on their VMs.

@@ -1,19 +1,22 @@
 //! `vm set`: other settings. NAT changes at once, the rest at the next start.
 
-use banger_api::{Phase, SetVm, VmRef, VmView};
+use std::sync::Arc;
 
+use banger_api::{Phase, SetVm, VmView};
+
+use super::hold::Slot;
 use super::{Engine, ProgressSink, step};
 use crate::error::{During, Result};
 use crate::vm::phase::{Verb, may};
 use crate::vm::{Spec, Vm};
 
 impl Engine {
-    /// Changes a VM's settings.
-    ///
-    /// # Errors
-    /// `invalid` for what is out of range or would shrink a disk; nothing is changed then.
-    pub fn set(&self, wanted: &VmRef, request: &SetVm, heard: ProgressSink<'_>) -> Result<VmView> {
-        let slot = self.find(wanted)?;
+    pub(super) fn set_vm(
+        &self,
+        slot: &Arc<Slot>,
+        request: &SetVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         let doing = || format!("set `{}`", slot.vm().name);
         let hold = slot.hold("set").during(doing())?;
         let mut vm = hold.vm();
@@ -22,13 +25,13 @@ impl Engine {
         vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
         self.admit_vm(&vm).during(doing())?;
         self.follow(&mut vm, &before.spec);
-        self.save(&slot, &vm).during(doing())?;
+        self.save(slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {
             let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
             if let Err(mut error) = applied {
                 error
                     .also
-                    .extend(self.save(&slot, &before).err().map(|it| it.to_string()));
+                    .extend(self.save(slot, &before).err().map(|it| it.to_string()));
                 error
                     .also
                     .extend(self.adopt(&before).err().map(|it| it.to_string()));

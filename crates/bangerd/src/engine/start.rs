@@ -1,11 +1,12 @@
 //! `vm start`: checks, plan, record, prepare, boot, wait, record.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmRef, VmView};
+use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmView};
 use banger_host::Op;
 
-use super::hold::Hold;
+use super::hold::{Hold, Slot};
 use super::pause::Pause;
 use super::permits::BootPermit;
 use super::{Engine, ProgressSink, disk_pressure, step};
@@ -55,18 +56,12 @@ fn same_sort(vm: &Vm, rescue: bool) -> Result<()> {
 }
 
 impl Engine {
-    /// Boots a VM and waits until one can log in.
-    ///
-    /// # Errors
-    /// `not-ready` with every check that fails; or what went wrong, after which the VM is stopped
-    /// and nothing of the start is left.
-    pub fn start(
+    pub(super) fn start_vm(
         &self,
-        wanted: &VmRef,
+        slot: &Arc<Slot>,
         request: &StartVm,
         heard: ProgressSink<'_>,
     ) -> Result<VmView> {
-        let slot = self.find(wanted)?;
         let doing = || format!("start `{}`", slot.vm().name);
         let hold = slot.hold("start").during(doing())?;
         self.start_held(&hold, request, heard)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{
-    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VmRef, VmView,
+    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VmView,
 };
 use banger_host::{Process, Signal};
 
@@ -24,21 +24,16 @@ use crate::vm::phase::{Answer, Verb, may};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Engine {
-    /// Ends a VM cleanly, within the deadline.
-    ///
-    /// # Errors
-    /// `invalid` for a deadline out of range, or what could not be taken down.
-    pub fn stop(
+    pub(super) fn stop_vm(
         &self,
-        wanted: &VmRef,
+        slot: &Arc<Slot>,
         request: &StopVm,
         heard: ProgressSink<'_>,
     ) -> Result<Stopped> {
-        let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("stop `{name}`");
         let deadline = self.deadline(request).during(doing())?;
-        self.stop_slot(&slot, deadline, "`vm stop`", heard)
+        self.stop_slot(slot, deadline, "`vm stop`", heard)
             .during(doing())
     }
 
@@ -67,17 +62,12 @@ impl Engine {
         })
     }
 
-    /// Stops a VM if it runs, and starts it.
-    ///
-    /// # Errors
-    /// As [`Engine::stop`] and [`Engine::start`].
-    pub fn restart(
+    pub(super) fn restart_vm(
         &self,
-        wanted: &VmRef,
+        slot: &Arc<Slot>,
         request: &StopVm,
         heard: ProgressSink<'_>,
     ) -> Result<VmView> {
-        let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("restart `{name}`");
         let deadline = self.deadline(request).during(doing())?;
@@ -91,19 +81,12 @@ impl Engine {
         Ok(self.view(&hold.vm()))
     }
 
-    /// Sends a signal to the VM's process; one that ends it takes the VM down.
-    ///
-    /// Needs no hold, so that it ends a start that hangs.
-    ///
-    /// # Errors
-    /// When the process does not end, or what could not be taken down.
-    pub fn kill(
+    pub(super) fn kill_vm(
         &self,
-        wanted: &VmRef,
+        slot: &Arc<Slot>,
         request: &KillVm,
         heard: ProgressSink<'_>,
     ) -> Result<VmView> {
-        let slot = self.find(wanted)?;
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use banger_api::{
-    EndReason, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll, VmRef,
+    EndReason, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll, Verb,
 };
 
 use super::hold::Slot;
@@ -91,7 +91,9 @@ impl Engine {
         // Whoever asked may be gone.
         let _ = tell.send(step(None));
         let outcome = self
-            .end_one(slot, deadline, asked)
+            .operate(Verb::Stop, Some(slot), &|_| {}, |_, heard| {
+                self.end_one(slot, deadline, asked, heard)
+            })
             .during(format!("stop `{name}`"));
         if outcome.is_ok() {
             let _ = tell.send(step(Some(began.elapsed().as_secs_f64())));
@@ -109,10 +111,15 @@ impl Engine {
 
     /// A guest that is not ready yet has nothing to write; one whose verb ends in time is stopped
     /// after it.
-    fn end_one(&self, slot: &Arc<Slot>, deadline: Instant, asked: &str) -> Result<Stopped> {
+    fn end_one(
+        &self,
+        slot: &Arc<Slot>,
+        deadline: Instant,
+        asked: &str,
+        heard: ProgressSink<'_>,
+    ) -> Result<Stopped> {
         if slot.vm().phase == Phase::Starting && slot.is_held() {
-            let wanted = VmRef::from(&slot.vm().name);
-            let vm = self.kill(&wanted, &KillVm::default(), &|_| {})?;
+            let vm = self.kill_vm(slot, &KillVm::default(), heard)?;
             let killed = vm.last_end.as_ref().map(|it| it.reason) == Some(EndReason::Killed);
             if vm.phase == Phase::Stopped {
                 return Ok(Stopped {
@@ -123,7 +130,7 @@ impl Engine {
             }
         }
         slot.wait_released(left(deadline).mul_f64(PATIENCE));
-        self.stop_slot(slot, deadline, asked, &|_| {})
+        self.stop_slot(slot, deadline, asked, heard)
     }
 }
 

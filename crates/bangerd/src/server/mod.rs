@@ -1,44 +1,44 @@
 //! The server: HTTP/1.1 with JSON on a Unix socket. It takes no decisions, it asks the engine.
 //!
 //! ```text
-//! socket ─► seats ─► connection ─► routes ─► work    a verb, on a thread of its own
-//!                                        ├─► stream  events, a followed console
-//!                                        └─► ask     something short
+//! socket ─► permit ─► connection ─► routes ─► work    a verb, on a thread of its own
+//!                                         ├─► stream  events, a followed console
+//!                                         └─► ask     something short
 //! ```
 //!
-//! One request a connection: the client opens another for the next, which costs microseconds here,
-//! and a connection is either silent, and may be sent away, or has its answer under way.
+//! A connection carries one request: another one costs microseconds here, and a connection is either
+//! silent, and may be closed, or has its answer under way.
 
 mod reply;
 mod request;
 mod routes;
-mod seats;
 mod socket;
 mod stop;
 mod stream;
-pub mod verbs;
 mod work;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use banger_api::{API_HEADER, API_VERSION, Code, Error};
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
 pub use socket::{LONGEST_PATH, Socket, listen};
 pub use stop::Stop;
 
-use seats::{Seat, Seats};
-use verbs::Verbs;
+use crate::engine::Engine;
 
 /// How many clients are served at once.
 const CONNECTIONS: usize = 512;
@@ -65,10 +65,9 @@ const HEAD: usize = 64 << 10;
 /// What every request is served with.
 #[derive(Clone)]
 struct App {
-    verbs: Arc<dyn Verbs>,
+    engine: Arc<Engine>,
     stop: Stop,
-    events: broadcast::Sender<banger_api::Event>,
-    /// Places for streams.
+    /// A permit for each stream.
     streams: Arc<Semaphore>,
     /// Held by each verb under way; nothing is ever sent.
     at_work: mpsc::Sender<Infallible>,
@@ -91,29 +90,47 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
+/// Who may be served at once.
+///
+/// A client that has not asked for anything keeps its permit until somebody needs it: where none is
+/// left, the client that has been silent longest is sent away. So a thousand idle clients keep
+/// nobody out.
+struct Clients {
+    permits: Arc<Semaphore>,
+    /// Wakes the silent clients, one at a time, the oldest first.
+    crowded: Notify,
+}
+
+impl Clients {
+    async fn permit(&self) -> io::Result<OwnedSemaphorePermit> {
+        if self.permits.available_permits() == 0 {
+            self.crowded.notify_one();
+        }
+        let permit = Semaphore::acquire_owned(Arc::clone(&self.permits)).await;
+        // A word that no silent client heard is not meant for the next one.
+        let _ = self.crowded.notified().now_or_never();
+        permit.map_err(io::Error::other)
+    }
+}
+
 /// Serves until `stop` is said, then ends what is under way within a few seconds.
 ///
 /// # Errors
-/// Outside of a tokio runtime with I/O and time, or where no thread can be made.
-pub async fn serve(socket: Socket, verbs: Arc<dyn Verbs>, stop: Stop) -> io::Result<()> {
+/// Outside of a tokio runtime with I/O and time.
+pub async fn serve(socket: Socket, engine: Arc<Engine>, stop: Stop) -> io::Result<()> {
     let (at_work, mut all_done) = mpsc::channel(1);
-    let events = stream::spread(verbs.subscribe())?;
-    let streams = Arc::new(Semaphore::new(stream::STREAMS));
     let app = App {
-        verbs,
+        engine,
         stop: stop.clone(),
-        events,
-        streams,
+        streams: Arc::new(Semaphore::new(stream::STREAMS)),
         at_work,
         document: "".into(),
     };
     let (router, _) = routes::router(app);
-    let seats = Seats::new(CONNECTIONS);
     let mut connections = JoinSet::new();
     // The socket's file goes first, so that nobody comes in any more.
-    accept_all(socket, &router, &seats, &mut connections, &stop).await?;
+    accept_all(socket, &router, &mut connections, &stop).await?;
     drop(router);
-    seats.send_silent_away();
     let drained = timeout(DRAIN, async {
         while connections.join_next().await.is_some() {}
         // Ends when the last verb has let go of its sender.
@@ -128,10 +145,13 @@ pub async fn serve(socket: Socket, verbs: Arc<dyn Verbs>, stop: Stop) -> io::Res
 async fn accept_all(
     mut socket: Socket,
     router: &axum::Router,
-    seats: &Arc<Seats>,
     connections: &mut JoinSet<()>,
     stop: &Stop,
 ) -> io::Result<()> {
+    let clients = Arc::new(Clients {
+        permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        crowded: Notify::new(),
+    });
     let mut listener = socket.listener()?;
     let mut look = interval(LOOK);
     let mut stranger_told = false;
@@ -142,12 +162,12 @@ async fn accept_all(
             () = stop.heard() => return Ok(()),
             Some(_) = connections.join_next() => {}
             _ = look.tick() => return_to_path(&mut socket, &mut listener),
-            accepted = next(&listener, seats) => match accepted {
-                Ok(stream) => {
+            accepted = next(&listener, &clients) => match accepted {
+                Ok((stream, permit)) => {
                     let theirs = stream.peer_cred().map(|peer| peer.uid());
                     if theirs.as_ref().is_ok_and(|uid| socket::is_admitted(*uid, ours)) {
-                        let (seat, sent_away) = seats.take();
-                        connections.spawn(converse(stream, router.clone(), seat, sent_away));
+                        let (clients, stop) = (Arc::clone(&clients), stop.clone());
+                        connections.spawn(converse(stream, router.clone(), clients, permit, stop));
                     } else {
                         if !stranger_told {
                             tracing::warn!(?theirs, "refused a client of another user");
@@ -158,7 +178,7 @@ async fn accept_all(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a client");
-                    seats.send_one_away();
+                    clients.crowded.notify_one();
                     sleep(PAUSE).await;
                 }
             },
@@ -166,10 +186,13 @@ async fn accept_all(
     }
 }
 
-/// The next client, once there is a seat for it.
-async fn next(listener: &UnixListener, seats: &Seats) -> io::Result<UnixStream> {
-    seats.free().await;
-    Ok(listener.accept().await?.0)
+/// The next client, once there is a permit for it.
+async fn next(
+    listener: &UnixListener,
+    clients: &Clients,
+) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
+    let permit = clients.permit().await?;
+    Ok((listener.accept().await?.0, permit))
 }
 
 /// Listens anew where the socket's file is gone: a logout clears the runtime directory, and the
@@ -192,12 +215,15 @@ fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
 async fn converse(
     stream: UnixStream,
     router: axum::Router,
-    seat: Seat,
-    sent_away: oneshot::Receiver<()>,
+    clients: Arc<Clients>,
+    permit: OwnedSemaphorePermit,
+    stop: Stop,
 ) {
     let inner = TowerToHyperService::new(router);
+    let (asks, asked) = oneshot::channel::<Infallible>();
+    let asks = Cell::new(Some(asks));
     let service = hyper::service::service_fn(move |request| {
-        seat.speaks();
+        drop(asks.take());
         hyper::service::Service::call(&inner, request)
     });
     let conversation = http1::Builder::new()
@@ -206,11 +232,17 @@ async fn converse(
         .keep_alive(false)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
+    let mut conversation = pin!(conversation);
     // That a client breaks off or speaks garbage is its own affair.
     tokio::select! {
-        _ = conversation => {}
-        Ok(()) = sent_away => {}
+        biased;
+        _ = &mut conversation => return,
+        _ = asked => {}
+        () = clients.crowded.notified() => return,
+        () = stop.heard() => return,
     }
+    let _ = conversation.await;
+    drop(permit);
 }
 
 /// Says in one breath why a client of another user is not served.

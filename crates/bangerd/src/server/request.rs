@@ -7,15 +7,23 @@ use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
-use banger_api::{Code, Error, LogsQuery, VmRef};
+use axum::response::Response;
+use banger_api::{Code, Error, VmRef};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::App;
 use super::reply::{NDJSON, Refusal};
+use super::work::work;
+use crate::engine::{Engine, ProgressSink};
 
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 1 << 20;
+
+/// Where a client finds what a request takes.
+const DESCRIBED: &str = "what each request takes is described by GET /v1/openapi.json";
 
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +75,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let not_understood = |what: String| {
         Error::new(Code::Invalid, "the request's body is not understood")
             .cause(what)
-            .hint("what each request takes is described by GET /v1/openapi.json")
+            .hint(DESCRIBED)
     };
     let wrong = match read(body) {
         Ok(value) => return Ok(value),
@@ -190,11 +198,11 @@ fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     }
 }
 
-/// What is asked of a console.
+/// What is asked in the query of an address.
 #[derive(Debug)]
-pub(super) struct Console(pub(super) LogsQuery);
+pub(super) struct UrlQuery<T>(pub(super) T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Console {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for UrlQuery<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
@@ -203,9 +211,47 @@ impl<S: Send + Sync> FromRequestParts<S> for Console {
             .map_err(|cause| {
                 Error::new(Code::Invalid, "the request's query is not understood")
                     .cause(cause.body_text())
-                    .hint("it takes follow=true or follow=false")
+                    .hint(DESCRIBED)
             })?;
         Ok(Self(query))
+    }
+}
+
+/// A verb that is asked of a VM.
+pub(super) struct VmRequest<T> {
+    app: App,
+    mode: ReplyMode,
+    vm: VmRef,
+    body: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for VmRequest<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let VmPath(vm) = VmPath::from_request_parts(&mut parts, app).await?;
+        let Ok(mode) = ReplyMode::from_request_parts(&mut parts, app).await;
+        let request = Request::from_parts(parts, body);
+        let JsonBody(body) = JsonBody::from_request(request, app).await?;
+        Ok(Self {
+            app: app.clone(),
+            mode,
+            vm,
+            body,
+        })
+    }
+}
+
+impl<T: Send + 'static> VmRequest<T> {
+    /// Has the engine do it.
+    pub(super) async fn work<R: Serialize + Send + 'static>(
+        self,
+        verb: fn(&Engine, &VmRef, &T, ProgressSink<'_>) -> Result<R, Error>,
+    ) -> Response {
+        let (vm, body) = (self.vm, self.body);
+        let job = move |engine: &Engine, heard: ProgressSink<'_>| verb(engine, &vm, &body, heard);
+        work(&self.app, self.mode, job).await
     }
 }
 

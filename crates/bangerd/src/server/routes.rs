@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, KillVm, Line, Report, SetVm,
-    StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VersionView, VmView,
+    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
+    LogsQuery, Report, SetVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VersionView,
+    VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -18,9 +19,10 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{Refusal, shake_versions, unknown_method, unknown_path};
-use super::request::{Console, JsonBody, ReplyMode, VmPath};
+use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
+use crate::engine::Engine;
 
 /// The document before the paths are added.
 #[derive(utoipa::OpenApi)]
@@ -137,7 +139,7 @@ async fn version() -> Json<VersionView> {
 /// The daemon as it runs.
 #[utoipa::path(get, path = "/v1/daemon", responses((status = 200, body = DaemonView)))]
 async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
-    Ok(Json(ask(&app, |verbs| verbs.daemon()).await?))
+    Ok(Json(ask(&app, |engine| engine.daemon()).await?))
 }
 
 /// Ends the daemon; its VMs run on. Answers with the daemon as it was.
@@ -146,8 +148,8 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
     path = "/v1/daemon/stop",
     responses((status = 200, content((Line<DaemonView> = "application/x-ndjson"), (DaemonView = "application/json"))))
 )]
-async fn daemon_stop(State(app): State<App>, told: ReplyMode) -> Response {
-    let answer = work(&app, told, |verbs, _| Ok(verbs.daemon())).await;
+async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
+    let answer = work(&app, mode, |engine, _| Ok(engine.daemon())).await;
     // Answers under way are still sent, this one too.
     app.stop.say();
     answer
@@ -156,7 +158,7 @@ async fn daemon_stop(State(app): State<App>, told: ReplyMode) -> Response {
 /// Every check, with what it found.
 #[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = Report)))]
 async fn doctor(State(app): State<App>) -> Result<Json<Report>, Refusal> {
-    Ok(Json(ask(&app, |verbs| verbs.doctor()).await?))
+    Ok(Json(ask(&app, |engine| engine.doctor()).await?))
 }
 
 /// This document.
@@ -173,20 +175,29 @@ async fn openapi(State(app): State<App>) -> Response {
         .into_response()
 }
 
-/// All events from now on, one `Event` a line, until the client goes or the daemon stops.
+/// Events, one a line, until the client goes or the daemon stops: a snapshot of all VMs first, then
+/// each change.
 #[utoipa::path(
     get,
     path = "/v1/events",
+    params((
+        "since" = Option<u64>, Query,
+        description = "the number of the last event that the client has read: the stream goes on \
+            after it, or with a snapshot where what follows is no longer kept",
+    )),
     responses((status = 200, body = Event, content_type = "application/x-ndjson"))
 )]
-async fn events(State(app): State<App>) -> Result<Response, Refusal> {
-    Ok(stream::events(&app)?)
+async fn events(
+    State(app): State<App>,
+    UrlQuery(query): UrlQuery<EventsQuery>,
+) -> Result<Response, Refusal> {
+    Ok(stream::events(&app, query.since)?)
 }
 
 /// All VMs.
 #[utoipa::path(get, path = "/v1/vms", responses((status = 200, body = Vec<VmView>)))]
 async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
-    Ok(Json(ask(&app, |verbs| verbs.list()).await?))
+    Ok(Json(ask(&app, |engine| engine.list()).await?))
 }
 
 /// Makes a VM, and starts it unless told not to.
@@ -198,10 +209,13 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
 )]
 async fn create(
     State(app): State<App>,
-    told: ReplyMode,
-    JsonBody(asked): JsonBody<CreateVm>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<CreateVm>,
 ) -> Response {
-    work(&app, told, move |verbs, heard| verbs.create(asked, heard)).await
+    work(&app, mode, move |engine, heard| {
+        engine.create(&request, heard)
+    })
+    .await
 }
 
 /// One VM.
@@ -212,7 +226,7 @@ async fn create(
     responses((status = 200, body = VmView))
 )]
 async fn show(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<VmView>, Refusal> {
-    Ok(Json(ask(&app, move |verbs| verbs.show(&vm)).await??))
+    Ok(Json(ask(&app, move |engine| engine.show(&vm)).await??))
 }
 
 /// Changes a VM's settings: NAT at once, the rest at its next start.
@@ -223,13 +237,8 @@ async fn show(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<VmView>
     request_body = SetVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn set(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<SetVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| verbs.set(&vm, asked, heard)).await
+async fn set(request: VmRequest<SetVm>) -> Response {
+    request.work(Engine::set).await
 }
 
 /// Removes a VM for good. Answers with the VM as it was.
@@ -240,16 +249,8 @@ async fn set(
     request_body = DeleteVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn delete(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<DeleteVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| {
-        verbs.delete(&vm, asked, heard)
-    })
-    .await
+async fn delete(request: VmRequest<DeleteVm>) -> Response {
+    request.work(Engine::delete).await
 }
 
 /// Starts a VM; done when its guest is ready.
@@ -260,16 +261,8 @@ async fn delete(
     request_body = StartVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn start(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<StartVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| {
-        verbs.start(&vm, asked, heard)
-    })
-    .await
+async fn start(request: VmRequest<StartVm>) -> Response {
+    request.work(Engine::start).await
 }
 
 /// Ends a VM, with the guest's help if the guest helps.
@@ -280,16 +273,8 @@ async fn start(
     request_body = StopVm,
     responses((status = 200, content((Line<Stopped> = "application/x-ndjson"), (Stopped = "application/json"))))
 )]
-async fn stop(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<StopVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| {
-        verbs.stop(&vm, asked, heard)
-    })
-    .await
+async fn stop(request: VmRequest<StopVm>) -> Response {
+    request.work(Engine::stop).await
 }
 
 /// Ends all VMs that run, side by side and within one deadline; each has its own outcome.
@@ -301,10 +286,13 @@ async fn stop(
 )]
 async fn stop_all(
     State(app): State<App>,
-    told: ReplyMode,
-    JsonBody(asked): JsonBody<StopAllVms>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<StopAllVms>,
 ) -> Response {
-    work(&app, told, move |verbs, heard| verbs.stop_all(asked, heard)).await
+    work(&app, mode, move |engine, heard| {
+        engine.stop_all(&request, heard)
+    })
+    .await
 }
 
 /// Ends a VM and starts it again.
@@ -315,16 +303,8 @@ async fn stop_all(
     request_body = StopVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn restart(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<StopVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| {
-        verbs.restart(&vm, asked, heard)
-    })
-    .await
+async fn restart(request: VmRequest<StopVm>) -> Response {
+    request.work(Engine::restart).await
 }
 
 /// Sends a VM's hypervisor a signal.
@@ -335,16 +315,8 @@ async fn restart(
     request_body = KillVm,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn kill(
-    State(app): State<App>,
-    told: ReplyMode,
-    VmPath(vm): VmPath,
-    JsonBody(asked): JsonBody<KillVm>,
-) -> Response {
-    work(&app, told, move |verbs, heard| {
-        verbs.kill(&vm, asked, heard)
-    })
-    .await
+async fn kill(request: VmRequest<KillVm>) -> Response {
+    request.work(Engine::kill).await
 }
 
 /// What a guest printed on its console, as it printed it.
@@ -360,7 +332,7 @@ async fn kill(
 async fn logs(
     State(app): State<App>,
     VmPath(vm): VmPath,
-    Console(query): Console,
+    UrlQuery(query): UrlQuery<LogsQuery>,
 ) -> Result<Response, Refusal> {
     Ok(stream::console(&app, vm, query.follow).await?)
 }

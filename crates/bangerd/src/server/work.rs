@@ -7,7 +7,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
-use banger_api::{Code, Error, Line, Progress, Result};
+use banger_api::{Code, Error, Line, Result};
 use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -15,24 +15,24 @@ use tokio::sync::{mpsc, oneshot};
 use super::App;
 use super::reply::{NDJSON, Refusal, line, streamed};
 use super::request::ReplyMode;
-use super::verbs::Verbs;
+use crate::engine::{Engine, ProgressSink};
 
 /// How many steps may wait for a slow client. A create has about fifty.
 const STEPS: usize = 256;
 
 /// Runs `job` and answers with its steps and its outcome, or with its outcome alone. What is refused
 /// before the first step is a plain error.
-pub(super) async fn work<T, J>(app: &App, told: ReplyMode, job: J) -> Response
+pub(super) async fn work<T, J>(app: &App, mode: ReplyMode, job: J) -> Response
 where
     T: Serialize + Send + 'static,
-    J: FnOnce(&dyn Verbs, &dyn Fn(Progress)) -> Result<T> + Send + 'static,
+    J: FnOnce(&Engine, ProgressSink<'_>) -> Result<T> + Send + 'static,
 {
     let (step, mut steps) = mpsc::channel(STEPS);
     let (done, outcome) = oneshot::channel();
-    let verbs = app.verbs.clone();
+    let engine = app.engine.clone();
     let at_work = app.at_work.clone();
     tokio::task::spawn_blocking(move || {
-        let result = job(&*verbs, &|progress| {
+        let result = job(&engine, &|progress| {
             let _ = step.try_send(progress);
         });
         drop(step);
@@ -40,7 +40,7 @@ where
         let _ = done.send(result);
         drop(at_work);
     });
-    if told == ReplyMode::Once {
+    if mode == ReplyMode::Once {
         drop(steps);
         return match outcome.await.unwrap_or_else(|_| Err(lost())) {
             Ok(value) => Json(value).into_response(),
@@ -84,10 +84,10 @@ fn lost() -> Error {
 pub(super) async fn ask<T, J>(app: &App, job: J) -> Result<T>
 where
     T: Send + 'static,
-    J: FnOnce(&dyn Verbs) -> T + Send + 'static,
+    J: FnOnce(&Engine) -> T + Send + 'static,
 {
-    let verbs = app.verbs.clone();
-    tokio::task::spawn_blocking(move || job(&*verbs))
+    let engine = app.engine.clone();
+    tokio::task::spawn_blocking(move || job(&engine))
         .await
         .map_err(|_| lost())
 }

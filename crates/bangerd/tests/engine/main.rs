@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod configured;
+mod events;
 mod gate;
 mod in_force;
 mod input;

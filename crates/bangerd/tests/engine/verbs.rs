@@ -1,11 +1,14 @@
 //! Each verb, as a user sees it.
 
+use std::time::Duration;
+
 use banger_api::{
     Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm,
 };
 use banger_host::{Exit, Finding, Look as _, Probe};
 use bangerd::config::RootDiskChoice;
 
+use crate::events::{newest, views};
 use crate::world::{World, named, request, told};
 
 #[test]
@@ -281,20 +284,17 @@ fn a_guest_that_reboots_comes_back() {
         let engine = world.engine.clone();
         std::thread::spawn(move || engine.watch())
     };
-    let events = world.engine.subscribe();
+    let seq = newest(&world.engine);
     let console = format!("/state/vms/{}/machine/console.log", vm.id);
     world.sim.append(console.as_ref(), "banger: end reboot\n");
     world.sim.end_process(vm.pid.unwrap(), Exit::Status(0));
-    let mut seen = Vec::new();
+    let (mut seen, mut last) = (Vec::new(), seq);
     while !seen.contains(&Phase::Running) {
-        match events
-            .recv_timeout(std::time::Duration::from_secs(20))
-            .unwrap()
-        {
-            banger_api::Event::Phase { phase, .. } => seen.push(phase),
-            other => panic!("{other:?}"),
-        }
+        let events = world.engine.events(Some(last), Duration::from_secs(20));
+        last = events.last().unwrap().seq;
+        seen.extend(views(&events).iter().map(|vm| vm.phase));
     }
+    seen.dedup();
     assert_eq!(seen, [Phase::Stopped, Phase::Starting, Phase::Running]);
     let after = world.engine.show(&named("calm-otter")).unwrap();
     assert_ne!(after.pid, vm.pid);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use banger_api::{CreateVm, VmName, VmView};
+use banger_api::{CreateVm, VmName};
 use clap::Args;
 
 use super::description;
@@ -49,7 +49,7 @@ impl Create {
             nat: self.settings.nat(),
             no_start: self.no_start,
         };
-        let vm: VmView = session.work("POST", "/v1/vms", &request)?;
+        let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;
         session
             .output
             .result(&vm, || description::how_it_stands(&vm))?;

@@ -1,9 +1,9 @@
 //! `banger vm delete`.
 
-use banger_api::{DeleteVm, VmView};
+use banger_api::DeleteVm;
 use clap::Args;
 
-use super::{VmArguments, path};
+use super::VmArguments;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -29,7 +29,7 @@ impl Delete {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = DeleteVm { force: self.force };
         self.several.each(session, |name| {
-            let vm: VmView = session.work("DELETE", &path(name), &request)?;
+            let vm = session.work(|daemon, heard| daemon.delete(name, &request, heard))?;
             session
                 .output
                 .result(&vm, || format!("{} is deleted", vm.name))?;

@@ -1,9 +1,9 @@
 //! `banger vm kill`.
 
-use banger_api::{KillVm, Phase, SignalName, VmView};
+use banger_api::{KillVm, Phase, SignalName};
 use clap::Args;
 
-use super::{VmArguments, path};
+use super::VmArguments;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -31,7 +31,7 @@ impl Kill {
             signal: self.signal,
         };
         self.several.each(session, |name| {
-            let vm: VmView = session.work("POST", &format!("{}/kill", path(name)), &request)?;
+            let vm = session.work(|daemon, heard| daemon.kill(name, &request, heard))?;
             session.output.result(&vm, || {
                 if vm.phase == Phase::Stopped {
                     format!("{} is stopped", vm.name)

@@ -24,7 +24,7 @@ pub(crate) struct List {}
 impl List {
     /// Prints the list.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let vms: Vec<VmView> = session.get("/v1/vms")?;
+        let vms = session.daemon()?.list()?;
         let output = session.output;
         if output.json {
             output.value(&vms)?;

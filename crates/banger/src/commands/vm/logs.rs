@@ -3,12 +3,12 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use banger_api::{Code, Error, VmRef, harmless};
+use banger_api::harmless;
 use clap::Args;
 
-use super::{VmArgument, path};
+use super::VmArgument;
 use crate::console::Filter;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::interrupt;
 use crate::session::Session;
 
@@ -43,18 +43,10 @@ impl Logs {
         } else {
             Sink::Bytes
         };
-        let client = session.daemon()?;
-        let (mut broken, mut silent) = (None, true);
-        let streamed = client.stream(&address(&self.one.name, self.follow), |piece| {
-            silent &= piece.is_empty();
-            sink.write(piece).map_err(|cause| {
-                broken = Some(cause);
-                Error::new(Code::Host, "write to standard output")
-            })
-        });
-        match broken {
-            Some(cause) => return Err(Failure::from(cause)),
-            None => streamed?,
+        let mut silent = true;
+        for piece in session.daemon()?.logs(&self.one.name, self.follow)? {
+            sink.write(&piece?)?;
+            silent = false;
         }
         sink.end()?;
         if silent {
@@ -64,10 +56,6 @@ impl Logs {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn address(name: &VmRef, follow: bool) -> String {
-    format!("{}/logs?follow={follow}", path(name))
 }
 
 /// Where the console's bytes go.

@@ -101,8 +101,3 @@ impl VmArguments {
         Ok(status)
     }
 }
-
-/// The path of a VM in the API. A reference has no character that a path would change.
-fn path(name: &VmRef) -> String {
-    format!("/v1/vms/{name}")
-}

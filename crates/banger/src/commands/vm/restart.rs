@@ -1,10 +1,10 @@
 //! `banger vm restart`.
 
-use banger_api::{StopVm, VmView};
+use banger_api::StopVm;
 use clap::Args;
 
 use super::stop::Time;
-use super::{VmArguments, description, path};
+use super::{VmArguments, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -29,7 +29,7 @@ impl Restart {
             timeout_seconds: self.time.timeout,
         };
         self.several.each(session, |name| {
-            let vm: VmView = session.work("POST", &format!("{}/restart", path(name)), &request)?;
+            let vm = session.work(|daemon, heard| daemon.restart(name, &request, heard))?;
             session
                 .output
                 .result(&vm, || description::how_it_stands(&vm))?;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::description::{now_and_next, on_or_off};
 use super::settings::Settings;
-use super::{VmArgument, description, path};
+use super::{VmArgument, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -41,7 +41,7 @@ impl Set {
             system_disk_size: self.settings.system_disk_size,
             nat: self.settings.nat(),
         };
-        let vm: VmView = session.work("PATCH", &path(&self.one.name), &request)?;
+        let vm = session.work(|daemon, heard| daemon.set(&self.one.name, &request, heard))?;
         session.output.result(&vm, || text(&vm))?;
         description::notes(&vm, session.output);
         Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::description::{now_and_next, on_or_off};
-use super::{VmArgument, path, ssh};
+use super::{VmArgument, ssh};
 use crate::age;
 use crate::failure::Outcome;
 use crate::output::clean;
@@ -29,7 +29,7 @@ pub(crate) struct Show {
 impl Show {
     /// Prints it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let vm: VmView = session.get(&path(&self.one.name))?;
+        let vm = session.daemon()?.show(&self.one.name)?;
         session
             .output
             .result(&vm, || text(&vm, Timestamp::now(), &TimeZone::system()))?;

@@ -1,9 +1,9 @@
 //! `banger vm start`.
 
-use banger_api::{StartVm, VmView};
+use banger_api::StartVm;
 use clap::Args;
 
-use super::{VmArguments, description, path};
+use super::{VmArguments, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -32,7 +32,7 @@ impl Start {
             rescue: self.rescue,
         };
         self.several.each(session, |name| {
-            let vm: VmView = session.work("POST", &format!("{}/start", path(name)), &request)?;
+            let vm = session.work(|daemon, heard| daemon.start(name, &request, heard))?;
             session
                 .output
                 .result(&vm, || description::how_it_stands(&vm))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use banger_api::{StopAllVms, StopVm, Stopped, StoppedAll, VmRef};
 use clap::{ArgGroup, Args};
 
-use super::{VmArguments, path};
+use super::VmArguments;
 use crate::failure::Outcome;
 use crate::session::Session;
 use crate::systemd::Systemd;
@@ -59,8 +59,7 @@ impl Stop {
             names: self.names.clone(),
         };
         several.each(session, |name| {
-            let stopped: Stopped =
-                session.work("POST", &format!("{}/stop", path(name)), &request)?;
+            let stopped = session.work(|daemon, heard| daemon.stop(name, &request, heard))?;
             session.output.result(&stopped, || text(&stopped))?;
             if let Some(loss) = loss(&stopped) {
                 session.output.warning(&loss);
@@ -80,7 +79,7 @@ impl Stop {
             timeout_seconds: self.time.timeout,
             host_shutdown: self.host_shutdown,
         };
-        let all: StoppedAll = session.work("POST", "/v1/stop", &request)?;
+        let all = session.work(|daemon, heard| daemon.stop_all(&request, heard))?;
         session.output.result(&all, || text_of_all(&all))?;
         let mut status = ExitCode::SUCCESS;
         for outcome in &all.vms {

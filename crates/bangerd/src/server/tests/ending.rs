@@ -5,22 +5,16 @@ use super::*;
 #[test]
 fn a_stop_lets_verbs_under_way_end() {
     let mut server = Running::new();
-    let create = CreateVm {
-        name: Some("gated".to_owned()),
-        ..CreateVm::default()
-    };
+    let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
         let client = server.client();
-        let made = scope.spawn(move || client.work::<VmView>("POST", "/v1/vms", &create, nothing));
-        eventually("the work begins", || server.fake.waiting() == 1);
-        let daemon: DaemonView = server
-            .client()
-            .work("POST", "/v1/daemon/stop", &(), nothing)
-            .unwrap();
-        assert_eq!(daemon, fake::daemon());
+        let made = scope.spawn(move || client.create(&named("web"), nothing));
+        eventually("the work begins", || gate.arrived() == 1);
+        let daemon = server.client().stop_daemon().unwrap();
+        assert_eq!(daemon, server.engine.daemon());
         eventually("the socket is gone", || !server.path.exists());
-        server.fake.open_gate();
-        assert_eq!(made.join().unwrap().unwrap().name.as_str(), "gated");
+        gate.open();
+        assert_eq!(made.join().unwrap().unwrap().name.as_str(), "web");
     });
     assert!(server.ended() < DRAIN);
 }
@@ -28,15 +22,9 @@ fn a_stop_lets_verbs_under_way_end() {
 #[test]
 fn a_stop_does_not_wait_for_ever_for_a_verb() {
     let mut server = Running::new();
-    let mut stream = server.connect();
-    let body = "{\"name\": \"gated\"}";
-    let length = body.len();
-    write!(
-        stream,
-        "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    eventually("the work begins", || server.fake.waiting() == 1);
+    let gate = Gate::new(&server.sim);
+    let _stream = server.ask("POST /v1/vms", "", "{}");
+    eventually("the work begins", || gate.arrived() == 1);
     server.stop.say();
     let took = server.ended();
     assert!(took >= DRAIN / 2 && took < DRAIN * 3, "{took:?}");

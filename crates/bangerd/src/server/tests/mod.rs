@@ -1,133 +1,37 @@
-//! The server over a real socket, with an engine that is a fake.
+//! The server over a real socket, with the engine on a simulated host.
 
 mod document;
 mod ending;
-mod fake;
+mod events;
 mod hostile;
 mod streams;
+mod world;
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::io::Read as _;
 
-use banger_api::client::Client;
 use banger_api::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Report, SetVm, SignalName, StartVm, StopVm,
-    Stopped, VersionView, VmView,
+    CreateVm, DaemonView, DeleteVm, KillVm, Mib, Phase, SetVm, SignalName, StartVm, StopAllVms,
+    StopVm, VmView,
 };
-use tempfile::TempDir;
+use banger_host::{Finding, Probe};
+use world::{Gate, Running, eventually, is_made, named, nothing, raise_descriptors, vm};
 
 use super::*;
-use fake::Fake;
-
-/// Longer than anything here takes, on any machine.
-const LONG: Duration = Duration::from_secs(30);
-
-/// A server with a fake engine, until dropped.
-struct Running {
-    fake: Arc<Fake>,
-    stop: Stop,
-    path: PathBuf,
-    served: Option<tokio::task::JoinHandle<io::Result<()>>>,
-    runtime: Option<Runtime>,
-    _folder: TempDir,
-}
-
-impl Running {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bangerd.sock");
-        let socket = listen(&path).unwrap();
-        let fake = Arc::new(Fake::default());
-        let stop = Stop::new();
-        let runtime = runtime().unwrap();
-        let served = runtime.spawn(serve(socket, Arc::clone(&fake) as _, stop.clone()));
-        let (served, runtime) = (Some(served), Some(runtime));
-        Self {
-            fake,
-            stop,
-            path,
-            served,
-            runtime,
-            _folder: folder,
-        }
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.path).unwrap()
-    }
-
-    fn connect(&self) -> StdUnixStream {
-        let stream = StdUnixStream::connect(&self.path).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        stream
-    }
-
-    /// Sends these bytes and returns all that comes back.
-    fn raw(&self, request: &str) -> String {
-        let mut stream = self.connect();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8(answer).unwrap()
-    }
-
-    fn assert_serves(&self) {
-        let version: VersionView = self.client().get("/v1/version").unwrap();
-        assert_eq!(version.api, API_VERSION);
-    }
-
-    /// Waits for the server's end, and says how long that took.
-    fn ended(&mut self) -> Duration {
-        let begun = Instant::now();
-        let (runtime, served) = (self.runtime.as_ref().unwrap(), self.served.take().unwrap());
-        runtime
-            .block_on(async { timeout(LONG, served).await })
-            .unwrap()
-            .unwrap()
-            .unwrap();
-        begun.elapsed()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop.say();
-        self.fake.open_gate();
-        if self.served.is_some() && !std::thread::panicking() {
-            self.ended();
-        }
-        self.runtime.take().unwrap().shutdown_background();
-    }
-}
-
-/// Waits for a condition, and fails when it does not come.
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within {LONG:?}");
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
-}
-
-fn nothing(_: Progress) {}
 
 #[test]
 fn each_question_is_answered() {
-    let server = Running::new();
+    let server = Running::with_vm();
     let client = server.client();
-    let version: VersionView = client.get("/v1/version").unwrap();
+    let version = client.version().unwrap();
     assert_eq!(version.version, env!("CARGO_PKG_VERSION"));
-    let daemon: DaemonView = client.get("/v1/daemon").unwrap();
-    assert_eq!(daemon, fake::daemon());
-    let report: Report = client.get("/v1/doctor").unwrap();
-    assert_eq!(report, fake::report());
-    let vms: Vec<VmView> = client.get("/v1/vms").unwrap();
-    assert_eq!(vms, [fake::vm("calm-otter")]);
-    for reference in ["calm-otter", "0000002a", "0000"] {
-        let vm: VmView = client.get(&format!("/v1/vms/{reference}")).unwrap();
-        assert_eq!(vm, fake::vm("calm-otter"));
+    assert_eq!(client.daemon().unwrap(), server.engine.daemon());
+    assert_eq!(client.doctor().unwrap(), server.engine.doctor());
+    let vms = client.list().unwrap();
+    assert_eq!(vms, server.engine.list());
+    let id = vms[0].id.to_string();
+    for reference in ["calm-otter", &id, &id[..4]] {
+        let shown = client.show(&vm(reference)).unwrap();
+        assert_eq!(shown, server.engine.show(&vm("calm-otter")).unwrap());
     }
 }
 
@@ -135,228 +39,216 @@ fn each_question_is_answered() {
 fn each_verb_reaches_the_engine_with_what_was_asked() {
     let server = Running::new();
     let client = server.client();
-    let vm = "/v1/vms/calm-otter";
-    let create = CreateVm {
-        name: Some("new".to_owned()),
+    let web = vm("web");
+    let now = || server.engine.show(&web).unwrap();
+    let request = CreateVm {
         vcpu: Some(3),
-        ..CreateVm::default()
+        ..named("web")
     };
-    let made: VmView = client.work("POST", "/v1/vms", &create, nothing).unwrap();
-    assert_eq!(made.name.as_str(), "new");
-    let start = StartVm { rescue: true };
-    let _: VmView = client
-        .work("POST", &format!("{vm}/start"), &start, nothing)
-        .unwrap();
-    let stop = StopVm {
-        timeout_seconds: Some(7),
-    };
-    let stopped: Stopped = client
-        .work("POST", &format!("{vm}/stop"), &stop, nothing)
-        .unwrap();
-    assert_eq!(stopped.by, "agent");
-    let _: VmView = client
-        .work("POST", &format!("{vm}/restart"), &stop, nothing)
-        .unwrap();
-    let kill = KillVm {
-        signal: Some(SignalName::Term),
-    };
-    let _: VmView = client
-        .work("POST", &format!("{vm}/kill"), &kill, nothing)
-        .unwrap();
-    let set = SetVm {
-        nat: Some(true),
+    let made = client.create(&request, nothing).unwrap();
+    assert_eq!((made.vcpu, made.phase), (3, Phase::Stopped));
+    let request = SetVm {
+        memory: Some(Mib(3072)),
         ..SetVm::default()
     };
-    let _: VmView = client.work("PATCH", vm, &set, nothing).unwrap();
-    let delete = DeleteVm { force: true };
-    let _: VmView = client.work("DELETE", vm, &delete, nothing).unwrap();
+    assert_eq!(client.set(&web, &request, nothing).unwrap().memory.0, 3072);
+    let rescue = StartVm { rescue: true };
+    assert!(client.start(&web, &rescue, nothing).unwrap().rescue);
+    let again = client.restart(&web, &StopVm::default(), nothing).unwrap();
+    assert_eq!((again.phase, again.rescue), (Phase::Running, false));
+    let request = StopVm {
+        timeout_seconds: Some(7),
+    };
+    let stopped = client.stop(&web, &request, nothing).unwrap();
     assert_eq!(
-        server.fake.calls(),
-        [
-            format!("create {create:?}"),
-            format!("start calm-otter {start:?}"),
-            format!("stop calm-otter {stop:?}"),
-            format!("restart calm-otter {stop:?}"),
-            format!("kill calm-otter {kill:?}"),
-            format!("set calm-otter {set:?}"),
-            format!("delete calm-otter {delete:?}"),
-        ]
+        (stopped.by.as_str(), now().phase),
+        ("agent", Phase::Stopped)
     );
+    client.start(&web, &StartVm::default(), nothing).unwrap();
+    let term = KillVm {
+        signal: Some(SignalName::Stop),
+    };
+    let signalled = client.kill(&web, &term, nothing).unwrap();
+    assert_eq!(signalled.phase, Phase::Running);
+    client.kill(&web, &KillVm::default(), nothing).unwrap();
+    assert_eq!(now().phase, Phase::Stopped);
+    client.start(&web, &StartVm::default(), nothing).unwrap();
+    let all = client.stop_all(&StopAllVms::default(), nothing).unwrap();
+    assert!(all.vms[0].stopped.is_some());
+    client.start(&web, &StartVm::default(), nothing).unwrap();
+    let force = DeleteVm { force: true };
+    client.delete(&web, &force, nothing).unwrap();
+    assert_eq!(server.engine.list(), []);
 }
 
 #[test]
 fn an_empty_body_is_enough_for_a_verb() {
-    let server = Running::new();
-    let answer = server.raw("POST /v1/vms/calm-otter/start HTTP/1.1\r\nhost: x\r\n\r\n");
+    let server = Running::with_vm();
+    let answer = server.raw("POST /v1/vms/calm-otter/restart HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("application/x-ndjson"), "{answer}");
-    assert_eq!(
-        server.fake.calls(),
-        ["start calm-otter StartVm { rescue: false }"]
-    );
+    assert!(answer.contains("{\"result\":"), "{answer}");
 }
 
 #[test]
 fn each_step_is_told_before_the_outcome() {
     let server = Running::new();
-    let create = CreateVm {
-        name: Some("steps".to_owned()),
-        ..CreateVm::default()
-    };
     let mut steps = Vec::new();
-    let made: VmView = server
-        .client()
-        .work("POST", "/v1/vms", &create, |progress| steps.push(progress))
-        .unwrap();
-    assert_eq!(made.name.as_str(), "steps");
-    assert_eq!(steps, fake::steps());
+    let hear = |progress| steps.push(progress);
+    server.client().create(&named("web"), hear).unwrap();
+    let ended = steps.iter().filter(|step| step.seconds.is_some()).count();
+    assert!(ended > 3 && ended * 2 == steps.len(), "{steps:?}");
+    assert_eq!(steps[0].step, "image");
 }
 
 #[test]
 fn what_is_refused_at_once_is_a_plain_error_with_its_status() {
-    let server = Running::new();
-    for (name, status) in [
-        ("not-found", 404),
-        ("invalid", 400),
-        ("conflict", 409),
-        ("busy", 409),
-        ("not-ready", 503),
-        ("host", 500),
-        ("guest", 500),
-        ("internal", 500),
-    ] {
-        let path = format!("/v1/vms/error-{name}/start");
-        let answer = server.raw(&format!("POST {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
-        let client = server.client();
-        let error = client
-            .work::<VmView>("POST", &path, &StartVm::default(), nothing)
-            .unwrap_err();
-        assert_eq!(error, fake::error(name));
-    }
-    let error = server
-        .client()
-        .get::<VmView>("/v1/vms/error-not-found")
-        .unwrap_err();
-    assert_eq!(error, fake::error("not-found"));
+    let server = Running::with_vm();
+    let gate = Gate::new(&server.sim);
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.client().create(&named("held"), nothing).unwrap());
+        eventually("the create is under way", || gate.arrived() == 1);
+        for (request, body, status, code) in [
+            ("POST /v1/vms/nobody/start", "", 404, Code::NotFound),
+            ("DELETE /v1/vms/nobody", "", 404, Code::NotFound),
+            (
+                "POST /v1/vms/calm-otter/stop",
+                "{\"timeout_seconds\":0}",
+                400,
+                Code::Invalid,
+            ),
+            ("DELETE /v1/vms/calm-otter", "", 409, Code::Conflict),
+            ("POST /v1/vms/held/start", "", 409, Code::Busy),
+        ] {
+            let mut answer = String::new();
+            let mut stream = server.ask(request, "", body);
+            stream.read_to_string(&mut answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{request}: {answer}"
+            );
+            let error: Error = serde_json::from_str(body).unwrap();
+            assert_eq!(error.code, code, "{request}");
+        }
+        gate.open();
+    });
+    let error = server.client().show(&vm("nobody")).unwrap_err();
+    assert_eq!(error, server.engine.show(&vm("nobody")).unwrap_err());
 }
 
 #[test]
 fn an_error_after_the_first_step_is_the_last_line() {
     let server = Running::new();
-    let create = CreateVm {
-        name: Some("fails-late".to_owned()),
-        ..CreateVm::default()
-    };
+    server.sim.refuse(is_made);
     let mut steps = 0;
     let error = server
         .client()
-        .work::<VmView>("POST", "/v1/vms", &create, |_| steps += 1)
+        .create(&named("web"), |_| steps += 1)
         .unwrap_err();
-    assert_eq!(steps, fake::steps().len());
-    assert_eq!(error, fake::error("host"));
+    assert!(steps > 2, "{steps}");
+    assert_eq!(error.code, Code::Host);
+    assert!(error.report().contains("injected"), "{error:?}");
 }
 
 #[test]
 fn a_client_that_accepts_json_alone_is_answered_once_with_the_status() {
     let server = Running::new();
-    for (name, status) in [
-        ("steps", 200),
-        ("fails-late", 500),
-        ("panics", 500),
-        ("panics-late", 500),
-    ] {
-        let body = format!("{{\"name\": \"{name}\"}}");
-        let answer = server.raw(&format!(
-            "POST /v1/vms HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
-            body.len()
-        ));
+    let once = |line: &str, body: &str| {
+        let mut answer = String::new();
+        let mut stream = server.ask(line, "accept: application/json\r\n", body);
+        stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
         assert!(head.contains("content-type: application/json"), "{head}");
-        if status == 200 {
-            let made: VmView = serde_json::from_str(body).unwrap();
-            assert_eq!(made.name.as_str(), name);
-        } else {
-            let error: Error = serde_json::from_str(body).unwrap();
-            assert!(!error.message.is_empty());
-        }
-    }
-    let answer = server.raw(
-        "POST /v1/vms/error-busy/stop HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n",
+        let status: u16 = head[9..12].parse().unwrap();
+        (status, body.to_owned())
+    };
+    let (status, body) = once(
+        "POST /v1/vms",
+        "{\"name\": \"web\", \"nat\": true, \"no_start\": true}",
     );
-    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
-    let answer =
-        server.raw("POST /v1/daemon/stop HTTP/1.1\r\nhost: x\r\naccept: application/json\r\n\r\n");
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert_eq!(
-        serde_json::from_str::<DaemonView>(body).unwrap(),
-        fake::daemon()
-    );
+    let made: VmView = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, made.name.as_str()), (200, "web"));
+    let of = |body: &str| serde_json::from_str::<Error>(body).unwrap().code;
+    server.sim.refuse(is_made);
+    let (status, body) = once("POST /v1/vms", "{\"name\": \"fails\"}");
+    assert_eq!((status, of(&body)), (500, Code::Host));
+    server.sim.refuse(|op| is_made(op) && panic!("as asked"));
+    let (status, body) = once("POST /v1/vms", "{\"name\": \"panics\"}");
+    assert_eq!((status, of(&body)), (500, Code::Internal));
+    let bad = Finding::Bad {
+        found: "no".to_owned(),
+        hint: "mend it".to_owned(),
+    };
+    let is_subnet = |probe: &Probe| matches!(probe, Probe::SubnetFree { .. });
+    server.sim.find(is_subnet, bad);
+    let (status, body) = once("POST /v1/vms/web/start", "");
+    assert_eq!((status, of(&body)), (503, Code::NotReady));
+    let (status, body) = once("DELETE /v1/vms/nobody", "");
+    assert_eq!((status, of(&body)), (404, Code::NotFound));
+    let (status, body) = once("POST /v1/daemon/stop", "");
+    let daemon: DaemonView = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, daemon), (200, server.engine.daemon()));
 }
 
 #[test]
 fn work_that_panics_is_an_internal_error_and_the_server_lives() {
     let server = Running::new();
-    for name in ["panics", "panics-late"] {
-        let create = CreateVm {
-            name: Some(name.to_owned()),
-            ..CreateVm::default()
-        };
-        let error = server
-            .client()
-            .work::<VmView>("POST", "/v1/vms", &create, nothing)
-            .unwrap_err();
-        assert_eq!(error.code, Code::Internal);
-        assert!(error.message.starts_with("the work broke off"), "{error}");
-    }
+    server.sim.refuse(|op| is_made(op) && panic!("as asked"));
+    let error = server.client().create(&named("web"), nothing).unwrap_err();
+    assert_eq!(error.code, Code::Internal);
+    assert!(error.message.starts_with("the work broke off"), "{error}");
     server.assert_serves();
 }
 
 #[test]
 fn a_client_that_goes_away_cancels_nothing() {
     let server = Running::new();
-    let body = "{\"name\": \"gated\"}";
-    let mut stream = server.connect();
-    write!(
-        stream,
-        "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    eventually("the work begins", || server.fake.waiting() == 1);
+    let gate = Gate::new(&server.sim);
+    let stream = server.ask(
+        "POST /v1/vms",
+        "",
+        "{\"name\": \"web\", \"no_start\": true}",
+    );
+    eventually("the work begins", || gate.arrived() == 1);
     drop(stream);
     server.assert_serves();
-    server.fake.open_gate();
+    gate.open();
     eventually("the work ends", || {
-        server.fake.calls() == ["finished gated"]
+        let web = server.engine.show(&vm("web"));
+        web.is_ok_and(|it| it.phase == Phase::Stopped)
     });
 }
 
 #[test]
 fn steps_that_a_client_does_not_read_hold_up_nobody() {
     let server = Running::new();
-    let body = "{\"name\": \"chatty\"}";
-    let mut stream = server.connect();
-    let length = body.len();
-    write!(
-        stream,
-        "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    eventually("the work ends", || {
-        server.fake.calls() == ["finished chatty"]
-    });
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(
-        answer.contains("{\"result\":"),
-        "the outcome is never left out"
-    );
+    let (at_work, _all_done) = mpsc::channel(1);
+    let app = App {
+        engine: server.engine.clone(),
+        stop: server.stop.clone(),
+        streams: Arc::new(Semaphore::new(1)),
+        at_work,
+        document: "".into(),
+    };
+    let (done, is_done) = std::sync::mpsc::channel();
+    let chatty = move |_: &Engine, heard: crate::engine::ProgressSink<'_>| {
+        for _ in 0..100_000 {
+            heard(banger_api::Progress {
+                step: "a step".to_owned(),
+                seconds: None,
+            });
+        }
+        done.send(()).unwrap();
+        Ok("all is done")
+    };
+    let runtime = server.runtime.as_ref().unwrap();
+    let answer = runtime.block_on(work::work(&app, request::ReplyMode::Lines, chatty));
+    // Nobody has read a byte of the answer.
+    is_done.recv_timeout(world::LONG).unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), usize::MAX);
+    let body = runtime.block_on(body).unwrap();
+    assert!(body.ends_with(b"{\"result\":\"all is done\"}\n"));
 }
 
 #[test]
@@ -364,31 +256,16 @@ fn hundreds_of_verbs_run_at_once() {
     const MANY: usize = 200;
     raise_descriptors();
     let server = Running::new();
+    let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
-        for _ in 0..MANY {
-            scope.spawn(|| {
-                let create = CreateVm {
-                    name: Some("gated".to_owned()),
-                    ..CreateVm::default()
-                };
-                let made: VmView = server
-                    .client()
-                    .work("POST", "/v1/vms", &create, nothing)
-                    .unwrap();
-                assert_eq!(made.name.as_str(), "gated");
-            });
+        for n in 0..MANY {
+            let client = server.client();
+            scope.spawn(move || client.create(&named(&format!("vm-{n}")), nothing).unwrap());
         }
         // All of them are inside at the same time, so none waits for another's thread.
-        eventually("all are at work", || server.fake.waiting() == MANY);
+        eventually("all are at work", || gate.arrived() == MANY);
         server.assert_serves();
-        server.fake.open_gate();
+        gate.open();
     });
-}
-
-/// A test has both ends of each connection.
-fn raise_descriptors() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum.map(|most| most.min(16_384)).or(Some(16_384));
-    setrlimit(Resource::Nofile, limit).unwrap();
+    assert_eq!(server.engine.list().len(), MANY);
 }

@@ -10,7 +10,7 @@ use std::io::{self, IsTerminal as _};
 use banger_api::{Code, Error, Phase, SshView, VmView};
 use clap::Args;
 
-use super::{VmArgument, path};
+use super::VmArgument;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 use crate::{agreement, programs};
@@ -76,7 +76,7 @@ pub(crate) struct Ssh {
 impl Ssh {
     /// Becomes ssh.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let vm: VmView = session.get(&path(&self.one.name))?;
+        let vm = session.daemon()?.show(&self.one.name)?;
         if agreement::is_simulated(session.daemon_view()?) {
             return Err(simulated(&vm).into());
         }
@@ -100,7 +100,7 @@ impl Ssh {
         let socket = &session.places.location.socket;
         let folder = socket.with_file_name("logins");
         LoginPermit::take(&folder, &vm.id.to_string(), || {
-            let vm: VmView = session.get(&path(&self.one.name))?;
+            let vm = session.daemon()?.show(&self.one.name)?;
             vm.ssh
                 .is_some()
                 .then_some(())

@@ -1,8 +1,15 @@
 //! A client of the daemon, for threads that may block.
 //!
+//! Every request is a method (`verbs.rs`); events and consoles are streams, which their reader can
+//! end at any time ([`CancelToken`]).
+//!
 //! One connection a request. The version of the API is shaken on every one of them: the header
 //! goes out with the request, and an answer without the same header is refused in words.
 
+mod stream;
+mod verbs;
+
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt as _, Full};
@@ -15,6 +22,14 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
 use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, Result};
+use stream::Lines;
+
+pub use stream::{CancelToken, Events, Pieces};
+
+/// The paths that a daemon of any version answers.
+const VERSION: &str = "/v1/version";
+const DAEMON: &str = "/v1/daemon";
+const DAEMON_STOP: &str = "/v1/daemon/stop";
 
 /// Speaks with the daemon behind one socket.
 #[derive(Debug)]
@@ -47,24 +62,16 @@ impl Client {
         &self.socket
     }
 
-    /// Asks for something that is answered at once.
-    ///
-    /// # Errors
-    /// What the daemon says, or `not-ready` where nobody answers.
-    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.runtime.block_on(async {
-            let answer = self.send(Method::GET, path, Bytes::new()).await?;
+            let (answer, _) = self.send(Method::GET, path, Bytes::new()).await?;
             parse(&collect(answer).await?)
         })
     }
 
-    /// Asks for long work, and hears of each step.
-    ///
-    /// # Errors
-    /// What the daemon says, or `internal` when it goes away before the end.
-    pub fn work<T: DeserializeOwned>(
+    fn work<T: DeserializeOwned>(
         &self,
-        method: &str,
+        method: Method,
         path: &str,
         body: &impl Serialize,
         mut heard: impl FnMut(Progress),
@@ -72,45 +79,30 @@ impl Client {
         let body = serde_json::to_vec(body).map_err(|cause| {
             Error::new(Code::Internal, "write the request").cause(cause.to_string())
         })?;
-        let method = Method::from_bytes(method.as_bytes()).map_err(|cause| {
-            Error::new(Code::Internal, "name the method").cause(cause.to_string())
-        })?;
         self.runtime.block_on(async {
-            let answer = self.send(method, path, body.into()).await?;
-            let mut outcome = None;
-            each_line(answer, |line| {
-                match parse::<Line<T>>(line)? {
-                    Line::Progress(progress) => heard(progress),
-                    Line::Result(result) => outcome = Some(Ok(result)),
-                    Line::Error(error) => outcome = Some(Err(error)),
+            let (mut answer, _) = self.send(method, path, body.into()).await?;
+            let mut lines = Lines::default();
+            while let Some(frame) = answer.body_mut().frame().await {
+                lines.extend(frame.map_err(broken)?.data_ref().map_or(&[], |it| it));
+                for line in lines.by_ref() {
+                    match parse::<Line<T>>(&line)? {
+                        Line::Progress(progress) => heard(progress),
+                        Line::Result(result) => return Ok(result),
+                        Line::Error(error) => return Err(error),
+                    }
                 }
-                Ok(())
-            })
-            .await?;
-            outcome.unwrap_or_else(|| {
-                Err(
-                    Error::new(Code::Internal, "the daemon went away before it was done")
-                        .hint("look at what it says: banger daemon status"),
-                )
-            })
+            }
+            Err(
+                Error::new(Code::Internal, "the daemon went away before it was done")
+                    .hint("look at what it says: banger daemon status"),
+            )
         })
     }
 
-    /// Reads a stream of bytes, such as a console or the events, until it ends.
-    ///
-    /// # Errors
-    /// What the daemon says, or what `heard` returns.
-    pub fn stream(&self, path: &str, mut heard: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.runtime.block_on(async {
-            let mut answer = self.send(Method::GET, path, Bytes::new()).await?;
-            while let Some(frame) = answer.body_mut().frame().await {
-                let frame = frame.map_err(broken)?;
-                if let Some(bytes) = frame.data_ref() {
-                    heard(bytes)?;
-                }
-            }
-            Ok(())
-        })
+    fn stream(&self, path: &str) -> Result<Pieces<'_>> {
+        let sent = self.send(Method::GET, path, Bytes::new());
+        let (answer, socket) = self.runtime.block_on(sent)?;
+        Ok(Pieces::new(self, answer.into_body(), socket))
     }
 
     /// Refuses a daemon of another user, before anything is asked of it or believed: it would be told
@@ -135,7 +127,13 @@ impl Client {
         .hint("for your own, look at BANGER_SOCKET, XDG_RUNTIME_DIR and --socket"))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>> {
+    /// The answer, and another descriptor of the connection that it comes by.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, OwnedFd)> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|cause| {
             Error::new(
                 Code::NotReady,
@@ -145,6 +143,9 @@ impl Client {
             .hint("is the daemon running? banger daemon status")
         })?;
         self.require_ours(&stream)?;
+        let socket = stream.as_fd().try_clone_to_owned().map_err(|cause| {
+            Error::new(Code::Internal, "keep hold of the connection").cause(cause.to_string())
+        })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
@@ -166,7 +167,7 @@ impl Client {
             .and_then(|it| it.to_str().ok());
         // A daemon of any version can be looked at and stopped, so that a newer one can take its
         // place.
-        let any_will_do = ["/v1/version", "/v1/daemon", "/v1/daemon/stop"].contains(&path);
+        let any_will_do = [VERSION, DAEMON, DAEMON_STOP].contains(&path);
         if theirs != Some(API_VERSION.to_string().as_str()) && !any_will_do {
             return Err(Error::new(
                 Code::Conflict,
@@ -178,7 +179,7 @@ impl Client {
             .hint("stop the old daemon, its VMs run on: banger daemon stop"));
         }
         if answer.status() == StatusCode::OK {
-            return Ok(answer);
+            return Ok((answer, socket));
         }
         let status = answer.status();
         let body = collect(answer).await?;
@@ -213,23 +214,6 @@ async fn collect(answer: Response<Incoming>) -> Result<Bytes> {
         .await
         .map_err(broken)?
         .to_bytes())
-}
-
-/// Hands each line of the body to `heard`, whole.
-async fn each_line(
-    mut answer: Response<Incoming>,
-    mut heard: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut pending = Vec::new();
-    while let Some(frame) = answer.body_mut().frame().await {
-        let frame = frame.map_err(broken)?;
-        pending.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            heard(&line[..end])?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,227 @@
+//! The events of all VMs, for everybody who follows them.
+//!
+//! One ring keeps the newest events. A reader names the last event it has read and is given those
+//! that follow, so a slow reader holds up nobody: where the ring has moved on, the reader is given a
+//! snapshot instead. A reader that is new, or comes back after its daemon has ended, takes the same
+//! way.
+//!
+//! ```text
+//!   publish, pause, findings, delete ──► tell ──► ring ──► events(since) ──► a reader each
+//!   each verb ────────────► operate (`operations.rs`) ──┘        └─ fell behind: snapshot
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use banger_api::{Change, Event, Operation, Snapshot, VmId, VmView};
+use jiff::Timestamp;
+
+use super::{Engine, lock};
+
+/// How many events are kept for readers that are behind.
+pub const KEPT_EVENTS: usize = 1024;
+
+/// The most events that a reader is given at once.
+const AT_ONCE: usize = 64;
+
+/// What there is to read, and what readers know by it.
+#[derive(Debug)]
+pub(super) struct Feed {
+    state: Mutex<State>,
+    grown: Condvar,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// The number before this daemon's first event.
+    origin: u64,
+    /// The newest events, the oldest in front; their numbers are without gaps.
+    ring: VecDeque<Event>,
+    /// Each VM as the newest event about it has it.
+    vms: BTreeMap<VmId, VmView>,
+    /// The operations under way.
+    pub(super) operations: BTreeMap<u64, Operation>,
+    /// How many operations there have been.
+    pub(super) operations_begun: u64,
+}
+
+impl Feed {
+    /// A feed without events. Numbers begin at the time in microseconds, so that a later daemon's
+    /// are higher and a reader that comes back to one is seen to have missed events.
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            state: Mutex::new(State {
+                origin: u64::try_from(now.as_micros()).unwrap_or(0),
+                ring: VecDeque::new(),
+                vms: BTreeMap::new(),
+                operations: BTreeMap::new(),
+                operations_begun: 0,
+            }),
+            grown: Condvar::new(),
+        }
+    }
+
+    /// Wakes all readers, so that they see that the engine is shut down.
+    pub(super) fn wake(&self) {
+        // One that has just looked, and waits next, must not miss it.
+        drop(lock(&self.state));
+        self.grown.notify_all();
+    }
+}
+
+impl State {
+    fn last(&self) -> u64 {
+        self.ring.back().map_or(self.origin, |event| event.seq)
+    }
+
+    pub(super) fn push(&mut self, at: Timestamp, change: Change) {
+        let seq = self.last() + 1;
+        if self.ring.len() == KEPT_EVENTS {
+            self.ring.pop_front();
+        }
+        self.ring.push_back(Event { seq, at, change });
+    }
+
+    /// The events after `since`, as far as they are kept: `None` where one of them is not.
+    fn after(&self, since: u64) -> Option<Vec<Event>> {
+        let first = self.last() + 1 - self.ring.len() as u64;
+        let skipped = usize::try_from(since.checked_add(1)?.checked_sub(first)?).ok()?;
+        let is_known = skipped <= self.ring.len();
+        is_known.then(|| self.ring.range(skipped..).take(AT_ONCE).cloned().collect())
+    }
+
+    fn snapshot(&self, since: Option<u64>, at: Timestamp) -> Event {
+        let last = self.last();
+        // A number that is not this daemon's was read from another one.
+        let is_ours = |seq: &u64| (self.origin..=last).contains(seq);
+        let missed = since.map(|seq| last - Some(seq).filter(is_ours).unwrap_or(self.origin));
+        let mut vms: Vec<VmView> = self.vms.values().cloned().collect();
+        vms.sort_by(|a, b| a.name.cmp(&b.name));
+        let operations = self.operations.values().cloned().collect();
+        let change = Change::Snapshot(Snapshot {
+            vms,
+            operations,
+            missed,
+        });
+        Event {
+            seq: last,
+            at,
+            change,
+        }
+    }
+}
+
+impl Engine {
+    /// The events after the one with the number `since`, in order; a snapshot in their place where
+    /// no number is given, or some of them are no longer kept. Waits for the next one where there
+    /// is none yet, until `patience` is over or the engine is shut down: then none is returned.
+    #[must_use]
+    pub fn events(&self, since: Option<u64>, patience: Duration) -> Vec<Event> {
+        let mut state = lock(&self.feed.state);
+        let Some(seq) = since.filter(|seq| state.after(*seq).is_some()) else {
+            // What nobody told of yet is told first, so that the snapshot is as true as a list.
+            for slot in self.slots() {
+                self.tell_in(&mut state, slot.vm().id);
+            }
+            return vec![state.snapshot(since, self.now())];
+        };
+        let nothing_new = |state: &mut State| state.last() == seq && !self.is_stopping();
+        state = self
+            .feed
+            .grown
+            .wait_timeout_while(state, patience, nothing_new)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        match state.after(seq) {
+            Some(events) => events,
+            None => vec![state.snapshot(since, self.now())],
+        }
+    }
+
+    /// Tells how a VM is now, where readers know it otherwise.
+    pub(super) fn tell(&self, id: VmId) {
+        self.change_feed(|state| self.tell_in(state, id));
+    }
+
+    /// Tells that a VM is gone.
+    pub(super) fn tell_deleted(&self, id: VmId) {
+        self.change_feed(|state| {
+            if let Some(VmView { name, .. }) = state.vms.remove(&id) {
+                state.push(self.now(), Change::Deleted { id, name });
+            }
+        });
+    }
+
+    pub(super) fn change_feed<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        let outcome = with(&mut lock(&self.feed.state));
+        self.feed.grown.notify_all();
+        outcome
+    }
+
+    /// The VM is looked at under the lock, so that the newest event has its newest state, and one
+    /// that was deleted is not told of again.
+    fn tell_in(&self, state: &mut State, id: VmId) {
+        let Some(slot) = lock(&self.vms).get(&id).cloned() else {
+            return;
+        };
+        let view = self.view(&slot.vm());
+        if state.vms.get(&id) != Some(&view) {
+            state.vms.insert(id, view.clone());
+            state.push(self.now(), Change::Vm(Box::new(view)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feed_with(count: u64) -> Feed {
+        let feed = Feed::new(Duration::from_secs(1));
+        let mut state = lock(&feed.state);
+        for _ in 0..count {
+            let id = VmId::from_bits(1);
+            let name = "web".parse().unwrap();
+            state.push(Timestamp::UNIX_EPOCH, Change::Deleted { id, name });
+        }
+        drop(state);
+        feed
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_as_long_as_nothing_was_dropped() {
+        let kept = KEPT_EVENTS as u64;
+        let feed = feed_with(kept + 10);
+        let state = lock(&feed.state);
+        let last = state.last();
+        let numbers = |since| {
+            let events = state.after(since)?;
+            Some(events.iter().map(|it| it.seq).collect::<Vec<_>>())
+        };
+        assert_eq!(numbers(last), Some(vec![]));
+        assert_eq!(numbers(last - 2), Some(vec![last - 1, last]));
+        assert_eq!(numbers(last - kept).unwrap()[0], last - kept + 1);
+        assert_eq!(numbers(last - kept).unwrap().len(), AT_ONCE);
+        assert_eq!(numbers(last - kept - 1), None, "one of them was dropped");
+        assert_eq!(numbers(last + 1), None, "another daemon's number");
+        assert_eq!(numbers(0), None);
+        assert_eq!(numbers(u64::MAX - 1), None);
+    }
+
+    #[test]
+    fn a_snapshot_counts_what_its_reader_has_missed() {
+        let feed = feed_with(10);
+        let state = lock(&feed.state);
+        let (last, origin) = (state.last(), state.origin);
+        let missed = |since| match state.snapshot(since, Timestamp::UNIX_EPOCH).change {
+            Change::Snapshot(snapshot) => snapshot.missed,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missed(None), None);
+        assert_eq!(missed(Some(last - 3)), Some(3));
+        for of_another in [0, origin - 1, last + 1, u64::MAX] {
+            assert_eq!(missed(Some(of_another)), Some(10), "{of_another}");
+        }
+    }
+}

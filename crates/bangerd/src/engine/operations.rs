@@ -1,0 +1,213 @@
+//! The verbs as they are asked for. Each is an operation, whose beginning, steps and end are events
+//! for everybody; what it does stands in its own file.
+
+use std::sync::Arc;
+
+use banger_api::{
+    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, SetVm,
+    StartVm, StopVm, Stopped, Verb, VmRef, VmView,
+};
+
+use super::hold::Slot;
+use super::{Engine, ProgressSink};
+use crate::error::Result;
+use crate::vm::Vm;
+
+/// An operation under way. One that is dropped has failed.
+#[derive(Debug)]
+pub(super) struct OpenOperation<'e> {
+    engine: &'e Engine,
+    id: u64,
+}
+
+impl OpenOperation<'_> {
+    /// Says which VM it is about, where that was not known from the beginning.
+    pub(super) fn is_about(&self, vm: &Vm) {
+        self.engine.change_feed(|state| {
+            if let Some(operation) = state.operations.get_mut(&self.id) {
+                (operation.vm, operation.name) = (Some(vm.id), Some(vm.name.clone()));
+            }
+        });
+    }
+
+    fn reach(&self, reached: OperationState) {
+        self.engine.change_feed(|state| {
+            let Some(operation) = state.operations.get_mut(&self.id) else {
+                return;
+            };
+            operation.state = reached;
+            let operation = operation.clone();
+            let goes_on = match &operation.state {
+                OperationState::Began | OperationState::Step(_) => true,
+                OperationState::Done | OperationState::Failed { .. } => false,
+            };
+            if !goes_on {
+                state.operations.remove(&self.id);
+            }
+            state.push(self.engine.now(), Change::Operation(operation));
+        });
+    }
+}
+
+impl Drop for OpenOperation<'_> {
+    fn drop(&mut self) {
+        // Nothing, where it has reached its end.
+        let error = Error::new(Code::Internal, "the operation broke off");
+        self.reach(OperationState::Failed { error });
+    }
+}
+
+impl Engine {
+    /// Makes a VM, and starts it unless the request says otherwise.
+    ///
+    /// # Errors
+    /// Refused before anything was done; or what went wrong on the way, after which nothing of
+    /// the VM is left. A VM that was made but does not start stays, stopped.
+    pub fn create(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<VmView> {
+        self.operate(Verb::Create, None, heard, |operation, heard| {
+            self.create_vm(request, operation, heard)
+        })
+    }
+
+    /// Boots a VM and waits until one can log in.
+    ///
+    /// # Errors
+    /// `not-ready` with every check that fails; or what went wrong, after which the VM is stopped
+    /// and nothing of the start is left.
+    pub fn start(
+        &self,
+        wanted: &VmRef,
+        request: &StartVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Start, heard, |slot, heard| {
+            self.start_vm(slot, request, heard)
+        })
+    }
+
+    /// Ends a VM cleanly, within the deadline.
+    ///
+    /// # Errors
+    /// `invalid` for a deadline out of range, or what could not be taken down.
+    pub fn stop(
+        &self,
+        wanted: &VmRef,
+        request: &StopVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<Stopped> {
+        self.operate_on(wanted, Verb::Stop, heard, |slot, heard| {
+            self.stop_vm(slot, request, heard)
+        })
+    }
+
+    /// Stops a VM if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(
+        &self,
+        wanted: &VmRef,
+        request: &StopVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Restart, heard, |slot, heard| {
+            self.restart_vm(slot, request, heard)
+        })
+    }
+
+    /// Sends a signal to the VM's process; one that ends it takes the VM down.
+    ///
+    /// Needs no hold, so that it ends a start that hangs.
+    ///
+    /// # Errors
+    /// When the process does not end, or what could not be taken down.
+    pub fn kill(
+        &self,
+        wanted: &VmRef,
+        request: &KillVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Kill, heard, |slot, heard| {
+            self.kill_vm(slot, request, heard)
+        })
+    }
+
+    /// Changes a VM's settings.
+    ///
+    /// # Errors
+    /// `invalid` for what is out of range or would shrink a disk; nothing is changed then.
+    pub fn set(&self, wanted: &VmRef, request: &SetVm, heard: ProgressSink<'_>) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Set, heard, |slot, heard| {
+            self.set_vm(slot, request, heard)
+        })
+    }
+
+    /// Removes a VM for good.
+    ///
+    /// # Errors
+    /// `conflict` where it runs and `force` is not given; or what could not be removed: the record
+    /// stays then, and the same delete goes on where this one ended.
+    pub fn delete(
+        &self,
+        wanted: &VmRef,
+        request: &DeleteVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Delete, heard, |slot, heard| {
+            self.delete_vm(slot, request, heard)
+        })
+    }
+
+    fn operate_on<T>(
+        &self,
+        wanted: &VmRef,
+        verb: Verb,
+        heard: ProgressSink<'_>,
+        work: impl FnOnce(&Arc<Slot>, ProgressSink<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let slot = self.find(wanted)?;
+        self.operate(verb, Some(&slot), heard, |_, heard| work(&slot, heard))
+    }
+
+    /// Does `work` as an operation.
+    pub(super) fn operate<T>(
+        &self,
+        verb: Verb,
+        slot: Option<&Slot>,
+        heard: ProgressSink<'_>,
+        work: impl FnOnce(&OpenOperation<'_>, ProgressSink<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let vm = slot.map(Slot::vm);
+        let operation = self.begin_operation(verb, vm.as_deref());
+        let outcome = work(&operation, &|progress: Progress| {
+            operation.reach(OperationState::Step(progress.clone()));
+            heard(progress);
+        });
+        operation.reach(match &outcome {
+            Ok(_) => OperationState::Done,
+            Err(error) => OperationState::Failed {
+                error: error.clone(),
+            },
+        });
+        outcome
+    }
+
+    fn begin_operation(&self, verb: Verb, vm: Option<&Vm>) -> OpenOperation<'_> {
+        let began = self.now();
+        let id = self.change_feed(|state| {
+            state.operations_begun += 1;
+            let operation = Operation {
+                id: state.operations_begun,
+                verb,
+                vm: vm.map(|vm| vm.id),
+                name: vm.map(|vm| vm.name.clone()),
+                began,
+                state: OperationState::Began,
+            };
+            state.operations.insert(operation.id, operation.clone());
+            state.push(began, Change::Operation(operation));
+            state.operations_begun
+        });
+        OpenOperation { engine: self, id }
+    }
+}
