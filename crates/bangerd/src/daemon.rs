@@ -29,7 +29,7 @@ use crate::guest::program;
 use crate::image::bundle::{self, BuildOptions, Proxies, Stage};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
-use crate::server::{self, Stop};
+use crate::server::{self, Shutdown};
 
 /// What the daemon was told when it was started.
 #[derive(Debug, Clone)]
@@ -129,16 +129,16 @@ fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>
 }
 
 async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {
-    let stop = Stop::new();
+    let shutdown = Shutdown::new();
     let socket = server::listen(&location.socket)?;
-    let resolver = start_resolver(location, config, engine, &stop);
-    tokio::spawn(stop_on_signal(stop.clone()));
+    let resolver = start_resolver(location, config, engine, &shutdown);
+    tokio::spawn(shut_down_on_signal(shutdown.clone()));
     tracing::info!(socket = %location.socket.display(), "ready");
     say(&format!("ready {}", location.socket.display()));
     tell_systemd(&NotifyState::Ready);
-    let served = server::serve(socket, engine.clone(), stop.clone()).await;
+    let served = server::serve(socket, engine.clone(), shutdown.clone()).await;
     tell_systemd(&NotifyState::Stopping);
-    stop.say();
+    shutdown.begin();
     if let Some(resolver) = resolver {
         let _ = resolver.await;
     }
@@ -165,7 +165,7 @@ fn start_resolver(
     location: &Location,
     config: &Config,
     engine: &Arc<Engine>,
-    stop: &Stop,
+    shutdown: &Shutdown,
 ) -> Option<tokio::task::JoinHandle<()>> {
     if config.dns_port == 0 {
         return None;
@@ -178,16 +178,17 @@ fn start_resolver(
         }
     };
     let names = Arc::new(VmNames(engine.clone()));
-    let stop = stop.clone();
+    let shutdown = shutdown.clone();
     Some(tokio::spawn(async move {
-        if let Err(error) = resolver::serve(sockets, names, async move { stop.heard().await }).await
+        if let Err(error) =
+            resolver::serve(sockets, names, async move { shutdown.begun().await }).await
         {
             tracing::error!(%error, "the resolver has ended");
         }
     }))
 }
 
-async fn stop_on_signal(stop: Stop) {
+async fn shut_down_on_signal(shutdown: Shutdown) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
@@ -199,7 +200,7 @@ async fn stop_on_signal(stop: Stop) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    stop.say();
+    shutdown.begin();
 }
 
 /// The one place that reads the environment.

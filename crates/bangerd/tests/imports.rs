@@ -288,7 +288,7 @@ fn what_the_table_forbids_is_found_however_it_is_written() {
             "use crate::storage::copy::Copy;",
         ),
         ("bangerd::engine::view", "use crate::capability::nat::Nat;"),
-        ("bangerd::engine::view", "type A = crate::server::Stop;"),
+        ("bangerd::engine::view", "type A = crate::server::Shutdown;"),
         (
             "bangerd::engine",
             "mod inner { fn f() { super::super::server::f() } }",
@@ -366,7 +366,7 @@ fn what_the_table_allows_is_left_alone() {
         ),
         (
             "bangerd::assemble",
-            "use crate::capability::nat::Nat; use crate::server::Stop;",
+            "use crate::capability::nat::Nat; use crate::server::Shutdown;",
         ),
         (
             "bangerd::engine::start",
@@ -396,12 +396,12 @@ fn what_the_table_allows_is_left_alone() {
 fn a_violation_names_file_line_and_rule() {
     let found = violations(&with(
         "bangerd::engine",
-        "//! The verbs.\n\nuse crate::server::Stop;\n",
+        "//! The verbs.\n\nuse crate::server::Shutdown;\n",
     ));
     assert_eq!(
         found,
         [
-            "bangerd/engine.rs:3: `bangerd::engine` names `bangerd::server::Stop`, \
+            "bangerd/engine.rs:3: `bangerd::engine` names `bangerd::server::Shutdown`, \
           but `engine` knows none of the edges that ask it"
         ]
     );

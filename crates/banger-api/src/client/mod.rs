@@ -3,8 +3,8 @@
 //! Every request is a method (`verbs.rs`); events and consoles are streams, which their reader can
 //! end at any time ([`CancelToken`]).
 //!
-//! One connection a request. The version of the API is shaken on every one of them: the header
-//! goes out with the request, and an answer without the same header is refused in words.
+//! Each request has a connection of its own, and names the version of the API in a header. An answer
+//! that names another version is an error that says so.
 
 mod stream;
 mod verbs;
@@ -31,7 +31,7 @@ const VERSION: &str = "/v1/version";
 const DAEMON: &str = "/v1/daemon";
 const DAEMON_STOP: &str = "/v1/daemon/stop";
 
-/// Speaks with the daemon behind one socket.
+/// A client of the daemon behind one socket.
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
@@ -74,7 +74,7 @@ impl Client {
         method: Method,
         path: &str,
         body: &impl Serialize,
-        mut heard: impl FnMut(Progress),
+        mut on_progress: impl FnMut(Progress),
     ) -> Result<T> {
         let body = serde_json::to_vec(body).map_err(|cause| {
             Error::new(Code::Internal, "write the request").cause(cause.to_string())
@@ -86,7 +86,7 @@ impl Client {
                 lines.extend(frame.map_err(broken)?.data_ref().map_or(&[], |it| it));
                 for line in lines.by_ref() {
                     match parse::<Line<T>>(&line)? {
-                        Line::Progress(progress) => heard(progress),
+                        Line::Progress(progress) => on_progress(progress),
                         Line::Result(result) => return Ok(result),
                         Line::Error(error) => return Err(error),
                     }
@@ -105,8 +105,8 @@ impl Client {
         Ok(Pieces::new(self, answer.into_body(), socket))
     }
 
-    /// Refuses a daemon of another user, before anything is asked of it or believed: it would be told
-    /// what we want, and tell us which keys to use and what to run.
+    /// Rejects another user's daemon before anything is sent to it or believed: it would learn what we
+    /// want, and say which keys to use and what to run.
     fn require_ours(&self, stream: &UnixStream) -> Result<()> {
         let socket = self.socket.display();
         let peer = stream.peer_cred().map_err(|cause| {
@@ -190,8 +190,8 @@ impl Client {
     }
 }
 
-/// Whether a client of user `ours` may listen to a daemon of user `theirs`: to a daemon of its own,
-/// and to root, who could be anybody.
+/// Whether a client of user `ours` trusts a daemon of user `theirs`: its own user's, and root's, which
+/// could be anybody's.
 fn is_trusted(theirs: u32, ours: u32) -> bool {
     theirs == ours || theirs == 0
 }

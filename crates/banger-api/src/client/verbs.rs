@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
-/// `conflict` where the daemon is another user's or of another version. `heard` is called for each
-/// step; a verb goes on in the daemon even where its client ends.
+/// `conflict` where the daemon is another user's or of another version. `on_progress` is
+/// called for each step; a verb goes on in the daemon even where its client ends.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 impl Client {
     /// The version of the daemon and of its API, whichever it has.
@@ -46,8 +46,8 @@ impl Client {
     }
 
     /// Makes a VM, and starts it unless the request says otherwise.
-    pub fn create(&self, request: &CreateVm, heard: impl FnMut(Progress)) -> Result<VmView> {
-        self.work(Method::POST, "/v1/vms", request, heard)
+    pub fn create(&self, request: &CreateVm, on_progress: impl FnMut(Progress)) -> Result<VmView> {
+        self.work(Method::POST, "/v1/vms", request, on_progress)
     }
 
     /// Starts a VM; returns when its guest is ready.
@@ -55,9 +55,9 @@ impl Client {
         &self,
         vm: &VmRef,
         request: &StartVm,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
-        self.work(Method::POST, &path(vm, "/start"), request, heard)
+        self.work(Method::POST, &path(vm, "/start"), request, on_progress)
     }
 
     /// Stops a VM, with the guest's help if it helps.
@@ -65,18 +65,18 @@ impl Client {
         &self,
         vm: &VmRef,
         request: &StopVm,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<Stopped> {
-        self.work(Method::POST, &path(vm, "/stop"), request, heard)
+        self.work(Method::POST, &path(vm, "/stop"), request, on_progress)
     }
 
     /// Stops all VMs that run, side by side.
     pub fn stop_all(
         &self,
         request: &StopAllVms,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<StoppedAll> {
-        self.work(Method::POST, "/v1/stop", request, heard)
+        self.work(Method::POST, "/v1/stop", request, on_progress)
     }
 
     /// Stops a VM and starts it again.
@@ -84,9 +84,9 @@ impl Client {
         &self,
         vm: &VmRef,
         request: &StopVm,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
-        self.work(Method::POST, &path(vm, "/restart"), request, heard)
+        self.work(Method::POST, &path(vm, "/restart"), request, on_progress)
     }
 
     /// Sends a signal to a VM's hypervisor.
@@ -94,14 +94,19 @@ impl Client {
         &self,
         vm: &VmRef,
         request: &KillVm,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
-        self.work(Method::POST, &path(vm, "/kill"), request, heard)
+        self.work(Method::POST, &path(vm, "/kill"), request, on_progress)
     }
 
     /// Changes a VM's settings.
-    pub fn set(&self, vm: &VmRef, request: &SetVm, heard: impl FnMut(Progress)) -> Result<VmView> {
-        self.work(Method::PATCH, &path(vm, ""), request, heard)
+    pub fn set(
+        &self,
+        vm: &VmRef,
+        request: &SetVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VmView> {
+        self.work(Method::PATCH, &path(vm, ""), request, on_progress)
     }
 
     /// Removes a VM for good; returns the VM as it was.
@@ -109,9 +114,9 @@ impl Client {
         &self,
         vm: &VmRef,
         request: &DeleteVm,
-        heard: impl FnMut(Progress),
+        on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
-        self.work(Method::DELETE, &path(vm, ""), request, heard)
+        self.work(Method::DELETE, &path(vm, ""), request, on_progress)
     }
 
     /// What a VM's guest printed on its console, piece by piece; with `follow`, what it prints from

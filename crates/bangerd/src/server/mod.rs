@@ -1,4 +1,4 @@
-//! The server: HTTP/1.1 with JSON on a Unix socket. It takes no decisions, it asks the engine.
+//! The server: HTTP/1.1 with JSON on a Unix socket. It decides nothing; the engine does.
 //!
 //! ```text
 //! socket ─► permit ─► connection ─► routes ─► work    a verb, on a thread of its own
@@ -12,8 +12,8 @@
 mod reply;
 mod request;
 mod routes;
+mod shutdown;
 mod socket;
-mod stop;
 mod stream;
 mod work;
 
@@ -35,8 +35,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
+pub use shutdown::Shutdown;
 pub use socket::{LONGEST_PATH, Socket, listen};
-pub use stop::Stop;
 
 use crate::engine::Engine;
 
@@ -66,7 +66,7 @@ const HEAD: usize = 64 << 10;
 #[derive(Clone)]
 struct App {
     engine: Arc<Engine>,
-    stop: Stop,
+    shutdown: Shutdown,
     /// A permit for each stream.
     streams: Arc<Semaphore>,
     /// Held by each verb under way; nothing is ever sent.
@@ -90,11 +90,11 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Who may be served at once.
+/// The permits of clients.
 ///
-/// A client that has not asked for anything keeps its permit until somebody needs it: where none is
-/// left, the client that has been silent longest is sent away. So a thousand idle clients keep
-/// nobody out.
+/// A client that has not sent a request keeps its permit until another needs it: where none is left,
+/// the client that has been silent longest is disconnected. So a thousand idle clients keep nobody
+/// out.
 struct Clients {
     permits: Arc<Semaphore>,
     /// Wakes the silent clients, one at a time, the oldest first.
@@ -107,21 +107,21 @@ impl Clients {
             self.crowded.notify_one();
         }
         let permit = Semaphore::acquire_owned(Arc::clone(&self.permits)).await;
-        // A word that no silent client heard is not meant for the next one.
+        // A notice that found no silent client is not for the next one.
         let _ = self.crowded.notified().now_or_never();
         permit.map_err(io::Error::other)
     }
 }
 
-/// Serves until `stop` is said, then ends what is under way within a few seconds.
+/// Serves until `shutdown` begins, then ends what is under way within a few seconds.
 ///
 /// # Errors
 /// Outside of a tokio runtime with I/O and time.
-pub async fn serve(socket: Socket, engine: Arc<Engine>, stop: Stop) -> io::Result<()> {
+pub async fn serve(socket: Socket, engine: Arc<Engine>, shutdown: Shutdown) -> io::Result<()> {
     let (at_work, mut all_done) = mpsc::channel(1);
     let app = App {
         engine,
-        stop: stop.clone(),
+        shutdown: shutdown.clone(),
         streams: Arc::new(Semaphore::new(stream::STREAMS)),
         at_work,
         document: "".into(),
@@ -129,7 +129,7 @@ pub async fn serve(socket: Socket, engine: Arc<Engine>, stop: Stop) -> io::Resul
     let (router, _) = routes::router(app);
     let mut connections = JoinSet::new();
     // The socket's file goes first, so that nobody comes in any more.
-    accept_all(socket, &router, &mut connections, &stop).await?;
+    accept_all(socket, &router, &mut connections, &shutdown).await?;
     drop(router);
     let drained = timeout(DRAIN, async {
         while connections.join_next().await.is_some() {}
@@ -146,7 +146,7 @@ async fn accept_all(
     mut socket: Socket,
     router: &axum::Router,
     connections: &mut JoinSet<()>,
-    stop: &Stop,
+    shutdown: &Shutdown,
 ) -> io::Result<()> {
     let clients = Arc::new(Clients {
         permits: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -154,25 +154,25 @@ async fn accept_all(
     });
     let mut listener = socket.listener()?;
     let mut look = interval(LOOK);
-    let mut stranger_told = false;
+    let mut stranger_seen = false;
     let ours = rustix::process::geteuid().as_raw();
     loop {
         tokio::select! {
             biased;
-            () = stop.heard() => return Ok(()),
+            () = shutdown.begun() => return Ok(()),
             Some(_) = connections.join_next() => {}
             _ = look.tick() => return_to_path(&mut socket, &mut listener),
             accepted = next(&listener, &clients) => match accepted {
                 Ok((stream, permit)) => {
                     let theirs = stream.peer_cred().map(|peer| peer.uid());
                     if theirs.as_ref().is_ok_and(|uid| socket::is_admitted(*uid, ours)) {
-                        let (clients, stop) = (Arc::clone(&clients), stop.clone());
-                        connections.spawn(converse(stream, router.clone(), clients, permit, stop));
+                        let (clients, shutdown) = (Arc::clone(&clients), shutdown.clone());
+                        connections.spawn(converse(stream, router.clone(), clients, permit, shutdown));
                     } else {
-                        if !stranger_told {
+                        if !stranger_seen {
                             tracing::warn!(?theirs, "refused a client of another user");
                         }
-                        stranger_told = true;
+                        stranger_seen = true;
                         turn_away(&stream);
                     }
                 }
@@ -217,7 +217,7 @@ async fn converse(
     router: axum::Router,
     clients: Arc<Clients>,
     permit: OwnedSemaphorePermit,
-    stop: Stop,
+    shutdown: Shutdown,
 ) {
     let inner = TowerToHyperService::new(router);
     let (asks, asked) = oneshot::channel::<Infallible>();
@@ -233,19 +233,19 @@ async fn converse(
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut conversation = pin!(conversation);
-    // That a client breaks off or speaks garbage is its own affair.
+    // A client that breaks off or sends garbage hurts only itself.
     tokio::select! {
         biased;
         _ = &mut conversation => return,
         _ = asked => {}
         () = clients.crowded.notified() => return,
-        () = stop.heard() => return,
+        () = shutdown.begun() => return,
     }
     let _ = conversation.await;
     drop(permit);
 }
 
-/// Says in one breath why a client of another user is not served.
+/// Rejects a client of another user.
 fn turn_away(stream: &UnixStream) {
     let error = Error::new(Code::Invalid, "this daemon serves its own user and root");
     let body = reply::line(&error);

@@ -1,4 +1,4 @@
-//! What a request brings: a JSON body, and a VM's reference in the path.
+//! The parts of a request: a JSON body, a VM's reference in the path, a query.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -154,7 +154,7 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     }
 }
 
-/// How a client wants to be told of long work.
+/// What a client accepts as the answer to a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplyMode {
     /// Each step in a line, and the outcome in the last one.
@@ -169,13 +169,13 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplyMode {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let accepted = parts.headers.get_all(header::ACCEPT);
         let accepted = accepted.iter().filter_map(|value| value.to_str().ok());
-        Ok(how(accepted))
+        Ok(preferred(accepted))
     }
 }
 
-/// Once, where JSON is named and wanted more than lines of it (RFC 9110, 12.5.1). Who takes
-/// everything, as curl does, is told of each step.
-fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
+/// Once, where JSON is named and preferred to lines of it (RFC 9110, 12.5.1). A client that accepts
+/// everything, as curl does, gets lines.
+fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     let (mut once, mut lines) = (0.0_f32, 0.0_f32);
     for range in accepted.flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
@@ -198,7 +198,7 @@ fn how<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     }
 }
 
-/// What is asked in the query of an address.
+/// The query of an address.
 #[derive(Debug)]
 pub(super) struct UrlQuery<T>(pub(super) T);
 
@@ -217,7 +217,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for UrlQuery<T> {
     }
 }
 
-/// A verb that is asked of a VM.
+/// A request for a verb on one VM.
 pub(super) struct VmRequest<T> {
     app: App,
     mode: ReplyMode,
@@ -244,13 +244,14 @@ impl<T: DeserializeOwned> FromRequest<App> for VmRequest<T> {
 }
 
 impl<T: Send + 'static> VmRequest<T> {
-    /// Has the engine do it.
+    /// Has the engine do the verb, and answers.
     pub(super) async fn work<R: Serialize + Send + 'static>(
         self,
         verb: fn(&Engine, &VmRef, &T, ProgressSink<'_>) -> Result<R, Error>,
     ) -> Response {
         let (vm, body) = (self.vm, self.body);
-        let job = move |engine: &Engine, heard: ProgressSink<'_>| verb(engine, &vm, &body, heard);
+        let job =
+            move |engine: &Engine, progress: ProgressSink<'_>| verb(engine, &vm, &body, progress);
         work(&self.app, self.mode, job).await
     }
 }
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_json_and_does_not_want_lines_more_is_told_once() {
+    fn a_client_that_prefers_json_to_lines_gets_one_answer() {
         for (accepted, expected) in [
             (&[][..], ReplyMode::Lines),
             (&["*/*"], ReplyMode::Lines),
@@ -293,7 +294,11 @@ mod tests {
             (&["application/json;q=0"], ReplyMode::Lines),
             (&["application/json;q=none"], ReplyMode::Lines),
         ] {
-            assert_eq!(how(accepted.iter().copied()), expected, "{accepted:?}");
+            assert_eq!(
+                preferred(accepted.iter().copied()),
+                expected,
+                "{accepted:?}"
+            );
         }
     }
 

@@ -78,7 +78,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
 /// Which VM a path names.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "only described; `Named` reads it")]
+#[expect(dead_code, reason = "only described; `VmPath` reads it")]
 struct Reference {
     /// Its name, its id, or the id's first digits.
     #[param(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 63)]
@@ -151,7 +151,7 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
 async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
     let answer = work(&app, mode, |engine, _| Ok(engine.daemon())).await;
     // Answers under way are still sent, this one too.
-    app.stop.say();
+    app.shutdown.begin();
     answer
 }
 
@@ -200,7 +200,7 @@ async fn list(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
     Ok(Json(ask(&app, |engine| engine.list()).await?))
 }
 
-/// Makes a VM, and starts it unless told not to.
+/// Creates a VM, and starts it unless `no_start` is set.
 #[utoipa::path(
     post,
     path = "/v1/vms",
@@ -212,8 +212,8 @@ async fn create(
     mode: ReplyMode,
     JsonBody(request): JsonBody<CreateVm>,
 ) -> Response {
-    work(&app, mode, move |engine, heard| {
-        engine.create(&request, heard)
+    work(&app, mode, move |engine, progress| {
+        engine.create(&request, progress)
     })
     .await
 }
@@ -289,8 +289,8 @@ async fn stop_all(
     mode: ReplyMode,
     JsonBody(request): JsonBody<StopAllVms>,
 ) -> Response {
-    work(&app, mode, move |engine, heard| {
-        engine.stop_all(&request, heard)
+    work(&app, mode, move |engine, progress| {
+        engine.stop_all(&request, progress)
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! Answers without an end: the events, and a console that is followed.
+//! Answers without an end: events, and followed consoles.
 //!
 //! Each ends when the client goes or the daemon stops; one that did not would keep the daemon from
 //! stopping for ever (axum#2673). Each takes a permit and has a thread of its own, so that a slow
@@ -50,15 +50,15 @@ fn answer(
         read(&engine, &piece);
         drop(permit);
     });
-    let state = (pieces, app.stop.clone());
+    let state = (pieces, app.shutdown.clone());
     Ok(streamed(
         kind,
-        stream::unfold(state, |(mut pieces, stop)| async move {
+        stream::unfold(state, |(mut pieces, shutdown)| async move {
             let piece = tokio::select! {
-                () = stop.heard() => return None,
+                () = shutdown.begun() => return None,
                 piece = pieces.recv() => piece?,
             };
-            Some((piece, (pieces, stop)))
+            Some((piece, (pieces, shutdown)))
         }),
     ))
 }

@@ -1,14 +1,14 @@
-//! Long work: a thread of its own that runs to the end, and an answer that tells of each step.
+//! A verb: a thread of its own that runs to the end, and an answer that reports each step.
 //!
-//! The client may go at any time; the work does not notice. Steps are told through a bounded
-//! channel that is never waited for, and what does not fit is left out. The outcome has a channel
-//! of its own, so it always arrives.
+//! A client that goes away cancels nothing. Steps pass through a bounded channel that the verb never
+//! waits for; those that do not fit are dropped. The outcome has a channel of its own, so it always
+//! arrives.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{Code, Error, Line, Result};
 use futures_util::stream::{self, StreamExt as _};
+use futures_util::{FutureExt as _, TryFutureExt as _};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,8 +20,8 @@ use crate::engine::{Engine, ProgressSink};
 /// How many steps may wait for a slow client. A create has about fifty.
 const STEPS: usize = 256;
 
-/// Runs `job` and answers with its steps and its outcome, or with its outcome alone. What is refused
-/// before the first step is a plain error.
+/// Runs `job`, and answers with its steps and its outcome, or with its outcome alone. What fails
+/// before its first step is answered with a plain error.
 pub(super) async fn work<T, J>(app: &App, mode: ReplyMode, job: J) -> Response
 where
     T: Serialize + Send + 'static,
@@ -36,39 +36,36 @@ where
             let _ = step.try_send(progress);
         });
         drop(step);
-        // Nobody may be there to hear it.
+        // The client may be gone.
         let _ = done.send(result);
         drop(at_work);
     });
-    if mode == ReplyMode::Once {
+    let outcome = outcome.unwrap_or_else(|_| Err(lost()));
+    let first = match mode {
+        ReplyMode::Lines => steps.recv().await,
+        ReplyMode::Once => None,
+    };
+    let Some(first) = first else {
         drop(steps);
-        return match outcome.await.unwrap_or_else(|_| Err(lost())) {
-            Ok(value) => Json(value).into_response(),
-            Err(error) => Refusal::from(error).into_response(),
-        };
-    }
-    let Some(first) = steps.recv().await else {
-        return match outcome.await.unwrap_or_else(|_| Err(lost())) {
-            Ok(value) => streamed(
-                NDJSON,
-                stream::once(async move { line(&Line::Result(value)) }),
-            ),
-            Err(error) => Refusal::from(error).into_response(),
+        return match (outcome.await, mode) {
+            (Err(error), _) => Refusal::from(error).into_response(),
+            (Ok(value), ReplyMode::Once) => Json(value).into_response(),
+            (Ok(value), ReplyMode::Lines) => {
+                let only = line(&Line::Result(value));
+                streamed(NDJSON, stream::iter([only]))
+            }
         };
     };
-    let lines = stream::once(async move { first })
-        .chain(stream::unfold(steps, |mut steps| async move {
-            Some((steps.recv().await?, steps))
-        }))
-        .map(|progress| line(&Line::<T>::Progress(progress)));
-    streamed(NDJSON, lines.chain(stream::once(last(outcome))))
-}
-
-async fn last<T: Serialize>(outcome: oneshot::Receiver<Result<T>>) -> Bytes {
-    line(&match outcome.await.unwrap_or_else(|_| Err(lost())) {
-        Ok(value) => Line::Result(value),
-        Err(error) => Line::Error(error),
-    })
+    let steps = stream::unfold(steps, |mut steps| async move {
+        Some((steps.recv().await?, steps))
+    });
+    let lines = stream::iter([first]).chain(steps);
+    let lines = lines.map(|progress| line(&Line::<T>::Progress(progress)));
+    let last = outcome.map(|outcome| match outcome {
+        Ok(value) => line(&Line::Result(value)),
+        Err(error) => line(&Line::<T>::Error(error)),
+    });
+    streamed(NDJSON, lines.chain(stream::once(last)))
 }
 
 /// The thread ended without an outcome: it panicked.
@@ -80,7 +77,7 @@ fn lost() -> Error {
     .hint("look at the end of bangerd.log in the state directory: banger daemon status")
 }
 
-/// Runs something short that may block, such as taking a lock.
+/// Runs a short job that may block, such as one that takes a lock.
 pub(super) async fn ask<T, J>(app: &App, job: J) -> Result<T>
 where
     T: Send + 'static,

@@ -25,7 +25,7 @@ fn a_stop_does_not_wait_for_ever_for_a_verb() {
     let gate = Gate::new(&server.sim);
     let _stream = server.ask("POST /v1/vms", "", "{}");
     eventually("the work begins", || gate.arrived() == 1);
-    server.stop.say();
+    server.shutdown.begin();
     let took = server.ended();
     assert!(took >= DRAIN / 2 && took < DRAIN * 3, "{took:?}");
 }

@@ -117,6 +117,37 @@ fn two_clients_read_the_same_from_a_snapshot_to_the_end_of_a_verb() {
 }
 
 #[test]
+fn one_client_follows_events_and_asks_from_another_thread() {
+    let server = Running::new();
+    let client = server.client();
+    let events = client.events(None).unwrap();
+    let token = events.token();
+    let (send, receive) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for event in events {
+                send.send(event.unwrap()).unwrap();
+            }
+        });
+        for name in ["one", "two"] {
+            client.create(&named(name), nothing).unwrap();
+        }
+        let one = vm("one");
+        client.delete(&one, &DeleteVm::default(), nothing).unwrap();
+        let listed = client.list().unwrap();
+        let mut read: Vec<Event> = Vec::new();
+        while !read
+            .last()
+            .is_some_and(|it| is_end_of(Verb::Delete)(&it.change))
+        {
+            read.push(receive.recv_timeout(world::LONG).unwrap());
+        }
+        assert_eq!(replay(&read), listed);
+        token.cancel();
+    });
+}
+
+#[test]
 fn a_client_that_reconnects_goes_on_where_it_was() {
     let server = Running::new();
     let follower = follow(server.client(), None);

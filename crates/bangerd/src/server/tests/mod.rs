@@ -226,7 +226,7 @@ fn steps_that_a_client_does_not_read_hold_up_nobody() {
     let (at_work, _all_done) = mpsc::channel(1);
     let app = App {
         engine: server.engine.clone(),
-        stop: server.stop.clone(),
+        shutdown: server.shutdown.clone(),
         streams: Arc::new(Semaphore::new(1)),
         at_work,
         document: "".into(),

@@ -18,7 +18,7 @@ fn open_streams_and_silent_clients_do_not_hold_up_a_stop() {
         stream.read_exact(&mut [0; 12]).unwrap();
         streams.push(stream);
     }
-    server.stop.say();
+    server.shutdown.begin();
     let took = server.ended();
     assert!(took < Duration::from_secs(3), "{took:?}");
     for mut stream in streams {

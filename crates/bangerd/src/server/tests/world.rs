@@ -24,7 +24,7 @@ pub(super) const LONG: Duration = Duration::from_secs(30);
 pub(super) struct Running {
     pub(super) sim: Sim,
     pub(super) engine: Arc<Engine>,
-    pub(super) stop: Stop,
+    pub(super) shutdown: Shutdown,
     pub(super) path: PathBuf,
     served: Option<tokio::task::JoinHandle<io::Result<()>>>,
     pub(super) runtime: Option<Runtime>,
@@ -54,13 +54,13 @@ impl Running {
         let path = folder.path().join("bangerd.sock");
         let socket = listen(&path).unwrap();
         let engine = engine_on(&sim);
-        let stop = Stop::new();
+        let shutdown = Shutdown::new();
         let runtime = runtime().unwrap();
-        let served = runtime.spawn(serve(socket, engine.clone(), stop.clone()));
+        let served = runtime.spawn(serve(socket, engine.clone(), shutdown.clone()));
         Self {
             sim,
             engine,
-            stop,
+            shutdown,
             path,
             served: Some(served),
             runtime: Some(runtime),
@@ -140,7 +140,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.say();
+        self.shutdown.begin();
         self.engine.shut_down();
         if self.served.is_some() && !std::thread::panicking() {
             self.ended();
