@@ -94,6 +94,13 @@ pub enum Op {
         /// The new name, on the same file system.
         to: PathBuf,
     },
+    /// `path` is a symbolic link to `target`, which need not exist.
+    MakeLink {
+        /// Its absolute path; a file there is replaced.
+        path: PathBuf,
+        /// The text of the link.
+        target: PathBuf,
+    },
     /// `path` is a block device of its owner's alone, the same one as `device`.
     MakeNode {
         /// Its absolute path.

@@ -182,8 +182,14 @@ pub mod machine {
     pub const INITRAMFS: &str = "initramfs";
     /// What the guest prints, kept across runs and bounded.
     pub const CONSOLE: &str = "console.log";
+    /// The name of the root disk for Firecracker where it is a block device: a link to its node.
+    pub const ROOT_DEVICE: &str = "root.dev";
     /// The channel to the guest's agent.
     pub const AGENT: &str = "agent.sock";
+    /// QEMU's port for the agent's streams.
+    pub const STREAMS: &str = "streams.sock";
+    /// QEMU's port for shared folders.
+    pub const SHARE: &str = "share.sock";
     /// Where QEMU has what the guest sends and receives, on user networking.
     pub const GUEST_SOCKET: &str = "guest.sock";
     /// Where QEMU has its user networking.

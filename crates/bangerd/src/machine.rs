@@ -8,9 +8,13 @@ use std::path::PathBuf;
 
 use banger_host::{Jailed, Owner};
 
+use crate::vm::shape::Shape;
+
 /// A machine, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
+    /// Which devices the guest sees, and where.
+    pub shape: Shape,
     /// The process name by which it is found again.
     pub name: String,
     /// The folder that all paths are relative to.

@@ -218,6 +218,17 @@ pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
     Ok(Change::Made)
 }
 
+/// Op::MakeLink.
+pub(super) fn make_link(path: &Path, target: &Path) -> Result<Change> {
+    if fs::read_link(path).is_ok_and(|now| now == target) {
+        return Ok(Change::Already);
+    }
+    let mut replacement = Replacement::begin(path)?;
+    replacement.link_to(target)?;
+    replacement.rename()?;
+    Ok(Change::Made)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -289,6 +300,23 @@ mod tests {
         fs::write(path("record"), "").unwrap();
         let elsewhere = std::path::PathBuf::from("/elsewhere/mark");
         assert!(rename_file(&path("record"), &elsewhere).is_err());
+    }
+
+    #[test]
+    fn a_symbolic_link_replaces_a_file_and_never_touches_its_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, target) = (folder.path().join("root.dev"), folder.path().join("disk"));
+        fs::write(&target, "precious").unwrap();
+        fs::write(&path, "old").unwrap();
+        assert_eq!(make_link(&path, &target).unwrap(), Change::Made);
+        assert_eq!(make_link(&path, &target).unwrap(), Change::Already);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        let absent = folder.path().join("absent");
+        assert_eq!(make_link(&path, &absent).unwrap(), Change::Made);
+        assert_eq!(fs::read_link(&path).unwrap(), absent);
+        assert_eq!(remove_file(&path).unwrap(), Change::Made);
+        assert_eq!(fs::read(&target).unwrap(), b"precious");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

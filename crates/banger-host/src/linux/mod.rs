@@ -133,6 +133,7 @@ fn check_paths(op: &Op) -> Result<()> {
         | Op::MakeFilesystem { path, .. }
         | Op::GrowFile { path, .. }
         | Op::PunchHole { path, .. }
+        | Op::MakeLink { path, .. }
         | Op::RestoreStore { path } => check_path(path),
         Op::MakeNode { path, device, .. } => check_path(path).and(check_path(device)),
         Op::MakeSnapshot { base, cow, .. } => check_path(base).and(check_path(cow)),
@@ -168,6 +169,7 @@ impl Host for Linux {
             Op::RemoveFile { path } => files::remove_file(path),
             Op::RenameFile { from, to } => files::rename_file(from, to),
             Op::LinkFile { from, to } => files::link_file(from, to),
+            Op::MakeLink { path, target } => files::make_link(path, target),
             Op::MakeNode {
                 path,
                 device,

@@ -92,6 +92,12 @@ impl Replacement {
         .during(|| format!("link `{}` to `{}`", from.display(), self.path))
     }
 
+    /// Makes the new file a symbolic link.
+    pub(super) fn link_to(&self, target: &Path) -> Result<()> {
+        rustix::fs::symlinkat(target, &self.folder, &self.temporary)
+            .during(|| format!("link `{}` to `{}`", self.path, target.display()))
+    }
+
     /// Gives the new file its mode and owner, brings it to the disk, and puts it in place.
     pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
         let describe = || format!("write `{}`", self.path);

@@ -250,6 +250,7 @@ impl RootOp {
             | Op::WriteFile { .. }
             | Op::RemoveFile { .. }
             | Op::LinkFile { .. }
+            | Op::MakeLink { .. }
             | Op::MakeNode { .. }
             | Op::CloneFile { .. }
             | Op::CopyFile { .. }

@@ -34,6 +34,7 @@ impl Host for Sim {
             | Op::RemoveFile { .. }
             | Op::RenameFile { .. }
             | Op::LinkFile { .. }
+            | Op::MakeLink { .. }
             | Op::MakeNode { .. }
             | Op::CloneFile { .. }
             | Op::CopyFile { .. }
@@ -226,6 +227,11 @@ fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
             put(state, to, file)
         }
         Op::MakeNode { path, .. } => put(state, path, SimFile::default()),
+        Op::MakeLink { path, target } => {
+            let contents = target.display().to_string().into_bytes();
+            let length = contents.len() as u64;
+            put(state, path, SimFile { length, contents })
+        }
         Op::MakeFilesystem { path, size_mib, .. } => {
             if state.files.contains_key(path) {
                 return Ok(Change::Already);

@@ -12,6 +12,7 @@ use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::storage;
 use crate::vm::claim::Claim;
+use crate::vm::shape::Shape;
 use crate::vm::{HostKey, Images, Secret, Spec, Vm};
 
 impl Engine {
@@ -110,6 +111,7 @@ impl Engine {
             in_force: None,
             images,
             root_disk: root_disk.to_owned(),
+            shape: Shape::newest(),
             index,
             address,
             gateway: admit::gateway(self.parts.subnet),

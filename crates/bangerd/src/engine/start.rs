@@ -227,6 +227,7 @@ impl Engine {
     /// What every capability adds, with nothing done.
     fn plan(&self, vm: &Vm) -> Result<Plan> {
         let mut machine = Machine {
+            shape: vm.shape.clone(),
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,

@@ -5,6 +5,7 @@
 pub mod claim;
 pub mod names;
 pub mod phase;
+pub mod shape;
 pub mod store;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use banger_api::{End, Mib, NetworkKind, Phase, VmId, VmName};
 use banger_host::{Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use shape::Shape;
 
 /// What a user asked for, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +92,9 @@ pub struct Vm {
     pub images: Images,
     /// The root-disk driver that it was made with.
     pub root_disk: String,
+    /// The shape of its machine, fixed when it was made.
+    #[serde(default, skip_serializing_if = "Shape::is_original")]
+    pub shape: Shape,
     /// Its place among the VMs of this state directory; its address and user follow from it.
     pub index: u32,
     /// Its address, where the network is a TAP.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Vm;
 use super::claim::{self, Claim};
+use super::shape;
 use crate::error::{During, Result};
 use crate::layout::{DELETING, Layout, RECORD};
 
@@ -203,6 +204,13 @@ impl Store {
             return Err(invalid(format!(
                 "this banger does not know its `{}`: a newer banger wrote it",
                 unknown.join("`, `")
+            )));
+        }
+        if vm.shape.number > shape::NEWEST {
+            return Err(invalid(format!(
+                "its machine has shape {}, and this banger makes shapes up to {}: a newer banger made it",
+                vm.shape.number,
+                shape::NEWEST
             )));
         }
         if vm.id != id {

@@ -7,20 +7,21 @@ use bangerd::hypervisor::Hypervisor as _;
 use bangerd::layout::machine;
 
 use crate::stand_in::{ASKED, Behaviour, COMPLAINT, CONSOLE, FAULT, Script};
-use crate::world::{PATIENCE, World, healthy};
+use crate::world::{DEVICE, PATIENCE, World, healthy};
 
 /// Every request of a boot, in order, with what an error calls it.
-const REQUESTS: [(&str, &str); 8] = [
+const REQUESTS: [(&str, &str); 9] = [
     ("GET /version", "its version"),
     ("PUT /machine-config", "2 CPUs and 512 MiB of memory"),
     ("PUT /boot-source", "the kernel `vmlinux`"),
-    ("PUT /drives/root", "the disk `root.img`"),
+    ("PUT /drives/root", "the disk `root.dev`"),
     (
         "PUT /network-interfaces/eth0",
         "the interface on the TAP `bg1testaa12bb34`",
     ),
     ("PUT /vsock", "the channel `agent.sock`"),
     ("PUT /entropy", "the source of randomness"),
+    ("PUT /balloon", "the balloon"),
     ("PUT /actions", "the start of the machine"),
 ];
 
@@ -40,13 +41,16 @@ pub(crate) fn a_machine_is_told_piece_by_piece_and_runs() {
         r#"GET /version "#,
         r#"PUT /machine-config {"vcpu_count":2,"mem_size_mib":512}"#,
         r#"PUT /boot-source {"kernel_image_path":"vmlinux","initrd_path":"initramfs","boot_args":"console=ttyS0"}"#,
-        r#"PUT /drives/root {"drive_id":"root","path_on_host":"root.img","is_root_device":false,"is_read_only":false,"cache_type":"Writeback","io_engine":"Sync"}"#,
+        r#"PUT /drives/root {"drive_id":"root","path_on_host":"root.dev","is_root_device":false,"is_read_only":false,"cache_type":"Writeback","io_engine":"Sync"}"#,
         r#"PUT /network-interfaces/eth0 {"iface_id":"eth0","host_dev_name":"bg1testaa12bb34","guest_mac":"02:ba:aa:12:bb:34","mtu":1500}"#,
         r#"PUT /vsock {"guest_cid":3,"uds_path":"agent.sock"}"#,
         r#"PUT /entropy {}"#,
+        r#"PUT /balloon {"amount_mib":0,"deflate_on_oom":true,"free_page_reporting":true}"#,
         r#"PUT /actions {"action_type":"InstanceStart"}"#,
     ];
     assert_eq!(asked.lines().collect::<Vec<_>>(), expected);
+    let device = std::fs::read_link(world.path(machine::ROOT_DEVICE));
+    assert_eq!(device.unwrap(), std::path::Path::new(DEVICE));
     // The console is the guest's alone.
     assert_eq!(world.read(machine::CONSOLE), CONSOLE);
     world.kill(&process);

@@ -11,9 +11,13 @@ use bangerd::hypervisor::Hypervisor as _;
 use bangerd::hypervisor::firecracker::Firecracker;
 use bangerd::layout::{Layout, machine};
 use bangerd::machine::{Backend, DiskCache, Drive, Interface, Machine};
+use bangerd::vm::shape::Shape;
 use bangerd::vm::{HostKey, Images, Secret, Spec, Vm};
 
 use crate::stand_in::Script;
+
+/// The root disk, a block device that the stand-in never opens.
+pub(crate) const DEVICE: &str = "/dev/banger/banger-1-00ff-aa12bb34";
 
 /// The name that every machine here has.
 pub(crate) const NAME: &str = "banger-1-test-aa12bb34";
@@ -81,6 +85,7 @@ impl World {
 
     pub(crate) fn machine(&self) -> Machine {
         Machine {
+            shape: Shape::newest(),
             name: NAME.to_owned(),
             directory: self.layout.vm(self.vm.id).machine(),
             owner: None,
@@ -94,8 +99,8 @@ impl World {
             disk_cache: DiskCache::Writeback,
             drives: vec![Drive {
                 name: "root".to_owned(),
-                path: machine::ROOT_DISK.to_owned(),
-                block: false,
+                path: DEVICE.to_owned(),
+                block: true,
                 read_only: false,
             }],
             interfaces: vec![Interface {
@@ -145,8 +150,13 @@ impl World {
     pub(crate) fn tear_down(&self) {
         let boot = Boot::new(self.layout.clone(), DiskCache::Writeback);
         boot.teardown(&self.vm, &self.host).unwrap();
-        for name in [machine::FIRECRACKER_SOCKET, machine::AGENT] {
-            assert!(!self.path(name).exists(), "`{name}` is left");
+        for name in [
+            machine::FIRECRACKER_SOCKET,
+            machine::AGENT,
+            machine::ROOT_DEVICE,
+        ] {
+            let found = self.path(name).symlink_metadata();
+            assert!(found.is_err(), "`{name}` is left");
         }
     }
 
@@ -198,6 +208,7 @@ fn vm() -> Vm {
             kernel: "kernel".to_owned(),
         },
         root_disk: "copy".to_owned(),
+        shape: Shape::newest(),
         index: 0,
         address: [10, 215, 0, 2].into(),
         gateway: [10, 215, 0, 1].into(),

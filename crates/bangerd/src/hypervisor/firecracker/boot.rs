@@ -19,6 +19,7 @@ use rustix::fs::inotify;
 use super::activity::Activity;
 use super::client::{Client, Failure};
 use super::jail::Jail;
+use super::machine::link_name;
 use super::requests::Request;
 use super::{activity, exit, log, program};
 use crate::error::{During, Result};
@@ -49,8 +50,9 @@ impl Boot<'_> {
     /// Boots the machine; or nothing of it runs afterwards.
     pub(super) fn run(&self, machine: &Machine, requests: &[Request]) -> Result<Process> {
         self.clear()?;
-        if let Some(jail) = self.jail {
-            jail.make(machine, self.layout, self.host)?;
+        match self.jail {
+            Some(jail) => jail.make(machine, self.layout, self.host)?,
+            None => self.link_devices(machine)?,
         }
         let watch = watch(self.place);
         let process = self
@@ -77,6 +79,22 @@ impl Boot<'_> {
             self.host
                 .change(&Op::RemoveFile { path })
                 .during(format!("remove the machine's old `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives block devices the names that Firecracker is told.
+    fn link_devices(&self, machine: &Machine) -> Result<()> {
+        for drive in &machine.drives {
+            if let Some(name) = link_name(drive, &machine.shape) {
+                let op = Op::MakeLink {
+                    path: self.layout.in_machine(&name),
+                    target: drive.path.clone().into(),
+                };
+                self.host
+                    .change(&op)
+                    .during(format!("link the disk `{name}`"))?;
+            }
         }
         Ok(())
     }

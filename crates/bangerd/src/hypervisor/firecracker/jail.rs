@@ -5,7 +5,7 @@
 //! <state>/jails/               root's, 0711: nobody else may put a link there
 //!   <program>/<machine>/root/  the VM's user's; what it sees as `/`
 //!     vmlinux initramfs *.img  other names of the machine's files
-//!     dev/banger/<machine>     another node of its root disk, where that is a block device
+//!     root.dev                 another node of its root disk, where that is a block device
 //!     firecracker.sock …       what it makes itself
 //! ```
 //!
@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error};
 use banger_host::{Host, Op, Owner, Probe};
 
+use super::machine::file_name;
 use crate::error::{During, Result};
 use crate::layout::{VmLayout, machine};
 use crate::machine::Machine;
@@ -124,7 +125,8 @@ impl Jail {
         }
         for drive in machine.drives.iter().filter(|drive| drive.block) {
             let device = PathBuf::from(&drive.path);
-            let path = root.join(device.strip_prefix("/").unwrap_or(&device));
+            let inside = file_name(drive, &machine.shape);
+            let path = root.join(inside.strip_prefix("/").unwrap_or(&inside));
             change(&folder(path.parent().unwrap_or(&root).to_owned()))?;
             change(&Op::MakeNode {
                 path,
@@ -151,6 +153,7 @@ mod tests {
     use super::*;
     use crate::layout::Layout;
     use crate::machine::{DiskCache, Drive};
+    use crate::vm::shape::Shape;
     use banger_host::Sim;
 
     const NAME: &str = "banger-1-00ff-aa12bb34";
@@ -163,6 +166,7 @@ mod tests {
             read_only: false,
         };
         Machine {
+            shape: Shape::newest(),
             name: NAME.to_owned(),
             directory: layout.machine(),
             owner: Some(Owner { uid: 7, gid: 8 }),
@@ -220,12 +224,11 @@ mod tests {
             .keys()
             .filter_map(|it| it.strip_prefix(&root).ok());
         let files: Vec<&str> = files.map(|it| it.to_str().unwrap()).collect();
-        let node = format!("dev/banger/{NAME}");
         let wanted = [
-            node.as_str(),
             "hypervisor.log",
             "initramfs",
             "metrics.json",
+            machine::ROOT_DEVICE,
             "vmlinux",
             "work.img",
         ];

@@ -1,13 +1,16 @@
 //! A machine as requests to Firecracker: a pure function.
 
+use std::path::{Path, PathBuf};
+
 use banger_api::{Code, Error};
 
 use super::requests::{
-    Action, BootSource, CacheType, Drive, EntropyDevice, IoEngine, MachineConfiguration,
+    self, Action, Balloon, BootSource, CacheType, EntropyDevice, IoEngine, MachineConfiguration,
     NetworkInterface, Request, Vsock,
 };
 use crate::error::Result;
-use crate::machine::{Backend, DiskCache, Machine};
+use crate::machine::{Backend, DiskCache, Drive, Machine};
+use crate::vm::shape::Shape;
 
 /// The most CPUs that Firecracker gives a machine.
 pub(super) const MOST_CPUS: u32 = 32;
@@ -16,11 +19,12 @@ pub(super) const MOST_CPUS: u32 = 32;
 /// can have the same.
 const GUEST_CID: u32 = 3;
 
-/// What Firecracker is asked to make this machine, in order; the start is the last.
+/// The requests that make this machine, in order; the start is the last. `folder` is the machine's as
+/// Firecracker sees it, relative to its working directory: empty, or a name.
 ///
 /// # Errors
 /// `invalid` where Firecracker has no such machine.
-pub(super) fn requests(machine: &Machine) -> Result<Vec<Request>> {
+pub(super) fn requests(machine: &Machine, folder: &Path) -> Result<Vec<Request>> {
     if machine.vcpu > MOST_CPUS {
         return Err(Error::new(
             Code::Invalid,
@@ -31,21 +35,22 @@ pub(super) fn requests(machine: &Machine) -> Result<Vec<Request>> {
         )
         .hint("set `hypervisor = \"qemu\"` in the configuration, or give the VM fewer"));
     }
+    let within = |name: &Path| folder.join(name).display().to_string();
     let mut requests = vec![
         Request::Machine(MachineConfiguration {
             vcpu_count: machine.vcpu,
             mem_size_mib: machine.memory_mib,
         }),
         Request::BootSource(BootSource {
-            kernel_image_path: machine.kernel.clone(),
-            initrd_path: machine.initramfs.clone(),
+            kernel_image_path: within(machine.kernel.as_ref()),
+            initrd_path: within(machine.initramfs.as_ref()),
             boot_args: machine.boot_args.join(" "),
         }),
     ];
     requests.extend(machine.drives.iter().map(|drive| {
-        Request::Drive(Drive {
+        Request::Drive(requests::Drive {
             drive_id: word(&drive.name),
-            path_on_host: drive.path.clone(),
+            path_on_host: within(&file_name(drive, &machine.shape)),
             is_root_device: false,
             is_read_only: drive.read_only,
             cache_type: match machine.disk_cache {
@@ -73,28 +78,34 @@ pub(super) fn requests(machine: &Machine) -> Result<Vec<Request>> {
     requests.extend([
         Request::Vsock(Vsock {
             guest_cid: GUEST_CID,
-            uds_path: machine.channel.clone(),
+            uds_path: within(machine.channel.as_ref()),
         }),
         Request::Entropy(EntropyDevice {}),
-        Request::Action(Action::InstanceStart),
     ]);
+    if !machine.shape.is_original() {
+        requests.push(Request::Balloon(Balloon {
+            amount_mib: 0,
+            deflate_on_oom: true,
+            free_page_reporting: true,
+        }));
+    }
+    requests.push(Request::Action(Action::InstanceStart));
     Ok(requests)
 }
 
-/// The same machine where its folder is called `folder`, seen from Firecracker's.
-pub(super) fn within(machine: &Machine, folder: &str) -> Machine {
-    let mut machine = machine.clone();
-    let drives = machine.drives.iter_mut().filter(|drive| !drive.block);
-    let paths = [
-        &mut machine.kernel,
-        &mut machine.initramfs,
-        &mut machine.channel,
-    ];
-    let paths = paths.into_iter();
-    for path in paths.chain(drives.map(|drive| &mut drive.path)) {
-        *path = format!("{folder}/{path}");
+/// What a drive is called in the machine's folder. Firecracker writes it into its snapshots and opens
+/// it when it loads one, so the name of a block device holds no VM's id: it is a link of the same name
+/// in each machine's folder. The original shape has the device's own path.
+pub(super) fn file_name(drive: &Drive, shape: &Shape) -> PathBuf {
+    match link_name(drive, shape) {
+        Some(name) => name.into(),
+        None => PathBuf::from(&drive.path),
     }
-    machine
+}
+
+/// The name of the link to a drive that is a block device, for a shape that has one.
+pub(super) fn link_name(drive: &Drive, shape: &Shape) -> Option<String> {
+    (drive.block && !shape.is_original()).then(|| format!("{}.dev", drive.name))
 }
 
 /// An id as Firecracker takes it: letters, digits and underscores.
@@ -106,10 +117,12 @@ fn word(name: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::machine::{Drive, Interface};
+    use crate::layout;
+    use crate::machine::Interface;
 
     pub(in super::super) fn machine() -> Machine {
         Machine {
+            shape: Shape::newest(),
             name: "banger-1-00ff-aa12bb34".to_owned(),
             directory: "/state/vms/aa12bb34/machine".into(),
             owner: None,
@@ -147,36 +160,75 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn a_machine_is_rendered_whole() {
-        let requests = requests(&machine()).unwrap();
+    fn rendered(shape: Shape) -> String {
+        let machine = Machine { shape, ..machine() };
+        let requests = requests(&machine, Path::new("")).unwrap();
         let lines = requests.iter().map(|request| {
             let body = String::from_utf8(request.body().unwrap()).unwrap();
             format!("{} {} {body}\n", request.method(), request.path())
         });
-        insta::assert_snapshot!(lines.collect::<String>());
+        lines.collect()
+    }
+
+    /// What changes here is seen by guests, and spoils the snapshots of suspended ones: a change is a
+    /// new shape ([`crate::vm::shape`]).
+    #[test]
+    fn the_machine_of_a_shape_never_changes() {
+        insta::assert_snapshot!("shape_0", rendered(Shape::default()));
+        insta::assert_snapshot!("shape_1", rendered(Shape::newest()));
     }
 
     #[test]
-    fn in_a_jail_the_files_of_a_machine_are_in_its_folder_and_devices_are_where_they_were() {
-        let inside = within(&machine(), "machine");
-        assert_eq!(inside.kernel, "machine/vmlinux");
-        assert_eq!(inside.initramfs, "machine/initramfs");
-        assert_eq!(inside.channel, "machine/agent.sock");
-        assert_eq!(inside.drives[0], machine().drives[0]);
-        assert_eq!(inside.drives[1].path, "machine/work.img");
+    fn a_snapshot_of_a_new_machine_names_no_vm() {
+        let machine = machine();
+        let id = machine.name.rsplit('-').next().unwrap();
+        for drive in &machine.drives {
+            let name = file_name(drive, &machine.shape);
+            assert!(name.is_relative() && !name.display().to_string().contains(id));
+        }
+        let root = link_name(&machine.drives[0], &machine.shape);
+        assert_eq!(root.as_deref(), Some(layout::machine::ROOT_DEVICE));
+    }
+
+    #[test]
+    fn in_a_jail_the_files_of_a_machine_are_in_its_folder() {
+        let paths = |shape: Shape| -> Vec<String> {
+            let machine = Machine { shape, ..machine() };
+            let requests = requests(&machine, Path::new("machine")).unwrap();
+            let path = |request: &Request| match request {
+                Request::BootSource(it) => Some(it.kernel_image_path.clone()),
+                Request::Drive(it) => Some(it.path_on_host.clone()),
+                Request::Vsock(it) => Some(it.uds_path.clone()),
+                _ => None,
+            };
+            requests.iter().filter_map(path).collect()
+        };
+        assert_eq!(
+            paths(Shape::newest()),
+            [
+                "machine/vmlinux",
+                "machine/root.dev",
+                "machine/work.img",
+                "machine/agent.sock"
+            ]
+        );
+        assert_eq!(
+            paths(Shape::default())[1],
+            "/dev/banger/banger-1-00ff-aa12bb34",
+            "a device stays where it is"
+        );
     }
 
     #[test]
     fn a_machine_that_firecracker_cannot_make_is_refused_with_the_way_out() {
         let mut many = machine();
         many.vcpu = 33;
-        let error = requests(&many).unwrap_err();
+        let error = requests(&many, Path::new("")).unwrap_err();
         assert_eq!(error.code, Code::Invalid);
         assert!(error.hints[0].contains("qemu"), "{error:?}");
         let mut user = machine();
         user.interfaces[0].backend = Backend::User { ssh_port: 40_022 };
-        let error = requests(&user).unwrap_err();
+        let error = requests(&user, Path::new("")).unwrap_err();
         assert!(error.message.contains("no user networking"), "{error:?}");
     }
 }

@@ -151,14 +151,15 @@ impl Hypervisor for Firecracker {
     }
 
     fn accepts(&self, machine: &Machine) -> Result<()> {
-        machine::requests(machine).map(drop)
+        machine::requests(machine, Path::new("")).map(drop)
     }
 
     fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
-        let requests = match &self.jail {
-            Some(Jailing::Root(_)) => machine::requests(&machine::within(machine, JAILED_FOLDER))?,
-            Some(Jailing::Daemon(..)) | None => machine::requests(machine)?,
+        let folder = match &self.jail {
+            Some(Jailing::Root(_)) => JAILED_FOLDER,
+            Some(Jailing::Daemon(..)) | None => "",
         };
+        let requests = machine::requests(machine, Path::new(folder))?;
         let jail = match &self.jail {
             Some(Jailing::Daemon(jail, _)) => Some(jail),
             Some(Jailing::Root(_)) | None => None,

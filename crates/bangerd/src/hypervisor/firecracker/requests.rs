@@ -23,6 +23,8 @@ pub(super) enum Request {
     Vsock(Vsock),
     /// The source of randomness.
     Entropy(EntropyDevice),
+    /// The balloon, through which the guest returns memory.
+    Balloon(Balloon),
     /// Something to do now.
     Action(Action),
 }
@@ -98,6 +100,17 @@ pub(super) struct Vsock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct EntropyDevice {}
 
+/// `Balloon`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Balloon {
+    /// Its size in MiB.
+    pub(super) amount_mib: u64,
+    /// Whether a guest out of memory takes it back.
+    pub(super) deflate_on_oom: bool,
+    /// Whether the guest reports pages that it does not use, which the host takes back.
+    pub(super) free_page_reporting: bool,
+}
+
 /// `InstanceActionInfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "action_type")]
@@ -119,6 +132,7 @@ impl Request {
             | Self::Interface(_)
             | Self::Vsock(_)
             | Self::Entropy(_)
+            | Self::Balloon(_)
             | Self::Action(_) => "PUT",
         }
     }
@@ -133,6 +147,7 @@ impl Request {
             Self::Interface(interface) => format!("/network-interfaces/{}", interface.iface_id),
             Self::Vsock(_) => "/vsock".to_owned(),
             Self::Entropy(_) => "/entropy".to_owned(),
+            Self::Balloon(_) => "/balloon".to_owned(),
             Self::Action(_) => "/actions".to_owned(),
         }
     }
@@ -150,6 +165,7 @@ impl Request {
             Self::Interface(body) => serde_json::to_vec(body),
             Self::Vsock(body) => serde_json::to_vec(body),
             Self::Entropy(body) => serde_json::to_vec(body),
+            Self::Balloon(body) => serde_json::to_vec(body),
             Self::Action(body) => serde_json::to_vec(body),
         }
     }
@@ -167,6 +183,7 @@ impl Request {
             Self::Interface(body) => format!("the interface on the TAP `{}`", body.host_dev_name),
             Self::Vsock(body) => format!("the channel `{}`", body.uds_path),
             Self::Entropy(_) => "the source of randomness".to_owned(),
+            Self::Balloon(_) => "the balloon".to_owned(),
             Self::Action(Action::InstanceStart) => "the start of the machine".to_owned(),
             Self::Action(Action::SendCtrlAltDel) => "the power button".to_owned(),
         }

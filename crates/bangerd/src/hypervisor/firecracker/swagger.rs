@@ -37,7 +37,7 @@ fn every_request() -> Vec<Request> {
     smallest.interfaces[0].mtu = 68;
     let mut all = vec![Request::Version, Request::Action(Action::SendCtrlAltDel)];
     for machine in [machine(), unsafely, largest, smallest] {
-        all.extend(requests(&machine).unwrap());
+        all.extend(requests(&machine, Path::new("")).unwrap());
     }
     all
 }
@@ -160,7 +160,7 @@ fn a_request_that_is_not_as_described_would_be_seen() {
     let Some(description) = description() else {
         return skipped("a_request_that_is_not_as_described_would_be_seen");
     };
-    let request = &requests(&machine()).unwrap()[0];
+    let request = &requests(&machine(), Path::new("")).unwrap()[0];
     let operation = operation(&description, request);
     let right: Value = serde_json::from_slice(&request.body().unwrap()).unwrap();
     let wrongs: [(&str, fn(&mut Map<String, Value>)); 5] = [

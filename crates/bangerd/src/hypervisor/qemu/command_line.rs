@@ -1,7 +1,8 @@
 //! QEMU's arguments for a machine: a pure function.
 
-use crate::layout::machine::{GUEST_SOCKET, OUTSIDE_SOCKET};
-use crate::machine::{Backend, DiskCache, Machine};
+use crate::layout::machine::{GUEST_SOCKET, OUTSIDE_SOCKET, SHARE, STREAMS};
+use crate::machine::{Backend, DiskCache, Drive, Interface, Machine};
+use crate::vm::shape::Shape;
 
 /// One thread for all vCPUs. With one each, a vCPU now and then runs an instruction that another has
 /// replaced meanwhile, and the guest's kernel, which patches itself, panics: docs/adr/0026.
@@ -13,15 +14,28 @@ const EMULATED: &str = "tcg,thread=single";
 /// helps.
 const ERRORS: &str = "werror=stop,rerror=report";
 
-/// The arguments, without the program's name. Text that goes into a list of options has its commas
-/// doubled, as QEMU wants it.
+/// The slots of the PCI bus in which a shape has its devices; the bus has 31. Slot 0 is the host
+/// bridge, 31 the chipset.
+mod slot {
+    pub(super) const RANDOM: usize = 0x01;
+    pub(super) const BALLOON: usize = 0x02;
+    pub(super) const SERIAL: usize = 0x03;
+    /// The first of 8.
+    pub(super) const INTERFACE: usize = 0x08;
+    /// The first of 15.
+    pub(super) const DISK: usize = 0x10;
+}
+
+/// The arguments, without the program's name. Commas within a list of options are doubled, as QEMU
+/// reads them.
 pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Vec<String> {
+    let shape = &machine.shape;
     let mut arguments = Arguments::default();
     // An argument of its own, without `guest=`: the process is found by it.
     arguments.add("-name", escaped(&machine.name));
-    arguments.add("-machine", "q35");
+    arguments.add("-machine", machine_type(shape));
     arguments.add("-accel", if kvm { "kvm" } else { EMULATED });
-    arguments.add("-cpu", if kvm { "host" } else { "max,la57=off" });
+    arguments.add("-cpu", if kvm { "host" } else { emulated_cpu(shape) });
     arguments.add("-smp", machine.vcpu.to_string());
     arguments.add("-m", format!("{}M", machine.memory_mib));
     for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
@@ -47,8 +61,67 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
         "-qmp",
         format!("unix:{},server=on,wait=off", crate::layout::machine::QMP),
     );
-    arguments.add("-device", "virtio-rng-pci");
+    let place = at(shape, "random", slot::RANDOM);
+    arguments.add("-device", format!("virtio-rng-pci{place}"));
     for (index, drive) in machine.drives.iter().enumerate() {
+        arguments.disk(index, drive, machine);
+    }
+    for (index, interface) in machine.interfaces.iter().enumerate() {
+        arguments.interface(index, interface, shape, tap_descriptor);
+    }
+    arguments.ports(machine);
+    if !shape.is_original() {
+        let place = at(shape, "balloon", slot::BALLOON);
+        arguments.add(
+            "-device",
+            format!("virtio-balloon-pci,free-page-reporting=on,deflate-on-oom=on{place}"),
+        );
+        arguments.add("-device", "vmgenid,id=generation,guid=auto");
+    }
+    arguments.0
+}
+
+/// The machine type. Without the parts of a chipset that no guest of ours uses, there is less for a
+/// guest to attack.
+fn machine_type(shape: &Shape) -> String {
+    let unused = if shape.is_original() {
+        ""
+    } else {
+        ",sata=off,smbus=off,vmport=off"
+    };
+    format!("{}{unused}", shape.machine_type)
+}
+
+/// An emulated CPU has all that TCG can do, but 57-bit addresses. It copies memory faster by plain
+/// loads and stores than by `rep movsb`, which `erms` recommends.
+fn emulated_cpu(shape: &Shape) -> &'static str {
+    if shape.is_original() {
+        "max,la57=off"
+    } else {
+        "max,la57=off,erms=off"
+    }
+}
+
+/// The id and slot of a device on the PCI bus, as further options. The original shape leaves both to
+/// QEMU.
+fn at(shape: &Shape, id: &str, slot: usize) -> String {
+    if shape.is_original() {
+        String::new()
+    } else {
+        format!(",id={id},addr={slot:#04x}")
+    }
+}
+
+#[derive(Default)]
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.0.push(option.to_owned());
+        self.0.push(value.into());
+    }
+
+    fn disk(&mut self, index: usize, drive: &Drive, machine: &Machine) {
         let read_only = if drive.read_only { ",read-only=on" } else { "" };
         let path = escaped(&drive.path);
         // Past the page cache of a device: what waited there would still be written while QEMU is
@@ -62,56 +135,75 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
             DiskCache::Writeback => "",
             DiskCache::Unsafe => ",cache.no-flush=on",
         };
-        arguments.add(
+        self.add(
             "-blockdev",
             format!(
                 "driver=raw,node-name=drive{index},discard=unmap{read_only}{cache}{flush},\
                  file.driver={driver},file.filename={path},file.locking=on"
             ),
         );
-        arguments.add(
+        let place = at(&machine.shape, &format!("disk{index}"), slot::DISK + index);
+        self.add(
             "-device",
             format!(
-                "virtio-blk-pci,drive=drive{index},serial={},{ERRORS}",
+                "virtio-blk-pci,drive=drive{index},serial={},{ERRORS}{place}",
                 escaped(&drive.name)
             ),
         );
     }
-    for (index, interface) in machine.interfaces.iter().enumerate() {
+
+    fn interface(
+        &mut self,
+        index: usize,
+        interface: &Interface,
+        shape: &Shape,
+        tap_descriptor: i32,
+    ) {
         match &interface.backend {
             Backend::Tap { .. } => {
-                arguments.add("-netdev", format!("tap,id=net{index},fd={tap_descriptor}"));
+                self.add("-netdev", format!("tap,id=net{index},fd={tap_descriptor}"));
             }
-            Backend::User { ssh_port } => arguments.user_networking(index, *ssh_port),
+            Backend::User { ssh_port } => self.user_networking(index, *ssh_port),
         }
+        let place = at(shape, &format!("eth{index}"), slot::INTERFACE + index);
         // An empty ROM file spares the guest a network boot that nobody asked for.
-        arguments.add(
+        self.add(
             "-device",
             format!(
-                "virtio-net-pci,netdev=net{index},mac={},romfile=",
+                "virtio-net-pci,netdev=net{index},mac={},romfile={place}",
                 interface.mac
             ),
         );
     }
-    arguments.add("-device", "virtio-serial-pci");
-    arguments.add(
-        "-chardev",
-        format!(
-            "socket,id=agent,path={},server=on,wait=off",
-            escaped(&machine.channel)
-        ),
-    );
-    arguments.add("-device", "virtserialport,chardev=agent,name=banger.agent");
-    arguments.0
-}
 
-#[derive(Default)]
-struct Arguments(Vec<String>);
-
-impl Arguments {
-    fn add(&mut self, option: &str, value: impl Into<String>) {
-        self.0.push(option.to_owned());
-        self.0.push(value.into());
+    /// The ports to the guest, each a socket on the host.
+    fn ports(&mut self, machine: &Machine) {
+        let shape = &machine.shape;
+        let place = at(shape, "serial", slot::SERIAL);
+        self.add("-device", format!("virtio-serial-pci{place}"));
+        let ports = [
+            ("agent", machine.channel.as_str()),
+            ("streams", STREAMS),
+            ("share", SHARE),
+        ];
+        let count = if shape.is_original() { 1 } else { ports.len() };
+        for (index, (name, socket)) in ports.into_iter().take(count).enumerate() {
+            let socket = escaped(socket);
+            self.add(
+                "-chardev",
+                format!("socket,id={name},path={socket},server=on,wait=off"),
+            );
+            // Port 0 is a console's.
+            let place = if shape.is_original() {
+                String::new()
+            } else {
+                format!(",id=port-{name},nr={}", index + 1)
+            };
+            self.add(
+                "-device",
+                format!("virtserialport,chardev={name},name=banger.{name}{place}"),
+            );
+        }
     }
 
     /// Two networks that only the gate (crate::gate) connects: the guest's, a socket, and a hub with
@@ -141,10 +233,10 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::{Drive, Interface};
 
     fn machine() -> Machine {
         Machine {
+            shape: Shape::newest(),
             name: "banger-1-00ff-aa12bb34".to_owned(),
             directory: "/state/vms/aa12bb34/machine".into(),
             owner: None,
@@ -174,9 +266,28 @@ mod tests {
         }
     }
 
+    /// What QEMU is given for a machine of this shape: a plain one, and one that has the rest.
+    fn rendered(shape: Shape) -> String {
+        let plain = Machine { shape, ..machine() };
+        let mut other = plain.clone();
+        other.drives.push(Drive {
+            name: "work".to_owned(),
+            path: "/dev/banger/banger-1-00ff-aa12bb34".to_owned(),
+            block: true,
+            read_only: true,
+        });
+        other.interfaces[0].backend = Backend::User { ssh_port: 40_022 };
+        let plain = arguments(&plain, false, 3).join("\n");
+        let other = arguments(&other, true, 3).join("\n");
+        format!("{plain}\n\n{other}")
+    }
+
+    /// What changes here is seen by guests, and spoils the images of suspended ones: a change is a new
+    /// shape ([`crate::vm::shape`]).
     #[test]
-    fn a_machine_is_rendered_whole() {
-        insta::assert_snapshot!(arguments(&machine(), false, 3).join("\n"));
+    fn the_machine_of_a_shape_never_changes() {
+        insta::assert_snapshot!("shape_0", rendered(Shape::default()));
+        insta::assert_snapshot!("shape_1", rendered(Shape::newest()));
     }
 
     #[test]
