@@ -1,8 +1,7 @@
-//! What the hypervisor is given: kernel, initramfs, drives, interfaces, channels, boot args.
+//! The machine that a hypervisor runs: kernel, initramfs, drives, interfaces, channel, boot args.
 //!
-//! A pure value. Capabilities add to it; a hypervisor driver turns it into its own configuration.
-//! Every path is relative to the machine's folder, which is the hypervisor's working directory; that
-//! of a block device is absolute.
+//! A pure value. Capabilities add to it, and a hypervisor driver renders it. Paths are relative to the
+//! machine's folder, the hypervisor's working directory; the path of a block device is absolute.
 
 use std::path::PathBuf;
 
@@ -10,21 +9,21 @@ use banger_host::{Jailed, Owner};
 
 use crate::vm::shape::Shape;
 
-/// A machine, whole.
+/// A complete machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
     /// Which devices the guest sees, and where.
     pub shape: Shape,
-    /// The process name by which it is found again.
+    /// The name by which its process is found.
     pub name: String,
-    /// The folder that all paths are relative to.
+    /// The folder that paths are relative to.
     pub directory: PathBuf,
-    /// The user that the hypervisor runs as, where that is not the daemon's.
+    /// The user of the hypervisor, unless it is the daemon's.
     pub owner: Option<Owner>,
     /// The user that the hypervisor runs as where its files are the daemon's own all the same:
     /// root makes it that user, in a jail.
     pub jailed_as: Option<Owner>,
-    /// The systemd scope that it runs in, without `.scope`, where the host has scopes.
+    /// The name of its systemd scope without `.scope`, where the host has scopes.
     pub scope: Option<String>,
     /// The number of virtual CPUs.
     pub vcpu: u32,
@@ -34,9 +33,9 @@ pub struct Machine {
     pub kernel: String,
     /// Both archives of the initramfs.
     pub initramfs: String,
-    /// The kernel's command line, word by word.
+    /// The words of the kernel's command line.
     pub boot_args: Vec<String>,
-    /// What becomes of a guest's flush of a disk.
+    /// The effect of a guest's flush.
     pub disk_cache: DiskCache,
     /// Disks, in the order that the guest sees them (`vda`, `vdb` …).
     pub drives: Vec<Drive>,
@@ -48,26 +47,26 @@ pub struct Machine {
     pub console: String,
 }
 
-/// What becomes of a guest's flush of a disk: whether its `fsync` waits for the host's disk.
+/// The effect of a guest's flush: whether its `fsync` waits for the host's disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DiskCache {
-    /// It waits, so what was synced is there after a power cut.
+    /// It waits; synced data survives a power cut.
     #[default]
     Writeback,
-    /// It does not wait: faster, and for what may be lost.
+    /// It returns at once; synced data may be lost.
     Unsafe,
 }
 
-/// A disk of the machine: raw, whatever its content looks like.
+/// A raw disk; its format is never probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {
-    /// What it is, a word.
+    /// Its name, one word.
     pub name: String,
-    /// The file, or the device's node.
+    /// The file, or the node of the device.
     pub path: String,
-    /// Whether it is a block device of the host, not a file.
+    /// Whether it is a block device of the host rather than a file.
     pub block: bool,
-    /// Whether the guest may not write it.
+    /// Whether it is read-only to the guest.
     pub read_only: bool,
 }
 
@@ -76,13 +75,13 @@ pub struct Drive {
 pub struct Interface {
     /// Its MAC address.
     pub mac: String,
-    /// Its largest packet, in bytes.
+    /// Its MTU, in bytes.
     pub mtu: u32,
-    /// What is behind it.
+    /// The host's side.
     pub backend: Backend,
 }
 
-/// What is behind a network interface.
+/// The host's side of a network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
     /// A TAP of the host.
@@ -98,7 +97,7 @@ pub enum Backend {
 }
 
 impl Machine {
-    /// What root jails it as, where it does.
+    /// The jail that the root helper runs it in, if any.
     #[must_use]
     pub fn jailed(&self) -> Option<Jailed> {
         self.jailed_as.map(|owner| Jailed {

@@ -1,6 +1,6 @@
 //! The drivers that turn a machine into a running process.
 //!
-//! What a driver cannot do is data ([`Hypervisor::features`]), not a method that refuses.
+//! What a driver lacks is data ([`Hypervisor::features`]), not a method that fails.
 
 pub mod firecracker;
 pub mod qemu;
@@ -21,11 +21,11 @@ use crate::vm::Vm;
 /// What a driver can do beyond booting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
-    /// The most vCPUs of a machine.
+    /// The largest number of vCPUs of a machine.
     pub most_vcpus: u32,
     /// It has a power button.
     pub power_button: bool,
-    /// Root jails it for the daemon, as the VM's own user.
+    /// The root helper runs it in a jail, as the VM's own user.
     pub jailed_by_root: bool,
     /// It reports the state of its machine, keeps a write that fails, and can resume the machine.
     pub reports_state: bool,
@@ -55,19 +55,19 @@ pub enum FailedWrite {
 
 /// One way of running a machine.
 pub trait Hypervisor: fmt::Debug + Send + Sync {
-    /// The word in the configuration and in records.
+    /// Its name in the configuration and in records.
     fn name(&self) -> &'static str;
 
-    /// What it can do.
+    /// What it can do beyond booting.
     fn features(&self) -> Features;
 
-    /// The programs that its machines may run, by which their processes are known.
+    /// The programs by which the processes of its machines are recognised.
     fn programs(&self) -> Vec<PathBuf>;
 
-    /// What must hold for it.
+    /// Its requirements.
     fn checks(&self) -> Vec<Check>;
 
-    /// Refuses a machine that it cannot run. Pure; asked before anything is done for a start.
+    /// Rejects a machine that it cannot run. Pure; called before a start changes anything.
     ///
     /// # Errors
     /// `invalid`, with what to do instead.
@@ -76,17 +76,17 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Starts the machine's process. The caller has recorded that a start is under way, and finds
-    /// the process by the machine's name whatever happens.
+    /// Starts the machine's process. The caller has recorded the start, and can find the process by
+    /// the machine's name after a failure.
     ///
     /// # Errors
-    /// When no process runs afterwards, or one does that is not this machine.
+    /// When the machine does not run; a process may be left.
     fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process>;
 
     /// Opens the channel to the guest.
     ///
     /// # Errors
-    /// When the hypervisor is not there.
+    /// When the hypervisor does not run.
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>>;
 
     /// Presses the power button.
@@ -113,10 +113,10 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Puts into words why a process that has ended may have done so, from its own log.
+    /// The last lines of the hypervisor's own log that may explain its end.
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String>;
 
-    /// What the exit status of its process means, where it gives its statuses meanings.
+    /// The meaning of an exit status, where the hypervisor defines one.
     fn words_of_exit(&self, status: i32) -> Option<&'static str> {
         let _ = status;
         None

@@ -17,7 +17,7 @@ use crate::readiness::Check;
 use crate::vm::Vm;
 use crate::vm::names::Instance;
 
-/// What simulated machines run.
+/// The program of simulated machines.
 const PROGRAM: &str = "/sim";
 
 /// The `sim` driver.
@@ -41,7 +41,7 @@ impl SimHypervisor {
         }
     }
 
-    /// As if root jailed them.
+    /// Reports its machines as jailed by the root helper, or not.
     #[must_use]
     pub fn jailed(self, jailed: bool) -> Self {
         Self { jailed, ..self }
@@ -169,7 +169,7 @@ impl Hypervisor for SimHypervisor {
     }
 }
 
-/// A guest that does what it is asked.
+/// A guest that obeys every request.
 #[derive(Debug)]
 struct SimGuest {
     sim: Sim,

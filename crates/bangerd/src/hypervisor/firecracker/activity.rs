@@ -1,76 +1,75 @@
-//! Whether a Firecracker that does not answer is at work, or hangs.
+//! Tells a Firecracker that is busy from one that hangs.
 //!
-//! On a busy host, or from a slow disk, a start may rightly take longer than a user should wait for
-//! word of one that hangs. What tells them apart is whether the process used its processor or got
-//! memory in between: fields 10, 12, 14 and 15 of `/proc/<pid>/stat` (proc_pid_stat(5)).
+//! On a loaded host or a slow disk a healthy start may take longer than a user should wait for the
+//! report of a hang. The difference is whether the process used its processor or faulted in memory:
+//! fields 10, 12, 14 and 15 of `/proc/<pid>/stat` (proc_pid_stat(5)).
 //!
-//! What keeps Firecracker from its processor may keep us from ours, too. Time in which we did not
-//! look says nothing of it, so a look counts for little more than the wait before it, however late
-//! it comes.
+//! A host that starves Firecracker may starve the daemon too, and time without a sample proves nothing.
+//! So a sample counts for little more than the interval between samples, however late it comes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_host::{Host, Process};
 
-/// How long a Firecracker that works may leave a request unanswered, while we look.
+/// How long a busy Firecracker may leave a request unanswered, in sampled time.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// What a process has used so far.
-type Used = [u64; 4];
+/// Page faults and processor time of a process so far.
+type Usage = [u64; 4];
 
-/// How long to wait at a time before looking again.
+/// The interval between samples.
 pub(super) const GLANCE: Duration = Duration::from_millis(250);
 
-/// The most that one look counts for.
+/// The longest time that one sample counts for.
 const MOST: Duration = GLANCE.saturating_mul(2);
 
-/// One process, watched from now on.
+/// The activity of one process from now on.
 pub(super) struct Activity<'a> {
     host: &'a dyn Host,
     stat: PathBuf,
     began: Instant,
     looked: Instant,
-    seen: Observation,
+    observation: Observation,
 }
 
 impl<'a> Activity<'a> {
-    /// A process that hangs once it has done nothing for as long as our patience lasts.
+    /// A process that counts as hung after being idle for `patience`.
     pub(super) fn of(process: &Process, patience: Duration, host: &'a dyn Host) -> Self {
         let mut activity = Self {
             host,
             stat: format!("/proc/{}/stat", process.pid).into(),
             began: Instant::now(),
             looked: Instant::now(),
-            seen: Observation::new(patience),
+            observation: Observation::new(patience),
         };
-        activity.seen.used = activity.look();
+        activity.observation.used = activity.look();
         activity
     }
 
-    /// Whether it hangs, or has had all the time that there is.
+    /// Whether it hangs, or its time is used up.
     pub(super) fn hangs(&mut self) -> bool {
         let now = Instant::now();
         let passed = now.duration_since(self.looked);
         self.looked = now;
         let used = self.look();
         // However little we came to look: nobody waits for ever.
-        self.seen.add(used, passed) || self.began.elapsed() >= 4 * LONGEST
+        self.observation.add(used, passed) || self.began.elapsed() >= 4 * LONGEST
     }
 
-    fn look(&self) -> Option<Used> {
+    fn look(&self) -> Option<Usage> {
         let text = self.host.read(&self.stat).ok().flatten()?;
         used(&String::from_utf8_lossy(&text))
     }
 }
 
-/// What all looks have told.
+/// The sum of all samples.
 struct Observation {
     patience: Duration,
-    used: Option<Used>,
-    /// For how long it has done nothing.
+    used: Option<Usage>,
+    /// How long it has been idle.
     idle: Duration,
-    /// For how long it has been watched.
+    /// How long it has been sampled.
     watched: Duration,
 }
 
@@ -84,8 +83,8 @@ impl Observation {
         }
     }
 
-    /// A look, that long after the one before it. Whether that was one too many.
-    fn add(&mut self, used: Option<Used>, passed: Duration) -> bool {
+    /// Adds a sample taken `passed` after the last one; returns whether the process counts as hung.
+    fn add(&mut self, used: Option<Usage>, passed: Duration) -> bool {
         let passed = passed.min(MOST);
         self.watched += passed;
         self.idle = if used == self.used {
@@ -98,8 +97,8 @@ impl Observation {
     }
 }
 
-/// The name, field 2, may hold anything, so fields are counted from its last parenthesis.
-fn used(stat: &str) -> Option<Used> {
+/// Field 2, the name, may hold anything, so fields are counted from its last parenthesis.
+fn used(stat: &str) -> Option<Usage> {
     let (_, rest) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse().ok();
@@ -122,9 +121,9 @@ mod tests {
     fn one_that_does_nothing_hangs_and_one_that_works_has_longer() {
         let patience = Duration::from_secs(4);
         let looks = |mut step: Box<dyn FnMut(u64) -> u64>| {
-            let mut seen = Observation::new(patience);
-            seen.used = Some([0; 4]);
-            (1..).find(|look| seen.add(Some([step(*look), 0, 0, 0]), GLANCE))
+            let mut observation = Observation::new(patience);
+            observation.used = Some([0; 4]);
+            (1..).find(|look| observation.add(Some([step(*look), 0, 0, 0]), GLANCE))
         };
         assert_eq!(looks(Box::new(|_| 0)), Some(16), "4 s of 250 ms");
         assert_eq!(looks(Box::new(|look| look)), Some(120), "30 s of 250 ms");
@@ -133,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_look_that_comes_late_is_no_proof() {
-        let mut seen = Observation::new(Duration::from_secs(4));
+        let mut observation = Observation::new(Duration::from_secs(4));
         for _ in 0..7 {
-            assert!(!seen.add(None, Duration::from_mins(1)));
+            assert!(!observation.add(None, Duration::from_mins(1)));
         }
-        assert!(seen.add(None, Duration::from_mins(1)));
+        assert!(observation.add(None, Duration::from_mins(1)));
     }
 }

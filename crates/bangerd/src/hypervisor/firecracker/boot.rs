@@ -1,10 +1,10 @@
-//! A boot: Firecracker is started, waited for, and told the machine, piece by piece.
+//! A boot: start Firecracker, wait for its socket, configure the machine piece by piece, start it.
 //!
 //! ```text
-//! left-overs removed ► started ► its socket is there ► version ► machine ► … ► InstanceStart
-//!                         │ ended, silent, or a refusal, at any step
-//!                         ▼
-//!                       killed, and why in words
+//! clean up ► spawn ► socket ► version ► machine ► … ► InstanceStart
+//!                │ exit, silence or refusal at any step
+//!                ▼
+//!              kill, and report the reason
 //! ```
 
 use std::path::Path;
@@ -27,34 +27,34 @@ use crate::guest::channel::connect;
 use crate::layout::{VmLayout, machine};
 use crate::machine::Machine;
 
-/// How long a killed Firecracker is waited for; the engine's way down waits longer.
+/// How long a killed Firecracker may take to end; the engine's way down waits longer.
 const KILLED: Duration = Duration::from_millis(500);
 
-/// How long to wait at a time before looking whether Firecracker still runs.
+/// The interval at which Firecracker's process is checked.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What a boot needs besides the machine.
+/// The context of a boot, besides the machine.
 pub(super) struct Boot<'a> {
     pub(super) program: &'a Path,
-    /// Where it is jailed, if it is.
+    /// The daemon's jail, if any.
     pub(super) jail: Option<&'a Jail>,
-    /// Where its sockets are.
-    pub(super) place: &'a Path,
+    /// The folder of its sockets.
+    pub(super) sockets: &'a Path,
     pub(super) layout: &'a VmLayout,
     pub(super) host: &'a dyn Host,
-    /// How long each step may take in which Firecracker does nothing.
+    /// How long an idle Firecracker may take for one step.
     pub(super) patience: Duration,
 }
 
 impl Boot<'_> {
-    /// Boots the machine; or nothing of it runs afterwards.
+    /// Boots the machine. After an error nothing of it runs.
     pub(super) fn run(&self, machine: &Machine, requests: &[Request]) -> Result<Process> {
         self.clear()?;
         match self.jail {
             Some(jail) => jail.make(machine, self.layout, self.host)?,
             None => self.link_devices(machine)?,
         }
-        let watch = watch(self.place);
+        let watch = watch(self.sockets);
         let process = self
             .host
             .spawn(&self.spawn(machine)?)
@@ -65,8 +65,8 @@ impl Boot<'_> {
         }
     }
 
-    /// A socket that is there already makes Firecracker end at once, and its files are written
-    /// from their beginning on, over what they hold.
+    /// Removes an earlier run's files: Firecracker exits when its socket exists, and writes over its
+    /// other files from the beginning.
     fn clear(&self) -> Result<()> {
         for name in [
             machine::FIRECRACKER_SOCKET,
@@ -83,7 +83,7 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Gives block devices the names that Firecracker is told.
+    /// Links block devices under the names that the requests have.
     fn link_devices(&self, machine: &Machine) -> Result<()> {
         for drive in &machine.drives {
             if let Some(name) = link_name(drive, &machine.shape) {
@@ -99,8 +99,8 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Its standard output is the guest's console, and nothing else: what it says itself goes to
-    /// its log, from the first line on.
+    /// Its standard output is the guest's console and nothing else; its own messages go to its log
+    /// from the first line on.
     fn spawn(&self, machine: &Machine) -> Result<Spawn> {
         let arguments = [
             "--api-sock",
@@ -142,7 +142,7 @@ impl Boot<'_> {
         watch: Option<&OwnedFd>,
         requests: &[Request],
     ) -> Result<()> {
-        let socket = self.place.join(machine::FIRECRACKER_SOCKET);
+        let socket = self.sockets.join(machine::FIRECRACKER_SOCKET);
         self.wait_for(&socket, process, watch)?;
         let client = Client::new(&socket)
             .map_err(|cause| Error::new(Code::Host, "start the client").cause(cause.to_string()))?;
@@ -191,7 +191,7 @@ impl Boot<'_> {
             })
     }
 
-    /// Kills Firecracker, if it still runs, and says what can be known of its end.
+    /// Kills Firecracker if it runs, and adds to the error what is known of its end.
     fn end(&self, process: &Process, error: Error) -> Error {
         let before = |wait| {
             self.host
@@ -217,7 +217,7 @@ impl Boot<'_> {
     }
 }
 
-/// How it ended, in words, where that is known.
+/// The exit in words.
 fn words_of_end(exit: Exit) -> String {
     match exit {
         Exit::Status(status) => {
@@ -253,7 +253,7 @@ fn require_version(answer: &[u8]) -> Result<()> {
     Err(Error::new(Code::NotReady, text).hint("banger doctor"))
 }
 
-/// Tells of what appears in the folder, from now on.
+/// Watches the folder for new entries.
 fn watch(folder: &Path) -> Option<OwnedFd> {
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK);
     let watch = watch.ok()?;
@@ -261,7 +261,7 @@ fn watch(folder: &Path) -> Option<OwnedFd> {
     Some(watch)
 }
 
-/// Waits until something appears, or the time is up.
+/// Waits for a new entry or the time limit.
 fn wait(watch: Option<&OwnedFd>, time: Duration) {
     let time = Timespec::try_from(time).ok();
     let Some(watch) = watch else {

@@ -18,17 +18,17 @@ use super::requests::Request;
 use crate::error::chain;
 use crate::guest::channel::connect;
 
-/// No answer to our requests is longer, in bytes.
+/// The longest answer accepted, in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Firecracker says no, and why.
+    /// Firecracker refused it, with this reason.
     Refused(String),
-    /// It has not answered in time.
+    /// It did not answer in time.
     Silent(Duration),
-    /// It went away, or what answers is not Firecracker.
+    /// The connection broke, or the peer is not Firecracker.
     Broken(String),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Speaks with the Firecracker behind one socket.
+/// A client of the Firecracker behind one socket.
 #[derive(Debug)]
 pub(super) struct Client {
     socket: PathBuf,
@@ -65,11 +65,11 @@ impl Client {
         })
     }
 
-    /// Asks for something, and returns the body of the answer. As long as there is none, `gives_up`
-    /// is asked after each `wait`.
+    /// Sends a request and returns the body of the answer. While there is none, `gives_up` is called
+    /// after each `wait`.
     ///
     /// # Errors
-    /// As [`Failure`] has it.
+    /// See [`Failure`].
     pub(super) fn send(
         &self,
         request: &Request,

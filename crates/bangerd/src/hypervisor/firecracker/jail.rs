@@ -1,5 +1,4 @@
-//! The jailer: it starts Firecracker with nothing to be seen but its own folder, as the VM's own
-//! user: <https://github.com/firecracker-microvm/firecracker/blob/main/docs/jailer.md>.
+//! The jailer: it starts Firecracker in a root of its own, as the VM's own user: <https://github.com/firecracker-microvm/firecracker/blob/main/docs/jailer.md>.
 //!
 //! ```text
 //! <state>/jails/               root's, 0711: nobody else may put a link there
@@ -9,9 +8,9 @@
 //!     firecracker.sock …       what it makes itself
 //! ```
 //!
-//! The paths that it is told are those of a machine that is not jailed: they are relative, or of a
-//! device, and mean the same within. The jailer cleans nothing up, and trips over what an earlier
-//! run has left; so a jail is made anew for each start, and is gone after it.
+//! The requests name the same paths as without a jail: they are relative, or a device's, and mean the
+//! same inside. The jailer leaves its files behind and fails on those of an earlier run, so each start
+//! makes a new jail and the way down removes it.
 
 use std::path::{Path, PathBuf};
 
@@ -24,21 +23,21 @@ use crate::layout::{VmLayout, machine};
 use crate::machine::Machine;
 use crate::readiness::Check;
 
-/// What Firecracker makes anew each time, and is read when it is gone.
+/// Files of Firecracker that are read after its end.
 const KEPT: [&str; 2] = [machine::HYPERVISOR_LOG, machine::METRICS];
 
-/// Where and how Firecracker is jailed.
+/// The jails of one Firecracker program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Jail {
     /// The jailer's program: the one beside Firecracker's.
     jailer: PathBuf,
     program: PathBuf,
-    /// Where the jails are.
+    /// The folder of all jails.
     base: PathBuf,
 }
 
 impl Jail {
-    /// Jails this Firecracker below `base`.
+    /// The jails of this Firecracker below `base`.
     pub(super) fn new(program: &Path, base: PathBuf) -> Self {
         Self {
             jailer: program.with_file_name("jailer"),
@@ -47,7 +46,7 @@ impl Jail {
         }
     }
 
-    /// What must hold for it.
+    /// Its requirement.
     pub(super) fn check(&self) -> Check {
         Check::probe(
             "jailer",
@@ -63,19 +62,19 @@ impl Jail {
         &self.jailer
     }
 
-    /// The folder of one machine; the jailer makes up its path like this.
+    /// The folder of one machine, as the jailer composes it.
     fn folder(&self, name: &str) -> PathBuf {
         let program = self.program.file_name().unwrap_or_default();
         self.base.join(program).join(name)
     }
 
-    /// What the jailed Firecracker of this name sees as `/`.
+    /// The root directory of the jailed Firecracker of this name.
     pub(super) fn root(&self, name: &str) -> PathBuf {
         self.folder(name).join("root")
     }
 
-    /// The jailer's arguments. What it hands on to Firecracker comes after `--`; the machine's
-    /// name it hands on by itself, as an argument of its own, so that the process is found by it.
+    /// The jailer's arguments. Those after `--` are Firecracker's. The jailer itself passes the machine's
+    /// name on as an argument, by which the process is found.
     pub(super) fn arguments(&self, machine: &Machine, handed_on: &[String]) -> Result<Vec<String>> {
         let Owner { uid, gid } = owner(machine)?;
         let own = [
@@ -92,7 +91,7 @@ impl Jail {
         Ok(own.chain(["--".to_owned()]).chain(handed_on).collect())
     }
 
-    /// Makes the jail of a machine, with what it needs, and nothing that was there before.
+    /// Makes a fresh jail with the files of a machine.
     pub(super) fn make(&self, machine: &Machine, layout: &VmLayout, host: &dyn Host) -> Result<()> {
         let doing = "make the machine's jail";
         let change = |op: &Op| host.change(op).during(doing).map(drop);

@@ -7,13 +7,13 @@ use banger_host::Host;
 
 use crate::layout::{VmLayout, machine};
 
-/// How much of the end of a file is read, in bytes.
+/// The size of the tail that is read, in bytes.
 const TAIL: u64 = 8 << 10;
 
-/// How many lines are told.
+/// The number of lines reported.
 const LINES: usize = 3;
 
-/// What it complained of last.
+/// Its last errors.
 pub(super) fn last_words(layout: &VmLayout, host: &dyn Host) -> Option<String> {
     let complaints = tail(layout, machine::HYPERVISOR_LOG, host);
     let complaints: Vec<String> = complaints.lines().filter_map(complaint).collect();
@@ -42,8 +42,8 @@ fn last(lines: &[String]) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("; ")
 }
 
-/// The text of a line that is an error. Every boot of a healthy guest makes dozens of warnings, for
-/// each device that it looks for and does not find.
+/// The text of a line that reports an error. Warnings do not count: a healthy boot logs dozens, one for
+/// each absent device that the guest probes.
 fn complaint(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" [")?;
     let (origin, text) = rest.split_once("] ")?;

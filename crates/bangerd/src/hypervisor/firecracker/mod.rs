@@ -41,17 +41,17 @@ use requests::{Action, Request};
 
 pub use program::find;
 
-/// How long a Firecracker that does nothing may leave a request unanswered, so that one that hangs
-/// is told within five seconds.
+/// How long an idle Firecracker may leave a request unanswered, so that a hang is reported within five
+/// seconds.
 const PATIENCE: Duration = Duration::from_millis(4000);
 
-/// Who jails it.
+/// Who runs the jailer.
 #[derive(Debug)]
 enum Jailing {
     /// The daemon, which is root.
     Daemon(Jail, Instance),
-    /// The root helper, with programs of its own; the machine's folder stays in its place, and is
-    /// seen in the jail by another name.
+    /// The root helper, with programs of its own. The machine's folder stays where it is and has
+    /// another name in the jail.
     Root(Jail),
 }
 
@@ -61,7 +61,7 @@ pub struct Firecracker {
     layout: Layout,
     program: PathBuf,
     network: NetworkKind,
-    /// It runs in a jail; the driver of another name then.
+    /// The jail, if any; a jailed driver has a name of its own.
     jail: Option<Jailing>,
     patience: Duration,
 }
@@ -79,8 +79,8 @@ impl Firecracker {
         }
     }
 
-    /// The same in jails, as a driver of its own: a VM is found again in the place where it was
-    /// started, whatever the configuration says by then.
+    /// A driver that runs its machines in jails, under a name of its own, so that a VM is found where it
+    /// was started even if the configuration has changed since.
     #[must_use]
     pub fn jailed(self, instance: Instance) -> Self {
         let jail = Jail::new(&self.program, self.layout.jails());
@@ -90,8 +90,8 @@ impl Firecracker {
         }
     }
 
-    /// The same, where root does it for a daemon that is not: with root's own Firecracker, whatever
-    /// is configured.
+    /// The same, jailed by the root helper for an ordinary user's daemon, with the root-owned
+    /// Firecracker whatever the configuration names.
     #[must_use]
     pub fn jailed_by_root(self) -> Self {
         let program = Path::new(ROOT_PROGRAMS).join("firecracker");
@@ -103,15 +103,15 @@ impl Firecracker {
         }
     }
 
-    /// Where the machine's sockets are.
-    fn place(&self, vm: &Vm) -> PathBuf {
+    /// The folder of the machine's sockets.
+    fn sockets(&self, vm: &Vm) -> PathBuf {
         match &self.jail {
             Some(Jailing::Daemon(jail, instance)) => jail.root(&instance.process(vm.id)),
             Some(Jailing::Root(_)) | None => self.layout.vm(vm.id).machine(),
         }
     }
 
-    /// With another time for each step of a boot.
+    /// Sets the time limit of each step of a boot.
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
@@ -167,7 +167,7 @@ impl Hypervisor for Firecracker {
         let boot = Boot {
             program: &self.program,
             jail,
-            place: &self.place(vm),
+            sockets: &self.sockets(vm),
             layout: &self.layout.vm(vm.id),
             host,
             patience: self.patience,
@@ -176,12 +176,12 @@ impl Hypervisor for Firecracker {
     }
 
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
-        let socket = self.place(vm).join(layout::machine::AGENT);
+        let socket = self.sockets(vm).join(layout::machine::AGENT);
         Ok(Box::new(Channel::vsock(socket)))
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {
-        let socket = self.place(vm).join(layout::machine::FIRECRACKER_SOCKET);
+        let socket = self.sockets(vm).join(layout::machine::FIRECRACKER_SOCKET);
         let left = deadline
             .saturating_duration_since(Instant::now())
             .clamp(Duration::from_millis(1), PATIENCE);

@@ -1,4 +1,4 @@
-//! Where Firecracker's program is, and what must hold for it.
+//! Firecracker's program: its location and requirements.
 
 use std::path::{Path, PathBuf};
 
@@ -7,21 +7,20 @@ use banger_host::{Finding, Host, Probe};
 
 use crate::readiness::Check;
 
-/// The least version that banger runs.
+/// The oldest supported version.
 pub(super) const LEAST: (u32, u32, u32) = (1, 16, 1);
 
-/// What is wrong with older ones.
+/// The faults of older versions.
 pub(super) const WHY: &str = "older ones have CVE-2026-5747, a way out of the guest, or lose the channel to a guest that was restored";
 
-/// Where it lies, but for the bundle.
+/// Where it may be, after the bundle.
 const PLACES: [&str; 3] = [
     "/usr/local/libexec/banger/firecracker",
     "/usr/bin/firecracker",
     "/usr/local/bin/firecracker",
 ];
 
-/// The program: the one that the configuration names, or the first that is there; where none is,
-/// the place where it should be.
+/// The program: the configured one, or the first that exists; if none does, the path in the bundle.
 #[must_use]
 pub fn find(configured: Option<&Path>, bundle: &Path, host: &dyn Host) -> PathBuf {
     if let Some(path) = configured {
@@ -33,7 +32,7 @@ pub fn find(configured: Option<&Path>, bundle: &Path, host: &dyn Host) -> PathBu
     places.into_iter().find(is_there).unwrap_or(first)
 }
 
-/// What must hold.
+/// Its requirements.
 pub(super) fn checks(program: &Path, network: NetworkKind) -> Vec<Check> {
     vec![
         Check::probe(
@@ -59,7 +58,7 @@ pub(super) fn checks(program: &Path, network: NetworkKind) -> Vec<Check> {
     ]
 }
 
-/// A version as `GET /version` has it: `1.17.0-dev`.
+/// Parses a version as `GET /version` answers it: `1.17.0-dev`.
 pub(super) fn version(text: &str) -> Option<(u32, u32, u32)> {
     let plain = text.split(['-', '+']).next()?;
     let mut numbers = plain.split('.').map(str::parse::<u32>);

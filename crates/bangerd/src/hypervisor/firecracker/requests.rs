@@ -1,15 +1,14 @@
-//! What Firecracker is asked, typed: the part of its API that banger uses.
+//! The requests of Firecracker's API that banger uses, as types.
 //!
-//! The source is Firecracker's own description, `src/firecracker/swagger/firecracker.yaml`, which a
-//! test holds these types against. Firecracker refuses fields that it does not know, so what is
-//! not set is left out.
+//! A test holds them against Firecracker's own description, `src/firecracker/swagger/firecracker.yaml`.
+//! Firecracker rejects unknown fields, so optional ones that are not set are absent.
 
 use serde::Serialize;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Request {
-    /// Which version it is.
+    /// Its version.
     Version,
     /// The number of CPUs, and the memory.
     Machine(MachineConfiguration),
@@ -25,7 +24,7 @@ pub(super) enum Request {
     Entropy(EntropyDevice),
     /// The balloon, through which the guest returns memory.
     Balloon(Balloon),
-    /// Something to do now.
+    /// An action.
     Action(Action),
 }
 
@@ -52,14 +51,14 @@ pub(super) struct Drive {
     /// Letters, digits and underscores.
     pub(super) drive_id: String,
     pub(super) path_on_host: String,
-    /// Ours is never one: Firecracker would add `root=` to the command line.
+    /// Always false: Firecracker would add `root=` to the command line.
     pub(super) is_root_device: bool,
     pub(super) is_read_only: bool,
     pub(super) cache_type: CacheType,
     pub(super) io_engine: IoEngine,
 }
 
-/// What becomes of a guest's flush.
+/// The effect of a guest's flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum CacheType {
     /// It reaches the host's disk.
@@ -71,7 +70,7 @@ pub(super) enum CacheType {
 /// How the host's files are read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum IoEngine {
-    /// By plain system calls; the other one is a developer preview.
+    /// Plain system calls; the alternative is a developer preview.
     Sync,
 }
 
@@ -90,7 +89,7 @@ pub(super) struct NetworkInterface {
 /// `Vsock`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Vsock {
-    /// 3 and up; each Firecracker has numbers of its own.
+    /// 3 or more; local to one Firecracker.
     pub(super) guest_cid: u32,
     /// The socket that Firecracker listens on.
     pub(super) uds_path: String,
@@ -117,7 +116,7 @@ pub(super) struct Balloon {
 pub(super) enum Action {
     /// Boots the machine; once.
     InstanceStart,
-    /// Presses Ctrl, Alt and Del, which Linux takes for a wish to end.
+    /// Presses Ctrl-Alt-Del, on which Linux shuts down.
     SendCtrlAltDel,
 }
 
@@ -170,7 +169,7 @@ impl Request {
         }
     }
 
-    /// What it is about, in words.
+    /// Its subject, in words.
     pub(super) fn about(&self) -> String {
         match self {
             Self::Version => "its version".to_owned(),

@@ -4,14 +4,13 @@ use crate::layout::machine::{GUEST_SOCKET, OUTSIDE_SOCKET, SHARE, STREAMS};
 use crate::machine::{Backend, DiskCache, Drive, Interface, Machine};
 use crate::vm::shape::Shape;
 
-/// One thread for all vCPUs. With one each, a vCPU now and then runs an instruction that another has
-/// replaced meanwhile, and the guest's kernel, which patches itself, panics: docs/adr/0026.
+/// One thread for all vCPUs. With a thread each, a vCPU sometimes runs an instruction that another
+/// vCPU has replaced, and the guest's kernel, which patches itself, panics (docs/adr/0026).
 const EMULATED: &str = "tcg,thread=single";
 
-/// What a disk does where the host refuses it something. A write that fails, for want of space or
-/// for a quota, stops the machine and is done again when that goes on, so that the guest sees
-/// nothing of it (docs/storage.md); a read that fails is the guest's to know of, as no waiting
-/// helps.
+/// The response of a disk to errors of the host. A failed write stops the machine and is repeated
+/// when the machine resumes, so a full disk or a quota is hidden from the guest (docs/storage.md). A
+/// failed read is reported to the guest, since waiting does not help.
 const ERRORS: &str = "werror=stop,rerror=report";
 
 /// The slots of the PCI bus in which a shape has its devices; the bus has 31. Slot 0 is the host

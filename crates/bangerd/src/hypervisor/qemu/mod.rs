@@ -1,8 +1,8 @@
-//! QEMU: with KVM where the host truly has it, in software (TCG) where it has not.
+//! QEMU, with KVM where the host has it and in software (TCG) otherwise.
 //!
-//! The machine is `q35` with virtio over PCI; under TCG the `microvm` machine hangs in one boot
-//! of three. QEMU runs in the machine's folder with relative paths, in a session of its own, with
-//! its sandbox on, and as the VM's own user where the daemon is root.
+//! The machine is a versioned `q35` with virtio over PCI ([`crate::vm::shape`]); under TCG `microvm`
+//! hangs in one boot of three. QEMU runs in the machine's folder with relative paths, in a session of
+//! its own, with its sandbox on, and as the VM's own user where the daemon is root.
 
 mod command_line;
 mod qmp;
@@ -25,14 +25,14 @@ use crate::readiness::Check;
 use crate::vm::Vm;
 use qmp::Session;
 
-/// The descriptor that QEMU finds its TAP at.
+/// The descriptor number of the TAP in QEMU.
 const TAP_DESCRIPTOR: i32 = 3;
 
-/// What QEMU warns of on user networking, where it is as it shall be: the guest's interface is not on
-/// the hub, since the gate stands in between.
+/// A warning that is no fault: with user networking the guest's interface is not on QEMU's hub, as
+/// the gate stands between the two.
 const EXPECTED: &str = "warning: hub 0 with no nics";
 
-/// The least version that banger supports.
+/// The oldest supported version.
 const LEAST: (u32, u32) = (7, 2);
 
 /// The `qemu` driver.
