@@ -1,10 +1,12 @@
 //! What everybody hears of VMs and of the verbs at work on them.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use banger_api::{
-    Change, Code, DeleteVm, EndReason, Event, KillVm, Operation, OperationState, Phase, SetVm,
-    StopAllVms, StopVm, Verb, VmView,
+    Change, Code, DeleteVm, EndReason, Event, KillVm, Mib, Operation, OperationState, Phase, SetVm,
+    StopAllVms, StopVm, Verb, VmId, VmView,
 };
 use banger_host::Op;
 use bangerd::engine::{Engine, KEPT_EVENTS};
@@ -291,4 +293,68 @@ fn a_reader_that_waits_is_woken_by_an_event_and_by_the_end_of_the_daemon() {
     let reader = read(newest(&world.engine));
     world.engine.shut_down();
     assert_eq!(reader.join().unwrap(), []);
+}
+
+/// The guard and a verb tell of one VM at once: the newest event still has its newest state.
+#[test]
+fn views_never_go_back_and_the_last_is_what_a_list_shows() {
+    let world = World::new();
+    let engine = &world.engine;
+    let names = ["one", "two", "three"];
+    for name in names {
+        world.create(name, true, true);
+    }
+    let mut seq = newest(engine);
+    let mut known: BTreeMap<VmId, VmView> = BTreeMap::new();
+    let mut went_back = false;
+    let mut read = || {
+        for event in after(engine, seq) {
+            seq = event.seq;
+            let views = match event.change {
+                Change::Vm(vm) => vec![*vm],
+                Change::Snapshot(snapshot) => snapshot.vms,
+                Change::Deleted { .. } | Change::Operation(_) => Vec::new(),
+            };
+            for vm in views {
+                let memory = |vm: &VmView| vm.pending.as_ref().and_then(|it| it.memory);
+                let before = known.insert(vm.id, vm.clone());
+                went_back |= before.is_some_and(|it| memory(&it) > memory(&vm));
+            }
+        }
+        (known.clone(), went_back)
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for work in [Engine::guard, Engine::watch_machines] {
+            scope.spawn(move || work(engine));
+        }
+        for name in names {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                for mib in (2049..).take_while(|_| !is_over.load(Ordering::SeqCst)) {
+                    let request = SetVm {
+                        memory: Some(Mib(mib)),
+                        ..SetVm::default()
+                    };
+                    engine.set(&named(name), &request, &|_| {}).unwrap();
+                }
+            });
+        }
+        for free in [10, 1 << 20, 10, 1 << 20] {
+            world.sim.set_free_mib(free);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let is_due = |vm: &VmView| vm.paused != (free == 10);
+            while engine.list().iter().any(is_due) && Instant::now() < deadline {
+                read();
+            }
+        }
+        is_over.store(true, Ordering::SeqCst);
+        engine.shut_down();
+    });
+    let (known, went_back) = read();
+    assert!(!went_back);
+    let known: Vec<VmView> = known.into_values().collect();
+    let mut listed = engine.list();
+    listed.sort_by_key(|vm| vm.id);
+    assert_eq!(known, listed);
 }
