@@ -17,17 +17,14 @@ pub(crate) type Answered = Result<Answer, String>;
 /// There while systemd is the first process.
 const SYSTEMD: &str = "/run/systemd/system";
 
-/// Which of systemd's real-time signals mean what.
+/// The real-time signal at which systemd powers off, counted from `SIGRTMIN`.
 const SYSTEMD_POWEROFF: i32 = 4;
-const SYSTEMD_REBOOT: i32 = 5;
 
 /// Does what is asked at once; `None` for what takes long, which is [`sync`].
 pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Answered> {
     match ask {
         Ask::Sync => None,
-        Ask::Ping => Some(Ok(Answer::Done)),
-        Ask::Poweroff => Some(end(SYSTEMD_POWEROFF, "/sbin/poweroff")),
-        Ask::Reboot => Some(end(SYSTEMD_REBOOT, "/sbin/reboot")),
+        Ask::Poweroff => Some(power_off()),
         Ask::SetClock {
             unix_nanos,
             tolerance_millis,
@@ -51,17 +48,17 @@ pub(crate) fn sync(mounts: &[String]) -> Answered {
     Ok(Answer::Done)
 }
 
-fn end(signal: i32, program: &str) -> Answered {
+fn power_off() -> Answered {
     let begun = if Path::new(SYSTEMD).is_dir() {
-        raw::signal_init(signal).map_err(std::io::Error::from)
+        raw::signal_init(SYSTEMD_POWEROFF).map_err(std::io::Error::from)
     } else {
-        enter::program(program).spawn().map(|mut child| {
+        enter::program("/sbin/poweroff").spawn().map(|mut child| {
             std::thread::spawn(move || child.wait());
         })
     };
     begun
         .map(|()| Answer::Done)
-        .map_err(|cause| format!("begin to end: {cause}"))
+        .map_err(|cause| format!("begin to power off: {cause}"))
 }
 
 fn set_clock(given: u64, tolerance: Duration) -> Answered {

@@ -118,9 +118,8 @@ pub struct Network {
     pub mtu: Option<u32>,
 }
 
-/// Where names are resolved: the content of `resolv.conf`.
+/// The content of `resolv.conf`. It crosses builds, as an ask of [`protocol`](crate::protocol).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Resolvers {
     /// The name servers, the best first.
     pub servers: Vec<IpAddr>,

@@ -36,7 +36,7 @@ use std::fs;
 
 use banger_guest::config::{CONFIG_PATH, GuestConfig};
 use banger_guest::end;
-use banger_guest::protocol::{Answer, Ask, GuestStatus, Phase};
+use banger_guest::protocol::{GuestStatus, Phase};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::boot_record::{BootRecord, FOLDER};
@@ -80,15 +80,7 @@ impl Start {
         }
         let Some(port) = &mut self.port else { return };
         for asked in port.attend(standing) {
-            let answer = match asked.ask {
-                Ask::Ping => Ok(Answer::Done),
-                Ask::Sync
-                | Ask::Poweroff
-                | Ask::Reboot
-                | Ask::SetClock { .. }
-                | Ask::SetResolvers(_)
-                | Ask::Status => Err("the guest's init has not started yet".to_owned()),
-            };
+            let answer = Err("the guest's init has not started yet".to_owned());
             port.session().answer(&asked, answer);
         }
         port.flush();

@@ -1,6 +1,5 @@
 //! The daemon's side of the conversation: blocking, over a Unix socket, each step with a deadline.
 
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -9,16 +8,12 @@ use super::{
     Answer, Ask, Event, FromGuest, Hello, LineReader, PROTOCOL, Phase, ToGuest, Welcome, encode,
 };
 
-/// After how long a silent guest is spoken to again, at first and at most.
+/// The pause before a silent guest is greeted again, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The same, when another process of ours took over inside the guest.
+/// The pause after another process of ours took over inside the guest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-
-/// How many events are kept for [`Conversation::next_event`]; a guest that tells more loses the
-/// oldest.
-const MOST_EVENTS: usize = 64;
 
 /// Why a guest did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +21,26 @@ pub enum ConversationError {
     /// Nothing came in time.
     #[error("the guest did not answer within {} ms", .0.as_millis())]
     Silent(Duration),
-    /// The other end closed the channel: the machine has ended; or, over a vsock, the process in
-    /// the guest that was spoken to.
+    /// The other end closed the channel: the machine has ended or, over a vsock, the process in
+    /// the guest.
     #[error("the guest's channel is closed")]
     Closed,
-    /// The guest said no.
+    /// The guest rejected the ask.
     #[error("the guest refused: {0}")]
     Refused(String),
-    /// The guest answered something that does not fit what was asked.
-    #[error("the guest answered {0}, which is not what was asked for")]
-    Unexpected(&'static str),
+    /// The guest is of a build that does not know the ask.
+    #[error(
+        "the guest program {version} does not support `{feature}`; restart the VM to update it"
+    )]
+    Unsupported {
+        /// The ask's name.
+        feature: &'static str,
+        /// The version of the guest program.
+        version: String,
+    },
+    /// The answer is none that this build knows.
+    #[error("the guest's answer is unknown: {0}")]
+    Unreadable(String),
     /// The channel broke.
     #[error("the guest's channel: {0}")]
     Stream(#[from] io::Error),
@@ -45,9 +50,9 @@ type Result<T> = std::result::Result<T, ConversationError>;
 
 /// The daemon's side of the conversation.
 ///
-/// It may be opened before the guest's kernel runs: what is said waits in the socket until the
-/// guest opens its port. A guest whose agent is killed and started again answers as if nothing had
-/// been. Memory is bounded, and deadlines hold, whatever the guest sends.
+/// It may be opened before the guest's kernel runs: frames wait in the socket until the guest opens
+/// its port. A restarted agent goes on with the conversation. Memory is bounded, and deadlines
+/// hold, whatever the guest sends.
 #[derive(Debug)]
 pub struct Conversation {
     stream: UnixStream,
@@ -56,7 +61,6 @@ pub struct Conversation {
     next_id: u64,
     welcome: Option<Welcome>,
     welcomes_due: u32,
-    events: VecDeque<Event>,
 }
 
 impl Conversation {
@@ -71,20 +75,7 @@ impl Conversation {
             next_id: 1,
             welcome: None,
             welcomes_due: 0,
-            events: VecDeque::new(),
         }
-    }
-
-    /// The guest's last welcome, which tells its phase, its boot id and its program's version.
-    #[must_use]
-    pub fn welcome(&self) -> Option<&Welcome> {
-        self.welcome.as_ref()
-    }
-
-    /// How far the guest has come, as far as it has told.
-    #[must_use]
-    pub fn phase(&self) -> Option<Phase> {
-        self.welcome.as_ref().map(|welcome| welcome.phase)
     }
 
     /// Waits until the guest answers at all.
@@ -96,7 +87,7 @@ impl Conversation {
         self.wait_phase(Phase::Initramfs, deadline)
     }
 
-    /// Waits until the guest has come so far.
+    /// Waits until the guest has reached this phase.
     ///
     /// # Errors
     /// As [`Conversation::hello`].
@@ -110,46 +101,35 @@ impl Conversation {
         })
     }
 
-    /// Asks for something and waits for the answer.
+    /// Sends an ask and waits for its answer.
     ///
     /// # Errors
-    /// As [`Conversation::hello`], and [`ConversationError::Refused`] with the guest's words.
+    /// As [`Conversation::hello`]; [`ConversationError::Unsupported`] without sending anything,
+    /// and [`ConversationError::Refused`] with the guest's words.
     pub fn ask(&mut self, ask: &Ask, deadline: Instant) -> Result<Answer> {
+        let welcome = self.hello(deadline)?;
+        if !welcome.supports(ask.feature()) {
+            return Err(ConversationError::Unsupported {
+                feature: ask.feature(),
+                version: short(&welcome.version),
+            });
+        }
         let expected = self.next_id;
         self.next_id += 1;
-        let token = self.token.clone();
-        let ask = serde_json::to_value(ask).map_err(io::Error::from)?;
-        let mut lines = self.hello_line();
-        lines.extend(encode(&ToGuest::Ask {
-            token,
+        let frame = ToGuest::Ask {
+            token: self.token.clone(),
             id: expected,
-            ask,
-        }));
+            ask: serde_json::to_value(ask).map_err(io::Error::from)?,
+        };
+        // With a hello, because the process that was greeted may be gone.
+        let lines = [self.hello_line(), encode(&frame)].concat();
         self.until(deadline, &lines, |_, frame| match frame {
-            Some(FromGuest::Answer { id, answer, .. }) if id == expected => Some(Ok(answer)),
+            Some(FromGuest::Answer { id, answer, .. }) if id == expected => Some(read(answer)),
             Some(FromGuest::Refusal { id, refusal, .. }) if id == expected => {
                 Some(Err(ConversationError::Refused(short(&refusal))))
             }
             _ => None,
         })
-    }
-
-    /// Waits for the next thing that the guest says unasked; `None` at the deadline.
-    ///
-    /// # Errors
-    /// [`ConversationError::Closed`] when the machine ends.
-    pub fn next_event(&mut self, deadline: Instant) -> Result<Option<Event>> {
-        let hello = if self.welcome.is_none() {
-            self.hello_line()
-        } else {
-            Vec::new()
-        };
-        let event = self.until(deadline, &hello, |talk, _| talk.events.pop_front().map(Ok));
-        match event {
-            Ok(event) => Ok(Some(event)),
-            Err(ConversationError::Silent(_)) => Ok(None),
-            Err(other) => Err(other),
-        }
     }
 
     fn hello_line(&self) -> Vec<u8> {
@@ -160,7 +140,7 @@ impl Conversation {
         [b"\n".to_vec(), encode(&ToGuest::Hello { hello })].concat()
     }
 
-    /// Says `lines`, and again after growing pauses, until `found` finds what it looks for.
+    /// Sends `lines`, and again after growing pauses, until `found` returns a result.
     fn until<T>(
         &mut self,
         deadline: Instant,
@@ -185,8 +165,8 @@ impl Conversation {
             }
             for frame in self.listen(again.min(deadline))? {
                 if matches!(frame, FromGuest::Welcome { .. }) && !self.was_due() {
-                    // Another process took over in the guest, and what was asked of the one
-                    // before may be lost. What is asked twice of one process is done once.
+                    // Another process took over in the guest, and the ask to the one before
+                    // may be lost. An ask is idempotent within one process.
                     again = again.min(now + SHORTEST_PAUSE);
                 }
                 if let Some(result) = found(self, Some(frame)) {
@@ -196,7 +176,7 @@ impl Conversation {
         }
     }
 
-    /// Whether a welcome that came answers a hello of ours.
+    /// Whether a welcome answers one of our hellos.
     fn was_due(&mut self) -> bool {
         let was_due = self.welcomes_due > 0;
         self.welcomes_due = self.welcomes_due.saturating_sub(1);
@@ -211,13 +191,13 @@ impl Conversation {
         self.stream.set_write_timeout(Some(left(deadline)))?;
         match self.stream.write_all(lines) {
             Ok(()) => Ok(()),
-            // Nobody reads yet; the next hello begins with a newline, which ends a half line.
+            // Nobody reads yet. The next hello begins with a newline, which ends a partial line.
             Err(cause) if is_timeout(&cause) => Ok(()),
             Err(cause) => Err(closed(cause)),
         }
     }
 
-    /// The frames of ours that come in one read, at most until `until`.
+    /// The conversation's frames that one read brings, waiting at most until `until`.
     fn listen(&mut self, until: Instant) -> Result<Vec<FromGuest>> {
         let mut bytes = [0; 8192];
         self.stream.set_read_timeout(Some(left(until)))?;
@@ -239,21 +219,25 @@ impl Conversation {
     fn note(&mut self, frame: &FromGuest) {
         match frame {
             FromGuest::Welcome { welcome, .. } => self.welcome = Some(welcome.clone()),
-            FromGuest::Event { event, .. } => {
-                if let (Event::Phase(phase), Some(welcome)) = (event, self.welcome.as_mut()) {
+            FromGuest::Event {
+                event: Event::Phase(phase),
+                ..
+            } => {
+                if let Some(welcome) = &mut self.welcome {
                     welcome.phase = *phase;
                 }
-                if self.events.len() == MOST_EVENTS {
-                    self.events.pop_front();
-                }
-                self.events.push_back(*event);
             }
-            FromGuest::Answer { .. } | FromGuest::Refusal { .. } => {}
+            FromGuest::Event { .. } | FromGuest::Answer { .. } | FromGuest::Refusal { .. } => {}
         }
     }
 }
 
-/// A timeout of zero would mean none.
+fn read(answer: serde_json::Value) -> Result<Answer> {
+    serde_json::from_value(answer)
+        .map_err(|cause| ConversationError::Unreadable(short(&cause.to_string())))
+}
+
+/// At least 1 ms: zero would mean no timeout.
 fn left(until: Instant) -> Duration {
     until
         .saturating_duration_since(Instant::now())
@@ -277,7 +261,7 @@ fn closed(cause: io::Error) -> ConversationError {
     ConversationError::Stream(cause)
 }
 
-/// A guest's words, as far as they fit into a message: one line of at most 300 characters.
+/// A guest's words cut for a message: one line of at most 300 characters.
 fn short(words: &str) -> String {
     words
         .chars()

@@ -1,11 +1,10 @@
 //! The conversation between the daemon and a guest.
 //!
-//! It runs over one byte stream, because a virtio-serial port has no listener: the guest opens the
-//! port once, and daemons come and go at its other end, at worst in the middle of a frame. So each
-//! frame is one line of JSON, and a daemon that connects opens with a [`Hello`] that carries a
-//! token of its own; the guest forgets what went before and answers with that token from then on.
-//! Where the machine has a vsock instead, the guest listens on [`VSOCK_PORT`], and the same words go
-//! over the newest connection.
+//! The two share one byte stream. A virtio-serial port has no listener: the guest opens it once, and
+//! daemons come and go at the other end, possibly in the middle of a frame. So each frame is one
+//! line of JSON, and a daemon opens with a [`Hello`] that carries a token of its own; the guest drops
+//! all earlier state and marks its frames with that token from then on. On a machine with a vsock
+//! the guest listens on [`VSOCK_PORT`], and the newest connection carries the same frames.
 //!
 //! ```text
 //! daemon  ⏎{"hello":{"token":"5f0c…","protocol":1}}⏎
@@ -16,8 +15,21 @@
 //! ```
 //!
 //! A hello and a welcome begin with a newline, which ends a line that was cut off. Both sides drop
-//! lines that they cannot read, lines longer than [`LONGEST_LINE`], and frames of another token.
-//! Whoever trusts whom: the daemon takes nothing that a guest says for more than a guest's word.
+//! lines that they cannot read, lines longer than [`LONGEST_LINE`], and frames with another token.
+//! The daemon treats what a guest says as the guest's claim, and nothing more.
+//!
+//! # Compatibility
+//!
+//! A guest outlives the daemon that started it, so this protocol only grows:
+//!
+//! - A new ask gets a name in [`FEATURES`], which a [`Welcome`] lists; a daemon sends an ask only to a
+//!   guest that lists it. A guest answers an unknown ask with a refusal in words.
+//! - Both sides ignore unknown fields and drop unknown events. A field that is new carries
+//!   `#[serde(default)]`; a field that was ever sent stays.
+//! - [`Phase`] and [`Verb`] are closed: an older daemon could not read a new one.
+//! - [`Resolvers`] is closed for guests that list no features, which reject unknown fields in it.
+//!
+//! `tests/recorded` holds a conversation of each released build, and tests replay them.
 
 mod conversation;
 mod line;
@@ -41,14 +53,20 @@ pub const LONGEST_LINE: usize = 64 * 1024;
 pub const PORT_NAME: &str = "banger.agent";
 
 /// The port that the guest listens on where it has a vsock and no such port. Listening below 1024
-/// takes a privilege, so no ordinary user of the guest can stand in for the agent.
+/// needs a privilege, so an ordinary user of the guest cannot impersonate the agent.
 pub const VSOCK_PORT: u32 = 1023;
 
-/// How far a guest has come.
+/// The names of the asks that this build answers, as [`Welcome::features`] lists them.
+pub const FEATURES: [&str; 5] = UNLISTED_FEATURES;
+
+/// What a guest answers that lists no features; closed.
+const UNLISTED_FEATURES: [&str; 5] = ["sync", "poweroff", "set_clock", "set_resolvers", "status"];
+
+/// How far a guest has booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Our own program prepares the guest; the image's init has not started.
+    /// `/init` of the initramfs prepares the guest; the image's init has not started.
     Initramfs,
     /// The image's init runs.
     Starting,
@@ -60,119 +78,143 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// It wants to be off.
+    /// Power off.
     Poweroff,
-    /// It wants to be started again.
+    /// Start again.
     Reboot,
-    /// It wants to stand still; nothing can be done with a halted guest, so it is off.
+    /// Halt. A halted guest is of no use, so the daemon treats it as powered off.
     Halt,
 }
 
 /// The daemon's first frame on a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// What marks the frames of this conversation; 1 to 64 hexadecimal digits.
+    /// The mark of this conversation's frames; 1 to 64 hexadecimal digits.
     pub token: String,
     /// The newest protocol that the daemon speaks.
     pub protocol: u32,
 }
 
-/// The guest's answer to a hello; also sent unasked when the agent takes over or is started again.
+/// The guest's answer to a hello; also sent unasked when the agent takes over or restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The protocol that the guest speaks.
     pub protocol: u32,
-    /// The version of the guest's program.
+    /// The version of the guest program.
     pub version: String,
-    /// How far the guest has come.
+    /// How far the guest has booted.
     pub phase: Phase,
-    /// The kernel's boot id: another one means that the guest started anew.
+    /// The kernel's boot id: it changes when the guest boots again.
     pub boot_id: String,
     /// The time since the guest's kernel started, in milliseconds.
     pub uptime_millis: u64,
+    /// The names of the asks that the guest answers; empty from guests of builds before this list.
+    #[serde(default)]
+    pub features: Vec<String>,
 }
 
-/// What the daemon can ask for.
+impl Welcome {
+    /// Whether the guest answers the ask of this name.
+    #[must_use]
+    pub fn supports(&self, feature: &str) -> bool {
+        if self.features.is_empty() {
+            return UNLISTED_FEATURES.contains(&feature);
+        }
+        self.features.iter().any(|it| it == feature)
+    }
+}
+
+/// A request of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Nothing but an answer: [`Answer::Done`].
-    Ping,
-    /// Everything written so far on the disks: [`Answer::Done`] once it is there.
+    /// Write all dirty data to the disks: [`Answer::Done`] once it is there.
     Sync,
-    /// To begin an orderly power-off: [`Answer::Done`] once it has begun.
+    /// Begin an orderly power-off: [`Answer::Done`] once it has begun.
     Poweroff,
-    /// To begin an orderly reboot: [`Answer::Done`] once it has begun.
-    Reboot,
-    /// To set the clock if it is off by more than a tolerance: [`Answer::Clock`].
+    /// Set the clock if it is off by more than a tolerance: [`Answer::Clock`].
     SetClock {
         /// The time now, in nanoseconds since 1970.
         unix_nanos: u64,
-        /// The deviation that is left alone, in milliseconds.
+        /// The deviation to leave alone, in milliseconds.
         tolerance_millis: u64,
     },
-    /// To resolve names elsewhere from now on: [`Answer::Done`].
+    /// Replace the resolvers: [`Answer::Done`].
     SetResolvers(Resolvers),
-    /// How the guest is: [`Answer::Status`].
+    /// Report the guest's state: [`Answer::Status`].
     Status,
 }
 
-/// What the guest answers.
+impl Ask {
+    /// Its name in [`FEATURES`], which is also its name on the stream.
+    #[must_use]
+    pub fn feature(&self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Poweroff => "poweroff",
+            Self::SetClock { .. } => "set_clock",
+            Self::SetResolvers(_) => "set_resolvers",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// The guest's reply to an ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It is done.
     Done,
-    /// How the clock stood.
+    /// The state of the clock.
     Clock {
         /// The guest's clock minus the time given, in milliseconds, before it was set.
         off_by_millis: i64,
         /// Whether it was set.
         stepped: bool,
     },
-    /// How the guest is.
+    /// The guest's state.
     Status(Status),
 }
 
-/// How a guest is, in its own words.
+/// The guest's state, as the guest reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// How far it has come.
+    /// How far the guest has booted.
     pub phase: Phase,
     /// The time since its kernel started, in milliseconds.
     pub uptime_millis: u64,
     /// The load average of the last minute, in hundredths.
     pub load_hundredths: u32,
-    /// All memory that its kernel has, in bytes.
+    /// The memory of its kernel, in bytes.
     pub memory_bytes: u64,
-    /// What programs could still get of that, in bytes.
+    /// The part of it that programs could still get, in bytes.
     pub memory_available_bytes: u64,
     /// The file systems that banger mounted, `/` first.
     pub filesystems: Vec<Usage>,
-    /// What went wrong at start without keeping the guest from starting, such as growth.
+    /// What failed at boot without ending it, such as growing a disk.
     pub warnings: Vec<String>,
 }
 
-/// How full a file system is.
+/// The usage of one file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: String,
     /// Its size, in bytes.
     pub size_bytes: u64,
-    /// What is in use of it, in bytes.
+    /// The part in use, in bytes.
     pub used_bytes: u64,
-    /// What a program without privileges can still write, in bytes.
+    /// What an unprivileged program can still write, in bytes.
     pub available_bytes: u64,
 }
 
-/// What the guest says unasked.
+/// A notice that the guest sends unasked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// It has come so far.
+    /// The guest has reached this phase.
     Phase(Phase),
-    /// It ends now; its file systems are unmounted.
+    /// The guest ends now; its file systems are unmounted.
     End(Verb),
 }
 
@@ -182,16 +224,16 @@ pub enum Event {
 pub enum ToGuest {
     /// Opens a conversation.
     Hello {
-        /// With what.
+        /// The hello.
         hello: Hello,
     },
-    /// Asks for something.
+    /// Sends an ask.
     Ask {
         /// The conversation's token.
         token: String,
-        /// Comes back with the answer; grows within a conversation.
+        /// The number that the answer repeats; it grows within a conversation.
         id: u64,
-        /// For what. Kept as JSON, so that a guest can refuse in words what it does not know.
+        /// The [`Ask`], as JSON, so that a guest can name an unknown one in its refusal.
         ask: serde_json::Value,
     },
 }
@@ -204,7 +246,7 @@ pub enum FromGuest {
     Welcome {
         /// The hello's token.
         token: String,
-        /// How the guest stands.
+        /// The welcome.
         welcome: Welcome,
     },
     /// Answers an ask.
@@ -213,8 +255,8 @@ pub enum FromGuest {
         token: String,
         /// The ask's id.
         id: u64,
-        /// The answer.
-        answer: Answer,
+        /// The [`Answer`], as JSON, so that a daemon can tell an unknown one from silence.
+        answer: serde_json::Value,
     },
     /// Refuses an ask.
     Refusal {
@@ -222,14 +264,14 @@ pub enum FromGuest {
         token: String,
         /// The ask's id.
         id: u64,
-        /// Why, in words.
+        /// The reason, in words.
         refusal: String,
     },
-    /// Says something unasked.
+    /// Sends a notice.
     Event {
         /// The conversation's token.
         token: String,
-        /// What.
+        /// The notice.
         event: Event,
     },
 }
@@ -247,9 +289,9 @@ impl FromGuest {
     }
 }
 
-/// A frame as it goes over the stream: JSON and a newline.
+/// A frame as it crosses the stream: JSON and a newline.
 ///
-/// None of the frames has a map with keys that are not strings, so there is always a text.
+/// Encoding fails only for maps whose keys are not strings; no frame has one.
 #[must_use]
 pub fn encode<T: Serialize>(frame: &T) -> Vec<u8> {
     let mut line = serde_json::to_vec(frame).unwrap_or_default();
@@ -261,68 +303,55 @@ pub fn encode<T: Serialize>(frame: &T) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn text<T: Serialize>(frame: &T) -> String {
+        String::from_utf8(encode(frame)).unwrap()
+    }
+
     #[test]
     fn frames_look_as_documented() {
+        let token = || "5f".to_owned();
         let hello = Hello {
-            token: "5f".into(),
+            token: token(),
             protocol: PROTOCOL,
         };
-        let text = |line: Vec<u8>| String::from_utf8(line).unwrap();
+        let hello = ToGuest::Hello { hello };
         assert_eq!(
-            text(encode(&ToGuest::Hello { hello })),
+            text(&hello),
             "{\"hello\":{\"token\":\"5f\",\"protocol\":1}}\n"
         );
         let event = FromGuest::Event {
-            token: "5f".into(),
+            token: token(),
             event: Event::Phase(Phase::Ready),
         };
         assert_eq!(
-            text(encode(&event)),
+            text(&event),
             "{\"token\":\"5f\",\"event\":{\"phase\":\"ready\"}}\n"
         );
         let answer = FromGuest::Answer {
-            token: "5f".into(),
+            token: token(),
             id: 7,
-            answer: Answer::Done,
+            answer: serde_json::to_value(Answer::Done).unwrap(),
         };
         assert_eq!(
-            text(encode(&answer)),
+            text(&answer),
             "{\"token\":\"5f\",\"id\":7,\"answer\":\"done\"}\n"
         );
     }
 
     #[test]
-    fn each_frame_is_read_as_what_it_is() {
-        let status = Status {
-            phase: Phase::Ready,
-            uptime_millis: 1,
-            load_hundredths: 2,
-            memory_bytes: 3,
-            memory_available_bytes: 4,
-            filesystems: vec![],
-            warnings: vec!["`/dev/vdb` did not grow".into()],
+    fn an_asks_feature_is_its_name_on_the_stream() {
+        let clock = Ask::SetClock {
+            unix_nanos: 1,
+            tolerance_millis: 2,
         };
-        let token = String::from("5f");
-        for frame in [
-            FromGuest::Answer {
-                token: token.clone(),
-                id: 1,
-                answer: Answer::Status(status),
-            },
-            FromGuest::Refusal {
-                token: token.clone(),
-                id: 2,
-                refusal: "no".into(),
-            },
-            FromGuest::Event {
-                token,
-                event: Event::End(Verb::Poweroff),
-            },
-        ] {
-            assert_eq!(
-                serde_json::from_slice::<FromGuest>(&encode(&frame)).unwrap(),
-                frame
-            );
+        let resolvers = Ask::SetResolvers(Resolvers::default());
+        let asks = [Ask::Sync, Ask::Poweroff, clock, resolvers, Ask::Status];
+        for ask in &asks {
+            let json = serde_json::to_value(ask).unwrap();
+            let name = json.as_str().map(str::to_owned);
+            let name = name.or_else(|| Some(json.as_object()?.keys().next()?.clone()));
+            assert_eq!(name.as_deref(), Some(ask.feature()));
         }
+        assert_eq!(asks.map(|ask| ask.feature()), FEATURES);
     }
 }

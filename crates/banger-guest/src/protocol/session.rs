@@ -1,46 +1,46 @@
 //! The guest's side of the conversation: a state machine without any input or output of its own.
 
 use super::{
-    Answer, Ask, Event, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase, ToGuest, Welcome,
-    encode,
+    Answer, Ask, Event, FEATURES, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase, ToGuest,
+    Welcome, encode,
 };
 
-/// How much may wait to be sent, in bytes, before the daemon counts as gone.
+/// The most bytes that wait to be sent; beyond that, the daemon counts as gone.
 const MOST_WAITING: usize = 4 * LONGEST_LINE;
 
-/// The longest token that is taken.
+/// The longest valid token.
 const LONGEST_TOKEN: usize = 64;
 
-/// What of a guest does not change while it runs.
+/// The guest's constant properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The version of the guest's program.
+    /// The version of the guest program.
     pub version: String,
     /// The kernel's boot id.
     pub boot_id: String,
 }
 
-/// What of a guest does change.
+/// The guest's current state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuestStatus {
-    /// How far it has come.
+    /// How far it has booted.
     pub phase: Phase,
     /// The time since its kernel started, in milliseconds.
     pub uptime_millis: u64,
 }
 
-/// Something asked for, to be answered with [`Session::answer`].
+/// An ask that awaits [`Session::answer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingAsk {
-    /// The token of the conversation it was asked in.
+    /// The conversation's token.
     pub token: String,
     /// Its number in that conversation.
     pub id: u64,
-    /// What is asked for.
+    /// The ask.
     pub ask: Ask,
 }
 
-/// The last thing asked for in a conversation, and what was answered, if it was.
+/// The last ask of a conversation, and its encoded answer once there is one.
 #[derive(Debug)]
 struct Last {
     id: u64,
@@ -50,8 +50,7 @@ struct Last {
 /// The guest's side of the conversation.
 ///
 /// Bytes go in with [`Session::receive`]; bytes to send wait in [`Session::waiting`] until
-/// [`Session::sent`] says that they are gone. An ask that comes a second time, because the daemon
-/// heard nothing, is not done a second time: the answer is repeated.
+/// [`Session::sent`] removes them. A repeated ask is answered again and not executed again.
 #[derive(Debug)]
 pub struct Session {
     identity: Identity,
@@ -66,7 +65,7 @@ fn is_token(text: &str) -> bool {
 }
 
 impl Session {
-    /// A session in which nobody has said hello.
+    /// A session without a conversation.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
         Self {
@@ -84,8 +83,8 @@ impl Session {
         self.token.as_deref()
     }
 
-    /// Goes on with the conversation of a process that was here before us, and says so by a
-    /// welcome if there is a standing to tell. A token that is none is left alone.
+    /// Continues the conversation of an earlier process, with a welcome if `standing` is given.
+    /// An invalid token is ignored.
     pub fn adopt(&mut self, token: &str, standing: Option<GuestStatus>) {
         if is_token(token) {
             self.token = Some(token.to_owned());
@@ -95,7 +94,7 @@ impl Session {
         }
     }
 
-    /// Takes the next bytes from the daemon; the answer is what they ask for.
+    /// Takes the next bytes from the daemon and returns the asks in them.
     pub fn receive(&mut self, bytes: &[u8], standing: GuestStatus) -> Vec<PendingAsk> {
         let mut frames = Vec::new();
         self.reader.push(bytes, |line| {
@@ -144,13 +143,14 @@ impl Session {
             phase: standing.phase,
             boot_id: self.identity.boot_id.clone(),
             uptime_millis: standing.uptime_millis,
+            features: FEATURES.map(str::to_owned).to_vec(),
         };
         let mut line = vec![b'\n'];
         line.extend(encode(&FromGuest::Welcome { token, welcome }));
         self.send(&line);
     }
 
-    /// Tells a new ask from one that is repeated.
+    /// Accepts a new ask, and repeats the answer of one that was answered.
     fn number(&mut self, token: String, id: u64, ask: serde_json::Value) -> Option<PendingAsk> {
         if let Some(last) = self.last.as_ref().filter(|last| id <= last.id) {
             let repeated = last.answer.clone().filter(|_| id == last.id);
@@ -161,15 +161,15 @@ impl Session {
         match serde_json::from_value(ask) {
             Ok(ask) => Some(PendingAsk { token, id, ask }),
             Err(cause) => {
-                let refusal = format!("this guest does not know what is asked: {cause}");
+                let version = &self.identity.version;
+                let refusal = format!("the guest program {version} does not support it: {cause}");
                 self.finish(token, id, Err(refusal));
                 None
             }
         }
     }
 
-    /// Answers an ask, or refuses it in words. An answer for a conversation that is over is
-    /// dropped.
+    /// Answers an ask, or refuses it in words. An answer to an earlier conversation is dropped.
     pub fn answer(&mut self, asked: &PendingAsk, answer: Result<Answer, String>) {
         self.finish(asked.token.clone(), asked.id, answer);
     }
@@ -179,7 +179,10 @@ impl Session {
             return;
         }
         let line = match answer {
-            Ok(answer) => encode(&FromGuest::Answer { token, id, answer }),
+            Ok(answer) => {
+                let answer = serde_json::to_value(answer).unwrap_or_default();
+                encode(&FromGuest::Answer { token, id, answer })
+            }
             Err(refusal) => encode(&FromGuest::Refusal { token, id, refusal }),
         };
         self.send(&line);
@@ -188,14 +191,14 @@ impl Session {
         }
     }
 
-    /// Says something unasked, if somebody said hello.
+    /// Sends a notice, if there is a conversation.
     pub fn tell(&mut self, event: Event) {
         if let Some(token) = self.token.clone() {
             self.send(&encode(&FromGuest::Event { token, event }));
         }
     }
 
-    /// A daemon that does not read is gone; what waits for it must not grow without end.
+    /// Queues a line. A daemon that does not read counts as gone, so the queue is bounded.
     fn send(&mut self, line: &[u8]) {
         if self.waiting.len() + line.len() > MOST_WAITING {
             self.disconnect();
@@ -204,18 +207,18 @@ impl Session {
         self.waiting.extend_from_slice(line);
     }
 
-    /// What is to be sent.
+    /// The bytes to send.
     #[must_use]
     pub fn waiting(&self) -> &[u8] {
         &self.waiting
     }
 
-    /// That the first `count` bytes of what waits were sent.
+    /// Removes the first `count` of the bytes to send.
     pub fn sent(&mut self, count: usize) {
         self.waiting.drain(..count.min(self.waiting.len()));
     }
 
-    /// The other end is gone: what waits for it is dropped, and the conversation is over.
+    /// Ends the conversation and drops the bytes to send.
     pub fn disconnect(&mut self) {
         self.token = None;
         self.last = None;

@@ -290,4 +290,6 @@ fn wait_for_change(socket: &Path, until: Instant) {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

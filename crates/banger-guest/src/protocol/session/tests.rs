@@ -52,26 +52,26 @@ fn a_hello_is_answered_with_its_token_and_the_phase() {
     assert_eq!(session.receive(&hello("a1"), NOW), []);
     assert!(
         session.waiting().starts_with(b"\n"),
-        "a half line before it must end"
+        "it ends a partial line"
     );
     assert!(is_welcome(&said(&mut session), "a1"));
 }
 
 #[test]
-fn what_is_asked_before_a_hello_or_with_an_old_token_is_ignored() {
+fn an_ask_without_a_hello_or_with_an_old_token_is_ignored() {
     let mut session = session();
-    assert_eq!(session.receive(&ask("a1", 1, &Ask::Ping), NOW), []);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Sync), NOW), []);
     session.receive(&hello("a1"), NOW);
     session.receive(&hello("b2"), NOW);
     assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
     assert!(
         is_welcome(&said(&mut session), "b2"),
-        "nothing for the first token is left"
+        "the first conversation left something"
     );
 }
 
 #[test]
-fn an_answer_for_a_conversation_that_is_over_is_dropped() {
+fn an_answer_to_an_earlier_conversation_is_dropped() {
     let mut session = session();
     session.receive(&hello("a1"), NOW);
     let asked = session.receive(&ask("a1", 1, &Ask::Sync), NOW).remove(0);
@@ -82,23 +82,25 @@ fn an_answer_for_a_conversation_that_is_over_is_dropped() {
 }
 
 #[test]
-fn an_ask_that_is_repeated_is_done_once_and_answered_again() {
+fn a_repeated_ask_is_executed_once_and_answered_again() {
     let mut session = session();
     session.receive(&hello("a1"), NOW);
-    let asked = session.receive(&ask("a1", 1, &Ask::Reboot), NOW).remove(0);
+    let asked = session
+        .receive(&ask("a1", 1, &Ask::Poweroff), NOW)
+        .remove(0);
     said(&mut session);
-    assert_eq!(session.receive(&ask("a1", 1, &Ask::Reboot), NOW), []);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
     assert_eq!(said(&mut session), [], "it is not answered yet");
     session.answer(&asked, Ok(Answer::Done));
     session.receive(&hello("a1"), NOW);
-    assert_eq!(session.receive(&ask("a1", 1, &Ask::Reboot), NOW), []);
+    assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
     let frames = said(&mut session);
     assert!(matches!(frames[0], FromGuest::Answer { id: 1, .. }));
     assert!(matches!(frames[2], FromGuest::Answer { id: 1, .. }));
 }
 
 #[test]
-fn what_it_does_not_know_is_refused_in_words() {
+fn an_unknown_ask_is_refused_in_words() {
     let mut session = session();
     session.receive(&hello("a1"), NOW);
     said(&mut session);
@@ -112,7 +114,20 @@ fn what_it_does_not_know_is_refused_in_words() {
 }
 
 #[test]
-fn a_daemon_that_does_not_read_is_gone() {
+fn unknown_fields_of_an_ask_are_ignored() {
+    let mut session = session();
+    session.receive(&hello("a1"), NOW);
+    let line = br#"{"token":"a1","id":1,"later":1,"ask":{"set_resolvers":{"servers":[],"search":["a"],"later":1}}}
+"#;
+    let asks = session.receive(line, NOW);
+    let Ask::SetResolvers(resolvers) = &asks[0].ask else {
+        panic!("{asks:?}")
+    };
+    assert_eq!(resolvers.search, ["a"]);
+}
+
+#[test]
+fn a_daemon_that_does_not_read_counts_as_gone() {
     let mut session = session();
     session.receive(&hello("a1"), NOW);
     for _ in 0..10_000 {
@@ -124,15 +139,15 @@ fn a_daemon_that_does_not_read_is_gone() {
 }
 
 #[test]
-fn the_next_process_goes_on_with_the_conversation() {
+fn the_next_process_continues_the_conversation() {
     let mut session = session();
     session.adopt("a1", Some(NOW));
     assert!(is_welcome(&said(&mut session), "a1"));
-    assert_eq!(session.receive(&ask("a1", 9, &Ask::Ping), NOW).len(), 1);
+    assert_eq!(session.receive(&ask("a1", 9, &Ask::Sync), NOW).len(), 1);
 }
 
 #[test]
-fn a_hundred_disconnects_in_mid_frame_change_nothing() {
+fn a_hundred_disconnects_in_mid_frame_do_no_harm() {
     let mut session = session();
     for round in 0..100_usize {
         let token = format!("{round:04x}");
@@ -142,12 +157,12 @@ fn a_hundred_disconnects_in_mid_frame_change_nothing() {
     said(&mut session);
     session.receive(&hello("ffff"), NOW);
     assert!(is_welcome(&said(&mut session), "ffff"));
-    assert_eq!(session.receive(&ask("ffff", 1, &Ask::Ping), NOW).len(), 1);
+    assert_eq!(session.receive(&ask("ffff", 1, &Ask::Sync), NOW).len(), 1);
 }
 
 proptest! {
     #[test]
-    fn whatever_came_before_a_hello_is_heard(
+    fn a_hello_is_answered_whatever_came_before_it(
         chunks in proptest::collection::vec(garbage(), 0..12),
     ) {
         let mut session = session();
@@ -159,7 +174,7 @@ proptest! {
         }
         session.receive(&hello("beef"), NOW);
         said_last(&mut session);
-        let asked = session.receive(&ask("beef", u64::MAX, &Ask::Ping), NOW);
+        let asked = session.receive(&ask("beef", u64::MAX, &Ask::Sync), NOW);
         prop_assert_eq!(asked.len(), 1);
     }
 }

@@ -59,7 +59,7 @@ fn ask(token: &str, id: u64) -> Vec<u8> {
     encode(&ToGuest::Ask {
         token: token.to_owned(),
         id,
-        ask: serde_json::to_value(Ask::Ping).unwrap(),
+        ask: serde_json::to_value(Ask::Sync).unwrap(),
     })
 }
 
