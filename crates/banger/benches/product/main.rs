@@ -12,6 +12,7 @@
 
 mod baseline;
 mod daemon;
+mod dns;
 mod guest;
 mod simulated;
 
@@ -28,6 +29,7 @@ fn main() {
         return;
     }
     let mut rows = simulated::measure();
+    rows.extend(dns::measure());
     match guest::lacking() {
         None => rows.extend(guest::measure()),
         Some(reason) => eprintln!("real guests are not measured: {reason}"),

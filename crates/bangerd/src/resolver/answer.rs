@@ -10,6 +10,8 @@
 //! | a newer EDNS | BADVERS |
 //! | what cannot be read | FORMERR, or silence where there is no header |
 
+use std::sync::LazyLock;
+
 use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -156,6 +158,11 @@ fn stand(name: &Name, names: &dyn Names) -> Option<NameKind> {
 
 /// The zone's own record. Its last number says how long "there is none" may be kept.
 fn soa() -> Option<Record> {
+    static SOA_RECORD: LazyLock<Option<Record>> = LazyLock::new(make_soa);
+    SOA_RECORD.clone()
+}
+
+fn make_soa() -> Option<Record> {
     let zone = Name::from_ascii("vm.").ok()?;
     let server = Name::from_ascii("ns.vm.").ok()?;
     let mailbox = Name::from_ascii("nobody.vm.").ok()?;

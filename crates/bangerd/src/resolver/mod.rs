@@ -3,18 +3,23 @@
 //! It never asks anybody, so it cannot be made to: other zones are refused. What a packet is
 //! answered with is a pure function ([`answer`]); this file only moves packets, with every wait
 //! and every number bounded.
+//!
+//! Datagrams have a thread of their own that sleeps in `recvfrom`: two system calls for each question,
+//! where a socket of the runtime takes four.
 
 mod answer;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use banger_host::KeptPort;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
@@ -46,7 +51,7 @@ pub trait Names: Send + Sync {
 /// The two sockets of the resolver, on the same port of 127.0.0.1.
 #[derive(Debug)]
 pub struct Sockets {
-    udp: StdUdpSocket,
+    udp: UdpSocket,
     tcp: StdTcpListener,
     /// What has to stay open for as long as both are used, where they were handed to us.
     held: Option<OwnedFd>,
@@ -60,7 +65,6 @@ impl Sockets {
     pub fn kept(port: KeptPort) -> io::Result<Self> {
         let KeptPort { udp, tcp, held } = port;
         tcp.set_nonblocking(true)?;
-        udp.set_nonblocking(true)?;
         Ok(Self {
             udp,
             tcp,
@@ -98,9 +102,8 @@ fn bind_both(port: u16) -> io::Result<Sockets> {
     // The standard library sets SO_REUSEADDR on the listener, so connections of an earlier
     // daemon that linger do not keep it from the port.
     let tcp = StdTcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let udp = StdUdpSocket::bind((Ipv4Addr::LOCALHOST, tcp.local_addr()?.port()))?;
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, tcp.local_addr()?.port()))?;
     tcp.set_nonblocking(true)?;
-    udp.set_nonblocking(true)?;
     Ok(Sockets {
         udp,
         tcp,
@@ -117,29 +120,72 @@ pub async fn serve(
     names: Arc<dyn Names>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let udp = UdpSocket::from_std(sockets.udp)?;
     let tcp = TcpListener::from_std(sockets.tcp)?;
     let _held = sockets.held;
+    let _datagrams = Datagrams::serve(sockets.udp, Arc::clone(&names))?;
     tokio::select! {
-        () = serve_udp(&udp, &*names) => {}
-        () = serve_tcp(&tcp, Arc::clone(&names)) => {}
+        () = serve_tcp(&tcp, names) => {}
         () = stop => {}
     }
     Ok(())
 }
 
-async fn serve_udp(socket: &UdpSocket, names: &dyn Names) {
+/// The thread that answers datagrams, until this is dropped.
+#[derive(Debug)]
+struct Datagrams {
+    address: SocketAddr,
+    /// The thread ends once this is gone.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Datagrams {
+    fn serve(socket: UdpSocket, names: Arc<dyn Names>) -> io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        // The wake-up call of `drop` may be lost for want of memory.
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let address = socket.local_addr()?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("resolver".to_owned())
+            .spawn(move || serve_udp(&socket, &*names, &stopped))?;
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Datagrams {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) {
+            let _ = socket.send_to(&[], self.address);
+        }
+        // The port is free once the thread has ended.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve_udp(socket: &UdpSocket, names: &dyn Names, stopped: &Receiver<()>) {
     let mut packet = vec![0; LONGEST];
-    loop {
-        match socket.recv_from(&mut packet).await {
+    while stopped.try_recv() != Err(TryRecvError::Disconnected) {
+        match socket.recv_from(&mut packet) {
             Ok((length, from)) => {
                 if let Some(reply) = answer(&packet[..length], names, Transport::Udp) {
                     // Who does not take the answer asks again.
-                    let _ = socket.send_to(&reply, from).await;
+                    let _ = socket.send_to(&reply, from);
                 }
             }
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
             // The client of an earlier answer is gone (ICMP), or the host is short of memory.
-            Err(_) => sleep(PAUSE / 10).await,
+            Err(_) => match stopped.recv_timeout(PAUSE / 10) {
+                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            },
         }
     }
 }

@@ -36,8 +36,8 @@ impl Running {
         }
     }
 
-    fn udp(&self) -> StdUdpSocket {
-        let socket = StdUdpSocket::bind("127.0.0.1:0").unwrap();
+    fn udp(&self) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(self.address).unwrap();
         socket
     }
