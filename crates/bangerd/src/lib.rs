@@ -14,6 +14,7 @@ pub mod hypervisor;
 pub mod image;
 pub mod layout;
 pub mod machine;
+pub mod plan;
 pub mod readiness;
 pub mod resolver;
 pub mod server;

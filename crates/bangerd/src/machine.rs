@@ -105,11 +105,4 @@ impl Machine {
             uid: owner.uid,
         })
     }
-
-    /// The device that the next drive will be in the guest.
-    #[must_use]
-    pub fn next_device(&self) -> String {
-        let letter = b'a' + u8::try_from(self.drives.len()).unwrap_or(25).min(25);
-        format!("/dev/vd{}", char::from(letter))
-    }
 }

@@ -113,12 +113,13 @@ const TABLE: &[Row] = &[
         units: &[
             "bangerd::vm",
             "bangerd::machine",
+            "bangerd::plan",
             "bangerd::guest::config",
             "bangerd::guest::render",
         ],
         but: &["bangerd::vm::store"],
         never: Forbidden::These(OUTSIDE),
-        rule: "`vm`, `machine` and `guest::{config, render}` are pure: no host, files, threads, clock",
+        rule: "`vm`, `machine`, `plan` and `guest::{config, render}` are pure: no host, files, threads, clock",
     },
     Row {
         units: &[

@@ -7,7 +7,8 @@ use banger_host::{Change, Finding, Host, Kind, Op, Owner};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::{Layout, VmLayout, machine};
-use crate::machine::{DiskCache, Machine};
+use crate::machine::DiskCache;
+use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
@@ -150,7 +151,8 @@ impl Capability for Boot {
         vec![image, owner_check(self.layout.vm(vm.id), vm.owner)]
     }
 
-    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
+        let machine = &mut plan.machine;
         machine.kernel = machine::KERNEL.to_owned();
         machine.initramfs = machine::INITRAMFS.to_owned();
         machine.console = machine::CONSOLE.to_owned();

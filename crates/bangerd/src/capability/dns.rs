@@ -11,7 +11,7 @@ use banger_host::{Finding, Host};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::guest::Guest;
-use crate::guest::config::GuestConfig;
+use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
@@ -117,14 +117,14 @@ impl Capability for Dns {
         vec![check.noted()]
     }
 
-    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
         // The host's own may change while the guest boots, so they are sent when it is ready; a
         // guest that has no channel still finds the configured ones.
         let resolvers = match vm.network {
             NetworkKind::User if self.configured.is_empty() => vec![QEMU_RESOLVER],
             NetworkKind::User | NetworkKind::Tap => self.configured.clone(),
         };
-        guest.resolvers("DNS", &resolvers)
+        plan.guest.resolvers("DNS", &resolvers)
     }
 
     fn on_ready(&self, vm: &Vm, host: &dyn Host, guest: &mut dyn Guest) -> Result<()> {

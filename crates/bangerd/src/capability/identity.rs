@@ -6,7 +6,7 @@ use banger_api::NetworkKind;
 
 use super::Capability;
 use crate::error::Result;
-use crate::guest::config::GuestConfig;
+use crate::plan::Plan;
 use crate::vm::Vm;
 
 /// The identity capability.
@@ -18,7 +18,8 @@ impl Capability for Identity {
         "identity"
     }
 
-    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
+        let guest = &mut plan.guest;
         let own = match vm.network {
             NetworkKind::Tap => vm.address,
             NetworkKind::User => Ipv4Addr::new(127, 0, 1, 1),

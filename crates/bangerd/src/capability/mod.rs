@@ -21,8 +21,7 @@ use banger_host::Host;
 
 use crate::error::Result;
 use crate::guest::Guest;
-use crate::guest::config::GuestConfig;
-use crate::machine::Machine;
+use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
@@ -49,19 +48,12 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Adds drives, interfaces, channels or boot args. Pure.
+    /// Adds drives, interfaces, channels and boot args to the machine, and files, mounts and settings
+    /// to its guest. Pure.
     ///
     /// # Errors
-    /// When the VM cannot have it.
-    fn attach(&self, _vm: &Vm, _machine: &mut Machine) -> Result<()> {
-        Ok(())
-    }
-
-    /// Adds files, mounts or settings to the guest. Pure.
-    ///
-    /// # Errors
-    /// When another writes the same path; the error names both.
-    fn guest_config(&self, _vm: &Vm, _guest: &mut GuestConfig) -> Result<()> {
+    /// When the VM cannot have it, or another capability writes the same path; the error names both.
+    fn plan(&self, _vm: &Vm, _plan: &mut Plan) -> Result<()> {
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use banger_host::{Finding, GuestTap, Host, Op, Probe, Subnet};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::gate;
-use crate::guest::config::GuestConfig;
-use crate::machine::{Backend, Interface, Machine};
+use crate::machine::{Backend, Interface};
+use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
 use crate::vm::names::Instance;
@@ -73,7 +73,7 @@ impl Capability for Network {
         }
     }
 
-    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
         let backend = match vm.network {
             NetworkKind::Tap => Backend::Tap {
                 name: self.instance.tap(vm.id),
@@ -85,15 +85,12 @@ impl Capability for Network {
                 Backend::User { ssh_port }
             }
         };
-        machine.interfaces.push(Interface {
+        plan.machine.interfaces.push(Interface {
             mac: vm.mac(),
             mtu: MTU,
             backend,
         });
-        Ok(())
-    }
-
-    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+        let guest = &mut plan.guest;
         match vm.network {
             NetworkKind::Tap => guest.network("network", "eth0", vm.address, 32, vm.gateway, MTU),
             NetworkKind::User => {

@@ -7,8 +7,8 @@ use banger_host::Host;
 
 use super::Capability;
 use crate::error::{During, Result};
-use crate::guest::config::GuestConfig;
-use crate::machine::{Drive, Machine};
+use crate::machine::Drive;
+use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::storage::{self, RootDisk};
 use crate::vm::Vm;
@@ -71,15 +71,15 @@ impl Capability for RootDisks {
         storage::admit_size("system disk", size, &file, |mib| driver.file_mib(mib), host)
     }
 
-    fn attach(&self, vm: &Vm, machine: &mut Machine) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
         let driver = self.driver(vm)?;
-        machine.drives.push(Drive {
+        let device = plan.disk(Drive {
             name: "root".to_owned(),
             path: driver.path(vm),
             block: driver.is_block(),
             read_only: false,
         });
-        Ok(())
+        plan.guest.root("root disk", &device)
     }
 
     fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
@@ -96,10 +96,6 @@ impl Capability for RootDisks {
 
     fn breaks_when_full(&self, vm: &Vm) -> bool {
         self.driver(vm).is_ok_and(RootDisk::breaks_when_full)
-    }
-
-    fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
-        guest.root("root disk", "/dev/vda")
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

@@ -7,8 +7,8 @@ use banger_host::{Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
-use crate::guest::config::GuestConfig;
 use crate::layout::Layout;
+use crate::plan::Plan;
 use crate::vm::Vm;
 use crate::vm::names::host_key_alias;
 
@@ -43,7 +43,8 @@ impl Capability for Ssh {
         "SSH"
     }
 
-    fn guest_config(&self, vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
+        let guest = &mut plan.guest;
         let writer = "SSH";
         let public = format!("{} {}\n", vm.host_key.public, host_key_alias(vm.id));
         guest.file(

@@ -6,9 +6,9 @@ use banger_host::{Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
-use crate::guest::config::GuestConfig;
 use crate::layout::{Layout, machine};
-use crate::machine::{Drive, Machine};
+use crate::machine::Drive;
+use crate::plan::Plan;
 use crate::storage;
 use crate::vm::Vm;
 
@@ -36,19 +36,14 @@ impl Capability for WorkDisk {
         storage::admit_size("work disk", vm.spec.disk_size, &path, |mib| mib, host)
     }
 
-    fn attach(&self, _vm: &Vm, machine: &mut Machine) -> Result<()> {
-        let path = machine::WORK_DISK.to_owned();
-        machine.drives.push(Drive {
+    fn plan(&self, _vm: &Vm, plan: &mut Plan) -> Result<()> {
+        let device = plan.disk(Drive {
             name: "work".to_owned(),
-            path,
+            path: machine::WORK_DISK.to_owned(),
             block: false,
             read_only: false,
         });
-        Ok(())
-    }
-
-    fn guest_config(&self, _vm: &Vm, guest: &mut GuestConfig) -> Result<()> {
-        guest.disk("work disk", "/dev/vdb", "/root")
+        plan.guest.disk("work disk", &device, "/root")
     }
 
     fn disks(&self, vm: &Vm, host: &dyn Host) -> Vec<DiskView> {

@@ -11,12 +11,12 @@ use super::pause::Pause;
 use super::permits::BootPermit;
 use super::{Engine, ProgressSink, disk_pressure, step};
 use crate::error::{During, Result};
-use crate::guest::config::GuestConfig;
 use crate::guest::render::start_archive;
 use crate::guest::{Guest, Ready};
 use crate::hypervisor::Hypervisor;
 use crate::layout::machine;
 use crate::machine::{DiskCache, Machine};
+use crate::plan::Plan;
 use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
 use crate::vm::{Boot, Vm};
@@ -26,7 +26,7 @@ const LOSES: &str =
     "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
 
 /// What a start is going to do, whole before anything is done.
-struct Plan {
+struct Launch {
     machine: Machine,
     /// Both archives of the initramfs.
     initramfs: Vec<u8>,
@@ -177,7 +177,7 @@ impl Engine {
         request: &StartVm,
         hypervisor: &dyn Hypervisor,
         heard: ProgressSink<'_>,
-    ) -> Result<Plan> {
+    ) -> Result<Launch> {
         vm.network = self.parts.network;
         if vm.network == NetworkKind::User {
             vm.ssh_port = Some(
@@ -225,8 +225,8 @@ impl Engine {
     }
 
     /// What every capability adds, with nothing done.
-    fn plan(&self, vm: &Vm) -> Result<Plan> {
-        let mut machine = Machine {
+    fn plan(&self, vm: &Vm) -> Result<Launch> {
+        let machine = Machine {
             shape: vm.shape.clone(),
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
@@ -244,12 +244,12 @@ impl Engine {
             channel: String::new(),
             console: String::new(),
         };
-        let mut guest = GuestConfig::default();
+        let mut plan = Plan::new(machine);
         for capability in &self.parts.capabilities {
-            let what = || format!("attach {}", capability.name());
-            capability.attach(vm, &mut machine).during(what())?;
-            capability.guest_config(vm, &mut guest).during(what())?;
+            let what = || format!("plan {}", capability.name());
+            capability.plan(vm, &mut plan).during(what())?;
         }
+        let Plan { machine, guest } = plan;
         let kernel = self.parts.catalog.kernel(&vm.images.kernel, self.host())?;
         let now = self.host().clocks().realtime;
         let config = guest.finish(kernel.modules, now, vm.rescue)?;
@@ -259,7 +259,7 @@ impl Engine {
             .base_archive(&vm.images.kernel, self.host())?;
         let program = self.parts.guest_program.bytes()?;
         initramfs.extend(start_archive((*program).as_ref(), &config)?);
-        Ok(Plan { machine, initramfs })
+        Ok(Launch { machine, initramfs })
     }
 
     /// Everything after the record says `Starting`.
@@ -267,7 +267,7 @@ impl Engine {
         &self,
         hold: &Hold,
         vm: &mut Vm,
-        plan: &Plan,
+        plan: &Launch,
         hypervisor: &dyn Hypervisor,
         heard: ProgressSink<'_>,
     ) -> Result<()> {
