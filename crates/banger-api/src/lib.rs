@@ -31,7 +31,7 @@ pub use view::{
 };
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.
-pub const API_VERSION: u32 = 1;
+pub const API_VERSION: u32 = 2;
 
 /// The header that names [`API_VERSION`] on every request and answer.
 pub const API_HEADER: &str = "banger-api";

@@ -193,7 +193,12 @@ fn real_vms_are_not_taken_for_simulated_ones() {
 fn a_daemon_of_another_version_can_be_looked_at_and_stopped_and_nothing_else() {
     let environment = TestEnvironment::for_fake();
     let (socket, web) = (environment.path("s"), fake_daemon::web(&environment));
-    fake_daemon::listen_on(&socket, "2", fake_daemon::daemon(&environment), web);
+    fake_daemon::listen_on(
+        &socket,
+        banger_api::API_VERSION + 1,
+        fake_daemon::daemon(&environment),
+        web,
+    );
     let run = |arguments: &[&str]| {
         let by_socket = [("BANGER_SOCKET", &*socket)];
         self::run(&environment, &by_socket, arguments)
@@ -204,7 +209,8 @@ fn a_daemon_of_another_version_can_be_looked_at_and_stopped_and_nothing_else() {
         (1, ""),
         "{listed:#?}"
     );
-    assert!(listed.stderr.contains("speaks version 2"), "{listed:#?}");
+    let theirs = format!("speaks version {}", banger_api::API_VERSION + 1);
+    assert!(listed.stderr.contains(&theirs), "{listed:#?}");
     assert!(listed.stderr.contains("banger daemon stop"), "{listed:#?}");
     assert_eq!(run(&["daemon", "status"]).status, 0);
     assert_eq!(

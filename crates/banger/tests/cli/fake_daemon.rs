@@ -1,6 +1,7 @@
 //! A daemon that says of itself what a test wants, and has one VM, `web`: for what a simulated one
 //! rightly refuses, such as to be connected to.
 
+use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -69,11 +70,11 @@ pub(crate) fn listen(environment: &TestEnvironment, daemon: Value, web: Value) {
     let mut folder = std::fs::DirBuilder::new();
     folder.recursive(true).mode(0o700);
     folder.create(socket.parent().unwrap()).unwrap();
-    listen_on(&socket, "1", daemon, web);
+    listen_on(&socket, API_VERSION, daemon, web);
 }
 
 /// Answers on this socket, and names this version of the API.
-pub(crate) fn listen_on(socket: &Path, version: &'static str, daemon: Value, web: Value) {
+pub(crate) fn listen_on(socket: &Path, version: u32, daemon: Value, web: Value) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -83,12 +84,7 @@ pub(crate) fn listen_on(socket: &Path, version: &'static str, daemon: Value, web
     });
 }
 
-fn serve(
-    mut stream: UnixStream,
-    version: &str,
-    daemon: &Value,
-    web: &Value,
-) -> std::io::Result<()> {
+fn serve(mut stream: UnixStream, version: u32, daemon: &Value, web: &Value) -> std::io::Result<()> {
     let mut head = [0; 4096];
     let read = stream.read(&mut head)?;
     let head = String::from_utf8_lossy(&head[..read]);

@@ -1,6 +1,7 @@
 //! The client against a daemon that answers as the test wants: slow steps, one that goes away in
 //! the middle, one of another version.
 
+use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::JoinHandle;
@@ -76,7 +77,7 @@ fn create(environment: &TestEnvironment, more: &[&str]) -> std::process::Command
 #[test]
 fn steps_are_lines_without_a_terminal_and_the_one_that_failed_is_named() {
     let environment = TestEnvironment::for_fake();
-    let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
+    let daemon = answer(&environment, API_VERSION, &format!("{STEPS}{FAILED}"), true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
     assert_eq!((run.status, run.stdout.as_str()), (1, ""));
@@ -91,7 +92,7 @@ fn steps_are_lines_without_a_terminal_and_the_one_that_failed_is_named() {
 fn quiet_and_json_leave_the_steps_out() {
     for option in ["--quiet", "--json"] {
         let environment = TestEnvironment::for_fake();
-        let daemon = answer(&environment, 1, &format!("{STEPS}{FAILED}"), true);
+        let daemon = answer(&environment, API_VERSION, &format!("{STEPS}{FAILED}"), true);
         let run = Run::of(create(&environment, &[option]).output().unwrap());
         daemon.join().unwrap();
         assert_eq!((run.status, run.stdout.as_str()), (1, ""));
@@ -103,7 +104,7 @@ fn quiet_and_json_leave_the_steps_out() {
 #[test]
 fn a_daemon_that_goes_away_in_the_middle_is_told() {
     let environment = TestEnvironment::for_fake();
-    let daemon = answer(&environment, 1, STEPS, true);
+    let daemon = answer(&environment, API_VERSION, STEPS, true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
     assert_eq!(run.status, 1);
@@ -117,18 +118,21 @@ fn a_daemon_that_goes_away_in_the_middle_is_told() {
 #[test]
 fn a_daemon_of_another_version_is_refused_in_words() {
     let environment = TestEnvironment::for_fake();
-    let daemon = answer(&environment, 2, STEPS, true);
+    let daemon = answer(&environment, API_VERSION + 1, STEPS, true);
     let run = Run::of(create(&environment, &[]).output().unwrap());
     daemon.join().unwrap();
     assert_eq!(run.status, 1);
-    assert!(run.stderr.contains("version 2"), "{run:#?}");
+    assert!(
+        run.stderr.contains(&format!("version {}", API_VERSION + 1)),
+        "{run:#?}"
+    );
     assert!(run.stderr.contains("banger daemon stop"), "{run:#?}");
 }
 
 #[test]
 fn an_interrupt_ends_with_130_and_says_that_the_daemon_goes_on() {
     let environment = TestEnvironment::for_fake();
-    let daemon = answer(&environment, 1, STEPS, false);
+    let daemon = answer(&environment, API_VERSION, STEPS, false);
     let mut client = create(&environment, &[]).spawn().unwrap();
     let mut heard = [0; 64];
     let read = client.stderr.as_mut().unwrap().read(&mut heard).unwrap();

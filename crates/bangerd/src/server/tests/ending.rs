@@ -1,6 +1,7 @@
 //! How the daemon stops, and what it speaks with clients of another version.
 
 use super::*;
+use banger_api::API_VERSION;
 
 #[test]
 fn a_stop_lets_verbs_under_way_end() {
@@ -38,17 +39,23 @@ fn another_version_is_refused_in_words_but_may_stop_the_daemon() {
             "{line} HTTP/1.1\r\nhost: x\r\nbanger-api: {version}\r\n\r\n"
         ))
     };
-    let answer = ask("GET /v1/vms", "2");
+    let (ours, other) = (API_VERSION.to_string(), (API_VERSION + 1).to_string());
+    let answer = ask("GET /v1/vms", &other);
     assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
-    assert!(answer.contains("banger-api: 1\r\n"), "{answer}");
     assert!(
-        answer.contains("the client speaks version \\\"2\\\" of the API"),
+        answer.contains(&format!("banger-api: {ours}\r\n")),
+        "{answer}"
+    );
+    assert!(
+        answer.contains(&format!(
+            "the client speaks version \\\"{other}\\\" of the API"
+        )),
         "{answer}"
     );
     assert!(ask("GET /v1/vms", "\u{1b}[31m").starts_with("HTTP/1.1 4"));
-    assert!(ask("GET /v1/vms", "1").starts_with("HTTP/1.1 200 "));
-    assert!(ask("GET /v1/version", "2").starts_with("HTTP/1.1 200 "));
-    assert!(ask("POST /v1/daemon/stop", "2").starts_with("HTTP/1.1 200 "));
+    assert!(ask("GET /v1/vms", &ours).starts_with("HTTP/1.1 200 "));
+    assert!(ask("GET /v1/version", &other).starts_with("HTTP/1.1 200 "));
+    assert!(ask("POST /v1/daemon/stop", &other).starts_with("HTTP/1.1 200 "));
     server.ended();
 }
 

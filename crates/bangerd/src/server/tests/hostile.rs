@@ -1,5 +1,6 @@
 //! Clients that mean no good, or cannot speak.
 
+use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
 use std::time::Instant;
 
@@ -38,7 +39,10 @@ fn an_unknown_path_and_an_unknown_method_are_told_in_json() {
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{request}: {answer}"
         );
-        assert!(answer.contains("banger-api: 1\r\n"), "{request}: {answer}");
+        assert!(
+            answer.contains(&format!("banger-api: {API_VERSION}\r\n")),
+            "{request}: {answer}"
+        );
         assert!(
             answer.contains("content-type: application/json\r\n"),
             "{request}: {answer}"
