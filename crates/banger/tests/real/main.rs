@@ -18,6 +18,7 @@ mod leftovers;
 mod network;
 mod ordinary_user;
 mod root_helper;
+mod sessions;
 mod shared;
 #[path = "../suite/mod.rs"]
 mod suite;
@@ -65,6 +66,15 @@ fn main() -> ExitCode {
             everything_persists_and_disks_grow,
             poweroff_in_the_guest_ends_as_stopped,
             delete_leaves_nothing_on_the_host,
+        ],
+        sessions: [
+            a_vm_that_stops_or_is_killed_or_deleted_ends_its_sessions,
+            a_command_that_a_signal_ends_gives_128_and_its_number,
+            two_mebibytes_of_arguments_arrive,
+            a_terminal_is_given_to_a_script,
+            a_session_that_is_cut_off_leaves_no_command_running,
+            fifty_sessions_at_once_all_succeed,
+            connections_that_never_log_in_do_not_lock_the_owner_out,
         ],
     ]);
     world::end_shared();
