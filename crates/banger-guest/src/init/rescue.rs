@@ -7,9 +7,13 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::{console, enter};
 
-const WELCOME: &str = "\r\nbanger: rescue: a shell of the guest's own, with `/` read-only.\r\n\
-    banger: rescue: `e2fsck /dev/vda` mends it, `mount -o remount,rw /` makes it writable.\r\n\
-    banger: rescue: `exit` ends the rescue, and the VM with it.\r\n";
+fn welcome(device: &str) -> String {
+    format!(
+        "\r\nbanger: rescue: a shell of the guest's own, with `/` read-only.\r\n\
+         banger: rescue: `e2fsck {device}` repairs it, `mount -o remount,rw /` makes it writable.\r\n\
+         banger: rescue: `exit` ends the rescue, and the VM with it.\r\n"
+    )
+}
 
 /// Runs the shell until it ends.
 pub(crate) fn run(device: &str) -> Result<()> {
@@ -26,7 +30,7 @@ pub(crate) fn run(device: &str) -> Result<()> {
             console::warn(&format!("mount `{there}`: {cause}"));
         }
     }
-    console::say(WELCOME);
+    console::say(&welcome(device));
     let status = enter::ourselves()
         .args(["shell", root::NEW_ROOT])
         .status()
