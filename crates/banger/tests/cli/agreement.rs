@@ -23,7 +23,7 @@ fn with_vm() -> TestEnvironment {
 const VERBS: [&[&str]; 7] = [
     &["vm", "list"],
     &["vm", "show", "web"],
-    &["vm", "create", "--name", "db"],
+    &["vm", "create", "--name", "api"],
     &["vm", "delete", "--force", "web"],
     &["vm", "ssh", "web", "--", "true"],
     &["doctor"],

@@ -21,7 +21,7 @@ fn a_simulated_daemon_that_is_stopped_says_that_its_vms_are_gone() {
         (&[][..], "bangerd is stopped\n"),
         (&["web"], "bangerd is stopped; its simulated VM is gone\n"),
         (
-            &["web", "db"],
+            &["web", "api"],
             "bangerd is stopped; its 2 simulated VMs are gone\n",
         ),
     ] {

@@ -232,7 +232,7 @@ fn all_vms_are_stopped_at_once_and_no_name_is_wrong_usage() {
         environment.done(&["vm", "stop", "--all"]).stdout,
         "no VM runs\n"
     );
-    for name in ["web", "db"] {
+    for name in ["web", "api"] {
         environment.done(&["vm", "create", "--name", name]);
     }
     let run = environment.run(&["vm", "stop"]);
@@ -241,7 +241,7 @@ fn all_vms_are_stopped_at_once_and_no_name_is_wrong_usage() {
     let run = environment.run(&["vm", "stop", "--all", "web"]);
     assert_eq!(run.status, 2, "{run:#?}");
     let run = environment.done(&["vm", "stop", "--all", "--timeout", "20"]);
-    assert_eq!(run.stdout, "db is stopped\nweb is stopped\n");
+    assert_eq!(run.stdout, "api is stopped\nweb is stopped\n");
     let all = environment.json(&["vm", "stop", "--all"]);
     assert_eq!(all["vms"].as_array().map(Vec::len), Some(0), "{all}");
 }

@@ -13,7 +13,7 @@ fn stop_all(world: &World, request: &StopAllVms) -> banger_api::StoppedAll {
 fn all_that_run_are_stopped_and_told_by_name() {
     let world = World::new();
     let empty = world.run_time();
-    for name in ["web", "db", "mail"] {
+    for name in ["web", "api", "mail"] {
         world.create(name, true, true);
     }
     world.create("idle", false, false);
@@ -28,7 +28,7 @@ fn all_that_run_are_stopped_and_told_by_name() {
         .stop_all(&StopAllVms::default(), &heard)
         .unwrap();
     let names: Vec<&str> = all.vms.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["db", "mail", "web"]);
+    assert_eq!(names, ["api", "mail", "web"]);
     for outcome in &all.vms {
         let stopped = outcome.stopped.as_ref().unwrap();
         assert!(stopped.synced, "{outcome:?}");
@@ -37,7 +37,7 @@ fn all_that_run_are_stopped_and_told_by_name() {
         assert_eq!(end.detail, "`vm stop --all`");
     }
     steps.borrow_mut().sort();
-    assert_eq!(*steps.borrow(), ["stop db", "stop mail", "stop web"]);
+    assert_eq!(*steps.borrow(), ["stop api", "stop mail", "stop web"]);
     assert_eq!(world.run_time(), empty);
     assert_eq!(stop_all(&world, &StopAllVms::default()).vms, []);
 }
@@ -64,7 +64,7 @@ fn a_host_that_goes_down_is_the_reason_in_the_record() {
 #[test]
 fn one_that_fails_keeps_no_other_from_its_stop() {
     let world = World::new();
-    for name in ["web", "db"] {
+    for name in ["web", "api"] {
         world.create(name, false, true);
     }
     let tap = world.sim.state().taps.into_keys().next().unwrap();
