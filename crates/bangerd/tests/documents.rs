@@ -5,6 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use banger_api::location::Location;
+use bangerd::assemble::{Mode, assemble};
+use bangerd::config::Config;
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -54,4 +58,64 @@ fn every_test_that_docs_faults_names_exists() {
         }
     }
     assert_eq!(numbers, (1..=40).collect::<Vec<u32>>());
+}
+
+/// The names of all checks in the sources below a folder, those of unit tests excepted.
+fn checks(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            checks(&path, found);
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for made in ["Check::new(", "Check::probe("] {
+            let names = text.split(made).skip(1).filter_map(|rest| {
+                let rest = rest.trim_start().strip_prefix('"')?;
+                rest.split_once('"').map(|(name, _)| name.to_owned())
+            });
+            found.extend(names);
+        }
+    }
+}
+
+#[test]
+fn the_guide_lists_every_check() {
+    let text = std::fs::read_to_string(workspace().join("docs/guide.md")).unwrap();
+    let section = text.split("\n## doctor\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut all = BTreeSet::new();
+    checks(&workspace().join("crates/bangerd/src"), &mut all);
+    assert!(all.len() > 20, "{all:?}");
+    for name in all {
+        let row = format!("| {name} |");
+        let of_a_start = section.replace('\n', " ").contains(&format!("`{name}`"));
+        assert!(
+            section.contains(&row) || of_a_start,
+            "the guide says nothing of the check `{name}`"
+        );
+    }
+}
+
+#[test]
+fn the_readme_shows_the_checks_of_the_simulated_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location {
+        state: folder.path().to_owned(),
+        socket: folder.path().join("s"),
+        config: folder.path().join("absent.toml"),
+        bundle: folder.path().join("absent"),
+    };
+    let mode = Mode::Sim(banger_host::Sim::new());
+    let engine = assemble(&location, &Config::default(), &mode).unwrap();
+    let checks = engine.doctor().checks;
+    let text = std::fs::read_to_string(workspace().join("README.md")).unwrap();
+    let sample = text.split("$ banger doctor\n").nth(1).unwrap();
+    let sample = sample.split("\n\n").next().unwrap();
+    let width = checks.iter().map(|it| it.name.len()).max().unwrap();
+    let shown: Vec<&str> = sample.lines().map(|it| it[5..5 + width].trim()).collect();
+    let names: Vec<&str> = checks.iter().map(|it| &*it.name).collect();
+    assert_eq!(shown, names);
+    assert!(text.contains(&format!("all {} checks passed", names.len())));
 }
