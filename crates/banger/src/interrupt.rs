@@ -20,7 +20,7 @@ pub(crate) fn leave_the_daemon_to_it() {
             if stderr.is_terminal() {
                 let _ = stderr.write_all(b"\r\x1b[K");
             }
-            let _ = stderr.write_all(b"note: the daemon goes on with it; see: banger vm list\n");
+            let _ = stderr.write_all(b"note: the daemon continues; see: banger vm list   (to undo a create: banger vm delete --force NAME)\n");
         });
     });
 }

@@ -154,7 +154,9 @@ fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sock
         match KeptPort::of(uid) {
             Ok(Some(port)) => return resolver::Sockets::kept(port),
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the port that root keeps is not to be had"),
+            Err(error) => {
+                tracing::warn!(%error, "the DNS port that root reserves is not available");
+            }
         }
     }
     resolver::bind(port)

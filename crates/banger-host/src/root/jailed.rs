@@ -208,7 +208,7 @@ fn settle(process: &Process, uid: u32) -> Result<()> {
         }
         if Instant::now() >= deadline {
             children::send(&handle, Signal::Kill)?;
-            let text = "the jailer does not come to an end";
+            let text = "the jailer timed out";
             return Err(
                 Error::new(Kind::Busy, text).hint("see whether the host is overloaded: uptime")
             );

@@ -146,6 +146,6 @@ fn an_interrupt_ends_with_130_and_says_that_the_daemon_goes_on() {
     assert_eq!(run.status, 130);
     assert_eq!(
         run.stderr,
-        "note: the daemon goes on with it; see: banger vm list\n"
+        "note: the daemon continues; see: banger vm list   (to undo a create: banger vm delete --force NAME)\n"
     );
 }

@@ -230,7 +230,7 @@ fn all_vms_are_stopped_at_once_and_no_name_is_wrong_usage() {
     let environment = TestEnvironment::new();
     assert_eq!(
         environment.done(&["vm", "stop", "--all"]).stdout,
-        "no VM runs\n"
+        "no VM is running\n"
     );
     for name in ["web", "api"] {
         environment.done(&["vm", "create", "--name", name]);

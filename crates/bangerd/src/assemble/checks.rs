@@ -118,7 +118,6 @@ fn root_disk(layout: &Layout, instance: Instance) -> Check {
 }
 
 fn routing(port: u16, host: &dyn Host) -> Finding {
-    let resolved = host.stat(RESOLVED.as_ref()).ok().flatten().is_some();
     let drop_in = host
         .read(RESOLVED_DROP_IN.as_ref())
         .ok()
@@ -126,11 +125,11 @@ fn routing(port: u16, host: &dyn Host) -> Finding {
         .unwrap_or_default();
     let drop_in = String::from_utf8_lossy(&drop_in).into_owned();
     if drop_in.contains(&format!("127.0.0.1:{port}")) && drop_in.contains("~vm") {
-        return Finding::Good("systemd-resolved asks us for names below `vm`".to_owned());
+        return Finding::Good("systemd-resolved sends queries for `vm` to banger".to_owned());
     }
     Finding::Doubtful {
-        found: "names below `vm` are not looked up here by the host's resolver".to_owned(),
-        hint: if resolved {
+        found: "the host's resolver does not send queries for `vm` to banger".to_owned(),
+        hint: if has_resolved(host) {
             route_with_resolved(port)
         } else {
             route_otherwise(port)
@@ -147,21 +146,37 @@ fn route_with_resolved(port: u16) -> String {
 
 fn route_otherwise(port: u16) -> String {
     format!(
-        "this host has no systemd-resolved: use addresses, or tell your dnsmasq: server=/vm/127.0.0.1#{port}"
+        "use addresses, or add this line to dnsmasq's configuration: {}",
+        dnsmasq_line(port)
     )
 }
 
-/// What the end of a create tells.
+/// What the end of a create tells. A command or a line to copy stands alone on its line.
 pub(super) fn advice(config: &Config, network: NetworkKind, host: &dyn Host) -> Vec<String> {
-    if network == NetworkKind::User || config.dns_port == 0 {
+    let port = config.dns_port;
+    if network == NetworkKind::User || port == 0 {
         return Vec::new();
     }
-    match routing(config.dns_port, host) {
+    let missing = "NAME.vm does not resolve on this host yet";
+    match routing(port, host) {
         Finding::Good(_) => Vec::new(),
-        Finding::Doubtful { hint, .. } | Finding::Bad { hint, .. } => {
+        Finding::Doubtful { .. } | Finding::Bad { .. } if has_resolved(host) => {
             vec![format!(
-                "to reach VMs as NAME.vm from this host, do this once: {hint}"
+                "{missing}; to change that, run once:\n{}",
+                route_with_resolved(port)
             )]
         }
+        Finding::Doubtful { .. } | Finding::Bad { .. } => vec![format!(
+            "{missing}; use addresses, or add this line to dnsmasq's configuration:\n{}",
+            dnsmasq_line(port)
+        )],
     }
+}
+
+fn has_resolved(host: &dyn Host) -> bool {
+    host.stat(RESOLVED.as_ref()).ok().flatten().is_some()
+}
+
+fn dnsmasq_line(port: u16) -> String {
+    format!("server=/vm/127.0.0.1#{port}")
 }

@@ -74,10 +74,10 @@ impl Slot {
             let seconds = since.elapsed().as_secs();
             return Err(Error::new(
                 Code::Busy,
-                format!("`{name}` is busy: {other} has been at work for {seconds} s"),
+                format!("`{name}` is busy: {other} is in progress ({seconds} s)"),
             )
             .hint(format!(
-                "wait for it: banger vm show {name}   (or end it: banger vm kill {name})"
+                "check on it: banger vm show {name}   (or end it: banger vm kill {name})"
             )));
         }
         *holder = Some((verb, Instant::now()));

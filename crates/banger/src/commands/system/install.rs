@@ -41,11 +41,11 @@ pub(crate) struct Install {
     #[arg(long, value_name = "PATH")]
     jailer: Option<PathBuf>,
 
-    /// The network of your VMs; one that nobody has if not given.
+    /// The network of your VMs [default: an unused one].
     #[arg(long, value_name = "CIDR")]
     subnet: Option<String>,
 
-    /// The port on 127.0.0.1 where NAME.vm is answered; one that nobody has if not given.
+    /// The port on 127.0.0.1 that answers NAME.vm [default: an unused one].
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     dns_port: Option<u16>,
 }

@@ -174,11 +174,11 @@ fn text(stands: &ServiceStatus, output: Output) -> String {
     line(
         "helper",
         &if stands.is_root {
-            good("needed by nobody: root's daemon works directly")
+            good("not needed: root's daemon works directly")
         } else if stands.answers {
             good(&format!("answers {} on {socket} {version}", stands.user))
         } else {
-            doubtful(&format!("nobody answers {} on {socket}", stands.user))
+            doubtful(&format!("does not answer {} on {socket}", stands.user))
         },
     );
     match &stands.claim {
@@ -188,12 +188,12 @@ fn text(stands: &ServiceStatus, output: Output) -> String {
             line("DNS", &format!("127.0.0.1:{}", claim.dns_port));
         }
         None if stands.is_root => {}
-        None => line("claim", &doubtful("root keeps nothing for this user")),
+        None => line("claim", &doubtful("not installed for this user")),
     }
     for program in &stands.programs {
         let same = match program.is_ours {
-            Some(true) => good("as beside this program"),
-            Some(false) => doubtful("another than beside this program"),
+            Some(true) => good("same as beside banger"),
+            Some(false) => doubtful("differs from the one beside banger"),
             None => String::new(),
         };
         let short: String = program.sha256.chars().take(16).collect();
@@ -274,7 +274,7 @@ mod tests {
         state       /home/ada/.local/state/banger
         subnet      10.215.16.0/20
         DNS         127.0.0.1:42070
-        program     /usr/local/libexec/banger/banger-root 0123456789abcdef… another than beside this program
+        program     /usr/local/libexec/banger/banger-root 0123456789abcdef… differs from the one beside banger
         unit        bangerd.service active, enabled
         linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
         daemon      runs in root-helper mode

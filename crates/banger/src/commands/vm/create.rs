@@ -10,9 +10,9 @@ use super::settings::Settings;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Make a VM and start it.
+/// Create a VM and start it.
 ///
-/// It is kept, with every file in it, until you delete it. What you do not say has the default of the daemon's configuration.
+/// The VM and its files are kept until you delete it. Anything you omit comes from config.toml.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,11 +20,11 @@ Examples:
   banger vm create --name web --vcpu 4 --memory 8G --disk-size 50G --nat
   banger vm create --name later --no-start")]
 pub(crate) struct Create {
-    /// Its name, of lower-case letters, digits and hyphens; two words are made up when there is none.
+    /// The name, of lower-case letters, digits and hyphens [default: two random words].
     #[arg(long, allow_hyphen_values = true)]
     name: Option<VmName>,
 
-    /// The image that it is made from.
+    /// The image to create it from.
     #[arg(long)]
     image: Option<String>,
 

@@ -7,9 +7,9 @@ use super::VmArguments;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// End VMs at once, without the guest's help, as pulling the plug would.
+/// End VMs at once, like pulling the plug.
 ///
-/// What the guest has not written to its disks is lost; `banger vm stop` is the clean way.
+/// Unwritten data is lost; `banger vm stop` shuts down cleanly.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,7 +36,7 @@ impl Kill {
                 if vm.phase == Phase::Stopped {
                     format!("{} is stopped", vm.name)
                 } else {
-                    format!("{} was sent the signal and is {}", vm.name, vm.phase)
+                    format!("sent the signal to {} (still {})", vm.name, vm.phase)
                 }
             })?;
             Ok(())

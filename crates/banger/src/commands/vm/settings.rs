@@ -22,11 +22,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = disk)]
     pub(crate) system_disk_size: Option<Mib>,
 
-    /// Let the VM reach the outside through this machine.
+    /// Give the VM access to the network through this host.
     #[arg(long, conflicts_with = "no_nat")]
     nat: bool,
 
-    /// Keep it from the outside; this machine still reaches it.
+    /// No access beyond this host.
     #[arg(long)]
     no_nat: bool,
 }

@@ -7,7 +7,7 @@ use super::{VmArguments, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Start VMs, and wait until one can log in.
+/// Start VMs, and wait until you can log in.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

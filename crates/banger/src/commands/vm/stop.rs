@@ -37,10 +37,10 @@ pub(crate) struct Stop {
     time: Time,
 }
 
-/// How long a guest has for its end.
+/// The timeout of a clean stop.
 #[derive(Debug, Args)]
 pub(crate) struct Time {
-    /// How long each guest has for it, in seconds, 1 to 3600.
+    /// Seconds to wait before ending each VM by force, 1 to 3600.
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true,
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: Option<u64>,
@@ -100,7 +100,7 @@ impl Stop {
 
 fn text_of_all(all: &StoppedAll) -> String {
     if all.vms.is_empty() {
-        return "no VM runs".to_owned();
+        return "no VM is running".to_owned();
     }
     let stopped = all.vms.iter().filter_map(|it| it.stopped.as_ref());
     stopped.map(text).collect::<Vec<_>>().join("\n")
@@ -109,17 +109,16 @@ fn text_of_all(all: &StoppedAll) -> String {
 fn text(stopped: &Stopped) -> String {
     let name = &stopped.vm.name;
     match stopped.by.as_str() {
-        "gone" => format!("{name} did not run"),
+        "gone" => format!("{name} was not running"),
         _ => format!("{name} is stopped"),
     }
 }
 
-/// What may be lost, where the guest did not come to write everything.
+/// The warning where the guest did not confirm that everything is written.
 fn loss(stopped: &Stopped) -> Option<String> {
     (!stopped.synced && stopped.by != "gone").then(|| {
         format!(
-            "{} did not say that it had written everything to its disks before it ended (by: {}); \
-             what it wrote last may be lost",
+            "{} did not shut down cleanly (ended by: {}); recent writes may be lost",
             stopped.vm.name, stopped.by
         )
     })

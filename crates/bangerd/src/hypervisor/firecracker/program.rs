@@ -50,8 +50,8 @@ pub(super) fn checks(program: &Path, network: NetworkKind) -> Vec<Check> {
         Check::new("Firecracker's network", move |_| match network {
             NetworkKind::Tap => Finding::Good("a TAP".to_owned()),
             NetworkKind::User => Finding::Bad {
-                found: "it has no user networking, and no TAP is to be had".to_owned(),
-                hint: "set `hypervisor = \"qemu\"`, or look at the check `network`: banger doctor"
+                found: "no TAP available, and Firecracker has no user networking".to_owned(),
+                hint: "set `hypervisor = \"qemu\"`, or see the check `TAP and nft`: banger doctor"
                     .to_owned(),
             },
         }),
