@@ -21,8 +21,20 @@ const EXIT_FOLDERS: [&str; 5] = ["proc", "sys", "dev", "run", "oldroot"];
 
 const UNITS: &str = "/run/systemd/system";
 
+/// The agent's own slice: what happens to the other slices, such as freezing all of them, does not
+/// happen to the agent. A slice without a unit file has the default dependencies, and a shutdown
+/// would stop it together with the agent.
+const SLICE: &str = "\
+[Unit]
+Description=banger's agent and nothing else
+DefaultDependencies=no
+
+[Slice]
+MemoryMin=16M
+";
+
 /// Without the default dependencies it starts first and is not stopped by a shutdown's units, so
-/// that a power-off can still be asked for when one hangs; systemd's last round of signals ends it.
+/// that it still answers when one hangs; systemd's last round of signals ends it.
 const AGENT: &str = "\
 [Unit]
 Description=banger's agent
@@ -31,6 +43,7 @@ IgnoreOnIsolate=yes
 StartLimitIntervalSec=0
 
 [Service]
+Slice=banger.slice
 ExecStart=/run/banger/banger-guest agent
 Restart=always
 RestartSec=100ms
@@ -65,10 +78,18 @@ pub(crate) fn install_program() -> Result<()> {
     fs::hard_link(PROGRAM, format!("{EXIT}/shutdown")).while_doing(what)
 }
 
-fn install_unit(name: &str, text: &str, wanted_by: &str) -> Result<()> {
+/// Writes a unit, and returns its path.
+fn write_unit(name: &str, text: &str) -> Result<String> {
     let unit = format!("{UNITS}/{name}");
-    let what = || format!("write `{unit}`");
-    replace::write(Path::new(&unit), text.as_bytes(), Rights::root(0o644)).while_doing(what)?;
+    replace::write(Path::new(&unit), text.as_bytes(), Rights::root(0o644))
+        .while_doing(|| format!("write `{unit}`"))?;
+    Ok(unit)
+}
+
+/// Writes a unit that starts with another.
+fn install_unit(name: &str, text: &str, wanted_by: &str) -> Result<()> {
+    let unit = write_unit(name, text)?;
+    let what = || format!("have `{wanted_by}` start `{name}`");
     let wants = format!("{UNITS}/{wanted_by}.wants");
     make_directory(Path::new(&wants), 0o755).while_doing(what)?;
     symlink(&unit, format!("{wants}/{name}")).while_doing(what)
@@ -107,6 +128,7 @@ pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
         return Err(Failure::new("the image has no `/sbin/init`"));
     };
     if has_systemd() {
+        write_unit("banger.slice", SLICE)?;
         install_unit("banger-agent.service", AGENT, "sysinit.target")?;
         install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
         // Without it a login waits longer; that is no reason not to start.

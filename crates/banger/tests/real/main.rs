@@ -62,6 +62,8 @@ fn main() -> ExitCode {
             a_flushed_rule_set_is_put_back,
             vms_and_their_sessions_outlive_a_killed_daemon,
             a_killed_agent_and_broken_conversations_change_nothing,
+            memory_pressure_of_a_session_leaves_the_agent_alone,
+            the_agent_answers_while_a_shutdown_hangs,
             a_panic_is_told_and_a_reboot_comes_back,
             everything_persists_and_disks_grow,
             poweroff_in_the_guest_ends_as_stopped,

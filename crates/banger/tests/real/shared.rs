@@ -219,6 +219,44 @@ pub(crate) fn a_killed_agent_and_broken_conversations_change_nothing() {
     eprintln!("stopped by {} after {:?}", stopped["by"], began.elapsed());
 }
 
+pub(crate) fn memory_pressure_of_a_session_leaves_the_agent_alone() {
+    needs_real_vms!();
+    let world = shared();
+    let vm = world.second();
+    let agent = "systemctl show --property=MainPID,ControlGroup,NRestarts banger-agent";
+    let before = world.sh(vm, agent);
+    assert!(
+        before.contains("ControlGroup=/banger.slice/banger-agent.service"),
+        "{before}"
+    );
+    // The kernel ends what takes the most, which is the session's own process.
+    let hog = world.run(&["vm", "ssh", vm, "--", "tail", "/dev/zero"]);
+    assert_ne!(hog.status, 0, "{hog:?}");
+    assert_eq!(world.sh(vm, agent), before);
+    assert_eq!(world.json(&["vm", "stop", vm])["synced"], true);
+}
+
+pub(crate) fn the_agent_answers_while_a_shutdown_hangs() {
+    needs_real_vms!();
+    let world = shared();
+    let vm = world.second();
+    world.sh(
+        vm,
+        "systemd-run --unit=hangs --property=TimeoutStopSec=1000 \
+         --property='ExecStop=sleep 1000' sleep infinity",
+    );
+    world.run(&["vm", "ssh", vm, "--", "poweroff"]);
+    let no_sshd = || match world.run(&["vm", "ssh", vm, "--", "true"]) {
+        run if run.status == 0 => Err("sshd listens".to_owned()),
+        _ => Ok(()),
+    };
+    wait_for(Duration::from_secs(60), no_sshd);
+    // Only the agent can still say that everything is written.
+    let stopped = world.json(&["vm", "stop", "--timeout", "20", vm]);
+    assert_eq!(stopped["synced"], true, "{stopped}");
+    assert_eq!(stopped["by"], "terminate", "{stopped}");
+}
+
 pub(crate) fn a_panic_is_told_and_a_reboot_comes_back() {
     needs_real_vms!();
     let world = shared();
