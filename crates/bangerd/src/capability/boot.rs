@@ -178,7 +178,7 @@ impl Capability for Boot {
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let from = self.layout.image(&vm.images.kernel).kernel();
         let to = self.layout.vm(vm.id).in_machine(machine::KERNEL);
-        let given = match vm.jailed_as {
+        let given = match vm.jailed_as() {
             // In a jail that root makes for us, all files of the folder are the VMM's to write.
             Some(_) => own_kernel(from, to, host),
             None => host.change(&Op::LinkFile { from, to }),
@@ -225,6 +225,7 @@ mod tests {
 
     use super::*;
     use crate::assemble::tests::made;
+    use crate::vm::Run;
     use banger_host::Linux;
 
     #[test]
@@ -241,11 +242,14 @@ mod tests {
         let host = Linux::new().unwrap();
         let links = || fs::metadata(&kernel).unwrap().nlink();
 
-        vm.jailed_as = None;
+        vm.run = None;
         boot.prepare(&vm, &host).unwrap();
         assert_eq!(links(), 2, "nothing is copied where nobody could write it");
         // The name that an earlier run left is no reason to keep the file.
-        vm.jailed_as = Some(Owner { uid: 7, gid: 7 });
+        vm.run = Some(Run {
+            jailed_as: Some(Owner { uid: 7, gid: 7 }),
+            ..Run::begin(vm.spec.clone(), vm.created, "boot".to_owned())
+        });
         for _ in 0..2 {
             boot.prepare(&vm, &host).unwrap();
             assert_eq!(links(), 1);

@@ -142,7 +142,7 @@ impl Capability for Dns {
     fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
         let now = self.resolvers(vm.network, host)?;
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(vm.rescue || told.get(&vm.id).is_some_and(|told| *told == now))
+        Ok(vm.is_in_rescue() || told.get(&vm.id).is_some_and(|told| *told == now))
     }
 
     fn teardown(&self, vm: &Vm, _host: &dyn Host) -> Result<()> {

@@ -57,7 +57,7 @@ impl Capability for Network {
                 Check::probe("TAP and nft", Probe::Network),
                 // A VM that has run has an address already, and the route to it is the longest.
                 match vm {
-                    Some(vm) if vm.boot.is_some() => subnet.only_warns().noted(),
+                    Some(vm) if vm.last_boot.is_some() => subnet.only_warns().noted(),
                     Some(_) | None => subnet.noted(),
                 },
             ],
@@ -156,7 +156,7 @@ impl Network {
             table: self.instance.table(),
             tap_prefix: self.instance.tap_prefix(),
             uid: vm
-                .jailed_as
+                .jailed_as()
                 .or(vm.owner)
                 .map_or_else(|| host.uid(), |owner| owner.uid),
             host_address: vm.gateway,

@@ -108,7 +108,6 @@ impl Engine {
             id,
             name,
             spec,
-            in_force: None,
             images,
             root_disk: root_disk.to_owned(),
             shape: Shape::newest(),
@@ -124,16 +123,10 @@ impl Engine {
             machine_id,
             host_key,
             phase: Phase::Creating,
-            hypervisor: None,
-            process: None,
-            boot: None,
-            rescue: false,
-            paused: false,
-            jailed_as: None,
+            run: None,
+            last_boot: None,
             created: self.now(),
-            started: None,
             last_end: None,
-            notes: Vec::new(),
         };
         self.admit_vm(&vm)?;
         let slot = Arc::new(Slot::new(vm));

@@ -196,7 +196,7 @@ impl Engine {
             if is_so {
                 memory.refused.remove(&vm.id);
                 memory.asked.well(vm.id, SIGNAL);
-            } else if vm.jailed_as.is_none() {
+            } else if vm.jailed_as().is_none() {
                 memory.note(&vm, work(self, slot));
             } else if memory.asked.attempt(vm.id, SIGNAL, Instant::now()) {
                 // Root sends its signals, and may take its time.
@@ -211,15 +211,14 @@ impl Engine {
     }
 
     pub(super) fn is_stopped(&self, vm: &Vm) -> bool {
-        let process = vm.process.as_ref();
-        process.is_some_and(|it| self.host().is_stopped(it))
+        vm.process().is_some_and(|it| self.host().is_stopped(it))
     }
 
     fn pause(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let _turn = slot.turn();
         // One that is being ended must be able to write its last.
         let vm = slot.vm();
-        let Some(process) = vm.process.as_ref().filter(|_| is_guarded(&vm)) else {
+        let Some(process) = vm.process().filter(|_| is_guarded(&vm)) else {
             return Ok(());
         };
         // What somebody else has stopped is theirs to let go on.
@@ -238,7 +237,7 @@ impl Engine {
         let vm = slot.vm();
         // What somebody else has stopped is theirs to let go on.
         let ours = self.pause_of(vm.id).is_some();
-        let Some(process) = vm.process.as_ref().filter(|_| ours) else {
+        let Some(process) = vm.process().filter(|_| ours) else {
             return Ok(());
         };
         self.host()
@@ -256,7 +255,7 @@ impl Engine {
 
     /// Lets a paused VM go on because it is to be ended.
     pub(super) fn wake(&self, slot: &Slot, vm: &Vm) -> Result<()> {
-        let Some(process) = &vm.process else {
+        let Some(process) = vm.process() else {
             return Ok(());
         };
         let _turn = slot.turn();
@@ -271,7 +270,7 @@ impl Engine {
 
 /// Whether it is paused for want of room.
 fn is_guarded(vm: &Vm) -> bool {
-    matches!(vm.phase, Phase::Starting | Phase::Running) && vm.process.is_some()
+    matches!(vm.phase, Phase::Starting | Phase::Running) && vm.process().is_some()
 }
 
 #[cfg(test)]

@@ -44,15 +44,11 @@ impl Engine {
             detail,
             at: self.now(),
         });
-        vm.started = None;
         let failed = joined(errors);
         vm.phase = Phase::Stopping;
         if failed.is_none() {
             vm.phase = Phase::Stopped;
-            vm.process = None;
-            vm.in_force = None;
-            vm.rescue = false;
-            vm.notes.clear();
+            vm.run = None;
         }
         let saved = self.save_or_keep(hold.slot(), &vm);
         if saved.is_err() {
@@ -80,7 +76,7 @@ impl Engine {
             .host()
             .find_processes(&mark)
             .during("look for the VM's process")?;
-        if let Some(process) = &vm.process
+        if let Some(process) = vm.process()
             && !found.contains(process)
             && self.host().is_alive(process)
         {

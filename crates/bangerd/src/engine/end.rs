@@ -30,8 +30,7 @@ impl Engine {
             .stat(&path)
             .during(what)?
             .map_or(0, |stat| stat.length);
-        let begin = vm.boot.as_ref().map_or(0, |boot| boot.console_offset);
-        let begin = begin.max(length.saturating_sub(TAIL));
+        let begin = vm.console_offset().max(length.saturating_sub(TAIL));
         let limit = usize::try_from(length.saturating_sub(begin)).unwrap_or(usize::MAX);
         let bytes = self.host().read_at(&path, begin, limit).during(what)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -63,7 +62,7 @@ impl Engine {
         silent: bool,
     ) -> Option<String> {
         // A boot that left no process has told why by itself.
-        let process = vm.process.as_ref()?;
+        let process = vm.process()?;
         match self.host().exit_of(process) {
             Some(Exit::Status(0)) | None if silent => hypervisor.last_words(vm, self.host()),
             Some(Exit::Status(0)) | None => None,
@@ -79,8 +78,7 @@ impl Engine {
         };
         let vm = hold.vm();
         let over = vm
-            .process
-            .as_ref()
+            .process()
             .is_none_or(|process| !self.host().is_alive(process));
         if vm.phase != Phase::Running || !over {
             return;
@@ -111,7 +109,7 @@ impl Engine {
     }
 
     fn too_soon(&self, vm: &Vm) -> bool {
-        let Some(started) = vm.started else {
+        let Some(started) = vm.run.as_ref().and_then(|run| run.started) else {
             return false;
         };
         let ran = self.now().duration_since(started).unsigned_abs();
@@ -140,8 +138,7 @@ impl Engine {
 
     fn words_of_loss(&self, vm: &Vm) -> String {
         let exit = vm
-            .process
-            .as_ref()
+            .process()
             .and_then(|process| self.host().exit_of(process));
         let mut words = match exit {
             Some(Exit::Signal(number)) => format!("the hypervisor was ended by signal {number}"),
@@ -176,13 +173,13 @@ impl Engine {
     /// Whether the host has booted since this VM did.
     fn host_was_down(&self, vm: &Vm) -> bool {
         let boot_id = self.host().boot_id().ok();
-        let booted_under = vm.boot.as_ref().map(|boot| &boot.host_boot_id);
+        let booted_under = vm.run.as_ref().map(|run| &run.host_boot_id);
         boot_id.is_some() && boot_id.as_ref() != booted_under
     }
 
     /// Ends a process whose guest stands still for good.
     pub(super) fn end_if_over(&self, vm: &Vm) {
-        let Some(process) = &vm.process else { return };
+        let Some(process) = vm.process() else { return };
         if self.console_tail(vm).is_ok_and(|tail| end::is_over(&tail)) {
             let ended = self.host().signal(process, Signal::Kill);
             tracing::info!(vm = %vm.name, ok = ended.is_ok(), "ended a halted machine");

@@ -306,7 +306,7 @@ impl Engine {
             vms: slots.len(),
             running: slots
                 .iter()
-                .filter(|slot| slot.vm().process.is_some())
+                .filter(|slot| slot.vm().process().is_some())
                 .count(),
             unexplained: lock(&self.unexplained).clone(),
             ..self.parts.daemon.clone()

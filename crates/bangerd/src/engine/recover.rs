@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use banger_api::{EndReason, Phase, VmId};
 
-use super::hold::Slot;
+use super::hold::{Hold, Slot};
 use super::{Engine, lock};
 use crate::error::{During, Result};
 use crate::vm::Vm;
@@ -65,34 +65,25 @@ impl Engine {
                 tracing::info!(vm = %vm.name, phase = %vm.phase, "removing what was left half-made");
                 self.remove(&hold)
             }
-            Phase::Starting | Phase::Stopping => {
-                tracing::info!(vm = %vm.name, phase = %vm.phase, "taking down what was left half-way");
-                let detail = "the daemon went away in between".to_owned();
-                let reason = match vm.phase {
-                    Phase::Starting => EndReason::StartFailed,
-                    Phase::Stopping
-                    | Phase::Creating
-                    | Phase::Stopped
-                    | Phase::Running
-                    | Phase::Deleting => EndReason::Stopped,
-                };
-                self.go_down(&hold, reason, detail)
+            Phase::Starting => self.recover_half_way(&hold, EndReason::StartFailed),
+            Phase::Stopping => self.recover_half_way(&hold, EndReason::Stopped),
+            Phase::Running if vm.process().is_some_and(|it| self.host().is_alive(it)) => {
+                tracing::info!(vm = %vm.name, "adopted");
+                self.adopt_pause(&vm);
+                self.adopt(&vm)
             }
             Phase::Running => {
-                let alive = vm
-                    .process
-                    .as_ref()
-                    .is_some_and(|it| self.host().is_alive(it));
-                if alive {
-                    tracing::info!(vm = %vm.name, "adopted");
-                    self.adopt_pause(&vm);
-                    return self.adopt(&vm);
-                }
                 drop(hold);
                 self.ended(slot);
                 Ok(())
             }
         }
+    }
+
+    fn recover_half_way(&self, hold: &Hold, reason: EndReason) -> Result<()> {
+        let Vm { name, phase, .. } = hold.vm();
+        tracing::info!(vm = %name, %phase, "taking down what was left half-way");
+        self.go_down(hold, reason, "the daemon went away in between".to_owned())
     }
 
     /// A stopped VM may still have a process: one whose start was recorded as failed in vain.

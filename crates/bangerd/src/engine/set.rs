@@ -7,8 +7,8 @@ use banger_api::{Phase, SetVm, VmView};
 use super::hold::Slot;
 use super::{Engine, ProgressSink, step};
 use crate::error::{During, Result};
+use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
-use crate::vm::{Spec, Vm};
 
 impl Engine {
     pub(super) fn set_vm(
@@ -24,7 +24,7 @@ impl Engine {
         let before = vm.clone();
         vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
         self.admit_vm(&vm).during(doing())?;
-        self.follow(&mut vm, &before.spec);
+        self.follow(&mut vm);
         self.save(slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {
             let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
@@ -42,17 +42,11 @@ impl Engine {
     }
 
     /// Notes what of the new settings the run has already: NAT, unless a capability has it wait.
-    fn follow(&self, vm: &mut Vm, before: &Spec) {
-        if vm.phase != Phase::Running {
-            return;
-        }
+    fn follow(&self, vm: &mut Vm) {
         let mut all = self.parts.capabilities.iter();
         let waits = all.any(|it| it.nat_waits(vm, self.host()));
-        // A banger that did not note what a run was given has started it with these.
-        let mut run = vm.in_force.take().unwrap_or_else(|| before.clone());
-        if !waits {
-            run.nat = vm.spec.nat;
+        if let Some(run) = vm.run.as_mut().filter(|_| !waits) {
+            run.in_force.nat = vm.spec.nat;
         }
-        vm.in_force = Some(run);
     }
 }

@@ -161,7 +161,7 @@ impl Engine {
     fn end_broken(&self, slot: &Arc<Slot>) {
         let Ok(hold) = slot.hold("the end of a broken machine") else {
             let vm = slot.vm();
-            if let Some(process) = vm.process.as_ref().filter(|_| vm.phase == Phase::Starting) {
+            if let Some(process) = vm.process().filter(|_| vm.phase == Phase::Starting) {
                 let killed = self.host().signal(process, Signal::Kill);
                 tracing::error!(vm = %vm.name, ok = killed.is_ok(), "its machine is broken; killed");
             }

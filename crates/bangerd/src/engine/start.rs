@@ -19,7 +19,7 @@ use crate::machine::{DiskCache, Machine};
 use crate::plan::Plan;
 use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
-use crate::vm::{Boot, Vm};
+use crate::vm::{LastBoot, Run, Vm};
 
 /// What is said of a VM whose disks do not wait for the host's.
 const LOSES: &str =
@@ -43,7 +43,7 @@ fn notes(mut warnings: Vec<String>, machine: &Machine) -> Vec<String> {
 /// Refuses to take one sort of run for the other that is asked for.
 fn same_sort(vm: &Vm, rescue: bool) -> Result<()> {
     let name = &vm.name;
-    match (vm.rescue, rescue) {
+    match (vm.is_in_rescue(), rescue) {
         (true, true) | (false, false) => Ok(()),
         (false, true) => Err(
             Error::new(Code::Conflict, "it runs, and not in rescue").hint(format!(
@@ -143,7 +143,7 @@ impl Engine {
 
     /// The hypervisor that runs a VM.
     pub(super) fn hypervisor_of(&self, vm: &Vm) -> Option<&dyn Hypervisor> {
-        let name = vm.hypervisor.as_deref()?;
+        let name = vm.hypervisor()?;
         self.parts
             .hypervisors
             .iter()
@@ -186,12 +186,16 @@ impl Engine {
                     .during("find a port for SSH")?,
             );
         }
-        vm.rescue = request.rescue;
+        let boot_id = self.host().boot_id().during("read the boot id")?;
+        let jailed = hypervisor.features().jailed_by_root;
+        vm.run = Some(Run {
+            rescue: request.rescue,
+            jailed_as: jailed.then(|| self.parts.instance.owner(vm.index)),
+            ..Run::begin(vm.spec.clone(), self.now(), boot_id)
+        });
         let checks = self.start_checks(Some(vm));
         let report = step(heard, "check", || readiness::require(self.host(), &checks))?;
         self.remember_findings(&checks, &report);
-        let jailed = hypervisor.features().jailed_by_root;
-        vm.jailed_as = jailed.then(|| self.parts.instance.owner(vm.index));
         let mut plan = step(heard, "plan", || {
             let plan = self.plan(vm)?;
             hypervisor.accepts(&plan.machine)?;
@@ -199,28 +203,25 @@ impl Engine {
         })?;
         let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
         let console = self.host().stat(&console).during("look at the console")?;
-        let number = vm.boot.as_ref().map_or(0, |boot| boot.number) + 1;
+        let number = vm.last_boot.as_ref().map_or(0, |boot| boot.number) + 1;
         // systemd takes a moment to see that a scope's process has ended, and takes no other of its
         // name before: each boot has a scope of its own.
         plan.machine.scope = self
             .parts
             .scopes
             .then(|| format!("{}-{number}", plan.machine.name));
-        vm.boot = Some(Boot {
+        vm.last_boot = Some(LastBoot {
             number,
             console_offset: console.map_or(0, |stat| stat.length),
-            at: self.now(),
-            host_boot_id: self.host().boot_id().during("read the boot id")?,
+            hypervisor: hypervisor.name().to_owned(),
         });
-        vm.hypervisor = Some(hypervisor.name().to_owned());
         vm.phase = Phase::Starting;
-        vm.in_force = Some(vm.spec.clone());
-        vm.process = None;
         let notes = self.parts.capabilities.iter();
-        vm.notes = notes.flat_map(|it| it.notes(vm, self.host())).collect();
-        for note in &vm.notes {
+        let notes: Vec<String> = notes.flat_map(|it| it.notes(vm, self.host())).collect();
+        for note in &notes {
             tracing::warn!(vm = %vm.name, note);
         }
+        vm.note_run(|run| run.notes = notes);
         Ok(plan)
     }
 
@@ -231,7 +232,7 @@ impl Engine {
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,
-            jailed_as: vm.jailed_as,
+            jailed_as: vm.jailed_as(),
             scope: None,
             vcpu: vm.spec.vcpu,
             memory_mib: vm.spec.memory.0,
@@ -252,7 +253,7 @@ impl Engine {
         let Plan { machine, guest } = plan;
         let kernel = self.parts.catalog.kernel(&vm.images.kernel, self.host())?;
         let now = self.host().clocks().realtime;
-        let config = guest.finish(kernel.modules, now, vm.rescue)?;
+        let config = guest.finish(kernel.modules, now, vm.is_in_rescue())?;
         let mut initramfs = self
             .parts
             .catalog
@@ -295,12 +296,12 @@ impl Engine {
             self.host().change(&op).during("write the initramfs")?;
             hypervisor.boot(vm, &plan.machine, self.host())
         })?;
-        vm.process = Some(process.clone());
+        vm.note_run(|run| run.process = Some(process.clone()));
         self.save_or_keep(hold.slot(), vm)?;
         let alive = || self.host().is_alive(&process) && !killed();
         let seconds = self.parts.defaults.start_timeout_seconds;
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        if !vm.rescue {
+        if !vm.is_in_rescue() {
             let mut guest = hypervisor.guest(vm)?;
             let Ready { warnings } = step(heard, "wait for the guest", || {
                 guest.wait_ready(deadline, &alive).map_err(|error| {
@@ -316,10 +317,10 @@ impl Engine {
                     error
                 })
             })?;
-            vm.notes.extend(notes(warnings, &plan.machine));
+            vm.note_run(|run| run.notes.extend(notes(warnings, &plan.machine)));
             self.greet(vm, &mut *guest, heard)?;
         }
-        vm.started = Some(self.now());
+        vm.note_run(|run| run.started = Some(self.now()));
         vm.phase = Phase::Running;
         self.save_or_keep(hold.slot(), vm)
     }

@@ -91,7 +91,7 @@ impl Engine {
         let doing = || format!("kill `{name}`");
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));
         let vm = slot.vm();
-        let recorded = vm.process.clone().filter(|it| self.host().is_alive(it));
+        let recorded = vm.process().cloned().filter(|it| self.host().is_alive(it));
         let processes = match recorded {
             // What else runs for the VM is none of a signal that the hypervisor is meant to get.
             Some(process) if signal != Signal::Kill => vec![process],
@@ -165,7 +165,7 @@ impl Engine {
         }
         let mut synced = false;
         let mut failed = None;
-        let by = match &vm.process {
+        let by = match vm.process() {
             Some(process) if self.host().is_alive(process) => {
                 let by;
                 (by, failed) = self.unless_writes_fail(&vm, process, || {

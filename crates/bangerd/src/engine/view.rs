@@ -29,7 +29,7 @@ pub struct ConsoleChunk {
 
 impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
-        let has_ssh = vm.phase == Phase::Running && !vm.rescue && !self.parts.simulated;
+        let has_ssh = vm.phase == Phase::Running && !vm.is_in_rescue() && !self.parts.simulated;
         let given = vm.given();
         let pause_reason = self.shown_pause(vm);
         VmView {
@@ -38,7 +38,7 @@ impl Engine {
             phase: vm.phase,
             paused: pause_reason.is_some(),
             pause_reason,
-            rescue: vm.rescue,
+            rescue: vm.is_in_rescue(),
             image: vm.images.name.clone(),
             vcpu: given.vcpu,
             memory: given.memory,
@@ -50,19 +50,20 @@ impl Engine {
             address: (vm.network == NetworkKind::Tap).then_some(vm.address),
             dns_name: vm.dns_name(),
             ssh: has_ssh.then(|| self.ssh_view(vm)).flatten(),
-            hypervisor: vm.hypervisor.clone(),
+            hypervisor: vm.hypervisor().map(str::to_owned),
             root_disk: vm.root_disk.clone(),
             disks: Vec::new(),
-            pid: vm.process.as_ref().map(|process| process.pid),
+            pid: vm.process().map(|process| process.pid),
             created: vm.created,
-            started: vm.started,
+            started: vm.run.as_ref().and_then(|run| run.started),
             last_end: vm.last_end.clone(),
             notes: self.notes(vm, pause_reason),
         }
     }
 
     fn notes(&self, vm: &Vm, pause: Option<PauseReason>) -> Vec<String> {
-        let mut notes = vm.notes.clone();
+        let run = vm.run.as_ref();
+        let mut notes = run.map_or_else(Vec::new, |run| run.notes.clone());
         notes.extend(self.findings(vm));
         for note in self
             .parts
@@ -87,7 +88,7 @@ impl Engine {
                 "it is simulated: nothing runs, and there is nothing to log in to".to_owned(),
             );
         }
-        if vm.rescue && vm.phase == Phase::Running {
+        if vm.is_in_rescue() && vm.phase == Phase::Running {
             notes.push(format!(
                 "it is in rescue: it has no SSH; read its console: banger vm logs {}",
                 vm.name
@@ -130,10 +131,8 @@ impl Engine {
                 .stat(&path)
                 .during(what)?
                 .map_or(0, |stat| stat.length);
-            let begin = from.unwrap_or_else(|| {
-                let boot = vm.boot.as_ref().map_or(0, |boot| boot.console_offset);
-                boot.max(length.saturating_sub(KEPT))
-            });
+            let begin =
+                from.unwrap_or_else(|| vm.console_offset().max(length.saturating_sub(KEPT)));
             let bytes = self.host().read_at(&path, begin, CHUNK).during(what)?;
             if !bytes.is_empty() || !live || Instant::now() >= deadline || self.is_stopping() {
                 let next = begin + bytes.len() as u64;
@@ -143,7 +142,7 @@ impl Engine {
                     live: live && !self.is_stopping(),
                 });
             }
-            let process: Vec<_> = vm.process.iter().cloned().collect();
+            let process: Vec<_> = vm.process().into_iter().cloned().collect();
             self.host().wait_any(&process, Duration::from_millis(100));
         }
     }

@@ -70,7 +70,7 @@ impl Engine {
             let processes: Vec<Process> = running
                 .iter()
                 .filter(waits)
-                .filter_map(|slot| slot.vm().process.clone())
+                .filter_map(|slot| slot.vm().process().cloned())
                 .collect();
             let gone = self.host().wait_any(&processes, TICK);
             if self.is_stopping() {
@@ -100,7 +100,7 @@ impl Engine {
             .keep(|id| slots.iter().any(|slot| slot.vm().id == id));
         for slot in running {
             let vm = slot.vm();
-            let has_ended = vm.process.as_ref().is_some_and(|it| gone.contains(it));
+            let has_ended = vm.process().is_some_and(|it| gone.contains(it));
             if has_ended && memory.backoff.attempt(vm.id, END, now) {
                 self.on_thread(slot, |engine, slot| engine.ended(slot));
             }

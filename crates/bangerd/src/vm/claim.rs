@@ -46,7 +46,7 @@ impl Claim {
     /// What a VM claims.
     #[must_use]
     pub fn of(vm: &Vm) -> Self {
-        let users = [vm.owner, vm.jailed_as].into_iter().flatten();
+        let users = [vm.owner, vm.jailed_as()].into_iter().flatten();
         Self {
             id: vm.id,
             names: BTreeSet::from([vm.name.clone()]),

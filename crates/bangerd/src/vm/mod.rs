@@ -3,8 +3,10 @@
 //! Everything here is a pure value; only [`store`] touches a host.
 
 pub mod claim;
+mod migrate;
 pub mod names;
 pub mod phase;
+mod run;
 pub mod shape;
 pub mod store;
 
@@ -16,6 +18,8 @@ use banger_host::{Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shape::Shape;
+
+pub use run::{LastBoot, Run};
 
 /// What a user asked for, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,19 +67,6 @@ pub struct HostKey {
     pub public: String,
 }
 
-/// The current or last boot of a VM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Boot {
-    /// How many times it was started, this time included.
-    pub number: u64,
-    /// Where this boot's part of the console begins, in bytes.
-    pub console_offset: u64,
-    /// When it was started.
-    pub at: Timestamp,
-    /// The host's boot that it belongs to.
-    pub host_boot_id: String,
-}
-
 /// One VM, as its record has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
@@ -85,9 +76,6 @@ pub struct Vm {
     pub name: VmName,
     /// What the user asked for.
     pub spec: Spec,
-    /// What the run that there is was given; none while it does not run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub in_force: Option<Spec>,
     /// What it starts from.
     pub images: Images,
     /// The root-disk driver that it was made with.
@@ -103,47 +91,73 @@ pub struct Vm {
     pub gateway: Ipv4Addr,
     /// What its network is.
     pub network: NetworkKind,
-    /// The port on loopback that leads to its SSH, where the network is QEMU's.
+    /// The port on loopback that leads to its SSH, where the network is QEMU's; the next run has
+    /// the same where it is free.
     pub ssh_port: Option<u16>,
     /// The user that its hypervisor runs as, where that is not the daemon's.
     pub owner: Option<Owner>,
-    /// The user that root's jail makes its hypervisor, while its files are the daemon's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jailed_as: Option<Owner>,
     /// Its machine-id (machine-id(5)).
     pub machine_id: String,
     /// Its SSH host key.
     pub host_key: HostKey,
     /// Where it is in its life.
     pub phase: Phase,
-    /// The hypervisor that runs it, or ran it last.
-    pub hypervisor: Option<String>,
-    /// The hypervisor's process, while there is one.
-    pub process: Option<Process>,
-    /// Its current or last boot.
-    pub boot: Option<Boot>,
-    /// Whether this boot gives a rescue shell.
-    #[serde(default)]
-    pub rescue: bool,
-    /// Read from the records of earlier versions and not used: what stands still is seen on the host.
-    #[serde(default, skip_serializing)]
-    pub paused: bool,
+    /// What only its run has, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Its newest boot, if it was ever started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_boot: Option<LastBoot>,
     /// When it was made.
     pub created: Timestamp,
-    /// When its guest became ready, while it runs.
-    pub started: Option<Timestamp>,
     /// How its last run ended.
     pub last_end: Option<End>,
-    /// What its user should know of this run.
-    #[serde(default)]
-    pub notes: Vec<String>,
 }
 
 impl Vm {
     /// The settings that hold now: those of the run, and without one those of the next.
     #[must_use]
     pub fn given(&self) -> &Spec {
-        self.in_force.as_ref().unwrap_or(&self.spec)
+        self.run.as_ref().map_or(&self.spec, |run| &run.in_force)
+    }
+
+    /// Notes something of its run, while there is one.
+    pub fn note_run(&mut self, note: impl FnOnce(&mut Run)) {
+        if let Some(run) = &mut self.run {
+            note(run);
+        }
+    }
+
+    /// The hypervisor's process, while there is one.
+    #[must_use]
+    pub fn process(&self) -> Option<&Process> {
+        self.run.as_ref()?.process.as_ref()
+    }
+
+    /// Whether it runs in rescue.
+    #[must_use]
+    pub fn is_in_rescue(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.rescue)
+    }
+
+    /// The user that root's jail makes its hypervisor, while that runs in one.
+    #[must_use]
+    pub fn jailed_as(&self) -> Option<Owner> {
+        self.run.as_ref()?.jailed_as
+    }
+
+    /// The hypervisor that runs it, or ran it last.
+    #[must_use]
+    pub fn hypervisor(&self) -> Option<&str> {
+        self.last_boot.as_ref().map(|boot| &*boot.hypervisor)
+    }
+
+    /// Where its newest boot's part of the console begins, in bytes.
+    #[must_use]
+    pub fn console_offset(&self) -> u64 {
+        self.last_boot
+            .as_ref()
+            .map_or(0, |boot| boot.console_offset)
     }
 
     /// Its name in the DNS.

@@ -102,7 +102,7 @@ mod tests {
         store.save(&sim, &old).unwrap();
         let record = sim.read(&Layout::new("/state").vm(vm.id).record());
         let record = String::from_utf8(record.unwrap().unwrap()).unwrap();
-        assert!(!record.contains("shape"), "an older banger reads it still");
+        assert!(!record.contains("shape"), "{record}");
     }
 
     #[test]

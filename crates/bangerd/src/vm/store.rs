@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Vm;
 use super::claim::{self, Claim};
+use super::migrate::migrate;
 use super::shape;
 use crate::error::{During, Result};
 use crate::layout::{DELETING, Layout, RECORD};
@@ -16,7 +17,7 @@ use crate::layout::{DELETING, Layout, RECORD};
 /// The version of the record that this program writes, and the newest that it reads. It is raised
 /// by a release whose records mean something else than before; a field that is merely new is
 /// refused by its name where it is not known, so that nobody loses it.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Record<V> {
@@ -189,12 +190,15 @@ impl Store {
             return Ok(None);
         };
         let invalid = |cause: String| Error::new(Code::Internal, cause).within(what());
-        let record: serde_json::Value =
+        let mut record: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|cause| invalid(cause.to_string()))?;
-        if let Some(newer) = record["schema"].as_u64().filter(|it| *it > SCHEMA.into()) {
-            return Err(invalid(format!(
-                "it has schema {newer}, and this banger reads up to {SCHEMA}: a newer banger wrote it"
-            )));
+        if let Some(schema) = record["schema"].as_u64() {
+            if schema > SCHEMA.into() {
+                return Err(invalid(format!(
+                    "it has schema {schema}, and this banger reads up to {SCHEMA}: a newer banger wrote it"
+                )));
+            }
+            migrate(schema, &mut record);
         }
         let mut unknown = Vec::new();
         let Record { mut vm, .. }: Record<Vm> =

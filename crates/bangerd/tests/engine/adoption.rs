@@ -112,6 +112,9 @@ fn a_vm_that_an_older_daemon_made_stops_and_boots_from_its_own_image() {
         .engine
         .stop(&named("older"), &StopVm::default(), &|_| {})
         .unwrap();
+    let stopped = world.record(ID.parse().unwrap());
+    assert_eq!(stopped["vm"].get("run"), None, "it does not run");
+    assert_eq!(stopped["vm"]["last_boot"]["number"], 1);
     let view = world.start("older").unwrap();
     assert_eq!(view.phase, Phase::Running);
     let [root, kernel] = digests();

@@ -139,7 +139,7 @@ fn nat_follows_at_once_on_either_network() {
     }
 }
 
-/// Takes away what a banger without gates never made, and all that it never wrote down.
+/// Takes away what a banger without gates never made.
 fn as_an_older_banger_started_it(world: &mut World) {
     world.sim.tamper(|state| {
         state
@@ -147,13 +147,6 @@ fn as_an_older_banger_started_it(world: &mut World) {
             .retain(|path, _| !path.ends_with("outside.sock"));
         let is_gate = |process: &banger_host::SimProcess| process.arguments[0] == "gate";
         state.processes.retain(|_, process| !is_gate(process));
-        for (path, file) in &mut state.files {
-            if path.ends_with("vm.json") {
-                let mut record: serde_json::Value = serde_json::from_slice(&file.contents).unwrap();
-                record["vm"].as_object_mut().unwrap().remove("in_force");
-                file.contents = serde_json::to_vec(&record).unwrap();
-            }
-        }
     });
     world.restart();
 }

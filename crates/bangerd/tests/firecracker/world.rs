@@ -201,7 +201,6 @@ fn vm() -> Vm {
             system_disk_size: Mib(1024),
             nat: false,
         },
-        in_force: None,
         images: Images {
             name: "default".to_owned(),
             root: "root".to_owned(),
@@ -221,15 +220,9 @@ fn vm() -> Vm {
             public: String::new(),
         },
         phase: Phase::Starting,
-        hypervisor: Some("firecracker".to_owned()),
-        process: None,
-        boot: None,
-        rescue: false,
-        paused: false,
-        jailed_as: None,
+        run: None,
+        last_boot: None,
         created: jiff::Timestamp::UNIX_EPOCH,
-        started: None,
         last_end: None,
-        notes: Vec::new(),
     }
 }
