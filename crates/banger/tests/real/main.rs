@@ -14,6 +14,7 @@
 
 mod debian;
 mod full_host;
+mod images;
 mod leftovers;
 mod network;
 mod ordinary_user;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             a_full_host_loses_nothing_of_a_vm_that_writes,
             stop_and_delete_work_where_not_one_block_is_free,
         ],
+        images: [an_image_with_a_guest_program_of_its_own_boots_with_the_daemons],
         debian: [
             a_login_in_the_first_second_has_its_session_and_sees_no_notice,
             services_of_a_user_who_lingers_run_without_a_login,
