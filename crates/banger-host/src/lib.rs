@@ -17,6 +17,7 @@ mod instance;
 mod kept_port;
 mod linux;
 mod look;
+mod mac_address;
 mod op;
 mod process;
 mod real_path;
@@ -36,6 +37,7 @@ pub use look::{
     Clocks, Destination, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore,
     Stat, Subnet,
 };
+pub use mac_address::MacAddress;
 pub use op::{Change, GuestTap, Op, Owner};
 pub use process::{Exit, Jailed, Mark, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::MacAddress;
+
 /// Whether a change had to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +42,8 @@ pub struct GuestTap {
     pub host_address: Ipv4Addr,
     /// The guest's address: a /32 route leads to it, and no other may be a packet's source.
     pub guest_address: Ipv4Addr,
+    /// The guest's MAC address: a permanent neighbour entry has it, so nobody asks for it.
+    pub mac: MacAddress,
     /// Its largest packet, in bytes.
     pub mtu: u32,
 }
@@ -187,7 +191,8 @@ pub enum Op {
         name: String,
     },
     /// The TAP exists, filtered before it is up: the nft table lets it send from the guest's address
-    /// only, and two programs on the TAP itself keep what matters of that when the table is gone.
+    /// only, and two programs on the TAP itself keep what matters of that when the table is gone. One
+    /// permanent neighbour entry says who is behind it.
     /// A new TAP forwards nothing; [`Op::SetForwarding`] changes that.
     MakeTap(GuestTap),
     /// No TAP of this name exists.

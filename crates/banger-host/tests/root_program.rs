@@ -109,7 +109,7 @@ impl Program {
 }
 
 fn greet(program: &Program) -> Option<Value> {
-    program.ask(&json!({"hello": {"protocol": 1}}))
+    program.ask(&json!({"hello": {"protocol": 2}}))
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 use rustix::net::{accept, bind, listen};
 
 use super::*;
+use crate::root::message::tell;
 use crate::{Change, Jailed, Process, Signal};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -109,6 +110,29 @@ fn what_must_be_quick_waits_for_nothing_that_takes_long() {
             assert_eq!(asked.join().unwrap().unwrap(), Reply::Changed(Change::Made));
         }
     });
+}
+
+#[test]
+fn a_root_helper_of_another_version_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("root.sock");
+    let flags = SocketFlags::CLOEXEC;
+    let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&listener, 1).unwrap();
+    thread::spawn(move || {
+        let mut wire = Wire::new(accept(&listener).unwrap());
+        // As version 1 of the helper answers.
+        wire.receive().unwrap();
+        let text = "root speaks version 1, and the daemon 2";
+        let refusal = Error::new(Kind::Unsupported, text)
+            .hint("install the same version of both: banger system install");
+        wire.say(&Reply::Error(tell(&refusal)), &[]).unwrap();
+    });
+    let error = Connection::at(claim(), path).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert_eq!(error.to_string(), "reach the root helper");
+    assert!(error.hints()[0].ends_with("banger system install"));
 }
 
 /// Every conversation fits into what root takes, with one over for a daemon that comes next.

@@ -351,6 +351,7 @@ fn a_program_finds_its_tap_at_the_number_it_was_promised() {
             uid: 65534,
             host_address: [10, 88, 0, 1].into(),
             guest_address: [10, 88, 0, 2].into(),
+            mac: crate::MacAddress::from_bits(2),
             mtu: 1500,
         });
         host.change(&op).unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::backstop::{self, Direction};
 use super::context::During as _;
+use super::neighbour::{self, Neighbour};
 use super::netlink::{self, Link, Route};
 use crate::{GuestTap, Result, Subnet};
 
@@ -30,8 +31,8 @@ pub(super) struct InterfaceTable {
 struct Interface {
     link: Link,
     addresses: Vec<(Ipv4Addr, u8)>,
-    /// Whether somebody has laid down who is behind it.
-    has_fixed_neighbour: bool,
+    /// The permanent entries of who is behind it.
+    neighbours: Vec<Neighbour>,
     /// The programs of a TAP.
     programs: Vec<(Direction, Vec<u8>)>,
 }
@@ -64,7 +65,7 @@ pub(super) fn read() -> Result<InterfaceTable> {
             let at = Instant::now();
             let addresses = netlink::all_addresses(&handle).await.during(look)?;
             let routes = netlink::routes(&handle).await.during(look)?;
-            let fixed = netlink::fixed_neighbours(&handle).await.during(look)?;
+            let neighbours = neighbour::permanent(&handle).await.during(look)?;
             let mut interfaces = Vec::new();
             for link in netlink::links(&handle).await.during(look)? {
                 let programs = match link.tap {
@@ -75,9 +76,10 @@ pub(super) fn read() -> Result<InterfaceTable> {
                     None => Vec::new(),
                 };
                 let own = addresses.iter().filter(|it| it.0 == link.index);
+                let behind = neighbours.iter().filter(|it| it.interface == link.index);
                 interfaces.push(Interface {
                     addresses: own.map(|it| (it.1, it.2)).collect(),
-                    has_fixed_neighbour: fixed.iter().any(|it| it.header.ifindex == link.index),
+                    neighbours: behind.cloned().collect(),
                     link,
                     programs,
                 });
@@ -142,7 +144,7 @@ impl InterfaceTable {
         is_own
             && link.is_up
             && link.mtu == tap.mtu
-            && !found.has_fixed_neighbour
+            && matches!(found.neighbours.as_slice(), [one] if one.is_of(tap))
             && found.addresses == [(tap.host_address, 32)]
             && routes.peek().is_some()
             && routes.all(|it| it.interface == Some(link.index))

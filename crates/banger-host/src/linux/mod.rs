@@ -5,7 +5,7 @@
 //! | `files`, `replacement` | directories and files, written durably |
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
 //! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
-//! | `netlink`, `interfaces`, `tap`, `forwarding` | interfaces, addresses, routes, their settings |
+//! | `netlink`, `interfaces`, `tap`, `neighbour`, `forwarding` | interfaces, addresses, routes, who is behind them, their settings |
 //! | `firewall`, `backstop`, `docker` | our nft table; what holds without it; being let through by Docker's |
 //! | `spawn`, `scope` | programs that outlive us |
 //! | `children`, `find`, `units` | processes that cannot be mistaken, and whose they are |
@@ -22,6 +22,7 @@ mod find;
 mod firewall;
 mod forwarding;
 mod interfaces;
+mod neighbour;
 mod netlink;
 pub(crate) mod node;
 pub(crate) mod probes;

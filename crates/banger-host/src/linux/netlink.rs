@@ -10,10 +10,8 @@ use std::pin::Pin;
 use std::thread;
 
 use futures_util::TryStreamExt as _;
-use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo};
-use rtnetlink::packet_route::neighbour::{NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
@@ -298,20 +296,6 @@ pub(super) async fn all_addresses(handle: &Handle) -> io::Result<Vec<(u32, Ipv4A
         }
     }
     Ok(found)
-}
-
-/// What somebody has laid down for good of who is behind which interface: ARP does not ask then.
-pub(super) async fn fixed_neighbours(handle: &Handle) -> io::Result<Vec<NeighbourMessage>> {
-    let all: Vec<NeighbourMessage> = handle
-        .neighbours()
-        .get()
-        .set_address_family(AddressFamily::Inet)
-        .execute()
-        .try_collect()
-        .await
-        .map_err(cause)?;
-    let is_fixed = |it: &NeighbourMessage| it.header.state == NeighbourState::Permanent;
-    Ok(all.into_iter().filter(is_fixed).collect())
 }
 
 /// The IPv4 addresses of an interface, with their prefix lengths.

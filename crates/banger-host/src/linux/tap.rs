@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! guest 10.0.0.7/32 ── eth0 ── TAP 10.0.0.1/32 ── route 10.0.0.7/32 ── the host's own routes
+//!                                              └─ neighbour 10.0.0.7 at the guest's MAC, permanent
 //! ```
 
 use std::fs::File;
@@ -20,7 +21,7 @@ use super::context::During as _;
 use super::files::made;
 use super::forwarding::{self, Setting};
 use super::netlink::{self, Link};
-use super::{backstop, interfaces, sys};
+use super::{backstop, interfaces, neighbour, sys};
 use crate::{Change, Error, GuestTap, Kind, Result};
 
 /// Frames without a header of their own but virtio's, as VMMs want them.
@@ -159,7 +160,6 @@ async fn configure(handle: Handle, wanted: GuestTap, lacks: Support) -> Result<b
     let mut changed = put_programs(&handle, &link, &wanted, &lacks).await?;
     changed |= set_alias(&handle, &link, &wanted).await?;
     changed |= set_address(&handle, &link, &wanted).await?;
-    changed |= forget_neighbours(&handle, &link).await?;
     if !link.is_up || link.mtu != wanted.mtu {
         let message = LinkMessageBuilder::<LinkUnspec>::new()
             .index(link.index)
@@ -171,6 +171,8 @@ async fn configure(handle: Handle, wanted: GuestTap, lacks: Support) -> Result<b
             .during(|| "set it up".to_owned())?;
         changed = true;
     }
+    // After it is up: an interface that goes down forgets its neighbours.
+    changed |= neighbour::set(&handle, link.index, &wanted).await?;
     Ok(set_route(&handle, &link, &wanted).await? || changed)
 }
 
@@ -315,21 +317,6 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
         .map_err(netlink::cause)
         .during(|| format!("give it the address {address}"))?;
     Ok(true)
-}
-
-/// Who is behind the TAP is asked by ARP, and nothing else.
-async fn forget_neighbours(handle: &Handle, link: &Link) -> Result<bool> {
-    let describe = || "forget who was said to be behind it".to_owned();
-    let fixed = netlink::fixed_neighbours(handle).await.during(describe)?;
-    let mut changed = false;
-    for neighbour in fixed {
-        if neighbour.header.ifindex == link.index {
-            let gone = handle.neighbours().del(neighbour).execute().await;
-            gone.map_err(netlink::cause).during(describe)?;
-            changed = true;
-        }
-    }
-    Ok(changed)
 }
 
 /// The route to the guest, by this TAP and no other.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::linux::Linux;
 use crate::linux::testing::{TestNamespace, as_nobody, in_own_network, run};
-use crate::{Finding, Host as _, Look as _, Op, Probe, Subnet};
+use crate::{Finding, Host as _, Look as _, MacAddress, Op, Probe, Subnet};
 
 fn wanted() -> GuestTap {
     GuestTap {
@@ -11,6 +11,7 @@ fn wanted() -> GuestTap {
         uid: 4711,
         host_address: [10, 88, 0, 1].into(),
         guest_address: [10, 88, 0, 7].into(),
+        mac: MacAddress::from_bits(0x00c0_ffee),
         mtu: 1400,
     }
 }
@@ -43,6 +44,9 @@ fn assert_whole() {
     );
     let route = run("ip", "route show 10.88.0.7");
     assert!(route.starts_with("10.88.0.7 dev bg1a "), "{route}");
+    let neighbours = run("ip", "neigh show dev bg1a nud all");
+    let entry = "10.88.0.7 lladdr 02:ba:00:c0:ff:ee PERMANENT";
+    assert_eq!(neighbours.trim_end(), entry);
     for (way, verdicts) in [("ingress", 2), ("egress", 2)] {
         let filters = run("tc", &format!("filter show dev bg1a {way}"));
         assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
@@ -67,7 +71,7 @@ fn a_tap_is_made_whole_and_twice_is_once() {
 }
 
 /// Every single thing that somebody can take from a TAP or do to it, and the program to do it with.
-const HARMS: [(&str, &str); 12] = [
+const HARMS: [(&str, &str); 16] = [
     ("ip", "link set bg1a down"),
     ("ip", "link set bg1a mtu 1300"),
     ("ip", "address del 10.88.0.1/32 dev bg1a"),
@@ -80,6 +84,16 @@ const HARMS: [(&str, &str); 12] = [
         "ip",
         "neigh replace 10.88.0.7 lladdr 02:00:00:00:00:01 nud permanent dev bg1a",
     ),
+    (
+        "ip",
+        "neigh replace 10.88.0.7 lladdr 02:ba:00:c0:ff:ee nud reachable dev bg1a",
+    ),
+    (
+        "ip",
+        "neigh add 10.88.0.8 lladdr 02:ba:00:c0:ff:ee nud permanent dev bg1a",
+    ),
+    ("ip", "neigh del 10.88.0.7 dev bg1a"),
+    ("ip", "neigh flush dev bg1a nud permanent"),
     ("tc", "filter del dev bg1a ingress"),
     ("tc", "filter del dev bg1a egress"),
     ("tc", "qdisc del dev bg1a clsact"),

@@ -122,6 +122,7 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
             uid,
             host_address,
             guest_address,
+            mac,
             mtu,
         } => {
             if !MTUS.contains(&mtu) {
@@ -134,6 +135,8 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
                 uid: measure.owner(uid)?,
                 host_address: measure.host_address(host_address)?,
                 guest_address: measure.guest(guest_address)?,
+                // Any guest's: a TAP leads to one guest only, and a copy of a guest keeps its MAC.
+                mac,
                 mtu,
             })
         }

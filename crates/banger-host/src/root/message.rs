@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! client                                        root
-//! {"hello":{"protocol":1}}                  ──►
-//!                                           ◄── {"hello":{"protocol":1,"version":…,"claim":{…},"instance":"ab12"}}
+//! {"hello":{"protocol":2}}                  ──►
+//!                                           ◄── {"hello":{"protocol":2,"version":…,"claim":{…},"instance":"ab12"}}
 //! {"change":{"remove-tap":{"name":"bg1…"}}} ──►
 //!                                           ◄── {"changed":"made"}
 //! {"look":{"snapshot":{"name":"banger-1…"}}}──►
@@ -17,10 +17,13 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Claim, Error, Finding, GuestTap, Jailed, Kind, Op, Process, Signal, Snapshot};
+use crate::{
+    Change, Claim, Error, Finding, GuestTap, Jailed, Kind, MacAddress, Op, Process, Signal,
+    Snapshot,
+};
 
 /// The version of all that is in this file.
-pub(crate) const PROTOCOL: u32 = 1;
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// The longest message, in bytes.
 pub(crate) const LONGEST: usize = 64 << 10;
@@ -95,6 +98,7 @@ pub(crate) enum RootOp {
         uid: u32,
         host_address: Ipv4Addr,
         guest_address: Ipv4Addr,
+        mac: MacAddress,
         mtu: u32,
     },
     RemoveTap {
@@ -192,6 +196,7 @@ impl RootOp {
                 uid,
                 host_address,
                 guest_address,
+                mac,
                 mtu,
                 // Root knows both by itself.
                 table: _,
@@ -201,6 +206,7 @@ impl RootOp {
                 uid,
                 host_address,
                 guest_address,
+                mac,
                 mtu,
             },
             Op::RemoveTap { name } => Self::RemoveTap { name },
@@ -334,9 +340,10 @@ mod tests {
             r#"{"change":{"remove-file":{"path":"/etc/passwd"}}}"#,
             r#"{"change":{"remove-tap":{"name":"bg1","force":true}}}"#,
             r#"{"change":{"remove-tap":{}}}"#,
-            r#"{"change":{"make-tap":{"name":"bg1","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mtu":1500}}}"#,
+            r#"{"change":{"make-tap":{"name":"bg1","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"02:ba:00:c0:ff:ee","mtu":1500}}}"#,
+            r#"{"change":{"make-tap":{"name":"bg1","uid":1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"ff:ff:ff:ff:ff:ff","mtu":1500}}}"#,
             r#"{"change":{"allow-nat":{"table":"t","tap-prefix":"p","address":"10.0.0.2; flush ruleset"}}}"#,
-            r#"{"hello":{"protocol":1},"change":{"remove-tap":{"name":"bg1"}}}"#,
+            r#"{"hello":{"protocol":2},"change":{"remove-tap":{"name":"bg1"}}}"#,
             r#"{"run":"sh"}"#,
             "[]",
             "",

@@ -77,9 +77,16 @@ impl ClaimedHost {
 
     fn greet(&self, protocol: u32) -> Result<Reply> {
         if protocol != PROTOCOL {
-            let text = format!("root speaks version {PROTOCOL}, and the daemon {protocol}");
-            return Err(Error::new(Kind::Unsupported, text)
-                .hint("install the same version of both: banger system install"));
+            let text = format!(
+                "the root helper speaks version {PROTOCOL} of their protocol, and the daemon {protocol}"
+            );
+            // A daemon that is older than what was installed is one that has run since before.
+            let hint = if protocol < PROTOCOL {
+                "start the daemon anew: banger daemon stop"
+            } else {
+                "banger system install"
+            };
+            return Err(Error::new(Kind::Unsupported, text).hint(hint));
         }
         Ok(Reply::Hello(Hello {
             protocol: PROTOCOL,

@@ -260,8 +260,7 @@ fn change_network(state: &mut SimState, op: &Op) -> Result<Change> {
         Op::MakeTap(tap) => {
             let table = state.tables.entry(tap.table.clone()).or_default();
             let mut changed = table.guests.insert((tap.name.clone(), tap.guest_address));
-            changed |=
-                state.taps.insert(tap.name.clone(), tap.guest_address) != Some(tap.guest_address);
+            changed |= state.taps.insert(tap.name.clone(), tap.clone()).as_ref() != Some(tap);
             state.forwarding.entry(tap.name.clone()).or_insert(false);
             made(state.harmed_taps.remove(&tap.name) || changed)
         }

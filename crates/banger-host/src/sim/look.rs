@@ -183,8 +183,7 @@ impl Look for Sim {
     fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
         self.awake()?;
         let state = lock(&self.inner.state);
-        Ok(state.taps.get(&tap.name) == Some(&tap.guest_address)
-            && !state.harmed_taps.contains(&tap.name))
+        Ok(state.taps.get(&tap.name) == Some(tap) && !state.harmed_taps.contains(&tap.name))
     }
 
     fn uplink(&self) -> Result<Option<String>> {

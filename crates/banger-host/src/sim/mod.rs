@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Error, Exit, Finding, Jailed, Kind, Op, Owner, Probe, Resolvers, Result};
+use crate::{Error, Exit, Finding, GuestTap, Jailed, Kind, Op, Owner, Probe, Resolvers, Result};
 
 /// A host in memory. Clones are the same host.
 #[derive(Clone)]
@@ -55,11 +55,11 @@ pub struct SimState {
     pub snapshots: BTreeMap<String, SimSnapshot>,
     /// Loop devices, by the file behind them, with the snapshots that use them.
     pub loops: BTreeMap<PathBuf, BTreeSet<String>>,
-    /// TAPs, by name, with their guest's address.
-    pub taps: BTreeMap<String, Ipv4Addr>,
+    /// TAPs, by name, as they were made.
+    pub taps: BTreeMap<String, GuestTap>,
     /// Tables, by name.
     pub tables: BTreeMap<String, SimTable>,
-    /// TAPs whose link, address, route or programs somebody has changed.
+    /// TAPs whose link, address, route, neighbour or programs somebody has changed.
     pub harmed_taps: BTreeSet<String>,
     /// Interfaces, with whether they forward.
     pub forwarding: BTreeMap<String, bool>,

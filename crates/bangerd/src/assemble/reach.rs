@@ -77,6 +77,8 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
         // It is there, and does not come to its word: a daemon that went without it would give VMs
         // other networks and refuse disks for as long as it ran. One that fails is started again.
         Err(error) if error.kind() == Kind::Busy => Err(error).during("wait for root"),
+        // Nor is one of another version absent: what it has made would be nobody's to remove.
+        Err(error) if error.kind() == Kind::Unsupported => Err(error).during("reach root"),
         Err(error) => {
             tracing::info!(%error, "root does not help");
             Ok(Reached {

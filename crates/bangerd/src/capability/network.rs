@@ -86,7 +86,7 @@ impl Capability for Network {
             }
         };
         plan.machine.interfaces.push(Interface {
-            mac: vm.mac(),
+            mac: vm.mac().to_string(),
             mtu: MTU,
             backend,
         });
@@ -161,6 +161,7 @@ impl Network {
                 .map_or_else(|| host.uid(), |owner| owner.uid),
             host_address: vm.gateway,
             guest_address: vm.address,
+            mac: vm.mac(),
             mtu: MTU,
         }
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use banger_api::{End, Mib, NetworkKind, Phase, VmId, VmName};
-use banger_host::{Owner, Process};
+use banger_host::{MacAddress, Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shape::Shape;
@@ -168,8 +168,7 @@ impl Vm {
 
     /// Its MAC address: locally administered, from its id.
     #[must_use]
-    pub fn mac(&self) -> String {
-        let [a, b, c, d] = self.id.bits().to_be_bytes();
-        format!("02:ba:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+    pub fn mac(&self) -> MacAddress {
+        MacAddress::from_bits(self.id.bits())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, KillVm, SetVm, VmView};
-use banger_host::{Finding, Probe, Resolvers, SimState};
+use banger_host::{Finding, MacAddress, Probe, Resolvers, SimState};
 
 use crate::world::{World, named, request};
 
@@ -11,13 +11,18 @@ use crate::world::{World, named, request};
 type Harm = (&'static str, fn(&mut SimState, &str));
 
 /// Every single thing that a running VM has on its host's network, taken away.
-const HARMS: [Harm; 8] = [
+const HARMS: [Harm; 9] = [
     (
         "the TAP's link, address, route or programs",
         |state, tap| {
             state.harmed_taps.insert(tap.to_owned());
         },
     ),
+    ("the guest's MAC", |state, tap| {
+        if let Some(tap) = state.taps.get_mut(tap) {
+            tap.mac = MacAddress::from_bits(1);
+        }
+    }),
     ("the TAP", |state, tap| {
         state.taps.remove(tap);
         state.forwarding.remove(tap);

@@ -1,13 +1,12 @@
 //! A simulated host with an engine on it, and what is left of its VMs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmView};
-use banger_host::{Host as _, Op, Sim, SimSnapshot, SimTable};
+use banger_host::{GuestTap, Host as _, Op, Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
 use bangerd::config::{Config, RootDiskChoice};
 use bangerd::engine::Engine;
@@ -24,7 +23,7 @@ pub(crate) struct World {
 pub(crate) struct RunTime {
     pub(crate) snapshots: BTreeMap<String, SimSnapshot>,
     pub(crate) loops: BTreeMap<PathBuf, BTreeSet<String>>,
-    pub(crate) taps: BTreeMap<String, Ipv4Addr>,
+    pub(crate) taps: BTreeMap<String, GuestTap>,
     pub(crate) tables: BTreeMap<String, SimTable>,
     pub(crate) forwarding: BTreeMap<String, bool>,
     pub(crate) docker_user: BTreeSet<String>,

@@ -93,6 +93,7 @@ fn make_tap() -> RootOp {
         uid: USER,
         host_address: HOST,
         guest_address: GUEST,
+        mac: MAC,
         mtu: 1500,
     }
 }
@@ -158,6 +159,7 @@ fn bad_taps() -> Vec<RootOp> {
             uid,
             host_address,
             guest_address,
+            mac: MAC,
             mtu,
         });
     };
@@ -239,7 +241,7 @@ fn inhabited() -> Sim {
         for name in ["eth0", "lo", "docker0", "eth1"] {
             state.forwarding.insert(name.to_owned(), name == "eth1");
         }
-        state.taps.insert("bg1000000c0ffee".to_owned(), GUEST);
+        state.taps.insert("bg1000000c0ffee".to_owned(), another());
         state
             .tables
             .insert("banger_0000".to_owned(), Default::default());

@@ -17,7 +17,7 @@ use super::message::{PROTOCOL, Reply, Request, RootOp};
 use super::serve::converse;
 use super::served::{ClaimedHost, FileOperations};
 use super::wire::{Received, Wire, understand};
-use crate::{Change, Claim, Error, Host, Kind};
+use crate::{Change, Claim, Error, GuestTap, Host, Kind, MacAddress};
 
 /// The user who is served; the tests need no entry for her anywhere.
 const USER: u32 = 64_001;
@@ -115,6 +115,23 @@ impl Client {
             Some(Reply::Changed(change)) => change,
             other => panic!("{shown}: {other:?}"),
         }
+    }
+}
+
+/// The MAC of the user's guest.
+const MAC: MacAddress = MacAddress::from_bits(0x00c0_ffee);
+
+/// A TAP of another instance.
+fn another() -> GuestTap {
+    GuestTap {
+        name: "bg1000000c0ffee".to_owned(),
+        table: "banger_0000".to_owned(),
+        tap_prefix: "bg10000".to_owned(),
+        uid: 1,
+        host_address: [10, 217, 0, 1].into(),
+        guest_address: [10, 217, 0, 2].into(),
+        mac: MAC,
+        mtu: 1500,
     }
 }
 

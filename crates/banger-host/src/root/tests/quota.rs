@@ -27,6 +27,7 @@ fn make_tap(number: usize) -> RootOp {
         uid: USER,
         host_address: claim().host_address(),
         guest_address: address(number),
+        mac: MAC,
         mtu: 1500,
     }
 }
@@ -60,8 +61,10 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     let sim = Sim::new();
     let mut client = Client::greeted(&served(sim.clone(), folder.path()));
     sim.tamper(|state| {
-        let others = (0..TAPS).map(|number| (format!("bg10000{}", id(number)), address(number)));
-        state.taps.extend(others);
+        for number in 0..TAPS {
+            let name = format!("bg10000{}", id(number));
+            state.taps.insert(name, another());
+        }
     });
     for number in 0..TAPS {
         client.must(make_tap(number));

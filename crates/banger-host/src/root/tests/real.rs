@@ -62,6 +62,7 @@ fn all_of_a_guest() -> Vec<RootOp> {
             uid: USER,
             host_address: claim().host_address(),
             guest_address: GUEST,
+            mac: MAC,
             mtu: 1500,
         },
         RootOp::SetForwarding {

@@ -1,0 +1,86 @@
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::linux::testing::{in_own_network, run};
+use crate::linux::{Linux, tap};
+use crate::{GuestTap, Host as _, MacAddress, Op};
+
+/// What precedes each frame: virtio's header, all zeros for a frame that is whole.
+const HEADER: usize = 10;
+
+fn guest() -> GuestTap {
+    GuestTap {
+        name: "bg1a".to_owned(),
+        table: "banger_test".to_owned(),
+        tap_prefix: "bg1".to_owned(),
+        uid: 0,
+        host_address: [10, 88, 0, 1].into(),
+        guest_address: [10, 88, 0, 7].into(),
+        mac: MacAddress::from_bits(0x00c0_ffee),
+        mtu: 1500,
+    }
+}
+
+/// The next frame that the host sends to the guest, without virtio's header.
+fn next_frame(tap: &mut File) -> Vec<u8> {
+    let mut bytes = vec![0; 2048];
+    let length = tap.read(&mut bytes).unwrap();
+    bytes.truncate(length);
+    bytes.split_off(HEADER)
+}
+
+#[test]
+fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
+    in_own_network(|| {
+        Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
+        let mut open: File = tap::open("bg1a").unwrap().into();
+        let address = SocketAddr::from((guest().guest_address, 22));
+        // Nobody answers; what counts is what is sent.
+        let moment = Duration::from_millis(20);
+        drop(TcpStream::connect_timeout(&address, moment));
+        let frame = next_frame(&mut open);
+        assert_eq!(frame[..6], guest().mac.octets(), "{frame:02x?}");
+        assert_eq!(frame[12..14], [0x08, 0x00], "an IPv4 packet: {frame:02x?}");
+    });
+}
+
+#[test]
+fn an_arp_message_of_the_guest_changes_no_entry() {
+    in_own_network(|| {
+        Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
+        let mut open: File = tap::open("bg1a").unwrap().into();
+        let listed = || run("ip", "neigh show dev bg1a nud all");
+        let before = listed();
+        let other = [2, 0xba, 0, 0, 0, 1];
+        let sender = [10, 88, 0, 7];
+        // An answer that nobody asked for, to everybody: the guest's address is at another MAC.
+        let frame = [
+            &[0; HEADER][..],
+            &[0xff; 6],
+            &other,
+            &[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 2],
+            &other,
+            &sender,
+            &other,
+            &sender,
+        ];
+        open.write_all(&frame.concat()).unwrap();
+        // A question to the host, which it answers, so the message before it has come.
+        let question = [
+            &[0; HEADER][..],
+            &[0xff; 6],
+            &other,
+            &[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 1],
+            &other,
+            &sender,
+            &[0; 6],
+            &[10, 88, 0, 1],
+        ];
+        open.write_all(&question.concat()).unwrap();
+        let answer = next_frame(&mut open);
+        assert_eq!(answer[12..14], [0x08, 0x06], "an answer: {answer:02x?}");
+        assert_eq!(listed(), before);
+    });
+}
