@@ -78,6 +78,18 @@ pub enum Op {
         /// Its owner.
         owner: Option<Owner>,
     },
+    /// The file has these contents, all at once but not durably: what is needed no longer than the
+    /// host runs.
+    WriteScratch {
+        /// Its absolute path.
+        path: PathBuf,
+        /// All of its bytes.
+        contents: Vec<u8>,
+        /// Its permission bits.
+        mode: u32,
+        /// Its owner.
+        owner: Option<Owner>,
+    },
     /// The file does not exist.
     RemoveFile {
         /// Its absolute path.

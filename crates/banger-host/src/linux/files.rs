@@ -174,12 +174,34 @@ pub(super) fn write_file(
     if is_so(path, contents, mode, owner) {
         return Ok(Change::Already);
     }
+    let (replacement, file) = replacement(path, contents)?;
+    replacement.commit(&file, mode, owner)?;
+    Ok(Change::Made)
+}
+
+/// Op::WriteScratch.
+pub(super) fn write_scratch(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    owner: Option<Owner>,
+) -> Result<Change> {
+    if is_so(path, contents, mode, owner) {
+        return Ok(Change::Already);
+    }
+    let (mut replacement, file) = replacement(path, contents)?;
+    replacement.settle(&file, mode, owner)?;
+    replacement.rename()?;
+    Ok(Change::Made)
+}
+
+/// A new file with these contents, which is not in place yet.
+fn replacement(path: &Path, contents: &[u8]) -> Result<(Replacement, File)> {
     let replacement = Replacement::begin(path)?;
     let mut file = replacement.create()?;
     file.write_all(contents)
         .during(|| format!("write `{}`", path.display()))?;
-    replacement.commit(&file, mode, owner)?;
-    Ok(Change::Made)
+    Ok((replacement, file))
 }
 
 /// Whether the file is already as it shall be. Whatever hinders the look is a no.
@@ -321,35 +343,22 @@ mod tests {
 
     #[test]
     fn writing_replaces_the_file_and_not_what_a_link_points_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, other) = (folder.path().join("record"), folder.path().join("other"));
-        fs::write(&other, "precious").unwrap();
-        symlink(&other, &path).unwrap();
-        assert_eq!(
-            write_file(&path, b"new", 0o600, None).unwrap(),
-            Change::Made
-        );
-        assert_eq!(
-            write_file(&path, b"new", 0o600, None).unwrap(),
-            Change::Already
-        );
-        assert_eq!(fs::read(&other).unwrap(), b"precious");
-        assert!(!path.is_symlink());
-        assert_eq!(
-            write_file(&path, b"new", 0o644, None).unwrap(),
-            Change::Made
-        );
-        assert_eq!(mode(&path), 0o644);
-        assert_eq!(
-            write_file(&path, b"newer", 0o644, None).unwrap(),
-            Change::Made
-        );
-        assert_eq!(fs::read(&path).unwrap(), b"newer");
-        assert_eq!(
-            fs::read_dir(folder.path()).unwrap().count(),
-            2,
-            "no temporary file is left"
-        );
+        for write in [write_file, write_scratch] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, other) = (folder.path().join("record"), folder.path().join("other"));
+            fs::write(&other, "precious").unwrap();
+            symlink(&other, &path).unwrap();
+            assert_eq!(write(&path, b"new", 0o600, None).unwrap(), Change::Made);
+            assert_eq!(write(&path, b"new", 0o600, None).unwrap(), Change::Already);
+            assert_eq!(fs::read(&other).unwrap(), b"precious");
+            assert!(!path.is_symlink());
+            assert_eq!(write(&path, b"new", 0o644, None).unwrap(), Change::Made);
+            assert_eq!(mode(&path), 0o644);
+            assert_eq!(write(&path, b"newer", 0o644, None).unwrap(), Change::Made);
+            assert_eq!(fs::read(&path).unwrap(), b"newer");
+            let files = fs::read_dir(folder.path()).unwrap().count();
+            assert_eq!(files, 2, "no temporary file is left");
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn check_paths(op: &Op) -> Result<()> {
         Op::MakeDirectory { path, .. }
         | Op::RemoveDirectory { path }
         | Op::WriteFile { path, .. }
+        | Op::WriteScratch { path, .. }
         | Op::RemoveFile { path }
         | Op::MakeFilesystem { path, .. }
         | Op::GrowFile { path, .. }
@@ -167,6 +168,12 @@ impl Host for Linux {
                 mode,
                 owner,
             } => files::write_file(path, contents, *mode, *owner),
+            Op::WriteScratch {
+                path,
+                contents,
+                mode,
+                owner,
+            } => files::write_scratch(path, contents, *mode, *owner),
             Op::RemoveFile { path } => files::remove_file(path),
             Op::RenameFile { from, to } => files::rename_file(from, to),
             Op::LinkFile { from, to } => files::link_file(from, to),

@@ -1,7 +1,7 @@
 //! A file that takes another's place all at once, or not at all.
 //!
-//! It is written beside the one that it replaces, brought to the disk, and renamed; the folder is
-//! brought to the disk last. Its name, `.<name>.<pid>-<number>.new`, tells whose it is, so that
+//! It is written beside the one that it replaces and renamed. A durable one is brought to the disk
+//! before, and its folder after. Its name, `.<name>.<pid>-<number>.new`, tells whose it is, so that
 //! what a crash left behind is swept by the next who replaces the same file.
 
 use std::fs::File;
@@ -98,24 +98,31 @@ impl Replacement {
             .during(|| format!("link `{}` to `{}`", self.path, target.display()))
     }
 
-    /// Gives the new file its mode and owner, brings it to the disk, and puts it in place.
+    /// Gives the new file its mode and owner, and puts it in place durably.
     pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
+        self.settle(file, mode, owner)?;
+        file.sync_all()
+            .during(|| format!("write `{}`", self.path))?;
+        self.rename()?;
+        rustix::fs::fsync(&self.folder).during(|| format!("put `{}` in place", self.path))
+    }
+
+    /// Gives the new file its mode and owner.
+    pub(super) fn settle(&self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
         let describe = || format!("write `{}`", self.path);
         set_owner(file, owner).during(describe)?;
         // After the owner, whose change takes set-user-id bits away.
-        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(describe)?;
-        file.sync_all().during(describe)?;
-        self.rename()
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(describe)
     }
 
-    /// Puts what is there under the temporary name in place.
+    /// Puts what is there under the temporary name in place, all at once.
     pub(super) fn rename(&mut self) -> Result<()> {
         let describe = || format!("put `{}` in place", self.path);
         node::take_back(&self.folder, &*self.name).during(describe)?;
         rustix::fs::renameat(&self.folder, &self.temporary, &self.folder, &self.name)
             .during(describe)?;
         self.committed = true;
-        rustix::fs::fsync(&self.folder).during(describe)
+        Ok(())
     }
 }
 

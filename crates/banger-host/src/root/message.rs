@@ -254,6 +254,7 @@ impl RootOp {
             Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
             | Op::WriteFile { .. }
+            | Op::WriteScratch { .. }
             | Op::RemoveFile { .. }
             | Op::LinkFile { .. }
             | Op::MakeLink { .. }

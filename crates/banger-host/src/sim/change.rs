@@ -31,6 +31,7 @@ impl Host for Sim {
             Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
             | Op::WriteFile { .. }
+            | Op::WriteScratch { .. }
             | Op::RemoveFile { .. }
             | Op::RenameFile { .. }
             | Op::LinkFile { .. }
@@ -133,6 +134,7 @@ impl Host for Sim {
 fn note_owner(state: &mut SimState, op: &Op, change: Change) {
     if let Op::MakeDirectory { path, owner, .. }
     | Op::WriteFile { path, owner, .. }
+    | Op::WriteScratch { path, owner, .. }
     | Op::MakeFilesystem { path, owner, .. }
     | Op::CloneFile {
         to: path, owner, ..
@@ -158,7 +160,10 @@ fn note_owner(state: &mut SimState, op: &Op, change: Change) {
 /// there, and a hole, take none.
 fn takes_space(state: &SimState, op: &Op) -> bool {
     match op {
-        Op::WriteFile { .. } | Op::CloneFile { .. } | Op::CopyFile { .. } => true,
+        Op::WriteFile { .. }
+        | Op::WriteScratch { .. }
+        | Op::CloneFile { .. }
+        | Op::CopyFile { .. } => true,
         Op::MakeDirectory { path, .. } => !state.directories.contains(path),
         Op::MakeFilesystem { path, .. } => !state.files.contains_key(path),
         _ => false,
@@ -200,7 +205,7 @@ fn change_files(state: &mut SimState, op: &Op) -> Result<Change> {
             state.files.retain(|it, _| !it.starts_with(path));
             made(before != state.directories.len())
         }
-        Op::WriteFile { path, contents, .. } => {
+        Op::WriteFile { path, contents, .. } | Op::WriteScratch { path, contents, .. } => {
             let file = SimFile {
                 length: contents.len() as u64,
                 contents: contents.clone(),

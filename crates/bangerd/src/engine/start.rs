@@ -283,7 +283,7 @@ impl Engine {
             return Err(Error::new(Code::Conflict, "it was killed"));
         }
         let process = step(heard, "boot", || {
-            let op = Op::WriteFile {
+            let op = Op::WriteScratch {
                 path: self
                     .parts
                     .layout
