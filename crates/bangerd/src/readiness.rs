@@ -11,6 +11,7 @@ use crate::error::Result;
 pub struct Check {
     name: String,
     noted: bool,
+    lasting: bool,
     run: Box<dyn Fn(&dyn Host) -> Finding + Send + Sync>,
 }
 
@@ -29,6 +30,7 @@ impl Check {
         Self {
             name: name.into(),
             noted: false,
+            lasting: false,
             run: Box::new(run),
         }
     }
@@ -48,6 +50,7 @@ impl Check {
         });
         Self {
             noted: self.noted,
+            lasting: self.lasting,
             ..warns
         }
     }
@@ -60,6 +63,22 @@ impl Check {
             noted: true,
             ..self
         }
+    }
+
+    /// The same requirement, of which a start that passed it shows that later ones do, too. They skip
+    /// it until one fails.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        Self {
+            lasting: true,
+            ..self
+        }
+    }
+
+    /// Whether a start that passed it shows that later ones do, too.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        self.lasting
     }
 
     /// Whether what it finds is a note of a VM.

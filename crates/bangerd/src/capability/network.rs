@@ -54,7 +54,7 @@ impl Capability for Network {
         );
         match self.kind {
             NetworkKind::Tap => vec![
-                Check::probe("TAP and nft", Probe::Network),
+                Check::probe("TAP and nft", Probe::Network).lasting(),
                 // A VM that has run has an address already, and the route to it is the longest.
                 match vm {
                     Some(vm) if vm.last_boot.is_some() => subnet.only_warns().noted(),

@@ -35,7 +35,7 @@ mod stop_all;
 mod view;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,6 +147,8 @@ pub struct Engine {
     unexplained: Mutex<Vec<String>>,
     /// What running VMs' checks found last.
     findings: Mutex<findings::Findings>,
+    /// The lasting checks that a start has passed since the last one that failed, by name.
+    passed: Mutex<BTreeSet<String>>,
     /// What belongs to VMs whose records this program cannot use.
     unreadable: Mutex<Vec<Claim>>,
     pauses: Pauses,
@@ -189,6 +191,7 @@ impl Engine {
             vms: Mutex::new(BTreeMap::new()),
             unexplained: Mutex::new(Vec::new()),
             findings: Mutex::default(),
+            passed: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
             pauses: Pauses::default(),
             kept: StaleRecords::default(),

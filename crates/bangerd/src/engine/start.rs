@@ -9,7 +9,7 @@ use banger_host::Op;
 use super::hold::{Hold, Slot};
 use super::pause::Pause;
 use super::permits::BootPermit;
-use super::{Engine, ProgressSink, disk_pressure, step};
+use super::{Engine, ProgressSink, disk_pressure, lock, step};
 use crate::error::{During, Result};
 use crate::guest::render::start_archive;
 use crate::guest::{Guest, Ready};
@@ -99,6 +99,7 @@ impl Engine {
         let Err(mut error) = started else {
             return Ok(());
         };
+        lock(&self.passed).clear();
         error = error.within(&doing);
         let reason = if hold.slot().was_killed() {
             EndReason::Killed
@@ -151,7 +152,8 @@ impl Engine {
             .find(|it| it.name() == name)
     }
 
-    /// The checks of a start; without a VM those that every start has.
+    /// The checks of a start without the lasting ones that passed; without a VM those that every start
+    /// has.
     pub(super) fn start_checks(&self, vm: Option<&Vm>) -> Vec<Check> {
         let mut checks = Vec::new();
         if let Some(hypervisor) = self.parts.hypervisors.first() {
@@ -168,6 +170,8 @@ impl Engine {
                     .flat_map(|it| it.checks(Some(vm))),
             );
         }
+        let passed = lock(&self.passed);
+        checks.retain(|check| !passed.contains(check.name()));
         checks
     }
 
@@ -196,6 +200,8 @@ impl Engine {
         let checks = self.start_checks(Some(vm));
         let report = step(heard, "check", || readiness::require(self.host(), &checks))?;
         self.remember_findings(&checks, &report);
+        let lasting = checks.iter().filter(|it| it.is_lasting());
+        lock(&self.passed).extend(lasting.map(|it| it.name().to_owned()));
         let mut plan = step(heard, "plan", || {
             let plan = self.plan(vm)?;
             hypervisor.accepts(&plan.machine)?;

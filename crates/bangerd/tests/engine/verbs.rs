@@ -5,7 +5,7 @@ use std::time::Duration;
 use banger_api::{
     Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm,
 };
-use banger_host::{Exit, Finding, Look as _, Probe};
+use banger_host::{Exit, Finding, Look as _, Op, Probe};
 use bangerd::config::RootDiskChoice;
 
 use crate::events::{newest, views};
@@ -341,6 +341,30 @@ fn a_check_that_fails_refuses_a_start_before_anything_is_done() {
     assert_eq!(error.code, Code::NotReady);
     assert!(told(&error).contains("hint: mend it"), "{}", told(&error));
     assert_eq!(world.sim.changes(), changes, "something was changed");
+}
+
+#[test]
+fn a_lasting_check_is_asked_again_after_a_start_that_failed() {
+    let world = World::new();
+    world.create("calm-otter", false, true);
+    let restart = |name: &str| {
+        world
+            .engine
+            .kill(&named(name), &KillVm::default(), &|_| {})
+            .unwrap();
+        world.start(name)
+    };
+    let bad = Finding::Bad {
+        found: "no TAP".to_owned(),
+        hint: "mend it".to_owned(),
+    };
+    world.sim.find(|probe| matches!(probe, Probe::Network), bad);
+    restart("calm-otter").unwrap();
+    world.sim.refuse(|op| matches!(op, Op::MakeTap(_)));
+    assert_eq!(restart("calm-otter").unwrap_err().code, Code::Host);
+    let error = world.start("calm-otter").unwrap_err();
+    assert_eq!(error.code, Code::NotReady, "{}", told(&error));
+    assert!(told(&error).contains("no TAP"), "{}", told(&error));
 }
 
 #[test]
