@@ -27,7 +27,7 @@ pub use request::{
 pub use size::{InvalidSize, Mib};
 pub use view::{
     DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Pending, Phase, SshView,
-    StopOutcome, Stopped, StoppedAll, VersionView, VmView,
+    StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.

@@ -11,8 +11,11 @@ use crate::{Error, Mib, VmId, VmName};
 ///
 /// ```text
 /// creating ─► stopped ─► starting ─► running ─► stopping ─► stopped ─► deleting ─► (gone)
-///                ▲           └──────────┴───────────────────────┘
+///                ▲           └──────────┼───────────────────────┘
+///                                       └─► suspending ─► suspended ─► resuming ─► running
 /// ```
+///
+/// No verb of this version leads to the phases of the second line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -25,6 +28,12 @@ pub enum Phase {
     Starting,
     /// Its guest is ready.
     Running,
+    /// Its memory is being written to disk.
+    Suspending,
+    /// It does not run; its memory is on disk.
+    Suspended,
+    /// Its memory is being read back.
+    Resuming,
     /// It is being ended.
     Stopping,
     /// It is being removed.
@@ -38,6 +47,9 @@ impl std::fmt::Display for Phase {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
+            Self::Resuming => "resuming",
             Self::Stopping => "stopping",
             Self::Deleting => "deleting",
         })
@@ -232,6 +244,18 @@ pub struct VmView {
     pub last_end: Option<End>,
     /// What a user should know: no way out, a disk that could not grow …
     pub notes: Vec<String>,
+}
+
+/// A VM after a verb that may find nothing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct VerbOutcome {
+    /// The VM as it is now.
+    #[serde(flatten)]
+    pub vm: VmView,
+    /// Whether it was so before, and nothing was done.
+    #[serde(default)]
+    pub already: bool,
 }
 
 /// How a stop went.

@@ -6,7 +6,7 @@ use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     CreateVm, DaemonView, DeleteVm, KillVm, Progress, Report, Result, SetVm, StartVm, StopAllVms,
-    StopVm, Stopped, StoppedAll, VersionView, VmRef, VmView,
+    StopVm, Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmView,
 };
 
 /// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
@@ -56,7 +56,7 @@ impl Client {
         vm: &VmRef,
         request: &StartVm,
         on_progress: impl FnMut(Progress),
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         self.work(Method::POST, &path(vm, "/start"), request, on_progress)
     }
 
@@ -95,7 +95,7 @@ impl Client {
         vm: &VmRef,
         request: &KillVm,
         on_progress: impl FnMut(Progress),
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         self.work(Method::POST, &path(vm, "/kill"), request, on_progress)
     }
 

@@ -34,8 +34,17 @@ fn a_vm_is_made_used_stopped_started_and_deleted() {
     assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
     let run = environment.done(&["vm", "restart", "calm-otter"]);
     assert!(run.stdout.starts_with("calm-otter is running"), "{run:#?}");
+    let run = environment.done(&["vm", "start", "calm-otter"]);
+    assert!(
+        run.stdout.starts_with("calm-otter is running already"),
+        "{run:#?}"
+    );
     let run = environment.done(&["vm", "kill", "calm-otter"]);
     assert_eq!(run.stdout, "calm-otter is stopped\n");
+    for verb in ["kill", "stop"] {
+        let run = environment.done(&["vm", verb, "calm-otter"]);
+        assert_eq!(run.stdout, "calm-otter is stopped already\n");
+    }
 
     let run = environment.done(&["vm", "rm", "calm-otter"]);
     assert_eq!(run.stdout, "calm-otter is deleted\n");

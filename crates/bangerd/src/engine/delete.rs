@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use banger_api::{DeleteVm, KillVm, Phase, VmView};
+use banger_api::{DeleteVm, Phase, VmView};
 use banger_host::Kind;
 
 use super::hold::{Hold, Slot};
 use super::{Engine, ProgressSink, lock, step};
 use crate::error::{During, Result, from_host};
-use crate::vm::phase::{Verb, may};
+use crate::vm::phase::{Answer, Verb, may};
 
 impl Engine {
     pub(super) fn delete_vm(
@@ -19,11 +19,15 @@ impl Engine {
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");
-        if request.force {
-            self.kill_vm(slot, &KillVm::default(), heard)
-                .during(doing())?;
+        let hold = if request.force {
+            self.seize(slot, "delete", heard).map(|it| it.0)
+        } else {
+            slot.hold("delete")
         }
-        let hold = slot.hold("delete").during(doing())?;
+        .during(doing())?;
+        if request.force && may(Verb::Kill, hold.vm().phase, &name) == Ok(Answer::Go) {
+            self.go_down_killed(&hold, heard).during(doing())?;
+        }
         may(Verb::Delete, hold.vm().phase, &name).during(doing())?;
         let last = self.view(&hold.vm());
         step(heard, "delete", || self.remove(&hold)).during(doing())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use banger_api::{
     Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, SetVm,
-    StartVm, StopVm, Stopped, Verb, VmRef, VmView,
+    StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmView,
 };
 
 use super::hold::Slot;
@@ -79,7 +79,7 @@ impl Engine {
         wanted: &VmRef,
         request: &StartVm,
         heard: ProgressSink<'_>,
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         self.operate_on(wanted, Verb::Start, heard, |slot, heard| {
             self.start_vm(slot, request, heard)
         })
@@ -126,7 +126,7 @@ impl Engine {
         wanted: &VmRef,
         request: &KillVm,
         heard: ProgressSink<'_>,
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         self.operate_on(wanted, Verb::Kill, heard, |slot, heard| {
             self.kill_vm(slot, request, heard)
         })

@@ -7,6 +7,9 @@
 //! | stopped | taken down | nothing to do |
 //! | starting | taken down | taken down |
 //! | running | adopted | taken down, how it ended read from its console |
+//! | suspending | adopted, as running | taken down, how it ended read from its console |
+//! | suspended | taken down to what is on disk | nothing to do |
+//! | resuming | taken down | taken down |
 //! | stopping | taken down | taken down |
 //! | deleting | removed | removed |
 
@@ -58,15 +61,24 @@ impl Engine {
 
     fn recover_one(&self, slot: &Arc<Slot>) -> Result<()> {
         let hold = slot.hold("recovery")?;
-        let vm = hold.vm();
+        let mut vm = hold.vm();
         match vm.phase {
-            Phase::Stopped => self.recover_stopped(&vm),
+            Phase::Stopped | Phase::Suspended => self.recover_still(&vm),
             Phase::Creating | Phase::Deleting => {
                 tracing::info!(vm = %vm.name, phase = %vm.phase, "removing what was left half-made");
                 self.remove(&hold)
             }
-            Phase::Starting => self.recover_half_way(&hold, EndReason::StartFailed),
+            Phase::Starting | Phase::Resuming => {
+                self.recover_half_way(&hold, EndReason::StartFailed)
+            }
             Phase::Stopping => self.recover_half_way(&hold, EndReason::Stopped),
+            Phase::Suspending => {
+                // Nothing of it was written that could be gone on from.
+                vm.phase = Phase::Running;
+                self.save_or_keep(slot, &vm)?;
+                drop(hold);
+                self.recover_one(slot)
+            }
             Phase::Running if vm.process().is_some_and(|it| self.host().is_alive(it)) => {
                 tracing::info!(vm = %vm.name, "adopted");
                 self.adopt_pause(&vm);
@@ -86,8 +98,8 @@ impl Engine {
         self.go_down(hold, reason, "the daemon went away in between".to_owned())
     }
 
-    /// A stopped VM may still have a process: one whose start was recorded as failed in vain.
-    fn recover_stopped(&self, vm: &Vm) -> Result<()> {
+    /// A VM that does not run may still have a process: one whose start was recorded as failed in vain.
+    fn recover_still(&self, vm: &Vm) -> Result<()> {
         if self.processes(vm)?.is_empty() {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VmView};
+use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VerbOutcome};
 use banger_host::Op;
 
 use super::hold::{Hold, Slot};
@@ -61,24 +61,28 @@ impl Engine {
         slot: &Arc<Slot>,
         request: &StartVm,
         heard: ProgressSink<'_>,
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         let doing = || format!("start `{}`", slot.vm().name);
         let hold = slot.hold("start").during(doing())?;
-        self.start_held(&hold, request, heard)?;
-        Ok(self.view(&hold.vm()))
+        let answer = self.start_held(&hold, request, heard)?;
+        Ok(VerbOutcome {
+            vm: self.view(&hold.vm()),
+            already: answer == Answer::Already,
+        })
     }
 
-    /// The start of a VM that the caller holds.
+    /// The start of a VM that the caller holds, unless it runs already.
     pub(super) fn start_held(
         &self,
         hold: &Hold,
         request: &StartVm,
         heard: ProgressSink<'_>,
-    ) -> Result<()> {
+    ) -> Result<Answer> {
         let mut vm = hold.vm();
         let doing = format!("start `{}`", vm.name);
         if may(Verb::Start, vm.phase, &vm.name).during(&doing)? == Answer::Already {
-            return same_sort(&vm, request.rescue).during(&doing);
+            same_sort(&vm, request.rescue).during(&doing)?;
+            return Ok(Answer::Already);
         }
         let _permit = self.boot_permit(hold, heard).during(&doing)?;
         let before = vm.clone();
@@ -97,7 +101,7 @@ impl Engine {
         }
         let started = self.run_start(hold, &mut vm, &planned, hypervisor, heard);
         let Err(mut error) = started else {
-            return Ok(());
+            return Ok(Answer::Go);
         };
         lock(&self.passed).clear();
         error = error.within(&doing);

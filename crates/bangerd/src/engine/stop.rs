@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{
-    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VmView,
+    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VerbOutcome,
+    VmView,
 };
 use banger_host::{Process, Signal};
 
@@ -72,7 +73,9 @@ impl Engine {
         let doing = || format!("restart `{name}`");
         let deadline = self.deadline(request).during(doing())?;
         let hold = slot.hold("restart").during(doing())?;
-        if may(Verb::Stop, hold.vm().phase, &name).during(doing())? == Answer::Go {
+        let vm = hold.vm();
+        may(Verb::Restart, vm.phase, &name).during(doing())?;
+        if vm.run.is_some() {
             self.stop_held(&hold, deadline, "`vm restart`", heard)
                 .during(doing())?;
         }
@@ -86,51 +89,74 @@ impl Engine {
         slot: &Arc<Slot>,
         request: &KillVm,
         heard: ProgressSink<'_>,
-    ) -> Result<VmView> {
+    ) -> Result<VerbOutcome> {
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));
+        if signal != Signal::Kill {
+            self.signal_vm(slot, signal, heard).during(doing())?;
+            return Ok(VerbOutcome {
+                vm: self.view(&slot.vm()),
+                already: false,
+            });
+        }
+        let (hold, ended) = self.seize(slot, "kill", heard).during(doing())?;
+        let answer = may(Verb::Kill, hold.vm().phase, &name).during(doing())?;
+        if answer == Answer::Go {
+            self.go_down_killed(&hold, heard).during(doing())?;
+        }
+        Ok(VerbOutcome {
+            vm: self.view(&hold.vm()),
+            already: answer == Answer::Already && ended == 0,
+        })
+    }
+
+    /// Sends a signal that does not end the hypervisor by force.
+    fn signal_vm(&self, slot: &Slot, signal: Signal, heard: ProgressSink<'_>) -> Result<()> {
         let vm = slot.vm();
-        let recorded = vm.process().cloned().filter(|it| self.host().is_alive(it));
+        let recorded = vm.process().filter(|it| self.host().is_alive(it));
         let processes = match recorded {
             // What else runs for the VM is none of a signal that the hypervisor is meant to get.
-            Some(process) if signal != Signal::Kill => vec![process],
-            Some(_) | None => self.processes(&vm).during(doing())?,
+            Some(process) => vec![process.clone()],
+            None => self.processes(&vm)?,
         };
-        if signal == Signal::Kill {
-            slot.note_kill();
-        } else if processes.is_empty() {
+        if processes.is_empty() {
             return Err(Error::new(
                 Code::Conflict,
                 "it does not run, and nothing got the signal",
             )
-            .within(doing())
-            .hint(format!("banger vm start {name}")));
+            .hint(format!("banger vm start {}", vm.name)));
         }
-        step(heard, "kill", || {
-            for process in &processes {
-                self.host()
-                    .signal(process, signal)
-                    .during("signal the process")?;
-            }
-            Ok(())
+        step(heard, "kill", || self.signal_all(&processes, signal))
+    }
+
+    fn signal_all(&self, processes: &[Process], signal: Signal) -> Result<()> {
+        processes.iter().try_for_each(|process| {
+            let sent = self.host().signal(process, signal);
+            sent.during("signal the process").map(drop)
         })
-        .during(doing())?;
-        if signal != Signal::Kill {
-            return Ok(self.view(&slot.vm()));
-        }
+    }
+
+    /// Kills what runs of the VM, whoever holds it, and takes the VM over for `verb`. Also returns
+    /// the number of processes.
+    pub(super) fn seize(
+        &self,
+        slot: &Arc<Slot>,
+        verb: &'static str,
+        heard: ProgressSink<'_>,
+    ) -> Result<(Hold, usize)> {
+        let processes = self.processes(&slot.vm())?;
+        slot.note_kill();
+        step(heard, "kill", || self.signal_all(&processes, Signal::Kill))?;
         slot.wait_released(PATIENCE);
-        let hold = slot.hold("kill").during(doing())?;
-        if matches!(
-            hold.vm().phase,
-            Phase::Starting | Phase::Running | Phase::Stopping
-        ) {
-            step(heard, "take down", || {
-                self.go_down(&hold, EndReason::Killed, "`vm kill`".to_owned())
-            })
-            .during(doing())?;
-        }
-        Ok(self.view(&hold.vm()))
+        Ok((slot.hold(verb)?, processes.len()))
+    }
+
+    /// The way down of a VM that was killed.
+    pub(super) fn go_down_killed(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<()> {
+        step(heard, "take down", || {
+            self.go_down(hold, EndReason::Killed, "`vm kill`".to_owned())
+        })
     }
 
     fn deadline(&self, request: &StopVm) -> Result<Instant> {

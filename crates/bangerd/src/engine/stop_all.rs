@@ -18,6 +18,7 @@ use super::stop::{deadline_in, left};
 use super::{Engine, ProgressSink, lock};
 use crate::config::LONGEST_SHUTDOWN;
 use crate::error::{During, Result};
+use crate::vm::phase::{self, Answer, may};
 
 /// How many are stopped at once. A stop waits for its guest nearly all of its time.
 const AT_ONCE: usize = 64;
@@ -46,10 +47,8 @@ impl Engine {
             "`vm stop --all`"
         };
         let running = |slot: &Arc<Slot>| {
-            matches!(
-                slot.vm().phase,
-                Phase::Starting | Phase::Running | Phase::Stopping
-            )
+            let vm = slot.vm();
+            may(phase::Verb::Stop, vm.phase, &vm.name) == Ok(Answer::Go)
         };
         let slots: VecDeque<Arc<Slot>> = self.slots().into_iter().filter(running).collect();
         let threads = slots.len().min(AT_ONCE);
@@ -119,7 +118,7 @@ impl Engine {
         heard: ProgressSink<'_>,
     ) -> Result<Stopped> {
         if slot.vm().phase == Phase::Starting && slot.is_held() {
-            let vm = self.kill_vm(slot, &KillVm::default(), heard)?;
+            let vm = self.kill_vm(slot, &KillVm::default(), heard)?.vm;
             let killed = vm.last_end.as_ref().map(|it| it.reason) == Some(EndReason::Killed);
             if vm.phase == Phase::Stopped {
                 return Ok(Stopped {

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogsQuery, Report, SetVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VersionView,
-    VmView,
+    LogsQuery, Report, SetVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
+    VersionView, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -259,7 +259,7 @@ async fn delete(request: VmRequest<DeleteVm>) -> Response {
     path = "/v1/vms/{ref}/start",
     params(Reference),
     request_body = StartVm,
-    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+    responses((status = 200, content((Line<VerbOutcome> = "application/x-ndjson"), (VerbOutcome = "application/json"))))
 )]
 async fn start(request: VmRequest<StartVm>) -> Response {
     request.work(Engine::start).await
@@ -313,7 +313,7 @@ async fn restart(request: VmRequest<StopVm>) -> Response {
     path = "/v1/vms/{ref}/kill",
     params(Reference),
     request_body = KillVm,
-    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+    responses((status = 200, content((Line<VerbOutcome> = "application/x-ndjson"), (VerbOutcome = "application/json"))))
 )]
 async fn kill(request: VmRequest<KillVm>) -> Response {
     request.work(Engine::kill).await

@@ -7,6 +7,8 @@
 //!                                  └───────── stopping ◄─────────┘
 //!                               stopped ─delete─► deleting ─► (none)
 //! ```
+//!
+//! No verb leads to the phases of a VM that is suspended; `kill` leads out of them.
 
 use banger_api::{Code, Error, Phase, VmName};
 
@@ -19,6 +21,8 @@ pub enum Verb {
     Start,
     /// End it cleanly.
     Stop,
+    /// End it cleanly where it runs, and boot it.
+    Restart,
     /// End it now.
     Kill,
     /// Change its settings.
@@ -41,26 +45,33 @@ pub enum Answer {
 /// # Errors
 /// `conflict`, with what to do instead.
 pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
+    use Phase::{
+        Creating, Deleting, Resuming, Running, Starting, Stopped, Stopping, Suspended, Suspending,
+    };
+    use Verb::{Delete, Kill, Restart, Set, Start, Stop};
     let refuse = |why: &str, hint: String| {
         Err(Error::new(Code::Conflict, format!("`{name}` {why}")).hint(hint))
     };
     match (verb, phase) {
-        (Verb::Start, Phase::Running) | (Verb::Stop | Verb::Kill, Phase::Stopped) => {
-            Ok(Answer::Already)
-        }
-        (Verb::Start | Verb::Delete, Phase::Stopped)
-        | (Verb::Stop | Verb::Kill, Phase::Running | Phase::Starting | Phase::Stopping)
-        | (Verb::Set, Phase::Stopped | Phase::Running)
-        | (Verb::Delete, Phase::Deleting | Phase::Creating) => Ok(Answer::Go),
-        (Verb::Delete, Phase::Running | Phase::Starting | Phase::Stopping) => refuse(
+        (Start, Running) | (Stop | Kill, Stopped) => Ok(Answer::Already),
+        (Start | Restart | Set | Delete, Stopped)
+        | (Set, Running)
+        | (Stop | Restart | Kill, Running | Starting | Stopping | Suspending | Resuming)
+        | (Kill, Suspended)
+        | (Delete, Deleting | Creating) => Ok(Answer::Go),
+        (Delete, Running | Starting | Stopping | Suspending | Resuming) => refuse(
             "is running",
             format!("stop it first: banger vm stop {name}   (or: banger vm delete --force {name})"),
         ),
-        (Verb::Start | Verb::Set, Phase::Starting | Phase::Stopping) => refuse(
+        (Start | Set, Starting | Stopping | Suspending | Resuming) => refuse(
             "was left half-way by a failure",
             format!("end it first: banger vm kill {name}"),
         ),
-        (_, Phase::Creating | Phase::Deleting) => refuse(
+        (Start | Stop | Restart | Set | Delete, Suspended) => refuse(
+            "is suspended, and this banger cannot resume it",
+            format!("drop what it has in memory: banger vm kill {name}"),
+        ),
+        (Start | Stop | Restart | Kill | Set, Creating | Deleting) => refuse(
             "was left half-made by a failure",
             format!("remove it: banger vm delete {name}"),
         ),
@@ -89,11 +100,36 @@ mod tests {
     #[test]
     fn what_a_failure_left_half_way_can_always_be_taken_down() {
         let name = "calm-otter".parse().unwrap();
-        for phase in [Phase::Starting, Phase::Running, Phase::Stopping] {
+        for phase in [
+            Phase::Starting,
+            Phase::Running,
+            Phase::Stopping,
+            Phase::Suspending,
+            Phase::Suspended,
+            Phase::Resuming,
+        ] {
             assert_eq!(may(Verb::Kill, phase, &name).unwrap(), Answer::Go);
         }
         for phase in [Phase::Creating, Phase::Deleting] {
             assert_eq!(may(Verb::Delete, phase, &name).unwrap(), Answer::Go);
+        }
+    }
+
+    #[test]
+    fn memory_that_is_on_disk_is_dropped_by_kill_alone() {
+        let name = "calm-otter".parse().unwrap();
+        for verb in [
+            Verb::Start,
+            Verb::Stop,
+            Verb::Restart,
+            Verb::Set,
+            Verb::Delete,
+        ] {
+            let error = may(verb, Phase::Suspended, &name).unwrap_err();
+            assert!(
+                error.hints[0].ends_with("banger vm kill calm-otter"),
+                "{verb:?}"
+            );
         }
     }
 }

@@ -143,7 +143,7 @@ fn starts_wait_their_turn_and_one_that_waits_can_be_killed() {
         .engine
         .kill(&named(waiting), &KillVm::default(), &|_| {})
         .unwrap();
-    assert_eq!(killed.phase, Phase::Stopped);
+    assert_eq!(killed.vm.phase, Phase::Stopped);
     *go.0.lock().unwrap() = true;
     go.1.notify_all();
     let outcomes: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();

@@ -183,7 +183,8 @@ fn a_run_in_rescue_is_told_as_such_and_offers_no_ssh() {
     let vm = world
         .engine
         .start(&named("calm-otter"), &rescue, &|_| {})
-        .unwrap();
+        .unwrap()
+        .vm;
     assert!(vm.rescue && vm.ssh.is_none());
     let is_noted = |note: &String| note.contains("banger vm logs calm-otter");
     assert!(vm.notes.iter().any(is_noted), "{:?}", vm.notes);
@@ -198,7 +199,7 @@ fn a_run_of_the_other_sort_is_not_taken_for_the_one_that_is_asked_for() {
         world
             .engine
             .start(&named("calm-otter"), &request, &|_| {})
-            .map(|vm| vm.rescue)
+            .map(|outcome| outcome.vm.rescue)
     };
     assert_eq!(start(false), Ok(false));
     let error = start(true).unwrap_err();
@@ -239,5 +240,6 @@ fn a_signal_that_nobody_gets_is_told() {
     let error = kill(SignalName::Hup).unwrap_err();
     assert_eq!(error.code, Code::Conflict);
     assert_eq!(error.hints, ["banger vm start calm-otter"]);
-    assert_eq!(kill(SignalName::Kill).unwrap().phase, Phase::Stopped);
+    let killed = kill(SignalName::Kill).unwrap();
+    assert_eq!((killed.vm.phase, killed.already), (Phase::Stopped, true));
 }

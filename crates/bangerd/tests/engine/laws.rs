@@ -236,7 +236,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
 /// What a failed way down leaves is told, and the next attempt ends it.
 fn settle(world: &World, context: &str) {
     match phase(world) {
-        Some(Phase::Stopping | Phase::Starting) => {
+        Some(Phase::Stopping | Phase::Starting | Phase::Suspending | Phase::Resuming) => {
             let killed = world
                 .engine
                 .kill(&named("calm-otter"), &KillVm::default(), &|_| {});
@@ -247,7 +247,7 @@ fn settle(world: &World, context: &str) {
             let deleted = world.engine.delete(&named("calm-otter"), &request, &|_| {});
             deleted.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
         }
-        Some(Phase::Running | Phase::Stopped) | None => {}
+        Some(Phase::Running | Phase::Stopped | Phase::Suspended) | None => {}
     }
 }
 

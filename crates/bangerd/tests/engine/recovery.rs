@@ -1,6 +1,6 @@
 //! What the next daemon makes of what it finds.
 
-use banger_api::{Code, DeleteVm, Mib, Phase, SetVm};
+use banger_api::{Code, DeleteVm, Mib, Phase, SetVm, VmView};
 use banger_host::Host as _;
 use banger_host::Op;
 
@@ -75,6 +75,44 @@ fn whoever_calls_a_process_by_a_vms_name_neither_holds_it_up_nor_is_killed() {
     let left = world.run_time().processes;
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(left.iter().all(|it| it[0] == "stranger"), "{left:?}");
+}
+
+/// A running VM whose daemon ended in this phase.
+fn left_in(phase: &str) -> (World, VmView) {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", false, true);
+    let mut record = world.record(vm.id);
+    record["vm"]["phase"] = phase.into();
+    let path = format!("/state/vms/{}/vm.json", vm.id);
+    world.write(path, record.to_string().as_bytes());
+    world.restart();
+    (world, vm)
+}
+
+#[test]
+fn a_vm_that_was_being_suspended_runs_on_and_one_that_was_being_resumed_is_taken_down() {
+    let (world, vm) = left_in("suspending");
+    let adopted = world.engine.list().remove(0);
+    assert_eq!((adopted.phase, adopted.pid), (Phase::Running, vm.pid));
+    let (world, _) = left_in("resuming");
+    assert_eq!(world.engine.list()[0].phase, Phase::Stopped);
+    assert!(world.run_time().processes.is_empty());
+}
+
+#[test]
+fn a_suspended_vm_stays_so_without_a_process_until_it_is_killed() {
+    let (world, _) = left_in("suspended");
+    assert_eq!(world.engine.list()[0].phase, Phase::Suspended);
+    assert!(world.run_time().processes.is_empty());
+    let error = world.start("calm-otter").unwrap_err();
+    assert!(
+        told(&error).contains("cannot resume it"),
+        "{}",
+        told(&error)
+    );
+    let kill = banger_api::KillVm::default();
+    let killed = world.engine.kill(&named("calm-otter"), &kill, &|_| {});
+    assert_eq!(killed.unwrap().vm.phase, Phase::Stopped);
 }
 
 #[test]

@@ -236,7 +236,7 @@ fn a_kill_and_a_delete_work_on_a_full_host() {
             .engine
             .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
             .unwrap();
-        assert_eq!(killed.phase, Phase::Stopped);
+        assert_eq!(killed.vm.phase, Phase::Stopped);
         assert_eq!(world.run_time(), alone.0);
         world
             .engine
@@ -343,7 +343,7 @@ fn a_paused_vm_is_stopped_killed_and_deleted() {
         .engine
         .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
         .unwrap();
-    assert_eq!((killed.phase, killed.paused), (Phase::Stopped, false));
+    assert_eq!((killed.vm.phase, killed.vm.paused), (Phase::Stopped, false));
 
     let world = paused();
     let request = DeleteVm { force: true };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use banger_api::{
-    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StopVm,
+    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StartVm, StopVm,
+    VerbOutcome,
 };
 use banger_host::{Exit, Finding, Look as _, Op, Probe};
 use bangerd::config::RootDiskChoice;
@@ -238,11 +239,29 @@ fn a_signal_that_does_not_end_it_leaves_it_running() {
     let request = KillVm {
         signal: Some(SignalName::Stop),
     };
-    let vm = world
+    let signalled = world
         .engine
         .kill(&named("calm-otter"), &request, &|_| {})
         .unwrap();
-    assert_eq!(vm.phase, Phase::Running);
+    assert_eq!(
+        (signalled.vm.phase, signalled.already),
+        (Phase::Running, false)
+    );
+}
+
+#[test]
+fn a_verb_with_nothing_to_do_says_so() {
+    let world = World::new();
+    world.create("calm-otter", false, false);
+    let name = named("calm-otter");
+    let start = || world.engine.start(&name, &StartVm::default(), &|_| {});
+    let kill = || world.engine.kill(&name, &KillVm::default(), &|_| {});
+    let already = |outcome: banger_api::Result<VerbOutcome>| outcome.unwrap().already;
+    assert!(already(kill()));
+    assert!(!already(start()) && already(start()));
+    assert!(!already(kill()) && already(kill()));
+    let stopped = world.engine.stop(&name, &StopVm::default(), &|_| {});
+    assert_eq!(stopped.unwrap().by, "gone");
 }
 
 #[test]

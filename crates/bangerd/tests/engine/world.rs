@@ -107,6 +107,7 @@ impl World {
     pub(crate) fn start(&self, name: &str) -> banger_api::Result<VmView> {
         self.engine
             .start(&named(name), &StartVm::default(), &|_| {})
+            .map(|outcome| outcome.vm)
     }
 
     /// From now on new VMs are made from another bundle.

@@ -52,7 +52,7 @@ impl Create {
         let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;
         session
             .output
-            .result(&vm, || description::how_it_stands(&vm))?;
+            .result(&vm, || description::how_it_stands(&vm, false))?;
         description::notes(&vm, session.output);
         Ok(ExitCode::SUCCESS)
     }

@@ -6,9 +6,10 @@ use banger_api::{Phase, VmView};
 
 use crate::output::Output;
 
-/// Where it is, and how to get in.
-pub(crate) fn how_it_stands(vm: &VmView) -> String {
+/// Where it is, whether it was so before, and how to get in.
+pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
     let name = &vm.name;
+    let already = if already { " already" } else { "" };
     match vm.phase {
         Phase::Running => {
             let place = match (vm.address, &vm.ssh) {
@@ -21,10 +22,16 @@ pub(crate) fn how_it_stands(vm: &VmView) -> String {
                 None => format!("see how it is: banger vm show {name}"),
             };
             let rescue = if vm.rescue { " in rescue" } else { "" };
-            format!("{name} is running{rescue}{place}\n{next}")
+            format!("{name} is running{already}{rescue}{place}\n{next}")
         }
         Phase::Stopped => format!("{name} is stopped\nstart it: banger vm start {name}"),
-        phase @ (Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Deleting) => {
+        phase @ (Phase::Creating
+        | Phase::Starting
+        | Phase::Suspending
+        | Phase::Suspended
+        | Phase::Resuming
+        | Phase::Stopping
+        | Phase::Deleting) => {
             format!("{name} is {phase}")
         }
     }
@@ -110,13 +117,13 @@ pub(crate) mod tests {
     #[test]
     fn a_running_vm_is_told_with_the_way_in() {
         assert_eq!(
-            how_it_stands(&calm_otter()),
+            how_it_stands(&calm_otter(), false),
             "calm-otter is running at 10.215.0.2 (calm-otter.vm)\n\
              get a shell: banger vm ssh calm-otter"
         );
         assert_eq!(
-            how_it_stands(&without_address()),
-            "calm-otter is running, its SSH at 127.0.0.1:40022\n\
+            how_it_stands(&without_address(), true),
+            "calm-otter is running already, its SSH at 127.0.0.1:40022\n\
              get a shell: banger vm ssh calm-otter"
         );
     }

@@ -1,6 +1,6 @@
 //! `banger vm kill`.
 
-use banger_api::{KillVm, Phase, SignalName};
+use banger_api::{KillVm, Phase, SignalName, VerbOutcome, VmView};
 use clap::Args;
 
 use super::VmArguments;
@@ -31,15 +31,18 @@ impl Kill {
             signal: self.signal,
         };
         self.several.each(session, |name| {
-            let vm = session.work(|daemon, heard| daemon.kill(name, &request, heard))?;
-            session.output.result(&vm, || {
-                if vm.phase == Phase::Stopped {
-                    format!("{} is stopped", vm.name)
-                } else {
-                    format!("sent the signal to {} (still {})", vm.name, vm.phase)
-                }
-            })?;
+            let outcome = session.work(|daemon, heard| daemon.kill(name, &request, heard))?;
+            session.output.result(&outcome, || text(&outcome))?;
             Ok(())
         })
+    }
+}
+
+fn text(outcome: &VerbOutcome) -> String {
+    let VmView { name, phase, .. } = &outcome.vm;
+    match (phase, outcome.already) {
+        (Phase::Stopped, true) => format!("{name} is stopped already"),
+        (Phase::Stopped, false) => format!("{name} is stopped"),
+        (phase, _) => format!("sent the signal to {name} (still {phase})"),
     }
 }

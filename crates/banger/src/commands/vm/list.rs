@@ -104,8 +104,13 @@ fn colour(vm: &VmView) -> Colour {
     }
     match vm.phase {
         Phase::Running => Colour::Green,
-        Phase::Stopped => Colour::Grey,
-        Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Deleting => Colour::Yellow,
+        Phase::Stopped | Phase::Suspended => Colour::Grey,
+        Phase::Creating
+        | Phase::Starting
+        | Phase::Suspending
+        | Phase::Resuming
+        | Phase::Stopping
+        | Phase::Deleting => Colour::Yellow,
     }
 }
 

@@ -32,7 +32,7 @@ impl Restart {
             let vm = session.work(|daemon, heard| daemon.restart(name, &request, heard))?;
             session
                 .output
-                .result(&vm, || description::how_it_stands(&vm))?;
+                .result(&vm, || description::how_it_stands(&vm, false))?;
             description::notes(&vm, session.output);
             Ok(())
         })

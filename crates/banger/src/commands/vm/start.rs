@@ -32,11 +32,11 @@ impl Start {
             rescue: self.rescue,
         };
         self.several.each(session, |name| {
-            let vm = session.work(|daemon, heard| daemon.start(name, &request, heard))?;
-            session
-                .output
-                .result(&vm, || description::how_it_stands(&vm))?;
-            description::notes(&vm, session.output);
+            let outcome = session.work(|daemon, heard| daemon.start(name, &request, heard))?;
+            session.output.result(&outcome, || {
+                description::how_it_stands(&outcome.vm, outcome.already)
+            })?;
+            description::notes(&outcome.vm, session.output);
             Ok(())
         })
     }

@@ -109,7 +109,7 @@ fn text_of_all(all: &StoppedAll) -> String {
 fn text(stopped: &Stopped) -> String {
     let name = &stopped.vm.name;
     match stopped.by.as_str() {
-        "gone" => format!("{name} was not running"),
+        "gone" => format!("{name} is stopped already"),
         _ => format!("{name} is stopped"),
     }
 }

@@ -53,7 +53,7 @@ fn each_verb_reaches_the_engine_with_what_was_asked() {
     };
     assert_eq!(client.set(&web, &request, nothing).unwrap().memory.0, 3072);
     let rescue = StartVm { rescue: true };
-    assert!(client.start(&web, &rescue, nothing).unwrap().rescue);
+    assert!(client.start(&web, &rescue, nothing).unwrap().vm.rescue);
     let again = client.restart(&web, &StopVm::default(), nothing).unwrap();
     assert_eq!((again.phase, again.rescue), (Phase::Running, false));
     let request = StopVm {
@@ -69,7 +69,7 @@ fn each_verb_reaches_the_engine_with_what_was_asked() {
         signal: Some(SignalName::Stop),
     };
     let signalled = client.kill(&web, &term, nothing).unwrap();
-    assert_eq!(signalled.phase, Phase::Running);
+    assert_eq!(signalled.vm.phase, Phase::Running);
     client.kill(&web, &KillVm::default(), nothing).unwrap();
     assert_eq!(now().phase, Phase::Stopped);
     client.start(&web, &StartVm::default(), nothing).unwrap();

@@ -216,9 +216,13 @@ fn not_running(vm: &VmView) -> Error {
     match vm.phase {
         Phase::Starting => error.hint(format!("watch it boot: banger vm logs -f {name}")),
         Phase::Stopped => error.hint(format!("banger vm start {name}")),
-        Phase::Creating | Phase::Running | Phase::Stopping | Phase::Deleting => {
-            error.hint(format!("see how it is: banger vm show {name}"))
-        }
+        Phase::Creating
+        | Phase::Running
+        | Phase::Suspending
+        | Phase::Suspended
+        | Phase::Resuming
+        | Phase::Stopping
+        | Phase::Deleting => error.hint(format!("see how it is: banger vm show {name}")),
     }
 }
 
