@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{bundle, completion, daemon, doctor, system, vm};
 use crate::environment::Environment;
@@ -87,7 +87,7 @@ impl Cli {
             Ok::<_, banger_api::Error>(Session::new(places, output))
         };
         match self.verb {
-            Verb::Completion(verb) => verb.run(&mut Self::command()),
+            Verb::Completion(verb) => verb.run(output),
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),
@@ -107,6 +107,8 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     fn exit_code(words: &[&str]) -> i32 {

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 15] = [
+const READ: [&str; 16] = [
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
     LOG,
     "BANGER_SIM",
     "BANGER_SOCKET",
     "BANGER_STATE",
+    "COMPLETE",
     HOME,
     "NO_COLOR",
     "PATH",

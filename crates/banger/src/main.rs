@@ -9,6 +9,7 @@ mod agreement;
 mod cli;
 mod columns;
 mod commands;
+mod completion;
 mod connect;
 mod console;
 mod environment;
@@ -30,6 +31,9 @@ use environment::Environment;
 fn main() -> ExitCode {
     let environment = Environment::read();
     let arguments: Vec<_> = std::env::args_os().collect();
+    if completion::answer(&environment, &arguments) {
+        return ExitCode::SUCCESS;
+    }
     match cli::parse(&arguments) {
         Ok(cli) => {
             let output = output::Output::new(&cli.global, &environment);

@@ -96,18 +96,3 @@ fn the_version_is_one_line() {
         (format!("banger {}\n", env!("CARGO_PKG_VERSION")), 0)
     );
 }
-
-#[test]
-fn a_completion_script_knows_every_verb() {
-    for shell in ["bash", "zsh", "fish"] {
-        let (script, status) = run(&["completion", shell]);
-        assert_eq!(status, 0);
-        for word in ["create", "restart", "system-disk-size", "daemon", "bundle"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
-        assert!(
-            !script.contains("__detach"),
-            "{shell} offers what is hidden"
-        );
-    }
-}

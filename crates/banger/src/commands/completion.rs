@@ -1,23 +1,27 @@
 //! `banger completion`.
+//!
+//! What is printed loads the completion from the program itself, at the time when the shell wants
+//! it: the words between shell and program change with the program, so a generated script that
+//! somebody kept would break at the next upgrade.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 use crate::failure::Outcome;
+use crate::output::Output;
 
-/// Print a script that completes banger's verbs and options in your shell.
+/// Print what makes your shell complete verbs, options, and the names of VMs and images.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Examples:
+Where `make install` or a package has not put it already:
   banger completion bash > ~/.local/share/bash-completion/completions/banger
   banger completion zsh > ~/.zfunc/_banger
   banger completion fish > ~/.config/fish/completions/banger.fish
 
-For zsh, ~/.zshrc needs `fpath+=~/.zfunc` before `compinit`.")]
+For zsh, ~/.zshrc needs `fpath+=~/.zfunc` before `compinit`. bash needs the package bash-completion.")]
 pub(crate) struct Completion {
-    /// The shell that reads the script.
+    /// The shell.
     shell: Shell,
 }
 
@@ -28,19 +32,30 @@ enum Shell {
     Fish,
 }
 
+impl Shell {
+    /// What this shell reads when it first wants completions of `banger`.
+    fn loader(self) -> &'static str {
+        match self {
+            Self::Bash => "source <(COMPLETE=bash banger 2>/dev/null)",
+            // As a file of fpath it is called for the first Tab, which the function that it has
+            // just loaded must answer.
+            Self::Zsh => {
+                "\
+#compdef banger
+source <(COMPLETE=zsh banger 2>/dev/null)
+if [ \"$funcstack[1]\" = _banger ] && (( $+functions[_clap_dynamic_completer_banger] )); then
+  _clap_dynamic_completer_banger \"$@\"
+fi"
+            }
+            Self::Fish => "COMPLETE=fish banger 2>/dev/null | source",
+        }
+    }
+}
+
 impl Completion {
-    /// Prints the script for this command line.
-    pub(crate) fn run(&self, command: &mut clap::Command) -> Outcome {
-        let shell = match self.shell {
-            Shell::Bash => clap_complete::Shell::Bash,
-            Shell::Zsh => clap_complete::Shell::Zsh,
-            Shell::Fish => clap_complete::Shell::Fish,
-        };
-        let mut script = Vec::new();
-        clap_complete::generate(shell, command, "banger", &mut script);
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&script)?;
-        stdout.flush()?;
+    /// Prints the loader.
+    pub(crate) fn run(&self, output: Output) -> Outcome {
+        output.text(self.shell.loader())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,9 +1,11 @@
 //! The real client against the real daemon on a model of the machine (`bangerd --sim`): every
 //! verb as a user types it, with no privileges and no VM.
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
+#![expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod agreement;
+mod completion;
 mod daemon;
 mod environment;
 mod fake_daemon;

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use banger_api::{CreateVm, VmName};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::description;
 use super::settings::Settings;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -25,7 +27,7 @@ pub(crate) struct Create {
     name: Option<VmName>,
 
     /// The image to create it from.
-    #[arg(long)]
+    #[arg(long, add = ArgValueCandidates::new(completion::images))]
     image: Option<String>,
 
     #[command(flatten)]

@@ -18,7 +18,9 @@ use std::process::ExitCode;
 
 use banger_api::VmRef;
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 
+use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 
@@ -63,7 +65,7 @@ impl Verb {
 #[derive(Debug, Args)]
 pub(crate) struct VmArgument {
     /// The VM: its name, its id, or the first digits of its id.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
     pub(crate) name: VmRef,
 }
 
@@ -71,7 +73,7 @@ pub(crate) struct VmArgument {
 #[derive(Debug, Args)]
 pub(crate) struct VmArguments {
     /// The VMs: names, ids, or the first digits of ids.
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(completion::vms))]
     pub(crate) names: Vec<VmRef>,
 }
 

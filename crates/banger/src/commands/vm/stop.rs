@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use banger_api::{StopAllVms, StopVm, Stopped, StoppedAll, VmRef};
 use clap::{ArgGroup, Args};
+use clap_complete::ArgValueCandidates;
 
 use super::VmArguments;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 use crate::systemd::Systemd;
@@ -22,7 +24,7 @@ Examples:
     group(ArgGroup::new("which").required(true).args(["names", "all"])))]
 pub(crate) struct Stop {
     /// The VMs: names, ids, or the first digits of ids.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
     names: Vec<VmRef>,
 
     /// Stop every VM that runs, side by side. The time is then that of all together, shutdown_timeout_seconds of the configuration if not given.

@@ -1,0 +1,142 @@
+//! What a shell is told when a user types Tab.
+//!
+//! The shell runs this program with `COMPLETE` set to its own name and the words so far after two
+//! hyphens; `banger completion` prints what makes it do so. Names of VMs come from a daemon that
+//! runs: none is started, and one that is slow is not waited for. Whatever goes wrong offers
+//! nothing and says nothing, as a message would stand in the line that is being typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use banger_api::VmView;
+use clap::CommandFactory as _;
+use clap_complete::CompletionCandidate;
+use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
+
+use crate::cli::Cli;
+use crate::environment::Environment;
+use crate::global::Global;
+use crate::paths::Paths;
+use crate::{agreement, connect};
+
+/// The longest time that a Tab waits for the daemon.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// The variable in which a shell says its name.
+const ASKED_BY: &str = "COMPLETE";
+
+/// Answers a shell that asks for the words that fit; whether one did.
+pub(crate) fn answer(environment: &Environment, arguments: &[OsString]) -> bool {
+    // Others know the variable, too: what no shell of ours says is not for us.
+    let is_asked = environment
+        .get(ASKED_BY)
+        .is_some_and(|shell| ["bash", "fish", "zsh"].iter().any(|known| shell == known));
+    is_asked && {
+        let here = std::env::current_dir().ok();
+        let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+        let engine = CompleteEnv::with_factory(|| {
+            let mut command = Cli::command();
+            command.build();
+            if arguments.last().is_some_and(is_option) {
+                command
+            } else {
+                without_options(command)
+            }
+        });
+        let engine = engine.var(ASKED_BY).shells(Shells(&[&Bash, &Fish, &Zsh]));
+        engine
+            .try_complete(arguments, here.as_deref())
+            .unwrap_or(true)
+    }
+}
+
+/// The command whose options stand back: they are offered where nothing else fits. A name beside ten
+/// options is not completed, though it is the only one.
+fn without_options(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| {
+            let is_option = !argument.is_positional();
+            argument.hide(is_option)
+        })
+        .mut_subcommands(without_options)
+}
+
+/// The names of the VMs, each with how it stands.
+pub(crate) fn vms() -> Vec<CompletionCandidate> {
+    let described = |vm: VmView| {
+        let address = vm.address.map(|it| format!(" at {it}"));
+        let stands = format!("{}{}", vm.phase, address.unwrap_or_default());
+        CompletionCandidate::new(vm.name.to_string()).help(Some(stands.into()))
+    };
+    listed().into_iter().map(described).collect()
+}
+
+/// The names of the images: the one that every bundle has, and those that VMs were made from.
+pub(crate) fn images() -> Vec<CompletionCandidate> {
+    let mut names: Vec<_> = listed().into_iter().map(|vm| vm.image).collect();
+    names.push("default".to_owned());
+    names.sort();
+    names.dedup();
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The VMs of the daemon that the words typed so far lead to, if it answers in time.
+fn listed() -> Vec<VmView> {
+    let (say, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
+        // Nobody listens any more where it took too long.
+        let _ = say.send(ask(&words).unwrap_or_default());
+    });
+    heard.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+fn ask(words: &[OsString]) -> Option<Vec<VmView>> {
+    let global = Global {
+        state: typed(words, "--state"),
+        socket: typed(words, "--socket"),
+        ..Global::default()
+    };
+    let places = Paths::find(&global, &Environment::read()).ok()?;
+    let client = connect::if_there(&places).ok()??;
+    agreement::is_meant(&client.daemon().ok()?, &places).ok()?;
+    client.list().ok()
+}
+
+/// The value of an option among the words, however it is attached: bash makes three words of
+/// `--state=DIR`.
+fn typed(words: &[OsString], option: &str) -> Option<PathBuf> {
+    let position = words.iter().position(|word| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix(option));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })?;
+    let word = words[position].to_str()?;
+    match word.split_once('=') {
+        Some((_, value)) => Some(value.into()),
+        None => {
+            let mut after = words[position + 1..].iter().filter(|word| *word != "=");
+            after.next().map(PathBuf::from)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_found_however_it_is_attached() {
+        for line in [
+            "vm --state /srv/x stop",
+            "vm --state=/srv/x stop",
+            "vm --state = /srv/x stop",
+        ] {
+            let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(typed(&words, "--state"), Some("/srv/x".into()), "{line}");
+            assert_eq!(typed(&words, "--socket"), None, "{line}");
+        }
+        assert_eq!(typed(&["--state".into()], "--state"), None);
+    }
+}
