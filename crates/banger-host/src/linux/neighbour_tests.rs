@@ -1,7 +1,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::linux::testing::{in_own_network, run};
 use crate::linux::{Linux, tap};
@@ -23,6 +23,17 @@ fn guest() -> GuestTap {
     }
 }
 
+/// The TAP, open, with its carrier noticed: until then the kernel drops what it is to send there.
+fn open_with_carrier() -> File {
+    let file = tap::open("bg1a").unwrap().into();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !run("ip", "link show dev bg1a").contains("state UP") {
+        assert!(Instant::now() < deadline, "the TAP has no carrier");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    file
+}
+
 /// The next frame that the host sends to the guest, without virtio's header.
 fn next_frame(tap: &mut File) -> Vec<u8> {
     let mut bytes = vec![0; 2048];
@@ -35,7 +46,7 @@ fn next_frame(tap: &mut File) -> Vec<u8> {
 fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
     in_own_network(|| {
         Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
-        let mut open: File = tap::open("bg1a").unwrap().into();
+        let mut open = open_with_carrier();
         let address = SocketAddr::from((guest().guest_address, 22));
         // Nobody answers; what counts is what is sent.
         let moment = Duration::from_millis(20);
@@ -50,7 +61,7 @@ fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
 fn an_arp_message_of_the_guest_changes_no_entry() {
     in_own_network(|| {
         Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
-        let mut open: File = tap::open("bg1a").unwrap().into();
+        let mut open = open_with_carrier();
         let listed = || run("ip", "neigh show dev bg1a nud all");
         let before = listed();
         let other = [2, 0xba, 0, 0, 0, 1];
