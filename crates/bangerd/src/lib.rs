@@ -6,6 +6,7 @@ pub mod assemble;
 pub mod capability;
 pub mod config;
 pub mod daemon;
+pub mod download;
 pub mod engine;
 pub mod error;
 pub mod gate;

@@ -127,10 +127,11 @@ const TABLE: &[Row] = &[
             "bangerd::storage",
             "bangerd::hypervisor",
             "bangerd::image",
+            "bangerd::download",
         ],
         but: &[],
         never: Forbidden::These(&["bangerd::engine", "bangerd::server", "bangerd::vm::store"]),
-        rule: "`capability`, `storage`, `hypervisor` and `image` know neither `engine` nor `server` nor `vm::store`",
+        rule: "`capability`, `storage`, `hypervisor`, `image` and `download` know neither `engine` nor `server` nor `vm::store`",
     },
     Row {
         units: FAMILIES,

@@ -1,6 +1,5 @@
 //! Digests of a bundle's parts: SHA-256 of a file, and of a folder's files with their names.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{BundleError, Result};
+use crate::download::hexadecimal;
 
 /// What is known of one part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,16 +79,6 @@ fn list(folder: &Path, above: &str, files: &mut Vec<(String, u64)>) -> Result<()
         }
     }
     Ok(())
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ mod digest;
 mod inheritable_file;
 mod interruption;
 mod kernel;
-mod proxies;
 mod requirements;
 mod rootfs;
 mod sources;
@@ -30,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::guest::program;
 use digest::Part;
 
+pub use crate::download::Proxies;
 pub use build::{BuildOptions, Stage, build};
-pub use proxies::Proxies;
 
 /// The version of the manifest that this program writes and reads.
 pub const SCHEMA: u32 = 1;

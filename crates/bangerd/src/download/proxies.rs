@@ -1,0 +1,149 @@
+//! The way out of a network that has one through a proxy only.
+//!
+//! apt and what it calls read these variables, and so does banger. They are given to what
+//! downloads, and to nothing else; no file of the image has them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use banger_host::command::Command;
+
+use super::address::WebAddress;
+
+/// As apt-transport-http(1) and curl(1) read them.
+const VARIABLES: [&str; 10] = [
+    "http_proxy",
+    "HTTP_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "ftp_proxy",
+    "FTP_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+];
+
+/// The user's proxies.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proxies(Vec<(&'static str, OsString)>);
+
+impl std::fmt::Debug for Proxies {
+    /// The names only: an address may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl Proxies {
+    /// The proxies of an environment; one that is set and empty counts as not set.
+    #[must_use]
+    pub fn read(environment: impl Fn(&str) -> Option<PathBuf>) -> Self {
+        let variable = |name| {
+            let value = environment(name)?.into_os_string();
+            (!value.is_empty()).then_some((name, value))
+        };
+        Self(VARIABLES.into_iter().filter_map(variable).collect())
+    }
+
+    /// Lets a program use them.
+    pub(crate) fn with(&self, command: Command) -> Command {
+        let given = |command: Command, (name, value): &(&str, OsString)| command.env(name, value);
+        self.0.iter().fold(command, given)
+    }
+
+    /// The proxy for this address: that of its scheme, or the one for all. None where `no_proxy`
+    /// names the host, or a domain that it is in.
+    pub(super) fn of(&self, address: &WebAddress) -> Option<&str> {
+        let names = if address.is_secure() {
+            ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+        } else {
+            ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+        };
+        let proxy = names.iter().find_map(|name| self.value(name))?;
+        let exempt = ["no_proxy", "NO_PROXY"]
+            .iter()
+            .find_map(|name| self.value(name))
+            .unwrap_or_default();
+        let is_exempt = exempt
+            .split([',', ' '])
+            .any(|entry| covers(entry.trim(), &address.host()));
+        (!is_exempt).then_some(proxy)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(it, _)| *it == name)?;
+        found.1.to_str()
+    }
+}
+
+/// Whether an entry of `no_proxy` covers a host, as curl(1) reads it: the host itself, a domain
+/// that it is in, or `*`.
+fn covers(entry: &str, host: &str) -> bool {
+    let domain = entry
+        .trim_start_matches('*')
+        .trim_start_matches('.')
+        .to_ascii_lowercase();
+    if domain.is_empty() {
+        return entry == "*";
+    }
+    host.strip_suffix(&domain)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_downloads_has_the_users_proxies_and_no_more_of_them() {
+        let proxies = Proxies::read(|name| match name {
+            "http_proxy" => Some("http://ada:secret@proxy.example:3128".into()),
+            "HTTPS_PROXY" | "HOME" => Some("/x".into()),
+            "no_proxy" => Some("".into()),
+            _ => None,
+        });
+        let output = proxies.with(Command::new("env")).run().unwrap().text();
+        let mut lines: Vec<_> = output.lines().collect();
+        lines.sort_unstable();
+        let known = ["LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+        let given = [
+            "HTTPS_PROXY=/x",
+            "http_proxy=http://ada:secret@proxy.example:3128",
+        ];
+        assert_eq!(lines, [given[0], known[0], known[1], given[1]]);
+        assert!(!format!("{proxies:?}").contains("secret"));
+    }
+
+    #[test]
+    fn an_address_has_the_proxy_of_its_scheme_unless_its_host_is_exempt() {
+        let proxies = Proxies::read(|name| match name {
+            "http_proxy" => Some("http://plain:3128".into()),
+            "ALL_PROXY" => Some("http://all:3128".into()),
+            "no_proxy" => Some("localhost, .internal.example,10.0.0.1".into()),
+            _ => None,
+        });
+        let of = |text: &str| {
+            let address = crate::download::Address::parse(text, "/".as_ref()).unwrap();
+            let crate::download::Address::Web(address) = address else {
+                panic!("{text}");
+            };
+            proxies.of(&address).map(str::to_owned)
+        };
+        let (plain, all) = (Some("http://plain:3128"), Some("http://all:3128"));
+        for (address, proxy) in [
+            ("http://deb.example/x", plain),
+            ("https://deb.example/x", all),
+            ("http://localhost:8080/x", None),
+            ("http://a.internal.example/x", None),
+            ("http://INTERNAL.example/x", None),
+            ("http://notinternal.example/x", plain),
+            ("http://10.0.0.1/x", None),
+        ] {
+            assert_eq!(of(address).as_deref(), proxy, "{address}");
+        }
+        assert!(covers("*", "host") && !covers("", "host") && !covers(".", "host"));
+    }
+}
