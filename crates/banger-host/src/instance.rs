@@ -16,6 +16,8 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::MachineId;
+
 /// The first user id that a process of ours may run as; systemd leaves this range to others
 /// (<https://systemd.io/UIDS-GIDS/>).
 const FIRST_USER: u32 = 1_900_000_000;
@@ -28,6 +30,12 @@ pub(crate) const TAP: &str = "bg1";
 pub struct Instance(u16);
 
 impl Instance {
+    /// The instance of these digits, for tests that know its names.
+    #[cfg(test)]
+    pub(crate) const fn of_digits(digits: u16) -> Self {
+        Self(digits)
+    }
+
     /// How many user ids an instance has for processes of its own.
     pub const USERS: u32 = 2048;
 
@@ -79,33 +87,40 @@ impl Instance {
         (*Self(0).users().start()..=*Self(u16::MAX).users().end()).contains(&uid)
     }
 
+    /// The name of a machine's TAP.
+    #[must_use]
+    pub fn tap(self, machine: MachineId) -> String {
+        format!("{}{machine}", self.tap_prefix())
+    }
+
+    /// What a machine's processes and its snapshot are called.
+    #[must_use]
+    pub fn name(self, machine: MachineId) -> String {
+        format!("{}{machine}", self.name_prefix())
+    }
+
     /// Whether this is the name of a TAP of its own.
     #[must_use]
     pub fn has_tap(self, name: &str) -> bool {
-        name.strip_prefix(&self.tap_prefix()).is_some_and(is_id)
+        name.strip_prefix(&self.tap_prefix())
+            .is_some_and(|it| it.parse::<MachineId>().is_ok())
     }
 
-    /// The instance whose TAP has this name, if it is one.
+    /// The instance and the machine whose TAP has this name, if it is one.
     #[must_use]
-    pub fn of_tap(name: &str) -> Option<Self> {
-        let digits = name.strip_prefix("bg1")?.get(..4)?;
+    pub fn of_tap(name: &str) -> Option<(Self, MachineId)> {
+        let digits = name.strip_prefix(TAP)?.get(..4)?;
         let instance = Self(u16::from_str_radix(digits, 16).ok()?);
-        instance.has_tap(name).then_some(instance)
+        let machine = name.strip_prefix(&instance.tap_prefix())?.parse().ok()?;
+        Some((instance, machine))
     }
 
     /// Whether this is the name of a snapshot of its own.
     #[must_use]
     pub fn has_snapshot(self, name: &str) -> bool {
-        name.strip_prefix(&self.name_prefix()).is_some_and(is_id)
+        name.strip_prefix(&self.name_prefix())
+            .is_some_and(|it| it.parse::<MachineId>().is_ok())
     }
-}
-
-/// Eight hexadecimal digits, in lower case.
-fn is_id(text: &str) -> bool {
-    text.len() == 8
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]

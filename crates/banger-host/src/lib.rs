@@ -12,23 +12,27 @@ pub mod command;
 pub mod cow;
 mod detach;
 mod error;
+mod file_op;
 mod helped;
 mod instance;
 mod kept_port;
 mod linux;
 mod look;
 mod mac_address;
+mod machine_id;
 mod op;
 mod process;
 mod real_path;
 mod reservation;
 pub mod root;
 mod root_folder;
+mod root_op;
 mod sim;
 
 pub use claim::Claim;
 pub use detach::detach;
 pub use error::{Error, Kind, Result};
+pub use file_op::FileOp;
 pub use helped::Helped;
 pub use instance::Instance;
 pub use kept_port::KeptPort;
@@ -38,11 +42,13 @@ pub use look::{
     Stat, Subnet,
 };
 pub use mac_address::MacAddress;
-pub use op::{Change, GuestTap, Op, Owner};
+pub use machine_id::MachineId;
+pub use op::{Change, Op, Owner};
 pub use process::{Exit, Jailed, Mark, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;
 pub use reservation::reserve;
-pub use sim::{Sim, SimFile, SimProcess, SimSnapshot, SimState, SimTable};
+pub use root_op::{GuestTap, RootOp, SnapshotFiles};
+pub use sim::{Sim, SimFile, SimPermission, SimProcess, SimSnapshot, SimState, SimTable};
 
 /// What the machine's folder is called within a jail that root makes ([`Spawn::jailed`]).
 pub const JAILED_FOLDER: &str = "machine";
@@ -50,7 +56,7 @@ pub const JAILED_FOLDER: &str = "machine";
 /// Where the programs lie that root runs, and the Firecracker and jailer of its jails.
 pub const ROOT_PROGRAMS: &str = root::PROGRAMS;
 
-/// Where the block device of a snapshot ([`Op::MakeSnapshot`]) is found.
+/// Where the block device of a snapshot ([`RootOp::MakeSnapshot`]) is found.
 #[must_use]
 pub fn snapshot_node(name: &str) -> std::path::PathBuf {
     linux::snapshot_node(name)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, GuestTap, Mark, Process, Result};
+use crate::{Exit, GuestTap, Instance, Mark, Process, Result};
 
 /// Questions to a host. None of them changes it.
 pub trait Look: Send + Sync + fmt::Debug {
@@ -55,7 +55,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     fn firewall_elements(&self, table: &str) -> Result<Elements>;
 
     /// Whether Docker, if it is there, accepts what goes from and to these TAPs, as
-    /// [`Op::AcceptInDockerUser`](crate::Op::AcceptInDockerUser) has it; an answer may be three
+    /// [`RootOp::AcceptInDockerUser`](crate::RootOp::AcceptInDockerUser) has it; an answer may be three
     /// seconds old.
     fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool>;
 
@@ -65,9 +65,9 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Whether somebody has switched forwarding on for the host as a whole.
     fn forwards_everywhere(&self) -> Result<bool>;
 
-    /// Whether the TAP is there as [`Op::MakeTap`](crate::Op::MakeTap) makes it: its owner, link,
-    /// address, route and programs. The nft table is asked for by [`Look::firewall_holds`].
-    fn tap_holds(&self, tap: &GuestTap) -> Result<bool>;
+    /// Whether the TAP is there as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner, link,
+    /// address, route, neighbour entry and programs. The nft table is asked for by [`Look::firewall_holds`].
+    fn tap_holds(&self, instance: Instance, tap: &GuestTap) -> Result<bool>;
 
     /// The interface of the current default route, if there is one.
     fn uplink(&self) -> Result<Option<String>>;
@@ -103,7 +103,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// system does not tell, or only after a long search.
     fn shared(&self, path: &Path) -> Result<Option<u64>>;
 
-    /// The snapshot of this name ([`Op::MakeSnapshot`](crate::Op::MakeSnapshot)), if it is there.
+    /// The snapshot of this name ([`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if it is there.
     fn snapshot(&self, name: &str) -> Result<Option<Snapshot>>;
 
     /// The names of the snapshots that begin so, half-made ones too, sorted.

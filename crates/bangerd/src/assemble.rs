@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{DaemonView, NetworkKind};
-use banger_host::{Finding, Host, Op, Probe, Sim};
+use banger_host::{FileOp, Finding, Host, Op, Probe, Sim};
 use jiff::Timestamp;
 
 use crate::capability::Capability;
@@ -87,11 +87,11 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
             0o711
         };
         let what = format!("make `{}`", path.display());
-        host.change(&Op::MakeDirectory {
+        host.change(&Op::File(FileOp::MakeDirectory {
             path,
             mode,
             owner: None,
-        })
+        }))
         .during(what)?;
     }
     let choices = Choices {

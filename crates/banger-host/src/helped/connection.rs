@@ -22,10 +22,10 @@ use rustix::net::{
 };
 
 use crate::command::{PATH, find_program};
-use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, hear};
+use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, hear};
 use crate::root::wire::{Received, Wire, understand};
 use crate::root::{PROGRAMS, socket_path};
-use crate::{Claim, Error, Kind, Result};
+use crate::{Claim, Error, Kind, Result, RootOp};
 
 /// How long root may take for one request: it may wait for the lock of iptables, four times. And
 /// for its first greeting: systemd starts it when we connect, which on a host that boots may be

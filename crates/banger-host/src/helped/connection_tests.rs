@@ -61,11 +61,10 @@ fn converse(mut wire: Wire, waits: &Mutex<Receiver<()>>) {
 
 fn slow() -> [Request; 3] {
     let name = "banger-1-00ff-00c0ffee".to_owned();
+    let machine = crate::MachineId::from_bits(0x00c0_ffee);
     [
-        Request::Change(RootOp::RemoveTap {
-            name: "bg100ff00c0ffee".to_owned(),
-        }),
-        Request::Change(RootOp::RemoveSnapshot { name: name.clone() }),
+        Request::Change(RootOp::RemoveTap { machine }),
+        Request::Change(RootOp::RemoveSnapshot { machine }),
         Request::StartJailed(Jailed { name, uid: 7 }),
     ]
 }

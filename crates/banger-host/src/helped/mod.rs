@@ -18,12 +18,13 @@ use crate::linux::docker::Accepted;
 use crate::linux::probes::{existing, in_one_line};
 use crate::linux::snapshot;
 use crate::linux::spawn::open_log;
-use crate::root::message::{Reply, Request, RootLook, RootOp};
+use crate::root::message::{Reply, Request, RootLook};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::root::{MOST_ELEMENTS, PROGRAMS};
 use crate::{
-    Change, Claim, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Jailed, Kind, Linux,
-    Look, Mark, Op, Probe, Process, Resolvers, Result, Room, Signal, Snapshot, Spawn, Stat,
+    Change, Claim, Clocks, Elements, Error, Exit, Finding, GuestTap, Host, Instance, Jailed, Kind,
+    Linux, Look, Mark, Op, Probe, Process, Resolvers, Result, Room, RootOp, Signal, Snapshot,
+    Spawn, Stat,
 };
 
 /// The Linux machine, with root's help.
@@ -113,6 +114,30 @@ impl Helped {
         }
     }
 
+    fn change_by_root(&self, op: &RootOp) -> Result<Change> {
+        let request = Request::Change(op.clone());
+        if matches!(op, RootOp::AcceptInDockerUser { .. }) {
+            self.docker.forget();
+        }
+        let reply = if let RootOp::MakeSnapshot { machine, files, .. } = op {
+            let uid = self.uid();
+            if files.owner.is_some_and(|owner| owner.uid != uid) {
+                let text = format!("root gives the snapshot of `{machine}` to user {uid} only");
+                return Err(Error::new(Kind::Denied, text));
+            }
+            let (base, cow) = snapshot::open(files)
+                .map_err(|error| error.within(format!("make the snapshot of `{machine}`")))?;
+            self.connection
+                .ask(&request, &[base.as_fd(), cow.as_fd()])?
+        } else {
+            self.connection.ask(&request, &[])?
+        };
+        match reply {
+            Reply::Changed(change) => Ok(change),
+            other => Err(connection::unexpected(&other)),
+        }
+    }
+
     /// Root jails machines on this file system, with programs of its own.
     fn jails(&self, directory: &Path) -> Finding {
         let bad = |error: &Error| Finding::Bad {
@@ -175,35 +200,16 @@ fn name_only(path: &Path) -> Result<OwnedFd> {
 
 impl Host for Helped {
     fn change(&self, op: &Op) -> Result<Change> {
-        let Some(request) = RootOp::of(op).map(Request::Change) else {
-            return self.linux.change(op);
-        };
-        if matches!(op, Op::AcceptInDockerUser { .. }) {
-            self.docker.forget();
-        }
-        let reply = match op {
-            Op::MakeSnapshot {
-                name,
-                base,
-                cow,
-                owner,
-                ..
-            } => {
-                let uid = self.uid();
-                if owner.is_some_and(|owner| owner.uid != uid) {
-                    let text = format!("root gives the snapshot `{name}` to user {uid} only");
+        match op {
+            Op::File(_) => self.linux.change(op),
+            Op::Root(instance, op) => {
+                // Root makes the names of the claim, whatever we would make.
+                if *instance != self.claim().instance() {
+                    let text = format!("root serves no instance `{}`", instance.digits());
                     return Err(Error::new(Kind::Denied, text));
                 }
-                let (base, cow) = snapshot::open(base, cow)
-                    .map_err(|error| error.within(format!("make the snapshot `{name}`")))?;
-                self.connection
-                    .ask(&request, &[base.as_fd(), cow.as_fd()])?
+                self.change_by_root(op)
             }
-            _ => self.connection.ask(&request, &[])?,
-        };
-        match reply {
-            Reply::Changed(change) => Ok(change),
-            other => Err(connection::unexpected(&other)),
         }
     }
 
@@ -342,8 +348,8 @@ impl Look for Helped {
         self.linux.forwards_everywhere()
     }
 
-    fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
-        self.linux.tap_holds(tap)
+    fn tap_holds(&self, instance: Instance, tap: &GuestTap) -> Result<bool> {
+        self.linux.tap_holds(instance, tap)
     }
 
     fn ways_out(&self) -> Result<Vec<String>> {

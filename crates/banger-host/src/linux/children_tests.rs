@@ -344,16 +344,16 @@ fn a_program_finds_its_tap_at_the_number_it_was_promised() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let op = Op::MakeTap(crate::GuestTap {
-            name: "bg1tap".to_owned(),
-            table: "banger_test".to_owned(),
-            tap_prefix: "bg1".to_owned(),
+        let machine = crate::MachineId::from_bits(10);
+        let tap = crate::RootOp::MakeTap(crate::GuestTap {
+            machine,
             uid: 65534,
             host_address: [10, 88, 0, 1].into(),
             guest_address: [10, 88, 0, 2].into(),
             mac: crate::MacAddress::from_bits(2),
             mtu: 1500,
         });
+        let op = Op::Root(crate::Instance::of_digits(0x00ab), tap);
         host.change(&op).unwrap();
         for descriptor in [3, 4, 9, 50] {
             let script = format!(
@@ -364,14 +364,14 @@ fn a_program_finds_its_tap_at_the_number_it_was_promised() {
             spawn.user = Some(NOBODY);
             spawn.log = folder.path().join(format!("log-{descriptor}"));
             spawn.tap = Some(Tap {
-                name: "bg1tap".to_owned(),
+                name: "bg100ab0000000a".to_owned(),
                 descriptor,
             });
             fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
             let text = output(&host, &spawn);
-            assert_eq!(text, "/dev/net/tun\niff:\tbg1tap\n5\n65534\n");
+            assert_eq!(text, "/dev/net/tun\niff:\tbg100ab0000000a\n5\n65534\n");
         }
-        run("ip", "link show bg1tap");
+        run("ip", "link show bg100ab0000000a");
         let mut spawn = shell(folder.path(), "");
         spawn.tap = Some(Tap {
             name: "bg1none".to_owned(),
@@ -379,14 +379,15 @@ fn a_program_finds_its_tap_at_the_number_it_was_promised() {
         });
         assert_eq!(host.spawn(&spawn).unwrap_err().kind(), Kind::Missing);
         spawn.tap = Some(Tap {
-            name: "bg1tap".to_owned(),
+            name: "bg100ab0000000a".to_owned(),
             descriptor: 2,
         });
         assert!(host.spawn(&spawn).is_err());
         assert_eq!(
-            host.change(&Op::RemoveTap {
-                name: "bg1tap".to_owned()
-            })
+            host.change(&Op::Root(
+                crate::Instance::of_digits(0x00ab),
+                crate::RootOp::RemoveTap { machine }
+            ))
             .unwrap(),
             Change::Made
         );

@@ -35,7 +35,7 @@ fn mode_of(source: &File, owner: Option<Owner>) -> std::io::Result<u32> {
     })
 }
 
-/// Op::CloneFile.
+/// FileOp::CloneFile.
 pub(super) fn clone(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Change> {
     let describe = || {
         format!(
@@ -76,7 +76,7 @@ fn share(from: &Path, to: &Path) -> Result<(File, File, Replacement)> {
     }
 }
 
-/// Op::CopyFile.
+/// FileOp::CopyFile.
 pub(super) fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Change> {
     let describe = || format!("copy `{}` to `{}`", from.display(), to.display());
     let source = open(from, true).during(|| format!("open `{}`", from.display()))?;
@@ -162,7 +162,7 @@ fn copy_blocks(source: &File, to: &File, start: u64, end: u64) -> std::io::Resul
     Ok(())
 }
 
-/// Op::MakeFilesystem.
+/// FileOp::MakeFilesystem.
 pub(super) fn make_filesystem(
     path: &Path,
     size_mib: u64,
@@ -227,7 +227,7 @@ fn open_to_change(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Op::GrowFile.
+/// FileOp::GrowFile.
 pub(super) fn grow(path: &Path, size_mib: u64) -> Result<Change> {
     let describe = || format!("make `{}` as long as {size_mib} MiB", path.display());
     let file = open_to_change(path).during(describe)?;
@@ -277,7 +277,7 @@ pub(super) fn shared(path: &Path) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// Op::PunchHole. Where there is no file, or the file system has no holes, nothing is done.
+/// FileOp::PunchHole. Where there is no file, or the file system has no holes, nothing is done.
 pub(super) fn punch_hole(path: &Path, offset: u64) -> Result<Change> {
     let describe = || format!("free the beginning of `{}`", path.display());
     let file = match open_to_change(path) {

@@ -104,7 +104,7 @@ pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Op::AcceptInDockerUser.
+/// RootOp::AcceptInDockerUser.
 pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
     tap::check_name(prefix)?;
     let describe = || format!("look after the chain `{CHAIN}`");

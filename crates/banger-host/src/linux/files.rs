@@ -56,7 +56,7 @@ pub(super) fn absent<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>
     }
 }
 
-/// Op::MakeDirectory. Parents that are made get the same mode and owner.
+/// FileOp::MakeDirectory. Parents that are made get the same mode and owner.
 pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Result<Change> {
     let mut changed = false;
     let mut missing = Vec::new();
@@ -111,7 +111,7 @@ fn owns(now: &fs::Metadata, owner: Option<Owner>) -> bool {
     owner.is_none_or(|owner| now.uid() == owner.uid && now.gid() == owner.gid)
 }
 
-/// Op::RemoveDirectory.
+/// FileOp::RemoveDirectory.
 pub(super) fn remove_directory(path: &Path) -> Result<Change> {
     let describe = || format!("remove the directory `{}`", path.display());
     // One at `path` itself, too.
@@ -127,7 +127,7 @@ pub(super) fn remove_directory(path: &Path) -> Result<Change> {
     Ok(made(removed))
 }
 
-/// Op::RemoveFile.
+/// FileOp::RemoveFile.
 pub(super) fn remove_file(path: &Path) -> Result<Change> {
     let describe = || format!("remove `{}`", path.display());
     node::take_back(CWD, path).during(describe)?;
@@ -138,7 +138,7 @@ pub(super) fn remove_file(path: &Path) -> Result<Change> {
     Ok(made(removed))
 }
 
-/// Op::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
+/// FileOp::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
 pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
     let describe = || format!("rename `{}` to `{}`", from.display(), to.display());
     let (folder, name) = folder_and_name(from)?;
@@ -164,7 +164,7 @@ fn sync_folder_of(path: &Path) -> Result<()> {
     rustix::fs::fsync(&folder).during(|| format!("sync the folder of `{}`", path.display()))
 }
 
-/// Op::WriteFile.
+/// FileOp::WriteFile.
 pub(super) fn write_file(
     path: &Path,
     contents: &[u8],
@@ -179,7 +179,7 @@ pub(super) fn write_file(
     Ok(Change::Made)
 }
 
-/// Op::WriteScratch.
+/// FileOp::WriteScratch.
 pub(super) fn write_scratch(
     path: &Path,
     contents: &[u8],
@@ -222,7 +222,7 @@ fn is_so(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool 
         && bytes == contents
 }
 
-/// Op::LinkFile.
+/// FileOp::LinkFile.
 pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
     let describe = |path: &Path| format!("look at `{}`", path.display());
     let (folder, name) = folder_and_name(to)?;
@@ -240,7 +240,7 @@ pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
     Ok(Change::Made)
 }
 
-/// Op::MakeLink.
+/// FileOp::MakeLink.
 pub(super) fn make_link(path: &Path, target: &Path) -> Result<Change> {
     if fs::read_link(path).is_ok_and(|now| now == target) {
         return Ok(Change::Already);

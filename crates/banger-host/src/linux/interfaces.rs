@@ -128,8 +128,8 @@ impl InterfaceTable {
     }
 
     /// Whether the TAP is as it is made, but for its programs.
-    pub(super) fn has(&self, tap: &GuestTap) -> bool {
-        let Some(found) = self.find(&tap.name) else {
+    pub(super) fn has(&self, name: &str, tap: &GuestTap) -> bool {
+        let Some(found) = self.find(name) else {
             return false;
         };
         let link = &found.link;
@@ -151,9 +151,9 @@ impl InterfaceTable {
     }
 
     /// Whether the TAP has both its programs.
-    pub(super) fn has_programs(&self, tap: &GuestTap) -> bool {
+    pub(super) fn has_programs(&self, name: &str, tap: &GuestTap) -> bool {
         let wanted = backstop::programs(tap.host_address, tap.guest_address);
-        self.find(&tap.name)
+        self.find(name)
             .is_some_and(|it| wanted.iter().all(|one| it.programs.contains(one)))
     }
 

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::linux::testing::{in_own_network, run};
 use crate::linux::{Linux, tap};
-use crate::{GuestTap, Host as _, MacAddress, Op};
+use crate::{GuestTap, Host as _, Instance, MacAddress, MachineId, Op, RootOp};
 
 /// What precedes each frame: virtio's header, all zeros for a frame that is whole.
 const HEADER: usize = 10;
 
 fn guest() -> GuestTap {
     GuestTap {
-        name: "bg1a".to_owned(),
-        table: "banger_test".to_owned(),
-        tap_prefix: "bg1".to_owned(),
+        machine: MachineId::from_bits(10),
         uid: 0,
         host_address: [10, 88, 0, 1].into(),
         guest_address: [10, 88, 0, 7].into(),
@@ -25,13 +23,18 @@ fn guest() -> GuestTap {
 
 /// The TAP, open, with its carrier noticed: until then the kernel drops what it is to send there.
 fn open_with_carrier() -> File {
-    let file = tap::open("bg1a").unwrap().into();
+    let file = tap::open("bg100ab0000000a").unwrap().into();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !run("ip", "link show dev bg1a").contains("state UP") {
+    while !run("ip", "link show dev bg100ab0000000a").contains("state UP") {
         assert!(Instant::now() < deadline, "the TAP has no carrier");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::yield_now();
     }
     file
+}
+
+fn make() {
+    let op = Op::Root(Instance::of_digits(0x00ab), RootOp::MakeTap(guest()));
+    Linux::new().unwrap().change(&op).unwrap();
 }
 
 /// The next frame that the host sends to the guest, without virtio's header.
@@ -45,7 +48,7 @@ fn next_frame(tap: &mut File) -> Vec<u8> {
 #[test]
 fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
     in_own_network(|| {
-        Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
+        make();
         let mut open = open_with_carrier();
         let address = SocketAddr::from((guest().guest_address, 22));
         // Nobody answers; what counts is what is sent.
@@ -60,9 +63,9 @@ fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
 #[test]
 fn an_arp_message_of_the_guest_changes_no_entry() {
     in_own_network(|| {
-        Linux::new().unwrap().change(&Op::MakeTap(guest())).unwrap();
+        make();
         let mut open = open_with_carrier();
-        let listed = || run("ip", "neigh show dev bg1a nud all");
+        let listed = || run("ip", "neigh show dev bg100ab0000000a nud all");
         let before = listed();
         let other = [2, 0xba, 0, 0, 0, 1];
         let sender = [10, 88, 0, 7];

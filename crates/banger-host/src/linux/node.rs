@@ -16,7 +16,7 @@ use super::context::During as _;
 use super::files::absent;
 use crate::{Change, Error, Kind, Owner, Result};
 
-/// Op::MakeNode.
+/// FileOp::MakeNode.
 pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> Result<Change> {
     let describe = || format!("look at `{}`", device.display());
     let found = fs::metadata(device).during(describe)?;

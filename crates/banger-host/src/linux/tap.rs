@@ -96,34 +96,33 @@ fn find(name: &str) -> Result<Option<Link>> {
     })
 }
 
-/// The part of Op::MakeTap that is the TAP. Its filter in nft is there already.
+/// The part of RootOp::MakeTap that is the TAP. Its filter in nft is there already.
 ///
 /// Whether this kernel has what the TAP's own programs need is remembered in `backstop`.
-pub(super) fn make(wanted: &GuestTap, backstop: &Support) -> Result<Change> {
-    let describe = || format!("make the TAP `{}`", wanted.name);
-    check_name(&wanted.name).map_err(|error| error.within(describe()))?;
-    let there = find(&wanted.name)?;
+pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<Change> {
+    let describe = || format!("make the TAP `{name}`");
+    check_name(name).map_err(|error| error.within(describe()))?;
+    let there = find(name)?;
     let is_so = match &there {
         Some(Link { tap: Some(tap), .. }) => tap.persists && tap.owner == Some(wanted.uid),
         Some(Link { tap: None, .. }) => {
             let text = "an interface of this name is there, and is no TAP";
             return Err(Error::new(Kind::Busy, text)
-                .hint(format!("look at it: ip -details link show {}", wanted.name))
+                .hint(format!("look at it: ip -details link show {name}"))
                 .within(describe()));
         }
         None => false,
     };
     if !is_so {
-        create(wanted).map_err(|error| error.within(describe()))?;
+        create(name, wanted).map_err(|error| error.within(describe()))?;
     }
     if there.is_none() {
         // A host that forwards everywhere has a new interface forward, too.
-        forwarding::set(&Setting::Forwarding(&wanted.name), false)?;
+        forwarding::set(&Setting::Forwarding(name), false)?;
     }
     // Before it is up: it shall never send or take IPv6.
-    let quiet = forwarding::set(&Setting::NoIpv6(&wanted.name), true)?;
-    let of_netlink = wanted.clone();
-    let lacks = backstop.clone();
+    let quiet = forwarding::set(&Setting::NoIpv6(name), true)?;
+    let (of_netlink, lacks) = ((name.to_owned(), wanted.clone()), backstop.clone());
     let configured = netlink::talk(move |handle| Box::pin(configure(handle, of_netlink, lacks)))
         .map_err(|error| error.within(describe()))?;
     Ok(made(!is_so || configured || quiet == Change::Made))
@@ -140,17 +139,21 @@ impl Support {
 }
 
 /// Makes the interface, or makes one that is there the owner's.
-fn create(wanted: &GuestTap) -> Result<()> {
-    let tap = attach(&wanted.name)?;
+fn create(name: &str, wanted: &GuestTap) -> Result<()> {
+    let tap = attach(name)?;
     let describe = || format!("give the TAP to user {}", wanted.uid);
     sys::set_tap_owner(&tap, wanted.uid).during(describe)?;
     sys::set_tap_persistent(&tap).during(|| "make the TAP stay".to_owned())
 }
 
 /// Gives the interface what it lacks, and says whether it lacked something.
-async fn configure(handle: Handle, wanted: GuestTap, lacks: Support) -> Result<bool> {
-    let look = || format!("look at the TAP `{}`", wanted.name);
-    let Some(link) = netlink::link(&handle, &wanted.name).await.during(look)? else {
+async fn configure(
+    handle: Handle,
+    (name, wanted): (String, GuestTap),
+    lacks: Support,
+) -> Result<bool> {
+    let look = || format!("look at the TAP `{name}`");
+    let Some(link) = netlink::link(&handle, &name).await.during(look)? else {
         return Err(Error::new(
             Kind::Missing,
             "it went away while it was set up",
@@ -345,7 +348,7 @@ async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bo
     Ok(true)
 }
 
-/// Op::RemoveTap.
+/// RootOp::RemoveTap.
 pub(super) fn remove(name: &str) -> Result<Change> {
     let describe = || format!("remove the TAP `{name}`");
     check_name(name).map_err(|error| error.within(describe()))?;

@@ -1,13 +1,13 @@
 use super::*;
 use crate::linux::Linux;
 use crate::linux::testing::{TestNamespace, as_nobody, in_own_network, run};
-use crate::{Finding, Host as _, Look as _, MacAddress, Op, Probe, Subnet};
+use crate::{
+    Finding, Host as _, Instance, Look as _, MacAddress, MachineId, Op, Probe, RootOp, Subnet,
+};
 
 fn wanted() -> GuestTap {
     GuestTap {
-        name: "bg1a".to_owned(),
-        table: "banger_test".to_owned(),
-        tap_prefix: "bg1".to_owned(),
+        machine: MACHINE,
         uid: 4711,
         host_address: [10, 88, 0, 1].into(),
         guest_address: [10, 88, 0, 7].into(),
@@ -16,8 +16,16 @@ fn wanted() -> GuestTap {
     }
 }
 
+/// The instance whose machine's TAP is `bg100ab0000000a`.
+const INSTANCE: Instance = Instance::of_digits(0x00ab);
+const MACHINE: MachineId = MachineId::from_bits(10);
+
 fn make(wanted: &GuestTap) -> Result<Change> {
-    super::make(wanted, &Support::default())
+    super::make(&INSTANCE.tap(wanted.machine), wanted, &Support::default())
+}
+
+fn change(host: &Linux, op: RootOp) -> Result<Change> {
+    host.change(&Op::Root(INSTANCE, op))
 }
 
 fn read(path: &str) -> String {
@@ -25,7 +33,7 @@ fn read(path: &str) -> String {
 }
 
 fn assert_whole() {
-    let link = run("ip", "-details link show bg1a");
+    let link = run("ip", "-details link show bg100ab0000000a");
     for part in [
         "tun type tap",
         "user 4711",
@@ -37,23 +45,29 @@ fn assert_whole() {
         assert!(link.contains(part), "no `{part}` in {link}");
     }
     assert!(!link.contains("multi_queue on"), "{link}");
-    let addresses = run("ip", "-brief address show bg1a");
+    let addresses = run("ip", "-brief address show bg100ab0000000a");
     assert!(
         addresses.trim_end().ends_with(" 10.88.0.1/32"),
         "{addresses}"
     );
     let route = run("ip", "route show 10.88.0.7");
-    assert!(route.starts_with("10.88.0.7 dev bg1a "), "{route}");
-    let neighbours = run("ip", "neigh show dev bg1a nud all");
+    assert!(
+        route.starts_with("10.88.0.7 dev bg100ab0000000a "),
+        "{route}"
+    );
+    let neighbours = run("ip", "neigh show dev bg100ab0000000a nud all");
     let entry = "10.88.0.7 lladdr 02:ba:00:c0:ff:ee PERMANENT";
     assert_eq!(neighbours.trim_end(), entry);
     for (way, verdicts) in [("ingress", 2), ("egress", 2)] {
-        let filters = run("tc", &format!("filter show dev bg1a {way}"));
+        let filters = run("tc", &format!("filter show dev bg100ab0000000a {way}"));
         assert_eq!(filters.matches("direct-action").count(), 1, "{filters}");
         assert!(filters.matches("6 0 0 ").count() >= verdicts, "{filters}");
     }
     assert_eq!(read("/proc/sys/net/ipv4/conf/lo/forwarding"), "0");
-    assert_eq!(read("/proc/sys/net/ipv6/conf/bg1a/disable_ipv6"), "1");
+    assert_eq!(
+        read("/proc/sys/net/ipv6/conf/bg100ab0000000a/disable_ipv6"),
+        "1"
+    );
 }
 
 #[test]
@@ -62,9 +76,12 @@ fn a_tap_is_made_whole_and_twice_is_once() {
         assert_eq!(make(&wanted()).unwrap(), Change::Made);
         assert_whole();
         assert_eq!(make(&wanted()).unwrap(), Change::Already);
-        assert_eq!(Linux::new().unwrap().interfaces("bg1").unwrap(), ["bg1a"]);
-        assert_eq!(remove("bg1a").unwrap(), Change::Made);
-        assert_eq!(remove("bg1a").unwrap(), Change::Already);
+        assert_eq!(
+            Linux::new().unwrap().interfaces("bg1").unwrap(),
+            ["bg100ab0000000a"]
+        );
+        assert_eq!(remove("bg100ab0000000a").unwrap(), Change::Made);
+        assert_eq!(remove("bg100ab0000000a").unwrap(), Change::Already);
         assert_eq!(Linux::new().unwrap().interfaces("").unwrap(), ["lo"]);
         assert_eq!(run("ip", "route"), "");
     });
@@ -72,44 +89,44 @@ fn a_tap_is_made_whole_and_twice_is_once() {
 
 /// Every single thing that somebody can take from a TAP or do to it, and the program to do it with.
 const HARMS: [(&str, &str); 16] = [
-    ("ip", "link set bg1a down"),
-    ("ip", "link set bg1a mtu 1300"),
-    ("ip", "address del 10.88.0.1/32 dev bg1a"),
-    ("ip", "address flush dev bg1a"),
-    ("ip", "address add 192.0.2.1/24 dev bg1a"),
+    ("ip", "link set bg100ab0000000a down"),
+    ("ip", "link set bg100ab0000000a mtu 1300"),
+    ("ip", "address del 10.88.0.1/32 dev bg100ab0000000a"),
+    ("ip", "address flush dev bg100ab0000000a"),
+    ("ip", "address add 192.0.2.1/24 dev bg100ab0000000a"),
     ("ip", "route del 10.88.0.7"),
-    ("ip", "route flush dev bg1a"),
-    ("ip", "link del bg1a"),
+    ("ip", "route flush dev bg100ab0000000a"),
+    ("ip", "link del bg100ab0000000a"),
     (
         "ip",
-        "neigh replace 10.88.0.7 lladdr 02:00:00:00:00:01 nud permanent dev bg1a",
+        "neigh replace 10.88.0.7 lladdr 02:00:00:00:00:01 nud permanent dev bg100ab0000000a",
     ),
     (
         "ip",
-        "neigh replace 10.88.0.7 lladdr 02:ba:00:c0:ff:ee nud reachable dev bg1a",
+        "neigh replace 10.88.0.7 lladdr 02:ba:00:c0:ff:ee nud reachable dev bg100ab0000000a",
     ),
     (
         "ip",
-        "neigh add 10.88.0.8 lladdr 02:ba:00:c0:ff:ee nud permanent dev bg1a",
+        "neigh add 10.88.0.8 lladdr 02:ba:00:c0:ff:ee nud permanent dev bg100ab0000000a",
     ),
-    ("ip", "neigh del 10.88.0.7 dev bg1a"),
-    ("ip", "neigh flush dev bg1a nud permanent"),
-    ("tc", "filter del dev bg1a ingress"),
-    ("tc", "filter del dev bg1a egress"),
-    ("tc", "qdisc del dev bg1a clsact"),
+    ("ip", "neigh del 10.88.0.7 dev bg100ab0000000a"),
+    ("ip", "neigh flush dev bg100ab0000000a nud permanent"),
+    ("tc", "filter del dev bg100ab0000000a ingress"),
+    ("tc", "filter del dev bg100ab0000000a egress"),
+    ("tc", "qdisc del dev bg100ab0000000a clsact"),
 ];
 
 #[test]
 fn a_tap_gets_back_what_somebody_took() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
-        let op = Op::MakeTap(wanted());
+        let op = Op::Root(INSTANCE, RootOp::MakeTap(wanted()));
         let holds = || {
             host.interfaces.forget();
-            let guest = [("bg1a".to_owned(), wanted().guest_address)];
-            host.tap_holds(&wanted()).unwrap()
+            let guest = [("bg100ab0000000a".to_owned(), wanted().guest_address)];
+            host.tap_holds(INSTANCE, &wanted()).unwrap()
                 && host
-                    .firewall_holds("banger_test", &guest, &[], &[])
+                    .firewall_holds("banger_00ab", &guest, &[], &[])
                     .unwrap()
         };
         assert!(!holds());
@@ -130,22 +147,21 @@ fn a_tap_gets_back_what_somebody_took() {
 fn a_tap_is_never_without_its_filter() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
-        let forbid = Op::ForbidGuest {
-            table: "banger_test".to_owned(),
-            tap: "bg1a".to_owned(),
+        let forbid = RootOp::ForbidGuest {
+            machine: MACHINE,
             address: wanted().guest_address,
         };
         // Nobody allowed the guest first.
-        host.change(&Op::MakeTap(wanted())).unwrap();
-        let table = run("nft", "list table inet banger_test");
-        assert!(table.contains("\"bg1a\" . 10.88.0.7"), "{table}");
-        assert_eq!(host.change(&forbid).unwrap_err().kind(), Kind::Busy);
-        assert_eq!(run("nft", "list table inet banger_test"), table);
-        let gone = Op::RemoveTap {
-            name: "bg1a".to_owned(),
-        };
-        host.change(&gone).unwrap();
-        assert_eq!(host.change(&forbid).unwrap(), Change::Made);
+        change(&host, RootOp::MakeTap(wanted())).unwrap();
+        let table = run("nft", "list table inet banger_00ab");
+        assert!(table.contains("\"bg100ab0000000a\" . 10.88.0.7"), "{table}");
+        assert_eq!(
+            change(&host, forbid.clone()).unwrap_err().kind(),
+            Kind::Busy
+        );
+        assert_eq!(run("nft", "list table inet banger_00ab"), table);
+        change(&host, RootOp::RemoveTap { machine: MACHINE }).unwrap();
+        assert_eq!(change(&host, forbid).unwrap(), Change::Made);
         assert_eq!(run("nft", "list tables"), "");
     });
 }
@@ -154,32 +170,23 @@ fn a_tap_is_never_without_its_filter() {
 fn the_last_element_takes_no_table_that_another_tap_lives_by() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
-        let tap = |name: &str, last: u8| GuestTap {
-            name: name.to_owned(),
-            table: "banger_00ab".to_owned(),
-            tap_prefix: "bg100ab".to_owned(),
+        let tap = |number: u32, last: u8| GuestTap {
+            machine: MachineId::from_bits(number),
             guest_address: [10, 88, 0, last].into(),
             ..wanted()
         };
-        let [one, two] = [tap("bg100ab00000001", 7), tap("bg100ab00000002", 8)];
+        let [one, two] = [tap(1, 7), tap(2, 8)];
         for tap in [&one, &two] {
-            host.change(&Op::MakeTap(tap.clone())).unwrap();
+            change(&host, RootOp::MakeTap(tap.clone())).unwrap();
         }
         let element = "{ \"bg100ab00000002\" . 10.88.0.8 }";
         run(
             "nft",
             &format!("delete element inet banger_00ab guests {element}"),
         );
-        host.change(&Op::RemoveTap {
-            name: one.name.clone(),
-        })
-        .unwrap();
-        host.change(&Op::ForbidGuest {
-            table: one.table.clone(),
-            tap: one.name.clone(),
-            address: one.guest_address,
-        })
-        .unwrap();
+        let (machine, address) = (one.machine, one.guest_address);
+        change(&host, RootOp::RemoveTap { machine }).unwrap();
+        change(&host, RootOp::ForbidGuest { machine, address }).unwrap();
         assert_eq!(run("nft", "list tables").trim(), "table inet banger_00ab");
     });
 }
@@ -189,7 +196,10 @@ fn a_new_tap_does_not_forward_on_a_host_that_does() {
     in_own_network(|| {
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         make(&wanted()).unwrap();
-        assert_eq!(read("/proc/sys/net/ipv4/conf/bg1a/forwarding"), "0");
+        assert_eq!(
+            read("/proc/sys/net/ipv4/conf/bg100ab0000000a/forwarding"),
+            "0"
+        );
         assert!(Linux::new().unwrap().forwards_everywhere().unwrap());
     });
 }
@@ -198,24 +208,19 @@ fn a_new_tap_does_not_forward_on_a_host_that_does() {
 fn whether_a_guest_has_nat_is_written_on_its_tap() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
-        host.change(&Op::MakeTap(wanted())).unwrap();
+        change(&host, RootOp::MakeTap(wanted())).unwrap();
         let expected = |nat| TapRecord {
-            tap: "bg1a".to_owned(),
+            tap: "bg100ab0000000a".to_owned(),
             address: wanted().guest_address,
             nat,
         };
         assert_eq!(remembered().unwrap(), [expected(false)]);
-        let (table, address) = (wanted().table, wanted().guest_address);
-        let allow = Op::AllowNat {
-            table: table.clone(),
-            tap_prefix: wanted().tap_prefix,
-            address,
-        };
-        host.change(&allow).unwrap();
+        let address = wanted().guest_address;
+        change(&host, RootOp::AllowNat { address }).unwrap();
         assert_eq!(remembered().unwrap(), [expected(true)]);
-        host.change(&Op::MakeTap(wanted())).unwrap();
+        change(&host, RootOp::MakeTap(wanted())).unwrap();
         assert_eq!(remembered().unwrap(), [expected(true)], "made again");
-        host.change(&Op::ForbidNat { table, address }).unwrap();
+        change(&host, RootOp::ForbidNat { address }).unwrap();
         assert_eq!(remembered().unwrap(), [expected(false)]);
     });
 }
@@ -266,7 +271,7 @@ fn a_tap_with_another_owner_changes_hands() {
 fn a_tap_that_is_in_use_is_left_as_it_is_or_busy() {
     in_own_network(|| {
         make(&wanted()).unwrap();
-        let _used = open("bg1a").unwrap();
+        let _used = open("bg100ab0000000a").unwrap();
         assert_eq!(make(&wanted()).unwrap(), Change::Already);
         let error = make(&GuestTap { uid: 1, ..wanted() }).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy, "{error:?}");
@@ -277,7 +282,7 @@ fn a_tap_that_is_in_use_is_left_as_it_is_or_busy() {
 fn a_route_that_another_tap_left_is_replaced() {
     in_own_network(|| {
         make(&GuestTap {
-            name: "bg1old".to_owned(),
+            machine: MachineId::from_bits(11),
             ..wanted()
         })
         .unwrap();
@@ -290,28 +295,22 @@ fn a_route_that_another_tap_left_is_replaced() {
 #[test]
 fn an_interface_of_another_kind_is_never_taken_or_removed() {
     in_own_network(|| {
-        run("ip", "link add bg1a type veth peer name other");
+        run("ip", "link add bg100ab0000000a type veth peer name other");
         assert_eq!(make(&wanted()).unwrap_err().kind(), Kind::Busy);
-        assert_eq!(remove("bg1a").unwrap_err().kind(), Kind::Busy);
-        run("ip", "link show bg1a");
-        run("ip", "link del bg1a");
-        run("ip", "tuntap add bg1a mode tun");
+        assert_eq!(remove("bg100ab0000000a").unwrap_err().kind(), Kind::Busy);
+        run("ip", "link show bg100ab0000000a");
+        run("ip", "link del bg100ab0000000a");
+        run("ip", "tuntap add bg100ab0000000a mode tun");
         assert_eq!(make(&wanted()).unwrap_err().kind(), Kind::Busy);
-        assert_eq!(remove("bg1a").unwrap_err().kind(), Kind::Busy);
+        assert_eq!(remove("bg100ab0000000a").unwrap_err().kind(), Kind::Busy);
     });
 }
 
 #[test]
 fn names_that_are_not_ours_are_refused() {
     for name in ["", "BG1", "bg-1", "bg1/..", "sixteencharacter", "bg1\0"] {
-        assert!(
-            make(&GuestTap {
-                name: name.to_owned(),
-                ..wanted()
-            })
-            .is_err(),
-            "{name:?}"
-        );
+        let made = super::make(name, &wanted(), &Support::default());
+        assert!(made.is_err(), "{name:?}");
         assert!(remove(name).is_err(), "{name:?}");
         assert!(open(name).is_err(), "{name:?}");
     }
@@ -395,11 +394,8 @@ fn forwarding_is_set_for_one_interface_and_put_back() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
         let set = |on| {
-            host.change(&Op::SetForwarding {
-                interface: "lo".to_owned(),
-                on,
-            })
-            .unwrap()
+            let interface = "lo".to_owned();
+            change(&host, RootOp::SetForwarding { interface, on }).unwrap()
         };
         assert_eq!(host.forwarding("lo").unwrap(), Some(false));
         assert_eq!((set(true), set(true)), (Change::Made, Change::Already));
@@ -426,13 +422,11 @@ fn an_ordinary_user_is_told_what_is_denied() {
         let host = Linux::new().unwrap();
         let error = make(&wanted()).unwrap_err();
         assert_eq!(error.kind(), Kind::Denied, "{error:?}");
-        let table = "banger_test".to_owned();
-        let op = Op::ForbidGuest {
-            table,
-            tap: "bg1a".to_owned(),
+        let op = RootOp::ForbidGuest {
+            machine: MACHINE,
             address: [10, 88, 0, 7].into(),
         };
-        assert_eq!(host.change(&op).unwrap_err().kind(), Kind::Denied);
+        assert_eq!(change(&host, op).unwrap_err().kind(), Kind::Denied);
         let finding = host.probe(&Probe::Network);
         let Finding::Bad { found, hint } = finding else {
             panic!("{finding:?}")

@@ -20,7 +20,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::judge::refuse;
-use crate::{Change, Claim, Error, Host, Kind, Op, Result};
+use crate::{Change, Claim, Error, Host, Instance, Kind, Op, Result, RootOp};
 
 /// What was switched on, and for whom.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,10 +127,7 @@ impl Forwarding {
             self.write(record)?;
         }
         keep(host, claim, record)?;
-        host.change(&Op::SetForwarding {
-            interface: interface.to_owned(),
-            on: true,
-        })
+        switch(host, interface, true)
     }
 
     fn give_back(
@@ -149,10 +146,7 @@ impl Forwarding {
         let mut change = Change::Already;
         if need.users.is_empty() {
             if !need.was && !host.forwards_everywhere()? {
-                change = host.change(&Op::SetForwarding {
-                    interface: interface.to_owned(),
-                    on: false,
-                })?;
+                change = switch(host, interface, false)?;
             }
             record.interfaces.remove(interface);
         }
@@ -225,11 +219,16 @@ fn lent(
 }
 
 fn keep(host: &dyn Host, claim: &Claim, record: &Record) -> Result<Change> {
-    host.change(&Op::KeepToGuests {
-        table: claim.instance().table(),
-        tap_prefix: claim.instance().tap_prefix(),
-        interfaces: lent(host, record, |need| need.users.contains(&claim.uid))?,
-    })
+    let interfaces = lent(host, record, |need| need.users.contains(&claim.uid))?;
+    let op = RootOp::KeepToGuests { interfaces };
+    host.change(&Op::Root(claim.instance(), op))
+}
+
+fn switch(host: &dyn Host, interface: &str, on: bool) -> Result<Change> {
+    let interface = interface.to_owned();
+    let op = RootOp::SetForwarding { interface, on };
+    // Any instance: an interface of the host is nobody's.
+    host.change(&Op::Root(Instance::new(0, Path::new("/")), op))
 }
 
 fn replace(fresh: &Path, path: &Path, record: &Record) -> std::io::Result<()> {

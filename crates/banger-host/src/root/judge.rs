@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use super::MOST_ELEMENTS;
-use super::message::{RootLook, RootOp};
-use crate::{Claim, Error, GuestTap, Jailed, Kind, Op, Probe, Result};
+use super::message::RootLook;
+use crate::{Claim, Error, Jailed, Kind, Probe, Result, RootOp};
 
 /// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
@@ -17,7 +17,7 @@ const SIZES: std::ops::RangeInclusive<u64> = 1..=64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Allowed {
     /// As it stands.
-    Change(Op),
+    Change(RootOp),
     /// For this user only: others may need the interface to forward, too.
     Forward { interface: String, on: bool },
     /// Those that root has switched on for this user.
@@ -57,17 +57,6 @@ pub(super) fn refuse(value: &str, what: &str) -> Error {
 struct Measure<'a>(&'a Claim);
 
 impl Measure<'_> {
-    fn tap(&self, name: String) -> Result<String> {
-        if self.0.instance().has_tap(&name) {
-            return Ok(name);
-        }
-        let prefix = self.0.instance().tap_prefix();
-        Err(refuse(
-            &name,
-            &format!("a TAP of this user, whose names are `{prefix}` and eight hexadecimal digits"),
-        ))
-    }
-
     fn tap_prefix(&self, prefix: String) -> Result<String> {
         if prefix == self.0.instance().tap_prefix() {
             return Ok(prefix);
@@ -89,121 +78,73 @@ impl Measure<'_> {
         Err(refuse(&name, "a snapshot of this user"))
     }
 
-    fn guest(&self, address: Ipv4Addr) -> Result<Ipv4Addr> {
+    fn guest(&self, address: Ipv4Addr) -> Result<()> {
         if self.0.has_guest(address) {
-            return Ok(address);
+            return Ok(());
         }
         let what = format!("an address for a guest in {}", self.0.subnet);
         Err(refuse(&address.to_string(), &what))
     }
 
-    fn host_address(&self, address: Ipv4Addr) -> Result<Ipv4Addr> {
+    fn host_address(&self, address: Ipv4Addr) -> Result<()> {
         if address == self.0.host_address() {
-            return Ok(address);
+            return Ok(());
         }
         let what = format!("the first address of {}", self.0.subnet);
         Err(refuse(&address.to_string(), &what))
     }
 
-    fn owner(&self, uid: u32) -> Result<u32> {
+    fn owner(&self, uid: u32) -> Result<()> {
         if uid == self.0.uid || self.0.instance().users().contains(&uid) {
-            return Ok(uid);
+            return Ok(());
         }
         Err(refuse(&uid.to_string(), "a user that may own the TAP"))
     }
 }
 
-/// Lets through what this user may change.
+/// Lets through what this user may change. What it concerns is the user's by its making: a machine's
+/// id with the instance of the claim.
 pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
     let measure = Measure(claim);
-    let op = match op {
-        RootOp::MakeTap {
-            name,
-            uid,
-            host_address,
-            guest_address,
-            mac,
-            mtu,
-        } => {
-            if !MTUS.contains(&mtu) {
-                return Err(refuse(&mtu.to_string(), "an MTU from 576 to 9216"));
+    match &op {
+        RootOp::MakeTap(tap) => {
+            if !MTUS.contains(&tap.mtu) {
+                return Err(refuse(&tap.mtu.to_string(), "an MTU from 576 to 9216"));
             }
-            Op::MakeTap(GuestTap {
-                name: measure.tap(name)?,
-                table: claim.instance().table(),
-                tap_prefix: claim.instance().tap_prefix(),
-                uid: measure.owner(uid)?,
-                host_address: measure.host_address(host_address)?,
-                guest_address: measure.guest(guest_address)?,
-                // Any guest's: a TAP leads to one guest only, and a copy of a guest keeps its MAC.
-                mac,
-                mtu,
-            })
+            measure.owner(tap.uid)?;
+            measure.host_address(tap.host_address)?;
+            // Its MAC may be any guest's: a TAP leads to one guest, and a copy of one keeps its MAC.
+            measure.guest(tap.guest_address)?;
         }
-        RootOp::RemoveTap { name } => Op::RemoveTap {
-            name: measure.tap(name)?,
-        },
-        RootOp::AllowGuest {
-            table,
-            tap_prefix,
-            tap,
-            address,
-        } => Op::AllowGuest {
-            table: measure.table(table)?,
-            tap_prefix: measure.tap_prefix(tap_prefix)?,
-            tap: measure.tap(tap)?,
-            address: measure.guest(address)?,
-        },
-        RootOp::ForbidGuest {
-            table,
-            tap,
-            address,
-        } => Op::ForbidGuest {
-            table: measure.table(table)?,
-            tap: measure.tap(tap)?,
-            // Whatever it is: taking it away opens nothing.
-            address,
-        },
-        RootOp::AllowNat {
-            table,
-            tap_prefix,
-            address,
-        } => Op::AllowNat {
-            table: measure.table(table)?,
-            tap_prefix: measure.tap_prefix(tap_prefix)?,
-            address: measure.guest(address)?,
-        },
-        RootOp::ForbidNat { table, address } => Op::ForbidNat {
-            table: measure.table(table)?,
-            address,
-        },
+        RootOp::AllowGuest { address, .. } | RootOp::AllowNat { address } => {
+            measure.guest(*address)?;
+        }
         RootOp::SetForwarding { interface, on } => {
-            return Ok(if claim.instance().has_tap(&interface) {
-                Allowed::Change(Op::SetForwarding { interface, on })
-            } else {
-                Allowed::Forward { interface, on }
+            return Ok(Allowed::Forward {
+                interface: interface.clone(),
+                on: *on,
             });
         }
-        RootOp::KeepToGuests { table, tap_prefix } => {
-            measure.table(table)?;
-            measure.tap_prefix(tap_prefix)?;
-            return Ok(Allowed::KeepToGuests);
-        }
-        RootOp::AcceptInDockerUser { tap_prefix, on } => Op::AcceptInDockerUser {
-            tap_prefix: measure.tap_prefix(tap_prefix)?,
-            on,
-        },
-        RootOp::MakeSnapshot { name, size_mib } => {
-            let name = measure.snapshot(name)?;
-            if !SIZES.contains(&size_mib) {
+        RootOp::KeepToGuests { .. } => return Ok(Allowed::KeepToGuests),
+        RootOp::MakeSnapshot {
+            machine, size_mib, ..
+        } => {
+            if !SIZES.contains(size_mib) {
                 return Err(refuse(&size_mib.to_string(), "a size in MiB to 64 TiB"));
             }
-            return Ok(Allowed::MakeSnapshot { name, size_mib });
+            return Ok(Allowed::MakeSnapshot {
+                name: claim.instance().name(*machine),
+                size_mib: *size_mib,
+            });
         }
-        RootOp::RemoveSnapshot { name } => Op::RemoveSnapshot {
-            name: measure.snapshot(name)?,
-        },
-    };
+        // Taking away opens nothing, whatever the address is.
+        RootOp::RemoveTap { .. }
+        | RootOp::ForbidGuest { .. }
+        | RootOp::ForbidNat { .. }
+        | RootOp::ForwardGuest { .. }
+        | RootOp::AcceptInDockerUser { .. }
+        | RootOp::RemoveSnapshot { .. } => {}
+    }
     Ok(Allowed::Change(op))
 }
 

@@ -4,7 +4,7 @@
 //! client                                        root
 //! {"hello":{"protocol":2}}                  ──►
 //!                                           ◄── {"hello":{"protocol":2,"version":…,"claim":{…},"instance":"ab12"}}
-//! {"change":{"remove-tap":{"name":"bg1…"}}} ──►
+//! {"change":{"remove-tap":{"machine":…}}}   ──►
 //!                                           ◄── {"changed":"made"}
 //! {"look":{"snapshot":{"name":"banger-1…"}}}──►
 //!                                           ◄── {"error":[{"kind":"denied","message":…,"hints":[…]}]}
@@ -17,10 +17,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Change, Claim, Error, Finding, GuestTap, Jailed, Kind, MacAddress, Op, Process, Signal,
-    Snapshot,
-};
+use crate::{Change, Claim, Error, Finding, Jailed, Kind, Process, RootOp, Signal, Snapshot};
 
 /// The version of all that is in this file.
 pub(crate) const PROTOCOL: u32 = 2;
@@ -40,7 +37,8 @@ pub(crate) enum Request {
         /// The version that the client speaks.
         protocol: u32,
     },
-    /// Something shall be so.
+    /// Make a change. Files that it needs are handed over, open: for a snapshot the base, for
+    /// reading, and the store, for both; the snapshot belongs to the user who is served.
     Change(RootOp),
     /// Firecracker shall run in a jail, with three things that are handed over, open: the machine's
     /// folder by name only (O_PATH), and for appending what its output and its errors go to.
@@ -57,7 +55,7 @@ pub(crate) enum Request {
 pub(crate) enum Reply {
     /// Whom root serves, and with what.
     Hello(Hello),
-    /// It is so.
+    /// The change is made, or was before.
     Changed(Change),
     /// What was started.
     Started(Process),
@@ -83,69 +81,6 @@ pub(crate) struct Hello {
     pub(crate) claim: Claim,
     /// What things are called by it: four hexadecimal digits.
     pub(crate) instance: String,
-}
-
-/// The changes that root makes for a user; see [`Op`] for what each means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case"
-)]
-pub(crate) enum RootOp {
-    MakeTap {
-        name: String,
-        uid: u32,
-        host_address: Ipv4Addr,
-        guest_address: Ipv4Addr,
-        mac: MacAddress,
-        mtu: u32,
-    },
-    RemoveTap {
-        name: String,
-    },
-    AllowGuest {
-        table: String,
-        tap_prefix: String,
-        tap: String,
-        address: Ipv4Addr,
-    },
-    ForbidGuest {
-        table: String,
-        tap: String,
-        address: Ipv4Addr,
-    },
-    AllowNat {
-        table: String,
-        tap_prefix: String,
-        address: Ipv4Addr,
-    },
-    ForbidNat {
-        table: String,
-        address: Ipv4Addr,
-    },
-    SetForwarding {
-        interface: String,
-        on: bool,
-    },
-    /// Root knows the interfaces by itself: those that it has switched on for this user.
-    KeepToGuests {
-        table: String,
-        tap_prefix: String,
-    },
-    AcceptInDockerUser {
-        tap_prefix: String,
-        on: bool,
-    },
-    /// Over two files that are handed over, open: the base, for reading, and the store, for both.
-    /// It belongs to the user who is served.
-    MakeSnapshot {
-        name: String,
-        size_mib: u64,
-    },
-    RemoveSnapshot {
-        name: String,
-    },
 }
 
 /// The questions that only root can answer.
@@ -185,89 +120,6 @@ pub(crate) struct ErrorLayer {
     pub(crate) kind: Kind,
     pub(crate) message: String,
     pub(crate) hints: Vec<String>,
-}
-
-impl RootOp {
-    /// The same, where it is one that root makes.
-    pub(crate) fn of(op: &Op) -> Option<Self> {
-        Some(match op.clone() {
-            Op::MakeTap(GuestTap {
-                name,
-                uid,
-                host_address,
-                guest_address,
-                mac,
-                mtu,
-                // Root knows both by itself.
-                table: _,
-                tap_prefix: _,
-            }) => Self::MakeTap {
-                name,
-                uid,
-                host_address,
-                guest_address,
-                mac,
-                mtu,
-            },
-            Op::RemoveTap { name } => Self::RemoveTap { name },
-            Op::AllowGuest {
-                table,
-                tap_prefix,
-                tap,
-                address,
-            } => Self::AllowGuest {
-                table,
-                tap_prefix,
-                tap,
-                address,
-            },
-            Op::ForbidGuest {
-                table,
-                tap,
-                address,
-            } => Self::ForbidGuest {
-                table,
-                tap,
-                address,
-            },
-            Op::AllowNat {
-                table,
-                tap_prefix,
-                address,
-            } => Self::AllowNat {
-                table,
-                tap_prefix,
-                address,
-            },
-            Op::ForbidNat { table, address } => Self::ForbidNat { table, address },
-            Op::SetForwarding { interface, on } => Self::SetForwarding { interface, on },
-            Op::KeepToGuests {
-                table,
-                tap_prefix,
-                interfaces: _,
-            } => Self::KeepToGuests { table, tap_prefix },
-            Op::AcceptInDockerUser { tap_prefix, on } => {
-                Self::AcceptInDockerUser { tap_prefix, on }
-            }
-            Op::MakeSnapshot { name, size_mib, .. } => Self::MakeSnapshot { name, size_mib },
-            Op::RemoveSnapshot { name } => Self::RemoveSnapshot { name },
-            Op::MakeDirectory { .. }
-            | Op::RemoveDirectory { .. }
-            | Op::WriteFile { .. }
-            | Op::WriteScratch { .. }
-            | Op::RemoveFile { .. }
-            | Op::LinkFile { .. }
-            | Op::MakeLink { .. }
-            | Op::MakeNode { .. }
-            | Op::CloneFile { .. }
-            | Op::CopyFile { .. }
-            | Op::MakeFilesystem { .. }
-            | Op::GrowFile { .. }
-            | Op::RenameFile { .. }
-            | Op::PunchHole { .. }
-            | Op::RestoreStore { .. } => return None,
-        })
-    }
 }
 
 /// The layers of an error, outermost first.
@@ -336,15 +188,21 @@ mod tests {
     #[test]
     fn what_is_not_in_the_list_is_not_understood() {
         let parse = |text: &str| serde_json::from_str::<Request>(text);
-        parse(r#"{"change":{"remove-tap":{"name":"bg1"}}}"#).unwrap();
+        parse(r#"{"change":{"remove-tap":{"machine":"00c0ffee"}}}"#).unwrap();
+        parse(r#"{"change":{"make-snapshot":{"machine":"00c0ffee","size-mib":16}}}"#).unwrap();
         for text in [
             r#"{"change":{"remove-file":{"path":"/etc/passwd"}}}"#,
-            r#"{"change":{"remove-tap":{"name":"bg1","force":true}}}"#,
+            r#"{"change":{"remove-tap":{"machine":"00c0ffee","force":true}}}"#,
             r#"{"change":{"remove-tap":{}}}"#,
-            r#"{"change":{"make-tap":{"name":"bg1","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"02:ba:00:c0:ff:ee","mtu":1500}}}"#,
-            r#"{"change":{"make-tap":{"name":"bg1","uid":1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"ff:ff:ff:ff:ff:ff","mtu":1500}}}"#,
-            r#"{"change":{"allow-nat":{"table":"t","tap-prefix":"p","address":"10.0.0.2; flush ruleset"}}}"#,
-            r#"{"hello":{"protocol":2},"change":{"remove-tap":{"name":"bg1"}}}"#,
+            r#"{"change":{"remove-tap":{"name":"bg1ab1200c0ffee"}}}"#,
+            r#"{"change":{"remove-tap":{"machine":"../00c0f"}}}"#,
+            r#"{"change":{"remove-tap":{"machine":12648430}}}"#,
+            r#"{"change":{"make-snapshot":{"machine":"00c0ffee","size-mib":16,"files":{"base":"/etc/shadow"}}}}"#,
+            r#"{"change":{"keep-to-guests":{"interfaces":["lo"]}}}"#,
+            r#"{"change":{"make-tap":{"machine":"00c0ffee","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"02:ba:00:c0:ff:ee","mtu":1500}}}"#,
+            r#"{"change":{"make-tap":{"machine":"00c0ffee","uid":1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"ff:ff:ff:ff:ff:ff","mtu":1500}}}"#,
+            r#"{"change":{"allow-nat":{"address":"10.0.0.2; flush ruleset"}}}"#,
+            r#"{"hello":{"protocol":2},"change":{"remove-tap":{"machine":"00c0ffee"}}}"#,
             r#"{"run":"sh"}"#,
             "[]",
             "",

@@ -16,7 +16,7 @@ use std::net::Ipv4Addr;
 use crate::cow;
 use crate::linux::children;
 use crate::linux::snapshot::{self, SnapshotSpec};
-use crate::{Claim, Error, Host, Kind, Op, Result};
+use crate::{Claim, Error, Host, Kind, MachineId, Result, RootOp};
 
 /// The most TAPs.
 pub(super) const TAPS: usize = 512;
@@ -47,30 +47,40 @@ fn need_below(quota: &str, count: usize, most: usize) -> Result<()> {
 
 /// Refuses a change that would make more than this user may have. What is there already may be
 /// made again.
-pub(super) fn change(op: &Op, claim: &Claim, host: &dyn Host) -> Result<()> {
+pub(super) fn change(op: &RootOp, claim: &Claim, host: &dyn Host) -> Result<()> {
     match op {
-        Op::MakeTap(tap) => {
+        RootOp::MakeTap(tap) => {
             let taps = host.interfaces(&claim.instance().tap_prefix())?;
-            if !taps.contains(&tap.name) {
+            if !taps.contains(&claim.instance().tap(tap.machine)) {
                 need_below("TAPs", taps.len(), TAPS)?;
             }
-            guest(&tap.name, tap.guest_address, claim, host)
+            guest(tap.machine, tap.guest_address, claim, host)
         }
-        Op::AllowGuest { tap, address, .. } => guest(tap, *address, claim, host),
-        Op::AllowNat { address, .. } => {
+        RootOp::AllowGuest { machine, address } => guest(*machine, *address, claim, host),
+        RootOp::AllowNat { address } => {
             let elements = host.firewall_elements(&claim.instance().table())?;
             if elements.nat.contains(address) {
                 return Ok(());
             }
             need_below("firewall elements", elements.count(), ELEMENTS)
         }
-        _ => Ok(()),
+        // Snapshots are counted with their files; what takes away and what switches needs no quota.
+        RootOp::RemoveTap { .. }
+        | RootOp::ForbidGuest { .. }
+        | RootOp::ForbidNat { .. }
+        | RootOp::ForwardGuest { .. }
+        | RootOp::SetForwarding { .. }
+        | RootOp::KeepToGuests { .. }
+        | RootOp::AcceptInDockerUser { .. }
+        | RootOp::MakeSnapshot { .. }
+        | RootOp::RemoveSnapshot { .. } => Ok(()),
     }
 }
 
-fn guest(tap: &str, address: Ipv4Addr, claim: &Claim, host: &dyn Host) -> Result<()> {
+fn guest(machine: MachineId, address: Ipv4Addr, claim: &Claim, host: &dyn Host) -> Result<()> {
     let elements = host.firewall_elements(&claim.instance().table())?;
-    if elements.guests.contains(&(tap.to_owned(), address)) {
+    let tap = claim.instance().tap(machine);
+    if elements.guests.contains(&(tap, address)) {
         return Ok(());
     }
     need_below("firewall elements", elements.count(), ELEMENTS)

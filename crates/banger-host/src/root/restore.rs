@@ -9,9 +9,9 @@ use std::path::Path;
 use super::forwarding::Forwarding;
 use super::{RUN, confine, log, need_root};
 use crate::linux::tap::{self, TapRecord};
-use crate::{Change, Error, Host, Instance, Linux, Op, Result};
+use crate::{Change, Error, Host, Instance, Linux, MachineId, Op, Result, RootOp};
 
-/// Puts the tables of all bangers on this host back, whole. Twice is once.
+/// Puts the tables of all bangers on this host back, whole. Idempotent.
 ///
 /// # Errors
 /// When we are not root, or a table could not be made; all others are made then.
@@ -24,10 +24,10 @@ pub fn restore() -> Result<()> {
 pub(super) fn restore_on(host: &dyn Host, taps: &[TapRecord], folder: &Path) -> Result<()> {
     let mut first: Option<Error> = None;
     for tap in taps {
-        let Some(instance) = Instance::of_tap(&tap.tap) else {
+        let Some((instance, machine)) = Instance::of_tap(&tap.tap) else {
             continue;
         };
-        match restore_one(host, instance, tap, folder) {
+        match restore_one(host, (instance, machine), tap, folder) {
             Ok(Change::Already) => {}
             Ok(Change::Made) => log(&format!("put back the rules of `{}`", tap.tap)),
             Err(error) => {
@@ -42,32 +42,19 @@ pub(super) fn restore_on(host: &dyn Host, taps: &[TapRecord], folder: &Path) -> 
 
 fn restore_one(
     host: &dyn Host,
-    instance: Instance,
+    (instance, machine): (Instance, MachineId),
     remembered: &TapRecord,
     folder: &Path,
 ) -> Result<Change> {
-    let (table, tap_prefix) = (instance.table(), instance.tap_prefix());
     let address = remembered.address;
-    let allowed = host.change(&Op::AllowGuest {
-        table: table.clone(),
-        tap_prefix: tap_prefix.clone(),
-        tap: remembered.tap.clone(),
-        address,
-    })?;
+    let change = |op| host.change(&Op::Root(instance, op));
+    let allowed = change(RootOp::AllowGuest { machine, address })?;
     let interfaces = Forwarding::new(folder).kept(host)?;
     if !interfaces.is_empty() {
-        host.change(&Op::KeepToGuests {
-            table: table.clone(),
-            tap_prefix: tap_prefix.clone(),
-            interfaces,
-        })?;
+        change(RootOp::KeepToGuests { interfaces })?;
     }
     if remembered.nat {
-        host.change(&Op::AllowNat {
-            table,
-            tap_prefix,
-            address,
-        })?;
+        change(RootOp::AllowNat { address })?;
     }
     Ok(allowed)
 }

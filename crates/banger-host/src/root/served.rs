@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::PROGRAMS;
 use super::forwarding::Forwarding;
 use super::judge::{self, Allowed, Answerable};
-use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, RootOp, tell};
+use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, tell};
 use super::{files, jailed, quota};
 use crate::linux::probes::in_one_line;
 use crate::linux::probes::jail::check_programs;
 use crate::linux::snapshot;
 use crate::linux::units::{self, Manager};
-use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result};
+use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result, RootOp};
 
 /// The user, and the host that is changed for her.
 #[derive(Debug)]
@@ -109,12 +109,14 @@ impl ClaimedHost {
                 (self.makes.snapshot)(&wanted)
             }
             Allowed::Change(op) => {
+                let instance = self.claim.instance();
                 quota::change(&op, &self.claim, &*self.host)?;
-                if let Op::RemoveSnapshot { name } = &op {
-                    // Her own units, too; the host knows those of the system.
-                    units::need_none(name, &[Manager::User(self.claim.uid)])?;
+                if let RootOp::RemoveSnapshot { machine } = &op {
+                    // The user's own units, too; the host knows those of the system.
+                    let name = instance.name(*machine);
+                    units::need_none(&name, &[Manager::User(self.claim.uid)])?;
                 }
-                self.host.change(&op)
+                self.host.change(&Op::Root(instance, op))
             }
             Allowed::Forward { interface, on } => {
                 self.forwarding

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::{Sim, lock, snapshot};
 use crate::{
-    Clocks, Elements, Error, Exit, Finding, GuestTap, Kind, Look, Mark, Probe, Process, Resolvers,
-    Result, Room, Snapshot, Stat,
+    Clocks, Elements, Error, Exit, Finding, GuestTap, Instance, Kind, Look, Mark, Probe, Process,
+    Resolvers, Result, Room, Snapshot, Stat,
 };
 
 impl Look for Sim {
@@ -43,8 +43,7 @@ impl Look for Sim {
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         self.awake()?;
         let state = lock(&self.inner.state);
-        let uid = state.owners.get(path).copied();
-        let uid = uid.unwrap_or_else(|| self.uid());
+        let uid = state.permission(path, self.uid()).uid;
         if state.directories.contains(path) {
             return Ok(Some(Stat {
                 length: 0,
@@ -55,7 +54,7 @@ impl Look for Sim {
         }
         Ok(state.files.get(path).map(|file| Stat {
             length: file.length,
-            allocated: file.contents.len() as u64,
+            allocated: file.allocated(),
             is_directory: false,
             uid,
         }))
@@ -180,10 +179,11 @@ impl Look for Sim {
         Ok(lock(&self.inner.state).forwards_everywhere)
     }
 
-    fn tap_holds(&self, tap: &GuestTap) -> Result<bool> {
+    fn tap_holds(&self, instance: Instance, tap: &GuestTap) -> Result<bool> {
         self.awake()?;
         let state = lock(&self.inner.state);
-        Ok(state.taps.get(&tap.name) == Some(tap) && !state.harmed_taps.contains(&tap.name))
+        let name = instance.tap(tap.machine);
+        Ok(state.taps.get(&name) == Some(tap) && !state.harmed_taps.contains(&name))
     }
 
     fn uplink(&self) -> Result<Option<String>> {

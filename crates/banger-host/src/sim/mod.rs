@@ -14,7 +14,9 @@
 //! simulated hypervisor lets guests end it.
 
 mod change;
+mod files;
 mod look;
+mod network;
 mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,8 +51,8 @@ pub struct SimState {
     pub directories: BTreeSet<PathBuf>,
     /// Files, by their length and contents.
     pub files: BTreeMap<PathBuf, SimFile>,
-    /// The users that files and directories belong to, where that is not us.
-    pub owners: BTreeMap<PathBuf, u32>,
+    /// Whose files and directories are, and who may use them. What a guest makes has no entry.
+    pub permissions: BTreeMap<PathBuf, SimPermission>,
     /// Snapshots, by name.
     pub snapshots: BTreeMap<String, SimSnapshot>,
     /// Loop devices, by the file behind them, with the snapshots that use them.
@@ -82,6 +84,43 @@ pub struct SimFile {
     pub length: u64,
     /// What was written to it; holes beyond.
     pub contents: Vec<u8>,
+    /// Where the hole at its beginning ends, in bytes.
+    pub hole: u64,
+}
+
+impl SimFile {
+    /// A file with these contents, and no holes.
+    #[must_use]
+    pub fn of(contents: Vec<u8>) -> Self {
+        Self {
+            length: contents.len() as u64,
+            contents,
+            hole: 0,
+        }
+    }
+
+    /// The bytes that it takes on the disk.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        (self.contents.len() as u64).saturating_sub(self.hole)
+    }
+}
+
+/// Who may use a simulated file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimPermission {
+    /// Its permission bits.
+    pub mode: u32,
+    /// The user that it belongs to.
+    pub uid: u32,
+}
+
+impl SimState {
+    /// Who may use a file; one without an entry belongs to `uid`, who alone may.
+    fn permission(&self, path: &Path, uid: u32) -> SimPermission {
+        let own = SimPermission { mode: 0o600, uid };
+        self.permissions.get(path).copied().unwrap_or(own)
+    }
 }
 
 /// A simulated snapshot.

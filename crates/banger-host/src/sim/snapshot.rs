@@ -5,35 +5,19 @@ use std::path::{Path, PathBuf};
 use super::change::{made, missing};
 use super::{SimSnapshot, SimState};
 use crate::cow::{HEADER_LENGTH, Header, VALID_AT, length_mib};
-use crate::linux::snapshot::check_name;
-use crate::{Change, Error, Kind, Op, Owner, Result, Snapshot, SnapshotStore, snapshot_node};
+use crate::{Change, Error, Kind, Result, Snapshot, SnapshotFiles, SnapshotStore, snapshot_node};
 
 const MIB: u64 = 1 << 20;
 
 /// The header of a store that the kernel has used, with chunks of 16 KiB.
 const HEADER: [u8; HEADER_LENGTH] = *b"SnAp\x01\0\0\0\x01\0\0\0\x20\0\0\0";
 
-pub(super) fn change(state: &mut SimState, op: &Op) -> Result<Change> {
-    match op {
-        Op::RestoreStore { path } => restore(state, path),
-        Op::MakeSnapshot {
-            name,
-            base,
-            cow,
-            size_mib,
-            owner,
-        } => make(state, name, (base, cow), *size_mib, *owner),
-        Op::RemoveSnapshot { name } => remove(state, name),
-        _ => Ok(Change::Already),
-    }
-}
-
 fn header(state: &SimState, cow: &Path) -> Result<Header> {
     let file = state.files.get(cow).ok_or_else(|| missing(cow))?;
     Ok(Header::read(&file.contents))
 }
 
-fn restore(state: &mut SimState, cow: &Path) -> Result<Change> {
+pub(super) fn restore(state: &mut SimState, cow: &Path) -> Result<Change> {
     match header(state, cow)? {
         Header::Fresh | Header::Valid { .. } => Ok(Change::Already),
         Header::GivenUp { .. } => {
@@ -46,14 +30,12 @@ fn restore(state: &mut SimState, cow: &Path) -> Result<Change> {
     }
 }
 
-fn make(
+pub(super) fn make(
     state: &mut SimState,
     name: &str,
-    (base, cow): (&PathBuf, &PathBuf),
+    SnapshotFiles { base, cow, owner }: &SnapshotFiles,
     size_mib: u64,
-    owner: Option<Owner>,
 ) -> Result<Change> {
-    check_name(name)?;
     let length = |path: &PathBuf| {
         let file = state.files.get(path).ok_or_else(|| missing(path));
         file.map(|it| it.length)
@@ -79,7 +61,7 @@ fn make(
         base: base.clone(),
         cow: cow.clone(),
         size_mib: size_mib.max(before.map_or(0, |it| it.size_mib)),
-        owner,
+        owner: *owner,
         given_up: false,
     };
     for file in [base, cow] {
@@ -89,8 +71,7 @@ fn make(
     made(state.snapshots.insert(name.to_owned(), wanted.clone()) != Some(wanted))
 }
 
-fn remove(state: &mut SimState, name: &str) -> Result<Change> {
-    check_name(name)?;
+pub(super) fn remove(state: &mut SimState, name: &str) -> Result<Change> {
     let node = snapshot_node(name).display().to_string();
     let user = state.processes.iter().find(|(_, it)| {
         let jailed = it.jailed.as_ref().is_some_and(|it| it.name == name);

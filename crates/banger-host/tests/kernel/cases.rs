@@ -256,9 +256,7 @@ fn busy() {
     let name = name(8);
     make(&name, 32);
     let held = open(&name);
-    let error = host()
-        .change(&Op::RemoveSnapshot { name: name.clone() })
-        .unwrap_err();
+    let error = host().change(&removing(&name)).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy, "{}", told(&error));
     assert!(
         told(&error).contains("process 1 (`init`)"),
@@ -354,47 +352,12 @@ fn twenty() {
 
 fn refused() {
     let name = name(11);
-    let Op::MakeSnapshot {
-        base,
-        cow,
-        size_mib,
-        owner,
-        ..
-    } = making(&name, 32)
-    else {
-        unreachable!()
-    };
-    for odd in [
-        "banger-1-00ff-0000000",
-        "root",
-        "../sda",
-        "banger-1-00ff-00000011-origin",
-    ] {
-        let op = Op::MakeSnapshot {
-            name: odd.to_owned(),
-            base: base.clone(),
-            cow: cow.clone(),
-            size_mib,
-            owner,
-        };
-        assert!(host().change(&op).is_err(), "{odd}");
-    }
+    let (base, cow) = (base(), store(&name));
+    grow(&cow, cow::length_mib(32));
     for odd in ["/dev/vda", "/dev/null", "/state", "/proc/1/mem"] {
-        let op = Op::MakeSnapshot {
-            name: name.clone(),
-            base: base.clone(),
-            cow: odd.into(),
-            size_mib,
-            owner,
-        };
+        let op = making_of(&name, 32, base.clone(), odd.into(), Some(OWNER));
         assert!(host().change(&op).is_err(), "{odd} as store");
-        let op = Op::MakeSnapshot {
-            name: name.clone(),
-            base: odd.into(),
-            cow: cow.clone(),
-            size_mib,
-            owner,
-        };
+        let op = making_of(&name, 32, odd.into(), cow.clone(), Some(OWNER));
         assert!(host().change(&op).is_err(), "{odd} as base");
     }
 }

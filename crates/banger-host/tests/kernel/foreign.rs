@@ -7,7 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use banger_host::{
-    Change, Host as _, Instance, Kind, Look as _, Op, Owner, Process, Signal, Spawn, snapshot_node,
+    Change, FileOp, Host as _, Instance, Kind, Look as _, Op, Owner, Process, Signal, Spawn,
+    snapshot_node,
 };
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
@@ -98,24 +99,8 @@ fn as_user<T: Send>(user: Owner, what: impl FnOnce() -> T + Send) -> T {
 }
 
 fn make_for(name: &str, user: Owner) {
-    let Op::MakeSnapshot {
-        name,
-        base,
-        cow,
-        size_mib,
-        ..
-    } = making(name, 32)
-    else {
-        unreachable!()
-    };
-    let owner = Some(user);
-    let op = Op::MakeSnapshot {
-        name,
-        base,
-        cow,
-        size_mib,
-        owner,
-    };
+    grow(&store(name), cow::length_mib(32));
+    let op = making_of(name, 32, base(), store(name), Some(user));
     assert_eq!(host().change(&op).unwrap(), Change::Made);
 }
 
@@ -135,15 +120,17 @@ fn kept_of_a_jail() {
     let jail = PathBuf::from("/state/jail");
     let path = jail.join("root/dev/banger/it");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    let op = Op::MakeNode {
+    let op = Op::File(FileOp::MakeNode {
         path: path.clone(),
         device: snapshot_node(&first),
         owner: Some(OWNER),
-    };
+    });
     host().change(&op).unwrap();
     let kept = HeldNode::of(&path);
     // Somebody goes on using it by its name only until the jail is gone.
-    host().change(&Op::RemoveDirectory { path: jail }).unwrap();
+    host()
+        .change(&Op::File(FileOp::RemoveDirectory { path: jail }))
+        .unwrap();
     remove(&first);
     make_for(&foreign, OTHER);
     kept.assert_is_worth_nothing(&foreign);
@@ -174,9 +161,7 @@ fn runs() {
     make_for(&name, Owner { uid, gid: uid });
     let other = waiting(uid + 1);
     let process = waiting(uid);
-    let error = host()
-        .change(&Op::RemoveSnapshot { name: name.clone() })
-        .unwrap_err();
+    let error = host().change(&removing(&name)).unwrap_err();
     assert_eq!(error.kind(), Kind::Busy, "{}", told(&error));
     assert!(
         told(&error).contains(&process.pid.to_string()),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use banger_host::command::Command;
 use banger_host::cow::{self, Header};
-use banger_host::{Change, Host as _, Look as _, Op, SnapshotStore, snapshot_node};
+use banger_host::{Change, FileOp, Host as _, Look as _, Op, SnapshotStore, snapshot_node};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::inside::Case;
@@ -33,13 +33,7 @@ fn on_small(name: &str) -> PathBuf {
 
 fn making_on_small(name: &str) -> Op {
     grow(&on_small(name), cow::length_mib(64));
-    Op::MakeSnapshot {
-        name: name.to_owned(),
-        base: base(),
-        cow: on_small(name),
-        size_mib: 64,
-        owner: None,
-    }
+    making_of(name, 64, base(), on_small(name), None)
 }
 
 fn mounted<T>(what: &str, at: &str, work: impl FnOnce() -> T) -> T {
@@ -120,9 +114,9 @@ fn one_round(name: &str, room: u64) {
 
     // The host has room again.
     leave(20 * MIB);
-    let restore = Op::RestoreStore {
+    let restore = Op::File(FileOp::RestoreStore {
         path: on_small(name),
-    };
+    });
     assert_eq!(host().change(&restore).unwrap(), Change::Made);
     assert_eq!(host().change(&restore).unwrap(), Change::Already);
     host().change(&making).unwrap();

@@ -79,7 +79,7 @@ pub(crate) fn wait() -> ExitCode {
 pub(crate) fn child(arguments: &[String]) -> ExitCode {
     let host = Linux::new().unwrap();
     let op = match arguments {
-        [verb, name] if verb == "remove" => Op::RemoveSnapshot { name: name.clone() },
+        [verb, name] if verb == "remove" => place::removing(name),
         [_, name] => place::making(name, 64),
         _ => return ExitCode::from(2),
     };

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use banger_host::command::Command;
-use banger_host::{Host as _, Linux, Op};
+use banger_host::{FileOp, Host as _, Linux, Op};
 
 pub(crate) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
@@ -30,12 +30,12 @@ impl Disk {
     /// A fresh file system.
     pub(crate) fn ext4(folder: &Path, name: &str, size_mib: u64) -> Self {
         let path = folder.join(name);
-        let op = Op::MakeFilesystem {
+        let op = Op::File(FileOp::MakeFilesystem {
             path: path.clone(),
             size_mib,
             label: name.to_owned(),
             owner: None,
-        };
+        });
         Linux::new().unwrap().change(&op).unwrap();
         Self(path)
     }

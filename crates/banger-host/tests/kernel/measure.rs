@@ -55,13 +55,7 @@ fn making(name: &str, kib: u64) -> Op {
     let header: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
     let file = File::options().write(true).open(&cow).unwrap();
     file.write_all_at(&header, 0).unwrap();
-    Op::MakeSnapshot {
-        name: name.to_owned(),
-        base: "/state/large".into(),
-        cow,
-        size_mib: SIZE_MIB,
-        owner: None,
-    }
+    making_of(name, SIZE_MIB, "/state/large".into(), cow, None)
 }
 
 fn opened(name: &str) -> File {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use banger_host::{Change, Host as _, Linux, Look as _, Op, Owner, cow, snapshot_node};
+use banger_host::{Change, FileOp, Host as _, Linux, Look as _, Op, Owner, cow, snapshot_node};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -32,12 +32,12 @@ pub(crate) fn base() -> PathBuf {
     if path.exists() {
         return path;
     }
-    let op = Op::MakeFilesystem {
+    let op = Op::File(FileOp::MakeFilesystem {
         path: path.clone(),
         size_mib: BASE_MIB,
         label: "base".to_owned(),
         owner: None,
-    };
+    });
     host().change(&op).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
     // The last MiB of such a small file system is free.
@@ -67,13 +67,34 @@ pub(crate) fn store(name: &str) -> PathBuf {
 pub(crate) fn making(name: &str, size_mib: u64) -> Op {
     let cow = store(name);
     grow(&cow, cow::length_mib(size_mib));
-    Op::MakeSnapshot {
-        name: name.to_owned(),
-        base: base(),
-        cow,
+    making_of(name, size_mib, base(), cow, Some(OWNER))
+}
+
+/// The change that makes a snapshot of these files.
+pub(crate) fn making_of(
+    name: &str,
+    size_mib: u64,
+    base: PathBuf,
+    cow: PathBuf,
+    owner: Option<Owner>,
+) -> Op {
+    by_root(name, |machine| RootOp::MakeSnapshot {
+        machine,
         size_mib,
-        owner: Some(OWNER),
-    }
+        files: SnapshotFiles { base, cow, owner },
+    })
+}
+
+/// The change that removes a snapshot.
+pub(crate) fn removing(name: &str) -> Op {
+    by_root(name, |machine| RootOp::RemoveSnapshot { machine })
+}
+
+/// A change to the machine whose snapshot has this name.
+fn by_root(name: &str, op: impl FnOnce(MachineId) -> RootOp) -> Op {
+    let digits = name.strip_prefix("banger-1-").unwrap().replace('-', "");
+    let (instance, machine) = Instance::of_tap(&format!("bg1{digits}")).unwrap();
+    Op::Root(instance, op(machine))
 }
 
 pub(crate) fn grow(path: &Path, size_mib: u64) {
@@ -91,9 +112,7 @@ pub(crate) fn make(name: &str, size_mib: u64) -> Change {
 }
 
 pub(crate) fn remove(name: &str) -> Change {
-    let removed = host().change(&Op::RemoveSnapshot {
-        name: name.to_owned(),
-    });
+    let removed = host().change(&removing(name));
     removed.unwrap_or_else(|error| panic!("{}", told(&error)))
 }
 
@@ -180,7 +199,7 @@ pub(crate) fn clear() {
     let _ = rustix::mount::unmount("/guest", rustix::mount::UnmountFlags::DETACH);
     let _ = rustix::mount::unmount("/small", rustix::mount::UnmountFlags::DETACH);
     for name in host().snapshots("banger-1-").unwrap_or_default() {
-        let _ = host().change(&Op::RemoveSnapshot { name });
+        let _ = host().change(&removing(&name));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error};
-use banger_host::{Host, Op};
+use banger_host::{FileOp, Host, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::Mode;
@@ -91,12 +91,12 @@ fn ours(layout: &Layout, host: &dyn Host) -> Result<Key> {
         (path.clone(), private.to_string(), 0o600),
         (public, format!("{line}\n"), 0o644),
     ] {
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path,
             contents: text.into_bytes(),
             mode,
             owner: None,
-        };
+        });
         host.change(&op).during("write our SSH key")?;
     }
     Ok(Key { path, public: line })

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use banger_host::{Change, Finding, Host, Kind, Op, Owner};
+use banger_host::{Change, FileOp, Finding, Host, Kind, Op, Owner};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -112,14 +112,14 @@ fn chown(owner: Option<Owner>, uid: u32, machine: &Path) -> String {
 /// A kernel that shares blocks with the image's where the file system can, and never its file.
 fn own_kernel(from: PathBuf, to: PathBuf, host: &dyn Host) -> banger_host::Result<Change> {
     let owner = None;
-    let clone = Op::CloneFile {
+    let clone = Op::File(FileOp::CloneFile {
         from: from.clone(),
         to: to.clone(),
         owner,
-    };
+    });
     match host.change(&clone) {
         Err(error) if error.kind() == Kind::Unsupported => {
-            host.change(&Op::CopyFile { from, to, owner })
+            host.change(&Op::File(FileOp::CopyFile { from, to, owner }))
         }
         done => done,
     }
@@ -166,11 +166,11 @@ impl Capability for Boot {
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).machine();
-        host.change(&Op::MakeDirectory {
+        host.change(&Op::File(FileOp::MakeDirectory {
             path,
             mode: 0o700,
             owner: vm.owner,
-        })
+        }))
         .during("make the machine's folder")
         .map(drop)
     }
@@ -181,7 +181,7 @@ impl Capability for Boot {
         let given = match vm.jailed_as() {
             // In a jail that root makes for us, all files of the folder are the VMM's to write.
             Some(_) => own_kernel(from, to, host),
-            None => host.change(&Op::LinkFile { from, to }),
+            None => host.change(&Op::File(FileOp::LinkFile { from, to })),
         };
         given.during("give the machine its kernel").map(drop)
     }
@@ -203,7 +203,7 @@ impl Capability for Boot {
         ] {
             let path = layout.in_machine(name);
             let removed = host
-                .change(&Op::RemoveFile { path })
+                .change(&Op::File(FileOp::RemoveFile { path }))
                 .during(format!("remove the machine's `{name}`"));
             first = first.and(removed.map(drop));
         }
@@ -212,7 +212,7 @@ impl Capability for Boot {
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).machine();
-        host.change(&Op::RemoveDirectory { path })
+        host.change(&Op::File(FileOp::RemoveDirectory { path }))
             .during("remove the machine's folder")
             .map(drop)
     }

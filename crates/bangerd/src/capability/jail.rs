@@ -1,7 +1,7 @@
 //! The jail that a machine may have run in: whatever the configuration says now, it goes when the
 //! machine ends. What is in it has other names elsewhere, or was the hypervisor's own.
 
-use banger_host::{Host, Op};
+use banger_host::{FileOp, Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -38,7 +38,9 @@ impl Capability for Jails {
         let mut first = Ok(());
         for program in programs {
             let path = jails.join(program).join(&name);
-            let removed = host.change(&Op::RemoveDirectory { path }).during(doing);
+            let removed = host
+                .change(&Op::File(FileOp::RemoveDirectory { path }))
+                .during(doing);
             first = first.and(removed.map(drop));
         }
         first
@@ -64,7 +66,7 @@ mod tests {
             "firecracker/banger-1-ffff-00000000/root".to_owned(),
         ] {
             let path = layout.jails().join(below);
-            sim.change(&Op::MakeDirectory { path, mode, owner })
+            sim.change(&Op::File(FileOp::MakeDirectory { path, mode, owner }))
                 .unwrap();
         }
         let jails = Jails::new(layout.clone(), instance);

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banger_api::{Code, Error, NetworkKind, VmId};
-use banger_host::{Finding, Host, Kind, Op, Probe};
+use banger_host::{FileOp, Finding, Host, Kind, Op, Probe, RootOp};
 use serde::{Deserialize, Serialize};
 
 use super::Capability;
@@ -25,7 +25,7 @@ use crate::error::{During, Result, from_host};
 use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
-use crate::vm::names::Instance;
+use crate::vm::names::{Instance, machine};
 
 /// The NAT capability.
 #[derive(Debug)]
@@ -102,19 +102,21 @@ impl Nat {
     fn write(&self, host: &dyn Host, settings: &Settings) -> banger_host::Result<()> {
         let path = self.layout.settings();
         if settings.uplinks.is_empty() {
-            let removed = host.change(&Op::RemoveFile { path }).map(drop);
+            let removed = host
+                .change(&Op::File(FileOp::RemoveFile { path }))
+                .map(drop);
             return removed.map_err(|error| error.within("forget the host settings"));
         }
         let what = "write down the host settings";
         let contents = serde_json::to_vec_pretty(settings).map_err(|cause| {
             banger_host::Error::new(Kind::Other, cause.to_string()).within(what)
         })?;
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path,
             contents,
             mode: 0o600,
             owner: None,
-        };
+        });
         host.change(&op)
             .map(drop)
             .map_err(|error| error.within(what))
@@ -152,11 +154,11 @@ impl Nat {
         // Before anything forwards that did not.
         *held = Some(self.keep_to_guests(host, &settings)?);
         for name in &names {
-            let op = Op::SetForwarding {
+            let op = RootOp::SetForwarding {
                 interface: name.clone(),
                 on: true,
             };
-            match host.change(&op) {
+            match host.change(&self.instance.change(op)) {
                 // It has just gone, and its routes with it.
                 Err(error) if error.kind() == Kind::Missing => {}
                 other => other.during(format!("forward on `{name}`")).map(drop)?,
@@ -164,12 +166,9 @@ impl Nat {
         }
         if !names.is_empty() {
             // Written down by the same entries: without a way out nothing is forwarded anyway.
-            let tap_prefix = self.instance.tap_prefix();
-            host.change(&Op::AcceptInDockerUser {
-                tap_prefix,
-                on: true,
-            })
-            .during("be accepted by DOCKER-USER")?;
+            let op = RootOp::AcceptInDockerUser { on: true };
+            host.change(&self.instance.change(op))
+                .during("be accepted by DOCKER-USER")?;
         }
         let leaves = BTreeSet::from([vm.id]);
         self.leave(&leaves, host, &mut settings, &names, &mut held)?
@@ -196,12 +195,11 @@ impl Nat {
             true => BTreeSet::new(),
             false => ours.map(|(name, _)| name.clone()).collect(),
         };
-        let op = Op::KeepToGuests {
-            table: self.instance.table(),
-            tap_prefix: self.instance.tap_prefix(),
+        let op = RootOp::KeepToGuests {
             interfaces: interfaces.clone(),
         };
-        host.change(&op).during("keep forwarding to guests")?;
+        host.change(&self.instance.change(op))
+            .during("keep forwarding to guests")?;
         Ok(ForwardingState {
             everywhere,
             interfaces: interfaces.into_iter().collect(),
@@ -236,20 +234,17 @@ impl Nat {
             // What forwarded before was never ours to switch, and what all of the host's
             // interfaces do since is somebody else's wish.
             if !uplink.was && !everywhere {
-                let op = Op::SetForwarding {
+                let op = RootOp::SetForwarding {
                     interface: name.clone(),
                     on: false,
                 };
-                host.change(&op)
+                host.change(&self.instance.change(op))
                     .during(format!("restore forwarding on `{name}`"))?;
             }
             if settings.uplinks.len() == 1 {
-                let tap_prefix = self.instance.tap_prefix();
-                host.change(&Op::AcceptInDockerUser {
-                    tap_prefix,
-                    on: false,
-                })
-                .during("take our rules from DOCKER-USER")?;
+                let op = RootOp::AcceptInDockerUser { on: false };
+                host.change(&self.instance.change(op))
+                    .during("take our rules from DOCKER-USER")?;
             }
             settings.uplinks.remove(&name);
             changed = true;
@@ -272,22 +267,19 @@ impl Nat {
 
     fn on(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.use_ways_out(vm, host)?;
-        let op = Op::AllowNat {
-            table: self.instance.table(),
-            tap_prefix: self.instance.tap_prefix(),
-            address: vm.address,
-        };
-        host.change(&op).during("let the guest out")?;
+        let address = vm.address;
+        host.change(&self.instance.change(RootOp::AllowNat { address }))
+            .during("let the guest out")?;
         self.forward(vm, host, true)
     }
 
     fn off(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let stopped = self.forward(vm, host, false);
-        let op = Op::ForbidNat {
-            table: self.instance.table(),
-            address: vm.address,
-        };
-        let forbidden = host.change(&op).during("keep the guest in").map(drop);
+        let address = vm.address;
+        let forbidden = host
+            .change(&self.instance.change(RootOp::ForbidNat { address }))
+            .during("keep the guest in")
+            .map(drop);
         stopped.and(forbidden).and(self.strike_out(vm, host))
     }
 
@@ -308,9 +300,9 @@ impl Nat {
 
     /// Whether the VM's TAP forwards. One that does not keeps a guest in without any rule.
     fn forward(&self, vm: &Vm, host: &dyn Host, on: bool) -> Result<()> {
-        let interface = self.instance.tap(vm.id);
-        let what = format!("set forwarding on `{interface}`");
-        host.change(&Op::SetForwarding { interface, on })
+        let what = format!("set forwarding on `{}`", self.instance.tap(vm.id));
+        let machine = machine(vm.id);
+        host.change(&self.instance.change(RootOp::ForwardGuest { machine, on }))
             .during(what)
             .map(drop)
     }

@@ -5,7 +5,7 @@
 //! firewall lets it send from its own address only.
 
 use banger_api::{Code, Error, NetworkKind};
-use banger_host::{Finding, GuestTap, Host, Op, Probe, Subnet};
+use banger_host::{Finding, GuestTap, Host, Probe, RootOp, Subnet};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -14,7 +14,7 @@ use crate::machine::{Backend, Interface};
 use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
-use crate::vm::names::Instance;
+use crate::vm::names::{Instance, machine};
 
 /// The largest packet of a guest's interface, in bytes.
 const MTU: u32 = 1500;
@@ -103,9 +103,11 @@ impl Capability for Network {
         if vm.network == NetworkKind::User {
             return Ok(());
         }
-        let tap = self.tap(vm, host);
-        let what = format!("make the TAP `{}`", tap.name);
-        host.change(&Op::MakeTap(tap)).during(what).map(drop)
+        let what = format!("make the TAP `{}`", self.instance.tap(vm.id));
+        let op = RootOp::MakeTap(self.tap(vm, host));
+        host.change(&self.instance.change(op))
+            .during(what)
+            .map(drop)
     }
 
     fn apply(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -117,11 +119,12 @@ impl Capability for Network {
             return Ok(true);
         }
         let tap = self.tap(vm, host);
-        if !host.tap_holds(&tap).during("look at the TAP")? {
+        let holds = self.instance.tap_holds(host, &tap);
+        if !holds.during("look at the TAP")? {
             return Ok(false);
         }
-        let guest = (tap.name, tap.guest_address);
-        host.firewall_holds(&tap.table, &[guest], &[], &[])
+        let guest = (self.instance.tap(vm.id), tap.guest_address);
+        host.firewall_holds(&self.instance.table(), &[guest], &[], &[])
             .during("look at the firewall")
     }
 
@@ -135,15 +138,17 @@ impl Capability for Network {
         if !ours {
             return Ok(());
         }
+        let machine = machine(vm.id);
         let removed = host
-            .change(&Op::RemoveTap { name: tap.clone() })
+            .change(&self.instance.change(RootOp::RemoveTap { machine }))
             .during(format!("remove the TAP `{tap}`"));
-        let op = Op::ForbidGuest {
-            table: self.instance.table(),
-            tap,
+        let op = RootOp::ForbidGuest {
+            machine,
             address: vm.address,
         };
-        let forbidden = host.change(&op).during("take the guest from the firewall");
+        let forbidden = host
+            .change(&self.instance.change(op))
+            .during("take the guest from the firewall");
         removed.and(forbidden).map(drop)
     }
 }
@@ -152,9 +157,7 @@ impl Network {
     /// The VM's TAP, as it shall be.
     fn tap(&self, vm: &Vm, host: &dyn Host) -> GuestTap {
         GuestTap {
-            name: self.instance.tap(vm.id),
-            table: self.instance.table(),
-            tap_prefix: self.instance.tap_prefix(),
+            machine: machine(vm.id),
             uid: vm
                 .jailed_as()
                 .or(vm.owner)

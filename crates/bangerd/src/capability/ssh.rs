@@ -3,7 +3,7 @@
 //! Nothing here touches what a user edits: the guest gets a drop-in of ours for sshd, and files
 //! under `/run/banger`.
 
-use banger_host::{Host, Op};
+use banger_host::{FileOp, Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -71,27 +71,27 @@ impl Capability for Ssh {
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let folder = self.layout.known_hosts_folder();
-        host.change(&Op::MakeDirectory {
+        host.change(&Op::File(FileOp::MakeDirectory {
             path: folder,
             mode: 0o700,
             owner: None,
-        })
+        }))
         .during("make the folder of pinned host keys")?;
         let contents = format!("{} {}\n", host_key_alias(vm.id), vm.host_key.public).into_bytes();
         let path = self.layout.known_hosts(vm.id);
-        host.change(&Op::WriteFile {
+        host.change(&Op::File(FileOp::WriteFile {
             path,
             contents,
             mode: 0o600,
             owner: None,
-        })
+        }))
         .during("pin the host key")
         .map(drop)
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.known_hosts(vm.id);
-        host.change(&Op::RemoveFile { path })
+        host.change(&Op::File(FileOp::RemoveFile { path }))
             .during("forget the host key")
             .map(drop)
     }

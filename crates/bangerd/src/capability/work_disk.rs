@@ -2,7 +2,7 @@
 //! the image's own `/root` on first use.
 
 use banger_api::DiskView;
-use banger_host::{Host, Op};
+use banger_host::{FileOp, Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -59,27 +59,27 @@ impl Capability for WorkDisk {
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::MakeFilesystem {
+        let op = Op::File(FileOp::MakeFilesystem {
             path: self.layout.vm(vm.id).in_machine(machine::WORK_DISK),
             size_mib: vm.spec.disk_size.0,
             label: "banger-work".to_owned(),
             owner: vm.owner,
-        };
+        });
         host.change(&op).during("make the work disk").map(drop)
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
-        let op = Op::GrowFile {
+        let op = Op::File(FileOp::GrowFile {
             path,
             size_mib: vm.spec.disk_size.0,
-        };
+        });
         host.change(&op).during("grow the work disk").map(drop)
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
-        host.change(&Op::RemoveFile { path })
+        host.change(&Op::File(FileOp::RemoveFile { path }))
             .during("remove the work disk")
             .map(drop)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VerbOutcome};
-use banger_host::Op;
+use banger_host::{FileOp, Op};
 
 use super::hold::{Hold, Slot};
 use super::pause::Pause;
@@ -293,7 +293,7 @@ impl Engine {
             return Err(Error::new(Code::Conflict, "it was killed"));
         }
         let process = step(heard, "boot", || {
-            let op = Op::WriteScratch {
+            let op = Op::File(FileOp::WriteScratch {
                 path: self
                     .parts
                     .layout
@@ -302,7 +302,7 @@ impl Engine {
                 contents: plan.initramfs.clone(),
                 mode: 0o600,
                 owner: vm.owner,
-            };
+            });
             self.host().change(&op).during("write the initramfs")?;
             hypervisor.boot(vm, &plan.machine, self.host())
         })?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{Phase, VmId};
-use banger_host::{Clocks, Op, Process};
+use banger_host::{Clocks, FileOp, Op, Process};
 
 use super::Engine;
 use super::backoff::Backoff;
@@ -184,7 +184,10 @@ impl Engine {
         }
         let keep = stat.length.saturating_sub(KEPT);
         if keep > *hole + SLACK && !memory.backoff.waits(vm.id, name, Instant::now()) {
-            match self.host().change(&Op::PunchHole { path, offset: keep }) {
+            match self
+                .host()
+                .change(&Op::File(FileOp::PunchHole { path, offset: keep }))
+            {
                 Ok(_) => {
                     *hole = keep;
                     memory.backoff.well(vm.id, name);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use banger_api::{Code, Error};
-use banger_host::{Finding, Host, Op};
+use banger_host::{FileOp, Finding, Host, Op};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -193,10 +193,10 @@ impl Catalog {
     fn remove(&self, digest: &str, host: &dyn Host) -> Result<()> {
         let image = self.layout.image(digest);
         let path = image.record();
-        host.change(&Op::RemoveFile { path })
+        host.change(&Op::File(FileOp::RemoveFile { path }))
             .during("remove its record")?;
         let path = image.folder().to_owned();
-        host.change(&Op::RemoveDirectory { path })
+        host.change(&Op::File(FileOp::RemoveDirectory { path }))
             .during("remove its folder")
             .map(drop)
     }
@@ -277,13 +277,13 @@ impl Catalog {
 /// An image's folder, without what an import that did not end may have left.
 fn fresh(image: &ImageLayout, host: &dyn Host) -> Result<()> {
     let path = image.folder().to_owned();
-    host.change(&Op::RemoveDirectory { path: path.clone() })
+    host.change(&Op::File(FileOp::RemoveDirectory { path: path.clone() }))
         .during("clear an image's folder")?;
-    host.change(&Op::MakeDirectory {
+    host.change(&Op::File(FileOp::MakeDirectory {
         path,
         mode: 0o711,
         owner: None,
-    })
+    }))
     .during("make an image's folder")
     .map(drop)
 }
@@ -292,18 +292,18 @@ fn fresh(image: &ImageLayout, host: &dyn Host) -> Result<()> {
 fn share(from: &Path, to: &Path, host: &dyn Host) -> Result<()> {
     let what = || format!("import `{}`", from.display());
     let (from, to) = (from.to_owned(), to.to_owned());
-    let clone = Op::CloneFile {
+    let clone = Op::File(FileOp::CloneFile {
         from: from.clone(),
         to: to.clone(),
         owner: None,
-    };
+    });
     match host.change(&clone) {
         Err(error) if is_unsupported(&error) => host
-            .change(&Op::CopyFile {
+            .change(&Op::File(FileOp::CopyFile {
                 from,
                 to,
                 owner: None,
-            })
+            }))
             .during(what())
             .map(drop),
         other => other.during(what()).map(drop),
@@ -312,12 +312,12 @@ fn share(from: &Path, to: &Path, host: &dyn Host) -> Result<()> {
 
 fn write(path: PathBuf, contents: Vec<u8>, host: &dyn Host) -> Result<()> {
     let what = format!("write `{}`", path.display());
-    host.change(&Op::WriteFile {
+    host.change(&Op::File(FileOp::WriteFile {
         path,
         contents,
         mode: 0o644,
         owner: None,
-    })
+    }))
     .during(what)
     .map(drop)
 }
@@ -376,10 +376,12 @@ mod tests {
     fn a_leased_image_outlives_a_prune_before_its_record_is_written() {
         let sim = Sim::new();
         let catalog = Catalog::new(Layout::new("/state"), Source::Simulated("/bundle".into()));
-        let folder = |path: &str| Op::MakeDirectory {
-            path: path.into(),
-            mode: 0o755,
-            owner: None,
+        let folder = |path: &str| {
+            Op::File(FileOp::MakeDirectory {
+                path: path.into(),
+                mode: 0o755,
+                owner: None,
+            })
         };
         sim.change(&folder("/state/images")).unwrap();
         let lease = catalog.current(DEFAULT, &sim).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use banger_api::DiskView;
-use banger_host::{Host, Op};
+use banger_host::{FileOp, Host, Op};
 
 use super::{OwnFile, RootDisk};
 use crate::error::{During, Result};
@@ -45,11 +45,11 @@ impl RootDisk for Copy {
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::CopyFile {
+        let op = Op::File(FileOp::CopyFile {
             from: self.file.base(vm),
             to: self.file.path(vm),
             owner: vm.owner,
-        };
+        });
         host.change(&op).during("copy the image")?;
         self.file.grow(vm, host)
     }

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 
 use banger_api::DiskView;
 use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
-use banger_host::{Finding, Host, Op, Probe, snapshot_node};
+use banger_host::{FileOp, Finding, Host, Op, Probe, RootOp, SnapshotFiles, snapshot_node};
 
 use super::RootDisk;
 use crate::error::{During, Result};
 use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
-use crate::vm::names::Instance;
+use crate::vm::names::{Instance, machine};
 
 /// The `dm-snapshot` driver.
 #[derive(Debug)]
@@ -109,21 +109,21 @@ impl RootDisk for DmSnapshot {
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path: self.store(vm),
             contents: Vec::new(),
             mode: 0o600,
             owner: None,
-        };
+        });
         host.change(&op).during("make its store")?;
         self.grow(vm, host)
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::GrowFile {
+        let op = Op::File(FileOp::GrowFile {
             path: self.store(vm),
             size_mib: length_mib(vm.spec.system_disk_size.0),
-        };
+        });
         host.change(&op)
             .during("make its store as long as it may need")
             .map(drop)
@@ -131,28 +131,34 @@ impl RootDisk for DmSnapshot {
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.store(vm);
-        host.change(&Op::RestoreStore { path })
+        host.change(&Op::File(FileOp::RestoreStore { path }))
             .during("restore its store")?;
-        let op = Op::MakeSnapshot {
-            name: self.instance.process(vm.id),
-            base: self.base(vm),
-            cow: self.store(vm),
+        let op = RootOp::MakeSnapshot {
+            machine: machine(vm.id),
             size_mib: vm.spec.system_disk_size.0,
-            owner: vm.owner,
+            files: SnapshotFiles {
+                base: self.base(vm),
+                cow: self.store(vm),
+                owner: vm.owner,
+            },
         };
-        host.change(&op).during("lay it over the image").map(drop)
+        host.change(&self.instance.change(op))
+            .during("lay it over the image")
+            .map(drop)
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let name = self.instance.process(vm.id);
-        host.change(&Op::RemoveSnapshot { name })
+        let op = RootOp::RemoveSnapshot {
+            machine: machine(vm.id),
+        };
+        host.change(&self.instance.change(op))
             .during("take it off the image")
             .map(drop)
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.store(vm);
-        host.change(&Op::RemoveFile { path })
+        host.change(&Op::File(FileOp::RemoveFile { path }))
             .during("remove its store")
             .map(drop)
     }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, DiskView, Error, Mib};
-use banger_host::{Finding, Host, Op};
+use banger_host::{FileOp, Finding, Host, Op};
 
 use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
@@ -112,19 +112,19 @@ impl OwnFile {
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::GrowFile {
+        let op = Op::File(FileOp::GrowFile {
             path: self.path(vm),
             size_mib: vm.spec.system_disk_size.0,
-        };
+        });
         host.change(&op)
             .during("make it as large as asked")
             .map(drop)
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        host.change(&Op::RemoveFile {
+        host.change(&Op::File(FileOp::RemoveFile {
             path: self.path(vm),
-        })
+        }))
         .during("remove its file")
         .map(drop)
     }
@@ -257,11 +257,11 @@ mod tests {
     fn a_size_past_the_largest_file_is_refused_with_the_limit() {
         let sim = Sim::new();
         sim.set_largest_file((16 << 40) - 4096);
-        let op = Op::MakeDirectory {
+        let op = Op::File(FileOp::MakeDirectory {
             path: "/state".into(),
             mode: 0o700,
             owner: None,
-        };
+        });
         sim.change(&op).unwrap();
         let admit = |size: u64| {
             let file = Path::new("/state/vms/x/machine/work.img");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use banger_api::DiskView;
-use banger_host::{Host, Op, Probe};
+use banger_host::{FileOp, Host, Op, Probe};
 
 use super::{OwnFile, RootDisk};
 use crate::error::{During, Result};
@@ -53,11 +53,11 @@ impl RootDisk for Reflink {
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
-        let op = Op::CloneFile {
+        let op = Op::File(FileOp::CloneFile {
             from: self.file.base(vm),
             to: self.file.path(vm),
             owner: vm.owner,
-        };
+        });
         host.change(&op).during("reflink the image")?;
         self.file.grow(vm, host)
     }

@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 
 use banger_api::VmId;
-use banger_host::{Mark, Owner};
+use banger_host::{GuestTap, Host, MachineId, Mark, Op, Owner, RootOp};
 
 /// How many VMs an instance may have users for.
 pub const MOST_VMS: u32 = banger_host::Instance::USERS;
@@ -45,7 +45,21 @@ impl Instance {
     /// The TAP of a VM.
     #[must_use]
     pub fn tap(self, id: VmId) -> String {
-        format!("{}{id}", self.0.tap_prefix())
+        self.0.tap(machine(id))
+    }
+
+    /// A change by root to what is ours on the host.
+    #[must_use]
+    pub fn change(self, op: RootOp) -> Op {
+        Op::Root(self.0, op)
+    }
+
+    /// Whether a VM's TAP is as it is made.
+    ///
+    /// # Errors
+    /// When the host does not tell.
+    pub fn tap_holds(self, host: &dyn Host, tap: &GuestTap) -> banger_host::Result<bool> {
+        host.tap_holds(self.0, tap)
     }
 
     /// Our nft table, family inet.
@@ -63,7 +77,7 @@ impl Instance {
     /// The VMM's name, by which its process is found; its root disk's device has it, too.
     #[must_use]
     pub fn process(self, id: VmId) -> String {
-        format!("{}{id}", self.0.name_prefix())
+        self.0.name(machine(id))
     }
 
     /// What tells the processes of a VM's gate from all others; one that lets the guest out has
@@ -96,6 +110,12 @@ impl Instance {
         let id = self.0.users().start() + index % MOST_VMS;
         Owner { uid: id, gid: id }
     }
+}
+
+/// A VM as the host knows it.
+#[must_use]
+pub fn machine(id: VmId) -> MachineId {
+    MachineId::from_bits(id.bits())
 }
 
 /// The name that a VM's SSH host key is pinned under.

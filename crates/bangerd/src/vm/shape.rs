@@ -61,7 +61,7 @@ mod tests {
     use crate::layout::Layout;
     use crate::vm::Vm;
     use crate::vm::store::Store;
-    use banger_host::{Host as _, Look as _, Op, Sim};
+    use banger_host::{FileOp, Host as _, Look as _, Op, Sim};
     use serde_json::{Value, json};
 
     /// The record of a new VM with something changed, as it lies on the disk.
@@ -72,12 +72,12 @@ mod tests {
         let record = sim.read(&path).unwrap().unwrap();
         let mut record: Value = serde_json::from_slice(&record).unwrap();
         with(&mut record);
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path,
             contents: serde_json::to_vec(&record).unwrap(),
             mode: 0o600,
             owner: None,
-        };
+        });
         sim.change(&op).unwrap();
         (sim, vm, Store::new(layout))
     }

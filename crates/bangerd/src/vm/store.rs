@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use banger_api::{Code, Error, Phase, VmId};
-use banger_host::{Host, Kind, Op};
+use banger_host::{FileOp, Host, Kind, Op};
 use serde::{Deserialize, Serialize};
 
 use super::Vm;
@@ -66,19 +66,19 @@ impl Store {
         let path = layout.folder().to_owned();
         let there = host.stat(&path).map_err(|error| error.within(what()))?;
         if there.is_none() {
-            host.change(&Op::MakeDirectory {
+            host.change(&Op::File(FileOp::MakeDirectory {
                 path,
                 mode: 0o711,
                 owner: None,
-            })
+            }))
             .map_err(|error| error.within(what()))?;
         }
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path: layout.record(),
             contents,
             mode: 0o600,
             owner: None,
-        };
+        });
         host.change(&op)
             .map_err(|error| error.within(what()))
             .map(drop)
@@ -90,10 +90,10 @@ impl Store {
     /// When it is not marked afterwards; [`Kind::Missing`] where it has no record.
     pub fn mark_deleting(&self, host: &dyn Host, id: VmId) -> banger_host::Result<()> {
         let layout = self.layout.vm(id);
-        host.change(&Op::RenameFile {
+        host.change(&Op::File(FileOp::RenameFile {
             from: layout.record(),
             to: layout.deleting(),
-        })
+        }))
         .map(drop)
     }
 
@@ -105,11 +105,12 @@ impl Store {
         let layout = self.layout.vm(id);
         let what = || format!("remove the record `{}`", layout.record().display());
         for path in [layout.record(), layout.deleting()] {
-            host.change(&Op::RemoveFile { path }).during(what())?;
+            host.change(&Op::File(FileOp::RemoveFile { path }))
+                .during(what())?;
         }
-        host.change(&Op::RemoveDirectory {
+        host.change(&Op::File(FileOp::RemoveDirectory {
             path: layout.folder().to_owned(),
-        })
+        }))
         .during(what())
         .map(drop)
     }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use banger_api::{DeleteVm, Phase, StopVm};
-use banger_host::{Host as _, Look as _, Op, SimProcess};
+use banger_host::{FileOp, Host as _, Look as _, Op, SimProcess};
 
 use crate::world::{STATE, World, named};
 
@@ -30,7 +30,7 @@ fn digests() -> [String; 2] {
 
 fn make_directory(world: &World, path: impl Into<PathBuf>) {
     let (path, mode, owner) = (path.into(), 0o755, None);
-    let op = Op::MakeDirectory { path, mode, owner };
+    let op = Op::File(FileOp::MakeDirectory { path, mode, owner });
     world.sim.change(&op).unwrap();
 }
 

@@ -8,7 +8,7 @@ use banger_api::{
     Change, Code, DeleteVm, EndReason, Event, KillVm, Mib, Operation, OperationState, Phase, SetVm,
     StopAllVms, StopVm, Verb, VmId, VmView,
 };
-use banger_host::Op;
+use banger_host::{FileOp, Op};
 use bangerd::engine::{Engine, KEPT_EVENTS};
 
 use crate::world::{World, named};
@@ -178,7 +178,7 @@ fn what_fails_and_what_is_refused_is_told_with_its_error() {
     let seq = newest(&world.engine);
     world
         .sim
-        .refuse(|op| matches!(op, Op::MakeFilesystem { .. }));
+        .refuse(|op| matches!(op, Op::File(FileOp::MakeFilesystem { .. })));
     let request = crate::world::request("web", false, true);
     let error = world.engine.create(&request, &|_| {}).unwrap_err();
     let events = after(&world.engine, seq);
@@ -200,7 +200,7 @@ fn an_operation_that_panics_has_an_end() {
     let seq = newest(&world.engine);
     world
         .sim
-        .refuse(|op| matches!(op, Op::MakeFilesystem { .. }) && panic!("as asked"));
+        .refuse(|op| matches!(op, Op::File(FileOp::MakeFilesystem { .. })) && panic!("as asked"));
     let engine = world.engine.clone();
     let thread = std::thread::spawn(move || {
         let request = crate::world::request("web", false, true);

@@ -6,7 +6,7 @@
 //! 4. Crash at change n, then recover: Running, or Stopped and pristine, or gone.
 
 use banger_api::{DeleteVm, KillVm, Phase, SetVm, StopVm};
-use banger_host::{Op, Sim};
+use banger_host::{FileOp, Op, RootOp, Sim};
 use bangerd::config::{Config, NetworkChoice, RootDiskChoice};
 
 use crate::world::{World, named, request, told};
@@ -281,12 +281,20 @@ fn a_start_that_fails_has_the_fault_as_its_first_cause_and_nothing_beside_it() {
 fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
     let removals: [(&str, fn(&Op) -> bool); 5] = [
         ("RemoveSnapshot", |op| {
-            matches!(op, Op::RemoveSnapshot { .. })
+            matches!(op, Op::Root(_, RootOp::RemoveSnapshot { .. }))
         }),
-        ("RemoveTap", |op| matches!(op, Op::RemoveTap { .. })),
-        ("ForbidGuest", |op| matches!(op, Op::ForbidGuest { .. })),
-        ("ForbidNat", |op| matches!(op, Op::ForbidNat { .. })),
-        ("RemoveFile", |op| matches!(op, Op::RemoveFile { .. })),
+        ("RemoveTap", |op| {
+            matches!(op, Op::Root(_, RootOp::RemoveTap { .. }))
+        }),
+        ("ForbidGuest", |op| {
+            matches!(op, Op::Root(_, RootOp::ForbidGuest { .. }))
+        }),
+        ("ForbidNat", |op| {
+            matches!(op, Op::Root(_, RootOp::ForbidNat { .. }))
+        }),
+        ("RemoveFile", |op| {
+            matches!(op, Op::File(FileOp::RemoveFile { .. }))
+        }),
     ];
     for (name, refused) in removals {
         let world = World::with_root_disks(RootDiskChoice::DmSnapshot);

@@ -13,6 +13,7 @@ mod laws;
 mod machine_state;
 mod network;
 mod outside;
+mod permissions;
 mod recovery;
 mod room;
 mod stop_all;

@@ -2,7 +2,7 @@
 
 use banger_api::{Code, DeleteVm, Mib, Phase, SetVm, VmView};
 use banger_host::Host as _;
-use banger_host::Op;
+use banger_host::{FileOp, Op};
 
 use crate::world::{World, named, request, told};
 
@@ -121,11 +121,11 @@ fn what_cannot_be_explained_is_told_and_left_alone() {
     let path = "/state/vms/holiday-photos".into();
     world
         .sim
-        .change(&Op::MakeDirectory {
+        .change(&Op::File(FileOp::MakeDirectory {
             path,
             mode: 0o700,
             owner: None,
-        })
+        }))
         .unwrap();
     world.restart();
     let unexplained = world.engine.daemon().unexplained;
@@ -312,9 +312,13 @@ fn a_copy_that_lost_its_owners_does_not_start_and_says_how_to_mend_them() {
     let vm = world.create("calm-otter", true, false);
     let machine = format!("/state/vms/{}/machine", vm.id);
     let work = std::path::PathBuf::from(&machine).join("work.img");
-    let right = world
-        .sim
-        .tamper(|state| state.owners.insert(work.clone(), 4711));
+    let give_to = |uid: u32| {
+        world.sim.tamper(|state| {
+            let permission = state.permissions.get_mut(&work).unwrap();
+            std::mem::replace(&mut permission.uid, uid)
+        })
+    };
+    let right = give_to(4711);
     let error = world.start("calm-otter").unwrap_err();
     assert_eq!(error.code, Code::NotReady);
     let told = told(&error);
@@ -323,10 +327,7 @@ fn a_copy_that_lost_its_owners_does_not_start_and_says_how_to_mend_them() {
         told.contains("sudo chown -RPh") && told.contains(&machine),
         "{told}"
     );
-    world.sim.tamper(|state| match right {
-        Some(right) => state.owners.insert(work, right),
-        None => state.owners.remove(&work),
-    });
+    give_to(right);
     world.start("calm-otter").unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! `vm stop --all`: each VM that runs, whatever becomes of the others.
 
 use banger_api::{Code, EndReason, Phase, StopAllVms};
-use banger_host::Op;
+use banger_host::{Instance, Op, RootOp};
 
 use crate::world::World;
 
@@ -67,10 +67,11 @@ fn one_that_fails_keeps_no_other_from_its_stop() {
     for name in ["web", "api"] {
         world.create(name, false, true);
     }
-    let tap = world.sim.state().taps.into_keys().next().unwrap();
-    world
-        .sim
-        .refuse(move |op| matches!(op, Op::RemoveTap { name } if *name == tap));
+    let (tap, _) = world.sim.state().taps.into_iter().next().unwrap();
+    let (_, one) = Instance::of_tap(&tap).unwrap();
+    world.sim.refuse(
+        move |op| matches!(op, Op::Root(_, RootOp::RemoveTap { machine }) if *machine == one),
+    );
     let all = stop_all(&world, &StopAllVms::default());
     let failed: Vec<bool> = all.vms.iter().map(|it| it.error.is_some()).collect();
     assert_eq!(failed.iter().filter(|it| **it).count(), 1, "{all:?}");

@@ -6,7 +6,7 @@ use banger_api::{
     Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StartVm, StopVm,
     VerbOutcome,
 };
-use banger_host::{Exit, Finding, Look as _, Op, Probe};
+use banger_host::{Exit, Finding, Look as _, Op, Probe, RootOp};
 use bangerd::config::RootDiskChoice;
 
 use crate::events::{newest, views};
@@ -379,7 +379,9 @@ fn a_lasting_check_is_asked_again_after_a_start_that_failed() {
     };
     world.sim.find(|probe| matches!(probe, Probe::Network), bad);
     restart("calm-otter").unwrap();
-    world.sim.refuse(|op| matches!(op, Op::MakeTap(_)));
+    world
+        .sim
+        .refuse(|op| matches!(op, Op::Root(_, RootOp::MakeTap(_))));
     assert_eq!(restart("calm-otter").unwrap_err().code, Code::Host);
     let error = world.start("calm-otter").unwrap_err();
     assert_eq!(error.code, Code::NotReady, "{}", told(&error));
@@ -452,12 +454,12 @@ fn what_was_written_down_in_another_boot_of_the_host_is_forgotten() {
     let world = World::new();
     world.create("calm-otter", true, false);
     let stale = br#"{"boot_id": "long ago", "uplinks": {"eth0": {"was": true, "users": []}}}"#;
-    let op = banger_host::Op::WriteFile {
+    let op = banger_host::Op::File(banger_host::FileOp::WriteFile {
         path: "/state/settings.json".into(),
         contents: stale.to_vec(),
         mode: 0o600,
         owner: None,
-    };
+    });
     banger_host::Host::change(&world.sim, &op).unwrap();
     let delete = DeleteVm::default();
     world

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use banger_host::Op;
+use banger_host::{FileOp, Op, RootOp};
 
 use crate::world::{World, request};
 
@@ -16,7 +16,7 @@ fn what_cannot_be_put_right_is_tried_ever_more_seldom() {
     let tries = Arc::new(AtomicUsize::new(0));
     let counted = tries.clone();
     world.sim.refuse(move |op| {
-        let is_ours = matches!(op, Op::MakeTap(_));
+        let is_ours = matches!(op, Op::Root(_, RootOp::MakeTap(_)));
         counted.fetch_add(usize::from(is_ours), Ordering::SeqCst);
         is_ours
     });
@@ -42,7 +42,8 @@ fn nobody_who_asks_for_a_name_waits_for_the_disk() {
     let (go_on, told) = channel::<()>();
     let told = Mutex::new(told);
     world.sim.refuse(move |op| {
-        let is_record = matches!(op, Op::WriteFile { path, .. } if path.ends_with("vm.json"));
+        let is_record =
+            matches!(op, Op::File(FileOp::WriteFile { path, .. }) if path.ends_with("vm.json"));
         if is_record && reached.send(()).is_ok() {
             // As an fsync that takes its time.
             let _ = told.lock().unwrap().recv_timeout(Duration::from_secs(20));

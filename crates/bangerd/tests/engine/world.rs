@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmView};
-use banger_host::{GuestTap, Host as _, Op, Sim, SimSnapshot, SimTable};
+use banger_host::{FileOp, GuestTap, Host as _, Op, Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
 use bangerd::config::{Config, RootDiskChoice};
 use bangerd::engine::Engine;
@@ -113,23 +113,23 @@ impl World {
     /// From now on new VMs are made from another bundle.
     pub(crate) fn replace_bundle(&self, contents: &str) {
         let (folder, mode, owner) = ("/none".into(), 0o755, None);
-        let made = self.sim.change(&Op::MakeDirectory {
+        let made = self.sim.change(&Op::File(FileOp::MakeDirectory {
             path: folder,
             mode,
             owner,
-        });
+        }));
         made.unwrap();
         self.write("/none/bundle.json", contents.as_bytes());
     }
 
     /// Writes a file past the engine.
     pub(crate) fn write(&self, path: impl Into<PathBuf>, contents: &[u8]) {
-        let op = Op::WriteFile {
+        let op = Op::File(FileOp::WriteFile {
             path: path.into(),
             contents: contents.to_vec(),
             mode: 0o600,
             owner: None,
-        };
+        });
         self.sim.change(&op).unwrap();
     }
 

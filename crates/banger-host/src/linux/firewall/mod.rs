@@ -174,7 +174,7 @@ impl Firewall {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Op::AllowGuest.
+    /// RootOp::AllowGuest.
     pub(super) fn allow_guest(
         &self,
         table: &str,
@@ -211,7 +211,7 @@ impl Firewall {
         Ok(Change::Made)
     }
 
-    /// Op::ForbidGuest. `interfaces` are all of the host's, as they are now.
+    /// RootOp::ForbidGuest. `interfaces` are all of the host's, as they are now.
     pub(super) fn forbid_guest(
         &self,
         table: &str,
@@ -254,7 +254,7 @@ impl Firewall {
         remove(table, script).map_err(|error| error.within(describe()))
     }
 
-    /// Op::AllowNat.
+    /// RootOp::AllowNat.
     pub(super) fn allow_nat(&self, table: &str, prefix: &str, address: Ipv4Addr) -> Result<Change> {
         check_table(table)?;
         tap::check_name(prefix)?;
@@ -273,7 +273,7 @@ impl Firewall {
         Ok(Change::Made)
     }
 
-    /// Op::ForbidNat.
+    /// RootOp::ForbidNat.
     pub(super) fn forbid_nat(&self, table: &str, address: Ipv4Addr) -> Result<Change> {
         check_table(table)?;
         let mut seen = self.lock();
@@ -287,7 +287,7 @@ impl Firewall {
         remove(table, script).map_err(|error| error.within(format!("let {address} out no more")))
     }
 
-    /// Op::KeepToGuests.
+    /// RootOp::KeepToGuests.
     pub(super) fn keep_to_guests(
         &self,
         table: &str,

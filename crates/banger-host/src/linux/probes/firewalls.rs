@@ -110,7 +110,7 @@ fn judge(chain: &Chain<'_>, objects: &[&Value], tap_prefix: &str) -> Option<Find
     }
     let is_iptables = family == "ip" && table == "filter" && name == "FORWARD";
     if is_iptables && has_chain("DOCKER-USER") {
-        // Op::AcceptInDockerUser puts our rules there with the first VM that needs them.
+        // RootOp::AcceptInDockerUser puts our rules there with the first VM that needs them.
         return None;
     }
     if is_iptables && has_chain("ufw-") {

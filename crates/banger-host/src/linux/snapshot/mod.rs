@@ -42,7 +42,7 @@ use super::context::During as _;
 use super::files::{custom, made};
 use super::units::{self, Manager};
 use crate::cow::Header;
-use crate::{Change, Error, Kind, Owner, Result, SnapshotStore};
+use crate::{Change, Error, Kind, Owner, Result, SnapshotFiles, SnapshotStore};
 
 pub(crate) use look::{names, state};
 pub(crate) use memory::{memory, memory_of_store};
@@ -101,7 +101,7 @@ fn origin_of(name: &str) -> String {
 }
 
 /// Opens a base and a store as [`make`] wants them. Links are not followed to a store.
-pub(crate) fn open(base: &Path, cow: &Path) -> Result<(File, File)> {
+pub(crate) fn open(files: &SnapshotFiles) -> Result<(File, File)> {
     let opened = |path: &Path, write: bool, flags: OFlags| {
         File::options()
             .read(true)
@@ -111,8 +111,8 @@ pub(crate) fn open(base: &Path, cow: &Path) -> Result<(File, File)> {
             .during(|| format!("open `{}`", path.display()))
     };
     Ok((
-        opened(base, false, OFlags::empty())?,
-        opened(cow, true, OFlags::NOFOLLOW)?,
+        opened(&files.base, false, OFlags::empty())?,
+        opened(&files.cow, true, OFlags::NOFOLLOW)?,
     ))
 }
 
@@ -178,20 +178,15 @@ fn size_of_whole(
     is_so.then_some(only.length)
 }
 
-/// Op::MakeSnapshot. Without an owner it is for the user that we run as.
-pub(super) fn make_of_paths(
-    name: &str,
-    (base, cow): (&Path, &Path),
-    size_mib: u64,
-    owner: Option<Owner>,
-) -> Result<Change> {
-    let (base, cow) = open(base, cow)
+/// RootOp::MakeSnapshot. Without an owner it is for the user that we run as.
+pub(super) fn make_of_paths(name: &str, files: &SnapshotFiles, size_mib: u64) -> Result<Change> {
+    let (base, cow) = open(files)
         .map_err(|error| error.within(format!("make the snapshot `{}`", name.escape_debug())))?;
     let ours = || Owner {
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
     };
-    let owner = owner.unwrap_or_else(ours);
+    let owner = files.owner.unwrap_or_else(ours);
     make(&SnapshotSpec {
         name: name.to_owned(),
         base,
@@ -202,7 +197,7 @@ pub(super) fn make_of_paths(
     })
 }
 
-/// Op::MakeSnapshot, with its files open.
+/// RootOp::MakeSnapshot, with its files open.
 pub(crate) fn make(wanted: &SnapshotSpec) -> Result<Change> {
     let what = || format!("make the snapshot `{}`", wanted.name.escape_debug());
     check_name(&wanted.name)
@@ -298,7 +293,7 @@ fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Re
     loaded.and(resumed)
 }
 
-/// Op::RemoveSnapshot.
+/// RootOp::RemoveSnapshot.
 ///
 /// What still runs for the machine may have another node of the device, and only waits until its
 /// number is another disk's; so there must be nothing.

@@ -38,7 +38,7 @@ pub(super) fn store_of(status: &str) -> SnapshotStore {
     used().unwrap_or(SnapshotStore::Invalid)
 }
 
-/// Op::RestoreStore.
+/// FileOp::RestoreStore.
 pub(crate) fn restore(cow: &Path) -> Result<Change> {
     let describe = || format!("restore the store `{}`", cow.display());
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;

@@ -9,6 +9,14 @@ use crate::Change;
 
 const NAME: &str = "banger-1-00ff-aa12bb34";
 
+fn files(base: &Path, cow: &Path) -> SnapshotFiles {
+    SnapshotFiles {
+        base: base.to_owned(),
+        cow: cow.to_owned(),
+        owner: None,
+    }
+}
+
 #[test]
 fn only_names_of_ours_are_taken() {
     check_name(NAME).unwrap();
@@ -36,7 +44,7 @@ fn wanted(base: u64, cow: u64, size_mib: u64) -> (tempfile::TempDir, SnapshotSpe
     let (base_path, cow_path) = (folder.path().join("base"), folder.path().join("cow"));
     File::create(&base_path).unwrap().set_len(base).unwrap();
     File::create(&cow_path).unwrap().set_len(cow).unwrap();
-    let (base, cow) = open(&base_path, &cow_path).unwrap();
+    let (base, cow) = open(&files(&base_path, &cow_path)).unwrap();
     let wanted = SnapshotSpec {
         name: NAME.to_owned(),
         base,
@@ -99,7 +107,7 @@ fn a_link_is_not_followed_to_a_store() {
     let (real, link) = (folder.path().join("real"), folder.path().join("link"));
     fs::write(&real, "precious").unwrap();
     symlink(&real, &link).unwrap();
-    assert!(open(&real, &link).is_err());
+    assert!(open(&files(&real, &link)).is_err());
     assert!(restore(&link).is_err());
 }
 

@@ -122,8 +122,9 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
     ));
     let mut client = Client::greeted(&served);
     let request = Request::Change(RootOp::MakeSnapshot {
-        name: snapshot(),
+        machine: MACHINE,
         size_mib: 16,
+        files: crate::SnapshotFiles::default(),
     });
     let mut ask = |descriptors: &[BorrowedFd<'_>]| {
         client.wire.say(&request, descriptors).unwrap();

@@ -3,7 +3,7 @@
 use crate::root::forwarding::Forwarding;
 use std::collections::BTreeSet;
 
-use crate::{Change, Claim, Host as _, Kind, Op, Sim};
+use crate::{Change, Claim, Kind, Op, RootOp, Sim};
 
 fn host() -> (tempfile::TempDir, Sim, Forwarding) {
     let folder = tempfile::tempdir().unwrap();
@@ -72,11 +72,7 @@ fn the_way_out_is_put_back_when_the_last_user_leaves_it() {
 fn what_forwarded_before_forwards_after() {
     let (_folder, sim, forwarding) = host();
     let name = uplink(&sim);
-    sim.change(&Op::SetForwarding {
-        interface: name.clone(),
-        on: true,
-    })
-    .unwrap();
+    sim.tamper(|state| state.forwarding.insert(name.clone(), true));
     forwarding.set(&sim, &user(1), &name, true).unwrap();
     forwarding.set(&sim, &user(1), &name, false).unwrap();
     assert!(forwards(&sim, &name));
@@ -135,7 +131,7 @@ fn what_forwards_because_of_guests_forwards_for_guests_only() {
         }
     });
     let lent = || sim.state().tables[&user(1).instance().table()].lent.clone();
-    sim.refuse(|op| matches!(op, Op::SetForwarding { .. }));
+    sim.refuse(|op| matches!(op, Op::Root(_, RootOp::SetForwarding { .. })));
     assert!(forwarding.set(&sim, &user(1), "eth0", true).is_err());
     assert_eq!(
         lent(),

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use super::*;
 use crate::linux::testing::is_root;
 use crate::root::message::{LONGEST, RootLook};
-use crate::{Look as _, Sim};
+use crate::{Look as _, Sim, SnapshotFiles};
 
 /// Names that are not the user's, whatever they are asked for.
 pub(super) fn bad_names() -> Vec<String> {
@@ -87,9 +87,9 @@ fn bad_guests() -> Vec<Ipv4Addr> {
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 2);
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 216, 0, 1);
 
-fn make_tap() -> RootOp {
-    RootOp::MakeTap {
-        name: tap(),
+fn good_tap() -> GuestTap {
+    GuestTap {
+        machine: MACHINE,
         uid: USER,
         host_address: HOST,
         guest_address: GUEST,
@@ -98,140 +98,89 @@ fn make_tap() -> RootOp {
     }
 }
 
+fn make_tap() -> RootOp {
+    RootOp::MakeTap(good_tap())
+}
+
 /// Every op with one value that is bad, and all others good.
 pub(super) fn bad_ops() -> Vec<RootOp> {
     let mut ops = bad_taps();
-    for name in bad_names() {
-        if name != tap() {
-            ops.push(RootOp::RemoveTap { name: name.clone() });
-            ops.push(RootOp::AllowGuest {
-                table: table(),
-                tap_prefix: prefix(),
-                tap: name.clone(),
-                address: GUEST,
-            });
-            ops.push(RootOp::ForbidGuest {
-                table: table(),
-                tap: name.clone(),
-                address: GUEST,
-            });
-            ops.push(RootOp::SetForwarding {
-                interface: name.clone(),
-                on: true,
-            });
-        }
-        if name != table() {
-            ops.extend(bad_tables(&name));
-        }
-        if name != prefix() {
-            ops.extend(bad_prefixes(&name));
-        }
-    }
-    for name in bad_names() {
-        ops.push(RootOp::RemoveSnapshot { name: name.clone() });
-        ops.push(RootOp::MakeSnapshot { name, size_mib: 16 });
+    for interface in bad_names() {
+        ops.push(RootOp::SetForwarding {
+            interface,
+            on: true,
+        });
     }
     for size_mib in [0, (64 << 20) + 1, u64::MAX >> 11, u64::MAX] {
-        let name = snapshot();
-        ops.push(RootOp::MakeSnapshot { name, size_mib });
+        ops.push(make_snapshot(size_mib));
     }
+    // Without the files that come with it.
+    ops.push(make_snapshot(16));
     for address in bad_guests() {
-        ops.push(RootOp::AllowGuest {
-            table: table(),
-            tap_prefix: prefix(),
-            tap: tap(),
-            address,
-        });
-        ops.push(RootOp::AllowNat {
-            table: table(),
-            tap_prefix: prefix(),
-            address,
-        });
+        let machine = MACHINE;
+        ops.push(RootOp::AllowGuest { machine, address });
+        ops.push(RootOp::AllowNat { address });
     }
     ops
+}
+
+fn make_snapshot(size_mib: u64) -> RootOp {
+    RootOp::MakeSnapshot {
+        machine: MACHINE,
+        size_mib,
+        files: SnapshotFiles::default(),
+    }
 }
 
 fn bad_taps() -> Vec<RootOp> {
-    let mut ops = Vec::new();
-    let mut with = |name: &str, uid, host_address, guest_address, mtu| {
-        ops.push(RootOp::MakeTap {
-            name: name.to_owned(),
-            uid,
-            host_address,
-            guest_address,
-            mac: MAC,
-            mtu,
-        });
-    };
-    for name in bad_names().iter().filter(|it| **it != tap()) {
-        with(name, USER, HOST, GUEST, 1500);
-    }
+    let mut taps = Vec::new();
     let users = claim().instance().users();
     for uid in [0, 1, USER + 1, users.start() - 1, users.end() + 1, u32::MAX] {
-        with(&tap(), uid, HOST, GUEST, 1500);
+        taps.push(GuestTap { uid, ..good_tap() });
     }
     for address in bad_guests() {
-        with(&tap(), USER, HOST, address, 1500);
+        taps.push(GuestTap {
+            guest_address: address,
+            ..good_tap()
+        });
         if address != HOST {
-            with(&tap(), USER, address, GUEST, 1500);
+            taps.push(GuestTap {
+                host_address: address,
+                ..good_tap()
+            });
         }
     }
-    with(&tap(), USER, GUEST, GUEST, 1500);
+    taps.push(GuestTap {
+        host_address: GUEST,
+        ..good_tap()
+    });
     for mtu in [0, 1, 68, 575, 9217, 65536, u32::MAX] {
-        with(&tap(), USER, HOST, GUEST, mtu);
+        taps.push(GuestTap { mtu, ..good_tap() });
     }
-    ops
+    taps.into_iter().map(RootOp::MakeTap).collect()
 }
 
-fn bad_tables(name: &str) -> [RootOp; 4] {
-    let table = name.to_owned();
-    [
-        RootOp::AllowGuest {
-            table: table.clone(),
-            tap_prefix: prefix(),
-            tap: tap(),
-            address: GUEST,
-        },
-        RootOp::ForbidGuest {
-            table: table.clone(),
-            tap: tap(),
-            address: GUEST,
-        },
-        RootOp::AllowNat {
-            table: table.clone(),
-            tap_prefix: prefix(),
-            address: GUEST,
-        },
-        RootOp::ForbidNat {
-            table,
-            address: GUEST,
-        },
-    ]
-}
-
-fn bad_prefixes(name: &str) -> [RootOp; 4] {
-    let tap_prefix = name.to_owned();
-    [
-        RootOp::AllowGuest {
-            table: table(),
-            tap_prefix: tap_prefix.clone(),
-            tap: tap(),
-            address: GUEST,
-        },
-        RootOp::AllowNat {
-            table: table(),
-            tap_prefix: tap_prefix.clone(),
-            address: GUEST,
-        },
-        RootOp::AcceptInDockerUser {
-            tap_prefix: tap_prefix.clone(),
-            on: true,
-        },
-        RootOp::AcceptInDockerUser {
-            tap_prefix,
-            on: false,
-        },
-    ]
+/// Messages that name what is not a machine's id, in each place where one belongs.
+fn messages_with_bad_ids() -> Vec<String> {
+    let mut messages = Vec::new();
+    for name in bad_names() {
+        let id = serde_json::to_string(&name).unwrap();
+        for op in ["remove-tap", "remove-snapshot"] {
+            messages.push(format!(r#"{{"change":{{"{op}":{{"machine":{id}}}}}}}"#));
+        }
+        for op in ["allow-guest", "forbid-guest"] {
+            messages.push(format!(
+                r#"{{"change":{{"{op}":{{"machine":{id},"address":"{GUEST}"}}}}}}"#
+            ));
+        }
+        messages.push(format!(
+            r#"{{"change":{{"forward-guest":{{"machine":{id},"on":true}}}}}}"#
+        ));
+        messages.push(format!(
+            r#"{{"change":{{"make-snapshot":{{"machine":{id},"size-mib":16}}}}}}"#
+        ));
+    }
+    messages
 }
 
 /// A host on which things of others are, too.
@@ -261,8 +210,14 @@ fn no_op_with_a_hostile_value_changes_anything() {
     let uplink = sim.uplink().unwrap();
     let served = served(sim.clone(), folder.path());
     let mut client = Client::greeted(&served);
+    for text in messages_with_bad_ids() {
+        client.wire.send(text.as_bytes(), &[]).unwrap();
+        let reply = client.hear().unwrap();
+        assert!(matches!(reply, Reply::Error(_)), "{text}: {reply:?}");
+        assert_eq!(sim.state(), before, "{text}");
+    }
     let ops = bad_ops();
-    assert!(ops.len() > 500, "{}", ops.len());
+    assert!(ops.len() > 100, "{}", ops.len());
     for op in ops {
         // The way out is the user's to switch on.
         if matches!(&op, RootOp::SetForwarding { interface, .. } if Some(interface) == uplink.as_ref())
@@ -306,11 +261,8 @@ fn no_order_of_ops_leaves_a_tap_without_its_filter() {
     assert!(filtered(), "without `allow-guest` before it");
     let others = ["10.216.0.3", "10.99.0.9"].map(|it| it.parse().unwrap());
     for address in [GUEST].into_iter().chain(others) {
-        let forbid = RootOp::ForbidGuest {
-            table: table(),
-            tap: tap(),
-            address,
-        };
+        let machine = MACHINE;
+        let forbid = RootOp::ForbidGuest { machine, address };
         let reply = client.ask(&Request::Change(forbid)).unwrap();
         assert!(
             matches!(&reply, Reply::Error(told) if told[0].kind == Kind::Busy),
@@ -318,10 +270,9 @@ fn no_order_of_ops_leaves_a_tap_without_its_filter() {
         );
         assert!(filtered(), "{address}");
     }
-    client.must(RootOp::RemoveTap { name: tap() });
+    client.must(RootOp::RemoveTap { machine: MACHINE });
     client.must(RootOp::ForbidGuest {
-        table: table(),
-        tap: tap(),
+        machine: MACHINE,
         address: GUEST,
     });
     assert!(!sim.state().tables.contains_key(&table()));

@@ -13,11 +13,11 @@ use std::thread;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::message::{PROTOCOL, Reply, Request, RootOp};
+use super::message::{PROTOCOL, Reply, Request};
 use super::serve::converse;
 use super::served::{ClaimedHost, FileOperations};
 use super::wire::{Received, Wire, understand};
-use crate::{Change, Claim, Error, GuestTap, Host, Kind, MacAddress};
+use crate::{Change, Claim, Error, GuestTap, Host, Kind, MacAddress, MachineId, RootOp};
 
 /// The user who is served; the tests need no entry for her anywhere.
 const USER: u32 = 64_001;
@@ -32,14 +32,17 @@ fn claim() -> Claim {
     }
 }
 
-/// A TAP of the user.
+/// A machine of the user.
+const MACHINE: MachineId = MachineId::from_bits(0x00c0_ffee);
+
+/// The TAP of the user's machine.
 fn tap() -> String {
-    format!("{}00c0ffee", claim().instance().tap_prefix())
+    claim().instance().tap(MACHINE)
 }
 
-/// A snapshot of the user.
+/// The snapshot of the user's machine.
 fn snapshot() -> String {
-    format!("{}00c0ffee", claim().instance().name_prefix())
+    claim().instance().name(MACHINE)
 }
 
 fn table() -> String {
@@ -124,9 +127,7 @@ const MAC: MacAddress = MacAddress::from_bits(0x00c0_ffee);
 /// A TAP of another instance.
 fn another() -> GuestTap {
     GuestTap {
-        name: "bg1000000c0ffee".to_owned(),
-        table: "banger_0000".to_owned(),
-        tap_prefix: "bg10000".to_owned(),
+        machine: MACHINE,
         uid: 1,
         host_address: [10, 217, 0, 1].into(),
         guest_address: [10, 217, 0, 2].into(),

@@ -10,10 +10,10 @@ use crate::cow::length_mib;
 use crate::linux::testing::is_root;
 use crate::root::message::ErrorLayer;
 use crate::root::quota::{ELEMENTS, SNAPSHOTS, TAPS, jailed_users};
-use crate::{Sim, SimSnapshot};
+use crate::{Sim, SimSnapshot, SnapshotFiles};
 
-fn id(number: usize) -> String {
-    format!("{number:08x}")
+fn machine(number: usize) -> MachineId {
+    MachineId::from_bits(u32::try_from(number).unwrap())
 }
 
 fn address(number: usize) -> Ipv4Addr {
@@ -22,20 +22,18 @@ fn address(number: usize) -> Ipv4Addr {
 }
 
 fn make_tap(number: usize) -> RootOp {
-    RootOp::MakeTap {
-        name: format!("{}{}", prefix(), id(number)),
+    RootOp::MakeTap(GuestTap {
+        machine: machine(number),
         uid: USER,
         host_address: claim().host_address(),
         guest_address: address(number),
         mac: MAC,
         mtu: 1500,
-    }
+    })
 }
 
 fn allow_nat(number: usize) -> RootOp {
     RootOp::AllowNat {
-        table: table(),
-        tap_prefix: prefix(),
         address: address(number),
     }
 }
@@ -62,7 +60,7 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     let mut client = Client::greeted(&served(sim.clone(), folder.path()));
     sim.tamper(|state| {
         for number in 0..TAPS {
-            let name = format!("bg10000{}", id(number));
+            let name = format!("bg10000{}", machine(number));
             state.taps.insert(name, another());
         }
     });
@@ -77,7 +75,7 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     assert!(text.contains("banger vm list"), "{text}");
     assert_eq!(client.must(make_tap(0)), Change::Already, "what is there");
     client.must(RootOp::RemoveTap {
-        name: format!("{}{}", prefix(), id(0)),
+        machine: machine(0),
     });
     client.must(make_tap(TAPS));
 
@@ -89,9 +87,7 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     let text = refused(client.ask(&Request::Change(allow_nat(ELEMENTS))));
     assert!(text.contains("firewall elements"), "{text}");
     let guest = RootOp::AllowGuest {
-        table: table(),
-        tap_prefix: prefix(),
-        tap: tap(),
+        machine: MACHINE,
         address: address(ELEMENTS),
     };
     let text = refused(client.ask(&Request::Change(guest)));
@@ -132,8 +128,9 @@ impl Files {
 
 fn ask(client: &mut Client, files: &Files) -> Option<Reply> {
     let request = Request::Change(RootOp::MakeSnapshot {
-        name: snapshot(),
+        machine: MACHINE,
         size_mib: 16,
+        files: SnapshotFiles::default(),
     });
     let handed = [files.base.as_fd(), files.store.as_fd()];
     client.wire.say(&request, &handed).unwrap();
@@ -169,7 +166,7 @@ fn no_user_has_snapshots_or_memory_for_them_beyond_the_quota() {
         given_up: false,
     };
     let fill = |prefix: &str| {
-        let names = (0..SNAPSHOTS).map(|number| format!("{prefix}{}", id(number)));
+        let names = (0..SNAPSHOTS).map(|number| format!("{prefix}{}", machine(number)));
         let all = names.map(|name| (name, other.clone()));
         sim.tamper(|state| state.snapshots.extend(all));
     };

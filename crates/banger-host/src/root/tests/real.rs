@@ -52,34 +52,25 @@ fn everything() -> String {
 fn all_of_a_guest() -> Vec<RootOp> {
     vec![
         RootOp::AllowGuest {
-            table: table(),
-            tap_prefix: prefix(),
-            tap: tap(),
+            machine: MACHINE,
             address: GUEST,
         },
-        RootOp::MakeTap {
-            name: tap(),
+        RootOp::MakeTap(GuestTap {
+            machine: MACHINE,
             uid: USER,
             host_address: claim().host_address(),
             guest_address: GUEST,
             mac: MAC,
             mtu: 1500,
-        },
+        }),
         RootOp::SetForwarding {
             interface: "out0".to_owned(),
             on: true,
         },
-        RootOp::AcceptInDockerUser {
-            tap_prefix: prefix(),
-            on: true,
-        },
-        RootOp::AllowNat {
-            table: table(),
-            tap_prefix: prefix(),
-            address: GUEST,
-        },
-        RootOp::SetForwarding {
-            interface: tap(),
+        RootOp::AcceptInDockerUser { on: true },
+        RootOp::AllowNat { address: GUEST },
+        RootOp::ForwardGuest {
+            machine: MACHINE,
             on: true,
         },
     ]
@@ -87,22 +78,15 @@ fn all_of_a_guest() -> Vec<RootOp> {
 
 fn nothing_of_a_guest() -> Vec<RootOp> {
     vec![
-        RootOp::ForbidNat {
-            table: table(),
-            address: GUEST,
-        },
-        RootOp::AcceptInDockerUser {
-            tap_prefix: prefix(),
-            on: false,
-        },
+        RootOp::ForbidNat { address: GUEST },
+        RootOp::AcceptInDockerUser { on: false },
         RootOp::SetForwarding {
             interface: "out0".to_owned(),
             on: false,
         },
-        RootOp::RemoveTap { name: tap() },
+        RootOp::RemoveTap { machine: MACHINE },
         RootOp::ForbidGuest {
-            table: table(),
-            tap: tap(),
+            machine: MACHINE,
             address: GUEST,
         },
     ]

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
-use banger_host::{Exit, Host, Op, Process, Signal, Spawn};
+use banger_host::{Exit, FileOp, Host, Op, Process, Signal, Spawn};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
@@ -77,7 +77,7 @@ impl Boot<'_> {
         ] {
             let path = self.layout.in_machine(name);
             self.host
-                .change(&Op::RemoveFile { path })
+                .change(&Op::File(FileOp::RemoveFile { path }))
                 .during(format!("remove the machine's old `{name}`"))?;
         }
         Ok(())
@@ -87,10 +87,10 @@ impl Boot<'_> {
     fn link_devices(&self, machine: &Machine) -> Result<()> {
         for drive in &machine.drives {
             if let Some(name) = link_name(drive, &machine.shape) {
-                let op = Op::MakeLink {
+                let op = Op::File(FileOp::MakeLink {
                     path: self.layout.in_machine(&name),
                     target: drive.path.clone().into(),
-                };
+                });
                 self.host
                     .change(&op)
                     .during(format!("link the disk `{name}`"))?;

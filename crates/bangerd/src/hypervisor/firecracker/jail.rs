@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error};
-use banger_host::{Host, Op, Owner, Probe};
+use banger_host::{FileOp, Host, Op, Owner, Probe};
 
 use super::machine::file_name;
 use crate::error::{During, Result};
@@ -98,40 +98,42 @@ impl Jail {
         let owner = Some(owner(machine)?);
         let root = self.root(&machine.name);
         let path = self.folder(&machine.name);
-        change(&Op::RemoveDirectory { path })?;
-        let folder = |path: PathBuf| Op::MakeDirectory {
-            path,
-            mode: 0o711,
-            owner: None,
+        change(&Op::File(FileOp::RemoveDirectory { path }))?;
+        let folder = |path: PathBuf| {
+            Op::File(FileOp::MakeDirectory {
+                path,
+                mode: 0o711,
+                owner: None,
+            })
         };
         change(&folder(self.base.clone()))?;
         change(&folder(root.clone()))?;
         for name in KEPT {
             let (path, contents, mode) = (layout.in_machine(name), Vec::new(), 0o600);
-            change(&Op::WriteFile {
+            change(&Op::File(FileOp::WriteFile {
                 path,
                 contents,
                 mode,
                 owner,
-            })?;
+            }))?;
         }
         let files = machine.drives.iter().filter(|drive| !drive.block);
         let files = files.map(|drive| drive.path.as_str());
         let boot = [machine.kernel.as_str(), machine.initramfs.as_str()];
         for name in boot.into_iter().chain(KEPT).chain(files) {
             let (from, to) = (layout.in_machine(name), root.join(name));
-            change(&Op::LinkFile { from, to })?;
+            change(&Op::File(FileOp::LinkFile { from, to }))?;
         }
         for drive in machine.drives.iter().filter(|drive| drive.block) {
             let device = PathBuf::from(&drive.path);
             let inside = file_name(drive, &machine.shape);
             let path = root.join(inside.strip_prefix("/").unwrap_or(&inside));
             change(&folder(path.parent().unwrap_or(&root).to_owned()))?;
-            change(&Op::MakeNode {
+            change(&Op::File(FileOp::MakeNode {
                 path,
                 device,
                 owner,
-            })?;
+            }))?;
         }
         Ok(())
     }
@@ -193,16 +195,16 @@ mod tests {
         let sim = Sim::new();
         let path = vm.machine();
         let (mode, owner) = (0o700, None);
-        sim.change(&Op::MakeDirectory { path, mode, owner })
+        sim.change(&Op::File(FileOp::MakeDirectory { path, mode, owner }))
             .unwrap();
         for name in [machine::KERNEL, machine::INITRAMFS, machine::WORK_DISK] {
             let (path, contents) = (vm.in_machine(name), Vec::new());
-            let op = Op::WriteFile {
+            let op = Op::File(FileOp::WriteFile {
                 path,
                 contents,
                 mode,
                 owner,
-            };
+            });
             sim.change(&op).unwrap();
         }
         let jail = Jail::new(Path::new("/opt/firecracker"), layout.jails());
@@ -235,18 +237,30 @@ mod tests {
     }
 
     #[test]
+    fn only_the_machines_user_may_use_its_logs_and_its_disk() {
+        let (sim, jail, vm) = made();
+        jail.make(&machine(&vm), &vm, &sim).unwrap();
+        let permissions = sim.state().permissions;
+        for name in KEPT.into_iter().chain([machine::ROOT_DEVICE]) {
+            let found = permissions[&jail.root(NAME).join(name)];
+            assert_eq!((found.uid, found.mode), (7, 0o600), "{name}");
+        }
+        assert_eq!(permissions[&jail.root(NAME)].mode, 0o711);
+    }
+
+    #[test]
     fn what_an_earlier_run_left_is_gone() {
         let (sim, jail, vm) = made();
         jail.make(&machine(&vm), &vm, &sim).unwrap();
         let path = jail.root(NAME).join("firecracker.pid");
         let (contents, mode, owner) = (Vec::new(), 0o600, None);
         let left = path.clone();
-        sim.change(&Op::WriteFile {
+        sim.change(&Op::File(FileOp::WriteFile {
             path,
             contents,
             mode,
             owner,
-        })
+        }))
         .unwrap();
         jail.make(&machine(&vm), &vm, &sim).unwrap();
         assert!(!sim.state().files.contains_key(&left));

@@ -73,7 +73,7 @@ pub(super) fn version(text: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banger_host::{Op, Sim};
+    use banger_host::{FileOp, Op, Sim};
 
     #[test]
     fn the_configured_program_comes_first_then_the_bundle() {
@@ -86,15 +86,15 @@ mod tests {
             let path = std::path::PathBuf::from(folder);
             let (mode, owner) = (0o755, None);
             let file = path.join("firecracker");
-            sim.change(&Op::MakeDirectory { path, mode, owner })
+            sim.change(&Op::File(FileOp::MakeDirectory { path, mode, owner }))
                 .unwrap();
             let (path, contents) = (file, Vec::new());
-            let op = Op::WriteFile {
+            let op = Op::File(FileOp::WriteFile {
                 path,
                 contents,
                 mode,
                 owner,
-            };
+            });
             sim.change(&op).unwrap();
         };
         make("/usr/bin");

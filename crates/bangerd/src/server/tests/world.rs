@@ -10,7 +10,7 @@ use std::time::Instant;
 use banger_api::client::Client;
 use banger_api::location::Location;
 use banger_api::{CreateVm, Progress, VmRef, VmView};
-use banger_host::{Op, Sim};
+use banger_host::{FileOp, Op, Sim};
 use tempfile::TempDir;
 
 use super::*;
@@ -187,7 +187,7 @@ impl Drop for Gate {
 
 /// Whether this makes a work disk, somewhere in the middle of a create.
 pub(super) fn is_made(op: &Op) -> bool {
-    matches!(op, Op::MakeFilesystem { .. })
+    matches!(op, Op::File(FileOp::MakeFilesystem { .. }))
 }
 
 /// Waits for a condition, and fails when it does not come.
