@@ -4,8 +4,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 DIST := target/dist
+export PREFIX DESTDIR BUNDLE
 
-.PHONY: help demo test test-full setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install clean
+.PHONY: help demo test test-full setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
 
 help: ## Lists what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,8 +58,14 @@ lab-shell: build ## A shell in the host lab (LAB_USER=ada for an ordinary user's
 bench: build ## Measures, and prints the table of docs/performance.md
 	@tools/bench
 
-install: build ## Installs into PREFIX (default /usr/local)
-	install -D -m 755 -t $(DESTDIR)$(or $(PREFIX),/usr/local)/bin $(DIST)/banger $(DIST)/bangerd $(DIST)/banger-root $(DIST)/banger-guest
+install: build ## Installs into PREFIX (default ~/.local): programs, bundle, man pages, completion
+	@tools/install install
+
+uninstall: ## Removes what `make install` put into PREFIX; VMs and their files stay
+	@tools/install uninstall
+
+deb: build ## Makes the Debian package, in target/deb
+	@tools/deb
 
 clean: ## Removes what was built
 	@$(CARGO) clean

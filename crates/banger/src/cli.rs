@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::commands::{bundle, completion, daemon, doctor, system, vm};
+use crate::commands::{
+    bundle, completion, daemon, doctor, integration, system, verify, version, vm,
+};
 use crate::environment::Environment;
 use crate::failure::Outcome;
 use crate::global::Global;
+use crate::guess;
 use crate::output::Output;
 use crate::paths::Paths;
 use crate::session::Session;
@@ -26,10 +30,12 @@ use crate::session::Session;
 Begin here:
   banger bundle build          Make what VMs boot from, once
   banger doctor                See what this machine can do, and what it lacks
-  banger vm create --nat       Make a VM with a name like calm-otter, and start it
-  banger vm ssh calm-otter     Get a shell in it
-  banger vm stop calm-otter    Stop it; its files stay
-  banger vm rm calm-otter      Remove it and its files
+  banger vm create web --nat   Make a VM and start it
+  banger vm ssh web            Get a shell in it
+  banger vm stop web           Stop it; its files stay
+  banger vm rm web             Remove it and its files
+
+A verb of a VM needs no `vm`: banger ssh web.
 
 The daemon, bangerd, is started when it is needed, and VMs run on without it."
 )]
@@ -50,6 +56,7 @@ pub(crate) enum Verb {
         verb: Box<vm::Verb>,
     },
     Doctor(doctor::Doctor),
+    Verify(verify::Verify),
     /// Look after the daemon. It is started when needed; you rarely have to.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Daemon {
@@ -69,6 +76,9 @@ pub(crate) enum Verb {
         verb: bundle::Verb,
     },
     Completion(completion::Completion),
+    Version(version::Version),
+    #[command(hide = true)]
+    Integration(integration::Integration),
 }
 
 impl Cli {
@@ -88,8 +98,11 @@ impl Cli {
         };
         match self.verb {
             Verb::Completion(verb) => verb.run(output),
+            Verb::Version(verb) => verb.run(output),
+            Verb::Integration(verb) => verb.run(Self::command()),
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
+            Verb::Verify(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),
             Verb::System { verb } => verb.run(&session()?),
             Verb::Bundle { verb } => verb.run(&session()?),
@@ -97,23 +110,51 @@ impl Cli {
     }
 }
 
-/// Reads the command line.
+/// A command line that is wrong, or asks for help or the version.
+#[derive(Debug)]
+pub(crate) struct WrongUsage {
+    /// What is to be said of it.
+    pub(crate) usage: clap::Error,
+    /// The words as they were read.
+    pub(crate) words: Vec<OsString>,
+}
+
+/// Reads the command line. No words at all ask for help, and a verb of a VM needs no `vm`.
 ///
 /// # Errors
 /// When it is wrong, or asks for help or the version.
-pub(crate) fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments)
+pub(crate) fn parse(words: &[OsString]) -> Result<Cli, WrongUsage> {
+    let words = match words {
+        [] | [_] => vec!["banger".into(), "-h".into()],
+        words => words.to_vec(),
+    };
+    let usage = match Cli::try_parse_from(&words) {
+        Ok(cli) => return Ok(cli),
+        Err(usage) => usage,
+    };
+    let mut wrong = WrongUsage { usage, words };
+    for words in guess::with_vm(&wrong.usage, &wrong.words) {
+        match Cli::try_parse_from(&words) {
+            Ok(cli) => return Ok(cli),
+            Err(usage) => {
+                let is_verb = usage.kind() != ErrorKind::InvalidSubcommand;
+                wrong = WrongUsage { usage, words };
+                if is_verb {
+                    break;
+                }
+            }
+        }
+    }
+    Err(wrong)
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn exit_code(words: &[&str]) -> i32 {
         let words: Vec<_> = words.iter().map(OsString::from).collect();
-        parse(&words).map_or_else(|usage| usage.exit_code(), |_| 0)
+        parse(&words).map_or_else(|wrong| wrong.usage.exit_code(), |_| 0)
     }
 
     #[test]
@@ -124,8 +165,7 @@ mod tests {
     #[test]
     fn wrong_usage_ends_with_2() {
         for words in [
-            &["banger"][..],
-            &["banger", "vm"],
+            &["banger", "vm"][..],
             &["banger", "nonsense"],
             &["banger", "vm", "show"],
             &["banger", "vm", "show", "Not_A_Name"],
@@ -151,6 +191,7 @@ mod tests {
             &["banger", "--json", "vm", "list"][..],
             &["banger", "vm", "--json", "list"],
             &["banger", "vm", "ls", "--json", "--state", "/srv/x"],
+            &["banger", "--state", "list", "list", "--json"],
         ] {
             assert_eq!(exit_code(words), 0, "{words:?}");
         }

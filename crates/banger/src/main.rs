@@ -15,6 +15,7 @@ mod console;
 mod environment;
 mod failure;
 mod global;
+mod guess;
 mod interrupt;
 mod output;
 mod paths;
@@ -40,6 +41,6 @@ fn main() -> ExitCode {
             let outcome = cli.run(&environment, output);
             failure::report(outcome, output)
         }
-        Err(usage) => failure::report_usage(&usage, &arguments),
+        Err(wrong) => failure::report_usage(wrong),
     }
 }

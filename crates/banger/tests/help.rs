@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Every verb, as it is typed.
-const VERBS: [&str; 28] = [
+const VERBS: [&str; 30] = [
     "",
     "vm",
     "vm create",
@@ -20,6 +20,7 @@ const VERBS: [&str; 28] = [
     "vm ssh",
     "vm logs",
     "doctor",
+    "verify",
     "daemon",
     "daemon status",
     "daemon socket",
@@ -32,6 +33,7 @@ const VERBS: [&str; 28] = [
     "bundle",
     "bundle build",
     "completion",
+    "version",
     "help vm set",
     "vm ssh calm-otter ls",
 ];

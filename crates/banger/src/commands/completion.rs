@@ -25,8 +25,9 @@ pub(crate) struct Completion {
     shell: Shell,
 }
 
+/// A shell that completes.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Shell {
+pub(super) enum Shell {
     Bash,
     Zsh,
     Fish,
@@ -34,7 +35,7 @@ enum Shell {
 
 impl Shell {
     /// What this shell reads when it first wants completions of `banger`.
-    fn loader(self) -> &'static str {
+    pub(super) fn loader(self) -> &'static str {
         match self {
             Self::Bash => "source <(COMPLETE=bash banger 2>/dev/null)",
             // As a file of fpath it is called for the first Tab, which the function that it has
@@ -48,6 +49,15 @@ if [ \"$funcstack[1]\" = _banger ] && (( $+functions[_clap_dynamic_completer_ban
 fi"
             }
             Self::Fish => "COMPLETE=fish banger 2>/dev/null | source",
+        }
+    }
+
+    /// Where this shell finds the loader by itself, below `share`.
+    pub(super) fn installed_at(self) -> &'static str {
+        match self {
+            Self::Bash => "bash-completion/completions/banger",
+            Self::Zsh => "zsh/site-functions/_banger",
+            Self::Fish => "fish/vendor_completions.d/banger.fish",
         }
     }
 }

@@ -4,5 +4,8 @@ pub(crate) mod bundle;
 pub(crate) mod completion;
 pub(crate) mod daemon;
 pub(crate) mod doctor;
+pub(crate) mod integration;
 pub(crate) mod system;
+pub(crate) mod verify;
+pub(crate) mod version;
 pub(crate) mod vm;

@@ -53,3 +53,10 @@ pub(crate) struct UserArgument {
     #[arg(long, hide = true)]
     user_part: bool,
 }
+
+/// The daemon's unit as an installation ships it, for every user; `system install` writes a user's own.
+pub(super) fn unit_text(bangerd: &std::path::Path) -> String {
+    let text = unit::text(bangerd, false);
+    let (_, rest) = text.split_once("[Unit]").unwrap_or_default();
+    format!("[Unit]{rest}")
+}

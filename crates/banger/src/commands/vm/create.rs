@@ -19,12 +19,22 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   banger vm create --nat
-  banger vm create --name web --vcpu 4 --memory 8G --disk-size 50G --nat
-  banger vm create --name later --no-start")]
+  banger vm create web --vcpu 4 --memory 8G --disk-size 50G --nat
+  banger vm create later --no-start
+  name=$(banger vm create --quiet)")]
 pub(crate) struct Create {
     /// The name, of lower-case letters, digits and hyphens [default: two random words].
-    #[arg(long, allow_hyphen_values = true)]
     name: Option<VmName>,
+
+    /// The name, as an option.
+    #[arg(
+        long = "name",
+        short = 'n',
+        value_name = "NAME",
+        allow_hyphen_values = true
+    )]
+    #[arg(conflicts_with = "name")]
+    named: Option<VmName>,
 
     /// The image to create it from.
     #[arg(long, add = ArgValueCandidates::new(completion::images))]
@@ -42,7 +52,11 @@ impl Create {
     /// Makes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = CreateVm {
-            name: self.name.as_ref().map(ToString::to_string),
+            name: self
+                .name
+                .as_ref()
+                .or(self.named.as_ref())
+                .map(ToString::to_string),
             image: self.image.clone(),
             vcpu: self.settings.vcpu,
             memory: self.settings.memory,
@@ -52,9 +66,14 @@ impl Create {
             no_start: self.no_start,
         };
         let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;
-        session
-            .output
-            .result(&vm, || description::how_it_stands(&vm, false))?;
+        session.output.result(&vm, || {
+            // For a script: name=$(banger create --quiet)
+            if session.output.quiet {
+                vm.name.to_string()
+            } else {
+                description::how_it_stands(&vm, false)
+            }
+        })?;
         description::notes(&vm, session.output);
         Ok(ExitCode::SUCCESS)
     }

@@ -18,8 +18,13 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   banger vm list
+  banger vm list --quiet               # the names alone
   banger vm list --json | jq -r '.[] | select(.phase == \"running\") | .name'")]
-pub(crate) struct List {}
+pub(crate) struct List {
+    /// All are listed anyway; users of other tools type it.
+    #[arg(long, short, hide = true)]
+    all: bool,
+}
 
 impl List {
     /// Prints the list.
@@ -32,6 +37,9 @@ impl List {
             if !output.quiet {
                 say("there are no VMs yet; make one: banger vm create");
             }
+        } else if output.quiet {
+            let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
+            output.text(&names.join("\n"))?;
         } else {
             output.text(&table(&vms, Timestamp::now(), output))?;
         }

@@ -16,6 +16,8 @@ mod stop;
 
 use std::process::ExitCode;
 
+pub(crate) use ssh::connection;
+
 use banger_api::VmRef;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
@@ -28,7 +30,7 @@ use crate::session::Session;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Create(create::Create),
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", alias = "ps")]
     List(list::List),
     Show(show::Show),
     Start(start::Start),
@@ -38,6 +40,7 @@ pub(crate) enum Verb {
     Set(set::Set),
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
+    #[command(alias = "shell")]
     Ssh(ssh::Ssh),
     Logs(logs::Logs),
 }

@@ -1,17 +1,15 @@
 //! `banger vm set`.
 
-use std::process::ExitCode;
-
 use banger_api::{SetVm, VmView};
 use clap::Args;
 
 use super::description::{now_and_next, on_or_off};
 use super::settings::Settings;
-use super::{VmArgument, description};
+use super::{VmArguments, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Change a VM's settings.
+/// Change VMs' settings.
 ///
 /// NAT changes at once, the rest at the next start. Disks only grow; what is on them stays.
 #[derive(Debug, Args)]
@@ -21,11 +19,12 @@ use crate::session::Session;
     after_help = "\
 Examples:
   banger vm set calm-otter --nat
+  banger vm set --nat web-1 web-2 web-3
   banger vm set calm-otter --disk-size 100G && banger vm restart calm-otter"
 )]
 pub(crate) struct Set {
     #[command(flatten)]
-    one: VmArgument,
+    several: VmArguments,
 
     #[command(flatten)]
     settings: Settings,
@@ -41,10 +40,12 @@ impl Set {
             system_disk_size: self.settings.system_disk_size,
             nat: self.settings.nat(),
         };
-        let vm = session.work(|daemon, heard| daemon.set(&self.one.name, &request, heard))?;
-        session.output.result(&vm, || text(&vm))?;
-        description::notes(&vm, session.output);
-        Ok(ExitCode::SUCCESS)
+        self.several.each(session, |name| {
+            let vm = session.work(|daemon, heard| daemon.set(name, &request, heard))?;
+            session.output.result(&vm, || text(&vm))?;
+            description::notes(&vm, session.output);
+            Ok(())
+        })
     }
 }
 

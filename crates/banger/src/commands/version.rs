@@ -1,0 +1,103 @@
+//! `banger version`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use banger_api::API_VERSION;
+use clap::Args;
+use serde::Serialize;
+
+use crate::failure::Outcome;
+use crate::output::Output;
+
+/// The list of files that `make install` leaves, seen from the folder of the programs.
+const INSTALLED: &str = "../share/banger/installed";
+/// The list of files that dpkg keeps of our package.
+const PACKAGED: &str = "/var/lib/dpkg/info/banger.list";
+
+/// Print the version, and which way this program was installed.
+#[derive(Debug, Args)]
+pub(crate) struct Version {}
+
+/// Which way a program came to where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    /// `make install`.
+    Make,
+    /// The Debian package.
+    Package,
+    /// `make build` or cargo, and not installed.
+    Checkout,
+    /// Some other way.
+    Copied,
+}
+
+/// What is said of the program.
+#[derive(Debug, Serialize)]
+struct VersionReport {
+    version: &'static str,
+    api: u32,
+    program: PathBuf,
+    installed_by: Way,
+}
+
+impl Version {
+    /// Prints it.
+    pub(crate) fn run(&self, output: Output) -> Outcome {
+        let program = std::env::current_exe().unwrap_or_default();
+        let report = VersionReport {
+            version: env!("CARGO_PKG_VERSION"),
+            api: API_VERSION,
+            installed_by: way(&program),
+            program,
+        };
+        output.result(&report, || text(&report))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn way(program: &Path) -> Way {
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let is_made = |folder: &Path| folder.ends_with("release") || folder.ends_with("debug");
+    if folder.join(INSTALLED).is_file() {
+        Way::Make
+    } else if folder == Path::new("/usr/bin") && Path::new(PACKAGED).is_file() {
+        Way::Package
+    } else if folder.ends_with("target/dist") || is_made(folder) {
+        Way::Checkout
+    } else {
+        Way::Copied
+    }
+}
+
+fn text(report: &VersionReport) -> String {
+    let place = report.program.display();
+    let how = match report.installed_by {
+        Way::Make => "by make install; upgrade with the same in a newer checkout",
+        Way::Package => "by the Debian package; upgrade with apt install ./banger_VERSION.deb",
+        Way::Checkout => "run from where it was built; install with make install",
+        Way::Copied => "neither by make install nor by the Debian package",
+    };
+    format!("banger {}\n{place}\n{how}", report.version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_is_seen_from_what_lies_around_the_program() {
+        let prefix = tempfile::tempdir().unwrap();
+        let program = prefix.path().join("bin/banger");
+        assert_eq!(way(&program), Way::Copied);
+        for folder in ["bin", "share/banger"] {
+            std::fs::create_dir_all(prefix.path().join(folder)).unwrap();
+        }
+        std::fs::write(prefix.path().join("share/banger/installed"), "").unwrap();
+        assert_eq!(way(&program), Way::Make);
+        for folder in ["/src/target/dist", "/src/target/debug"] {
+            assert_eq!(way(&Path::new(folder).join("banger")), Way::Checkout);
+        }
+    }
+}

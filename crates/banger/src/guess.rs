@@ -1,0 +1,124 @@
+//! What users of other tools type: it works where it can mean one thing only, and otherwise a hint
+//! says what to type.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::Cli;
+
+/// The command lines with a `vm` before the word that is no verb, where it is one of a VM; a word
+/// that an option has as its value may be the same, so there may be several.
+pub(crate) fn with_vm(usage: &clap::Error, words: &[OsString]) -> Vec<Vec<OsString>> {
+    let command = Cli::command();
+    let vm = command.find_subcommand("vm");
+    let is_of_a_vm = |word: &&str| {
+        vm.is_some_and(|vm| vm.find_subcommand(word).is_some()) || instead_of_verb(word).is_some()
+    };
+    let Some(verb) = unknown_verb(usage).filter(is_of_a_vm) else {
+        return Vec::new();
+    };
+    // Behind a verb it is that verb's to refuse.
+    let is_verb = |word: &OsString| command.find_subcommand(word).is_some();
+    let first = words.iter().enumerate().skip(1);
+    first
+        .take_while(|(_, word)| !is_verb(word))
+        .filter(|(_, word)| *word == verb)
+        .map(|(position, _)| {
+            let (before, after) = words.split_at(position);
+            [before, &["vm".into()], after].concat()
+        })
+        .collect()
+}
+
+/// What to type instead, in a sentence.
+pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
+    let mut pairs = words.windows(2);
+    let verb = pairs.find(|pair| pair[0] == "vm")?[1].to_str()?;
+    if let Some(unknown) = unknown_verb(usage) {
+        return instead_of_verb(unknown).map(str::to_owned);
+    }
+    if usage.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(word)) = usage.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if matches!(verb, "ssh" | "shell") {
+        return Some(instead_for_ssh(word));
+    }
+    instead_of_option(verb, word).map(str::to_owned)
+}
+
+fn unknown_verb(usage: &clap::Error) -> Option<&str> {
+    match usage.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if usage.kind() == ErrorKind::InvalidSubcommand => {
+            Some(word)
+        }
+        _ => None,
+    }
+}
+
+fn instead_of_verb(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "exec" => "a command is run over SSH: banger vm ssh NAME -- COMMAND",
+        "run" | "launch" | "new" | "up" => "make a VM and start it: banger vm create NAME",
+        "connect" | "login" | "enter" => "get a shell: banger vm ssh NAME",
+        "info" | "inspect" | "status" => "see one VM: banger vm show NAME",
+        "down" | "halt" | "shutdown" | "poweroff" => "shut it down: banger vm stop NAME",
+        "reboot" | "reset" => "stop it and start it again: banger vm restart NAME",
+        "destroy" | "remove" | "purge" => "remove it with its files: banger vm delete NAME",
+        "console" | "log" => "see what its console says: banger vm logs -f NAME",
+        "edit" | "update" | "resize" | "configure" => {
+            "change its settings, such as its memory: banger vm set NAME --memory 4G"
+        }
+        "cp" | "scp" | "copy" | "push" | "pull" => {
+            "files go through SSH: tar c FILES | banger vm ssh NAME -- tar x"
+        }
+        _ => return None,
+    })
+}
+
+fn instead_of_option(verb: &str, word: &str) -> Option<&'static str> {
+    Some(match (verb, word) {
+        ("start" | "restart" | "stop", "--force" | "-f") => {
+            "end a VM that hangs at once, and then start it: banger vm kill NAME"
+        }
+        ("start" | "restart" | "kill" | "delete" | "rm" | "set", "--all" | "-a") => {
+            "the names of all VMs: $(banger vm list --quiet)"
+        }
+        ("create", "--cpus" | "--cpu" | "-c") => "the number of CPUs: --vcpu 4",
+        ("create" | "set", "--mem" | "--ram" | "-m") => "the memory: --memory 4G",
+        ("create" | "set", "--disk" | "-d") => "the disk at /root: --disk-size 50G",
+        ("create", "-i") => "the image: --image NAME",
+        _ => return None,
+    })
+}
+
+/// Options of ssh(1) that `vm ssh` does not take, and words that are easily taken for a command.
+fn instead_for_ssh(word: &str) -> String {
+    if !word.starts_with('-') {
+        return "a command stands after two hyphens: banger vm ssh NAME -- COMMAND".to_owned();
+    }
+    let option = match word {
+        "-C" => "Compression=yes",
+        "-D" => "DynamicForward=PORT",
+        "-J" => "ProxyJump=HOST",
+        "-K" => "GSSAPIAuthentication=yes",
+        "-v" => "LogLevel=DEBUG",
+        "-X" => "ForwardX11=yes",
+        "-Y" => "ForwardX11Trusted=yes",
+        "-F" | "-i" | "-p" => {
+            return "banger knows the VM's key, address and port; for an ssh of your own see: \
+                    banger vm show NAME"
+                .to_owned();
+        }
+        _ => {
+            return "other options of ssh are given with -o, as ssh_config(5) has them: \
+                    -o KEY=VALUE"
+                .to_owned();
+        }
+    };
+    format!("for ssh's {word}: banger vm ssh NAME -o {option}")
+}
