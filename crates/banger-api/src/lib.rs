@@ -14,6 +14,7 @@ mod name;
 mod report;
 mod request;
 mod size;
+mod spec;
 mod view;
 
 pub use error::{Code, Error, Result};
@@ -21,17 +22,17 @@ pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapsh
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Report, Verdict};
 pub use request::{
-    CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, SetVm, SignalName, StartVm, StopAllVms,
-    StopVm,
+    CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, SignalName, StartVm, StopAllVms, StopVm,
 };
 pub use size::{InvalidSize, Mib};
+pub use spec::{VmSpec, VmSpecPatch};
 pub use view::{
-    DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Pending, Phase, SshView,
-    StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
+    DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Phase, SshView, StopOutcome,
+    Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.
-pub const API_VERSION: u32 = 2;
+pub const API_VERSION: u32 = 3;
 
 /// The header that names [`API_VERSION`] on every request and answer.
 pub const API_HEADER: &str = "banger-api";

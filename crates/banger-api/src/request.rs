@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Mib;
+use crate::VmSpecPatch;
 
 /// Asks for a new VM. What is left out has the default of the daemon's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,20 +20,8 @@ pub struct CreateVm {
     pub name: Option<String>,
     /// The image that it is made from.
     pub image: Option<String>,
-    /// The number of virtual CPUs.
-    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
-    pub vcpu: Option<u32>,
-    /// Its memory in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 192, maximum = 67_108_864))]
-    pub memory: Option<Mib>,
-    /// The size of its work disk (`/root`) in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
-    pub disk_size: Option<Mib>,
-    /// The size of its system disk (`/`) in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
-    pub system_disk_size: Option<Mib>,
-    /// Whether it reaches the outside through the host.
-    pub nat: Option<bool>,
+    /// What it has.
+    pub spec: VmSpecPatch,
     /// Makes it without starting it.
     pub no_start: bool,
 }
@@ -45,27 +33,6 @@ pub struct CreateVm {
 pub struct StartVm {
     /// Gives a shell on the console instead of starting the image's init.
     pub rescue: bool,
-}
-
-/// Asks for other settings. NAT changes at once, the rest at the next start; sizes only grow.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct SetVm {
-    /// The number of virtual CPUs.
-    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
-    pub vcpu: Option<u32>,
-    /// The memory, in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 192, maximum = 67_108_864))]
-    pub memory: Option<Mib>,
-    /// The size of the work disk, in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
-    pub disk_size: Option<Mib>,
-    /// The size of the system disk, in MiB.
-    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
-    pub system_disk_size: Option<Mib>,
-    /// Whether it reaches the outside.
-    pub nat: Option<bool>,
 }
 
 /// Asks for a clean end.

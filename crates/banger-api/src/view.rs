@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Mib, VmId, VmName};
+use crate::{Error, VmId, VmName, VmSpec};
 
 /// Where a VM is in its life.
 ///
@@ -154,33 +154,15 @@ pub struct DiskView {
     /// Which disk: `root` or `work`.
     pub name: String,
     /// As large as the guest sees it, in bytes.
-    pub apparent: u64,
+    pub size_bytes: u64,
     /// What its own file takes, in bytes, blocks that others share included where the driver is
     /// `reflink`.
-    pub allocated: u64,
+    pub allocated_bytes: u64,
     /// What it shares with others, in bytes: the image's blocks. Absent where it cannot be told.
-    pub shared: Option<u64>,
+    pub shared_bytes: Option<u64>,
 }
 
-/// What a running VM was told to have and has not got yet; its next start brings it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(default)]
-pub struct Pending {
-    /// The number of virtual CPUs, where it changes.
-    pub vcpu: Option<u32>,
-    /// The memory in MiB, where it changes.
-    pub memory: Option<Mib>,
-    /// The size of the work disk in MiB, where it changes.
-    pub disk_size: Option<Mib>,
-    /// The size of the system disk in MiB, where it changes.
-    pub system_disk_size: Option<Mib>,
-    /// Whether it reaches the outside, where that changes.
-    pub nat: Option<bool>,
-}
-
-/// One VM. While it runs, its settings are those of the run, and [`VmView::pending`] has those
-/// that the next start brings.
+/// One VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VmView {
@@ -203,19 +185,11 @@ pub struct VmView {
     pub rescue: bool,
     /// The image that it was made from.
     pub image: String,
-    /// The number of its virtual CPUs.
-    pub vcpu: u32,
-    /// Its memory, in MiB.
-    pub memory: Mib,
-    /// The size of its work disk, in MiB.
-    pub disk_size: Mib,
-    /// The size of its system disk, in MiB.
-    pub system_disk_size: Mib,
-    /// Whether it reaches the outside.
-    pub nat: bool,
-    /// What was set since its start and waits for the next one; absent where nothing does.
+    /// What it has: while it runs, what its run was given.
+    pub spec: VmSpec,
+    /// What its next start gives it; absent where that is the same.
     #[serde(default)]
-    pub pending: Option<Pending>,
+    pub pending: Option<VmSpec>,
     /// What its network is.
     pub network: NetworkKind,
     /// Its address, where it has one of its own.
@@ -256,6 +230,14 @@ pub struct VerbOutcome {
     /// Whether it was so before, and nothing was done.
     #[serde(default)]
     pub already: bool,
+}
+
+impl VmView {
+    /// What its next start gives it, and this run where nothing waits.
+    #[must_use]
+    pub fn next(&self) -> &VmSpec {
+        self.pending.as_ref().unwrap_or(&self.spec)
+    }
 }
 
 /// How a stop went.

@@ -259,11 +259,7 @@ fn network(config: &Config, host: &dyn Host, root: &Root) -> NetworkKind {
 fn defaults(config: &Config) -> Defaults {
     Defaults {
         image: config.image.clone(),
-        vcpu: config.vcpu,
-        memory: config.memory,
-        disk_size: config.disk_size,
-        system_disk_size: config.system_disk_size,
-        nat: config.nat,
+        spec: config.spec.clone(),
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
         shutdown_timeout_seconds: config.shutdown_timeout_seconds,

@@ -5,8 +5,8 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Report, Result, SetVm, StartVm, StopAllVms,
-    StopVm, Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmView,
+    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Report, Result, StartVm, StopAllVms, StopVm,
+    Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
@@ -103,7 +103,7 @@ impl Client {
     pub fn set(
         &self,
         vm: &VmRef,
-        request: &SetVm,
+        request: &VmSpecPatch,
         on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
         self.work(Method::PATCH, &path(vm, ""), request, on_progress)

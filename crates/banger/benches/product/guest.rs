@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use banger_api::{CreateVm, KillVm, Mib, Progress, StartVm, StopVm, VmRef};
+use banger_api::{CreateVm, KillVm, Mib, Progress, StartVm, StopVm, VmRef, VmSpecPatch};
 
 use crate::baseline::Baseline;
 use crate::daemon::Daemon;
@@ -98,9 +98,12 @@ pub(crate) fn measure() -> Vec<Row> {
     let daemon = Daemon::start(&["--bundle", bundle.to_str().unwrap()]);
     let request = CreateVm {
         name: Some("bench".to_owned()),
-        memory: Some(Mib(1024)),
-        disk_size: Some(Mib(1024)),
-        system_disk_size: Some(Mib(2048)),
+        spec: VmSpecPatch {
+            memory: Some(Mib(1024)),
+            disk_size: Some(Mib(1024)),
+            system_disk_size: Some(Mib(2048)),
+            ..VmSpecPatch::default()
+        },
         ..CreateVm::default()
     };
     let client = daemon.client();

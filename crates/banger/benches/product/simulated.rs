@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use banger_api::{CreateVm, Mib, StartVm, VmView};
+use banger_api::{CreateVm, Mib, StartVm, VmSpecPatch, VmView};
 
 use crate::daemon::{Daemon, program};
 use crate::{Row, spread};
@@ -11,7 +11,10 @@ use crate::{Row, spread};
 fn create(daemon: &Daemon, name: &str, start: bool) -> VmView {
     let request = CreateVm {
         name: Some(name.to_owned()),
-        memory: Some(Mib(512)),
+        spec: VmSpecPatch {
+            memory: Some(Mib(512)),
+            ..VmSpecPatch::default()
+        },
         no_start: !start,
         ..CreateVm::default()
     };

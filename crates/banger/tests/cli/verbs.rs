@@ -62,7 +62,7 @@ fn a_program_gets_json_and_nothing_else() {
     assert_eq!(environment.json(&["vm", "list"]), json!([]));
     let made = environment.json(&["vm", "create", "--name", "web", "--vcpu", "3", "--no-start"]);
     assert_eq!(
-        (&made["name"], &made["vcpu"], &made["phase"]),
+        (&made["name"], &made["spec"]["vcpu"], &made["phase"]),
         (&json!("web"), &json!(3), &json!("stopped"))
     );
     assert_eq!(environment.json(&["vm", "list"])[0]["id"], made["id"]);
@@ -122,13 +122,20 @@ fn settings_change_and_disks_grow_but_do_not_shrink() {
         "1024",
     ]);
     assert_eq!(
-        (&set["disk_size"], &set["nat"], &set["memory"]),
+        (
+            &set["spec"]["disk_size_mib"],
+            &set["spec"]["nat"],
+            &set["spec"]["memory_mib"]
+        ),
         (&json!(3072), &json!(true), &json!(1024))
     );
     let run = environment.run(&["vm", "set", "web", "--disk-size", "1G"]);
     assert_eq!(run.status, 1, "{run:#?}");
     assert!(run.stderr.starts_with("error: "), "{run:#?}");
-    assert_eq!(environment.json(&["vm", "show", "web"])["disk_size"], 3072);
+    assert_eq!(
+        environment.json(&["vm", "show", "web"])["spec"]["disk_size_mib"],
+        3072
+    );
 }
 
 #[test]
@@ -152,17 +159,20 @@ fn what_a_running_vm_gets_only_at_its_next_start_is_told_apart() {
     );
     let shown = environment.json(&["vm", "show", "web"]);
     assert_eq!(
-        (&shown["vcpu"], &shown["disk_size"]),
+        (&shown["spec"]["vcpu"], &shown["spec"]["disk_size_mib"]),
         (&json!(2), &json!(2048))
     );
     assert_eq!(
-        (&shown["pending"]["vcpu"], &shown["pending"]["disk_size"]),
+        (
+            &shown["pending"]["vcpu"],
+            &shown["pending"]["disk_size_mib"]
+        ),
         (&json!(4), &json!(3072))
     );
     environment.done(&["vm", "restart", "web"]);
     let shown = environment.json(&["vm", "show", "web"]);
     assert_eq!(
-        (&shown["vcpu"], &shown["pending"]),
+        (&shown["spec"]["vcpu"], &shown["pending"]),
         (&json!(4), &json!(null))
     );
 }

@@ -109,7 +109,7 @@ fn nat_follows(world: &World) {
     world.sh("mine", &open);
     world.must(&["vm", "set", "mine", "--no-nat"]);
     let view = world.show("mine");
-    assert_eq!(view["nat"], false);
+    assert_eq!(view["spec"]["nat"], false);
     assert!(view["pending"].is_null(), "{view}");
     let run = world.run(&["vm", "ssh", "mine", "--", "sh", "-c", &open]);
     assert_eq!(run.status, 1, "it is refused at once: {}", run.stderr);

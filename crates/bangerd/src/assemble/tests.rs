@@ -1,7 +1,7 @@
 //! The laws over each capability, as it is assembled.
 
 use banger_api::location::Location;
-use banger_api::{CreateVm, Mib};
+use banger_api::{CreateVm, Mib, VmSpecPatch};
 use banger_host::{Host, Sim, SimState};
 
 use super::*;
@@ -40,8 +40,11 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let engine = assemble(&location, &config, &Mode::Sim(sim.clone())).unwrap();
     let request = CreateVm {
         name: Some("calm-otter".to_owned()),
-        nat: Some(true),
-        disk_size: Some(Mib(1024)),
+        spec: VmSpecPatch {
+            nat: Some(true),
+            disk_size: Some(Mib(1024)),
+            ..VmSpecPatch::default()
+        },
         no_start: true,
         ..CreateVm::default()
     };

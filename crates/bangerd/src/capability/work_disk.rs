@@ -51,9 +51,9 @@ impl Capability for WorkDisk {
         let stat = host.stat(&path).ok().flatten();
         let view = stat.map(|stat| DiskView {
             name: "work".to_owned(),
-            apparent: stat.length,
-            allocated: stat.allocated,
-            shared: Some(0),
+            size_bytes: stat.length,
+            allocated_bytes: stat.allocated,
+            shared_bytes: Some(0),
         });
         view.into_iter().collect()
     }

@@ -104,7 +104,7 @@ const KEYS: &[Key] = &[
         name: "nat",
         takes: "true or false",
         set: |c, v| {
-            c.nat = v.as_bool().ok_or_else(|| is(v))?;
+            c.spec.nat = v.as_bool().ok_or_else(|| is(v))?;
             Ok(())
         },
     },
@@ -144,7 +144,7 @@ const KEYS: &[Key] = &[
         name: "vcpu",
         takes: "a whole number from 1 to 64",
         set: |c, v| {
-            c.vcpu = number(v, 1, 64)? as u32;
+            c.spec.vcpu = number(v, 1, 64)? as u32;
             Ok(())
         },
     },
@@ -152,7 +152,7 @@ const KEYS: &[Key] = &[
         name: "memory",
         takes: "a size from 192M to 64T, such as \"2G\", or a number of MiB",
         set: |c, v| {
-            c.memory = size(v, banger_api::limits::LEAST_MEMORY.0)?;
+            c.spec.memory = size(v, banger_api::limits::LEAST_MEMORY.0)?;
             Ok(())
         },
     },
@@ -160,7 +160,7 @@ const KEYS: &[Key] = &[
         name: "disk_size",
         takes: DISK,
         set: |c, v| {
-            c.disk_size = size(v, 64)?;
+            c.spec.disk_size = size(v, 64)?;
             Ok(())
         },
     },
@@ -168,7 +168,7 @@ const KEYS: &[Key] = &[
         name: "system_disk_size",
         takes: DISK,
         set: |c, v| {
-            c.system_disk_size = size(v, 64)?;
+            c.spec.system_disk_size = size(v, 64)?;
             Ok(())
         },
     },

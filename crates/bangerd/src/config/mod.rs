@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use banger_api::{Code, Error, Mib, Result};
+use banger_api::{Code, Error, Mib, Result, VmSpec};
 use banger_host::{Claim, Subnet};
 
 use position::Position;
@@ -78,8 +78,6 @@ pub struct Config {
     pub network: NetworkChoice,
     /// `subnet`: where the VMs' addresses come from; its first address is exact, prefix 8 to 29.
     pub subnet: Subnet,
-    /// `nat`: whether new VMs reach the outside when their `create` does not say.
-    pub nat: bool,
     /// `dns`: the guests' resolvers; empty for the host's own.
     pub dns: Vec<IpAddr>,
     /// `dns_port`: the port on 127.0.0.1 where `<name>.vm` is answered; 0 for none.
@@ -88,14 +86,9 @@ pub struct Config {
     pub ssh_key_path: Option<PathBuf>,
     /// `image`: what a VM is made from when its `create` does not say.
     pub image: String,
-    /// `vcpu`: the number of virtual CPUs when `create` does not say (1 to 64).
-    pub vcpu: u32,
-    /// `memory`: when `create` does not say, in MiB (192 MiB and more).
-    pub memory: Mib,
-    /// `disk_size`: of the work disk when `create` does not say, in MiB (64 MiB and more).
-    pub disk_size: Mib,
-    /// `system_disk_size`: of the system disk when `create` does not say, in MiB.
-    pub system_disk_size: Mib,
+    /// `vcpu`, `memory`, `disk_size`, `system_disk_size` and `nat`: what a new VM has where its
+    /// `create` does not say.
+    pub spec: VmSpec,
     /// `start_timeout_seconds`: how long a guest has to get ready, in seconds (1 to 3600).
     pub start_timeout_seconds: u64,
     /// `stop_timeout_seconds`: how long a guest has to end, in seconds (1 to 3600).
@@ -124,15 +117,17 @@ impl Default for Config {
                 network: Ipv4Addr::new(10, 215, 0, 0),
                 prefix: 20,
             },
-            nat: false,
             dns: Vec::new(),
             dns_port: 42069,
             ssh_key_path: None,
             image: "default".to_owned(),
-            vcpu: 2,
-            memory: Mib(2048),
-            disk_size: Mib(16 << 10),
-            system_disk_size: Mib(16 << 10),
+            spec: VmSpec {
+                vcpu: 2,
+                memory: Mib(2048),
+                disk_size: Mib(16 << 10),
+                system_disk_size: Mib(16 << 10),
+                nat: false,
+            },
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
             shutdown_timeout_seconds: 60,

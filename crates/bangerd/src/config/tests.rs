@@ -77,15 +77,17 @@ fn every_key_is_taken() {
                 network: Ipv4Addr::new(172, 20, 0, 0),
                 prefix: 24
             },
-            nat: true,
             dns: vec![IpAddr::from([9, 9, 9, 9]), IpAddr::from([1, 1, 1, 1])],
             dns_port: 0,
             ssh_key_path: Some("/home/ada/.ssh/id".into()),
             image: "trixie-2.1".to_owned(),
-            vcpu: 4,
-            memory: Mib(1024),
-            disk_size: Mib(32 << 10),
-            system_disk_size: Mib(8 << 10),
+            spec: VmSpec {
+                vcpu: 4,
+                memory: Mib(1024),
+                disk_size: Mib(32 << 10),
+                system_disk_size: Mib(8 << 10),
+                nat: true,
+            },
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,
             shutdown_timeout_seconds: 90,
@@ -344,7 +346,7 @@ fn what_is_granted_holds_where_the_file_does_not_say() {
     let granted = || Config::granted(&claim);
     let config = granted().parse(path, b"vcpu = 4").unwrap();
     assert_eq!((config.subnet, config.dns_port), (claim.subnet, 42070));
-    assert_eq!(config.vcpu, 4);
+    assert_eq!(config.spec.vcpu, 4);
     let config = granted().parse(path, b"dns_port = 0").unwrap();
     assert_eq!((config.subnet, config.dns_port), (claim.subnet, 0));
     let nowhere = Path::new("/none/such/config.toml");

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Mib, SetVm, VmId, VmName, limits};
+use banger_api::{Code, Error, Mib, VmId, VmName, VmSpec};
 use banger_host::Subnet;
 
-use super::{Defaults, Engine, lock};
+use super::{Engine, lock};
 use crate::engine::hold::Slot;
 use crate::error::{During, Result};
+use crate::vm::Vm;
 use crate::vm::claim::Claim;
 use crate::vm::names::MOST_VMS;
-use crate::vm::{Spec, Vm};
 
 /// What must stay free on the state directory's file system when a VM is made.
 const SPARE: u64 = 512;
@@ -28,44 +28,9 @@ fn conflict(message: String) -> Error {
 }
 
 impl Engine {
-    /// The whole of what a create asks for.
-    pub(super) fn admit(&self, request: &CreateVm) -> Result<Spec> {
-        let Defaults {
-            vcpu,
-            memory,
-            disk_size,
-            system_disk_size,
-            nat,
-            ..
-        } = self.parts.defaults;
-        let spec = Spec {
-            vcpu: request.vcpu.unwrap_or(vcpu),
-            memory: request.memory.unwrap_or(memory),
-            disk_size: request.disk_size.unwrap_or(disk_size),
-            system_disk_size: request.system_disk_size.unwrap_or(system_disk_size),
-            nat: request.nat.unwrap_or(nat),
-        };
-        self.check(&spec, None)?;
-        Ok(spec)
-    }
-
-    /// The spec after a change.
-    pub(super) fn admit_change(&self, before: &Spec, request: &SetVm) -> Result<Spec> {
-        let after = Spec {
-            vcpu: request.vcpu.unwrap_or(before.vcpu),
-            memory: request.memory.unwrap_or(before.memory),
-            disk_size: request.disk_size.unwrap_or(before.disk_size),
-            system_disk_size: request.system_disk_size.unwrap_or(before.system_disk_size),
-            nat: request.nat.unwrap_or(before.nat),
-        };
-        self.check(&after, Some(before))?;
-        Ok(after)
-    }
-
-    /// Refuses what no VM on this host can have. A VM that has less memory than today's least was made
-    /// when that was smaller, and keeps it.
-    fn check(&self, spec: &Spec, before: Option<&Spec>) -> Result<()> {
-        limits::vcpu(spec.vcpu).map_err(invalid)?;
+    /// Passes on a spec that a VM on this host can have, where there is one already after `before`.
+    pub(super) fn admit(&self, spec: VmSpec, before: Option<&VmSpec>) -> Result<VmSpec> {
+        spec.check(before).map_err(invalid)?;
         if let Some(hypervisor) = self.parts.hypervisors.first() {
             let most = hypervisor.features().most_vcpus;
             if spec.vcpu > most {
@@ -76,9 +41,6 @@ impl Engine {
                 )));
             }
         }
-        if before.is_none_or(|before| before.memory != spec.memory) {
-            limits::memory(spec.memory).map_err(invalid)?;
-        }
         let host = Mib(self.host().memory_mib().during("read the host's memory")?);
         if spec.memory > host {
             return Err(conflict(format!(
@@ -86,9 +48,7 @@ impl Engine {
                 spec.memory
             )));
         }
-        limits::disk(spec.disk_size).map_err(invalid)?;
-        limits::disk(spec.system_disk_size).map_err(invalid)?;
-        Ok(())
+        Ok(spec)
     }
 
     /// Refuses settings that a capability cannot give on this host.
@@ -98,7 +58,7 @@ impl Engine {
     }
 
     /// Refuses a system disk that is smaller than its image, and a host without room for it.
-    pub(super) fn check_room(&self, spec: &Spec, root_digest: &str) -> Result<()> {
+    pub(super) fn check_room(&self, spec: &VmSpec, root_digest: &str) -> Result<()> {
         let image = self.parts.layout.image(root_digest).root();
         let Some(stat) = self.host().stat(&image).during("look at the image")? else {
             return Err(Error::new(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
+use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmSpec, VmView};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
@@ -13,7 +13,7 @@ use crate::readiness;
 use crate::storage;
 use crate::vm::claim::Claim;
 use crate::vm::shape::Shape;
-use crate::vm::{HostKey, Images, Secret, Spec, Vm};
+use crate::vm::{HostKey, Images, Secret, Vm};
 
 impl Engine {
     pub(super) fn create_vm(
@@ -55,7 +55,7 @@ impl Engine {
         operation: &OpenOperation<'_>,
         heard: ProgressSink<'_>,
     ) -> Result<Hold> {
-        let spec = self.admit(request)?;
+        let spec = self.admit(self.parts.defaults.spec.apply(&request.spec), None)?;
         // The name is looked at before the image, which may take a while to import.
         admit::name(request.name.as_deref(), &self.claims(&lock(&self.vms)))?;
         let image = request
@@ -93,7 +93,7 @@ impl Engine {
     fn reserve(
         &self,
         request: &CreateVm,
-        spec: Spec,
+        spec: VmSpec,
         images: Images,
         root_disk: &str,
     ) -> Result<Hold> {

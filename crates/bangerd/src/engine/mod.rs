@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, Mib, NetworkKind, Progress, Report, VmId, VmRef, VmView,
+    Code, DaemonView, Error, NetworkKind, Progress, Report, VmId, VmRef, VmSpec, VmView,
 };
 use banger_host::{Host, Subnet};
 use jiff::Timestamp;
@@ -76,16 +76,8 @@ pub type ProgressSink<'a> = &'a dyn Fn(Progress);
 pub struct Defaults {
     /// The image.
     pub image: String,
-    /// The number of virtual CPUs.
-    pub vcpu: u32,
-    /// The memory.
-    pub memory: Mib,
-    /// The size of the work disk.
-    pub disk_size: Mib,
-    /// The size of the system disk.
-    pub system_disk_size: Mib,
-    /// Whether it reaches the outside.
-    pub nat: bool,
+    /// Its settings.
+    pub spec: VmSpec,
     /// How long a guest has to become ready, in seconds.
     pub start_timeout_seconds: u64,
     /// How long a guest has to end, in seconds.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use banger_api::{
-    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, SetVm,
-    StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmView,
+    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, StartVm,
+    StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
 };
 
 use super::hold::Slot;
@@ -136,7 +136,12 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for what is out of range or would shrink a disk; nothing is changed then.
-    pub fn set(&self, wanted: &VmRef, request: &SetVm, heard: ProgressSink<'_>) -> Result<VmView> {
+    pub fn set(
+        &self,
+        wanted: &VmRef,
+        request: &VmSpecPatch,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
         self.operate_on(wanted, Verb::Set, heard, |slot, heard| {
             self.set_vm(slot, request, heard)
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use banger_api::{Phase, SetVm, VmView};
+use banger_api::{Phase, VmSpecPatch, VmView};
 
 use super::hold::Slot;
 use super::{Engine, ProgressSink, step};
@@ -14,7 +14,7 @@ impl Engine {
     pub(super) fn set_vm(
         &self,
         slot: &Arc<Slot>,
-        request: &SetVm,
+        request: &VmSpecPatch,
         heard: ProgressSink<'_>,
     ) -> Result<VmView> {
         let doing = || format!("set `{}`", slot.vm().name);
@@ -22,7 +22,9 @@ impl Engine {
         let mut vm = hold.vm();
         may(Verb::Set, vm.phase, &vm.name).during(doing())?;
         let before = vm.clone();
-        vm.spec = self.admit_change(&vm.spec, request).during(doing())?;
+        vm.spec = self
+            .admit(before.spec.apply(request), Some(&before.spec))
+            .during(doing())?;
         self.admit_vm(&vm).during(doing())?;
         self.follow(&mut vm);
         self.save(slot, &vm).during(doing())?;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{NetworkKind, PauseReason, Pending, Phase, SshView, VmRef, VmView};
+use banger_api::{NetworkKind, PauseReason, Phase, SshView, VmRef, VmView};
 
 use super::Engine;
 use crate::error::{During, Result};
 use crate::layout::machine;
+use crate::vm::Vm;
 use crate::vm::names::host_key_alias;
-use crate::vm::{Spec, Vm};
 
 /// The most of a console that one look returns, in bytes. A shorter piece is its end.
 pub const CHUNK: usize = 64 << 10;
@@ -40,12 +40,8 @@ impl Engine {
             pause_reason,
             rescue: vm.is_in_rescue(),
             image: vm.images.name.clone(),
-            vcpu: given.vcpu,
-            memory: given.memory,
-            disk_size: given.disk_size,
-            system_disk_size: given.system_disk_size,
-            nat: given.nat,
-            pending: pending(given, &vm.spec),
+            spec: given.clone(),
+            pending: (vm.spec != *given).then(|| vm.spec.clone()),
             network: vm.network,
             address: (vm.network == NetworkKind::Tap).then_some(vm.address),
             dns_name: vm.dns_name(),
@@ -77,7 +73,7 @@ impl Engine {
         }
         notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
         notes.extend(no_way_out(vm));
-        if pending(vm.given(), &vm.spec).is_some() {
+        if vm.spec != *vm.given() {
             notes.push(format!(
                 "what was set since its start waits for the next one: banger vm restart {}",
                 vm.name
@@ -157,21 +153,6 @@ impl Engine {
             .find(|vm| vm.name.as_str() == name)?;
         Some((vm.network == NetworkKind::Tap).then_some(vm.address))
     }
-}
-
-/// What the next start changes, where it changes anything.
-fn pending(now: &Spec, next: &Spec) -> Option<Pending> {
-    fn changed<T: Copy + PartialEq>(now: T, next: T) -> Option<T> {
-        (now != next).then_some(next)
-    }
-    let pending = Pending {
-        vcpu: changed(now.vcpu, next.vcpu),
-        memory: changed(now.memory, next.memory),
-        disk_size: changed(now.disk_size, next.disk_size),
-        system_disk_size: changed(now.system_disk_size, next.system_disk_size),
-        nat: changed(now.nat, next.nat),
-    };
-    (pending != Pending::default()).then_some(pending)
 }
 
 /// Says that the guest reaches nothing, and what opens it.

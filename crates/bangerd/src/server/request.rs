@@ -111,14 +111,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Writes the numbers of an object without a fraction where they have none.
+/// Writes the numbers of an object, and of those in it, without a fraction where they have none.
 fn make_whole(json: &mut Value) {
-    for value in json
-        .as_object_mut()
-        .into_iter()
-        .flatten()
-        .map(|(_, value)| value)
-    {
+    for (_, value) in json.as_object_mut().into_iter().flatten() {
+        make_whole(value);
         let whole = value
             .as_f64()
             .filter(|number| value.is_f64() && number.fract() == 0.0);
@@ -312,8 +308,9 @@ mod tests {
     #[test]
     fn a_number_is_whole_however_it_is_written() {
         for two in ["2", "2.0", "0.2e1", "20e-1"] {
-            let asked: CreateVm = parse(format!("{{\"vcpu\": {two}}}").as_bytes()).unwrap();
-            assert_eq!(asked.vcpu, Some(2), "{two}");
+            let asked: CreateVm =
+                parse(format!("{{\"spec\": {{\"vcpu\": {two}}}}}").as_bytes()).unwrap();
+            assert_eq!(asked.spec.vcpu, Some(2), "{two}");
         }
     }
 
@@ -335,18 +332,21 @@ mod tests {
     #[test]
     fn a_body_that_is_not_understood_is_told_with_field_line_and_column() {
         assert_eq!(
-            refusal("{\n  \"vcpu\": \"two\"\n}"),
-            "`vcpu`: invalid type: string \"two\", expected u32 at line 2 column 15"
+            refusal("{\n  \"spec\": {\"vcpu\": \"two\"}\n}"),
+            "`spec.vcpu`: invalid type: string \"two\", expected u32 at line 2 column 24"
         );
         assert!(
             refusal("{\"vcpus\": 2}").contains("unknown field `vcpus`, expected one of `name`")
         );
         assert!(refusal("{\"vcpus\": 2}").contains("line 1 column 8"));
-        assert!(refusal("{\"nat\": true,}").contains("line 1 column 14"));
+        assert!(refusal("{\"no_start\": true,}").contains("line 1 column 19"));
         assert!(refusal("{} {}").contains("trailing characters at line 1 column 4"));
         assert!(refusal("[").contains("line 1 column 1"));
-        assert!(refusal("{\"vcpu\": 2.5}").contains("`vcpu`: invalid type: floating point `2.5`"));
-        assert!(refusal("{\"vcpu\": 1e300}").contains("`vcpu`"));
+        assert!(
+            refusal("{\"spec\": {\"vcpu\": 2.5}}")
+                .contains("`spec.vcpu`: invalid type: floating point `2.5`")
+        );
+        assert!(refusal("{\"spec\": {\"vcpu\": 1e300}}").contains("`spec.vcpu`"));
         assert!(refusal(&"[".repeat(10_000)).contains("line 1"));
     }
 }

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogsQuery, Report, SetVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
-    VersionView, VmView,
+    LogsQuery, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView,
+    VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -234,10 +234,10 @@ async fn show(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<VmView>
     patch,
     path = "/v1/vms/{ref}",
     params(Reference),
-    request_body = SetVm,
+    request_body = VmSpecPatch,
     responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
 )]
-async fn set(request: VmRequest<SetVm>) -> Response {
+async fn set(request: VmRequest<VmSpecPatch>) -> Response {
     request.work(Engine::set).await
 }
 

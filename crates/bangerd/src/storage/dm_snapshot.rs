@@ -102,9 +102,9 @@ impl RootDisk for DmSnapshot {
         let base = host.stat(&self.base(vm)).ok().flatten();
         Some(DiskView {
             name: "root".to_owned(),
-            apparent: vm.given().system_disk_size.0 << 20,
-            allocated: store.allocated,
-            shared: base.map(|base| base.allocated),
+            size_bytes: vm.given().system_disk_size.0 << 20,
+            allocated_bytes: store.allocated,
+            shared_bytes: base.map(|base| base.allocated),
         })
     }
 

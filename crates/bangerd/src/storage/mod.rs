@@ -133,9 +133,9 @@ impl OwnFile {
         let stat = host.stat(&self.path(vm)).ok().flatten()?;
         Some(DiskView {
             name: "root".to_owned(),
-            apparent: stat.length,
-            allocated: stat.allocated,
-            shared: Some(0),
+            size_bytes: stat.length,
+            allocated_bytes: stat.allocated,
+            shared_bytes: Some(0),
         })
     }
 

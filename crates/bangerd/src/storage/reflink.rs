@@ -48,7 +48,7 @@ impl RootDisk for Reflink {
 
     fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView> {
         let mut usage = self.file.usage(vm, host)?;
-        usage.shared = host.shared(&self.file.path(vm)).ok().flatten();
+        usage.shared_bytes = host.shared(&self.file.path(vm)).ok().flatten();
         Some(usage)
     }
 

@@ -3,7 +3,7 @@
 //! | schema | what changed |
 //! |---|---|
 //! | 2 | nothing in the record: a field that is not known is refused |
-//! | 3 | what only a run has is in `run`, and `boot` is `last_boot` |
+//! | 3 | what only a run has is in `run`, and `boot` is `last_boot`; sizes name their unit |
 //!
 //! Only what is known is moved. A field that is not stays where it is, and is refused by its name.
 
@@ -15,6 +15,18 @@ pub(super) fn migrate(schema: u64, record: &mut Value) {
         && let Some(vm) = record["vm"].as_object_mut()
     {
         gather_run(vm);
+        for settings in ["/spec", "/run/in_force"] {
+            let settings = record["vm"].pointer_mut(settings);
+            settings.and_then(Value::as_object_mut).map(name_units);
+        }
+    }
+}
+
+/// Schema 2 had sizes in MiB whose names did not say so.
+fn name_units(settings: &mut Map<String, Value>) {
+    for name in ["memory", "disk_size", "system_disk_size"] {
+        let size = settings.remove(name);
+        settings.extend(size.map(|size| (format!("{name}_mib"), size)));
     }
 }
 
@@ -119,6 +131,7 @@ mod tests {
         assert_eq!((boot.number, boot.console_offset), (7, 4096));
         assert_eq!(vm.hypervisor(), Some("qemu"));
         assert_eq!((vm.given().vcpu, vm.spec.vcpu), (1, 2));
+        assert_eq!((vm.given().memory.0, vm.spec.disk_size.0), (2048, 16384));
         let run = vm.run.unwrap();
         assert_eq!(run.at.to_string(), "2026-11-26T00:02:37Z");
         assert_eq!(run.host_boot_id, "one");

@@ -13,28 +13,13 @@ pub mod store;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use banger_api::{End, Mib, NetworkKind, Phase, VmId, VmName};
+use banger_api::{End, NetworkKind, Phase, VmId, VmName, VmSpec};
 use banger_host::{MacAddress, Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shape::Shape;
 
 pub use run::{LastBoot, Run};
-
-/// What a user asked for, complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spec {
-    /// The number of virtual CPUs, 1 to 64.
-    pub vcpu: u32,
-    /// The memory.
-    pub memory: Mib,
-    /// The size of the work disk.
-    pub disk_size: Mib,
-    /// The size of the system disk.
-    pub system_disk_size: Mib,
-    /// Whether it reaches the outside.
-    pub nat: bool,
-}
 
 /// The pair of images that a VM starts with for ever, by their digests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +60,7 @@ pub struct Vm {
     /// Its name.
     pub name: VmName,
     /// What the user asked for.
-    pub spec: Spec,
+    pub spec: VmSpec,
     /// What it starts from.
     pub images: Images,
     /// The root-disk driver that it was made with.
@@ -117,7 +102,7 @@ pub struct Vm {
 impl Vm {
     /// The settings that hold now: those of the run, and without one those of the next.
     #[must_use]
-    pub fn given(&self) -> &Spec {
+    pub fn given(&self) -> &VmSpec {
         self.run.as_ref().map_or(&self.spec, |run| &run.in_force)
     }
 

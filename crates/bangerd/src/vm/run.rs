@@ -1,10 +1,9 @@
 //! What only a run has, and what is left of it when it is over.
 
+use banger_api::VmSpec;
 use banger_host::{Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use super::Spec;
 
 /// One run, from the start of its boot to the end of the way down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +13,7 @@ pub struct Run {
     /// The host's boot that it belongs to.
     pub host_boot_id: String,
     /// The settings that it has: those of its start, and of later ones what takes effect at once.
-    pub in_force: Spec,
+    pub in_force: VmSpec,
     /// Whether it gives a rescue shell instead of the image's system.
     pub rescue: bool,
     /// The user that root's jail makes its hypervisor, while its files are the daemon's own.
@@ -31,7 +30,7 @@ pub struct Run {
 impl Run {
     /// A run that begins at this time, on the host's boot with this id.
     #[must_use]
-    pub fn begin(in_force: Spec, at: Timestamp, host_boot_id: String) -> Self {
+    pub fn begin(in_force: VmSpec, at: Timestamp, host_boot_id: String) -> Self {
         Self {
             at,
             host_boot_id,

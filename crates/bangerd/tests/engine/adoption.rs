@@ -98,7 +98,10 @@ fn a_vm_that_an_older_daemon_started_is_adopted() {
     assert_eq!(world.engine.daemon().unexplained, Vec::<String>::new());
     let view = world.engine.show(&named("older")).unwrap();
     assert_eq!((view.phase, view.pid), (Phase::Running, Some(PROCESS)));
-    assert_eq!((view.vcpu, view.memory.0, view.nat), (1, 256, false));
+    assert_eq!(
+        (view.spec.vcpu, view.spec.memory.0, view.spec.nat),
+        (1, 256, false)
+    );
     assert_eq!(view.address.unwrap().to_string(), "10.215.0.2");
     let machines = world.run_time().processes;
     assert_eq!(machines.len(), 1, "it was started again: {machines:?}");

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use banger_api::{
-    Change, Code, DeleteVm, EndReason, Event, KillVm, Mib, Operation, OperationState, Phase, SetVm,
-    StopAllVms, StopVm, Verb, VmId, VmView,
+    Change, Code, DeleteVm, EndReason, Event, KillVm, Mib, Operation, OperationState, Phase,
+    StopAllVms, StopVm, Verb, VmId, VmSpecPatch, VmView,
 };
 use banger_host::{FileOp, Op};
 use bangerd::engine::{Engine, KEPT_EVENTS};
@@ -137,9 +137,9 @@ fn a_setting_that_waits_for_the_next_start_is_an_event_with_its_note() {
     let world = World::new();
     world.create("calm-otter", true, true);
     let seq = newest(&world.engine);
-    let request = SetVm {
+    let request = VmSpecPatch {
         vcpu: Some(4),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let name = named("calm-otter");
     world.engine.set(&name, &request, &|_| {}).unwrap();
@@ -147,10 +147,7 @@ fn a_setting_that_waits_for_the_next_start_is_an_event_with_its_note() {
     let [view] = views.as_slice() else {
         panic!("{views:?}");
     };
-    assert_eq!(
-        (view.vcpu, view.pending.as_ref().unwrap().vcpu),
-        (2, Some(4))
-    );
+    assert_eq!((view.spec.vcpu, view.next().vcpu), (2, 4));
     assert!(
         view.notes.iter().any(|it| it.contains("next one")),
         "{view:?}"
@@ -316,7 +313,7 @@ fn views_never_go_back_and_the_last_is_what_a_list_shows() {
                 Change::Deleted { .. } | Change::Operation(_) => Vec::new(),
             };
             for vm in views {
-                let memory = |vm: &VmView| vm.pending.as_ref().and_then(|it| it.memory);
+                let memory = |vm: &VmView| vm.pending.as_ref().map(|it| it.memory);
                 let before = known.insert(vm.id, vm.clone());
                 went_back |= before.is_some_and(|it| memory(&it) > memory(&vm));
             }
@@ -332,9 +329,9 @@ fn views_never_go_back_and_the_last_is_what_a_list_shows() {
             let is_over = &is_over;
             scope.spawn(move || {
                 for mib in (2049..).take_while(|_| !is_over.load(Ordering::SeqCst)) {
-                    let request = SetVm {
+                    let request = VmSpecPatch {
                         memory: Some(Mib(mib)),
-                        ..SetVm::default()
+                        ..VmSpecPatch::default()
                     };
                     engine.set(&named(name), &request, &|_| {}).unwrap();
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banger_api::{Phase, SetVm};
+use banger_api::{Phase, VmSpecPatch};
 use banger_host::{Exit, Look as _, Sim};
 use bangerd::config::{Config, NetworkChoice};
 
@@ -33,9 +33,9 @@ fn gates(world: &World) -> Vec<(u32, bool)> {
 }
 
 fn nat(world: &World, on: bool) {
-    let request = SetVm {
+    let request = VmSpecPatch {
         nat: Some(on),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     world
         .engine
@@ -74,16 +74,16 @@ fn a_setting_that_a_crash_cut_off_is_in_force_after_it() {
     world.create("calm-otter", true, true);
     // The record is written, and then nothing more.
     world.sim.crash_before(1);
-    let request = SetVm {
+    let request = VmSpecPatch {
         nat: Some(false),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let set = world.engine.set(&named("calm-otter"), &request, &|_| {});
     assert!(set.is_err() && world.sim.has_crashed());
     world.restart();
     let shown = world.engine.show(&named("calm-otter")).unwrap();
     assert_eq!(gates(&world).len(), 1);
-    assert_eq!(gates(&world)[0].1, shown.nat);
+    assert_eq!(gates(&world)[0].1, shown.spec.nat);
 }
 
 #[test]

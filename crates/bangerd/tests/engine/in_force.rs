@@ -1,16 +1,14 @@
 //! What a VM is shown to have is what its run has; what waits for the next start is told apart.
 
-use banger_api::{
-    Code, KillVm, Mib, NetworkKind, Pending, Phase, SetVm, SignalName, StartVm, StopVm,
-};
+use banger_api::{Code, KillVm, Mib, NetworkKind, Phase, SignalName, StartVm, StopVm, VmSpecPatch};
 use banger_host::Sim;
 use bangerd::config::{Config, NetworkChoice};
 
 use crate::world::{World, named};
 
 /// Everything that only a start brings.
-fn larger() -> SetVm {
-    SetVm {
+fn larger() -> VmSpecPatch {
+    VmSpecPatch {
         vcpu: Some(4),
         memory: Some(Mib(4096)),
         disk_size: Some(Mib(32 << 10)),
@@ -19,27 +17,10 @@ fn larger() -> SetVm {
     }
 }
 
-fn nat(on: bool) -> SetVm {
-    SetVm {
+fn nat(on: bool) -> VmSpecPatch {
+    VmSpecPatch {
         nat: Some(on),
-        ..SetVm::default()
-    }
-}
-
-fn waiting() -> Pending {
-    let SetVm {
-        vcpu,
-        memory,
-        disk_size,
-        system_disk_size,
-        nat,
-    } = larger();
-    Pending {
-        vcpu,
-        memory,
-        disk_size,
-        system_disk_size,
-        nat,
+        ..VmSpecPatch::default()
     }
 }
 
@@ -56,11 +37,8 @@ fn a_running_vm_has_what_its_run_was_given_and_the_rest_waits_for_the_next_start
     let adopted = world.engine.show(&named("calm-otter")).unwrap();
     for view in [set, listed, adopted] {
         assert_eq!(view.phase, Phase::Running);
-        assert_eq!(view.vcpu, before.vcpu);
-        assert_eq!(view.memory, before.memory);
-        assert_eq!(view.disk_size, before.disk_size);
-        assert_eq!(view.system_disk_size, before.system_disk_size);
-        assert_eq!(view.pending, Some(waiting()));
+        assert_eq!(view.spec, before.spec);
+        assert_eq!(view.pending, Some(before.spec.apply(&larger())));
         let is_noted = |note: &String| note.ends_with("banger vm restart calm-otter");
         assert!(view.notes.iter().any(is_noted), "{:?}", view.notes);
     }
@@ -68,7 +46,7 @@ fn a_running_vm_has_what_its_run_was_given_and_the_rest_waits_for_the_next_start
         .engine
         .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
         .unwrap();
-    assert_eq!((restarted.vcpu, restarted.memory), (4, Mib(4096)));
+    assert_eq!(restarted.spec, before.spec.apply(&larger()));
     assert_eq!(restarted.pending, None);
 }
 
@@ -76,16 +54,16 @@ fn a_running_vm_has_what_its_run_was_given_and_the_rest_waits_for_the_next_start
 fn a_setting_that_is_taken_back_waits_for_nothing() {
     let world = World::new();
     let before = world.create("calm-otter", false, true);
-    let vcpu = |number| SetVm {
+    let vcpu = |number| VmSpecPatch {
         vcpu: Some(number),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let set = |request| {
         let set = world.engine.set(&named("calm-otter"), &request, &|_| {});
         set.unwrap().pending
     };
-    assert!(set(vcpu(before.vcpu + 1)).is_some());
-    assert_eq!(set(vcpu(before.vcpu)), None);
+    assert!(set(vcpu(before.spec.vcpu + 1)).is_some());
+    assert_eq!(set(vcpu(before.spec.vcpu)), None);
 }
 
 #[test]
@@ -104,12 +82,12 @@ fn a_stopped_vm_has_what_its_next_start_gives_it() {
         .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
         .unwrap()
         .vm;
-    assert_eq!((stopped.vcpu, stopped.pending), (4, None));
-    let set = set(SetVm {
+    assert_eq!((stopped.spec.vcpu, stopped.pending), (4, None));
+    let set = set(VmSpecPatch {
         vcpu: Some(5),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     });
-    assert_eq!((set.vcpu, set.pending), (5, None));
+    assert_eq!((set.spec.vcpu, set.pending), (5, None));
 }
 
 fn on(network: NetworkChoice) -> World {
@@ -131,7 +109,7 @@ fn nat_follows_at_once_on_either_network() {
             let vm = world.create(name, on, true);
             assert_eq!(vm.network, kind);
             let set = world.engine.set(&named(name), &nat(!on), &|_| {}).unwrap();
-            assert_eq!(set.nat, !on, "{kind:?} {name}");
+            assert_eq!(set.spec.nat, !on, "{kind:?} {name}");
             assert_eq!(set.pending, None, "{kind:?} {name}");
             let closed = set.notes.iter().any(|note| note.contains("no way out"));
             assert_eq!(closed, on, "{kind:?} {name}: {:?}", set.notes);
@@ -164,13 +142,13 @@ fn nat_waits_where_an_older_banger_started_the_vm_and_that_is_told() {
             .engine
             .set(&named("calm-otter"), &nat(!was), &|_| {})
             .unwrap();
-        assert_eq!((set.nat, set.pending.unwrap().nat), (was, Some(!was)));
+        assert_eq!((set.spec.nat, set.pending.unwrap().nat), (was, !was));
         assert_eq!(exposed(&set.notes), was, "{:?}", set.notes);
         let restarted = world
             .engine
             .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
             .unwrap();
-        assert_eq!((restarted.nat, restarted.pending), (!was, None));
+        assert_eq!((restarted.spec.nat, restarted.pending), (!was, None));
         assert!(!exposed(&restarted.notes), "{:?}", restarted.notes);
     }
 }

@@ -1,6 +1,6 @@
 //! What is refused, before any side effect, with what to do instead.
 
-use banger_api::{Code, CreateVm, Mib};
+use banger_api::{Code, CreateVm, Mib, VmSpecPatch};
 
 use crate::world::{World, request, told};
 
@@ -55,51 +55,43 @@ fn names_that_are_taken_or_begin_anothers_id() {
 #[test]
 fn sizes_out_of_range() {
     let world = World::new();
-    let base = || request("calm-otter", false, false);
+    let unchanged = VmSpecPatch::default;
+    let vcpu = |count| VmSpecPatch {
+        vcpu: Some(count),
+        ..unchanged()
+    };
+    let memory = |mib| VmSpecPatch {
+        memory: Some(Mib(mib)),
+        ..unchanged()
+    };
+    let disk_size = |mib| VmSpecPatch {
+        disk_size: Some(Mib(mib)),
+        ..unchanged()
+    };
     let wrong = [
-        CreateVm {
-            vcpu: Some(0),
-            ..base()
-        },
-        CreateVm {
-            vcpu: Some(65),
-            ..base()
-        },
-        CreateVm {
-            memory: Some(Mib(0)),
-            ..base()
-        },
-        CreateVm {
-            memory: Some(Mib(1)),
-            ..base()
-        },
-        CreateVm {
-            memory: Some(Mib(65_537)),
-            ..base()
-        },
-        CreateVm {
-            memory: Some(Mib(4_294_967_296)),
-            ..base()
-        },
-        CreateVm {
-            disk_size: Some(Mib(0)),
-            ..base()
-        },
-        CreateVm {
-            disk_size: Some(Mib(u64::MAX)),
-            ..base()
-        },
-        CreateVm {
+        vcpu(0),
+        vcpu(65),
+        memory(0),
+        memory(1),
+        memory(65_537),
+        memory(4_294_967_296),
+        disk_size(0),
+        disk_size(u64::MAX),
+        VmSpecPatch {
             system_disk_size: Some(Mib(1)),
-            ..base()
+            ..unchanged()
         },
     ];
-    for request in wrong {
+    for spec in wrong {
         // More than this host has, where another could have it.
-        let code = if request.memory == Some(Mib(65_537)) {
+        let code = if spec.memory == Some(Mib(65_537)) {
             Code::Conflict
         } else {
             Code::Invalid
+        };
+        let request = CreateVm {
+            spec,
+            ..request("calm-otter", false, false)
         };
         let text = refused(&world, &request, code);
         assert!(text.contains("must be"), "{text}");

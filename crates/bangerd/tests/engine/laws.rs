@@ -5,7 +5,7 @@
 //! 3. Teardown fails too: everything else is still torn down, and the failure is told.
 //! 4. Crash at change n, then recover: Running, or Stopped and pristine, or gone.
 
-use banger_api::{DeleteVm, KillVm, Phase, SetVm, StopVm};
+use banger_api::{DeleteVm, KillVm, Phase, StopVm, VmSpecPatch};
 use banger_host::{FileOp, Op, RootOp, Sim};
 use bangerd::config::{Config, NetworkChoice, RootDiskChoice};
 
@@ -94,9 +94,9 @@ fn verbs() -> Vec<Verb> {
             name: "set",
             ready: running,
             run: |world| {
-                let request = SetVm {
+                let request = VmSpecPatch {
                     nat: Some(false),
-                    ..SetVm::default()
+                    ..VmSpecPatch::default()
                 };
                 world
                     .engine

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, KillVm, SetVm, VmView};
+use banger_api::{Code, KillVm, VmSpecPatch, VmView};
 use banger_host::{Finding, MacAddress, Probe, Resolvers, SimState};
 
 use crate::world::{World, named, request};
@@ -147,9 +147,9 @@ fn a_vm_without_nat_has_a_tap_that_does_not_forward() {
         world.sim.tamper(on);
         wait_until("off", || !world.run_time().forwarding[&tap]);
     });
-    let nat = |on| SetVm {
+    let nat = |on| VmSpecPatch {
         nat: Some(on),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     for on in [true, false] {
         let set = world.engine.set(&named("calm-otter"), &nat(on), &|_| {});

@@ -1,6 +1,6 @@
 //! What the next daemon makes of what it finds.
 
-use banger_api::{Code, DeleteVm, Mib, Phase, SetVm, VmView};
+use banger_api::{Code, DeleteVm, Mib, Phase, VmSpecPatch, VmView};
 use banger_host::Host as _;
 use banger_host::{FileOp, Op};
 
@@ -336,21 +336,21 @@ fn a_vm_from_when_less_memory_was_enough_can_still_be_set() {
     let mut world = World::new();
     let vm = world.create("calm-otter", false, false);
     let mut record = world.record(vm.id);
-    record["vm"]["spec"]["memory"] = 128.into();
+    record["vm"]["spec"]["memory_mib"] = 128.into();
     world.write(
         format!("/state/vms/{}/vm.json", vm.id),
         record.to_string().as_bytes(),
     );
     world.restart();
     let set = |request| world.engine.set(&named("calm-otter"), &request, &|_| {});
-    let nat = SetVm {
+    let nat = VmSpecPatch {
         nat: Some(true),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     set(nat).unwrap();
-    let less = SetVm {
+    let less = VmSpecPatch {
         memory: Some(Mib(129)),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let error = set(less).expect_err("it is accepted");
     assert!(told(&error).contains("at least 192M"), "{}", told(&error));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{
-    Code, DeleteVm, EndReason, KillVm, Mib, PauseReason, Phase, SetVm, SignalName, StopVm, VmView,
+    Code, DeleteVm, EndReason, KillVm, Mib, PauseReason, Phase, SignalName, StopVm, VmSpecPatch,
+    VmView,
 };
 use banger_host::{Host as _, Look as _, Process, Signal};
 use bangerd::config::RootDiskChoice;
@@ -292,9 +293,9 @@ fn a_host_that_is_full_stops_no_running_vm() {
     world.create("calm-otter", true, true);
     world.restart_full();
     assert_eq!(show(&world).phase, Phase::Running);
-    let set = SetVm {
+    let set = VmSpecPatch {
         memory: Some(Mib(512)),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let error = world
         .engine
@@ -428,5 +429,5 @@ fn what_its_disks_take_is_shown() {
     let disks = show(&world).disks;
     let names: Vec<&str> = disks.iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["root", "work"]);
-    assert!(disks[0].shared.is_some());
+    assert!(disks[0].shared_bytes.is_some());
 }

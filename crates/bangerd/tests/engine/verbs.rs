@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use banger_api::{
-    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SetVm, SignalName, StartVm, StopVm,
-    VerbOutcome,
+    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SignalName, StartVm, StopVm,
+    VerbOutcome, VmSpecPatch,
 };
 use banger_host::{Exit, Finding, Look as _, Op, Probe, RootOp};
 use bangerd::config::RootDiskChoice;
@@ -106,9 +106,9 @@ fn nat_is_turned_on_and_off_under_a_running_vm_and_the_host_is_as_before() {
     let world = World::new();
     world.create("calm-otter", false, true);
     let without = world.run_time();
-    let nat = |on| SetVm {
+    let nat = |on| VmSpecPatch {
         nat: Some(on),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     world
         .engine
@@ -147,9 +147,9 @@ fn the_uplinks_forwarding_is_restored_when_the_last_vm_that_needs_it_goes() {
 fn disks_grow_at_the_next_start_and_never_shrink() {
     let world = World::new();
     let vm = world.create("calm-otter", false, false);
-    let grow = SetVm {
+    let grow = VmSpecPatch {
         disk_size: Some(Mib(2048)),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     world
         .engine
@@ -161,9 +161,9 @@ fn disks_grow_at_the_next_start_and_never_shrink() {
         world.sim.stat(work.as_ref()).unwrap().unwrap().length,
         2048 << 20
     );
-    let shrink = SetVm {
+    let shrink = VmSpecPatch {
         disk_size: Some(Mib(1024)),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let error = world
         .engine
@@ -182,10 +182,10 @@ fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
         world.create("calm-otter", false, false);
         let before = world.engine.show(&named("calm-otter")).unwrap();
         for (disk_size, system_disk_size) in [(Some(20 << 20), None), (None, Some(20 << 20))] {
-            let change = SetVm {
+            let change = VmSpecPatch {
                 disk_size: disk_size.map(Mib),
                 system_disk_size: system_disk_size.map(Mib),
-                ..SetVm::default()
+                ..VmSpecPatch::default()
             };
             let error = world
                 .engine
@@ -194,8 +194,11 @@ fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
             assert_eq!(error.code, Code::Conflict, "{error:?}");
             assert!(told(&error).contains("files up to 1"), "{}", told(&error));
             let create = CreateVm {
-                disk_size: change.disk_size,
-                system_disk_size: change.system_disk_size,
+                spec: VmSpecPatch {
+                    disk_size: change.disk_size,
+                    system_disk_size: change.system_disk_size,
+                    ..VmSpecPatch::default()
+                },
                 ..request("another", false, false)
             };
             let error = world.engine.create(&create, &|_| {}).unwrap_err();
@@ -213,17 +216,17 @@ fn a_disk_may_be_set_back_to_what_it_still_is() {
         let world = World::with_root_disks(root_disk);
         let vm = world.create("calm-otter", false, true);
         let set = |disk: Mib, system: Mib| {
-            let request = SetVm {
+            let request = VmSpecPatch {
                 disk_size: Some(disk),
                 system_disk_size: Some(system),
-                ..SetVm::default()
+                ..VmSpecPatch::default()
             };
             world.engine.set(&named("calm-otter"), &request, &|_| {})
         };
         set(Mib(1 << 20), Mib(1 << 20)).unwrap();
-        set(vm.disk_size, vm.system_disk_size).unwrap();
-        set(vm.disk_size, Mib(vm.system_disk_size.0 - 1)).unwrap_err();
-        set(Mib(vm.disk_size.0 - 1), vm.system_disk_size).unwrap_err();
+        set(vm.spec.disk_size, vm.spec.system_disk_size).unwrap();
+        set(vm.spec.disk_size, Mib(vm.spec.system_disk_size.0 - 1)).unwrap_err();
+        set(Mib(vm.spec.disk_size.0 - 1), vm.spec.system_disk_size).unwrap_err();
         let request = StopVm::default();
         world
             .engine
@@ -429,9 +432,9 @@ fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
         .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
     world.start("calm-otter").unwrap();
     world.sim.tamper(|state| state.forwarding.remove("eth0"));
-    let nat = |on| SetVm {
+    let nat = |on| VmSpecPatch {
         nat: Some(on),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     for on in [false, true] {
         world

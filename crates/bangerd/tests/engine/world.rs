@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banger_api::location::Location;
-use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmView};
+use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmSpecPatch, VmView};
 use banger_host::{FileOp, GuestTap, Host as _, Op, Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
 use bangerd::config::{Config, RootDiskChoice};
@@ -246,8 +246,11 @@ impl World {
 pub(crate) fn request(name: &str, nat: bool, start: bool) -> CreateVm {
     CreateVm {
         name: Some(name.to_owned()),
-        nat: Some(nat),
-        disk_size: Some(Mib(1024)),
+        spec: VmSpecPatch {
+            nat: Some(nat),
+            disk_size: Some(Mib(1024)),
+            ..VmSpecPatch::default()
+        },
         no_start: !start,
         ..CreateVm::default()
     }

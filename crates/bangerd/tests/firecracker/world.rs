@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use banger_api::{Error, Mib, NetworkKind, Phase, VmId};
+use banger_api::{Error, Mib, NetworkKind, Phase, VmId, VmSpec};
 use banger_host::{Linux, Look as _, Mark, Process};
 use bangerd::capability::Capability as _;
 use bangerd::capability::boot::Boot;
@@ -12,7 +12,7 @@ use bangerd::hypervisor::firecracker::Firecracker;
 use bangerd::layout::{Layout, machine};
 use bangerd::machine::{Backend, DiskCache, Drive, Interface, Machine};
 use bangerd::vm::shape::Shape;
-use bangerd::vm::{HostKey, Images, Secret, Spec, Vm};
+use bangerd::vm::{HostKey, Images, Secret, Vm};
 
 use crate::stand_in::Script;
 
@@ -194,7 +194,7 @@ fn vm() -> Vm {
     Vm {
         id: VmId::from_bits(0xaa12_bb34),
         name: "calm-otter".parse().unwrap(),
-        spec: Spec {
+        spec: VmSpec {
             vcpu: 2,
             memory: Mib(512),
             disk_size: Mib(1024),

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use banger_api::{Code, CreateVm, DeleteVm, Error, Result, StartVm, StopVm, VmRef, VmView};
+use banger_api::{
+    Code, CreateVm, DeleteVm, Error, Result, StartVm, StopVm, VmRef, VmSpecPatch, VmView,
+};
 use clap::Args;
 
 use self::report::{Report, Verdict};
@@ -98,7 +100,10 @@ impl<'a> Trial<'a> {
     fn create(&self) -> Result<VmView> {
         let request = CreateVm {
             name: Some(self.name.to_string()),
-            nat: Some(self.nat),
+            spec: VmSpecPatch {
+                nat: Some(self.nat),
+                ..VmSpecPatch::default()
+            },
             ..CreateVm::default()
         };
         self.session

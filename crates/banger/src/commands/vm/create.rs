@@ -58,11 +58,7 @@ impl Create {
                 .or(self.named.as_ref())
                 .map(ToString::to_string),
             image: self.image.clone(),
-            vcpu: self.settings.vcpu,
-            memory: self.settings.memory,
-            disk_size: self.settings.disk_size,
-            system_disk_size: self.settings.system_disk_size,
-            nat: self.settings.nat(),
+            spec: self.settings.patch(),
             no_start: self.no_start,
         };
         let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;

@@ -38,11 +38,11 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
 }
 
 /// A setting as it is, and as the next start makes it.
-pub(crate) fn now_and_next<T: Display>(now: T, next: Option<T>) -> String {
-    match next {
-        Some(next) => format!("{now} ({next} from its next start)"),
-        None => now.to_string(),
+pub(crate) fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
+    if now == next {
+        return now.to_string();
     }
+    format!("{now} ({next} from its next start)")
 }
 
 /// NAT in a word.
@@ -59,7 +59,7 @@ pub(crate) fn notes(vm: &VmView, output: Output) {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use banger_api::{Mib, NetworkKind, SshView};
+    use banger_api::{Mib, NetworkKind, SshView, VmSpec};
     use jiff::Timestamp;
 
     use super::*;
@@ -74,11 +74,13 @@ pub(crate) mod tests {
             rescue: false,
             pause_reason: None,
             image: "default".into(),
-            vcpu: 2,
-            memory: Mib(2048),
-            disk_size: Mib(16 << 10),
-            system_disk_size: Mib(8 << 10),
-            nat: true,
+            spec: VmSpec {
+                vcpu: 2,
+                memory: Mib(2048),
+                disk_size: Mib(16 << 10),
+                system_disk_size: Mib(8 << 10),
+                nat: true,
+            },
             pending: None,
             network: NetworkKind::Tap,
             address: Some([10, 215, 0, 2].into()),

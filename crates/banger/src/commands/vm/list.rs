@@ -47,23 +47,23 @@ impl List {
     }
 }
 
-fn table(vms: &[VmView], now: Timestamp, output: Output) -> String {
+fn table(vms: &[VmView], at: Timestamp, output: Output) -> String {
     let header = [
         "NAME", "PHASE", "ADDRESS", "VCPU", "MEMORY", "DISK", "IMAGE", "AGE",
     ];
     let mut rows = Vec::with_capacity(vms.len() + 1);
     rows.push(header.map(str::to_owned));
     rows.extend(vms.iter().map(|vm| {
-        let next = vm.pending.clone().unwrap_or_default();
+        let (now, next) = (&vm.spec, vm.next());
         [
             vm.name.to_string(),
             phase(vm),
             address(vm),
-            now_and_next(vm.vcpu, next.vcpu),
-            now_and_next(vm.memory, next.memory),
-            now_and_next(vm.disk_size, next.disk_size),
+            now_and_next(now.vcpu, next.vcpu),
+            now_and_next(now.memory, next.memory),
+            now_and_next(now.disk_size, next.disk_size),
             clean(&vm.image),
-            age::since(vm.created, now),
+            age::since(vm.created, at),
         ]
     }));
     let text = columns(&rows);
@@ -75,11 +75,11 @@ fn table(vms: &[VmView], now: Timestamp, output: Output) -> String {
 }
 
 /// A setting, and behind an arrow what the next start makes of it.
-fn now_and_next<T: Display>(now: T, next: Option<T>) -> String {
-    match next {
-        Some(next) => format!("{now}→{next}"),
-        None => now.to_string(),
+fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
+    if now == next {
+        return now.to_string();
     }
+    format!("{now}→{next}")
 }
 
 /// The phases in colour. After the columns are laid out, as colours have no width.

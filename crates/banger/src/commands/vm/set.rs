@@ -1,6 +1,6 @@
 //! `banger vm set`.
 
-use banger_api::{SetVm, VmView};
+use banger_api::VmView;
 use clap::Args;
 
 use super::description::{now_and_next, on_or_off};
@@ -33,13 +33,7 @@ pub(crate) struct Set {
 impl Set {
     /// Changes them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let request = SetVm {
-            vcpu: self.settings.vcpu,
-            memory: self.settings.memory,
-            disk_size: self.settings.disk_size,
-            system_disk_size: self.settings.system_disk_size,
-            nat: self.settings.nat(),
-        };
+        let request = self.settings.patch();
         self.several.each(session, |name| {
             let vm = session.work(|daemon, heard| daemon.set(name, &request, heard))?;
             session.output.result(&vm, || text(&vm))?;
@@ -50,14 +44,14 @@ impl Set {
 }
 
 fn text(vm: &VmView) -> String {
-    let next = vm.pending.clone().unwrap_or_default();
+    let (now, next) = (&vm.spec, vm.next());
     format!(
         "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}",
         vm.name,
-        now_and_next(vm.vcpu, next.vcpu),
-        now_and_next(vm.memory, next.memory),
-        now_and_next(vm.disk_size, next.disk_size),
-        now_and_next(vm.system_disk_size, next.system_disk_size),
-        now_and_next(on_or_off(vm.nat), next.nat.map(on_or_off))
+        now_and_next(now.vcpu, next.vcpu),
+        now_and_next(now.memory, next.memory),
+        now_and_next(now.disk_size, next.disk_size),
+        now_and_next(now.system_disk_size, next.system_disk_size),
+        now_and_next(on_or_off(now.nat), on_or_off(next.nat))
     )
 }

@@ -1,6 +1,6 @@
 //! The options that `create` and `set` share.
 
-use banger_api::{Mib, limits};
+use banger_api::{Mib, VmSpecPatch, limits};
 use clap::Args;
 
 /// What a VM may have.
@@ -8,19 +8,19 @@ use clap::Args;
 pub(crate) struct Settings {
     /// The number of virtual CPUs, 1 to 64.
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = vcpu)]
-    pub(crate) vcpu: Option<u32>,
+    vcpu: Option<u32>,
 
     /// Memory: 4G, 2048M, or a number of MiB.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = memory)]
-    pub(crate) memory: Option<Mib>,
+    memory: Option<Mib>,
 
     /// The work disk, mounted at /root: 16G, 20480M, or a number of MiB.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = disk)]
-    pub(crate) disk_size: Option<Mib>,
+    disk_size: Option<Mib>,
 
     /// The system disk, mounted at /.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = disk)]
-    pub(crate) system_disk_size: Option<Mib>,
+    system_disk_size: Option<Mib>,
 
     /// Give the VM access to the network through this host.
     #[arg(long, conflicts_with = "no_nat")]
@@ -32,9 +32,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What was said of NAT, if anything.
-    pub(crate) fn nat(&self) -> Option<bool> {
-        (self.nat || self.no_nat).then_some(self.nat)
+    /// What was said of the settings.
+    pub(crate) fn patch(&self) -> VmSpecPatch {
+        VmSpecPatch {
+            vcpu: self.vcpu,
+            memory: self.memory,
+            disk_size: self.disk_size,
+            system_disk_size: self.system_disk_size,
+            nat: (self.nat || self.no_nat).then_some(self.nat),
+        }
     }
 }
 

@@ -100,16 +100,16 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
 
 /// What it has while it runs, and what its next start gives it.
 fn settings(vm: &VmView) -> Vec<(&'static str, String)> {
-    let next = vm.pending.clone().unwrap_or_default();
+    let (now, next) = (&vm.spec, vm.next());
     vec![
-        ("network", network(vm, next.nat)),
-        ("vcpu", now_and_next(vm.vcpu, next.vcpu)),
-        ("memory", now_and_next(vm.memory, next.memory)),
+        ("network", network(vm)),
+        ("vcpu", now_and_next(now.vcpu, next.vcpu)),
+        ("memory", now_and_next(now.memory, next.memory)),
         (
             "work disk",
             format!(
                 "{} at /root{}",
-                now_and_next(vm.disk_size, next.disk_size),
+                now_and_next(now.disk_size, next.disk_size),
                 taken(vm, "work")
             ),
         ),
@@ -117,7 +117,7 @@ fn settings(vm: &VmView) -> Vec<(&'static str, String)> {
             "system disk",
             format!(
                 "{} at /, by {}{}",
-                now_and_next(vm.system_disk_size, next.system_disk_size),
+                now_and_next(now.system_disk_size, next.system_disk_size),
                 vm.root_disk,
                 taken(vm, "root")
             ),
@@ -131,22 +131,22 @@ fn taken(vm: &VmView, disk: &str) -> String {
         return String::new();
     };
     let mib = |bytes: u64| Mib(bytes.div_ceil(1 << 20));
-    match disk.shared {
+    match disk.shared_bytes {
         Some(shared) if shared > 0 => format!(
             "; {} on the host, and {} shared",
-            mib(disk.allocated),
+            mib(disk.allocated_bytes),
             mib(shared)
         ),
-        Some(_) | None => format!("; {} on the host", mib(disk.allocated)),
+        Some(_) | None => format!("; {} on the host", mib(disk.allocated_bytes)),
     }
 }
 
-fn network(vm: &VmView, next: Option<bool>) -> String {
+fn network(vm: &VmView) -> String {
     let kind = match vm.network {
         NetworkKind::Tap => "a TAP of its own",
         NetworkKind::User => "user networking, SSH through a port on loopback",
     };
-    let nat = now_and_next(on_or_off(vm.nat), next.map(on_or_off));
+    let nat = now_and_next(on_or_off(vm.spec.nat), on_or_off(vm.next().nat));
     format!("{kind}; NAT {nat}")
 }
 

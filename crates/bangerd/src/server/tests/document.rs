@@ -156,7 +156,8 @@ fn every_schema_that_is_named_is_there() {
     for name in [
         "CreateVm",
         "StartVm",
-        "SetVm",
+        "VmSpec",
+        "VmSpecPatch",
         "StopVm",
         "StopAllVms",
         "StoppedAll",

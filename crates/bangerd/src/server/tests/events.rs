@@ -193,9 +193,9 @@ fn a_client_that_does_not_read_holds_up_nobody_and_is_told_what_it_missed() {
     let mut events = client.events(None).unwrap();
     let first = events.next().unwrap().unwrap();
     // Far more than the ring, the queue and the socket's buffer hold.
-    let turn = |nat| SetVm {
+    let turn = |nat| VmSpecPatch {
         nat: Some(nat),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
     let otter = vm("calm-otter");
     let mut made = 0;

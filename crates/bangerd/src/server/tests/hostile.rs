@@ -61,8 +61,8 @@ fn a_body_that_is_not_understood_reaches_no_engine() {
     let server = Running::new();
     for (body, words) in [
         (
-            "{\"vcpu\": \"two\"}",
-            "`vcpu`: invalid type: string \\\"two\\\", expected u32",
+            "{\"spec\": {\"vcpu\": \"two\"}}",
+            "`spec.vcpu`: invalid type: string \\\"two\\\", expected u32",
         ),
         ("{\"vcpus\": 2}", "unknown field `vcpus`"),
         ("{", "line 1 column 1"),

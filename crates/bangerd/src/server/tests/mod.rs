@@ -10,8 +10,8 @@ mod world;
 use std::io::Read as _;
 
 use banger_api::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Mib, Phase, SetVm, SignalName, StartVm, StopAllVms,
-    StopVm, VmView,
+    CreateVm, DaemonView, DeleteVm, KillVm, Mib, Phase, SignalName, StartVm, StopAllVms, StopVm,
+    VmSpecPatch, VmView,
 };
 use banger_host::{Finding, Probe};
 use world::{Gate, Running, eventually, is_made, named, nothing, raise_descriptors, vm};
@@ -42,16 +42,22 @@ fn each_verb_reaches_the_engine_with_what_was_asked() {
     let web = vm("web");
     let now = || server.engine.show(&web).unwrap();
     let request = CreateVm {
-        vcpu: Some(3),
+        spec: VmSpecPatch {
+            vcpu: Some(3),
+            ..VmSpecPatch::default()
+        },
         ..named("web")
     };
     let made = client.create(&request, nothing).unwrap();
-    assert_eq!((made.vcpu, made.phase), (3, Phase::Stopped));
-    let request = SetVm {
+    assert_eq!((made.spec.vcpu, made.phase), (3, Phase::Stopped));
+    let request = VmSpecPatch {
         memory: Some(Mib(3072)),
-        ..SetVm::default()
+        ..VmSpecPatch::default()
     };
-    assert_eq!(client.set(&web, &request, nothing).unwrap().memory.0, 3072);
+    assert_eq!(
+        client.set(&web, &request, nothing).unwrap().spec.memory.0,
+        3072
+    );
     let rescue = StartVm { rescue: true };
     assert!(client.start(&web, &rescue, nothing).unwrap().vm.rescue);
     let again = client.restart(&web, &StopVm::default(), nothing).unwrap();
@@ -165,7 +171,7 @@ fn a_client_that_accepts_json_alone_is_answered_once_with_the_status() {
     };
     let (status, body) = once(
         "POST /v1/vms",
-        "{\"name\": \"web\", \"nat\": true, \"no_start\": true}",
+        "{\"name\": \"web\", \"spec\": {\"nat\": true}, \"no_start\": true}",
     );
     let made: VmView = serde_json::from_str(&body).unwrap();
     assert_eq!((status, made.name.as_str()), (200, "web"));
