@@ -25,7 +25,7 @@ pub use request::{
     CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, SignalName, StartVm, StopAllVms, StopVm,
 };
 pub use size::{InvalidSize, Mib};
-pub use spec::{VmSpec, VmSpecPatch};
+pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};
 pub use view::{
     DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Phase, SshView, StopOutcome,
     Stopped, StoppedAll, VerbOutcome, VersionView, VmView,

@@ -1,5 +1,6 @@
 //! The ranges of settings that hold on every host. What one host can give is judged by its daemon.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::Mib;
@@ -62,6 +63,51 @@ pub fn disk(size: Mib) -> Result<Mib, String> {
     ))
 }
 
+/// The most labels of a VM.
+pub const MOST_LABELS: usize = 64;
+
+/// The longest key of a label, in characters.
+pub const LONGEST_LABEL_KEY: usize = 63;
+
+/// The longest value of a label, in characters.
+pub const LONGEST_LABEL_VALUE: usize = 255;
+
+/// One label.
+///
+/// # Errors
+/// In words, where the key is not 1 to [`LONGEST_LABEL_KEY`] of `a-z`, `0-9`, `.`, `_`, `/` and
+/// `-`, or the value is longer than [`LONGEST_LABEL_VALUE`] or holds a control character.
+pub fn label(key: &str, value: &str) -> Result<(), String> {
+    let is_allowed =
+        |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-');
+    if !(1..=LONGEST_LABEL_KEY).contains(&key.len()) || !key.bytes().all(is_allowed) {
+        return Err(format!(
+            "a label's key must be 1 to {LONGEST_LABEL_KEY} of a-z, 0-9, '.', '_', '/' and '-', not {:?}",
+            key.chars().take(LONGEST_LABEL_KEY + 1).collect::<String>()
+        ));
+    }
+    if value.chars().count() > LONGEST_LABEL_VALUE || value.chars().any(char::is_control) {
+        return Err(format!(
+            "the value of the label `{key}` must be at most {LONGEST_LABEL_VALUE} printable characters"
+        ));
+    }
+    Ok(())
+}
+
+/// All labels of a VM.
+///
+/// # Errors
+/// In words, for the first that [`label`] rejects, or where there are more than [`MOST_LABELS`].
+pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+    if labels.len() > MOST_LABELS {
+        return Err(format!(
+            "a VM must have at most {MOST_LABELS} labels, not {}",
+            labels.len()
+        ));
+    }
+    labels.iter().try_for_each(|(key, value)| label(key, value))
+}
+
 /// What somebody who gave a bare number may have meant.
 fn in_gib(size: Mib) -> String {
     let gib = Mib(size.0.saturating_mul(1024));
@@ -75,6 +121,29 @@ fn in_gib(size: Mib) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_have_plain_keys_and_printable_values() {
+        for key in ["a", "ci/run", "x.y_z-1", &"k".repeat(63)] {
+            assert_eq!(label(key, "as ünlike as it gets"), Ok(()), "{key}");
+        }
+        for key in ["", "A", "a b", "a=b", "ü", &"k".repeat(64)] {
+            assert!(
+                label(key, "").unwrap_err().contains("1 to 63 of a-z"),
+                "{key}"
+            );
+        }
+        for value in ["\u{1b}[2J", "a\nb", &"ü".repeat(256)] {
+            assert!(label("a", value).is_err(), "{value:?}");
+        }
+        let many = |count| {
+            (0..count)
+                .map(|it| (format!("k{it}"), String::new()))
+                .collect()
+        };
+        assert_eq!(labels(&many(64)), Ok(()));
+        assert!(labels(&many(65)).unwrap_err().contains("at most 64"));
+    }
 
     #[test]
     fn a_setting_out_of_range_is_told_its_range() {

@@ -4,6 +4,8 @@
 //! A new setting is a field of both, a line of [`VmSpec::apply`], and its range in
 //! [`VmSpec::check`] where it has one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Mib, limits};
@@ -25,6 +27,9 @@ pub struct VmSpec {
     pub system_disk_size: Mib,
     /// Whether the VM reaches the outside through the host.
     pub nat: bool,
+    /// What its user notes on it, for people and programs; no machine sees it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A change to a [`VmSpec`]: what is left out stays as it is. Sizes of disks only grow.
@@ -49,6 +54,50 @@ pub struct VmSpecPatch {
     pub system_disk_size: Option<Mib>,
     /// Whether the VM reaches the outside through the host.
     pub nat: Option<bool>,
+    /// The labels.
+    #[serde(skip_serializing_if = "LabelsPatch::is_empty")]
+    pub labels: LabelsPatch,
+}
+
+/// A change to the labels: what is in neither list stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelsPatch {
+    /// Labels that are new or get another value.
+    #[cfg_attr(feature = "schema", schema(schema_with = labels_schema))]
+    pub add: BTreeMap<String, String>,
+    /// Keys of labels that go first; one that is not there is no error.
+    pub remove: Vec<String>,
+}
+
+impl LabelsPatch {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn apply(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut labels = labels.clone();
+        labels.retain(|key, _| !self.remove.contains(key));
+        labels.extend(self.add.clone());
+        labels
+    }
+}
+
+/// What a VM has where neither its create nor the configuration says.
+impl Default for VmSpec {
+    fn default() -> Self {
+        Self {
+            vcpu: 2,
+            memory: Mib(2048),
+            disk_size: Mib(16 << 10),
+            system_disk_size: Mib(16 << 10),
+            nat: false,
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 impl VmSpec {
@@ -61,7 +110,16 @@ impl VmSpec {
             disk_size: patch.disk_size.unwrap_or(self.disk_size),
             system_disk_size: patch.system_disk_size.unwrap_or(self.system_disk_size),
             nat: patch.nat.unwrap_or(self.nat),
+            labels: patch.labels.apply(&self.labels),
         }
+    }
+
+    /// The labels, each as `key=value`.
+    pub fn label_texts(&self) -> Vec<String> {
+        let labels = self.labels.iter();
+        labels
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
     }
 
     /// Rejects what no host can give. Memory that is as it was before passes: the least amount
@@ -76,8 +134,24 @@ impl VmSpec {
         }
         limits::disk(self.disk_size)?;
         limits::disk(self.system_disk_size)?;
-        Ok(())
+        limits::labels(&self.labels)
     }
+}
+
+/// Keys and values as [`limits::label`] has them.
+#[cfg(feature = "schema")]
+fn labels_schema() -> utoipa::openapi::Object {
+    use utoipa::openapi::{ObjectBuilder, Type};
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let key = text().pattern(Some("^[a-z0-9._/-]{1,63}$"));
+    let value = text()
+        .pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]*$"))
+        .max_length(Some(limits::LONGEST_LABEL_VALUE));
+    ObjectBuilder::new()
+        .property_names(Some(key))
+        .additional_properties(Some(value))
+        .max_properties(Some(limits::MOST_LABELS))
+        .build()
 }
 
 #[cfg(test)]
@@ -86,11 +160,8 @@ mod tests {
 
     fn spec() -> VmSpec {
         VmSpec {
-            vcpu: 2,
-            memory: Mib(2048),
-            disk_size: Mib(16384),
-            system_disk_size: Mib(16384),
-            nat: false,
+            labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+            ..VmSpec::default()
         }
     }
 
@@ -108,6 +179,29 @@ mod tests {
             ..spec()
         };
         assert_eq!(spec().apply(&patch), expected);
+    }
+
+    #[test]
+    fn labels_are_removed_and_then_added() {
+        let patch: VmSpecPatch = serde_json::from_str(
+            r#"{"labels": {"add": {"ci/run": "7", "team": "api"}, "remove": ["team", "none"]}}"#,
+        )
+        .unwrap();
+        let labels = spec().apply(&patch).labels;
+        let expected =
+            [("ci/run", "7"), ("team", "api")].map(|(key, value)| (key.into(), value.into()));
+        assert_eq!(labels, BTreeMap::from(expected));
+        let unchanged = VmSpecPatch::default();
+        assert_eq!(spec().apply(&unchanged).labels, spec().labels);
+        assert_eq!(serde_json::to_value(unchanged).unwrap().get("labels"), None);
+    }
+
+    #[test]
+    fn a_record_without_labels_is_read() {
+        let mut json = serde_json::to_value(spec()).unwrap();
+        json.as_object_mut().unwrap().remove("labels");
+        let read: VmSpec = serde_json::from_value(json).unwrap();
+        assert_eq!(read.labels, BTreeMap::new());
     }
 
     #[test]

@@ -247,7 +247,7 @@ fn an_ssh_that_is_not_installed_is_told() {
 fn guides_block() -> String {
     let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide.md");
     let guide = std::fs::read_to_string(guide).unwrap();
-    let block = guide.split("\n```\n").find(|it| it.contains("jq -r"));
+    let block = guide.split("\n```\n").find(|it| it.contains("Include"));
     block.unwrap().replace("calm-otter", "web")
 }
 

@@ -139,6 +139,41 @@ fn settings_change_and_disks_grow_but_do_not_shrink() {
 }
 
 #[test]
+fn labels_are_given_changed_and_taken_away() {
+    let environment = TestEnvironment::new();
+    let label = ["--label", "team=web", "--label", "note=a b=c"];
+    environment.done(&[&["vm", "create", "--name", "web"][..], &label].concat());
+    let run = environment.done(&["vm", "show", "web"]);
+    assert!(
+        run.stdout
+            .contains("\nlabels:      note=a b=c\n             team=web\n"),
+        "{run:#?}"
+    );
+    let change = [
+        "vm",
+        "set",
+        "web",
+        "--label",
+        "team=api",
+        "--unlabel",
+        "note",
+    ];
+    let run = environment.done(&change);
+    assert!(
+        run.stdout.ends_with("NAT off, labels team=api\n"),
+        "{run:#?}"
+    );
+    let shown = environment.json(&["vm", "show", "web"]);
+    assert_eq!(shown["spec"]["labels"], json!({"team": "api"}));
+    assert_eq!(shown["pending"], json!(null));
+    for (wrong, words) in [("team", "KEY=VALUE"), ("Team=x", "1 to 63 of a-z")] {
+        let run = environment.run(&["vm", "set", "web", "--label", wrong]);
+        assert_eq!(run.status, 2, "{run:#?}");
+        assert!(run.stderr.contains(words), "{run:#?}");
+    }
+}
+
+#[test]
 fn what_a_running_vm_gets_only_at_its_next_start_is_told_apart() {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "--name", "web", "--disk-size", "2G"]);

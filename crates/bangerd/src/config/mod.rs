@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use banger_api::{Code, Error, Mib, Result, VmSpec};
+use banger_api::{Code, Error, Result, VmSpec};
 use banger_host::{Claim, Subnet};
 
 use position::Position;
@@ -121,13 +121,7 @@ impl Default for Config {
             dns_port: 42069,
             ssh_key_path: None,
             image: "default".to_owned(),
-            spec: VmSpec {
-                vcpu: 2,
-                memory: Mib(2048),
-                disk_size: Mib(16 << 10),
-                system_disk_size: Mib(16 << 10),
-                nat: false,
-            },
+            spec: VmSpec::default(),
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
             shutdown_timeout_seconds: 60,

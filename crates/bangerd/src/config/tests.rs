@@ -1,3 +1,5 @@
+use banger_api::Mib;
+
 use super::*;
 
 fn load(text: &[u8]) -> Result<Config> {
@@ -87,6 +89,7 @@ fn every_key_is_taken() {
                 disk_size: Mib(32 << 10),
                 system_disk_size: Mib(8 << 10),
                 nat: true,
+                ..VmSpec::default()
             },
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,

@@ -43,11 +43,16 @@ impl Engine {
         Ok(self.view(&vm))
     }
 
-    /// Notes what of the new settings the run has already: NAT, unless a capability has it wait.
+    /// Notes what of the new settings the run has already: labels, and NAT unless a capability has
+    /// it wait.
     fn follow(&self, vm: &mut Vm) {
         let mut all = self.parts.capabilities.iter();
         let waits = all.any(|it| it.nat_waits(vm, self.host()));
-        if let Some(run) = vm.run.as_mut().filter(|_| !waits) {
+        let Some(run) = &mut vm.run else {
+            return;
+        };
+        run.in_force.labels.clone_from(&vm.spec.labels);
+        if !waits {
             run.in_force.nat = vm.spec.nat;
         }
     }

@@ -13,7 +13,7 @@ fn larger() -> VmSpecPatch {
         memory: Some(Mib(4096)),
         disk_size: Some(Mib(32 << 10)),
         system_disk_size: Some(Mib(20 << 10)),
-        nat: None,
+        ..VmSpecPatch::default()
     }
 }
 
@@ -115,6 +115,28 @@ fn nat_follows_at_once_on_either_network() {
             assert_eq!(closed, on, "{kind:?} {name}: {:?}", set.notes);
         }
     }
+}
+
+#[test]
+fn labels_follow_at_once_and_outlive_the_daemon_and_the_run() {
+    let mut world = World::new();
+    let before = world.create("calm-otter", false, true);
+    let label = |patch: &str| {
+        let patch: VmSpecPatch = serde_json::from_str(patch).unwrap();
+        world.engine.set(&named("calm-otter"), &patch, &|_| {})
+    };
+    let set = label(r#"{"labels": {"add": {"team": "web", "ci/run": "7"}}}"#).unwrap();
+    assert_eq!((set.spec.labels.len(), set.pending), (2, None));
+    assert_eq!(set.pid, before.pid);
+    let set = label(r#"{"labels": {"add": {"team": "api"}, "remove": ["ci/run"]}}"#).unwrap();
+    let error = label(r#"{"labels": {"add": {"Team": "api"}}}"#).unwrap_err();
+    assert_eq!(error.code, Code::Invalid);
+    world.restart();
+    let stop = StopVm::default();
+    let stopped = world.engine.stop(&named("calm-otter"), &stop, &|_| {});
+    let labels = stopped.unwrap().vm.spec.labels;
+    assert_eq!(labels, set.spec.labels);
+    assert_eq!((labels.len(), labels["team"].as_str()), (1, "api"));
 }
 
 /// Takes away what a banger without gates never made.

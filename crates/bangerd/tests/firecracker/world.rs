@@ -200,6 +200,7 @@ fn vm() -> Vm {
             disk_size: Mib(1024),
             system_disk_size: Mib(1024),
             nat: false,
+            labels: std::collections::BTreeMap::new(),
         },
         images: Images {
             name: "default".to_owned(),

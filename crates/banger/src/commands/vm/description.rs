@@ -75,11 +75,9 @@ pub(crate) mod tests {
             pause_reason: None,
             image: "default".into(),
             spec: VmSpec {
-                vcpu: 2,
-                memory: Mib(2048),
-                disk_size: Mib(16 << 10),
                 system_disk_size: Mib(8 << 10),
                 nat: true,
+                ..VmSpec::default()
             },
             pending: None,
             network: NetworkKind::Tap,

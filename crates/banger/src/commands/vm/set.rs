@@ -11,11 +11,11 @@ use crate::session::Session;
 
 /// Change VMs' settings.
 ///
-/// NAT changes at once, the rest at the next start. Disks only grow; what is on them stays.
+/// NAT and labels change at once, the rest at the next start. Disks only grow; what is on them stays.
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("change").required(true).multiple(true)
-        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat"])),
+        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "labels", "unlabel"])),
     after_help = "\
 Examples:
   banger vm set calm-otter --nat
@@ -28,12 +28,17 @@ pub(crate) struct Set {
 
     #[command(flatten)]
     settings: Settings,
+
+    /// Remove the label of this key. Can be repeated.
+    #[arg(long, value_name = "KEY")]
+    unlabel: Vec<String>,
 }
 
 impl Set {
     /// Changes them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let request = self.settings.patch();
+        let mut request = self.settings.patch();
+        request.labels.remove.clone_from(&self.unlabel);
         self.several.each(session, |name| {
             let vm = session.work(|daemon, heard| daemon.set(name, &request, heard))?;
             session.output.result(&vm, || text(&vm))?;
@@ -45,8 +50,12 @@ impl Set {
 
 fn text(vm: &VmView) -> String {
     let (now, next) = (&vm.spec, vm.next());
+    let labels = match &now.label_texts()[..] {
+        [] => String::new(),
+        labels => format!(", labels {}", labels.join(", ")),
+    };
     format!(
-        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}",
+        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}",
         vm.name,
         now_and_next(now.vcpu, next.vcpu),
         now_and_next(now.memory, next.memory),

@@ -1,6 +1,6 @@
 //! The options that `create` and `set` share.
 
-use banger_api::{Mib, VmSpecPatch, limits};
+use banger_api::{LabelsPatch, Mib, VmSpecPatch, limits};
 use clap::Args;
 
 /// What a VM may have.
@@ -29,6 +29,10 @@ pub(crate) struct Settings {
     /// No access beyond this host.
     #[arg(long)]
     no_nat: bool,
+
+    /// A label, for people and scripts; the guest does not see it. Can be repeated.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -40,6 +44,10 @@ impl Settings {
             disk_size: self.disk_size,
             system_disk_size: self.system_disk_size,
             nat: (self.nat || self.no_nat).then_some(self.nat),
+            labels: LabelsPatch {
+                add: self.labels.iter().cloned().collect(),
+                remove: Vec::new(),
+            },
         }
     }
 }
@@ -58,6 +66,12 @@ fn memory(text: &str) -> Result<Mib, String> {
 
 fn disk(text: &str) -> Result<Mib, String> {
     limits::disk(size(text)?)
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+    limits::label(key, value)?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn size(text: &str) -> Result<Mib, String> {

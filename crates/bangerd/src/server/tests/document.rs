@@ -158,6 +158,7 @@ fn every_schema_that_is_named_is_there() {
         "StartVm",
         "VmSpec",
         "VmSpecPatch",
+        "LabelsPatch",
         "StopVm",
         "StopAllVms",
         "StoppedAll",
