@@ -25,8 +25,9 @@ pub struct CheckReport {
     pub verdict: Verdict,
     /// What was found.
     pub found: String,
-    /// A command to type, or a fact to check, when not all is well.
-    pub hint: Option<String>,
+    /// Commands to type, or facts to check, when not all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 /// All checks.

@@ -245,6 +245,7 @@ impl VmView {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stopped {
     /// The VM as it is now.
+    #[serde(flatten)]
     pub vm: VmView,
     /// Whether the guest wrote everything to its disks first.
     pub synced: bool,

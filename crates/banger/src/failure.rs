@@ -1,12 +1,14 @@
 //! How a verb ends, and what the shell is told of it.
 
-use std::io;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use banger_api::{Code, Error};
-use clap::error::ContextKind;
+use banger_api::{API_VERSION, Code, Error, VersionView};
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::cli::WrongUsage;
+use crate::commands::vm::NOT_OF_THE_COMMAND;
 use crate::guess;
 use crate::output::{self, Output};
 
@@ -54,7 +56,37 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
     }
 }
 
-/// Tells the user what is wrong with the command line, or shows the help that was asked for.
+/// Whether the command line is one of `vm ssh`.
+fn is_ssh(words: &[OsString]) -> bool {
+    let mut pairs = words.windows(2);
+    pairs.any(|pair| pair[0] == "vm" && (pair[1] == "ssh" || pair[1] == "shell"))
+}
+
+/// What is wrong with the command line, with clap's tips and the usage as hints.
+fn usage_error(usage: &clap::Error) -> Error {
+    let text = usage.render().to_string();
+    let mut parts = text.trim().split("\n\n");
+    let message = parts
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    let message = match usage.kind() {
+        // What is rendered is the help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+        _ => message,
+    };
+    let lines = parts.flat_map(str::lines).map(str::trim);
+    let hints = lines.filter_map(|line| match line.strip_prefix("tip: ") {
+        Some(tip) => Some(tip.to_owned()),
+        None => line
+            .strip_prefix("Usage: ")
+            .map(|form| format!("usage: {form}")),
+    });
+    hints.fold(Error::new(Code::Invalid, message), Error::hint)
+}
+
+/// Tells the user what is wrong with the command line, or shows the help or version that was asked
+/// for.
 pub(crate) fn report_usage(wrong: WrongUsage) -> ExitCode {
     let WrongUsage { mut usage, words } = wrong;
     let hint = guess::hint(&usage, &words);
@@ -67,23 +99,26 @@ pub(crate) fn report_usage(wrong: WrongUsage) -> ExitCode {
         }
         usage.remove(ContextKind::Suggested);
     }
-    let status = ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
-    let wants_json = words
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word == "--json");
-    if usage.use_stderr() && wants_json {
-        let text = usage.render().to_string();
-        let message = text.trim().trim_start_matches("error: ");
-        let mut error = Error::new(Code::Invalid, message);
-        error.hints.extend(hint);
-        output::error_as_json(&error);
+    let own = words.split(|word| word == "--").next();
+    let wants_json = own.unwrap_or_default().iter().any(|word| word == "--json");
+    // A reader that went away is no reason to complain.
+    if wants_json && usage.use_stderr() {
+        output::error_as_json(&hint.into_iter().fold(usage_error(&usage), Error::hint));
+    } else if wants_json && usage.kind() == ErrorKind::DisplayVersion {
+        let version = VersionView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api: API_VERSION,
+        };
+        let _ = serde_json::to_writer(io::stdout(), &version);
+        let _ = io::stdout().write_all(b"\n");
     } else {
-        // A reader that went away is no reason to complain.
         let _ = usage.print();
         if let Some(hint) = hint {
             output::say(format!("hint: {hint}"));
         }
     }
-    status
+    if usage.use_stderr() && is_ssh(&words) {
+        return ExitCode::from(NOT_OF_THE_COMMAND);
+    }
+    ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))
 }

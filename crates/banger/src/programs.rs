@@ -69,7 +69,7 @@ pub(crate) fn start_bangerd(
     let complaints = File::from(memory);
     let writing = complaints.try_clone().map_err(|cause| trouble(&cause))?;
     let child = Command::new(program)
-        .arg("--detach")
+        .args(["--detach", "--json"])
         .args(arguments)
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))

@@ -38,6 +38,8 @@ pub struct Options {
     pub wishes: LocationOptions,
     /// Whether it works on a simulated host.
     pub simulated: bool,
+    /// Whether it tells in JSON what went wrong.
+    pub json: bool,
     /// What it could not leave of the one who started it, in words.
     pub kept: Vec<String>,
 }
@@ -310,9 +312,15 @@ fn tell_systemd(state: &NotifyState<'_>) {
     }
 }
 
-/// Says why we could not start.
-pub fn complain(error: &Error) {
-    let _ = writeln!(std::io::stderr(), "{}", error.report());
+/// Says why we could not start: in words, or as one line of JSON.
+pub fn complain(error: &Error, json: bool) {
+    let text = if json {
+        serde_json::to_string(error).ok()
+    } else {
+        None
+    };
+    let text = text.unwrap_or_else(|| error.report());
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Makes the bundle, and tells each stage on standard error.
@@ -344,6 +352,9 @@ pub fn build_bundle(
     let mut stderr = std::io::stderr();
     // Nobody may be listening; the build goes on all the same.
     let mut heard = |stage: Stage| {
+        if options.json {
+            return;
+        }
         let _ = match stage {
             Stage::Begins(name) => writeln!(stderr, "{name} …"),
             Stage::Remark(line) => writeln!(stderr, "  {line}"),
@@ -357,6 +368,15 @@ pub fn build_bundle(
             .iter()
             .fold(told, |told, hint| told.hint(hint.clone()))
     })?;
+    if options.json {
+        let ready = serde_json::json!({
+            "directory": build.directory,
+            "suite": built.suite(),
+            "kernel_version": built.kernel_version(),
+        });
+        let _ = writeln!(std::io::stdout(), "{ready}");
+        return Ok(());
+    }
     let _ = writeln!(
         std::io::stderr(),
         "the bundle is ready: {} ({}, Linux {})",

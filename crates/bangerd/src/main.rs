@@ -18,6 +18,9 @@ struct Cli {
     /// Leaves everything of whoever starts it: terminal, open files, limits
     #[arg(long, hide = true)]
     detach: bool,
+    /// Prints what went wrong as JSON, for the program that starts it
+    #[arg(long, hide = true)]
+    json: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             bundle: cli.places.bundle,
         },
         simulated: cli.sim,
+        json: cli.json,
         kept,
     };
     let done = match cli.command {
@@ -115,7 +119,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            daemon::complain(&error);
+            daemon::complain(&error, cli.json);
             ExitCode::FAILURE
         }
     }

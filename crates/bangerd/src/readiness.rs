@@ -96,16 +96,16 @@ impl Check {
     /// What it finds now.
     #[must_use]
     pub fn run(&self, host: &dyn Host) -> CheckReport {
-        let (verdict, found, hint) = match (self.run)(host) {
-            Finding::Good(found) => (Verdict::Pass, found, None),
-            Finding::Doubtful { found, hint } => (Verdict::Warn, found, Some(hint)),
-            Finding::Bad { found, hint } => (Verdict::Fail, found, Some(hint)),
+        let (verdict, found, hints) = match (self.run)(host) {
+            Finding::Good(found) => (Verdict::Pass, found, Vec::new()),
+            Finding::Doubtful { found, hint } => (Verdict::Warn, found, vec![hint]),
+            Finding::Bad { found, hint } => (Verdict::Fail, found, vec![hint]),
         };
         CheckReport {
             name: self.name.clone(),
             verdict,
             found,
-            hint,
+            hints,
         }
     }
 }
@@ -144,10 +144,6 @@ pub fn require(host: &dyn Host, checks: &[Check]) -> Result<Report> {
     for other in others {
         error.also.push(format!("{}: {}", other.name, other.found));
     }
-    for check in failed {
-        if let Some(hint) = &check.hint {
-            error = error.hint(hint.clone());
-        }
-    }
-    Err(error)
+    let hints = failed.iter().flat_map(|check| &check.hints);
+    Err(hints.fold(error, |error, hint| error.hint(hint)))
 }

@@ -51,7 +51,10 @@ impl Verb {
         // Without either the daemon's program decides: the configuration may name a place.
         let directory = build.dir.clone().or_else(|| places.wishes.bundle.clone());
         let directory = directory.map(|it| std::path::absolute(&it).unwrap_or(it));
-        let arguments = build.arguments(directory, &places.location.config);
+        let mut arguments = build.arguments(directory, &places.location.config);
+        if session.output.json {
+            arguments.insert(0, "--json".into());
+        }
         Err(programs::become_program(program.as_os_str(), &arguments).into())
     }
 }

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::process::{Pid, PidfdFlags};
+use serde::Serialize;
 
 use crate::failure::Outcome;
 use crate::output::{clean, say};
@@ -139,15 +140,32 @@ fn stop(session: &Session) -> Outcome {
     let output = session.output;
     let Some((client, view)) = session.running_daemon()? else {
         if output.json {
-            output.value(&serde_json::Value::Null)?;
+            output.value(&Ended {
+                daemon: None,
+                already: true,
+            })?;
         } else {
             say("bangerd does not run");
         }
         return Ok(ExitCode::SUCCESS);
     };
     let view = end(&client, &view)?;
-    output.result(&view, || farewell(&view))?;
+    let ended = Ended {
+        daemon: Some(&view),
+        already: false,
+    };
+    output.result(&ended, || farewell(&view))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The end of a daemon, as JSON has it.
+#[derive(Debug, Serialize)]
+struct Ended<'a> {
+    /// The daemon as it was; nothing where none ran.
+    #[serde(flatten)]
+    daemon: Option<&'a DaemonView>,
+    /// Whether none ran, and nothing was done.
+    already: bool,
 }
 
 /// What becomes of the VMs of a daemon that has ended.

@@ -43,7 +43,7 @@ fn table(report: &Report, output: Output) -> String {
         let (mark, indent) = (mark(check.verdict, output), mark_width(output) + width + 2);
         let found = clean(&check.found).replace('\n', &format!("\n{:indent$}", ""));
         text += &format!("{mark}{:width$}  {found}\n", clean(&check.name));
-        if let Some(hint) = &check.hint {
+        for hint in &check.hints {
             let hint = clean(hint).replace('\n', &format!("\n{:indent$}      ", ""));
             text += &format!("{:indent$}hint: {hint}\n", "");
         }
@@ -95,7 +95,7 @@ mod tests {
             name: name.into(),
             verdict,
             found: found.into(),
-            hint: hint.map(str::to_owned),
+            hints: hint.map(str::to_owned).into_iter().collect(),
         };
         Report {
             checks: vec![

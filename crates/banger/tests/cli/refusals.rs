@@ -50,6 +50,57 @@ fn an_error_is_one_json_object_on_standard_error_when_json_is_asked_for() {
     assert_eq!(run.status, 2);
     let error: Value = serde_json::from_str(&run.stderr).unwrap();
     assert_eq!(error["code"], "invalid");
+
+    for (arguments, message, hint) in [
+        (
+            &["vm", "show"][..],
+            "the following required arguments",
+            "usage: banger vm show",
+        ),
+        (
+            &["vm", "stopp"],
+            "unrecognized subcommand 'stopp'",
+            "a similar subcommand exists: 'stop'",
+        ),
+        (&["vm"], "a command is missing", "usage: banger vm"),
+        (
+            &["vm", "ssh", "web", "-v"],
+            "unexpected argument '-v'",
+            "-o LogLevel=DEBUG",
+        ),
+    ] {
+        let run = environment.run(&[&["--json"], arguments].concat());
+        let error: Value = serde_json::from_str(&run.stderr).unwrap();
+        assert_eq!(error["code"], "invalid", "{run:#?}");
+        let text = error["message"].as_str().unwrap();
+        assert!(text.starts_with(message), "{run:#?}");
+        assert!(
+            !text.contains("Usage") && !run.stderr.contains("try '--help'"),
+            "{run:#?}"
+        );
+        assert!(error["hints"].to_string().contains(hint), "{run:#?}");
+    }
+}
+
+#[test]
+fn every_command_answers_in_json_when_it_is_asked_for() {
+    let environment = TestEnvironment::new();
+    let version = environment.json(&["--version"]);
+    assert_eq!(version["api"], banger_api::API_VERSION);
+    assert_eq!(
+        environment.json(&["daemon", "stop"]),
+        json!({ "already": true })
+    );
+    let started = environment.json(&["daemon", "start"]);
+    let ended = environment.json(&["daemon", "stop"]);
+    assert_eq!(
+        (&ended["pid"], &ended["already"]),
+        (&started["pid"], &json!(false))
+    );
+    let run = environment.run(&["bundle", "build", "--json", "--suite", "no such suite"]);
+    assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:#?}");
+    let error: Value = serde_json::from_str(&run.stderr).unwrap();
+    assert_eq!(error["message"], "build the bundle");
 }
 
 #[test]
@@ -59,9 +110,10 @@ fn a_vm_that_is_not_there_is_told_in_words() {
         "show", "start", "stop", "restart", "kill", "delete", "ssh", "logs",
     ] {
         let run = environment.run(&["vm", verb, "nobody"]);
+        let failed = if verb == "ssh" { 255 } else { 1 };
         assert_eq!(
             (run.status, run.stdout.as_str()),
-            (1, ""),
+            (failed, ""),
             "{verb}: {run:#?}"
         );
         assert!(run.stderr.starts_with("error: "), "{verb}: {run:#?}");

@@ -104,7 +104,7 @@ fn an_option_of_ssh_is_taken_or_told_how_to_give() {
         ("ls", "banger vm ssh NAME -- COMMAND"),
     ] {
         let run = environment.run(&["vm", "ssh", "web", option]);
-        assert_eq!(run.status, 2, "{run:#?}");
+        assert_eq!(run.status, 255, "{run:#?}");
         assert!(run.stderr.trim_end().ends_with(hint), "{run:#?}");
     }
 }
@@ -176,7 +176,7 @@ fn refused(of_daemon: &[(&str, Value)], of_web: &[(&str, Value)]) -> Run {
     fake_daemon::listen(&environment, daemon, web);
     put_stand_in(&environment);
     let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
-    assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:#?}");
+    assert_eq!((run.status, run.stdout.as_str()), (255, ""), "{run:#?}");
     assert!(!environment.path("argv").exists(), "ssh was started");
     run
 }
@@ -217,7 +217,7 @@ fn a_simulated_vm_is_never_connected_to() {
     let run = environment.done(&["vm", "create", "--name", "web"]);
     assert!(!run.stdout.contains("vm ssh"), "{run:#?}");
     let run = environment.run(&["vm", "ssh", "web", "--", "true"]);
-    assert_eq!(run.status, 1, "{run:#?}");
+    assert_eq!(run.status, 255, "{run:#?}");
     assert!(run.stderr.contains("`web` is simulated"), "{run:#?}");
     assert!(!environment.path("argv").exists(), "ssh was started");
     let shown = environment.json(&["vm", "show", "web"]);
@@ -235,7 +235,7 @@ fn an_ssh_that_is_not_installed_is_told() {
             .output()
             .unwrap(),
     );
-    assert_eq!(run.status, 1);
+    assert_eq!(run.status, 255);
     assert!(
         run.stderr
             .contains("hint: sudo apt-get install openssh-client"),

@@ -59,7 +59,8 @@ fn root_does_not_take_the_word_of_another_users_daemon() {
         &["daemon", "stop"],
     ] {
         let run = environment.run(arguments);
-        assert_eq!(run.status, 1, "{arguments:?}: {run:#?}");
+        let failed = if arguments[1] == "ssh" { 255 } else { 1 };
+        assert_eq!(run.status, failed, "{arguments:?}: {run:#?}");
         let told = format!("is user {SOMEBODY}'s, and you are user 0");
         assert!(run.stderr.contains(&told), "{arguments:?}: {run:#?}");
         assert!(!run.stdout.contains("theirs"), "{run:#?}");

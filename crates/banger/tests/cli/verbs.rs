@@ -71,7 +71,7 @@ fn a_program_gets_json_and_nothing_else() {
         "running"
     );
     let stopped = environment.json(&["vm", "stop", "web"]);
-    assert_eq!(stopped["vm"]["phase"], "stopped");
+    assert_eq!(stopped["phase"], "stopped");
     assert_eq!(stopped["synced"], true);
     assert_eq!(environment.json(&["vm", "delete", "web"])["name"], "web");
     assert!(environment.json(&["doctor"])["checks"].is_array());
@@ -296,8 +296,37 @@ fn all_vms_are_stopped_at_once_and_no_name_is_wrong_usage() {
     assert_eq!(run.status, 2, "{run:#?}");
     let run = environment.done(&["vm", "stop", "--all", "--timeout", "20"]);
     assert_eq!(run.stdout, "api is stopped\nweb is stopped\n");
-    let all = environment.json(&["vm", "stop", "--all"]);
-    assert_eq!(all["vms"].as_array().map(Vec::len), Some(0), "{all}");
+    assert_eq!(
+        environment.done(&["vm", "stop", "--all", "--json"]).stdout,
+        ""
+    );
+}
+
+#[test]
+fn a_stop_has_one_shape_in_json_whichever_vms_it_is_of() {
+    let environment = TestEnvironment::new();
+    for name in ["api", "web"] {
+        environment.done(&["vm", "create", "--name", name, "--no-start"]);
+    }
+    let outcomes = |which: &[&str]| -> Vec<serde_json::Value> {
+        environment.done(&["vm", "start", "api", "web"]);
+        let run = environment.done(&[&["vm", "stop", "--json"], which].concat());
+        let lines = run.stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    for which in [&["api"][..], &["api", "web"], &["--all"]] {
+        for outcome in outcomes(which) {
+            assert_eq!(outcome["phase"], "stopped", "{outcome}");
+            assert_eq!(outcome["synced"], true, "{outcome}");
+            assert!(
+                outcome["name"].is_string() && outcome["by"].is_string(),
+                "{outcome}"
+            );
+        }
+    }
+    assert_eq!(outcomes(&["--all"]).len(), 2);
 }
 
 #[test]

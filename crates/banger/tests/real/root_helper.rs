@@ -115,7 +115,7 @@ pub(crate) fn an_ordinary_user_has_taps_nat_and_names_through_root() {
     }
     let absent = verdict(&world, "root helper");
     assert_eq!(absent["verdict"], "warn", "{absent}");
-    assert_eq!(absent["hint"], "banger system install");
+    assert_eq!(absent["hints"][0], "banger system install");
     world.must(&["daemon", "stop"]);
 
     let root = Root::install(&user, &world);

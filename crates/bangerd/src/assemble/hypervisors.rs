@@ -182,7 +182,7 @@ mod tests {
         let (all, check) = candidates.choose(sim);
         let names = all.iter().map(|it| it.name()).collect();
         let told = check.run(sim);
-        let finding = match told.hint {
+        let finding = match told.hints.first().cloned() {
             Some(hint) => Finding::Doubtful {
                 found: told.found,
                 hint,
@@ -281,7 +281,7 @@ mod tests {
             told.found,
             "`auto` took Firecracker when the daemon started, and would take QEMU now"
         );
-        assert_eq!(told.hint.as_deref(), Some("banger daemon stop"));
+        assert_eq!(told.hints, ["banger daemon stop"]);
     }
 
     #[test]

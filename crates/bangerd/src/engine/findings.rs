@@ -23,10 +23,8 @@ fn words(check: &CheckReport) -> Option<String> {
     if check.verdict == Verdict::Pass {
         return None;
     }
-    Some(match &check.hint {
-        Some(hint) => format!("{}: {hint}", check.found),
-        None => check.found.clone(),
-    })
+    let words = [&check.found].into_iter().chain(&check.hints);
+    Some(words.cloned().collect::<Vec<_>>().join(": "))
 }
 
 impl Engine {

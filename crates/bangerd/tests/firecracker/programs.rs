@@ -18,7 +18,7 @@ fn check(world: &World) -> CheckReport {
 fn fails(world: &World) -> (String, String) {
     let report = check(world);
     assert_eq!(report.verdict, Verdict::Fail, "{report:?}");
-    (report.found, report.hint.unwrap())
+    (report.found, report.hints.concat())
 }
 
 pub(crate) fn a_program_that_will_do_passes() {

@@ -16,7 +16,7 @@ mod stop;
 
 use std::process::ExitCode;
 
-pub(crate) use ssh::connection;
+pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 
 use banger_api::VmRef;
 use clap::{Args, Subcommand};

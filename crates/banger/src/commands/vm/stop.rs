@@ -1,14 +1,16 @@
 //! `banger vm stop`.
 
+use std::io;
 use std::process::ExitCode;
 
-use banger_api::{StopAllVms, StopVm, Stopped, StoppedAll, VmRef};
+use banger_api::{StopAllVms, StopVm, Stopped, VmRef};
 use clap::{ArgGroup, Args};
 use clap_complete::ArgValueCandidates;
 
 use super::VmArguments;
 use crate::completion;
 use crate::failure::Outcome;
+use crate::output::Output;
 use crate::session::Session;
 use crate::systemd::Systemd;
 
@@ -62,11 +64,7 @@ impl Stop {
         };
         several.each(session, |name| {
             let stopped = session.work(|daemon, heard| daemon.stop(name, &request, heard))?;
-            session.output.result(&stopped, || text(&stopped))?;
-            if let Some(loss) = loss(&stopped) {
-                session.output.warning(&loss);
-            }
-            Ok(())
+            Ok(tell(&stopped, session.output)?)
         })
     }
 
@@ -82,30 +80,30 @@ impl Stop {
             host_shutdown: self.host_shutdown,
         };
         let all = session.work(|daemon, heard| daemon.stop_all(&request, heard))?;
-        session.output.result(&all, || text_of_all(&all))?;
+        if all.vms.is_empty() && !session.output.json {
+            session.output.text("no VM is running")?;
+        }
         let mut status = ExitCode::SUCCESS;
         for outcome in &all.vms {
-            if let Some(loss) = outcome.stopped.as_ref().and_then(loss) {
-                session.output.warning(&loss);
+            if let Some(stopped) = &outcome.stopped {
+                tell(stopped, session.output)?;
             }
             if let Some(error) = &outcome.error {
                 status = ExitCode::FAILURE;
-                // With JSON it is part of the result.
-                if !session.output.json {
-                    session.output.error(error);
-                }
+                session.output.error(error);
             }
         }
         Ok(status)
     }
 }
 
-fn text_of_all(all: &StoppedAll) -> String {
-    if all.vms.is_empty() {
-        return "no VM is running".to_owned();
+/// Tells how one VM's stop went: the same whether it was one of several, of all, or alone.
+fn tell(stopped: &Stopped, output: Output) -> io::Result<()> {
+    output.result(stopped, || text(stopped))?;
+    if let Some(loss) = loss(stopped) {
+        output.warning(&loss);
     }
-    let stopped = all.vms.iter().filter_map(|it| it.stopped.as_ref());
-    stopped.map(text).collect::<Vec<_>>().join("\n")
+    Ok(())
 }
 
 fn text(stopped: &Stopped) -> String {

@@ -17,8 +17,8 @@ use crate::{agreement, programs};
 use login_permit::LoginPermit;
 use remote::Remote;
 
-/// What ssh ends with when there was no connection, or none any more.
-const CONNECTION_LOST: u8 = 255;
+/// The status of every failure that is not the command's own, as ssh(1) has it.
+pub(crate) const NOT_OF_THE_COMMAND: u8 = 255;
 
 /// Get a shell in a VM, or run one command in it.
 ///
@@ -74,8 +74,18 @@ pub(crate) struct Ssh {
 }
 
 impl Ssh {
-    /// Becomes ssh.
+    /// Becomes ssh. What goes wrong before that is told with ssh's own status for it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        self.become_ssh(session).map_err(|failure| match failure {
+            Failure::Said(error) => {
+                session.output.error(&error);
+                Failure::Status(NOT_OF_THE_COMMAND)
+            }
+            Failure::ReaderGone | Failure::Status(_) => failure,
+        })
+    }
+
+    fn become_ssh(&self, session: &Session) -> Outcome {
         let vm = session.daemon()?.show(&self.one.name)?;
         if agreement::is_simulated(session.daemon_view()?) {
             return Err(simulated(&vm).into());
@@ -124,7 +134,7 @@ impl Ssh {
         match sent.status {
             Some(0) => Ok(remote::run_file(&sent.stdout)),
             // ssh has said why.
-            Some(255) => Err(Failure::Status(CONNECTION_LOST)),
+            Some(255) => Err(Failure::Status(NOT_OF_THE_COMMAND)),
             _ => Err(Error::new(
                 Code::Guest,
                 "the command is too long for one line, and the VM has no room for it",
