@@ -103,9 +103,6 @@ pub struct Disk {
 pub struct Network {
     /// The interface's name inside the guest, such as `eth0`.
     pub interface: String,
-    /// The interface's hardware address, in the form `06:00:0a:d7:00:05`; where it is given, the
-    /// interface with that address is meant, whatever its name.
-    pub mac: Option<String>,
     /// The guest's address.
     pub address: Ipv4Addr,
     /// The address's prefix length: 32 on a routed TAP, 24 with QEMU's user networking.
@@ -152,7 +149,8 @@ pub struct HostsLine {
     pub names: Vec<String>,
 }
 
-/// A file to write into the guest.
+/// A file to write into the guest at each start. It lies in `/run` or is a drop-in of ours (a file with
+/// `banger` in its name in a directory whose name ends in `.d`): a user's edits are never overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
@@ -166,8 +164,6 @@ pub struct File {
     pub gid: u32,
     /// What is in it.
     pub content: Content,
-    /// At which starts it is written.
-    pub when: When,
 }
 
 /// The content of a file; bytes that are not UTF-8 travel as base64.
@@ -210,17 +206,6 @@ impl fmt::Debug for Content {
             Self::Base64(text) => write!(f, "Base64({} characters)", text.len()),
         }
     }
-}
-
-/// At which starts a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum When {
-    /// At each start. Only for `/run` and for drop-ins of ours (a file with `banger` in its name
-    /// in a directory whose name ends in `.d`): a user's edits are never overwritten.
-    Always,
-    /// At the first boot only, and the user's from then on.
-    FirstBoot,
 }
 
 impl GuestConfig {

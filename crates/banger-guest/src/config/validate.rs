@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConfigError, Disk, File, GuestConfig, Network, Resolvers, SCHEMA, When};
+use super::{ConfigError, Disk, File, GuestConfig, Network, Resolvers, SCHEMA};
 
 /// The length of the longest path that Linux takes, without its final zero byte.
 const LONGEST_PATH: usize = 4095;
@@ -84,13 +84,6 @@ fn check_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
     ))
 }
 
-fn is_mac(text: &str) -> bool {
-    let parts: Vec<&str> = text.split(':').collect();
-    let part_is_fine =
-        |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    parts.len() == 6 && parts.iter().all(part_is_fine)
-}
-
 fn check_network(network: &Network) -> Result<(), ConfigError> {
     let name = network.interface.as_str();
     let letter_is_fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -105,13 +98,6 @@ fn check_network(network: &Network) -> Result<(), ConfigError> {
         return Err(invalid(
             "network.prefix",
             format!("{} is not 1 to 32", network.prefix),
-        ));
-    }
-    if let Some(mac) = network.mac.as_deref().filter(|mac| !is_mac(mac)) {
-        let shown = mac.escape_debug();
-        return Err(invalid(
-            "network.mac",
-            format!("`{shown}` is not a hardware address"),
         ));
     }
     if let Some(mtu) = network.mtu.filter(|mtu| !(68..=65_535).contains(mtu)) {
@@ -159,10 +145,10 @@ fn check_files(files: &[File]) -> Result<(), ConfigError> {
             let problem = format!("{:#o} of `{}` is more than 0o7777", file.mode, file.path);
             return Err(invalid("files.mode", problem));
         }
-        if file.when == When::Always && !is_ours(&file.path) {
+        if !is_ours(&file.path) {
             let path = &file.path;
             let problem = format!("`{path}` is neither in `/run` nor a drop-in of banger's");
-            return Err(invalid("files.when", problem));
+            return Err(invalid("files.path", problem));
         }
         if let Err(cause) = file.content.bytes() {
             return Err(invalid(

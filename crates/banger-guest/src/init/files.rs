@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use banger_guest::config::{self, GuestConfig, When};
+use banger_guest::config::{self, GuestConfig};
 
 use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::{self, Rights};
@@ -17,8 +17,7 @@ const FIRST_BOOT: &str = "/var/lib/banger/first-boot";
 /// Writes them; the answer is what could not be written.
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
     let is_first = !fs::exists(FIRST_BOOT).unwrap_or(false);
-    let due = |file: &&config::File| file.when == When::Always || is_first;
-    let mut results: Vec<Result<()>> = config.files.iter().filter(due).map(write_file).collect();
+    let mut results: Vec<Result<()>> = config.files.iter().map(write_file).collect();
     if is_first {
         results.push(write_once("/etc/hosts", &hosts(config)));
         results.push(write_once(

@@ -22,32 +22,6 @@ fn index(name: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn has_address(name: &str, mac: &str) -> bool {
-    let found = fs::read_to_string(format!("{INTERFACES}/{name}/address")).unwrap_or_default();
-    found.trim().eq_ignore_ascii_case(mac)
-}
-
-/// The interface's index: by its hardware address where one is given, else by its name.
-fn find(network: &Network) -> Option<u32> {
-    let Some(mac) = &network.mac else {
-        return index(&network.interface);
-    };
-    for entry in fs::read_dir(INTERFACES).ok()?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if has_address(&name, mac) {
-            return index(&name);
-        }
-    }
-    None
-}
-
-fn absent(network: &Network) -> String {
-    match &network.mac {
-        Some(mac) => format!("there is no network interface with the address `{mac}`"),
-        None => format!("the network interface `{}` is not there", network.interface),
-    }
-}
-
 /// Brings the loopback interface and the guest's own up, with address and routes.
 pub(crate) fn configure(network: &Network) -> Result<()> {
     let name = &network.interface;
@@ -55,8 +29,8 @@ pub(crate) fn configure(network: &Network) -> Result<()> {
     netlink
         .bring_up(LOOPBACK, None)
         .while_doing(|| "bring `lo` up".to_owned())?;
-    let index =
-        wait::until(PATIENCE, || find(network)).ok_or_else(|| Failure::new(absent(network)))?;
+    let index = wait::until(PATIENCE, || index(name))
+        .ok_or_else(|| Failure::new(format!("the network interface `{name}` is not there")))?;
     let what = || format!("give `{name}` its address");
     netlink
         .add_address(index, network.address, network.prefix)

@@ -81,7 +81,6 @@ impl GuestConfig {
         self.claim(writer, "network")?;
         self.wire.network = Some(wire::Network {
             interface: interface.to_owned(),
-            mac: None,
             address,
             prefix,
             gateway,
@@ -135,7 +134,6 @@ impl GuestConfig {
             uid: 0,
             gid: 0,
             content: wire::Content::Text(text.to_owned()),
-            when: wire::When::Always,
         });
         Ok(())
     }

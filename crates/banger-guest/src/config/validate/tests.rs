@@ -12,18 +12,17 @@ fn config() -> GuestConfig {
     }];
     config.network = Some(Network {
         interface: "eth0".into(),
-        mac: Some("06:00:0a:d7:00:05".into()),
         address: [10, 215, 0, 5].into(),
         prefix: 32,
         gateway: [10, 215, 0, 1].into(),
         on_link_gateway: true,
         mtu: None,
     });
-    config.files = vec![file("/run/banger/authorized_keys", When::Always)];
+    config.files = vec![file("/run/banger/authorized_keys")];
     config
 }
 
-fn file(path: &str, when: When) -> File {
+fn file(path: &str) -> File {
     let content = Content::Text("ssh-ed25519 AAAA\n".into());
     File {
         path: path.into(),
@@ -31,7 +30,6 @@ fn file(path: &str, when: When) -> File {
         uid: 0,
         gid: 0,
         content,
-        when,
     }
 }
 
@@ -77,7 +75,7 @@ fn paths_that_are_not_plain_are_refused() {
         "/run/a\nb",
         "/",
     ] {
-        let found = problem(|config| config.files = vec![file(path, When::FirstBoot)]);
+        let found = problem(|config| config.files = vec![file(path)]);
         assert!(found.contains("files.path"), "{path:?}: {found}");
     }
     let long = format!("/{}", "x".repeat(LONGEST_PATH));
@@ -86,7 +84,7 @@ fn paths_that_are_not_plain_are_refused() {
 
 #[test]
 fn two_writers_of_one_path_are_refused() {
-    let twice = file("/run/banger/authorized_keys", When::FirstBoot);
+    let twice = file("/run/banger/authorized_keys");
     assert!(problem(|config| config.files.push(twice)).contains("twice"));
 }
 
@@ -97,17 +95,14 @@ fn a_file_that_a_user_may_edit_is_never_written_at_each_start() {
         "/root/.ssh/authorized_keys",
         "/etc/ssh/sshd_config.d/50-me.conf",
     ] {
-        let found = problem(|config| config.files = vec![file(path, When::Always)]);
-        assert!(found.contains("files.when"), "{path}: {found}");
+        let found = problem(|config| config.files = vec![file(path)]);
+        assert!(found.contains("files.path"), "{path}: {found}");
     }
     for path in [
         "/run/motd.d/banger",
         "/etc/ssh/sshd_config.d/10-banger.conf",
     ] {
-        assert_eq!(
-            problem(|config| config.files = vec![file(path, When::Always)]),
-            "none"
-        );
+        assert_eq!(problem(|config| config.files = vec![file(path)]), "none");
     }
 }
 
@@ -133,7 +128,6 @@ fn devices_and_networks_are_checked() {
     };
     assert!(change(|network| network.prefix = 33).contains("prefix"));
     assert!(change(|network| network.mtu = Some(10)).contains("mtu"));
-    assert!(change(|network| network.mac = Some("06:00".into())).contains("mac"));
     assert!(change(|network| network.interface = "eth0/../x".into()).contains("interface"));
 }
 
@@ -148,7 +142,7 @@ fn content_is_text_where_it_can_be_and_never_shown() {
     );
     let broken = File {
         content: Content::Base64("%".into()),
-        ..file("/run/x", When::Always)
+        ..file("/run/x")
     };
     assert!(problem(|config| config.files = vec![broken]).contains("files.content"));
 }
