@@ -3,6 +3,7 @@
 //! - [`config`]: what the daemon renders for one start, and packs beside the program into the
 //!   initramfs. The guest reads it once, before it mounts anything of its own.
 //! - [`protocol`]: the conversation between the two while the guest runs, over one byte stream.
+//! - [`elf`]: what a program needs to be run.
 //! - [`end`]: how a guest says on its console how it ended, and how the daemon reads that.
 //!
 //! Everything here is pure, but for [`protocol::Conversation`], which owns a socket.
@@ -12,5 +13,6 @@
 pub const BUILD: &str = concat!("banger-guest build ", env!("BANGER_GUEST_BUILD"));
 
 pub mod config;
+pub mod elf;
 pub mod end;
 pub mod protocol;

@@ -11,6 +11,7 @@ mod claim;
 pub mod command;
 pub mod cow;
 mod detach;
+mod elf;
 mod error;
 mod file_op;
 mod helped;

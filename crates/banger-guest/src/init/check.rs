@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 
+use banger_guest::elf::Elf;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 
-use super::elf;
 use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::{console, enter};
@@ -96,7 +96,10 @@ fn judge(status: ExitStatus, device: &str) -> Result<()> {
 fn copy_tool() -> Result<&'static str> {
     let tool = find(IMAGE)?;
     let mut needed = vec![tool.to_owned()];
-    if let Some(loader) = elf::loader(Path::new(&format!("{IMAGE}{tool}")))? {
+    let what = || format!("read the image's `{tool}`");
+    let program = fs::read(format!("{IMAGE}{tool}")).while_doing(what)?;
+    if let Some(loader) = Elf::parse(&program).and_then(|it| it.loader) {
+        let loader = String::from_utf8_lossy(loader).into_owned();
         let listed = enter::inside(IMAGE, &loader)
             .args(["--list", tool])
             .output()

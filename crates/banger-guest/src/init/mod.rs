@@ -16,7 +16,6 @@
 mod check;
 mod copy;
 mod disk;
-mod elf;
 mod files;
 mod grow;
 mod handover;

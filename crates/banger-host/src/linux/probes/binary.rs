@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,7 @@ use super::program::{Identity, identity_of};
 use super::{bad, good, in_one_line};
 use crate::Finding;
 use crate::command::Command;
+use crate::elf::Elf;
 
 type Version = (u32, u32, u32);
 
@@ -74,45 +75,21 @@ fn runs_here(path: &Path) -> Result<Metadata, (String, Option<String>)> {
         let mends = format!("chmod +x {shown}");
         return Err((format!("`{shown}` is not executable"), Some(mends)));
     }
-    let mut header = [0; 20];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
-    match read {
-        Err(cause) if cause.kind() == ErrorKind::UnexpectedEof => header[0] = 0,
+    match File::open(path).and_then(|file| Elf::read(&file)) {
         Err(cause) => {
             let mends = format!("ls -l {shown}");
-            return Err((format!("`{shown}` cannot be read: {cause}"), Some(mends)));
+            Err((format!("`{shown}` cannot be read: {cause}"), Some(mends)))
         }
-        Ok(()) => {}
-    }
-    if !header.starts_with(b"\x7fELF") {
-        return Err((format!("`{shown}` is not a program"), None));
-    }
-    let processor = u16::from_le_bytes([header[18], header[19]]);
-    if Some(processor) != own_processor() {
-        let text = format!(
-            "`{shown}` is a program for {}, and this machine is {}",
-            processor_word(processor),
-            std::env::consts::ARCH
-        );
-        return Err((text, None));
-    }
-    Ok(found)
-}
-
-/// `e_machine` of our own programs.
-fn own_processor() -> Option<u16> {
-    match std::env::consts::ARCH {
-        "x86_64" => Some(62),
-        "aarch64" => Some(183),
-        _ => None,
-    }
-}
-
-fn processor_word(number: u16) -> String {
-    match number {
-        62 => "x86_64".to_owned(),
-        183 => "aarch64".to_owned(),
-        other => format!("another processor (ELF machine {other})"),
+        Ok(None) => Err((format!("`{shown}` is not a program"), None)),
+        Ok(Some(elf)) if !elf.runs_here() => {
+            let text = format!(
+                "`{shown}` is a program for {}, and this machine is {}",
+                elf.processor(),
+                std::env::consts::ARCH
+            );
+            Err((text, None))
+        }
+        Ok(Some(_)) => Ok(found),
     }
 }
 
@@ -185,15 +162,18 @@ mod tests {
         let (found, hint) = told(answer(&path));
         assert!(found.ends_with("is not a program"), "{found}");
         assert_eq!(hint, "get one");
-        let mut header = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0";
-        if own_processor() == Some(183) {
-            header[18] = 62;
-        }
-        std::fs::write(&path, header).unwrap();
+        let mut header = b"\x7fELF\x02\x01\x01".to_vec();
+        header.resize(64, 0);
+        header[18] = 243;
+        std::fs::write(&path, &header).unwrap();
         let (found, _) = told(answer(&path));
         assert!(found.contains("is a program for "), "{found}");
-        header[18..20].copy_from_slice(&own_processor().unwrap().to_le_bytes());
-        std::fs::write(&path, header).unwrap();
+        header[18] = if cfg!(target_arch = "x86_64") {
+            62
+        } else {
+            183
+        };
+        std::fs::write(&path, &header).unwrap();
         let (found, _) = told(answer(&path));
         assert!(found.contains("Exec format error"), "{found}");
     }

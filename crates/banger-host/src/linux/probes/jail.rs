@@ -3,7 +3,6 @@
 //! it does not look whether its Firecracker can be run, or used, inside.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,16 +11,11 @@ use rustix::fs::StatVfsMountFlags;
 use super::{bad, existing, good, in_one_line};
 use crate::Finding;
 use crate::command::Command;
+use crate::elf::Elf;
 use crate::root::confine::check_file;
 
 /// How long a program may take to say its version.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// The most program headers that are looked through. Firecracker has a dozen.
-const MOST_HEADERS: usize = 64;
-
-/// The program header that names a loader: System V ABI, chapter 5.
-const PT_INTERP: u32 = 3;
 
 pub(crate) type Trouble = (String, String);
 
@@ -59,8 +53,12 @@ pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String
             ),
         ));
     }
-    let bytes = read_head(firecracker)?;
-    if names_a_loader(&bytes) {
+    let elf = File::open(firecracker).and_then(|file| Elf::read(&file));
+    let elf = elf.map_err(|cause| {
+        let hint = format!("ls -l {}", firecracker.display());
+        (finding(firecracker, &cause), hint)
+    })?;
+    if elf.is_some_and(|elf| elf.needs_libraries) {
         return Err((
             format!(
                 "`{}` needs libraries, and a jail has none",
@@ -124,33 +122,6 @@ fn version(path: &Path) -> Result<String, Trouble> {
         .ok_or_else(|| (format!("`{command}` prints no version"), hint()))
 }
 
-fn read_head(path: &Path) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(64 << 10).read_to_end(&mut bytes))
-        .map_err(|cause| (finding(path, &cause), format!("ls -l {}", path.display())))?;
-    Ok(bytes)
-}
-
-/// Whether an ELF file of 64 bits (elf(5)) cannot run without a loader and its libraries.
-fn names_a_loader(elf: &[u8]) -> bool {
-    let half = |at: usize| {
-        elf.get(at..at + 2)
-            .map_or(0, |it| usize::from(u16::from_le_bytes([it[0], it[1]])))
-    };
-    let offset = elf
-        .get(32..40)
-        .and_then(|it| it.try_into().ok())
-        .map_or(0, u64::from_le_bytes);
-    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-    (0..half(56).min(MOST_HEADERS)).any(|index| {
-        let at = offset.saturating_add(index * half(54));
-        let kind = elf.get(at..at.saturating_add(4));
-        kind.and_then(|it| it.try_into().ok())
-            .is_some_and(|it| u32::from_le_bytes(it) == PT_INTERP)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -195,22 +166,5 @@ mod tests {
         assert!(finding().contains("belongs to user 65534"), "{}", finding());
         program(&jailer, "");
         assert!(finding().contains("prints no version"), "{}", finding());
-    }
-
-    #[test]
-    fn a_program_that_needs_libraries_is_told_from_one_that_does_not() {
-        assert!(names_a_loader(&fs::read("/proc/self/exe").unwrap()));
-        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
-        elf.resize(64 + 56, 0);
-        (elf[32], elf[54], elf[56]) = (64, 56, 1);
-        elf[64] = 1;
-        assert!(!names_a_loader(&elf));
-        elf[64] = 3;
-        assert!(names_a_loader(&elf));
-        for length in 0..68 {
-            assert!(!names_a_loader(&elf[..length]), "{length} bytes");
-        }
-        elf[32..40].fill(0xff);
-        assert!(!names_a_loader(&elf));
     }
 }

@@ -5,13 +5,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
+use crate::elf::Elf;
 use crate::root_folder;
 use crate::{Error, Kind, Result};
 
@@ -121,7 +122,7 @@ impl Source {
     }
 }
 
-/// Refuses what is no program of this machine (elf(5)).
+/// Refuses what is no program of this machine.
 fn check_program(file: &File, is_static: bool) -> Result<()> {
     let odd = |text: &str| Err(Error::new(Kind::Other, text));
     let meta = file
@@ -133,52 +134,14 @@ fn check_program(file: &File, is_static: bool) -> Result<()> {
     if meta.len() > LARGEST {
         return odd("it is larger than 256 MiB");
     }
-    let read = |offset: u64, length: usize| {
-        let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
-    };
-    let number = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .rev()
-            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
-    };
-    let Some(header) = read(0, 64) else {
-        return odd("it is no program: it is not an ELF file");
-    };
-    // 64 bits, little-endian.
-    if header[..6] != *b"\x7fELF\x02\x01" {
-        return odd("it is no program of this machine: it is not an ELF file of 64 bits");
-    }
-    let machine = match std::env::consts::ARCH {
-        "x86_64" => 62,
-        "aarch64" => 183,
-        _ => return Ok(()),
-    };
-    if number(&header[18..20]) != machine {
-        return odd("it is a program of another machine");
-    }
-    if !is_static {
-        return Ok(());
-    }
-    let (table, size, count) = (
-        number(&header[32..40]),
-        number(&header[54..56]),
-        number(&header[56..58]),
-    );
-    for entry in 0..count {
-        let Some(kind) = table
-            .checked_add(entry * size)
-            .and_then(|offset| read(offset, 4))
-        else {
-            return odd("it is cut off");
-        };
-        // PT_INTERP: it is started by a program loader, with libraries.
-        if number(&kind) == 3 {
-            return odd("it needs libraries, and must be a static program");
+    match Elf::read(file).map_err(|cause| Error::io("read it", cause))? {
+        None => odd("it is no program: it is not a whole ELF file of 64 bits"),
+        Some(elf) if !elf.runs_here() => odd("it is a program of another machine"),
+        Some(elf) if is_static && elf.needs_libraries => {
+            odd("it needs libraries, and must be a static program")
         }
+        Some(_) => Ok(()),
     }
-    Ok(())
 }
 
 /// The program that stops VMs when the host goes down: run as the user, from wherever it is.

@@ -5,6 +5,8 @@
 
 use std::io::Read as _;
 
+use banger_guest::elf::{EM_X86_64, Elf};
+
 use super::{BundleError, Result};
 
 /// No kernel is larger, uncompressed, in bytes.
@@ -26,11 +28,10 @@ pub(super) fn unpack(image: &[u8]) -> Result<Vec<u8>> {
         [0x7f, b'E', b'L', b'F', ..] => image.to_vec(),
         _ => uncompress(payload(image)?)?,
     };
-    // e_machine at 18 is 62 for x86-64: ELF-64 object file format, figure 4.
-    if !kernel.starts_with(b"\x7fELF") || kernel.get(18..20) != Some(&[62, 0]) {
-        return Err(wrong("what is packed in it is not an x86-64 kernel"));
+    match Elf::parse(&kernel) {
+        Some(elf) if elf.machine == EM_X86_64 => Ok(kernel),
+        _ => Err(wrong("what is packed in it is not an x86-64 kernel")),
     }
-    Ok(kernel)
 }
 
 fn wrong(why: impl std::fmt::Display) -> BundleError {
@@ -136,9 +137,9 @@ mod tests {
 
     /// A kernel of some size that is not all the same.
     fn kernel() -> Vec<u8> {
-        let mut kernel = b"\x7fELF".to_vec();
-        kernel.resize(18, 0);
-        kernel.extend([62, 0]);
+        let mut kernel = b"\x7fELF\x02\x01\x01".to_vec();
+        kernel.resize(64, 0);
+        kernel[18] = 62;
         kernel.extend((0..200_000u32).flat_map(|n| (n / 7).to_le_bytes()));
         kernel
     }

@@ -1,0 +1,82 @@
+//! What the headers of an ELF file say: elf(5). A program is judged by them before it is run.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use object::LittleEndian;
+use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+
+/// More than the headers of any program take, in bytes.
+const HEAD: usize = 64 << 10;
+
+/// A 64-bit little-endian program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Elf {
+    machine: u16,
+    /// Whether it cannot run without a loader and its libraries.
+    pub(crate) needs_libraries: bool,
+}
+
+impl Elf {
+    /// Reads the headers at the beginning of a file; `None` for what is no such program.
+    pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
+        let (mut head, mut length) = (vec![0; HEAD], 0);
+        loop {
+            match file.read_at(&mut head[length..], length as u64)? {
+                0 => return Ok(Self::parse(&head[..length])),
+                more => length += more,
+            }
+        }
+    }
+
+    fn parse(head: &[u8]) -> Option<Self> {
+        let header = FileHeader64::<LittleEndian>::parse(head).ok()?;
+        let segments = header.program_headers(LittleEndian, head).ok()?;
+        let mut kinds = segments.iter().map(|it| it.p_type(LittleEndian));
+        Some(Self {
+            machine: header.e_machine(LittleEndian),
+            needs_libraries: kinds.any(|kind| kind == PT_INTERP),
+        })
+    }
+
+    /// Whether it is for this machine's processor.
+    pub(crate) fn runs_here(self) -> bool {
+        self.processor() == std::env::consts::ARCH
+    }
+
+    /// The processor that it is for, in the words of Rust.
+    pub(crate) fn processor(self) -> String {
+        match self.machine {
+            EM_X86_64 => "x86_64".to_owned(),
+            EM_AARCH64 => "aarch64".to_owned(),
+            other => format!("another processor (ELF machine {other})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_needs_libraries_is_told_from_one_that_does_not() {
+        let own = Elf::read(&File::open("/proc/self/exe").unwrap());
+        let own = own.unwrap().unwrap();
+        assert!(own.needs_libraries && own.runs_here());
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(64 + 56, 0);
+        (elf[18], elf[32], elf[54], elf[56]) = (243, 64, 56, 1);
+        elf[64] = 1;
+        let other = Elf::parse(&elf).unwrap();
+        assert!(!other.needs_libraries && !other.runs_here());
+        assert_eq!(other.processor(), "another processor (ELF machine 243)");
+        for length in 0..elf.len() {
+            assert_eq!(Elf::parse(&elf[..length]), None, "{length} bytes");
+        }
+        elf[32..40].fill(0xff);
+        assert_eq!(Elf::parse(&elf), None);
+        assert_eq!(Elf::parse(b"#!/bin/sh\n"), None);
+    }
+}
