@@ -1,7 +1,7 @@
 //! The daemon's life: one lock, one engine, one watch, a server and a resolver around them.
 //!
 //! ```text
-//! find the places ► lock the state directory ► configuration ► assemble ► recover
+//! find the places ► lock the state directory ► refuse newer records ► configuration ► assemble ► recover
 //!   ► listen ► say `ready` ► serve until told to stop; VMs run on
 //! ```
 
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use banger_api::location::{Location, LocationOptions, Runtime, usual_home};
 use banger_api::{Code, Error};
-use banger_host::{Claim, KeptPort, Sim};
+use banger_host::{Claim, KeptPort, Linux, Sim};
 use log::Log;
 use sd_notify::NotifyState;
 
@@ -30,6 +30,7 @@ use crate::image::bundle::{self, BuildOptions, Proxies, Stage};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
 use crate::server::{self, Shutdown};
+use crate::vm::store::Store;
 
 /// What the daemon was told when it was started.
 #[derive(Debug, Clone)]
@@ -72,6 +73,8 @@ pub fn run(options: &Options) -> Result<()> {
         say("held");
         return Ok(());
     };
+    let host = Linux::new().during("look at the host")?;
+    Store::new(layout.clone()).refuse_newer(&host)?;
     kind::settle(&layout, options.simulated)?;
     start_log(&layout)?;
     raise_descriptor_limit();

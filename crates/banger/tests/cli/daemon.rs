@@ -1,5 +1,7 @@
 //! The daemon: started when needed, one of it, and never without need.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::unix::net::UnixListener;
 
 use rustix::process::Pid;
@@ -105,6 +107,28 @@ fn a_daemon_that_does_not_start_says_why() {
     );
     assert!(run.stderr.contains("natt"), "{run:#?}");
     assert_eq!(run.stderr.matches("error: ").count(), 1, "{run:#?}");
+}
+
+#[test]
+fn a_daemon_that_finds_a_newer_record_changes_nothing() {
+    let environment = TestEnvironment::new();
+    let folder = environment.state().join("vms/0000000a");
+    std::fs::create_dir_all(&folder).unwrap();
+    let record = folder.join("vm.json");
+    std::fs::write(&record, r#"{"schema": 99, "vm": {}}"#).unwrap();
+    let run = environment.run(&["vm", "list"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    for words in [
+        record.to_str().unwrap(),
+        "schema 99",
+        "install the banger",
+        "mv '",
+    ] {
+        assert!(run.stderr.contains(words), "{run:#?}");
+    }
+    let names = std::fs::read_dir(environment.state()).unwrap();
+    let names: BTreeSet<_> = names.map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(names, ["lock", "vms"].map(OsString::from).into());
 }
 
 /// The lines of a file of `/proc` that begin so, with what follows.

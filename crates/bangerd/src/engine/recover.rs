@@ -28,9 +28,10 @@ impl Engine {
     /// Puts every VM right. Must come before any verb.
     ///
     /// # Errors
-    /// When the records cannot be listed. Whatever goes wrong with one VM is told in its record
+    /// When the records cannot be listed, or one is of a newer schema; nothing is done then. Whatever goes wrong with one VM is told in its record
     /// or in [`DaemonView::unexplained`](banger_api::DaemonView::unexplained), and the others go on.
     pub fn recover(&self) -> Result<()> {
+        self.store.refuse_newer(self.host())?;
         let Contents {
             vms,
             unreadable,

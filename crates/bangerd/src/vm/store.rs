@@ -115,6 +115,42 @@ impl Store {
         .map(drop)
     }
 
+    /// Refuses a state directory that a newer banger has written a record in. Changes nothing.
+    ///
+    /// # Errors
+    /// `conflict`, with every such record; or when the folder of VMs cannot be read.
+    pub fn refuse_newer(&self, host: &dyn Host) -> Result<()> {
+        let mut newer = Vec::new();
+        for name in host.list(&self.layout.vms()).during("list the VMs")? {
+            let folder = self.layout.vms().join(&name);
+            // What cannot be read is told when it is loaded.
+            let Ok(Some(Text { bytes, deleting })) = text(host, &folder) else {
+                continue;
+            };
+            let record: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let schema = record["schema"].as_u64().unwrap_or_default();
+            if name.parse::<VmId>().is_ok() && schema > SCHEMA.into() {
+                let path = folder.join(if deleting { DELETING } else { RECORD });
+                newer.push((folder, format!("`{}` has schema {schema}", path.display())));
+            }
+        }
+        let mut newer = newer.into_iter();
+        let Some((folder, first)) = newer.next() else {
+            return Ok(());
+        };
+        let mut error = Error::new(
+            Code::Conflict,
+            format!("the record {first}, and this banger reads schemas up to {SCHEMA}"),
+        )
+        .hint("install the banger that wrote it, or a newer one; VMs that run go on meanwhile")
+        .hint(format!(
+            "or give that VM up, by moving its folder away: mv '{}' DIR",
+            folder.display()
+        ));
+        error.also = newer.map(|(_, words)| words).collect();
+        Err(error)
+    }
+
     /// All that lies in the folder of VMs.
     ///
     /// # Errors
@@ -194,11 +230,6 @@ impl Store {
         let mut record: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|cause| invalid(cause.to_string()))?;
         if let Some(schema) = record["schema"].as_u64() {
-            if schema > SCHEMA.into() {
-                return Err(invalid(format!(
-                    "it has schema {schema}, and this banger reads up to {SCHEMA}: a newer banger wrote it"
-                )));
-            }
             migrate(schema, &mut record);
         }
         let mut unknown = Vec::new();

@@ -141,17 +141,38 @@ fn what_cannot_be_explained_is_told_and_left_alone() {
 }
 
 #[test]
-fn a_record_of_a_newer_banger_is_refused_in_words_and_kept() {
-    let mut world = World::new();
-    let vm = world.create("calm-otter", false, false);
-    let path: std::path::PathBuf = format!("/state/vms/{}/vm.json", vm.id).into();
-    let contents = br#"{"schema": 99, "vm": {}}"#.to_vec();
-    world.write(&path, &contents);
-    world.restart();
-    assert!(world.engine.list().is_empty());
-    let told = world.engine.daemon().unexplained.join("\n");
-    assert!(told.contains("schema 99"), "{told}");
-    assert_eq!(world.sim.state().files[&path].contents, contents);
+fn a_state_directory_with_a_record_of_a_newer_banger_is_refused_and_left_as_it_is() {
+    for name in ["vm.json", "deleting.json"] {
+        let world = World::new();
+        world.create("brisk-heron", true, true);
+        let half_way = world.create("calm-otter", false, false);
+        let newer = "/state/vms/0000000a";
+        let (path, mode, owner) = (newer.into(), 0o700, None);
+        let made = world.sim.change(&Op::MakeDirectory { path, mode, owner });
+        made.unwrap();
+        world.write(format!("{newer}/{name}"), br#"{"schema": 99, "vm": {}}"#);
+        let mut record = world.record(half_way.id);
+        record["vm"]["phase"] = "starting".into();
+        let path = format!("/state/vms/{}/vm.json", half_way.id);
+        world.write(path, record.to_string().as_bytes());
+        let before = world.sim.state();
+        let engine = World::unrecovered(&world.sim, &world.config);
+        let changes = world.sim.changes();
+        let error = engine.recover().unwrap_err();
+        assert_eq!(error.code, Code::Conflict);
+        let told = told(&error);
+        for words in [
+            &format!("{newer}/{name}"),
+            "schema 99",
+            "up to 3",
+            "mv '",
+            "install",
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(engine.list().is_empty());
+        assert_eq!((world.sim.changes(), world.sim.state()), (changes, before));
+    }
 }
 
 /// Three VMs of an old bundle, the one with the lowest id half-deleted, and a newer bundle.
@@ -209,7 +230,8 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         ("empty", |_| Vec::new()),
         ("cut off", |text| text.as_bytes()[..text.len() / 2].to_vec()),
         ("newer", |text| {
-            text.replace("\"schema\":", "\"schema\":9").into_bytes()
+            text.replace("\"phase\":", "\"mood\":1,\"phase\":")
+                .into_bytes()
         }),
     ];
     for (what, damage) in damages {

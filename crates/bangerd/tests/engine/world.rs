@@ -44,12 +44,17 @@ fn location() -> Location {
 
 /// An engine that is configured so, and has recovered what is on the host.
 fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
-    let engine = assemble(&location(), config, &Mode::Sim(sim.clone())).unwrap();
+    let engine = World::unrecovered(sim, config);
     engine.recover().unwrap();
     Arc::new(engine)
 }
 
 impl World {
+    /// An engine that is configured so, and knows no VM yet.
+    pub(crate) fn unrecovered(sim: &Sim, config: &Config) -> Engine {
+        assemble(&location(), config, &Mode::Sim(sim.clone())).unwrap()
+    }
+
     pub(crate) fn new() -> Self {
         Self::with_root_disks(RootDiskChoice::Auto)
     }
