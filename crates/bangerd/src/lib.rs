@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod gate;
 pub mod guest;
+mod holds;
 pub mod hypervisor;
 pub mod image;
 pub mod layout;

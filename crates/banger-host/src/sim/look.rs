@@ -198,6 +198,7 @@ impl Look for Sim {
     }
 
     fn resolvers(&self) -> Result<Resolvers> {
+        self.awake()?;
         Ok(lock(&self.inner.state).resolvers.clone())
     }
 

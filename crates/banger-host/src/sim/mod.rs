@@ -40,6 +40,7 @@ struct Inner {
     plan: Mutex<Plan>,
     changes: AtomicU64,
     silences: AtomicU64,
+    looks: AtomicU64,
     ended: Condvar,
     started: Instant,
 }
@@ -225,6 +226,7 @@ impl Sim {
                 plan: Mutex::new(Plan::default()),
                 changes: AtomicU64::new(0),
                 silences: AtomicU64::new(0),
+                looks: AtomicU64::new(0),
                 ended: Condvar::new(),
                 started: Instant::now(),
             }),
@@ -366,8 +368,15 @@ impl Sim {
         Ok(())
     }
 
-    /// Fails while the host is crashed.
+    /// The number of looks at the host so far: all that can fail.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.inner.looks.load(Ordering::SeqCst)
+    }
+
+    /// Counts one look. Fails while the host is crashed.
     fn awake(&self) -> Result<()> {
+        self.inner.looks.fetch_add(1, Ordering::SeqCst);
         if lock(&self.inner.plan).crashed {
             Err(crashed())
         } else {

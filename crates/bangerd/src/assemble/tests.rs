@@ -146,3 +146,41 @@ fn a_teardown_of_what_was_never_made_is_fine() {
     }
     assert_eq!(after(&sim), before);
 }
+
+/// How many looks at the host one round of `holds` takes for so many VMs with NAT.
+fn looks_of_a_round(count: u32) -> u64 {
+    let (sim, vm, all) = made();
+    let vms: Vec<Vm> = (0..count)
+        .map(|index| Vm {
+            id: banger_api::VmId::from_bits(index),
+            address: [10, 215, 1, u8::try_from(index).unwrap()].into(),
+            ..vm.clone()
+        })
+        .collect();
+    for vm in &vms {
+        all.iter().for_each(|it| it.create(vm, &sim).unwrap());
+        all.iter().for_each(|it| it.prepare(vm, &sim).unwrap());
+    }
+    let running: Vec<&Vm> = vms.iter().collect();
+    let before = sim.looks();
+    for capability in &all {
+        let answers = capability.holds(&running, &sim);
+        assert_eq!(answers.len(), vms.len());
+        // The guests were told no resolvers.
+        let well = vec![Ok(capability.name() != "DNS"); vms.len()];
+        assert_eq!(answers, well, "{}", capability.name());
+    }
+    sim.looks() - before
+}
+
+#[test]
+fn a_round_of_looks_takes_two_for_each_vm_and_seven_for_all() {
+    // When each VM was looked at by itself, it was 9 for each: 180 for twenty.
+    for count in [1, 2, 20] {
+        assert_eq!(
+            looks_of_a_round(count),
+            u64::from(2 * count + 7),
+            "{count} VMs"
+        );
+    }
+}

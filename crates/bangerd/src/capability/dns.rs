@@ -8,7 +8,7 @@ use banger_api::{NetworkKind, VmId};
 use banger_guest::config::Resolvers;
 use banger_host::{Finding, Host};
 
-use super::Capability;
+use super::{Capability, Holds};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::plan::Plan;
@@ -38,18 +38,21 @@ impl Dns {
 
     /// The resolvers that a guest on a network of this kind shall use, and the host's search
     /// domains.
-    fn resolvers(&self, kind: NetworkKind, host: &dyn Host) -> Result<Resolvers> {
-        let of_host = host.resolvers().during("find the host's resolvers")?;
+    fn resolvers(&self, kind: NetworkKind, of_host: banger_host::Resolvers) -> Resolvers {
         let servers = match (self.configured.is_empty(), kind) {
             (false, _) => self.configured.clone(),
             (true, NetworkKind::User) => vec![QEMU_RESOLVER],
             (true, NetworkKind::Tap) => of_host.servers,
         };
-        Ok(Resolvers {
+        Resolvers {
             servers,
             search: of_host.search,
-        })
+        }
     }
+}
+
+fn look(host: &dyn Host) -> Result<banger_host::Resolvers> {
+    host.resolvers().during("find the host's resolvers")
 }
 
 /// What a guest's user is to do where there is no resolver for it.
@@ -128,7 +131,8 @@ impl Capability for Dns {
     }
 
     fn on_ready(&self, vm: &Vm, host: &dyn Host, guest: &mut dyn Guest) -> Result<()> {
-        let resolvers = self.resolvers(vm.network, host)?;
+        let of_host = look(host)?;
+        let resolvers = self.resolvers(vm.network, of_host);
         guest
             .set_resolvers(&resolvers)
             .during("tell the guest its resolvers")?;
@@ -139,10 +143,14 @@ impl Capability for Dns {
         Ok(())
     }
 
-    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
-        let now = self.resolvers(vm.network, host)?;
+    fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
+        let of_host = look(host);
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(vm.is_in_rescue() || told.get(&vm.id).is_some_and(|told| *told == now))
+        let holds = |vm: &Vm| {
+            let now = self.resolvers(vm.network, of_host.clone()?);
+            Ok(vm.is_in_rescue() || told.get(&vm.id) == Some(&now))
+        };
+        running.iter().map(|vm| holds(vm)).collect()
     }
 
     fn teardown(&self, vm: &Vm, _host: &dyn Host) -> Result<()> {
@@ -195,11 +203,11 @@ mod tests {
             let dns = Dns::new(configured);
             for search in ["office.example", "lan"] {
                 sim.tamper(|state| state.resolvers.search = vec![search.to_owned()]);
-                assert!(!dns.holds(&vm, &sim).unwrap());
+                assert_eq!(dns.holds(&[&vm], &sim), [Ok(false)]);
                 let mut guest = Told::default();
                 dns.on_ready(&vm, &sim, &mut guest).unwrap();
                 assert_eq!(guest.0.search, [search]);
-                assert!(dns.holds(&vm, &sim).unwrap());
+                assert_eq!(dns.holds(&[&vm], &sim), [Ok(true)]);
             }
         }
     }

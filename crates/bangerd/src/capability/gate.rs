@@ -12,7 +12,7 @@ use std::time::Duration;
 use banger_api::{Code, Error, NetworkKind, Phase, VmId};
 use banger_host::{Host, Mark, Process, Signal, Spawn};
 
-use super::Capability;
+use super::{Capability, Holds};
 use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
 use crate::vm::Vm;
@@ -153,12 +153,15 @@ impl Capability for Gate {
         self.stand(vm, host)
     }
 
-    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
-        if vm.network == NetworkKind::Tap || self.is_without(vm, host)? {
-            return Ok(true);
-        }
-        let known = self.known().get(&vm.id).cloned();
-        Ok(known.is_some_and(|(gate, open)| open == vm.spec.nat && host.is_alive(&gate)))
+    fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
+        let holds = |vm: &Vm| {
+            if vm.network == NetworkKind::Tap || self.is_without(vm, host)? {
+                return Ok(true);
+            }
+            let known = self.known().get(&vm.id).cloned();
+            Ok(known.is_some_and(|(gate, open)| open == vm.spec.nat && host.is_alive(&gate)))
+        };
+        running.iter().map(|vm| holds(vm)).collect()
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

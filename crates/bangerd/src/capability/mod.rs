@@ -14,6 +14,8 @@ pub mod root_disk;
 pub mod ssh;
 pub mod work_disk;
 
+pub use crate::holds::Holds;
+
 use std::fmt;
 
 use banger_api::DiskView;
@@ -102,12 +104,10 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Whether the run-time part under a running VM is still as `apply` makes it.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    fn holds(&self, _vm: &Vm, _host: &dyn Host) -> Result<bool> {
-        Ok(true)
+    /// Whether the run-time part under each of these running VMs is still as `apply` makes it. What
+    /// all of them share is looked at once.
+    fn holds(&self, running: &[&Vm], _host: &dyn Host) -> Holds {
+        vec![Ok(true); running.len()]
     }
 
     /// Makes the host side absent. Twice is once; absent is fine.

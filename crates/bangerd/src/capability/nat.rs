@@ -14,6 +14,7 @@
 //! Ways out that come later are followed: [`Capability::holds`] looks at all of them, now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use banger_api::{Code, Error, NetworkKind, VmId};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Capability;
 use crate::error::{During, Result, from_host};
+use crate::holds::{Holds, among, both, together};
 use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
@@ -298,6 +300,35 @@ impl Nat {
         Ok(())
     }
 
+    /// Whether the host's ways out are as they were made for all guests, and if so what forwards for
+    /// guests only.
+    fn ways_out_hold(&self, host: &dyn Host) -> Result<Option<ForwardingState>> {
+        let what = "look at forwarding";
+        let ways = host.ways_out().during("list the host's ways out")?;
+        for name in &ways {
+            // An interface that has gone meanwhile is no way out.
+            if host.forwarding(name).during(what)? == Some(false) {
+                return Ok(None);
+            }
+        }
+        let tap_prefix = self.instance.tap_prefix();
+        let everywhere = host.forwards_everywhere().during(what)?;
+        let kept = self.held().clone().filter(|it| it.everywhere == everywhere);
+        if kept.is_none() || ways.is_empty() {
+            return Ok(kept);
+        }
+        let accepted = host
+            .accepted_by_docker(&tap_prefix)
+            .during("look at DOCKER-USER")?;
+        Ok(kept.filter(|_| accepted))
+    }
+
+    fn lets_out(&self, vms: &[&Vm], kept: &ForwardingState, host: &dyn Host) -> Result<bool> {
+        let addresses: Vec<Ipv4Addr> = vms.iter().map(|vm| vm.address).collect();
+        host.firewall_holds(&self.instance.table(), &[], &addresses, &kept.interfaces)
+            .during("look at the firewall")
+    }
+
     /// Whether the VM's TAP forwards. One that does not keeps a guest in without any rule.
     fn forward(&self, vm: &Vm, host: &dyn Host, on: bool) -> Result<()> {
         let what = format!("set forwarding on `{}`", self.instance.tap(vm.id));
@@ -345,37 +376,25 @@ impl Capability for Nat {
         self.prepare(vm, host)
     }
 
-    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
-        if vm.network == NetworkKind::User {
-            return Ok(true);
-        }
-        let what = "look at forwarding";
-        let forwards = host.forwarding(&self.instance.tap(vm.id)).during(what)?;
-        if forwards != Some(vm.spec.nat) {
-            return Ok(false);
-        }
-        if !vm.spec.nat {
-            return Ok(true);
-        }
-        let ways = host.ways_out().during("list the host's ways out")?;
-        for name in &ways {
-            // An interface that has gone meanwhile is no way out.
-            if host.forwarding(name).during(what)? == Some(false) {
-                return Ok(false);
-            }
-        }
-        let Some(kept) = self.held().clone() else {
-            return Ok(false);
+    fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
+        let forwards = |vm: &Vm| {
+            let forwards = host.forwarding(&self.instance.tap(vm.id));
+            Ok(forwards.during("look at forwarding")? == Some(vm.spec.nat))
         };
-        let tap_prefix = self.instance.tap_prefix();
-        Ok(kept.everywhere == host.forwards_everywhere().during(what)?
-            && host
-                .firewall_holds(&self.instance.table(), &[], &[vm.address], &kept.interfaces)
-                .during("look at the firewall")?
-            && (ways.is_empty()
-                || host
-                    .accepted_by_docker(&tap_prefix)
-                    .during("look at DOCKER-USER")?))
+        let is_on_tap = |vm: &Vm| vm.network == NetworkKind::Tap;
+        among(running, is_on_tap, |vms| {
+            let taps = vms.iter().map(|vm| forwards(vm)).collect();
+            let out = among(
+                vms,
+                |vm| vm.spec.nat,
+                |vms| match self.ways_out_hold(host) {
+                    Ok(Some(kept)) => together(vms, |vms| self.lets_out(vms, &kept, host)),
+                    Ok(None) => vec![Ok(false); vms.len()],
+                    Err(error) => vec![Err(error); vms.len()],
+                },
+            );
+            both(taps, out)
+        })
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

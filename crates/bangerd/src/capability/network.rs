@@ -4,12 +4,15 @@
 //! With a TAP the guest has a /32, its gateway is on-link, the host has a /32 route to it, and the
 //! firewall lets it send from its own address only.
 
+use std::net::Ipv4Addr;
+
 use banger_api::{Code, Error, NetworkKind};
 use banger_host::{Finding, GuestTap, Host, Probe, RootOp, Subnet};
 
 use super::Capability;
 use crate::error::{During, Result};
 use crate::gate;
+use crate::holds::{Holds, among, both, together};
 use crate::machine::{Backend, Interface};
 use crate::plan::Plan;
 use crate::readiness::Check;
@@ -114,18 +117,22 @@ impl Capability for Network {
         self.prepare(vm, host)
     }
 
-    fn holds(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
-        if vm.network == NetworkKind::User {
-            return Ok(true);
-        }
-        let tap = self.tap(vm, host);
-        let holds = self.instance.tap_holds(host, &tap);
-        if !holds.during("look at the TAP")? {
-            return Ok(false);
-        }
-        let guest = (self.instance.tap(vm.id), tap.guest_address);
-        host.firewall_holds(&self.instance.table(), &[guest], &[], &[])
-            .during("look at the firewall")
+    fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
+        let tap_holds = |vm: &Vm| {
+            self.instance
+                .tap_holds(host, &self.tap(vm, host))
+                .during("look at the TAP")
+        };
+        let guest = |vm: &&Vm| (self.instance.tap(vm.id), vm.address);
+        let is_let_in = |vms: &[&Vm]| {
+            let guests: Vec<(String, Ipv4Addr)> = vms.iter().map(guest).collect();
+            host.firewall_holds(&self.instance.table(), &guests, &[], &[])
+                .during("look at the firewall")
+        };
+        among(running, is_on_tap, |vms| {
+            let taps = vms.iter().map(|vm| tap_holds(vm)).collect();
+            both(taps, together(vms, is_let_in))
+        })
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -151,6 +158,10 @@ impl Capability for Network {
             .during("take the guest from the firewall");
         removed.and(forbidden).map(drop)
     }
+}
+
+fn is_on_tap(vm: &Vm) -> bool {
+    vm.network == NetworkKind::Tap
 }
 
 impl Network {

@@ -3,6 +3,9 @@
 //! Some of it only root can see, and root may be slow or gone. So the looks have a thread of their
 //! own: whatever becomes of one, the watch goes on seeing processes that end and room that runs out.
 //! A look that fails tells nothing. It is written down, once for each cause, and nothing is put back.
+//!
+//! Each capability looks at all running VMs at once. A slow one ends its round, and the next round
+//! begins with the capability after it and with another VM, so that none is always the one left out.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +18,10 @@ use super::backoff::Backoff;
 use super::findings::AGAIN;
 use super::hold::Slot;
 use super::{Engine, lock};
+use crate::error::Result;
 use crate::vm::Vm;
 
-/// A look that takes longer ends its round: the next would take as long.
+/// A capability that takes longer ends its round: the next may take as long.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// What the looks remember.
@@ -33,8 +37,21 @@ struct LookState {
     /// Why it is unknown how a VM's things are.
     unknown: BTreeMap<VmId, String>,
     backoff: Backoff,
+    /// The number of rounds so far.
+    rounds: usize,
+    /// The capability that the next round begins with.
+    first: usize,
     /// When running VMs' checks were looked at last.
     looked: Option<Instant>,
+}
+
+/// What one round finds of a VM.
+#[derive(Debug, Default)]
+struct Finding {
+    /// The capabilities that are not as they were made, and are due to be put back.
+    due: Vec<&'static str>,
+    /// Why it is unknown of one, which is then neither.
+    unknown: Option<String>,
 }
 
 /// Ends a round, however it ends.
@@ -57,58 +74,86 @@ impl Engine {
         let spawned = std::thread::Builder::new()
             .name("look".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || engine.look_at_all(&running, &round.0));
+            .spawn(move || engine.look_at_all(running, &round.0));
         if let Err(error) = spawned {
             tracing::error!(%error, "start a thread");
         }
     }
 
-    fn look_at_all(self: &Arc<Self>, running: &[Arc<Slot>], outside: &Outside) {
+    fn look_at_all(self: &Arc<Self>, mut running: Vec<Arc<Slot>>, outside: &Outside) {
         // One round at a time: nobody else waits for this.
         let mut memory = lock(&outside.memory);
         let slots = self.slots();
         let is_there = |id: VmId| slots.iter().any(|slot| slot.vm().id == id);
         memory.unknown.retain(|id, _| is_there(*id));
         memory.backoff.keep(is_there);
-        for slot in running {
+        let begin = memory.rounds % running.len().max(1);
+        running.rotate_left(begin);
+        memory.rounds = memory.rounds.wrapping_add(1);
+        let vms: Vec<Arc<Vm>> = running.iter().map(|slot| slot.vm()).collect();
+        let mut findings: Vec<Finding> = vms.iter().map(|_| Finding::default()).collect();
+        let is_whole = self.look_round(&vms, &mut findings, &mut memory);
+        if self.is_stopping() {
+            return;
+        }
+        for (slot, Finding { due, unknown }) in running.iter().zip(findings) {
             let vm = slot.vm();
-            let began = Instant::now();
-            let due = self.look_at_one(&vm, &mut memory);
+            // A round that was cut short does not know that all is known again.
+            if is_whole || unknown.is_some() {
+                memory.note(&vm, unknown);
+            }
             if !due.is_empty() {
                 let what = due.join(", ");
                 tracing::warn!(vm = %vm.name, what, "something of it was changed from outside; putting it back");
                 self.on_thread(slot, |engine, slot| engine.put_back(slot));
             }
-            if self.is_stopping() || began.elapsed() > SLOW {
-                return;
-            }
         }
-        if memory.looked.is_none_or(|it| it.elapsed() > AGAIN) {
+        if is_whole && memory.looked.is_none_or(|it| it.elapsed() > AGAIN) {
             memory.looked = Some(Instant::now());
-            self.look_at_findings(running);
+            self.look_at_findings(&running);
         }
     }
 
-    /// What is not as it was made, and is due to be put back. What is unknown is neither.
-    fn look_at_one(&self, vm: &Vm, memory: &mut LookState) -> Vec<&'static str> {
-        let (mut due, mut unknown) = (Vec::new(), None);
-        for capability in &self.parts.capabilities {
-            let name = capability.name();
-            match capability.holds(vm, self.host()) {
-                Ok(true) => memory.backoff.well(vm.id, name),
-                Ok(false) if memory.backoff.attempt(vm.id, name, Instant::now()) => due.push(name),
-                Ok(false) => {}
-                Err(error) => {
-                    unknown.get_or_insert(format!("{name}: {}", error.report()));
-                }
+    /// Has every capability look, or as many as one round may take. Whether all have.
+    fn look_round(
+        &self,
+        vms: &[Arc<Vm>],
+        findings: &mut [Finding],
+        memory: &mut LookState,
+    ) -> bool {
+        let running: Vec<&Vm> = vms.iter().map(|vm| &**vm).collect();
+        let count = self.parts.capabilities.len();
+        let first = memory.first;
+        for position in (first..first + count).map(|it| it % count) {
+            let capability = &self.parts.capabilities[position];
+            let began = Instant::now();
+            let answers = capability.holds(&running, self.host());
+            for ((vm, finding), holds) in vms.iter().zip(&mut *findings).zip(answers) {
+                memory.take(vm.id, capability.name(), holds, finding);
+            }
+            if self.is_stopping() || began.elapsed() > SLOW {
+                memory.first = (position + 1) % count;
+                return false;
             }
         }
-        memory.note(vm, unknown);
-        due
+        true
     }
 }
 
 impl LookState {
+    /// Takes a capability's answer for a VM.
+    fn take(&mut self, id: VmId, name: &'static str, holds: Result<bool>, finding: &mut Finding) {
+        match holds {
+            Ok(true) => self.backoff.well(id, name),
+            Ok(false) if self.backoff.attempt(id, name, Instant::now()) => finding.due.push(name),
+            Ok(false) => {}
+            Err(error) => {
+                let words = format!("{name}: {}", error.report());
+                finding.unknown.get_or_insert(words);
+            }
+        }
+    }
+
     /// Writes down why it is unknown how a VM's things are, once for each cause.
     fn note(&mut self, vm: &Vm, unknown: Option<String>) {
         let Some(cause) = unknown else {
