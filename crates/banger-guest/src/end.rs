@@ -1,8 +1,8 @@
-//! How a guest says on its console how it ended, and how the daemon reads it.
+//! The end of a guest, as it prints it on its console and the daemon reads it.
 //!
-//! The last words of an orderly end come from our own program, after the image's init has
-//! unmounted everything: `banger: end poweroff`, alone on a line. A panic is the kernel's word.
-//! The console is the guest's to write, so what is read here decides about that guest alone.
+//! An orderly end finishes with a line of our own program, after the image's init has unmounted
+//! everything: `banger: end poweroff`, alone on a line. A panic is the kernel's own line. The guest
+//! writes its console, so what is read here affects that guest only.
 
 pub use crate::protocol::Verb;
 

@@ -1,4 +1,4 @@
-//! What went wrong inside the guest: a chain of words, the outermost first.
+//! An error inside the guest: a chain of messages, the outermost first.
 
 use std::fmt;
 

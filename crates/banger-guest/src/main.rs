@@ -1,6 +1,6 @@
 //! The program inside each guest.
 //!
-//! One static file is four things, by the name that it is called with:
+//! One static file has four roles, selected by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);

@@ -1,13 +1,12 @@
 //! One command of `banger vm ssh`, between sshd and the command itself.
 //!
-//! sshd runs a command without a terminal and looks after it no further. Two things are missing
-//! then that a person at a terminal takes for granted: a command whose connection goes away is
-//! hung up, and a command that a signal ended says which one. This process stays beside the
-//! command and adds both.
+//! sshd starts a command without a terminal and does not supervise it. Two things are missing that
+//! a person at a terminal takes for granted: a command whose connection is lost gets hung up, and
+//! one that a signal ended says which signal. This process stays next to the command and adds both.
 //!
 //! When sshd's process for the connection ends, the command's process group gets `SIGCONT` and
-//! `SIGHUP`, as the kernel does when a terminal goes away. What ignores `SIGHUP` (`nohup`) or has
-//! a session of its own (`setsid`, a unit) goes on.
+//! `SIGHUP`, as from the kernel when a terminal goes away. A command that ignores `SIGHUP`
+//! (`nohup`) or has a session of its own (`setsid`, a unit) keeps running.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -92,7 +91,7 @@ fn from_file(path: &Path) -> Result<Command, String> {
     let mut file = File::open(path).map_err(map_io_error)?;
     std::fs::remove_file(path).map_err(map_io_error)?;
     file.read_to_end(&mut bytes).map_err(map_io_error)?;
-    let words = words(&bytes).ok_or("the command did not arrive whole")?;
+    let words = words(&bytes).ok_or("the command arrived incomplete")?;
     let (name, rest) = words.split_first().ok_or("there is no command")?;
     make_room(bytes.len() as u64 + POINTER * words.len() as u64);
     let mut command = program(Path::new(name));

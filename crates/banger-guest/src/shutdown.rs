@@ -1,6 +1,6 @@
 //! `/shutdown`: the last process of a guest with systemd, which returns here when it has stopped
-//! everything. It unmounts what is left, says how the guest ends, and resets the machine: a reset
-//! is what ends the process of every hypervisor, a power-off is not.
+//! everything. It unmounts what is left, prints how the guest ends, and resets the machine: a reset
+//! ends the process of every hypervisor, a power-off does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What the agent does when it is asked.
+//! The agent's answer to each ask.
 
 use std::fs::File;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn power_off() -> Answered {
     };
     begun
         .map(|()| Answer::Done)
-        .map_err(|cause| format!("begin to power off: {cause}"))
+        .map_err(|cause| format!("start to power off: {cause}"))
 }
 
 fn set_clock(given: u64, tolerance: Duration) -> Answered {
@@ -77,7 +77,7 @@ fn set_resolvers(given: &Resolvers) -> Answered {
     given.validate().map_err(|cause| cause.to_string())?;
     resolvers::tell(given)
         .map(|()| Answer::Done)
-        .map_err(|cause| format!("tell the guest's resolvers: {cause}"))
+        .map_err(|cause| format!("set the guest's resolvers: {cause}"))
 }
 
 #[cfg(test)]

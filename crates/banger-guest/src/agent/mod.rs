@@ -1,7 +1,7 @@
 //! The agent: what answers the daemon while the guest runs.
 //!
-//! It may be killed at any time. It keeps nothing that cannot be found again, and the next one
-//! goes on with the conversation.
+//! It may be killed at any time. It keeps no state that cannot be rebuilt, and the next agent
+//! continues the conversation.
 
 mod answer;
 mod listening;

@@ -1,11 +1,11 @@
 //! When the guest is ready: its init has started, and sshd listens.
 //!
 //! sshd writes `/run/sshd.pid` once it listens, so `/run` is watched, and the kernel's tables are
-//! looked at when that file comes. Not every sshd writes it; so they are looked at now and then
-//! too, the more seldom the longer it takes to walk through them.
+//! read when that file appears. Not every sshd writes it, so they are read from time to time as
+//! well, less often the longer it takes to read them.
 //!
-//! A user may have moved sshd to another port, or removed it. Such a guest is ready when its init
-//! has started everything that it starts, a while later, with a warning.
+//! A user may have moved sshd to another port, or removed it. Such a guest is ready a while after
+//! its init has started everything, with a warning.
 
 use std::fs;
 use std::mem::MaybeUninit;

@@ -1,4 +1,4 @@
-//! How the guest is.
+//! The guest's status.
 
 use std::fs;
 

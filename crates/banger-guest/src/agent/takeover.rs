@@ -1,4 +1,4 @@
-//! Whether somebody else's resolvers are in force, and when they are given up.
+//! Whether another program's resolvers are in use, and when they are gone.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

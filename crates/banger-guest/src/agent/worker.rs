@@ -1,4 +1,4 @@
-//! Work that may take long, one piece at a time, beside answering.
+//! Long work, one piece at a time, while the agent keeps answering.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

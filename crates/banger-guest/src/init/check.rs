@@ -1,8 +1,8 @@
-//! Mending a file system with errors by the image's own `e2fsck -p`.
+//! Repairs a file system that has errors, with the image's own `e2fsck -p`.
 //!
-//! The tool lies on the very disk that is to be mended. So that disk is mounted read-only and
-//! without replaying its journal, the tool is copied into memory together with the libraries that
-//! its own loader names, and the disk is unmounted again before the tool runs on it.
+//! The tool is on the disk that it repairs. So that disk is mounted read-only and without replaying
+//! its journal, the tool is copied into memory together with the libraries that its loader names,
+//! and the disk is unmounted again before the tool runs on it.
 
 use std::fs;
 use std::path::Path;
@@ -86,7 +86,7 @@ fn judge(status: ExitStatus, device: &str) -> Result<()> {
     match status.code() {
         Some(code) if code < NOT_MENDED => Ok(()),
         Some(_) => Err(Failure::new(format!(
-            "`e2fsck -p` cannot mend it alone: start with `--rescue` and run `e2fsck {device}`"
+            "`e2fsck -p` cannot repair it alone: start with `--rescue` and run `e2fsck {device}`"
         ))),
         None => Err(Failure::new(format!("`e2fsck` was killed ({status})"))),
     }
@@ -126,7 +126,9 @@ fn in_image(path: &str) -> Result<String> {
             _ => return Ok(format!("{IMAGE}{inside}")),
         }
     }
-    Err(Failure::new(format!("`{path}` is a link without end")))
+    Err(Failure::new(format!(
+        "`{path}` is an endless chain of links"
+    )))
 }
 
 /// The files that a loader names: `libx.so.1 => /lib/libx.so.1 (0x7f…)`, or the path alone.

@@ -1,4 +1,4 @@
-//! A further disk: checked, seeded on first use, grown, and mounted at its place.
+//! A further disk: checked, seeded on first use, grown, and mounted.
 
 use std::fs;
 use std::path::Path;
@@ -36,7 +36,7 @@ fn mount_and_seed(disk: &Disk) -> Result<Result<()>> {
     if disk.seed {
         seed::seed(at, Path::new(PRIVATE))?;
     }
-    mount_move(PRIVATE, disk.mount.as_str()).while_doing(|| "move it to its place".to_owned())?;
+    mount_move(PRIVATE, disk.mount.as_str()).while_doing(|| "mount it in its place".to_owned())?;
     let _ = fs::remove_dir(PRIVATE);
     Ok(grown)
 }

@@ -1,7 +1,7 @@
 //! The files of the guest config, and those that are written once.
 //!
 //! A file that cannot be written is a warning: a user may have made it immutable, or a directory,
-//! and wants the guest to start all the same.
+//! and still expects the guest to start.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -46,7 +46,7 @@ fn write_once(path: &str, text: &str) -> Result<()> {
 }
 
 fn mark() -> Result<()> {
-    let what = || "remember that this was the first boot".to_owned();
+    let what = || "mark the first boot as done".to_owned();
     let root = File::open("/").while_doing(what)?;
     rustix::fs::syncfs(&root).while_doing(what)?;
     replace::write(Path::new(FIRST_BOOT), b"", Rights::root(0o644)).while_doing(what)

@@ -4,14 +4,14 @@
 //!
 //! 1. the kernel's own file systems, because everything else is found through them;
 //! 2. the modules, then the root disk: checked if it has errors, mounted, grown;
-//! 3. over to the root disk at once, so that every path from then on is the one that the image's
+//! 3. the switch to the root disk, at once, so that every later path is the one that the image's
 //!    programs and a user's symbolic links mean;
 //! 4. network, further disks, files: what the image's init must find done;
 //! 5. the agent's unit, and the image's init.
 //!
-//! Nothing here waits for the daemon. What a guest cannot do without ends the start with a line
-//! that the daemon reads on the console; anything else is a warning, in the log and in the
-//! agent's status.
+//! Nothing here waits for the daemon. A failure of something essential ends the start, with a line that
+//! the daemon reads on the console; any other failure is a warning, in the log and in the agent's
+//! status.
 
 mod check;
 mod copy;
@@ -157,7 +157,7 @@ fn hand_over(arguments: &[String], mut start: Start) -> Result<()> {
     start
         .record
         .write()
-        .while_doing(|| "write what was done".to_owned())?;
+        .while_doing(|| "write the boot record".to_owned())?;
     handover::hand_over(arguments)
 }
 

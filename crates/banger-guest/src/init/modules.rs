@@ -1,4 +1,4 @@
-//! The kernel modules that the daemon packed, in the order that it found to be right.
+//! Loads the kernel modules that the daemon packed, in the order that it chose.
 
 use std::fs::File;
 

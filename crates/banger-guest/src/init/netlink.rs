@@ -86,7 +86,7 @@ impl Netlink {
     pub(crate) fn open() -> Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)
-            .while_doing(|| "talk to the kernel about its network".to_owned())?;
+            .while_doing(|| "configure the network over netlink".to_owned())?;
         Ok(Self { socket })
     }
 

@@ -18,7 +18,7 @@ fn welcome(device: &str) -> String {
 /// Runs the shell until it ends.
 pub(crate) fn run(device: &str) -> Result<()> {
     make_directory(std::path::Path::new(root::NEW_ROOT), 0o755)
-        .while_doing(|| "make a place for the root disk".to_owned())?;
+        .while_doing(|| "make a mount point for the root disk".to_owned())?;
     // Without replaying the journal, should that be what does not work.
     let try_mount = |options| mount(device, root::NEW_ROOT, "ext4", MountFlags::RDONLY, options);
     try_mount(None)

@@ -27,7 +27,7 @@ pub(crate) fn wait_for(device: &str) -> Result<()> {
     wait::until(PATIENCE, || {
         fs::exists(device).ok().filter(|&exists| exists)
     })
-    .ok_or_else(|| Failure::new(format!("the disk `{device}` is not there")))
+    .ok_or_else(|| Failure::new(format!("there is no disk `{device}`")))
     .map(|_| ())
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
             Err(_) => {}
         }
     }
-    mend().while_doing(|| format!("mend the file system of `{device}`"))?;
+    mend().while_doing(|| format!("repair the file system of `{device}`"))?;
     try_mount().while_doing(what)
 }
 

@@ -1,8 +1,8 @@
 //! Filling a new disk with the image's own content of the directory that it is mounted over.
 //!
 //! A disk that is filled carries a mark, an extended attribute of its root directory, set after
-//! everything else has reached the disk. Without it the filling starts over: a start that was cut
-//! off leaves nothing half-way.
+//! everything else has reached the disk. Without the mark filling starts over, so an interrupted
+//! start leaves no partial content.
 
 use std::fs::{self, File};
 use std::io;

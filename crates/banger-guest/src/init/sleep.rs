@@ -1,5 +1,5 @@
-//! Sleep, which a guest is kept from: nothing outside of it would wake it, and its memory is saved
-//! by the host, not by its kernel.
+//! Suspend and hibernation, which a guest may not use: nothing outside would wake it, and the host
+//! saves its memory, not its own kernel.
 
 use std::path::Path;
 

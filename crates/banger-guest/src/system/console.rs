@@ -1,5 +1,4 @@
-//! Words for whoever looks: the kernel's log for the course of things, the console for what the
-//! daemon must be able to read.
+//! Messages: progress goes to the kernel's log, and what the daemon must read goes to the console.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

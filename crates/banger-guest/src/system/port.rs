@@ -1,9 +1,9 @@
-//! The guest's end of the channel: a virtio-serial port, or a vsock where there is none. It is
-//! there or not, and at its other end somebody listens or not. Nothing here ever waits.
+//! The guest's end of the channel: a virtio-serial port, or a vsock where there is none. The device
+//! may be missing, and its other end may be closed. Nothing here ever waits.
 //!
-//! A serial port is one stream for ever, so the conversation over it goes on from process to
-//! process. A vsock has connections that truly end: a new one is a new conversation, and the
-//! newest is the one that counts, because a daemon that was killed may have left another behind.
+//! A serial port is one permanent stream, so the conversation over it continues from process to
+//! process. A vsock has connections that end: a new one is a new conversation, and the newest one
+//! counts, because a daemon that was killed may have left another behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};

@@ -1,9 +1,9 @@
-//! Where the guest's names are resolved, beside whatever else in the guest has a say in it.
+//! The guest's resolvers, alongside other programs of the guest that set resolvers.
 //!
-//! What the daemon tells is kept whole in one file, [`UPSTREAM`]. `/etc/resolv.conf` is a link to a
-//! second one, [`RESOLV_CONF`], and a program of the guest may write through it: a tunnel puts its
-//! own resolvers there, and takes them away when it goes down. Ours are there while nobody else's
-//! are. systemd-resolved, which a user may install, reads neither; it has a drop-in of ours.
+//! The daemon's resolvers are kept in one file, [`UPSTREAM`]. `/etc/resolv.conf` is a link to a
+//! second one, [`RESOLV_CONF`], and a program of the guest may write through the link: a VPN puts
+//! its own resolvers there, and removes them when it goes down. The file has ours as long as it has
+//! nobody else's. systemd-resolved, which a user may install, reads neither; it gets a drop-in.
 
 use std::fs;
 use std::io;

@@ -1,8 +1,8 @@
 //! Sockets of the machine: where a hypervisor has no virtio-serial port but a vsock device, the
 //! daemon connects to us. Nothing here ever waits.
 //!
-//! A port below 1024 takes a privilege to listen on, so no ordinary user of the guest can be taken
-//! for the agent; and only the host is listened to, because the guest's own programs can connect,
+//! Listening on a port below 1024 requires a privilege, so no ordinary user of the guest can
+//! impersonate the agent. Only the host is accepted, because the guest's own programs can connect
 //! too, once somebody has loaded the kernel's loopback for vsock (vsock(7)).
 
 use std::fs::{self, File};
