@@ -9,7 +9,7 @@ use crate::commands::{
     bundle, completion, daemon, doctor, integration, system, verify, version, vm,
 };
 use crate::environment::Environment;
-use crate::failure::Outcome;
+use crate::failure::{Outcome, WrongUsage};
 use crate::global::Global;
 use crate::guess;
 use crate::output::Output;
@@ -108,15 +108,6 @@ impl Cli {
             Verb::Bundle { verb } => verb.run(&session()?),
         }
     }
-}
-
-/// A command line that is wrong, or asks for help or the version.
-#[derive(Debug)]
-pub(crate) struct WrongUsage {
-    /// What is to be said of it.
-    pub(crate) usage: clap::Error,
-    /// The words as they were read.
-    pub(crate) words: Vec<OsString>,
 }
 
 /// Reads the command line. No words at all ask for help, and a verb of a VM needs no `vm`.

@@ -7,10 +7,18 @@ use std::process::ExitCode;
 use banger_api::{API_VERSION, Code, Error, VersionView};
 use clap::error::{ContextKind, ErrorKind};
 
-use crate::cli::WrongUsage;
 use crate::commands::vm::NOT_OF_THE_COMMAND;
 use crate::guess;
 use crate::output::{self, Output};
+
+/// A command line that is wrong, or asks for help or the version.
+#[derive(Debug)]
+pub(crate) struct WrongUsage {
+    /// What is to be said of it.
+    pub(crate) usage: clap::Error,
+    /// The words as they were read.
+    pub(crate) words: Vec<OsString>,
+}
 
 /// Why a verb did not reach its end.
 #[derive(Debug)]

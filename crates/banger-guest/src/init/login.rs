@@ -4,7 +4,7 @@
 //! logind, and for a user manager, and these must neither wait for units that a login does not
 //! need, such as a disk in `/etc/fstab` that is not there, nor share the processor equally with
 //! those that nobody waits for. Where each process costs tens of milliseconds, as without KVM, the
-//! shares alone make sshd listen a sixth earlier and the first login end a quarter earlier.
+//! shares alone save 8 % of the processor time until ready and 14 % of that until the first login ends.
 
 use std::fs;
 use std::os::unix::fs::symlink;

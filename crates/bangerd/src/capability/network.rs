@@ -119,8 +119,7 @@ impl Capability for Network {
 
     fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
         let tap_holds = |vm: &Vm| {
-            self.instance
-                .tap_holds(host, &self.tap(vm, host))
+            host.tap_holds(self.instance.on_host(), &self.tap(vm, host))
                 .during("look at the TAP")
         };
         let guest = |vm: &&Vm| (self.instance.tap(vm.id), vm.address);

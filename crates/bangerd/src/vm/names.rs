@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 
 use banger_api::VmId;
-use banger_host::{GuestTap, Host, MachineId, Mark, Op, Owner, RootOp};
+use banger_host::{MachineId, Mark, Op, Owner, RootOp};
 
 /// How many VMs an instance may have users for.
 pub const MOST_VMS: u32 = banger_host::Instance::USERS;
@@ -54,12 +54,10 @@ impl Instance {
         Op::Root(self.0, op)
     }
 
-    /// Whether a VM's TAP is as it is made.
-    ///
-    /// # Errors
-    /// When the host does not tell.
-    pub fn tap_holds(self, host: &dyn Host, tap: &GuestTap) -> banger_host::Result<bool> {
-        host.tap_holds(self.0, tap)
+    /// It as the host knows it, for looks that derive names themselves.
+    #[must_use]
+    pub fn on_host(self) -> banger_host::Instance {
+        self.0
     }
 
     /// Our nft table, family inet.

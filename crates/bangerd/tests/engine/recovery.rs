@@ -148,7 +148,9 @@ fn a_state_directory_with_a_record_of_a_newer_banger_is_refused_and_left_as_it_i
         let half_way = world.create("calm-otter", false, false);
         let newer = "/state/vms/0000000a";
         let (path, mode, owner) = (newer.into(), 0o700, None);
-        let made = world.sim.change(&Op::MakeDirectory { path, mode, owner });
+        let made = world
+            .sim
+            .change(&Op::File(FileOp::MakeDirectory { path, mode, owner }));
         made.unwrap();
         world.write(format!("{newer}/{name}"), br#"{"schema": 99, "vm": {}}"#);
         let mut record = world.record(half_way.id);
