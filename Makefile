@@ -4,12 +4,13 @@ SHELL := /bin/bash
 CARGO ?= cargo
 TARGET := x86_64-unknown-linux-gnu
 DIST := target/dist
+RUNTIME_MANIFEST ?= runtime-bundle.toml
 export PREFIX DESTDIR BUNDLE
 
-.PHONY: help demo test test-full setup build guest lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
+.PHONY: help demo test test-full setup build guest rootfs runtime-bundle runtime-package lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
 
 help: ## Lists what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: ## Makes a VM and runs a command in it, from nothing
 	@tools/demo
@@ -32,6 +33,15 @@ build: guest ## Builds everything into target/dist
 	@$(CARGO) build --locked --quiet --release -p banger -p bangerd -p banger-host
 	@mkdir -p $(DIST)
 	@install -m 755 target/release/banger target/release/bangerd target/release/banger-root $(DIST)/
+
+rootfs: build ## Makes the bundle from Debian's packages, where VMs take it from
+	@$(DIST)/banger bundle build
+
+runtime-bundle: build ## Fetches the bundle that RUNTIME_MANIFEST names (default runtime-bundle.toml) into ./runtime
+	@$(DIST)/banger bundle fetch --manifest '$(RUNTIME_MANIFEST)' --dir runtime
+
+runtime-package: build ## Packs the bundle into dist/banger-runtime.tar.gz
+	@$(DIST)/banger bundle package
 
 lint: ## Format, clippy with warnings denied, licences and sources
 	@tools/lint

@@ -32,6 +32,8 @@ const VERBS: [&str; 30] = [
     "system status",
     "bundle",
     "bundle build",
+    "bundle fetch",
+    "bundle package",
     "completion",
     "version",
     "help vm set",

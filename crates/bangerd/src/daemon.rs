@@ -5,6 +5,7 @@
 //!   ► listen ► say `ready` ► serve until told to stop; VMs run on
 //! ```
 
+mod bundle;
 mod kind;
 mod log;
 
@@ -24,13 +25,13 @@ use sd_notify::NotifyState;
 use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::error::{During, Result, chain};
-use crate::guest::program;
-use crate::image::bundle::{self, BuildOptions, Proxies, Stage};
+use crate::error::{During, Result};
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
 use crate::server::{self, Shutdown};
 use crate::vm::store::Store;
+
+pub use bundle::{Build, build, fetch, package};
 
 /// What the daemon was told when it was started.
 #[derive(Debug, Clone)]
@@ -324,68 +325,4 @@ pub fn complain(error: &Error, json: bool) {
     };
     let text = text.unwrap_or_else(|| error.report());
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Makes the bundle, and tells each stage on standard error.
-///
-/// # Errors
-/// When it could not be made; the old one, if there is one, is whole.
-pub fn build_bundle(
-    options: &Options,
-    dir: Option<PathBuf>,
-    suite: String,
-    mirror: Option<String>,
-    include: Vec<String>,
-    guest: Option<PathBuf>,
-) -> Result<()> {
-    let mut location = Location::find(&options.wishes, environment)?;
-    let config = Config::load(&location.config)?;
-    prefer_configured_bundle(&mut location, options, &config);
-    let beside = std::env::current_exe()
-        .map(|exe| exe.with_file_name(program::FILE))
-        .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
-    let build = BuildOptions {
-        directory: dir.unwrap_or(location.bundle),
-        suite,
-        mirror,
-        include,
-        guest: guest.unwrap_or(beside),
-        proxies: Proxies::read(environment),
-    };
-    let mut stderr = std::io::stderr();
-    // Nobody may be listening; the build goes on all the same.
-    let mut heard = |stage: Stage| {
-        if options.json {
-            return;
-        }
-        let _ = match stage {
-            Stage::Begins(name) => writeln!(stderr, "{name} …"),
-            Stage::Remark(line) => writeln!(stderr, "  {line}"),
-            Stage::Ended(seconds) => writeln!(stderr, "  done in {seconds:.1} s"),
-        };
-    };
-    let built = bundle::build(&build, &mut heard).map_err(|error| {
-        let told = Error::new(Code::Host, "build the bundle").cause(chain(&error));
-        error
-            .hints
-            .iter()
-            .fold(told, |told, hint| told.hint(hint.clone()))
-    })?;
-    if options.json {
-        let ready = serde_json::json!({
-            "directory": build.directory,
-            "suite": built.suite(),
-            "kernel_version": built.kernel_version(),
-        });
-        let _ = writeln!(std::io::stdout(), "{ready}");
-        return Ok(());
-    }
-    let _ = writeln!(
-        std::io::stderr(),
-        "the bundle is ready: {} ({}, Linux {})",
-        build.directory.display(),
-        built.suite(),
-        built.kernel_version()
-    );
-    Ok(())
 }

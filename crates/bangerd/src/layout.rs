@@ -7,6 +7,7 @@
 //!   bangerd.log               what the daemon did
 //!   settings.json             host settings that we changed, with their old values
 //!   ssh/                      this installation's key pair, and the pinned host keys
+//!   downloads/<sha256>        what was downloaded and is not used up yet
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
 //!   vms/<id>/machine/         what its hypervisor sees, owned by the hypervisor's user
@@ -89,6 +90,12 @@ impl Layout {
     #[must_use]
     pub fn known_hosts(&self, id: VmId) -> PathBuf {
         self.known_hosts_folder().join(id.to_string())
+    }
+
+    /// What was downloaded, by its SHA-256, and what has come of it so far.
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        self.state.join("downloads")
     }
 
     /// The folder of all images.

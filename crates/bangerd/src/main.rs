@@ -64,6 +64,28 @@ struct Gate {
 enum Bundle {
     /// Makes the bundle: kernel, modules, root file system and guest program
     Build(Build),
+    /// Takes the bundle from where a manifest says that it is
+    Fetch {
+        /// The manifest: `url` and `sha256`
+        #[arg(long, value_name = "FILE")]
+        manifest: PathBuf,
+        /// Where it is put
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Packs the bundle into an archive
+    Package {
+        /// The archive
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "dist/banger-runtime.tar.gz"
+        )]
+        out: PathBuf,
+        /// Where the bundle is
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -107,14 +129,20 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => daemon::run(&options),
         Some(Command::Gate(gate)) => bangerd::gate::run(std::path::Path::new(""), gate.open),
-        Some(Command::Bundle(Bundle::Build(build))) => daemon::build_bundle(
+        Some(Command::Bundle(Bundle::Build(build))) => daemon::build(
             &options,
-            build.dir,
-            build.suite,
-            build.mirror,
-            build.include,
-            build.guest,
+            daemon::Build {
+                dir: build.dir,
+                suite: build.suite,
+                mirror: build.mirror,
+                include: build.include,
+                guest: build.guest,
+            },
         ),
+        Some(Command::Bundle(Bundle::Fetch { manifest, dir })) => {
+            daemon::fetch(&options, manifest, dir)
+        }
+        Some(Command::Bundle(Bundle::Package { out, dir })) => daemon::package(&options, &out, dir),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

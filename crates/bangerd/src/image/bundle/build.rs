@@ -62,7 +62,7 @@ pub enum Stage {
     Ended(f64),
 }
 
-type StageSink<'a> = &'a mut dyn FnMut(Stage);
+pub(super) type StageSink<'a> = &'a mut dyn FnMut(Stage);
 
 /// Makes a bundle and puts it in place of an older one.
 ///
@@ -82,7 +82,7 @@ pub fn build(options: &BuildOptions, heard: StageSink<'_>) -> Result<Bundle> {
     let place = resolve(&options.directory)?;
     build_directory::check_place(&place)?;
     requirements::check(recipe.unshare)?;
-    let interruption = Interruption::watch()?;
+    let interruption = Interruption::watch(|| {})?;
     let site = BuildDirectory::open(&above(&place), &prefix(&place))?;
     let workshop = BuildDirectory::open_to_all(
         Path::new(WORKSHOP),
@@ -174,7 +174,7 @@ fn fill(
     })
 }
 
-fn stage<T>(
+pub(super) fn stage<T>(
     heard: StageSink<'_>,
     name: &str,
     work: impl FnOnce(&mut dyn FnMut(Stage)) -> Result<T>,
@@ -187,7 +187,7 @@ fn stage<T>(
 }
 
 /// The place itself, where `directory` is a link to it.
-fn resolve(directory: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(directory: &Path) -> Result<PathBuf> {
     let map_io_error =
         |cause| BundleError::because(format!("find `{}`", directory.display()), cause);
     if directory.symlink_metadata().is_ok() {
@@ -196,12 +196,12 @@ fn resolve(directory: &Path) -> Result<PathBuf> {
     std::path::absolute(directory).map_err(map_io_error)
 }
 
-fn above(place: &Path) -> PathBuf {
+pub(super) fn above(place: &Path) -> PathBuf {
     place.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
 /// How the folders begin in which a bundle for this place is made.
-fn prefix(place: &Path) -> String {
+pub(super) fn prefix(place: &Path) -> String {
     let name = place.file_name().unwrap_or_default().to_string_lossy();
     format!(".{name}.building-")
 }

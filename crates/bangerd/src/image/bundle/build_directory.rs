@@ -121,7 +121,7 @@ pub(super) fn check_place(place: &Path) -> Result<()> {
         "`{}` holds something else than a bundle",
         place.display()
     ))
-    .hint("choose another place: banger bundle build --dir DIR"))
+    .hint("choose another place: --dir DIR"))
 }
 
 /// The lock on a folder, unless somebody else has it or has removed the folder.

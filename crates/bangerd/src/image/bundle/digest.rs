@@ -65,6 +65,14 @@ pub(super) fn folder_size(path: &Path) -> Result<u64> {
     Ok(files.iter().map(|(_, size)| size).sum())
 }
 
+/// The paths of all files in a folder, within it, in order.
+pub(super) fn files(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    list(folder, "", &mut files)?;
+    files.sort();
+    Ok(files.into_iter().map(|(name, _)| name).collect())
+}
+
 /// All files in a folder, by their paths within it, and their sizes.
 fn list(folder: &Path, above: &str, files: &mut Vec<(String, u64)>) -> Result<()> {
     let map_io_error = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);

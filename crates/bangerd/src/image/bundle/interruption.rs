@@ -1,4 +1,4 @@
-//! ^C while a bundle is made: the programs that we started get it from the terminal too, and end;
+//! ^C while a bundle is made or fetched: the programs that we started get it from the terminal too, and end;
 //! we stay, to clean up after them.
 
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use super::{BundleError, Result};
 pub(super) struct Interruption(Arc<AtomicBool>);
 
 impl Interruption {
-    /// From now on ^C does not end this program. It still ends those that it starts.
-    pub(super) fn watch() -> Result<Self> {
+    /// From now on ^C does not end this program, but does this. It still ends those that it
+    /// starts.
+    pub(super) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
         let map_io_error = |cause| BundleError::because("watch for ^C", cause);
         let interruption = Self::default();
         let typed = interruption.clone();
@@ -30,9 +31,16 @@ impl Interruption {
         thread::spawn(move || {
             if runtime.block_on(signals.recv()).is_some() {
                 typed.0.store(true, Ordering::SeqCst);
+                then();
             }
         });
         Ok(interruption)
+    }
+
+    /// As if somebody had typed it.
+    #[cfg(test)]
+    pub(super) fn interrupt(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 
     /// Refuses to go on after ^C.
@@ -52,7 +60,7 @@ mod tests {
 
     #[test]
     fn after_an_interrupt_nothing_is_gone_on_with_but_the_program_lives() {
-        let interruption = Interruption::watch().unwrap();
+        let interruption = Interruption::watch(|| {}).unwrap();
         interruption.check().unwrap();
         kill_process(getpid(), Signal::INT).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -9,28 +9,35 @@
 //!   banger-guest    the static guest program
 //! ```
 //!
-//! It is built aside and renamed into place, so there is always a whole one or none.
+//! It is built, or fetched, aside and renamed into place, so there is always a whole one or none.
 
 mod build;
 mod build_directory;
 mod digest;
+mod fetch;
 mod inheritable_file;
 mod interruption;
 mod kernel;
+mod package;
 mod requirements;
 mod rootfs;
+mod source;
 mod sources;
+mod unpack;
 mod vmlinux;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::chain;
 use crate::guest::program;
 use digest::Part;
 
 pub use crate::download::Proxies;
 pub use build::{BuildOptions, Stage, build};
+pub use fetch::{FetchOptions, fetch};
+pub use package::{Package, package};
 
 /// The version of the manifest that this program writes and reads.
 pub const SCHEMA: u32 = 1;
@@ -76,6 +83,13 @@ impl BundleError {
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+}
+
+impl From<BundleError> for banger_api::Error {
+    fn from(error: BundleError) -> Self {
+        let told = Self::new(banger_api::Code::Host, chain(&error));
+        error.hints.into_iter().fold(told, Self::hint)
     }
 }
 
@@ -257,7 +271,8 @@ impl Bundle {
 mod tests {
     use super::*;
 
-    fn bundle() -> (tempfile::TempDir, Bundle) {
+    /// A folder with a small bundle, and the bundle.
+    pub(super) fn bundle() -> (tempfile::TempDir, Bundle) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(MODULES)).unwrap();
         std::fs::write(folder.path().join("modules/modules.dep"), "").unwrap();
