@@ -16,6 +16,8 @@ pub struct Location {
     pub config: PathBuf,
     /// The bundle that `banger bundle build` makes and new VMs come from.
     pub bundle: PathBuf,
+    /// Why it is this bundle, in words.
+    pub bundle_reason: String,
 }
 
 /// What a user may have said of the places.
@@ -27,7 +29,7 @@ pub struct LocationOptions {
     pub socket: Option<PathBuf>,
     /// `--config`, `BANGER_CONFIG`.
     pub config: Option<PathBuf>,
-    /// `--bundle`, `BANGER_BUNDLE`.
+    /// `--bundle`, `BANGER_RUNTIME_DIR`.
     pub bundle: Option<PathBuf>,
 }
 
@@ -70,15 +72,19 @@ impl Location {
             Some(config) => config.clone(),
             None => home("XDG_CONFIG_HOME", ".config")?.join("config.toml"),
         };
-        let bundle = match &wishes.bundle {
-            Some(bundle) => bundle.clone(),
-            None => home("XDG_DATA_HOME", ".local/share")?.join("bundle"),
+        let (bundle, reason) = match &wishes.bundle {
+            Some(bundle) => (bundle.clone(), "`--bundle` or BANGER_RUNTIME_DIR"),
+            None => (
+                home("XDG_DATA_HOME", ".local/share")?.join("bundle"),
+                "your own",
+            ),
         };
         let location = Self {
             state,
             socket,
             config,
             bundle,
+            bundle_reason: reason.to_owned(),
         };
         for path in [
             &location.state,

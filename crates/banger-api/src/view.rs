@@ -303,6 +303,9 @@ pub struct DaemonView {
     pub config: String,
     /// The bundle that new VMs are made from.
     pub bundle: String,
+    /// Why it is this bundle, in words.
+    #[serde(default)]
+    pub bundle_reason: String,
     /// Where the resolver answers, if it does.
     pub dns: Option<String>,
     /// When it started.

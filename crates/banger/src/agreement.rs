@@ -68,7 +68,11 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
                 "leave out --{0} and BANGER_{1}, or stop the daemon, its VMs run on, and start it \
                  with yours: banger daemon stop",
                 if what == "bundle" { what } else { "config" },
-                if what == "bundle" { "BUNDLE" } else { "CONFIG" },
+                if what == "bundle" {
+                    "RUNTIME_DIR"
+                } else {
+                    "CONFIG"
+                },
             )));
         }
     }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 16] = [
+const READ: [&str; 17] = [
+    // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
     LOG,
+    "BANGER_RUNTIME_DIR",
     "BANGER_SIM",
     "BANGER_SOCKET",
     "BANGER_STATE",

@@ -28,7 +28,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) config: Option<PathBuf>,
 
-    /// The bundle that VMs boot from [env: BANGER_BUNDLE] [default: ~/.local/share/banger/bundle].
+    /// The bundle that VMs boot from [env: BANGER_RUNTIME_DIR] [default: `runtime_dir` of the configuration, ../lib/banger or ./runtime beside the program, else ~/.local/share/banger/bundle].
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub(crate) bundle: Option<PathBuf>,
 }

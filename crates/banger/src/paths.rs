@@ -46,7 +46,10 @@ impl Paths {
             state: wish(&global.state, "BANGER_STATE")?,
             socket: wish(&global.socket, "BANGER_SOCKET")?,
             config: wish(&global.config, "BANGER_CONFIG")?,
-            bundle: wish(&global.bundle, "BANGER_BUNDLE")?,
+            bundle: match wish(&global.bundle, "BANGER_RUNTIME_DIR")? {
+                Some(bundle) => Some(bundle),
+                None => wish(&None, "BANGER_BUNDLE")?,
+            },
         };
         let location = Location::find(&wishes, |name| environment.path(name))?;
         check_length(&location.socket)?;

@@ -119,7 +119,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
     let key = key::ensure(&layout, config.ssh_key_path.as_deref(), &*host, mode)?;
     let bundle = location.bundle.clone();
     let source = match mode {
-        Mode::Real => Source::Bundle(bundle.clone()),
+        Mode::Real => Source::Bundle(bundle.clone(), location.bundle_reason.clone()),
         Mode::Sim(_) => Source::Simulated(bundle.clone()),
     };
     let catalog = Catalog::new(layout.clone(), source);
@@ -280,6 +280,7 @@ fn daemon_view(
         state: location.state.display().to_string(),
         config: location.config.display().to_string(),
         bundle: bundle.display().to_string(),
+        bundle_reason: location.bundle_reason.clone(),
         dns: (config.dns_port != 0).then(|| format!("127.0.0.1:{}", config.dns_port)),
         started: Timestamp::now(),
         vms: 0,

@@ -26,6 +26,7 @@ use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{During, Result};
+use crate::image::bundle::find;
 use crate::layout::Layout;
 use crate::resolver::{self, Names};
 use crate::server::{self, Shutdown};
@@ -83,7 +84,10 @@ pub fn run(options: &Options) -> Result<()> {
         tracing::warn!("{kept}, as it was where this daemon was started");
     }
     let config = Config::of_daemon(&location, options.simulated)?;
-    prefer_configured_bundle(&mut location, options, &config);
+    for renamed in &config.renamed {
+        tracing::warn!("{renamed}");
+    }
+    find_bundle(&mut location, options, &config);
     let mode = if options.simulated {
         Mode::Sim(Sim::new())
     } else {
@@ -105,10 +109,14 @@ pub fn run(options: &Options) -> Result<()> {
     served
 }
 
-/// An option or a variable goes before the configuration, and that before the default.
-fn prefer_configured_bundle(location: &mut Location, options: &Options, config: &Config) {
-    if let (None, Some(bundle)) = (&options.wishes.bundle, &config.bundle) {
-        location.bundle.clone_from(bundle);
+/// An option or a variable goes before the configuration, and that before what lies beside this
+/// program, and the user's own.
+fn find_bundle(location: &mut Location, options: &Options, config: &Config) {
+    if options.wishes.bundle.is_none() {
+        let program = std::env::current_exe().ok();
+        let configured = config.runtime_dir.as_deref();
+        let found = find(configured, program.as_deref(), &location.bundle);
+        (location.bundle, location.bundle_reason) = (found.folder, found.reason);
     }
 }
 

@@ -37,7 +37,7 @@ struct LocationArguments {
     #[arg(long, env = "BANGER_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// The bundle
-    #[arg(long, env = "BANGER_BUNDLE", value_name = "DIR")]
+    #[arg(long, env = "BANGER_RUNTIME_DIR", value_name = "DIR")]
     bundle: Option<PathBuf>,
 }
 

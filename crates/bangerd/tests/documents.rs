@@ -106,6 +106,7 @@ fn the_readme_shows_the_checks_of_the_simulated_host() {
         socket: folder.path().join("s"),
         config: folder.path().join("absent.toml"),
         bundle: folder.path().join("absent"),
+        bundle_reason: String::new(),
     };
     let mode = Mode::Sim(banger_host::Sim::new());
     let engine = assemble(&location, &Config::default(), &mode).unwrap();

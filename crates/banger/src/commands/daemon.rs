@@ -100,7 +100,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
          socket:  {}\n\
          state:   {}\n\
          config:  {}\n\
-         bundle:  {}\n\
+         bundle:  {} ({})\n\
          DNS:     {}\n",
         view.version,
         view.pid,
@@ -112,6 +112,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.state,
         view.config,
         view.bundle,
+        view.bundle_reason,
         view.dns.as_deref().unwrap_or("does not answer"),
     );
     for unexplained in &view.unexplained {
@@ -228,6 +229,7 @@ mod tests {
             state: "/home/ada/.local/state/banger".into(),
             config: "/home/ada/.config/banger/config.toml".into(),
             bundle: "/home/ada/.local/share/banger/bundle".into(),
+            bundle_reason: "your own".into(),
             dns: None,
             started: Timestamp::from_second(1_800_000_000).unwrap(),
             vms: 3,
@@ -242,7 +244,7 @@ mod tests {
         socket:  /run/user/1000/banger/bangerd.sock
         state:   /home/ada/.local/state/banger
         config:  /home/ada/.config/banger/config.toml
-        bundle:  /home/ada/.local/share/banger/bundle
+        bundle:  /home/ada/.local/share/banger/bundle (your own)
         DNS:     does not answer
         unexplained: TAP `bngr0`
         ");

@@ -103,6 +103,7 @@ fn another_home_under_the_same_runtime_directory_is_refused() {
 fn a_configuration_or_a_bundle_that_is_not_the_daemons_is_refused_until_it_is_stopped() {
     for (what, option, variable) in [
         ("configuration", "--config", "BANGER_CONFIG"),
+        ("bundle", "--bundle", "BANGER_RUNTIME_DIR"),
         ("bundle", "--bundle", "BANGER_BUNDLE"),
     ] {
         let environment = with_vm();

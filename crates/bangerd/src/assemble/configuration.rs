@@ -21,6 +21,10 @@ fn look(location: &Location, in_force: &Config, simulated: bool) -> Finding {
             found: format!("`{path}` is no longer what the daemon read when it started"),
             hint: "to take it over, stop the daemon, its VMs run on: banger daemon stop".to_owned(),
         },
+        Ok(on_disk) if !on_disk.renamed.is_empty() => Finding::Doubtful {
+            found: on_disk.renamed.join("; "),
+            hint: format!("rename it in {path}; until then it works as before"),
+        },
         Ok(_) if location.config.exists() => Finding::Good(path.to_string()),
         Ok(_) => Finding::Good(format!("there is no `{path}`, so the defaults hold")),
         Err(error) => {
@@ -50,6 +54,7 @@ mod tests {
             socket: folder.path().join("s"),
             config: folder.path().join("config.toml"),
             bundle: folder.path().join("bundle"),
+            bundle_reason: String::new(),
         };
         let write = |text: &str| std::fs::write(&location.config, text).unwrap();
         let in_force = Config::of_daemon(&location, true).unwrap();
@@ -59,6 +64,13 @@ mod tests {
         assert!(matches!(found(), Finding::Good(found) if found.ends_with("config.toml")));
         write("vcpu = 3\n");
         assert!(matches!(found(), Finding::Doubtful { hint, .. } if hint.contains("daemon stop")));
+        write("vcpu = 2\nbundle = \"/x\"\n");
+        let in_force = Config::of_daemon(&location, true).unwrap();
+        assert_eq!(in_force.runtime_dir.as_deref(), Some("/x".as_ref()));
+        let old = look(&location, &in_force, true);
+        assert!(
+            matches!(old, Finding::Doubtful { found, .. } if found.contains("`runtime_dir` now"))
+        );
         write("vcpu = 3\nnatt = true\nmemory = 5\n");
         let Finding::Bad { found, hint } = found() else {
             panic!("{:?}", found());

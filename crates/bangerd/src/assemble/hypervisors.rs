@@ -54,7 +54,7 @@ impl Candidates {
             choice: config.hypervisor,
             layout: layout.clone(),
             bundle: bundle.to_owned(),
-            firecracker: config.firecracker.clone(),
+            firecracker: config.firecracker_bin.clone(),
             qemu: config.qemu.clone().unwrap_or_else(|| PathBuf::from(QEMU)),
             instance,
             jailer: config.jailer,

@@ -32,6 +32,7 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
         socket: "/state/run/bangerd.sock".into(),
         config: "/none".into(),
         bundle: "/none".into(),
+        bundle_reason: String::new(),
     };
     let config = Config {
         root_disk,

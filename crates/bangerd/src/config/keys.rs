@@ -33,10 +33,10 @@ const DISK: &str = "a size from 64M to 64T, such as \"16G\", or a number of MiB"
 /// All keys, in the order of the user guide.
 const KEYS: &[Key] = &[
     Key {
-        name: "bundle",
+        name: "runtime_dir",
         takes: ABSOLUTE_PATH,
         set: |c, v| {
-            c.bundle = Some(path(v)?);
+            c.runtime_dir = Some(path(v)?);
             Ok(())
         },
     },
@@ -213,23 +213,43 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
-        name: "firecracker",
+        name: "firecracker_bin",
         takes: "the absolute path of Firecracker's program, such as \"/opt/firecracker\"",
         set: |c, v| {
-            c.firecracker = Some(path(v)?);
+            c.firecracker_bin = Some(path(v)?);
             Ok(())
         },
     },
+];
+
+/// What keys were called before. They go on working, and are told.
+const RENAMED: [(&str, &str); 2] = [
+    ("bundle", "runtime_dir"),
+    ("firecracker", "firecracker_bin"),
 ];
 
 /// Puts the table's values into `config`, and says what is wrong with the others.
 pub(super) fn apply(config: &mut Config, table: &DeTable<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, value) in table {
-        let Some(key) = KEYS.iter().find(|key| key.name == name.get_ref()) else {
+        let renamed = RENAMED.iter().find(|(old, _)| old == name.get_ref());
+        let known = renamed.map_or(name.get_ref().as_ref(), |(_, new)| new);
+        let Some(key) = KEYS.iter().find(|key| key.name == known) else {
             faults.push(unknown(name.get_ref(), name.span().start));
             continue;
         };
+        if let Some((old, new)) = renamed {
+            if table.contains_key(*new) {
+                faults.push(Fault {
+                    offset: name.span().start,
+                    what: format!("`{old}` is the older name of `{new}`, which is there, too"),
+                    hints: vec![format!("remove `{old}`")],
+                });
+                continue;
+            }
+            let told = format!("the key `{old}` of the configuration is called `{new}` now");
+            config.renamed.push(told);
+        }
         if let Err(found) = (key.set)(config, value.get_ref()) {
             faults.push(Fault {
                 offset: value.span().start,

@@ -66,8 +66,8 @@ pub enum NetworkChoice {
 /// What a user may set once for all VMs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `bundle`: the runtime folder, an absolute path; where the location says otherwise.
-    pub bundle: Option<PathBuf>,
+    /// `runtime_dir`: the bundle's folder, an absolute path; an option or a variable goes before it.
+    pub runtime_dir: Option<PathBuf>,
     /// `hypervisor`.
     pub hypervisor: HypervisorChoice,
     /// `root_disk`.
@@ -100,15 +100,17 @@ pub struct Config {
     pub jailer: bool,
     /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
     pub qemu: Option<PathBuf>,
-    /// `firecracker`: Firecracker's program, an absolute path; the bundle's, or one in its usual
+    /// `firecracker_bin`: Firecracker's program, an absolute path; the bundle's, or one in its usual
     /// places otherwise.
-    pub firecracker: Option<PathBuf>,
+    pub firecracker_bin: Option<PathBuf>,
+    /// The keys that the file calls by an older name, and what they are called now, in words.
+    pub renamed: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            bundle: None,
+            runtime_dir: None,
             hypervisor: HypervisorChoice::Auto,
             root_disk: RootDiskChoice::Auto,
             disk_cache: DiskCache::Writeback,
@@ -127,7 +129,8 @@ impl Default for Config {
             shutdown_timeout_seconds: 60,
             jailer: false,
             qemu: None,
-            firecracker: None,
+            firecracker_bin: None,
+            renamed: Vec::new(),
         }
     }
 }

@@ -63,14 +63,14 @@ fn every_key_is_taken() {
         shutdown_timeout_seconds = 90
         jailer = true
         qemu = "/opt/qemu"
-        firecracker = "/opt/firecracker"
+        firecracker_bin = "/opt/firecracker"
         "#,
     )
     .unwrap();
     assert_eq!(
         config,
         Config {
-            bundle: Some("/opt/bundle".into()),
+            runtime_dir: Some("/opt/bundle".into()),
             hypervisor: HypervisorChoice::Qemu,
             root_disk: RootDiskChoice::DmSnapshot,
             disk_cache: DiskCache::Unsafe,
@@ -96,7 +96,8 @@ fn every_key_is_taken() {
             shutdown_timeout_seconds: 90,
             jailer: true,
             qemu: Some("/opt/qemu".into()),
-            firecracker: Some("/opt/firecracker".into()),
+            firecracker_bin: Some("/opt/firecracker".into()),
+            renamed: Vec::new(),
         }
     );
 }
@@ -145,7 +146,7 @@ fn a_wrong_type_is_told_with_what_the_key_takes() {
         ("dns = \"9.9.9.9\"", "`dns` is \"9.9.9.9\""),
         ("dns = [9]", "`dns` has an item that is 9"),
         ("image = 2026-11-23", "`image` is a date or time"),
-        ("bundle = [\"/x\"]", "`bundle` is a list"),
+        ("runtime_dir = [\"/x\"]", "`runtime_dir` is a list"),
         ("hypervisor = true", "`hypervisor` is true"),
     ] {
         assert!(message(line).contains(is), "{line}: {}", message(line));
@@ -327,7 +328,7 @@ proptest::proptest! {
 
     #[test]
     fn any_text_after_a_key_is_taken_or_refused_in_words(value in "[\\PC\n]{0,30}") {
-        for key in ["subnet", "dns", "memory", "bundle", "vcpu"] {
+        for key in ["subnet", "dns", "memory", "runtime_dir", "vcpu"] {
             let text = format!("{key} = {value}");
             if let Err(error) = Config::default().parse(Path::new("c"), text.as_bytes()) {
                 proptest::prop_assert!(!error.message.chars().any(char::is_control));

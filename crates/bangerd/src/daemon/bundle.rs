@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use banger_api::location::Location;
 use banger_api::{Code, Error};
 
-use super::{Options, environment, prefer_configured_bundle};
+use super::{Options, environment, find_bundle};
 use crate::config::Config;
 use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
@@ -104,7 +104,7 @@ pub fn package(options: &Options, archive: &Path, dir: Option<PathBuf>) -> Resul
 fn place(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
     let mut location = Location::find(&options.wishes, environment)?;
     let config = Config::load(&location.config)?;
-    prefer_configured_bundle(&mut location, options, &config);
+    find_bundle(&mut location, options, &config);
     location.bundle = dir.unwrap_or(location.bundle);
     Ok(location)
 }

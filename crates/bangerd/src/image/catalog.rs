@@ -39,8 +39,8 @@ pub struct Kernel {
 /// Where images come from.
 #[derive(Debug)]
 pub enum Source {
-    /// The bundle in this folder.
-    Bundle(PathBuf),
+    /// The bundle in this folder, and why it is this one.
+    Bundle(PathBuf, String),
     /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
     /// its `bundle.json` holds, if anything, decides their digests.
     Simulated(PathBuf),
@@ -71,13 +71,13 @@ impl Catalog {
     /// The requirement that there is a bundle, whole.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let Source::Bundle(folder) = &self.source else {
+        let Source::Bundle(folder, reason) = &self.source else {
             return Vec::new();
         };
-        let folder = folder.clone();
+        let (folder, reason) = (folder.clone(), reason.clone());
         vec![Check::new("bundle", move |_| match Bundle::load(&folder) {
             Ok(bundle) => Finding::Good(format!(
-                "`{}`: {} with Linux {}",
+                "`{}`: {} with Linux {} ({reason})",
                 folder.display(),
                 bundle.suite(),
                 bundle.kernel_version()
@@ -107,7 +107,7 @@ impl Catalog {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let images = match &self.source {
-            Source::Bundle(folder) => self.import(folder, host),
+            Source::Bundle(folder, _) => self.import(folder, host),
             Source::Simulated(folder) => self.simulate(folder, host),
         }?;
         Ok(self.leases.take(images))
@@ -169,7 +169,7 @@ impl Catalog {
         };
         keep.extend(leased);
         match &self.source {
-            Source::Bundle(folder) => match Bundle::load(folder) {
+            Source::Bundle(folder, _) => match Bundle::load(folder) {
                 Ok(bundle) => keep.extend([root_digest(&bundle), kernel_digest(&bundle)]),
                 // A bundle that is being mended may come back with the same images.
                 Err(_) => return Ok(()),

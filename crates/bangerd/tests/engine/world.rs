@@ -39,6 +39,7 @@ fn location() -> Location {
         socket: "/state/run/bangerd.sock".into(),
         config: "/none".into(),
         bundle: "/none".into(),
+        bundle_reason: String::new(),
     }
 }
 

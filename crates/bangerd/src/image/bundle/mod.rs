@@ -15,6 +15,7 @@ mod build;
 mod build_directory;
 mod digest;
 mod fetch;
+mod find;
 mod inheritable_file;
 mod interruption;
 mod kernel;
@@ -37,6 +38,7 @@ use digest::Part;
 pub use crate::download::Proxies;
 pub use build::{BuildOptions, Stage, build};
 pub use fetch::{FetchOptions, fetch};
+pub use find::{Found, find};
 pub use package::{Package, package};
 
 /// The version of the manifest that this program writes and reads.

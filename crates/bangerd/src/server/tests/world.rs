@@ -37,6 +37,7 @@ pub(super) fn engine_on(sim: &Sim) -> Arc<Engine> {
         socket: "/state/run/bangerd.sock".into(),
         config: "/none".into(),
         bundle: "/none".into(),
+        bundle_reason: String::new(),
     };
     let engine = assemble(&location, &Config::default(), &Mode::Sim(sim.clone())).unwrap();
     engine.recover().unwrap();
