@@ -1,8 +1,8 @@
-//! Whether the daemon that answers is the one that was asked for.
+//! Whether the daemon that answers is the intended one.
 //!
-//! A socket leads to a daemon with a state directory, a configuration and a bundle of its own.
-//! Where the user has named another, the daemon is not asked for anything: a `delete` would hit
-//! the VMs of a state directory that nobody meant.
+//! A socket leads to a daemon with its own state directory, configuration and bundle. If the user
+//! named others, the daemon gets no request: a `delete` would affect the VMs of a state directory
+//! that nobody meant.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -44,9 +44,9 @@ pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
     if places.sim && !is_simulated(daemon) {
         return Err(Error::new(
             Code::Conflict,
-            format!("the VMs of `{}` are real, and simulated ones are wanted", daemon.state),
+            format!("the VMs of `{}` are real, and you asked for simulated ones", daemon.state),
         )
-        .hint("leave out --sim and BANGER_SIM, or give the trial a place of its own: banger daemon start --sim --state ~/trial"));
+        .hint("omit --sim and BANGER_SIM, or use another state directory: banger daemon start --sim --state ~/trial"));
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
         // A daemon of another version may not say what it has.
         if !has.is_empty() && !is_same(wanted, Path::new(has)) {
             return Err(refused(daemon, what, has, wanted).hint(format!(
-                "leave out --{0} and BANGER_{1}, or stop the daemon, its VMs run on, and start it \
-                 with yours: banger daemon stop",
+                "omit --{0} and BANGER_{1}, or stop the daemon (its VMs keep running), and the next \
+                 command starts it with yours: banger daemon stop",
                 if what == "bundle" { what } else { "config" },
                 if what == "bundle" {
                     "RUNTIME_DIR"
@@ -82,10 +82,10 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
 fn refused(daemon: &DaemonView, what: &str, has: &str, wanted: &Path) -> Error {
     Error::new(
         Code::Conflict,
-        format!("the daemon that answers has another {what} than you ask for"),
+        format!("the running daemon has another {what} than you asked for"),
     )
     .cause(format!(
-        "it has `{has}`, and you ask for `{}`",
+        "it has `{has}`, and you asked for `{}`",
         wanted.display()
     ))
     .cause(format!("it answers on `{}`", daemon.socket))

@@ -1,4 +1,4 @@
-//! The command line as a whole. Each verb's own options stand in the verb's own file.
+//! The command line as a whole. The options of a verb are in the verb's file.
 
 use std::ffi::OsString;
 
@@ -18,7 +18,7 @@ use crate::session::Session;
 
 /// Persistent Linux VMs for development.
 ///
-/// banger gives you Linux VMs that feel like local machines: made with one command, reached by name, and kept, with every file in them, until you delete them.
+/// banger gives you Linux VMs that feel like local machines. One command creates a VM, another opens a shell in it by name, and it keeps every file until you delete it.
 #[derive(Debug, Parser)]
 #[command(
     name = "banger",
@@ -28,16 +28,16 @@ use crate::session::Session;
     arg_required_else_help = true,
     after_help = "\
 Begin here:
-  banger bundle build          Make what VMs boot from, once
-  banger doctor                See what this machine can do, and what it lacks
-  banger vm create web --nat   Make a VM and start it
-  banger vm ssh web            Get a shell in it
+  banger bundle build          Build what new VMs boot from, once
+  banger doctor                Check what this machine supports
+  banger vm create web --nat   Create and start a VM
+  banger vm ssh web            Open a shell in it
   banger vm stop web           Stop it; its files stay
-  banger vm rm web             Remove it and its files
+  banger vm rm web             Delete it and its files
 
-A verb of a VM needs no `vm`: banger ssh web.
+The verbs of `vm` work without that word: banger ssh web.
 
-The daemon, bangerd, is started when it is needed, and VMs run on without it."
+Commands start the daemon, bangerd, when it is needed. VMs keep running without it."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Make, use and remove VMs.
+    /// Create, use and delete VMs.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Vm {
         #[command(subcommand)]
@@ -57,19 +57,19 @@ pub(crate) enum Verb {
     },
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
-    /// Look after the daemon. It is started when needed; you rarely have to.
+    /// Manage the daemon, which commands start when it is needed.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Daemon {
         #[command(subcommand)]
         verb: daemon::Verb,
     },
-    /// Set banger up as a service of this machine, for VMs with a network of their own without root.
+    /// Set up banger as a service of this machine: VMs with their own network, without root.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     System {
         #[command(subcommand)]
         verb: system::Verb,
     },
-    /// Make what VMs boot from.
+    /// Build what new VMs boot from.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Bundle {
         #[command(subcommand)]

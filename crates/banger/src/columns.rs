@@ -1,5 +1,5 @@
-//! Aligned columns of text, two spaces apart. A table library spends longer on a thousand rows
-//! than the whole rest of `vm list`.
+//! Aligned columns of text, two spaces apart. A table library takes longer for a thousand rows than
+//! the rest of `vm list`.
 
 /// Lays the rows out, each column as wide as its widest cell, with nothing after the last cell.
 pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {

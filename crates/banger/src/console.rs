@@ -1,8 +1,9 @@
 //! A guest's console on the user's terminal.
 //!
-//! Guest root chooses every byte of it, and a terminal obeys some of them: move the cursor, set
-//! the title, answer as if the user had typed. Colours, newlines, carriage returns and tabs pass;
-//! every other control is left out, and so is what would show text in another order. What goes into a file or a pipe is not touched.
+//! The guest's root chooses every byte of it, and a terminal obeys some of them: it moves the
+//! cursor, sets the title, answers as if the user had typed. Colours, newlines, carriage returns and
+//! tabs pass; all other controls are left out, and so is whatever would show text in another order.
+//! Output to a file or a pipe is unmodified.
 
 use banger_api::harmless::is_harmful;
 

@@ -1,4 +1,4 @@
-//! How a verb ends, and what the shell is told of it.
+//! How a verb ends, and its exit status.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

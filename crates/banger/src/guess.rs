@@ -99,7 +99,7 @@ fn instead_of_option(verb: &str, word: &str) -> Option<&'static str> {
 /// Options of ssh(1) that `vm ssh` does not take, and words that are easily taken for a command.
 fn instead_for_ssh(word: &str) -> String {
     if !word.starts_with('-') {
-        return "a command stands after two hyphens: banger vm ssh NAME -- COMMAND".to_owned();
+        return "put the command after two hyphens: banger vm ssh NAME -- COMMAND".to_owned();
     }
     let option = match word {
         "-C" => "Compression=yes",

@@ -1,5 +1,5 @@
-//! ^C while something is shown or awaited: the terminal is left clean, and the status is 130, as
-//! a shell has it for a program that SIGINT ended.
+//! ^C while waiting or following: the terminal is left clean, and the exit status is 130, as a
+//! shell reports for a program that SIGINT ended.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Once, mpsc};

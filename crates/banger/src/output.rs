@@ -1,7 +1,7 @@
 //! What is printed where: data to standard output, the rest to standard error.
 //!
-//! Text from the daemon may hold a guest's words (the line of a panic, say), so what a terminal
-//! would obey is shown and never sent to it, in JSON neither.
+//! Text from the daemon may contain a guest's words (such as the line of a panic), so control
+//! characters are shown and never sent to the terminal, in JSON either.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};

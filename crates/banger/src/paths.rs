@@ -1,4 +1,4 @@
-//! Where the daemon and its files are, from what the user said and the environment.
+//! The paths of the daemon and its files, from the options and the environment.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use crate::global::Global;
 /// The longest path that a Unix socket can have, in bytes: `sun_path` without its final zero.
 const LONGEST_SOCKET: usize = 107;
 
-/// The places, and how the user wished them.
+/// The paths, and what the user said of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
-    /// The places themselves.
+    /// The paths themselves.
     pub(crate) location: Location,
-    /// What the user said of them: a daemon that we start is told the same.
+    /// What the user said of them: a daemon that we start gets the same.
     pub(crate) wishes: LocationOptions,
-    /// Whether a daemon that we start works on a model of the machine.
+    /// Whether a daemon that we start simulates the machine.
     pub(crate) sim: bool,
     /// Where programs are looked for.
     pub(crate) search: Option<std::ffi::OsString>,
@@ -33,7 +33,7 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// Finds the places: an option before a variable, and a variable before the default.
+    /// Finds the paths: an option overrides a variable, and a variable the default.
     ///
     /// # Errors
     /// Where a home is needed and not known, or the socket's path is too long for Linux.

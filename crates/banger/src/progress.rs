@@ -1,5 +1,5 @@
-//! The steps of long work, with their times, on standard error: live on a terminal, plain lines
-//! elsewhere, nothing with `--quiet` or `--json`.
+//! The steps of a long request, with their durations, on standard error: live on a terminal, plain
+//! lines elsewhere, nothing with `--quiet` or `--json`.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;

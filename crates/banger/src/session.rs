@@ -1,4 +1,4 @@
-//! What every verb is given: the places, a way to print, and the daemon when it asks for it.
+//! What every verb gets: the paths, a way to print, and the daemon on request.
 
 use std::cell::OnceCell;
 

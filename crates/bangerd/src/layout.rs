@@ -164,7 +164,7 @@ impl ImageLayout {
         self.folder.join("vmlinux")
     }
 
-    /// The first archive of the initramfs: modules and `/init`.
+    /// The first archive of the initramfs: the modules that `/init` needs.
     #[must_use]
     pub fn base_archive(&self) -> PathBuf {
         self.folder.join("base.cpio")

@@ -1,4 +1,4 @@
-//! `banger bundle`: the daemon's program does it, and its options are passed on.
+//! `banger bundle`: this process becomes the daemon's program, which does the work.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,9 @@ pub(crate) enum Verb {
     Package(Package),
 }
 
-/// Make the bundle from Debian's packages: kernel, modules, root file system.
+/// Build the bundle from Debian packages: kernel, modules, root file system.
 ///
-/// It is built aside and put into place when it is whole; until then, and when anything goes wrong, the old one stays. VMs that exist keep what they were made from. It needs mmdebstrap and e2fsprogs, a Debian mirror, and neither root nor a loop device.
+/// The new bundle replaces the old one when it is complete; until then, and if anything fails, the old one stays. Existing VMs keep what they were created from. Building needs mmdebstrap, e2fsprogs and a Debian mirror, and neither root nor loop devices.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ Examples:
   banger bundle build --suite bookworm --include nodejs,postgresql
   banger bundle build --mirror http://mirror.example/debian --dir ~/bundles/trixie")]
 pub(crate) struct Build {
-    /// Where to put it [default: where VMs take it from, see --bundle].
+    /// Where to put the bundle [default: where new VMs come from, see --bundle].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
@@ -39,32 +39,32 @@ pub(crate) struct Build {
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
 
-    /// More packages for the root file system, with commas between them.
+    /// More packages for the root file system, separated by commas.
     #[arg(long, value_name = "PKG,…", value_delimiter = ',')]
     include: Vec<String>,
 }
 
-/// Take a bundle that somebody has made from where it lies: a server, or a file.
+/// Fetch a ready-made bundle from a server or a file.
 ///
-/// The manifest has the archive's address and its SHA-256, which is compared before anything is unpacked. The bundle is put into place when it is whole; until then, and when anything goes wrong, the old one stays. A download that was cut off goes on where it was. It goes through the proxies of the environment, and trusts what the system trusts.
+/// The manifest names the archive's address and its SHA-256, which is checked before anything is unpacked. The new bundle replaces the old one when it is complete; until then, and if anything fails, the old one stays. An interrupted download resumes. Proxies come from the environment, trusted certificates from the system.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   banger bundle fetch --manifest runtime-bundle.toml
   banger bundle fetch --manifest dist/runtime-bundle.toml --dir ~/bundles/trixie")]
 pub(crate) struct Fetch {
-    /// The file that says where it is: `url` and `sha256`.
+    /// The manifest: `url` and `sha256` of the archive.
     #[arg(long, value_name = "FILE")]
     manifest: PathBuf,
 
-    /// Where to put it [default: where VMs take it from, see --bundle].
+    /// Where to put the bundle [default: where VMs take it from, see --bundle].
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
-/// Pack the bundle into one archive, for other machines, and print its SHA-256.
+/// Pack the bundle into one archive for other machines, and print its SHA-256.
 ///
-/// The same bundle gives the same archive, byte for byte. Beside it a manifest is written for `banger bundle fetch`.
+/// The same bundle gives the same archive, byte for byte. A manifest for `banger bundle fetch` is written beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +81,7 @@ pub(crate) struct Package {
 }
 
 impl Verb {
-    /// Becomes the daemon's program, which does it.
+    /// Becomes the daemon's program, which does the work.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let places = &session.places;
         let program = programs::find_bangerd(places.search.as_deref())?;

@@ -1,7 +1,7 @@
 //! `banger completion`.
 //!
-//! What is printed loads the completion from the program itself, at the time when the shell wants
-//! it: the words between shell and program change with the program, so a generated script that
+//! The script loads the completion from the program itself, when the shell first needs it: the
+//! protocol between shell and program changes with the program, so a generated script that
 //! somebody kept would break at the next upgrade.
 
 use std::process::ExitCode;
@@ -11,17 +11,17 @@ use clap::{Args, ValueEnum};
 use crate::failure::Outcome;
 use crate::output::Output;
 
-/// Print what makes your shell complete verbs, options, and the names of VMs and images.
+/// Print a shell completion script: verbs, options, and the names of VMs and images.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Where `make install` or a package has not put it already:
+If `make install` or a package has not installed it:
   banger completion bash > ~/.local/share/bash-completion/completions/banger
   banger completion zsh > ~/.zfunc/_banger
   banger completion fish > ~/.config/fish/completions/banger.fish
 
 For zsh, ~/.zshrc needs `fpath+=~/.zfunc` before `compinit`. bash needs the package bash-completion.")]
 pub(crate) struct Completion {
-    /// The shell.
+    /// The shell that the script is for.
     shell: Shell,
 }
 

@@ -16,37 +16,37 @@ use crate::output::{clean, say};
 use crate::session::Session;
 use crate::{age, agreement, connect};
 
-/// How long a daemon has to be gone after it said that it goes.
+/// The time that a daemon has to end after it has announced it.
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to do with the daemon.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show whether the daemon runs, and how; exit status 1 when it does not.
+    /// Show whether the daemon is running, and how; exit status 1 if it is not.
     ///
-    /// This never starts it.
+    /// Never starts the daemon.
     #[command(after_help = "\
 Examples:
   banger daemon status
   banger daemon status --json | jq .pid")]
     Status,
-    /// Print the path of the daemon's socket, whether it runs or not.
+    /// Print the path of the daemon's socket, whether or not the daemon is running.
     #[command(after_help = "\
 Examples:
   banger daemon socket
   curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms")]
     Socket,
     Start(Start),
-    /// Stop the daemon. VMs run on, and the next daemon takes them over.
+    /// Stop the daemon. VMs keep running, and the next daemon takes them over.
     ///
-    /// Simulated VMs end with their daemon. While no daemon runs, names and NAT are not looked after. The next `banger vm …` starts it again.
+    /// Simulated VMs end with their daemon. While no daemon is running, names are not answered and a flushed firewall is not restored. The next `banger vm` command starts it again.
     #[command(after_help = "\
 Examples:
   banger daemon stop")]
     Stop,
 }
 
-/// Start the daemon if it does not run. Every `banger vm …` does so by itself.
+/// Start the daemon if it is not running. Every `banger vm` command does so by itself.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +55,7 @@ Examples:
 Try banger without privileges and without real VMs:
   banger daemon start --sim --state ~/trial")]
 pub(crate) struct Start {
-    /// Work on a model of the machine: no VM is real [env: BANGER_SIM=1].
+    /// Simulate the machine: no VM is real [env: BANGER_SIM=1].
     #[arg(long)]
     sim: bool,
 }
@@ -146,7 +146,7 @@ fn stop(session: &Session) -> Outcome {
                 already: true,
             })?;
         } else {
-            say("bangerd does not run");
+            say("bangerd is not running");
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -169,19 +169,19 @@ struct Ended<'a> {
     already: bool,
 }
 
-/// What becomes of the VMs of a daemon that has ended.
+/// What happens to the VMs of a daemon that has ended.
 fn farewell(view: &DaemonView) -> String {
     let vms = match (agreement::is_simulated(view), view.vms, view.running) {
         (true, 0, _) | (false, _, 0) => return "bangerd is stopped".to_owned(),
         (true, 1, _) => "its simulated VM is gone".to_owned(),
         (true, vms, _) => format!("its {vms} simulated VMs are gone"),
-        (false, _, 1) => "one VM runs on".to_owned(),
-        (false, _, running) => format!("{running} VMs run on"),
+        (false, _, 1) => "one VM keeps running".to_owned(),
+        (false, _, running) => format!("{running} VMs keep running"),
     };
     format!("bangerd is stopped; {vms}")
 }
 
-/// Ends the daemon if one runs, and waits until it is gone. Its VMs run on.
+/// Ends the daemon if one is running, and waits until it is gone. Its VMs keep running.
 ///
 /// # Errors
 /// When it does not end.
@@ -206,11 +206,11 @@ fn end(client: &Client, view: &DaemonView) -> Result<DaemonView, Error> {
         return Err(Error::new(
             Code::Host,
             format!(
-                "bangerd said that it ends, and process {} is still there",
+                "bangerd is stopping, but process {} has not ended",
                 view.pid
             ),
         )
-        .hint(format!("see what it says: tail {}/bangerd.log", view.state)));
+        .hint(format!("see its log: tail {}/bangerd.log", view.state)));
     }
     Ok(view)
 }

@@ -9,9 +9,9 @@ use crate::failure::Outcome;
 use crate::output::{Colour, Output, clean};
 use crate::session::Session;
 
-/// Check what VMs need on this machine, and say how to mend what is missing.
+/// Check whether this machine has what VMs need, and say how to fix what is missing.
 ///
-/// These are the very checks that a start makes. A hint, typed as it stands, mends what it complains of. The exit status is 1 when a check fails; a warning is no failure.
+/// A start makes the same checks. Hints say how to fix each problem, often as a command. The exit status is 1 if a check fails; warnings do not count.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +30,7 @@ impl Doctor {
     }
 }
 
-/// One line a check, and below it what to do. Hints are never wrapped, so that they can be copied.
+/// One line per check, and below it what to do. Hints are never wrapped, so that they can be copied.
 fn table(report: &Report, output: Output) -> String {
     let width = report
         .checks

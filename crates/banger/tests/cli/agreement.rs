@@ -36,11 +36,11 @@ fn is_refused(run: &Run, what: &str, wanted: &Path) {
     assert_eq!(run.stdout, "", "{run:#?}");
     assert!(
         run.stderr.starts_with(&format!(
-            "error: the daemon that answers has another {what} than you ask for\n"
+            "error: the running daemon has another {what} than you asked for\n"
         )),
         "{run:#?}"
     );
-    let wanted = format!("you ask for `{}`", wanted.display());
+    let wanted = format!("you asked for `{}`", wanted.display());
     assert!(run.stderr.contains(&wanted), "{run:#?}");
     assert!(run.stderr.contains("hint: "), "{run:#?}");
 }
@@ -184,7 +184,9 @@ fn real_vms_are_not_taken_for_simulated_ones() {
             "{refused:#?}"
         );
         assert!(
-            refused.stderr.contains("are real, and simulated"),
+            refused
+                .stderr
+                .contains("are real, and you asked for simulated"),
             "{refused:#?}"
         );
     }
@@ -218,6 +220,6 @@ fn a_daemon_of_another_version_can_be_looked_at_and_stopped_and_nothing_else() {
     assert_eq!(run(&["daemon", "status"]).status, 0);
     assert_eq!(
         run(&["daemon", "stop"]).stdout,
-        "bangerd is stopped; one VM runs on\n"
+        "bangerd is stopped; one VM keeps running\n"
     );
 }

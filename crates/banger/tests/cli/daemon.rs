@@ -18,7 +18,7 @@ fn only_what_needs_the_daemon_starts_it() {
     let run = environment.done(&["daemon", "stop"]);
     assert_eq!(
         (run.stdout.as_str(), run.stderr.as_str()),
-        ("", "bangerd does not run\n")
+        ("", "bangerd is not running\n")
     );
     let run = environment.done(&["daemon", "socket"]);
     assert_eq!(run.stdout, format!("{}\n", environment.socket().display()));

@@ -66,7 +66,7 @@ fn a_simulated_daemon_does_not_start_where_vms_are_real() {
     assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:#?}");
     assert!(
         run.stderr
-            .contains("are real, and simulated ones are wanted"),
+            .contains("are real, and you asked for simulated ones"),
         "{run:#?}"
     );
     assert_eq!(environment.daemons(), []);

@@ -184,7 +184,7 @@ fn refused(of_daemon: &[(&str, Value)], of_web: &[(&str, Value)]) -> Run {
 #[test]
 fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
     let run = refused(&[], &[("phase", json!("stopped")), ("ssh", json!(null))]);
-    assert!(run.stderr.contains("`web` does not run"), "{run:#?}");
+    assert!(run.stderr.contains("`web` is not running"), "{run:#?}");
     assert!(
         run.stderr.ends_with("hint: banger vm start web\n"),
         "{run:#?}"
@@ -196,7 +196,7 @@ fn a_rescue_is_told_with_where_its_words_are() {
     let run = refused(&[], &[("rescue", json!(true)), ("ssh", json!(null))]);
     assert!(
         run.stderr
-            .contains("`web` runs in rescue, where there is no SSH"),
+            .contains("`web` is running in rescue, without SSH"),
         "{run:#?}"
     );
     assert!(

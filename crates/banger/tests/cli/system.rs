@@ -114,10 +114,7 @@ fn the_user_s_unit_is_written_enabled_and_started_and_taken_away_again() {
     ];
     assert_eq!(calls(&environment), expected);
     let again = user_part(&environment, "uninstall");
-    assert_eq!(
-        again.stdout, "there was nothing to take away\n",
-        "{again:#?}"
-    );
+    assert_eq!(again.stdout, "nothing was installed\n", "{again:#?}");
 }
 
 #[test]

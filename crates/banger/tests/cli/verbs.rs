@@ -52,7 +52,7 @@ fn a_vm_is_made_used_stopped_started_and_deleted() {
     assert_eq!(run.stdout, "");
     assert_eq!(
         run.stderr,
-        "there are no VMs yet; make one: banger vm create\n"
+        "there are no VMs yet; create one: banger vm create\n"
     );
 }
 
@@ -336,7 +336,7 @@ fn with_their_host_vms_are_stopped_only_when_it_goes_down() {
     let stop = ["vm", "stop", "--all", "--host-shutdown"];
     environment.script("systemctl", "echo running");
     let run = environment.done(&stop);
-    assert!(run.stderr.contains("VMs run on"), "{run:#?}");
+    assert!(run.stderr.contains("VMs keep running"), "{run:#?}");
     assert_eq!(environment.json(&["vm", "show", "web"])["phase"], "running");
     environment.script("systemctl", "echo stopping");
     assert_eq!(environment.done(&stop).stdout, "web is stopped\n");

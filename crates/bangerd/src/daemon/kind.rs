@@ -64,9 +64,9 @@ fn other_kind(state: &Path, found: &str) -> Error {
     } else {
         Error::new(
             Code::Conflict,
-            format!("the VMs of `{state}` are real, and simulated ones are wanted"),
+            format!("the VMs of `{state}` are real, and you asked for simulated ones"),
         )
-        .hint("give the trial a place of its own: banger daemon start --sim --state ~/trial")
+        .hint("use another state directory: banger daemon start --sim --state ~/trial")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The user whom banger is set up for.
+//! The user that banger is set up for.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl Account {
         match (account.uid, own) {
             (uid, own) if own != 0 && uid != own => Err(Error::new(
                 Code::Invalid,
-                format!("this is for yourself; `{}` is another user", account.name),
+                format!("only root can do this for another user, `{}`", account.name),
             )
             .hint(format!(
                 "sudo banger system install --user {}",
@@ -70,7 +70,7 @@ impl Account {
         }
     }
 
-    /// Runs our own program as this user, with an environment of hers.
+    /// Runs our own program as this user, with an environment of theirs.
     ///
     /// # Errors
     /// Where there is no `runuser`, or it does not end well.
@@ -103,7 +103,7 @@ impl Account {
         }
         Err(Error::new(
             Code::Host,
-            format!("what `{}` has to do did not succeed", self.name),
+            format!("the part that runs as `{}` failed", self.name),
         ))
     }
 }

@@ -16,13 +16,13 @@ use crate::programs;
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
 
-/// Set banger up as a service for you: VMs on a network of their own, without root.
+/// Set up banger as a service: VMs with their own network, without root.
 ///
-/// Asks once for your password, by sudo. Root's part is one small program, banger-root, that only root can change: it makes your VMs' network interfaces, firewall rules and disk snapshots, and nothing else. Your part is the unit bangerd.service of your own systemd. VMs then live on when you log out, and are stopped cleanly when the machine goes down.
+/// Asks for your password once, through sudo. Root gets one small program, banger-root, which only root can change: it makes your VMs' network interfaces, firewall rules and disk snapshots, and nothing else. You get the unit bangerd.service of your own systemd. VMs then keep running when you log out, and stop cleanly when the machine shuts down.
 ///
-/// Root's own daemon needs no helper: typed by root, it has the unit, and its VMs are stopped cleanly, too.
+/// Root's own daemon needs no helper: for root, this installs the unit, and its VMs stop cleanly too.
 ///
-/// Doing it again brings everything to what is beside this program: that is how to upgrade.
+/// To upgrade, run it again: it installs the programs beside this one.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,11 +33,11 @@ pub(crate) struct Install {
     #[command(flatten)]
     whom: UserArgument,
 
-    /// A static firecracker that root keeps a copy of.
+    /// A static firecracker, which is copied.
     #[arg(long, value_name = "PATH")]
     firecracker: Option<PathBuf>,
 
-    /// Its jailer.
+    /// Its jailer, which is copied.
     #[arg(long, value_name = "PATH")]
     jailer: Option<PathBuf>,
 
@@ -118,7 +118,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// The daemon's unit is written and started; a daemon that was started by hand goes first.
+/// Writes and starts the daemon's unit; a daemon that was started by hand is stopped first.
 fn user_part(done: &mut InstallReport, account: &Account, session: &Session) -> Result<()> {
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {
@@ -166,6 +166,6 @@ fn text(done: &InstallReport) -> String {
     if let Some(unit) = &done.unit {
         lines.push(format!("bangerd runs as {UNIT} ({})", unit.display()));
     }
-    lines.push("see how all of it is: banger system status".to_owned());
+    lines.push("check it: banger system status".to_owned());
     lines.join("\n")
 }

@@ -4,12 +4,12 @@
 //!            asked once (sudo)                      the user's own
 //!  install ─► banger-root install ─► linger ─► ~/.config/systemd/user/bangerd.service ─► enable
 //!              copies, claims, units of the system
-//!  uninstall  the other way round; VMs and their files stay
+//!  uninstall  in reverse; VMs and their files stay
 //! ```
 //!
-//! What needs root is done by `banger-root`, and by nothing else; the rest is done as the user, also
-//! where root types the command. Root's own daemon needs neither helper nor claim: only the
-//! system's unit that stops its VMs, and then the same unit of its own.
+//! `banger-root`, and nothing else, does what needs root; the rest runs as the user, also when root
+//! types the command. Root's own daemon needs neither helper nor claim: only the system unit that
+//! stops its VMs, and the same unit of its own.
 
 mod account;
 mod helper;
@@ -45,11 +45,11 @@ impl Verb {
 /// For whom, where root asks.
 #[derive(Debug, Args)]
 pub(crate) struct UserArgument {
-    /// For this user, where root types it; the one who typed `sudo`, or root itself, otherwise.
+    /// The user, if root types the command [default: the user who typed `sudo`, else root].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 
-    /// Only what the user does: root has done the rest. No user types this.
+    /// Only the user's part: root has done the rest. No user types this.
     #[arg(long, hide = true)]
     user_part: bool,
 }

@@ -16,7 +16,7 @@ use crate::programs::{self, Verbosity};
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
 
-/// Show how banger is set up as a service for you; exit status 1 when it is not.
+/// Show how banger is set up as a service; exit status 1 if it is not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

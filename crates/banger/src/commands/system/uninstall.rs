@@ -12,9 +12,9 @@ use crate::failure::Outcome;
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
 
-/// Take the service away again; VMs and their files stay.
+/// Remove the service; VMs and their files stay.
 ///
-/// VMs that run with root's help are stopped first: until then nothing is taken away. Doing it again is fine.
+/// Stop your VMs first: while one uses the root helper, nothing is removed. Running it again is harmless.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -83,7 +83,7 @@ fn user_part(session: &Session) -> Result<bool> {
 
 fn text(done: &UninstallReport) -> String {
     match (done.unit_removed, done.helper_removed) {
-        (false, false) => "there was nothing to take away".to_owned(),
-        _ => "the service is gone; VMs and their files stay".to_owned(),
+        (false, false) => "nothing was installed".to_owned(),
+        _ => "the service is removed; VMs and their files stay".to_owned(),
     }
 }

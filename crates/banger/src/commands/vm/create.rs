@@ -43,7 +43,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     settings: Settings,
 
-    /// Make it, and do not start it.
+    /// Create the VM without starting it.
     #[arg(long)]
     no_start: bool,
 }

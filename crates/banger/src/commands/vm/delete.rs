@@ -7,9 +7,9 @@ use super::VmArguments;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Remove VMs for good, with every file in them.
+/// Delete VMs, with every file in them.
 ///
-/// There is no way back. A VM that runs is refused unless you say --force.
+/// A deleted VM cannot be restored. A running VM is refused without --force.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,7 +19,7 @@ pub(crate) struct Delete {
     #[command(flatten)]
     several: VmArguments,
 
-    /// Kill it first if it runs.
+    /// Kill running VMs first.
     #[arg(long, short)]
     force: bool,
 }

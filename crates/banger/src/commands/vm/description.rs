@@ -1,4 +1,4 @@
-//! What a user is told of a VM that has just changed.
+//! The lines about a VM that has just changed.
 
 use std::fmt::Display;
 
@@ -19,7 +19,7 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
             };
             let next = match &vm.ssh {
                 Some(_) => format!("get a shell: banger vm ssh {name}"),
-                None => format!("see how it is: banger vm show {name}"),
+                None => format!("see its state: banger vm show {name}"),
             };
             let rescue = if vm.rescue { " in rescue" } else { "" };
             format!("{name} is running{already}{rescue}{place}\n{next}")

@@ -35,7 +35,7 @@ impl List {
             output.value(&vms)?;
         } else if vms.is_empty() {
             if !output.quiet {
-                say("there are no VMs yet; make one: banger vm create");
+                say("there are no VMs yet; create one: banger vm create");
             }
         } else if output.quiet {
             let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
@@ -74,7 +74,7 @@ fn table(vms: &[VmView], at: Timestamp, output: Output) -> String {
     }
 }
 
-/// A setting, and behind an arrow what the next start makes of it.
+/// A setting, and after an arrow its value from the next start on.
 fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
     if now == next {
         return now.to_string();
@@ -82,7 +82,7 @@ fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
     format!("{now}→{next}")
 }
 
-/// The phases in colour. After the columns are laid out, as colours have no width.
+/// The phases in colour. This comes after the columns are laid out, because colours have no width.
 fn coloured(text: &str, vms: &[VmView], output: Output) -> String {
     let mut lines = text.lines();
     let mut painted = output.paint(Colour::Grey, lines.next().unwrap_or_default()) + "\n";
@@ -97,7 +97,7 @@ fn coloured(text: &str, vms: &[VmView], output: Output) -> String {
     painted
 }
 
-/// The phase, or that it stands still in it.
+/// The phase, or that the VM is paused in it.
 fn phase(vm: &VmView) -> String {
     match vm.pause_reason {
         Some(reason) => format!("paused: {reason}"),
@@ -122,7 +122,7 @@ fn colour(vm: &VmView) -> Colour {
     }
 }
 
-/// Its address, or where its SSH is while it has none of its own.
+/// The VM's address, or where its SSH is if it has no address of its own.
 fn address(vm: &VmView) -> String {
     match (vm.address, &vm.ssh) {
         (Some(address), _) => address.to_string(),

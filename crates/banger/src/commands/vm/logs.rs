@@ -14,8 +14,8 @@ use crate::session::Session;
 
 /// Show what a VM's guest printed on its console since its last start.
 ///
-/// A system that boots well prints little there; what keeps one from booting, and a panic, is there.
-/// On a terminal, only text and colours of the guest pass; into a file or a pipe go its very bytes. With --json, each line is one object: {"line": "…"}.
+/// A system that boots normally prints little there. What prevents a boot is there, and so is a panic.
+/// On a terminal, only the guest's text and colours are shown; output to a file or a pipe is unmodified. With --json, each line is one object: {"line": "…"}.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ pub(crate) struct Logs {
     #[command(flatten)]
     one: VmArgument,
 
-    /// Go on as the console grows, until ^C.
+    /// Follow the console as it grows, until ^C.
     #[arg(long, short)]
     follow: bool,
 }
@@ -51,7 +51,7 @@ impl Logs {
         sink.end()?;
         if silent {
             output.note(
-                "the console is empty: the VM was not started yet, or its guest printed nothing",
+                "the console is empty: the VM has not been started, or its guest printed nothing",
             );
         }
         Ok(ExitCode::SUCCESS)

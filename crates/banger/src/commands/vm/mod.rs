@@ -72,7 +72,7 @@ pub(crate) struct VmArgument {
     pub(crate) name: VmRef,
 }
 
-/// The VMs that a verb is about, one after the other.
+/// The VMs that a verb is about, in order.
 #[derive(Debug, Args)]
 pub(crate) struct VmArguments {
     /// The VMs: names, ids, or the first digits of ids.
@@ -81,8 +81,8 @@ pub(crate) struct VmArguments {
 }
 
 impl VmArguments {
-    /// Does `work` for each VM. One that fails does not keep the others from theirs; each failure
-    /// is told, and the exit status is 1.
+    /// Does `work` for each VM. One failure does not stop the others; each is printed, and the exit
+    /// status is 1.
     pub(crate) fn each(
         &self,
         session: &Session,

@@ -8,7 +8,7 @@ use super::{VmArguments, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Stop VMs cleanly and start them again, with settings that changed meanwhile.
+/// Stop VMs cleanly and start them again, with settings that have changed since.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// Change VMs' settings.
 ///
-/// NAT and labels change at once, the rest at the next start. Disks only grow; what is on them stays.
+/// NAT and labels change at once, the other settings at the next start. Disks only grow, and keep their contents.
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("change").required(true).multiple(true)

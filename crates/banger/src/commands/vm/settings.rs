@@ -3,7 +3,7 @@
 use banger_api::{LabelsPatch, Mib, VmSpecPatch, limits};
 use clap::Args;
 
-/// What a VM may have.
+/// The settings of a VM.
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// The number of virtual CPUs, 1 to 64.
@@ -36,7 +36,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What was said of the settings.
+    /// The settings that were given.
     pub(crate) fn patch(&self) -> VmSpecPatch {
         VmSpecPatch {
             vcpu: self.vcpu,

@@ -15,7 +15,7 @@ use crate::output::clean;
 use crate::quote;
 use crate::session::Session;
 
-/// Show all about one VM: where it is, what it has, how its last run ended.
+/// Show everything about one VM: state, address, settings, how its last run ended.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -101,7 +101,7 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     lines
 }
 
-/// What it has while it runs, and what its next start gives it.
+/// The settings in force, and those of the next start.
 fn settings(vm: &VmView) -> Vec<(&'static str, String)> {
     let (now, next) = (&vm.spec, vm.next());
     vec![
@@ -128,7 +128,7 @@ fn settings(vm: &VmView) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What a disk takes on the host.
+/// The space that a disk occupies on the host.
 fn taken(vm: &VmView, disk: &str) -> String {
     let Some(disk) = vm.disks.iter().find(|it| it.name == disk) else {
         return String::new();

@@ -20,7 +20,7 @@ pub(crate) struct Start {
     #[command(flatten)]
     several: VmArguments,
 
-    /// Give a shell on the console instead of starting the system.
+    /// Boot into a shell on the console instead of the system.
     #[arg(long)]
     rescue: bool,
 }

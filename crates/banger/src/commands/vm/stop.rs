@@ -16,7 +16,7 @@ use crate::systemd::Systemd;
 
 /// Stop VMs cleanly; their files stay.
 ///
-/// The guest writes everything to its disks and shuts down. One that does not within its time is ended without its help, and you are told.
+/// The guest writes everything to its disks and shuts down. A guest that does not finish in time is ended by force, with a warning.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,11 +29,11 @@ pub(crate) struct Stop {
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
     names: Vec<VmRef>,
 
-    /// Stop every VM that runs, side by side. The time is then that of all together, shutdown_timeout_seconds of the configuration if not given.
+    /// Stop all running VMs in parallel. The timeout is then for all of them together [default: shutdown_timeout_seconds of the configuration].
     #[arg(long)]
     all: bool,
 
-    /// Only if the host is going down, which the VMs' records then say: for the unit that stops VMs with their host.
+    /// Stop only if the host is shutting down, and record that reason: for the unit that stops VMs with their host.
     #[arg(long, hide = true, requires = "all")]
     host_shutdown: bool,
 
@@ -72,7 +72,7 @@ impl Stop {
         if self.host_shutdown && !Systemd::new(&session.places).host_goes_down() {
             session
                 .output
-                .note("the host is not going down: VMs run on");
+                .note("the host is not shutting down: VMs keep running");
             return Ok(ExitCode::SUCCESS);
         }
         let request = StopAllVms {
@@ -114,7 +114,7 @@ fn text(stopped: &Stopped) -> String {
     }
 }
 
-/// The warning where the guest did not confirm that everything is written.
+/// The warning if the guest did not confirm that everything is written.
 fn loss(stopped: &Stopped) -> Option<String> {
     (!stopped.synced && stopped.by != "gone").then(|| {
         format!(

@@ -1,7 +1,7 @@
 //! How ssh reaches a VM: its options, in the order that decides which of them count.
 //!
-//! ssh keeps the first value that it hears of an option. So what must hold comes first, then what
-//! the user asks for, then what is only a default.
+//! ssh keeps the first value of an option. So what must hold comes first, then the user's options,
+//! then defaults.
 
 use std::ffi::OsString;
 

@@ -1,12 +1,12 @@
-//! Logins at one VM take turns.
+//! Permits for logins: a few at a time for each VM.
 //!
-//! A login is the one costly part of a session. Fifty of them at once share the CPU of a small
-//! guest, none comes to an end for minutes, and each would be given up as if nobody answered. So no
-//! more than a few go on at a time, and the others wait here, where it is known that the VM runs.
+//! A login is the one expensive part of a session. Fifty of them at once share the CPU of a small
+//! guest: none finishes for minutes, and each would time out. So only a few run at a time, and the
+//! others wait here, where it is known that the VM is running.
 //!
-//! A turn is a file with the process that has it. That process becomes ssh, which removes the file
-//! itself once it is logged in (`LocalCommand`). A file whose process is gone, or that is old,
-//! counts as given back. Where no file can be made the login goes ahead.
+//! A permit is a file that names the process that holds it. That process becomes ssh, which removes
+//! the file once it is logged in (`LocalCommand`). A file whose process is gone, or that is old,
+//! counts as released. If no file can be made, the login proceeds without one.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,23 +19,23 @@ use rustix::process::{Pid, test_kill_process};
 use crate::failure::Failure;
 use crate::quote;
 
-/// How many logins go on at a time.
+/// The number of simultaneous logins.
 const AT_A_TIME: u32 = 4;
-/// How long a turn lasts at most: a login that takes longer lets the next one in, and one whose
-/// user has a `LocalCommand` of their own never gives it back.
+/// The longest time that a permit is held: a login that takes longer lets the next one in, and one
+/// with the user's own `LocalCommand` never releases it.
 const LONGEST: Duration = Duration::from_secs(30);
-/// How often a VM that is waited for is looked at.
+/// The interval at which a waiting login checks its VM.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Leave to log in.
+/// A permit to log in.
 #[derive(Debug)]
 pub(super) struct LoginPermit(Option<PathBuf>);
 
 impl LoginPermit {
-    /// Waits for a turn at the VM `id`; the files lie in `folder`.
+    /// Waits for a permit for the VM `id`; the files are in `folder`.
     ///
     /// # Errors
-    /// What `look` says of a VM that does not run any more.
+    /// What `look` returns for a VM that is not running any more.
     pub(super) fn take(
         folder: &Path,
         id: &str,

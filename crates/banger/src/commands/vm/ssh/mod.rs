@@ -20,13 +20,13 @@ use remote::Remote;
 /// The status of every failure that is not the command's own, as ssh(1) has it.
 pub(crate) const NOT_OF_THE_COMMAND: u8 = 255;
 
-/// Get a shell in a VM, or run one command in it.
+/// Open a shell in a VM, or run one command in it.
 ///
-/// The command gets exactly the arguments that you give, with their spaces, quotes and wildcards, and its exit status becomes banger's own: 128 and the signal's number where a signal ended it, 255 where the connection failed or was lost. For pipes, redirections or variables in the VM, run a shell: -- sh -c '…'.
+/// The command gets its arguments exactly as typed, with spaces, quotes and wildcards, and its exit status becomes that of banger: 128 plus the signal's number if a signal ended it, 255 if the connection failed or was lost. For pipes, redirections or variables in the VM, run a shell: -- sh -c '…'.
 ///
-/// A command whose connection is cut off is hung up, as one in a closed terminal is; nohup, setsid or systemd-run let it go on. A VM that ends or stays silent ends its sessions within a minute.
+/// When the connection is cut off, the command gets SIGHUP, as in a closed terminal; commands started with nohup, setsid or systemd-run keep running. A session ends within a minute after its VM has ended or stopped answering.
 ///
-/// The VM's host key was made with the VM and is always checked. Your ~/.ssh/config is not read; give ssh's other options with -o.
+/// The VM's host key is generated with the VM and always checked. ~/.ssh/config is not read; -o passes other options to ssh.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -40,7 +40,7 @@ pub(crate) struct Ssh {
     #[command(flatten)]
     one: VmArgument,
 
-    /// Give the command a terminal, as editors and htop need one; from a script, too. A shell has one anyway.
+    /// Give the command a terminal, which editors and htop need, from a script too. A shell always has one.
     #[arg(long, short)]
     tty: bool,
 
@@ -48,11 +48,11 @@ pub(crate) struct Ssh {
     #[arg(long, short = 'l', value_name = "USER")]
     login: Option<String>,
 
-    /// Let the VM use the keys in your ssh-agent while you are connected.
+    /// Let the VM use the keys of your ssh-agent while you are connected.
     #[arg(long, short = 'A')]
     forward_agent: bool,
 
-    /// Forward a port of this machine into the VM: [ADDRESS:]PORT:HOST:PORT, as ssh(1) has it.
+    /// Forward a port of this machine into the VM: [ADDRESS:]PORT:HOST:PORT, as in ssh(1).
     #[arg(long, short = 'L', value_name = "FORWARD")]
     local: Vec<OsString>,
 
@@ -60,11 +60,11 @@ pub(crate) struct Ssh {
     #[arg(long, short = 'R', value_name = "FORWARD")]
     remote: Vec<OsString>,
 
-    /// Run nothing: forward only, until you press ^C.
+    /// Run no command: only forward ports, until ^C.
     #[arg(long, short = 'N', conflicts_with_all = ["tty", "command"])]
     no_command: bool,
 
-    /// One more option for ssh, as ssh_config(5) has it.
+    /// One more option for ssh, as in ssh_config(5).
     #[arg(long = "option", short = 'o', value_name = "KEY=VALUE")]
     options: Vec<OsString>,
 
@@ -137,7 +137,7 @@ impl Ssh {
             Some(255) => Err(Failure::Status(NOT_OF_THE_COMMAND)),
             _ => Err(Error::new(
                 Code::Guest,
-                "the command is too long for one line, and the VM has no room for it",
+                "the command is too long for one line, and the VM has no space to store it",
             )
             .into()),
         }
@@ -212,7 +212,7 @@ fn not_running(vm: &VmView) -> Error {
     if vm.phase == Phase::Running && vm.rescue {
         return Error::new(
             Code::NotReady,
-            format!("`{name}` runs in rescue, where there is no SSH"),
+            format!("`{name}` is running in rescue, without SSH"),
         )
         .hint(format!("read its console: banger vm logs {name}"))
         .hint(format!(
@@ -221,7 +221,7 @@ fn not_running(vm: &VmView) -> Error {
     }
     let error = Error::new(
         Code::NotReady,
-        format!("`{name}` does not run, it is {}", vm.phase),
+        format!("`{name}` is not running: it is {}", vm.phase),
     );
     match vm.phase {
         Phase::Starting => error.hint(format!("watch it boot: banger vm logs -f {name}")),
@@ -232,7 +232,7 @@ fn not_running(vm: &VmView) -> Error {
         | Phase::Suspended
         | Phase::Resuming
         | Phase::Stopping
-        | Phase::Deleting => error.hint(format!("see how it is: banger vm show {name}")),
+        | Phase::Deleting => error.hint(format!("see its state: banger vm show {name}")),
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
         let mut vm = calm_otter();
         vm.phase = Phase::Stopped;
         let error = not_running(&vm);
-        assert_eq!(error.message, "`calm-otter` does not run, it is stopped");
+        assert_eq!(error.message, "`calm-otter` is not running: it is stopped");
         assert_eq!(error.hints, ["banger vm start calm-otter"]);
     }
 }

@@ -1,8 +1,8 @@
-//! What runs in the guest: one line for the shell there, around the user's command.
+//! What runs in the guest: one line for its shell, around the user's command.
 //!
-//! The guest's program `banger-session` stays beside the command, so that a cut-off connection
-//! ends it and a signal is told. A line is one argument of programs here and there, which Linux
-//! limits to 128 KiB; a longer command goes ahead as a file.
+//! The guest's program `banger-session` stays next to the command: it hangs the command up when the
+//! connection is cut off, and reports the signal that ended it. The line is one argument of a
+//! program on both sides, which Linux limits to 128 KiB; a longer command is sent as a file first.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -22,7 +22,7 @@ if [ -x $s ]; then export BANGER_COMMAND="$1"; exec $s; fi
 /// Runs the command that lies in the file `$1`.
 const RUN_FILE: &str = r#"s=/run/banger/banger-session
 if [ -x $s ]; then exec $s -f "$1"; fi
-rm -f "$1"; echo "banger: this guest takes so long a command after a restart: banger vm restart NAME" >&2; exit 126"#;
+rm -f "$1"; echo "banger: restart the VM to run a command of this length: banger vm restart NAME" >&2; exit 126"#;
 
 /// Writes what it reads into a file of the user's own and prints its name: in memory, where it
 /// does not outlive the guest.
