@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Every verb, as it is typed.
-const VERBS: [&str; 30] = [
+const VERBS: [&str; 32] = [
     "",
     "vm",
     "vm create",

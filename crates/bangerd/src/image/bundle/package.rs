@@ -90,7 +90,9 @@ fn pack(bundle: &Bundle, to: &mut impl Write, interruption: &Interruption) -> Re
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(if is_program { 0o755 } else { 0o644 });
-        (header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_size(found.len());
         header.set_path(&name).map_err(map_io_error)?;
         header.set_cksum();
