@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 
 use banger_host::{
-    Change, Host as _, Kind, Look as _, Op, Signal, SnapshotStore, Spawn, snapshot_node,
+    Change, Host as _, Kind, Look as _, Signal, SnapshotStore, Spawn, cow, snapshot_node,
 };
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use banger_host::{
-    Change, FileOp, Host as _, Instance, Kind, Look as _, Op, Owner, Process, Signal, Spawn,
+    Change, FileOp, Host as _, Instance, Kind, Look as _, Op, Owner, Process, Signal, Spawn, cow,
     snapshot_node,
 };
 use rustix::fs::{CWD, Mode, OFlags};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use banger_host::{Host as _, Op, snapshot_node};
 
-use crate::place::{MIB, allocated, forget, grow, host, name, pattern, remove, store};
+use crate::place::{MIB, allocated, forget, grow, host, making_of, name, pattern, remove, store};
 
 const SIZE_MIB: u64 = 512;
 const RANDOM: u64 = 512;

@@ -6,7 +6,10 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use banger_host::{Change, FileOp, Host as _, Linux, Look as _, Op, Owner, cow, snapshot_node};
+use banger_host::{
+    Change, FileOp, Host as _, Instance, Linux, Look as _, MachineId, Op, Owner, RootOp,
+    SnapshotFiles, cow, snapshot_node,
+};
 
 pub(crate) const MIB: u64 = 1 << 20;
 
