@@ -43,7 +43,7 @@ fn a_file_that_is_not_there_means_the_defaults() {
 fn every_key_is_taken() {
     let config = load(
         br#"
-        bundle = "/opt/bundle"
+        runtime_dir = "/opt/bundle"
         hypervisor = "qemu"
         root_disk = "dm-snapshot"
         disk_cache = "unsafe"
@@ -122,7 +122,7 @@ fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant() {
         "config.toml:1:1: `colour = 1`: there is no key `colour`"
     );
     assert!(
-        error.hints[0].starts_with("the keys are bundle, hypervisor, "),
+        error.hints[0].starts_with("the keys are runtime_dir, hypervisor, "),
         "{error:?}"
     );
 }
@@ -178,11 +178,11 @@ fn a_value_out_of_range_is_told_with_the_range() {
         "root_disk = \"zfs\"",
         "disk_cache = \"writethrough\"",
         "network = \"bridge\"",
-        "bundle = \"here\"",
-        "bundle = \"\"",
-        "bundle = \"~/bundle\"",
+        "runtime_dir = \"here\"",
+        "runtime_dir = \"\"",
+        "runtime_dir = \"~/bundle\"",
         "qemu = \"qemu\"",
-        "bundle = \"/a\\u0000b\"",
+        "runtime_dir = \"/a\\u0000b\"",
         "ssh_key_path = \"/a\\nb\"",
         "image = \"\"",
         "image = \"../x\"",
@@ -223,12 +223,24 @@ fn a_subnet_that_begins_elsewhere_is_told_where_it_begins() {
 }
 
 #[test]
+fn an_older_name_is_taken_and_told_but_not_beside_the_new_one() {
+    let config = load(b"bundle = \"/a\"\nfirecracker = \"/b\"\n").unwrap();
+    assert_eq!(config.runtime_dir, Some("/a".into()));
+    assert_eq!(config.firecracker_bin, Some("/b".into()));
+    let told = &config.renamed[0];
+    assert!(told.contains("is called `runtime_dir` now"), "{told}");
+    assert_eq!(config.renamed.len(), 2);
+    let both = message("bundle = \"/a\"\nruntime_dir = \"/b\"\n");
+    assert!(both.contains("the older name of `runtime_dir`"), "{both}");
+}
+
+#[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
-    let error = load(b"vcpu = 0\nnope = 1\nbundle = 3\n").unwrap_err();
+    let error = load(b"vcpu = 0\nnope = 1\nruntime_dir = 3\n").unwrap_err();
     assert!(error.message.starts_with("config.toml:1:8: "), "{error:?}");
     assert_eq!(error.also.len(), 2, "{error:?}");
     assert!(error.also[0].starts_with("config.toml:2:1: "), "{error:?}");
-    assert!(error.also[1].starts_with("config.toml:3:10: "), "{error:?}");
+    assert!(error.also[1].starts_with("config.toml:3:15: "), "{error:?}");
 }
 
 #[test]
