@@ -11,6 +11,7 @@ pub mod harmless;
 pub mod limits;
 pub mod location;
 mod name;
+mod object;
 mod report;
 mod request;
 mod size;

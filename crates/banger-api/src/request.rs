@@ -21,6 +21,7 @@ pub struct CreateVm {
     /// The image that it is made from.
     pub image: Option<String>,
     /// What it has.
+    #[serde(deserialize_with = "crate::object::only")]
     pub spec: VmSpecPatch,
     /// Makes it without starting it.
     pub no_start: bool,

@@ -55,7 +55,10 @@ pub struct VmSpecPatch {
     /// Whether the VM reaches the outside through the host.
     pub nat: Option<bool>,
     /// The labels.
-    #[serde(skip_serializing_if = "LabelsPatch::is_empty")]
+    #[serde(
+        skip_serializing_if = "LabelsPatch::is_empty",
+        deserialize_with = "crate::object::only"
+    )]
     pub labels: LabelsPatch,
 }
 
@@ -194,6 +197,17 @@ mod tests {
         let unchanged = VmSpecPatch::default();
         assert_eq!(spec().apply(&unchanged).labels, spec().labels);
         assert_eq!(serde_json::to_value(unchanged).unwrap().get("labels"), None);
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        let read = |json: &str| serde_json::from_str::<crate::CreateVm>(json);
+        for json in [r#"{"spec": [null]}"#, r#"{"spec": {"labels": [{}]}}"#] {
+            let error = read(json).unwrap_err().to_string();
+            assert!(error.contains("expected an object"), "{error}");
+        }
+        let labels = read(r#"{"spec": {"labels": {"remove": ["team"]}}}"#).unwrap();
+        assert_eq!(labels.spec.labels.remove, ["team"]);
     }
 
     #[test]
