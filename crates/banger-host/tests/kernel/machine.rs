@@ -1,16 +1,15 @@
 //! The machine that the cases run in: an initramfs, disks, QEMU.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use banger_host::command::Command;
 use banger_host::{FileOp, Host as _, Linux, Op};
 
-pub(crate) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+use crate::initramfs::{self, LOADER};
 
-const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+pub(crate) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// What the cases need of the kernel, where it is not built in.
 const MODULES: [&str; 7] = [
@@ -41,120 +40,24 @@ impl Disk {
     }
 }
 
-/// An archive with this program as `/init`, other programs, libraries, and modules.
+/// An archive with this program as `/init`, other programs, their libraries, and modules.
 pub(crate) fn initramfs(bundle: &Path, programs: &[&str]) -> Vec<u8> {
     let own = std::env::current_exe().unwrap();
-    let own = own.to_str().unwrap();
-    let mut libraries = BTreeSet::from([LOADER.to_owned()]);
-    for program in programs.iter().chain([&own]) {
-        let listed = Command::new(LOADER)
-            .args(["--list", program])
-            .run()
-            .unwrap();
-        let paths = listed.text();
+    let mut files = BTreeSet::from([LOADER.to_owned()]);
+    files.extend(programs.iter().map(|it| (*it).to_owned()));
+    for program in programs.iter().map(Path::new).chain([own.as_path()]) {
+        let listed = Command::new(LOADER).arg("--list").arg(program).run();
+        let paths = listed.unwrap().text();
         let paths = paths
             .split_ascii_whitespace()
             .filter(|word| word.starts_with("/lib") || word.starts_with("/usr/lib"));
-        libraries.extend(paths.map(str::to_owned));
+        files.extend(paths.map(str::to_owned));
     }
-    let mut archive = Archive::default();
-    for folder in ["proc", "sys", "dev", "state", "small", "guest", "modules"] {
-        archive.folder(folder);
-    }
-    archive.file("init", &fs::read(own).unwrap());
-    for path in libraries
-        .iter()
-        .map(String::as_str)
-        .chain(programs.iter().copied())
-    {
-        archive.file(path.trim_start_matches('/'), &fs::read(path).unwrap());
-    }
-    let modules = bundle.join("modules");
-    for (place, file) in loading_order(&modules).into_iter().enumerate() {
-        let bytes = uncompressed(&modules.join(file));
-        archive.file(&format!("modules/{place:02}.ko"), &bytes);
-    }
-    archive.finish()
-}
-
-/// Modules after what they need; see modules.dep(5).
-fn loading_order(modules: &Path) -> Vec<String> {
-    let text = fs::read_to_string(modules.join("modules.dep")).unwrap();
-    let name = |file: &str| {
-        let name = file.rsplit('/').next().unwrap();
-        name.split(".ko").next().unwrap().replace('_', "-")
-    };
-    let lines: BTreeMap<String, (&str, Vec<&str>)> = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(file, needs)| (name(file), (file, needs.split_whitespace().collect())))
-        .collect();
-    let mut order: Vec<String> = Vec::new();
-    for wanted in MODULES {
-        let Some((file, needs)) = lines.get(&wanted.replace('_', "-")) else {
-            continue;
-        };
-        // The farthest comes last in a line.
-        for file in needs.iter().rev().chain([file]) {
-            if !order.iter().any(|it| it == file) {
-                order.push((*file).to_owned());
-            }
-        }
-    }
-    order
-}
-
-fn uncompressed(path: &Path) -> Vec<u8> {
-    let bytes = fs::read(path).unwrap();
-    if path.extension().is_none_or(|it| it != "xz") {
-        return bytes;
-    }
-    let mut out = Vec::new();
-    xz2::read::XzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut out)
-        .unwrap();
-    out
-}
-
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    folders: BTreeSet<PathBuf>,
-    entries: u32,
-}
-
-impl Archive {
-    fn folder(&mut self, path: &str) {
-        let above: Vec<PathBuf> = Path::new(path).ancestors().map(Path::to_owned).collect();
-        for folder in above.into_iter().rev() {
-            if folder != Path::new("") && self.folders.insert(folder.clone()) {
-                self.entry(folder.to_str().unwrap(), 0o040_755, &[]);
-            }
-        }
-    }
-
-    fn file(&mut self, path: &str, content: &[u8]) {
-        if let Some(folder) = Path::new(path).parent() {
-            self.folder(folder.to_str().unwrap());
-        }
-        self.entry(path, 0o100_755, content);
-    }
-
-    fn entry(&mut self, path: &str, mode: u32, content: &[u8]) {
-        self.entries += 1;
-        let builder = cpio::NewcBuilder::new(path)
-            .ino(self.entries)
-            .mode(mode)
-            .nlink(1);
-        let mut writer = builder.write(&mut self.bytes, u32::try_from(content.len()).unwrap());
-        std::io::Write::write_all(&mut writer, content).unwrap();
-        writer.finish().unwrap();
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        cpio::newc::trailer(&mut self.bytes).unwrap();
-        self.bytes
-    }
+    let folders = [
+        "/proc", "/sys", "/dev", "/state", "/small", "/guest", "/modules",
+    ];
+    let modules = initramfs::modules(bundle, &MODULES);
+    initramfs::initramfs(files.iter().map(String::as_str), &modules, &folders)
 }
 
 /// Runs the machine to its end, and returns what it said. `words` are the cases' to read.

@@ -16,6 +16,7 @@
 mod cases;
 mod foreign;
 mod full;
+mod initramfs;
 mod inside;
 mod machine;
 mod measure;
