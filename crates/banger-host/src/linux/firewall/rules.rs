@@ -1,8 +1,8 @@
 //! The table of one banger: its chains and rules, as text for nft.
 //!
 //! ```text
-//! from a TAP ─► prerouting:  IPv6, link-local and every source but its own are dropped;
-//!                            what an address outside @nat sends beyond the host is rejected
+//! from a TAP ─► prerouting:  IPv6 and every source but its own are dropped; link-local, and what an
+//!                            address outside @nat sends beyond the host, is rejected
 //!            ─► input:       answers to the host and pings pass, all else is rejected
 //!            ─► forward:     to another TAP never; elsewhere only from an address in @nat
 //! to a TAP   ─► forward:     only answers, only to an address in @nat
@@ -42,8 +42,10 @@ pub(super) const CHAINS: [Chain; 5] = [
         priority: -300,
         rules: &[
             r#"iifname "@" meta nfproto ipv6 drop"#,
-            r#"iifname "@" ip daddr 169.254.0.0/16 drop"#,
             r#"iifname "@" iifname . ip saddr != @guests drop"#,
+            // After that rule: an answer goes only to whom the address belongs.
+            r#"iifname "@" ip daddr 169.254.0.0/16 meta l4proto tcp reject with tcp reset"#,
+            r#"iifname "@" ip daddr 169.254.0.0/16 reject with icmpx type admin-prohibited"#,
             // Here, and not in `forward`: a TAP without NAT does not forward, so nothing gets there.
             r#"iifname "@" ip saddr != @nat fib daddr type != local meta l4proto tcp reject with tcp reset"#,
             r#"iifname "@" ip saddr != @nat fib daddr type != local reject with icmpx type admin-prohibited"#,
