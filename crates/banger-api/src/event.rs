@@ -136,6 +136,8 @@ pub enum Verb {
     Kill,
     /// `vm set`.
     Set,
+    /// `vm rename`.
+    Rename,
     /// `vm delete`.
     Delete,
 }

@@ -23,7 +23,8 @@ pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapsh
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Report, Verdict};
 pub use request::{
-    CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, SignalName, StartVm, StopAllVms, StopVm,
+    CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, RenameVm, SignalName, StartVm, StopAllVms,
+    StopVm,
 };
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};

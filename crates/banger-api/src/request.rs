@@ -77,6 +77,22 @@ pub struct DeleteVm {
     pub force: bool,
 }
 
+/// Asks for another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RenameVm {
+    /// The new name, a DNS label.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            pattern = "^(?!(?:all|localhost|vm)$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+            max_length = 63
+        )
+    )]
+    pub name: String,
+}
+
 /// A signal by its name, as kill(1) has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

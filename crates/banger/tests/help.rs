@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Every verb, as it is typed.
-const VERBS: [&str; 32] = [
+const VERBS: [&str; 33] = [
     "",
     "vm",
     "vm create",
@@ -16,6 +16,7 @@ const VERBS: [&str; 32] = [
     "vm restart",
     "vm kill",
     "vm set",
+    "vm rename",
     "vm delete",
     "vm ssh",
     "vm logs",

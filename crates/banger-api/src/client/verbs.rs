@@ -5,8 +5,8 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Report, Result, StartVm, StopAllVms, StopVm,
-    Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
+    CreateVm, DaemonView, DeleteVm, KillVm, Progress, RenameVm, Report, Result, StartVm,
+    StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
@@ -107,6 +107,16 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
         self.work(Method::PATCH, &path(vm, ""), request, on_progress)
+    }
+
+    /// Gives a VM another name.
+    pub fn rename(
+        &self,
+        vm: &VmRef,
+        request: &RenameVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VmView> {
+        self.work(Method::POST, &path(vm, "/rename"), request, on_progress)
     }
 
     /// Removes a VM for good; returns the VM as it was.

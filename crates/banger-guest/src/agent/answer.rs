@@ -4,12 +4,13 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use banger_guest::config::Resolvers;
+use banger_guest::config::{GREETING_PATH, NewName, Resolvers};
 use banger_guest::protocol::{Answer, Ask, Phase};
 
 use super::status;
 use crate::boot_record::BootRecord;
-use crate::system::{clock, enter, raw, resolvers};
+use crate::system::replace::{self, Rights};
+use crate::system::{clock, enter, host_name, raw, resolvers};
 
 /// An answer, or a refusal in words.
 pub(crate) type Answered = Result<Answer, String>;
@@ -34,6 +35,7 @@ pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Ans
         }
         Ask::SetResolvers(resolvers) => Some(set_resolvers(resolvers)),
         Ask::Status => Some(Ok(Answer::Status(status::status(phase, record)))),
+        Ask::Rename(name) => Some(rename(name)),
     }
 }
 
@@ -80,6 +82,16 @@ fn set_resolvers(given: &Resolvers) -> Answered {
         .map_err(|cause| format!("set the guest's resolvers: {cause}"))
 }
 
+fn rename(name: &NewName) -> Answered {
+    name.validate().map_err(|cause| cause.to_string())?;
+    let greeting = name.greeting.as_bytes();
+    host_name::replace(&name.former, &name.hostname)
+        .and_then(|()| host_name::set(&name.hostname))
+        .and_then(|()| replace::write(Path::new(GREETING_PATH), greeting, Rights::root(0o644)))
+        .map(|()| Answer::Done)
+        .map_err(|cause| format!("take the name `{}`: {cause}", name.hostname))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +121,16 @@ mod tests {
                 .unwrap_err()
                 .contains("dns.search")
         );
+    }
+
+    #[test]
+    fn a_name_that_could_break_out_of_a_line_is_refused() {
+        let name = NewName {
+            former: vec!["web\n".to_owned()],
+            hostname: "api".to_owned(),
+            greeting: String::new(),
+        };
+        assert!(rename(&name).unwrap_err().contains("former"));
     }
 
     #[test]

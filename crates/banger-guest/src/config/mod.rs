@@ -47,8 +47,12 @@ pub enum ConfigError {
 pub struct GuestConfig {
     /// Always [`SCHEMA`] in a config that this build writes.
     pub schema: u32,
-    /// A DNS label. Set at each start; written to `/etc/hostname` at first boot only.
+    /// A DNS label. Set at each start; written to `/etc/hostname` at first boot, and where that has
+    /// one of `former_hostnames`.
     pub hostname: String,
+    /// The names that the guest may still have from before the VM was renamed.
+    #[serde(default)]
+    pub former_hostnames: Vec<String>,
     /// 32 lower-case hexadecimal digits; written where the image has none yet.
     pub machine_id: String,
     /// Kernel modules inside the initramfs in the order of loading, such as
@@ -62,7 +66,8 @@ pub struct GuestConfig {
     pub network: Option<Network>,
     /// Where names are resolved.
     pub dns: Resolvers,
-    /// Lines for `/etc/hosts` beside those of `localhost`; written at first boot only.
+    /// Lines for `/etc/hosts` beside those of `localhost`; written at first boot, after which only
+    /// the names in them change.
     pub hosts: Vec<HostsLine>,
     /// Files to write, in this order.
     pub files: Vec<File>,
@@ -137,6 +142,21 @@ impl Resolvers {
         }
         text
     }
+}
+
+/// Where a login finds the greeting that has the VM's name.
+pub const GREETING_PATH: &str = "/run/motd.d/10-banger";
+
+/// Another name for a guest that runs. It crosses builds, as an ask of
+/// [`protocol`](crate::protocol).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewName {
+    /// The names that the guest may still have; files that have another one are the user's.
+    pub former: Vec<String>,
+    /// The new one, a DNS label.
+    pub hostname: String,
+    /// What a login shows from now on, the content of [`GREETING_PATH`].
+    pub greeting: String,
 }
 
 /// One line of `/etc/hosts`.
@@ -215,6 +235,7 @@ impl GuestConfig {
         Self {
             schema: SCHEMA,
             hostname: hostname.to_owned(),
+            former_hostnames: Vec::new(),
             machine_id: machine_id.to_owned(),
             modules: Vec::new(),
             root: Root {

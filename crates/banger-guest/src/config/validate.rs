@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ConfigError, Disk, File, GuestConfig, Network, Resolvers, SCHEMA};
+use super::{ConfigError, Disk, File, GuestConfig, Network, NewName, Resolvers, SCHEMA};
 
 /// The length of the longest path that Linux takes, without its final zero byte.
 const LONGEST_PATH: usize = 4095;
@@ -69,6 +69,14 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(byte_is_fine)
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+fn check_label(field: &'static str, text: &str) -> Result<(), ConfigError> {
+    if is_label(text) {
+        return Ok(());
+    }
+    let shown = text.escape_debug();
+    Err(invalid(field, format!("`{shown}` is not a DNS label")))
 }
 
 /// A host name or a domain: printable, without blanks, so that it cannot become a second line.
@@ -172,6 +180,19 @@ impl Resolvers {
     }
 }
 
+impl NewName {
+    /// Checks that each name is a DNS label, which nothing that has it in it takes for more.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check_label("hostname", &self.hostname)?;
+        self.former
+            .iter()
+            .try_for_each(|name| check_label("former", name))
+    }
+}
+
 impl GuestConfig {
     /// Checks every value; names that could break out of a line, paths that are not plain, and
     /// two writers of one path are refused.
@@ -182,10 +203,10 @@ impl GuestConfig {
         if self.schema != SCHEMA {
             return Err(ConfigError::Schema { found: self.schema });
         }
-        if !is_label(&self.hostname) {
-            let shown = self.hostname.escape_debug();
-            return Err(invalid("hostname", format!("`{shown}` is not a DNS label")));
-        }
+        check_label("hostname", &self.hostname)?;
+        self.former_hostnames
+            .iter()
+            .try_for_each(|name| check_label("former_hostnames", name))?;
         let digit_is_fine = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if self.machine_id.len() != 32 || !self.machine_id.bytes().all(digit_is_fine) {
             let shown = self.machine_id.escape_debug();

@@ -9,6 +9,7 @@ use std::path::Path;
 use banger_guest::config::{self, GuestConfig};
 
 use crate::failure::{Context as _, Failure, Result};
+use crate::system::host_name;
 use crate::system::replace::{self, Rights};
 
 /// There once everything that is written once has reached the disk.
@@ -25,6 +26,9 @@ pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
             &format!("{}\n", config.hostname),
         ));
         results.push(mark());
+    } else {
+        let renamed = host_name::replace(&config.former_hostnames, &config.hostname);
+        results.push(renamed.while_doing(|| "take the VM's new name".to_owned()));
     }
     results.into_iter().filter_map(Result::err).collect()
 }

@@ -9,7 +9,7 @@ use banger_guest::config::GuestConfig;
 use crate::boot_record::RESOLV_CONF;
 use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::{self, Rights};
-use crate::system::resolvers;
+use crate::system::{host_name, resolvers};
 
 /// Writes them; the answer is what could not be written.
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
@@ -23,7 +23,7 @@ pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
 }
 
 fn set_host_name(name: &str) -> Result<()> {
-    rustix::system::sethostname(name.as_bytes()).while_doing(|| "set the host name".to_owned())
+    host_name::set(name).while_doing(|| "set the host name".to_owned())
 }
 
 /// Before the image's init starts, which would make up one of its own.

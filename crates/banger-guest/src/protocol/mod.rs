@@ -41,7 +41,7 @@ pub use session::{GuestStatus, Identity, PendingAsk, Session};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Resolvers;
+use crate::config::{NewName, Resolvers};
 
 /// The version of the protocol that this build speaks.
 pub const PROTOCOL: u32 = 1;
@@ -57,7 +57,14 @@ pub const PORT_NAME: &str = "banger.agent";
 pub const VSOCK_PORT: u32 = 1023;
 
 /// The names of the asks that this build answers, as [`Welcome::features`] lists them.
-pub const FEATURES: [&str; 5] = UNLISTED_FEATURES;
+pub const FEATURES: [&str; 6] = [
+    "sync",
+    "poweroff",
+    "set_clock",
+    "set_resolvers",
+    "status",
+    "rename",
+];
 
 /// What a guest answers that lists no features; closed.
 const UNLISTED_FEATURES: [&str; 5] = ["sync", "poweroff", "set_clock", "set_resolvers", "status"];
@@ -143,6 +150,8 @@ pub enum Ask {
     SetResolvers(Resolvers),
     /// Report the guest's state: [`Answer::Status`].
     Status,
+    /// Take another name: [`Answer::Done`].
+    Rename(NewName),
 }
 
 impl Ask {
@@ -155,6 +164,7 @@ impl Ask {
             Self::SetClock { .. } => "set_clock",
             Self::SetResolvers(_) => "set_resolvers",
             Self::Status => "status",
+            Self::Rename(_) => "rename",
         }
     }
 }
@@ -345,7 +355,19 @@ mod tests {
             tolerance_millis: 2,
         };
         let resolvers = Ask::SetResolvers(Resolvers::default());
-        let asks = [Ask::Sync, Ask::Poweroff, clock, resolvers, Ask::Status];
+        let rename = Ask::Rename(NewName {
+            former: vec!["web".to_owned()],
+            hostname: "api".to_owned(),
+            greeting: String::new(),
+        });
+        let asks = [
+            Ask::Sync,
+            Ask::Poweroff,
+            clock,
+            resolvers,
+            Ask::Status,
+            rename,
+        ];
         for ask in &asks {
             let json = serde_json::to_value(ask).unwrap();
             let name = json.as_str().map(str::to_owned);

@@ -3,6 +3,7 @@
 pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod enter;
+pub(crate) mod host_name;
 pub(crate) mod port;
 pub(crate) mod raw;
 pub(crate) mod replace;

@@ -78,6 +78,28 @@ fn a_program_gets_json_and_nothing_else() {
 }
 
 #[test]
+fn a_vm_is_renamed_while_it_runs_and_the_old_name_is_free() {
+    let environment = TestEnvironment::new();
+    let made = environment.json(&["vm", "create", "web"]);
+    environment.done(&["vm", "create", "other", "--no-start"]);
+    let run = environment.done(&["vm", "rename", "web", "api"]);
+    assert_eq!(run.stdout, "web is now api\n");
+    let shown = environment.json(&["vm", "show", "api"]);
+    for key in ["id", "pid", "address", "phase"] {
+        assert_eq!(shown[key], made[key], "{key}");
+    }
+    assert_eq!(shown["dns_name"], "api.vm");
+    let run = environment.run(&["vm", "rename", "api", "other"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr.contains("there is a VM `other` already"),
+        "{run:#?}"
+    );
+    assert_eq!(environment.run(&["vm", "rename", "api", "A.b"]).status, 2);
+    assert_eq!(environment.json(&["rename", "other", "web"])["name"], "web");
+}
+
+#[test]
 fn a_vm_is_named_by_id_and_by_the_first_digits_of_it() {
     let environment = TestEnvironment::new();
     let made = environment.json(&["vm", "create", "--name", "my-vm", "--no-start"]);

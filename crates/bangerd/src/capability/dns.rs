@@ -166,6 +166,8 @@ impl Capability for Dns {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use banger_guest::config::NewName;
+
     use super::*;
     use crate::guest::Ready;
 
@@ -192,6 +194,10 @@ mod tests {
 
         fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()> {
             self.0.clone_from(resolvers);
+            Ok(())
+        }
+
+        fn rename(&mut self, _: &NewName) -> Result<()> {
             Ok(())
         }
     }

@@ -3,9 +3,11 @@
 use std::net::Ipv4Addr;
 
 use banger_api::NetworkKind;
+use banger_guest::config::{GREETING_PATH, NewName};
 
 use super::Capability;
-use crate::error::Result;
+use crate::error::{During, Result};
+use crate::guest::Guest;
 use crate::plan::Plan;
 use crate::vm::Vm;
 
@@ -24,9 +26,28 @@ impl Capability for Identity {
             NetworkKind::Tap => vm.address,
             NetworkKind::User => Ipv4Addr::new(127, 0, 1, 1),
         };
-        guest.identity("identity", vm.name.as_str(), &vm.machine_id, own.into())?;
-        guest.file("identity", "/run/motd.d/10-banger", 0o644, &greeting(vm))
+        guest.identity(
+            "identity",
+            vm.name.as_str(),
+            former(vm),
+            &vm.machine_id,
+            own.into(),
+        )?;
+        guest.file("identity", GREETING_PATH, 0o644, &greeting(vm))
     }
+
+    fn on_rename(&self, vm: &Vm, guest: &mut dyn Guest) -> Result<()> {
+        let name = NewName {
+            former: former(vm),
+            hostname: vm.name.to_string(),
+            greeting: greeting(vm),
+        };
+        guest.rename(&name).during("tell the guest its name")
+    }
+}
+
+fn former(vm: &Vm) -> Vec<String> {
+    vm.former_names.iter().map(ToString::to_string).collect()
 }
 
 /// What a login shows.

@@ -96,6 +96,14 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Runs when a VM that runs has another name.
+    ///
+    /// # Errors
+    /// When its guest does not take it.
+    fn on_rename(&self, _vm: &Vm, _guest: &mut dyn Guest) -> Result<()> {
+        Ok(())
+    }
+
     /// Re-asserts the run-time part under a running VM: adoption, NAT on or off, a flushed rule set.
     ///
     /// # Errors

@@ -96,7 +96,11 @@ impl Engine {
 
     /// What every VM has that no other may have, those with unreadable records included.
     pub(super) fn claims(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Vec<Claim> {
-        let readable = vms.values().map(|slot| Claim::of(&slot.vm()));
+        let readable = vms.values().map(|slot| {
+            let mut claim = Claim::of(&slot.vm());
+            claim.names.extend(slot.next_name());
+            claim
+        });
         readable.chain(lock(&self.unreadable).clone()).collect()
     }
 
@@ -132,11 +136,7 @@ impl Engine {
 /// The name that was asked for, or two words that nobody has.
 pub(super) fn name(wanted: Option<&str>, claims: &[Claim]) -> Result<VmName> {
     if let Some(text) = wanted {
-        let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
-            invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
-        })?;
-        taken(&name, claims)?;
-        return Ok(name);
+        return given_name(text, claims);
     }
     for _ in 0..1000 {
         let words = petname::petname(2, "-").unwrap_or_default();
@@ -150,6 +150,15 @@ pub(super) fn name(wanted: Option<&str>, claims: &[Claim]) -> Result<VmName> {
         Error::new(Code::Conflict, "no name could be made up that is not taken")
             .hint("give one: banger vm create --name NAME"),
     )
+}
+
+/// The name that was asked for.
+pub(super) fn given_name(text: &str, claims: &[Claim]) -> Result<VmName> {
+    let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
+        invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
+    })?;
+    taken(&name, claims)?;
+    Ok(name)
 }
 
 /// The gateway of every guest: the first address.

@@ -107,6 +107,7 @@ impl Engine {
         let vm = Vm {
             id,
             name,
+            former_names: Vec::new(),
             spec,
             images,
             root_disk: root_disk.to_owned(),

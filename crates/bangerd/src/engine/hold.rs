@@ -7,7 +7,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, Error};
+use banger_api::{Code, Error, VmName};
 
 use super::lock;
 use crate::error::Result;
@@ -28,6 +28,8 @@ pub struct Slot {
     released: Condvar,
     /// Somebody wants the VM's process dead, whoever holds it.
     killed: Mutex<bool>,
+    /// The name that it is about to have, which nobody else may take.
+    next_name: Mutex<Option<VmName>>,
     /// Held while its process is stopped or let go on, so that the two never cross.
     turn: Mutex<()>,
 }
@@ -41,6 +43,7 @@ impl Slot {
             holder: Mutex::new(None),
             released: Condvar::new(),
             killed: Mutex::new(false),
+            next_name: Mutex::new(None),
             turn: Mutex::new(()),
         }
     }
@@ -83,6 +86,17 @@ impl Slot {
         *holder = Some((verb, Instant::now()));
         *lock(&self.killed) = false;
         Ok(Hold { slot: self.clone() })
+    }
+
+    /// The name that it is about to have.
+    pub(super) fn next_name(&self) -> Option<VmName> {
+        lock(&self.next_name).clone()
+    }
+
+    /// Keeps a name for it, until the claim is dropped.
+    pub(super) fn claim_name(self: &Arc<Self>, name: VmName) -> NameClaim {
+        *lock(&self.next_name) = Some(name);
+        NameClaim { slot: self.clone() }
     }
 
     /// Whether somebody holds it.
@@ -140,6 +154,18 @@ impl Drop for Hold {
     fn drop(&mut self) {
         *lock(&self.slot.holder) = None;
         self.slot.released.notify_all();
+    }
+}
+
+/// A name that is kept for a VM while its record does not say so yet.
+#[derive(Debug)]
+pub(super) struct NameClaim {
+    slot: Arc<Slot>,
+}
+
+impl Drop for NameClaim {
+    fn drop(&mut self) {
+        *lock(&self.slot.next_name) = None;
     }
 }
 

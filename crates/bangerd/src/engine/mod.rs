@@ -1,4 +1,4 @@
-//! The verbs: create, start, stop, set, delete, recover.
+//! The verbs: create, start, stop, set, rename, delete, recover.
 //!
 //! Plain blocking code on threads. Who holds a VM ([`hold`]) changes it, and nobody else; its
 //! record is on disk before and after each step that a crash could fall between.
@@ -27,6 +27,7 @@ mod pause;
 mod permits;
 mod record;
 mod recover;
+mod rename;
 mod set;
 mod stall;
 mod start;

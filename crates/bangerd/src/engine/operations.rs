@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use banger_api::{
-    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, StartVm,
-    StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
+    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, RenameVm,
+    StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
 };
 
 use super::hold::Slot;
@@ -144,6 +144,21 @@ impl Engine {
     ) -> Result<VmView> {
         self.operate_on(wanted, Verb::Set, heard, |slot, heard| {
             self.set_vm(slot, request, heard)
+        })
+    }
+
+    /// Gives a VM another name.
+    ///
+    /// # Errors
+    /// `invalid` for what is no name, `conflict` for one that is taken; nothing is changed then.
+    pub fn rename(
+        &self,
+        wanted: &VmRef,
+        request: &RenameVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Rename, heard, |slot, heard| {
+            self.rename_vm(slot, request, heard)
         })
     }
 

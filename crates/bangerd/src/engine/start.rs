@@ -330,6 +330,9 @@ impl Engine {
             vm.note_run(|run| run.notes.extend(notes(warnings, &plan.machine)));
             self.greet(vm, &mut *guest, heard)?;
         }
+        if !vm.is_in_rescue() {
+            vm.former_names.clear();
+        }
         vm.note_run(|run| run.started = Some(self.now()));
         vm.phase = Phase::Running;
         self.save_or_keep(hold.slot(), vm)

@@ -79,6 +79,7 @@ impl Engine {
                 vm.name
             ));
         }
+        notes.extend(other_name(vm));
         if self.parts.simulated {
             notes.push(
                 "it is simulated: nothing runs, and there is nothing to log in to".to_owned(),
@@ -153,6 +154,18 @@ impl Engine {
             .find(|vm| vm.name.as_str() == name)?;
         Some((vm.network == NetworkKind::Tap).then_some(vm.address))
     }
+}
+
+/// Says that the guest does not have the VM's name yet.
+fn other_name(vm: &Vm) -> Option<String> {
+    let former = vm.former_names.last()?;
+    let has_guest = vm.phase == Phase::Running && !vm.is_in_rescue();
+    has_guest.then(|| {
+        format!(
+            "its guest has the host name `{former}` until its next start: banger vm restart {}",
+            vm.name
+        )
+    })
 }
 
 /// Says that the guest reaches nothing, and what opens it.

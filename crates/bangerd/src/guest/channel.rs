@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
-use banger_guest::config::Resolvers;
+use banger_guest::config::{NewName, Resolvers};
 use banger_guest::protocol::{Answer, Ask, Conversation, ConversationError, Phase, VSOCK_PORT};
 
 use super::{Guest, Ready};
@@ -258,6 +258,11 @@ impl Guest for Channel {
 
     fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()> {
         self.ask(&Ask::SetResolvers(resolvers.clone()), self.prompt())
+            .map(drop)
+    }
+
+    fn rename(&mut self, name: &NewName) -> Result<()> {
+        self.ask(&Ask::Rename(name.clone()), self.prompt())
             .map(drop)
     }
 }

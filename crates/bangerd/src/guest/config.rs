@@ -108,11 +108,13 @@ impl GuestConfig {
         &mut self,
         writer: &'static str,
         hostname: &str,
+        former_hostnames: Vec<String>,
         machine_id: &str,
         own_address: IpAddr,
     ) -> Result<()> {
         self.claim(writer, "identity")?;
         hostname.clone_into(&mut self.wire.hostname);
+        self.wire.former_hostnames = former_hostnames;
         machine_id.clone_into(&mut self.wire.machine_id);
         // One line: the first that has the short name says what the full one is.
         self.wire.hosts.push(wire::HostsLine {
@@ -179,7 +181,9 @@ mod tests {
     fn the_full_name_is_the_canonical_one_of_a_single_hosts_line() {
         let mut guest = GuestConfig::default();
         let own = IpAddr::V4(Ipv4Addr::new(10, 215, 0, 2));
-        guest.identity("identity", "web", "", own).unwrap();
+        guest
+            .identity("identity", "web", Vec::new(), "", own)
+            .unwrap();
         let names: Vec<_> = guest.wire.hosts.iter().map(|it| &it.names).collect();
         assert_eq!(names, [&["web.vm", "web"]]);
     }

@@ -9,7 +9,7 @@ pub mod render;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use banger_guest::config::Resolvers;
+use banger_guest::config::{NewName, Resolvers};
 
 use crate::error::Result;
 
@@ -53,4 +53,10 @@ pub trait Guest: fmt::Debug + Send {
     /// # Errors
     /// When the guest does not say that it did.
     fn set_resolvers(&mut self, resolvers: &Resolvers) -> Result<()>;
+
+    /// Gives the guest another host name.
+    ///
+    /// # Errors
+    /// When the guest does not say that it has it, or was started by a banger that could not ask.
+    fn rename(&mut self, name: &NewName) -> Result<()>;
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
-use banger_guest::config::Resolvers;
+use banger_guest::config::{NewName, Resolvers};
 use banger_host::{Exit, Host, Look as _, Process, Sim, Spawn};
 
 use super::{FailedWrite, Features, Hypervisor, MachineState};
@@ -214,6 +214,19 @@ impl Guest for SimGuest {
     }
 
     fn set_resolvers(&mut self, _resolvers: &Resolvers) -> Result<()> {
+        Ok(())
+    }
+
+    /// A test sees it on the console.
+    fn rename(&mut self, name: &NewName) -> Result<()> {
+        if self.sim.is_stalled(self.process.pid) {
+            return Err(Error::new(
+                Code::Guest,
+                "the simulated machine stands still",
+            ));
+        }
+        let line = format!("banger: simulated host name {}\n", name.hostname);
+        self.sim.append(&self.console, &line);
         Ok(())
     }
 }

@@ -5,15 +5,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogsQuery, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView,
-    VmSpecPatch, VmView,
+    LogsQuery, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
+    VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Ref;
-use utoipa::openapi::{OpenApi, PathItem, RefOr, Required};
+use utoipa::openapi::{OpenApi, PathItem, RefOr, Required, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -58,6 +58,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(stop))
         .routes(routes!(restart))
         .routes(routes!(kill))
+        .routes(routes!(rename))
         .routes(routes!(logs))
         .split_for_parts();
     describe_errors(&mut document);
@@ -97,11 +98,27 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     .flatten()
 }
 
-/// A body that is left out asks for the defaults, everywhere.
+/// A body that is left out asks for the defaults, wherever all that is in it has one.
 fn describe_bodies(document: &mut OpenApi) {
+    let schemas = document.components.as_ref().map(|it| it.schemas.clone());
+    let has_required = |schema: &RefOr<Schema>| {
+        let RefOr::Ref(reference) = schema else {
+            return false;
+        };
+        let name = reference.ref_location.rsplit('/').next();
+        let schema = name.and_then(|name| schemas.as_ref()?.get(name));
+        matches!(schema, Some(RefOr::T(Schema::Object(object))) if !object.required.is_empty())
+    };
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         if let Some(RefOr::T(body)) = &mut operation.request_body {
-            body.required = Some(Required::False);
+            let mut schemas = body.content.values().filter_map(|content| match content {
+                RefOr::T(content) => content.schema.as_ref(),
+                RefOr::Ref(_) => None,
+            });
+            body.required = Some(match schemas.any(has_required) {
+                true => Required::True,
+                false => Required::False,
+            });
         }
     }
 }
@@ -317,6 +334,18 @@ async fn restart(request: VmRequest<StopVm>) -> Response {
 )]
 async fn kill(request: VmRequest<KillVm>) -> Response {
     request.work(Engine::kill).await
+}
+
+/// Gives a VM another name, which the DNS has at once, and its guest if it runs.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/rename",
+    params(Reference),
+    request_body = RenameVm,
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+)]
+async fn rename(request: VmRequest<RenameVm>) -> Response {
+    request.work(Engine::rename).await
 }
 
 /// What a guest printed on its console, as it printed it.

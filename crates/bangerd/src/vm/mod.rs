@@ -59,6 +59,9 @@ pub struct Vm {
     pub id: VmId,
     /// Its name.
     pub name: VmName,
+    /// The names that its guest may still have, from before it was renamed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_names: Vec<VmName>,
     /// What the user asked for.
     pub spec: VmSpec,
     /// What it starts from.

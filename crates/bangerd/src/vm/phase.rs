@@ -27,6 +27,8 @@ pub enum Verb {
     Kill,
     /// Change its settings.
     Set,
+    /// Give it another name.
+    Rename,
     /// Remove it.
     Delete,
 }
@@ -48,14 +50,14 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
     use Phase::{
         Creating, Deleting, Resuming, Running, Starting, Stopped, Stopping, Suspended, Suspending,
     };
-    use Verb::{Delete, Kill, Restart, Set, Start, Stop};
+    use Verb::{Delete, Kill, Rename, Restart, Set, Start, Stop};
     let refuse = |why: &str, hint: String| {
         Err(Error::new(Code::Conflict, format!("`{name}` {why}")).hint(hint))
     };
     match (verb, phase) {
         (Start, Running) | (Stop | Kill, Stopped) => Ok(Answer::Already),
-        (Start | Restart | Set | Delete, Stopped)
-        | (Set, Running)
+        (Start | Restart | Set | Rename | Delete, Stopped)
+        | (Set | Rename, Running)
         | (Stop | Restart | Kill, Running | Starting | Stopping | Suspending | Resuming)
         | (Kill, Suspended)
         | (Delete, Deleting | Creating) => Ok(Answer::Go),
@@ -63,15 +65,15 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
             "is running",
             format!("stop it first: banger vm stop {name}   (or: banger vm delete --force {name})"),
         ),
-        (Start | Set, Starting | Stopping | Suspending | Resuming) => refuse(
+        (Start | Set | Rename, Starting | Stopping | Suspending | Resuming) => refuse(
             "was left half-way by a failure",
             format!("end it first: banger vm kill {name}"),
         ),
-        (Start | Stop | Restart | Set | Delete, Suspended) => refuse(
+        (Start | Stop | Restart | Set | Rename | Delete, Suspended) => refuse(
             "is suspended, and this banger cannot resume it",
             format!("drop what it has in memory: banger vm kill {name}"),
         ),
-        (Start | Stop | Restart | Kill | Set, Creating | Deleting) => refuse(
+        (Start | Stop | Restart | Kill | Set | Rename, Creating | Deleting) => refuse(
             "was left half-made by a failure",
             format!("remove it: banger vm delete {name}"),
         ),
@@ -123,6 +125,7 @@ mod tests {
             Verb::Stop,
             Verb::Restart,
             Verb::Set,
+            Verb::Rename,
             Verb::Delete,
         ] {
             let error = may(verb, Phase::Suspended, &name).unwrap_err();

@@ -15,6 +15,7 @@ mod network;
 mod outside;
 mod permissions;
 mod recovery;
+mod rename;
 mod room;
 mod stop_all;
 mod verbs;

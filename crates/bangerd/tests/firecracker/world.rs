@@ -222,6 +222,7 @@ fn vm() -> Vm {
         },
         phase: Phase::Starting,
         run: None,
+        former_names: Vec::new(),
         last_boot: None,
         created: jiff::Timestamp::UNIX_EPOCH,
         last_end: None,

@@ -6,6 +6,7 @@ mod description;
 mod kill;
 mod list;
 mod logs;
+mod rename;
 mod restart;
 mod set;
 mod settings;
@@ -38,6 +39,8 @@ pub(crate) enum Verb {
     Restart(restart::Restart),
     Kill(kill::Kill),
     Set(set::Set),
+    #[command(alias = "mv")]
+    Rename(rename::Rename),
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
     #[command(alias = "shell")]
@@ -57,6 +60,7 @@ impl Verb {
             Self::Restart(verb) => verb.run(session),
             Self::Kill(verb) => verb.run(session),
             Self::Set(verb) => verb.run(session),
+            Self::Rename(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),

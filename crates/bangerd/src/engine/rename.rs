@@ -1,0 +1,81 @@
+//! `vm rename`: the record first, then the guest.
+//!
+//! The name in the record is the VM's: the DNS, the CLI and the next start have it at once. Until a
+//! guest has it too, the record lists the names that the guest may have instead, so that a start
+//! after a crash in between puts the new one in their place.
+
+use std::sync::Arc;
+
+use banger_api::{Phase, RenameVm, VmView};
+
+use super::hold::{NameClaim, Slot};
+use super::{Engine, ProgressSink, admit, lock, step};
+use crate::error::{During, Result};
+use crate::vm::Vm;
+use crate::vm::phase::{Verb, may};
+
+impl Engine {
+    pub(super) fn rename_vm(
+        &self,
+        slot: &Arc<Slot>,
+        request: &RenameVm,
+        heard: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        let name = slot.vm().name.clone();
+        let doing = || format!("rename `{name}`");
+        let hold = slot.hold("rename").during(doing())?;
+        let mut vm = hold.vm();
+        may(Verb::Rename, vm.phase, &vm.name).during(doing())?;
+        if request.name == vm.name.as_str() {
+            return Ok(self.view(&vm));
+        }
+        let _claim = self
+            .take_name(slot, &mut vm, &request.name)
+            .during(doing())?;
+        self.save(slot, &vm).during(doing())?;
+        if vm.phase == Phase::Running && !vm.former_names.is_empty() {
+            self.tell_name(slot, &mut vm, heard);
+        }
+        Ok(self.view(&slot.vm()))
+    }
+
+    /// Gives the VM the name while nobody else can, and remembers what its guest may have.
+    fn take_name(&self, slot: &Arc<Slot>, vm: &mut Vm, name: &str) -> Result<NameClaim> {
+        let vms = lock(&self.vms);
+        let mut claims = self.claims(&vms);
+        // Its own id and name are in nobody's way.
+        claims.retain(|claim| claim.id != vm.id);
+        let name = admit::given_name(name, &claims)?;
+        let claim = slot.claim_name(name.clone());
+        drop(vms);
+        let before = std::mem::replace(&mut vm.name, name);
+        let was_told = vm.run.is_some() || vm.former_names.is_empty();
+        if vm.last_boot.is_some() && was_told && !vm.former_names.contains(&before) {
+            vm.former_names.push(before);
+        }
+        Ok(claim)
+    }
+
+    /// Gives a guest that runs the new name. One that does not take it has it at its next start,
+    /// which the view says meanwhile.
+    fn tell_name(&self, slot: &Slot, vm: &mut Vm, heard: ProgressSink<'_>) {
+        if vm.is_in_rescue() || self.pause_of(vm.id).is_some() {
+            return;
+        }
+        let Some(hypervisor) = self.hypervisor_of(vm) else {
+            return;
+        };
+        let told = step(heard, "tell the guest", || {
+            let mut guest = hypervisor.guest(vm)?;
+            let mut capabilities = self.parts.capabilities.iter();
+            capabilities.try_for_each(|it| it.on_rename(vm, &mut *guest))
+        });
+        let told = told.and_then(|()| {
+            vm.former_names.clear();
+            self.save_or_keep(slot, vm)
+        });
+        if let Err(error) = told {
+            tracing::warn!(vm = %vm.name, error = error.report(), "the guest keeps its former name");
+        }
+    }
+}
