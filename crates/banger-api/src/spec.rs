@@ -27,6 +27,9 @@ pub struct VmSpec {
     pub system_disk_size: Mib,
     /// Whether the VM reaches the outside through the host.
     pub nat: bool,
+    /// Whether delete and kill are refused.
+    #[serde(default)]
+    pub protected: bool,
     /// What its user notes on it, for people and programs; no machine sees it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -54,6 +57,8 @@ pub struct VmSpecPatch {
     pub system_disk_size: Option<Mib>,
     /// Whether the VM reaches the outside through the host.
     pub nat: Option<bool>,
+    /// Whether delete and kill are refused.
+    pub protected: Option<bool>,
     /// The labels.
     #[serde(
         skip_serializing_if = "LabelsPatch::is_empty",
@@ -98,6 +103,7 @@ impl Default for VmSpec {
             disk_size: Mib(16 << 10),
             system_disk_size: Mib(16 << 10),
             nat: false,
+            protected: false,
             labels: BTreeMap::new(),
         }
     }
@@ -113,6 +119,7 @@ impl VmSpec {
             disk_size: patch.disk_size.unwrap_or(self.disk_size),
             system_disk_size: patch.system_disk_size.unwrap_or(self.system_disk_size),
             nat: patch.nat.unwrap_or(self.nat),
+            protected: patch.protected.unwrap_or(self.protected),
             labels: patch.labels.apply(&self.labels),
         }
     }

@@ -161,6 +161,22 @@ fn settings_change_and_disks_grow_but_do_not_shrink() {
 }
 
 #[test]
+fn a_protected_vm_is_kept_until_that_is_lifted() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "web", "--protect", "--no-start"]);
+    let run = environment.done(&["vm", "show", "web"]);
+    assert!(run.stdout.contains("\nprotected:   from"), "{run:#?}");
+    let list = environment.json(&["vm", "list"]);
+    assert_eq!(list[0]["spec"]["protected"], true);
+    let run = environment.run(&["vm", "delete", "--force", "web"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    let hint = "hint: lift the protection: banger vm set web --no-protect\n";
+    assert!(run.stderr.ends_with(hint), "{run:#?}");
+    environment.done(&["vm", "set", "web", "--no-protect"]);
+    environment.done(&["vm", "delete", "web"]);
+}
+
+#[test]
 fn labels_are_given_changed_and_taken_away() {
     let environment = TestEnvironment::new();
     let label = ["--label", "team=web", "--label", "note=a b=c"];

@@ -6,7 +6,7 @@ use banger_api::{DeleteVm, Phase, VmView};
 use banger_host::Kind;
 
 use super::hold::{Hold, Slot};
-use super::{Engine, ProgressSink, lock, step};
+use super::{Engine, ProgressSink, lock, protection, step};
 use crate::error::{During, Result, from_host};
 use crate::vm::phase::{Answer, Verb, may};
 
@@ -19,12 +19,15 @@ impl Engine {
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");
+        // Before anything is killed.
+        protection::admit_delete(&slot.vm()).during(doing())?;
         let hold = if request.force {
             self.seize(slot, "delete", heard).map(|it| it.0)
         } else {
             slot.hold("delete")
         }
         .during(doing())?;
+        protection::admit_delete(&hold.vm()).during(doing())?;
         if request.force && may(Verb::Kill, hold.vm().phase, &name) == Ok(Answer::Go) {
             self.go_down_killed(&hold, heard).during(doing())?;
         }

@@ -25,6 +25,7 @@ mod operations;
 mod outside;
 mod pause;
 mod permits;
+mod protection;
 mod record;
 mod recover;
 mod rename;

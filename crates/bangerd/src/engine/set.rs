@@ -43,7 +43,7 @@ impl Engine {
         Ok(self.view(&vm))
     }
 
-    /// Notes what of the new settings the run has already: labels, and NAT unless a capability has
+    /// Notes what of the new settings the run has already: labels, protection, and NAT unless a capability has
     /// it wait.
     fn follow(&self, vm: &mut Vm) {
         let mut all = self.parts.capabilities.iter();
@@ -52,6 +52,7 @@ impl Engine {
             return;
         };
         run.in_force.labels.clone_from(&vm.spec.labels);
+        run.in_force.protected = vm.spec.protected;
         if !waits {
             run.in_force.nat = vm.spec.nat;
         }

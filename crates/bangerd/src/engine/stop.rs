@@ -15,7 +15,7 @@ use banger_api::{
 use banger_host::{Process, Signal};
 
 use super::hold::{Hold, Slot};
-use super::{Engine, ProgressSink, step};
+use super::{Engine, ProgressSink, protection, step};
 use crate::error::{During, Result};
 use crate::hypervisor::FailedWrite;
 use crate::vm::Vm;
@@ -92,6 +92,7 @@ impl Engine {
     ) -> Result<VerbOutcome> {
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
+        protection::admit_kill(&slot.vm()).during(doing())?;
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));
         if signal != Signal::Kill {
             self.signal_vm(slot, signal, heard).during(doing())?;

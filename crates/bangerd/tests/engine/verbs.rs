@@ -102,6 +102,69 @@ fn a_running_vm_is_not_deleted_without_force() {
 }
 
 #[test]
+fn a_protected_vm_is_neither_deleted_nor_killed_until_that_is_lifted() {
+    let mut world = World::new();
+    let set = |world: &World, on| {
+        let patch = VmSpecPatch {
+            protected: Some(on),
+            ..VmSpecPatch::default()
+        };
+        let set = world.engine.set(&named("calm-otter"), &patch, &|_| {});
+        set.unwrap()
+    };
+    let lift = "lift the protection: banger vm set calm-otter --no-protect";
+    let before = world.create("calm-otter", false, true);
+    let view = set(&world, true);
+    assert_eq!((view.spec.protected, &view.pending), (true, &None));
+    world.restart();
+    let refused = |world: &World| {
+        let name = named("calm-otter");
+        for force in [false, true] {
+            let deleted = world.engine.delete(&name, &DeleteVm { force }, &|_| {});
+            let error = deleted.unwrap_err();
+            assert_eq!(error.code, Code::Conflict);
+            assert_eq!(error.hints, [lift], "force: {force}");
+        }
+        world.engine.show(&name).unwrap()
+    };
+    for signal in [None, Some(SignalName::Kill), Some(SignalName::Term)] {
+        let killed = world
+            .engine
+            .kill(&named("calm-otter"), &KillVm { signal }, &|_| {});
+        assert_eq!(killed.unwrap_err().hints, [lift], "{signal:?}");
+    }
+    assert_eq!(refused(&world).pid, before.pid, "it was killed");
+    let stop = StopVm::default();
+    let stopped = world.engine.stop(&named("calm-otter"), &stop, &|_| {});
+    assert_eq!(stopped.unwrap().vm.phase, Phase::Stopped);
+    refused(&world);
+    assert!(!set(&world, false).spec.protected);
+    let deleted = world
+        .engine
+        .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {});
+    deleted.unwrap();
+}
+
+#[test]
+fn a_protected_vm_that_was_left_half_way_can_be_killed() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let patch = VmSpecPatch {
+        protected: Some(true),
+        ..VmSpecPatch::default()
+    };
+    let name = named("calm-otter");
+    world.engine.set(&name, &patch, &|_| {}).unwrap();
+    world.sim.refuse(|op| matches!(op, Op::Root(..)));
+    let stopped = world.engine.stop(&name, &StopVm::default(), &|_| {});
+    stopped.unwrap_err();
+    assert_eq!(world.engine.show(&name).unwrap().phase, Phase::Stopping);
+    world.sim.revive();
+    let killed = world.engine.kill(&name, &KillVm::default(), &|_| {});
+    assert_eq!(killed.unwrap().vm.phase, Phase::Stopped);
+}
+
+#[test]
 fn nat_is_turned_on_and_off_under_a_running_vm_and_the_host_is_as_before() {
     let world = World::new();
     world.create("calm-otter", false, true);

@@ -199,8 +199,7 @@ fn vm() -> Vm {
             memory: Mib(512),
             disk_size: Mib(1024),
             system_disk_size: Mib(1024),
-            nat: false,
-            labels: std::collections::BTreeMap::new(),
+            ..VmSpec::default()
         },
         images: Images {
             name: "default".to_owned(),

@@ -11,15 +11,16 @@ use crate::session::Session;
 
 /// Change VMs' settings.
 ///
-/// NAT and labels change at once, the other settings at the next start. Disks only grow, and keep their contents.
+/// NAT, protection and labels change at once, the other settings at the next start. Disks only grow, and keep their contents.
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("change").required(true).multiple(true)
-        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "labels", "unlabel"])),
+        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "protect", "no_protect", "labels", "unlabel"])),
     after_help = "\
 Examples:
   banger vm set calm-otter --nat
   banger vm set --nat web-1 web-2 web-3
+  banger vm set calm-otter --protect
   banger vm set calm-otter --disk-size 100G && banger vm restart calm-otter"
 )]
 pub(crate) struct Set {
@@ -50,12 +51,13 @@ impl Set {
 
 fn text(vm: &VmView) -> String {
     let (now, next) = (&vm.spec, vm.next());
+    let protected = if now.protected { ", is protected" } else { "" };
     let labels = match &now.label_texts()[..] {
         [] => String::new(),
         labels => format!(", labels {}", labels.join(", ")),
     };
     format!(
-        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}",
+        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}{protected}",
         vm.name,
         now_and_next(now.vcpu, next.vcpu),
         now_and_next(now.memory, next.memory),

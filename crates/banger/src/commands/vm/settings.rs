@@ -30,6 +30,14 @@ pub(crate) struct Settings {
     #[arg(long)]
     no_nat: bool,
 
+    /// Refuse to delete or kill the VM.
+    #[arg(long, conflicts_with = "no_protect")]
+    protect: bool,
+
+    /// Let it be deleted and killed.
+    #[arg(long)]
+    no_protect: bool,
+
     /// A label, for people and scripts; the guest does not see it. Can be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -44,6 +52,7 @@ impl Settings {
             disk_size: self.disk_size,
             system_disk_size: self.system_disk_size,
             nat: (self.nat || self.no_nat).then_some(self.nat),
+            protected: (self.protect || self.no_protect).then_some(self.protect),
             labels: LabelsPatch {
                 add: self.labels.iter().cloned().collect(),
                 remove: Vec::new(),

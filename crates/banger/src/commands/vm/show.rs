@@ -80,6 +80,9 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
         lines.push(("address", format!("{address} ({})", vm.dns_name)));
     }
     lines.extend(settings(vm));
+    if vm.spec.protected {
+        lines.push(("protected", "from delete and kill".to_owned()));
+    }
     if !vm.spec.labels.is_empty() {
         lines.push(("labels", vm.spec.label_texts().join("\n")));
     }
