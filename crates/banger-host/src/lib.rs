@@ -17,6 +17,7 @@ mod file_op;
 mod helped;
 mod instance;
 mod kept_port;
+mod ledger;
 mod linux;
 mod look;
 mod mac_address;
@@ -37,6 +38,7 @@ pub use file_op::FileOp;
 pub use helped::Helped;
 pub use instance::Instance;
 pub use kept_port::KeptPort;
+pub use ledger::{Ledger, LedgerEntry};
 pub use linux::Linux;
 pub use look::{
     Clocks, Destination, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore,

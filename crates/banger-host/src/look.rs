@@ -41,23 +41,22 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The interfaces whose names begin so, sorted.
     fn interfaces(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// Whether the nft table exists, is whole and has every one of these guests (TAP and address),
-    /// NAT addresses, and interfaces that are lent to guests.
+    /// Whether the nft table exists, is whole and has every one of these guests (TAP and address)
+    /// and NAT addresses.
     fn firewall_holds(
         &self,
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
-        lent: &[String],
     ) -> Result<bool>;
 
     /// The elements of the nft table; none where there is no such table.
     fn firewall_elements(&self, table: &str) -> Result<Elements>;
 
-    /// Whether Docker, if it is there, accepts what goes from and to these TAPs, as
-    /// [`RootOp::AcceptInDockerUser`](crate::RootOp::AcceptInDockerUser) has it; an answer may be three
-    /// seconds old.
-    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool>;
+    /// Whether the interfaces by which the host reaches something are as
+    /// [`RootOp::HoldForwarding`](crate::RootOp::HoldForwarding) makes them for the machines of this
+    /// instance. What Docker's chain has may be three seconds old.
+    fn forwarding_holds(&self, instance: Instance) -> Result<bool>;
 
     /// Whether an interface forwards IPv4, or `None` where there is no such interface.
     fn forwarding(&self, interface: &str) -> Result<Option<bool>>;

@@ -14,6 +14,24 @@ pub enum Change {
     Already,
 }
 
+impl std::ops::BitOr for Change {
+    type Output = Self;
+
+    /// Whether either change had to be made.
+    fn bitor(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Already, Self::Already) => Self::Already,
+            (Self::Made, _) | (_, Self::Made) => Self::Made,
+        }
+    }
+}
+
+impl std::ops::BitOrAssign for Change {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
 /// Who owns a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

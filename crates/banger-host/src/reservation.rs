@@ -41,6 +41,12 @@ pub(crate) fn holder(run: &Path, instance: Instance) -> Result<Option<PathBuf>> 
     holder_in(&run.join(FOLDER), instance)
 }
 
+/// Whether a daemon of root's has a reservation below `run`, and may have more there.
+pub(crate) fn any(run: &Path) -> bool {
+    let mut entries = fs::read_dir(run.join(FOLDER)).into_iter().flatten();
+    entries.next().is_some()
+}
+
 /// Every claim that can be read; one that cannot is told when its user comes.
 fn claims() -> Result<Vec<Claim>> {
     let folder = Path::new(crate::claim::FOLDER);

@@ -95,27 +95,30 @@ pub enum RootOp {
         /// Whether it forwards.
         on: bool,
     },
-    /// An interface of the host forwards IPv4 packets that arrive on it, or does not.
-    SetForwarding {
-        /// The interface's name.
-        interface: String,
-        /// Whether it forwards.
-        on: bool,
+    /// Every interface by which the host reaches something forwards IPv4 packets that arrive on it,
+    /// and the machine holds it. Each is recorded with its old value in the host's one
+    /// [`Ledger`](crate::Ledger) first. What did not forward before forwards to guests of any banger
+    /// only, by the instance's nft table. Docker, where it has a `DOCKER-USER` chain, accepts what
+    /// goes from and to the instance's TAPs. [`Kind::Missing`](crate::Kind::Missing) where the
+    /// machine has no TAP.
+    HoldForwarding {
+        /// The machine.
+        machine: MachineId,
     },
-    /// The nft table, which exists with all its rules, has what comes in by one of these interfaces
-    /// forwarded to guests of any banger and to nobody else. No other interface is kept so. Without
-    /// any interface, a table that does not exist is not made.
-    KeepToGuests {
-        /// The interfaces that forward because guests need it. `banger-root` knows them by itself:
-        /// those that it has switched on for its user.
-        #[serde(skip)]
-        interfaces: BTreeSet<String>,
+    /// The machine holds no interface of the host. One that nobody holds any more has its old value
+    /// back, unless forwarding was switched on for the host as a whole. With the instance's last
+    /// machine its rules leave Docker's chain.
+    ReleaseForwarding {
+        /// The machine.
+        machine: MachineId,
     },
-    /// Where Docker keeps its `DOCKER-USER` chain, it accepts what goes from and to the instance's
-    /// TAPs, or holds no rule of ours. Where there is no such chain nothing is done.
-    AcceptInDockerUser {
-        /// Whether the rules are there.
-        on: bool,
+    /// The ledger has what an older daemon recorded by itself: these interfaces did not forward
+    /// before. `banger-root` adopts its own older record and needs none of a user's, so this does
+    /// not cross the wire.
+    #[serde(skip)]
+    AdoptForwarding {
+        /// The names of the interfaces.
+        off_before: BTreeSet<String>,
     },
     /// A block device at [`snapshot_node`](crate::snapshot_node) shows the base, zeros behind it up
     /// to its size, and over both what was written to it, which the store keeps. The base is never

@@ -25,6 +25,9 @@ mount --make-rprivate /
 mount -t tmpfs -o mode=755 none /etc
 mount -t tmpfs -o mode=755 none /run
 mkdir /etc/banger /run/programs
+ip link add out0 type veth peer name other0
+ip address add 192.0.2.2/24 dev out0
+ip link set out0 up
 umask 022
 printf '%s' "$2" > /etc/banger/64002.json
 cp "$1" /run/programs/banger-root
@@ -109,7 +112,7 @@ impl Program {
 }
 
 fn greet(program: &Program) -> Option<Value> {
-    program.ask(&json!({"hello": {"protocol": 2}}))
+    program.ask(&json!({"hello": {"protocol": 3}}))
 }
 
 #[test]
@@ -140,7 +143,9 @@ fn the_program_serves_with_few_rights_and_ends_with_its_caller() {
         json!({"allow-guest": guest}),
         json!({"make-tap": {"machine": machine, "uid": USER, "host-address": "10.217.0.1",
                "guest-address": "10.217.0.2", "mac": "02:ba:00:c0:ff:ee", "mtu": 1500}}),
+        json!({"hold-forwarding": {"machine": machine}}),
         json!({"allow-nat": {"address": "10.217.0.2"}}),
+        json!({"release-forwarding": {"machine": machine}}),
         json!({"forbid-nat": {"address": "10.217.0.2"}}),
         json!({"remove-tap": {"machine": machine}}),
         json!({"forbid-guest": guest}),

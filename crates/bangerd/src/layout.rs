@@ -5,7 +5,7 @@
 //!   lock                      held by the one daemon of this directory
 //!   kind                      whether the VMs here are real or simulated
 //!   bangerd.log               what the daemon did
-//!   settings.json             host settings that we changed, with their old values
+//!   settings.json             an older daemon's record of the host's settings
 //!   ssh/                      this installation's key pair, and the pinned host keys
 //!   downloads/<sha256>        what was downloaded and is not used up yet
 //!   images/<digest>/          immutable images and kernels, shared by VMs
@@ -62,7 +62,7 @@ impl Layout {
         self.state.join("bangerd.log")
     }
 
-    /// The host settings that we changed, with their old values and the boot they belong to.
+    /// An older daemon's record of the host settings that it changed, with their old values.
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.state.join("settings.json")

@@ -65,7 +65,7 @@ impl Lane {
             Request::StartJailed(_) => Self::Jails,
             Request::Look(
                 RootLook::FirewallHolds { .. }
-                | RootLook::AcceptedByDocker { .. }
+                | RootLook::ForwardingHolds
                 | RootLook::Snapshot { .. },
             ) => Self::Looks,
             Request::Look(_) | Request::Hello { .. } => Self::Probes,

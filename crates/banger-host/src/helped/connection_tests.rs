@@ -87,7 +87,6 @@ fn what_must_be_quick_waits_for_nothing_that_takes_long() {
         table: "banger_00ff".to_owned(),
         guests: vec![("bg100ff00c0ffee".to_owned(), Ipv4Addr::new(10, 216, 0, 2))],
         nat: Vec::new(),
-        lent: Vec::new(),
     });
     let probe = Request::Look(RootLook::Snapshots);
     thread::scope(|scope| {

@@ -18,13 +18,16 @@ impl Look for Helped {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
-        lent: &[String],
     ) -> Result<bool> {
-        let most = guests.len().max(nat.len()).max(lent.len());
+        let most = guests.len().max(nat.len());
         let calls = most.div_ceil(MOST_ELEMENTS).max(1);
         for call in 0..calls {
-            let guests = part(guests, call);
-            if !self.holds(table, guests, part(nat, call), part(lent, call))? {
+            let look = RootLook::FirewallHolds {
+                table: table.to_owned(),
+                guests: part(guests, call).to_vec(),
+                nat: part(nat, call).to_vec(),
+            };
+            if !self.holds(look)? {
                 return Ok(false);
             }
         }
@@ -104,16 +107,9 @@ impl Look for Helped {
         self.linux.forwarding(interface)
     }
 
-    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
-        self.docker.answer(tap_prefix, || {
-            let look = RootLook::AcceptedByDocker {
-                tap_prefix: tap_prefix.to_owned(),
-            };
-            match self.connection.ask(&Request::Look(look), &[])? {
-                Reply::Holds(holds) => Ok(holds),
-                other => Err(connection::unexpected(&other)),
-            }
-        })
+    fn forwarding_holds(&self, instance: Instance) -> Result<bool> {
+        self.check_instance(instance)?;
+        self.holds(RootLook::ForwardingHolds)
     }
 
     fn forwards_everywhere(&self) -> Result<bool> {

@@ -7,14 +7,12 @@ mod connection;
 mod look;
 
 use std::fs::File;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use connection::Connection;
 use rustix::fs::{Mode, OFlags};
 
-use crate::linux::docker::Accepted;
 use crate::linux::probes::{existing, in_one_line};
 use crate::linux::snapshot;
 use crate::linux::spawn::open_log;
@@ -22,8 +20,8 @@ use crate::root::PROGRAMS;
 use crate::root::message::{Reply, Request, RootLook};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::{
-    Change, Claim, Error, Finding, Host, Jailed, Kind, Linux, Look as _, Op, Process, Result,
-    RootOp, Signal, Spawn,
+    Change, Claim, Error, Finding, Host, Instance, Jailed, Kind, Linux, Look as _, Op, Process,
+    Result, RootOp, Signal, Spawn,
 };
 
 /// The Linux machine, with root's help.
@@ -31,7 +29,6 @@ use crate::{
 pub struct Helped {
     linux: Linux,
     connection: Connection,
-    docker: Accepted,
 }
 
 impl Helped {
@@ -58,7 +55,6 @@ impl Helped {
         Ok(Self {
             linux: Linux::new()?,
             connection: Connection::open(claim)?,
-            docker: Accepted::default(),
         })
     }
 
@@ -81,19 +77,16 @@ impl Helped {
         )
     }
 
-    fn holds(
-        &self,
-        table: &str,
-        guests: &[(String, Ipv4Addr)],
-        nat: &[Ipv4Addr],
-        lent: &[String],
-    ) -> Result<bool> {
-        let look = RootLook::FirewallHolds {
-            table: table.to_owned(),
-            guests: guests.to_vec(),
-            nat: nat.to_vec(),
-            lent: lent.to_vec(),
-        };
+    /// Root makes the names of the claim, whatever we would make.
+    fn check_instance(&self, instance: Instance) -> Result<()> {
+        if instance == self.claim().instance() {
+            return Ok(());
+        }
+        let text = format!("root does not serve the instance `{}`", instance.digits());
+        Err(Error::new(Kind::Denied, text))
+    }
+
+    fn holds(&self, look: RootLook) -> Result<bool> {
         match self.connection.ask(&Request::Look(look), &[])? {
             Reply::Holds(holds) => Ok(holds),
             other => Err(connection::unexpected(&other)),
@@ -114,10 +107,11 @@ impl Helped {
     }
 
     fn change_by_root(&self, op: &RootOp) -> Result<Change> {
-        let request = Request::Change(op.clone());
-        if matches!(op, RootOp::AcceptInDockerUser { .. }) {
-            self.docker.forget();
+        if matches!(op, RootOp::AdoptForwarding { .. }) {
+            // Root adopts its own older record, which is the one that it believes.
+            return Ok(Change::Already);
         }
+        let request = Request::Change(op.clone());
         let reply = if let RootOp::MakeSnapshot { machine, files, .. } = op {
             let uid = self.uid();
             if files.owner.is_some_and(|owner| owner.uid != uid) {
@@ -202,11 +196,7 @@ impl Host for Helped {
         match op {
             Op::File(_) => self.linux.change(op),
             Op::Root(instance, op) => {
-                // Root makes the names of the claim, whatever we would make.
-                if *instance != self.claim().instance() {
-                    let text = format!("root serves no instance `{}`", instance.digits());
-                    return Err(Error::new(Kind::Denied, text));
-                }
+                self.check_instance(*instance)?;
                 self.change_by_root(op)
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use super::forwarding::Setting;
-use super::{Linux, children, disk, docker, files, forwarding, node, snapshot, spawn, tap};
+use super::{Linux, children, disk, files, forwarding, node, snapshot, spawn, tap};
 use crate::{
     Change, Error, FileOp, GuestTap, Host, Instance, Kind, Look as _, Op, Process, Result, RootOp,
     Signal, Spawn,
@@ -111,16 +111,9 @@ impl Linux {
             RootOp::ForwardGuest { machine, on } => {
                 forwarding::set(&Setting::Forwarding(&instance.tap(*machine)), *on)
             }
-            RootOp::SetForwarding { interface, on } => {
-                forwarding::set(&Setting::Forwarding(interface), *on)
-            }
-            RootOp::KeepToGuests { interfaces } => {
-                self.firewall.keep_to_guests(table, prefix, interfaces)
-            }
-            RootOp::AcceptInDockerUser { on } => {
-                self.docker.forget();
-                docker::accept(prefix, *on)
-            }
+            RootOp::HoldForwarding { machine } => self.hold_forwarding(instance, *machine),
+            RootOp::ReleaseForwarding { machine } => self.release_forwarding(instance, *machine),
+            RootOp::AdoptForwarding { off_before } => self.adopt_forwarding(instance, off_before),
             RootOp::MakeSnapshot {
                 machine,
                 size_mib,
@@ -143,8 +136,6 @@ impl Linux {
                 .allow_guest(&instance.table(), &instance.tap_prefix(), &name, address)?;
         let made = tap::make(&name, tap, &self.backstop)?;
         self.interfaces.forget();
-        Ok(files::made(
-            filtered == Change::Made || made == Change::Made,
-        ))
+        Ok(filtered | made)
     }
 }

@@ -90,7 +90,7 @@ impl Accepted {
     }
 }
 
-/// Look::accepted_by_docker.
+/// Whether the chain, if it is there, has our rules.
 pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
     tap::check_name(prefix)?;
     if !chain_exists()? {
@@ -104,7 +104,7 @@ pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// RootOp::AcceptInDockerUser.
+/// The chain, if it is there, has our rules, or none of them.
 pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
     tap::check_name(prefix)?;
     let describe = || format!("look after the chain `{CHAIN}`");

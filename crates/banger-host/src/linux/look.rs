@@ -11,9 +11,9 @@ use super::context::During as _;
 use super::files::absent;
 use super::forwarding::Setting;
 use super::{
-    Linux, children, disk, docker, files, find, forwarding, netlink, probes, resolvers, room,
-    snapshot,
+    Linux, children, disk, files, find, forwarding, netlink, probes, resolvers, room, snapshot,
 };
+use crate::ledger;
 use crate::{
     Clocks, Elements, Exit, Finding, GuestTap, Instance, Look, Mark, Probe, Process, Resolvers,
     Result, Room, Snapshot, Stat,
@@ -120,9 +120,8 @@ impl Look for Linux {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
-        lent: &[String],
     ) -> Result<bool> {
-        self.firewall.holds(table, guests, nat, lent)
+        self.firewall.holds(table, guests, nat)
     }
 
     fn firewall_elements(&self, table: &str) -> Result<Elements> {
@@ -133,9 +132,8 @@ impl Look for Linux {
         forwarding::get(Setting::Forwarding(interface))
     }
 
-    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
-        self.docker
-            .answer(tap_prefix, || docker::is_accepted(tap_prefix))
+    fn forwarding_holds(&self, instance: Instance) -> Result<bool> {
+        ledger::holds(self, instance)
     }
 
     fn forwards_everywhere(&self) -> Result<bool> {

@@ -7,6 +7,7 @@
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
 //! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
 //! | `netlink`, `interfaces`, `tap`, `neighbour`, `forwarding` | interfaces, addresses, routes, who is behind them, their settings |
+//! | `ledger` | which interfaces forward because guests need it, and what they did before |
 //! | `firewall`, `backstop`, `docker` | our nft table; what holds without it; being let through by Docker's |
 //! | `spawn`, `scope` | programs that outlive us |
 //! | `children`, `find`, `units` | processes that cannot be mistaken, and whose they are |
@@ -24,6 +25,7 @@ mod find;
 mod firewall;
 mod forwarding;
 mod interfaces;
+mod ledger;
 mod look;
 mod neighbour;
 mod netlink;
@@ -45,11 +47,14 @@ pub(crate) mod tap;
 pub(crate) mod testing;
 pub(crate) mod units;
 
+use std::path::PathBuf;
+
 use children::Children;
 use firewall::Firewall;
 use interfaces::Interfaces;
 
 use crate::Result;
+use crate::root::RUN;
 
 pub(crate) use netlink::way_to;
 pub(crate) use snapshot::node_path as snapshot_node;
@@ -63,6 +68,8 @@ pub struct Linux {
     interfaces: Interfaces,
     docker: docker::Accepted,
     backstop: tap::Support,
+    /// Where root keeps what is gone with the boot.
+    run: PathBuf,
 }
 
 impl Linux {
@@ -71,6 +78,11 @@ impl Linux {
     /// # Errors
     /// When `/proc` does not say which boot this is.
     pub fn new() -> Result<Self> {
+        Self::in_folder(RUN)
+    }
+
+    /// The machine that we run on, with the ledger of forwarding in this folder.
+    pub(crate) fn in_folder(run: impl Into<PathBuf>) -> Result<Self> {
         Ok(Self {
             boot_id: children::boot_id()?,
             children: Children::default(),
@@ -78,6 +90,7 @@ impl Linux {
             interfaces: Interfaces::default(),
             docker: docker::Accepted::default(),
             backstop: tap::Support::default(),
+            run: run.into(),
         })
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ledger::LedgerHost as _;
 use crate::linux::Linux;
 use crate::linux::testing::{TestNamespace, as_nobody, in_own_network, run};
 use crate::{
@@ -125,9 +126,7 @@ fn a_tap_gets_back_what_somebody_took() {
             host.interfaces.forget();
             let guest = [("bg100ab0000000a".to_owned(), wanted().guest_address)];
             host.tap_holds(INSTANCE, &wanted()).unwrap()
-                && host
-                    .firewall_holds("banger_00ab", &guest, &[], &[])
-                    .unwrap()
+                && host.firewall_holds("banger_00ab", &guest, &[]).unwrap()
         };
         assert!(!holds());
         host.change(&op).unwrap();
@@ -393,10 +392,7 @@ fn a_subnet_that_the_host_uses_otherwise_is_found() {
 fn forwarding_is_set_for_one_interface_and_put_back() {
     in_own_network(|| {
         let host = Linux::new().unwrap();
-        let set = |on| {
-            let interface = "lo".to_owned();
-            change(&host, RootOp::SetForwarding { interface, on }).unwrap()
-        };
+        let set = |on| host.set_forwarding("lo", on).unwrap();
         assert_eq!(host.forwarding("lo").unwrap(), Some(false));
         assert_eq!((set(true), set(true)), (Change::Made, Change::Already));
         assert_eq!(host.forwarding("lo").unwrap(), Some(true));

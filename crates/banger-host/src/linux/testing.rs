@@ -65,6 +65,14 @@ pub(crate) fn in_own_mounts(test: impl FnOnce() + Send) {
     on_own_thread(prepare, test);
 }
 
+/// A folder where root alone can write, as everything above it.
+pub(crate) fn folder_of_root() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("banger-test-")
+        .tempdir_in("/run")
+        .unwrap()
+}
+
 /// Runs a test as an ordinary user, without any right that root has.
 pub(crate) fn as_nobody(test: impl FnOnce() + Send) {
     let nobody = rustix::process::Uid::from_raw(65534);

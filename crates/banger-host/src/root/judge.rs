@@ -18,10 +18,6 @@ const SIZES: std::ops::RangeInclusive<u64> = 1..=64 << 20;
 pub(super) enum Allowed {
     /// As it stands.
     Change(RootOp),
-    /// For this user only: others may need the interface to forward, too.
-    Forward { interface: String, on: bool },
-    /// Those that root has switched on for this user.
-    KeepToGuests,
     /// Over the files that came with it.
     MakeSnapshot { name: String, size_mib: u64 },
 }
@@ -33,10 +29,9 @@ pub(super) enum Answerable {
         table: String,
         guests: Vec<(String, Ipv4Addr)>,
         nat: Vec<Ipv4Addr>,
-        lent: Vec<String>,
     },
     Probe(Probe),
-    AcceptedByDocker(String),
+    ForwardingHolds,
     Snapshot(String),
     /// Over the folder that came with it.
     Jails,
@@ -119,13 +114,12 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
         RootOp::AllowGuest { address, .. } | RootOp::AllowNat { address } => {
             measure.guest(*address)?;
         }
-        RootOp::SetForwarding { interface, on } => {
-            return Ok(Allowed::Forward {
-                interface: interface.clone(),
-                on: *on,
-            });
+        RootOp::AdoptForwarding { .. } => {
+            return Err(refuse(
+                "adopt-forwarding",
+                "a change that root makes for a user",
+            ));
         }
-        RootOp::KeepToGuests { .. } => return Ok(Allowed::KeepToGuests),
         RootOp::MakeSnapshot {
             machine, size_mib, ..
         } => {
@@ -137,12 +131,14 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
                 size_mib: *size_mib,
             });
         }
-        // Taking away opens nothing, whatever the address is.
+        // Taking away opens nothing, whatever the address is. Which interfaces forward is the host's
+        // to know, and for which machines is in the ledger.
         RootOp::RemoveTap { .. }
         | RootOp::ForbidGuest { .. }
         | RootOp::ForbidNat { .. }
         | RootOp::ForwardGuest { .. }
-        | RootOp::AcceptInDockerUser { .. }
+        | RootOp::HoldForwarding { .. }
+        | RootOp::ReleaseForwarding { .. }
         | RootOp::RemoveSnapshot { .. } => {}
     }
     Ok(Allowed::Change(op))
@@ -164,13 +160,8 @@ pub(super) fn jailed(jailed: Jailed, claim: &Claim) -> Result<Jailed> {
 pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
     let measure = Measure(claim);
     Ok(match look {
-        RootLook::FirewallHolds {
-            table,
-            guests,
-            nat,
-            lent,
-        } => {
-            let count = guests.len().max(nat.len()).max(lent.len());
+        RootLook::FirewallHolds { table, guests, nat } => {
+            let count = guests.len().max(nat.len());
             if count > MOST_ELEMENTS {
                 return Err(refuse(
                     &count.to_string(),
@@ -181,12 +172,9 @@ pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
                 table: measure.table(table)?,
                 guests,
                 nat,
-                lent,
             }
         }
-        RootLook::AcceptedByDocker { tap_prefix } => {
-            Answerable::AcceptedByDocker(measure.tap_prefix(tap_prefix)?)
-        }
+        RootLook::ForwardingHolds => Answerable::ForwardingHolds,
         RootLook::Network => Answerable::Probe(Probe::Network),
         RootLook::Jails => Answerable::Jails,
         RootLook::Snapshots => Answerable::Probe(Probe::Snapshot),

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! client                                        root
-//! {"hello":{"protocol":2}}                  ──►
-//!                                           ◄── {"hello":{"protocol":2,"version":…,"claim":{…},"instance":"ab12"}}
+//! {"hello":{"protocol":3}}                  ──►
+//!                                           ◄── {"hello":{"protocol":3,"version":…,"claim":{…},"instance":"ab12"}}
 //! {"change":{"remove-tap":{"machine":…}}}   ──►
 //!                                           ◄── {"changed":"made"}
 //! {"look":{"snapshot":{"name":"banger-1…"}}}──►
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Change, Claim, Error, Finding, Jailed, Kind, Process, RootOp, Signal, Snapshot};
 
 /// The version of all that is in this file.
-pub(crate) const PROTOCOL: u32 = 2;
+pub(crate) const PROTOCOL: u32 = 3;
 
 /// The longest message, in bytes.
 pub(crate) const LONGEST: usize = 64 << 10;
@@ -96,15 +96,13 @@ pub(crate) enum RootLook {
         table: String,
         guests: Vec<(String, Ipv4Addr)>,
         nat: Vec<Ipv4Addr>,
-        #[serde(default)]
-        lent: Vec<String>,
     },
     /// Whether a TAP and an nft table can be made.
     Network,
     /// Whether another firewall drops what guests send.
     ForwardedPackets { tap_prefix: String },
-    /// Whether Docker accepts what guests send.
-    AcceptedByDocker { tap_prefix: String },
+    /// Whether the host's interfaces forward for the user's guests.
+    ForwardingHolds,
     /// Whether snapshots can be made.
     Snapshots,
     /// Whether a machine in this folder, which is handed over (O_PATH), can be jailed.
@@ -198,11 +196,13 @@ mod tests {
             r#"{"change":{"remove-tap":{"machine":"../00c0f"}}}"#,
             r#"{"change":{"remove-tap":{"machine":12648430}}}"#,
             r#"{"change":{"make-snapshot":{"machine":"00c0ffee","size-mib":16,"files":{"base":"/etc/shadow"}}}}"#,
-            r#"{"change":{"keep-to-guests":{"interfaces":["lo"]}}}"#,
+            r#"{"change":{"set-forwarding":{"interface":"lo","on":true}}}"#,
+            r#"{"change":{"hold-forwarding":{"machine":"00c0ffee","interface":"lo"}}}"#,
+            r#"{"change":{"adopt-forwarding":{"off-before":["lo"]}}}"#,
             r#"{"change":{"make-tap":{"machine":"00c0ffee","uid":-1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"02:ba:00:c0:ff:ee","mtu":1500}}}"#,
             r#"{"change":{"make-tap":{"machine":"00c0ffee","uid":1,"host-address":"10.0.0.1","guest-address":"10.0.0.2","mac":"ff:ff:ff:ff:ff:ff","mtu":1500}}}"#,
             r#"{"change":{"allow-nat":{"address":"10.0.0.2; flush ruleset"}}}"#,
-            r#"{"hello":{"protocol":2},"change":{"remove-tap":{"machine":"00c0ffee"}}}"#,
+            r#"{"hello":{"protocol":3},"change":{"remove-tap":{"machine":"00c0ffee"}}}"#,
             r#"{"run":"sh"}"#,
             "[]",
             "",
@@ -217,13 +217,7 @@ mod tests {
             vec![("bg1ab1200c0ffee".to_owned(), Ipv4Addr::BROADCAST); super::super::MOST_ELEMENTS];
         let nat = vec![Ipv4Addr::BROADCAST; super::super::MOST_ELEMENTS];
         let table = "banger_ab12".to_owned();
-        let lent = vec!["fifteen-letters".to_owned(); super::super::MOST_ELEMENTS];
-        let request = Request::Look(RootLook::FirewallHolds {
-            table,
-            guests,
-            nat,
-            lent,
-        });
+        let request = Request::Look(RootLook::FirewallHolds { table, guests, nat });
         assert!(serde_json::to_vec(&request).unwrap().len() < LONGEST);
     }
 }

@@ -15,7 +15,6 @@
 //! | `quota` | how much of the host the user may have |
 //! | `files`, `links` | what is handed over, open; what is in a folder |
 //! | `jailed`, `jail` | what runs in a jail: outside of it, and within |
-//! | `forwarding` | interfaces of the host, which are nobody's |
 //! | `restore` | the firewall again, after somebody flushed it |
 //! | `served`, `serve` | answering; listening |
 //! | `port` | a user's DNS port, kept while no daemon has it |
@@ -24,7 +23,6 @@
 
 pub(crate) mod confine;
 mod files;
-mod forwarding;
 mod install;
 mod jail;
 mod jailed;
@@ -52,7 +50,7 @@ pub use serve::Input;
 pub(crate) use serve::MOST_CONNECTIONS;
 
 use crate::linux::snapshot;
-use crate::{Claim, Error, Kind, Linux, Result, root_folder};
+use crate::{Claim, Error, Kind, Linux, Result};
 use served::{ClaimedHost, FileOperations};
 
 /// Where root keeps what is true until the next boot: the sockets, and what it has switched.
@@ -95,9 +93,7 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
         )
         .hint("banger system install"));
     };
-    let folder = Path::new(RUN);
-    root_folder::make(folder)?;
-    let served = ClaimedHost::new(claim, Box::new(Linux::new()?), MADE, folder);
+    let served = ClaimedHost::new(claim, Box::new(Linux::new()?), MADE);
     serve::serve(served, input)
 }
 

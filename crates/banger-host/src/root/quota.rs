@@ -8,6 +8,7 @@
 //! | snapshots, each with two loop devices at most | [`SNAPSHOTS`] | one |
 //! | what the stores of all snapshots may come to take | a quarter of the host's memory | 1/512 of its disk's size |
 //! | elements of the firewall | [`ELEMENTS`] | two |
+//! | entries of the ledger of forwarding, each for a TAP | [`TAPS`] | one for each way out of the host |
 //! | jails, each with a tmpfs of up to 64 MiB | [`JAILS`] | one |
 
 use std::collections::BTreeSet;
@@ -69,9 +70,9 @@ pub(super) fn change(op: &RootOp, claim: &Claim, host: &dyn Host) -> Result<()> 
         | RootOp::ForbidGuest { .. }
         | RootOp::ForbidNat { .. }
         | RootOp::ForwardGuest { .. }
-        | RootOp::SetForwarding { .. }
-        | RootOp::KeepToGuests { .. }
-        | RootOp::AcceptInDockerUser { .. }
+        | RootOp::HoldForwarding { .. }
+        | RootOp::ReleaseForwarding { .. }
+        | RootOp::AdoptForwarding { .. }
         | RootOp::MakeSnapshot { .. }
         | RootOp::RemoveSnapshot { .. } => Ok(()),
     }

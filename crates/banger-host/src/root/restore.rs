@@ -4,10 +4,7 @@
 //! away has nobody to put them back. Each TAP has its guest's address and whether it has NAT
 //! written on it, where only root writes; from that every table is made anew.
 
-use std::path::Path;
-
-use super::forwarding::Forwarding;
-use super::{RUN, confine, log, need_root};
+use super::{confine, log, need_root};
 use crate::linux::tap::{self, TapRecord};
 use crate::{Change, Error, Host, Instance, Linux, MachineId, Op, Result, RootOp};
 
@@ -18,16 +15,16 @@ use crate::{Change, Error, Host, Instance, Linux, MachineId, Op, Result, RootOp}
 pub fn restore() -> Result<()> {
     need_root()?;
     confine::check_own_file()?;
-    restore_on(&Linux::new()?, &tap::remembered()?, Path::new(RUN))
+    restore_on(&Linux::new()?, &tap::remembered()?)
 }
 
-pub(super) fn restore_on(host: &dyn Host, taps: &[TapRecord], folder: &Path) -> Result<()> {
+pub(super) fn restore_on(host: &Linux, taps: &[TapRecord]) -> Result<()> {
     let mut first: Option<Error> = None;
     for tap in taps {
         let Some((instance, machine)) = Instance::of_tap(&tap.tap) else {
             continue;
         };
-        match restore_one(host, (instance, machine), tap, folder) {
+        match restore_one(host, (instance, machine), tap) {
             Ok(Change::Already) => {}
             Ok(Change::Made) => log(&format!("put back the rules of `{}`", tap.tap)),
             Err(error) => {
@@ -41,18 +38,14 @@ pub(super) fn restore_on(host: &dyn Host, taps: &[TapRecord], folder: &Path) -> 
 }
 
 fn restore_one(
-    host: &dyn Host,
+    host: &Linux,
     (instance, machine): (Instance, MachineId),
     remembered: &TapRecord,
-    folder: &Path,
 ) -> Result<Change> {
     let address = remembered.address;
     let change = |op| host.change(&Op::Root(instance, op));
     let allowed = change(RootOp::AllowGuest { machine, address })?;
-    let interfaces = Forwarding::new(folder).kept(host)?;
-    if !interfaces.is_empty() {
-        change(RootOp::KeepToGuests { interfaces })?;
-    }
+    host.lend_again(instance)?;
     if remembered.nat {
         change(RootOp::AllowNat { address })?;
     }

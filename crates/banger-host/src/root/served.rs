@@ -1,10 +1,9 @@
 //! One user whom root serves: what she asks is judged, done, and answered.
 
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::PROGRAMS;
-use super::forwarding::Forwarding;
 use super::judge::{self, Allowed, Answerable};
 use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, tell};
 use super::{files, jailed, quota};
@@ -19,7 +18,6 @@ use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result, Root
 pub(crate) struct ClaimedHost {
     claim: Claim,
     host: Box<dyn Host>,
-    forwarding: Forwarding,
     makes: FileOperations,
 }
 
@@ -31,19 +29,9 @@ pub(super) struct FileOperations {
 }
 
 impl ClaimedHost {
-    /// Changes this host by this claim; what is remembered lies in `folder`.
-    pub(super) fn new(
-        claim: Claim,
-        host: Box<dyn Host>,
-        makes: FileOperations,
-        folder: impl Into<PathBuf>,
-    ) -> Self {
-        Self {
-            claim,
-            host,
-            forwarding: Forwarding::new(folder),
-            makes,
-        }
+    /// Changes this host by this claim.
+    pub(super) fn new(claim: Claim, host: Box<dyn Host>, makes: FileOperations) -> Self {
+        Self { claim, host, makes }
     }
 
     pub(crate) fn uid(&self) -> u32 {
@@ -118,28 +106,19 @@ impl ClaimedHost {
                 }
                 self.host.change(&Op::Root(instance, op))
             }
-            Allowed::Forward { interface, on } => {
-                self.forwarding
-                    .set(&*self.host, &self.claim, &interface, on)
-            }
-            Allowed::KeepToGuests => self.forwarding.keep_to_guests(&*self.host, &self.claim),
         }
     }
 
     fn look(&self, look: RootLook, descriptors: &[OwnedFd]) -> Result<Reply> {
         match judge::look(look, &self.claim)? {
-            Answerable::FirewallHolds {
-                table,
-                guests,
-                nat,
-                lent,
-            } => self
+            Answerable::FirewallHolds { table, guests, nat } => self
                 .host
-                .firewall_holds(&table, &guests, &nat, &lent)
+                .firewall_holds(&table, &guests, &nat)
                 .map(Reply::Holds),
-            Answerable::AcceptedByDocker(prefix) => {
-                self.host.accepted_by_docker(&prefix).map(Reply::Holds)
-            }
+            Answerable::ForwardingHolds => self
+                .host
+                .forwarding_holds(self.claim.instance())
+                .map(Reply::Holds),
             Answerable::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
             Answerable::Jails => Ok(Reply::Found(jails(&self.claim, descriptors))),
             Answerable::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),

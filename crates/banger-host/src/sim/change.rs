@@ -14,10 +14,9 @@ impl Host for Sim {
             uid: self.uid(),
             is_full: lock(&self.inner.plan).free_mib == Some(0),
         };
-        let mut state = lock(&self.inner.state);
         match op {
-            Op::File(op) => files::change(&mut state, &host, op),
-            Op::Root(instance, op) => network::change(&mut state, *instance, op),
+            Op::File(op) => files::change(&mut lock(&self.inner.state), &host, op),
+            Op::Root(instance, op) => network::change(self, *instance, op),
         }
     }
 

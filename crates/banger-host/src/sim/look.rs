@@ -6,10 +6,24 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Sim, lock, snapshot};
+use crate::ledger;
 use crate::{
     Clocks, Elements, Error, Exit, Finding, GuestTap, Instance, Kind, Look, Mark, Probe, Process,
     Resolvers, Result, Room, Snapshot, Stat,
 };
+
+impl Sim {
+    /// Fails where root is silent ([`Sim::be_silent`]), after its patience.
+    fn answer_of_root(&self) -> Result<()> {
+        let silent = lock(&self.inner.plan).silent;
+        let Some(patience) = silent else {
+            return Ok(());
+        };
+        self.inner.silences.fetch_add(1, Ordering::SeqCst);
+        self.wait_any(&[], patience);
+        Err(Error::new(Kind::Busy, "root does not answer in time"))
+    }
+}
 
 impl Look for Sim {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
@@ -136,22 +150,15 @@ impl Look for Sim {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
-        lent: &[String],
     ) -> Result<bool> {
         self.awake()?;
-        let silent = lock(&self.inner.plan).silent;
-        if let Some(patience) = silent {
-            self.inner.silences.fetch_add(1, Ordering::SeqCst);
-            self.wait_any(&[], patience);
-            return Err(Error::new(Kind::Busy, "root does not answer in time"));
-        }
+        self.answer_of_root()?;
         let state = lock(&self.inner.state);
         let Some(table) = state.tables.get(table) else {
             return Ok(guests.is_empty());
         };
         Ok(guests.iter().all(|guest| table.guests.contains(guest))
-            && nat.iter().all(|address| table.nat.contains(address))
-            && lent.iter().all(|name| table.lent.contains(name)))
+            && nat.iter().all(|address| table.nat.contains(address)))
     }
 
     fn firewall_elements(&self, table: &str) -> Result<Elements> {
@@ -169,9 +176,9 @@ impl Look for Sim {
         Ok(lock(&self.inner.state).forwarding.get(interface).copied())
     }
 
-    fn accepted_by_docker(&self, tap_prefix: &str) -> Result<bool> {
-        self.awake()?;
-        Ok(lock(&self.inner.state).docker_user.contains(tap_prefix))
+    fn forwarding_holds(&self, instance: Instance) -> Result<bool> {
+        self.answer_of_root()?;
+        ledger::holds(self, instance)
     }
 
     fn forwards_everywhere(&self) -> Result<bool> {

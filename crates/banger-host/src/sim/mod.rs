@@ -15,6 +15,7 @@
 
 mod change;
 mod files;
+mod ledger;
 mod look;
 mod network;
 mod snapshot;
@@ -27,7 +28,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::{Error, Exit, Finding, GuestTap, Jailed, Kind, Op, Owner, Probe, Resolvers, Result};
+use crate::{
+    Error, Exit, Finding, GuestTap, Jailed, Kind, Ledger, Op, Owner, Probe, Resolvers, Result,
+};
 
 /// A host in memory. Clones are the same host.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ pub struct Sim {
 struct Inner {
     state: Mutex<SimState>,
     plan: Mutex<Plan>,
+    /// Held while the ledger is read, changed and written.
+    ledger: Mutex<()>,
     changes: AtomicU64,
     silences: AtomicU64,
     looks: AtomicU64,
@@ -72,6 +77,8 @@ pub struct SimState {
     pub forwards_everywhere: bool,
     /// Where names are asked for.
     pub resolvers: Resolvers,
+    /// Which guests hold those interfaces, and whether they forwarded before.
+    pub ledger: Ledger,
     /// Whether Docker's chain accepts for a prefix of TAPs.
     pub docker_user: BTreeSet<String>,
     /// Processes that run or have ended, by number.
@@ -224,6 +231,7 @@ impl Sim {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
                 plan: Mutex::new(Plan::default()),
+                ledger: Mutex::default(),
                 changes: AtomicU64::new(0),
                 silences: AtomicU64::new(0),
                 looks: AtomicU64::new(0),

@@ -1,10 +1,13 @@
 //! What changes by root do to the model.
 
 use super::change::made;
-use super::{SimState, snapshot};
+use super::{Sim, SimState, lock, snapshot};
+use crate::ledger;
 use crate::{Change, Error, Instance, Kind, Result, RootOp};
 
-pub(super) fn change(state: &mut SimState, instance: Instance, op: &RootOp) -> Result<Change> {
+pub(super) fn change(sim: &Sim, instance: Instance, op: &RootOp) -> Result<Change> {
+    let mut held = lock(&sim.inner.state);
+    let state = &mut *held;
     let tap_of = |machine| instance.tap(machine);
     match op {
         RootOp::MakeTap(tap) => {
@@ -44,20 +47,17 @@ pub(super) fn change(state: &mut SimState, instance: Instance, op: &RootOp) -> R
             made(table.is_some_and(|table| table.nat.remove(address)))
         }
         RootOp::ForwardGuest { machine, on } => forward(state, &tap_of(*machine), *on),
-        RootOp::SetForwarding { interface, on } => forward(state, interface, *on),
-        RootOp::KeepToGuests { interfaces } => {
-            if interfaces.is_empty() && !state.tables.contains_key(&instance.table()) {
-                return Ok(Change::Already);
-            }
-            let table = state.tables.entry(instance.table()).or_default();
-            let before = std::mem::replace(&mut table.lent, interfaces.clone());
-            made(before != *interfaces)
+        RootOp::HoldForwarding { machine } => {
+            drop(held);
+            sim.change_ledger(|| ledger::hold(sim, instance, *machine))
         }
-        RootOp::AcceptInDockerUser { on: true } => {
-            made(state.docker_user.insert(instance.tap_prefix()))
+        RootOp::ReleaseForwarding { machine } => {
+            drop(held);
+            sim.change_ledger(|| ledger::release(sim, instance, *machine))
         }
-        RootOp::AcceptInDockerUser { on: false } => {
-            made(state.docker_user.remove(&instance.tap_prefix()))
+        RootOp::AdoptForwarding { off_before } => {
+            drop(held);
+            sim.change_ledger(|| ledger::adopt(sim, instance, off_before))
         }
         RootOp::MakeSnapshot {
             machine,
@@ -81,7 +81,7 @@ fn remove_tap(state: &mut SimState, name: &str) -> Result<Change> {
     made(state.taps.remove(name).is_some())
 }
 
-fn forward(state: &mut SimState, interface: &str, on: bool) -> Result<Change> {
+pub(super) fn forward(state: &mut SimState, interface: &str, on: bool) -> Result<Change> {
     match state.forwarding.get_mut(interface) {
         Some(now) => made(std::mem::replace(now, on) != on),
         None if !on => Ok(Change::Already),

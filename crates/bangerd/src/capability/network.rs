@@ -125,7 +125,7 @@ impl Capability for Network {
         let guest = |vm: &&Vm| (self.instance.tap(vm.id), vm.address);
         let is_let_in = |vms: &[&Vm]| {
             let guests: Vec<(String, Ipv4Addr)> = vms.iter().map(guest).collect();
-            host.firewall_holds(&self.instance.table(), &guests, &[], &[])
+            host.firewall_holds(&self.instance.table(), &guests, &[])
                 .during("look at the firewall")
         };
         among(running, is_on_tap, |vms| {

@@ -10,6 +10,7 @@ mod gate;
 mod in_force;
 mod input;
 mod laws;
+mod ledger;
 mod machine_state;
 mod network;
 mod outside;

@@ -514,24 +514,3 @@ fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
         .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
     assert_eq!(world.run_time(), before);
 }
-
-#[test]
-fn what_was_written_down_in_another_boot_of_the_host_is_forgotten() {
-    let world = World::new();
-    world.create("calm-otter", true, false);
-    let stale = br#"{"boot_id": "long ago", "uplinks": {"eth0": {"was": true, "users": []}}}"#;
-    let op = banger_host::Op::File(banger_host::FileOp::WriteFile {
-        path: "/state/settings.json".into(),
-        contents: stale.to_vec(),
-        mode: 0o600,
-        owner: None,
-    });
-    banger_host::Host::change(&world.sim, &op).unwrap();
-    let delete = DeleteVm::default();
-    world
-        .engine
-        .delete(&named("calm-otter"), &delete, &|_| {})
-        .unwrap();
-    assert!(world.run_time().files.is_empty());
-    assert!(!world.run_time().forwarding["eth0"]);
-}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use banger_api::location::Location;
 use banger_api::{CreateVm, Mib, StartVm, VmId, VmRef, VmSpecPatch, VmView};
-use banger_host::{FileOp, GuestTap, Host as _, Op, Sim, SimSnapshot, SimTable};
+use banger_host::{FileOp, GuestTap, Host as _, Ledger, Op, Sim, SimSnapshot, SimTable};
 use bangerd::assemble::{Mode, assemble};
 use bangerd::config::{Config, RootDiskChoice};
 use bangerd::engine::Engine;
@@ -26,6 +26,7 @@ pub(crate) struct RunTime {
     pub(crate) taps: BTreeMap<String, GuestTap>,
     pub(crate) tables: BTreeMap<String, SimTable>,
     pub(crate) forwarding: BTreeMap<String, bool>,
+    pub(crate) ledger: Ledger,
     pub(crate) docker_user: BTreeSet<String>,
     pub(crate) processes: Vec<Vec<String>>,
     pub(crate) files: BTreeSet<PathBuf>,
@@ -213,6 +214,7 @@ impl World {
             taps: state.taps,
             tables: state.tables,
             forwarding: state.forwarding,
+            ledger: state.ledger,
             docker_user: state.docker_user,
             processes: state
                 .processes

@@ -233,6 +233,6 @@ impl Lab {
             .map(|it| (GUESTS[*it].0.to_owned(), GUESTS[*it].1))
             .collect();
         let nat: Vec<_> = nat.iter().map(|it| GUESTS[*it].1).collect();
-        self.firewall.holds(TABLE, &guests, &nat, &[]).unwrap()
+        self.firewall.holds(TABLE, &guests, &nat).unwrap()
     }
 }

@@ -287,7 +287,8 @@ impl Firewall {
         remove(table, script).map_err(|error| error.within(format!("let {address} out no more")))
     }
 
-    /// RootOp::KeepToGuests.
+    /// The table forwards what comes in by these interfaces to guests only, as
+    /// RootOp::HoldForwarding needs it. Without any, a missing table is not made.
     pub(super) fn keep_to_guests(
         &self,
         table: &str,
@@ -341,8 +342,25 @@ impl Firewall {
         table: &str,
         guests: &[(String, Ipv4Addr)],
         nat: &[Ipv4Addr],
-        lent: &[String],
     ) -> Result<bool> {
+        self.ask(table, |now| {
+            now.is_some_and(|it| {
+                it.is_whole
+                    && guests.iter().all(|guest| it.guests.contains(guest))
+                    && nat.iter().all(|address| it.nat.contains(address))
+            })
+        })
+    }
+
+    /// The interfaces that the table keeps to guests; none where there is no table.
+    pub(super) fn lent(&self, table: &str) -> Result<BTreeSet<String>> {
+        self.ask(table, |now| {
+            now.map(|it| it.lent.clone()).unwrap_or_default()
+        })
+    }
+
+    /// Answers by a listing that is fresh.
+    fn ask<T>(&self, table: &str, answer: impl FnOnce(Option<&Listing>) -> T) -> Result<T> {
         check_table(table)?;
         let mut seen = self.lock();
         let now = match seen.take().filter(|it| it.is_fresh(table)) {
@@ -353,14 +371,9 @@ impl Firewall {
                 listing: look(table)?,
             },
         };
-        let holds = now.listing.as_ref().is_some_and(|it| {
-            it.is_whole
-                && guests.iter().all(|guest| it.guests.contains(guest))
-                && nat.iter().all(|address| it.nat.contains(address))
-                && lent.iter().all(|interface| it.lent.contains(interface))
-        });
+        let answer = answer(now.listing.as_ref());
         *seen = Some(now);
-        Ok(holds)
+        Ok(answer)
     }
 }
 
@@ -402,7 +415,7 @@ mod tests {
                 "{error}"
             );
             assert!(firewall.forbid_nat(name, address).is_err());
-            assert!(firewall.holds(name, &[], &[], &[]).is_err());
+            assert!(firewall.holds(name, &[], &[]).is_err());
         }
         for name in ["", "a\"", "a b", "a*", "sixteencharacter"] {
             assert!(

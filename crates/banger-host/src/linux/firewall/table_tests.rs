@@ -124,7 +124,7 @@ fn many_at_once_are_all_let_in_and_all_taken_out() {
             }
         });
         let nat: Vec<Ipv4Addr> = guests.iter().map(|it| it.1).collect();
-        assert!(firewall.holds(TABLE, &guests, &nat, &[]).unwrap());
+        assert!(firewall.holds(TABLE, &guests, &nat).unwrap());
         std::thread::scope(|scope| {
             for (tap, address) in &guests {
                 scope.spawn(|| firewall.forbid_guest(TABLE, tap, *address, &[]).unwrap());

@@ -26,7 +26,6 @@ use serde::Serialize;
 pub(crate) use paths::Paths;
 pub use programs::Installed;
 
-use super::forwarding::Forwarding;
 use super::need_root;
 use crate::{Claim, Error, Instance, Kind, Linux, Look as _, Result, Subnet};
 use crate::{reservation, root_folder};
@@ -210,7 +209,8 @@ pub(crate) fn uninstall_in(places: &Paths, uid: u32, say: &mut dyn FnMut(&str)) 
     let is_last = others(places, uid)?.is_empty();
     units::remove(places, uid, is_last, say)?;
     if places.run.is_dir() {
-        Forwarding::new(&places.run).leave(&Linux::new()?, uid)?;
+        // No VM of the user is left, so what only they held is put back.
+        Linux::in_folder(&places.run)?.settle_forwarding()?;
         files::remove_folder(&places.run.join(uid.to_string()))?;
     }
     files::remove(&places.claim(uid))?;
@@ -220,7 +220,9 @@ pub(crate) fn uninstall_in(places: &Paths, uid: u32, say: &mut dyn FnMut(&str)) 
         say(&format!("removed `{}`", places.programs.display()));
         drop(held);
         files::remove_folder(&places.claims)?;
-        files::remove_folder(&places.run)?;
+        if !reservation::any(&places.run) {
+            files::remove_folder(&places.run)?;
+        }
     }
     Ok(())
 }

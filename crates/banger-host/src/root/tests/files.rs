@@ -118,7 +118,6 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
             snapshot: make,
             ..MAKES
         },
-        files.path("run"),
     ));
     let mut client = Client::greeted(&served);
     let request = Request::Change(RootOp::MakeSnapshot {

@@ -114,12 +114,11 @@ fn only_a_folder_and_logs_of_the_user_go_into_a_jail_by_a_name_and_a_user_of_her
         return;
     }
     let folders = Folders::new();
-    let run = folders.0.path().join("run");
     let makes = FileOperations {
         jailed: start,
         ..MAKES
     };
-    let served = Arc::new(ClaimedHost::new(claim(), Box::new(Sim::new()), makes, run));
+    let served = Arc::new(ClaimedHost::new(claim(), Box::new(Sim::new()), makes));
     let mut client = Client::greeted(&served);
     let mut ask = |jailed: Jailed, descriptors: &[BorrowedFd<'_>]| {
         let request = Request::StartJailed(jailed);
@@ -212,7 +211,7 @@ fn a_look_at_what_can_be_jailed_says_what_is_missing() {
         return;
     }
     let folders = Folders::new();
-    let served = served(Sim::new(), folders.0.path());
+    let served = served(Sim::new());
     let mut client = Client::greeted(&served);
     let folder = name_only(&folders.folder("state", USER, 0o700));
     let request = Request::Look(RootLook::Jails);
@@ -250,8 +249,7 @@ fn only_what_runs_as_a_user_of_the_range_is_signalled() {
     if !is_root() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let mut client = Client::greeted(&served(Sim::new(), folder.path()));
+    let mut client = Client::greeted(&served(Sim::new()));
     let mut signal = |process: &Process, signal| {
         let process = process.clone();
         client

@@ -1,7 +1,6 @@
 //! Root against a user who means harm, and against one who does not.
 
 mod files;
-mod forwarding;
 mod hostile;
 mod jailed;
 mod quota;
@@ -141,8 +140,8 @@ fn is_denied(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(told) if told[0].kind == Kind::Denied)
 }
 
-fn served(host: impl Host + 'static, folder: &std::path::Path) -> Arc<ClaimedHost> {
-    Arc::new(ClaimedHost::new(claim(), Box::new(host), MAKES, folder))
+fn served(host: impl Host + 'static) -> Arc<ClaimedHost> {
+    Arc::new(ClaimedHost::new(claim(), Box::new(host), MAKES))
 }
 
 /// Nothing is made, and all of it is there.

@@ -55,9 +55,8 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     if !is_root() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
     let sim = Sim::new();
-    let mut client = Client::greeted(&served(sim.clone(), folder.path()));
+    let mut client = Client::greeted(&served(sim.clone()));
     sim.tamper(|state| {
         for number in 0..TAPS {
             let name = format!("bg10000{}", machine(number));
@@ -145,7 +144,7 @@ fn no_user_has_snapshots_or_memory_for_them_beyond_the_quota() {
     let folder = tempfile::tempdir().unwrap();
     let files = Files::new(folder.path());
     let sim = Sim::new();
-    let mut client = Client::greeted(&served(sim.clone(), folder.path()));
+    let mut client = Client::greeted(&served(sim.clone()));
     let made = Some(Reply::Changed(Change::Made));
     assert_eq!(ask(&mut client, &files), made);
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SocketAddrUnix, bind, connect, listen, socket_with};
 
 use super::*;
-use crate::linux::testing::{in_own_network, is_root, run};
+use crate::linux::testing::{folder_of_root, in_own_network, is_root, run};
 use crate::root::message::RootLook;
 use crate::{Finding, Linux, Look as _};
 
@@ -63,11 +63,7 @@ fn all_of_a_guest() -> Vec<RootOp> {
             mac: MAC,
             mtu: 1500,
         }),
-        RootOp::SetForwarding {
-            interface: "out0".to_owned(),
-            on: true,
-        },
-        RootOp::AcceptInDockerUser { on: true },
+        RootOp::HoldForwarding { machine: MACHINE },
         RootOp::AllowNat { address: GUEST },
         RootOp::ForwardGuest {
             machine: MACHINE,
@@ -79,11 +75,7 @@ fn all_of_a_guest() -> Vec<RootOp> {
 fn nothing_of_a_guest() -> Vec<RootOp> {
     vec![
         RootOp::ForbidNat { address: GUEST },
-        RootOp::AcceptInDockerUser { on: false },
-        RootOp::SetForwarding {
-            interface: "out0".to_owned(),
-            on: false,
-        },
+        RootOp::ReleaseForwarding { machine: MACHINE },
         RootOp::RemoveTap { machine: MACHINE },
         RootOp::ForbidGuest {
             machine: MACHINE,
@@ -97,8 +89,8 @@ fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
     in_own_network(|| {
         inhabit();
         let before = everything();
-        let folder = tempfile::tempdir().unwrap();
-        let served = served(Linux::new().unwrap(), folder.path());
+        let folder = folder_of_root();
+        let served = served(Linux::in_folder(folder.path()).unwrap());
         let mut client = Client::greeted(&served);
         for op in all_of_a_guest() {
             client.must(op.clone());
@@ -112,10 +104,11 @@ fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
             table: table(),
             guests: vec![(tap(), GUEST)],
             nat: vec![GUEST],
-            lent: vec!["out0".to_owned()],
         };
-        let holds = client.ask(&Request::Look(look)).unwrap();
-        assert_eq!(holds, Reply::Holds(true));
+        for look in [look, RootLook::ForwardingHolds] {
+            let holds = client.ask(&Request::Look(look)).unwrap();
+            assert_eq!(holds, Reply::Holds(true));
+        }
         for _ in 0..2 {
             for op in nothing_of_a_guest() {
                 client.must(op);
@@ -129,8 +122,8 @@ fn a_user_has_a_tap_and_nat_through_root_and_leaves_nothing() {
 fn root_puts_back_by_itself_what_somebody_flushed() {
     in_own_network(|| {
         inhabit();
-        let folder = tempfile::tempdir().unwrap();
-        let served = served(Linux::new().unwrap(), folder.path());
+        let folder = folder_of_root();
+        let served = served(Linux::in_folder(folder.path()).unwrap());
         let mut client = Client::greeted(&served);
         let before = everything();
         let rules = || run("nft", &format!("list table inet {}", table()));
@@ -145,8 +138,8 @@ fn root_puts_back_by_itself_what_somebody_flushed() {
             run("nft", "flush ruleset");
             let restore = || {
                 let taps = crate::linux::tap::remembered().unwrap();
-                let host = Linux::new().unwrap();
-                super::super::restore::restore_on(&host, &taps, folder.path()).unwrap();
+                let host = Linux::in_folder(folder.path()).unwrap();
+                super::super::restore::restore_on(&host, &taps).unwrap();
             };
             restore();
             assert_eq!(rules(), whole);
@@ -165,8 +158,8 @@ fn root_puts_back_by_itself_what_somebody_flushed() {
 #[test]
 fn a_network_can_be_tried_for_the_user() {
     in_own_network(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let served = served(Linux::new().unwrap(), folder.path());
+        let folder = folder_of_root();
+        let served = served(Linux::in_folder(folder.path()).unwrap());
         let mut client = Client::greeted(&served);
         let found = client.ask(&Request::Look(RootLook::Network)).unwrap();
         assert!(matches!(found, Reply::Found(Finding::Good(_))), "{found:?}");
@@ -178,18 +171,16 @@ fn hostile_values_leave_the_real_host_as_it_is() {
     in_own_network(|| {
         inhabit();
         let before = everything();
-        let folder = tempfile::tempdir().unwrap();
-        let served = served(Linux::new().unwrap(), folder.path());
+        let folder = folder_of_root();
+        let served = served(Linux::in_folder(folder.path()).unwrap());
         let mut client = Client::greeted(&served);
         for op in super::hostile::bad_ops() {
             let reply = client.ask(&Request::Change(op.clone())).unwrap();
             assert!(matches!(reply, Reply::Error(_)), "{op:?}: {reply:?}");
         }
-        for interface in ["out0", "other0", "lo", "all", "default"] {
-            let op = RootOp::SetForwarding {
-                interface: interface.to_owned(),
-                on: false,
-            };
+        for bits in [0, 0x00c0_ffee, u32::MAX] {
+            let machine = MachineId::from_bits(bits);
+            let op = RootOp::ReleaseForwarding { machine };
             client.ask(&Request::Change(op)).unwrap();
         }
         assert_eq!(everything(), before);
@@ -237,7 +228,7 @@ fn only_the_user_who_is_served_is_heard_and_silence_keeps_nobody_out() {
     let path = folder.path().join("root.sock");
     let socket = listener(&path);
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-    let served = served(crate::Sim::new(), folder.path());
+    let served = served(crate::Sim::new());
     thread::spawn(move || crate::root::serve::listen(&socket, &served));
     for stranger in [0, 1, USER - 1, USER + 1, 65534] {
         let mut client = as_user(stranger, || call(&path));

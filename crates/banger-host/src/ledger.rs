@@ -1,0 +1,289 @@
+//! One ledger for the settings of the host that guests need: which interfaces forward, and the
+//! rules that go with it.
+//!
+//! An interface of the host belongs to nobody. It forwards while at least one guest with NAT holds
+//! it, of any user and any instance, and gets its old value back when the last one leaves. The
+//! ledger is the only record of that, and it is written by root before a setting is changed:
+//!
+//! ```text
+//! hold:    record (old value, the guest's TAP) ─► keep to guests ─► forwarding on ─► Docker accepts
+//! release: nobody left? ─► old value ─► Docker's rules go ─► keep to guests ─► strike out
+//! ```
+//!
+//! Both are idempotent, and both may end after any step: a guest that is recorded and not served is
+//! served by the next `hold`, and one that is struck out too late is struck out by whoever comes
+//! next. A guest is named by its TAP, and one whose TAP is gone holds nothing, so a guest that was
+//! lost without a farewell keeps nothing on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::instance::TAP;
+use crate::{Change, Error, Instance, Kind, Look, MachineId, Result};
+
+/// The interfaces that guests hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Each interface that banger made forward, or found forwarding, by its name.
+    pub interfaces: BTreeMap<String, LedgerEntry>,
+}
+
+/// One interface of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Whether it forwarded before the first guest held it.
+    pub was: bool,
+    /// The TAPs of the guests that hold it.
+    pub taps: BTreeSet<String>,
+}
+
+/// What the ledger needs of a host. Each method that changes something is one step, after which a
+/// crash does no harm.
+pub(crate) trait LedgerHost: Look {
+    /// The ledger as it was recorded last.
+    fn ledger(&self) -> Result<Ledger>;
+
+    /// Replaces the record.
+    fn record(&self, ledger: &Ledger) -> Result<()>;
+
+    /// An interface forwards IPv4 packets that arrive on it, or does not.
+    fn set_forwarding(&self, interface: &str, on: bool) -> Result<Change>;
+
+    /// The interfaces that the table of the instance keeps to guests; none where it has no table.
+    fn lent(&self, instance: Instance) -> Result<BTreeSet<String>>;
+
+    /// The table of the instance has what comes in by one of these interfaces forwarded to guests
+    /// of any banger and to nobody else. Without any interface, a missing table is not made.
+    fn lend(&self, instance: Instance, interfaces: &BTreeSet<String>) -> Result<Change>;
+
+    /// Whether Docker, if it is there, accepts what the instance's guests send.
+    fn is_accepted_by_docker(&self, instance: Instance) -> Result<bool>;
+
+    /// Docker's `DOCKER-USER` chain, where there is one, accepts what goes from and to the
+    /// instance's TAPs, or has no rule of ours.
+    fn accept_in_docker_user(&self, instance: Instance, on: bool) -> Result<Change>;
+}
+
+impl Ledger {
+    /// Adds what an older record says: these interfaces, with their old values, and these TAPs.
+    ///
+    /// An interface that either record found off was off before banger came.
+    pub(crate) fn add(&mut self, interfaces: BTreeMap<String, bool>, taps: &BTreeSet<String>) {
+        for (name, was) in interfaces {
+            let entry = self.interfaces.entry(name).or_insert(LedgerEntry {
+                was,
+                taps: BTreeSet::new(),
+            });
+            entry.was &= was;
+            entry.taps.extend(taps.iter().cloned());
+        }
+    }
+
+    /// The instances whose guests hold something.
+    fn instances(&self) -> Vec<Instance> {
+        let taps: BTreeSet<&String> = self.interfaces.values().flat_map(|it| &it.taps).collect();
+        let mut instances: Vec<Instance> = taps
+            .into_iter()
+            .filter_map(|tap| Some(Instance::of_tap(tap)?.0))
+            .collect();
+        // TAPs are sorted by their instances.
+        instances.dedup();
+        instances
+    }
+
+    /// What forwards because of the instance's guests, and must forward to guests only.
+    fn lent_to(&self, instance: Instance) -> BTreeSet<String> {
+        let prefix = instance.tap_prefix();
+        let holds = |entry: &LedgerEntry| entry.taps.iter().any(|tap| tap.starts_with(&prefix));
+        let own = self.interfaces.iter();
+        own.filter(|(_, entry)| !entry.was && holds(entry))
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+}
+
+/// Every interface by which the host reaches something forwards for this guest.
+///
+/// An answer is forwarded by the interface on which it arrives, and any route may be the one that a
+/// guest's packet takes. Interfaces that are no way out any more are released.
+///
+/// # Errors
+/// [`Kind::Missing`] where the machine has no TAP.
+pub(crate) fn hold(
+    host: &dyn LedgerHost,
+    instance: Instance,
+    machine: MachineId,
+) -> Result<Change> {
+    let own = instance.tap(machine);
+    if !host.interfaces(&own)?.contains(&own) {
+        return Err(Error::new(
+            Kind::Missing,
+            format!("there is no TAP `{own}`"),
+        ));
+    }
+    let ways = host.ways_out()?;
+    let recorded = host.ledger()?;
+    let mut ledger = recorded.clone();
+    for name in &ways {
+        let forwards = host.forwarding(name)?.unwrap_or(false);
+        let entry = ledger
+            .interfaces
+            .entry(name.clone())
+            .or_insert(LedgerEntry {
+                was: forwards,
+                taps: BTreeSet::new(),
+            });
+        // One that somebody has switched off meanwhile is on for guests alone.
+        entry.was &= forwards;
+        entry.taps.insert(own.clone());
+    }
+    let mut change = Change::Already;
+    if ledger != recorded {
+        host.record(&ledger)?;
+        change = Change::Made;
+    }
+    // Before anything forwards that did not.
+    change |= lend(host, instance, &ledger)?;
+    for name in &ways {
+        match host.set_forwarding(name, true) {
+            // It has just gone, and its routes with it.
+            Err(error) if error.kind() == Kind::Missing => {}
+            other => change |= other?,
+        }
+    }
+    if !ways.is_empty() {
+        // Without a way out nothing is forwarded anyway.
+        change |= host.accept_in_docker_user(instance, true)?;
+    }
+    Ok(change
+        | settle(host, &ledger, |name, tap| {
+            *tap == own && !ways.contains(name)
+        })?)
+}
+
+/// Nothing forwards for this guest any more.
+pub(crate) fn release(
+    host: &dyn LedgerHost,
+    instance: Instance,
+    machine: MachineId,
+) -> Result<Change> {
+    let own = instance.tap(machine);
+    settle(host, &host.ledger()?, |_, tap| *tap == own)
+}
+
+/// Interfaces that an older record of the instance found off are put back to that, once nobody
+/// holds them.
+pub(crate) fn adopt(
+    host: &dyn LedgerHost,
+    instance: Instance,
+    off_before: &BTreeSet<String>,
+) -> Result<Change> {
+    let recorded = host.ledger()?;
+    let mut ledger = recorded.clone();
+    let interfaces = off_before.iter().map(|name| (name.clone(), false));
+    ledger.add(
+        interfaces.collect(),
+        &forwarding_taps(host, &instance.tap_prefix())?,
+    );
+    let mut change = Change::Already;
+    if ledger != recorded {
+        host.record(&ledger)?;
+        change = Change::Made;
+    }
+    Ok(change | settle(host, &ledger, |_, _| false)?)
+}
+
+/// Puts back what nobody holds: guests that leave, and those whose TAPs are gone, are struck out.
+pub(crate) fn settle(
+    host: &dyn LedgerHost,
+    recorded: &Ledger,
+    leaves: impl Fn(&String, &String) -> bool,
+) -> Result<Change> {
+    let taps: BTreeSet<String> = host.interfaces(TAP)?.into_iter().collect();
+    let mut ledger = recorded.clone();
+    for (name, entry) in &mut ledger.interfaces {
+        entry
+            .taps
+            .retain(|tap| taps.contains(tap) && !leaves(name, tap));
+    }
+    let everywhere = host.forwards_everywhere()?;
+    let unused = ledger.interfaces.iter().filter(|it| it.1.taps.is_empty());
+    for (name, entry) in unused {
+        // What forwarded before was never banger's to switch, and what the host as a whole does
+        // is somebody else's decision.
+        if !entry.was && !everywhere {
+            host.set_forwarding(name, false)?;
+        }
+    }
+    ledger.interfaces.retain(|_, entry| !entry.taps.is_empty());
+    if ledger == *recorded {
+        return Ok(Change::Already);
+    }
+    let remaining = ledger.instances();
+    for instance in recorded.instances() {
+        if !remaining.contains(&instance) {
+            host.accept_in_docker_user(instance, false)?;
+        }
+        if recorded.lent_to(instance) != ledger.lent_to(instance) {
+            lend(host, instance, &ledger)?;
+        }
+    }
+    match host.record(&ledger) {
+        // A full host keeps no guest from being ended: its TAP goes next, and then it is struck out
+        // by whoever writes the ledger again.
+        Err(error) if error.kind() == Kind::NoSpace => {}
+        other => other?,
+    }
+    Ok(Change::Made)
+}
+
+/// Whether everything is as [`hold`] makes it for the guests of this instance.
+pub(crate) fn holds(host: &dyn LedgerHost, instance: Instance) -> Result<bool> {
+    let prefix = instance.tap_prefix();
+    let ledger = host.ledger()?;
+    let ways = host.ways_out()?;
+    for name in &ways {
+        let entry = ledger.interfaces.get(name);
+        let is_held = entry.is_some_and(|it| it.taps.iter().any(|tap| tap.starts_with(&prefix)));
+        // An interface that has gone meanwhile is no way out.
+        let forwards = host.forwarding(name)?;
+        if forwards == Some(false) || (forwards.is_some() && !is_held) {
+            return Ok(false);
+        }
+    }
+    Ok(host.lent(instance)? == lent_now(host, instance, &ledger)?
+        && (ways.is_empty() || host.is_accepted_by_docker(instance)?))
+}
+
+/// The table of the instance keeps to guests what the ledger says.
+pub(crate) fn lend(host: &dyn LedgerHost, instance: Instance, ledger: &Ledger) -> Result<Change> {
+    host.lend(instance, &lent_now(host, instance, ledger)?)
+}
+
+fn lent_now(
+    host: &dyn LedgerHost,
+    instance: Instance,
+    ledger: &Ledger,
+) -> Result<BTreeSet<String>> {
+    if host.forwards_everywhere()? {
+        // Somebody else wants all of it forwarded.
+        return Ok(BTreeSet::new());
+    }
+    Ok(ledger.lent_to(instance))
+}
+
+/// The TAPs whose names begin so and that forward, which guests with NAT have.
+pub(crate) fn forwarding_taps(host: &dyn Look, prefix: &str) -> Result<BTreeSet<String>> {
+    let mut taps = BTreeSet::new();
+    for tap in host.interfaces(prefix)? {
+        if host.forwarding(&tap)? == Some(true) {
+            taps.insert(tap);
+        }
+    }
+    Ok(taps)
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
