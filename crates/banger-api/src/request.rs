@@ -55,6 +55,10 @@ pub struct StopAllVms {
     /// `shutdown_timeout_seconds` otherwise.
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 3600))]
     pub timeout_seconds: Option<u64>,
+    /// How many are stopped at the same time, at most (1 to 64, and 64 otherwise).
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
     /// Whether it is because the host goes down, which each record then says.
     pub host_shutdown: bool,
 }

@@ -70,7 +70,18 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
         let stands = format!("{}{}", vm.phase, address.unwrap_or_default());
         CompletionCandidate::new(vm.name.to_string()).help(Some(stands.into()))
     };
-    listed().into_iter().map(described).collect()
+    // One that was given already is not offered again.
+    let mut words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
+    words.pop();
+    let is_new = |vm: &VmView| !words.iter().any(|word| word == vm.name.as_str());
+    listed().into_iter().filter(is_new).map(described).collect()
+}
+
+/// The labels of the VMs, each as `key=value`.
+pub(crate) fn labels() -> Vec<CompletionCandidate> {
+    let labels = listed().into_iter().flat_map(|vm| vm.spec.label_texts());
+    let labels: std::collections::BTreeSet<_> = labels.collect();
+    labels.into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The names of the images: the one that every bundle has, and those that VMs were made from.

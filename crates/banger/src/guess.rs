@@ -85,9 +85,6 @@ fn instead_of_option(verb: &str, word: &str) -> Option<&'static str> {
         ("start" | "restart" | "stop", "--force" | "-f") => {
             "end a VM that hangs at once, and then start it: banger vm kill NAME"
         }
-        ("start" | "restart" | "kill" | "delete" | "rm" | "set", "--all" | "-a") => {
-            "the names of all VMs: $(banger vm list --quiet)"
-        }
         ("create", "--cpus" | "--cpu" | "-c") => "the number of CPUs: --vcpu 4",
         ("create" | "set", "--mem" | "--ram" | "-m") => "the memory: --memory 4G",
         ("create" | "set", "--disk" | "-d") => "the disk at /root: --disk-size 50G",

@@ -6,6 +6,7 @@
 
 mod age;
 mod agreement;
+mod ask;
 mod cli;
 mod columns;
 mod commands;
@@ -17,6 +18,7 @@ mod failure;
 mod global;
 mod guess;
 mod interrupt;
+mod label_selector;
 mod output;
 mod paths;
 mod programs;

@@ -1,17 +1,21 @@
 //! The steps of a long request, with their durations, on standard error: live on a terminal, plain
 //! lines elsewhere, nothing with `--quiet` or `--json`.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use banger_api::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::age;
 use crate::output::{Output, clean, say};
 
 /// A step shorter than this, in seconds, is not worth a line: a start has twenty of them.
 const WORTH_A_LINE: f64 = 0.010;
+
+/// The same where several VMs have steps at once.
+const WORTH_A_LINE_OF_MANY: f64 = 1.0;
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(100);
@@ -37,7 +41,7 @@ impl Steps {
         let mode = if output.quiet || output.json {
             Mode::Silent
         } else if io::stderr().is_terminal() {
-            Mode::Live(spinner())
+            Mode::Live(spinner(""))
         } else {
             Mode::Plain
         };
@@ -86,12 +90,86 @@ impl Steps {
     }
 }
 
-fn spinner() -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} {elapsed}") {
+fn spinner(prefix: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_prefix(prefix.to_owned());
+    if let Ok(style) = ProgressStyle::with_template("  {spinner} {prefix}{msg} {elapsed}") {
         bar.set_style(style);
     }
     bar
+}
+
+/// The steps of several VMs at once: a line for each that is being worked on, on a terminal.
+#[derive(Debug)]
+pub(crate) struct VmSteps {
+    mode: ManyMode,
+    /// The lines are aligned behind the longest name, in characters.
+    width: usize,
+}
+
+#[derive(Debug)]
+enum ManyMode {
+    Silent,
+    Plain,
+    Live(MultiProgress, BTreeMap<String, ProgressBar>),
+}
+
+impl VmSteps {
+    /// Steps of the VMs with these names, shown as the user wants to be told.
+    pub(crate) fn new<'n>(output: Output, names: impl Iterator<Item = &'n str>) -> Self {
+        let mode = if output.quiet || output.json {
+            ManyMode::Silent
+        } else if io::stderr().is_terminal() {
+            ManyMode::Live(MultiProgress::new(), BTreeMap::new())
+        } else {
+            ManyMode::Plain
+        };
+        let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
+        Self { mode, width }
+    }
+
+    /// Work on a VM begins.
+    pub(crate) fn begin(&mut self, name: &str) {
+        if let ManyMode::Live(screen, lines) = &mut self.mode {
+            let prefix = format!("{name:width$}  ", width = self.width);
+            let line = screen.add(spinner(&clean(&prefix)));
+            line.enable_steady_tick(TICK);
+            lines.insert(name.to_owned(), line);
+        }
+    }
+
+    /// A step of a VM began or ended.
+    pub(crate) fn hear(&self, name: &str, progress: &Progress) {
+        let step = clean(&progress.step);
+        match (&self.mode, progress.seconds) {
+            (ManyMode::Live(_, lines), None) => {
+                if let Some(line) = lines.get(name) {
+                    line.set_message(step);
+                }
+            }
+            (ManyMode::Plain, Some(seconds)) if seconds >= WORTH_A_LINE_OF_MANY => {
+                say(format_args!("  {name}: {step} … {}", age::took(seconds)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Work on a VM has ended.
+    pub(crate) fn end(&mut self, name: &str) {
+        if let ManyMode::Live(screen, lines) = &mut self.mode
+            && let Some(line) = lines.remove(name)
+        {
+            line.finish_and_clear();
+            screen.remove(&line);
+        }
+    }
+
+    /// Prints something while lines are shown.
+    pub(crate) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.mode {
+            ManyMode::Live(screen, _) => screen.suspend(print),
+            ManyMode::Silent | ManyMode::Plain => print(),
+        }
+    }
 }
 
 /// A spinner for a wait that is usually over at once, and leaves nothing behind.
@@ -101,7 +179,7 @@ impl Wait {
     /// Begins the wait.
     pub(crate) fn new(output: Output, for_what: &'static str) -> Self {
         let live = !output.quiet && !output.json && io::stderr().is_terminal();
-        let bar = live.then(|| spinner().with_message(for_what));
+        let bar = live.then(|| spinner("").with_message(for_what));
         if let Some(bar) = &bar {
             bar.enable_steady_tick(TICK);
         }

@@ -1,15 +1,10 @@
 //! Tab: what shells ask of the program, and the shells themselves on a terminal.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
 use crate::environment::{Run, TestEnvironment, program};
+use crate::typist::Typist;
 
 /// What is offered for the last of these words, with the descriptions.
 fn offered(environment: &TestEnvironment, words: &[&str]) -> Vec<String> {
@@ -28,6 +23,14 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
     assert!(shown[0].starts_with("calm-otter\trunning at "), "{shown:?}");
     assert!(shown[1].starts_with("web\tstopped"), "{shown:?}");
     assert_eq!(shown.len(), 2, "an option is offered when one is begun");
+    let shown = offered(&environment, &["vm", "start", "web", ""]);
+    assert!(shown[0].starts_with("calm-otter\t"), "{shown:?}");
+    assert_eq!(shown.len(), 1, "what was given is not offered again");
+    environment.done(&["vm", "set", "web", "--label", "team=web"]);
+    assert_eq!(
+        offered(&environment, &["vm", "stop", "-l", ""]),
+        ["team=web"]
+    );
     let shown = offered(&environment, &["vm", "start", "--re"]);
     assert!(shown[0].starts_with("--rescue\t"), "{shown:?}");
     for verb in [
@@ -72,84 +75,6 @@ fn a_shell_that_is_none_of_ours_gets_the_program_as_ever() {
     let mut command = environment.command(&["--version"]);
     let run = Run::of(command.env("COMPLETE", "1").output().unwrap());
     assert!(run.stdout.starts_with("banger "), "{run:#?}");
-}
-
-/// A shell on a terminal, as a user has it.
-struct Typist {
-    shell: Child,
-    keys: File,
-    screen: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Typist {
-    fn new(environment: &TestEnvironment, shell: &[&str]) -> Self {
-        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&keys).unwrap();
-        unlockpt(&keys).unwrap();
-        let name = ptsname(&keys, Vec::new()).unwrap();
-        let terminal = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let wanted = environment.command(&[]);
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).args(shell).env_clear();
-        for (variable, value) in wanted.get_envs() {
-            command.env(variable, value.unwrap_or_default());
-        }
-        let shell = command
-            .env("TERM", "xterm")
-            .stdin(terminal.try_clone().unwrap())
-            .stdout(terminal.try_clone().unwrap())
-            .stderr(Stdio::from(terminal))
-            .spawn()
-            .unwrap();
-        let keys = File::from(keys);
-        let mut reader = keys.try_clone().unwrap();
-        let (say, screen) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(read) = reader.read(&mut piece) {
-                if read == 0 || say.send(piece[..read].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            shell,
-            keys,
-            screen,
-            seen: String::new(),
-        }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-
-    /// Waits until this is on the screen.
-    fn sees(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.seen.contains(text) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(piece) = self.screen.recv_timeout(left) else {
-                panic!(
-                    "`{text}` is not on the screen: {}",
-                    self.seen.escape_debug()
-                );
-            };
-            self.seen += &String::from_utf8_lossy(&piece);
-        }
-    }
-}
-
-impl Drop for Typist {
-    fn drop(&mut self) {
-        let _ = self.shell.kill();
-        let _ = self.shell.wait();
-    }
 }
 
 /// The loader of this shell at `below` in the user's home, and a shell in which `banger` is found.

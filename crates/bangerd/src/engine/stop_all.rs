@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use banger_api::{
-    EndReason, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll, Verb,
+    Code, EndReason, Error, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll,
+    Verb,
 };
 
 use super::hold::Slot;
@@ -21,7 +22,7 @@ use crate::error::{During, Result};
 use crate::vm::phase::{self, Answer, may};
 
 /// How many are stopped at once. A stop waits for its guest nearly all of its time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: u32 = 64;
 
 /// The share of the time left that another verb, at work on the VM, is waited for.
 const PATIENCE: f64 = 0.4;
@@ -30,7 +31,7 @@ impl Engine {
     /// Ends every VM that runs, within the deadline.
     ///
     /// # Errors
-    /// `invalid` for a deadline out of range. What fails for one VM is in its outcome.
+    /// `invalid` for a deadline or a number out of range. What fails for one VM is in its outcome.
     pub fn stop_all(&self, request: &StopAllVms, heard: ProgressSink<'_>) -> Result<StoppedAll> {
         let seconds = request
             .timeout_seconds
@@ -41,6 +42,11 @@ impl Engine {
             false => seconds,
         };
         let deadline = deadline_in(seconds).during("stop all VMs")?;
+        let at_once = request.parallel.unwrap_or(AT_ONCE);
+        if !(1..=AT_ONCE).contains(&at_once) {
+            let words = format!("`parallel` must be 1 to {AT_ONCE}, not {at_once}");
+            return Err(Error::new(Code::Invalid, words)).during("stop all VMs");
+        }
         let asked = if request.host_shutdown {
             "the host went down"
         } else {
@@ -51,7 +57,9 @@ impl Engine {
             may(phase::Verb::Stop, vm.phase, &vm.name) == Ok(Answer::Go)
         };
         let slots: VecDeque<Arc<Slot>> = self.slots().into_iter().filter(running).collect();
-        let threads = slots.len().min(AT_ONCE);
+        let threads = slots
+            .len()
+            .min(usize::try_from(at_once).unwrap_or(usize::MAX));
         let queue = Mutex::new(slots);
         let (tell, told) = channel();
         let outcomes = Mutex::new(Vec::new());

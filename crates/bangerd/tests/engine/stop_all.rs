@@ -85,14 +85,18 @@ fn one_that_fails_keeps_no_other_from_its_stop() {
 }
 
 #[test]
-fn a_deadline_out_of_range_stops_nothing() {
+fn a_number_out_of_range_stops_nothing() {
     let world = World::new();
     world.create("web", false, true);
-    for seconds in [0, 3601] {
-        let request = StopAllVms {
-            timeout_seconds: Some(seconds),
-            ..StopAllVms::default()
-        };
+    let seconds = |seconds| StopAllVms {
+        timeout_seconds: Some(seconds),
+        ..StopAllVms::default()
+    };
+    let parallel = |count| StopAllVms {
+        parallel: Some(count),
+        ..StopAllVms::default()
+    };
+    for request in [seconds(0), seconds(3601), parallel(0), parallel(65)] {
         let error = world.engine.stop_all(&request, &|_| {}).unwrap_err();
         assert_eq!(error.code, Code::Invalid);
     }

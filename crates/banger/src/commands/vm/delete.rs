@@ -1,39 +1,76 @@
 //! `banger vm delete`.
 
-use banger_api::DeleteVm;
+use std::process::ExitCode;
+
+use banger_api::{DeleteVm, Phase};
 use clap::Args;
 
-use super::VmArguments;
+use super::confirmation::Confirmation;
+use super::outcomes::Told;
+use super::selection::{Scope, Target};
+use super::several::Several;
+use crate::ask;
 use crate::failure::Outcome;
 use crate::session::Session;
 
 /// Delete VMs, with every file in them.
 ///
-/// A deleted VM cannot be restored. A running VM is refused without --force.
+/// A deleted VM cannot be restored. On a terminal you are asked first. A running VM is refused without --force.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   banger vm delete calm-otter
-  banger vm rm --force web db")]
+  banger vm rm --force web db
+  banger vm delete -l ci --yes")]
 pub(crate) struct Delete {
     #[command(flatten)]
-    several: VmArguments,
+    several: Several,
 
-    /// Kill running VMs first.
+    /// Kill running VMs first, and do not ask.
     #[arg(long, short)]
     force: bool,
+
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 impl Delete {
     /// Removes them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = DeleteVm { force: self.force };
-        self.several.each(session, |name| {
-            let vm = session.work(|daemon, heard| daemon.delete(name, &request, heard))?;
-            session
-                .output
-                .result(&vm, || format!("{} is deleted", vm.name))?;
-            Ok(())
-        })
+        let targets = self.several.which.targets(session, Scope::ANY)?;
+        if self.has_to_ask(session, &targets)
+            && !self.confirmation.is_given(
+                session.output,
+                "delete",
+                "with every file in it, for good",
+                &targets,
+            )?
+        {
+            return Ok(ExitCode::FAILURE);
+        }
+        self.several.each_of(
+            session,
+            Scope::ANY,
+            &targets,
+            |daemon, name, heard| daemon.delete(name, &request, heard),
+            |vm, _| Told {
+                name: vm.name.clone(),
+                text: format!("{} is deleted", vm.name),
+                warning: None,
+                notes: Vec::new(),
+            },
+        )
+    }
+
+    /// A script that names its VMs is not asked, and nobody is where the daemon refuses anyway.
+    fn has_to_ask(&self, session: &Session, targets: &[Target]) -> bool {
+        let may_go = |target: &Target| {
+            let phase = target.view.as_ref().map(|vm| vm.phase);
+            phase.is_some_and(|phase| phase != Phase::Running)
+        };
+        !self.force
+            && targets.iter().any(may_go)
+            && (!self.several.which.is_by_name() || ask::somebody_is_there(session.output))
     }
 }

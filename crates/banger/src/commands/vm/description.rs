@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use banger_api::{Phase, VmView};
 
+use super::outcomes::Told;
 use crate::output::Output;
 
 /// Where it is, whether it was so before, and how to get in.
@@ -34,6 +35,28 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
         | Phase::Deleting) => {
             format!("{name} is {phase}")
         }
+    }
+}
+
+/// What is told of a VM that was started: the way in as well where it is the only one.
+pub(crate) fn told(vm: &VmView, already: bool, alone: bool) -> Told {
+    let mut text = how_it_stands(vm, already);
+    if !alone {
+        text.truncate(text.find('\n').unwrap_or(text.len()));
+    }
+    Told {
+        text,
+        ..plainly(vm)
+    }
+}
+
+/// The name and the notes of a VM.
+pub(crate) fn plainly(vm: &VmView) -> Told {
+    Told {
+        name: vm.name.clone(),
+        text: String::new(),
+        warning: None,
+        notes: vm.notes.clone(),
     }
 }
 

@@ -1,9 +1,15 @@
 //! `banger vm kill`.
 
+use std::process::ExitCode;
+
 use banger_api::{KillVm, Phase, SignalName, VerbOutcome, VmView};
 use clap::Args;
 
-use super::VmArguments;
+use super::confirmation::Confirmation;
+use super::description;
+use super::outcomes::Told;
+use super::several::Several;
+use super::stop::RUNNING;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -14,14 +20,18 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   banger vm kill calm-otter
-  banger vm kill calm-otter --signal TERM")]
+  banger vm kill calm-otter --signal TERM
+  banger vm kill --all --yes")]
 pub(crate) struct Kill {
     #[command(flatten)]
-    several: VmArguments,
+    several: Several,
 
     /// The signal for the hypervisor's process, such as TERM [default: KILL].
     #[arg(long)]
     signal: Option<SignalName>,
+
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 impl Kill {
@@ -30,11 +40,28 @@ impl Kill {
         let request = KillVm {
             signal: self.signal,
         };
-        self.several.each(session, |name| {
-            let outcome = session.work(|daemon, heard| daemon.kill(name, &request, heard))?;
-            session.output.result(&outcome, || text(&outcome))?;
-            Ok(())
-        })
+        let targets = self.several.which.targets(session, RUNNING)?;
+        // Who names a VM has seen which one it is.
+        let is_agreed = self.several.which.is_by_name()
+            || self.confirmation.is_given(
+                session.output,
+                "kill",
+                "unwritten data is lost",
+                &targets,
+            )?;
+        if !is_agreed {
+            return Ok(ExitCode::FAILURE);
+        }
+        self.several.each_of(
+            session,
+            RUNNING,
+            &targets,
+            |daemon, name, heard| daemon.kill(name, &request, heard),
+            |outcome, _| Told {
+                text: text(outcome),
+                ..description::plainly(&outcome.vm)
+            },
+        )
     }
 }
 

@@ -1,21 +1,23 @@
 //! `banger vm`.
 
+mod confirmation;
 mod create;
 mod delete;
 mod description;
 mod kill;
 mod list;
 mod logs;
+mod outcomes;
 mod rename;
 mod restart;
+mod selection;
 mod set;
 mod settings;
+mod several;
 mod show;
 mod ssh;
 mod start;
 mod stop;
-
-use std::process::ExitCode;
 
 pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 
@@ -24,7 +26,7 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use crate::completion;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::session::Session;
 
 /// What to do with VMs.
@@ -74,39 +76,4 @@ pub(crate) struct VmArgument {
     /// The VM: its name, its id, or the first digits of its id.
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
     pub(crate) name: VmRef,
-}
-
-/// The VMs that a verb is about, in order.
-#[derive(Debug, Args)]
-pub(crate) struct VmArguments {
-    /// The VMs: names, ids, or the first digits of ids.
-    #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(completion::vms))]
-    pub(crate) names: Vec<VmRef>,
-}
-
-impl VmArguments {
-    /// Does `work` for each VM. One failure does not stop the others; each is printed, and the exit
-    /// status is 1.
-    pub(crate) fn each(
-        &self,
-        session: &Session,
-        mut work: impl FnMut(&VmRef) -> Result<(), Failure>,
-    ) -> Outcome {
-        // Without a daemon none of them has a turn, and that is told once.
-        session.daemon()?;
-        let mut status = ExitCode::SUCCESS;
-        for (position, name) in self.names.iter().enumerate() {
-            if self.names[..position].contains(name) {
-                continue;
-            }
-            match work(name) {
-                Err(Failure::Said(error)) if self.names.len() > 1 => {
-                    session.output.error(&error);
-                    status = ExitCode::FAILURE;
-                }
-                outcome => outcome?,
-            }
-        }
-        Ok(status)
-    }
 }

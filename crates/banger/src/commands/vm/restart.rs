@@ -3,20 +3,24 @@
 use banger_api::StopVm;
 use clap::Args;
 
-use super::stop::Time;
-use super::{VmArguments, description};
+use super::description;
+use super::several::Several;
+use super::stop::{RUNNING, Time};
 use crate::failure::Outcome;
 use crate::session::Session;
 
 /// Stop VMs cleanly and start them again, with settings that have changed since.
+///
+/// A VM that is named is started when it does not run; with --all and -l, those that do not run stay as they are.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   banger vm restart calm-otter
+  banger vm restart --all
   banger vm set calm-otter --memory 8G && banger vm restart calm-otter")]
 pub(crate) struct Restart {
     #[command(flatten)]
-    several: VmArguments,
+    several: Several,
 
     #[command(flatten)]
     time: Time,
@@ -28,13 +32,11 @@ impl Restart {
         let request = StopVm {
             timeout_seconds: self.time.timeout,
         };
-        self.several.each(session, |name| {
-            let vm = session.work(|daemon, heard| daemon.restart(name, &request, heard))?;
-            session
-                .output
-                .result(&vm, || description::how_it_stands(&vm, false))?;
-            description::notes(&vm, session.output);
-            Ok(())
-        })
+        self.several.each(
+            session,
+            RUNNING,
+            |daemon, name, heard| daemon.restart(name, &request, heard),
+            |vm, alone| description::told(vm, false, alone),
+        )
     }
 }

@@ -3,9 +3,11 @@
 use banger_api::VmView;
 use clap::Args;
 
-use super::description::{now_and_next, on_or_off};
+use super::description::{self, now_and_next, on_or_off};
+use super::outcomes::Told;
+use super::selection::Scope;
 use super::settings::Settings;
-use super::{VmArguments, description};
+use super::several::Several;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -21,11 +23,12 @@ Examples:
   banger vm set calm-otter --nat
   banger vm set --nat web-1 web-2 web-3
   banger vm set calm-otter --protect
+  banger vm set --memory 4G -l team=web
   banger vm set calm-otter --disk-size 100G && banger vm restart calm-otter"
 )]
 pub(crate) struct Set {
     #[command(flatten)]
-    several: VmArguments,
+    several: Several,
 
     #[command(flatten)]
     settings: Settings,
@@ -40,12 +43,15 @@ impl Set {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut request = self.settings.patch();
         request.labels.remove.clone_from(&self.unlabel);
-        self.several.each(session, |name| {
-            let vm = session.work(|daemon, heard| daemon.set(name, &request, heard))?;
-            session.output.result(&vm, || text(&vm))?;
-            description::notes(&vm, session.output);
-            Ok(())
-        })
+        self.several.each(
+            session,
+            Scope::ANY,
+            |daemon, name, heard| daemon.set(name, &request, heard),
+            |vm, _| Told {
+                text: text(vm),
+                ..description::plainly(vm)
+            },
+        )
     }
 }
 

@@ -1,37 +1,33 @@
 //! `banger vm stop`.
 
-use std::io;
 use std::process::ExitCode;
 
-use banger_api::{StopAllVms, StopVm, Stopped, VmRef};
-use clap::{ArgGroup, Args};
-use clap_complete::ArgValueCandidates;
+use banger_api::{Phase, Progress, StopAllVms, StopVm, Stopped};
+use clap::Args;
 
-use super::VmArguments;
-use crate::completion;
+use super::description;
+use super::outcomes::{Outcomes, Told};
+use super::selection::Scope;
+use super::several::Several;
 use crate::failure::Outcome;
-use crate::output::Output;
+use crate::interrupt;
+use crate::progress::VmSteps;
 use crate::session::Session;
 use crate::systemd::Systemd;
 
 /// Stop VMs cleanly; their files stay.
 ///
-/// The guest writes everything to its disks and shuts down. A guest that does not finish in time is ended by force, with a warning.
+/// The guest writes everything to its disks and shuts down. A guest that does not finish in time is ended by force, with a warning. With --all the timeout is for all of them together [default: shutdown_timeout_seconds of the configuration].
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   banger vm stop calm-otter
   banger vm stop web db --timeout 120
-  banger vm stop --all",
-    group(ArgGroup::new("which").required(true).args(["names", "all"])))]
+  banger vm stop -l team=web
+  banger vm stop --all")]
 pub(crate) struct Stop {
-    /// The VMs: names, ids, or the first digits of ids.
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
-    names: Vec<VmRef>,
-
-    /// Stop all running VMs in parallel. The timeout is then for all of them together [default: shutdown_timeout_seconds of the configuration].
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    several: Several,
 
     /// Stop only if the host is shutting down, and record that reason: for the unit that stops VMs with their host.
     #[arg(long, hide = true, requires = "all")]
@@ -40,6 +36,17 @@ pub(crate) struct Stop {
     #[command(flatten)]
     time: Time,
 }
+
+/// Those that can be ended.
+pub(crate) const RUNNING: Scope = Scope {
+    takes: |vm| {
+        matches!(
+            vm.phase,
+            Phase::Starting | Phase::Running | Phase::Stopping | Phase::Resuming
+        )
+    },
+    or_none: "is running",
+};
 
 /// The timeout of a clean stop.
 #[derive(Debug, Args)]
@@ -53,21 +60,21 @@ pub(crate) struct Time {
 impl Stop {
     /// Stops them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        if self.all {
+        if self.several.which.is_all() {
             return self.run_for_all(session);
         }
         let request = StopVm {
             timeout_seconds: self.time.timeout,
         };
-        let several = VmArguments {
-            names: self.names.clone(),
-        };
-        several.each(session, |name| {
-            let stopped = session.work(|daemon, heard| daemon.stop(name, &request, heard))?;
-            Ok(tell(&stopped, session.output)?)
-        })
+        self.several.each(
+            session,
+            RUNNING,
+            |daemon, name, heard| daemon.stop(name, &request, heard),
+            |stopped, _| told(stopped),
+        )
     }
 
+    /// One request: the daemon stops all of them, also where this program is ended.
     fn run_for_all(&self, session: &Session) -> Outcome {
         if self.host_shutdown && !Systemd::new(&session.places).host_goes_down() {
             session
@@ -77,33 +84,41 @@ impl Stop {
         }
         let request = StopAllVms {
             timeout_seconds: self.time.timeout,
+            parallel: self.several.parallel.count,
             host_shutdown: self.host_shutdown,
         };
-        let all = session.work(|daemon, heard| daemon.stop_all(&request, heard))?;
-        if all.vms.is_empty() && !session.output.json {
-            session.output.text("no VM is running")?;
+        let daemon = session.daemon()?;
+        interrupt::leave_the_daemon_to_it();
+        let mut steps = VmSteps::new(session.output, std::iter::empty());
+        let all = daemon.stop_all(&request, |Progress { step, seconds }| match seconds {
+            None => steps.begin(&step),
+            Some(_) => steps.end(&step),
+        });
+        drop(steps);
+        let all = all?.vms;
+        let mut outcomes = Outcomes::new(session.output, |it, _| told(it), all.len());
+        if all.is_empty() && !session.output.json {
+            session.output.text(&self.several.which.none(RUNNING))?;
         }
-        let mut status = ExitCode::SUCCESS;
-        for outcome in &all.vms {
-            if let Some(stopped) = &outcome.stopped {
-                tell(stopped, session.output)?;
-            }
-            if let Some(error) = &outcome.error {
-                status = ExitCode::FAILURE;
-                session.output.error(error);
-            }
+        for (number, outcome) in all.into_iter().enumerate() {
+            let stopped = match (outcome.stopped, outcome.error) {
+                (Some(stopped), _) => Ok(stopped),
+                (None, Some(error)) => Err(error),
+                (None, None) => continue,
+            };
+            outcomes.add(number, outcome.name.as_str(), stopped);
         }
-        Ok(status)
+        outcomes.end()
     }
 }
 
-/// Tells how one VM's stop went: the same whether it was one of several, of all, or alone.
-fn tell(stopped: &Stopped, output: Output) -> io::Result<()> {
-    output.result(stopped, || text(stopped))?;
-    if let Some(loss) = loss(stopped) {
-        output.warning(&loss);
+fn told(stopped: &Stopped) -> Told {
+    Told {
+        text: text(stopped),
+        warning: loss(stopped),
+        notes: Vec::new(),
+        ..description::plainly(&stopped.vm)
     }
-    Ok(())
 }
 
 fn text(stopped: &Stopped) -> String {

@@ -1,0 +1,24 @@
+//! Questions to the person at the terminal.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use crate::output::{Output, clean};
+
+/// Whether somebody is there to answer: not a script, and not a program that reads JSON.
+pub(crate) fn somebody_is_there(output: Output) -> bool {
+    !output.json && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks on standard error. Only `y` and `yes` agree.
+///
+/// # Errors
+/// When standard input cannot be read.
+pub(crate) fn agrees(question: &str) -> io::Result<bool> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{} [y/N] ", clean(question))?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    let answer = answer.trim().to_ascii_lowercase();
+    Ok(answer == "y" || answer == "yes")
+}

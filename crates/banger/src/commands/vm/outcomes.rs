@@ -1,0 +1,164 @@
+//! What became of each VM: printed as it ends for people, as one list for programs.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use banger_api::{Error, Result, VmName};
+use serde::Serialize;
+
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+
+/// What is said of a VM to which a verb was done.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Its name, all that is printed with `--quiet`.
+    pub(crate) name: VmName,
+    /// How it stands.
+    pub(crate) text: String,
+    /// What its user has to know, quiet or not.
+    pub(crate) warning: Option<String>,
+    /// What its user may want to know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One VM in the list for programs.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Listed<T> {
+    Done(T),
+    Failed { name: String, error: Error },
+}
+
+/// The outcomes of a verb, in the order in which its VMs were given.
+#[derive(Debug)]
+pub(crate) struct Outcomes<T, F> {
+    output: Output,
+    tell: F,
+    count: usize,
+    listed: Vec<(usize, Listed<T>)>,
+    /// The notes on several VMs, with whom each is about: said once, at the end.
+    notes: BTreeMap<String, Vec<String>>,
+    /// Why nothing more can be printed.
+    mute: Option<Failure>,
+}
+
+impl<T: Serialize, F: Fn(&T, bool) -> Told> Outcomes<T, F> {
+    /// None yet, of so many VMs. `tell` is given the outcome, and whether it is the only one.
+    pub(crate) fn new(output: Output, tell: F, count: usize) -> Self {
+        Self {
+            output,
+            tell,
+            count,
+            listed: Vec::with_capacity(count),
+            notes: BTreeMap::new(),
+            mute: None,
+        }
+    }
+
+    /// Takes the outcome of the VM with this number, and prints it.
+    pub(crate) fn add(&mut self, number: usize, name: &str, outcome: Result<T>) {
+        let listed = match outcome {
+            Ok(done) => {
+                if !self.output.json && self.mute.is_none() {
+                    self.mute = self.print(&done).err();
+                }
+                Listed::Done(done)
+            }
+            Err(mut error) => {
+                if name == "all" {
+                    // The word is reserved: no VM has it as its name.
+                    error = error.hint("for all VMs: --all");
+                }
+                if !self.output.json && self.count > 1 {
+                    self.output.error(&error);
+                }
+                Listed::Failed {
+                    name: name.to_owned(),
+                    error,
+                }
+            }
+        };
+        self.listed.push((number, listed));
+    }
+
+    fn print(&mut self, done: &T) -> std::result::Result<(), Failure> {
+        let told = (self.tell)(done, self.count == 1);
+        if self.output.quiet {
+            self.output.text(told.name.as_str())?;
+        } else {
+            self.output.text(&told.text)?;
+        }
+        if let Some(warning) = &told.warning {
+            self.output.warning(warning);
+        }
+        for note in &told.notes {
+            if self.count == 1 {
+                self.output.note(note);
+            } else {
+                let name = told.name.to_string();
+                let about = self.notes.entry(without_name(note, &name)).or_default();
+                about.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// All have ended: prints the list for programs, and how many failed.
+    pub(crate) fn end(mut self) -> Outcome {
+        if let Some(failure) = self.mute {
+            return Err(failure);
+        }
+        for (note, names) in &mut self.notes {
+            names.sort();
+            self.output.note(&format!("{}: {note}", names.join(", ")));
+        }
+        self.listed.sort_by_key(|(number, _)| *number);
+        let listed: Vec<_> = self.listed.into_iter().map(|(_, it)| it).collect();
+        if self.output.json {
+            self.output.value(&listed)?;
+        }
+        let failed = listed.into_iter().filter_map(|it| match it {
+            Listed::Failed { name, error } => Some((name, error)),
+            Listed::Done(_) => None,
+        });
+        let (names, errors): (Vec<_>, Vec<_>) = failed.unzip();
+        let Some(first) = errors.into_iter().next() else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        if self.count == 1 {
+            return Err(first.into());
+        }
+        let summary = format!(
+            "{} of {} VMs failed: {}",
+            names.len(),
+            self.count,
+            names.join(", ")
+        );
+        Err(Error::new(first.code, summary).into())
+    }
+}
+
+/// A note as it is said of several VMs, whose commands name `NAME` in place of one of them.
+fn without_name(note: &str, name: &str) -> String {
+    let words = note.split(' ');
+    let words = words.map(|word| if word == name { "NAME" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_on_several_vms_names_none_of_them() {
+        assert_eq!(
+            without_name("it has no way out: banger vm set it --nat", "web"),
+            "it has no way out: banger vm set it --nat"
+        );
+        assert_eq!(
+            without_name("no way out: banger vm set web --nat", "web"),
+            "no way out: banger vm set NAME --nat"
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! A verb that is done to several VMs, side by side.
+//!
+//! Each of a few threads takes the next VM, asks the daemon for the verb, and waits. All printing is
+//! done by the thread that began it. How many VMs boot at once is the daemon's to decide: a start
+//! beyond that waits its turn there, and its time begins with its turn.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+use banger_api::client::Client;
+use banger_api::{Progress, Result, VmRef};
+use clap::Args;
+use serde::Serialize;
+
+use super::outcomes::{Outcomes, Told};
+use super::selection::{Scope, Selection, Target};
+use crate::failure::Outcome;
+use crate::interrupt;
+use crate::progress::VmSteps;
+use crate::session::Session;
+
+/// The VMs that a verb is about, and how many of them at the same time.
+#[derive(Debug, Args)]
+pub(crate) struct Several {
+    #[command(flatten)]
+    pub(crate) which: Selection,
+
+    #[command(flatten)]
+    pub(crate) parallel: Parallel,
+}
+
+/// How many VMs a verb is at work on at the same time.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Parallel {
+    /// Work on at most this many VMs at the same time, 1 to 64 [default: 16].
+    #[arg(id = "parallel", long = "parallel", value_name = "COUNT")]
+    #[arg(allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) count: Option<u32>,
+}
+
+impl Parallel {
+    /// As many lines as a terminal of 24 has room for.
+    const DEFAULT: usize = 16;
+
+    fn count(self) -> usize {
+        let count = self.count.and_then(|count| usize::try_from(count).ok());
+        count.unwrap_or(Self::DEFAULT)
+    }
+}
+
+/// What a thread tells of the VM with this number.
+enum Heard<T> {
+    Began(usize),
+    Step(usize, Progress),
+    Ended(usize, Result<T>),
+}
+
+impl Several {
+    /// Does `work` to each VM, and tells each outcome as `tell` has it.
+    pub(crate) fn each<T: Serialize + Send>(
+        &self,
+        session: &Session,
+        scope: Scope,
+        work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
+        tell: impl Fn(&T, bool) -> Told,
+    ) -> Outcome {
+        let targets = self.which.targets(session, scope)?;
+        self.each_of(session, scope, &targets, work, tell)
+    }
+
+    /// As [`Several::each`], to VMs that were looked up before.
+    pub(crate) fn each_of<T: Serialize + Send>(
+        &self,
+        session: &Session,
+        scope: Scope,
+        targets: &[Target],
+        work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
+        tell: impl Fn(&T, bool) -> Told,
+    ) -> Outcome {
+        let mut outcomes = Outcomes::new(session.output, tell, targets.len());
+        match targets {
+            [] if session.output.json => session.output.value(&[(); 0])?,
+            [] => session.output.text(&self.which.none(scope))?,
+            [one] => {
+                let outcome = session.work(|daemon, heard| work(daemon, &one.reference, heard));
+                outcomes.add(0, &one.name, outcome);
+            }
+            _ => {
+                let socket = session.daemon()?.socket();
+                side_by_side(
+                    session,
+                    socket,
+                    targets,
+                    self.parallel,
+                    &work,
+                    &mut outcomes,
+                );
+            }
+        }
+        if targets.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        outcomes.end()
+    }
+}
+
+fn side_by_side<T: Serialize + Send>(
+    session: &Session,
+    socket: &Path,
+    targets: &[Target],
+    parallel: Parallel,
+    work: &(impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync),
+    outcomes: &mut Outcomes<T, impl Fn(&T, bool) -> Told>,
+) {
+    interrupt::leave_the_daemon_to_it();
+    let mut steps = VmSteps::new(session.output, targets.iter().map(|it| it.name.as_str()));
+    let next = AtomicUsize::new(0);
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..targets.len().min(parallel.count()) {
+            let (next, tell) = (&next, tell.clone());
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(target) = targets.get(number) else {
+                        return;
+                    };
+                    // Whoever prints is there until all have ended.
+                    let _ = tell.send(Heard::Began(number));
+                    let outcome = Client::new(socket).and_then(|client| {
+                        work(&client, &target.reference, &mut |progress| {
+                            let _ = tell.send(Heard::Step(number, progress));
+                        })
+                    });
+                    let _ = tell.send(Heard::Ended(number, outcome));
+                }
+            });
+        }
+        drop(tell);
+        for heard in told {
+            match heard {
+                Heard::Began(number) => steps.begin(&targets[number].name),
+                Heard::Step(number, progress) => steps.hear(&targets[number].name, &progress),
+                Heard::Ended(number, outcome) => {
+                    let name = &targets[number].name;
+                    steps.end(name);
+                    steps.beside(|| outcomes.add(number, name, outcome));
+                }
+            }
+        }
+    });
+}
