@@ -2,21 +2,34 @@
 //! the rest of `vm list`.
 
 /// Lays the rows out, each column as wide as its widest cell, with nothing after the last cell.
-pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
+/// `paint` returns a cell in colour: it is given the row's number, the column's and the cell. Colours
+/// have no width.
+pub(crate) fn columns(
+    rows: &[Vec<String>],
+    paint: impl Fn(usize, usize, &str) -> Option<String>,
+) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut widths = vec![0; count];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
     let mut text = String::new();
-    for row in rows {
-        for (width, cell) in widths.iter().zip(row) {
-            text += cell;
-            let padding = width + 2 - cell.chars().count();
-            text.extend(std::iter::repeat_n(' ', padding));
+    for (number, row) in rows.iter().enumerate() {
+        // The padding behind the last cell that is not empty is left out.
+        let mut padding = 0;
+        for (column, (width, cell)) in widths.iter().zip(row).enumerate() {
+            if !cell.is_empty() {
+                text.extend(std::iter::repeat_n(' ', padding));
+                padding = 0;
+                match paint(number, column, cell) {
+                    Some(painted) => text += &painted,
+                    None => text += cell,
+                }
+            }
+            padding += width + 2 - cell.chars().count();
         }
-        text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
     text
@@ -26,17 +39,32 @@ pub(crate) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn rows() -> Vec<Vec<String>> {
         let rows = [
             ["NAME", "PHASE", "AGE"],
             ["calm-otter", "running", "3m"],
             ["é", "", "1d"],
+            ["x", "y", ""],
         ];
-        let text = columns(&rows.map(|row| row.map(str::to_owned)));
+        rows.map(|row| row.map(str::to_owned).to_vec()).to_vec()
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
         assert_eq!(
-            text,
-            "NAME        PHASE    AGE\ncalm-otter  running  3m\né                    1d\n"
+            columns(&rows(), |_, _, _| None),
+            "NAME        PHASE    AGE\ncalm-otter  running  3m\né                    1d\nx           y\n"
+        );
+    }
+
+    #[test]
+    fn a_colour_has_no_width() {
+        let text = columns(&rows(), |row, column, cell| {
+            (row == 1 && column == 1).then(|| format!("\x1b[32m{cell}\x1b[0m"))
+        });
+        assert!(
+            text.contains("\ncalm-otter  \x1b[32mrunning\x1b[0m  3m\n"),
+            "{text}"
         );
     }
 }

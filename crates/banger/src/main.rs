@@ -19,6 +19,7 @@ mod global;
 mod guess;
 mod interrupt;
 mod label_selector;
+mod name_pattern;
 mod output;
 mod paths;
 mod programs;

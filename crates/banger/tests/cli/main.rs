@@ -12,6 +12,7 @@ mod environment;
 mod fake_daemon;
 mod guesses;
 mod install;
+mod list;
 mod pipes;
 mod refusals;
 mod several;

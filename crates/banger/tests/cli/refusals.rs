@@ -25,7 +25,7 @@ fn wrong_usage_ends_with_2_before_anything_is_done() {
             &["vm", "kill", "web", "--signal", "SEGV"],
             "is not a signal",
         ),
-        (&["vm", "list", "extra"], "unexpected argument"),
+        (&["vm", "list", "Extra"], "lower-case letters"),
     ] {
         let run = environment.run(arguments);
         assert_eq!(
