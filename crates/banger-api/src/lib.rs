@@ -5,6 +5,7 @@
 //! [`Line::Result`] or one [`Line::Error`].
 
 pub mod client;
+pub mod configuration;
 mod error;
 mod event;
 pub mod harmless;
@@ -18,6 +19,7 @@ mod size;
 mod spec;
 mod view;
 
+pub use configuration::LogLevel;
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
 pub use name::{InvalidName, VmId, VmName, VmRef};
@@ -29,8 +31,8 @@ pub use request::{
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};
 pub use view::{
-    DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Phase, SshView, StopOutcome,
-    Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
+    DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Phase, Reloaded, SshView,
+    StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.

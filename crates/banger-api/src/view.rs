@@ -162,6 +162,16 @@ pub struct DiskView {
     pub shared_bytes: Option<u64>,
 }
 
+/// What a daemon took over of its configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Reloaded {
+    /// The keys that have another value from now on.
+    pub changed: Vec<String>,
+    /// The keys whose new value waits for the next start of the daemon.
+    pub waiting: Vec<String>,
+}
+
 /// One VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -317,4 +327,8 @@ pub struct DaemonView {
     pub running: usize,
     /// What it found at its start and could not explain.
     pub unexplained: Vec<String>,
+    /// What environment variables of the daemon set in its configuration: a key's name, and the
+    /// variable's value.
+    #[serde(default)]
+    pub overrides: crate::configuration::Overrides,
 }

@@ -7,6 +7,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use banger_api::configuration::variable;
 use banger_api::{Code, DaemonView, Error, Result};
 
 use crate::paths::Paths;
@@ -75,6 +76,22 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
                 },
             )));
         }
+    }
+    for (key, wanted) in &places.overrides {
+        let has = daemon.overrides.get(key);
+        if has == Some(wanted) {
+            continue;
+        }
+        let variable = variable(key);
+        let text = format!("the running daemon was started with another {variable} than yours");
+        let has = has.map_or_else(|| "it has none".to_owned(), |it| format!("it has `{it}`"));
+        return Err(Error::new(Code::Conflict, text)
+            .cause(format!("{has}, and you have `{wanted}`"))
+            .cause(format!("it answers on `{}`", daemon.socket))
+            .hint(format!(
+                "unset {variable}, or stop the daemon (its VMs keep running), and the next command \
+                 starts it with yours: banger daemon stop"
+            )));
     }
     Ok(())
 }

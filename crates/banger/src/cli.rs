@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, daemon, doctor, integration, system, verify, version, vm,
+    bundle, completion, config, daemon, doctor, integration, system, verify, version, vm,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -63,6 +63,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: daemon::Verb,
     },
+    /// Show and change the configuration.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Config {
+        #[command(subcommand)]
+        verb: config::Verb,
+    },
     /// Set up banger as a service of this machine: VMs with their own network, without root.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     System {
@@ -104,6 +110,7 @@ impl Cli {
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),
+            Verb::Config { verb } => verb.run(&session()?),
             Verb::System { verb } => verb.run(&session()?),
             Verb::Bundle { verb } => verb.run(&session()?),
         }

@@ -4,32 +4,32 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 17] = [
+const READ: [&str; 18] = [
     // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
-    LOG,
     "BANGER_RUNTIME_DIR",
     "BANGER_SIM",
     "BANGER_SOCKET",
     "BANGER_STATE",
     "COMPLETE",
+    "EDITOR",
     HOME,
     "NO_COLOR",
     "PATH",
     "SUDO_UID",
     "TERM",
+    "VISUAL",
     CONFIG_HOME,
     DATA_HOME,
     RUNTIME,
     STATE_HOME,
 ];
 
-/// What the daemon writes to its log.
-const LOG: &str = "BANGER_LOG";
 /// Where a user's files are.
 const HOME: &str = "HOME";
 const CONFIG_HOME: &str = "XDG_CONFIG_HOME";
@@ -42,6 +42,8 @@ const RUNTIME: &str = "XDG_RUNTIME_DIR";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<&'static str, OsString>,
+    /// What variables of keys set in the daemon's configuration.
+    overrides: Overrides,
     /// Why the runtime directory that was named is not used.
     passed_over: Option<String>,
 }
@@ -69,10 +71,22 @@ impl Environment {
         let runtime = Runtime::find(std::env::var_os(RUNTIME).map(PathBuf::from), uid);
         variables.remove(RUNTIME);
         variables.extend(runtime.folder.map(|it| (RUNTIME, it.into())));
+        // A bundle is a place, and has an option; see `Paths`.
+        let keys = KEYS.into_iter().filter(|key| *key != "runtime_dir");
+        let overrides = keys.filter_map(|key| {
+            let value = std::env::var_os(variable(key)).filter(|value| !value.is_empty())?;
+            Some((key.to_owned(), value.to_string_lossy().into_owned()))
+        });
         Self {
             variables,
+            overrides: overrides.collect(),
             passed_over: runtime.passed_over,
         }
+    }
+
+    /// What variables of keys set in the daemon's configuration.
+    pub(crate) fn overrides(&self) -> &Overrides {
+        &self.overrides
     }
 
     /// Why the runtime directory that was named is not used.
@@ -91,15 +105,18 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// All that a daemon has of this environment: where things are, and what it logs. Everything
-    /// else is of the command that happens to start it.
-    pub(crate) fn of_a_daemon(&self) -> Vec<(&'static str, OsString)> {
-        let mut passed: Vec<_> = [LOG, HOME, CONFIG_HOME, DATA_HOME, STATE_HOME]
+    /// All that a daemon has of this environment: where things are, and what its configuration is
+    /// to say. Everything else is of the command that happens to start it.
+    pub(crate) fn of_a_daemon(&self) -> Vec<(String, OsString)> {
+        let mut passed: Vec<_> = [HOME, CONFIG_HOME, DATA_HOME, STATE_HOME]
             .into_iter()
-            .filter_map(|name| Some((name, self.get(name)?.clone())))
+            .filter_map(|name| Some((name.to_owned(), self.get(name)?.clone())))
             .collect();
         // Set and empty it asks for none, as it does of us.
-        passed.push((RUNTIME, self.get(RUNTIME).cloned().unwrap_or_default()));
+        let runtime = self.get(RUNTIME).cloned().unwrap_or_default();
+        passed.push((RUNTIME.to_owned(), runtime));
+        let overrides = self.overrides.iter();
+        passed.extend(overrides.map(|(key, value)| (variable(key), value.into())));
         passed
     }
 
@@ -117,6 +134,7 @@ impl Environment {
             variables: variables
                 .map(|(name, value)| (*name, OsString::from(value)))
                 .collect(),
+            overrides: Overrides::new(),
             passed_over: None,
         }
     }

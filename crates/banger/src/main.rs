@@ -24,6 +24,7 @@ mod output;
 mod paths;
 mod programs;
 mod progress;
+mod question;
 mod quote;
 mod session;
 mod systemd;

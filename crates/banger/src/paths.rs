@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use banger_api::configuration::Overrides;
 use banger_api::location::{Location, LocationOptions};
 use banger_api::{Code, Error, Result};
 
@@ -29,7 +30,11 @@ pub(crate) struct Paths {
     /// The user's runtime directory.
     pub(crate) runtime: Option<PathBuf>,
     /// The environment of a daemon that we start.
-    pub(crate) of_a_daemon: Vec<(&'static str, std::ffi::OsString)>,
+    pub(crate) of_a_daemon: Vec<(String, std::ffi::OsString)>,
+    /// What variables of keys set in the daemon's configuration.
+    pub(crate) overrides: Overrides,
+    /// The user's editor, by `VISUAL` or `EDITOR`.
+    pub(crate) editor: Option<std::ffi::OsString>,
 }
 
 impl Paths {
@@ -65,6 +70,11 @@ impl Paths {
             home: environment.path("HOME"),
             runtime: environment.path("XDG_RUNTIME_DIR"),
             of_a_daemon: environment.of_a_daemon(),
+            overrides: environment.overrides().clone(),
+            editor: environment
+                .get("VISUAL")
+                .or_else(|| environment.get("EDITOR"))
+                .cloned(),
         })
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
 pub(crate) fn start_bangerd(
     program: &Path,
     arguments: &[OsString],
-    environment: &[(&str, OsString)],
+    environment: &[(String, OsString)],
 ) -> Result<Started> {
     let trouble = |cause: &dyn std::fmt::Display| {
         Error::new(Code::Host, format!("start `{}`", program.display())).cause(cause.to_string())
@@ -148,6 +148,25 @@ pub(crate) fn run(
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     })
+}
+
+/// Runs a program that has the user's terminal, to its end; whether its exit status was 0.
+///
+/// # Errors
+/// When it cannot be started.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client starts the user's editor"
+)]
+pub(crate) fn attend(words: &[OsString]) -> Result<bool> {
+    let (program, arguments) = words
+        .split_first()
+        .ok_or_else(|| Error::new(Code::Invalid, "there is no program to run"))?;
+    Command::new(program)
+        .args(arguments)
+        .status()
+        .map(|status| status.success())
+        .map_err(|cause| cannot_run(program, &cause))
 }
 
 /// What a program that was fed came to.

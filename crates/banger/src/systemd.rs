@@ -61,9 +61,11 @@ impl Systemd {
     }
 
     /// Whether a daemon for these places is what the user's unit starts: the unit is installed,
-    /// and all places are those that the unit's own environment leads to.
+    /// all places are those that the unit's own environment leads to, and no variable here asks for
+    /// another configuration.
     pub(crate) fn unit_serves(&self, places: &Paths) -> bool {
         !places.sim
+            && places.overrides.is_empty()
             && self.unit_path().is_some_and(|it| it.is_file())
             && self.has_usual_places(places)
             && self.is_there()

@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Every verb, as it is typed.
-const VERBS: [&str; 33] = [
+const VERBS: &[&str] = &[
     "",
     "vm",
     "vm create",
@@ -26,7 +26,14 @@ const VERBS: [&str; 33] = [
     "daemon status",
     "daemon socket",
     "daemon start",
+    "daemon reload",
     "daemon stop",
+    "config",
+    "config show",
+    "config path",
+    "config set",
+    "config unset",
+    "config edit",
     "system",
     "system install",
     "system uninstall",

@@ -27,7 +27,7 @@ use crate::capability::network::Network;
 use crate::capability::root_disk::RootDisks;
 use crate::capability::ssh::Ssh;
 use crate::capability::work_disk::WorkDisk;
-use crate::config::{Config, NetworkChoice, RootDiskChoice};
+use crate::config::{Config, NetworkChoice};
 use crate::engine::{Defaults, Engine, Parts};
 use crate::error::{During, Result};
 use crate::guest::program::{self, GuestProgram};
@@ -35,11 +35,13 @@ use crate::hypervisor::Hypervisor;
 use crate::hypervisor::sim::SimHypervisor;
 use crate::image::catalog::{Catalog, Source};
 use crate::layout::Layout;
+use crate::naming::NameSource;
 use crate::storage::RootDisk;
 use crate::storage::copy::Copy;
 use crate::storage::dm_snapshot::DmSnapshot;
 use crate::storage::reflink::Reflink;
 use crate::vm::names::Instance;
+use configuration::ConfigurationInForce;
 use hypervisors::Candidates;
 use reach::{Reached, Root};
 
@@ -141,6 +143,8 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
             (all, Some(check))
         }
     };
+    let simulated = matches!(mode, Mode::Sim(_));
+    let in_force = ConfigurationInForce::new(location, config, simulated);
     let context = checks::Context {
         location,
         config,
@@ -148,7 +152,7 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         catalog: &catalog,
         instance,
         network,
-        simulated: matches!(mode, Mode::Sim(_)),
+        in_force: &in_force,
     };
     let mut checks = checks::own(&context, hypervisor);
     checks.extend(root.check(config.subnet));
@@ -162,8 +166,9 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         guest_program,
         instance,
         network,
-        root_disk: root_disk_word(config.root_disk).to_owned(),
+        root_disk: config.root_disk.as_str().to_owned(),
         defaults: defaults(config),
+        reread: Box::new(move || in_force.reread()),
         boots_at_once: boots_at_once(kvm || matches!(mode, Mode::Sim(_)), host.cpus()),
         own_users: matches!(mode, Mode::Real) && host.uid() == 0,
         scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
@@ -198,7 +203,7 @@ fn capabilities(
         Box::new(Boot::new(layout.clone(), config.disk_cache)),
         Box::new(RootDisks::new(
             root_disks(layout, instance),
-            root_disk_word(config.root_disk),
+            config.root_disk.as_str(),
         )),
         Box::new(WorkDisk::new(layout.clone())),
         Box::new(Network::new(instance, network, config.subnet)),
@@ -228,15 +233,6 @@ fn root_disks(layout: &Layout, instance: Instance) -> Vec<Box<dyn RootDisk>> {
     ]
 }
 
-fn root_disk_word(choice: RootDiskChoice) -> &'static str {
-    match choice {
-        RootDiskChoice::Auto => "auto",
-        RootDiskChoice::Reflink => "reflink",
-        RootDiskChoice::DmSnapshot => "dm-snapshot",
-        RootDiskChoice::Copy => "copy",
-    }
-}
-
 /// Software emulation keeps a processor busy for the whole of a boot; with KVM much of it is waiting.
 fn boots_at_once(accelerated: bool, cpus: u32) -> usize {
     let each = if accelerated { 4 } else { 1 };
@@ -259,7 +255,12 @@ fn network(config: &Config, host: &dyn Host, root: &Root) -> NetworkKind {
 fn defaults(config: &Config) -> Defaults {
     Defaults {
         image: config.image.clone(),
+        names: config
+            .namegen_path
+            .clone()
+            .map_or(NameSource::Petnames, NameSource::File),
         spec: config.spec.clone(),
+        nat_is_chosen: config.origins.contains_key("nat"),
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
         shutdown_timeout_seconds: config.shutdown_timeout_seconds,
@@ -286,5 +287,6 @@ fn daemon_view(
         vms: 0,
         running: 0,
         unexplained: Vec::new(),
+        overrides: config.overrides.clone(),
     }
 }

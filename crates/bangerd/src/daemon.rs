@@ -6,20 +6,20 @@
 //! ```
 
 mod bundle;
+pub mod configuration;
 mod kind;
-mod log;
 
 use std::fs::File;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Location, LocationOptions, Runtime, usual_home};
 use banger_api::{Code, Error};
 use banger_host::{Claim, KeptPort, Linux, Sim};
-use log::Log;
 use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
@@ -28,6 +28,7 @@ use crate::engine::Engine;
 use crate::error::{During, Result};
 use crate::image::bundle::find;
 use crate::layout::Layout;
+use crate::log;
 use crate::resolver::{self, Names};
 use crate::server::{self, Shutdown};
 use crate::vm::store::Store;
@@ -83,7 +84,8 @@ pub fn run(options: &Options) -> Result<()> {
     for kept in &options.kept {
         tracing::warn!("{kept}, as it was where this daemon was started");
     }
-    let config = Config::of_daemon(&location, options.simulated)?;
+    let config = Config::of_daemon(&location, &overrides(), options.simulated)?;
+    log::set_level(config.log_level);
     for renamed in &config.renamed {
         tracing::warn!("{renamed}");
     }
@@ -238,6 +240,17 @@ fn environment(name: &str) -> Option<PathBuf> {
     runtime.folder
 }
 
+/// What variables set, an empty one nothing. `BANGER_RUNTIME_DIR` is a place, and read with those.
+fn overrides() -> Overrides {
+    let keys = KEYS.iter().filter(|key| **key != "runtime_dir");
+    let set = keys.filter_map(|key| {
+        let value = environment(&variable(key))?.into_os_string();
+        let text = value.to_string_lossy().into_owned();
+        (!text.is_empty()).then(|| ((*key).to_owned(), text))
+    });
+    set.collect()
+}
+
 fn make_private(folder: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
@@ -286,23 +299,10 @@ fn raise_descriptor_limit() {
 
 fn start_log(layout: &Layout) -> Result<()> {
     let path = layout.log();
-    let map_io_error = |cause: std::io::Error| {
+    log::start(&path).map_err(|cause| {
         Error::new(Code::Host, format!("open the log `{}`", path.display()))
             .cause(cause.to_string())
-    };
-    let log = Log::open(path.clone(), log::LONGEST).map_err(map_io_error)?;
-    let level = environment("BANGER_LOG").and_then(|it| it.into_os_string().into_string().ok());
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .parse_lossy(level.unwrap_or_else(|| "info".to_owned()));
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .with_writer(Mutex::new(log))
-        .init();
-    std::panic::set_hook(Box::new(
-        |panic| tracing::error!(%panic, "a thread panicked"),
-    ));
-    Ok(())
+    })
 }
 
 /// Tells whoever started us how we stand, in one line, and nothing after it.

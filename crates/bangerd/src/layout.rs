@@ -5,6 +5,7 @@
 //!   lock                      held by the one daemon of this directory
 //!   kind                      whether the VMs here are real or simulated
 //!   bangerd.log               what the daemon did
+//!   advice-given              there once a new user was told how to route names
 //!   settings.json             an older daemon's record of the host's settings
 //!   ssh/                      this installation's key pair, and the pinned host keys
 //!   downloads/<sha256>        what was downloaded and is not used up yet
@@ -66,6 +67,12 @@ impl Layout {
     #[must_use]
     pub fn settings(&self) -> PathBuf {
         self.state.join("settings.json")
+    }
+
+    /// There once a new user was told what they have to do once.
+    #[must_use]
+    pub fn advice_given(&self) -> PathBuf {
+        self.state.join("advice-given")
     }
 
     /// The folder of keys.

@@ -57,6 +57,17 @@ pub enum DiskCache {
     Unsafe,
 }
 
+impl DiskCache {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Writeback => "writeback",
+            Self::Unsafe => "unsafe",
+        }
+    }
+}
+
 /// A raw disk; its format is never probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drive {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bangerd::daemon::{self, Options};
+use bangerd::config::Change;
+use bangerd::daemon::{self, Options, configuration};
 use clap::{Args, Parser, Subcommand};
 
 /// banger's daemon: it runs VMs, and answers on a Unix socket
@@ -46,9 +47,30 @@ enum Command {
     /// Works on the bundle
     #[command(subcommand)]
     Bundle(Bundle),
+    /// Works on the configuration
+    #[command(subcommand, hide = true)]
+    Config(Config),
     /// Stands between a guest and QEMU's user networking, in the machine's folder
     #[command(hide = true)]
     Gate(Gate),
+}
+
+#[derive(Debug, Subcommand)]
+enum Config {
+    /// Prints every setting
+    Show {
+        /// Says where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Says what is wrong with a file
+    Check { file: PathBuf },
+    /// Takes a file's content as the configuration
+    Take { file: PathBuf },
+    /// Writes one key
+    Set { key: String, value: String },
+    /// Removes one key
+    Unset { key: String },
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +129,16 @@ struct Build {
     guest: Option<PathBuf>,
 }
 
+fn configure(options: &Options, verb: Config) -> Result<(), banger_api::Error> {
+    match verb {
+        Config::Show { origin } => configuration::show(options, origin),
+        Config::Check { file } => configuration::check(&file),
+        Config::Take { file } => configuration::take(options, &file),
+        Config::Set { key, value } => configuration::change(options, &key, &Change::Set(value)),
+        Config::Unset { key } => configuration::change(options, &key, &Change::Unset),
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // First of all: whatever is open now is somebody else's.
@@ -129,6 +161,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => daemon::run(&options),
         Some(Command::Gate(gate)) => bangerd::gate::run(std::path::Path::new(""), gate.open),
+        Some(Command::Config(verb)) => configure(&options, verb),
         Some(Command::Bundle(Bundle::Build(build))) => daemon::build(
             &options,
             daemon::Build {

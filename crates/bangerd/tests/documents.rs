@@ -120,3 +120,51 @@ fn the_readme_shows_the_checks_of_the_simulated_host() {
     assert_eq!(shown, names);
     assert!(text.contains(&format!("all {} checks passed", names.len())));
 }
+
+#[test]
+fn the_page_of_the_configuration_has_every_key_and_no_other() {
+    let text = std::fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
+    let table = text.split("## Every key").nth(1).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys: Vec<&str> = rows.map(|row| row.split('`').next().unwrap()).collect();
+    assert_eq!(keys, banger_api::configuration::KEYS);
+    for file in text.split("```toml\n").skip(1) {
+        let sample = file.split("```").next().unwrap();
+        Config::default()
+            .parse(Path::new("sample"), sample.as_bytes())
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
+    let text = std::fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
+    let sentence = text.split("In force at once are ").nth(1).unwrap();
+    let sentence = sentence.split(" and the three timeouts").next().unwrap();
+    let told: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    // All values differ from the defaults.
+    let other = br#"
+        log_level = "warn"
+        namegen_path = "/w"
+        image = "other"
+        nat = true
+        vcpu = 1
+        memory = "1G"
+        disk_size = "1G"
+        system_disk_size = "1G"
+        start_timeout_seconds = 1
+        stop_timeout_seconds = 1
+        shutdown_timeout_seconds = 1
+        hypervisor = "qemu"
+        subnet = "10.9.0.0/20"
+    "#;
+    let other = Config::default().parse(Path::new("other"), other).unwrap();
+    let mut in_force = Config::default();
+    assert_eq!(in_force.take_over(&other), ["hypervisor", "subnet"]);
+    let taken: BTreeSet<&str> = Config::default()
+        .differences(&in_force)
+        .into_iter()
+        .filter(|key| !key.ends_with("_timeout_seconds"))
+        .collect();
+    assert_eq!(told, taken);
+}

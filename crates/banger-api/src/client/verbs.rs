@@ -5,7 +5,7 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Progress, RenameVm, Report, Result, StartVm,
+    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Reloaded, RenameVm, Report, Result, StartVm,
     StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
 };
 
@@ -28,6 +28,11 @@ impl Client {
     /// it was.
     pub fn stop_daemon(&self) -> Result<DaemonView> {
         self.work(Method::POST, DAEMON_STOP, &(), |_| {})
+    }
+
+    /// Has the daemon read its configuration again.
+    pub fn reload(&self) -> Result<Reloaded> {
+        self.work(Method::POST, "/v1/daemon/reload", &(), |_| {})
     }
 
     /// All checks, with what they found.

@@ -4,13 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use banger_api::client::Client;
-use banger_api::{Code, DaemonView, Error};
+use banger_api::configuration::variable;
+use banger_api::{Code, DaemonView, Error, Reloaded};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 
+use super::config;
 use crate::failure::Outcome;
 use crate::output::{clean, say};
 use crate::session::Session;
@@ -37,6 +39,13 @@ Examples:
   curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms")]
     Socket,
     Start(Start),
+    /// Have the daemon read its configuration again.
+    ///
+    /// What new VMs have by default, the timeouts and the log's level change at once. The other settings wait for the daemon's next start, and are named.
+    #[command(after_help = "\
+Examples:
+  banger daemon reload")]
+    Reload,
     /// Stop the daemon. VMs keep running, and the next daemon takes them over.
     ///
     /// Simulated VMs end with their daemon. While no daemon is running, names are not answered and a flushed firewall is not restored. The next `banger vm` command starts it again.
@@ -67,20 +76,36 @@ impl Verb {
             Self::Status => status(&session),
             Self::Socket => socket(&session),
             Self::Start(start) => start.run(session),
+            Self::Reload => reload(&session),
             Self::Stop => stop(&session),
         }
     }
 }
 
-fn status(session: &Session) -> Outcome {
-    let Some((_, view)) = session.running_daemon()? else {
+fn reload(session: &Session) -> Outcome {
+    let (client, _) = running(session)?;
+    let reloaded = client.reload()?;
+    if session.output.json {
+        session.output.value(&reloaded)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if reloaded == Reloaded::default() && !session.output.quiet {
+        say("nothing has changed");
+    }
+    config::say_reloaded(session.output, &reloaded);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn running(session: &Session) -> Result<(Client, DaemonView), Error> {
+    session.running_daemon()?.ok_or_else(|| {
         let socket = session.places.location.socket.display();
-        return Err(
-            Error::new(Code::NotReady, format!("no daemon answers on `{socket}`"))
-                .hint("it is started when needed, or now with: banger daemon start")
-                .into(),
-        );
-    };
+        Error::new(Code::NotReady, format!("no daemon answers on `{socket}`"))
+            .hint("it is started when needed, or now with: banger daemon start")
+    })
+}
+
+fn status(session: &Session) -> Outcome {
+    let (_, view) = running(session)?;
     agreement::has_what_is_wanted(&view, &session.places)?;
     show(session, &view)
 }
@@ -115,6 +140,9 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.bundle_reason,
         view.dns.as_deref().unwrap_or("does not answer"),
     );
+    for (key, value) in &view.overrides {
+        text += &format!("set by:  {}={value}\n", variable(key));
+    }
     for unexplained in &view.unexplained {
         text += &format!("unexplained: {unexplained}\n");
     }
@@ -235,6 +263,7 @@ mod tests {
             vms: 3,
             running: 2,
             unexplained: vec!["TAP `bngr0`".into()],
+            overrides: [("memory".to_owned(), "4G".to_owned())].into(),
         };
         let now = Timestamp::from_second(1_800_000_300).unwrap();
         insta::assert_snapshot!(text(&view, now, &TimeZone::UTC), @r"
@@ -246,6 +275,7 @@ mod tests {
         config:  /home/ada/.config/banger/config.toml
         bundle:  /home/ada/.local/share/banger/bundle (your own)
         DNS:     does not answer
+        set by:  BANGER_MEMORY=4G
         unexplained: TAP `bngr0`
         ");
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod completion;
+pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod doctor;
 pub(crate) mod integration;

@@ -7,6 +7,7 @@
 mod agreement;
 mod bundle;
 mod completion;
+mod config;
 mod daemon;
 mod environment;
 mod fake_daemon;

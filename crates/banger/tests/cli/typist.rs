@@ -15,7 +15,7 @@ pub(crate) struct Typist {
     shell: Child,
     keys: File,
     screen: Receiver<Vec<u8>>,
-    seen: String,
+    pub(crate) seen: String,
 }
 
 impl Typist {
@@ -78,6 +78,15 @@ impl Typist {
             };
             self.seen += &String::from_utf8_lossy(&piece);
         }
+    }
+
+    /// Waits until the program has ended, and returns its exit status.
+    pub(crate) fn ends(&mut self) -> Option<i32> {
+        let status = self.shell.wait().unwrap().code();
+        while let Ok(piece) = self.screen.recv_timeout(Duration::from_secs(1)) {
+            self.seen += &String::from_utf8_lossy(&piece);
+        }
+        status
     }
 }
 

@@ -299,6 +299,8 @@ fn doctor_reads_the_configuration_as_it_is_on_disk() {
     assert!(run.stdout.contains(":1:1: `natt = true`"), "{run:#?}");
     let run = look(Some("nat = true\n"));
     assert!(run.stdout.contains("warn configuration"), "{run:#?}");
+    assert!(run.stdout.contains("banger daemon reload"), "{run:#?}");
+    let run = look(Some("subnet = \"10.9.0.0/20\"\n"));
     assert!(run.stdout.contains("banger daemon stop"), "{run:#?}");
     let run = look(None);
     assert!(run.stdout.contains("pass configuration"), "{run:#?}");

@@ -4,7 +4,7 @@ use banger_api::location::Location;
 use banger_api::{NetworkKind, Verdict};
 use banger_host::{Finding, Host, Probe};
 
-use super::configuration;
+use super::configuration::ConfigurationInForce;
 use crate::config::Config;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
@@ -31,7 +31,7 @@ pub(super) struct Context<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) instance: Instance,
     pub(super) network: NetworkKind,
-    pub(super) simulated: bool,
+    pub(super) in_force: &'a ConfigurationInForce,
 }
 
 /// All of them, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
@@ -39,8 +39,7 @@ pub(super) struct Context<'a> {
 pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check> {
     let state = context.layout.state().to_owned();
     let mut checks = context.catalog.checks();
-    let in_force = configuration::check(context.location, context.config, context.simulated);
-    checks.push(in_force);
+    checks.push(context.in_force.check());
     checks.push(socket(context.location));
     checks.push(Check::probe(
         "disk space",

@@ -1,26 +1,80 @@
 //! The configuration on disk, against the one that the daemon read when it started.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use banger_api::location::Location;
 use banger_host::Finding;
 
+use super::defaults;
 use crate::config::Config;
+use crate::engine::Reread;
+use crate::error::Result;
 use crate::readiness::Check;
 
-/// Reads the file anew each time: a daemon runs on without noticing that its next start fails.
-pub(super) fn check(location: &Location, in_force: &Config, simulated: bool) -> Check {
-    let (location, in_force) = (location.clone(), in_force.clone());
-    Check::new("configuration", move |_| {
-        look(&location, &in_force, simulated)
-    })
+/// The file, and what of it the daemon runs on.
+#[derive(Debug, Clone)]
+pub(super) struct ConfigurationInForce {
+    location: Location,
+    simulated: bool,
+    config: Arc<Mutex<Config>>,
+}
+
+impl ConfigurationInForce {
+    pub(super) fn new(location: &Location, config: &Config, simulated: bool) -> Self {
+        Self {
+            location: location.clone(),
+            simulated,
+            config: Arc::new(Mutex::new(config.clone())),
+        }
+    }
+
+    /// Reads the file anew, and takes over what can change while the daemon runs.
+    ///
+    /// # Errors
+    /// What is wrong with the file; nothing is taken over then.
+    pub(super) fn reread(&self) -> Result<Reread> {
+        let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let on_disk = Config::of_daemon(&self.location, &in_force.overrides, self.simulated)?;
+        let before = in_force.clone();
+        let waiting = in_force.take_over(&on_disk);
+        Ok(Reread {
+            defaults: defaults(&in_force),
+            log_level: in_force.log_level,
+            changed: before.differences(&in_force),
+            waiting,
+        })
+    }
+
+    /// Reads the file anew each time: a daemon runs on without noticing that its next start fails.
+    pub(super) fn check(&self) -> Check {
+        let own = self.clone();
+        Check::new("configuration", move |_| {
+            let in_force = own.config.lock().unwrap_or_else(PoisonError::into_inner);
+            look(&own.location, &in_force, own.simulated)
+        })
+    }
 }
 
 fn look(location: &Location, in_force: &Config, simulated: bool) -> Finding {
     let path = location.config.display();
-    match Config::of_daemon(location, simulated) {
-        Ok(on_disk) if on_disk != *in_force => Finding::Doubtful {
-            found: format!("`{path}` is no longer what the daemon read when it started"),
-            hint: "to take it over, stop the daemon, its VMs run on: banger daemon stop".to_owned(),
-        },
+    match Config::of_daemon(location, &in_force.overrides, simulated) {
+        Ok(on_disk) if !in_force.differences(&on_disk).is_empty() => {
+            let keys = in_force.differences(&on_disk);
+            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+            let waits = !in_force.clone().take_over(&on_disk).is_empty();
+            Finding::Doubtful {
+                found: format!(
+                    "`{path}` is no longer what the daemon read: {} changed",
+                    keys.join(", ")
+                ),
+                hint: if waits {
+                    "to take it over, stop the daemon, its VMs run on: banger daemon stop"
+                } else {
+                    "to take it over: banger daemon reload"
+                }
+                .to_owned(),
+            }
+        }
         Ok(on_disk) if !on_disk.renamed.is_empty() => Finding::Doubtful {
             found: on_disk.renamed.join("; "),
             hint: format!("rename it in {path}; until then it works as before"),
@@ -57,15 +111,20 @@ mod tests {
             bundle_reason: String::new(),
         };
         let write = |text: &str| std::fs::write(&location.config, text).unwrap();
-        let in_force = Config::of_daemon(&location, true).unwrap();
+        let none = banger_api::configuration::Overrides::new();
+        let in_force = Config::of_daemon(&location, &none, true).unwrap();
         let found = || look(&location, &in_force, true);
         assert!(matches!(found(), Finding::Good(found) if found.contains("the defaults hold")));
         write("vcpu = 2\n");
         assert!(matches!(found(), Finding::Good(found) if found.ends_with("config.toml")));
         write("vcpu = 3\n");
+        assert!(
+            matches!(found(), Finding::Doubtful { hint, .. } if hint.contains("daemon reload"))
+        );
+        write("vcpu = 3\nsubnet = \"10.9.0.0/20\"\n");
         assert!(matches!(found(), Finding::Doubtful { hint, .. } if hint.contains("daemon stop")));
         write("vcpu = 2\nbundle = \"/x\"\n");
-        let in_force = Config::of_daemon(&location, true).unwrap();
+        let in_force = Config::of_daemon(&location, &none, true).unwrap();
         assert_eq!(in_force.runtime_dir.as_deref(), Some("/x".as_ref()));
         let old = look(&location, &in_force, true);
         assert!(

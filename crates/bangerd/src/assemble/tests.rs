@@ -5,6 +5,7 @@ use banger_api::{CreateVm, Mib, VmSpecPatch};
 use banger_host::{Host, Sim, SimState};
 
 use super::*;
+use crate::config::RootDiskChoice;
 use crate::vm::Vm;
 
 /// A hook that changes the host.

@@ -1,6 +1,10 @@
 //! The keys, what each takes, and where it goes.
 
-use toml::de::{DeTable, DeValue};
+use std::path::PathBuf;
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::values::{image, is, number, path, resolvers, size, subnet, text};
 use super::{Config, HypervisorChoice, LONGEST_SHUTDOWN, NetworkChoice, RootDiskChoice};
@@ -20,10 +24,53 @@ pub(super) struct Fault {
 /// What a value is that it should not be, such as `is a string`.
 type Assignment = Result<(), String>;
 
+/// How a key's value is written where there is only text: in a variable, or on a command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As it is, without quotes.
+    Text,
+    /// As in the file: a number, true or false.
+    Plain,
+    /// Items between commas.
+    List,
+}
+
 struct Key {
     name: &'static str,
     takes: &'static str,
+    form: Form,
     set: fn(&mut Config, &DeValue<'_>) -> Assignment,
+    /// The value as the file would have it; null where there is none.
+    get: fn(&Config) -> Value,
+}
+
+impl Key {
+    fn fault(&self, found: &str) -> String {
+        format!("`{}` {found}; it takes {}", self.name, self.takes)
+    }
+
+    /// The value that this text stands for.
+    fn read<'t>(&self, text: &'t str) -> DeValue<'t> {
+        let text = text.trim();
+        let string = |text: &'t str| DeValue::String(text.into());
+        match self.form {
+            Form::Text => string(text),
+            Form::Plain => DeValue::parse(text).map_or_else(|_| string(text), Spanned::into_inner),
+            Form::List => {
+                let items = text.split(',').map(str::trim).filter(|it| !it.is_empty());
+                let mut list = DeArray::new();
+                for item in items {
+                    list.push(Spanned::new(0..0, string(item)));
+                }
+                DeValue::Array(list)
+            }
+        }
+    }
+}
+
+fn path_value(path: &Option<PathBuf>) -> Value {
+    path.as_ref()
+        .map_or(Value::Null, |path| path.display().to_string().into())
 }
 
 const ABSOLUTE_PATH: &str = "an absolute path, such as \"/opt/banger/bundle\"";
@@ -33,16 +80,29 @@ const DISK: &str = "a size from 64M to 64T, such as \"16G\", or a number of MiB"
 /// All keys, in the order of the user guide.
 const KEYS: &[Key] = &[
     Key {
+        name: "log_level",
+        takes: "\"debug\", \"info\", \"warn\" or \"error\"",
+        form: Form::Text,
+        set: |c, v| {
+            c.log_level = text(v)?.parse().map_err(|_| is(v))?;
+            Ok(())
+        },
+        get: |c| c.log_level.as_str().into(),
+    },
+    Key {
         name: "runtime_dir",
         takes: ABSOLUTE_PATH,
+        form: Form::Text,
         set: |c, v| {
             c.runtime_dir = Some(path(v)?);
             Ok(())
         },
+        get: |c| path_value(&c.runtime_dir),
     },
     Key {
         name: "hypervisor",
         takes: "\"auto\", \"firecracker\" or \"qemu\"",
+        form: Form::Text,
         set: |c, v| {
             c.hypervisor = match text(v)? {
                 "auto" => HypervisorChoice::Auto,
@@ -52,10 +112,12 @@ const KEYS: &[Key] = &[
             };
             Ok(())
         },
+        get: |c| c.hypervisor.as_str().into(),
     },
     Key {
         name: "root_disk",
         takes: "\"auto\", \"reflink\", \"dm-snapshot\" or \"copy\"",
+        form: Form::Text,
         set: |c, v| {
             c.root_disk = match text(v)? {
                 "auto" => RootDiskChoice::Auto,
@@ -66,10 +128,12 @@ const KEYS: &[Key] = &[
             };
             Ok(())
         },
+        get: |c| c.root_disk.as_str().into(),
     },
     Key {
         name: "disk_cache",
         takes: "\"writeback\" or \"unsafe\"",
+        form: Form::Text,
         set: |c, v| {
             c.disk_cache = match text(v)? {
                 "writeback" => DiskCache::Writeback,
@@ -78,10 +142,12 @@ const KEYS: &[Key] = &[
             };
             Ok(())
         },
+        get: |c| c.disk_cache.as_str().into(),
     },
     Key {
         name: "network",
         takes: "\"auto\", \"tap\" or \"user\"",
+        form: Form::Text,
         set: |c, v| {
             c.network = match text(v)? {
                 "auto" => NetworkChoice::Auto,
@@ -91,134 +157,177 @@ const KEYS: &[Key] = &[
             };
             Ok(())
         },
+        get: |c| c.network.as_str().into(),
     },
     Key {
         name: "subnet",
         takes: "an IPv4 network with a prefix of 8 to 29 bits, such as \"10.215.0.0/20\"",
+        form: Form::Text,
         set: |c, v| {
             c.subnet = subnet(text(v)?)?;
             Ok(())
         },
+        get: |c| c.subnet.to_string().into(),
     },
     Key {
         name: "nat",
         takes: "true or false",
+        form: Form::Plain,
         set: |c, v| {
             c.spec.nat = v.as_bool().ok_or_else(|| is(v))?;
             Ok(())
         },
+        get: |c| c.spec.nat.into(),
     },
     Key {
         name: "dns",
         takes: "a list of up to 3 IPv4 addresses that guests can reach, such as [\"9.9.9.9\"]",
+        form: Form::List,
         set: |c, v| {
             c.dns = resolvers(v)?;
             Ok(())
         },
+        get: |c| c.dns.iter().map(ToString::to_string).collect(),
     },
     Key {
         name: "dns_port",
         takes: "a port from 1 to 65535, or 0 for no resolver",
+        form: Form::Plain,
         set: |c, v| {
             c.dns_port = number(v, 0, u16::MAX.into())? as u16;
             Ok(())
         },
+        get: |c| c.dns_port.into(),
     },
     Key {
         name: "ssh_key_path",
         takes: "the absolute path of a private key, such as \"/home/ada/.ssh/id_ed25519\"",
+        form: Form::Text,
         set: |c, v| {
             c.ssh_key_path = Some(path(v)?);
             Ok(())
         },
+        get: |c| path_value(&c.ssh_key_path),
+    },
+    Key {
+        name: "namegen_path",
+        takes: "the absolute path of a program that prints a name, or of a list of words",
+        form: Form::Text,
+        set: |c, v| {
+            c.namegen_path = Some(path(v)?);
+            Ok(())
+        },
+        get: |c| path_value(&c.namegen_path),
     },
     Key {
         name: "image",
         takes: "an image's name: up to 64 lower-case letters, digits, hyphens, dots and underscores",
+        form: Form::Text,
         set: |c, v| {
             c.image = image(v)?;
             Ok(())
         },
+        get: |c| c.image.as_str().into(),
     },
     Key {
         name: "vcpu",
         takes: "a whole number from 1 to 64",
+        form: Form::Plain,
         set: |c, v| {
             c.spec.vcpu = number(v, 1, 64)? as u32;
             Ok(())
         },
+        get: |c| c.spec.vcpu.into(),
     },
     Key {
         name: "memory",
         takes: "a size from 192M to 64T, such as \"2G\", or a number of MiB",
+        form: Form::Text,
         set: |c, v| {
             c.spec.memory = size(v, banger_api::limits::LEAST_MEMORY.0)?;
             Ok(())
         },
+        get: |c| c.spec.memory.to_string().into(),
     },
     Key {
         name: "disk_size",
         takes: DISK,
+        form: Form::Text,
         set: |c, v| {
             c.spec.disk_size = size(v, 64)?;
             Ok(())
         },
+        get: |c| c.spec.disk_size.to_string().into(),
     },
     Key {
         name: "system_disk_size",
         takes: DISK,
+        form: Form::Text,
         set: |c, v| {
             c.spec.system_disk_size = size(v, 64)?;
             Ok(())
         },
+        get: |c| c.spec.system_disk_size.to_string().into(),
     },
     Key {
         name: "start_timeout_seconds",
         takes: SECONDS,
+        form: Form::Plain,
         set: |c, v| {
             c.start_timeout_seconds = number(v, 1, 3600)?;
             Ok(())
         },
+        get: |c| c.start_timeout_seconds.into(),
     },
     Key {
         name: "stop_timeout_seconds",
         takes: SECONDS,
+        form: Form::Plain,
         set: |c, v| {
             c.stop_timeout_seconds = number(v, 1, 3600)?;
             Ok(())
         },
+        get: |c| c.stop_timeout_seconds.into(),
     },
     Key {
         name: "shutdown_timeout_seconds",
         takes: "a whole number of seconds from 1 to 300",
+        form: Form::Plain,
         set: |c, v| {
             c.shutdown_timeout_seconds = number(v, 1, LONGEST_SHUTDOWN)?;
             Ok(())
         },
+        get: |c| c.shutdown_timeout_seconds.into(),
     },
     Key {
         name: "jailer",
         takes: "true or false",
+        form: Form::Plain,
         set: |c, v| {
             c.jailer = v.as_bool().ok_or_else(|| is(v))?;
             Ok(())
         },
+        get: |c| c.jailer.into(),
     },
     Key {
         name: "qemu",
         takes: "the absolute path of QEMU's program, such as \"/usr/bin/qemu-system-x86_64\"",
+        form: Form::Text,
         set: |c, v| {
             c.qemu = Some(path(v)?);
             Ok(())
         },
+        get: |c| path_value(&c.qemu),
     },
     Key {
         name: "firecracker_bin",
         takes: "the absolute path of Firecracker's program, such as \"/opt/firecracker\"",
+        form: Form::Text,
         set: |c, v| {
             c.firecracker_bin = Some(path(v)?);
             Ok(())
         },
+        get: |c| path_value(&c.firecracker_bin),
     },
 ];
 
@@ -228,8 +337,20 @@ const RENAMED: [(&str, &str); 2] = [
     ("firecracker", "firecracker_bin"),
 ];
 
-/// Puts the table's values into `config`, and says what is wrong with the others.
-pub(super) fn apply(config: &mut Config, table: &DeTable<'_>) -> Vec<Fault> {
+/// Keys of other tools' configurations that have no meaning here, and why.
+const REFUSED: [(&str, &str); 1] = [(
+    "default_initrd",
+    "each start of a VM makes its own initramfs, from the guest program of its daemon and the \
+     modules of the VM's kernel",
+)];
+
+/// Puts the table's values into `config`, tells `set` of each key that has one and where, and says
+/// what is wrong with the others.
+pub(super) fn apply(
+    config: &mut Config,
+    table: &DeTable<'_>,
+    mut set: impl FnMut(&'static str, usize),
+) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, value) in table {
         let renamed = RENAMED.iter().find(|(old, _)| old == name.get_ref());
@@ -250,18 +371,68 @@ pub(super) fn apply(config: &mut Config, table: &DeTable<'_>) -> Vec<Fault> {
             let told = format!("the key `{old}` of the configuration is called `{new}` now");
             config.renamed.push(told);
         }
-        if let Err(found) = (key.set)(config, value.get_ref()) {
-            faults.push(Fault {
+        match (key.set)(config, value.get_ref()) {
+            Ok(()) => set(key.name, value.span().start),
+            Err(found) => faults.push(Fault {
                 offset: value.span().start,
-                what: format!("`{}` {found}; it takes {}", key.name, key.takes),
+                what: key.fault(&found),
                 hints: Vec::new(),
-            });
+            }),
         }
     }
     faults
 }
 
+/// Puts a value that is only text into `config`.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub(super) fn apply_text(config: &mut Config, name: &str, text: &str) -> Result<(), String> {
+    let key = find(name)?;
+    (key.set)(config, &key.read(text)).map_err(|found| key.fault(&found))
+}
+
+/// The value of a key that `text` stands for, as the file would have it.
+///
+/// # Errors
+/// As [`apply_text`], or when there is no such key.
+pub(super) fn read(name: &str, text: &str) -> Result<(&'static str, Value), String> {
+    let key = find(name)?;
+    let mut config = Config::default();
+    (key.set)(&mut config, &key.read(text)).map_err(|found| key.fault(&found))?;
+    Ok((key.name, (key.get)(&config)))
+}
+
+/// The key of this name, or of this older name.
+pub(super) fn known(name: &str) -> Result<&'static str, String> {
+    find(name).map(|key| key.name)
+}
+
+fn find(name: &str) -> Result<&'static Key, String> {
+    KEYS.iter()
+        .find(|key| key.name == name)
+        .ok_or_else(|| unknown(name, 0).what)
+}
+
+/// Every key with its value, in the order of the documents.
+pub(super) fn values(config: &Config) -> impl Iterator<Item = (&'static str, Value)> {
+    KEYS.iter().map(|key| (key.name, (key.get)(config)))
+}
+
+/// The older name of a key, where it had one.
+pub(super) fn older_name(name: &str) -> Option<&'static str> {
+    let renamed = RENAMED.iter().find(|(_, new)| *new == name);
+    renamed.map(|(old, _)| *old)
+}
+
 fn unknown(name: &str, offset: usize) -> Fault {
+    if let Some((name, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Fault {
+            offset,
+            what: format!("`{name}` is not taken: {why}"),
+            hints: vec![format!("remove `{name}`")],
+        };
+    }
     let shown: String = name.chars().take(60).collect();
     let mut what = format!("there is no key `{shown}`");
     if let Some(near) = nearest(name) {

@@ -1,22 +1,30 @@
 //! The configuration: a TOML file whose keys are all optional.
 //!
+//! ```text
+//! defaults ◄ what root grants this user ◄ file ◄ environment variables
+//! ```
+//!
 //! A file that is not there means the defaults. A file that is there is taken whole or not at all:
 //! whatever is wrong with it is said with file, line and column, the line itself, and what would
 //! be right. Nothing is silently left at its default.
 
+mod change;
 mod keys;
 mod of_daemon;
 mod position;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use banger_api::{Code, Error, Result, VmSpec};
+use banger_api::configuration::{Origin, Overrides, Setting, variable};
+use banger_api::{Code, Error, LogLevel, Result, VmSpec};
 use banger_host::{Claim, Subnet};
 
+pub use change::{Change, change};
 use position::Position;
 
 use crate::machine::DiskCache;
@@ -39,6 +47,18 @@ pub enum HypervisorChoice {
     Qemu,
 }
 
+impl HypervisorChoice {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Firecracker => "firecracker",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
 /// Which driver makes the root disks of new VMs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootDiskChoice {
@@ -52,6 +72,19 @@ pub enum RootDiskChoice {
     Copy,
 }
 
+impl RootDiskChoice {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Reflink => "reflink",
+            Self::DmSnapshot => "dm-snapshot",
+            Self::Copy => "copy",
+        }
+    }
+}
+
 /// Which network the VMs have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkChoice {
@@ -63,9 +96,23 @@ pub enum NetworkChoice {
     User,
 }
 
+impl NetworkChoice {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Tap => "tap",
+            Self::User => "user",
+        }
+    }
+}
+
 /// What a user may set once for all VMs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// `log_level`: how much the daemon logs.
+    pub log_level: LogLevel,
     /// `runtime_dir`: the bundle's folder, an absolute path; an option or a variable goes before it.
     pub runtime_dir: Option<PathBuf>,
     /// `hypervisor`.
@@ -84,6 +131,9 @@ pub struct Config {
     pub dns_port: u16,
     /// `ssh_key_path`: the private key to log in with, an absolute path; banger's own otherwise.
     pub ssh_key_path: Option<PathBuf>,
+    /// `namegen_path`: where names of VMs come from, an absolute path: a program that prints one, or a
+    /// list of words; petnames otherwise.
+    pub namegen_path: Option<PathBuf>,
     /// `image`: what a VM is made from when its `create` does not say.
     pub image: String,
     /// `vcpu`, `memory`, `disk_size`, `system_disk_size` and `nat`: what a new VM has where its
@@ -105,11 +155,19 @@ pub struct Config {
     pub firecracker_bin: Option<PathBuf>,
     /// The keys that the file calls by an older name, and what they are called now, in words.
     pub renamed: Vec<String>,
+    /// What environment variables set, whatever the file says.
+    pub overrides: Overrides,
+    /// Where the keys that somebody has set come from.
+    pub origins: Origins,
 }
+
+/// Where the keys that somebody has set come from.
+pub type Origins = BTreeMap<&'static str, Origin>;
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            log_level: LogLevel::default(),
             runtime_dir: None,
             hypervisor: HypervisorChoice::Auto,
             root_disk: RootDiskChoice::Auto,
@@ -122,6 +180,7 @@ impl Default for Config {
             dns: Vec::new(),
             dns_port: 42069,
             ssh_key_path: None,
+            namegen_path: None,
             image: "default".to_owned(),
             spec: VmSpec::default(),
             start_timeout_seconds: 120,
@@ -131,6 +190,8 @@ impl Default for Config {
             qemu: None,
             firecracker_bin: None,
             renamed: Vec::new(),
+            overrides: Overrides::new(),
+            origins: Origins::new(),
         }
     }
 }
@@ -163,12 +224,83 @@ impl Config {
         Self {
             subnet: claim.subnet,
             dns_port: claim.dns_port,
+            origins: ["subnet", "dns_port"]
+                .map(|key| (key, Origin::Granted))
+                .into(),
             ..Self::default()
         }
     }
 
+    /// The keys that have another value in `other`, in the order of the documents.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        keys::values(self)
+            .zip(keys::values(other))
+            .filter(|((_, one), (_, another))| one != another)
+            .map(|((key, _), _)| key)
+            .collect()
+    }
+
+    /// Takes from `other` what a daemon can change while it runs; returns the keys that differ still.
+    pub fn take_over(&mut self, other: &Self) -> Vec<&'static str> {
+        self.log_level = other.log_level;
+        self.namegen_path.clone_from(&other.namegen_path);
+        self.image.clone_from(&other.image);
+        self.spec = other.spec.clone();
+        self.start_timeout_seconds = other.start_timeout_seconds;
+        self.stop_timeout_seconds = other.stop_timeout_seconds;
+        self.shutdown_timeout_seconds = other.shutdown_timeout_seconds;
+        self.origins = other.origins.clone();
+        self.differences(other)
+    }
+
+    /// Every key with its value and where it comes from.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        keys::values(self)
+            .map(|(key, value)| Setting {
+                key: key.to_owned(),
+                value,
+                origin: self.origins.get(key).cloned().unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// These settings, and what variables say instead.
+    ///
+    /// # Errors
+    /// `invalid`, for a variable whose value its key does not take. The first is the message, the
+    /// others ride along.
+    fn overridden(mut self, overrides: &Overrides) -> Result<Self> {
+        let mut first: Option<Error> = None;
+        for (name, text) in overrides {
+            let variable = variable(name);
+            match keys::apply_text(&mut self, name, text) {
+                Ok(()) => {
+                    let known = keys::known(name).unwrap_or_default();
+                    self.origins.insert(known, Origin::Variable { variable });
+                }
+                Err(what) => {
+                    let message = escaped(&format!("environment variable {variable}: {what}"));
+                    match &mut first {
+                        Some(first) => first.also.push(message),
+                        None => {
+                            let hint = format!("unset {variable}");
+                            first = Some(Error::new(Code::Invalid, message).hint(hint));
+                        }
+                    }
+                }
+            }
+        }
+        self.overrides = overrides.clone();
+        first.map_or(Ok(self), Err)
+    }
+
     /// Takes the file's content; `path` is for the messages.
-    fn parse(self, path: &Path, bytes: &[u8]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(self, path: &Path, bytes: &[u8]) -> Result<Self> {
         let fault = |place: Position, what: &str| {
             let shown = format!("{}:{place}: {what}", path.display());
             Error::new(Code::Invalid, escaped(&shown))
@@ -195,7 +327,15 @@ impl Config {
                 .hint("write each setting as `key = value`, and text in double quotes")
         })?;
         let mut config = self;
-        let mut faults = keys::apply(&mut config, table.get_ref());
+        let mut origins = std::mem::take(&mut config.origins);
+        let mut faults = keys::apply(&mut config, table.get_ref(), |key, offset| {
+            let (file, line) = (
+                path.display().to_string(),
+                Position::at(bytes, offset).line(),
+            );
+            origins.insert(key, Origin::File { file, line });
+        });
+        config.origins = origins;
         faults.sort_by_key(|found| found.offset);
         let mut errors = faults.into_iter().map(|found| {
             let place = Position::at(bytes, found.offset);

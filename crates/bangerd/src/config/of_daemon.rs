@@ -1,19 +1,21 @@
 //! The configuration that a daemon of these places runs on.
 
 use banger_api::Result;
+use banger_api::configuration::Overrides;
 use banger_api::location::Location;
 use banger_host::Claim;
 
 use super::Config;
 
 impl Config {
-    /// What a daemon that starts now would run on: the defaults, what root grants this user, and
-    /// what the file says.
+    /// What a daemon that starts now would run on: the defaults, what root grants this user, what the
+    /// file says, and what variables say.
     ///
     /// # Errors
-    /// As [`Config::load`].
-    pub fn of_daemon(location: &Location, simulated: bool) -> Result<Self> {
+    /// As [`Config::load`], and for a variable whose value its key does not take.
+    pub fn of_daemon(location: &Location, overrides: &Overrides, simulated: bool) -> Result<Self> {
         let mut config = defaults(location, simulated).overlaid(&location.config)?;
+        config = config.overridden(overrides)?;
         if simulated {
             // A name would lead whoever asks to an address that is somebody else's.
             config.dns_port = 0;

@@ -31,6 +31,11 @@ impl Position {
         }
     }
 
+    /// The line, from 1.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
     /// The line itself in backticks, cut where it is long.
     pub(super) fn quoted_line(&self, text: &str) -> String {
         let line = text[self.start..].lines().next().unwrap_or_default().trim();

@@ -43,6 +43,7 @@ fn a_file_that_is_not_there_means_the_defaults() {
 fn every_key_is_taken() {
     let config = load(
         br#"
+        log_level = "debug"
         runtime_dir = "/opt/bundle"
         hypervisor = "qemu"
         root_disk = "dm-snapshot"
@@ -53,6 +54,7 @@ fn every_key_is_taken() {
         dns = ["9.9.9.9", "1.1.1.1"]
         dns_port = 0
         ssh_key_path = "/home/ada/.ssh/id"
+        namegen_path = "/usr/share/dict/words"
         image = "trixie-2.1"
         vcpu = 0x4
         memory = 1_024
@@ -70,6 +72,7 @@ fn every_key_is_taken() {
     assert_eq!(
         config,
         Config {
+            log_level: LogLevel::Debug,
             runtime_dir: Some("/opt/bundle".into()),
             hypervisor: HypervisorChoice::Qemu,
             root_disk: RootDiskChoice::DmSnapshot,
@@ -82,6 +85,7 @@ fn every_key_is_taken() {
             dns: vec![IpAddr::from([9, 9, 9, 9]), IpAddr::from([1, 1, 1, 1])],
             dns_port: 0,
             ssh_key_path: Some("/home/ada/.ssh/id".into()),
+            namegen_path: Some("/usr/share/dict/words".into()),
             image: "trixie-2.1".to_owned(),
             spec: VmSpec {
                 vcpu: 4,
@@ -98,6 +102,8 @@ fn every_key_is_taken() {
             qemu: Some("/opt/qemu".into()),
             firecracker_bin: Some("/opt/firecracker".into()),
             renamed: Vec::new(),
+            overrides: Overrides::new(),
+            origins: config.origins.clone(),
         }
     );
 }
@@ -122,7 +128,7 @@ fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant() {
         "config.toml:1:1: `colour = 1`: there is no key `colour`"
     );
     assert!(
-        error.hints[0].starts_with("the keys are runtime_dir, hypervisor, "),
+        error.hints[0].starts_with("the keys are log_level, runtime_dir, hypervisor, "),
         "{error:?}"
     );
 }
@@ -174,6 +180,8 @@ fn a_value_out_of_range_is_told_with_the_range() {
         "stop_timeout_seconds = 3601",
         "shutdown_timeout_seconds = 0",
         "shutdown_timeout_seconds = 301",
+        "log_level = \"trace\"",
+        "namegen_path = \"words\"",
         "hypervisor = \"xen\"",
         "root_disk = \"zfs\"",
         "disk_cache = \"writethrough\"",
@@ -367,4 +375,87 @@ fn what_is_granted_holds_where_the_file_does_not_say() {
     assert_eq!((config.subnet, config.dns_port), (claim.subnet, 0));
     let nowhere = Path::new("/none/such/config.toml");
     assert_eq!(granted().overlaid(nowhere).unwrap(), granted());
+}
+
+#[test]
+fn the_keys_are_those_that_the_client_knows() {
+    let here: Vec<&str> = keys::values(&Config::default())
+        .map(|(key, _)| key)
+        .collect();
+    assert_eq!(here, banger_api::configuration::KEYS);
+}
+
+fn overridden(file: &str, variables: &[(&str, &str)]) -> Result<Config> {
+    let config = Config::default().parse(Path::new("c"), file.as_bytes())?;
+    let overrides = variables
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    config.overridden(&overrides)
+}
+
+#[test]
+fn a_variable_goes_before_the_file_and_each_value_says_where_it_comes_from() {
+    let config = overridden(
+        "memory = \"4G\"\nnat = true\n",
+        &[("memory", "8G"), ("dns", "9.9.9.9, 1.1.1.1"), ("vcpu", "4")],
+    )
+    .unwrap();
+    assert_eq!(config.spec.memory, Mib(8 << 10));
+    assert_eq!((config.spec.vcpu, config.spec.nat), (4, true));
+    assert_eq!(config.dns.len(), 2);
+    let settings = config.settings();
+    let shown = |key: &str| {
+        let setting = settings.iter().find(|it| it.key == key).unwrap();
+        format!("{} from {}", setting.value, setting.origin)
+    };
+    assert_eq!(
+        shown("memory"),
+        "\"8G\" from environment variable BANGER_MEMORY"
+    );
+    assert_eq!(shown("nat"), "true from c:2");
+    assert_eq!(shown("hypervisor"), "\"auto\" from default");
+    assert_eq!(
+        shown("dns"),
+        "[\"9.9.9.9\",\"1.1.1.1\"] from environment variable BANGER_DNS"
+    );
+    assert_eq!(shown("qemu"), "null from default");
+    assert_eq!(
+        Config::default().differences(&config),
+        ["nat", "dns", "vcpu", "memory"]
+    );
+}
+
+#[test]
+fn every_variable_that_is_wrong_is_told_by_its_name() {
+    let error = overridden("", &[("nat", "yes"), ("vcpu", "0")]).unwrap_err();
+    assert_eq!(
+        error.message,
+        "environment variable BANGER_NAT: `nat` is \"yes\"; it takes true or false"
+    );
+    assert_eq!(error.also.len(), 1, "{error:?}");
+    assert!(error.also[0].starts_with("environment variable BANGER_VCPU: `vcpu` is 0"));
+    assert_eq!(error.hints, ["unset BANGER_NAT"]);
+}
+
+#[test]
+fn a_key_that_has_no_meaning_here_is_refused_with_the_reason() {
+    let message = message("default_initrd = \"/boot/initrd.img\"\n");
+    assert!(
+        message.starts_with("config.toml:1:1: ") && message.contains("makes its own initramfs"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_daemon_takes_over_what_it_can_and_says_what_waits() {
+    let mut in_force = Config::default();
+    let text = "memory = \"4G\"\nnat = true\nsubnet = \"10.9.0.0/20\"\nlog_level = \"warn\"\n";
+    let on_disk = load(text.as_bytes()).unwrap();
+    assert_eq!(in_force.take_over(&on_disk), ["subnet"]);
+    assert_eq!(
+        (in_force.spec.memory, in_force.spec.nat),
+        (Mib(4 << 10), true)
+    );
+    assert_eq!(in_force.log_level, LogLevel::Warn);
 }

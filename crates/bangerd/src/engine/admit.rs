@@ -10,6 +10,7 @@ use banger_host::Subnet;
 use super::{Engine, lock};
 use crate::engine::hold::Slot;
 use crate::error::{During, Result};
+use crate::naming::NameSource;
 use crate::vm::Vm;
 use crate::vm::claim::Claim;
 use crate::vm::names::MOST_VMS;
@@ -133,23 +134,23 @@ impl Engine {
     }
 }
 
-/// The name that was asked for, or two words that nobody has.
-pub(super) fn name(wanted: Option<&str>, claims: &[Claim]) -> Result<VmName> {
-    if let Some(text) = wanted {
-        return given_name(text, claims);
-    }
-    for _ in 0..1000 {
-        let words = petname::petname(2, "-").unwrap_or_default();
-        if let Ok(name) = words.parse::<VmName>()
+/// A name that nobody has, made up by `source`.
+pub(super) fn made_up_name(source: &NameSource, claims: &[Claim]) -> Result<VmName> {
+    let candidates = source.candidates()?;
+    let mut last = String::new();
+    for _ in 0..candidates.patience() {
+        last = candidates.next()?;
+        if let Ok(name) = last.parse::<VmName>()
             && taken(&name, claims).is_ok()
         {
             return Ok(name);
         }
     }
-    Err(
-        Error::new(Code::Conflict, "no name could be made up that is not taken")
-            .hint("give one: banger vm create --name NAME"),
-    )
+    let last: String = last.chars().take(80).collect();
+    let text = "no name could be made up that is not taken";
+    Err(Error::new(Code::Conflict, text)
+        .cause(format!("the last candidate was `{}`", last.escape_debug()))
+        .hint("give one: banger vm create NAME"))
 }
 
 /// The name that was asked for.
@@ -177,7 +178,8 @@ fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
     (subnet.contains(address) && subnet.contains(next)).then_some(address)
 }
 
-fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
+/// Refuses a name that somebody has, or that would be taken for somebody's id.
+pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
     if claims.iter().any(|claim| claim.names.contains(name)) {
         return Err(
             Error::new(Code::Conflict, format!("there is a VM `{name}` already"))

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmSpec, VmView};
+use banger_host::{FileOp, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
 use super::operations::OpenOperation;
-use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
+use super::{Engine, ProgressSink, admit, disk_pressure, lock, step, view};
 use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::storage;
@@ -29,7 +30,7 @@ impl Engine {
         };
         let hold = self.make(request, operation, heard).during(doing())?;
         if request.no_start {
-            return Ok(self.advised(&hold.vm()));
+            return Ok(self.advised(&hold.vm(), request));
         }
         self.start_held(&hold, &StartVm::default(), heard).map_err(|error| {
             let name = hold.vm().name;
@@ -37,16 +38,38 @@ impl Engine {
                 "the VM is there, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
             ))
         })?;
-        Ok(self.advised(&hold.vm()))
+        Ok(self.advised(&hold.vm(), request))
     }
 
-    /// A view; that of the first VM with what a new user should be told once.
-    fn advised(&self, vm: &Vm) -> VmView {
+    /// A view, with what a new user is told once, and without what they have chosen.
+    fn advised(&self, vm: &Vm, request: &CreateVm) -> VmView {
         let mut view = self.view(vm);
-        if self.slots().len() == 1 {
+        if request.spec.nat.is_some() || self.defaults().nat_is_chosen {
+            let chosen = view::no_way_out(vm);
+            view.notes.retain(|note| Some(note) != chosen.as_ref());
+        }
+        if !self.parts.advice.is_empty() && self.advises_first() {
             view.notes.extend(self.parts.advice.iter().cloned());
         }
         view
+    }
+
+    /// Whether no advice was given yet, which is noted. What cannot be noted is said again.
+    fn advises_first(&self) -> bool {
+        let path = self.parts.layout.advice_given();
+        if !matches!(self.host().stat(&path), Ok(None)) {
+            return false;
+        }
+        let op = Op::File(FileOp::WriteFile {
+            path,
+            contents: Vec::new(),
+            mode: 0o600,
+            owner: None,
+        });
+        if let Err(error) = self.host().change(&op) {
+            tracing::warn!(%error, "that the advice was given is not noted");
+        }
+        true
     }
 
     fn make(
@@ -55,13 +78,13 @@ impl Engine {
         operation: &OpenOperation<'_>,
         heard: ProgressSink<'_>,
     ) -> Result<Hold> {
-        let spec = self.admit(self.parts.defaults.spec.apply(&request.spec), None)?;
+        let defaults = self.defaults();
+        let spec = self.admit(defaults.spec.apply(&request.spec), None)?;
         // The name is looked at before the image, which may take a while to import.
-        admit::name(request.name.as_deref(), &self.claims(&lock(&self.vms)))?;
-        let image = request
-            .image
-            .as_deref()
-            .unwrap_or(&self.parts.defaults.image);
+        if let Some(name) = &request.name {
+            admit::given_name(name, &self.claims(&lock(&self.vms)))?;
+        }
+        let image = request.image.as_deref().unwrap_or(&defaults.image);
         let root_disk =
             storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?;
         let lease = step(heard, "image", || {
@@ -74,7 +97,17 @@ impl Engine {
         if !request.no_start {
             readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
         }
-        let hold = self.reserve(request, spec, images, root_disk.name())?;
+        let hold = loop {
+            let claims = self.claims(&lock(&self.vms));
+            let name = match &request.name {
+                Some(name) => admit::given_name(name, &claims)?,
+                None => admit::made_up_name(&defaults.names, &claims)?,
+            };
+            let (spec, images) = (spec.clone(), images.clone());
+            if let Some(hold) = self.reserve(request, name, spec, images, root_disk.name())? {
+                break hold;
+            }
+        };
         // The record names them now.
         drop(lease);
         operation.is_about(&hold.vm());
@@ -89,19 +122,24 @@ impl Engine {
         }
     }
 
-    /// Gives the VM its name, id and place, and its first record, while nobody else can.
+    /// Gives the VM its name, id and place, and its first record, while nobody else can. None where
+    /// somebody else has taken the name meanwhile, and it was made up.
     fn reserve(
         &self,
         request: &CreateVm,
+        name: VmName,
         spec: VmSpec,
         images: Images,
         root_disk: &str,
-    ) -> Result<Hold> {
+    ) -> Result<Option<Hold>> {
         let host_key = host_key()?;
         let machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
         let mut vms = lock(&self.vms);
         let claims = self.claims(&vms);
-        let name = admit::name(request.name.as_deref(), &claims)?;
+        match admit::taken(&name, &claims) {
+            Err(_) if request.name.is_none() => return Ok(None),
+            outcome => outcome?,
+        }
         let (index, address) = self.admit_place(&claims)?;
         let id = free_id(&name, &claims)?;
         let vm = Vm {
@@ -145,7 +183,7 @@ impl Engine {
             return Err(error);
         }
         self.tell(id);
-        Ok(hold)
+        Ok(Some(hold))
     }
 
     fn make_parts(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<()> {

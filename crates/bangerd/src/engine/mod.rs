@@ -45,7 +45,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, NetworkKind, Progress, Report, VmId, VmRef, VmSpec, VmView,
+    Code, DaemonView, Error, LogLevel, NetworkKind, Progress, Reloaded, Report, VmId, VmRef,
+    VmSpec, VmView,
 };
 use banger_host::{Host, Subnet};
 use jiff::Timestamp;
@@ -56,6 +57,7 @@ use crate::guest::program::GuestProgram;
 use crate::hypervisor::Hypervisor;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
+use crate::naming::NameSource;
 use crate::readiness::{self, Check};
 use crate::storage::RootDisk;
 use crate::vm::claim::Claim;
@@ -78,14 +80,31 @@ pub type ProgressSink<'a> = &'a dyn Fn(Progress);
 pub struct Defaults {
     /// The image.
     pub image: String,
+    /// Where its name comes from.
+    pub names: NameSource,
     /// Its settings.
     pub spec: VmSpec,
+    /// Whether somebody has said whether new VMs have NAT.
+    pub nat_is_chosen: bool,
     /// How long a guest has to become ready, in seconds.
     pub start_timeout_seconds: u64,
     /// How long a guest has to end, in seconds.
     pub stop_timeout_seconds: u64,
     /// How long all guests together have to end when all are stopped, in seconds.
     pub shutdown_timeout_seconds: u64,
+}
+
+/// What the configuration says now of what can change while the daemon runs.
+#[derive(Debug, Clone)]
+pub struct Reread {
+    /// What a VM gets when its user does not say.
+    pub defaults: Defaults,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// The keys that have another value than before.
+    pub changed: Vec<&'static str>,
+    /// The keys whose new value waits for the next start of the daemon.
+    pub waiting: Vec<&'static str>,
 }
 
 /// What the engine is assembled from.
@@ -108,8 +127,10 @@ pub struct Parts {
     pub catalog: Catalog,
     /// What each guest starts with.
     pub guest_program: GuestProgram,
-    /// What a VM gets by default.
+    /// What a VM gets by default, until the configuration is read again.
     pub defaults: Defaults,
+    /// Reads the configuration again.
+    pub reread: Box<dyn Fn() -> Result<Reread> + Send + Sync>,
     /// What the network of new starts is.
     pub network: NetworkKind,
     /// Whether each VMM runs as a user of its own.
@@ -135,6 +156,7 @@ pub struct Parts {
 /// The engine: every VM of one state directory, and the verbs.
 pub struct Engine {
     parts: Parts,
+    defaults: Mutex<Defaults>,
     store: Store,
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     feed: Feed,
@@ -181,6 +203,7 @@ impl Engine {
             store: Store::new(parts.layout.clone()),
             boots: BootPermits::new(parts.boots_at_once),
             feed: Feed::new(parts.host.clocks().realtime),
+            defaults: Mutex::new(parts.defaults.clone()),
             parts,
             vms: Mutex::new(BTreeMap::new()),
             unexplained: Mutex::new(Vec::new()),
@@ -197,6 +220,26 @@ impl Engine {
     #[must_use]
     pub fn host(&self) -> &dyn Host {
         &*self.parts.host
+    }
+
+    /// What a VM gets now when its user does not say.
+    fn defaults(&self) -> Defaults {
+        lock(&self.defaults).clone()
+    }
+
+    /// Reads the configuration again, and takes over what can change while the daemon runs.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; nothing is taken over then.
+    pub fn reload(&self) -> Result<Reloaded> {
+        let read = (self.parts.reread)()?;
+        *lock(&self.defaults) = read.defaults;
+        crate::log::set_level(read.log_level);
+        let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
+        Ok(Reloaded {
+            changed: owned(read.changed),
+            waiting: owned(read.waiting),
+        })
     }
 
     /// Finds a VM by its name, its id, or the first digits of its id.

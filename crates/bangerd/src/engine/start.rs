@@ -309,7 +309,7 @@ impl Engine {
         vm.note_run(|run| run.process = Some(process.clone()));
         self.save_or_keep(hold.slot(), vm)?;
         let alive = || self.host().is_alive(&process) && !killed();
-        let seconds = self.parts.defaults.start_timeout_seconds;
+        let seconds = self.defaults().start_timeout_seconds;
         let deadline = Instant::now() + Duration::from_secs(seconds);
         if !vm.is_in_rescue() {
             let mut guest = hypervisor.guest(vm)?;

@@ -164,7 +164,7 @@ impl Engine {
         deadline_in(
             request
                 .timeout_seconds
-                .unwrap_or(self.parts.defaults.stop_timeout_seconds),
+                .unwrap_or(self.defaults().stop_timeout_seconds),
         )
     }
 

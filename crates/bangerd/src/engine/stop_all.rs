@@ -35,7 +35,7 @@ impl Engine {
     pub fn stop_all(&self, request: &StopAllVms, heard: ProgressSink<'_>) -> Result<StoppedAll> {
         let seconds = request
             .timeout_seconds
-            .unwrap_or(self.parts.defaults.shutdown_timeout_seconds);
+            .unwrap_or(self.defaults().shutdown_timeout_seconds);
         let seconds = match request.host_shutdown {
             // systemd does not wait for longer.
             true => seconds.min(LONGEST_SHUTDOWN),

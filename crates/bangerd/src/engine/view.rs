@@ -169,7 +169,7 @@ fn other_name(vm: &Vm) -> Option<String> {
 }
 
 /// Says that the guest reaches nothing, and what opens it.
-fn no_way_out(vm: &Vm) -> Option<String> {
+pub(super) fn no_way_out(vm: &Vm) -> Option<String> {
     let name = &vm.name;
     match (vm.given().nat, vm.spec.nat) {
         (true, _) => None,

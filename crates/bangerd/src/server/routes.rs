@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogsQuery, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
-    VersionView, VmSpecPatch, VmView,
+    LogsQuery, Reloaded, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll,
+    VerbOutcome, VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -48,6 +48,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(version))
         .routes(routes!(daemon))
         .routes(routes!(daemon_stop))
+        .routes(routes!(daemon_reload))
         .routes(routes!(doctor))
         .routes(routes!(openapi))
         .routes(routes!(events))
@@ -170,6 +171,17 @@ async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
     // Answers under way are still sent, this one too.
     app.shutdown.begin();
     answer
+}
+
+/// Reads the configuration again: what new VMs have by default and the log's level change at once,
+/// the rest at the daemon's next start.
+#[utoipa::path(
+    post,
+    path = "/v1/daemon/reload",
+    responses((status = 200, content((Line<Reloaded> = "application/x-ndjson"), (Reloaded = "application/json"))))
+)]
+async fn daemon_reload(State(app): State<App>, mode: ReplyMode) -> Response {
+    work(&app, mode, |engine, _| engine.reload()).await
 }
 
 /// Every check, with what it found.

@@ -6,8 +6,8 @@ use banger_api::{CreateVm, VmName};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use super::description;
 use super::settings::Settings;
+use super::{description, first_choice};
 use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
@@ -51,6 +51,10 @@ pub(crate) struct Create {
 impl Create {
     /// Makes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let mut spec = self.settings.patch();
+        if spec.nat.is_none() {
+            spec.nat = first_choice::of_nat(session)?;
+        }
         let request = CreateVm {
             name: self
                 .name
@@ -58,7 +62,7 @@ impl Create {
                 .or(self.named.as_ref())
                 .map(ToString::to_string),
             image: self.image.clone(),
-            spec: self.settings.patch(),
+            spec,
             no_start: self.no_start,
         };
         let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;

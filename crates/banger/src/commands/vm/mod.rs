@@ -4,6 +4,7 @@ mod confirmation;
 mod create;
 mod delete;
 mod description;
+mod first_choice;
 mod kill;
 mod list;
 mod logs;

@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::*;
 
 /// Every path that a client may rely on.
-const PATHS: [(&str, &str); 19] = [
+const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/version"),
     ("GET", "/v1/daemon"),
     ("POST", "/v1/daemon/stop"),
     ("GET", "/v1/doctor"),
+    ("POST", "/v1/daemon/reload"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/events"),
     ("GET", "/v1/vms"),
@@ -50,9 +51,9 @@ fn every_path_is_described_and_every_described_path_is_there() {
         })
         .collect();
     let promised: BTreeSet<(String, String)> = PATHS
-        .into_iter()
+        .iter()
         .filter(|(_, path)| !path.contains('?'))
-        .map(|(method, path)| (method.to_owned(), path.to_owned()))
+        .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
     assert_eq!(described, promised);
     for (method, path) in &described {
@@ -232,8 +233,8 @@ fn the_document_is_of_version_3_1_and_reads_back() {
             );
             let default = &operation["responses"]["default"];
             assert!(default.is_object(), "{method} {path} has no error");
-            let takes_body =
-                ["post", "patch", "delete"].contains(&method.as_str()) && path != "/v1/daemon/stop";
+            let takes_body = ["post", "put", "patch", "delete"].contains(&method.as_str())
+                && !["/v1/daemon/stop", "/v1/daemon/reload"].contains(&path.as_str());
             assert_eq!(
                 operation["requestBody"].is_object(),
                 takes_body,

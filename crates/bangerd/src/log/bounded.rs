@@ -1,4 +1,5 @@
-//! The daemon's log, bounded: when it is long, it takes the place of the one before and begins anew.
+//! A file that is appended to and bounded: when it is long, it takes the place of the one before and
+//! begins anew.
 
 use std::fs::File;
 use std::io::{Result, Write};
@@ -11,14 +12,14 @@ pub(super) const LONGEST: u64 = 8 << 20;
 
 /// A file that is appended to, and never longer than [`LONGEST`].
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct BoundedFile {
     path: PathBuf,
     longest: u64,
     file: File,
     length: u64,
 }
 
-impl Log {
+impl BoundedFile {
     /// Goes on with the file at `path`, or makes it, for us alone.
     pub(super) fn open(path: PathBuf, longest: u64) -> Result<Self> {
         let file = append_to(&path)?;
@@ -44,7 +45,7 @@ fn append_to(path: &std::path::Path) -> Result<File> {
     options.create(true).append(true).mode(0o600).open(path)
 }
 
-impl Write for Log {
+impl Write for BoundedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         let more = bytes.len() as u64;
         if self.length > 0 && self.length + more > self.longest && self.put_aside().is_err() {
@@ -71,7 +72,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bangerd.log");
         std::fs::write(&path, [b'x'; 90]).unwrap();
-        let mut log = Log::open(path.clone(), 100).unwrap();
+        let mut log = BoundedFile::open(path.clone(), 100).unwrap();
         for number in 0..50 {
             log.write_all(format!("line {number:04}\n").as_bytes())
                 .unwrap();
@@ -92,7 +93,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bangerd.log");
         std::fs::create_dir_all(path.with_extension("log.1").join("in the way")).unwrap();
-        let mut log = Log::open(path.clone(), 100).unwrap();
+        let mut log = BoundedFile::open(path.clone(), 100).unwrap();
         for _ in 0..50 {
             log.write_all(b"as long as 16 b\n").unwrap();
         }

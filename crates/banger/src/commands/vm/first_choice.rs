@@ -1,0 +1,43 @@
+//! What a new user is asked once, and their answer in the configuration.
+
+use std::io::{self, IsTerminal as _};
+
+use banger_api::Result;
+use banger_api::configuration::Origin;
+
+use crate::commands::config;
+use crate::output::say;
+use crate::question;
+use crate::session::Session;
+
+/// Whether new VMs have NAT, where nobody has said so yet: asked on a terminal, and written down.
+/// None where it is said already, or nobody can be asked.
+///
+/// # Errors
+/// When the configuration is wrong, or the answer cannot be written.
+pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
+    let output = session.output;
+    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if output.quiet || output.json || !is_terminal {
+        return Ok(None);
+    }
+    let settings = config::settings(session)?;
+    let is_open = |it: &&banger_api::configuration::Setting| it.key == "nat";
+    let nat = settings.iter().find(is_open);
+    if nat.is_none_or(|it| it.origin != Origin::Default) {
+        return Ok(None);
+    }
+    say("VMs have no network beyond this host unless they have NAT. This is asked once.");
+    let Some(answer) = question::yes_or_no("Shall new VMs have NAT?") else {
+        return Ok(None);
+    };
+    config::change(session, &["set", "--", "nat", &answer.to_string()])?;
+    let path = session.places.location.config.display();
+    say(format_args!(
+        "`nat = {answer}` is in {path}; a VM's own: --nat or --no-nat"
+    ));
+    if let Some((client, _)) = session.running_daemon()? {
+        client.reload()?;
+    }
+    Ok(Some(answer))
+}
