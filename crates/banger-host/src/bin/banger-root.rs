@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_host::root::{self, Input, InstallRequest};
+use banger_host::root::{self, HelperStatus, Input, InstallRequest};
 use banger_host::{Error, Kind, Subnet};
 use clap::{Args, Parser, Subcommand};
 
@@ -37,6 +37,8 @@ enum Command {
     Install(Install),
     /// Puts the firewall of all VMs back, after somebody flushed the rules of the host
     Restore,
+    /// Shows how root's side of banger stands for one user; exit status 1 if it is not whole
+    Status(Status),
     /// Takes it away again
     Uninstall {
         /// The user's number
@@ -70,6 +72,22 @@ struct Install {
     jailer: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct Status {
+    /// The user's number
+    #[arg(long, value_name = "UID")]
+    uid: u32,
+    /// A folder of programs, to compare with those that root runs
+    #[arg(long, value_name = "DIR")]
+    beside: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    /// In colours
+    #[arg(long, conflicts_with = "json")]
+    colour: bool,
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { uid, stdin } => {
@@ -85,6 +103,11 @@ fn main() -> ExitCode {
         Command::KeepPort => root::keep_port(),
         Command::Install(install) => put(install),
         Command::Uninstall { uid } => root::uninstall(uid, &mut say),
+        Command::Status(status) => match show(&status) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,8 +130,25 @@ fn put(install: Install) -> banger_host::Result<()> {
         jailer: install.jailer,
     };
     let placed = root::install(&wishes, &mut say)?;
-    let text = serde_json::to_string(&placed)
-        .map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
+    print(&json(&placed)?)
+}
+
+/// Shows how it stands, and says whether it is whole.
+fn show(status: &Status) -> banger_host::Result<bool> {
+    let found = HelperStatus::look(status.uid, status.beside.as_deref())?;
+    let text = if status.json {
+        json(&found)?
+    } else {
+        found.text(status.colour)
+    };
+    print(text.trim_end()).map(|()| found.is_whole())
+}
+
+fn json(value: &impl serde::Serialize) -> banger_host::Result<String> {
+    serde_json::to_string(value).map_err(|cause| Error::new(Kind::Other, cause.to_string()))
+}
+
+fn print(text: &str) -> banger_host::Result<()> {
     writeln!(std::io::stdout(), "{text}")
         .map_err(|cause| Error::io("write to the standard output", cause))
 }

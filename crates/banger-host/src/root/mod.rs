@@ -41,7 +41,10 @@ pub(crate) mod wire;
 use std::io::Write as _;
 use std::path::Path;
 
-pub use install::{InstallRequest, Installation, Installed, install, uninstall};
+pub use install::{
+    HelperStatus, InstallRequest, Installation, Installed, ProgramStatus, UnitStatus, install,
+    uninstall,
+};
 pub use jail::jail;
 pub use port::keep_port;
 pub use restore::restore;

@@ -14,6 +14,7 @@ mod network;
 mod own;
 mod paths;
 mod programs;
+mod status;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 pub(crate) use paths::Paths;
 pub use programs::Installed;
+pub use status::{HelperStatus, ProgramStatus, UnitStatus};
 
 use super::need_root;
 use crate::{Claim, Error, Instance, Kind, Linux, Look as _, Result, Subnet};

@@ -270,6 +270,13 @@ pub(super) fn remove(
     }
 }
 
+/// The user's units that are enabled, in the order in which they start.
+pub(super) fn of(uid: u32) -> Vec<String> {
+    let socket = (uid != ROOT).then(|| socket_of(uid));
+    let others = [shutdown_of(uid), firewall_of(uid)];
+    socket.into_iter().chain(others).collect()
+}
+
 fn socket_of(uid: u32) -> String {
     format!("banger-root@{uid}.socket")
 }

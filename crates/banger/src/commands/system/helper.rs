@@ -1,23 +1,19 @@
-//! `banger-root`: where it is, what it has claimed for a user, and whether it answers.
+//! `banger-root`: where it is, and what it says.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error, Result};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::account::{Account, own_program};
+use crate::output::Output;
 use crate::programs::{self, ProgramOutput, Verbosity};
 use crate::session::Session;
 
 /// Where what root runs is kept; only root can write there.
 pub(super) const PROGRAMS: &str = "/usr/local/libexec/banger";
-
-/// The programs that may be there.
-const NAMES: [&str; 3] = ["banger-root", "firecracker", "jailer"];
 
 /// What `banger-root` keeps for a user, which nobody else has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,74 +25,54 @@ pub(super) struct Claim {
     pub(super) dns_port: u16,
 }
 
-/// A program that root runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Installed {
-    pub(super) path: PathBuf,
-    pub(super) sha256: String,
-    /// Whether the program of this name beside our own is the same; nothing where there is none.
-    pub(super) is_ours: Option<bool>,
-}
-
-/// What was claimed for this user, if it was.
-pub(super) fn claim(uid: u32) -> Option<Claim> {
-    let text = std::fs::read(format!("/etc/banger/{uid}.json")).ok()?;
-    serde_json::from_slice(&text).ok()
-}
-
-/// The programs that are in place.
-pub(super) fn installed() -> Vec<Installed> {
-    let beside = own_program().ok();
-    NAMES
-        .into_iter()
-        .filter_map(|name| {
-            let path = Path::new(PROGRAMS).join(name);
-            let sha256 = digest(&path)?;
-            let ours = beside.as_ref().map(|it| it.with_file_name(name));
-            let is_ours = ours.and_then(|it| digest(&it)).map(|it| it == sha256);
-            Some(Installed {
-                path,
-                sha256,
-                is_ours,
-            })
-        })
-        .collect()
-}
-
-fn digest(path: &Path) -> Option<String> {
-    let bytes = std::fs::read(path).ok()?;
-    let digest = Sha256::digest(&bytes);
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// The socket that root answers this user on.
-pub(super) fn socket(uid: u32) -> PathBuf {
-    format!("/run/banger/{uid}/root.sock").into()
-}
-
-/// The unit that puts the firewall back when somebody flushed it.
-pub(super) fn firewall_unit(uid: u32) -> String {
-    format!("banger-firewall@{uid}.service")
+/// Whether something was claimed for this user.
+pub(super) fn has_claim(uid: u32) -> bool {
+    Path::new(&format!("/etc/banger/{uid}.json")).exists()
 }
 
 /// The unit that stops the user's VMs when the host goes down.
-pub(super) fn shutdown_unit(uid: u32) -> String {
-    format!("banger-shutdown@{uid}.service")
-}
-
-/// Where it is kept.
 pub(super) fn shutdown_unit_file(uid: u32) -> PathBuf {
-    Path::new("/etc/systemd/system").join(shutdown_unit(uid))
+    format!("/etc/systemd/system/banger-shutdown@{uid}.service").into()
 }
 
-/// Whether somebody listens there. Root does not serve another user than the socket's own.
-pub(super) fn answers(uid: u32) -> bool {
-    let family = AddressFamily::UNIX;
-    let flags = SocketFlags::CLOEXEC;
-    let Ok(client) = rustix::net::socket_with(family, SocketType::SEQPACKET, flags, None) else {
-        return false;
+/// What `banger-root status` says of this user, in text or in JSON.
+///
+/// # Errors
+/// `not-ready` where the installed program is older and has no such command.
+pub(super) fn status(account: &Account, output: Output) -> Result<ProgramOutput> {
+    let beside = own_program()?;
+    let installed = Path::new(PROGRAMS).join("banger-root");
+    // What root runs tells what it is. Root's own daemon needs none of it.
+    let program = if account.is_root() || !installed.is_file() {
+        find()?
+    } else {
+        installed
     };
-    SocketAddrUnix::new(socket(uid)).is_ok_and(|it| rustix::net::connect(&client, &it).is_ok())
+    let mut words = vec![
+        "status".into(),
+        "--uid".into(),
+        account.uid.to_string().into(),
+    ];
+    if let Some(folder) = beside.parent() {
+        words.extend(["--beside".into(), folder.into()]);
+    }
+    words.extend(output.json.then(|| "--json".into()));
+    words.extend((output.colour && !output.json).then(|| "--colour".into()));
+    let ended = programs::run(&program, &words, &[], Verbosity::Nothing)?;
+    read_status(&program, ended)
+}
+
+/// What came of it: nothing on the standard output is a failure.
+fn read_status(program: &Path, ended: ProgramOutput) -> Result<ProgramOutput> {
+    if !ended.stdout.is_empty() {
+        return Ok(ended);
+    }
+    let shown = program.display();
+    if ended.stderr.contains("unrecognized subcommand") {
+        let text = format!("`{shown}` is older than `banger`, and has no `status`");
+        return Err(Error::new(Code::NotReady, text).hint("banger system install"));
+    }
+    Err(Error::new(Code::Host, format!("`{shown} status`")).cause(ended.stderr))
 }
 
 /// Runs `banger-root`, by sudo where we are not root, which may ask for a password.
@@ -199,8 +175,28 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers_for_a_user_who_is_not_served() {
-        assert!(!answers(4_000_000_000));
-        assert_eq!(claim(4_000_000_000), None);
+    fn an_older_program_without_a_status_is_told_from_one_that_fails() {
+        let path = Path::new("/usr/local/libexec/banger/banger-root");
+        let ended = |stdout: &str, stderr: &str| ProgramOutput {
+            done: false,
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+        };
+        let error = read_status(path, ended("", "error: unrecognized subcommand 'status'"));
+        let error = error.unwrap_err();
+        assert_eq!(error.code, Code::NotReady);
+        assert!(
+            error.message.contains("is older than `banger`"),
+            "{error:?}"
+        );
+        assert_eq!(error.hints, ["banger system install"]);
+        let error = read_status(path, ended("", "error: read `/etc/banger/7.json`"));
+        assert_eq!(error.unwrap_err().code, Code::Host);
+        assert!(read_status(path, ended("claim       not installed", "")).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_claimed_for_a_user_who_is_not_served() {
+        assert!(!has_claim(4_000_000_000));
     }
 }

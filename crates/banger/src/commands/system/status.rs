@@ -1,18 +1,16 @@
-//! `banger system status`.
+//! `banger system status`: root's side as `banger-root status` shows it, and the user's own.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_api::Result;
+use banger_api::{Code, Error, Result};
 use clap::Args;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::account::Account;
-use super::helper::{self, Claim, Installed};
+use super::helper;
 use crate::failure::Outcome;
 use crate::output::{Colour, Output};
-use crate::programs::{self, Verbosity};
+use crate::programs::ProgramOutput;
 use crate::session::Session;
 use crate::systemd::{Systemd, UNIT};
 
@@ -28,63 +26,60 @@ pub(crate) struct Status {
     user: Option<String>,
 }
 
-/// How a unit stands, in systemd's own words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Unit {
-    name: String,
-    /// `active`, `inactive`, `failed` …
+/// The daemon's unit, in systemd's own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct DaemonUnit {
     active: String,
-    /// `enabled`, `disabled`, `not-found` …
     enabled: String,
 }
 
-impl Unit {
+impl DaemonUnit {
+    fn look(systemd: &Systemd) -> Result<Self> {
+        let word = |verb: &str, none: &str| -> Result<String> {
+            let ended = systemd.user(&[verb, UNIT])?;
+            let word = ended.stdout.lines().next().unwrap_or_default();
+            Ok(if word.is_empty() { none } else { word }.to_owned())
+        };
+        Ok(Self {
+            active: word("is-active", "unknown")?,
+            enabled: word("is-enabled", "not-found")?,
+        })
+    }
+
     fn is_well(&self) -> bool {
         self.active == "active" && self.enabled == "enabled"
     }
-}
-
-/// How all of it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ServiceStatus {
-    user: String,
-    /// Whether that is root, whose daemon needs no helper.
-    is_root: bool,
-    /// Whether root's helper answers this user.
-    answers: bool,
-    socket: PathBuf,
-    /// What root keeps for the user.
-    claim: Option<Claim>,
-    /// The version that the installed helper says.
-    version: Option<String>,
-    programs: Vec<Installed>,
-    units: Vec<Unit>,
-    /// Whether the user's units live on when nobody is logged in; nothing without systemd.
-    linger: Option<bool>,
-    /// How the daemon changes the host, where one runs.
-    daemon: Option<String>,
 }
 
 impl Status {
     /// Shows it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.user.as_deref(), &session.places)?;
-        let stands = look(&account, session)?;
-        let whole = if account.is_root() {
-            stands.units.iter().all(Unit::is_well) && !stands.units.is_empty()
-        } else {
-            stands.claim.is_some() && stands.answers
+        let output = session.output;
+        let root = helper::status(&account, output)?;
+        let systemd = Systemd::new(&session.places);
+        let has_systemd = systemd.is_there();
+        // Another user's manager and daemon do not answer root.
+        let unit = (has_systemd && !account.by_root)
+            .then(|| DaemonUnit::look(&systemd))
+            .transpose()?;
+        let daemon = match account.by_root {
+            true => None,
+            false => session.running_daemon()?.map(|(_, view)| view.mode),
         };
-        session
-            .output
-            .result(&stands, || text(&stands, session.output))?;
-        // Without systemd there is nothing to set up for root.
-        if !whole && (!account.is_root() || stands.linger.is_some()) {
-            session
-                .output
-                .note("set it up, or anew: banger system install");
+        if output.json {
+            let value = value(&account, &root, unit.as_ref(), daemon.as_deref())?;
+            output.value(&value)?;
+        } else {
+            output.text(&text(&root, unit.as_ref(), daemon.as_deref(), output))?;
         }
-        Ok(if whole {
+        let own_is_well = !account.is_root() || unit.is_some_and(|it| it.is_well());
+        let is_whole = root.done && own_is_well;
+        // Without systemd there is nothing to set up for root.
+        if !is_whole && (!account.is_root() || has_systemd) {
+            output.note("set it up, or anew: banger system install");
+        }
+        Ok(if is_whole {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -92,192 +87,97 @@ impl Status {
     }
 }
 
-fn look(account: &Account, session: &Session) -> Result<ServiceStatus> {
-    let systemd = Systemd::new(&session.places);
-    let uid = account.uid;
-    let mut units = Vec::new();
-    let mut linger = None;
-    if systemd.is_there() {
-        if !account.by_root {
-            units.push(state_of(UNIT, |words| systemd.user(words))?);
-        }
-        let socket = (!account.is_root()).then(|| format!("banger-root@{uid}.socket"));
-        let of_root = [helper::shutdown_unit(uid), helper::firewall_unit(uid)];
-        for name in socket.into_iter().chain(of_root) {
-            units.push(state_of(&name, |words| systemd.system(words))?);
-        }
-        linger = lingers(account, session);
+/// Root's object, with what is the user's own.
+fn value(
+    account: &Account,
+    root: &ProgramOutput,
+    unit: Option<&DaemonUnit>,
+    daemon: Option<&str>,
+) -> Result<Value> {
+    let mut value: Value = serde_json::from_str(&root.stdout).map_err(|cause| {
+        Error::new(Code::Internal, "read what `banger-root` says").cause(cause.to_string())
+    })?;
+    value["user"] = json!(account.name);
+    value["daemon"] = json!(daemon);
+    if let (Some(unit), Some(units)) = (unit, value["units"].as_array_mut()) {
+        let unit = json!({"name": UNIT, "active": unit.active, "enabled": unit.enabled});
+        units.insert(0, unit);
     }
-    let daemon = if account.by_root {
-        None
-    } else {
-        session.running_daemon()?
-    };
-    let programs = if account.is_root() {
-        Vec::new()
-    } else {
-        helper::installed()
-    };
-    Ok(ServiceStatus {
-        user: account.name.clone(),
-        is_root: account.is_root(),
-        answers: helper::answers(uid),
-        socket: helper::socket(uid),
-        claim: helper::claim(uid),
-        version: version(&programs),
-        programs,
-        units,
-        linger,
-        daemon: daemon.map(|(_, view)| view.mode),
-    })
+    Ok(value)
 }
 
-fn state_of(name: &str, ask: impl Fn(&[&str]) -> Result<programs::ProgramOutput>) -> Result<Unit> {
-    let word = |ended: programs::ProgramOutput, none: &str| match ended.stdout.lines().next() {
-        Some(word) if !word.is_empty() => word.to_owned(),
-        _ => none.to_owned(),
-    };
-    Ok(Unit {
-        name: name.to_owned(),
-        active: word(ask(&["is-active", name])?, "unknown"),
-        enabled: word(ask(&["is-enabled", name])?, "not-found"),
-    })
-}
-
-fn lingers(account: &Account, session: &Session) -> Option<bool> {
-    let loginctl = programs::find(session.places.search.as_deref(), "loginctl")?;
-    let uid = account.uid.to_string();
-    let words = ["show-user", &uid, "--property=Linger", "--value"].map(Into::into);
-    let ended = programs::run(&loginctl, &words, &[], Verbosity::Nothing).ok()?;
-    // logind knows nobody who is neither logged in nor lingers.
-    Some(ended.done && ended.stdout == "yes")
-}
-
-fn version(programs: &[Installed]) -> Option<String> {
-    let helper = programs
-        .iter()
-        .find(|it| it.path.ends_with("banger-root"))?;
-    let ended = programs::run(&helper.path, &["--version".into()], &[], Verbosity::Nothing).ok()?;
-    ended.stdout.split_whitespace().nth(1).map(str::to_owned)
-}
-
-fn text(stands: &ServiceStatus, output: Output) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<12}{value}");
-    };
-    let good = |text: &str| output.paint(Colour::Green, text);
-    let doubtful = |text: &str| output.paint(Colour::Yellow, text);
-    let socket = stands.socket.display();
-    let version = stands.version.as_deref().unwrap_or("");
-    line(
-        "helper",
-        &if stands.is_root {
-            good("not needed: root's daemon works directly")
-        } else if stands.answers {
-            good(&format!("answers {} on {socket} {version}", stands.user))
-        } else {
-            doubtful(&format!("does not answer {} on {socket}", stands.user))
-        },
-    );
-    match &stands.claim {
-        Some(claim) => {
-            line("state", &claim.state.display().to_string());
-            line("subnet", &claim.subnet);
-            line("DNS", &format!("127.0.0.1:{}", claim.dns_port));
-        }
-        None if stands.is_root => {}
-        None => line("claim", &doubtful("not installed for this user")),
-    }
-    for program in &stands.programs {
-        let same = match program.is_ours {
-            Some(true) => good("same as beside banger"),
-            Some(false) => doubtful("differs from the one beside banger"),
-            None => String::new(),
+/// Root's lines, with what is the user's own.
+fn text(
+    root: &ProgramOutput,
+    unit: Option<&DaemonUnit>,
+    daemon: Option<&str>,
+    output: Output,
+) -> String {
+    let mut lines = vec![root.stdout.trim_end().to_owned()];
+    if let Some(unit) = unit {
+        let state = format!("{UNIT} {}, {}", unit.active, unit.enabled);
+        let colour = match unit.is_well() {
+            true => Colour::Green,
+            false => Colour::Yellow,
         };
-        let short: String = program.sha256.chars().take(16).collect();
-        line(
-            "program",
-            &format!("{} {short}… {same}", program.path.display()),
-        );
+        lines.push(format!("unit        {}", output.paint(colour, &state)));
     }
-    for unit in &stands.units {
-        let state = format!("{} {}, {}", unit.name, unit.active, unit.enabled);
-        line(
-            "unit",
-            &if unit.is_well() {
-                good(&state)
-            } else {
-                doubtful(&state)
-            },
-        );
-    }
-    match stands.linger {
-        Some(true) => line("linger", &good("on: VMs live on when you log out")),
-        Some(false) => line(
-            "linger",
-            &doubtful("off: VMs end when you log out; sudo loginctl enable-linger $USER"),
-        ),
-        None => line("systemd", &doubtful("does not run here")),
-    }
-    let daemon = stands.daemon.as_deref();
-    line(
-        "daemon",
-        &daemon.map_or("does not run".to_owned(), |mode| {
-            format!("runs in {mode} mode")
-        }),
-    );
-    text
+    lines.push(match daemon {
+        Some(mode) => format!("daemon      runs in {mode} mode"),
+        None => "daemon      does not run".to_owned(),
+    });
+    lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn root(stdout: &str) -> ProgramOutput {
+        ProgramOutput {
+            done: true,
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        }
+    }
+
+    fn unit() -> DaemonUnit {
+        DaemonUnit {
+            active: "active".to_owned(),
+            enabled: "enabled".to_owned(),
+        }
+    }
+
     #[test]
-    fn all_of_it_is_shown() {
-        let stands = ServiceStatus {
-            user: "ada".into(),
-            is_root: false,
-            answers: true,
-            socket: helper::socket(1000),
-            claim: Some(Claim {
-                uid: 1000,
-                user: "ada".into(),
-                state: "/home/ada/.local/state/banger".into(),
-                subnet: "10.215.16.0/20".into(),
-                dns_port: 42070,
-            }),
-            version: Some("0.1.0".into()),
-            programs: vec![Installed {
-                path: "/usr/local/libexec/banger/banger-root".into(),
-                sha256: "0123456789abcdef0123".into(),
-                is_ours: Some(false),
-            }],
-            units: vec![Unit {
-                name: UNIT.into(),
-                active: "active".into(),
-                enabled: "enabled".into(),
-            }],
-            linger: Some(false),
-            daemon: Some("root-helper".into()),
-        };
+    fn the_user_s_own_part_follows_root_s() {
         let output = Output {
             json: false,
             quiet: false,
             terminal: false,
             colour: false,
         };
-        insta::assert_snapshot!(text(&stands, output), @r"
-        helper      answers ada on /run/banger/1000/root.sock 0.1.0
-        state       /home/ada/.local/state/banger
-        subnet      10.215.16.0/20
-        DNS         127.0.0.1:42070
-        program     /usr/local/libexec/banger/banger-root 0123456789abcdef… differs from the one beside banger
+        let root = root("helper      answers ada\nlinger      on\n");
+        insta::assert_snapshot!(text(&root, Some(&unit()), Some("root-helper"), output), @r"
+        helper      answers ada
+        linger      on
         unit        bangerd.service active, enabled
-        linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
         daemon      runs in root-helper mode
         ");
+    }
+
+    #[test]
+    fn json_is_one_object_whose_units_begin_with_the_daemon_s() {
+        let account = Account {
+            name: "ada".into(),
+            uid: 1000,
+            home: "/home/ada".into(),
+            by_root: false,
+        };
+        let root = root(r#"{"uid":1000,"units":[{"name":"banger-root@1000.socket"}]}"#);
+        let value = value(&account, &root, Some(&unit()), None).unwrap();
+        assert_eq!(value["units"][0]["name"], UNIT);
+        assert_eq!(value["units"][1]["name"], "banger-root@1000.socket");
+        assert_eq!(value["user"], "ada");
+        assert!(value["daemon"].is_null());
     }
 }

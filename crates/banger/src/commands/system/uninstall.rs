@@ -47,7 +47,7 @@ impl Uninstall {
             done.helper_removed = if account.is_root() {
                 helper::shutdown_unit_file(account.uid).exists()
             } else {
-                helper::claim(account.uid).is_some()
+                helper::has_claim(account.uid)
             };
             let words = [
                 "uninstall".into(),
