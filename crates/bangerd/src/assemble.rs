@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use banger_api::location::Location;
-use banger_api::{DaemonView, NetworkKind};
+use banger_api::{DaemonView, NetworkKind, VmSpecPatch};
 use banger_host::{FileOp, Finding, Host, Op, Probe, Sim};
 use jiff::Timestamp;
 
@@ -156,7 +156,11 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
     };
     let mut checks = checks::own(&context, hypervisor);
     checks.extend(root.check(config.subnet));
-    let capabilities = capabilities(config, &layout, instance, network, key.public);
+    let jailed_by_root = hypervisors
+        .first()
+        .is_some_and(|it| it.features().jailed_by_root);
+    let network_of = (network, jailed_by_root);
+    let capabilities = capabilities(config, &layout, instance, network_of, key.public);
     Ok(Parts {
         checks,
         capabilities,
@@ -165,7 +169,6 @@ fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) ->
         catalog,
         guest_program,
         instance,
-        network,
         root_disk: config.root_disk.as_str().to_owned(),
         defaults: defaults(config),
         reread: Box::new(move || in_force.reread()),
@@ -196,7 +199,7 @@ fn capabilities(
     config: &Config,
     layout: &Layout,
     instance: Instance,
-    network: NetworkKind,
+    (network, jailed_by_root): (NetworkKind, bool),
     public_key: String,
 ) -> Vec<Box<dyn Capability>> {
     vec![
@@ -212,7 +215,7 @@ fn capabilities(
         Box::new(Dns::new(config.dns.clone())),
         Box::new(Ssh::new(layout.clone(), public_key)),
         Box::new(Identity),
-        Box::new(Jails::new(layout.clone(), instance)),
+        Box::new(Jails::new(layout.clone(), instance, jailed_by_root)),
     ]
 }
 
@@ -260,7 +263,13 @@ fn defaults(config: &Config) -> Defaults {
             .clone()
             .map_or(NameSource::Petnames, NameSource::File),
         spec: config.spec.clone(),
-        nat_is_chosen: config.origins.contains_key("nat"),
+        chosen: VmSpecPatch {
+            nat: config
+                .origins
+                .contains_key("nat")
+                .then_some(config.spec.nat),
+            ..VmSpecPatch::default()
+        },
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
         shutdown_timeout_seconds: config.shutdown_timeout_seconds,

@@ -59,7 +59,7 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
         .vms;
     assert_eq!(vms[0].id, view.id);
     let key = "ssh-ed25519 AAAA".to_owned();
-    let all = capabilities(&config, &layout, instance, NetworkKind::Tap, key);
+    let all = capabilities(&config, &layout, instance, (NetworkKind::Tap, false), key);
     (sim, vms.remove(0), all)
 }
 

@@ -41,6 +41,10 @@ impl Boot {
     }
 }
 
+/// What is said of a VM whose disks do not wait for the host's.
+const LOSES: &str =
+    "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
+
 /// What the kernel is told.
 ///
 /// `panic=1` and `-no-reboot` end the process after a panic; `net.ifnames=0` keeps `eth0`;
@@ -149,6 +153,13 @@ impl Capability for Boot {
             }
         });
         vec![image, owner_check(self.layout.vm(vm.id), vm.owner)]
+    }
+
+    fn choose(&self, vm: &mut Vm, _host: &dyn Host) -> Result<()> {
+        if self.disk_cache == DiskCache::Unsafe {
+            vm.note_run(|run| run.notes.push(LOSES.to_owned()));
+        }
+        Ok(())
     }
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {

@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use banger_api::{Code, Error, NetworkKind, Phase, VmId};
+use banger_api::{Code, Error, NetworkKind, Phase, VmId, VmSpec};
 use banger_host::{Host, Mark, Process, Signal, Spawn};
 
-use super::{Capability, Holds};
+use super::{Capability, Holds, TakesEffect};
 use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
 use crate::vm::Vm;
@@ -123,7 +123,10 @@ impl Capability for Gate {
     }
 
     fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
-        if !vm.given().nat || !self.nat_waits(vm, host) {
+        let runs_without = vm.phase == Phase::Running
+            && vm.network == NetworkKind::User
+            && self.is_without(vm, host).unwrap_or(false);
+        if !vm.given().nat || !runs_without {
             return Vec::new();
         }
         vec![format!(
@@ -133,10 +136,14 @@ impl Capability for Gate {
         )]
     }
 
-    fn nat_waits(&self, vm: &Vm, host: &dyn Host) -> bool {
-        vm.phase == Phase::Running
-            && vm.network == NetworkKind::User
-            && self.is_without(vm, host).unwrap_or(false)
+    fn takes_effect(&self, vm: &Vm, host: &dyn Host) -> TakesEffect {
+        if vm.network == NetworkKind::Tap || self.is_without(vm, host).unwrap_or(false) {
+            return TakesEffect::NextStart;
+        }
+        TakesEffect::Now(VmSpec {
+            nat: vm.spec.nat,
+            ..vm.given().clone()
+        })
     }
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

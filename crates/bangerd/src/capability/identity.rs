@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use banger_api::NetworkKind;
+use banger_api::{NetworkKind, Phase};
 use banger_guest::config::{GREETING_PATH, NewName};
+use banger_host::Host;
 
 use super::Capability;
 use crate::error::{During, Result};
@@ -34,6 +35,18 @@ impl Capability for Identity {
             own.into(),
         )?;
         guest.file("identity", GREETING_PATH, 0o644, &greeting(vm))
+    }
+
+    fn notes(&self, vm: &Vm, _host: &dyn Host) -> Vec<String> {
+        let has_guest = vm.phase == Phase::Running && !vm.is_in_rescue();
+        let former = vm.former_names.last().filter(|_| has_guest);
+        let note = former.map(|former| {
+            format!(
+                "its guest has the host name `{former}` until its next start: banger vm restart {}",
+                vm.name
+            )
+        });
+        note.into_iter().collect()
     }
 
     fn on_rename(&self, vm: &Vm, guest: &mut dyn Guest) -> Result<()> {

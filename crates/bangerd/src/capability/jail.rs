@@ -6,6 +6,7 @@ use banger_host::{FileOp, Host, Op};
 use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::Layout;
+use crate::plan::Plan;
 use crate::vm::Vm;
 use crate::vm::names::Instance;
 
@@ -14,19 +15,36 @@ use crate::vm::names::Instance;
 pub struct Jails {
     layout: Layout,
     instance: Instance,
+    by_root: bool,
 }
 
 impl Jails {
-    /// Jails of this banger, below this layout.
+    /// Jails of this banger, below this layout. `by_root`: whether the root helper makes those of
+    /// new starts, as a user of the VM's own.
     #[must_use]
-    pub fn new(layout: Layout, instance: Instance) -> Self {
-        Self { layout, instance }
+    pub fn new(layout: Layout, instance: Instance, by_root: bool) -> Self {
+        Self {
+            layout,
+            instance,
+            by_root,
+        }
     }
 }
 
 impl Capability for Jails {
     fn name(&self) -> &'static str {
         "jail"
+    }
+
+    fn choose(&self, vm: &mut Vm, _host: &dyn Host) -> Result<()> {
+        let user = self.by_root.then(|| self.instance.owner(vm.index));
+        vm.note_run(|run| run.jailed_as = user);
+        Ok(())
+    }
+
+    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
+        plan.machine.jailed_as = vm.jailed_as();
+        Ok(())
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -69,7 +87,7 @@ mod tests {
             sim.change(&Op::File(FileOp::MakeDirectory { path, mode, owner }))
                 .unwrap();
         }
-        let jails = Jails::new(layout.clone(), instance);
+        let jails = Jails::new(layout.clone(), instance, false);
         jails.teardown(&vm, &sim).unwrap();
         let left = sim.list(&layout.jails().join("firecracker")).unwrap();
         assert_eq!(left, ["banger-1-ffff-00000000"]);

@@ -16,9 +16,10 @@ pub mod work_disk;
 
 pub use crate::holds::Holds;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use banger_api::DiskView;
+use banger_api::{DiskView, VmId, VmSpec, VmSpecPatch};
 use banger_host::Host;
 
 use crate::error::Result;
@@ -27,10 +28,19 @@ use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
+/// When changed settings reach a running VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// At once, through [`Capability::apply`]; the run then has these settings.
+    Now(VmSpec),
+    /// At its next start.
+    NextStart,
+}
+
 /// One thing that a VM has on its host.
 ///
 /// `create` and `delete` own what persists; `prepare`, `apply` and `teardown` own only what lives
-/// while the VM runs. Every hook that changes the host can be repeated.
+/// while the VM runs. Every hook that changes the host is idempotent.
 pub trait Capability: fmt::Debug + Send + Sync {
     /// Its name, a word or two.
     fn name(&self) -> &'static str;
@@ -41,8 +51,18 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Refuses settings that this host, or what is there already, cannot give, before they are
-    /// written down. Never changes the host.
+    /// Decides what a VM gets of it, at create and at each start, and writes that into its own part
+    /// of the record; what only a run has goes into `vm.run`, which a start has begun. Never changes
+    /// the host.
+    ///
+    /// # Errors
+    /// When this host cannot give what is configured.
+    fn choose(&self, _vm: &mut Vm, _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rejects settings that this host, or what the VM has already, does not allow, before they are
+    /// recorded. Never changes the host.
     ///
     /// # Errors
     /// `invalid`, with the limit in words.
@@ -59,8 +79,14 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// What the VM's user should know of this start, looked at before anything is done.
+    /// What the VM's user should know of it now.
     fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Those of its notes that only suggest a setting which `chosen` has: a create that chose it
+    /// leaves them out.
+    fn settled(&self, _vm: &Vm, _chosen: &VmSpecPatch) -> Vec<String> {
         Vec::new()
     }
 
@@ -70,9 +96,10 @@ pub trait Capability: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Whether NAT, when it is turned on or off under a running VM, waits for its next start.
-    fn nat_waits(&self, _vm: &Vm, _host: &dyn Host) -> bool {
-        false
+    /// When a running VM gets its settings in `vm.spec`, as far as they are this capability's.
+    /// `vm.given()` has those of the run, with what other capabilities give it at once.
+    fn takes_effect(&self, _vm: &Vm, _host: &dyn Host) -> TakesEffect {
+        TakesEffect::NextStart
     }
 
     /// What its disks take on the host; what cannot be told is left out.
@@ -80,7 +107,7 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Makes the host side present, before boot. Twice is once.
+    /// Makes the host side present, before boot. Idempotent.
     ///
     /// # Errors
     /// When it is not present afterwards.
@@ -104,21 +131,22 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Re-asserts the run-time part under a running VM: adoption, NAT on or off, a flushed rule set.
+    /// Restores the run-time part under a running VM, and brings it up to date with the VM's
+    /// settings: at adoption, after a change, and when something was removed. Idempotent.
     ///
     /// # Errors
-    /// When it is not so afterwards.
+    /// When the run-time part is not as `holds` expects it.
     fn apply(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Whether the run-time part under each of these running VMs is still as `apply` makes it. What
+    /// Whether the run-time part of each of these running VMs is still as `apply` makes it. What
     /// all of them share is looked at once.
     fn holds(&self, running: &[&Vm], _host: &dyn Host) -> Holds {
         vec![Ok(true); running.len()]
     }
 
-    /// Makes the host side absent. Twice is once; absent is fine.
+    /// Makes the host side absent, also for a VM that never had it. Idempotent.
     ///
     /// # Errors
     /// When something is left.
@@ -126,23 +154,33 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Makes what persists: disks, keys. Once, at create; twice is once.
+    /// What bears this banger's name on the host and belongs to none of these VMs, each in words
+    /// with the command that removes it. Nothing is removed.
     ///
     /// # Errors
-    /// When it is not there afterwards.
+    /// When the host cannot be asked.
+    fn strangers(&self, _vms: &BTreeSet<VmId>, _host: &dyn Host) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Makes what persists, at create: disks, keys. Idempotent.
+    ///
+    /// # Errors
+    /// When it does not exist afterwards.
     fn create(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Makes what persists follow the VM's settings, before a start: disks grow here.
+    /// Brings what persists up to date with the VM's settings, before a start: disks grow here.
+    /// Idempotent.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it stays behind them.
     fn grow(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Removes for good what persists. Twice is once; absent is fine.
+    /// Removes what persists, also for a VM that never had it. Idempotent.
     ///
     /// # Errors
     /// When something is left.

@@ -14,11 +14,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use banger_api::{Code, Error, NetworkKind};
+use banger_api::{Code, Error, NetworkKind, VmSpec, VmSpecPatch};
 use banger_host::{FileOp, Finding, Host, Op, Probe, RootOp};
 use serde::Deserialize;
 
-use super::Capability;
+use super::{Capability, TakesEffect};
 use crate::error::{During, Result};
 use crate::holds::{Holds, among, both, together};
 use crate::layout::Layout;
@@ -126,6 +126,20 @@ impl Nat {
     }
 }
 
+/// Says that the guest reaches nothing, and what opens it.
+fn no_way_out(vm: &Vm) -> Option<String> {
+    let name = &vm.name;
+    match (vm.given().nat, vm.spec.nat) {
+        (true, _) => None,
+        (false, true) => Some(format!(
+            "it has no way out to the network until its next start: banger vm restart {name}"
+        )),
+        (false, false) => Some(format!(
+            "it has no way out to the network: banger vm set {name} --nat"
+        )),
+    }
+}
+
 impl Capability for Nat {
     fn name(&self) -> &'static str {
         "NAT"
@@ -149,6 +163,25 @@ impl Capability for Nat {
                 .only_warns()
                 .noted(),
         ]
+    }
+
+    fn notes(&self, vm: &Vm, _host: &dyn Host) -> Vec<String> {
+        no_way_out(vm).into_iter().collect()
+    }
+
+    fn settled(&self, vm: &Vm, chosen: &VmSpecPatch) -> Vec<String> {
+        let note = chosen.nat.and_then(|_| no_way_out(vm));
+        note.into_iter().collect()
+    }
+
+    fn takes_effect(&self, vm: &Vm, _host: &dyn Host) -> TakesEffect {
+        match vm.network {
+            NetworkKind::User => TakesEffect::NextStart,
+            NetworkKind::Tap => TakesEffect::Now(VmSpec {
+                nat: vm.spec.nat,
+                ..vm.given().clone()
+            }),
+        }
     }
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

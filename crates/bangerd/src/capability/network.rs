@@ -4,9 +4,10 @@
 //! With a TAP the guest has a /32, its gateway is on-link, the host has a /32 route to it, and the
 //! firewall lets it send from its own address only.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use banger_api::{Code, Error, NetworkKind};
+use banger_api::{Code, Error, NetworkKind, VmId};
 use banger_host::{Finding, GuestTap, Host, Probe, RootOp, Subnet};
 
 use super::Capability;
@@ -74,6 +75,15 @@ impl Capability for Network {
                 }),
             ],
         }
+    }
+
+    fn choose(&self, vm: &mut Vm, host: &dyn Host) -> Result<()> {
+        vm.network = self.kind;
+        if vm.run.is_some() && vm.network == NetworkKind::User {
+            let port = host.free_port(vm.ssh_port);
+            vm.ssh_port = Some(port.during("find a port for SSH")?);
+        }
+        Ok(())
     }
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
@@ -156,6 +166,18 @@ impl Capability for Network {
             .change(&self.instance.change(op))
             .during("take the guest from the firewall");
         removed.and(forbidden).map(drop)
+    }
+
+    fn strangers(&self, vms: &BTreeSet<VmId>, host: &dyn Host) -> Result<Vec<String>> {
+        let known: BTreeSet<String> = vms.iter().map(|id| self.instance.tap(*id)).collect();
+        let taps = host
+            .interfaces(&self.instance.tap_prefix())
+            .during("list the interfaces")?;
+        let strange = taps.into_iter().filter(|tap| !known.contains(tap));
+        let words = strange.map(|tap| {
+            format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}")
+        });
+        Ok(words.collect())
     }
 }
 

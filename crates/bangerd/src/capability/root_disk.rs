@@ -2,7 +2,9 @@
 //!
 //! How the layer is made is a storage driver's matter; a VM keeps the driver that it was made with.
 
-use banger_api::{Code, DiskView, Error};
+use std::collections::BTreeSet;
+
+use banger_api::{Code, DiskView, Error, VmId};
 use banger_host::Host;
 
 use super::Capability;
@@ -65,6 +67,13 @@ impl Capability for RootDisks {
         }
     }
 
+    fn choose(&self, vm: &mut Vm, host: &dyn Host) -> Result<()> {
+        // Those of a start stay with its run, which mends what they tell of.
+        let notes = self.notes(vm, host);
+        vm.note_run(|run| run.notes.extend(notes));
+        Ok(())
+    }
+
     fn admits(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let driver = self.driver(vm)?;
         let (size, file) = (vm.spec.system_disk_size, driver.file(vm));
@@ -118,6 +127,11 @@ impl Capability for RootDisks {
         self.driver(vm)?
             .teardown(vm, host)
             .during("detach the root disk")
+    }
+
+    fn strangers(&self, vms: &BTreeSet<VmId>, host: &dyn Host) -> Result<Vec<String>> {
+        let strangers = self.drivers.iter().map(|it| it.strangers(vms, host));
+        Ok(strangers.collect::<Result<Vec<_>>>()?.concat())
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmSpec, VmView};
+use banger_api::{
+    Code, CreateVm, Error, NetworkKind, Phase, StartVm, VmId, VmName, VmSpec, VmView,
+};
 use banger_host::{FileOp, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
 use super::operations::OpenOperation;
-use super::{Engine, ProgressSink, admit, disk_pressure, lock, step, view};
+use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::storage;
@@ -44,9 +46,11 @@ impl Engine {
     /// A view, with what a new user is told once, and without what they have chosen.
     fn advised(&self, vm: &Vm, request: &CreateVm) -> VmView {
         let mut view = self.view(vm);
-        if request.spec.nat.is_some() || self.defaults().nat_is_chosen {
-            let chosen = view::no_way_out(vm);
-            view.notes.retain(|note| Some(note) != chosen.as_ref());
+        let of_configuration = self.defaults().chosen;
+        for chosen in [&request.spec, &of_configuration] {
+            let capabilities = self.parts.capabilities.iter();
+            let settled: Vec<String> = capabilities.flat_map(|it| it.settled(vm, chosen)).collect();
+            view.notes.retain(|note| !settled.contains(note));
         }
         if !self.parts.advice.is_empty() && self.advises_first() {
             view.notes.extend(self.parts.advice.iter().cloned());
@@ -142,7 +146,7 @@ impl Engine {
         }
         let (index, address) = self.admit_place(&claims)?;
         let id = free_id(&name, &claims)?;
-        let vm = Vm {
+        let mut vm = Vm {
             id,
             name,
             former_names: Vec::new(),
@@ -153,7 +157,7 @@ impl Engine {
             index,
             address,
             gateway: admit::gateway(self.parts.subnet),
-            network: self.parts.network,
+            network: NetworkKind::User,
             ssh_port: None,
             owner: self
                 .parts
@@ -167,6 +171,7 @@ impl Engine {
             created: self.now(),
             last_end: None,
         };
+        self.choose(&mut vm)?;
         self.admit_vm(&vm)?;
         let slot = Arc::new(Slot::new(vm));
         let hold = slot.hold("create")?;

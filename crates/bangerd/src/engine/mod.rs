@@ -45,8 +45,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, LogLevel, NetworkKind, Progress, Reloaded, Report, VmId, VmRef,
-    VmSpec, VmView,
+    Code, DaemonView, Error, LogLevel, Progress, Reloaded, Report, VmId, VmRef, VmSpec,
+    VmSpecPatch, VmView,
 };
 use banger_host::{Host, Subnet};
 use jiff::Timestamp;
@@ -84,8 +84,8 @@ pub struct Defaults {
     pub names: NameSource,
     /// Its settings.
     pub spec: VmSpec,
-    /// Whether somebody has said whether new VMs have NAT.
-    pub nat_is_chosen: bool,
+    /// Those of its settings that the configuration itself says, where it matters.
+    pub chosen: VmSpecPatch,
     /// How long a guest has to become ready, in seconds.
     pub start_timeout_seconds: u64,
     /// How long a guest has to end, in seconds.
@@ -131,8 +131,6 @@ pub struct Parts {
     pub defaults: Defaults,
     /// Reads the configuration again.
     pub reread: Box<dyn Fn() -> Result<Reread> + Send + Sync>,
-    /// What the network of new starts is.
-    pub network: NetworkKind,
     /// Whether each VMM runs as a user of its own.
     pub own_users: bool,
     /// How many VMs boot at once; the others wait their turn.

@@ -119,28 +119,11 @@ impl Engine {
 
     /// What bears our name on the host and belongs to no VM of ours.
     fn strangers(&self) -> Result<Vec<String>> {
-        let instance = self.parts.instance;
         let mut ids: BTreeSet<VmId> = self.slots().iter().map(|slot| slot.vm().id).collect();
         // A VM whose record cannot be read may run.
         ids.extend(lock(&self.unreadable).iter().map(|claim| claim.id));
-        let taps = self
-            .host()
-            .interfaces(&instance.tap_prefix())
-            .during("list the interfaces")?;
-        let is_known = |tap: &String| ids.iter().any(|id| instance.tap(*id) == *tap);
-        let taps = taps.into_iter().filter(|tap| !is_known(tap)).map(|tap| {
-            format!("the TAP `{tap}` belongs to no VM; remove it: ip link delete {tap}")
-        });
-        let snapshots = self
-            .host()
-            .snapshots(&instance.process_prefix())
-            .during("list the snapshots")?;
-        let is_known = |name: &String| ids.iter().any(|id| instance.process(*id) == *name);
-        let snapshots = snapshots.into_iter().filter(|name| !is_known(name)).map(|name| {
-            format!(
-                "the device `{name}` belongs to no VM; remove it: sudo dmsetup remove {name} {name}-origin"
-            )
-        });
-        Ok(taps.chain(snapshots).collect())
+        let capabilities = self.parts.capabilities.iter();
+        let strangers = capabilities.map(|it| it.strangers(&ids, self.host()));
+        Ok(strangers.collect::<Result<Vec<_>>>()?.concat())
     }
 }

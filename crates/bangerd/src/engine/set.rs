@@ -1,4 +1,5 @@
-//! `vm set`: other settings. NAT changes at once, the rest at the next start.
+//! `vm set`: other settings. Each capability says which of them a running VM gets at once; the rest
+//! waits for its next start.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use banger_api::{Phase, VmSpecPatch, VmView};
 
 use super::hold::Slot;
 use super::{Engine, ProgressSink, step};
+use crate::capability::TakesEffect;
 use crate::error::{During, Result};
 use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
@@ -26,9 +28,9 @@ impl Engine {
             .admit(before.spec.apply(request), Some(&before.spec))
             .during(doing())?;
         self.admit_vm(&vm).during(doing())?;
-        self.follow(&mut vm);
+        let applies = self.follow(&mut vm) && vm.phase == Phase::Running;
         self.save(slot, &vm).during(doing())?;
-        if vm.phase == Phase::Running && vm.spec.nat != before.spec.nat {
+        if applies {
             let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
             if let Err(mut error) = applied {
                 error
@@ -43,18 +45,20 @@ impl Engine {
         Ok(self.view(&vm))
     }
 
-    /// Notes what of the new settings the run has already: labels, protection, and NAT unless a capability has
-    /// it wait.
-    fn follow(&self, vm: &mut Vm) {
-        let mut all = self.parts.capabilities.iter();
-        let waits = all.any(|it| it.nat_waits(vm, self.host()));
-        let Some(run) = &mut vm.run else {
-            return;
-        };
-        run.in_force.labels.clone_from(&vm.spec.labels);
-        run.in_force.protected = vm.spec.protected;
-        if !waits {
-            run.in_force.nat = vm.spec.nat;
+    /// Notes which of its new settings the run gets at once. Whether one of them takes `apply`:
+    /// labels and protection, which no machine sees, do not.
+    fn follow(&self, vm: &mut Vm) -> bool {
+        let spec = vm.spec.clone();
+        vm.note_run(|run| {
+            run.in_force.labels = spec.labels;
+            run.in_force.protected = spec.protected;
+        });
+        let before = vm.given().clone();
+        for capability in &self.parts.capabilities {
+            if let TakesEffect::Now(settings) = capability.takes_effect(vm, self.host()) {
+                vm.note_run(|run| run.in_force = settings);
+            }
         }
+        *vm.given() != before
     }
 }

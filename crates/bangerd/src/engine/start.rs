@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, EndReason, Error, NetworkKind, Phase, StartVm, VerbOutcome};
+use banger_api::{Code, EndReason, Error, Phase, StartVm, VerbOutcome};
 use banger_host::{FileOp, Op};
 
 use super::hold::{Hold, Slot};
@@ -21,23 +21,11 @@ use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
 use crate::vm::{LastBoot, Run, Vm};
 
-/// What is said of a VM whose disks do not wait for the host's.
-const LOSES: &str =
-    "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
-
 /// What a start is going to do, whole before anything is done.
 struct Launch {
     machine: Machine,
     /// Both archives of the initramfs.
     initramfs: Vec<u8>,
-}
-
-/// What `vm show` says of a machine that runs: what the guest warns of, and what we do.
-fn notes(mut warnings: Vec<String>, machine: &Machine) -> Vec<String> {
-    if machine.disk_cache == DiskCache::Unsafe {
-        warnings.push(LOSES.to_owned());
-    }
-    warnings
 }
 
 /// Refuses to take one sort of run for the other that is asked for.
@@ -186,21 +174,15 @@ impl Engine {
         hypervisor: &dyn Hypervisor,
         heard: ProgressSink<'_>,
     ) -> Result<Launch> {
-        vm.network = self.parts.network;
-        if vm.network == NetworkKind::User {
-            vm.ssh_port = Some(
-                self.host()
-                    .free_port(vm.ssh_port)
-                    .during("find a port for SSH")?,
-            );
-        }
         let boot_id = self.host().boot_id().during("read the boot id")?;
-        let jailed = hypervisor.features().jailed_by_root;
         vm.run = Some(Run {
             rescue: request.rescue,
-            jailed_as: jailed.then(|| self.parts.instance.owner(vm.index)),
             ..Run::begin(vm.spec.clone(), self.now(), boot_id)
         });
+        self.choose(vm)?;
+        for note in vm.run.iter().flat_map(|run| &run.notes) {
+            tracing::warn!(vm = %vm.name, note);
+        }
         let checks = self.start_checks(Some(vm));
         let report = step(heard, "check", || readiness::require(self.host(), &checks))?;
         self.remember_findings(&checks, &report);
@@ -226,13 +208,13 @@ impl Engine {
             hypervisor: hypervisor.name().to_owned(),
         });
         vm.phase = Phase::Starting;
-        let notes = self.parts.capabilities.iter();
-        let notes: Vec<String> = notes.flat_map(|it| it.notes(vm, self.host())).collect();
-        for note in &notes {
-            tracing::warn!(vm = %vm.name, note);
-        }
-        vm.note_run(|run| run.notes = notes);
         Ok(plan)
+    }
+
+    /// Has every capability decide what the VM gets of it.
+    pub(super) fn choose(&self, vm: &mut Vm) -> Result<()> {
+        let mut capabilities = self.parts.capabilities.iter();
+        capabilities.try_for_each(|it| it.choose(vm, self.host()))
     }
 
     /// What every capability adds, with nothing done.
@@ -242,7 +224,7 @@ impl Engine {
             name: self.parts.instance.process(vm.id),
             directory: self.parts.layout.vm(vm.id).machine(),
             owner: vm.owner,
-            jailed_as: vm.jailed_as(),
+            jailed_as: None,
             scope: None,
             vcpu: vm.spec.vcpu,
             memory_mib: vm.spec.memory.0,
@@ -327,7 +309,7 @@ impl Engine {
                     error
                 })
             })?;
-            vm.note_run(|run| run.notes.extend(notes(warnings, &plan.machine)));
+            vm.note_run(|run| run.notes.extend(warnings));
             self.greet(vm, &mut *guest, heard)?;
         }
         if !vm.is_in_rescue() {

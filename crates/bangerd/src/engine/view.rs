@@ -72,14 +72,12 @@ impl Engine {
             }
         }
         notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
-        notes.extend(no_way_out(vm));
         if vm.spec != *vm.given() {
             notes.push(format!(
                 "what was set since its start waits for the next one: banger vm restart {}",
                 vm.name
             ));
         }
-        notes.extend(other_name(vm));
         if self.parts.simulated {
             notes.push(
                 "it is simulated: nothing runs, and there is nothing to log in to".to_owned(),
@@ -153,31 +151,5 @@ impl Engine {
             .map(|slot| slot.vm())
             .find(|vm| vm.name.as_str() == name)?;
         Some((vm.network == NetworkKind::Tap).then_some(vm.address))
-    }
-}
-
-/// Says that the guest does not have the VM's name yet.
-fn other_name(vm: &Vm) -> Option<String> {
-    let former = vm.former_names.last()?;
-    let has_guest = vm.phase == Phase::Running && !vm.is_in_rescue();
-    has_guest.then(|| {
-        format!(
-            "its guest has the host name `{former}` until its next start: banger vm restart {}",
-            vm.name
-        )
-    })
-}
-
-/// Says that the guest reaches nothing, and what opens it.
-pub(super) fn no_way_out(vm: &Vm) -> Option<String> {
-    let name = &vm.name;
-    match (vm.given().nat, vm.spec.nat) {
-        (true, _) => None,
-        (false, true) => Some(format!(
-            "it has no way out to the network until its next start: banger vm restart {name}"
-        )),
-        (false, false) => Some(format!(
-            "it has no way out to the network: banger vm set {name} --nat"
-        )),
     }
 }

@@ -6,9 +6,10 @@
 //! cannot write to it. So VMs are paused before ([`RootDisk::breaks_when_full`]), and a store that was
 //! given up all the same is restored at the next start.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use banger_api::DiskView;
+use banger_api::{DiskView, VmId};
 use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
 use banger_host::{FileOp, Finding, Host, Op, Probe, RootOp, SnapshotFiles, snapshot_node};
 
@@ -154,6 +155,20 @@ impl RootDisk for DmSnapshot {
         host.change(&self.instance.change(op))
             .during("take it off the image")
             .map(drop)
+    }
+
+    fn strangers(&self, vms: &BTreeSet<VmId>, host: &dyn Host) -> Result<Vec<String>> {
+        let known: BTreeSet<String> = vms.iter().map(|id| self.instance.process(*id)).collect();
+        let devices = host
+            .snapshots(&self.instance.process_prefix())
+            .during("list the snapshots")?;
+        let strange = devices.into_iter().filter(|name| !known.contains(name));
+        let words = strange.map(|name| {
+            format!(
+                "the device `{name}` belongs to no VM; remove it: sudo dmsetup remove {name} {name}-origin"
+            )
+        });
+        Ok(words.collect())
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

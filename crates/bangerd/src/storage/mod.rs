@@ -10,10 +10,11 @@ pub mod copy;
 pub mod dm_snapshot;
 pub mod reflink;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use banger_api::{Code, DiskView, Error, Mib};
+use banger_api::{Code, DiskView, Error, Mib, VmId};
 use banger_host::{FileOp, Finding, Host, Op};
 
 use crate::error::{During, Result};
@@ -87,6 +88,15 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     /// When something is left.
     fn teardown(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
+    }
+
+    /// What bears this banger's name on the host and belongs to none of these VMs' disks, each in
+    /// words with the command that removes it.
+    ///
+    /// # Errors
+    /// When the host cannot be asked.
+    fn strangers(&self, _vms: &BTreeSet<VmId>, _host: &dyn Host) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// Removes it for good.
