@@ -44,7 +44,7 @@ pub fn variable(key: &str) -> String {
 pub type Overrides = BTreeMap<String, String>;
 
 /// How much the daemon logs: events of this level, and of those that matter more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -73,6 +73,15 @@ impl LogLevel {
             Self::Error => "error",
         }
     }
+}
+
+/// How much the daemon logs from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LogLevelView {
+    /// The level.
+    pub level: LogLevel,
 }
 
 impl fmt::Display for LogLevel {

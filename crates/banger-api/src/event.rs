@@ -1,5 +1,7 @@
 //! What a client hears: the steps of its own request, and the events of every VM.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +95,10 @@ pub struct Operation {
     /// The VM's name; null as long as a VM that is being created has none.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub name: Option<VmName>,
+    /// The id of the client's request, which the daemon's log has, too; null where banger itself
+    /// began the operation.
+    #[serde(default)]
+    pub request: Option<String>,
     /// When the operation began.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub began: Timestamp,
@@ -140,4 +146,19 @@ pub enum Verb {
     Rename,
     /// `vm delete`.
     Delete,
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Kill => "kill",
+            Self::Set => "set",
+            Self::Rename => "rename",
+            Self::Delete => "delete",
+        })
+    }
 }

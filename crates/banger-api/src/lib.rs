@@ -19,11 +19,11 @@ mod size;
 mod spec;
 mod view;
 
-pub use configuration::LogLevel;
+pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
 pub use name::{InvalidName, VmId, VmName, VmRef};
-pub use report::{CheckReport, Report, Verdict};
+pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{
     CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, RenameVm, SignalName, StartVm, StopAllVms,
     StopVm,
@@ -37,6 +37,10 @@ pub use view::{
 
 /// The version of the words in this crate. Client and daemon refuse each other when it differs.
 pub const API_VERSION: u32 = 3;
+
+/// The header that gives a request its id, which the daemon's log and its events have, too: 1 to 64
+/// letters, digits and hyphens. A request without one is given one; every answer names it.
+pub const REQUEST_HEADER: &str = "banger-request";
 
 /// The header that names [`API_VERSION`] on every request and answer.
 pub const API_HEADER: &str = "banger-api";

@@ -15,6 +15,50 @@ pub enum Verdict {
     Fail,
 }
 
+/// A command that puts right what a check found. Nothing of it goes through a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Fix {
+    /// What it does, such as `build the bundle`.
+    pub what: String,
+    /// The program and its arguments. `banger` stands for the client's own program.
+    pub command: Vec<String>,
+    /// Whether it needs root.
+    pub root: bool,
+}
+
+impl Fix {
+    /// A command of banger's own.
+    #[must_use]
+    pub fn banger(what: &str, arguments: &[&str]) -> Self {
+        let own = ["banger"];
+        let words = own.iter().chain(arguments);
+        Self {
+            what: what.to_owned(),
+            command: words.map(|word| (*word).to_owned()).collect(),
+            root: false,
+        }
+    }
+
+    /// A command that root runs.
+    #[must_use]
+    pub fn root(what: &str, command: &[&str]) -> Self {
+        Self {
+            what: what.to_owned(),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            root: true,
+        }
+    }
+
+    /// The installation of packages of the host's distribution.
+    #[must_use]
+    pub fn install(packages: &[&str]) -> Self {
+        let what = format!("install {}", packages.join(", "));
+        let apt = ["apt-get", "install", "--yes", "--no-install-recommends"];
+        Self::root(&what, &[&apt[..], packages].concat())
+    }
+}
+
 /// One check, with what it found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -28,6 +72,12 @@ pub struct CheckReport {
     /// Commands to type, or facts to check, when not all is well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// The command that puts it right, where there is one: `banger doctor --fix` runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
+    /// What it is needed for, where that is not every VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
 }
 
 /// All checks.

@@ -331,4 +331,7 @@ pub struct DaemonView {
     /// variable's value.
     #[serde(default)]
     pub overrides: crate::configuration::Overrides,
+    /// How much it logs.
+    #[serde(default)]
+    pub log_level: crate::LogLevel,
 }

@@ -22,3 +22,25 @@ pub(crate) fn agrees(question: &str) -> io::Result<bool> {
     let answer = answer.trim().to_ascii_lowercase();
     Ok(answer == "y" || answer == "yes")
 }
+
+/// Asks on standard error until it is answered with yes or no: none at the end of the input.
+pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
+    let mut answers = io::stdin().lock();
+    loop {
+        // Who cannot be asked gives no answer.
+        let mut stderr = io::stderr();
+        write!(stderr, "{} [y/n] ", clean(question))
+            .and_then(|()| stderr.flush())
+            .ok()?;
+        let mut answer = String::new();
+        if answers.read_line(&mut answer).ok()? == 0 {
+            let _ = writeln!(stderr);
+            return None;
+        }
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => return Some(true),
+            "n" | "no" => return Some(false),
+            _ => {}
+        }
+    }
+}

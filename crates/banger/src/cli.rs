@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, config, daemon, doctor, integration, system, verify, version, vm,
+    bundle, completion, config, daemon, doctor, integration, metrics, system, verify, version, vm,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -63,6 +63,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: daemon::Verb,
     },
+    Metrics(metrics::Metrics),
     /// Show and change the configuration.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Config {
@@ -110,6 +111,7 @@ impl Cli {
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),
+            Verb::Metrics(verb) => verb.run(&session()?),
             Verb::Config { verb } => verb.run(&session()?),
             Verb::System { verb } => verb.run(&session()?),
             Verb::Bundle { verb } => verb.run(&session()?),

@@ -89,10 +89,7 @@ pub(crate) fn or_start(places: &Paths, output: Output) -> Result<Client> {
                 ),
             )
             .hint("was it started with another socket? set BANGER_SOCKET to that one")
-            .hint(format!(
-                "see what it says: tail {}/bangerd.log",
-                location.state.display()
-            )));
+            .hint("see what it says: banger daemon logs"));
         }
     }
 }
@@ -161,7 +158,7 @@ fn start(program: &Path, places: &Paths) -> Result<StartOutcome> {
             let _ = started.child.wait();
             Ok(StartOutcome::Held)
         }
-        _ => Err(complaint(started, places)),
+        _ => Err(complaint(started)),
     }
 }
 
@@ -227,7 +224,7 @@ pub(crate) fn is_readable(descriptor: &impl AsFd, patience: Duration) -> bool {
 }
 
 /// What the daemon said on standard error before it ended without a word.
-fn complaint(mut started: Started, places: &Paths) -> Error {
+fn complaint(mut started: Started) -> Error {
     let status = started
         .child
         .wait()
@@ -239,10 +236,7 @@ fn complaint(mut started: Started, places: &Paths) -> Error {
     let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
     let read = started.complaints.read_at(&mut text, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&text[..read]).trim().to_owned();
-    let log = format!(
-        "see what it says: tail {}/bangerd.log",
-        places.location.state.display()
-    );
+    let log = "see what it says: banger daemon logs";
     // What a thread that panics writes may stand around it.
     let mut lines = text.lines().rev();
     if let Some(error) = lines.find_map(|line| serde_json::from_str::<Error>(line).ok()) {

@@ -24,7 +24,6 @@ mod output;
 mod paths;
 mod programs;
 mod progress;
-mod question;
 mod quote;
 mod session;
 mod systemd;

@@ -297,5 +297,6 @@ fn daemon_view(
         running: 0,
         unexplained: Vec::new(),
         overrides: config.overrides.clone(),
+        log_level: config.log_level,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use banger_api::{CheckReport, Code, Error, Report, Verdict};
+use banger_api::{CheckReport, Code, Error, Fix, Report, Verdict};
 use banger_host::{Finding, Host, Probe};
 
 use crate::error::Result;
@@ -12,6 +12,8 @@ pub struct Check {
     name: String,
     noted: bool,
     lasting: bool,
+    section: Option<&'static str>,
+    fix: Option<Box<dyn Fn(&dyn Host) -> Option<Fix> + Send + Sync>>,
     run: Box<dyn Fn(&dyn Host) -> Finding + Send + Sync>,
 }
 
@@ -31,6 +33,8 @@ impl Check {
             name: name.into(),
             noted: false,
             lasting: false,
+            section: None,
+            fix: None,
             run: Box::new(run),
         }
     }
@@ -51,6 +55,8 @@ impl Check {
         Self {
             noted: self.noted,
             lasting: self.lasting,
+            section: self.section,
+            fix: self.fix,
             ..warns
         }
     }
@@ -71,6 +77,25 @@ impl Check {
     pub fn lasting(self) -> Self {
         Self {
             lasting: true,
+            ..self
+        }
+    }
+
+    /// The same requirement, with the command that puts it right. `fix` is asked where not all is
+    /// well, and answers none where no command helps.
+    #[must_use]
+    pub fn fixed_by(self, fix: impl Fn(&dyn Host) -> Option<Fix> + Send + Sync + 'static) -> Self {
+        Self {
+            fix: Some(Box::new(fix)),
+            ..self
+        }
+    }
+
+    /// The same requirement, which only this needs.
+    #[must_use]
+    pub fn of_section(self, section: &'static str) -> Self {
+        Self {
+            section: Some(section),
             ..self
         }
     }
@@ -101,11 +126,14 @@ impl Check {
             Finding::Doubtful { found, hint } => (Verdict::Warn, found, vec![hint]),
             Finding::Bad { found, hint } => (Verdict::Fail, found, vec![hint]),
         };
+        let fix = self.fix.as_ref().filter(|_| verdict != Verdict::Pass);
         CheckReport {
             name: self.name.clone(),
             verdict,
             found,
             hints,
+            fix: fix.and_then(|fix| fix(host)),
+            section: self.section.map(str::to_owned),
         }
     }
 }

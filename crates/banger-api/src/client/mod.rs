@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, Result};
+use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, REQUEST_HEADER, Result};
 use stream::Lines;
 
 pub use stream::{CancelToken, Events, Pieces};
@@ -36,6 +36,7 @@ const DAEMON_STOP: &str = "/v1/daemon/stop";
 pub struct Client {
     socket: PathBuf,
     runtime: Runtime,
+    request: String,
 }
 
 impl Client {
@@ -53,7 +54,14 @@ impl Client {
         Ok(Self {
             socket: socket.into(),
             runtime,
+            request: request_id(),
         })
+    }
+
+    /// The id that all requests of this client have in the daemon's log and events.
+    #[must_use]
+    pub fn request(&self) -> &str {
+        &self.request
     }
 
     /// The socket's path.
@@ -66,6 +74,13 @@ impl Client {
         self.runtime.block_on(async {
             let (answer, _) = self.send(Method::GET, path, Bytes::new()).await?;
             parse(&collect(answer).await?)
+        })
+    }
+
+    fn text(&self, path: &str) -> Result<String> {
+        self.runtime.block_on(async {
+            let (answer, _) = self.send(Method::GET, path, Bytes::new()).await?;
+            Ok(String::from_utf8_lossy(&collect(answer).await?).into_owned())
         })
     }
 
@@ -156,6 +171,7 @@ impl Client {
             .header("host", "banger")
             .header("content-type", "application/json")
             .header(API_HEADER, API_VERSION.to_string())
+            .header(REQUEST_HEADER, &self.request)
             .body(Full::new(body))
             .map_err(|cause| {
                 Error::new(Code::Internal, "make the request").cause(cause.to_string())
@@ -188,6 +204,14 @@ impl Client {
                 .cause(String::from_utf8_lossy(&body).into_owned())
         }))
     }
+}
+
+/// An id that no other request has, as far as chance goes.
+fn request_id() -> String {
+    let mut bytes = [0; 6];
+    // Without chance the ids are alike, and nothing else is wrong.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a client of user `ours` trusts a daemon of user `theirs`: its own user's, and root's, which

@@ -5,8 +5,9 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Progress, Reloaded, RenameVm, Report, Result, StartVm,
-    StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
+    CreateVm, DaemonView, DeleteVm, KillVm, LogLevel, LogLevelView, Progress, Reloaded, RenameVm,
+    Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView,
+    VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
@@ -35,9 +36,20 @@ impl Client {
         self.work(Method::POST, "/v1/daemon/reload", &(), |_| {})
     }
 
+    /// Changes how much the daemon logs, until it ends or reads its configuration again.
+    pub fn set_log_level(&self, level: LogLevel) -> Result<LogLevelView> {
+        let wanted = LogLevelView { level };
+        self.work(Method::PUT, "/v1/daemon/log-level", &wanted, |_| {})
+    }
+
     /// All checks, with what they found.
     pub fn doctor(&self) -> Result<Report> {
         self.get("/v1/doctor")
+    }
+
+    /// Everything that is measured, in Prometheus' text format.
+    pub fn metrics(&self) -> Result<String> {
+        self.text("/v1/metrics")
     }
 
     /// All VMs, by name.

@@ -1,14 +1,18 @@
 //! `banger daemon`.
 
+mod log_line;
+mod logs;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use banger_api::client::Client;
 use banger_api::configuration::variable;
-use banger_api::{Code, DaemonView, Error, Reloaded};
+use banger_api::{Code, DaemonView, Error, LogLevel, LogLevelView, Reloaded};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use logs::Logs;
 use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 
@@ -39,6 +43,18 @@ Examples:
   curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms")]
     Socket,
     Start(Start),
+    Logs(Logs),
+    /// Show how much the daemon logs, or change it until it ends or reloads.
+    ///
+    /// To keep a level, set it in the configuration: banger config set log_level debug
+    #[command(after_help = "\
+Examples:
+  banger daemon log-level
+  banger daemon log-level debug")]
+    LogLevel {
+        /// debug, info, warn or error.
+        level: Option<LogLevel>,
+    },
     /// Have the daemon read its configuration again.
     ///
     /// What new VMs have by default, the timeouts and the log's level change at once. The other settings wait for the daemon's next start, and are named.
@@ -76,6 +92,8 @@ impl Verb {
             Self::Status => status(&session),
             Self::Socket => socket(&session),
             Self::Start(start) => start.run(session),
+            Self::Logs(logs) => logs.run(&session),
+            Self::LogLevel { level } => log_level(&session, level),
             Self::Reload => reload(&session),
             Self::Stop => stop(&session),
         }
@@ -93,6 +111,18 @@ fn reload(session: &Session) -> Outcome {
         say("nothing has changed");
     }
     config::say_reloaded(session.output, &reloaded);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_level(session: &Session, level: Option<LogLevel>) -> Outcome {
+    let (client, view) = running(session)?;
+    let view = match level {
+        Some(level) => client.set_log_level(level)?,
+        None => LogLevelView {
+            level: view.log_level,
+        },
+    };
+    session.output.result(&view, || view.level.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -126,7 +156,8 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
          state:   {}\n\
          config:  {}\n\
          bundle:  {} ({})\n\
-         DNS:     {}\n",
+         DNS:     {}\n\
+         log:     {}/bangerd.log, {}\n",
         view.version,
         view.pid,
         view.mode,
@@ -139,6 +170,8 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.bundle,
         view.bundle_reason,
         view.dns.as_deref().unwrap_or("does not answer"),
+        view.state,
+        view.log_level,
     );
     for (key, value) in &view.overrides {
         text += &format!("set by:  {}={value}\n", variable(key));
@@ -238,7 +271,7 @@ fn end(client: &Client, view: &DaemonView) -> Result<DaemonView, Error> {
                 view.pid
             ),
         )
-        .hint(format!("see its log: tail {}/bangerd.log", view.state)));
+        .hint("see its log: banger daemon logs"));
     }
     Ok(view)
 }
@@ -264,6 +297,7 @@ mod tests {
             running: 2,
             unexplained: vec!["TAP `bngr0`".into()],
             overrides: [("memory".to_owned(), "4G".to_owned())].into(),
+            log_level: LogLevel::Debug,
         };
         let now = Timestamp::from_second(1_800_000_300).unwrap();
         insta::assert_snapshot!(text(&view, now, &TimeZone::UTC), @r"
@@ -275,6 +309,7 @@ mod tests {
         config:  /home/ada/.config/banger/config.toml
         bundle:  /home/ada/.local/share/banger/bundle (your own)
         DNS:     does not answer
+        log:     /home/ada/.local/state/banger/bangerd.log, debug
         set by:  BANGER_MEMORY=4G
         unexplained: TAP `bngr0`
         ");

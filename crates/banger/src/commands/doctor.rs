@@ -1,5 +1,7 @@
 //! `banger doctor`.
 
+mod fix;
+
 use std::process::ExitCode;
 
 use banger_api::{CheckReport, Report, Verdict};
@@ -16,13 +18,28 @@ use crate::session::Session;
 #[command(after_help = "\
 Examples:
   banger doctor
+  banger doctor --fix
   banger doctor --json | jq '.checks[] | select(.verdict == \"fail\")'")]
-pub(crate) struct Doctor {}
+pub(crate) struct Doctor {
+    /// Run the commands that fix what was found, one by one, after asking.
+    #[arg(long)]
+    fix: bool,
+
+    /// Do not ask before each command.
+    #[arg(long, short, requires = "fix")]
+    yes: bool,
+}
 
 impl Doctor {
     /// Prints the report.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let report = session.daemon()?.doctor()?;
+        let mut report = session.daemon()?.doctor()?;
+        if self.fix {
+            fix::all(session, &report, self.yes)?;
+            // The daemon may have been stopped by it.
+            let again = Session::new(session.places.clone(), session.output);
+            report = again.daemon()?.doctor()?;
+        }
         session
             .output
             .result(&report, || table(&report, session.output))?;
@@ -39,7 +56,13 @@ fn table(report: &Report, output: Output) -> String {
         .max()
         .unwrap_or(0);
     let mut text = String::new();
+    let mut section = None;
     for check in &report.checks {
+        if check.section.is_some() && check.section != section {
+            section.clone_from(&check.section);
+            let section = section.as_deref().unwrap_or_default();
+            text += &format!("\nfor {}:\n", clean(section));
+        }
         let (mark, indent) = (mark(check.verdict, output), mark_width(output) + width + 2);
         let found = clean(&check.found).replace('\n', &format!("\n{:indent$}", ""));
         text += &format!("{mark}{:width$}  {found}\n", clean(&check.name));
@@ -48,7 +71,15 @@ fn table(report: &Report, output: Output) -> String {
             text += &format!("{:indent$}hint: {hint}\n", "");
         }
     }
-    text + &summary(&report.checks)
+    text + &summary(&report.checks) + &offer(&report.checks)
+}
+
+/// How many of the troubles have a command that fixes them.
+fn offer(checks: &[CheckReport]) -> String {
+    match checks.iter().filter(|check| check.fix.is_some()).count() {
+        0 => String::new(),
+        count => format!("{count} of them can be fixed by: banger doctor --fix\n"),
+    }
 }
 
 fn mark(verdict: Verdict, output: Output) -> String {
@@ -88,6 +119,8 @@ fn summary(checks: &[CheckReport]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use banger_api::Fix;
+
     use super::*;
 
     fn report() -> Report {
@@ -96,6 +129,10 @@ mod tests {
             verdict,
             found: found.into(),
             hints: hint.map(str::to_owned).into_iter().collect(),
+            fix: hint
+                .map(|_| Fix::install(&["x"]))
+                .filter(|_| verdict == Verdict::Fail),
+            section: (name == "DNS port").then(|| "names".to_owned()),
         };
         Report {
             checks: vec![
@@ -130,10 +167,13 @@ mod tests {
                          (no /dev/kvm)
                          hint: sudo modprobe kvm_intel
                                sudo modprobe kvm_amd
+
+        for names:
         fail DNS port    in use\u{1b}[2J
                          hint: ss -lunp
 
         3 checks: 1 failed, 1 with a warning
+        1 of them can be fixed by: banger doctor --fix
         ");
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod doctor;
 pub(crate) mod integration;
+pub(crate) mod metrics;
 pub(crate) mod system;
 pub(crate) mod verify;
 pub(crate) mod version;

@@ -1,11 +1,12 @@
 //! The checks that belong to no capability, and what a new user is told once.
 
 use banger_api::location::Location;
-use banger_api::{NetworkKind, Verdict};
+use banger_api::{Fix, NetworkKind, Verdict};
 use banger_host::{Finding, Host, Probe};
 
 use super::configuration::ConfigurationInForce;
 use crate::config::Config;
+use crate::image::bundle;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
 use crate::readiness::{self, Check};
@@ -52,16 +53,23 @@ pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check
         return checks;
     };
     checks.push(hypervisor);
-    checks.push(Check::probe("KVM", Probe::Kvm).only_warns());
-    checks.push(Check::probe(
-        "e2fsprogs",
-        Probe::Program {
-            name: "mke2fs".to_owned(),
-            version_argument: "-V".to_owned(),
-            least: (1, 46),
-            package: "e2fsprogs".to_owned(),
-        },
-    ));
+    checks.push(
+        Check::probe("KVM", Probe::Kvm)
+            .only_warns()
+            .fixed_by(load_kvm),
+    );
+    checks.push(
+        Check::probe(
+            "e2fsprogs",
+            Probe::Program {
+                name: "mke2fs".to_owned(),
+                version_argument: "-V".to_owned(),
+                least: (1, 46),
+                package: "e2fsprogs".to_owned(),
+            },
+        )
+        .fixed_by(|_| Some(Fix::install(&["e2fsprogs"]))),
+    );
     checks.push(root_disk(context.layout, context.instance));
     checks.push(Check::probe("scopes", Probe::Scopes).only_warns());
     if context.config.dns_port != 0 {
@@ -73,7 +81,27 @@ pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check
             checks.push(Check::new("DNS routing", move |host| routing(port, host)));
         }
     }
+    checks.extend(bundle::readiness(context.layout.state()));
     checks
+}
+
+/// The module that makes `/dev/kvm`, where the processor can have one.
+fn load_kvm(host: &dyn Host) -> Option<Fix> {
+    if host.stat("/dev/kvm".as_ref()).ok()?.is_some() {
+        return None;
+    }
+    let processors = host.read("/proc/cpuinfo".as_ref()).ok()??;
+    let text = String::from_utf8_lossy(&processors);
+    let has = |flag: &str| text.split_whitespace().any(|word| word == flag);
+    let module = match (has("vmx"), has("svm")) {
+        (true, _) => "kvm_intel",
+        (false, true) => "kvm_amd",
+        (false, false) => return None,
+    };
+    Some(Fix::root(
+        "load the kernel's module for KVM",
+        &["modprobe", module],
+    ))
 }
 
 fn socket(location: &Location) -> Check {

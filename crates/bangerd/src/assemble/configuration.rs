@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use banger_api::Fix;
 use banger_api::location::Location;
 use banger_host::Finding;
 
@@ -45,12 +46,32 @@ impl ConfigurationInForce {
         })
     }
 
+    /// What has the daemon take over a file that is right.
+    fn fix(&self) -> Option<Fix> {
+        let in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let on_disk =
+            Config::of_daemon(&self.location, &in_force.overrides, self.simulated).ok()?;
+        if in_force.differences(&on_disk).is_empty() {
+            return None;
+        }
+        Some(if in_force.clone().take_over(&on_disk).is_empty() {
+            Fix::banger("read the configuration again", &["daemon", "reload"])
+        } else {
+            let what = "stop the daemon: its VMs keep running, and the next one reads the file";
+            Fix::banger(what, &["daemon", "stop"])
+        })
+    }
+
     /// Reads the file anew each time: a daemon runs on without noticing that its next start fails.
     pub(super) fn check(&self) -> Check {
         let own = self.clone();
         Check::new("configuration", move |_| {
             let in_force = own.config.lock().unwrap_or_else(PoisonError::into_inner);
             look(&own.location, &in_force, own.simulated)
+        })
+        .fixed_by({
+            let own = self.clone();
+            move |_| own.fix()
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use banger_api::Fix;
 use banger_host::{Finding, Helped, Host, Kind, Linux, Look as _, Subnet};
 
 use super::Mode;
@@ -123,7 +124,11 @@ impl Root {
             }
             Self::Absent { uid, state } => {
                 let (uid, state) = (*uid, state.clone());
-                Some(Check::new(name, move |_| absent(uid, &state)))
+                let check = Check::new(name, move |_| absent(uid, &state));
+                Some(check.fixed_by(|_| {
+                    let what = "set up banger as a service, with its root helper";
+                    Some(Fix::banger(what, &["system", "install"]))
+                }))
             }
         }
     }

@@ -21,6 +21,7 @@ mod end;
 mod events;
 mod findings;
 pub mod hold;
+mod metrics;
 mod operations;
 mod outside;
 mod pause;
@@ -45,8 +46,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, LogLevel, Progress, Reloaded, Report, VmId, VmRef, VmSpec,
-    VmSpecPatch, VmView,
+    Code, DaemonView, Error, LogLevel, LogLevelView, Progress, Reloaded, Report, VmId, VmRef,
+    VmSpec, VmSpecPatch, VmView,
 };
 use banger_host::{Host, Subnet};
 use jiff::Timestamp;
@@ -155,6 +156,8 @@ pub struct Parts {
 pub struct Engine {
     parts: Parts,
     defaults: Mutex<Defaults>,
+    /// The operations that have ended.
+    counts: Mutex<metrics::OperationCounts>,
     store: Store,
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     feed: Feed,
@@ -202,6 +205,7 @@ impl Engine {
             boots: BootPermits::new(parts.boots_at_once),
             feed: Feed::new(parts.host.clocks().realtime),
             defaults: Mutex::new(parts.defaults.clone()),
+            counts: Mutex::default(),
             parts,
             vms: Mutex::new(BTreeMap::new()),
             unexplained: Mutex::new(Vec::new()),
@@ -238,6 +242,18 @@ impl Engine {
             changed: owned(read.changed),
             waiting: owned(read.waiting),
         })
+    }
+
+    /// Does `work` for the request of this id, which its operations and what it logs bear.
+    pub fn for_request<T>(&self, request: Option<String>, work: impl FnOnce() -> T) -> T {
+        crate::log::within(request, work)
+    }
+
+    /// Changes how much is logged, until the configuration is read again.
+    pub fn set_log_level(&self, wanted: LogLevelView) -> LogLevelView {
+        crate::log::set_level(wanted.level);
+        tracing::info!(level = %wanted.level, "the log's level is set");
+        wanted
     }
 
     /// Finds a VM by its name, its id, or the first digits of its id.
@@ -347,6 +363,7 @@ impl Engine {
                 .filter(|slot| slot.vm().process().is_some())
                 .count(),
             unexplained: lock(&self.unexplained).clone(),
+            log_level: crate::log::level(),
             ..self.parts.daemon.clone()
         }
     }

@@ -2,6 +2,7 @@
 //! for everybody; what it does stands in its own file.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use banger_api::{
     Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, RenameVm,
@@ -9,7 +10,7 @@ use banger_api::{
 };
 
 use super::hold::Slot;
-use super::{Engine, ProgressSink};
+use super::{Engine, ProgressSink, lock};
 use crate::error::Result;
 use crate::vm::Vm;
 
@@ -28,6 +29,25 @@ impl OpenOperation<'_> {
                 (operation.vm, operation.name) = (Some(vm.id), Some(vm.name.clone()));
             }
         });
+    }
+
+    /// The VM's name, as far as it is known.
+    fn vm_name(&self) -> Option<String> {
+        self.engine.change_feed(|state| {
+            let operation = state.operations.get(&self.id)?;
+            operation.name.as_ref().map(ToString::to_string)
+        })
+    }
+
+    fn log_outcome(&self, verb: Verb, seconds: f64, error: Option<&Error>) {
+        let vm = self.vm_name();
+        match error {
+            None => tracing::info!(%verb, vm, seconds, "done"),
+            Some(error) => {
+                let error = error.report();
+                tracing::error!(%verb, vm, seconds, error, "failed");
+            }
+        }
     }
 
     fn reach(&self, reached: OperationState) {
@@ -199,10 +219,17 @@ impl Engine {
     ) -> Result<T> {
         let vm = slot.map(Slot::vm);
         let operation = self.begin_operation(verb, vm.as_deref());
+        let began = Instant::now();
         let outcome = work(&operation, &|progress: Progress| {
+            if let Some(seconds) = progress.seconds {
+                tracing::debug!(%verb, vm = operation.vm_name(), step = progress.step, seconds, "step");
+            }
             operation.reach(OperationState::Step(progress.clone()));
             heard(progress);
         });
+        let seconds = began.elapsed().as_secs_f64();
+        lock(&self.counts).add(&verb.to_string(), seconds, outcome.is_ok());
+        operation.log_outcome(verb, seconds, outcome.as_ref().err());
         operation.reach(match &outcome {
             Ok(_) => OperationState::Done,
             Err(error) => OperationState::Failed {
@@ -221,6 +248,7 @@ impl Engine {
                 verb,
                 vm: vm.map(|vm| vm.id),
                 name: vm.map(|vm| vm.name.clone()),
+                request: crate::log::request(),
                 began,
                 state: OperationState::Began,
             };

@@ -288,6 +288,18 @@ impl Engine {
             self.host().change(&op).during("write the initramfs")?;
             hypervisor.boot(vm, &plan.machine, self.host())
         })?;
+        let log = self
+            .parts
+            .layout
+            .vm(vm.id)
+            .in_machine(machine::HYPERVISOR_LOG);
+        tracing::info!(
+            vm = %vm.name,
+            pid = process.pid,
+            hypervisor = hypervisor.name(),
+            log = %log.display(),
+            "the hypervisor runs"
+        );
         vm.note_run(|run| run.process = Some(process.clone()));
         self.save_or_keep(hold.slot(), vm)?;
         let alive = || self.host().is_alive(&process) && !killed();

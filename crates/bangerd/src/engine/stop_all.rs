@@ -19,6 +19,7 @@ use super::stop::{deadline_in, left};
 use super::{Engine, ProgressSink, lock};
 use crate::config::LONGEST_SHUTDOWN;
 use crate::error::{During, Result};
+use crate::log;
 use crate::vm::phase::{self, Answer, may};
 
 /// How many are stopped at once. A stop waits for its guest nearly all of its time.
@@ -63,15 +64,19 @@ impl Engine {
         let queue = Mutex::new(slots);
         let (tell, told) = channel();
         let outcomes = Mutex::new(Vec::new());
+        let id = log::request();
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 let tell = tell.clone();
+                let id = id.clone();
                 scope.spawn(|| {
                     let tell = tell;
-                    while let Some(slot) = next(&queue) {
-                        let outcome = self.stop_one(&slot, deadline, asked, &tell);
-                        lock(&outcomes).push(outcome);
-                    }
+                    log::within(id, || {
+                        while let Some(slot) = next(&queue) {
+                            let outcome = self.stop_one(&slot, deadline, asked, &tell);
+                            lock(&outcomes).push(outcome);
+                        }
+                    });
                 });
             }
             drop(tell);

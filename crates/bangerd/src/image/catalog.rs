@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-use banger_api::{Code, Error};
+use banger_api::{Code, Error, Fix};
 use banger_host::{FileOp, Finding, Host, Op};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -75,18 +75,21 @@ impl Catalog {
             return Vec::new();
         };
         let (folder, reason) = (folder.clone(), reason.clone());
-        vec![Check::new("bundle", move |_| match Bundle::load(&folder) {
-            Ok(bundle) => Finding::Good(format!(
-                "`{}`: {} with Linux {} ({reason})",
-                folder.display(),
-                bundle.suite(),
-                bundle.kernel_version()
-            )),
-            Err(error) => Finding::Bad {
-                found: crate::error::chain(&error),
-                hint: "banger bundle build".to_owned(),
-            },
-        })]
+        vec![
+            Check::new("bundle", move |_| match Bundle::load(&folder) {
+                Ok(bundle) => Finding::Good(format!(
+                    "`{}`: {} with Linux {} ({reason})",
+                    folder.display(),
+                    bundle.suite(),
+                    bundle.kernel_version()
+                )),
+                Err(error) => Finding::Bad {
+                    found: crate::error::chain(&error),
+                    hint: "banger bundle build".to_owned(),
+                },
+            })
+            .fixed_by(|_| Some(Fix::banger("build the bundle", &["bundle", "build"]))),
+        ]
     }
 
     /// The pair that a new VM of this image starts with, imported if it was not, and kept until the

@@ -1,6 +1,7 @@
 //! What every answer looks like: JSON, the API's version in a header, errors with their status.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -8,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use banger_api::{API_HEADER, API_VERSION, Code, Error};
+use banger_api::{API_HEADER, API_VERSION, Code, Error, REQUEST_HEADER};
 use futures_util::Stream;
 use serde::Serialize;
 
@@ -63,6 +64,40 @@ pub(super) fn streamed(
 ) -> Response {
     let pieces = futures_util::StreamExt::map(pieces, Ok::<_, Infallible>);
     ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
+}
+
+tokio::task_local! {
+    /// The id of the request that is answered.
+    static REQUEST: String;
+}
+
+/// The id of the request that is answered here.
+pub(super) fn request_id() -> Option<String> {
+    REQUEST.try_with(Clone::clone).ok()
+}
+
+/// Has the request answered under the id that its client gave it, or one of its own, which the answer
+/// names.
+pub(super) async fn name_request(request: Request, next: Next) -> Response {
+    let given = request.headers().get(REQUEST_HEADER);
+    let given = given.and_then(|it| it.to_str().ok()).filter(|it| is_id(it));
+    let id = given.map_or_else(own_id, str::to_owned);
+    let mut answer = REQUEST.scope(id.clone(), next.run(request)).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert(REQUEST_HEADER, id);
+    }
+    answer
+}
+
+fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// The id of a request that came without one, unique in the life of a daemon.
+fn own_id() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    format!("own-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Shakes versions: every answer names ours, and a client that names another one is refused.

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogsQuery, Reloaded, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll,
-    VerbOutcome, VersionView, VmSpecPatch, VmView,
+    LogLevelView, LogsQuery, Reloaded, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
+    StoppedAll, VerbOutcome, VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -18,7 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::reply::{Refusal, shake_versions, unknown_method, unknown_path};
+use super::reply::{Refusal, name_request, shake_versions, unknown_method, unknown_path};
 use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
@@ -49,7 +49,9 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(daemon))
         .routes(routes!(daemon_stop))
         .routes(routes!(daemon_reload))
+        .routes(routes!(daemon_log_level))
         .routes(routes!(doctor))
+        .routes(routes!(metrics))
         .routes(routes!(openapi))
         .routes(routes!(events))
         .routes(routes!(list, create))
@@ -73,7 +75,8 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
         .with_state(app)
-        .layer(axum::middleware::from_fn(shake_versions));
+        .layer(axum::middleware::from_fn(shake_versions))
+        .layer(axum::middleware::from_fn(name_request));
     (router, document)
 }
 
@@ -92,6 +95,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
         &mut path.get,
         &mut path.post,
+        &mut path.put,
         &mut path.patch,
         &mut path.delete,
     ]
@@ -184,10 +188,39 @@ async fn daemon_reload(State(app): State<App>, mode: ReplyMode) -> Response {
     work(&app, mode, |engine, _| engine.reload()).await
 }
 
+/// Changes how much the daemon logs, until it ends or reads its configuration again.
+#[utoipa::path(
+    put,
+    path = "/v1/daemon/log-level",
+    request_body = LogLevelView,
+    responses((status = 200, content((Line<LogLevelView> = "application/x-ndjson"), (LogLevelView = "application/json"))))
+)]
+async fn daemon_log_level(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<LogLevelView>,
+) -> Response {
+    work(&app, mode, move |engine, _| {
+        Ok(engine.set_log_level(request))
+    })
+    .await
+}
+
 /// Every check, with what it found.
 #[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = Report)))]
 async fn doctor(State(app): State<App>) -> Result<Json<Report>, Refusal> {
     Ok(Json(ask(&app, |engine| engine.doctor()).await?))
+}
+
+/// Everything that is measured, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/v1/metrics",
+    responses((status = 200, body = String, content_type = "text/plain; version=0.0.4"))
+)]
+async fn metrics(State(app): State<App>) -> Result<Response, Refusal> {
+    let text = ask(&app, |engine| engine.metrics()).await?;
+    Ok(([("content-type", "text/plain; version=0.0.4")], text).into_response())
 }
 
 /// This document.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::App;
-use super::reply::{NDJSON, Refusal, line, streamed};
+use super::reply::{NDJSON, Refusal, line, request_id, streamed};
 use super::request::ReplyMode;
 use crate::engine::{Engine, ProgressSink};
 
@@ -31,10 +31,14 @@ where
     let (done, outcome) = oneshot::channel();
     let engine = app.engine.clone();
     let at_work = app.at_work.clone();
+    let id = request_id();
     tokio::task::spawn_blocking(move || {
-        let result = job(&engine, &|progress| {
-            let _ = step.try_send(progress);
-        });
+        let job = || {
+            job(&engine, &|progress| {
+                let _ = step.try_send(progress);
+            })
+        };
+        let result = engine.for_request(id, job);
         drop(step);
         // The client may be gone.
         let _ = done.send(result);
@@ -74,7 +78,7 @@ fn lost() -> Error {
         Code::Internal,
         "the work broke off, which is a fault in banger",
     )
-    .hint("look at the end of bangerd.log in the state directory: banger daemon status")
+    .hint("see what happened: banger daemon logs --level error")
 }
 
 /// Runs a short job that may block, such as one that takes a lock.
@@ -84,7 +88,8 @@ where
     J: FnOnce(&Engine) -> T + Send + 'static,
 {
     let engine = app.engine.clone();
-    tokio::task::spawn_blocking(move || job(&engine))
+    let id = request_id();
+    tokio::task::spawn_blocking(move || engine.for_request(id, || job(&engine)))
         .await
         .map_err(|_| lost())
 }

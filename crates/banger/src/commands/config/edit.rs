@@ -2,15 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error, Result};
 
 use super::{ask, change};
+use crate::ask::{somebody_is_there, yes_or_no};
 use crate::output::say;
 use crate::programs;
-use crate::question;
 use crate::session::Session;
 
 /// What a file that is not there yet begins with.
@@ -43,12 +43,11 @@ pub(super) fn run(session: &Session) -> Result<()> {
         match ask(session, &["check", "--", &path]) {
             Ok(_) => break,
             Err(error) => {
-                let terminal = std::io::stdin().is_terminal() && !session.output.json;
-                if !terminal {
+                if !somebody_is_there(session.output) {
                     return Err(kept(&draft, error));
                 }
                 session.output.error(&error);
-                if question::yes_or_no("Edit it again?") != Some(true) {
+                if yes_or_no("Edit it again?") != Some(true) {
                     return Err(kept(&draft, error));
                 }
             }

@@ -1,13 +1,11 @@
 //! What a new user is asked once, and their answer in the configuration.
 
-use std::io::{self, IsTerminal as _};
-
 use banger_api::Result;
 use banger_api::configuration::Origin;
 
+use crate::ask::{somebody_is_there, yes_or_no};
 use crate::commands::config;
 use crate::output::say;
-use crate::question;
 use crate::session::Session;
 
 /// Whether new VMs have NAT, where nobody has said so yet: asked on a terminal, and written down.
@@ -17,8 +15,7 @@ use crate::session::Session;
 /// When the configuration is wrong, or the answer cannot be written.
 pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let output = session.output;
-    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if output.quiet || output.json || !is_terminal {
+    if output.quiet || !somebody_is_there(output) {
         return Ok(None);
     }
     let settings = config::settings(session)?;
@@ -28,7 +25,7 @@ pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
         return Ok(None);
     }
     say("VMs have no network beyond this host unless they have NAT. This is asked once.");
-    let Some(answer) = question::yes_or_no("Shall new VMs have NAT?") else {
+    let Some(answer) = yes_or_no("Shall new VMs have NAT?") else {
         return Ok(None);
     };
     config::change(session, &["set", "--", "nat", &answer.to_string()])?;

@@ -20,6 +20,7 @@ mod inheritable_file;
 mod interruption;
 mod kernel;
 mod package;
+mod readiness;
 mod requirements;
 mod rootfs;
 mod source;
@@ -40,6 +41,7 @@ pub use build::{BuildOptions, Stage, build};
 pub use fetch::{FetchOptions, fetch};
 pub use find::{Found, find};
 pub use package::{Package, package};
+pub use readiness::readiness;
 
 /// The version of the manifest that this program writes and reads.
 pub const SCHEMA: u32 = 1;

@@ -34,7 +34,8 @@ pub(super) fn check(unshare: bool) -> Result<()> {
     })
 }
 
-fn check_packages(unshare: bool) -> Result<()> {
+/// The packages that are not installed.
+pub(super) fn missing(unshare: bool) -> Vec<&'static str> {
     let has_program = |name: &str| Command::new(name).program_exists();
     let mut needed = vec![
         (MMDEBSTRAP, has_program(MMDEBSTRAP)),
@@ -49,11 +50,15 @@ fn check_packages(unshare: bool) -> Result<()> {
             has_program("newuidmap") && has_program("newgidmap"),
         ));
     }
-    let missing: Vec<&str> = needed
-        .iter()
+    needed
+        .into_iter()
         .filter(|(_, there)| !there)
-        .map(|(package, _)| *package)
-        .collect();
+        .map(|(package, _)| package)
+        .collect()
+}
+
+fn check_packages(unshare: bool) -> Result<()> {
+    let missing = missing(unshare);
     if missing.is_empty() {
         return Ok(());
     }

@@ -13,6 +13,8 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/daemon/stop"),
     ("GET", "/v1/doctor"),
     ("POST", "/v1/daemon/reload"),
+    ("PUT", "/v1/daemon/log-level"),
+    ("GET", "/v1/metrics"),
     ("GET", "/v1/openapi.json"),
     ("GET", "/v1/events"),
     ("GET", "/v1/vms"),
@@ -80,6 +82,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
 fn least_body(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("rename") => r#"{"name":"calm-otter"}"#,
+        Some("log-level") => r#"{"level":"info"}"#,
         _ => "",
     }
 }
@@ -121,7 +124,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (9, 9));
+    assert_eq!((bodies, references), (10, 9));
 }
 
 #[test]
@@ -135,6 +138,7 @@ fn every_verb_is_answered_in_lines_or_once() {
         let expected = match name.as_str() {
             "get /v1/events" => &["application/x-ndjson"][..],
             "get /v1/vms/{ref}/logs" => &["text/plain"],
+            "get /v1/metrics" => &["text/plain; version=0.0.4"],
             get if get.starts_with("get ") => &["application/json"],
             _ => &["application/json", "application/x-ndjson"],
         };

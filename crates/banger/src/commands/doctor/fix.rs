@@ -1,0 +1,111 @@
+//! `banger doctor --fix`: the command of each trouble, one after the other. None goes through a shell;
+//! what needs root is run by sudo, or asks for it itself.
+
+use std::ffi::OsString;
+
+use banger_api::{CheckReport, Code, Error, Fix, Report, Result, Verdict};
+
+use crate::ask::{somebody_is_there, yes_or_no};
+use crate::output::{clean, say};
+use crate::programs;
+use crate::quote;
+use crate::session::Session;
+
+/// Runs the command of each check that did not pass and has one.
+///
+/// # Errors
+/// When nobody can be asked, or a command cannot be started. One that fails is told, and the others
+/// are still run.
+pub(super) fn all(session: &Session, report: &Report, yes: bool) -> Result<()> {
+    let troubles = report
+        .checks
+        .iter()
+        .filter(|it| it.verdict != Verdict::Pass);
+    let (fixes, rest): (Vec<_>, Vec<_>) = troubles.partition(|it| it.fix.is_some());
+    if !fixes.is_empty() && !yes && !somebody_is_there(session.output) {
+        return Err(
+            Error::new(Code::Invalid, "nobody is there to ask before each command")
+                .hint("to run them unasked: banger doctor --fix --yes"),
+        );
+    }
+    for check in rest {
+        say(format_args!("{}: no command fixes it", clean(&check.name)));
+        for hint in &check.hints {
+            say(format_args!("  hint: {}", clean(hint)));
+        }
+    }
+    // Two checks may name one command.
+    let mut run: Vec<&Fix> = Vec::new();
+    for check in fixes {
+        let Some(fix) = check.fix.as_ref().filter(|it| !run.contains(it)) else {
+            continue;
+        };
+        run.push(fix);
+        one(session, check, fix, yes)?;
+    }
+    Ok(())
+}
+
+fn one(session: &Session, check: &CheckReport, fix: &Fix, yes: bool) -> Result<()> {
+    let words = words(session, fix)?;
+    say(format_args!(
+        "{}: {}",
+        clean(&check.name),
+        clean(&check.found)
+    ));
+    say(format_args!(
+        "  to {}: {}",
+        clean(&fix.what),
+        clean(&quote::readable(&words))
+    ));
+    if !yes && yes_or_no("  Run it?") != Some(true) {
+        return Ok(());
+    }
+    if !programs::attend(&words)? {
+        let what = clean(&fix.what);
+        session
+            .output
+            .warning(&format!("the command to {what} failed"));
+    }
+    Ok(())
+}
+
+/// The command as it is run: banger is this program with the same places, root is sudo's.
+fn words(session: &Session, fix: &Fix) -> Result<Vec<OsString>> {
+    let mut command = fix.command.iter().map(OsString::from);
+    let program = command
+        .next()
+        .ok_or_else(|| Error::new(Code::Internal, "the daemon names no command"))?;
+    let mut words = Vec::new();
+    if program == "banger" {
+        let own = std::env::current_exe().map_err(|cause| {
+            Error::new(Code::Host, "find this program").cause(cause.to_string())
+        })?;
+        words.push(own.into());
+        let wishes = &session.places.wishes;
+        for (option, path) in [
+            ("--state", &wishes.state),
+            ("--socket", &wishes.socket),
+            ("--config", &wishes.config),
+            ("--bundle", &wishes.bundle),
+        ] {
+            words.extend(path.iter().flat_map(|it| [option.into(), it.into()]));
+        }
+    } else {
+        let search = session.places.search.as_deref();
+        if fix.root && !rustix::process::geteuid().is_root() {
+            let sudo = programs::find(search, "sudo").ok_or_else(|| {
+                Error::new(Code::NotReady, "root has to do this, and there is no sudo")
+                    .hint("be root: su -")
+            })?;
+            words.push(sudo.into());
+        }
+        let name = program.to_string_lossy().into_owned();
+        let found = programs::find(search, &name).ok_or_else(|| {
+            Error::new(Code::NotReady, format!("there is no `{name}` on this host"))
+        })?;
+        words.push(found.into());
+    }
+    words.extend(command);
+    Ok(words)
+}
