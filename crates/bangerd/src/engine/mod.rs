@@ -349,6 +349,8 @@ impl Engine {
                 None => report.checks.push(check),
             }
         }
+        // What every VM needs stands first.
+        report.checks.sort_by_key(|check| check.section.is_some());
         report
     }
 

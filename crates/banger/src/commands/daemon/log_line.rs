@@ -71,7 +71,9 @@ impl LogLine {
         let level = output.paint(colour, &format!("{:5}", self.level));
         let vm = self.vm.as_ref().map(|vm| format!("{vm}: "));
         let mut said = format!("{}{}", vm.unwrap_or_default(), self.message);
-        for (name, value) in &self.fields {
+        // An error has lines of its own.
+        let (errors, fields): (Vec<_>, Vec<_>) = self.fields.iter().partition(|it| it.0 == "error");
+        for (name, value) in fields.into_iter().chain(errors) {
             let value = match value {
                 Value::String(text) => text.clone(),
                 // A step of 0.0123456 s is as long as one of 0.012 s.
@@ -115,8 +117,8 @@ mod tests {
         );
         assert_eq!(
             line.text(&TimeZone::UTC, PLAIN),
-            "2026-11-26 12:00:01.123 error web: failed error=error: no room\n    hint: free some \
-             seconds=1.235 verb=start [00ff]"
+            "2026-11-26 12:00:01.123 error web: failed seconds=1.235 verb=start error=error: no \
+             room\n    hint: free some [00ff]"
         );
         assert_eq!(line.request.as_deref(), Some("00ff"));
     }
