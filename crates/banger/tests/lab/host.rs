@@ -284,6 +284,14 @@ impl Lab {
         );
     }
 
+    /// Copies files into the lab's `/usr/local/bin`.
+    pub(crate) fn put(&self, files: &[&PathBuf]) {
+        let mut put = Command::new(tool());
+        put.arg("put").arg(self.folder.path()).args(files);
+        let run = finish(&put.output().unwrap());
+        assert_eq!(run.status, 0, "{}", run.stderr);
+    }
+
     /// Gives a user's daemon this configuration; one that runs is ended, and the next reads it.
     pub(crate) fn configure(&self, user: User, text: &str) {
         self.must(

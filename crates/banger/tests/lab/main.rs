@@ -25,6 +25,7 @@ mod full_host;
 mod host;
 mod leftovers;
 mod ordinary_user;
+mod package;
 mod power_cut;
 mod said;
 mod shared;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
             a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room,
             a_store_that_was_given_up_comes_back_with_all_that_was_synced,
         ],
+        package: [a_package_is_installed_upgraded_under_a_vm_and_removed],
         ordinary_user: [
             doctor_and_the_daemon_go_through_the_root_program,
             a_vm_has_a_tap_and_nat_through_the_root_program,
