@@ -151,7 +151,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
     let mut text = format!(
         "bangerd {} runs as process {} in {} mode\n\
          since:   {}\n\
-         VMs:     {}, of which {} run\n\
+         VMs:     {} ({} running)\n\
          socket:  {}\n\
          state:   {}\n\
          config:  {}\n\
@@ -169,7 +169,9 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.config,
         view.bundle,
         view.bundle_reason,
-        view.dns.as_deref().unwrap_or("does not answer"),
+        view.dns
+            .as_deref()
+            .unwrap_or("not answered here: banger doctor says why"),
         view.state,
         view.log_level,
     );
@@ -303,12 +305,12 @@ mod tests {
         insta::assert_snapshot!(text(&view, now, &TimeZone::UTC), @r"
         bangerd 0.1.0 runs as process 4711 in sim mode
         since:   2027-01-15 08:00:00 +00:00 (5m ago)
-        VMs:     3, of which 2 run
+        VMs:     3 (2 running)
         socket:  /run/user/1000/banger/bangerd.sock
         state:   /home/ada/.local/state/banger
         config:  /home/ada/.config/banger/config.toml
         bundle:  /home/ada/.local/share/banger/bundle (your own)
-        DNS:     does not answer
+        DNS:     not answered here: banger doctor says why
         log:     /home/ada/.local/state/banger/bangerd.log, debug
         set by:  BANGER_MEMORY=4G
         unexplained: TAP `bngr0`
