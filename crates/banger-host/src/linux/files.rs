@@ -171,12 +171,7 @@ pub(super) fn write_file(
     mode: u32,
     owner: Option<Owner>,
 ) -> Result<Change> {
-    if is_so(path, contents, mode, owner) {
-        return Ok(Change::Already);
-    }
-    let (replacement, file) = replacement(path, contents)?;
-    replacement.commit(&file, mode, owner)?;
-    Ok(Change::Made)
+    replace(path, contents, mode, owner, Replacement::commit)
 }
 
 /// FileOp::WriteScratch.
@@ -186,26 +181,30 @@ pub(super) fn write_scratch(
     mode: u32,
     owner: Option<Owner>,
 ) -> Result<Change> {
-    if is_so(path, contents, mode, owner) {
-        return Ok(Change::Already);
-    }
-    let (mut replacement, file) = replacement(path, contents)?;
-    replacement.settle(&file, mode, owner)?;
-    replacement.rename()?;
-    Ok(Change::Made)
+    replace(path, contents, mode, owner, Replacement::commit_scratch)
 }
 
-/// A new file with these contents, which is not in place yet.
-fn replacement(path: &Path, contents: &[u8]) -> Result<(Replacement, File)> {
+/// Writes a file with these contents, mode and owner, unless it has them already.
+fn replace(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    owner: Option<Owner>,
+    commit: impl FnOnce(Replacement, &File, u32, Option<Owner>) -> Result<()>,
+) -> Result<Change> {
+    if is_unchanged(path, contents, mode, owner) {
+        return Ok(Change::Already);
+    }
     let replacement = Replacement::begin(path)?;
     let mut file = replacement.create()?;
     file.write_all(contents)
         .during(|| format!("write `{}`", path.display()))?;
-    Ok((replacement, file))
+    commit(replacement, &file, mode, owner)?;
+    Ok(Change::Made)
 }
 
-/// Whether the file is already as it shall be. Whatever hinders the look is a no.
-fn is_so(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool {
+/// Whether the file has these contents, mode and owner. A file that cannot be read has not.
+fn is_unchanged(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool {
     let Ok(file) = open(path, false) else {
         return false;
     };
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_made_with_its_parents_and_twice_is_once() {
+    fn a_directory_is_made_with_its_parents_and_is_idempotent() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/c");
         assert_eq!(make_directory(&path, 0o711, None).unwrap(), Change::Made);
@@ -290,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_directory_follows_no_link_and_twice_is_once() {
+    fn removing_a_directory_follows_no_link_and_is_idempotent() {
         let folder = tempfile::tempdir().unwrap();
         let kept = folder.path().join("kept");
         fs::create_dir(&kept).unwrap();
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_keeps_the_file_and_twice_is_once() {
+    fn a_rename_keeps_the_file_and_is_idempotent() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         fs::write(path("record"), "kept").unwrap();
@@ -374,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_takes_the_place_of_what_was_there_and_twice_is_once() {
+    fn a_link_takes_the_place_of_what_was_there_and_is_idempotent() {
         let folder = tempfile::tempdir().unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         fs::write(&from, "kernel").unwrap();

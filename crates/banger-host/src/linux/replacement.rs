@@ -100,15 +100,25 @@ impl Replacement {
 
     /// Gives the new file its mode and owner, and puts it in place durably.
     pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
-        self.settle(file, mode, owner)?;
+        self.set_mode_and_owner(file, mode, owner)?;
         file.sync_all()
             .during(|| format!("write `{}`", self.path))?;
         self.rename()?;
         rustix::fs::fsync(&self.folder).during(|| format!("put `{}` in place", self.path))
     }
 
-    /// Gives the new file its mode and owner.
-    pub(super) fn settle(&self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
+    /// Gives the new file its mode and owner, and puts it in place without syncing.
+    pub(super) fn commit_scratch(
+        mut self,
+        file: &File,
+        mode: u32,
+        owner: Option<Owner>,
+    ) -> Result<()> {
+        self.set_mode_and_owner(file, mode, owner)?;
+        self.rename()
+    }
+
+    fn set_mode_and_owner(&self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
         let describe = || format!("write `{}`", self.path);
         set_owner(file, owner).during(describe)?;
         // After the owner, whose change takes set-user-id bits away.

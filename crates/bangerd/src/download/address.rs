@@ -1,6 +1,6 @@
-//! Where something is downloaded from, without what is secret in it.
+//! The address of a download.
 //!
-//! A user and password in an address, and what follows its `?`, are used and never shown.
+//! The user and password of an address, and its query, are used and never shown.
 
 use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
@@ -12,45 +12,42 @@ use base64::prelude::BASE64_STANDARD;
 use ureq::http::Uri;
 use ureq::http::uri::{PathAndQuery, Scheme};
 
-/// Where something is: a file of this host, or on the web.
+/// The address of a file: on this host, or on the web.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A file, by its absolute path.
     File(PathBuf),
-    /// A server's.
+    /// An `http` or `https` address.
     Web(WebAddress),
 }
 
 /// An `http` or `https` address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebAddress {
-    /// Without the user and the password.
+    /// The address without its user and password.
     pub(super) uri: Uri,
-    /// What the header `Authorization` says, if there is a user.
+    /// The `Authorization` header, if the address has a user.
     pub(super) login: Option<String>,
 }
 
 impl Address {
-    /// Reads an address: `http://`, `https://`, `file://`, or a path, which is within `folder`
-    /// where it is not absolute.
+    /// Parses an address: `http://`, `https://`, `file://`, or a path, relative to `folder`.
     ///
     /// # Errors
-    /// `invalid`, for anything else.
+    /// `invalid` for anything else.
     pub fn parse(text: &str, folder: &Path) -> Result<Self> {
         if text.is_empty() {
-            return Err(invalid("an address is empty"));
+            return Err(invalid("the address is empty"));
         }
         if text.chars().any(|it| it.is_control()) {
-            return Err(invalid("an address has control characters in it"));
+            return Err(invalid("the address contains control characters"));
         }
         match scheme(text) {
             None => Ok(Self::File(folder.join(text))),
             Some("file") => file(text).map(Self::File),
             Some("http" | "https") => WebAddress::parse(text).map(Self::Web),
-            Some(other) => Err(invalid(format!(
-                "an address begins with `{other}:`, which banger does not speak"
-            ))
-            .hint("use http://, https://, file:// or a path")),
+            Some(other) => Err(invalid(format!("unsupported address: `{other}:`"))
+                .hint("use http://, https://, file:// or a path")),
         }
     }
 }
@@ -66,8 +63,8 @@ impl fmt::Display for Address {
 
 impl WebAddress {
     fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: &str| invalid(format!("an address is not one of the web: {why}"));
-        // What follows `#` is never sent.
+        let wrong = |why: &str| invalid(format!("invalid web address: {why}"));
+        // The fragment is never sent.
         let text = text.split('#').next().unwrap_or(text);
         let uri: Uri = text
             .parse()
@@ -78,7 +75,7 @@ impl WebAddress {
             Some((user, host)) => (Some(basic(user)), host.to_owned()),
             None => (None, authority.to_string()),
         };
-        let host = host.parse().map_err(|_| wrong("its host is none"))?;
+        let host = host.parse().map_err(|_| wrong("invalid host"))?;
         parts.authority = Some(host);
         let uri = Uri::from_parts(parts).map_err(|cause| wrong(&cause.to_string()))?;
         if uri.host().is_none_or(str::is_empty) {
@@ -87,10 +84,10 @@ impl WebAddress {
         Ok(Self { uri, login })
     }
 
-    /// Where a redirection leads that is found here. The login goes to no other server.
+    /// The target of a redirection. The login is passed on to the same server only.
     ///
     /// # Errors
-    /// Words for what is not followed.
+    /// Why the redirection is not followed.
     pub(super) fn redirected(&self, location: &str) -> std::result::Result<Self, String> {
         let mut to = match scheme(location) {
             Some("http" | "https") => Self::parse(location).map_err(|it| it.message)?,
@@ -108,9 +105,9 @@ impl WebAddress {
         Ok(to)
     }
 
-    /// RFC 3986, section 5.2, for what servers send.
+    /// Resolves a relative reference (RFC 3986, section 5.2).
     fn relative(&self, location: &str) -> std::result::Result<Self, String> {
-        let wrong = || "it redirects to what is no address".to_owned();
+        let wrong = || "it redirects to an invalid address".to_owned();
         let scheme = self.uri.scheme_str().unwrap_or("http");
         if location.starts_with("//") {
             return Self::parse(&format!("{scheme}:{location}")).map_err(|_| wrong());
@@ -146,7 +143,7 @@ impl fmt::Display for WebAddress {
         let scheme = self.uri.scheme_str().unwrap_or("http");
         let host = self.uri.authority().map_or("", |it| it.as_str());
         write!(f, "{scheme}://{host}{}", self.uri.path())?;
-        // Signed addresses carry their secret there.
+        // The query of a signed address is a secret.
         self.uri.query().map_or(Ok(()), |_| f.write_str("?…"))
     }
 }
@@ -157,7 +154,7 @@ impl fmt::Debug for WebAddress {
     }
 }
 
-/// What stands before `://`, in lower case where it is one that we know.
+/// The scheme before `://`, in lower case if it is a known one.
 fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let known = ["http", "https", "file"];
@@ -183,24 +180,24 @@ fn file(text: &str) -> Result<PathBuf> {
                 .hint("write three slashes before an absolute path: file:///srv/bundle.tar.gz"),
         );
     }
-    let path = PathBuf::from(std::ffi::OsString::from_vec(decoded(path)));
+    let path = PathBuf::from(std::ffi::OsString::from_vec(percent_decode(path)));
     if path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0) {
         return Ok(path);
     }
     Err(invalid("a `file://` address has no path"))
 }
 
-/// The header that says who asks (RFC 7617).
+/// The value of an `Authorization: Basic` header (RFC 7617).
 pub(super) fn basic(user: &str) -> String {
-    let mut login = decoded(user);
+    let mut login = percent_decode(user);
     if !user.contains(':') {
         login.push(b':');
     }
     format!("Basic {}", BASE64_STANDARD.encode(login))
 }
 
-/// The bytes that `%41` and its like stand for.
-fn decoded(text: &str) -> Vec<u8> {
+/// Percent-decodes a text.
+fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -248,20 +245,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_downloaded_from_is_refused_in_words() {
-        for (text, told) in [
+    fn unsupported_addresses_are_rejected_with_the_reason() {
+        for (text, expected) in [
             ("", "empty"),
-            ("http://", "not one of the web"),
-            ("http://:80/", "not one of the web"),
-            ("https:///x", "not one of the web"),
-            ("http://a b/", "not one of the web"),
+            ("http://", "invalid web address"),
+            ("http://:80/", "invalid web address"),
+            ("https:///x", "invalid web address"),
+            ("http://a b/", "invalid web address"),
             ("http://a/\n", "control characters"),
             ("ftp://a/b", "`ftp:`"),
             ("file://server/b", "another host"),
             ("file://", "no path"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 

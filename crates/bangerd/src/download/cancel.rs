@@ -1,4 +1,4 @@
-//! The end of a download that nobody wants any more.
+//! Cancels a download from another thread.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 
 use ureq::Agent;
 
-/// Ends what it was given to, from another thread. A clone is the same one.
+/// Cancels the downloads that it is passed to. Clones share one state.
 #[derive(Clone, Default)]
-pub struct Cancel(Arc<(Mutex<State>, Condvar)>);
+pub struct CancelToken(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
     is_cancelled: bool,
-    /// Whose connections are closed, so that a read that waits ends at once.
+    /// Their connections are closed on cancellation, so that a blocked read ends at once.
     agents: Vec<Agent>,
 }
 
-impl fmt::Debug for Cancel {
+impl fmt::Debug for CancelToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cancel({})", self.is_cancelled())
+        write!(f, "CancelToken({})", self.is_cancelled())
     }
 }
 
-impl Cancel {
-    /// Ends it, for good.
+impl CancelToken {
+    /// Cancels, for good.
     pub fn cancel(&self) {
         let mut state = self.lock();
         state.is_cancelled = true;
@@ -35,13 +35,13 @@ impl Cancel {
         self.0.1.notify_all();
     }
 
-    /// Whether it has been ended.
+    /// Whether [`Self::cancel`] was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.lock().is_cancelled
     }
 
-    /// Waits for this long, or until it is ended; says whether it is.
+    /// Waits for this long, or until it is cancelled; returns whether it is.
     pub(super) fn wait(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut state = self.lock();
@@ -56,8 +56,8 @@ impl Cancel {
         state.is_cancelled
     }
 
-    /// Has this agent's connections closed when it is ended.
-    pub(super) fn covers(&self, agent: &Agent) {
+    /// Closes this agent's connections on cancellation.
+    pub(super) fn register(&self, agent: &Agent) {
         let mut state = self.lock();
         if state.is_cancelled {
             agent.clone().shutdown();
@@ -66,8 +66,8 @@ impl Cancel {
         }
     }
 
-    /// No longer.
-    pub(super) fn forgets_agents(&self) {
+    /// Forgets all registered agents.
+    pub(super) fn clear(&self) {
         self.lock().agents.clear();
     }
 

@@ -1,25 +1,25 @@
-//! Downloads: what is asked for is named by its SHA-256, and nothing else is ever handed out.
+//! Downloads by digest: only a file with the requested SHA-256 is ever returned.
 //!
 //! ```text
 //!  source 1, source 2 …        tried in order
 //!        │  Range, If-Range
 //!        ▼
-//!  <sha256>.part               grows; goes on after a cut, a restart, or from another source
-//!        │  the digest is right, fsync, rename
+//!  <sha256>.part               grows; resumed after a cut, a restart, or from another source
+//!        │  digest checked, fsync, rename
 //!        ▼
-//!  <sha256>                    read once more, whole, before it is handed out again
+//!  <sha256>                    checked again before each use
 //! ```
 //!
-//! All is blocking, on the caller's thread; [`Cancel`] ends it from another one.
+//! Everything blocks the caller's thread; [`CancelToken`] cancels from another one.
 
 mod address;
+mod cache_entry;
 mod cancel;
 mod digest;
-mod place;
+mod failure;
 mod proxies;
 mod relay;
 mod transfer;
-mod trouble;
 mod web;
 
 #[cfg(test)]
@@ -30,157 +30,165 @@ use std::time::Duration;
 
 use banger_api::{Code, Error, Result};
 
-use place::Place;
+use cache_entry::CacheEntry;
+use failure::Recovery;
 use transfer::Transfer;
-use trouble::Next;
 use web::Web;
 
 pub use address::{Address, WebAddress};
-pub use cancel::Cancel;
+pub use cancel::CancelToken;
 pub use digest::Digest;
 pub(crate) use digest::hexadecimal;
 pub use proxies::Proxies;
 
-/// What is wanted.
+/// A file to download.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// What it is, for messages.
+    /// Its description, for messages.
     pub what: String,
-    /// Where it is to be had; tried in this order.
+    /// Its sources, tried in this order.
     pub sources: Vec<Address>,
-    /// What it has to be.
+    /// Its digest.
     pub sha256: Digest,
-    /// The most that is taken, in bytes.
+    /// The largest size that is accepted, in bytes.
     pub largest: u64,
 }
 
-/// What is heard of a download.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// This source is asked.
-    From(&'a Address),
-    /// So much is there, of so much where the server says so; in bytes.
+    /// This source is asked now.
+    Source(&'a Address),
+    /// Bytes on disk.
     Bytes {
-        /// What is there.
+        /// The number of bytes so far.
         have: u64,
-        /// The whole.
+        /// The size of the file, if the server says it.
         total: Option<u64>,
     },
-    /// Something else, in words.
+    /// Anything else, as a sentence.
     Remark(&'a str),
 }
 
-/// Who is told of a download.
-pub type Heard<'a> = &'a mut dyn FnMut(Progress<'_>);
+/// The receiver of a download's progress.
+pub type ProgressSink<'a> = &'a mut dyn FnMut(Progress<'_>);
 
-/// How long servers are waited for.
+/// Timeouts and retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patience {
-    /// For a connection.
+pub struct RetryLimits {
+    /// Timeout for connecting.
     pub connect: Duration,
-    /// For the beginning of an answer.
-    pub answer: Duration,
-    /// In this time no fewer than `least` bytes have to come.
+    /// Timeout for the head of a response.
+    pub first_byte: Duration,
+    /// A transfer that brings fewer than `stall_bytes` in this time has stalled.
     pub stall: Duration,
     /// See `stall`.
-    pub least: u64,
-    /// Before the first repetition; each further pause is twice as long.
-    pub pause: Duration,
-    /// How often a source is asked that gives nothing new.
-    pub tries: u32,
+    pub stall_bytes: u64,
+    /// Pause before the first retry; each further pause is twice as long.
+    pub backoff: Duration,
+    /// Attempts at a source without a new byte.
+    pub attempts: u32,
 }
 
-impl Default for Patience {
+impl Default for RetryLimits {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
-            answer: Duration::from_secs(60),
+            first_byte: Duration::from_secs(60),
             stall: Duration::from_secs(30),
-            least: 4 << 10,
-            pause: Duration::from_secs(1),
-            tries: 5,
+            stall_bytes: 4 << 10,
+            backoff: Duration::from_secs(1),
+            attempts: 5,
         }
     }
 }
 
-/// Downloads, and the folder in which they are kept.
+/// The cache of downloads.
 #[derive(Debug)]
 pub struct Downloads {
     folder: PathBuf,
     proxies: Proxies,
-    patience: Patience,
+    limits: RetryLimits,
 }
 
 impl Downloads {
-    /// Downloads into `folder`, which is made when it is needed.
+    /// A cache in `folder`, which is created on first use.
     pub fn new(folder: impl Into<PathBuf>, proxies: Proxies) -> Self {
         Self {
             folder: folder.into(),
             proxies,
-            patience: Patience::default(),
+            limits: RetryLimits::default(),
         }
     }
 
-    /// The same with another patience.
+    /// The same cache with other limits.
     #[must_use]
-    pub fn with_patience(self, patience: Patience) -> Self {
-        Self { patience, ..self }
+    pub fn with_limits(self, limits: RetryLimits) -> Self {
+        Self { limits, ..self }
     }
 
-    /// The path of a file that has the digest which is wanted: one that is there, or a new one.
-    /// It stays until nobody has asked for it in 60 days.
+    /// Returns the path of a file with the requested digest, from the cache or a source.
+    /// A file that is not requested for 60 days is removed.
     ///
     /// # Errors
-    /// `host`, when no source has it, with what each of them said; when it cannot be written; and
-    /// when it was cancelled. What has come stays for the next time.
-    pub fn fetch(&self, wanted: &Download, cancel: &Cancel, heard: Heard<'_>) -> Result<PathBuf> {
-        let fetched = self.fetch_or_trouble(wanted, cancel, heard);
-        cancel.forgets_agents();
-        fetched.map_err(|error| error.within(format!("download {}", wanted.what)))
+    /// `host`: no source has the file (with the error of each), it cannot be written, or the
+    /// download was cancelled. The partial file is kept and resumed by the next call.
+    pub fn fetch(
+        &self,
+        download: &Download,
+        cancel: &CancelToken,
+        progress: ProgressSink<'_>,
+    ) -> Result<PathBuf> {
+        let fetched = self.fetch_or_trouble(download, cancel, progress);
+        cancel.clear();
+        fetched.map_err(|error| error.within(format!("download {}", download.what)))
     }
 
     fn fetch_or_trouble(
         &self,
-        wanted: &Download,
-        cancel: &Cancel,
-        heard: Heard<'_>,
+        download: &Download,
+        cancel: &CancelToken,
+        progress: ProgressSink<'_>,
     ) -> Result<PathBuf> {
-        let place = Place::open(&self.folder, &wanted.sha256).map_err(|it| it.error)?;
-        if place.holds(cancel, heard).map_err(|it| it.error)? {
-            return Ok(place.whole());
+        let entry = CacheEntry::open(&self.folder, &download.sha256).map_err(|it| it.error)?;
+        if entry.is_valid(cancel, progress).map_err(|it| it.error)? {
+            return Ok(entry.path());
         }
-        let Some(mut part) = place.part(cancel, heard).map_err(|it| it.error)? else {
-            return Ok(place.whole());
+        let Some(mut partial) = entry
+            .open_partial(cancel, progress)
+            .map_err(|it| it.error)?
+        else {
+            return Ok(entry.path());
         };
-        let web = Web::new(&self.patience, &self.proxies, cancel);
+        let web = Web::new(&self.limits, &self.proxies, cancel);
         let mut failed = Vec::new();
-        for source in &wanted.sources {
-            heard(Progress::From(source));
+        for source in &download.sources {
+            progress(Progress::Source(source));
             let mut transfer = Transfer {
-                patience: &self.patience,
-                wanted,
-                part: &mut part,
+                limits: &self.limits,
+                download,
+                partial: &mut partial,
                 cancel,
-                heard,
+                progress,
             };
-            match transfer.exhaust(source, &web) {
+            match transfer.run(source, &web) {
                 Ok(()) => {
-                    part.put_in_place().map_err(|it| it.error)?;
-                    return Ok(place.whole());
+                    partial.commit().map_err(|it| it.error)?;
+                    return Ok(entry.path());
                 }
-                Err(trouble) if trouble.next == Next::Nothing => return Err(trouble.error),
-                Err(trouble) => failed.push(trouble.error.within(format!("from {source}"))),
+                Err(failure) if failure.recovery == Recovery::GiveUp => return Err(failure.error),
+                Err(failure) => failed.push(failure.error.within(format!("from {source}"))),
             }
         }
-        Err(together(failed))
+        Err(combine(failed))
     }
 }
 
-/// One error of all those of the sources: the first, and the others beside it.
-fn together(failed: Vec<Error>) -> Error {
+/// The first source's error, with the others' in `also`.
+fn combine(failed: Vec<Error>) -> Error {
     let mut failed = failed.into_iter();
     let Some(first) = failed.next() else {
-        return Error::new(Code::Invalid, "no source is named");
+        return Error::new(Code::Invalid, "no source given");
     };
     failed.fold(first, |mut first, other| {
         first.also.push(other.to_string());

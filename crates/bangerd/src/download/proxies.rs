@@ -1,7 +1,7 @@
-//! The way out of a network that has one through a proxy only.
+//! The user's proxy settings, for networks that are reached through a proxy only.
 //!
-//! apt and what it calls read these variables, and so does banger. They are given to what
-//! downloads, and to nothing else; no file of the image has them.
+//! apt and curl read the same variables. They are passed to programs that download, and to no
+//! others; no file of an image contains them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use banger_host::command::Command;
 
 use super::address::WebAddress;
 
-/// As apt-transport-http(1) and curl(1) read them.
+/// The variables that apt-transport-http(1) and curl(1) read.
 const VARIABLES: [&str; 10] = [
     "http_proxy",
     "HTTP_PROXY",
@@ -24,12 +24,12 @@ const VARIABLES: [&str; 10] = [
     "NO_PROXY",
 ];
 
-/// The user's proxies.
+/// The user's proxy variables.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<(&'static str, OsString)>);
 
 impl std::fmt::Debug for Proxies {
-    /// The names only: an address may hold a password.
+    /// Prints the names only: an address may contain a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
             .entries(self.0.iter().map(|(name, _)| name))
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// The proxies of an environment; one that is set and empty counts as not set.
+    /// Reads an environment; an empty variable counts as unset.
     #[must_use]
     pub fn read(environment: impl Fn(&str) -> Option<PathBuf>) -> Self {
         let variable = |name| {
@@ -48,14 +48,14 @@ impl Proxies {
         Self(VARIABLES.into_iter().filter_map(variable).collect())
     }
 
-    /// Lets a program use them.
+    /// Adds the variables to a program's environment.
     pub(crate) fn with(&self, command: Command) -> Command {
-        let given = |command: Command, (name, value): &(&str, OsString)| command.env(name, value);
-        self.0.iter().fold(command, given)
+        let add = |command: Command, (name, value): &(&str, OsString)| command.env(name, value);
+        self.0.iter().fold(command, add)
     }
 
-    /// The proxy for this address: that of its scheme, or the one for all. None where `no_proxy`
-    /// names the host, or a domain that it is in.
+    /// The proxy for this address: its scheme's, or `all_proxy`. `None` if `no_proxy` lists the
+    /// host or a domain above it.
     pub(super) fn of(&self, address: &WebAddress) -> Option<&str> {
         let names = if address.is_secure() {
             ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
@@ -69,7 +69,7 @@ impl Proxies {
             .unwrap_or_default();
         let is_exempt = exempt
             .split([',', ' '])
-            .any(|entry| covers(entry.trim(), &address.host()));
+            .any(|entry| matches(entry.trim(), &address.host()));
         (!is_exempt).then_some(proxy)
     }
 
@@ -79,9 +79,9 @@ impl Proxies {
     }
 }
 
-/// Whether an entry of `no_proxy` covers a host, as curl(1) reads it: the host itself, a domain
-/// that it is in, or `*`.
-fn covers(entry: &str, host: &str) -> bool {
+/// Whether an entry of `no_proxy` matches a host, as in curl(1): the host itself, a domain above
+/// it, or `*`.
+fn matches(entry: &str, host: &str) -> bool {
     let domain = entry
         .trim_start_matches('*')
         .trim_start_matches('.')
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_downloads_has_the_users_proxies_and_no_more_of_them() {
+    fn a_program_gets_the_proxy_variables_and_no_others() {
         let proxies = Proxies::read(|name| match name {
             "http_proxy" => Some("http://ada:secret@proxy.example:3128".into()),
             "HTTPS_PROXY" | "HOME" => Some("/x".into()),
@@ -144,6 +144,6 @@ mod tests {
         ] {
             assert_eq!(of(address).as_deref(), proxy, "{address}");
         }
-        assert!(covers("*", "host") && !covers("", "host") && !covers(".", "host"));
+        assert!(matches("*", "host") && !matches("", "host") && !matches(".", "host"));
     }
 }

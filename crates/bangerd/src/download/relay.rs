@@ -1,6 +1,6 @@
-//! A question to a proxy that fetches plain `http` itself: its first line has the whole address
-//! (RFC 9112, section 3.2.2). A tunnel, which `https` goes through, is what most proxies refuse
-//! for any port but 443, and all that ureq knows.
+//! Plain `http` through a proxy: the request line has the absolute form, with scheme and host
+//! (RFC 9112, section 3.2.2). ureq itself only opens tunnels, as `https` needs them, and most
+//! proxies refuse a tunnel to any port but 443.
 
 use banger_api::{Code, Error, Result};
 use ureq::http::uri::Authority;
@@ -9,17 +9,16 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::address::{Address, WebAddress};
 
-/// A proxy, by what is set in the environment.
+/// A proxy of the environment.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    /// Its address, with its user, as ureq reads it.
+    /// Its address with its user, in the form that ureq parses.
     pub(super) text: String,
     address: WebAddress,
 }
 
 impl Proxy {
-    /// Reads the value of `http_proxy` and its like. Without a scheme it is `http`, as curl(1)
-    /// has it.
+    /// Parses the value of a proxy variable. The default scheme is `http`, as in curl(1).
     pub(super) fn parse(text: &str) -> Result<Self> {
         let text = match text.contains("://") {
             true => text.to_owned(),
@@ -27,15 +26,12 @@ impl Proxy {
         };
         match Address::parse(&text, "/".as_ref()) {
             Ok(Address::Web(address)) => Ok(Self { text, address }),
-            _ => Err(Error::new(
-                Code::Invalid,
-                "the proxy's address is none that banger can use",
-            )
-            .hint("http_proxy and https_proxy take http://HOST:PORT or https://HOST:PORT")),
+            _ => Err(Error::new(Code::Invalid, "unsupported proxy address")
+                .hint("http_proxy and https_proxy take http://HOST:PORT or https://HOST:PORT")),
         }
     }
 
-    /// What is asked of it for this address: a request to the proxy, with these headers.
+    /// The request to the proxy for this address: its URI, headers and transport.
     pub(super) fn relay(&self, to: &WebAddress) -> (Uri, Vec<(HeaderName, String)>, Relay) {
         let mut parts = to.uri.clone().into_parts();
         let of_proxy = self.address.uri.clone().into_parts();
@@ -49,36 +45,36 @@ impl Proxy {
     }
 }
 
-/// Puts the scheme and host before the path of the first line.
+/// Inserts scheme and host before the path in the request line.
 #[derive(Debug, Clone)]
 pub(super) struct Relay(String);
 
-/// A connection to a proxy.
+/// A connection to a proxy, which rewrites the request line.
 #[derive(Debug)]
-pub(super) struct Relayed<T> {
-    below: T,
-    /// Until it has been sent.
+pub(super) struct ProxyTransport<T> {
+    inner: T,
+    /// Scheme and host; `None` once they are sent.
     prefix: Option<String>,
 }
 
 impl<T: Transport> Connector<T> for Relay {
-    type Out = Relayed<T>;
+    type Out = ProxyTransport<T>;
 
     fn connect(
         &self,
         _: &ConnectionDetails<'_>,
-        below: Option<T>,
-    ) -> std::result::Result<Option<Relayed<T>>, ureq::Error> {
-        Ok(below.map(|below| Relayed {
-            below,
+        inner: Option<T>,
+    ) -> std::result::Result<Option<ProxyTransport<T>>, ureq::Error> {
+        Ok(inner.map(|inner| ProxyTransport {
+            inner,
             prefix: Some(self.0.clone()),
         }))
     }
 }
 
-impl<T: Transport> Transport for Relayed<T> {
+impl<T: Transport> Transport for ProxyTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.below.buffers()
+        self.inner.buffers()
     }
 
     fn transmit_output(
@@ -88,7 +84,7 @@ impl<T: Transport> Transport for Relayed<T> {
     ) -> std::result::Result<(), ureq::Error> {
         const METHOD: &[u8] = b"GET ";
         if let Some(prefix) = self.prefix.take() {
-            let buffer = self.below.buffers().output();
+            let buffer = self.inner.buffers().output();
             let (begin, end) = (METHOD.len(), METHOD.len() + prefix.len());
             if !buffer.starts_with(METHOD) || amount + prefix.len() > buffer.len() {
                 return Err(ureq::Error::ConnectionFailed);
@@ -97,18 +93,18 @@ impl<T: Transport> Transport for Relayed<T> {
             buffer[begin..end].copy_from_slice(prefix.as_bytes());
             amount += prefix.len();
         }
-        self.below.transmit_output(amount, timeout)
+        self.inner.transmit_output(amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> std::result::Result<bool, ureq::Error> {
-        self.below.await_input(timeout)
+        self.inner.await_input(timeout)
     }
 
     fn is_open(&mut self) -> bool {
-        self.below.is_open()
+        self.inner.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.below.is_tls()
+        self.inner.is_tls()
     }
 }

@@ -1,4 +1,4 @@
-//! What comes from one source, into one part.
+//! The transfer from one source into the partial file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -6,178 +6,180 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::address::{Address, WebAddress};
-use super::place::Part;
-use super::trouble::{Next, Trouble, does_not_fit};
+use super::cache_entry::Partial;
+use super::failure::{AttemptFailure, Recovery};
 use super::web::Web;
-use super::{Cancel, Download, Heard, Patience, Progress};
+use super::{CancelToken, Download, Progress, ProgressSink, RetryLimits};
 
-/// How much is read at once, in bytes.
-const PIECE: usize = 1 << 16;
+/// The size of one read, in bytes.
+const CHUNK: usize = 1 << 16;
 
-/// The longest pause before the same source is asked once more.
+/// The longest pause between two attempts at one source.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-type Result<T> = std::result::Result<T, Trouble>;
+type Result<T> = std::result::Result<T, AttemptFailure>;
 
-/// A download, while one source is asked for it.
+/// One source's attempts at a download.
 pub(super) struct Transfer<'a, 'h> {
-    pub(super) patience: &'a Patience,
-    pub(super) wanted: &'a Download,
-    pub(super) part: &'a mut Part,
-    pub(super) cancel: &'a Cancel,
-    pub(super) heard: Heard<'h>,
+    pub(super) limits: &'a RetryLimits,
+    pub(super) download: &'a Download,
+    pub(super) partial: &'a mut Partial,
+    pub(super) cancel: &'a CancelToken,
+    pub(super) progress: ProgressSink<'h>,
 }
 
 impl Transfer<'_, '_> {
-    /// Asks a source until the whole is there, or there is no hope.
-    pub(super) fn exhaust(&mut self, source: &Address, web: &Web<'_>) -> Result<()> {
-        let (mut tries, mut furthest, mut is_anew) = (0, self.part.size(), false);
+    /// Tries a source until the file is complete or the source has to be given up.
+    pub(super) fn run(&mut self, source: &Address, web: &Web<'_>) -> Result<()> {
+        let (mut attempts, mut furthest, mut has_restarted) = (0, self.partial.size(), false);
         loop {
             let attempt = match source {
                 Address::File(path) => self.copy(path),
-                Address::Web(address) => self.ask(address, web),
+                Address::Web(address) => self.request(address, web),
             };
-            let wanted = &self.wanted.sha256;
-            let outcome = attempt.and_then(|()| self.part.check(wanted, self.cancel));
-            let Err(trouble) = outcome else {
+            let expected = &self.download.sha256;
+            let outcome = attempt.and_then(|()| self.partial.check(expected, self.cancel));
+            let Err(failure) = outcome else {
                 return Ok(());
             };
             if self.cancel.is_cancelled() {
-                return Err(Trouble::cancelled());
+                return Err(AttemptFailure::cancelled());
             }
-            match trouble.next {
-                Next::Again(wish) => {
-                    if self.part.size() > furthest {
-                        (tries, furthest) = (0, self.part.size());
+            match failure.recovery {
+                Recovery::Retry(least) => {
+                    if self.partial.size() > furthest {
+                        (attempts, furthest) = (0, self.partial.size());
                     }
-                    tries += 1;
-                    if tries >= self.patience.tries {
-                        return Err(trouble);
+                    attempts += 1;
+                    if attempts >= self.limits.attempts {
+                        return Err(failure);
                     }
-                    self.pause(tries, wish, &trouble)?;
+                    self.pause(attempts, least, &failure)?;
                 }
-                Next::Anew if !is_anew => {
-                    is_anew = true;
-                    self.part.restart()?;
-                    let remark = "from the beginning: what was there does not fit";
-                    (self.heard)(Progress::Remark(remark));
+                Recovery::Restart if !has_restarted => {
+                    has_restarted = true;
+                    self.partial.restart()?;
+                    let remark = "starting over: the partial download does not match";
+                    (self.progress)(Progress::Remark(remark));
                 }
-                Next::Anew => return Err(Trouble::new(Next::Elsewhere, trouble.error)),
-                Next::Elsewhere | Next::Nothing => return Err(trouble),
+                Recovery::Restart => {
+                    return Err(AttemptFailure::new(Recovery::NextSource, failure.error));
+                }
+                Recovery::NextSource | Recovery::GiveUp => return Err(failure),
             }
         }
     }
 
-    /// Waits before the next attempt; no less than the server wishes.
-    fn pause(&mut self, tries: u32, wish: Duration, trouble: &Trouble) -> Result<()> {
-        let pause = self.patience.pause * 2u32.saturating_pow(tries - 1);
-        let pause = pause.min(LONGEST_PAUSE).max(wish);
-        let remark = format!("{}; trying again in {pause:.0?}", trouble.error);
-        (self.heard)(Progress::Remark(&remark));
+    /// Waits before the next attempt: exponential backoff, but no less than `least`.
+    fn pause(&mut self, attempts: u32, least: Duration, failure: &AttemptFailure) -> Result<()> {
+        let pause = self.limits.backoff * 2u32.saturating_pow(attempts - 1);
+        let pause = pause.min(LONGEST_PAUSE).max(least);
+        let remark = format!("{}; retrying in {pause:.0?}", failure.error);
+        (self.progress)(Progress::Remark(&remark));
         if self.cancel.wait(pause) {
-            return Err(Trouble::cancelled());
+            return Err(AttemptFailure::cancelled());
         }
         Ok(())
     }
 
     fn copy(&mut self, path: &Path) -> Result<()> {
-        let unreadable = |cause: std::io::Error| Trouble::elsewhere(cause.to_string());
+        let unreadable = |cause: std::io::Error| AttemptFailure::next_source(cause.to_string());
         // Opening a FIFO would wait for a writer, so the kind comes first.
         let found = path.metadata().map_err(unreadable)?;
         if !found.is_file() {
-            return Err(Trouble::elsewhere("it is no regular file"));
+            return Err(AttemptFailure::next_source("not a regular file"));
         }
         let mut file = File::open(path).map_err(unreadable)?;
-        self.part.restart()?;
-        self.pour(&mut file, Some(found.len()))
+        self.partial.restart()?;
+        self.receive(&mut file, Some(found.len()))
     }
 
-    fn ask(&mut self, address: &WebAddress, web: &Web<'_>) -> Result<()> {
+    fn request(&mut self, address: &WebAddress, web: &Web<'_>) -> Result<()> {
         let source = address.to_string();
-        let wanted = self.part.wanted(&source);
-        let mut answer = web.get(address, &wanted)?;
-        if answer.from == 0 {
-            self.part.restart()?;
+        let range = self.partial.range(&source);
+        let mut response = web.get(address, &range)?;
+        if response.from == 0 {
+            self.partial.restart()?;
         } else {
-            let versions = wanted.version.as_ref().zip(answer.version.as_ref());
-            let is_other = versions.is_some_and(|(ours, theirs)| ours != theirs);
-            if is_other || answer.from != self.part.size() {
-                return Err(does_not_fit());
+            let versions = range.version.as_ref().zip(response.version.as_ref());
+            let has_changed = versions.is_some_and(|(old, new)| old != new);
+            if has_changed || response.from != self.partial.size() {
+                return Err(AttemptFailure::mismatch());
             }
         }
-        self.part.comes_from(&source, answer.version.take())?;
-        self.pour(&mut answer.body, answer.total)
+        self.partial.set_origin(&source, response.version.take())?;
+        self.receive(&mut response.body, response.total)
     }
 
-    /// Reads to the end, or to the first thing that is wrong.
-    fn pour(&mut self, from: &mut dyn Read, total: Option<u64>) -> Result<()> {
-        let largest = self.wanted.largest;
+    /// Appends everything from `from` to the partial file.
+    fn receive(&mut self, from: &mut dyn Read, total: Option<u64>) -> Result<()> {
+        let largest = self.download.largest;
         let too_large = || {
-            let message = format!("it has more than the {largest} bytes that are taken of it");
-            Trouble::elsewhere(message)
+            let message = format!("the file is larger than the limit of {largest} bytes");
+            AttemptFailure::next_source(message)
         };
         if total.is_some_and(|total| total > largest) {
             return Err(too_large());
         }
-        let mut piece = vec![0; PIECE];
-        let mut pace = Pace::new(self.patience);
+        let mut chunk = vec![0; CHUNK];
+        let mut stall_guard = StallGuard::new(self.limits);
         loop {
-            let count = match from.read(&mut piece) {
+            let count = match from.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(Trouble::of_connection(&cause)),
+                Err(cause) => return Err(AttemptFailure::from_connection(&cause)),
             };
             if self.cancel.is_cancelled() {
-                return Err(Trouble::cancelled());
+                return Err(AttemptFailure::cancelled());
             }
-            if self.part.size() + count as u64 > largest {
-                self.part.restart()?;
+            if self.partial.size() + count as u64 > largest {
+                self.partial.restart()?;
                 return Err(too_large());
             }
-            self.part.append(&piece[..count])?;
-            let have = self.part.size();
-            (self.heard)(Progress::Bytes { have, total });
-            pace.takes(count)?;
+            self.partial.append(&chunk[..count])?;
+            let have = self.partial.size();
+            (self.progress)(Progress::Bytes { have, total });
+            stall_guard.record(count)?;
         }
-        match (self.part.size(), total) {
-            (have, Some(total)) if have != total => Err(Trouble::again(format!(
-                "it ends after {have} of {total} bytes"
+        match (self.partial.size(), total) {
+            (have, Some(total)) if have != total => Err(AttemptFailure::retry(format!(
+                "the file ends after {have} of {total} bytes"
             ))),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether enough comes in time. A read that waits has a limit of its own.
-struct Pace<'a> {
-    patience: &'a Patience,
+/// Fails a transfer that is too slow. A blocked read has its own timeout.
+struct StallGuard<'a> {
+    limits: &'a RetryLimits,
     began: Instant,
-    came: u64,
+    received: u64,
 }
 
-impl<'a> Pace<'a> {
-    fn new(patience: &'a Patience) -> Self {
-        let (began, came) = (Instant::now(), 0);
+impl<'a> StallGuard<'a> {
+    fn new(limits: &'a RetryLimits) -> Self {
+        let (began, received) = (Instant::now(), 0);
         Self {
-            patience,
+            limits,
             began,
-            came,
+            received,
         }
     }
 
-    fn takes(&mut self, count: usize) -> Result<()> {
-        self.came += count as u64;
-        if self.began.elapsed() < self.patience.stall {
+    fn record(&mut self, count: usize) -> Result<()> {
+        self.received += count as u64;
+        if self.began.elapsed() < self.limits.stall {
             return Ok(());
         }
-        if self.came < self.patience.least {
-            return Err(Trouble::again(format!(
-                "only {} bytes have come in {:.0?}",
-                self.came, self.patience.stall
+        if self.received < self.limits.stall_bytes {
+            return Err(AttemptFailure::retry(format!(
+                "only {} bytes received in {:.0?}",
+                self.received, self.limits.stall
             )));
         }
-        *self = Self::new(self.patience);
+        *self = Self::new(self.limits);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! One question to a server, with what it redirects to.
+//! One GET request, with its redirections.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -12,63 +12,63 @@ use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
 use super::address::WebAddress;
+use super::failure::{AttemptFailure, Recovery};
 use super::relay::Proxy;
-use super::trouble::{Next, Trouble};
-use super::{Cancel, Patience, Proxies};
+use super::{CancelToken, Proxies, RetryLimits};
 
-/// How many redirections are followed. Mirrors use two or three.
+/// The number of redirections that are followed. Mirrors use two or three.
 const MOST_REDIRECTIONS: usize = 10;
 
-/// What asks servers.
+/// The HTTP client of one download.
 #[derive(Debug)]
 pub(super) struct Web<'a> {
     config: Config,
     proxies: &'a Proxies,
-    cancel: &'a Cancel,
+    cancel: &'a CancelToken,
 }
 
-/// What is asked for: all of it, or what follows the bytes that we have.
+/// The part of a file to request: all of it, or what follows the bytes already there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
-    /// How many bytes we have.
+pub(super) struct RangeRequest {
+    /// The first byte wanted; 0 for the whole file.
     pub(super) from: u64,
-    /// Of which version they are.
+    /// The version of the bytes already there: an entity tag or a modification time.
     pub(super) version: Option<String>,
 }
 
-/// An answer.
-pub(super) struct Answer {
-    /// Where in the whole it begins, in bytes.
+/// A response.
+pub(super) struct Response {
+    /// The position of its first byte in the file.
     pub(super) from: u64,
-    /// How long the whole is, in bytes, where the server says so.
+    /// The size of the file in bytes, if the server says it.
     pub(super) total: Option<u64>,
-    /// By what the server tells this version from others.
+    /// The version of the file: an entity tag or a modification time.
     pub(super) version: Option<String>,
-    /// What follows `from`.
+    /// The bytes from `from` on.
     pub(super) body: Box<dyn Read>,
 }
 
 impl<'a> Web<'a> {
-    /// Asks through these proxies, as long as `cancel` is not used.
-    pub(super) fn new(patience: &Patience, proxies: &'a Proxies, cancel: &'a Cancel) -> Self {
+    /// A client that uses these proxies, and whose connections `cancel` closes.
+    pub(super) fn new(limits: &RetryLimits, proxies: &'a Proxies, cancel: &'a CancelToken) -> Self {
         let tls = TlsConfig::builder()
-            // The system's, or those of SSL_CERT_FILE: a company has an authority of its own.
+            // The system's, or those of SSL_CERT_FILE: companies run their own authorities.
             .root_certs(RootCerts::PlatformVerifier)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
         let config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
-            // Each is judged here before it is followed.
+            // `get` checks each redirection before it follows it.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .proxy(None)
             .user_agent(concat!("banger/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(patience.connect))
-            .timeout_connect(Some(patience.connect))
-            .timeout_per_read(Some(patience.stall))
-            .timeout_per_write(Some(patience.stall))
-            .timeout_recv_response(Some(patience.answer))
+            .timeout_resolve(Some(limits.connect))
+            .timeout_connect(Some(limits.connect))
+            .timeout_per_read(Some(limits.stall))
+            .timeout_per_write(Some(limits.stall))
+            .timeout_recv_response(Some(limits.first_byte))
             .build();
         Self {
             config,
@@ -77,49 +77,49 @@ impl<'a> Web<'a> {
         }
     }
 
-    /// Asks for what is `wanted`, wherever it is redirected to.
+    /// Requests this range, and follows redirections.
     pub(super) fn get(
         &self,
         address: &WebAddress,
-        wanted: &Wanted,
-    ) -> std::result::Result<Answer, Trouble> {
+        range: &RangeRequest,
+    ) -> std::result::Result<Response, AttemptFailure> {
         let mut at = address.clone();
         for _ in 0..=MOST_REDIRECTIONS {
-            let response = self.ask(&at, wanted)?;
+            let response = self.send(&at, range)?;
             let (status, headers) = (response.status(), response.headers());
             match status.as_u16() {
                 301 | 302 | 303 | 307 | 308 => {
                     let to = text(headers, &header::LOCATION).ok_or_else(|| {
-                        Trouble::elsewhere("it redirects, and does not say where")
+                        AttemptFailure::next_source("the redirection has no Location header")
                     })?;
-                    at = at.redirected(to).map_err(Trouble::elsewhere)?;
+                    at = at.redirected(to).map_err(AttemptFailure::next_source)?;
                 }
                 200 | 206 => {
                     let (from, total) = extent(status, headers)?;
-                    return Ok(Answer {
+                    return Ok(Response {
                         from,
                         total,
                         version: version(headers),
                         body: Box::new(response.into_body().into_reader()),
                     });
                 }
-                416 => return Err(super::trouble::does_not_fit()),
+                416 => return Err(AttemptFailure::mismatch()),
                 _ => {
-                    let wish = text(headers, &header::RETRY_AFTER);
-                    return Err(Trouble::of_status(status, wish));
+                    let retry_after = text(headers, &header::RETRY_AFTER);
+                    return Err(AttemptFailure::from_status(status, retry_after));
                 }
             }
         }
-        Err(Trouble::elsewhere(format!(
-            "it redirects more than {MOST_REDIRECTIONS} times"
+        Err(AttemptFailure::next_source(format!(
+            "more than {MOST_REDIRECTIONS} redirections"
         )))
     }
 
-    fn ask(
+    fn send(
         &self,
         at: &WebAddress,
-        wanted: &Wanted,
-    ) -> std::result::Result<ureq::http::Response<ureq::Body>, Trouble> {
+        range: &RangeRequest,
+    ) -> std::result::Result<ureq::http::Response<ureq::Body>, AttemptFailure> {
         let mut uri = at.uri.clone();
         let mut tunnel = None;
         let mut headers: Vec<(HeaderName, String)> =
@@ -127,16 +127,17 @@ impl<'a> Web<'a> {
         if let Some(login) = &at.login {
             headers.push((header::AUTHORIZATION, login.clone()));
         }
-        if wanted.from > 0 {
-            headers.push((header::RANGE, format!("bytes={}-", wanted.from)));
-            headers.extend(wanted.version.clone().map(|it| (header::IF_RANGE, it)));
+        if range.from > 0 {
+            headers.push((header::RANGE, format!("bytes={}-", range.from)));
+            headers.extend(range.version.clone().map(|it| (header::IF_RANGE, it)));
         }
         let mut agent = None;
         if let Some(proxy) = self.proxies.of(at) {
-            let proxy = Proxy::parse(proxy).map_err(|it| Trouble::new(Next::Elsewhere, it))?;
+            let proxy =
+                Proxy::parse(proxy).map_err(|it| AttemptFailure::new(Recovery::NextSource, it))?;
             if at.is_secure() {
                 let proxy = ureq::Proxy::new(&proxy.text);
-                tunnel = Some(proxy.map_err(|it| Trouble::of_request(&it))?);
+                tunnel = Some(proxy.map_err(|it| AttemptFailure::from_request(&it))?);
             } else {
                 let (through, more, relay) = proxy.relay(at);
                 uri = through;
@@ -150,21 +151,23 @@ impl<'a> Web<'a> {
             }
         }
         let agent = agent.unwrap_or_else(|| self.config.new_agent());
-        self.cancel.covers(&agent);
+        self.cancel.register(&agent);
         let mut request = agent.get(uri);
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let request = request.config().proxy(tunnel).build();
-        request.call().map_err(|cause| Trouble::of_request(&cause))
+        request
+            .call()
+            .map_err(|cause| AttemptFailure::from_request(&cause))
     }
 }
 
-/// Where an answer begins, and how long the whole is.
+/// The position of a response's first byte, and the size of the file.
 fn extent(
     status: StatusCode,
     headers: &HeaderMap,
-) -> std::result::Result<(u64, Option<u64>), Trouble> {
+) -> std::result::Result<(u64, Option<u64>), AttemptFailure> {
     if status == StatusCode::OK {
         let length = text(headers, &header::CONTENT_LENGTH).and_then(|it| it.trim().parse().ok());
         return Ok((0, length));
@@ -177,10 +180,10 @@ fn extent(
         let from = range.split_once('-')?.0.trim().parse().ok()?;
         Some((from, total.trim().parse().ok()))
     });
-    parsed.ok_or_else(super::trouble::does_not_fit)
+    parsed.ok_or_else(AttemptFailure::mismatch)
 }
 
-/// What tells this version from others: a strong entity tag, or the time of its last change.
+/// The version of the file: a strong entity tag, or the time of its last change.
 fn version(headers: &HeaderMap) -> Option<String> {
     let tag = text(headers, &header::ETAG).filter(|it| !it.starts_with("W/"));
     tag.or_else(|| text(headers, &header::LAST_MODIFIED))

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 
-/// What is downloaded: large enough for several reads.
+/// The file that is downloaded: large enough for several reads.
 pub(super) fn content() -> &'static [u8] {
     static CONTENT: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
     CONTENT.get_or_init(|| (0..300_000_u32).flat_map(u32::to_le_bytes).collect())
@@ -34,12 +34,12 @@ pub(super) fn from(sources: &[&str]) -> Download {
     }
 }
 
-/// A folder of downloads, without much patience.
+/// A folder of downloads, short limits.
 pub(super) struct World {
     folder: tempfile::TempDir,
     downloads: Downloads,
-    /// What was heard, but for the bytes.
-    heard: Vec<String>,
+    /// The progress, except the byte counts.
+    progress: Vec<String>,
 }
 
 impl World {
@@ -49,48 +49,48 @@ impl World {
 
     pub(super) fn behind(proxies: Proxies) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let downloads = Downloads::new(folder.path(), proxies).with_patience(Patience {
+        let downloads = Downloads::new(folder.path(), proxies).with_limits(RetryLimits {
             connect: Duration::from_secs(5),
-            answer: Duration::from_millis(500),
+            first_byte: Duration::from_millis(500),
             stall: Duration::from_millis(500),
-            least: 4 << 10,
-            pause: Duration::from_millis(1),
-            tries: 3,
+            stall_bytes: 4 << 10,
+            backoff: Duration::from_millis(1),
+            attempts: 3,
         });
         Self {
             folder,
             downloads,
-            heard: Vec::new(),
+            progress: Vec::new(),
         }
     }
 
-    pub(super) fn fetch(&mut self, wanted: &Download) -> Result<PathBuf> {
-        let heard = &mut self.heard;
+    pub(super) fn fetch(&mut self, download: &Download) -> Result<PathBuf> {
+        let lines = &mut self.progress;
         self.downloads
-            .fetch(wanted, &Cancel::default(), &mut |it| match it {
-                Progress::From(source) => heard.push(format!("from {source}")),
-                Progress::Remark(words) => heard.push(words.to_owned()),
+            .fetch(download, &CancelToken::default(), &mut |it| match it {
+                Progress::Source(source) => lines.push(format!("from {source}")),
+                Progress::Remark(remark) => lines.push(remark.to_owned()),
                 Progress::Bytes { .. } => {}
             })
     }
 
-    /// Fetches, and sees that it is what was wanted.
-    pub(super) fn succeed(&mut self, wanted: &Download) {
-        let path = self.fetch(wanted).unwrap();
+    /// Fetches, and checks the content.
+    pub(super) fn succeed(&mut self, download: &Download) {
+        let path = self.fetch(download).unwrap();
         assert!(std::fs::read(path).unwrap() == content());
-        assert_eq!(self.files(), [wanted.sha256.as_str()]);
+        assert_eq!(self.files(), [download.sha256.as_str()]);
     }
 
-    /// Fetches in vain, and answers the whole report; nothing is there that could be used.
-    pub(super) fn fail(&mut self, wanted: &Download) -> String {
-        let error = self.fetch(wanted).unwrap_err();
-        let whole = wanted.sha256.as_str();
-        assert!(self.files().iter().all(|it| it != whole), "{error}");
+    /// Expects the fetch to fail and to leave no complete file; returns the error's report.
+    pub(super) fn fail(&mut self, download: &Download) -> String {
+        let error = self.fetch(download).unwrap_err();
+        let complete = download.sha256.as_str();
+        assert!(self.files().iter().all(|it| it != complete), "{error}");
         error.report()
     }
 
-    pub(super) fn whole(&self, wanted: &Download) -> PathBuf {
-        self.folder.path().join(wanted.sha256.as_str())
+    pub(super) fn path(&self, download: &Download) -> PathBuf {
+        self.folder.path().join(download.sha256.as_str())
     }
 
     pub(super) fn files(&self) -> Vec<String> {

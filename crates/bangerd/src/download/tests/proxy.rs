@@ -1,4 +1,4 @@
-//! The way through a proxy. `tests/servers.rs` has the rest of the web.
+//! Downloads through a proxy.
 
 use super::server::{Server, reply, whole};
 use super::*;
@@ -25,7 +25,7 @@ fn plain_http_is_fetched_by_the_proxy() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told_without_its_password() {
+fn a_proxy_error_is_reported_without_the_password() {
     let proxy = Server::start(|_, _, stream| {
         reply(
             stream,
@@ -37,24 +37,24 @@ fn a_proxy_that_refuses_is_told_without_its_password() {
     let address = format!("http://ada:secret@{}", proxy.host());
     let mut world = World::behind(proxies(&address, &address));
     for source in ["http://mirror.example/x", "https://mirror.example/x"] {
-        let told = world.fail(&from(&[source]));
-        assert!(told.contains("407"), "{told}");
-        assert!(!told.contains("secret"), "{told}");
+        let report = world.fail(&from(&[source]));
+        assert!(report.contains("407"), "{report}");
+        assert!(!report.contains("secret"), "{report}");
     }
     assert_eq!(proxy.requests()[1].target, "mirror.example:443");
 }
 
 #[test]
-fn a_proxy_of_another_kind_is_told() {
+fn an_unsupported_proxy_is_reported() {
     let mut world = World::behind(proxies("socks5://127.0.0.1:9", "nonsense://x"));
     for source in ["http://mirror.example/x", "https://mirror.example/x"] {
-        let told = world.fail(&from(&[source]));
-        assert!(told.contains("proxy's address"), "{told}");
+        let report = world.fail(&from(&[source]));
+        assert!(report.contains("proxy address"), "{report}");
     }
 }
 
 #[test]
-fn a_login_stays_with_its_server() {
+fn a_login_is_not_sent_to_another_server() {
     let other = Server::of(content());
     let to = other.url("/file");
     let server = Server::start(move |_, request, stream| match request.target.as_str() {
@@ -72,5 +72,5 @@ fn a_login_stays_with_its_server() {
             .all(|it| it.header("authorization").is_some())
     );
     assert_eq!(other.requests()[0].header("authorization"), None);
-    assert!(world.heard.iter().all(|it| !it.contains("secret")));
+    assert!(world.progress.iter().all(|it| !it.contains("secret")));
 }

@@ -1,4 +1,4 @@
-//! A server that does what a test tells it, as bad as it likes.
+//! A scripted HTTP server, as faulty as a test needs it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A request, as it came.
+/// A received request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Request {
     /// What stands in its first line between the method and the version.
@@ -124,7 +124,7 @@ pub(super) fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &
         .and_then(|()| stream.write_all(body));
 }
 
-/// Answers with the file, or what is wanted of it, as RFC 9110 has it.
+/// Answers with the file or the requested range (RFC 9110).
 pub(super) fn whole(request: &Request, stream: &mut TcpStream, content: &[u8], tag: &str) {
     let from = request.from();
     let is_same = request.header("if-range").is_none_or(|it| it == tag);
@@ -149,7 +149,7 @@ pub(super) fn whole(request: &Request, stream: &mut TcpStream, content: &[u8], t
     reply(stream, "206 Partial Content", &headers, &content[from..]);
 }
 
-/// Answers with the first bytes of the file, says that all of it comes, and ends.
+/// Announces the whole file, sends its first `after` bytes, and closes.
 pub(super) fn cut(stream: &mut TcpStream, content: &[u8], after: usize, tag: &str) {
     let headers = format!("etag: {tag}\r\ncontent-length: {}\r\n", content.len());
     reply(stream, "200 OK", &headers, &content[..after]);

@@ -1,4 +1,4 @@
-//! Servers that are slow, cut off, lie, change their mind, or lead astray.
+//! Servers that are slow, cut off, lie about length or content, or redirect.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -44,10 +44,10 @@ fn a_server_that_ignores_ranges_is_read_from_the_beginning() {
 }
 
 #[test]
-fn a_server_that_ignores_ranges_and_always_cuts_off_is_given_up() {
+fn a_server_that_ignores_ranges_and_always_cuts_off_fails() {
     let server = Server::start(|_, _, stream| cut(stream, content(), 400_000, "\"v1\""));
-    let told = World::new().fail(&from(&[&server.url("/file")]));
-    assert!(told.contains("in the middle"), "{told}");
+    let report = World::new().fail(&from(&[&server.url("/file")]));
+    assert!(report.contains("closed the connection early"), "{report}");
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -72,7 +72,7 @@ fn a_file_that_changes_between_two_requests_is_read_from_the_beginning() {
 }
 
 #[test]
-fn a_part_that_is_longer_than_the_file_is_forgotten() {
+fn a_partial_file_longer_than_the_server_file_is_discarded() {
     let server = Server::start(|number, request, stream| match number {
         0 => cut(stream, &vec![7; 1_500_000], 1_400_000, "\"v1\""),
         _ => whole(request, stream, content(), "\"v1\""),
@@ -82,31 +82,31 @@ fn a_part_that_is_longer_than_the_file_is_forgotten() {
 }
 
 #[test]
-fn a_server_that_lies_about_length_and_content_is_found_out() {
-    // It says more than it has.
+fn wrong_lengths_and_contents_are_detected() {
+    // Content-Length too large.
     let server = Server::start(|_, request, stream| {
         let headers = "content-length: 1300000\r\n";
         reply(stream, "200 OK", headers, &content()[request.from()..]);
     });
-    let told = World::new().fail(&from(&[&server.url("/file")]));
-    assert!(told.contains("in the middle"), "{told}");
-    // It says less, and sends all.
+    let report = World::new().fail(&from(&[&server.url("/file")]));
+    assert!(report.contains("closed the connection early"), "{report}");
+    // Content-Length too small.
     let server = Server::start(|_, _, stream| {
         reply(stream, "200 OK", "content-length: 1000\r\n", content());
     });
-    let told = World::new().fail(&from(&[&server.url("/file")]));
+    let report = World::new().fail(&from(&[&server.url("/file")]));
     assert!(
-        told.contains("another SHA-256") && told.contains("of 1000 bytes"),
-        "{told}"
+        report.contains("SHA-256 of the 1000 bytes received differs"),
+        "{report}"
     );
-    // It sends something else, of the right length.
+    // The right length, another content.
     let server = Server::start(|_, _, stream| {
         reply(stream, "200 OK", "", &vec![0; content().len()]);
     });
-    let told = World::new().fail(&from(&[&server.url("/file")]));
-    assert!(told.contains("another SHA-256"), "{told}");
-    assert!(told.contains("hint: do not use it"), "{told}");
-    // It sends no end of it, and says so, or does not.
+    let report = World::new().fail(&from(&[&server.url("/file")]));
+    assert!(report.contains("SHA-256 of"), "{report}");
+    assert!(report.contains("hint: do not use it"), "{report}");
+    // An endless body, with and without Content-Length.
     for headers in ["content-length: 99999999999\r\n", ""] {
         let server = Server::start(move |_, _, stream| {
             let head = format!("HTTP/1.1 200 OK\r\n{headers}\r\n");
@@ -115,34 +115,34 @@ fn a_server_that_lies_about_length_and_content_is_found_out() {
                 sent = stream.write_all(&[0; 1 << 16]);
             }
         });
-        let told = World::new().fail(&from(&[&server.url("/file")]));
-        assert!(told.contains("more than the 2097152 bytes"), "{told}");
+        let report = World::new().fail(&from(&[&server.url("/file")]));
+        assert!(report.contains("limit of 2097152 bytes"), "{report}");
     }
 }
 
 #[test]
-fn a_server_that_says_nothing_or_too_little_is_given_up() {
+fn a_silent_and_a_dripping_server_time_out() {
     let began = Instant::now();
     let silent = Server::start(|_, _, stream| {
         let _ = std::io::copy(stream, &mut std::io::sink());
     });
-    let told = World::new().fail(&from(&[&silent.url("/file")]));
-    assert!(told.contains("in time"), "{told}");
-    // A byte now and then is no download either.
+    let report = World::new().fail(&from(&[&silent.url("/file")]));
+    assert!(report.contains("in time"), "{report}");
+    // One byte now and then.
     let dripping = Server::start(|_, _, stream| {
         let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1200000\r\n\r\n");
-        let never = Cancel::default();
+        let never = CancelToken::default();
         while sent.is_ok() && !never.wait(Duration::from_millis(20)) {
             sent = stream.write_all(b"x");
         }
     });
-    let told = World::new().fail(&from(&[&dripping.url("/file")]));
-    assert!(told.contains("bytes have come in"), "{told}");
+    let report = World::new().fail(&from(&[&dripping.url("/file")]));
+    assert!(report.contains("bytes received in"), "{report}");
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
-fn a_server_in_trouble_is_asked_again_and_one_without_the_file_is_not() {
+fn a_server_error_is_retried_and_a_missing_file_is_not() {
     let server = Server::start(|number, request, stream| match number {
         0 => reply(stream, "503 Service Unavailable", "retry-after: 0\r\n", b""),
         1 => reply(stream, "500 Internal Server Error", "", b"oops"),
@@ -152,34 +152,37 @@ fn a_server_in_trouble_is_asked_again_and_one_without_the_file_is_not() {
     world.succeed(&from(&[&server.url("/file")]));
     assert!(
         world
-            .heard
+            .progress
             .iter()
-            .any(|it| it.contains("503") && it.contains("trying again"))
+            .any(|it| it.contains("503") && it.contains("retrying"))
     );
     for (status, hint) in [
         ("404 Not Found", "curl -I"),
         ("403 Forbidden", "USER:PASSWORD"),
     ] {
         let server = Server::start(move |_, _, stream| reply(stream, status, "", b"no"));
-        let told = World::new().fail(&from(&[&server.url("/file")]));
-        assert!(told.contains(status.split(' ').next().unwrap()), "{told}");
-        assert!(told.contains(hint), "{told}");
+        let report = World::new().fail(&from(&[&server.url("/file")]));
+        assert!(
+            report.contains(status.split(' ').next().unwrap()),
+            "{report}"
+        );
+        assert!(report.contains(hint), "{report}");
         assert_eq!(server.requests().len(), 1);
     }
 }
 
 #[test]
-fn the_next_source_is_tried_and_all_are_told_when_none_has_it() {
+fn the_next_source_is_tried_and_all_failures_are_reported() {
     let missing = Server::start(|_, _, stream| reply(stream, "404 Not Found", "", b""));
     let wrong = Server::start(|_, _, stream| reply(stream, "200 OK", "", b"wrong"));
     let right = Server::of(content());
     let nobody = "http://127.0.0.1:1/file";
     let mut sources = vec![nobody.to_owned(), missing.url("/file"), wrong.url("/file")];
-    let told = World::new().fail(&from(
+    let report = World::new().fail(&from(
         &sources.iter().map(String::as_str).collect::<Vec<_>>(),
     ));
-    for words in ["nobody listens", "404", "another SHA-256"] {
-        assert!(told.contains(words), "{told}");
+    for expected in ["connection refused", "404", "SHA-256 of"] {
+        assert!(report.contains(expected), "{report}");
     }
     sources.push(right.url("/file"));
     World::new().succeed(&from(
@@ -188,7 +191,7 @@ fn the_next_source_is_tried_and_all_are_told_when_none_has_it() {
 }
 
 #[test]
-fn what_one_source_began_another_ends() {
+fn a_download_is_resumed_from_the_next_source() {
     let first = Server::start(|number, _, stream| match number {
         0 => cut(stream, content(), 700_000, "\"v1\""),
         _ => reply(stream, "404 Not Found", "", b""),
@@ -200,7 +203,7 @@ fn what_one_source_began_another_ends() {
 }
 
 #[test]
-fn redirections_are_followed_but_not_for_ever_and_not_to_files() {
+fn redirections_are_followed_up_to_a_limit_and_never_to_files() {
     let server = Server::start(|_, request, stream| match request.target.as_str() {
         "/from" => redirect(stream, "there/../file?x"),
         "/loop" => redirect(stream, "/loop"),
@@ -209,12 +212,12 @@ fn redirections_are_followed_but_not_for_ever_and_not_to_files() {
         _ => whole(request, stream, content(), "\"v1\""),
     });
     World::new().succeed(&from(&[&server.url("/from")]));
-    for (path, told) in [
-        ("/loop", "more than 10 times"),
+    for (path, expected) in [
+        ("/loop", "more than 10 redirections"),
         ("/secrets", "`file:` address"),
-        ("/nowhere", "does not say where"),
+        ("/nowhere", "no Location header"),
     ] {
         let report = World::new().fail(&from(&[&server.url(path)]));
-        assert!(report.contains(told), "{report}");
+        assert!(report.contains(expected), "{report}");
     }
 }

@@ -13,7 +13,7 @@ use super::build::{Stage, StageSink, above, prefix, resolve, stage};
 use super::build_directory::{self, BuildDirectory};
 use super::interruption::Interruption;
 use super::{Bundle, BundleError, source, unpack};
-use crate::download::{Cancel, Downloads, Progress};
+use crate::download::{CancelToken, Downloads, Progress};
 
 /// How often the progress is told, in bytes.
 const STEP: u64 = 32 << 20;
@@ -38,7 +38,7 @@ pub fn fetch(options: &FetchOptions, heard: StageSink<'_>) -> Result<Bundle> {
     let wanted = source::read(&options.manifest)?;
     let place = resolve(&options.directory)?;
     build_directory::check_place(&place)?;
-    let cancel = Cancel::default();
+    let cancel = CancelToken::default();
     let ending = cancel.clone();
     let interruption = Interruption::watch(move || ending.cancel())?;
     heard(Stage::Begins("download".to_owned()));
@@ -76,7 +76,7 @@ fn checked(folder: &Path) -> super::Result<()> {
 /// What is told of the progress: words, and now and then how far it is.
 fn remark(progress: Progress<'_>, next: &mut u64) -> Option<String> {
     match progress {
-        Progress::From(source) => Some(format!("from {source}")),
+        Progress::Source(source) => Some(format!("from {source}")),
         Progress::Remark(words) => Some(words.to_owned()),
         Progress::Bytes { have, total } => {
             let is_whole = total == Some(have);
@@ -232,7 +232,7 @@ mod tests {
         assert!(told.contains("`vmlinux` is damaged"), "{told}");
         world.manifest("b.tar.gz", &"0".repeat(64));
         let told = world.fetch("dist/own.toml").0.unwrap_err().report();
-        assert!(told.contains("another SHA-256"), "{told}");
+        assert!(told.contains("SHA-256 of the"), "{told}");
         assert_eq!(world.names(""), ["bundle", "dist", "downloads"]);
         Bundle::load(&world.path("bundle"))
             .unwrap()

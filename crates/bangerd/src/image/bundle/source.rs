@@ -113,7 +113,7 @@ mod tests {
         for (text, told) in [
             (template, "`url` is empty"),
             ("url = \"x\"\nsha256 = \"\"", "`sha256` is empty"),
-            ("url = \"x\"\nsha256 = \"abc\"", "is no SHA-256"),
+            ("url = \"x\"\nsha256 = \"abc\"", "is not a SHA-256"),
             ("url = \"ftp://x/y\"\nsha256 = \"abc\"", "`ftp:`"),
             ("url = \"x\"", "missing field"),
             ("url = 3", "invalid type"),
