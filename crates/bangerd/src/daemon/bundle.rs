@@ -1,4 +1,4 @@
-//! What the daemon's program does with bundles, for `banger bundle`.
+//! The commands of `banger bundle`, which the daemon's program runs.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,50 +14,49 @@ use crate::guest::program;
 use crate::image::bundle::{self, BuildOptions, Bundle, FetchOptions, Stage};
 use crate::layout::Layout;
 
-/// What a bundle is built from, as its user says it.
+/// The options of `bundle build`.
 #[derive(Debug, Clone, Default)]
 pub struct Build {
-    /// Where it is put.
+    /// The folder of the bundle. Default: the one that VMs use.
     pub dir: Option<PathBuf>,
     /// The Debian suite.
     pub suite: String,
-    /// The mirror.
+    /// The mirror. Default: Debian's own.
     pub mirror: Option<String>,
-    /// Further packages.
+    /// Additional packages.
     pub include: Vec<String>,
-    /// The static guest program.
+    /// The static guest program. Default: the one beside this program.
     pub guest: Option<PathBuf>,
 }
 
-/// Makes the bundle, and tells each stage on standard error.
+/// Builds the bundle, and prints each stage on standard error.
 ///
 /// # Errors
-/// When it could not be made; the old one, if there is one, is whole.
+/// The build fails; an old bundle stays as it is.
 pub fn build(options: &Options, build: Build) -> Result<()> {
     let beside = std::env::current_exe()
         .map(|exe| exe.with_file_name(program::FILE))
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
     let build = BuildOptions {
-        directory: place(options, build.dir)?.bundle,
+        directory: location(options, build.dir)?.bundle,
         suite: build.suite,
         mirror: build.mirror,
         include: build.include,
         guest: build.guest.unwrap_or(beside),
         proxies: Proxies::read(environment),
     };
-    let built = bundle::build(&build, &mut progress(options)).map_err(Error::from);
+    let built = bundle::build(&build, &mut progress(options));
     let built = built.during("build the bundle")?;
     report(options, &build.directory, &built);
     Ok(())
 }
 
-/// Fetches the bundle that a manifest names, and tells each stage on standard error.
+/// Fetches the bundle of a manifest, and prints each stage on standard error.
 ///
 /// # Errors
-/// When it is not to be had, or is not what the manifest says; the old one, if there is one, is
-/// whole.
+/// The bundle cannot be downloaded, or differs from the manifest; an old bundle stays as it is.
 pub fn fetch(options: &Options, manifest: PathBuf, dir: Option<PathBuf>) -> Result<()> {
-    let location = place(options, dir)?;
+    let location = location(options, dir)?;
     let downloads = Layout::new(&location.state).downloads();
     let fetch = FetchOptions {
         manifest,
@@ -69,14 +68,13 @@ pub fn fetch(options: &Options, manifest: PathBuf, dir: Option<PathBuf>) -> Resu
     Ok(())
 }
 
-/// Packs the bundle into an archive, and prints its SHA-256 as sha256sum(1) does.
+/// Packages the bundle as an archive, and prints its SHA-256 as sha256sum(1) does.
 ///
 /// # Errors
-/// When there is no whole bundle, or the archive cannot be written.
+/// The bundle is incomplete, or the archive cannot be written.
 pub fn package(options: &Options, archive: &Path, dir: Option<PathBuf>) -> Result<()> {
-    let location = place(options, dir)?;
-    let packed = bundle::package(&location.bundle, archive).map_err(Error::from);
-    let packed = packed.during("package the bundle")?;
+    let location = location(options, dir)?;
+    let packed = bundle::package(&location.bundle, archive).during("package the bundle")?;
     if options.json {
         let packed = serde_json::json!({
             "archive": packed.archive,
@@ -100,8 +98,8 @@ pub fn package(options: &Options, archive: &Path, dir: Option<PathBuf>) -> Resul
     Ok(())
 }
 
-/// The places, with the bundle in this folder if one is named, else where VMs take it from.
-fn place(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
+/// The location of the daemon's files, with the bundle in `dir` if given.
+fn location(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
     let mut location = Location::find(&options.wishes, environment)?;
     let config = Config::load(&location.config)?;
     find_bundle(&mut location, options, &config);
@@ -109,8 +107,7 @@ fn place(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
     Ok(location)
 }
 
-/// Prints each stage on standard error, unless the result is wanted as JSON. Nobody may be
-/// listening; the work goes on all the same.
+/// Prints each stage on standard error, unless the output is JSON. Write errors are ignored.
 fn progress(options: &Options) -> impl FnMut(Stage) + use<> {
     let is_silent = options.json;
     move |stage| {
@@ -119,14 +116,14 @@ fn progress(options: &Options) -> impl FnMut(Stage) + use<> {
         }
         let mut stderr = std::io::stderr();
         let _ = match stage {
-            Stage::Begins(name) => writeln!(stderr, "{name} …"),
+            Stage::Begun(name) => writeln!(stderr, "{name} …"),
             Stage::Remark(line) => writeln!(stderr, "  {line}"),
             Stage::Ended(seconds) => writeln!(stderr, "  done in {seconds:.1} s"),
         };
     }
 }
 
-/// Prints which bundle is where: on standard error, or as JSON on standard output.
+/// Prints the bundle's folder and versions: on standard error, or as JSON on standard output.
 fn report(options: &Options, directory: &Path, bundle: &Bundle) {
     if options.json {
         let ready = serde_json::json!({

@@ -205,8 +205,9 @@ impl Catalog {
     }
 
     fn import(&self, folder: &Path, host: &dyn Host) -> Result<Images> {
-        let damaged = |error: crate::image::bundle::BundleError| {
-            Error::new(Code::NotReady, crate::error::chain(&error)).hint("banger bundle build")
+        let damaged = |error: Error| Error {
+            code: Code::NotReady,
+            ..error.hint("banger bundle build")
         };
         let bundle = Bundle::load(folder).map_err(damaged)?;
         let images = Images {

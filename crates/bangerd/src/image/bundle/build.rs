@@ -1,7 +1,7 @@
-//! Makes a bundle: aside, in stages, and exchanged with the old one once it is whole.
+//! Builds a bundle in a temporary folder, and exchanges it with the old one when it is complete.
 //!
 //! ```text
-//! /var/tmp/banger-bundle-<uid>-…/tree    what mmdebstrap makes of packages
+//! /var/tmp/banger-bundle-<uid>-…/tree    mmdebstrap's tree
 //!        │                │
 //!     mke2fs        kernel, modules
 //!        ▼                ▼
@@ -11,8 +11,8 @@
 //! <name>/
 //! ```
 //!
-//! The tree is not made beside the bundle because a user's subordinate ids, who make it, may not
-//! look into the user's home.
+//! The tree is in /var/tmp because the user's subordinate ids, which own it, have no access to the
+//! user's home.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,55 +20,56 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::build_directory::{self, BuildDirectory, TREE};
-use super::interruption::Interruption;
+use super::error::{failure, failure_caused_by};
+use super::interrupt::InterruptSignal;
 use super::rootfs::Recipe;
 use super::{
-    Bundle, BundleError, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA,
-    VMLINUX, digest, kernel, requirements, sources,
+    Bundle, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA, VMLINUX, digest,
+    kernel, requirements, sources,
 };
 use crate::guest::program;
 
-/// Where trees are made: on a disk, and open to all.
-const WORKSHOP: &str = "/var/tmp";
+/// The parent of the trees: on a disk, and accessible to all users.
+const TREES: &str = "/var/tmp";
 
-/// The packed kernel, between two stages.
+/// The compressed kernel, which exists between two stages only.
 const VMLINUZ: &str = "vmlinuz";
 
-/// What a user may choose.
+/// The options of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildOptions {
-    /// Where the bundle is put.
+    /// The folder of the bundle.
     pub directory: PathBuf,
     /// The Debian suite.
     pub suite: String,
-    /// The mirror; Debian's own without one.
+    /// The mirror. Default: Debian's own.
     pub mirror: Option<String>,
-    /// Further packages.
+    /// Additional packages.
     pub include: Vec<String>,
     /// The static guest program.
     pub guest: PathBuf,
-    /// The proxies that packages are downloaded through.
+    /// The proxies for downloading packages.
     pub proxies: Proxies,
 }
 
-/// What is heard of a build.
+/// The progress of a build or a fetch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Stage {
-    /// A stage begins.
-    Begins(String),
-    /// Something within it.
+    /// A stage has begun.
+    Begun(String),
+    /// A remark within the stage.
     Remark(String),
-    /// It has ended, after so many seconds.
+    /// The stage has ended; its duration in seconds.
     Ended(f64),
 }
 
 pub(super) type StageSink<'a> = &'a mut dyn FnMut(Stage);
 
-/// Makes a bundle and puts it in place of an older one.
+/// Builds a bundle, which replaces an older one.
 ///
 /// # Errors
-/// Whatever went wrong; the older bundle is whole then.
-pub fn build(options: &BuildOptions, heard: StageSink<'_>) -> Result<Bundle> {
+/// The first failure; the older bundle stays as it is.
+pub fn build(options: &BuildOptions, progress: StageSink<'_>) -> Result<Bundle> {
     let user = rustix::process::geteuid();
     let recipe = Recipe {
         suite: &options.suite,
@@ -79,82 +80,82 @@ pub fn build(options: &BuildOptions, heard: StageSink<'_>) -> Result<Bundle> {
     };
     recipe.check()?;
     check_guest(&options.guest)?;
-    let place = resolve(&options.directory)?;
-    build_directory::check_place(&place)?;
+    let target = resolve(&options.directory)?;
+    build_directory::check_target(&target)?;
     requirements::check(recipe.unshare)?;
-    let interruption = Interruption::watch(|| {})?;
-    let site = BuildDirectory::open(&above(&place), &prefix(&place))?;
-    let workshop = BuildDirectory::open_to_all(
-        Path::new(WORKSHOP),
+    let interrupt = InterruptSignal::watch(|| {})?;
+    let directory = BuildDirectory::create(&above(&target), &prefix(&target))?;
+    let scratch = BuildDirectory::create_public(
+        Path::new(TREES),
         &format!("banger-bundle-{}-", user.as_raw()),
         recipe.unshare,
     )?;
     let filled = fill(
         &recipe,
         &options.guest,
-        site.folder(),
-        workshop.folder(),
-        heard,
+        directory.folder(),
+        scratch.folder(),
+        progress,
     );
-    // What a program says that was ended by ^C is not the cause.
-    interruption.check()?;
+    // After ^C the cause is the interrupt, not the complaint of a program that it ended.
+    interrupt.check()?;
     filled?;
-    stage(heard, "put in place", |_| site.put_in_place(&place))?;
-    Bundle::load(&place)
+    stage(progress, "put in place", |_| directory.publish(&target))?;
+    Bundle::load(&target)
 }
 
-/// Rejects a guest program that the daemon of this build would not start a guest with.
+/// Rejects a guest program that this build's daemon would not start a guest with.
 fn check_guest(path: &Path) -> Result<()> {
     program::load(path).map(drop).map_err(|reason| {
-        BundleError::new(format!("the guest program `{}` {reason}", path.display()))
+        failure(format!("the guest program `{}` {reason}", path.display()))
             .hint("build it: make guest   (then name it: --guest target/dist/banger-guest)")
     })
 }
 
 fn copy_program(from: &Path, to: &Path) -> Result<()> {
-    let map_io_error = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("copy `{}`", from.display()), cause);
     fs::copy(from, to).map_err(map_io_error)?;
     fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(map_io_error)
 }
 
-/// All stages that make a bundle of nothing, in `folder`.
+/// Runs all stages of a build, in `folder`.
 fn fill(
     recipe: &Recipe<'_>,
     guest: &Path,
     folder: &Path,
-    workshop: &Path,
-    heard: StageSink<'_>,
+    scratch: &Path,
+    progress: StageSink<'_>,
 ) -> Result<()> {
-    let tree = workshop.join(TREE);
-    let temporary = workshop.join("tmp");
+    let tree = scratch.join(TREE);
+    let temporary = scratch.join("tmp");
     fs::create_dir(&temporary)
-        .map_err(|cause| BundleError::because(format!("make `{}`", temporary.display()), cause))?;
+        .map_err(|cause| failure_caused_by(format!("make `{}`", temporary.display()), cause))?;
     let part = |name: &str| folder.join(name);
     let lines = match recipe.mirror {
-        Some(mirror) => stage(heard, &format!("look at the mirror {mirror}"), |_| {
-            sources::find(mirror, recipe.suite, recipe.proxies, workshop)
+        Some(mirror) => stage(progress, &format!("query the mirror {mirror}"), |_| {
+            sources::find(mirror, recipe.suite, recipe.proxies, scratch)
         })?,
         None => Vec::new(),
     };
     stage(
-        heard,
+        progress,
         &format!("root file system of Debian {}", recipe.suite),
-        |heard| {
-            let mut remark = |line: &str| heard(Stage::Remark(line.to_owned()));
+        |progress| {
+            let mut remark = |line: &str| progress(Stage::Remark(line.to_owned()));
             recipe.make_tree(&lines, &tree, &temporary, &part(VMLINUZ), &mut remark)
         },
     )?;
-    let kernel_version = stage(heard, "unpack the kernel", |_| {
+    let kernel_version = stage(progress, "unpack the kernel", |_| {
         kernel::unpack(&part(VMLINUZ), &part(VMLINUX))?;
         remove_file(&part(VMLINUZ))?;
         let version = kernel::version(&tree)?;
         kernel::copy_modules(&tree, &version, &part(MODULES))?;
         Ok(version)
     })?;
-    stage(heard, "ext4 image", |_| {
+    stage(progress, "ext4 image", |_| {
         recipe.make_image(&tree, &part(ROOTFS))
     })?;
-    stage(heard, "digests", |_| {
+    stage(progress, "digests", |_| {
         copy_program(guest, &part(GUEST))?;
         let manifest = Manifest {
             schema: SCHEMA,
@@ -168,56 +169,57 @@ fn fill(
             guest: digest::file(&part(GUEST))?,
         };
         let text = serde_json::to_vec_pretty(&manifest)
-            .map_err(|cause| BundleError::because("write the manifest", cause))?;
+            .map_err(|cause| failure_caused_by("write the manifest", cause))?;
         fs::write(part(MANIFEST), text)
-            .map_err(|cause| BundleError::because(format!("write `{MANIFEST}`"), cause))
+            .map_err(|cause| failure_caused_by(format!("write `{MANIFEST}`"), cause))
     })
 }
 
+/// Runs one stage, and reports its begin, remarks and end.
 pub(super) fn stage<T>(
-    heard: StageSink<'_>,
+    progress: StageSink<'_>,
     name: &str,
     work: impl FnOnce(&mut dyn FnMut(Stage)) -> Result<T>,
 ) -> Result<T> {
-    heard(Stage::Begins(name.to_owned()));
+    progress(Stage::Begun(name.to_owned()));
     let began = Instant::now();
-    let outcome = work(heard)?;
-    heard(Stage::Ended(began.elapsed().as_secs_f64()));
+    let outcome = work(progress)?;
+    progress(Stage::Ended(began.elapsed().as_secs_f64()));
     Ok(outcome)
 }
 
-/// The place itself, where `directory` is a link to it.
+/// The absolute path of `directory`, with symbolic links resolved.
 pub(super) fn resolve(directory: &Path) -> Result<PathBuf> {
-    let map_io_error =
-        |cause| BundleError::because(format!("find `{}`", directory.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("find `{}`", directory.display()), cause);
     if directory.symlink_metadata().is_ok() {
         return directory.canonicalize().map_err(map_io_error);
     }
     std::path::absolute(directory).map_err(map_io_error)
 }
 
-pub(super) fn above(place: &Path) -> PathBuf {
-    place.parent().unwrap_or(Path::new("/")).to_owned()
+/// The parent of the bundle's folder.
+pub(super) fn above(target: &Path) -> PathBuf {
+    target.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
-/// How the folders begin in which a bundle for this place is made.
-pub(super) fn prefix(place: &Path) -> String {
-    let name = place.file_name().unwrap_or_default().to_string_lossy();
+/// The prefix of the names of temporary folders for this bundle.
+pub(super) fn prefix(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
     format!(".{name}.building-")
 }
 
 fn remove_file(path: &Path) -> Result<()> {
     fs::remove_file(path)
-        .map_err(|cause| BundleError::because(format!("remove `{}`", path.display()), cause))
+        .map_err(|cause| failure_caused_by(format!("remove `{}`", path.display()), cause))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn options(place: &Path, guest: &Path) -> BuildOptions {
+    fn options(target: &Path, guest: &Path) -> BuildOptions {
         BuildOptions {
-            directory: place.to_owned(),
+            directory: target.to_owned(),
             suite: "trixie".to_owned(),
             mirror: None,
             include: Vec::new(),
@@ -229,16 +231,16 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_before_anything_is_begun() {
         let above = tempfile::tempdir().unwrap();
-        let place = above.path().join("bundle");
+        let target = above.path().join("bundle");
         let guest = above.path().join("absent");
         let mut stages = Vec::new();
-        let mut heard = |stage: Stage| stages.push(stage);
-        let error = build(&options(&place, &guest), &mut heard).unwrap_err();
+        let mut progress = |stage: Stage| stages.push(stage);
+        let error = build(&options(&target, &guest), &mut progress).unwrap_err();
         assert!(error.to_string().contains("guest program"), "{error}");
-        let mut strange = options(&place, &guest);
+        let mut strange = options(&target, &guest);
         strange.suite = "--help".to_owned();
         assert!(
-            build(&strange, &mut heard)
+            build(&strange, &mut progress)
                 .unwrap_err()
                 .to_string()
                 .contains("not a suite")
@@ -263,15 +265,15 @@ mod tests {
     #[test]
     fn a_stage_that_fails_does_not_end() {
         let mut stages = Vec::new();
-        let outcome: Result<()> = stage(&mut |stage| stages.push(stage), "digging", |heard| {
-            heard(Stage::Remark("deep".to_owned()));
-            Err(BundleError::new("rock"))
+        let outcome: Result<()> = stage(&mut |stage| stages.push(stage), "digging", |progress| {
+            progress(Stage::Remark("deep".to_owned()));
+            Err(failure("rock"))
         });
         assert_eq!(outcome.unwrap_err().to_string(), "rock");
         assert_eq!(
             stages,
             [
-                Stage::Begins("digging".to_owned()),
+                Stage::Begun("digging".to_owned()),
                 Stage::Remark("deep".to_owned())
             ]
         );

@@ -1,8 +1,7 @@
-//! Folders that a build works in: nobody else's, and gone when it ends, however it ends.
+//! Temporary folders of builds, each locked by its build and removed at its end.
 //!
-//! A folder belongs to a build for as long as somebody holds the lock on it: the build, or a
-//! program that it started, which has the lock with it. What a killed build left behind is
-//! unlocked, and the next build removes it.
+//! The build and the programs that it starts inherit the lock, so the folder stays locked until
+//! the last of them ends. A killed build leaves an unlocked folder, which the next build removes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -12,14 +11,15 @@ use banger_host::command::Command;
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
+use super::error::{failure, failure_caused_by};
 use super::inheritable_file::inherited;
 use super::rootfs::MMDEBSTRAP;
-use super::{BundleError, MANIFEST, Result};
+use super::{MANIFEST, Result};
 
-/// The part of a folder that a user's subordinate ids own, and only they can remove.
+/// The subfolder that the user's subordinate ids own, and only they can remove.
 pub(super) const TREE: &str = "tree";
 
-/// A folder that is being worked in. It goes when dropped.
+/// A build's temporary folder. It is removed when dropped.
 #[derive(Debug)]
 pub(super) struct BuildDirectory {
     folder: PathBuf,
@@ -28,21 +28,21 @@ pub(super) struct BuildDirectory {
 }
 
 impl BuildDirectory {
-    /// Makes a folder in `above`, its name begun by `prefix`, for us only, and removes those of
-    /// that name whose builds are no more.
-    pub(super) fn open(above: &Path, prefix: &str) -> Result<Self> {
+    /// Creates a folder in `above` with the mode 0700 and a name that begins with `prefix`, and
+    /// removes the abandoned ones of that prefix.
+    pub(super) fn create(above: &Path, prefix: &str) -> Result<Self> {
         Self::make(above, prefix, 0o700, false)
     }
 
-    /// The same, with room for a tree, which is open to all. `unshare` says that an ordinary
-    /// user's subordinate ids make it.
-    pub(super) fn open_to_all(above: &Path, prefix: &str, unshare: bool) -> Result<Self> {
+    /// Creates a folder for a tree, with the mode 0755. With `unshare`, the tree belongs to an
+    /// ordinary user's subordinate ids.
+    pub(super) fn create_public(above: &Path, prefix: &str, unshare: bool) -> Result<Self> {
         Self::make(above, prefix, 0o755, unshare)
     }
 
     fn make(above: &Path, prefix: &str, mode: u32, unshare: bool) -> Result<Self> {
         let map_io_error =
-            |cause| BundleError::because(format!("make a folder in `{}`", above.display()), cause);
+            |cause| failure_caused_by(format!("make a folder in `{}`", above.display()), cause);
         fs::create_dir_all(above).map_err(map_io_error)?;
         remove_abandoned(above, prefix, unshare);
         let mut attempt = 0;
@@ -53,9 +53,8 @@ impl BuildDirectory {
                 Err(cause) => return Err(map_io_error(cause)),
                 Ok(()) => {
                     if let Some(lock) = lock(&folder) {
-                        open_up(&lock, mode).map_err(map_io_error)?;
-                        // The programs that we start keep it, so that the folder is theirs
-                        // when we are killed.
+                        set_mode(&lock, mode).map_err(map_io_error)?;
+                        // Started programs inherit the lock, and hold it if we are killed.
                         let lock = inherited(&lock).map_err(|cause| map_io_error(cause.into()))?;
                         return Ok(Self {
                             folder,
@@ -74,25 +73,25 @@ impl BuildDirectory {
         &self.folder
     }
 
-    /// Exchanges the folder with the one at `place`, or renames it where there is none.
-    pub(super) fn put_in_place(&self, place: &Path) -> Result<()> {
+    /// Exchanges the folder with the one at `target`, or renames it to `target` if there is none.
+    pub(super) fn publish(&self, target: &Path) -> Result<()> {
         let map_io_error = |cause: Errno| {
-            BundleError::because(
-                format!("put the bundle at `{}`", place.display()),
+            failure_caused_by(
+                format!("put the bundle at `{}`", target.display()),
                 std::io::Error::from(cause),
             )
         };
-        open_up(&self.lock, 0o755).map_err(|cause| {
-            BundleError::because(format!("open `{}` to all", self.folder.display()), cause)
+        set_mode(&self.lock, 0o755).map_err(|cause| {
+            failure_caused_by(format!("open `{}` to all", self.folder.display()), cause)
         })?;
         rustix::fs::syncfs(&self.lock).map_err(map_io_error)?;
-        match rustix::fs::renameat_with(CWD, &self.folder, CWD, place, RenameFlags::EXCHANGE) {
+        match rustix::fs::renameat_with(CWD, &self.folder, CWD, target, RenameFlags::EXCHANGE) {
             Ok(()) => {}
-            Err(Errno::NOENT) => rustix::fs::rename(&self.folder, place).map_err(map_io_error)?,
+            Err(Errno::NOENT) => rustix::fs::rename(&self.folder, target).map_err(map_io_error)?,
             Err(cause) => return Err(map_io_error(cause)),
         }
-        if let Some(above) = place.parent() {
-            // The new bundle is there; that this is not yet on the disk is no reason to fail.
+        if let Some(above) = target.parent() {
+            // After a power cut before this sync, the old bundle is back: whole, too.
             let _ = File::open(above).and_then(|it| it.sync_all());
         }
         Ok(())
@@ -101,38 +100,38 @@ impl BuildDirectory {
 
 impl Drop for BuildDirectory {
     fn drop(&mut self) {
-        // After an exchange this is the old bundle. What cannot be removed, the next build tries.
+        // After an exchange this is the old bundle. The next build removes what cannot be removed now.
         remove(&self.folder, self.unshare);
     }
 }
 
-/// Gives a folder these rights, whatever the umask is.
-fn open_up(folder: &File, mode: u32) -> std::io::Result<()> {
+/// Sets a folder's mode, regardless of the umask.
+fn set_mode(folder: &File, mode: u32) -> std::io::Result<()> {
     folder.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// Refuses a place that holds something else than a bundle.
-pub(super) fn check_place(place: &Path) -> Result<()> {
-    let is_empty = || fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none());
-    if !place.exists() || place.join(MANIFEST).exists() || is_empty() {
+/// Rejects a folder that has other content than a bundle.
+pub(super) fn check_target(target: &Path) -> Result<()> {
+    let is_empty = || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
+    if !target.exists() || target.join(MANIFEST).exists() || is_empty() {
         return Ok(());
     }
-    Err(BundleError::new(format!(
-        "`{}` holds something else than a bundle",
-        place.display()
+    Err(failure(format!(
+        "`{}` is not empty and contains no bundle",
+        target.display()
     ))
-    .hint("choose another place: --dir DIR"))
+    .hint("choose another folder: --dir DIR"))
 }
 
-/// The lock on a folder, unless somebody else has it or has removed the folder.
+/// Locks a folder; `None` if it is locked or removed.
 fn lock(folder: &Path) -> Option<File> {
     let lock = File::open(folder).ok()?;
     rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
-    let (ours, there) = (lock.metadata().ok()?, fs::metadata(folder).ok()?);
-    (ours.ino() == there.ino() && ours.dev() == there.dev()).then_some(lock)
+    let (locked, named) = (lock.metadata().ok()?, fs::metadata(folder).ok()?);
+    (locked.ino() == named.ino() && locked.dev() == named.dev()).then_some(lock)
 }
 
-/// Removes the folders of builds that are no more.
+/// Removes unlocked folders of this prefix.
 fn remove_abandoned(above: &Path, prefix: &str, unshare: bool) {
     let Ok(entries) = fs::read_dir(above) else {
         return;
@@ -141,19 +140,19 @@ fn remove_abandoned(above: &Path, prefix: &str, unshare: bool) {
         if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
         }
-        // The lock is held until the folder is gone, so that nobody begins to work in it.
+        // Holding the lock keeps another build from taking the folder while it is removed.
         if let Some(_lock) = lock(&entry.path()) {
             remove(&entry.path(), unshare);
         }
     }
 }
 
-/// Removes a folder, as far as that is possible, and nothing that is mounted below it.
+/// Removes a folder as far as possible, but no file systems mounted below it.
 fn remove(folder: &Path, unshare: bool) {
     let tree = folder.join(TREE);
     let careful = ["-rf", "--one-file-system", "--"];
     if unshare && tree.exists() {
-        // The tree's own folder lies in ours, and stays, empty.
+        // The empty folder of the tree stays: its parent belongs to us.
         let helper = Command::new(MMDEBSTRAP).args(["--unshare-helper", "rm"]);
         let _ = helper.args(careful).arg(&tree).run();
     } else if tree.exists() && Command::new("rm").args(careful).arg(&tree).run().is_err() {
@@ -171,16 +170,16 @@ mod tests {
     #[test]
     fn a_new_bundle_takes_the_place_of_the_old_one_at_once() {
         let above = tempfile::tempdir().unwrap();
-        let place = above.path().join("bundle");
+        let target = above.path().join("bundle");
         for content in ["old", "new"] {
-            let site = BuildDirectory::open(above.path(), PREFIX).unwrap();
-            fs::write(site.folder().join(MANIFEST), content).unwrap();
+            let directory = BuildDirectory::create(above.path(), PREFIX).unwrap();
+            fs::write(directory.folder().join(MANIFEST), content).unwrap();
             let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
-            assert_eq!(mode(site.folder()), 0o700);
-            site.put_in_place(&place).unwrap();
-            assert_eq!(mode(&place), 0o755);
-            drop(site);
-            assert_eq!(fs::read_to_string(place.join(MANIFEST)).unwrap(), content);
+            assert_eq!(mode(directory.folder()), 0o700);
+            directory.publish(&target).unwrap();
+            assert_eq!(mode(&target), 0o755);
+            drop(directory);
+            assert_eq!(fs::read_to_string(target.join(MANIFEST)).unwrap(), content);
         }
         assert_eq!(
             fs::read_dir(above.path()).unwrap().count(),
@@ -192,57 +191,54 @@ mod tests {
     #[test]
     fn a_build_that_fails_leaves_the_old_bundle_and_nothing_else() {
         let above = tempfile::tempdir().unwrap();
-        let place = above.path().join("bundle");
-        fs::create_dir(&place).unwrap();
-        fs::write(place.join(MANIFEST), "old").unwrap();
-        let site = BuildDirectory::open(above.path(), PREFIX).unwrap();
-        fs::create_dir(site.folder().join(TREE)).unwrap();
-        drop(site);
-        assert_eq!(fs::read_to_string(place.join(MANIFEST)).unwrap(), "old");
+        let target = above.path().join("bundle");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join(MANIFEST), "old").unwrap();
+        let directory = BuildDirectory::create(above.path(), PREFIX).unwrap();
+        fs::create_dir(directory.folder().join(TREE)).unwrap();
+        drop(directory);
+        assert_eq!(fs::read_to_string(target.join(MANIFEST)).unwrap(), "old");
         assert_eq!(fs::read_dir(above.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn what_a_killed_build_left_is_removed_and_what_a_live_one_has_is_not() {
+    fn abandoned_folders_are_removed_and_locked_ones_stay() {
         let above = tempfile::tempdir().unwrap();
         let abandoned = above.path().join(format!("{PREFIX}1-0"));
         fs::create_dir(&abandoned).unwrap();
         fs::write(abandoned.join("rootfs.ext4"), "half").unwrap();
-        let first = BuildDirectory::open(above.path(), PREFIX).unwrap();
+        let first = BuildDirectory::create(above.path(), PREFIX).unwrap();
         assert!(!abandoned.exists());
-        let second = BuildDirectory::open(above.path(), PREFIX).unwrap();
+        let second = BuildDirectory::create(above.path(), PREFIX).unwrap();
         assert!(first.folder().exists() && second.folder().exists());
         assert_ne!(first.folder(), second.folder());
     }
 
     #[test]
-    fn a_program_that_outlives_its_build_keeps_the_folder() {
+    fn a_program_that_outlives_its_build_holds_the_lock() {
         let above = tempfile::tempdir().unwrap();
-        let mut site = BuildDirectory::open(above.path(), PREFIX).unwrap();
-        let flags = rustix::io::fcntl_getfd(&site.lock).unwrap();
+        let mut directory = BuildDirectory::create(above.path(), PREFIX).unwrap();
+        let flags = rustix::io::fcntl_getfd(&directory.lock).unwrap();
         assert!(
             !flags.contains(rustix::io::FdFlags::CLOEXEC),
             "a program would lose the lock"
         );
-        let inherited = site.lock.try_clone().unwrap();
-        site.lock = File::open("/dev/null").unwrap();
-        assert!(lock(site.folder()).is_none());
+        let inherited = directory.lock.try_clone().unwrap();
+        directory.lock = File::open("/dev/null").unwrap();
+        assert!(lock(directory.folder()).is_none());
         drop(inherited);
-        assert!(lock(site.folder()).is_some());
+        assert!(lock(directory.folder()).is_some());
     }
 
     #[test]
-    fn a_folder_with_something_else_in_it_is_left_alone() {
-        let place = tempfile::tempdir().unwrap();
-        check_place(place.path()).unwrap();
-        check_place(&place.path().join("new")).unwrap();
-        fs::write(place.path().join("photo.jpg"), "x").unwrap();
-        let error = check_place(place.path()).unwrap_err();
-        assert!(
-            error.to_string().contains("something else than a bundle"),
-            "{error}"
-        );
-        fs::write(place.path().join(MANIFEST), "{}").unwrap();
-        check_place(place.path()).unwrap();
+    fn a_folder_with_other_content_is_rejected() {
+        let target = tempfile::tempdir().unwrap();
+        check_target(target.path()).unwrap();
+        check_target(&target.path().join("new")).unwrap();
+        fs::write(target.path().join("photo.jpg"), "x").unwrap();
+        let error = check_target(target.path()).unwrap_err();
+        assert!(error.to_string().contains("contains no bundle"), "{error}");
+        fs::write(target.path().join(MANIFEST), "{}").unwrap();
+        check_target(target.path()).unwrap();
     }
 }

@@ -7,21 +7,22 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{BundleError, Result};
+use super::Result;
+use super::error::failure_caused_by;
 use crate::download::hexadecimal;
 
-/// What is known of one part of a bundle.
+/// The digest and size of one part of a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Part {
-    /// In hexadecimal.
+    /// The SHA-256, in hexadecimal.
     pub(super) sha256: String,
-    /// In bytes; of a folder, of all its files together.
+    /// The size in bytes; of a folder, the sum of its files.
     pub(super) size: u64,
 }
 
 /// The digest of a file.
 pub(super) fn file(path: &Path) -> Result<Part> {
-    let map_io_error = |cause| BundleError::because(format!("read `{}`", path.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("read `{}`", path.display()), cause);
     let mut file = File::open(path).map_err(map_io_error)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -40,7 +41,7 @@ pub(super) fn file(path: &Path) -> Result<Part> {
     })
 }
 
-/// The digest of a folder: of a list of its files, sorted, with their digests.
+/// The digest of a folder: the SHA-256 of a sorted list of its files with their digests.
 pub(super) fn folder(path: &Path) -> Result<Part> {
     let mut files = Vec::new();
     list(path, "", &mut files)?;
@@ -65,7 +66,7 @@ pub(super) fn folder_size(path: &Path) -> Result<u64> {
     Ok(files.iter().map(|(_, size)| size).sum())
 }
 
-/// The paths of all files in a folder, within it, in order.
+/// The relative paths of all files in a folder, sorted.
 pub(super) fn files(folder: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     list(folder, "", &mut files)?;
@@ -73,9 +74,9 @@ pub(super) fn files(folder: &Path) -> Result<Vec<String>> {
     Ok(files.into_iter().map(|(name, _)| name).collect())
 }
 
-/// All files in a folder, by their paths within it, and their sizes.
+/// Appends the relative paths and sizes of all files in a folder.
 fn list(folder: &Path, above: &str, files: &mut Vec<(String, u64)>) -> Result<()> {
-    let map_io_error = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("list `{}`", folder.display()), cause);
     for entry in fs::read_dir(folder).map_err(map_io_error)? {
         let entry = entry.map_err(map_io_error)?;
         let name = format!("{above}{}", entry.file_name().to_string_lossy());
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_files_digest_is_that_of_sha256sum() {
+    fn a_files_digest_equals_that_of_sha256sum() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("abc");
         fs::write(&path, "abc").unwrap();
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folders_digest_tells_content_and_names_apart() {
+    fn a_folders_digest_depends_on_contents_and_names() {
         let make = |files: &[(&str, &str)]| {
             let root = tempfile::tempdir().unwrap();
             fs::create_dir(root.path().join("kernel")).unwrap();

@@ -1,4 +1,4 @@
-//! Takes a bundle from where somebody has put it, in place of an older one.
+//! Downloads a packaged bundle, which replaces an older one.
 //!
 //! ```text
 //! source ► <downloads>/<sha256> ► .<name>.building-…/ ► digests ► exchanged, in one step
@@ -7,77 +7,77 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use banger_api::Result;
+use banger_api::{Error, Result};
 
 use super::build::{Stage, StageSink, above, prefix, resolve, stage};
 use super::build_directory::{self, BuildDirectory};
-use super::interruption::Interruption;
-use super::{Bundle, BundleError, source, unpack};
+use super::error::failure_caused_by;
+use super::interrupt::InterruptSignal;
+use super::{Bundle, source, unpack};
 use crate::download::{CancelToken, Downloads, Progress};
 
-/// How often the progress is told, in bytes.
+/// The distance between two progress remarks, in bytes.
 const STEP: u64 = 32 << 20;
 
-/// What a user may choose.
+/// The options of a fetch.
 #[derive(Debug)]
 pub struct FetchOptions {
-    /// The file that says where the bundle is.
+    /// The file with the bundle's address and digest.
     pub manifest: PathBuf,
-    /// Where it is put.
+    /// The folder of the bundle.
     pub directory: PathBuf,
-    /// Where it is downloaded to.
+    /// The cache of downloads.
     pub downloads: Downloads,
 }
 
-/// Fetches a bundle and puts it in place of an older one.
+/// Fetches a bundle, which replaces an older one.
 ///
 /// # Errors
-/// Whatever went wrong; the older bundle is whole then, and what was downloaded is gone on with
-/// the next time.
-pub fn fetch(options: &FetchOptions, heard: StageSink<'_>) -> Result<Bundle> {
-    let wanted = source::read(&options.manifest)?;
-    let place = resolve(&options.directory)?;
-    build_directory::check_place(&place)?;
+/// The first failure; the older bundle stays as it is, and the next fetch resumes the download.
+pub fn fetch(options: &FetchOptions, progress: StageSink<'_>) -> Result<Bundle> {
+    let download = source::read(&options.manifest)?;
+    let target = resolve(&options.directory)?;
+    build_directory::check_target(&target)?;
     let cancel = CancelToken::default();
     let ending = cancel.clone();
-    let interruption = Interruption::watch(move || ending.cancel())?;
-    heard(Stage::Begins("download".to_owned()));
+    let interrupt = InterruptSignal::watch(move || ending.cancel())?;
+    progress(Stage::Begun("download".to_owned()));
     let began = std::time::Instant::now();
     let mut next = STEP;
-    let archive = options.downloads.fetch(&wanted, &cancel, &mut |it| {
+    let archive = options.downloads.fetch(&download, &cancel, &mut |it| {
         if let Some(remark) = remark(it, &mut next) {
-            heard(Stage::Remark(remark));
+            progress(Stage::Remark(remark));
         }
     })?;
-    heard(Stage::Ended(began.elapsed().as_secs_f64()));
-    let site = BuildDirectory::open(&above(&place), &prefix(&place))?;
-    stage(heard, "unpack", |_| {
-        unpack::unpack(&archive, site.folder(), unpack::LIMITS, &interruption)
+    progress(Stage::Ended(began.elapsed().as_secs_f64()));
+    let directory = BuildDirectory::create(&above(&target), &prefix(&target))?;
+    stage(progress, "unpack", |_| {
+        unpack::unpack(&archive, directory.folder(), unpack::LIMITS, &interrupt)
     })?;
-    stage(heard, "digests", |_| checked(site.folder()))?;
-    interruption.check()?;
-    stage(heard, "put in place", |_| site.put_in_place(&place))?;
-    // It is of no more use, and as large as the bundle.
+    stage(progress, "digests", |_| check(directory.folder()))?;
+    interrupt.check()?;
+    stage(progress, "put in place", |_| directory.publish(&target))?;
+    // The archive is as large as the bundle, and no longer needed.
     let _ = fs::remove_file(archive);
-    Ok(Bundle::load(&place)?)
+    Bundle::load(&target)
 }
 
-/// Refuses what is no bundle that this banger uses.
-fn checked(folder: &Path) -> super::Result<()> {
-    let wrong = |error: BundleError| {
-        BundleError::because("what was fetched is no whole bundle", error)
-            .hint("pack a bundle of this version of banger: banger bundle package")
+/// Rejects a folder without a complete bundle of this format.
+fn check(folder: &Path) -> Result<()> {
+    let wrong = |error: Error| {
+        failure_caused_by("the archive does not contain a complete bundle", error)
+            .hint("package it again, with this version of banger: banger bundle package")
     };
     Bundle::load(folder)
         .and_then(|bundle| bundle.verify())
         .map_err(wrong)
 }
 
-/// What is told of the progress: words, and now and then how far it is.
+/// The remark on a download's progress, if there is one: sizes at intervals of `STEP` only.
 fn remark(progress: Progress<'_>, next: &mut u64) -> Option<String> {
     match progress {
         Progress::Source(source) => Some(format!("from {source}")),
-        Progress::Remark(words) => Some(words.to_owned()),
+        Progress::Remark(remark) => Some(remark.to_owned()),
         Progress::Bytes { have, total } => {
             let is_whole = total == Some(have);
             if have < *next && !is_whole {
@@ -99,7 +99,7 @@ mod tests {
     use crate::download::Proxies;
     use crate::image::bundle::{package, tests};
 
-    /// A package of a small bundle, and a place to fetch it to.
+    /// A package of a small bundle, and a folder to fetch it into.
     struct World {
         folder: tempfile::TempDir,
         bundle: tempfile::TempDir,
@@ -152,7 +152,7 @@ mod tests {
         let world = World::new();
         let first = world.package();
         let bytes = fs::read(&first.archive).unwrap();
-        // What differs on another machine is not packed.
+        // Times differ on another machine, and are not packed.
         for entry in ["vmlinux", "modules/veth.ko"] {
             let path = world.bundle.path().join(entry);
             let old = std::time::SystemTime::UNIX_EPOCH;
@@ -181,7 +181,7 @@ mod tests {
             fetched.unwrap().verify().unwrap();
             let begun: Vec<_> = stages
                 .iter()
-                .filter(|it| matches!(it, Stage::Begins(_)))
+                .filter(|it| matches!(it, Stage::Begun(_)))
                 .collect();
             assert_eq!(begun.len(), 4);
         }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_the_old_bundle_stays() {
+    fn a_failed_fetch_keeps_the_old_bundle() {
         let world = World::new();
         world.fetch("dist/runtime-bundle.toml").0.unwrap();
         let pack = |entries: &[(&str, &str)]| {
@@ -215,9 +215,9 @@ mod tests {
         };
         let some = pack(&[("photo.jpg", "x")]);
         world.manifest("other.tar.gz", some.as_str());
-        let told = world.fetch("dist/own.toml").0.unwrap_err().report();
-        assert!(told.contains("there is no bundle"), "{told}");
-        assert!(told.contains("banger bundle package"), "{told}");
+        let report = world.fetch("dist/own.toml").0.unwrap_err().report();
+        assert!(report.contains("there is no bundle"), "{report}");
+        assert!(report.contains("banger bundle package"), "{report}");
         let manifest = fs::read_to_string(world.bundle.path().join("bundle.json")).unwrap();
         let damaged = pack(&[
             ("bundle.json", &manifest),
@@ -228,11 +228,11 @@ mod tests {
             ("modules/veth.ko", "veth"),
         ]);
         world.manifest("other.tar.gz", damaged.as_str());
-        let told = world.fetch("dist/own.toml").0.unwrap_err().report();
-        assert!(told.contains("`vmlinux` is damaged"), "{told}");
+        let report = world.fetch("dist/own.toml").0.unwrap_err().report();
+        assert!(report.contains("`vmlinux` is damaged"), "{report}");
         world.manifest("b.tar.gz", &"0".repeat(64));
-        let told = world.fetch("dist/own.toml").0.unwrap_err().report();
-        assert!(told.contains("SHA-256 of the"), "{told}");
+        let report = world.fetch("dist/own.toml").0.unwrap_err().report();
+        assert!(report.contains("SHA-256 of the"), "{report}");
         assert_eq!(world.names(""), ["bundle", "dist", "downloads"]);
         Bundle::load(&world.path("bundle"))
             .unwrap()
@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_something_else_is_left_alone_and_nothing_is_downloaded() {
+    fn a_folder_with_other_content_is_rejected_before_the_download() {
         let world = World::new();
         fs::create_dir(world.path("bundle")).unwrap();
         fs::write(world.path("bundle/photo.jpg"), "x").unwrap();
         let (fetched, stages) = world.fetch("dist/runtime-bundle.toml");
-        let told = fetched.unwrap_err().report();
-        assert!(told.contains("something else than a bundle"), "{told}");
+        let report = fetched.unwrap_err().report();
+        assert!(report.contains("contains no bundle"), "{report}");
         assert!(stages.is_empty());
     }
 }

@@ -1,23 +1,23 @@
-//! Which bundle is used, where neither an option nor a variable names one.
+//! Finds the bundle if neither an option nor a variable names one.
 
 use std::path::{Path, PathBuf};
 
 use super::MANIFEST;
 
-/// The bundle that is used.
+/// The location of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its folder. Whether a bundle is there is another question.
+pub struct BundleLocation {
+    /// Its folder, which may be empty or missing.
     pub folder: PathBuf,
-    /// Why this one, in words.
+    /// Why this folder was chosen, for messages.
     pub reason: String,
 }
 
-/// The bundle that the configuration names; else the first that is there, beside the program
-/// that runs; else the user's `own`.
+/// The configured bundle; else the first one that exists beside the running program; else the
+/// user's `own`.
 #[must_use]
-pub fn find(configured: Option<&Path>, program: Option<&Path>, own: &Path) -> Found {
-    let found = |folder: &Path, reason: &str| Found {
+pub fn find(configured: Option<&Path>, program: Option<&Path>, own: &Path) -> BundleLocation {
+    let found = |folder: &Path, reason: &str| BundleLocation {
         folder: folder.to_owned(),
         reason: reason.to_owned(),
     };
@@ -32,21 +32,21 @@ pub fn find(configured: Option<&Path>, program: Option<&Path>, own: &Path) -> Fo
     }
 }
 
-/// Where a bundle lies beside a program: where both were installed, or in a checkout.
+/// The folders of a bundle relative to a program: an installation's and a checkout's.
 fn beside(program: &Path) -> Vec<(PathBuf, &'static str)> {
-    let mut places = Vec::new();
+    let mut candidates = Vec::new();
     let Some(folder) = program.parent() else {
-        return places;
+        return candidates;
     };
     if let Some(prefix) = folder.parent().filter(|_| folder.ends_with("bin")) {
-        places.push((prefix.join("lib/banger"), "installed with the program"));
+        candidates.push((prefix.join("lib/banger"), "installed with the program"));
     }
     // <checkout>/target/release/bangerd
     let target = folder.parent().filter(|it| it.ends_with("target"));
     if let Some(checkout) = target.and_then(Path::parent) {
-        places.push((checkout.join("runtime"), "beside the checkout's program"));
+        candidates.push((checkout.join("runtime"), "beside the checkout's program"));
     }
-    places
+    candidates
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_configured_goes_before_the_installed_before_the_checkouts_before_ones_own() {
+    fn lookup_order_is_configuration_then_installation_then_checkout_then_user() {
         let folder = tempfile::tempdir().unwrap();
         let place = |name: &str| folder.path().join(name);
         let make = |name: &str| {
@@ -75,7 +75,7 @@ mod tests {
         let found = of(None, &built);
         assert_eq!(found.folder, place("checkout/runtime"));
         assert!(found.reason.contains("checkout"));
-        // What is named is not passed over because nothing is there: it is told.
+        // A configured folder without a bundle is an error, not skipped.
         let named = place("named");
         assert_eq!(of(Some(&named), &installed).folder, named);
         assert_eq!(find(None, None, &own).folder, own);

@@ -1,7 +1,7 @@
-//! Files that the programs we start reach as a descriptor, not by their path.
+//! Files that started programs open by descriptor instead of by path.
 //!
-//! A user's folders are closed to the subordinate ids of the same user, who make the root file
-//! system. `/dev/fd/N` leads to the file itself, whatever lies above it.
+//! The subordinate ids that make the root file system have no access to the user's folders.
+//! `/dev/fd/N` opens the file regardless of the folders above it.
 
 use std::fs::{File, Permissions};
 use std::io::Write as _;
@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::FdFlags;
 
-use super::{BundleError, Result};
+use super::Result;
+use super::error::failure_caused_by;
 
-/// A file that every program started from now on may read and write, until this is dropped.
+/// A file that every started program can read and write, until this is dropped.
 #[derive(Debug)]
 pub(super) struct InheritableFile {
     file: File,
@@ -21,10 +22,9 @@ pub(super) struct InheritableFile {
 }
 
 impl InheritableFile {
-    /// Makes a new file with this content, in a folder that others may not look into.
+    /// Creates a file with this content; its folder must be closed to other users.
     pub(super) fn create(path: &Path, content: &[u8]) -> Result<Self> {
-        let map_io_error =
-            |cause| BundleError::because(format!("write `{}`", path.display()), cause);
+        let map_io_error = |cause| failure_caused_by(format!("write `{}`", path.display()), cause);
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -41,33 +41,31 @@ impl InheritableFile {
         })
     }
 
-    /// The name by which a program that we start reaches it.
+    /// Its path for started programs.
     pub(super) fn name(&self) -> String {
         format!("/dev/fd/{}", self.file.as_raw_fd())
     }
 
-    /// Makes it this long, in bytes, without writing anything.
+    /// Sets its size in bytes, with holes.
     pub(super) fn set_size(&self, size: u64) -> Result<()> {
         self.file.set_len(size).map_err(|cause| {
-            BundleError::because(format!("make `{}` larger", self.path.display()), cause)
+            failure_caused_by(format!("make `{}` larger", self.path.display()), cause)
         })
     }
 
-    /// Takes it back: what others wrote is on the disk, and only we may write to it from now on.
-    pub(super) fn take_back(self) -> Result<()> {
+    /// Syncs it, and makes it writable by its owner only.
+    pub(super) fn finish(self) -> Result<()> {
         self.file
             .set_permissions(Permissions::from_mode(0o644))
             .and_then(|()| self.file.sync_all())
-            .map_err(|cause| {
-                BundleError::because(format!("write `{}`", self.path.display()), cause)
-            })
+            .map_err(|cause| failure_caused_by(format!("write `{}`", self.path.display()), cause))
     }
 }
 
-/// The same open file as a descriptor that programs we start have, too.
+/// Duplicates a descriptor into one that started programs inherit.
 ///
-/// Its number is high: the hooks of mmdebstrap's apt write to descriptors that they name in a
-/// shell, which knows those below 10 only, so these must be left to them.
+/// Its number is at least 100: the hooks of mmdebstrap's apt use descriptors below 10, the only
+/// ones that a shell can name.
 pub(super) fn inherited(file: &File) -> rustix::io::Result<File> {
     const FIRST: i32 = 100;
     let copy = rustix::io::fcntl_dupfd_cloexec(file, FIRST)?;
@@ -84,16 +82,20 @@ mod tests {
     fn a_program_reads_and_writes_it_by_its_descriptor() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let handed = InheritableFile::create(&path, b"before").unwrap();
+        let inheritable = InheritableFile::create(&path, b"before").unwrap();
         assert_eq!(
-            Command::new("cat").arg(handed.name()).run().unwrap().text(),
+            Command::new("cat")
+                .arg(inheritable.name())
+                .run()
+                .unwrap()
+                .text(),
             "before"
         );
         Command::new("cp")
-            .args(["/proc/self/comm", &handed.name()])
+            .args(["/proc/self/comm", &inheritable.name()])
             .run()
             .unwrap();
-        handed.take_back().unwrap();
+        inheritable.finish().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "cp\n");
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_is_not_written_over() {
+    fn an_existing_file_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "mine").unwrap();

@@ -1,26 +1,27 @@
-//! The kernel's files of a bundle, from what the root file system was made with.
+//! The kernel and its modules, taken from the tree of the root file system.
 
 use std::fs;
 use std::path::Path;
 
-use super::{BundleError, Result, vmlinux};
+use super::error::{failure, failure_caused_by};
+use super::{Result, vmlinux};
 
-/// Where the modules lie in a root file system.
+/// The folder of modules in a root file system.
 const MODULES: &str = "usr/lib/modules";
 
 /// Unpacks the kernel at `vmlinuz` to `vmlinux`.
 pub(super) fn unpack(vmlinuz: &Path, vmlinux: &Path) -> Result<()> {
     let packed = fs::read(vmlinuz)
-        .map_err(|cause| BundleError::because(format!("read `{}`", vmlinuz.display()), cause))?;
+        .map_err(|cause| failure_caused_by(format!("read `{}`", vmlinuz.display()), cause))?;
     let kernel = vmlinux::unpack(&packed)?;
     fs::write(vmlinux, kernel)
-        .map_err(|cause| BundleError::because(format!("write `{}`", vmlinux.display()), cause))
+        .map_err(|cause| failure_caused_by(format!("write `{}`", vmlinux.display()), cause))
 }
 
 /// The version of the one kernel that has modules in this tree.
 pub(super) fn version(tree: &Path) -> Result<String> {
     let folder = tree.join(MODULES);
-    let map_io_error = |cause| BundleError::because(format!("list `{}`", folder.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("list `{}`", folder.display()), cause);
     let mut versions = Vec::new();
     for entry in fs::read_dir(&folder).map_err(map_io_error)? {
         versions.push(
@@ -33,10 +34,8 @@ pub(super) fn version(tree: &Path) -> Result<String> {
     }
     match versions.as_slice() {
         [version] => Ok(version.clone()),
-        [] => Err(BundleError::new(
-            "the root file system has no kernel modules",
-        )),
-        several => Err(BundleError::new(format!(
+        [] => Err(failure("the root file system has no kernel modules")),
+        several => Err(failure(format!(
             "the root file system has modules of several kernels: {}",
             several.join(", ")
         ))
@@ -50,7 +49,7 @@ pub(super) fn copy_modules(tree: &Path, version: &str, to: &Path) -> Result<()> 
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let map_io_error = |cause| BundleError::because(format!("copy `{}`", from.display()), cause);
+    let map_io_error = |cause| failure_caused_by(format!("copy `{}`", from.display()), cause);
     fs::create_dir(to).map_err(map_io_error)?;
     for entry in fs::read_dir(from).map_err(map_io_error)? {
         let entry = entry.map_err(map_io_error)?;
@@ -61,7 +60,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         } else if kind.is_file() {
             fs::copy(entry.path(), &to).map_err(map_io_error)?;
         }
-        // `build` and `source` are links to headers that are not here.
+        // Symbolic links are skipped: `build` and `source` point to headers that are not included.
     }
     Ok(())
 }
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn no_kernel_and_two_kernels_are_told() {
+    fn no_kernel_and_two_kernels_are_rejected() {
         let tree = tempfile::tempdir().unwrap();
         fs::create_dir_all(tree.path().join(MODULES)).unwrap();
         assert!(
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_is_no_kernel_is_refused_and_nothing_is_written() {
+    fn a_file_that_is_not_a_kernel_is_rejected_and_nothing_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let packed = folder.path().join("vmlinuz");
         fs::write(&packed, "no kernel").unwrap();

@@ -1,23 +1,24 @@
-//! The bundle: the runtime folder that every new VM comes from.
+//! The bundle: the folder with everything that new VMs are made from.
 //!
 //! ```text
 //! <bundle>/
-//!   bundle.json     what the parts are, with their digests; written last
+//!   bundle.json     the manifest: the parts and their digests; written last
 //!   vmlinux         the uncompressed kernel
 //!   modules/        its modules, as /lib/modules/<version>
 //!   rootfs.ext4     the base root file system, sparse
 //!   banger-guest    the static guest program
 //! ```
 //!
-//! It is built, or fetched, aside and renamed into place, so there is always a whole one or none.
+//! It is built or fetched in a temporary folder and renamed, so there is a complete bundle or none.
 
 mod build;
 mod build_directory;
 mod digest;
+mod error;
 mod fetch;
 mod find;
 mod inheritable_file;
-mod interruption;
+mod interrupt;
 mod kernel;
 mod package;
 mod readiness;
@@ -30,20 +31,21 @@ mod vmlinux;
 
 use std::path::{Path, PathBuf};
 
+use banger_api::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::error::chain;
 use crate::guest::program;
 use digest::Part;
+use error::{REBUILD, failure, failure_caused_by, wrong_digest, wrong_size};
 
 pub use crate::download::Proxies;
 pub use build::{BuildOptions, Stage, build};
 pub use fetch::{FetchOptions, fetch};
-pub use find::{Found, find};
+pub use find::{BundleLocation, find};
 pub use package::{Package, package};
 pub use readiness::readiness;
 
-/// The version of the manifest that this program writes and reads.
+/// The version of the manifest's format.
 pub const SCHEMA: u32 = 1;
 
 const MANIFEST: &str = "bundle.json";
@@ -51,67 +53,6 @@ const VMLINUX: &str = "vmlinux";
 const MODULES: &str = "modules";
 const ROOTFS: &str = "rootfs.ext4";
 const GUEST: &str = program::FILE;
-
-/// What mends a bundle.
-const REBUILD: &str = "banger bundle build";
-
-/// What is wrong with a bundle, or with making one.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct BundleError {
-    message: String,
-    /// Commands to type, or facts to check.
-    pub hints: Vec<String>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl BundleError {
-    fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hints: Vec::new(),
-            source: None,
-        }
-    }
-
-    fn because(
-        message: impl Into<String>,
-        source: impl std::error::Error + Send + Sync + 'static,
-    ) -> Self {
-        Self {
-            source: Some(Box::new(source)),
-            ..Self::new(message)
-        }
-    }
-
-    fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-}
-
-impl From<BundleError> for banger_api::Error {
-    fn from(error: BundleError) -> Self {
-        let told = Self::new(banger_api::Code::Host, chain(&error));
-        error.hints.into_iter().fold(told, Self::hint)
-    }
-}
-
-type Result<T> = std::result::Result<T, BundleError>;
-
-fn resized(name: &str, found: u64, recorded: u64) -> BundleError {
-    BundleError::new(format!(
-        "the bundle's `{name}` is damaged: it has {found} bytes instead of {recorded}"
-    ))
-    .hint(REBUILD)
-}
-
-fn changed(name: &str) -> BundleError {
-    BundleError::new(format!(
-        "the bundle's `{name}` is damaged: its digest is not the recorded one"
-    ))
-    .hint(REBUILD)
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
@@ -126,7 +67,7 @@ struct Manifest {
     guest: Part,
 }
 
-/// A bundle that is there.
+/// A bundle on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     folder: PathBuf,
@@ -134,7 +75,7 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads a bundle's manifest, and sees that its parts are there with their sizes.
+    /// Reads a bundle's manifest, and checks that its parts exist with the recorded sizes.
     ///
     /// # Errors
     /// Names the part that is missing or has another size.
@@ -142,20 +83,20 @@ impl Bundle {
         let path = folder.join(MANIFEST);
         let text = std::fs::read(&path).map_err(|cause| {
             if cause.kind() == std::io::ErrorKind::NotFound {
-                return BundleError::new(format!("there is no bundle in `{}`", folder.display()))
+                return failure(format!("there is no bundle in `{}`", folder.display()))
                     .hint(REBUILD);
             }
-            BundleError::because(format!("read `{}`", path.display()), cause)
+            failure_caused_by(format!("read `{}`", path.display()), cause)
         })?;
         #[derive(Deserialize)]
         struct Versioned {
             schema: u32,
         }
         let damaged =
-            |cause| BundleError::because(format!("read `{}`", path.display()), cause).hint(REBUILD);
+            |cause| failure_caused_by(format!("read `{}`", path.display()), cause).hint(REBUILD);
         let Versioned { schema } = serde_json::from_slice(&text).map_err(damaged)?;
         if schema != SCHEMA {
-            return Err(BundleError::new(format!(
+            return Err(failure(format!(
                 "the bundle `{}` has schema {schema}, and this banger reads {SCHEMA}",
                 folder.display()
             ))
@@ -169,28 +110,28 @@ impl Bundle {
         for (name, part) in bundle.parts() {
             let path = folder.join(name);
             let found = std::fs::metadata(&path).map_err(|cause| {
-                BundleError::because(format!("the bundle lacks `{name}`"), cause).hint(REBUILD)
+                failure_caused_by(format!("the bundle lacks `{name}`"), cause).hint(REBUILD)
             })?;
             if found.len() != part.size {
-                return Err(resized(name, found.len(), part.size));
+                return Err(wrong_size(name, found.len(), part.size));
             }
         }
         bundle.check_modules()?;
         Ok(bundle)
     }
 
-    /// Reads all parts and compares their digests.
+    /// Compares the digests of all parts with the recorded ones.
     ///
     /// # Errors
     /// Names the part that is damaged.
     pub fn verify(&self) -> Result<()> {
         for (name, part) in self.parts() {
             if digest::file(&self.folder.join(name))?.sha256 != part.sha256 {
-                return Err(changed(name));
+                return Err(wrong_digest(name));
             }
         }
         if digest::folder(&self.modules())?.sha256 != self.manifest.modules.sha256 {
-            return Err(changed(MODULES));
+            return Err(wrong_digest(MODULES));
         }
         Ok(())
     }
@@ -200,17 +141,14 @@ impl Bundle {
         for name in [&folder, &folder.join("modules.dep")] {
             if !name.exists() {
                 let name = name.strip_prefix(&self.folder).unwrap_or(name);
-                return Err(
-                    BundleError::new(format!("the bundle lacks `{}`", name.display()))
-                        .hint(REBUILD),
-                );
+                return Err(failure(format!("the bundle lacks `{}`", name.display())).hint(REBUILD));
             }
         }
         let (found, recorded) = (digest::folder_size(&folder)?, self.manifest.modules.size);
         if found == recorded {
             return Ok(());
         }
-        Err(resized(MODULES, found, recorded))
+        Err(wrong_size(MODULES, found, recorded))
     }
 
     fn parts(&self) -> [(&'static str, &Part); 3] {
@@ -222,13 +160,13 @@ impl Bundle {
         ]
     }
 
-    /// The Debian suite that the root file system is made of.
+    /// The Debian suite of the root file system.
     #[must_use]
     pub fn suite(&self) -> &str {
         &self.manifest.suite
     }
 
-    /// The kernel's own version.
+    /// The kernel's release, such as `6.12.48+deb13-amd64`.
     #[must_use]
     pub fn kernel_version(&self) -> &str {
         &self.manifest.kernel_version
@@ -303,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_bundle_is_loaded_and_verified() {
+    fn a_complete_bundle_is_loaded_and_verified() {
         let (_folder, bundle) = bundle();
         bundle.verify().unwrap();
     }
@@ -316,12 +254,14 @@ mod tests {
             let error = Bundle::load(folder.path()).unwrap_err().to_string();
             assert!(error.contains(&format!("lacks `{name}`")), "{error}");
         }
-        for (name, told) in [(ROOTFS, "`rootfs.ext4`"), ("modules/veth.ko", "`modules`")] {
+        for (name, expected) in [(ROOTFS, "`rootfs.ext4`"), ("modules/veth.ko", "`modules`")] {
             let (folder, _) = bundle();
             std::fs::write(folder.path().join(name), "short").unwrap();
             let error = Bundle::load(folder.path()).unwrap_err();
             assert!(
-                error.to_string().contains(&format!("{told} is damaged")),
+                error
+                    .to_string()
+                    .contains(&format!("{expected} is damaged")),
                 "{error}"
             );
             assert_eq!(error.hints, [REBUILD]);
@@ -330,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_part_whose_bytes_changed_is_named() {
-        for (name, bytes, told) in [
+        for (name, bytes, expected) in [
             (VMLINUX, "vmlinuX", "`vmlinux`"),
             ("modules/veth.ko", "vetH", "`modules`"),
         ] {
@@ -339,7 +279,9 @@ mod tests {
             Bundle::load(folder.path()).unwrap();
             let error = bundle.verify().unwrap_err();
             assert!(
-                error.to_string().contains(&format!("{told} is damaged")),
+                error
+                    .to_string()
+                    .contains(&format!("{expected} is damaged")),
                 "{error}"
             );
             assert_eq!(error.hints, [REBUILD]);
@@ -347,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_bundle_and_a_newer_bundle_are_told() {
+    fn a_missing_and_a_newer_bundle_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let error = Bundle::load(folder.path()).unwrap_err().to_string();
         assert!(error.contains("there is no bundle"), "{error}");

@@ -1,4 +1,4 @@
-//! Packs a bundle into one file, byte for byte the same from the same bundle.
+//! Packages a bundle as one archive, reproducibly: equal bundles give equal bytes.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -8,19 +8,20 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest as _, Sha256};
 
-use super::interruption::Interruption;
-use super::{Bundle, BundleError, GUEST, MANIFEST, MODULES, ROOTFS, Result, VMLINUX, digest};
+use super::error::failure_caused_by;
+use super::interrupt::InterruptSignal;
+use super::{Bundle, GUEST, MANIFEST, MODULES, ROOTFS, Result, VMLINUX, digest};
 use crate::download::hexadecimal;
 
-/// What a bundle may have besides; it is packed where it is there.
+/// Optional programs of a bundle.
 const PROGRAMS: [&str; 2] = ["firecracker", "jailer"];
 
-/// What was packed.
+/// A packaged bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// The archive.
     pub archive: PathBuf,
-    /// What `bundle fetch` takes beside it.
+    /// The manifest beside it, for `bundle fetch`.
     pub manifest: PathBuf,
     /// The archive's SHA-256, in hexadecimal.
     pub sha256: String,
@@ -28,39 +29,38 @@ pub struct Package {
     pub size: u64,
 }
 
-/// Packs the bundle in `folder` into `archive`, a `.tar.gz`, and writes `runtime-bundle.toml`
-/// beside it, which names it.
+/// Packages the bundle in `folder` as `archive`, a `.tar.gz`, and writes its manifest,
+/// `runtime-bundle.toml`, beside it.
 ///
 /// # Errors
-/// When the bundle is damaged, or the archive cannot be written; an older one is whole then.
+/// The bundle is damaged, or the archive cannot be written; an older archive stays as it is.
 pub fn package(folder: &Path, archive: &Path) -> Result<Package> {
     let bundle = Bundle::load(folder)?;
     bundle.verify()?;
-    let interruption = Interruption::watch(|| {})?;
-    let map_io_error =
-        |cause| BundleError::because(format!("write `{}`", archive.display()), cause);
+    let interrupt = InterruptSignal::watch(|| {})?;
+    let map_io_error = |cause| failure_caused_by(format!("write `{}`", archive.display()), cause);
     let above = archive.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(above).map_err(map_io_error)?;
     let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let aside = Aside(above.join(format!(".{name}.{}", std::process::id())));
-    let file = File::create(&aside.0).map_err(map_io_error)?;
-    let mut hashing = Hashing {
-        below: BufWriter::new(file),
+    let temporary = TemporaryFile(above.join(format!(".{name}.{}", std::process::id())));
+    let file = File::create(&temporary.0).map_err(map_io_error)?;
+    let mut writer = HashingWriter {
+        inner: BufWriter::new(file),
         hash: Sha256::new(),
         size: 0,
     };
-    pack(&bundle, &mut hashing, &interruption)?;
-    let (sha256, size) = (hexadecimal(hashing.hash), hashing.size);
-    let file = hashing.below.into_inner();
+    pack(&bundle, &mut writer, &interrupt)?;
+    let (sha256, size) = (hexadecimal(writer.hash), writer.size);
+    let file = writer.inner.into_inner();
     let written = file.map_err(io::IntoInnerError::into_error);
     written
         .and_then(|file| file.sync_all())
-        .and_then(|()| fs::rename(&aside.0, archive))
+        .and_then(|()| fs::rename(&temporary.0, archive))
         .map_err(map_io_error)?;
     let manifest = archive.with_file_name(super::source::FILE);
     let text = super::source::text(&name, &sha256);
     fs::write(&manifest, text)
-        .map_err(|cause| BundleError::because(format!("write `{}`", manifest.display()), cause))?;
+        .map_err(|cause| failure_caused_by(format!("write `{}`", manifest.display()), cause))?;
     Ok(Package {
         archive: archive.to_owned(),
         manifest,
@@ -70,7 +70,7 @@ pub fn package(folder: &Path, archive: &Path) -> Result<Package> {
 }
 
 /// Writes the archive: names in order, no times, no owners, two modes.
-fn pack(bundle: &Bundle, to: &mut impl Write, interruption: &Interruption) -> Result<()> {
+fn pack(bundle: &Bundle, to: &mut impl Write, interrupt: &InterruptSignal) -> Result<()> {
     let gzip = GzBuilder::new().mtime(0).write(to, Compression::fast());
     let mut builder = tar::Builder::new(gzip);
     let mut names: Vec<PathBuf> = [MANIFEST, VMLINUX, GUEST, ROOTFS].map(PathBuf::from).into();
@@ -80,10 +80,9 @@ fn pack(bundle: &Bundle, to: &mut impl Write, interruption: &Interruption) -> Re
     names.extend(modules.iter().map(|it| Path::new(MODULES).join(it)));
     names.sort();
     for name in names {
-        interruption.check()?;
+        interrupt.check()?;
         let path = bundle.folder.join(&name);
-        let map_io_error =
-            |cause| BundleError::because(format!("pack `{}`", path.display()), cause);
+        let map_io_error = |cause| failure_caused_by(format!("pack `{}`", path.display()), cause);
         let file = File::open(&path).map_err(map_io_error)?;
         let found = file.metadata().map_err(map_io_error)?;
         let is_program = found.permissions().mode() & 0o100 != 0;
@@ -96,49 +95,49 @@ fn pack(bundle: &Bundle, to: &mut impl Write, interruption: &Interruption) -> Re
         header.set_size(found.len());
         header.set_path(&name).map_err(map_io_error)?;
         header.set_cksum();
-        let watched = Watched(file, interruption);
-        builder.append(&header, watched).map_err(map_io_error)?;
+        let reader = InterruptibleReader(file, interrupt);
+        builder.append(&header, reader).map_err(map_io_error)?;
     }
-    let map_io_error = |cause| BundleError::because("write the archive", cause);
+    let map_io_error = |cause| failure_caused_by("write the archive", cause);
     let gzip = builder.into_inner().map_err(map_io_error)?;
     gzip.finish().map(drop).map_err(map_io_error)
 }
 
-/// A file that is read until ^C.
-struct Watched<'a>(File, &'a Interruption);
+/// A reader that fails after ^C.
+struct InterruptibleReader<'a>(File, &'a InterruptSignal);
 
-impl io::Read for Watched<'_> {
+impl io::Read for InterruptibleReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.1.check().map_err(io::Error::other)?;
         self.0.read(buffer)
     }
 }
 
-/// The archive while it is written. It goes when it was not put in place.
-struct Aside(PathBuf);
+/// The archive while it is written. It is removed when dropped, unless it was renamed.
+struct TemporaryFile(PathBuf);
 
-impl Drop for Aside {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Hashes what is written.
-struct Hashing<W> {
-    below: W,
+/// A writer that hashes and counts its bytes.
+struct HashingWriter<W> {
+    inner: W,
     hash: Sha256,
     size: u64,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.below.write(bytes)?;
+        let count = self.inner.write(bytes)?;
         self.hash.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.below.flush()
+        self.inner.flush()
     }
 }

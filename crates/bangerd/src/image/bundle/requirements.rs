@@ -1,15 +1,17 @@
-//! What a build needs of the host: asked before anything is begun, and told with the command that
-//! mends it.
+//! The requirements of a build, checked first. Each failure has a hint with the command that fixes it.
 
 use std::path::Path;
 
 use banger_host::command::Command;
 
+use super::Result;
+use banger_api::Error;
+
+use super::error::{failure, failure_caused_by};
 use super::rootfs::MMDEBSTRAP;
 use super::sources::{APT_HELPER, KEYRING};
-use super::{BundleError, Result};
 
-/// Whether all programs, files and rights are there. `unshare` says that we are an ordinary user.
+/// Checks programs, files and permissions. `unshare` means an ordinary user.
 pub(super) fn check(unshare: bool) -> Result<()> {
     check_packages(unshare)?;
     if !unshare {
@@ -18,7 +20,7 @@ pub(super) fn check(unshare: bool) -> Result<()> {
     let user = Command::new("id")
         .arg("-un")
         .run()
-        .map_err(|cause| BundleError::because("find out who we are", cause))?
+        .map_err(|cause| failure_caused_by("look up the user's name", cause))?
         .text()
         .trim()
         .to_owned();
@@ -29,8 +31,8 @@ pub(super) fn check(unshare: bool) -> Result<()> {
         }
     }
     Command::new(MMDEBSTRAP).args(["--unshare-helper", "true"]).run().map(drop).map_err(|cause| {
-        BundleError::because("make a user namespace", cause)
-            .hint("are user namespaces allowed? sysctl kernel.apparmor_restrict_unprivileged_userns kernel.unprivileged_userns_clone user.max_user_namespaces")
+        failure_caused_by("make a user namespace", cause)
+            .hint("check whether user namespaces are allowed: sysctl kernel.apparmor_restrict_unprivileged_userns kernel.unprivileged_userns_clone user.max_user_namespaces")
     })
 }
 
@@ -63,30 +65,28 @@ fn check_packages(unshare: bool) -> Result<()> {
         return Ok(());
     }
     let missing = missing.join(" ");
-    Err(
-        BundleError::new(format!("not installed: {missing}")).hint(format!(
-            "sudo apt-get install --no-install-recommends {missing}"
-        )),
-    )
+    Err(failure(format!("not installed: {missing}")).hint(format!(
+        "sudo apt-get install --no-install-recommends {missing}"
+    )))
 }
 
-/// Whether a user has subordinate ids: subuid(5). mmdebstrap looks for the name only.
+/// Whether a user has subordinate ids (subuid(5)). mmdebstrap looks for the name only.
 fn has_range(ranges: &str, user: &str) -> bool {
     ranges
         .lines()
         .any(|line| line.split(':').next() == Some(user))
 }
 
-fn no_range(file: &str, user: &str) -> BundleError {
+fn no_range(file: &str, user: &str) -> Error {
     let of = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
     let first = free_range(&[&of("/etc/subuid"), &of("/etc/subgid")]);
     let last = first + 65_535;
-    BundleError::new(format!("`{user}` has no subordinate ids in {file}")).hint(format!(
+    failure(format!("`{user}` has no subordinate ids in {file}")).hint(format!(
         "sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} {user}"
     ))
 }
 
-/// The first id behind all ranges that are given to somebody.
+/// The first id above all assigned ranges.
 fn free_range(files: &[&str]) -> u64 {
     let end = |line: &str| -> Option<u64> {
         let mut words = line.split(':').skip(1);
@@ -94,7 +94,7 @@ fn free_range(files: &[&str]) -> u64 {
         first.checked_add(words.next()?.trim().parse().ok()?)
     };
     let ends = files.iter().flat_map(|file| file.lines()).filter_map(end);
-    // No system account has an id above 65,535, and useradd begins here, too.
+    // useradd begins here, too: account ids are at most 65,535.
     ends.max().unwrap_or(0).max(100_000)
 }
 
@@ -103,14 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_belongs_to_the_user_of_exactly_this_name() {
+    fn a_range_is_matched_by_the_exact_user_name() {
         assert!(has_range("ada:100000:65536\nbob:165536:65536\n", "bob"));
         assert!(!has_range("bobby:100000:65536\n", "bob"));
         assert!(!has_range("", "bob"));
     }
 
     #[test]
-    fn the_range_that_is_proposed_is_nobody_elses() {
+    fn the_proposed_range_is_free() {
         assert_eq!(free_range(&["", ""]), 100_000);
         assert_eq!(
             free_range(&["ada:100000:65536\n", "ada:300000:65536\n"]),

@@ -1,22 +1,23 @@
 //! The root file system, from Debian's packages: mmdebstrap makes a tree, mke2fs an image of it.
 //!
-//! No image is mounted and there is no loop device, as root or as a user. A user's tree is made
-//! in a user namespace of subordinate ids, where root, `_apt` and the others are who they shall
-//! be, and mke2fs reads it there. In that namespace nobody may look into the user's own folders,
-//! so files there are handed over as descriptors.
+//! Nothing is mounted and no loop device is used, for root and users alike. A user's tree is made
+//! in a user namespace with subordinate ids, which gives root, `_apt` and the other accounts their
+//! own ids, and mke2fs reads it there. That namespace has no access to the user's folders, so
+//! files in them are passed as descriptors.
 
 use std::path::Path;
 
 use banger_host::command::Command;
 
+use super::error::{failure, failure_caused_by};
 use super::inheritable_file::InheritableFile;
-use super::{BundleError, Proxies, Result};
+use super::{Proxies, Result};
 
-/// The program that makes a tree of packages.
+/// The program that unpacks packages into a tree.
 pub(super) const MMDEBSTRAP: &str = "mmdebstrap";
 
-/// What every guest has. systemd, udev and sshd are what banger needs, iptables and nftables what
-/// Docker needs, python3 what Ansible needs; the others are for the person.
+/// The packages of every guest. banger needs systemd, udev and sshd; Docker needs iptables and
+/// nftables; Ansible needs python3; the others are for the user.
 const PACKAGES: &[&str] = &[
     "bash-completion",
     "ca-certificates",
@@ -50,8 +51,8 @@ const PACKAGES: &[&str] = &[
     "xz-utils",
 ];
 
-/// What is left out of the packages: translations, which a C.UTF-8 guest never shows, and
-/// documents. Manual pages and copyrights stay.
+/// Excluded files: translations, which a C.UTF-8 guest never uses, and documentation. Manual
+/// pages and copyrights stay.
 const LEFT_OUT: &[&str] = &[
     "path-exclude=/usr/share/locale/*",
     "path-include=/usr/share/locale/locale.alias",
@@ -61,22 +62,22 @@ const LEFT_OUT: &[&str] = &[
     "path-exclude=/usr/share/lintian/*",
 ];
 
-/// What is done to the tree once its packages are there.
+/// The script that runs in the tree after the packages are installed.
 const CUSTOMIZE: &str = include_str!("customize.sh");
 
-/// What a root file system is made of.
+/// The contents of a root file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recipe<'a> {
     pub(super) suite: &'a str,
     pub(super) mirror: Option<&'a str>,
     pub(super) include: &'a [String],
     pub(super) proxies: &'a Proxies,
-    /// Whether we are an ordinary user.
+    /// Whether this process is an ordinary user's.
     pub(super) unshare: bool,
 }
 
 impl Recipe<'_> {
-    /// Refuses what would be taken for something else.
+    /// Rejects values that programs would read as an option or a second line.
     pub(super) fn check(&self) -> Result<()> {
         let word = |text: &str, more: &str| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -85,7 +86,7 @@ impl Recipe<'_> {
                     .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
         if !word(self.suite, "-.") {
-            return Err(BundleError::new(format!("{:?} is not a suite", self.suite))
+            return Err(failure(format!("{:?} is not a suite", self.suite))
                 .hint("use a Debian suite such as trixie or bookworm"));
         }
         if let Some(mirror) = self.mirror {
@@ -97,28 +98,25 @@ impl Recipe<'_> {
                     .chars()
                     .any(|c| c.is_whitespace() || c.is_control() || c == ']')
             {
-                return Err(BundleError::new(format!("{mirror:?} is not a mirror"))
+                return Err(failure(format!("{mirror:?} is not a mirror"))
                     .hint("a mirror is an address that begins with http:// or https://"));
             }
         }
         if let Some(package) = self.include.iter().find(|it| !word(it, "+-.:")) {
-            return Err(BundleError::new(format!(
-                "{package:?} is not the name of a package"
-            )));
+            return Err(failure(format!("{package:?} is not the name of a package")));
         }
         Ok(())
     }
 
-    /// Makes the tree at `tree`, which is not there yet, and hands each of mmdebstrap's own
-    /// remarks on. What it leaves behind when it is killed is in the folder `temporary`. The
-    /// packed kernel is written to `vmlinuz`.
+    /// Makes the tree at `tree`, a new folder, and reports mmdebstrap's remarks. mmdebstrap's
+    /// temporary files are in `temporary`. The compressed kernel is written to `vmlinuz`.
     pub(super) fn make_tree(
         &self,
         sources: &[String],
         tree: &Path,
         temporary: &Path,
         vmlinuz: &Path,
-        each: &mut dyn FnMut(&str),
+        remark: &mut dyn FnMut(&str),
     ) -> Result<()> {
         let script_path = vmlinuz.with_file_name("customize.sh");
         let script = InheritableFile::create(&script_path, CUSTOMIZE.as_bytes())?;
@@ -138,38 +136,37 @@ impl Recipe<'_> {
             if let Some(complaint) = line.strip_prefix("E: ") {
                 complaints.push(complaint.to_owned());
             }
-            let remark = line.strip_prefix("I: ");
-            if let Some(remark) = remark.filter(|it| !it.starts_with("running --")) {
-                each(remark);
+            let text = line.strip_prefix("I: ");
+            if let Some(text) = text.filter(|it| !it.starts_with("running --")) {
+                remark(text);
             }
         });
         outcome.map_err(|cause| {
-            let error = BundleError::because(explain(&complaints), cause);
-            error.hint("is the mirror reachable, and is there room? df -h /var/tmp")
+            let error = failure_caused_by(explain(&complaints), cause);
+            error.hint("check the mirror, and the free space: df -h /var/tmp")
         })?;
         std::fs::remove_file(&script_path).map_err(|cause| {
-            BundleError::because(format!("remove `{}`", script_path.display()), cause)
+            failure_caused_by(format!("remove `{}`", script_path.display()), cause)
         })
     }
 
-    /// mmdebstrap with all options that are the same for each suite and place.
+    /// mmdebstrap with the options that every suite has.
     fn tree_maker(&self) -> Command {
         let mut packages: Vec<&str> = PACKAGES.to_vec();
         packages.extend(self.include.iter().map(String::as_str));
-        // When we are killed it is told, and takes down what it has begun.
-        let told = Command::new("setpriv").args(["--pdeathsig", "TERM"]);
-        // What packages need to be mounted while they are installed is then mounted for them only,
-        // and gone with them. A user's namespace has its own mounts already; a root that may not
-        // mount anything needs none.
+        // If this process is killed, mmdebstrap gets SIGTERM and cleans up.
+        let setpriv = Command::new("setpriv").args(["--pdeathsig", "TERM"]);
+        // A mount namespace confines the mounts that packages need during installation. A user's
+        // namespace has one already, and root in a container may be unable to mount at all.
         let own_mounts = ["unshare", "--mount"];
         let may_mount = Command::new("unshare")
             .args(["--mount", "true"])
             .run()
             .is_ok();
         let command = match (self.unshare, may_mount) {
-            (false, true) => told.args(own_mounts).args([MMDEBSTRAP, "--mode=root"]),
-            (false, false) => told.args([MMDEBSTRAP, "--mode=root"]),
-            (true, _) => told.args([MMDEBSTRAP, "--mode=unshare"]),
+            (false, true) => setpriv.args(own_mounts).args([MMDEBSTRAP, "--mode=root"]),
+            (false, false) => setpriv.args([MMDEBSTRAP, "--mode=root"]),
+            (true, _) => setpriv.args([MMDEBSTRAP, "--mode=unshare"]),
         };
         command
             .args([
@@ -182,11 +179,11 @@ impl Recipe<'_> {
             .arg(format!("--include={}", packages.join(",")))
     }
 
-    /// Makes the image of a tree: as large as its content and some room, sparse, ready to grow.
+    /// Makes an ext4 image of a tree: sparse, with some free space, ready to grow.
     pub(super) fn make_image(&self, tree: &Path, image: &Path) -> Result<()> {
-        let map_io_error = |cause| BundleError::because("measure the root file system", cause);
+        let map_io_error = |cause| failure_caused_by("measure the root file system", cause);
         let used = self
-            .seeing_all_users("du")
+            .with_guest_ids("du")
             .args(["--summarize", "--block-size=1K", "--"])
             .arg(tree)
             .run()
@@ -196,12 +193,10 @@ impl Recipe<'_> {
             .split_whitespace()
             .next()
             .and_then(|it| it.parse().ok())
-            .ok_or(BundleError::new(format!(
-                "`du` measured no root file system, it said {used:?}"
-            )))?;
+            .ok_or(failure(format!("unexpected output of `du`: {used:?}")))?;
         let file = InheritableFile::create(image, b"")?;
         file.set_size(image_size(used_kib))?;
-        self.seeing_all_users("mke2fs")
+        self.with_guest_ids("mke2fs")
             .args([
                 "-q",
                 "-F",
@@ -215,7 +210,7 @@ impl Recipe<'_> {
                 "1",
                 "-E",
             ])
-            // The file is new, so what is not written reads as zeros, and needs no writing.
+            // The file is new: holes read as zeros.
             .arg("lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1")
             .arg("-d")
             .arg(tree)
@@ -223,16 +218,16 @@ impl Recipe<'_> {
             .run()
             .map_err(|cause| {
                 let folder = image.parent().unwrap_or(image);
-                BundleError::because("make an ext4 image of the tree", cause).hint(format!(
-                    "is there room? df -h {}",
+                failure_caused_by("make an ext4 image of the tree", cause).hint(format!(
+                    "check the free space: df -h {}",
                     folder.parent().unwrap_or(folder).display()
                 ))
             })?;
-        file.take_back()
+        file.finish()
     }
 
-    /// A program that sees the tree's users as the guest will.
-    fn seeing_all_users(&self, program: &str) -> Command {
+    /// A command that sees the tree's owners as the guest will.
+    fn with_guest_ids(&self, program: &str) -> Command {
         if self.unshare {
             Command::new(MMDEBSTRAP).args(["--unshare-helper", program])
         } else {
@@ -245,11 +240,11 @@ impl Recipe<'_> {
 /// 256 MiB, and at least 1 GiB.
 fn image_size(used_kib: u64) -> u64 {
     const STEP: u64 = 256 << 20;
-    let wanted = used_kib * 1024 / 4 * 5 + (384 << 20);
-    wanted.div_ceil(STEP).max(4) * STEP
+    let size = used_kib * 1024 / 4 * 5 + (384 << 20);
+    size.div_ceil(STEP).max(4) * STEP
 }
 
-/// What went wrong, in mmdebstrap's words: the first complaint is the cause.
+/// mmdebstrap's first complaint, which is the cause of the others.
 fn explain(complaints: &[String]) -> String {
     match complaints.first() {
         Some(first) => format!("mmdebstrap: {first}"),
@@ -261,7 +256,7 @@ fn explain(complaints: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn refused(suite: &str, mirror: Option<&str>, include: &[&str]) -> bool {
+    fn is_rejected(suite: &str, mirror: Option<&str>, include: &[&str]) -> bool {
         let include: Vec<String> = include.iter().map(|it| (*it).to_owned()).collect();
         Recipe {
             suite,
@@ -275,23 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_taken_for_an_option_or_a_second_line_is_refused() {
+    fn what_would_be_taken_for_an_option_or_a_second_line_is_is_rejected() {
         let mirror = Some("http://mirror.example/debian");
-        assert!(!refused("trixie", mirror, &["htop", "g++", "x:amd64"]));
-        assert!(refused("--help", None, &[]));
-        assert!(refused("trixie main", None, &[]));
-        assert!(refused("", None, &[]));
-        assert!(refused("trixie", Some("-"), &[]));
-        assert!(refused("trixie", Some("http://a/ b"), &[]));
-        assert!(refused("trixie", Some("http://a\ndeb"), &[]));
-        assert!(refused("trixie", None, &["--hook"]));
-        assert!(refused("trixie", None, &["a b"]));
-        assert!(refused("trixie", None, &["./here.deb"]));
-        assert!(refused("trixie", None, &[""]));
+        assert!(!is_rejected("trixie", mirror, &["htop", "g++", "x:amd64"]));
+        assert!(is_rejected("--help", None, &[]));
+        assert!(is_rejected("trixie main", None, &[]));
+        assert!(is_rejected("", None, &[]));
+        assert!(is_rejected("trixie", Some("-"), &[]));
+        assert!(is_rejected("trixie", Some("http://a/ b"), &[]));
+        assert!(is_rejected("trixie", Some("http://a\ndeb"), &[]));
+        assert!(is_rejected("trixie", None, &["--hook"]));
+        assert!(is_rejected("trixie", None, &["a b"]));
+        assert!(is_rejected("trixie", None, &["./here.deb"]));
+        assert!(is_rejected("trixie", None, &[""]));
     }
 
     #[test]
-    fn an_image_has_room_and_is_never_small() {
+    fn an_image_has_free_space_and_a_minimum_size() {
         assert_eq!(image_size(0), 1 << 30);
         assert_eq!(image_size(400 << 10), 1 << 30);
         assert_eq!(image_size(1 << 20), 1792 << 20);
@@ -314,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_to_the_tree_is_a_program_that_a_shell_understands() {
+    fn the_customize_script_is_valid_shell() {
         Command::new("sh")
             .args(["-n", "-c", CUSTOMIZE])
             .run()

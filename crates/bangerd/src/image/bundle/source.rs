@@ -1,4 +1,4 @@
-//! `runtime-bundle.toml`: where a bundle is to be had, and its SHA-256.
+//! `runtime-bundle.toml`: the address of a packaged bundle, and its SHA-256.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use crate::download::{Address, Digest, Download};
 use banger_api::{Code, Error, Result};
 
-/// What such a file is usually called.
+/// The file's usual name.
 pub(super) const FILE: &str = "runtime-bundle.toml";
 
-/// The largest archive that is taken, in bytes.
+/// The largest archive that is accepted, in bytes.
 const LARGEST: u64 = 16 << 30;
 
 /// The file's keys.
@@ -23,48 +23,48 @@ struct Keys {
     mirrors: Vec<String>,
 }
 
-/// The file that names an archive which lies beside it.
+/// The file's text for an archive beside it.
 pub(super) fn text(name: &str, sha256: &str) -> String {
     let name = toml::Value::String(name.to_owned());
     format!("url = {name}\nsha256 = \"{sha256}\"\n")
 }
 
-/// Reads such a file.
+/// Reads the file.
 ///
 /// # Errors
-/// `invalid`, with what is wrong in it; `not-found` where there is none.
+/// `invalid`, with the mistake in it; `not-found` if it does not exist.
 pub(super) fn read(path: &Path) -> Result<Download> {
-    let shown = path.display();
+    let path_text = path.display();
     let text = std::fs::read_to_string(path).map_err(|cause| {
         let code = match cause.kind() {
             std::io::ErrorKind::NotFound => Code::NotFound,
             _ => Code::Host,
         };
-        Error::new(code, format!("read `{shown}`"))
+        Error::new(code, format!("read `{path_text}`"))
             .cause(cause.to_string())
-            .hint("name the file that says where the bundle is: --manifest FILE")
+            .hint("pass the manifest of a bundle: --manifest FILE")
     })?;
     let keys: Keys = toml::from_str(&text).map_err(|cause| {
-        Error::new(Code::Invalid, format!("read `{shown}`"))
+        Error::new(Code::Invalid, format!("read `{path_text}`"))
             .cause(cause.to_string())
-            .hint("it has two keys, `url` and `sha256`, and may have `mirrors`, a list")
+            .hint("the keys are `url`, `sha256` and, optionally, `mirrors`, a list")
     })?;
     for (name, value) in [("url", &keys.url), ("sha256", &keys.sha256)] {
         if value.is_empty() {
             return Err(Error::new(
                 Code::Invalid,
-                format!("`{shown}` names no bundle: `{name}` is empty"),
+                format!("`{path_text}` names no bundle: `{name}` is empty"),
             )
             .hint(
-                "fill in where the bundle is, and the SHA-256 that `banger bundle package` printed",
+                "fill in the bundle's address, and the SHA-256 that `banger bundle package` printed",
             )
-            .hint("or make one from Debian's packages: banger bundle build"));
+            .hint("or build one from Debian's packages: banger bundle build"));
         }
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let sources = keys.mirrors.iter().chain([&keys.url]);
     let sources: Result<Vec<_>> = sources.map(|it| Address::parse(it, folder)).collect();
-    let within = |error: Error| error.within(format!("read `{shown}`"));
+    let within = |error: Error| error.within(format!("read `{path_text}`"));
     Ok(Download {
         what: "the bundle".to_owned(),
         sources: sources.map_err(within)?,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_package_writes_is_read() {
+    fn a_packages_manifest_is_read() {
         let found = parsed(&text("a \"name\".tar.gz", &"b".repeat(64))).unwrap();
         assert!(
             matches!(&found.sources[..], [Address::File(it)] if it.ends_with("a \"name\".tar.gz"))
@@ -108,9 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn the_template_and_what_is_wrong_are_told() {
+    fn the_template_and_mistakes_are_rejected_with_the_reason() {
         let template = include_str!("../../../../../runtime-bundle.toml");
-        for (text, told) in [
+        for (text, expected) in [
             (template, "`url` is empty"),
             ("url = \"x\"\nsha256 = \"\"", "`sha256` is empty"),
             ("url = \"x\"\nsha256 = \"abc\"", "is not a SHA-256"),
@@ -120,7 +120,7 @@ mod tests {
             ("url = \"x\"\nsha = \"\"", "unknown field"),
         ] {
             let error = parsed(text).unwrap_err().report();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
         let error = read(Path::new("/nonexistent/x.toml")).unwrap_err();
         assert_eq!(error.code, Code::NotFound);

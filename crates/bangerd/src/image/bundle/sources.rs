@@ -1,25 +1,25 @@
-//! Where packages come from: the suite, and its updates and security updates where there are any.
+//! The package sources: a suite, with its updates and security updates if the mirror has them.
 //!
-//! The mirror is asked before anything is begun, so that one that does not answer is told in a
-//! second, and so that a suite without updates (`sid`, or an old one) is no error. What the root
-//! file system is made from is what the guest's own apt goes on with.
+//! The mirror is queried first, so that an unreachable one fails within a second and a suite
+//! without updates (`sid`, or an old one) works. The guest's own apt uses the same sources.
 //!
-//! Where no mirror is named, mmdebstrap takes Debian's own, with what it knows of the suite.
+//! Without a mirror, mmdebstrap uses Debian's own, and the sources it knows for the suite.
 
 use std::path::Path;
 
 use banger_host::command::Command;
 
-use super::{BundleError, Proxies, Result};
+use super::error::{failure, failure_caused_by};
+use super::{Proxies, Result};
 
-/// What Debian's archives are signed with, on the host and in the guest.
+/// The keys of Debian's archives, on the host and in the guest.
 pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The program of apt that downloads one file.
 pub(super) const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 
-/// Asks the mirror what it has of a suite, and answers lines for apt's `sources.list`. What is
-/// downloaded on the way is put into `folder`, and is small.
+/// Queries the mirror for a suite, and returns lines for apt's `sources.list`. `folder` holds the
+/// small files that are downloaded for it.
 pub(super) fn find(
     mirror: &str,
     suite: &str,
@@ -27,12 +27,12 @@ pub(super) fn find(
     folder: &Path,
 ) -> Result<Vec<String>> {
     let mut lines = Vec::new();
-    for (place, name) in candidates(mirror, suite) {
-        if has(&place, &name, proxies, folder)? {
-            lines.push(format!("deb [signed-by={KEYRING}] {place} {name} main"));
+    for (archive, name) in candidates(mirror, suite) {
+        if has(&archive, &name, proxies, folder)? {
+            lines.push(format!("deb [signed-by={KEYRING}] {archive} {name} main"));
         } else if name == suite {
             return Err(
-                BundleError::new(format!("the mirror `{mirror}` has no suite `{suite}`"))
+                failure(format!("the mirror `{mirror}` has no suite `{suite}`"))
                     .hint("use a Debian suite such as trixie or bookworm"),
             );
         }
@@ -40,8 +40,8 @@ pub(super) fn find(
     Ok(lines)
 }
 
-/// The places to ask, and the names of the suites there. Security updates lie beside the archive:
-/// `…/debian` and `…/debian-security`.
+/// The addresses and suites to query. Security updates have an archive of their own beside the
+/// mirror's: `…/debian` and `…/debian-security`.
 fn candidates(mirror: &str, suite: &str) -> [(String, String); 3] {
     let mirror = mirror.trim_end_matches('/');
     [
@@ -51,10 +51,10 @@ fn candidates(mirror: &str, suite: &str) -> [(String, String); 3] {
     ]
 }
 
-fn has(place: &str, name: &str, proxies: &Proxies, folder: &Path) -> Result<bool> {
-    let address = format!("{place}/dists/{name}/InRelease");
+fn has(archive: &str, name: &str, proxies: &Proxies, folder: &Path) -> Result<bool> {
+    let address = format!("{archive}/dists/{name}/InRelease");
     let file = folder.join("InRelease");
-    let asked = proxies
+    let output = proxies
         .with(Command::new(APT_HELPER))
         .args([
             "-o",
@@ -67,16 +67,16 @@ fn has(place: &str, name: &str, proxies: &Proxies, folder: &Path) -> Result<bool
         .arg(&address)
         .arg(&file)
         .output()
-        .map_err(|cause| BundleError::because(format!("ask for `{address}`"), cause))?;
-    // It may never have been there.
+        .map_err(|cause| failure_caused_by(format!("request `{address}`"), cause))?;
+    // There may be no file.
     let _ = std::fs::remove_file(&file);
-    answer(asked.status.success(), &asked.errors()).map_err(|why| {
-        BundleError::new(format!("the mirror `{place}` does not answer: {why}"))
-            .hint(format!("is it reachable? curl -I {address}"))
+    answer(output.status.success(), &output.errors()).map_err(|why| {
+        failure(format!("the mirror `{archive}` does not answer: {why}"))
+            .hint(format!("check that it is reachable: curl -I {address}"))
     })
 }
 
-/// Whether the file is there; an error when nobody knows.
+/// Whether the mirror has the file; an error if that is unknown.
 fn answer(downloaded: bool, errors: &str) -> std::result::Result<bool, String> {
     if downloaded {
         return Ok(true);
@@ -90,7 +90,7 @@ fn answer(downloaded: bool, errors: &str) -> std::result::Result<bool, String> {
         None => Err(errors
             .lines()
             .last()
-            .unwrap_or("it does not say why")
+            .unwrap_or("no reason given")
             .trim()
             .to_owned()),
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn security_updates_lie_beside_the_archive() {
+    fn security_updates_are_in_an_archive_beside_the_mirror() {
         let [suite, updates, security] = candidates("http://mirror.example/debian/", "trixie");
         assert_eq!(
             suite,
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_is_not_there_is_told_from_a_mirror_that_does_not_answer() {
+    fn a_missing_suite_is_distinguished_from_an_unreachable_mirror() {
         assert_eq!(
             answer(true, "W: Download is performed unsandboxed"),
             Ok(true)

@@ -1,8 +1,8 @@
-//! Unpacks an archive that may be hostile, into a new folder of ours.
+//! Unpacks an archive that may be hostile into an empty folder.
 //!
-//! A bundle is folders and plain files, so nothing else is taken: no link, no device, no path that
-//! leaves, no mode that gives rights away. Each file is new, so nothing is written through what
-//! the archive brought before.
+//! A bundle consists of folders and regular files. Links, devices, paths that leave the folder,
+//! and setuid modes are rejected. Each file is created with O_EXCL, so no entry can write through
+//! an earlier one.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, Write as _};
@@ -12,19 +12,22 @@ use std::path::{Component, Path, PathBuf};
 use flate2::read::GzDecoder;
 use tar::{Archive, Entry, EntryType};
 
-use super::interruption::Interruption;
-use super::{BundleError, Result};
+use super::Result;
+use banger_api::Error;
 
-/// The most that is taken.
+use super::error::{failure, failure_caused_by};
+use super::interrupt::InterruptSignal;
+
+/// The limits of an archive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// How many files and folders.
+    /// The number of files and folders.
     pub(super) entries: u64,
-    /// The size of all files together, holes too, in bytes.
+    /// The sum of all file sizes, holes included, in bytes.
     pub(super) bytes: u64,
 }
 
-/// A bundle has some 1,400 files, and 1.2 GiB.
+/// A bundle has about 1,400 files and 1.2 GiB.
 pub(super) const LIMITS: Limits = Limits {
     entries: 50_000,
     bytes: 32 << 30,
@@ -33,68 +36,71 @@ pub(super) const LIMITS: Limits = Limits {
 /// The longest path within an archive, in bytes.
 const LONGEST_PATH: usize = 1024;
 
-/// How deep folders are nested.
+/// The deepest nesting of folders.
 const DEEPEST: usize = 32;
 
-/// What is written, or left out as a hole, at once.
-const PIECE: usize = 1 << 16;
+/// The size in bytes of one write, or of one hole.
+const CHUNK: usize = 1 << 16;
 
-/// Unpacks a `.tar.gz` into `folder`, which is empty.
+/// Unpacks a `.tar.gz` into `folder`, which must be empty.
 pub(super) fn unpack(
     archive: &Path,
     folder: &Path,
     limits: Limits,
-    interruption: &Interruption,
+    interrupt: &InterruptSignal,
 ) -> Result<()> {
     let file = File::open(archive)
-        .map_err(|cause| BundleError::because(format!("read `{}`", archive.display()), cause))?;
-    let mut unpacking = Unpacking {
+        .map_err(|cause| failure_caused_by(format!("read `{}`", archive.display()), cause))?;
+    let mut unpacker = Unpacker {
         folder,
         left: limits,
         limits,
-        interruption,
+        interrupt,
     };
     let mut archive = Archive::new(GzDecoder::new(io::BufReader::new(file)));
-    // Raw: what stands for a long name would be read into memory, however long it is.
-    let entries = archive.entries().map_err(|cause| broken(&cause))?.raw(true);
+    // Raw: the extension for long names would be read into memory, whatever its size.
+    let entries = archive
+        .entries()
+        .map_err(|cause| unreadable(&cause))?
+        .raw(true);
     let mut is_empty = true;
     for entry in entries {
-        interruption.check()?;
-        unpacking.take(&mut entry.map_err(|cause| broken(&cause))?)?;
+        interrupt.check()?;
+        unpacker.extract(&mut entry.map_err(|cause| unreadable(&cause))?)?;
         is_empty = false;
     }
     if is_empty {
-        return Err(BundleError::new("the archive is empty"));
+        return Err(failure("the archive is empty"));
     }
     Ok(())
 }
 
-struct Unpacking<'a> {
+struct Unpacker<'a> {
     folder: &'a Path,
     left: Limits,
     limits: Limits,
-    interruption: &'a Interruption,
+    interrupt: &'a InterruptSignal,
 }
 
-impl Unpacking<'_> {
-    fn take(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
+impl Unpacker<'_> {
+    fn extract(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<()> {
         self.left.entries = self.left.entries.checked_sub(1).ok_or_else(|| {
-            BundleError::new(format!(
+            failure(format!(
                 "the archive has more than {} files",
                 self.limits.entries
             ))
         })?;
         let name = name(entry)?;
-        let refused = |why: &str| {
+        let rejected = |why: &str| {
             let name = name.display().to_string();
-            BundleError::new(format!("the archive's `{}` {why}", name.escape_default()))
+            failure(format!("the archive's `{}` {why}", name.escape_default()))
         };
-        let mode = entry.header().mode().map_err(|cause| broken(&cause))?;
+        let mode = entry.header().mode().map_err(|cause| unreadable(&cause))?;
         if mode & 0o7000 != 0 {
-            return Err(refused("is setuid, setgid or sticky"));
+            return Err(rejected("is setuid, setgid or sticky"));
         }
         let kind = entry.header().entry_type();
-        let Some(within) = within(&name).map_err(refused)? else {
+        let Some(within) = within(&name).map_err(rejected)? else {
             return Ok(());
         };
         let path = self.folder.join(within);
@@ -105,15 +111,13 @@ impl Unpacking<'_> {
                     make_folder(above)?;
                 }
                 let mode = if mode & 0o100 == 0 { 0o644 } else { 0o755 };
-                self.write(entry, &path, mode, &refused)
+                self.write(entry, &path, mode, &rejected)
             }
-            EntryType::Symlink | EntryType::Link => {
-                Err(refused("is a link, and a bundle has none"))
-            }
+            EntryType::Symlink | EntryType::Link => Err(rejected("is a link; a bundle has none")),
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
-                Err(refused("is a device or a pipe"))
+                Err(rejected("is a device or a pipe"))
             }
-            _ => Err(refused("is in a format of tar that is not read").hint(FORMAT)),
+            _ => Err(rejected("has an unsupported type of tar entry").hint(FORMAT)),
         }
     }
 
@@ -122,16 +126,16 @@ impl Unpacking<'_> {
         entry: &mut Entry<'_, impl Read>,
         path: &Path,
         mode: u32,
-        refused: &dyn Fn(&str) -> BundleError,
+        rejected: &dyn Fn(&str) -> Error,
     ) -> Result<()> {
-        let size = entry.header().size().map_err(|cause| broken(&cause))?;
+        let size = entry.header().size().map_err(|cause| unreadable(&cause))?;
         self.left.bytes = self.left.bytes.checked_sub(size).ok_or_else(|| {
-            BundleError::new(format!(
+            failure(format!(
                 "the archive unpacks to more than {} GiB",
                 self.limits.bytes >> 30
             ))
         })?;
-        let unwritten = |cause| BundleError::because(format!("write `{}`", path.display()), cause);
+        let unwritten = |cause| failure_caused_by(format!("write `{}`", path.display()), cause);
         let mut file = match File::options()
             .write(true)
             .create_new(true)
@@ -140,45 +144,48 @@ impl Unpacking<'_> {
         {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(refused("is there twice"));
+                return Err(rejected("is a duplicate"));
             }
             Err(cause) => return Err(unwritten(cause)),
         };
-        let mut piece = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK];
         let mut left = size;
         while left > 0 {
-            self.interruption.check()?;
-            let wanted = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
-            let piece = &mut piece[..wanted];
-            entry.read_exact(piece).map_err(|cause| broken(&cause))?;
-            let written = if piece.iter().all(|it| *it == 0) {
-                file.seek_relative(wanted as i64)
+            self.interrupt.check()?;
+            let count = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+            let chunk = &mut chunk[..count];
+            entry
+                .read_exact(chunk)
+                .map_err(|cause| unreadable(&cause))?;
+            let written = if chunk.iter().all(|it| *it == 0) {
+                file.seek_relative(count as i64)
             } else {
-                file.write_all(piece)
+                file.write_all(chunk)
             };
             written.map_err(unwritten)?;
-            left -= wanted as u64;
+            left -= count as u64;
         }
-        // The umask of who unpacks is no part of a bundle.
-        let rights = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        // Regardless of the umask.
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
         file.set_len(size)
-            .and_then(|()| file.set_permissions(rights))
+            .and_then(|()| file.set_permissions(permissions))
             .map_err(unwritten)
     }
 }
 
+/// The command that makes an archive in the supported format.
 const FORMAT: &str = "pack it with `banger bundle package`, or with GNU tar: tar --format=ustar -czf FILE -C FOLDER .";
 
-/// What an entry is called.
+/// The path of an entry, as the archive has it.
 fn name(entry: &Entry<'_, impl Read>) -> Result<PathBuf> {
     let header = entry.header();
     let bytes = header.path_bytes();
     let name = std::str::from_utf8(&bytes)
-        .map_err(|_| BundleError::new("the archive has a name that is not UTF-8"))?;
+        .map_err(|_| failure("the archive has a name that is not UTF-8"))?;
     Ok(PathBuf::from(name))
 }
 
-/// The path below the folder; none for the folder itself.
+/// The path relative to the folder; `None` for the folder itself.
 fn within(name: &Path) -> std::result::Result<Option<PathBuf>, &'static str> {
     let mut path = PathBuf::new();
     for component in name.components() {
@@ -204,17 +211,17 @@ fn make_folder(path: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o755)
         .create(path)
-        .map_err(|cause| BundleError::because(format!("make `{}`", path.display()), cause))
+        .map_err(|cause| failure_caused_by(format!("make `{}`", path.display()), cause))
 }
 
-/// What cannot be read of an archive.
-fn broken(cause: &io::Error) -> BundleError {
+/// The archive cannot be read.
+fn unreadable(cause: &io::Error) -> Error {
     let why = match cause.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends in the middle".to_owned(),
+        io::ErrorKind::UnexpectedEof => "unexpected end".to_owned(),
         _ => cause.to_string(),
     };
-    BundleError::new(format!("the archive is damaged, or none: {why}"))
-        .hint("a bundle is packed as `.tar.gz`: banger bundle package")
+    failure(format!("the archive is damaged, or not a `.tar.gz`: {why}"))
+        .hint("package a bundle: banger bundle package")
 }
 
 #[cfg(test)]

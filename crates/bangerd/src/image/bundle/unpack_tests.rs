@@ -41,7 +41,7 @@ fn unpacked(archive: &[u8], limits: Limits) -> (tempfile::TempDir, Result<()>) {
     fs::write(&path, archive).unwrap();
     let into = folder.path().join("into");
     fs::create_dir(&into).unwrap();
-    let outcome = unpack(&path, &into, limits, &Interruption::default());
+    let outcome = unpack(&path, &into, limits, &InterruptSignal::default());
     (folder, outcome)
 }
 
@@ -99,7 +99,7 @@ fn what_leaves_the_folder_or_is_no_file_is_refused() {
         content: b"",
         ..FILE
     };
-    for (entry, told) in [
+    for (entry, expected) in [
         (
             Raw {
                 name: b"/etc/cron.d/x",
@@ -141,7 +141,7 @@ fn what_leaves_the_folder_or_is_no_file_is_refused() {
         (link(b"a", EntryType::Char, b""), "a device"),
         (link(b"a", EntryType::Block, b""), "a device"),
         (link(b"a", EntryType::Fifo, b""), "a device"),
-        (link(b"a", EntryType::GNUSparse, b""), "format of tar"),
+        (link(b"a", EntryType::GNUSparse, b""), "type of tar entry"),
         (
             Raw {
                 mode: 0o4755,
@@ -166,11 +166,11 @@ fn what_leaves_the_folder_or_is_no_file_is_refused() {
             "setuid",
         ),
     ] {
-        let told_of = refusal(&packed(&[entry]), LIMITS);
-        assert!(told_of.contains(told), "{told_of}");
+        let error = refusal(&packed(&[entry]), LIMITS);
+        assert!(error.contains(expected), "{error}");
     }
     let twice = refusal(&packed(&[FILE, FILE]), LIMITS);
-    assert!(twice.contains("there twice"), "{twice}");
+    assert!(twice.contains("a duplicate"), "{twice}");
     let through = packed(&[
         link(b"a", EntryType::Symlink, b"/tmp"),
         Raw {
@@ -204,7 +204,7 @@ fn bombs_are_refused_before_they_burst() {
         content: &name,
         ..FILE
     }]);
-    assert!(refusal(&long, LIMITS).contains("format of tar"));
+    assert!(refusal(&long, LIMITS).contains("type of tar entry"));
     // A size that is a lie: there is less.
     let mut header = tar::Header::new_gnu();
     header.set_path("file").unwrap();
@@ -218,10 +218,10 @@ fn bombs_are_refused_before_they_burst() {
 }
 
 #[test]
-fn what_is_no_archive_or_is_cut_off_is_told() {
+fn damaged_and_truncated_archives_are_rejected() {
     for archive in [&b"hello"[..], b"", &packed(&[FILE])[..60]] {
-        let told = refusal(archive, LIMITS);
-        assert!(told.contains("damaged, or none"), "{told}");
+        let error = refusal(archive, LIMITS);
+        assert!(error.contains("damaged, or not"), "{error}");
     }
     assert!(refusal(&packed(&[]), LIMITS).contains("is empty"));
 }
@@ -233,8 +233,8 @@ fn an_interrupt_ends_it() {
     fs::write(&path, packed(&[FILE])).unwrap();
     let into = folder.path().join("into");
     fs::create_dir(&into).unwrap();
-    let interruption = Interruption::default();
-    interruption.interrupt();
-    let error = unpack(&path, &into, LIMITS, &interruption).unwrap_err();
+    let interrupt = InterruptSignal::default();
+    interrupt.interrupt();
+    let error = unpack(&path, &into, LIMITS, &interrupt).unwrap_err();
     assert_eq!(error.to_string(), "interrupted");
 }

@@ -1,28 +1,31 @@
 //! The uncompressed kernel within a bzImage.
 //!
-//! Where the payload lies is said by the header of the x86 boot protocol, version 2.08 and later:
+//! The header of the x86 boot protocol, version 2.08 and later, has the position of the payload:
 //! <https://docs.kernel.org/arch/x86/boot.html>
 
 use std::io::Read as _;
 
 use banger_guest::elf::{EM_X86_64, Elf};
 
-use super::{BundleError, Result};
+use super::Result;
+use banger_api::Error;
 
-/// No kernel is larger, uncompressed, in bytes.
+use super::error::failure;
+
+/// The largest accepted size of an uncompressed kernel, in bytes.
 const LARGEST: usize = 512 << 20;
 
-/// What unpacking xz may take of memory, in bytes; the kernel's build uses windows of up to 128 MiB.
+/// The memory limit of the xz decoder, in bytes; kernels are built with windows of up to 128 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
 
 /// The largest block of an LZ4 legacy frame, uncompressed, in bytes:
 /// <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md#legacy-frame>
 const LZ4_BLOCK: usize = 8 << 20;
 
-/// The ELF file within the bzImage.
+/// Extracts the ELF file from a bzImage.
 ///
 /// # Errors
-/// When it is none, is cut off, or holds something else than an x86-64 ELF file.
+/// `image` is not a bzImage, is truncated, or does not contain an x86-64 ELF file.
 pub(super) fn unpack(image: &[u8]) -> Result<Vec<u8>> {
     let kernel = match image {
         [0x7f, b'E', b'L', b'F', ..] => image.to_vec(),
@@ -30,12 +33,12 @@ pub(super) fn unpack(image: &[u8]) -> Result<Vec<u8>> {
     };
     match Elf::parse(&kernel) {
         Some(elf) if elf.machine == EM_X86_64 => Ok(kernel),
-        _ => Err(wrong("what is packed in it is not an x86-64 kernel")),
+        _ => Err(wrong("its payload is not an x86-64 kernel")),
     }
 }
 
-fn wrong(why: impl std::fmt::Display) -> BundleError {
-    BundleError::new(format!("the kernel cannot be unpacked: {why}"))
+fn wrong(why: impl std::fmt::Display) -> Error {
+    failure(format!("the kernel cannot be unpacked: {why}"))
 }
 
 fn payload(image: &[u8]) -> Result<&[u8]> {
@@ -46,7 +49,7 @@ fn payload(image: &[u8]) -> Result<&[u8]> {
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     };
     if image.get(0x202..0x206) != Some(b"HdrS") {
-        return Err(wrong("it is no bzImage"));
+        return Err(wrong("it is not a bzImage"));
     }
     let version = word(0x206)? & 0xffff;
     if version < 0x208 {
@@ -63,20 +66,18 @@ fn payload(image: &[u8]) -> Result<&[u8]> {
     image
         .get(begin..begin.saturating_add(length))
         .filter(|payload| payload.len() > 8)
-        .ok_or_else(|| wrong("it is cut off"))
+        .ok_or_else(|| wrong("it is truncated"))
 }
 
-/// What is packed in a payload, with the size that the payload says.
+/// Decompresses a payload, and checks the size that it records.
 fn uncompress(payload: &[u8]) -> Result<Vec<u8>> {
-    // The kernel's build puts the size behind each payload; gzip ends with it by itself.
+    // The kernel's build appends the size to each payload; gzip's trailer already has it.
     let Some((packed, size)) = payload.split_last_chunk() else {
-        return Err(wrong("it is cut off"));
+        return Err(wrong("it is truncated"));
     };
     let size = u32::from_le_bytes(*size) as usize;
     if size > LARGEST {
-        return Err(wrong(format!(
-            "{size} bytes would be larger than any kernel"
-        )));
+        return Err(wrong(format!("its size of {size} bytes exceeds the limit")));
     }
     let kernel = match packed {
         [0x1f, 0x8b, ..] => read(flate2::read::GzDecoder::new(payload), size)?,
@@ -95,12 +96,12 @@ fn uncompress(payload: &[u8]) -> Result<Vec<u8>> {
         return Ok(kernel);
     }
     Err(wrong(format!(
-        "it is damaged: {size} bytes were packed, and {} come out",
+        "it is damaged: {} bytes instead of {size}",
         kernel.len()
     )))
 }
 
-/// All that a decoder gives, but no more than one byte over `size`.
+/// Reads a decoder to its end, but at most one byte more than `size`.
 fn read(decoder: impl std::io::Read, size: usize) -> Result<Vec<u8>> {
     let mut kernel = Vec::new();
     decoder
@@ -110,7 +111,7 @@ fn read(decoder: impl std::io::Read, size: usize) -> Result<Vec<u8>> {
     Ok(kernel)
 }
 
-/// The blocks of a legacy frame, each behind its length.
+/// Decodes the blocks of an LZ4 legacy frame; a length precedes each block.
 fn lz4(mut rest: &[u8], size: usize) -> Result<Vec<u8>> {
     let mut kernel = Vec::new();
     let mut block = vec![0; LZ4_BLOCK];
@@ -118,7 +119,7 @@ fn lz4(mut rest: &[u8], size: usize) -> Result<Vec<u8>> {
         let length = u32::from_le_bytes(*length) as usize;
         let (packed, behind) = more
             .split_at_checked(length)
-            .ok_or_else(|| wrong("an LZ4 block is cut off"))?;
+            .ok_or_else(|| wrong("an LZ4 block is truncated"))?;
         let count = lz4_flex::block::decompress_into(packed, &mut block).map_err(wrong)?;
         kernel.extend_from_slice(&block[..count]);
         if kernel.len() > size {
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn what_is_no_kernel_is_refused_in_words() {
         let refusal = |image: &[u8]| unpack(image).unwrap_err().to_string();
-        assert!(refusal(b"").contains("no bzImage"));
+        assert!(refusal(b"").contains("not a bzImage"));
         assert!(refusal(&bzimage(b"BZh91AY&SY........\0\0\0\0")).contains("not compressed with"));
         let hello = zstd::encode_all(&b"hello"[..], 1).unwrap();
         assert!(refusal(&bzimage(&with_size(hello.clone(), 5))).contains("not an x86-64 kernel"));
@@ -219,7 +220,7 @@ mod tests {
             let damaged = bzimage(&with_size(hello.clone(), size));
             assert!(refusal(&damaged).contains("it is damaged"));
         }
-        assert!(refusal(&bzimage(&with_size(hello, 1 << 30))).contains("larger than any kernel"));
+        assert!(refusal(&bzimage(&with_size(hello, 1 << 30))).contains("exceeds the limit"));
     }
 
     #[test]

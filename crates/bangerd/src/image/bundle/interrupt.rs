@@ -1,5 +1,5 @@
-//! ^C while a bundle is made or fetched: the programs that we started get it from the terminal too, and end;
-//! we stay, to clean up after them.
+//! ^C while a bundle is built, fetched or packaged. The terminal sends it to the started programs,
+//! too, which end; this process stays and cleans up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,19 +7,19 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BundleError, Result};
+use super::Result;
+use super::error::{failure, failure_caused_by};
 
-/// Whether somebody has typed ^C.
+/// Remembers ^C.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Interruption(Arc<AtomicBool>);
+pub(super) struct InterruptSignal(Arc<AtomicBool>);
 
-impl Interruption {
-    /// From now on ^C does not end this program, but does this. It still ends those that it
-    /// starts.
+impl InterruptSignal {
+    /// From now on ^C does not end this process but calls `then`. It still ends started programs.
     pub(super) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
-        let map_io_error = |cause| BundleError::because("watch for ^C", cause);
-        let interruption = Self::default();
-        let typed = interruption.clone();
+        let map_io_error = |cause| failure_caused_by("watch for ^C", cause);
+        let interrupt = Self::default();
+        let typed = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
@@ -34,19 +34,19 @@ impl Interruption {
                 then();
             }
         });
-        Ok(interruption)
+        Ok(interrupt)
     }
 
-    /// As if somebody had typed it.
+    /// Simulates ^C.
     #[cfg(test)]
     pub(super) fn interrupt(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Refuses to go on after ^C.
+    /// Fails after ^C.
     pub(super) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::SeqCst) {
-            return Err(BundleError::new("interrupted"));
+            return Err(failure("interrupted"));
         }
         Ok(())
     }
@@ -59,15 +59,15 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn after_an_interrupt_nothing_is_gone_on_with_but_the_program_lives() {
-        let interruption = Interruption::watch(|| {}).unwrap();
-        interruption.check().unwrap();
+    fn an_interrupt_fails_the_check_and_does_not_end_the_process() {
+        let interrupt = InterruptSignal::watch(|| {}).unwrap();
+        interrupt.check().unwrap();
         kill_process(getpid(), Signal::INT).unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
-        while interruption.check().is_ok() {
+        while interrupt.check().is_ok() {
             assert!(Instant::now() < deadline, "the signal is not seen");
             thread::yield_now();
         }
-        assert_eq!(interruption.check().unwrap_err().to_string(), "interrupted");
+        assert_eq!(interrupt.check().unwrap_err().to_string(), "interrupted");
     }
 }
