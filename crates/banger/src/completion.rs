@@ -1,9 +1,9 @@
-//! What a shell is told when a user types Tab.
+//! Completion: the candidates for a shell when the user presses Tab.
 //!
-//! The shell runs this program with `COMPLETE` set to its own name and the words so far after two
-//! hyphens; `banger completion` prints what makes it do so. Names of VMs come from a daemon that
-//! runs: none is started, and one that is slow is not waited for. Whatever goes wrong offers
-//! nothing and says nothing, as a message would stand in the line that is being typed.
+//! The shell runs this program with its own name in `COMPLETE`, and the words so far after `--`; the
+//! script of `banger completion` sets that up. VM names come from a running daemon: none is started,
+//! and a slow one is not waited for. Errors yield no candidates and no message, because a message
+//! would disturb the line that the user is typing.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,9 +1,8 @@
-//! Finding the daemon, and starting it when it is not there.
+//! Connects to the daemon, and starts it if it is not running.
 //!
-//! Two clients may do so at once: both start a daemon, one of the daemons gets the lock on the
-//! state directory, and the other says `held` and ends. Its client waits for the first one's
-//! socket. A daemon that is just ending may hold the lock too, so a client that was told `held`
-//! and hears nothing tries again.
+//! If two clients start a daemon at once, one daemon locks the state directory; the other prints
+//! `held` and exits, and its client waits for the first one's socket. An exiting daemon may still
+//! hold the lock, so the client retries if nothing answers after `held`.
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _};
@@ -20,21 +19,21 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::output::Output;
 use crate::paths::Paths;
-use crate::programs::{self, Started};
+use crate::programs::{self, StartingDaemon};
 use crate::progress::Wait;
 use crate::systemd::{Systemd, UNIT};
 
-/// How long a daemon has to say how it stands: it may have many VMs to adopt first.
-const START_DEADLINE: Duration = Duration::from_secs(30);
-/// How long another daemon, that has the lock, has to answer.
-const HELD_DEADLINE: Duration = Duration::from_secs(10);
-/// How long we listen for that one before we try to start one again.
-const HELD_PATIENCE: Duration = Duration::from_millis(500);
+/// Timeout for a started daemon's first line: it may have many VMs to adopt first.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout for an answer from another daemon that holds the lock.
+const HELD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for that daemon before starting one again.
+const HELD_RETRY: Duration = Duration::from_millis(500);
 
-/// A client of the daemon if one answers.
+/// A client of the running daemon, if there is one.
 ///
 /// # Errors
-/// When the socket cannot be reached though something is there.
+/// The socket exists, and cannot be connected to.
 pub(crate) fn if_there(places: &Paths) -> Result<Option<Client>> {
     let socket = &places.location.socket;
     if answers(socket)? {
@@ -44,10 +43,10 @@ pub(crate) fn if_there(places: &Paths) -> Result<Option<Client>> {
     }
 }
 
-/// A client of the daemon, which is started when none answers.
+/// A client of the daemon, which is started if it is not running.
 ///
 /// # Errors
-/// Why the daemon does not start, or that another one holds the state directory and is silent.
+/// The daemon does not start, or another one holds the state directory and does not answer.
 pub(crate) fn or_start(places: &Paths, output: Output) -> Result<Client> {
     if let Some(client) = if_there(places)? {
         return Ok(client);
@@ -56,27 +55,27 @@ pub(crate) fn or_start(places: &Paths, output: Output) -> Result<Client> {
     let location = &places.location;
     let systemd = Systemd::new(places);
     if systemd.unit_serves(places) {
-        // What keeps the unit from starting keeps us from it too, and is then told by the daemon.
+        // If the unit fails for a reason that also affects a direct start, that start reports it.
         let started = systemd.user_does(&["start", UNIT]);
-        if started.is_ok() && answers_until(&location.socket, Instant::now() + HELD_DEADLINE)? {
+        if started.is_ok() && answers_until(&location.socket, Instant::now() + HELD_TIMEOUT)? {
             return Client::new(&location.socket);
         }
         if let Err(error) = started {
             let why = error.causes.first().map_or("", String::as_str);
             output.warning(&format!(
-                "{error}: {why}; the daemon is started without systemd"
+                "{error}: {why}; starting the daemon without systemd"
             ));
         }
     }
     let program = programs::find_bangerd(places.search.as_deref())?;
-    let deadline = Instant::now() + HELD_DEADLINE;
+    let deadline = Instant::now() + HELD_TIMEOUT;
     loop {
-        let stands = start(&program, places)?;
-        let patience = match stands {
+        let outcome = start(&program, places)?;
+        let answer_by = match outcome {
             StartOutcome::Ready => deadline,
-            StartOutcome::Held => deadline.min(Instant::now() + HELD_PATIENCE),
+            StartOutcome::Held => deadline.min(Instant::now() + HELD_RETRY),
         };
-        if answers_until(&location.socket, patience)? {
+        if answers_until(&location.socket, answer_by)? {
             return Client::new(&location.socket);
         }
         if Instant::now() >= deadline {
@@ -88,18 +87,18 @@ pub(crate) fn or_start(places: &Paths, output: Output) -> Result<Client> {
                     location.socket.display()
                 ),
             )
-            .hint("was it started with another socket? set BANGER_SOCKET to that one")
-            .hint("see what it says: banger daemon logs"));
+            .hint("if it was started with another socket, set BANGER_SOCKET")
+            .hint("see its log: banger daemon logs"));
         }
     }
 }
 
-/// Whether somebody answers on the socket.
+/// Whether a daemon listens on the socket.
 fn answers(socket: &Path) -> Result<bool> {
     let Err(cause) = UnixStream::connect(socket) else {
         return Ok(true);
     };
-    // Where the directory cannot be either, the daemon that is started says why.
+    // If the path is impossible, the started daemon reports it.
     if matches!(
         cause.kind(),
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::ConnectionRefused
@@ -109,13 +108,13 @@ fn answers(socket: &Path) -> Result<bool> {
     let error = Error::new(Code::NotReady, format!("connect to `{}`", socket.display()))
         .cause(cause.to_string());
     Err(if cause.kind() == ErrorKind::PermissionDenied {
-        error.hint("each user has a daemon of their own; look at BANGER_SOCKET and --socket")
+        error.hint("each user has their own daemon; check BANGER_SOCKET and --socket")
     } else {
-        error.hint("look at BANGER_SOCKET and --socket, and at BANGER_STATE and --state")
+        error.hint("check BANGER_SOCKET and --socket, BANGER_STATE and --state")
     })
 }
 
-/// Whether somebody answers before the deadline.
+/// Waits for a daemon on the socket; false at the deadline.
 fn answers_until(socket: &Path, deadline: Instant) -> Result<bool> {
     loop {
         if answers(socket)? {
@@ -130,39 +129,39 @@ fn answers_until(socket: &Path, deadline: Instant) -> Result<bool> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a socket that is not there gives nothing to wait on"
+    reason = "a missing socket has no event to wait on"
 )]
 fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 
-/// How a daemon stands that was just started.
+/// The outcome of starting a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StartOutcome {
-    /// It answers.
+    /// It is ready.
     Ready,
-    /// Another one has the state directory.
+    /// Another daemon holds the state directory.
     Held,
 }
 
 fn start(program: &Path, places: &Paths) -> Result<StartOutcome> {
-    let mut started = programs::start_bangerd(program, &arguments(places), &places.of_a_daemon)?;
-    let line = match started.child.stdout.take() {
-        Some(pipe) => first_line(pipe, Instant::now() + START_DEADLINE)?,
+    let mut daemon = programs::start_bangerd(program, &arguments(places), &places.of_a_daemon)?;
+    let line = match daemon.child.stdout.take() {
+        Some(pipe) => first_line(pipe, Instant::now() + START_TIMEOUT)?,
         None => String::new(),
     };
     match line.split_whitespace().next() {
         Some("ready") => Ok(StartOutcome::Ready),
         Some("held") => {
-            // It ends by itself; this takes it out of the process table.
-            let _ = started.child.wait();
+            // It exits by itself; this reaps it.
+            let _ = daemon.child.wait();
             Ok(StartOutcome::Held)
         }
-        _ => Err(complaint(started)),
+        _ => Err(start_error(daemon)),
     }
 }
 
-/// The daemon is told what we were told, and the socket that we look for in any case.
+/// The daemon's arguments: the user's own options, and always the state directory and socket.
 fn arguments(places: &Paths) -> Vec<OsString> {
     let mut arguments = Vec::new();
     let mut add = |option: &str, path: &Path| arguments.extend([option.into(), path.into()]);
@@ -180,64 +179,61 @@ fn arguments(places: &Paths) -> Vec<OsString> {
     arguments
 }
 
-/// Reads until a newline or the end.
+/// Reads up to the first newline, or to the end.
 fn first_line(mut pipe: ChildStdout, deadline: Instant) -> Result<String> {
     let mut line = Vec::new();
-    let mut piece = [0; 512];
+    let mut chunk = [0; 512];
     loop {
         if !is_readable(&pipe, deadline.saturating_duration_since(Instant::now())) {
             return Err(Error::new(
                 Code::NotReady,
-                format!(
-                    "bangerd did not get ready within {} s",
-                    START_DEADLINE.as_secs()
-                ),
+                format!("bangerd was not ready within {} s", START_TIMEOUT.as_secs()),
             )
-            .hint("it may still come up; see what it says: banger daemon status"));
+            .hint("it may still be starting; see: banger daemon status"));
         }
-        let read = match pipe.read(&mut piece) {
+        let read = match pipe.read(&mut chunk) {
             Ok(read) => read,
             Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
             Err(_) => 0,
         };
-        line.extend_from_slice(&piece[..read]);
+        line.extend_from_slice(&chunk[..read]);
         if read == 0 || line.contains(&b'\n') {
             return Ok(String::from_utf8_lossy(&line).into_owned());
         }
     }
 }
 
-/// Waits until there is something to read, or the end of it; false at the deadline.
-pub(crate) fn is_readable(descriptor: &impl AsFd, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
+/// Waits until the descriptor is readable or at its end; false after the timeout.
+pub(crate) fn is_readable(descriptor: &impl AsFd, timeout: Duration) -> bool {
+    let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let Ok(timeout) = Timespec::try_from(left) else {
+        let Ok(left) = Timespec::try_from(left) else {
             return false;
         };
         let mut one = [PollFd::new(descriptor, PollFlags::IN)];
-        match rustix::event::poll(&mut one, Some(&timeout)) {
+        match rustix::event::poll(&mut one, Some(&left)) {
             Err(rustix::io::Errno::INTR) => {}
             outcome => return outcome.is_ok_and(|ready| ready > 0),
         }
     }
 }
 
-/// What the daemon said on standard error before it ended without a word.
-fn complaint(mut started: Started) -> Error {
-    let status = started
+/// The error of a daemon that exited without a first line: its last words on standard error.
+fn start_error(mut daemon: StartingDaemon) -> Error {
+    let status = daemon
         .child
         .wait()
         .map_or_else(|_| String::new(), |it| it.to_string());
-    let length = started
-        .complaints
+    let length = daemon
+        .stderr
         .metadata()
         .map_or(0, |it| it.len().min(64 << 10));
     let mut text = vec![0; usize::try_from(length).unwrap_or(0)];
-    let read = started.complaints.read_at(&mut text, 0).unwrap_or(0);
+    let read = daemon.stderr.read_at(&mut text, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&text[..read]).trim().to_owned();
-    let log = "see what it says: banger daemon logs";
-    // What a thread that panics writes may stand around it.
+    let log = "see its log: banger daemon logs";
+    // A panic message may surround the line with the error.
     let mut lines = text.lines().rev();
     if let Some(error) = lines.find_map(|line| serde_json::from_str::<Error>(line).ok()) {
         return error.within("start the daemon");
@@ -253,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_answers_where_there_is_no_socket_or_a_dead_one() {
+    fn a_missing_and_a_dead_socket_do_not_answer() {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("s");
         assert!(!answers(&socket).unwrap());

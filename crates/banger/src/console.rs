@@ -1,16 +1,16 @@
-//! A guest's console on the user's terminal.
+//! A filter for a guest's console on the user's terminal.
 //!
-//! The guest's root chooses every byte of it, and a terminal obeys some of them: it moves the
-//! cursor, sets the title, answers as if the user had typed. Colours, newlines, carriage returns and
-//! tabs pass; all other controls are left out, and so is whatever would show text in another order.
+//! The guest's root controls every byte, and terminals execute some of them: they move the cursor,
+//! set the title, or answer as if the user had typed. Colours, newlines, carriage returns and tabs
+//! pass; all other control characters are removed, and so are those that reorder text.
 //! Output to a file or a pipe is unmodified.
 
 use banger_api::harmless::is_harmful;
 
-/// Where in an escape sequence we are (ECMA-48, 5.4).
+/// The position in an escape sequence (ECMA-48, 5.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// In none: text.
+    /// Outside: text.
     Text,
     /// After ESC.
     Escape,
@@ -18,24 +18,24 @@ enum State {
     Intermediate,
     /// In a control sequence, `ESC [ …`.
     Control,
-    /// In a control string, `ESC ] … BEL`, of so many characters until now.
+    /// In a control string, `ESC ] … BEL`; its number of characters so far.
     String(u16),
     /// After ESC within a control string.
     StringEscape,
 }
 
-/// A control string may be so long before it counts as broken, so that none hides the rest.
+/// The longest control string; after that, text is shown again.
 const LONGEST_STRING: u16 = 4096;
-/// And a control sequence so long.
+/// The longest control sequence.
 const LONGEST_SEQUENCE: usize = 64;
 
-/// Lets through what is harmless. Sequences may be split between two pieces anywhere.
+/// The filter. Sequences may be split between two chunks anywhere.
 #[derive(Debug)]
 pub(crate) struct Filter {
     state: State,
-    /// The parameters of a control sequence until now.
+    /// The parameters of a control sequence so far.
     sequence: String,
-    /// The beginning of a character that a piece ended in.
+    /// The incomplete character at the end of a chunk.
     partial: Vec<u8>,
     /// Whether a colour may still be on.
     coloured: bool,
@@ -52,7 +52,7 @@ impl Filter {
         }
     }
 
-    /// What may be printed of the next piece.
+    /// Filters the next chunk.
     pub(crate) fn pass(&mut self, piece: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.partial);
         bytes.extend_from_slice(piece);
@@ -79,7 +79,7 @@ impl Filter {
         passed
     }
 
-    /// What ends it: the terminal's own colours again.
+    /// Ends the text: resets the colours if they may have changed.
     pub(crate) fn end(&self) -> &'static str {
         if self.coloured { "\x1b[0m" } else { "" }
     }

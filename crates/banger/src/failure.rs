@@ -1,4 +1,4 @@
-//! How a verb ends, and its exit status.
+//! The outcome of a verb, and its exit status.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -11,27 +11,27 @@ use crate::commands::vm::NOT_OF_THE_COMMAND;
 use crate::guess;
 use crate::output::{self, Output};
 
-/// A command line that is wrong, or asks for help or the version.
+/// An invalid command line, or a request for help or the version.
 #[derive(Debug)]
 pub(crate) struct WrongUsage {
-    /// What is to be said of it.
+    /// clap's error.
     pub(crate) usage: clap::Error,
-    /// The words as they were read.
+    /// The words of the command line.
     pub(crate) words: Vec<OsString>,
 }
 
-/// Why a verb did not reach its end.
+/// The reason that a verb failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Something went wrong; it is printed as it is.
+    /// An error to print.
     Said(Box<Error>),
-    /// Whoever read our output has what they wanted and went away: `banger vm list | head -1`.
+    /// The reader of standard output has closed it: `banger vm list | head -1`.
     ReaderGone,
-    /// A program that was run for the user has said why; this is its status.
+    /// A program has failed and printed the reason; its exit status.
     Status(u8),
 }
 
-/// The status that a verb ends with, or why it did not end.
+/// A verb's exit status, or the reason that it failed.
 pub(crate) type Outcome = Result<ExitCode, Failure>;
 
 impl From<Error> for Failure {
@@ -51,7 +51,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Tells the user how it went, and gives the program's exit status.
+/// Prints the outcome, and returns the exit status.
 pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
     match outcome {
         Ok(status) => status,
@@ -70,7 +70,7 @@ fn is_ssh(words: &[OsString]) -> bool {
     pairs.any(|pair| pair[0] == "vm" && (pair[1] == "ssh" || pair[1] == "shell"))
 }
 
-/// What is wrong with the command line, with clap's tips and the usage as hints.
+/// clap's error, with its tips and the usage as hints.
 fn usage_error(usage: &clap::Error) -> Error {
     let text = usage.render().to_string();
     let mut parts = text.trim().split("\n\n");
@@ -93,23 +93,22 @@ fn usage_error(usage: &clap::Error) -> Error {
     hints.fold(Error::new(Code::Invalid, message), Error::hint)
 }
 
-/// Tells the user what is wrong with the command line, or shows the help or version that was asked
-/// for.
+/// Prints what is wrong with the command line, or the requested help or version.
 pub(crate) fn report_usage(wrong: WrongUsage) -> ExitCode {
     let WrongUsage { mut usage, words } = wrong;
     let hint = guess::hint(&usage, &words);
     if hint.is_some() {
-        // What is spelled alike is not what was meant.
+        // clap suggests words of similar spelling; the hint is better.
         usage.remove(ContextKind::SuggestedSubcommand);
         if usage.remove(ContextKind::SuggestedArg).is_some() {
-            // It shows the suggestion.
+            // The usage contains the suggestion.
             usage.remove(ContextKind::Usage);
         }
         usage.remove(ContextKind::Suggested);
     }
     let own = words.split(|word| word == "--").next();
     let wants_json = own.unwrap_or_default().iter().any(|word| word == "--json");
-    // A reader that went away is no reason to complain.
+    // Errors of closed output are ignored.
     if wants_json && usage.use_stderr() {
         output::error_as_json(&hint.into_iter().fold(usage_error(&usage), Error::hint));
     } else if wants_json && usage.kind() == ErrorKind::DisplayVersion {

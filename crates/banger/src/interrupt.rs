@@ -1,17 +1,16 @@
-//! ^C while waiting or following: the terminal is left clean, and the exit status is 130, as a
-//! shell reports for a program that SIGINT ended.
+//! ^C while waiting or following: the terminal is restored, and the exit status is 130, as shells
+//! report for SIGINT.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Once, mpsc};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What a shell shows for a program that SIGINT (2) ended.
+/// The exit status for SIGINT (2).
 const INTERRUPTED: i32 = 128 + 2;
 
-/// Work in the daemon is not undone by a client that goes away, which is not what a user expects
-/// of ^C; so it is told.
-pub(crate) fn leave_the_daemon_to_it() {
+/// On ^C, prints that the daemon continues: a user may expect ^C to undo the request.
+pub(crate) fn note_that_the_daemon_continues() {
     // One watch for the whole program, however many VMs it works on.
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
@@ -25,7 +24,7 @@ pub(crate) fn leave_the_daemon_to_it() {
     });
 }
 
-/// A guest may have left a colour on.
+/// On ^C, resets the terminal's colours, which a guest may have changed.
 pub(crate) fn restore_the_colours() {
     on_interrupt(|| {
         // Not through the locked `Stdout`: the thread that prints may hold it just now.
@@ -33,7 +32,7 @@ pub(crate) fn restore_the_colours() {
     });
 }
 
-/// Runs `last` at SIGINT, and ends the program. Where no watch can be had, ^C ends it at once.
+/// Runs `last` on SIGINT, and exits. If the signal cannot be watched, ^C ends the program at once.
 fn on_interrupt(last: impl FnOnce() + Send + 'static) {
     let (watching, watched) = mpsc::channel();
     let watch = move || {
@@ -53,7 +52,7 @@ fn on_interrupt(last: impl FnOnce() + Send + 'static) {
         .name("interrupt".into())
         .spawn::<_, Option<()>>(watch);
     if watch.is_ok() {
-        // From here on ^C is heard; an error is a watch that could not be had.
+        // After this, ^C is handled; an error means that the signal cannot be watched.
         let _ = watched.recv();
     }
 }

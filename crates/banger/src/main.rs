@@ -1,8 +1,8 @@
 //! banger's command line: parse, run, report.
 //!
-//! Every verb asks the daemon and shows what it answers: data to standard output, the rest to
-//! standard error. Exit status 0 means done, 1 failed, 2 wrong usage; `vm ssh` passes the
-//! command's own status on.
+//! Verbs send requests to the daemon and print its answers: data to standard output, the rest to
+//! standard error. The exit status is 0 for success, 1 for failure, 2 for wrong usage; `vm ssh`
+//! returns the command's own status.
 
 mod age;
 mod agreement;

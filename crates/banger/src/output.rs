@@ -1,7 +1,7 @@
-//! What is printed where: data to standard output, the rest to standard error.
+//! Printing: data goes to standard output, everything else to standard error.
 //!
-//! Text from the daemon may contain a guest's words (such as the line of a panic), so control
-//! characters are shown and never sent to the terminal, in JSON either.
+//! Text from the daemon may contain a guest's output, such as the line of a panic, so control
+//! characters are escaped in text and in JSON.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::environment::Environment;
 use crate::global::Global;
 
-/// How the user wants to be told.
+/// The user's choice of output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// JSON instead of text.
@@ -29,18 +29,18 @@ pub(crate) struct Output {
 /// The colours that banger uses, by their SGR number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Colour {
-    /// Something is wrong.
+    /// An error.
     Red = 31,
-    /// All is well.
+    /// Success.
     Green = 32,
-    /// It needs a look.
+    /// A warning.
     Yellow = 33,
-    /// It matters less.
+    /// Secondary text.
     Grey = 90,
 }
 
 impl Output {
-    /// As the options, the terminal and `NO_COLOR` (<https://no-color.org>) have it.
+    /// Follows the options, the terminal and `NO_COLOR` (<https://no-color.org>).
     pub(crate) fn new(global: &Global, environment: &Environment) -> Self {
         let terminal = io::stdout().is_terminal();
         let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
@@ -56,7 +56,7 @@ impl Output {
     /// Prints a result: `value` for programs, or what `text` makes of it for people.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(crate) fn result(
         self,
         value: &impl Serialize,
@@ -72,7 +72,7 @@ impl Output {
     /// Prints text, with a newline at its end.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(crate) fn text(self, text: &str) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(text.as_bytes())?;
@@ -85,7 +85,7 @@ impl Output {
     /// Prints one JSON value: indented for a terminal, one line for a program.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(crate) fn value(self, value: &impl Serialize) -> io::Result<()> {
         let text = if self.terminal {
             serde_json::to_string_pretty(value)?
@@ -95,21 +95,21 @@ impl Output {
         self.text(&harmless::json(&text))
     }
 
-    /// Tells what a user may want to know.
+    /// Prints a note, unless `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {
             say(format_args!("note: {}", clean(text)));
         }
     }
 
-    /// Tells what a user has to know, quiet or not.
+    /// Prints a warning, `--quiet` or not.
     pub(crate) fn warning(self, text: &str) {
         if !self.json {
             say(format_args!("warning: {}", clean(text)));
         }
     }
 
-    /// Tells what went wrong.
+    /// Prints an error.
     pub(crate) fn error(self, error: &Error) {
         if self.json {
             error_as_json(error);
@@ -118,7 +118,7 @@ impl Output {
         }
     }
 
-    /// The text in this colour, where colours are wanted.
+    /// Colours the text, if the output has colours.
     pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
         if self.colour {
             format!("\x1b[{}m{text}\x1b[0m", colour as u8)
@@ -136,9 +136,9 @@ pub(crate) fn error_as_json(error: &Error) {
     }
 }
 
-/// Prints a line to standard error. When nobody listens there, nobody can be told.
+/// Prints a line to standard error, and ignores write errors.
 pub(crate) fn say(text: impl Display) {
-    // In one piece, so that lines of several programs do not mix.
+    // One write call, so that lines of several programs do not mix.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_shown_and_not_sent() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             clean("a\u{1b}[2Jb\r\nc\u{9b}1m \u{202e}é"),
             "a\\u{1b}[2Jb\\r\nc\\u{9b}1m \\u{202e}é"

@@ -1,5 +1,5 @@
-//! The programs that banger starts: the daemon, ssh, and what `banger system` asks for: sudo and
-//! systemd's. Nothing goes through a shell.
+//! The programs that banger runs: the daemon, ssh, and for `banger system` sudo and systemctl.
+//! None of them goes through a shell.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,20 +13,20 @@ use std::process::{Child, Command, Stdio};
 use banger_api::{Code, Error, Result};
 use rustix::fs::MemfdFlags;
 
-/// A daemon that was just started and has not said how it stands.
+/// A daemon that is starting.
 #[derive(Debug)]
-pub(crate) struct Started {
-    /// Its process, with a pipe from its standard output.
+pub(crate) struct StartingDaemon {
+    /// Its process; its standard output is a pipe.
     pub(crate) child: Child,
-    /// What it writes to standard error. In memory, not in a pipe: the daemon may write there
-    /// long after we are gone.
-    pub(crate) complaints: File,
+    /// Its standard error: a memory file, because the daemon may write to it after this process
+    /// has exited.
+    pub(crate) stderr: File,
 }
 
-/// Finds the daemon's program: beside our own, else in `search` (`PATH`).
+/// Finds the daemon's program: beside this one, else in `search` (`PATH`).
 ///
 /// # Errors
-/// When it is in neither.
+/// It is in neither.
 pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent);
@@ -47,11 +47,11 @@ pub(crate) fn find_bangerd(search: Option<&OsStr>) -> Result<PathBuf> {
         })
 }
 
-/// Starts the daemon, so that it keeps nothing of ours: it leaves our session, files and limits by
-/// itself (`--detach`), and has this environment only.
+/// Starts the daemon, detached: it leaves this session and closes inherited files (`--detach`), and
+/// its environment is `environment` only.
 ///
 /// # Errors
-/// When no process can be had.
+/// The process cannot be started.
 #[expect(
     clippy::disallowed_methods,
     reason = "the client starts the daemon; it has no host crate"
@@ -60,14 +60,14 @@ pub(crate) fn start_bangerd(
     program: &Path,
     arguments: &[OsString],
     environment: &[(String, OsString)],
-) -> Result<Started> {
-    let trouble = |cause: &dyn std::fmt::Display| {
+) -> Result<StartingDaemon> {
+    let error = |cause: &dyn std::fmt::Display| {
         Error::new(Code::Host, format!("start `{}`", program.display())).cause(cause.to_string())
     };
     let memory: OwnedFd = rustix::fs::memfd_create("bangerd-stderr", MemfdFlags::CLOEXEC)
-        .map_err(|cause| trouble(&cause))?;
-    let complaints = File::from(memory);
-    let writing = complaints.try_clone().map_err(|cause| trouble(&cause))?;
+        .map_err(|cause| error(&cause))?;
+    let stderr = File::from(memory);
+    let child_stderr = stderr.try_clone().map_err(|cause| error(&cause))?;
     let child = Command::new(program)
         .args(["--detach", "--json"])
         .args(arguments)
@@ -76,34 +76,34 @@ pub(crate) fn start_bangerd(
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(writing)
+        .stderr(child_stderr)
         .spawn()
-        .map_err(|cause| trouble(&cause))?;
-    Ok(Started { child, complaints })
+        .map_err(|cause| error(&cause))?;
+    Ok(StartingDaemon { child, stderr })
 }
 
-/// A program that has ended.
+/// The result of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ProgramOutput {
     /// Whether its exit status was 0.
     pub(crate) done: bool,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub(crate) stdout: String,
-    /// What it wrote to standard error, unless that went to the user.
+    /// Its standard error, unless that went to the user.
     pub(crate) stderr: String,
 }
 
-/// What a program may say to the user.
+/// Whether a program may talk to the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verbosity {
-    /// Nothing; it asks nothing either.
-    Nothing,
-    /// Its standard error, and its questions: `sudo` asks for a password.
-    All,
+pub(crate) enum Interaction {
+    /// No: its standard error is captured, and its standard input is empty.
+    Silent,
+    /// Yes: `sudo` asks for a password.
+    Interactive,
 }
 
-/// Finds a program in `search` (`PATH`), or in the system's own directories, which the `PATH` of an
-/// ordinary user may lack.
+/// Finds a program in `search` (`PATH`), else in the system's directories, which an ordinary user's
+/// `PATH` may lack.
 pub(crate) fn find(search: Option<&OsStr>, name: &str) -> Option<PathBuf> {
     let system = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].map(PathBuf::from);
     let searched = search.into_iter().flat_map(std::env::split_paths);
@@ -113,28 +113,28 @@ pub(crate) fn find(search: Option<&OsStr>, name: &str) -> Option<PathBuf> {
         .find(|path| path.is_absolute() && path.is_file())
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end. A failing exit status is not an error.
 ///
 /// # Errors
-/// When it cannot be started; how it ended is in what is returned.
+/// The program cannot be started.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the client has no host crate; it asks sudo and systemctl"
+    reason = "the client has no host crate; it runs sudo and systemctl"
 )]
 pub(crate) fn run(
     program: &Path,
     arguments: &[OsString],
     environment: &[(&str, PathBuf)],
-    says: Verbosity,
+    interaction: Interaction,
 ) -> Result<ProgramOutput> {
     let mut command = Command::new(program);
     command
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped());
-    match says {
-        Verbosity::Nothing => command.stdin(Stdio::null()).stderr(Stdio::piped()),
-        Verbosity::All => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
+    match interaction {
+        Interaction::Silent => command.stdin(Stdio::null()).stderr(Stdio::piped()),
+        Interaction::Interactive => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
     };
     let output = command
         .spawn()
@@ -150,10 +150,10 @@ pub(crate) fn run(
     })
 }
 
-/// Runs a program that has the user's terminal, to its end; whether its exit status was 0.
+/// Runs a program on the user's terminal to its end, and returns whether its exit status was 0.
 ///
 /// # Errors
-/// When it cannot be started.
+/// The program cannot be started.
 #[expect(
     clippy::disallowed_methods,
     reason = "the client starts the user's editor"
@@ -169,19 +169,19 @@ pub(crate) fn attend(words: &[OsString]) -> Result<bool> {
         .map_err(|cause| cannot_run(program, &cause))
 }
 
-/// What a program that was fed came to.
+/// The result of an ssh command.
 #[derive(Debug)]
 pub(crate) struct SshOutput {
-    /// Its exit status; none where a signal ended it.
+    /// Its exit status; `None` if a signal ended it.
     pub(crate) status: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub(crate) stdout: String,
 }
 
-/// Runs ssh to its end with these bytes to read; what it complains of goes to the user.
+/// Runs ssh to its end with `input` as standard input; its standard error goes to the user.
 ///
 /// # Errors
-/// When it cannot be started.
+/// ssh cannot be started.
 pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput> {
     let program = OsStr::new("ssh");
     let mut child = ssh(arguments)
@@ -189,8 +189,8 @@ pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|cause| cannot_run(program, &cause))?;
-    // It answers when it has read all of it, so nothing has to be read meanwhile. One that ends
-    // before has said why.
+    // The command prints only after reading everything, so writing first cannot deadlock. If ssh
+    // exits early, it has printed the reason.
     if let Some(mut pipe) = child.stdin.take() {
         let _ = pipe.write_all(input);
     }
@@ -203,13 +203,13 @@ pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput
     })
 }
 
-/// Becomes ssh. Returns only when that cannot be.
+/// Replaces this process by ssh. Returns only on failure.
 pub(crate) fn become_ssh(arguments: &[OsString]) -> Error {
     cannot_run(OsStr::new("ssh"), &ssh(arguments).exec())
 }
 
-/// ssh with these arguments. What it runs on this side goes through `SHELL`, which for a service's
-/// user may be a program that refuses to log in.
+/// ssh with these arguments. It runs local commands with `SHELL`, which is `nologin` for some service
+/// users.
 #[expect(
     clippy::disallowed_methods,
     reason = "the client becomes ssh; it has no host crate"
@@ -220,7 +220,7 @@ fn ssh(arguments: &[OsString]) -> Command {
     command
 }
 
-/// Becomes this program. Returns only when that cannot be.
+/// Replaces this process by `program`. Returns only on failure.
 #[expect(clippy::disallowed_methods, reason = "the client becomes bangerd")]
 pub(crate) fn become_program(program: &OsStr, arguments: &[OsString]) -> Error {
     let cause = Command::new(program).args(arguments).exec();

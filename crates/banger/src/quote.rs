@@ -1,9 +1,9 @@
-//! Words for a POSIX shell (POSIX.1-2024, XCU 2.2.2).
+//! Quoting for a POSIX shell (POSIX.1-2024, XCU 2.2.2).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-/// The argument vector as one line that a POSIX shell reads back as exactly these arguments.
+/// The arguments as one line, which a POSIX shell splits into exactly these arguments.
 ///
 /// Each one is quoted, plain words too: a bare `FOO=1` or `if` would not be a command's name.
 pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a OsString>) -> OsString {
@@ -17,7 +17,7 @@ pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a OsString>) ->
     OsString::from_vec(line)
 }
 
-/// The same for a person to read and to type: plain words stay as they are.
+/// The arguments as a person would type them: plain words stay unquoted.
 pub(crate) fn readable<'a>(words: impl IntoIterator<Item = &'a OsString>) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=@,+".contains(byte);
     let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! What every verb gets: the paths, a way to print, and the daemon on request.
+//! The session of one command: the paths, the output, and a connection to the daemon on demand.
 
 use std::cell::OnceCell;
 
@@ -10,18 +10,18 @@ use crate::paths::Paths;
 use crate::progress::Steps;
 use crate::{agreement, connect, interrupt};
 
-/// One run of the program.
+/// The session of one command.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Where the daemon and its files are.
+    /// The paths of the daemon and its files.
     pub(crate) places: Paths,
-    /// How to print.
+    /// The output.
     pub(crate) output: Output,
     daemon: OnceCell<(Client, DaemonView)>,
 }
 
 impl Session {
-    /// A run that has not spoken with the daemon yet.
+    /// A session that is not connected yet.
     pub(crate) fn new(places: Paths, output: Output) -> Self {
         Self {
             places,
@@ -30,23 +30,23 @@ impl Session {
         }
     }
 
-    /// The daemon, started when it is not there.
+    /// Connects to the daemon, and starts it if it is not running.
     ///
     /// # Errors
-    /// When it does not start or does not answer, or is another than the user asks for.
+    /// It does not start or answer, or its settings differ from the user's options.
     pub(crate) fn daemon(&self) -> Result<&Client> {
-        Ok(&self.introduced()?.0)
+        Ok(&self.connect()?.0)
     }
 
-    /// How the daemon was when it was first spoken with.
+    /// The daemon's view at the time of the first connection.
     ///
     /// # Errors
     /// As [`Session::daemon`].
     pub(crate) fn daemon_view(&self) -> Result<&DaemonView> {
-        Ok(&self.introduced()?.1)
+        Ok(&self.connect()?.1)
     }
 
-    fn introduced(&self) -> Result<&(Client, DaemonView)> {
+    fn connect(&self) -> Result<&(Client, DaemonView)> {
         if let Some(daemon) = self.daemon.get() {
             return Ok(daemon);
         }
@@ -57,12 +57,11 @@ impl Session {
         Ok(self.daemon.get_or_init(|| (client, view)))
     }
 
-    /// The daemon if it is there, with how it is. It may have another configuration or bundle than
-    /// the user asks for now.
+    /// The daemon and its view, if it is running. Its configuration and bundle may differ from the
+    /// user's options.
     ///
     /// # Errors
-    /// When its socket cannot be reached, as that of another user, or its state directory is
-    /// another than the user asks for.
+    /// Its socket cannot be connected to, or its state directory differs from the user's.
     pub(crate) fn running_daemon(&self) -> Result<Option<(Client, DaemonView)>> {
         let Some(client) = connect::if_there(&self.places)? else {
             return Ok(None);
@@ -72,16 +71,16 @@ impl Session {
         Ok(Some((client, view)))
     }
 
-    /// Has the daemon do what takes a while, and shows its steps.
+    /// Runs a long request, and shows its steps.
     ///
     /// # Errors
-    /// What the daemon says.
+    /// The daemon's error.
     pub(crate) fn work<T>(
         &self,
         verb: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T>,
     ) -> Result<T> {
         let client = self.daemon()?;
-        interrupt::leave_the_daemon_to_it();
+        interrupt::note_that_the_daemon_continues();
         let mut steps = Steps::new(self.output);
         let outcome = verb(client, &mut |progress| steps.hear(&progress));
         steps.end();

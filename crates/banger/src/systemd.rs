@@ -1,7 +1,6 @@
-//! What we ask of systemd: whether the host goes down, and the user's own unit of the daemon.
+//! systemd, through `systemctl`: whether the host is shutting down, and the user's unit of the daemon.
 //!
-//! Everything goes through `systemctl`, as a user would type it. Where there is no systemd nothing
-//! is asked, and the answers are those of a host without it.
+//! On a host without systemd nothing is run, and every answer is that of such a host.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +9,7 @@ use banger_api::location::{Location, LocationOptions};
 use banger_api::{Code, Error, Result};
 
 use crate::paths::Paths;
-use crate::programs::{self, ProgramOutput, Verbosity};
+use crate::programs::{self, Interaction, ProgramOutput};
 
 /// The daemon's unit.
 pub(crate) const UNIT: &str = "bangerd.service";
@@ -26,7 +25,7 @@ pub(crate) struct Systemd {
 }
 
 impl Systemd {
-    /// systemd as it can be asked from here.
+    /// The systemd of this host and user.
     pub(crate) fn new(places: &Paths) -> Self {
         let uid = rustix::process::getuid().as_raw();
         Self {
@@ -110,7 +109,7 @@ impl Systemd {
         let what = format!("systemctl --user {}", arguments.join(" "));
         Err(Error::new(Code::Host, format!("`{what}`"))
             .cause(ended.stderr)
-            .hint(format!("see what it says: journalctl --user -u {UNIT}")))
+            .hint(format!("see its log: journalctl --user -u {UNIT}")))
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<ProgramOutput> {
@@ -119,6 +118,6 @@ impl Systemd {
         };
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let environment = [("XDG_RUNTIME_DIR", self.runtime.clone())];
-        programs::run(systemctl, &arguments, &environment, Verbosity::Nothing)
+        programs::run(systemctl, &arguments, &environment, Interaction::Silent)
     }
 }

@@ -188,11 +188,11 @@ impl Client {
             return Err(Error::new(
                 Code::Conflict,
                 format!(
-                    "the daemon speaks version {} of the API and this program version {API_VERSION}",
+                    "the daemon uses version {} of the API, this program version {API_VERSION}",
                     theirs.unwrap_or("unknown")
                 ),
             )
-            .hint("stop the old daemon, its VMs run on: banger daemon stop"));
+            .hint("stop the old daemon (VMs keep running): banger daemon stop"));
         }
         if answer.status() == StatusCode::OK {
             return Ok((answer, socket));

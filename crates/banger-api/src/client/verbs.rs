@@ -25,7 +25,7 @@ impl Client {
         self.get(DAEMON)
     }
 
-    /// Stops the daemon, whatever version of the API it has; its VMs run on. Returns the daemon as
+    /// Stops the daemon, whatever its version of the API; VMs keep running. Returns the daemon as
     /// it was.
     pub fn stop_daemon(&self) -> Result<DaemonView> {
         self.work(Method::POST, DAEMON_STOP, &(), |_| {})

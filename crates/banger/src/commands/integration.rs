@@ -1,4 +1,5 @@
-//! `banger integration`, which no user types: what an installation has beside the programs.
+//! `banger integration`, a hidden verb for `tools/install`: the files of an installation besides the
+//! programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use super::completion::Shell;
 use super::system;
 use crate::failure::Outcome;
 
-/// The programs that are no user's to type, and the page that tells of each.
+/// The programs that users do not run themselves, and their manual pages.
 const TOLD_ELSEWHERE: [(&str, &str); 3] = [
     ("bangerd", "banger-daemon"),
     ("banger-root", "banger-system"),
@@ -21,10 +22,10 @@ const TOLD_ELSEWHERE: [(&str, &str); 3] = [
 /// Write what an installation has beside the programs: man pages, completion loaders and the daemon's unit.
 #[derive(Debug, Args)]
 pub(crate) struct Integration {
-    /// The folder that gets `share`.
+    /// The parent of the folder `share`.
     into: PathBuf,
 
-    /// Where the programs will be.
+    /// The folder of the installed programs.
     #[arg(long, value_name = "DIR", default_value = "/usr/local/bin")]
     programs: PathBuf,
 }

@@ -214,7 +214,7 @@ fn a_daemon_of_another_version_can_be_looked_at_and_stopped_and_nothing_else() {
         (1, ""),
         "{listed:#?}"
     );
-    let theirs = format!("speaks version {}", banger_api::API_VERSION + 1);
+    let theirs = format!("uses version {}", banger_api::API_VERSION + 1);
     assert!(listed.stderr.contains(&theirs), "{listed:#?}");
     assert!(listed.stderr.contains("banger daemon stop"), "{listed:#?}");
     assert_eq!(run(&["daemon", "status"]).status, 0);

@@ -85,13 +85,13 @@ fn look(location: &Location, in_force: &Config, simulated: bool) -> Finding {
             let waits = !in_force.clone().take_over(&on_disk).is_empty();
             Finding::Doubtful {
                 found: format!(
-                    "`{path}` is no longer what the daemon read: {} changed",
+                    "`{path}` has changed since the daemon read it: {}",
                     keys.join(", ")
                 ),
                 hint: if waits {
-                    "to take it over, stop the daemon, its VMs run on: banger daemon stop"
+                    "to apply it, stop the daemon (VMs keep running): banger daemon stop"
                 } else {
-                    "to take it over: banger daemon reload"
+                    "to apply it: banger daemon reload"
                 }
                 .to_owned(),
             }

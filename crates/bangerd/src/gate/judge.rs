@@ -1,17 +1,17 @@
-//! What becomes of a frame that the guest sends.
+//! The policy for frames of a guest: pass, drop, or refuse.
 //!
 //! | frame | NAT | no NAT |
 //! |---|---|---|
 //! | ARP | passes | passes |
 //! | an answer of the guest's SSH server to the forwarded port | passes | passes |
 //! | a ping of the gateway or the resolver, which QEMU answers itself | passes | passes |
-//! | a question to the resolver, port 53 | passes | refused |
+//! | a query to the resolver, port 53 | passes | refused |
 //! | to the host, the rest of QEMU's own network, another VM, loopback, link-local | refused | refused |
-//! | to a group or to everybody; IPv6; anything else | dropped | dropped |
+//! | multicast and broadcast; IPv6; anything else | dropped | dropped |
 //! | to any other IPv4 address | passes | refused |
 //!
-//! It reads a frame as QEMU's library does, byte by byte the same; what the two could read
-//! differently, such as a fragment that hides its ports, has none of the exceptions.
+//! It parses frames exactly as QEMU's library does. The exceptions do not apply to packets that the
+//! two could parse differently, such as a fragment that hides its ports.
 
 use std::net::Ipv4Addr;
 
@@ -20,27 +20,26 @@ use etherparse::{IpFragOffset, UdpHeaderSlice};
 
 use super::{GATEWAY, GUEST, RESOLVER, refusal};
 
-/// The port of the guest's SSH server, which alone is forwarded to.
+/// The port of the guest's SSH server, the only forwarded one.
 const SSH: u16 = 22;
 
 /// The port of a resolver.
 const DNS: u16 = 53;
 
-/// What becomes of a frame.
+/// The verdict on a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It goes on.
+    /// It passes.
     Passes,
-    /// It goes nowhere, and nobody is told.
+    /// It is dropped silently.
     Dropped,
-    /// It goes nowhere, and the guest is sent this frame.
+    /// It is dropped, and the guest gets this frame.
     Refused(Vec<u8>),
 }
 
-/// Who knows which addresses the host sends away from itself.
+/// The host's routing table.
 pub(super) trait Routing {
-    /// Whether the host sends what goes to this address to another machine, not to itself or to a
-    /// VM.
+    /// Whether the host routes this address to another machine, not to itself or to a VM.
     fn is_outside(&mut self, address: Ipv4Addr) -> bool;
 }
 
@@ -56,12 +55,12 @@ pub(super) struct Judge<O> {
 pub(super) struct Packet<'a> {
     pub(super) link: Ethernet2Slice<'a>,
     pub(super) header: Ipv4HeaderSlice<'a>,
-    /// All of it, header first, without what pads the frame.
+    /// The packet with its header, without the frame's padding.
     pub(super) bytes: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
-    /// Reads it; `None` where the lengths contradict each other.
+    /// Parses it; `None` if the lengths contradict each other.
     fn read(link: Ethernet2Slice<'a>) -> Option<Self> {
         let bytes = link.payload_slice();
         let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
@@ -74,12 +73,12 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// What follows the header.
+    /// The bytes after the header.
     pub(super) fn payload(&self) -> &'a [u8] {
         &self.bytes[self.header.slice().len()..]
     }
 
-    /// Whether it is whole, so that its ports are its own.
+    /// Whether it is unfragmented, so that its ports are readable.
     fn is_whole(&self) -> bool {
         !self.header.more_fragments() && self.header.fragments_offset() == IpFragOffset::ZERO
     }
@@ -96,14 +95,14 @@ impl<'a> Packet<'a> {
             .flatten()
     }
 
-    /// A ping of what QEMU itself answers for.
+    /// A ping of an address that QEMU itself answers.
     fn is_ping_of_qemu(&self) -> bool {
         self.header.protocol() == IpNumber::ICMP
             && [GATEWAY, RESOLVER].contains(&self.header.destination_addr())
     }
 
-    /// A packet of a connection that was forwarded to the guest's SSH server: its answers come from
-    /// that port, and never ask for a new connection.
+    /// A packet of a connection forwarded to the guest's SSH server: it comes from that port, and is
+    /// never the beginning of a connection.
     fn is_forwarded(&self) -> bool {
         self.header.destination_addr() == GATEWAY
             && self.is_whole()
@@ -112,7 +111,7 @@ impl<'a> Packet<'a> {
                 .is_some_and(|tcp| tcp.source_port() == SSH && (!tcp.syn() || tcp.ack()))
     }
 
-    /// A question to the resolver.
+    /// A query to the resolver.
     fn is_question(&self) -> bool {
         let tcp = || self.tcp().map(|it| it.destination_port());
         let udp = || self.udp().map(|it| it.destination_port());
@@ -123,12 +122,12 @@ impl<'a> Packet<'a> {
 }
 
 impl<O: Routing> Judge<O> {
-    /// Lets the guest out where `nat` says so, to what is outside.
+    /// A policy that lets the guest reach other machines if `nat` is set.
     pub(super) fn new(nat: bool, outside: O) -> Self {
         Self { nat, outside }
     }
 
-    /// What becomes of this frame.
+    /// The verdict on this frame.
     pub(super) fn judge(&mut self, frame: &[u8]) -> Verdict {
         let Ok(link) = Ethernet2Slice::from_slice_without_fcs(frame) else {
             return Verdict::Dropped;
@@ -159,18 +158,18 @@ impl<O: Routing> Judge<O> {
     }
 }
 
-/// Whether packets to this address are for a group, for everybody, or for nobody.
+/// Whether this address is multicast, broadcast or reserved.
 fn is_for_many(address: Ipv4Addr) -> bool {
-    // 240.0.0.0/4 is reserved, and its last address is everybody.
+    // 240.0.0.0/4 is reserved; its last address is broadcast.
     address.is_multicast() || address.octets()[0] >= 240 || address == Ipv4Addr::new(10, 0, 2, 255)
 }
 
-/// Whether this address can be another machine's at all, whatever the host's routes say.
+/// Whether this address can belong to another machine, regardless of the host's routes.
 fn may_be_outside(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    // The kernel takes 0.0.0.0 for the host itself.
+    // To the kernel, 0.0.0.0 is the host itself.
     let is_host = a == 0 || address.is_loopback();
-    // QEMU takes all of its own network for the host, but for the resolver.
+    // QEMU maps its own network to the host, except the resolver.
     let is_qemu = [a, b, c] == [10, 0, 2];
     !is_host && !is_qemu && !address.is_link_local()
 }

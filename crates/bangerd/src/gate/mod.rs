@@ -3,7 +3,7 @@
 //! QEMU's user networking answers for the host. What a guest sends to its gateway 10.0.2.2, to
 //! 127.0.0.1 or to any address of the host itself arrives at the host's own listeners, as if a
 //! program of the user's had sent it: databases on loopback, and other VMs' SSH ports. QEMU has no
-//! option that keeps the way out and closes this one, so QEMU hands each frame to us first:
+//! option that closes this path and keeps the network, so QEMU passes each frame through the gate:
 //!
 //! ```text
 //! guest ─ virtio-net ─ guest.sock ─► gate ─► outside.sock ─ hub ─ user networking ─► network
@@ -11,9 +11,9 @@
 //!                          refused: a reset, or ICMP
 //! ```
 //!
-//! QEMU listens on both sockets and connects them with nothing else, so a guest whose gate is gone
-//! has no network at all. The gate keeps nothing between two frames: another may take its place
-//! while connections go on, which is how NAT is turned on and off. It ends when QEMU does.
+//! QEMU listens on both sockets, and only the gate connects them, so a guest without its gate has no
+//! network. The gate is stateless: another gate can replace it without breaking connections, which is
+//! how NAT is turned on and off. It ends when QEMU does.
 
 mod judge;
 mod refusal;
@@ -39,21 +39,21 @@ pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 /// The guest's gateway.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// The guest's resolver, behind which is the host's own.
+/// The guest's resolver, which forwards to the host's own.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
-/// How long QEMU may take to listen. It is started after us, once the rest of the VM's host side
-/// is there.
+/// Timeout for QEMU's sockets. QEMU is started after the gate, once the rest of the VM's host side
+/// exists.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often QEMU's sockets are tried meanwhile.
+/// The interval at which QEMU's sockets are tried.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Lets frames through between the two sockets in `folder` until QEMU ends; to the outside where
-/// `nat` says so.
+/// Relays frames between the two sockets in `folder` until QEMU ends; to other machines if `nat` is
+/// set.
 ///
 /// # Errors
-/// When QEMU does not listen in time, or what it sends is no frame.
+/// QEMU does not listen in time, or sends an invalid frame.
 pub fn run(folder: &Path, nat: bool) -> Result<()> {
     let guest = connect(&folder.join(machine::GUEST_SOCKET))?;
     let outside = connect(&folder.join(machine::OUTSIDE_SOCKET))?;

@@ -1,5 +1,5 @@
-//! What a guest is told of a packet that goes nowhere: a reset for TCP, "administratively
-//! prohibited" (RFC 1812, 5.2.7.1) for the rest, as the firewall of a TAP has it.
+//! The reply to a refused packet: a reset for TCP, "administratively prohibited" (RFC 1812, 5.2.7.1)
+//! for the rest, as the firewall of a TAP does.
 
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::{IcmpEchoHeader, Icmpv4Slice, Icmpv4Type, IpFragOffset, IpNumber};
@@ -8,13 +8,13 @@ use etherparse::{PacketBuilder, TcpHeaderSlice};
 use super::judge::Packet;
 use super::{GATEWAY, GUEST};
 
-/// The hops that an answer may take; it takes one.
+/// The reply's TTL; it needs one hop.
 const HOPS: u8 = 64;
 
-/// How much of what follows the header is sent back with ICMP, in bytes (RFC 792).
+/// The number of payload bytes that ICMP returns (RFC 792).
 const QUOTED: usize = 8;
 
-/// The frame that answers this packet; `None` where none may be sent (RFC 1122, 3.2.2).
+/// The reply to this packet; `None` if none may be sent (RFC 1122, 3.2.2).
 pub(super) fn of(packet: &Packet<'_>) -> Option<Vec<u8>> {
     if packet.header.fragments_offset() != IpFragOffset::ZERO {
         return None;

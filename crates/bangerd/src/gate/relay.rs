@@ -1,8 +1,8 @@
-//! Moves frames between QEMU's two sockets.
+//! Relays frames between QEMU's two sockets.
 //!
-//! On a stream each frame stands behind its length, four bytes, the highest first: `-netdev stream`
-//! of qemu(1). No side is read while the other one's queue is full, so what waits is bounded and
-//! nothing is lost; only our own answers are left out when the guest does not take any.
+//! On a stream, a big-endian length of four bytes precedes each frame: `-netdev stream` of qemu(1).
+//! A side is not read while the other one's queue is full, so queues are bounded and no frame is
+//! lost; only replies of the gate are dropped if the guest does not read.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -11,16 +11,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::judge::Verdict;
 
-/// The longest frame, in bytes: what QEMU itself takes (`NET_BUFSIZE`).
+/// The longest frame, in bytes: QEMU's own limit (`NET_BUFSIZE`).
 const LONGEST: usize = 4096 + 65536;
 
 /// A queue of this many bytes is full.
 const FULL: usize = 256 << 10;
 
-/// How much is read at once, in bytes.
+/// The size of one read, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// One of the sockets, what has come of a frame, and what waits to be written.
+/// One of the sockets, its partial frame, and its queue of bytes to write.
 struct Side {
     socket: UnixStream,
     received: Vec<u8>,
@@ -47,7 +47,7 @@ impl Side {
         self.queue.extend_from_slice(frame);
     }
 
-    /// Reads what is there; false at the end of the stream.
+    /// Reads available bytes; false at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         let begin = self.received.len();
         self.received.resize(begin + CHUNK, 0);
@@ -62,7 +62,7 @@ impl Side {
         }
     }
 
-    /// Takes the frames that have come whole, and hands each to `each`.
+    /// Calls `each` with each complete frame.
     fn frames(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut begin = 0;
         while let Some(head) = self.received[begin..].first_chunk::<4>() {
@@ -81,7 +81,7 @@ impl Side {
         Ok(())
     }
 
-    /// Writes what goes; false where the other end is gone.
+    /// Writes as much as possible; false if the peer is gone.
     fn flush(&mut self) -> io::Result<bool> {
         while !self.queue.is_empty() {
             match self.socket.write(&self.queue) {
@@ -114,11 +114,11 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), Io::BrokenPipe | Io::ConnectionReset)
 }
 
-/// Moves frames until one of the sockets ends. What the guest sends is judged; what comes from the
-/// outside is an answer to it, or forwarded, and passes.
+/// Relays frames until one of the sockets ends. Frames from the guest are judged; frames from outside
+/// are replies or forwarded connections, and pass.
 ///
 /// # Errors
-/// When a socket fails, or what comes is no frame.
+/// A socket fails, or a frame is invalid.
 pub(super) fn relay(
     guest: UnixStream,
     outside: UnixStream,

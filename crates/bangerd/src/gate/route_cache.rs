@@ -1,4 +1,4 @@
-//! Where the host sends what goes to an address: asked of the kernel, and remembered for a moment.
+//! A short-lived cache of the kernel's routing decisions.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,13 +8,13 @@ use banger_host::{Destination, way_to};
 
 use super::judge::Routing;
 
-/// How long an answer is good: addresses come and go while a guest runs.
+/// The lifetime of an entry: addresses come and go while a guest runs.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How many answers are remembered; a guest that scans a network makes us forget them all.
+/// The largest number of entries; at this number the cache is cleared, as when a guest scans a network.
 const MOST: usize = 1024;
 
-/// What the kernel said of each address.
+/// The kernel's decisions by address.
 #[derive(Debug, Default)]
 pub(super) struct RouteCache(BTreeMap<Ipv4Addr, (Instant, bool)>);
 
@@ -26,9 +26,9 @@ impl Routing for RouteCache {
         {
             return *answer;
         }
-        // What cannot be told is not let through.
+        // Unknown is treated as not routed.
         let answer = match way_to(address) {
-            // User networking tells the guest itself that there is no way.
+            // QEMU's user networking itself reports that there is no route.
             Ok(Destination::Outside | Destination::Nowhere) => true,
             Ok(Destination::Host | Destination::Vm) | Err(_) => false,
         };

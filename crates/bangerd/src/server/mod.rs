@@ -6,8 +6,8 @@
 //!                                         └─► ask     something short
 //! ```
 //!
-//! A connection carries one request: another one costs microseconds here, and a connection is either
-//! silent, and may be closed, or has its answer under way.
+//! A connection carries one request. Connecting costs microseconds on a Unix socket, and this way a
+//! connection is either idle, and may be closed, or in the middle of its response.
 
 mod reply;
 mod request;
@@ -40,46 +40,46 @@ pub use socket::{LONGEST_PATH, Socket, listen};
 
 use crate::engine::Engine;
 
-/// How many clients are served at once.
+/// The number of simultaneous clients.
 const CONNECTIONS: usize = 512;
 
-/// How long a client may take for the head of its request.
+/// Timeout for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long answers and verbs under way have to end when the daemon stops. A verb that takes
-/// longer is left half-way, which is what recovery is for.
+/// Timeout for pending responses and verbs when the daemon stops. Recovery handles a verb that takes
+/// longer.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How often the server looks whether its socket is still there.
+/// The interval at which the server checks that its socket still exists.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long to wait after an error that may come back at once, such as no free descriptors.
+/// The pause after an error that may repeat at once, such as no free descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The stack of each thread, in bytes. Only what is touched takes memory.
+/// The stack size of each thread, in bytes. Only touched pages use memory.
 const STACK: usize = 1 << 20;
 
 /// The largest head of a request, in bytes.
 const HEAD: usize = 64 << 10;
 
-/// What every request is served with.
+/// The state that every request shares.
 #[derive(Clone)]
 struct App {
     engine: Arc<Engine>,
     shutdown: Shutdown,
     /// A permit for each stream.
     streams: Arc<Semaphore>,
-    /// Held by each verb under way; nothing is ever sent.
+    /// Held by each running verb; nothing is ever sent.
     at_work: mpsc::Sender<Infallible>,
     /// The OpenAPI document.
     document: Arc<str>,
 }
 
-/// The runtime of the daemon's edges. The engine runs on its blocking threads, one a verb: there
-/// are enough for all connections at once, so no verb waits for another's thread.
+/// The runtime of the server and the resolver. Verbs run on its blocking threads, which suffice for
+/// all connections, so no verb waits for another's thread.
 ///
 /// # Errors
-/// Where the process may have no more threads or descriptors.
+/// The process has no threads or descriptors left.
 pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(2)
@@ -92,12 +92,11 @@ pub fn runtime() -> io::Result<Runtime> {
 
 /// The permits of clients.
 ///
-/// A client that has not sent a request keeps its permit until another needs it: where none is left,
-/// the client that has been silent longest is disconnected. So a thousand idle clients keep nobody
-/// out.
+/// An idle client keeps its permit until another needs it: if none is left, the client that has been
+/// idle longest is disconnected. So a thousand idle clients do not lock out others.
 struct Clients {
     permits: Arc<Semaphore>,
-    /// Wakes the silent clients, one at a time, the oldest first.
+    /// Wakes idle clients, one at a time, the oldest first.
     crowded: Notify,
 }
 
@@ -107,13 +106,13 @@ impl Clients {
             self.crowded.notify_one();
         }
         let permit = Semaphore::acquire_owned(Arc::clone(&self.permits)).await;
-        // A notice that found no silent client is not for the next one.
+        // A notification that found no idle client must not reach the next one.
         let _ = self.crowded.notified().now_or_never();
         permit.map_err(io::Error::other)
     }
 }
 
-/// Serves until `shutdown` begins, then ends what is under way within a few seconds.
+/// Serves until `shutdown` begins, then ends pending requests within a few seconds.
 ///
 /// # Errors
 /// Outside of a tokio runtime with I/O and time.
@@ -128,12 +127,12 @@ pub async fn serve(socket: Socket, engine: Arc<Engine>, shutdown: Shutdown) -> i
     };
     let (router, _) = routes::router(app);
     let mut connections = JoinSet::new();
-    // The socket's file goes first, so that nobody comes in any more.
+    // The socket's file is removed first, so that no new clients connect.
     accept_all(socket, &router, &mut connections, &shutdown).await?;
     drop(router);
     let drained = timeout(DRAIN, async {
         while connections.join_next().await.is_some() {}
-        // Ends when the last verb has let go of its sender.
+        // Ends when the last verb has dropped its sender.
         let _ = all_done.recv().await;
     });
     if drained.await.is_err() {
@@ -186,7 +185,7 @@ async fn accept_all(
     }
 }
 
-/// The next client, once there is a permit for it.
+/// Accepts the next client, and waits for a permit.
 async fn next(
     listener: &UnixListener,
     clients: &Clients,
@@ -195,13 +194,13 @@ async fn next(
     Ok((listener.accept().await?.0, permit))
 }
 
-/// Listens anew where the socket's file is gone: a logout clears the runtime directory, and the
-/// daemon outlives it.
+/// Listens again if the socket's file is gone: a logout clears the runtime directory, and the daemon
+/// keeps running.
 fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
     if socket.is_there() {
         return;
     }
-    // It fails as long as the runtime directory is away, which is no news.
+    // It fails while the runtime directory is missing, which needs no log entry.
     if let Ok(new) = listen(socket.path())
         && let Ok(new_listener) = new.listener()
     {
@@ -211,7 +210,7 @@ fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
     }
 }
 
-/// Serves one client's one request.
+/// Serves one client's request.
 async fn converse(
     stream: UnixStream,
     router: axum::Router,
@@ -233,7 +232,7 @@ async fn converse(
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut conversation = pin!(conversation);
-    // A client that breaks off or sends garbage hurts only itself.
+    // Errors of a client that disconnects or sends garbage are ignored.
     tokio::select! {
         biased;
         _ = &mut conversation => return,

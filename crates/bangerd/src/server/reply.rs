@@ -1,4 +1,4 @@
-//! What every answer looks like: JSON, the API's version in a header, errors with their status.
+//! The form of every response: JSON, the API's version in a header, errors with their status.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use serde::Serialize;
 /// Newline-delimited JSON (<https://github.com/ndjson/ndjson-spec>).
 pub(super) const NDJSON: &str = "application/x-ndjson";
 
-/// An error as an answer.
+/// An error as a response.
 #[derive(Debug)]
 pub(super) struct Refusal {
     error: Error,
@@ -24,7 +24,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// The error with another status than its code has.
+    /// The error, with another status than that of its code.
     pub(super) fn with_status(error: Error, status: StatusCode) -> Self {
         Self { error, status }
     }
@@ -51,13 +51,13 @@ impl IntoResponse for Refusal {
 
 /// One line of newline-delimited JSON.
 pub(super) fn line(value: &impl Serialize) -> Bytes {
-    // What is sent are our own types, whose keys are all strings: that cannot fail.
+    // Only the API's types are sent, whose keys are all strings: serialization cannot fail.
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()
 }
 
-/// An answer that comes piece by piece.
+/// A response with a streamed body.
 pub(super) fn streamed(
     kind: &'static str,
     pieces: impl Stream<Item = Bytes> + Send + 'static,
@@ -67,17 +67,16 @@ pub(super) fn streamed(
 }
 
 tokio::task_local! {
-    /// The id of the request that is answered.
+    /// The id of the current request.
     static REQUEST: String;
 }
 
-/// The id of the request that is answered here.
+/// The id of the current request.
 pub(super) fn request_id() -> Option<String> {
     REQUEST.try_with(Clone::clone).ok()
 }
 
-/// Has the request answered under the id that its client gave it, or one of its own, which the answer
-/// names.
+/// Serves the request under the client's request id or a generated one, and adds the id to the response.
 pub(super) async fn name_request(request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_HEADER);
     let given = given.and_then(|it| it.to_str().ok()).filter(|it| is_id(it));
@@ -94,37 +93,35 @@ fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(plain)
 }
 
-/// The id of a request that came without one, unique in the life of a daemon.
+/// A generated request id, unique for one run of the daemon.
 fn own_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     format!("own-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Shakes versions: every answer names ours, and a client that names another one is refused.
+/// Adds the API's version to every response, and rejects requests that name another one.
 ///
-/// Asking for the version and the daemon, and stopping it, are left to all, so that a new client
+/// Any client may read the version and the daemon's state and stop the daemon, so that a new client
 /// can replace an old daemon.
-pub(super) async fn shake_versions(request: Request, next: Next) -> Response {
+pub(super) async fn check_version(request: Request, next: Next) -> Response {
     let ours = API_VERSION.to_string();
     let theirs = request.headers().get(API_HEADER);
     let differs = theirs.is_some_and(|theirs| theirs != ours.as_str());
     let path = request.uri().path();
-    let is_for_all = match path {
+    let is_unversioned = match path {
         "/v1/version" | "/v1/daemon" => true,
         "/v1/daemon/stop" => request.method() == Method::POST,
         _ => false,
     };
-    let mut answer = if differs && !is_for_all {
-        let shown = theirs.map(|theirs| String::from_utf8_lossy(theirs.as_bytes()));
-        let shown: String = shown.unwrap_or_default().chars().take(20).collect();
+    let mut answer = if differs && !is_unversioned {
+        let theirs = theirs.map(|theirs| String::from_utf8_lossy(theirs.as_bytes()));
+        let theirs: String = theirs.unwrap_or_default().chars().take(20).collect();
         Refusal::from(
             Error::new(
                 Code::Conflict,
-                format!("the client speaks version {shown:?} of the API and this daemon {ours}"),
+                format!("the client uses version {theirs:?} of the API, the daemon version {ours}"),
             )
-            .hint(
-                "stop this daemon, its VMs run on, and start the client's own: banger daemon stop",
-            ),
+            .hint("stop this daemon (VMs keep running), then repeat: banger daemon stop"),
         )
         .into_response()
     } else {
@@ -136,28 +133,28 @@ pub(super) async fn shake_versions(request: Request, next: Next) -> Response {
     answer
 }
 
-/// The answer to a path that there is none of.
+/// The response for an unknown path.
 pub(super) async fn unknown_path(request: Request) -> Refusal {
     Error::new(
         Code::NotFound,
-        format!("there is no `{}` here", shown(request.uri().path())),
+        format!("unknown path `{}`", excerpt(request.uri().path())),
     )
-    .hint("the paths are described by GET /v1/openapi.json")
+    .hint("all paths: GET /v1/openapi.json")
     .into()
 }
 
-/// The answer to a method that a path does not have.
+/// The response for an unsupported method of a path.
 pub(super) async fn unknown_method(request: Request) -> Refusal {
     let what = format!(
-        "`{}` does not take {}",
-        shown(request.uri().path()),
+        "`{}` does not support {}",
+        excerpt(request.uri().path()),
         request.method()
     );
-    let error = Error::new(Code::Invalid, what)
-        .hint("the methods of each path are described by GET /v1/openapi.json");
+    let error =
+        Error::new(Code::Invalid, what).hint("the methods of each path: GET /v1/openapi.json");
     Refusal::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
 }
 
-fn shown(path: &str) -> String {
+fn excerpt(path: &str) -> String {
     path.chars().take(120).collect()
 }

@@ -22,13 +22,13 @@ use crate::engine::{Engine, ProgressSink};
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// Where a client finds what a request takes.
+/// The hint to the description of requests.
 const DESCRIBED: &str = "what each request takes is described by GET /v1/openapi.json";
 
-/// How long a body may take to arrive.
+/// Timeout for the body of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The request's JSON body; an empty one asks for the defaults.
+/// The request's JSON body; an empty one means the defaults.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub(super) T);
 
@@ -46,7 +46,7 @@ async fn collect(request: Request) -> Result<Bytes, Refusal> {
         let error = Error::new(Code::Invalid, "the request is larger than 1 MiB");
         Refusal::with_status(error, StatusCode::PAYLOAD_TOO_LARGE)
     };
-    // One that announces its length is refused before it sends.
+    // A body that announces a larger size is rejected before it is read.
     if body.size_hint().lower() > LARGEST as u64 {
         return Err(too_large());
     }
@@ -81,7 +81,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         Ok(value) => return Ok(value),
         Err(wrong) => wrong,
     };
-    // JSON has one sort of numbers, so 2.0 is as whole as 2; the first reading has the better words.
+    // JSON has one type of numbers, so 2.0 is an integer; the first attempt has the better error.
     if let Ok(mut json) = serde_json::from_slice(body) {
         make_whole(&mut json);
         if let Ok(value) = read(json.to_string().as_bytes()) {
@@ -91,7 +91,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     Err(not_understood(wrong))
 }
 
-/// Reads an object; serde would take a list of values in its place.
+/// Parses an object; serde would also accept a list of values.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|cause| {
@@ -107,18 +107,18 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     if body.trim_ascii().starts_with(b"{") {
         Ok(value)
     } else {
-        Err("it is no object, such as {}".to_owned())
+        Err("it is not an object, such as {}".to_owned())
     }
 }
 
-/// Writes the numbers of an object, and of those in it, without a fraction where they have none.
+/// Converts integral numbers such as 2.0 to integers, in nested objects, too.
 fn make_whole(json: &mut Value) {
     for (_, value) in json.as_object_mut().into_iter().flatten() {
         make_whole(value);
         let whole = value
             .as_f64()
             .filter(|number| value.is_f64() && number.fract() == 0.0);
-        // Beyond this, which is 2^53, a fraction would not be seen.
+        // Above 2^53 a fraction could not be represented.
         if let Some(number) = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it)) {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -132,7 +132,7 @@ fn make_whole(json: &mut Value) {
     }
 }
 
-/// The VM that the path names.
+/// The VM of the path.
 #[derive(Debug)]
 pub(super) struct VmPath(pub(super) VmRef);
 
@@ -150,10 +150,10 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     }
 }
 
-/// What a client accepts as the answer to a verb.
+/// The form of a verb's response that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplyMode {
-    /// Each step in a line, and the outcome in the last one.
+    /// One line per step, and the outcome as the last line.
     Lines,
     /// The outcome alone, with its status.
     Once,
@@ -169,8 +169,8 @@ impl<S: Send + Sync> FromRequestParts<S> for ReplyMode {
     }
 }
 
-/// Once, where JSON is named and preferred to lines of it (RFC 9110, 12.5.1). A client that accepts
-/// everything, as curl does, gets lines.
+/// `Once` if the client prefers JSON to JSON lines (RFC 9110, 12.5.1). A client that accepts
+/// everything, such as curl, gets lines.
 fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     let (mut once, mut lines) = (0.0_f32, 0.0_f32);
     for range in accepted.flat_map(|value| value.split(',')) {
@@ -194,7 +194,7 @@ fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> ReplyMode {
     }
 }
 
-/// The query of an address.
+/// The query of a path.
 #[derive(Debug)]
 pub(super) struct UrlQuery<T>(pub(super) T);
 
@@ -240,7 +240,7 @@ impl<T: DeserializeOwned> FromRequest<App> for VmRequest<T> {
 }
 
 impl<T: Send + 'static> VmRequest<T> {
-    /// Has the engine do the verb, and answers.
+    /// Runs the verb in the engine, and responds.
     pub(super) async fn work<R: Serialize + Send + 'static>(
         self,
         verb: fn(&Engine, &VmRef, &T, ProgressSink<'_>) -> Result<R, Error>,

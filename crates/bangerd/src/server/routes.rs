@@ -1,4 +1,4 @@
-//! The paths, each with its description for the OpenAPI document.
+//! The paths, with their descriptions for the OpenAPI document.
 
 use axum::Json;
 use axum::extract::State;
@@ -18,25 +18,25 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::reply::{Refusal, name_request, shake_versions, unknown_method, unknown_path};
+use super::reply::{Refusal, check_version, name_request, unknown_method, unknown_path};
 use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
 use crate::engine::Engine;
 
-/// The document before the paths are added.
+/// The document without the paths.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "banger",
-        description = "Persistent development VMs. Spoken as HTTP/1.1 on a Unix socket: \
+        description = "Persistent development VMs. HTTP/1.1 on a Unix socket: \
             `curl --unix-socket \"$(banger daemon socket)\" http://banger/v1/vms`.\n\n\
-            Long work is answered with newline-delimited JSON: `progress` lines, then one \
-            `result` or one `error`; what is refused before it begins is a plain error. A client \
-            that accepts `application/json` and not `application/x-ndjson` is answered once, when \
-            all is done, with the result or an error and its status. A client that goes away \
-            cancels nothing. Every answer names the API's version in the header \
-            `banger-api`; a request that names another version is refused with 409."
+            Long requests are answered with newline-delimited JSON: `progress` lines, then one \
+            `result` or `error`; a request that fails before its first step gets a plain error. A \
+            client that accepts `application/json` and not `application/x-ndjson` gets one \
+            response at the end: the result, or an error with its status. Disconnecting does not \
+            cancel a request. Every response has the API's version in the header `banger-api`; a \
+            request that names another version fails with 409."
     ),
     components(schemas(Error, Event))
 )]
@@ -75,12 +75,12 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
         .with_state(app)
-        .layer(axum::middleware::from_fn(shake_versions))
+        .layer(axum::middleware::from_fn(check_version))
         .layer(axum::middleware::from_fn(name_request));
     (router, document)
 }
 
-/// Which VM a path names.
+/// The VM in a path.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only described; `VmPath` reads it")]
@@ -90,7 +90,7 @@ struct Reference {
     r#ref: String,
 }
 
-/// The operations of a path that a client may ask for.
+/// The operations of a path.
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [
         &mut path.get,
@@ -103,7 +103,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     .flatten()
 }
 
-/// A body that is left out asks for the defaults, wherever all that is in it has one.
+/// Marks bodies as optional if all their fields have defaults.
 fn describe_bodies(document: &mut OpenApi) {
     let schemas = document.components.as_ref().map(|it| it.schemas.clone());
     let has_required = |schema: &RefOr<Schema>| {
@@ -128,7 +128,7 @@ fn describe_bodies(document: &mut OpenApi) {
     }
 }
 
-/// Every path can answer with an error, and they all look alike.
+/// Adds the error response, which is the same for every path.
 fn describe_errors(document: &mut OpenApi) {
     let content = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name("Error")))
@@ -148,7 +148,7 @@ fn describe_errors(document: &mut OpenApi) {
     }
 }
 
-/// What the daemon speaks. Answered whatever version the client names.
+/// The versions of the daemon and its API. Accepts clients of every version.
 #[utoipa::path(get, path = "/v1/version", responses((status = 200, body = VersionView)))]
 async fn version() -> Json<VersionView> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -158,13 +158,13 @@ async fn version() -> Json<VersionView> {
     })
 }
 
-/// The daemon as it runs.
+/// The state of the daemon.
 #[utoipa::path(get, path = "/v1/daemon", responses((status = 200, body = DaemonView)))]
 async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
     Ok(Json(ask(&app, |engine| engine.daemon()).await?))
 }
 
-/// Ends the daemon; its VMs run on. Answers with the daemon as it was.
+/// Stops the daemon; VMs keep running. Returns the daemon's last state.
 #[utoipa::path(
     post,
     path = "/v1/daemon/stop",
@@ -172,13 +172,13 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
 )]
 async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
     let answer = work(&app, mode, |engine, _| Ok(engine.daemon())).await;
-    // Answers under way are still sent, this one too.
+    // Pending responses are still sent, this one too.
     app.shutdown.begin();
     answer
 }
 
-/// Reads the configuration again: what new VMs have by default and the log's level change at once,
-/// the rest at the daemon's next start.
+/// Reloads the configuration: defaults for new VMs and the log level change at once, the rest at the
+/// daemon's next start.
 #[utoipa::path(
     post,
     path = "/v1/daemon/reload",
@@ -188,7 +188,7 @@ async fn daemon_reload(State(app): State<App>, mode: ReplyMode) -> Response {
     work(&app, mode, |engine, _| engine.reload()).await
 }
 
-/// Changes how much the daemon logs, until it ends or reads its configuration again.
+/// Sets the log level, until the daemon stops or reloads its configuration.
 #[utoipa::path(
     put,
     path = "/v1/daemon/log-level",
@@ -206,7 +206,7 @@ async fn daemon_log_level(
     .await
 }
 
-/// Every check, with what it found.
+/// All checks with their results.
 #[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = Report)))]
 async fn doctor(State(app): State<App>) -> Result<Json<Report>, Refusal> {
     Ok(Json(ask(&app, |engine| engine.doctor()).await?))
@@ -237,15 +237,15 @@ async fn openapi(State(app): State<App>) -> Response {
         .into_response()
 }
 
-/// Events, one a line, until the client goes or the daemon stops: a snapshot of all VMs first, then
-/// each change.
+/// Events, one per line, until the client disconnects or the daemon stops: first a snapshot of all
+/// VMs, then each change.
 #[utoipa::path(
     get,
     path = "/v1/events",
     params((
         "since" = Option<u64>, Query,
-        description = "the number of the last event that the client has read: the stream goes on \
-            after it, or with a snapshot where what follows is no longer kept",
+        description = "the number of the last event that the client has read: the stream continues \
+            after it, or begins with a snapshot if later events are no longer kept",
     )),
     responses((status = 200, body = Event, content_type = "application/x-ndjson"))
 )]
@@ -303,7 +303,7 @@ async fn set(request: VmRequest<VmSpecPatch>) -> Response {
     request.work(Engine::set).await
 }
 
-/// Removes a VM for good. Answers with the VM as it was.
+/// Deletes a VM permanently. Returns its last state.
 #[utoipa::path(
     delete,
     path = "/v1/vms/{ref}",
@@ -315,7 +315,7 @@ async fn delete(request: VmRequest<DeleteVm>) -> Response {
     request.work(Engine::delete).await
 }
 
-/// Starts a VM; done when its guest is ready.
+/// Starts a VM, and waits until its guest is ready.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/start",
@@ -327,7 +327,7 @@ async fn start(request: VmRequest<StartVm>) -> Response {
     request.work(Engine::start).await
 }
 
-/// Ends a VM, with the guest's help if the guest helps.
+/// Stops a VM: the guest shuts down, or is ended by force at the timeout.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/stop",
@@ -339,7 +339,7 @@ async fn stop(request: VmRequest<StopVm>) -> Response {
     request.work(Engine::stop).await
 }
 
-/// Ends all VMs that run, side by side and within one deadline; each has its own outcome.
+/// Stops all running VMs at once, within one timeout; each has its own outcome.
 #[utoipa::path(
     post,
     path = "/v1/stop",
@@ -357,7 +357,7 @@ async fn stop_all(
     .await
 }
 
-/// Ends a VM and starts it again.
+/// Stops a VM and starts it again.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/restart",
@@ -369,7 +369,7 @@ async fn restart(request: VmRequest<StopVm>) -> Response {
     request.work(Engine::restart).await
 }
 
-/// Sends a VM's hypervisor a signal.
+/// Sends a signal to a VM's hypervisor.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/kill",
@@ -381,7 +381,7 @@ async fn kill(request: VmRequest<KillVm>) -> Response {
     request.work(Engine::kill).await
 }
 
-/// Gives a VM another name, which the DNS has at once, and its guest if it runs.
+/// Renames a VM. The DNS and a running guest have the new name at once.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/rename",
@@ -393,13 +393,13 @@ async fn rename(request: VmRequest<RenameVm>) -> Response {
     request.work(Engine::rename).await
 }
 
-/// What a guest printed on its console, as it printed it.
+/// The output of a guest on its console, unmodified.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}/logs",
     params(
         Reference,
-        ("follow" = Option<bool>, Query, description = "goes on as the console grows"),
+        ("follow" = Option<bool>, Query, description = "continue as the console grows"),
     ),
     responses((status = 200, body = String, content_type = "text/plain"))
 )]

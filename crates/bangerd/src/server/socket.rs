@@ -1,8 +1,8 @@
-//! The Unix socket: where it may be, and who may speak there.
+//! The Unix socket: its path and its permissions.
 //!
-//! Its folder is made 0700, and refused where others may write to it; the socket is 0600 before it
-//! listens, so there is no moment at which another user gets in. Who comes is asked by
-//! `SO_PEERCRED` all the same.
+//! Its folder has the mode 0700, and is rejected if others can write to it. The socket has the mode
+//! 0600 before it listens, so no other user can connect at any time. The server checks each client's
+//! user by `SO_PEERCRED` in addition.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error, Result};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-/// The longest path that the kernel takes, in bytes: `sun_path` less its NUL (unix(7)).
+/// The longest path of a socket, in bytes: `sun_path` without its NUL (unix(7)).
 pub const LONGEST_PATH: usize = 107;
 
-/// How many clients may wait to be accepted; the kernel cuts it at `net.core.somaxconn`. A client
-/// that finds the queue full is refused, so it is long.
+/// The length of the queue of clients; the kernel caps it at `net.core.somaxconn`. It is long because
+/// a full queue refuses clients.
 const BACKLOG: i32 = 4096;
 
-/// The daemon's socket, bound and listening. Its file goes when this is dropped.
+/// The daemon's listening socket. Its file is removed when this is dropped.
 #[derive(Debug)]
 pub struct Socket {
     path: PathBuf,
@@ -32,18 +32,18 @@ pub struct Socket {
 
 /// Listens at `path`, after removing a socket file that an earlier daemon left behind.
 ///
-/// The caller holds the lock of the state directory, so there is no second daemon of it.
+/// The caller holds the lock on the state directory, so no other daemon uses it.
 ///
 /// # Errors
-/// `invalid` for a path that is too long or open to others; `conflict` where another daemon
-/// answers there, or something else is in the way; `host` for the rest.
+/// `invalid` for a path that is too long or writable by others; `conflict` if another daemon answers
+/// there, or another file exists there; `host` for the rest.
 pub fn listen(path: &Path) -> Result<Socket> {
     let length = path.as_os_str().len();
     if length > LONGEST_PATH {
         return Err(Error::new(
             Code::Invalid,
             format!(
-                "the socket's path has {length} bytes, and the kernel takes {LONGEST_PATH}: `{}`",
+                "the socket's path has {length} bytes; the kernel's limit is {LONGEST_PATH}: `{}`",
                 path.display()
             ),
         )
@@ -55,7 +55,7 @@ pub fn listen(path: &Path) -> Result<Socket> {
         .ok_or_else(|| {
             Error::new(
                 Code::Invalid,
-                format!("`{}` is no absolute path of a file", path.display()),
+                format!("`{}` is not the absolute path of a file", path.display()),
             )
         })?;
     prepare_folder(folder)?;
@@ -76,7 +76,7 @@ fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Makes the folder, or looks whether it is fit.
+/// Creates the folder, or checks that it is suitable.
 fn prepare_folder(folder: &Path) -> Result<()> {
     let during = |cause: io::Error| {
         Error::new(
@@ -94,7 +94,10 @@ fn prepare_folder(folder: &Path) -> Result<()> {
     let unfit = |what: &str| {
         Err(Error::new(
             Code::Invalid,
-            format!("`{}` is no place for a socket: {what}", folder.display()),
+            format!(
+                "`{}` is not suitable for a socket: {what}",
+                folder.display()
+            ),
         )
         .hint("name a path in a folder of your own with --socket PATH or BANGER_SOCKET"))
     };
@@ -107,7 +110,7 @@ fn prepare_folder(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what an earlier daemon left at `path`, and nothing else.
+/// Removes an earlier daemon's socket at `path`, and nothing else.
 fn make_way(path: &Path) -> Result<()> {
     let conflict = |what: &str| {
         Err(
@@ -126,9 +129,9 @@ fn make_way(path: &Path) -> Result<()> {
         }
     };
     if !meta.file_type().is_socket() {
-        return conflict("something that is no socket is at");
+        return conflict("a file that is not a socket exists at");
     }
-    // The lock is on the state directory: a daemon of another one may have the same socket.
+    // A daemon of another state directory may use the same socket.
     if UnixStream::connect(path).is_ok() {
         return conflict("another daemon, with another state directory, answers at");
     }
@@ -145,14 +148,14 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    // Nobody gets in before `listen`, so the mode is right from the first moment.
+    // No client connects before `listen`, so the mode applies from the beginning.
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
 
 impl Socket {
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -173,14 +176,14 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Another daemon's socket may be there by now; that one stays.
+        // Another daemon may have put its socket there meanwhile; that one stays.
         if self.is_there() {
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether a client of user `theirs` may speak with a daemon of user `ours`.
+/// Whether a client of user `theirs` may use a daemon of user `ours`.
 pub(super) fn is_admitted(theirs: u32, ours: u32) -> bool {
     theirs == ours || theirs == 0
 }

@@ -1,8 +1,8 @@
-//! Answers without an end: events, and followed consoles.
+//! Streamed responses: events, and followed consoles.
 //!
-//! Each ends when the client goes or the daemon stops; one that did not would keep the daemon from
-//! stopping for ever (axum#2673). Each takes a permit and has a thread of its own, so that a slow
-//! client holds up nobody, and streams never take the threads that verbs need.
+//! A stream ends when the client disconnects or the daemon stops; otherwise it would keep the daemon
+//! from stopping (axum#2673). Each stream has a permit and its own thread, so that a slow client
+//! delays no other, and streams do not use the threads that verbs need.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use super::reply::{NDJSON, line, streamed};
 use super::work::ask;
 use crate::engine::{CHUNK, ConsoleChunk, Engine};
 
-/// How many streams may be open at once.
+/// The number of simultaneous streams.
 pub(super) const STREAMS: usize = 128;
 
-/// How many pieces may wait for a slow client before the thread that reads for it waits, too.
+/// The number of chunks that are queued for a slow client before its reader blocks.
 const PIECES: usize = 4;
 
-/// How often a stream that has nothing to send looks whether its client is still there.
+/// The interval at which an idle stream checks that its client is still connected.
 const LOOK: Duration = Duration::from_secs(1);
 
 fn permit(app: &App) -> Result<OwnedSemaphorePermit> {
@@ -37,7 +37,8 @@ fn permit(app: &App) -> Result<OwnedSemaphorePermit> {
     })
 }
 
-/// An answer of what `read` sends from a thread of its own, until it returns or the daemon stops.
+/// A response of the chunks that `read` sends from its own thread, until it returns or the daemon
+/// stops.
 fn answer(
     app: &App,
     kind: &'static str,
@@ -63,7 +64,7 @@ fn answer(
     ))
 }
 
-/// The events after `since`, or a snapshot and all that follow.
+/// The events after `since`, or a snapshot and the events after it.
 pub(super) fn events(app: &App, since: Option<u64>) -> Result<Response> {
     answer(app, NDJSON, move |engine, piece| {
         let mut since = since;
@@ -78,7 +79,7 @@ pub(super) fn events(app: &App, since: Option<u64>) -> Result<Response> {
     })
 }
 
-/// What a guest printed, and with `follow` what it prints from now on until its VM stops.
+/// A guest's console output so far, and with `follow` its further output until the VM stops.
 pub(super) async fn console(app: &App, vm: VmRef, follow: bool) -> Result<Response> {
     const TEXT: &str = "text/plain; charset=utf-8";
     let asked = vm.clone();
@@ -94,13 +95,13 @@ pub(super) async fn console(app: &App, vm: VmRef, follow: bool) -> Result<Respon
     })
 }
 
-/// Whether nothing comes after this chunk. Of a live VM's console, what comes next is only asked
-/// for when it is followed: a guest that prints without end would never be at its end.
+/// Whether this chunk is the last one. Without `follow`, a live console ends at its current size:
+/// otherwise a guest that prints endlessly would never reach the end.
 fn is_all(chunk: &ConsoleChunk, follow: bool) -> bool {
     chunk.bytes.len() < CHUNK && !(follow && chunk.live)
 }
 
-/// Sends the chunk and all that come after it, until the client is gone.
+/// Sends the chunk and all later ones, until the client disconnects.
 fn read_on(
     engine: &Engine,
     vm: &VmRef,
@@ -119,7 +120,7 @@ fn read_on(
         }
         match engine.console(vm, Some(next)) {
             Ok(more) => chunk = more,
-            // Deleted meanwhile; what was there has been sent.
+            // The VM was deleted meanwhile.
             Err(_) => return,
         }
     }

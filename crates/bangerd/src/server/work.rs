@@ -17,11 +17,11 @@ use super::reply::{NDJSON, Refusal, line, request_id, streamed};
 use super::request::ReplyMode;
 use crate::engine::{Engine, ProgressSink};
 
-/// How many steps may wait for a slow client. A create has about fifty.
+/// The number of steps that are queued for a slow client. A create has about fifty.
 const STEPS: usize = 256;
 
-/// Runs `job`, and answers with its steps and its outcome, or with its outcome alone. What fails
-/// before its first step is answered with a plain error.
+/// Runs `job`, and responds with its steps and outcome, or with its outcome alone. A failure before
+/// the first step is a plain error.
 pub(super) async fn work<T, J>(app: &App, mode: ReplyMode, job: J) -> Response
 where
     T: Serialize + Send + 'static,
@@ -40,7 +40,7 @@ where
         };
         let result = engine.for_request(id, job);
         drop(step);
-        // The client may be gone.
+        // The client may have disconnected.
         let _ = done.send(result);
         drop(at_work);
     });

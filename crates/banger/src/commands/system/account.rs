@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error, Result};
 
 use crate::paths::Paths;
-use crate::programs::{self, ProgramOutput, Verbosity};
+use crate::programs::{self, Interaction, ProgramOutput};
 use crate::session::Session;
 
 /// A user of this machine.
@@ -15,17 +15,15 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) uid: u32,
     pub(super) home: PathBuf,
-    /// Whether it is root who asks, for this user.
+    /// Whether root runs the command for this user.
     pub(super) by_root: bool,
 }
 
 impl Account {
-    /// The user who asks; where root does, the one who is named or who typed `sudo`, or root
-    /// itself.
+    /// The user of this process; for root, the named user, the one who typed `sudo`, or root.
     ///
     /// # Errors
-    /// `invalid` where that is another user than the one who asks; `not-found` where there is no
-    /// such user.
+    /// `invalid` if an ordinary user names another user; `not-found` if there is no such user.
     pub(super) fn find(named: Option<&str>, places: &Paths) -> Result<Self> {
         let own = rustix::process::getuid().as_raw();
         let wanted = match (named, own) {
@@ -56,12 +54,12 @@ impl Account {
         }
     }
 
-    /// Whether it is root, whose daemon needs no helper.
+    /// Whether the user is root, whose daemon needs no helper.
     pub(super) fn is_root(&self) -> bool {
         self.uid == 0
     }
 
-    /// The state directory that is the user's unless told otherwise.
+    /// The user's default state directory.
     pub(super) fn state(&self, places: &Paths) -> PathBuf {
         match (&places.wishes.state, self.by_root) {
             (Some(state), _) => state.clone(),
@@ -70,10 +68,10 @@ impl Account {
         }
     }
 
-    /// Runs our own program as this user, with an environment of theirs.
+    /// Runs this program as this user, in that user's environment.
     ///
     /// # Errors
-    /// Where there is no `runuser`, or it does not end well.
+    /// `runuser` is missing, or the program fails.
     pub(super) fn run_as_user(&self, words: &[&str], session: &Session) -> Result<ProgramOutput> {
         let search = session.places.search.as_deref();
         let (Some(runuser), Some(env)) = (
@@ -97,7 +95,7 @@ impl Account {
         }
         arguments.push(own_program()?.into());
         arguments.extend(words.iter().map(OsString::from));
-        let ended = programs::run(&runuser, &arguments, &[], Verbosity::All)?;
+        let ended = programs::run(&runuser, &arguments, &[], Interaction::Interactive)?;
         if ended.done {
             return Ok(ended);
         }
@@ -108,10 +106,10 @@ impl Account {
     }
 }
 
-/// Our own program, by its absolute path.
+/// The absolute path of this program.
 ///
 /// # Errors
-/// Where `/proc` does not say it.
+/// `/proc` is not available.
 pub(super) fn own_program() -> Result<PathBuf> {
     std::env::current_exe()
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))
@@ -123,7 +121,7 @@ fn look_up(wanted: &str, places: &Paths) -> Result<Account> {
     let getent = programs::find(places.search.as_deref(), "getent")
         .ok_or_else(|| Error::new(Code::NotReady, "there is no program `getent`"))?;
     let arguments = ["passwd".into(), "--".into(), wanted.into()];
-    let ended = programs::run(&getent, &arguments, &[], Verbosity::Nothing)?;
+    let ended = programs::run(&getent, &arguments, &[], Interaction::Silent)?;
     read_line(&ended.stdout).ok_or_else(unknown)
 }
 

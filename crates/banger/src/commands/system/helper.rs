@@ -1,4 +1,4 @@
-//! `banger-root`: where it is, and what it says.
+//! `banger-root`: its installation, and its output.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::account::{Account, own_program};
 use crate::output::Output;
-use crate::programs::{self, ProgramOutput, Verbosity};
+use crate::programs::{self, Interaction, ProgramOutput};
 use crate::session::Session;
 
-/// Where what root runs is kept; only root can write there.
+/// The folder of the programs that root runs; only root can write to it.
 pub(super) const PROGRAMS: &str = "/usr/local/libexec/banger";
 
-/// What `banger-root` keeps for a user, which nobody else has.
+/// The subnet, port and state directory that `banger-root` reserves for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {
     pub(super) uid: u32,
@@ -25,7 +25,7 @@ pub(super) struct Claim {
     pub(super) dns_port: u16,
 }
 
-/// Whether something was claimed for this user.
+/// Whether this user has a claim.
 pub(super) fn has_claim(uid: u32) -> bool {
     Path::new(&format!("/etc/banger/{uid}.json")).exists()
 }
@@ -35,14 +35,14 @@ pub(super) fn shutdown_unit_file(uid: u32) -> PathBuf {
     format!("/etc/systemd/system/banger-shutdown@{uid}.service").into()
 }
 
-/// What `banger-root status` says of this user, in text or in JSON.
+/// Runs `banger-root status` for this user, for text or JSON.
 ///
 /// # Errors
-/// `not-ready` where the installed program is older and has no such command.
+/// `not-ready` if the installed program is older and has no such command.
 pub(super) fn status(account: &Account, output: Output) -> Result<ProgramOutput> {
     let beside = own_program()?;
     let installed = Path::new(PROGRAMS).join("banger-root");
-    // What root runs tells what it is. Root's own daemon needs none of it.
+    // The installed program describes itself. Root's own daemon needs none.
     let program = if account.is_root() || !installed.is_file() {
         find()?
     } else {
@@ -58,27 +58,27 @@ pub(super) fn status(account: &Account, output: Output) -> Result<ProgramOutput>
     }
     words.extend(output.json.then(|| "--json".into()));
     words.extend((output.colour && !output.json).then(|| "--colour".into()));
-    let ended = programs::run(&program, &words, &[], Verbosity::Nothing)?;
-    read_status(&program, ended)
+    let ended = programs::run(&program, &words, &[], Interaction::Silent)?;
+    check_status(&program, ended)
 }
 
-/// What came of it: nothing on the standard output is a failure.
-fn read_status(program: &Path, ended: ProgramOutput) -> Result<ProgramOutput> {
+/// Checks the output: an empty standard output is a failure.
+fn check_status(program: &Path, ended: ProgramOutput) -> Result<ProgramOutput> {
     if !ended.stdout.is_empty() {
         return Ok(ended);
     }
-    let shown = program.display();
+    let program = program.display();
     if ended.stderr.contains("unrecognized subcommand") {
-        let text = format!("`{shown}` is older than `banger`, and has no `status`");
+        let text = format!("`{program}` is older than `banger`, and has no `status`");
         return Err(Error::new(Code::NotReady, text).hint("banger system install"));
     }
-    Err(Error::new(Code::Host, format!("`{shown} status`")).cause(ended.stderr))
+    Err(Error::new(Code::Host, format!("`{program} status`")).cause(ended.stderr))
 }
 
-/// Runs `banger-root`, by sudo where we are not root, which may ask for a password.
+/// Runs `banger-root` as root: directly, or through sudo, which may ask for a password.
 ///
 /// # Errors
-/// Where there is no such program or no sudo, or it does not end well; it has said why itself.
+/// `banger-root` or sudo is missing, or `banger-root` fails; it has printed the reason.
 pub(super) fn run(
     words: &[OsString],
     account: &Account,
@@ -92,7 +92,7 @@ pub(super) fn run(
             let verb = words
                 .first()
                 .map_or_else(Default::default, |it| it.display().to_string());
-            Error::new(Code::NotReady, "there is no program `sudo`").hint(format!(
+            Error::new(Code::NotReady, "`sudo` is not installed").hint(format!(
                 "as root: banger system {verb} --user {}",
                 account.name
             ))
@@ -100,17 +100,17 @@ pub(super) fn run(
         let before = [OsString::from("--"), program.into()];
         (sudo, [&before, words].concat())
     };
-    let ended = programs::run(&program, &words, &[], Verbosity::All)?;
+    let ended = programs::run(&program, &words, &[], Interaction::Interactive)?;
     if ended.done {
         return Ok(ended);
     }
     Err(Error::new(
         Code::Host,
-        "root's part did not succeed; it said why above",
+        "`banger-root` failed; see its message above",
     ))
 }
 
-/// Beside our own program, else where it is installed.
+/// `banger-root` beside this program, else the installed one.
 fn find() -> Result<PathBuf> {
     let beside = own_program()?.with_file_name("banger-root");
     let installed = Path::new(PROGRAMS).join("banger-root");
@@ -121,30 +121,30 @@ fn find() -> Result<PathBuf> {
         .ok_or_else(|| {
             Error::new(
                 Code::NotReady,
-                format!("`{}` is not there", beside.display()),
+                format!("`{}` does not exist", beside.display()),
             )
             .hint("build and install all programs: make install")
         })
 }
 
-/// What `banger-root install` says at its end.
+/// Parses the last line of `banger-root install`.
 ///
 /// # Errors
-/// `internal` where that cannot be read, or nothing was claimed for a user.
-pub(super) fn read_placed(text: &str, account: &Account) -> Result<Installation> {
-    let unreadable = || Error::new(Code::Internal, "read what `banger-root` says");
-    let placed: Installation = serde_json::from_str(text.lines().last().unwrap_or_default())
+/// `internal` if it cannot be parsed, or has no claim for a user other than root.
+pub(super) fn parse_installation(text: &str, account: &Account) -> Result<Installation> {
+    let unreadable = || Error::new(Code::Internal, "parse the output of `banger-root`");
+    let installation: Installation = serde_json::from_str(text.lines().last().unwrap_or_default())
         .map_err(|cause| unreadable().cause(cause.to_string()))?;
-    if placed.claim.is_none() && !account.is_root() {
-        return Err(unreadable().cause(format!("nothing for `{}`", account.name)));
+    if installation.claim.is_none() && !account.is_root() {
+        return Err(unreadable().cause(format!("no claim for `{}`", account.name)));
     }
-    Ok(placed)
+    Ok(installation)
 }
 
-/// What is in place for a user.
+/// The result of `banger-root install` for a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Installation {
-    /// What the user was granted; nothing where that is root.
+    /// The user's claim; `None` for root.
     #[serde(flatten)]
     pub(super) claim: Option<Claim>,
     /// The programs, each with its digest.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_root_says_is_read() {
+    fn the_output_of_an_installation_is_parsed() {
         let text = r#"{"uid":1000,"user":"ada","state":"/home/ada/.local/state/banger","subnet":"10.215.0.0/20","dns_port":42069,"programs":[{"path":"/usr/local/libexec/banger/banger-root","sha256":"00"}]}"#;
         let account = |uid| Account {
             name: "ada".into(),
@@ -165,24 +165,24 @@ mod tests {
             by_root: false,
         };
         let (ada, root) = (account(1000), account(0));
-        let placed = read_placed(&format!("a word\n{text}\n"), &ada).unwrap();
-        assert_eq!(placed.claim.unwrap().dns_port, 42069);
-        assert_eq!(placed.programs[0]["sha256"], "00");
+        let installation = parse_installation(&format!("a word\n{text}\n"), &ada).unwrap();
+        assert_eq!(installation.claim.unwrap().dns_port, 42069);
+        assert_eq!(installation.programs[0]["sha256"], "00");
         let nothing = r#"{"programs":[]}"#;
-        assert_eq!(read_placed(nothing, &root).unwrap().claim, None);
-        assert!(read_placed(nothing, &ada).is_err());
-        assert!(read_placed("", &ada).is_err());
+        assert_eq!(parse_installation(nothing, &root).unwrap().claim, None);
+        assert!(parse_installation(nothing, &ada).is_err());
+        assert!(parse_installation("", &ada).is_err());
     }
 
     #[test]
-    fn an_older_program_without_a_status_is_told_from_one_that_fails() {
+    fn an_older_program_without_status_is_distinguished_from_a_failing_one() {
         let path = Path::new("/usr/local/libexec/banger/banger-root");
         let ended = |stdout: &str, stderr: &str| ProgramOutput {
             done: false,
             stdout: stdout.to_owned(),
             stderr: stderr.to_owned(),
         };
-        let error = read_status(path, ended("", "error: unrecognized subcommand 'status'"));
+        let error = check_status(path, ended("", "error: unrecognized subcommand 'status'"));
         let error = error.unwrap_err();
         assert_eq!(error.code, Code::NotReady);
         assert!(
@@ -190,13 +190,13 @@ mod tests {
             "{error:?}"
         );
         assert_eq!(error.hints, ["banger system install"]);
-        let error = read_status(path, ended("", "error: read `/etc/banger/7.json`"));
+        let error = check_status(path, ended("", "error: read `/etc/banger/7.json`"));
         assert_eq!(error.unwrap_err().code, Code::Host);
-        assert!(read_status(path, ended("claim       not installed", "")).is_ok());
+        assert!(check_status(path, ended("claim       not installed", "")).is_ok());
     }
 
     #[test]
-    fn nothing_is_claimed_for_a_user_who_is_not_served() {
+    fn an_unknown_user_has_no_claim() {
         assert!(!has_claim(4_000_000_000));
     }
 }

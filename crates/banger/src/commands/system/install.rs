@@ -50,19 +50,19 @@ pub(crate) struct Install {
     dns_port: Option<u16>,
 }
 
-/// What was done.
+/// The result.
 #[derive(Debug, Serialize)]
 struct InstallReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     helper: Option<Installation>,
-    /// The daemon's unit, where it was written.
+    /// The path of the daemon's unit, if it was written.
     unit: Option<PathBuf>,
-    /// What was not done, and why.
+    /// The steps that were skipped, with the reasons.
     skipped: Vec<String>,
 }
 
 impl Install {
-    /// Does it.
+    /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.whom.user.as_deref(), &session.places)?;
         let mut done = InstallReport {
@@ -108,7 +108,7 @@ impl Install {
         if let Some(port) = self.dns_port {
             add("--dns-port", &port.to_string());
         }
-        helper::read_placed(&helper::run(&words, account, session)?.stdout, account)
+        helper::parse_installation(&helper::run(&words, account, session)?.stdout, account)
     }
 }
 
@@ -118,7 +118,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Writes and starts the daemon's unit; a daemon that was started by hand is stopped first.
+/// Writes and starts the daemon's unit, after stopping a daemon that was started by hand.
 fn user_part(done: &mut InstallReport, account: &Account, session: &Session) -> Result<()> {
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {

@@ -1,15 +1,14 @@
 //! `banger system`: banger as a service of this machine, for one user.
 //!
 //! ```text
-//!            asked once (sudo)                      the user's own
+//!            once, as root (sudo)                   as the user
 //!  install ─► banger-root install ─► linger ─► ~/.config/systemd/user/bangerd.service ─► enable
 //!              copies, claims, units of the system
 //!  uninstall  in reverse; VMs and their files stay
 //! ```
 //!
-//! `banger-root`, and nothing else, does what needs root; the rest runs as the user, also when root
-//! types the command. Root's own daemon needs neither helper nor claim: only the system unit that
-//! stops its VMs, and the same unit of its own.
+//! Only `banger-root` runs as root; the rest runs as the user, even if root types the command. Root's
+//! own daemon needs no helper and no claim: it has its unit, and the system unit that stops its VMs.
 
 mod account;
 mod helper;
@@ -23,7 +22,7 @@ use clap::{Args, Subcommand};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// What to do with banger as a service.
+/// The verbs of `banger system`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     Install(install::Install),
@@ -32,7 +31,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// Does it.
+    /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         match self {
             Self::Install(verb) => verb.run(session),
@@ -42,7 +41,7 @@ impl Verb {
     }
 }
 
-/// For whom, where root asks.
+/// The user, for commands of root.
 #[derive(Debug, Args)]
 pub(crate) struct UserArgument {
     /// The user, if root types the command [default: the user who typed `sudo`, else root].

@@ -1,4 +1,4 @@
-//! `banger system status`: root's side as `banger-root status` shows it, and the user's own.
+//! `banger system status`: root's part, as `banger-root status` prints it, and the user's part.
 
 use std::process::ExitCode;
 
@@ -87,7 +87,7 @@ impl Status {
     }
 }
 
-/// Root's object, with what is the user's own.
+/// Root's JSON object, with the user's part added.
 fn value(
     account: &Account,
     root: &ProgramOutput,
@@ -95,7 +95,7 @@ fn value(
     daemon: Option<&str>,
 ) -> Result<Value> {
     let mut value: Value = serde_json::from_str(&root.stdout).map_err(|cause| {
-        Error::new(Code::Internal, "read what `banger-root` says").cause(cause.to_string())
+        Error::new(Code::Internal, "parse the output of `banger-root`").cause(cause.to_string())
     })?;
     value["user"] = json!(account.name);
     value["daemon"] = json!(daemon);
@@ -106,7 +106,7 @@ fn value(
     Ok(value)
 }
 
-/// Root's lines, with what is the user's own.
+/// Root's lines, with the user's part added.
 fn text(
     root: &ProgramOutput,
     unit: Option<&DaemonUnit>,

@@ -25,17 +25,17 @@ pub(crate) struct Uninstall {
     whom: UserArgument,
 }
 
-/// What was done.
+/// The result.
 #[derive(Debug, Serialize)]
 struct UninstallReport {
-    /// Whether the daemon's unit was there.
+    /// Whether the daemon's unit existed.
     unit_removed: bool,
-    /// Whether root had anything for this user.
+    /// Whether the user had a claim.
     helper_removed: bool,
 }
 
 impl Uninstall {
-    /// Does it.
+    /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.whom.user.as_deref(), &session.places)?;
         let mut done = UninstallReport {

@@ -1,12 +1,11 @@
 //! The user's unit of the daemon.
 //!
-//! `KillMode=process`: stopping or restarting it ends the daemon and nothing else. VMs are in scopes
-//! of their own; what is still in the unit's cgroup, such as a VM that was started before there were
-//! scopes, lives on.
+//! `KillMode=process`: stopping the unit ends the daemon only. VMs have their own scopes; processes
+//! that are still in the unit's cgroup, such as VMs of a version without scopes, keep running.
 //!
-//! What a unit forbids its daemon is forbidden to the VMs that it starts, too. So no
-//! `MemoryDenyWriteExecute=`, which QEMU without KVM cannot do without, and none of those that give it
-//! another view of the file system, which a user's manager makes by a user namespace, in which
+//! Restrictions of the unit also apply to the VMs that the daemon starts. So the unit does not use
+//! `MemoryDenyWriteExecute=`, because QEMU without KVM generates code, nor any option that changes
+//! the view of the file system: a user's manager implements those by a user namespace, in which
 //! `/dev/kvm` and sockets have other owners.
 
 use std::fs::File;
@@ -15,7 +14,7 @@ use std::path::Path;
 
 use banger_api::{Code, Error, Result};
 
-/// The unit's text, for this program of the daemon. Root's starts jails, which are namespaces.
+/// The unit's text for this daemon program. Root's daemon creates jails, which need namespaces.
 pub(super) fn text(bangerd: &Path, is_root: bool) -> String {
     let namespaces = if is_root {
         ""
@@ -57,7 +56,7 @@ WantedBy=default.target
     )
 }
 
-/// A word as `ExecStart=` reads it back (systemd.service(5), systemd.syntax(7)).
+/// Quotes a word for `ExecStart=` (systemd.service(5), systemd.syntax(7)).
 fn quoted(word: &str) -> String {
     let mut quoted = String::from("\"");
     for character in word.chars() {
@@ -70,10 +69,10 @@ fn quoted(word: &str) -> String {
     quoted + "\""
 }
 
-/// Writes the unit, whole or not at all.
+/// Writes the unit atomically.
 ///
 /// # Errors
-/// Where its folder cannot be made or written.
+/// Its folder cannot be created or written.
 pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     let map_io_error = |cause: std::io::Error| {
         Error::new(Code::Host, format!("write `{}`", path.display())).cause(cause.to_string())
@@ -95,10 +94,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     written.map_err(map_io_error)
 }
 
-/// Removes the unit; whether it was there.
+/// Removes the unit, and returns whether it existed.
 ///
 /// # Errors
-/// Where it is there and cannot be removed.
+/// It exists and cannot be removed.
 pub(super) fn remove(path: &Path) -> Result<bool> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! `banger verify`: the product tried on this host, from a create to nothing left.
+//! `banger verify`: a smoke test of this host, from creating a VM to deleting it.
 
 mod name_query;
 mod report;
@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::{agreement, programs};
 
-/// Reaches the server that the guest's own packages come from.
+/// Connects to the server of the guest's packages.
 const REACH: &str = r#"url=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -om1 'https*://[^ /]*')
 case $url in https:*) port=443 ;; *) port=80 ;; esac
 host=${url#*//}
@@ -41,7 +41,7 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    /// Tries it.
+    /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut report = Report::new(session.output);
         // Steps of the daemon would stand between ours.
@@ -151,7 +151,7 @@ impl<'a> Trial<'a> {
         Ok(Verdict::Good(format!("reached {reached}")))
     }
 
-    /// What was written is there after a stop and a start, on both disks.
+    /// Files on both disks survive a stop and a start.
     fn keep(&self, vm: &VmView) -> Result<Verdict> {
         let word = format!("{}-{}", self.name, vm.id);
         if !self.is_simulated {
@@ -221,7 +221,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// Runs a line of shell in the guest, and gives what it prints.
+/// Runs a shell command in the guest, and returns its output.
 fn run_in(vm: &VmView, line: &str) -> Result<String> {
     let trouble = || Error::new(Code::Guest, format!("run a command in `{}`", vm.name));
     let view = vm

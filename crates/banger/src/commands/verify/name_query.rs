@@ -1,19 +1,19 @@
-//! One question to a DNS server: the address of a name (RFC 1035).
+//! A DNS query for the address of a name (RFC 1035).
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use banger_api::{Code, Error, Result};
 
-/// The longest time that the daemon, on this very host, has for an answer.
+/// Timeout for an answer of the daemon, which runs on this host.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The length of the part before the question, in bytes.
+/// The length of a message's header, in bytes.
 const HEADER: usize = 12;
 
 /// The first address of this name, if it has one.
 ///
 /// # Errors
-/// When nobody answers.
+/// No answer arrives in time.
 pub(super) fn ask(server: SocketAddr, name: &str) -> Result<Option<Ipv4Addr>> {
     let answer = exchange(server, &question(name)).map_err(|cause| {
         Error::new(Code::Host, format!("ask {server} for `{name}`")).cause(cause.to_string())
@@ -32,7 +32,7 @@ fn exchange(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// A question for an address (type A, class IN), with recursion not wanted.
+/// A query of type A and class IN, without recursion.
 fn question(name: &str) -> Vec<u8> {
     let mut bytes = vec![0x62, 0x67, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.trim_end_matches('.').split('.') {
@@ -43,8 +43,8 @@ fn question(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The first answer, which follows the question: a pointer or the name again, type, class, time to
-/// live, length, and four bytes.
+/// The first answer record, after the question: a name or a pointer to it, type, class, time to
+/// live, length, and four bytes of address.
 fn address(answer: &[u8], question: usize) -> Option<Ipv4Addr> {
     let count = u16::from_be_bytes([*answer.get(6)?, *answer.get(7)?]);
     if count == 0 {

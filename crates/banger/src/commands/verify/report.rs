@@ -1,4 +1,4 @@
-//! What is told of each step.
+//! The report: one line per step.
 
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::output::{Colour, Output, clean};
 
-/// How a step came out that did not fail.
+/// The outcome of a step that did not fail.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// All is well: what was seen.
+    /// Passed; what was observed.
     Good(String),
-    /// There was nothing to try: why.
+    /// Skipped; the reason.
     Skipped(String),
 }
 
@@ -34,7 +34,7 @@ struct Step {
     error: Option<Error>,
 }
 
-/// The steps so far, each told when it ends.
+/// The steps so far; each is printed when it ends.
 #[derive(Debug)]
 pub(super) struct Report {
     output: Output,
@@ -48,7 +48,7 @@ struct Whole<'a> {
 }
 
 impl Report {
-    /// None yet.
+    /// No steps yet.
     pub(super) fn new(output: Output) -> Self {
         Self {
             output,
@@ -60,10 +60,10 @@ impl Report {
         self.steps.iter().any(|step| step.error.is_some())
     }
 
-    /// Does one step, unless one before has failed.
+    /// Runs a step, unless an earlier one has failed.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(super) fn step(
         &mut self,
         step: &'static str,
@@ -75,10 +75,10 @@ impl Report {
         self.last_step(step, work)
     }
 
-    /// Does one step whatever was before.
+    /// Runs a step in any case.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(super) fn last_step(
         &mut self,
         step: &'static str,
@@ -107,10 +107,10 @@ impl Report {
         Ok(())
     }
 
-    /// Tells how it went in all; whether it went well.
+    /// Prints the summary, and returns whether no step failed.
     ///
     /// # Errors
-    /// When standard output takes no more.
+    /// Standard output is closed or full.
     pub(super) fn end(self) -> std::result::Result<bool, Failure> {
         let passed = !self.has_failed();
         let whole = Whole {

@@ -48,7 +48,7 @@ fn another_version_is_refused_in_words_but_may_stop_the_daemon() {
     );
     assert!(
         answer.contains(&format!(
-            "the client speaks version \\\"{other}\\\" of the API"
+            "the client uses version \\\"{other}\\\" of the API"
         )),
         "{answer}"
     );

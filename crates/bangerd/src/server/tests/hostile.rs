@@ -10,19 +10,24 @@ use super::*;
 fn an_unknown_path_and_an_unknown_method_are_told_in_json() {
     let server = Running::new();
     for (request, status, code, words) in [
-        ("GET /", 404, "not-found", "there is no `/` here"),
+        ("GET /", 404, "not-found", "unknown path `/`"),
         (
             "GET /v1/vms/a/b/c",
             404,
             "not-found",
-            "there is no `/v1/vms/a/b/c` here",
+            "unknown path `/v1/vms/a/b/c`",
         ),
-        ("PUT /v1/vms", 405, "invalid", "`/v1/vms` does not take PUT"),
+        (
+            "PUT /v1/vms",
+            405,
+            "invalid",
+            "`/v1/vms` does not support PUT",
+        ),
         (
             "DELETE /v1/version",
             405,
             "invalid",
-            "`/v1/version` does not take DELETE",
+            "`/v1/version` does not support DELETE",
         ),
         (
             "GET /v1/vms/UPPER",

@@ -1,28 +1,27 @@
-//! How ssh reaches a VM: its options, in the order that decides which of them count.
+//! The options of ssh for a connection to a VM.
 //!
-//! ssh keeps the first value of an option. So what must hold comes first, then the user's options,
-//! then defaults.
+//! ssh uses the first value of an option. So mandatory options come first, then the user's, then
+//! defaults.
 
 use std::ffi::OsString;
 
 use banger_api::SshView;
 
-/// Seconds until a guest that does not answer a connection is given up.
+/// Timeout for connecting, in seconds.
 ///
-/// With fifty logins at once a small guest on an emulated CPU takes this long.
+/// A small guest on an emulated CPU takes this long for fifty logins at once.
 const CONNECT_TIMEOUT: u32 = 45;
 
-/// A guest that is silent for this many seconds is asked whether it is there.
+/// Seconds of silence before a keepalive.
 const ALIVE_INTERVAL: u32 = 6;
-/// How often it may stay silent: the session ends after (8 + 1) × 6 = 54 s, while a guest that is
-/// only busy has long answered.
+/// The number of keepalives without an answer: the session ends after (8 + 1) × 6 = 54 s, far longer
+/// than a busy guest needs.
 const ALIVE_COUNT: u32 = 8;
 
-/// ssh's arguments for a connection to the VM, as the user `user` or the usual one, with the
-/// user's own options; the destination last.
+/// The arguments of ssh: the login is `user` or root, and the destination comes last.
 pub(super) fn arguments(view: &SshView, user: Option<&str>, own: &[OsString]) -> Vec<OsString> {
     // No configuration file, not even the user's own: a `Host *` with a jump host, another user,
-    // a RemoteCommand or a shared connection would break what is promised here, that argv and
+    // a RemoteCommand or a shared connection would break the guarantee that argv and
     // status pass exactly and that the host key is checked. `-o` brings single options back.
     let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into()];
     for option in musts(view) {
@@ -38,7 +37,7 @@ pub(super) fn arguments(view: &SshView, user: Option<&str>, own: &[OsString]) ->
     arguments
 }
 
-/// What no option of the user changes: none of these turns off the check of the host key.
+/// The mandatory options, among them the check of the host key.
 fn musts(view: &SshView) -> [String; 9] {
     [
         format!("IdentityFile={}", quoted(&view.key)),
@@ -63,7 +62,7 @@ fn defaults() -> [String; 3] {
     ]
 }
 
-/// A path as ssh's configuration takes it: spaces split a value, and `%` begins a token.
+/// Quotes a path for ssh's configuration, where spaces separate values and `%` begins a token.
 fn quoted(path: &str) -> String {
     if path
         .chars()

@@ -62,7 +62,7 @@ impl LoginPermit {
         }
     }
 
-    /// The options by which ssh gives the turn back.
+    /// The ssh options that release the permit after login.
     pub(super) fn options(&self) -> Vec<OsString> {
         let Some(place) = &self.0 else {
             return Vec::new();
@@ -83,10 +83,10 @@ impl LoginPermit {
     }
 }
 
-/// Whether the place was free, and is ours now.
+/// Tries to take a permit.
 ///
-/// Two that find the same one given back may both get it: a guest that has a login too many is
-/// none the worse for it.
+/// Two processes that find the same released permit may both take it: one login too many does no
+/// harm.
 fn occupy(place: &Path) -> std::io::Result<bool> {
     match File::options().write(true).create_new(true).open(place) {
         Ok(mut file) => {

@@ -17,7 +17,7 @@ use crate::{agreement, programs};
 use login_permit::LoginPermit;
 use remote::Remote;
 
-/// The status of every failure that is not the command's own, as ssh(1) has it.
+/// The exit status of every failure except the command's own, as in ssh(1).
 pub(crate) const NOT_OF_THE_COMMAND: u8 = 255;
 
 /// Open a shell in a VM, or run one command in it.
@@ -74,7 +74,7 @@ pub(crate) struct Ssh {
 }
 
 impl Ssh {
-    /// Becomes ssh. What goes wrong before that is told with ssh's own status for it.
+    /// Replaces this process by ssh. Failures before that have ssh's exit status.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         self.become_ssh(session).map_err(|failure| match failure {
             Failure::Said(error) => {
@@ -122,8 +122,8 @@ impl Ssh {
         (!self.command.is_empty()).then(|| Remote::new(&self.command))
     }
 
-    /// Puts a long command into the guest over a connection of its own, and gives the line that
-    /// runs it.
+    /// Sends a long command to the guest over a separate connection, and returns the command line
+    /// that runs it.
     fn send(&self, view: &SshView, turn: &LoginPermit, bytes: &[u8]) -> Result<OsString, Failure> {
         let mut own = self.own_options();
         own.extend(turn.options());
@@ -204,7 +204,7 @@ fn simulated(vm: &VmView) -> Error {
         Code::Conflict,
         format!("`{}` is simulated: there is nothing to log in to", vm.name),
     )
-    .hint("its address may be somebody else's; for a real VM use another state directory: banger --state DIR …")
+    .hint("a simulated address may belong to a real machine; for a real VM use another state directory: banger --state DIR …")
 }
 
 fn not_running(vm: &VmView) -> Error {

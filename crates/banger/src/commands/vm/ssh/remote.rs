@@ -1,41 +1,40 @@
-//! What runs in the guest: one line for its shell, around the user's command.
+//! The command line for the guest's shell.
 //!
-//! The guest's program `banger-session` stays next to the command: it hangs the command up when the
-//! connection is cut off, and reports the signal that ended it. The line is one argument of a
-//! program on both sides, which Linux limits to 128 KiB; a longer command is sent as a file first.
+//! It runs the user's command under the guest's `banger-session`, which sends SIGHUP to the command
+//! when the connection is lost, and reports the signal that ended it. The line is one argument, which
+//! Linux limits to 128 KiB; a longer command is sent as a file first.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use crate::quote;
 
-/// The longest line that is sent as one, in bytes. Linux takes 128 KiB (`MAX_ARG_STRLEN`), and
-/// quoting may lengthen what the guest's own programs pass on.
+/// The longest command line, in bytes. Linux allows 128 KiB (`MAX_ARG_STRLEN`), and quoting in the
+/// guest may lengthen it.
 const LONGEST_LINE: usize = 96 << 10;
 
-/// Runs `$1` as sshd would. A guest that was started by an older banger has no such program; there
-/// the shell tells signals, and a cut-off command runs on.
+/// Runs `$1` as sshd would. A guest that an older banger started has no `banger-session`: there the
+/// shell reports signals, and a command survives its connection.
 const RUN: &str = r#"s=/run/banger/banger-session
 if [ -x $s ]; then export BANGER_COMMAND="$1"; exec $s; fi
 "${SHELL:-/bin/sh}" -c "$1"; exit $?"#;
 
-/// Runs the command that lies in the file `$1`.
+/// Runs the command in the file `$1`.
 const RUN_FILE: &str = r#"s=/run/banger/banger-session
 if [ -x $s ]; then exec $s -f "$1"; fi
 rm -f "$1"; echo "banger: restart the VM to run a command of this length: banger vm restart NAME" >&2; exit 126"#;
 
-/// Writes what it reads into a file of the user's own and prints its name: in memory, where it
-/// does not outlive the guest.
+/// Copies standard input to a private file in memory, and prints its name.
 const TAKE: &str = r#"umask 077
 f=$(mktemp /dev/shm/banger-command.XXXXXXXX 2>/dev/null || mktemp) || exit
 if cat > "$f"; then echo "$f"; else rm -f "$f"; exit 1; fi"#;
 
-/// A command as it reaches the guest.
+/// The transport of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Remote {
-    /// As a line.
+    /// A command line.
     Line(OsString),
-    /// As a file with these bytes, put there first.
+    /// A file with these bytes, which is sent first.
     File(Vec<u8>),
 }
 
@@ -54,7 +53,7 @@ impl Remote {
     }
 }
 
-/// The line that puts a file there.
+/// The command line that receives the file.
 pub(super) fn take() -> OsString {
     script(TAKE, OsStr::new(""))
 }
@@ -65,7 +64,7 @@ pub(super) fn run_file(answer: &str) -> OsString {
     script(RUN_FILE, OsStr::new(name))
 }
 
-/// A line that any login shell reads alike: this script, with one argument.
+/// A command line for any login shell: `sh` runs this script with one argument.
 fn script(script: &str, argument: &OsStr) -> OsString {
     let words = [script, "banger"].map(OsString::from);
     let mut line = b"exec /bin/sh -c ".to_vec();
