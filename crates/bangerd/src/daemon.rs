@@ -1,8 +1,8 @@
 //! The daemon's life: one lock, one engine, one watch, a server and a resolver around them.
 //!
 //! ```text
-//! find the places ► lock the state directory ► refuse newer records ► configuration ► assemble ► recover
-//!   ► listen ► say `ready` ► serve until told to stop; VMs run on
+//! find the paths ► lock the state directory ► refuse newer records ► configuration ► assemble ► recover
+//!   ► listen ► say `ready` ► serve until stopped; VMs keep running
 //! ```
 
 mod bundle;
@@ -35,20 +35,20 @@ use crate::vm::store::Store;
 
 pub use bundle::{Build, build, fetch, package};
 
-/// What the daemon was told when it was started.
+/// The options of the daemon.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The places that its user wants.
+    /// The paths that the user chose.
     pub wishes: LocationOptions,
-    /// Whether it works on a simulated host.
+    /// Whether the host is simulated.
     pub simulated: bool,
-    /// Whether it tells in JSON what went wrong.
+    /// Whether errors are printed as JSON.
     pub json: bool,
-    /// What it could not leave of the one who started it, in words.
+    /// Why it is not fully detached from its starter, if so.
     pub kept: Vec<String>,
 }
 
-/// Names below `.vm`, as the engine has them.
+/// The engine's VMs as names below `.vm`.
 #[derive(Debug)]
 struct VmNames(Arc<Engine>);
 
@@ -58,15 +58,15 @@ impl Names for VmNames {
     }
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is stopped.
 ///
 /// # Errors
-/// When it cannot start.
+/// It cannot start.
 pub fn run(options: &Options) -> Result<()> {
     let mut location = Location::find(&options.wishes, environment)?;
     let layout = Layout::new(&location.state);
     make_private(layout.state())?;
-    // Names on the host are made of the path, so every way to the directory must be one.
+    // Names on the host derive from the path, so the path must be canonical.
     location.state = banger_host::real_path(&location.state).map_err(|cause| {
         let doing = format!("find the real path of `{}`", location.state.display());
         Error::new(Code::Host, doing).cause(cause.to_string())
@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> Result<()> {
     let served = runtime.block_on(serve(&location, &config, &engine));
     engine.shut_down();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    // Each of them looks up at least twice a second.
+    // Each thread checks for the end at least twice a second.
     for thread in threads {
         let _ = thread.join();
     }
@@ -111,8 +111,8 @@ pub fn run(options: &Options) -> Result<()> {
     served
 }
 
-/// An option or a variable goes before the configuration, and that before what lies beside this
-/// program, and the user's own.
+/// Finds the bundle: an option or variable overrides the configuration, which overrides a bundle beside
+/// this program, which overrides the user's own.
 fn find_bundle(location: &mut Location, options: &Options, config: &Config) {
     if options.wishes.bundle.is_none() {
         let program = std::env::current_exe().ok();
@@ -122,7 +122,7 @@ fn find_bundle(location: &mut Location, options: &Options, config: &Config) {
     }
 }
 
-/// The threads that look after VMs. Each looks at what must not wait for what the others look at.
+/// The threads that watch over VMs. They are separate so that none waits for another.
 fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>>> {
     let works: [(&str, fn(&Arc<Engine>)); 3] = [
         ("guard", Engine::guard),
@@ -161,8 +161,8 @@ async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Re
     served.map_err(|cause| Error::new(Code::Host, "serve").cause(cause.to_string()))
 }
 
-/// The port for names: the one that root keeps for this user, where it is the one that we want, or
-/// one that we bind ourselves.
+/// The sockets of the resolver: those that root reserved for this user, if the configured port is the
+/// reserved one, or else newly bound ones.
 fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sockets> {
     let uid = rustix::process::geteuid().as_raw();
     let is_kept = |it: Claim| it.is_for(&location.state) && it.dns_port == port;
@@ -178,7 +178,7 @@ fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sock
     resolver::bind(port)
 }
 
-/// Answers names, where the port is to be had; without it everything else works.
+/// Starts the resolver if its port is available; without it everything else works.
 fn start_resolver(
     location: &Location,
     config: &Config,
@@ -232,7 +232,7 @@ fn environment(name: &str) -> Option<PathBuf> {
     if name != "XDG_RUNTIME_DIR" {
         return value;
     }
-    // The client looks where we do.
+    // The client looks in the same place.
     let runtime = Runtime::find(value, uid);
     if let Some(why) = runtime.passed_over {
         let _ = writeln!(std::io::stderr(), "warning: {why}");
@@ -264,7 +264,7 @@ fn make_private(folder: &Path) -> Result<()> {
     })
 }
 
-/// The lock that makes us the one daemon of this state directory; `None` where another has it.
+/// Locks the state directory; `None` if another daemon holds the lock.
 fn take_lock(layout: &Layout) -> Result<Option<File>> {
     let path = layout.lock();
     let map_io_error = |cause: std::io::Error| {
@@ -284,7 +284,8 @@ fn take_lock(layout: &Layout) -> Result<Option<File>> {
     }
 }
 
-/// Each running VM and each client takes descriptors; the soft limit of most logins is 1024.
+/// Raises the limit of descriptors: each running VM and client uses some, and the soft limit of most
+/// logins is 1024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -305,26 +306,26 @@ fn start_log(layout: &Layout) -> Result<()> {
     })
 }
 
-/// Tells whoever started us how we stand, in one line, and nothing after it.
+/// Prints the state to the starter, as one line, and closes standard output.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // Who started us may be gone; that is no reason to stop.
+    // The starter may be gone; the daemon continues.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     drop(out);
-    // Our starter reads until the end of this pipe; all that follows goes to the log.
+    // The starter reads to the end of this pipe; later messages go to the log.
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
 }
 
-/// Tells systemd how we stand, where it started us (`Type=notify`; see sd_notify(3)).
+/// Notifies systemd of the state, if it started the daemon (`Type=notify`, sd_notify(3)).
 fn tell_systemd(state: &NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::warn!(%error, "systemd is not told how we stand");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }
 
-/// Says why we could not start: in words, or as one line of JSON.
+/// Prints why the daemon cannot start: as text, or as one line of JSON.
 pub fn complain(error: &Error, json: bool) {
     let text = if json {
         serde_json::to_string(error).ok()

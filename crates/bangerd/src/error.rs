@@ -1,4 +1,4 @@
-//! The daemon's errors are those of the API; here host errors become them.
+//! The daemon uses the API's errors; this module converts host errors to them.
 
 use std::error::Error as _;
 
@@ -8,12 +8,12 @@ use banger_host::Kind;
 /// The result of the daemon's work.
 pub type Result<T> = banger_api::Result<T>;
 
-/// Says what was being done when something below went wrong.
+/// Adds context to an error.
 pub trait During<T> {
     /// Puts `what` above the error.
     ///
     /// # Errors
-    /// The same as before, seen from the layer above.
+    /// The same error with `what` as its message.
     fn during(self, what: impl Into<String>) -> Result<T>;
 }
 
@@ -29,31 +29,31 @@ impl<T> During<T> for Result<T> {
     }
 }
 
-/// A host's error with its whole chain.
+/// Converts a host error, with its causes and hints.
 #[must_use]
 pub fn from_host(error: &banger_host::Error) -> Error {
-    let mut told = Error::new(Code::Host, error.to_string());
+    let mut converted = Error::new(Code::Host, error.to_string());
     let mut below = error.source();
     while let Some(cause) = below {
-        told = told.cause(cause.to_string());
+        converted = converted.cause(cause.to_string());
         below = cause.source();
     }
     for hint in error.hints() {
-        told = told.hint(hint);
+        converted = converted.hint(hint);
     }
     if error.kind() == Kind::NoSpace {
-        told = told.hint("free some space, or delete a VM: banger vm list");
+        converted = converted.hint("free some space, or delete a VM: banger vm list");
     }
-    told
+    converted
 }
 
-/// Whether the host was not able to do it at all, so that another way may be tried.
+/// Whether the host does not support the operation, so that an alternative may work.
 #[must_use]
 pub fn is_unsupported(error: &banger_host::Error) -> bool {
     error.kind() == Kind::Unsupported
 }
 
-/// An error and all its causes on one line.
+/// An error with all its causes, on one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,15 +1,14 @@
-//! Looks at what all running VMs have, with as few questions to the host as can be.
+//! Checks the host side of all running VMs, with as few queries of the host as possible.
 
 use banger_api::Error;
 
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// For each VM, in their order, whether what it has is as it was made; an error says that this is
-/// unknown.
+/// For each VM, in order, whether its host side is intact; an error means unknown.
 pub type Holds = Vec<Result<bool>>;
 
-/// Looks at the VMs that this concerns; all is well with the others.
+/// Checks the VMs that this applies to; the others are intact.
 pub(crate) fn among(
     running: &[&Vm],
     concerns: impl Fn(&Vm) -> bool,
@@ -27,8 +26,8 @@ pub(crate) fn among(
     running.iter().map(|vm| answer_of(vm)).collect()
 }
 
-/// Asks for all VMs at once, and for each where the answer is no. When that fails, nobody is asked
-/// further: it is unknown for all that are left.
+/// Queries all VMs at once, and each VM if the answer is no. After a failed query the remaining VMs
+/// are unknown.
 pub(crate) fn together(running: &[&Vm], look: impl Fn(&[&Vm]) -> Result<bool>) -> Holds {
     let all = look(running);
     if all != Ok(false) || running.len() == 1 {
@@ -46,7 +45,7 @@ pub(crate) fn together(running: &[&Vm], look: impl Fn(&[&Vm]) -> Result<bool>) -
     each.collect()
 }
 
-/// What holds in both, looked at in this order.
+/// Combines two checks: intact means intact in both.
 pub(crate) fn both(first: Holds, second: Holds) -> Holds {
     let pairs = first.into_iter().zip(second);
     let answers = pairs.map(|(first, second)| if first? { second } else { Ok(false) });

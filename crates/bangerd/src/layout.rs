@@ -4,15 +4,15 @@
 //! <state>/
 //!   lock                      held by the one daemon of this directory
 //!   kind                      whether the VMs here are real or simulated
-//!   bangerd.log               what the daemon did
-//!   advice-given              there once a new user was told how to route names
+//!   bangerd.log               the daemon's log
+//!   advice-given              exists after a new user got the advice on routing names
 //!   settings.json             an older daemon's record of the host's settings
 //!   ssh/                      this installation's key pair, and the pinned host keys
-//!   downloads/<sha256>        what was downloaded and is not used up yet
+//!   downloads/<sha256>        the cache of downloads
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
-//!   vms/<id>/machine/         what its hypervisor sees, owned by the hypervisor's user
-//!   jails/<program>/<name>/   what a jailed hypervisor sees instead, while it runs
+//!   vms/<id>/machine/         its hypervisor's working directory, owned by the hypervisor's user
+//!   jails/<program>/<name>/   the root directory of a jailed hypervisor, while it runs
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use banger_api::VmId;
 /// The name of a VM's record in its folder.
 pub const RECORD: &str = "vm.json";
 
-/// What it is called while the VM is being removed.
+/// Its name while the VM is being deleted.
 pub const DELETING: &str = "deleting.json";
 
 /// The paths below one state directory.
@@ -51,13 +51,13 @@ impl Layout {
         self.state.join("lock")
     }
 
-    /// Says whether the VMs here are real or simulated; written by the first daemon.
+    /// Whether the VMs here are real or simulated; written by the first daemon.
     #[must_use]
     pub fn kind(&self) -> PathBuf {
         self.state.join("kind")
     }
 
-    /// What the daemon did, one JSON object a line.
+    /// The daemon's log, one JSON object per line.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.state.join("bangerd.log")
@@ -87,7 +87,7 @@ impl Layout {
         self.ssh().join("id_ed25519")
     }
 
-    /// The folder of the pinned host keys, a file a VM, named by its id.
+    /// The folder of the pinned host keys, one file per VM, named by its id.
     #[must_use]
     pub fn known_hosts_folder(&self) -> PathBuf {
         self.ssh().join("known_hosts.d")
@@ -99,7 +99,7 @@ impl Layout {
         self.known_hosts_folder().join(id.to_string())
     }
 
-    /// What was downloaded, by its SHA-256, and what has come of it so far.
+    /// The cache of downloads: complete files by their SHA-256, and partial ones.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {
         self.state.join("downloads")
@@ -119,7 +119,7 @@ impl Layout {
         }
     }
 
-    /// Where Firecracker's jailer makes its jails: root's alone, 0711.
+    /// The parent of Firecracker's jails: owned by root, 0711.
     #[must_use]
     pub fn jails(&self) -> PathBuf {
         self.state.join("jails")
@@ -153,13 +153,13 @@ impl ImageLayout {
         &self.folder
     }
 
-    /// Says what the image is; written last, so an image without it was not finished.
+    /// The image's record, written last: without it an image is incomplete.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.folder.join("image.json")
     }
 
-    /// The base root file system, never written.
+    /// The base root file system, read-only.
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.folder.join("rootfs.ext4")
@@ -184,7 +184,7 @@ pub struct VmLayout {
     folder: PathBuf,
 }
 
-/// Names within the machine's folder, as the hypervisor is given them.
+/// Names in the machine's folder, as the hypervisor gets them.
 pub mod machine {
     /// The writable root disk.
     pub const ROOT_DISK: &str = "root.img";
@@ -194,7 +194,7 @@ pub mod machine {
     pub const KERNEL: &str = "vmlinux";
     /// Both archives of the initramfs, there while the VM runs.
     pub const INITRAMFS: &str = "initramfs";
-    /// What the guest prints, kept across runs and bounded.
+    /// The guest's console output, bounded, kept across runs.
     pub const CONSOLE: &str = "console.log";
     /// The name of the root disk for Firecracker where it is a block device: a link to its node.
     pub const ROOT_DEVICE: &str = "root.dev";
@@ -204,21 +204,21 @@ pub mod machine {
     pub const STREAMS: &str = "streams.sock";
     /// QEMU's port for shared folders.
     pub const SHARE: &str = "share.sock";
-    /// Where QEMU has what the guest sends and receives, on user networking.
+    /// QEMU's socket for the guest's frames, on user networking.
     pub const GUEST_SOCKET: &str = "guest.sock";
-    /// Where QEMU has its user networking.
+    /// QEMU's socket for its user networking.
     pub const OUTSIDE_SOCKET: &str = "outside.sock";
-    /// What the gate between the two says, which is little.
+    /// The output of the gate between the two, usually empty.
     pub const GATE_LOG: &str = "gate.log";
     /// QEMU's control socket.
     pub const QMP: &str = "qmp.sock";
     /// Firecracker's API.
     pub const FIRECRACKER_SOCKET: &str = "firecracker.sock";
-    /// What the hypervisor itself says.
+    /// The hypervisor's own log.
     pub const HYPERVISOR_LOG: &str = "hypervisor.log";
-    /// What Firecracker says on its standard error, which is little.
+    /// Firecracker's standard error, usually empty.
     pub const HYPERVISOR_ERRORS: &str = "hypervisor.err";
-    /// What Firecracker counts, a line of JSON a minute, for the current or last run.
+    /// Firecracker's metrics of the current or last run, one line of JSON per minute.
     pub const METRICS: &str = "metrics.json";
 }
 
@@ -229,26 +229,26 @@ impl VmLayout {
         &self.folder
     }
 
-    /// The record, written by the store alone; removed last.
+    /// The record, written by the store only; removed last.
     #[must_use]
     pub fn record(&self) -> PathBuf {
         self.folder.join(RECORD)
     }
 
-    /// The record of a VM that is being removed.
+    /// The record of a VM that is being deleted.
     #[must_use]
     pub fn deleting(&self) -> PathBuf {
         self.folder.join(DELETING)
     }
 
-    /// What the hypervisor sees: its working directory, owned by its user.
+    /// The hypervisor's working directory, owned by its user.
     #[must_use]
     pub fn machine(&self) -> PathBuf {
         self.folder.join("machine")
     }
 
-    /// What was written to the root disk, where the driver is `dm-snapshot`. Its reader is the
-    /// kernel alone, so it is not where the hypervisor could change it.
+    /// The store of the root disk with the driver `dm-snapshot`. Only the kernel reads it, so it is
+    /// outside the hypervisor's folder.
     #[must_use]
     pub fn root_store(&self) -> PathBuf {
         self.folder.join("root.cow")

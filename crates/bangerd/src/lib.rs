@@ -1,6 +1,6 @@
 //! banger's daemon: the engine, its capabilities and drivers, the server and the resolver.
 //!
-//! `ARCHITECTURE.md` has the picture. What may import what is held by a test in `tests/imports.rs`.
+//! `ARCHITECTURE.md` has the picture. `tests/imports.rs` checks the import rules.
 
 pub mod assemble;
 pub mod capability;

@@ -1,29 +1,29 @@
-//! The plan of one start: the machine, and what its guest is told.
+//! The plan of one start: the machine and the guest config.
 //!
-//! A pure value. Each capability adds its part to both sides at once, so that a disk's place in the
-//! machine and its name in the guest cannot drift apart.
+//! A pure value. A capability adds to both at once, so that a disk's position in the machine and its
+//! device name in the guest always agree.
 
 use crate::guest::config::GuestConfig;
 use crate::machine::{Drive, Machine};
 
-/// A machine and its guest, while capabilities add to them.
+/// The machine and the guest config, to which capabilities add.
 #[derive(Debug)]
 pub struct Plan {
-    /// What the hypervisor is given.
+    /// The machine for the hypervisor.
     pub machine: Machine,
-    /// What the guest is given.
+    /// The config for the guest.
     pub guest: GuestConfig,
 }
 
 impl Plan {
-    /// A plan that begins with this machine, and a guest that is told nothing.
+    /// A plan with this machine and an empty guest config.
     #[must_use]
     pub fn new(machine: Machine) -> Self {
         let guest = GuestConfig::default();
         Self { machine, guest }
     }
 
-    /// Adds a drive after those that are there, and returns its device in the guest.
+    /// Appends a drive, and returns its device in the guest.
     ///
     /// Guests name virtio drives in the order of their slots: `vda`, `vdb` … `vdz`, `vdaa`.
     pub fn disk(&mut self, drive: Drive) -> String {

@@ -1,4 +1,4 @@
-//! Requirements, each written once: `doctor` prints them all, a start asks for its own.
+//! Requirements of the host: `doctor` checks all of them, a start those it needs.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Check {
 }
 
 impl Check {
-    /// A requirement that `run` looks into. It never changes the host.
+    /// A requirement that `run` checks. It never changes the host.
     pub fn new(
         name: impl Into<String>,
         run: impl Fn(&dyn Host) -> Finding + Send + Sync + 'static,
@@ -44,7 +44,7 @@ impl Check {
         Self::new(name, move |host| host.probe(&probe))
     }
 
-    /// The same requirement where a failure only warns.
+    /// The same requirement, whose failure is a warning.
     #[must_use]
     pub fn only_warns(self) -> Self {
         let run = self.run;
@@ -61,8 +61,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, whose findings are notes of every running VM that has it. It is
-    /// looked at again and again, so it costs no more than a few milliseconds.
+    /// The same requirement, whose findings become notes of the running VMs that have it. It is checked
+    /// repeatedly, so it must take only a few milliseconds.
     #[must_use]
     pub fn noted(self) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, of which a start that passed it shows that later ones do, too. They skip
-    /// it until one fails.
+    /// The same requirement, remembered: after a start has passed it, later starts skip it until one
+    /// fails.
     #[must_use]
     pub fn lasting(self) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, with the command that puts it right. `fix` is asked where not all is
-    /// well, and answers none where no command helps.
+    /// The same requirement, with the command that fixes it. `fix` is called unless the check passes,
+    /// and returns `None` if no command helps.
     #[must_use]
     pub fn fixed_by(self, fix: impl Fn(&dyn Host) -> Option<Fix> + Send + Sync + 'static) -> Self {
         Self {
@@ -91,7 +91,7 @@ impl Check {
         }
     }
 
-    /// The same requirement, which only this needs.
+    /// The same requirement, as part of a section of the report.
     #[must_use]
     pub fn of_section(self, section: &'static str) -> Self {
         Self {
@@ -100,13 +100,13 @@ impl Check {
         }
     }
 
-    /// Whether a start that passed it shows that later ones do, too.
+    /// Whether later starts skip it after one has passed it.
     #[must_use]
     pub fn is_lasting(&self) -> bool {
         self.lasting
     }
 
-    /// Whether what it finds is a note of a VM.
+    /// Whether its findings become notes of VMs.
     #[must_use]
     pub fn is_noted(&self) -> bool {
         self.noted
@@ -118,7 +118,7 @@ impl Check {
         &self.name
     }
 
-    /// What it finds now.
+    /// Runs the check.
     #[must_use]
     pub fn run(&self, host: &dyn Host) -> CheckReport {
         let (verdict, found, hints) = match (self.run)(host) {
@@ -138,7 +138,7 @@ impl Check {
     }
 }
 
-/// What all these checks find now, in their order; one that stands twice is asked once.
+/// Runs these checks, in order; duplicates run once.
 #[must_use]
 pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
     let mut report = Report::default();
@@ -154,7 +154,7 @@ pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
     report
 }
 
-/// Goes on only where no check fails, with what all of them found.
+/// Runs these checks, and returns the report if none fails.
 ///
 /// # Errors
 /// `not-ready`, with every failed check and its hint.

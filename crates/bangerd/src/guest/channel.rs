@@ -1,8 +1,8 @@
 //! The channel to a guest's agent: a Unix socket in the machine's folder, with the hypervisor on
 //! its other side. Behind it is the guest's serial port, or a vsock ([`hybrid`]).
 //!
-//! Nothing is kept open between asks. The conversation resynchronises by itself, so a daemon that
-//! was killed in the middle of a word is followed by one that is understood.
+//! No connection is kept open between requests. The protocol resynchronises by itself, so the next
+//! daemon is understood even after one that was killed in the middle of a frame.
 
 mod hybrid;
 mod socket_lock;
@@ -22,17 +22,17 @@ use crate::error::{During, Result};
 use hybrid::{Dial, DialError, DialProgress};
 use socket_lock::SocketLock;
 
-/// How long an ask that a healthy guest answers at once may take. A guest that has just become ready
-/// is still busy, and has what is left of its start if that is more.
+/// Timeout for a request that a healthy guest answers at once. A guest that has just become ready is
+/// still busy, and has the rest of its start's timeout if that is longer.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// How far a guest's clock may be off before it is set.
+/// The difference of a guest's clock from which it is set.
 const TOLERANCE: Duration = Duration::from_millis(500);
 
-/// How long to wait at a time before looking whether the machine still runs.
+/// The interval at which a wait checks that the machine still runs.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// How long to wait before the next attempt to reach a guest, at first and at most.
+/// The first and the longest pause between two attempts to reach a guest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -45,20 +45,20 @@ pub struct Channel {
     turn: Option<SocketLock>,
     dial: Option<Dial>,
     conversation: Option<Conversation>,
-    /// When the start that this guest was waited for in must be over.
+    /// The deadline of the start that waits for this guest.
     start_deadline: Option<Instant>,
 }
 
-/// What is behind the socket.
+/// The peer of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transport {
-    /// The guest itself: what is said waits until it listens.
+    /// The guest itself; data waits until it listens.
     Serial,
-    /// The hypervisor, which connects to the guest where that listens.
+    /// The hypervisor, which connects to the guest if that listens.
     Vsock,
 }
 
-/// Why an ask came to nothing.
+/// The reason that a request failed.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
     #[error("{0}")]
@@ -70,7 +70,7 @@ enum AskError {
 }
 
 impl AskError {
-    /// Whether the guest may well listen a moment later: its agent is being started.
+    /// Whether the guest may listen soon: its agent is starting.
     fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -104,14 +104,14 @@ impl Channel {
         }
     }
 
-    /// How long an ask may take that a guest answers at once.
+    /// Timeout for a request that a guest answers at once.
     fn prompt(&self) -> Duration {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         self.start_deadline
             .map_or(PROMPT, |it| PROMPT.max(left(it)))
     }
 
-    /// The conversation, or `None` when the guest has not been reached by `until`.
+    /// Connects to the guest; `None` if it is not reached by `until`.
     fn open(&mut self, until: Instant) -> std::result::Result<Option<&mut Conversation>, AskError> {
         if self.conversation.is_none() {
             let stream = match self.way {
@@ -167,17 +167,17 @@ impl Channel {
     }
 }
 
-/// What marks the frames of one conversation.
+/// The mark of one conversation's frames.
 fn token() -> io::Result<String> {
     let mut token = [0; 16];
     rustix::rand::getrandom(&mut token, rustix::rand::GetRandomFlags::empty())?;
     Ok(token.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Connects to a socket whatever the length of its path: the socket is opened, and reached through
-/// `/proc/self/fd`, because an address takes 107 bytes and no more (unix(7)). Never follows a link
-/// that the hypervisor's user may have put there, and never waits: a listener that has stopped
-/// taking connections is an error.
+/// Connects to a socket with a path of any length: the socket is opened with O_PATH and addressed
+/// through `/proc/self/fd`, because an address has at most 107 bytes (unix(7)). Does not follow links,
+/// which the hypervisor's user may have made, and does not wait: a listener with a full queue is an
+/// error.
 pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
     use rustix::fs::{Mode, OFlags};
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -267,8 +267,7 @@ impl Guest for Channel {
     }
 }
 
-/// Waits a moment, and longer the next time: that somebody listens inside a guest shows nowhere
-/// outside of it.
+/// Pauses, with exponential backoff: the host cannot see whether a guest listens.
 fn wait(pause: &mut Duration, until: Instant) {
     use rustix::event::{Timespec, poll};
     let left = until.saturating_duration_since(Instant::now());
@@ -277,7 +276,7 @@ fn wait(pause: &mut Duration, until: Instant) {
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }
 
-/// Waits until something happens in the socket's folder, or the time is up.
+/// Waits for an event in the socket's folder, or for the timeout.
 fn wait_for_change(socket: &Path, until: Instant) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::inotify;

@@ -1,7 +1,7 @@
-//! What a guest is given at one start, gathered from the capabilities.
+//! The guest config of one start, assembled by the capabilities.
 //!
-//! Capabilities do not know each other, so two of them may claim the same thing; the second is
-//! refused with both names, before anything was changed.
+//! Capabilities do not know each other, so two of them may claim the same thing. The second claim is
+//! an error with both names, before anything is changed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +11,7 @@ use banger_guest::config as wire;
 
 use crate::error::Result;
 
-/// A guest config in the making, with who claimed what.
+/// A guest config under construction, with the owner of each claim.
 #[derive(Debug)]
 pub struct GuestConfig {
     wire: wire::GuestConfig,
@@ -28,7 +28,7 @@ impl Default for GuestConfig {
 }
 
 impl GuestConfig {
-    /// Remembers who writes `what`.
+    /// Records the owner of `what`.
     fn claim(&mut self, writer: &'static str, what: &str) -> Result<()> {
         match self.claims.insert(what.to_owned(), writer) {
             None => Ok(()),
@@ -42,7 +42,7 @@ impl GuestConfig {
     /// The device of the root file system.
     ///
     /// # Errors
-    /// When another has claimed it.
+    /// Another capability has claimed it.
     pub fn root(&mut self, writer: &'static str, device: &str) -> Result<()> {
         self.claim(writer, "root device")?;
         device.clone_into(&mut self.wire.root.device);
@@ -52,7 +52,7 @@ impl GuestConfig {
     /// A disk that grows with its device and is seeded from the image's folder of the same name.
     ///
     /// # Errors
-    /// When another has claimed the device or the place.
+    /// Another capability has claimed the device or the mount point.
     pub fn disk(&mut self, writer: &'static str, device: &str, mount: &str) -> Result<()> {
         self.claim(writer, device)?;
         self.claim(writer, mount)?;
@@ -68,7 +68,7 @@ impl GuestConfig {
     /// The one interface; a prefix of 32 has its gateway on-link.
     ///
     /// # Errors
-    /// When another has claimed it.
+    /// Another capability has claimed it.
     pub fn network(
         &mut self,
         writer: &'static str,
@@ -90,20 +90,20 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// The resolvers that it begins with.
+    /// The resolvers at boot.
     ///
     /// # Errors
-    /// When another has claimed them.
+    /// Another capability has claimed them.
     pub fn resolvers(&mut self, writer: &'static str, resolvers: &[IpAddr]) -> Result<()> {
         self.claim(writer, "resolvers")?;
         self.wire.dns.servers = resolvers.to_vec();
         Ok(())
     }
 
-    /// Its host name, which its own address resolves to, and its machine-id.
+    /// The host name, which the guest's own address resolves to, and the machine-id.
     ///
     /// # Errors
-    /// When another has claimed them.
+    /// Another capability has claimed them.
     pub fn identity(
         &mut self,
         writer: &'static str,
@@ -116,7 +116,7 @@ impl GuestConfig {
         hostname.clone_into(&mut self.wire.hostname);
         self.wire.former_hostnames = former_hostnames;
         machine_id.clone_into(&mut self.wire.machine_id);
-        // One line: the first that has the short name says what the full one is.
+        // On one line: the first name of the line is the canonical one.
         self.wire.hosts.push(wire::HostsLine {
             address: own_address,
             names: vec![format!("{hostname}.vm"), hostname.to_owned()],
@@ -124,10 +124,10 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// A file of ours, written at each start: below `/run`, or a drop-in.
+    /// A file that banger writes at each start: below `/run`, or a drop-in.
     ///
     /// # Errors
-    /// When another has claimed the path.
+    /// Another capability has claimed the path.
     pub fn file(&mut self, writer: &'static str, path: &str, mode: u32, text: &str) -> Result<()> {
         self.claim(writer, path)?;
         self.wire.files.push(wire::File {
@@ -140,10 +140,10 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// The config as the guest reads it.
+    /// The serialized config.
     ///
     /// # Errors
-    /// When a value in it is wrong, with the value.
+    /// A value is invalid.
     pub fn finish(
         mut self,
         modules: Vec<String>,

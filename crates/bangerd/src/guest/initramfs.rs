@@ -1,7 +1,7 @@
 //! The first archive of the initramfs: the modules that the guest needs before it has a root
 //! file system, uncompressed and in the order of loading.
 //!
-//! Two archives one behind the other are one initramfs to the kernel:
+//! The kernel reads concatenated archives as one initramfs:
 //! <https://docs.kernel.org/driver-api/early-userspace/buffer-format.html>
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use banger_api::{Code, Error};
 
 use crate::error::{During, Result};
 
-/// The modules that `/init` needs, where the kernel does not have them built in.
+/// The modules that `/init` needs, unless the kernel has them built in.
 ///
 /// The MMIO transport is for hypervisors without a PCI bus, the socket for the channel of
 /// Firecracker.
@@ -27,10 +27,10 @@ const WANTED: [&str; 8] = [
     "ext4",
 ];
 
-/// Everything that the first archive is made of.
+/// The first archive.
 #[derive(Debug)]
 pub struct Base {
-    /// The archive.
+    /// Its bytes.
     pub archive: Vec<u8>,
     /// The paths of the modules within it, in the order of loading.
     pub modules: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Base {
 /// Makes the first archive from a folder of modules (`/lib/modules/<version>`).
 ///
 /// # Errors
-/// When a file cannot be read or is compressed in a way that nobody knows.
+/// A file cannot be read, or has an unknown compression.
 pub fn base(modules: &Path) -> Result<Base> {
     let order = loading_order(modules)?;
     let mut archive = Archive::default();
@@ -64,13 +64,13 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// A module's name, as the kernel has it, from its file's.
+/// The kernel's name of a module, from its file name.
 fn module_name(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.split(".ko").next().unwrap_or(name).replace('-', "_")
 }
 
-/// The wanted modules and what they depend on, each after what it needs, from `modules.dep`
+/// The given modules with their dependencies, in the order of loading, from `modules.dep`
 /// (modules.dep(5)).
 fn loading_order(modules: &Path) -> Result<Vec<(String, String)>> {
     let path = modules.join("modules.dep");
@@ -101,7 +101,7 @@ fn visit(
     let Some((file, dependencies)) = needs.get(name) else {
         return;
     };
-    // modules.dep lists a module's dependencies whole, so there are no cycles to fear.
+    // modules.dep lists the transitive dependencies, so no recursion is needed.
     for dependency in dependencies.iter().filter(|it| it.as_str() != name) {
         visit(dependency, needs, order);
     }
@@ -121,7 +121,7 @@ fn uncompressed(path: &Path) -> Result<Vec<u8>> {
             .and_then(|mut it| it.read_to_end(&mut out)),
         Some("gz") => flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut out),
         other => {
-            let cause = format!("nobody knows how to unpack {other:?}");
+            let cause = format!("unknown compression: {other:?}");
             return Err(Error::new(Code::Host, cause)).during(what());
         }
     };
@@ -131,7 +131,7 @@ fn uncompressed(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// A cpio archive in the making, in the "newc" format that the kernel reads.
+/// A writer of cpio archives in the "newc" format, which the kernel reads.
 #[derive(Debug, Default)]
 pub struct Archive {
     bytes: Vec<u8>,
@@ -142,7 +142,7 @@ impl Archive {
     /// Adds a folder.
     ///
     /// # Errors
-    /// When the name is too long.
+    /// The name is too long.
     pub fn directory(&mut self, name: &str) -> Result<()> {
         self.entry(name, 0o040_755, &[])
     }
@@ -150,32 +150,33 @@ impl Archive {
     /// Adds a file.
     ///
     /// # Errors
-    /// When it is larger than 4 GiB.
+    /// It is larger than 4 GiB.
     pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.entry(name, 0o100_000 | mode, content)
     }
 
     fn entry(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
-        let told =
+        let invalid =
             |cause: String| Error::new(Code::Internal, format!("pack `{name}`")).cause(cause);
-        let length = u32::try_from(content.len()).map_err(|cause| told(cause.to_string()))?;
+        let length = u32::try_from(content.len()).map_err(|cause| invalid(cause.to_string()))?;
         self.entries += 1;
         let builder = cpio::NewcBuilder::new(name)
             .ino(self.entries)
             .mode(mode)
             .nlink(1);
         let mut writer = builder.write(&mut self.bytes, length);
-        std::io::Write::write_all(&mut writer, content).map_err(|cause| told(cause.to_string()))?;
+        std::io::Write::write_all(&mut writer, content)
+            .map_err(|cause| invalid(cause.to_string()))?;
         writer
             .finish()
             .map(drop)
-            .map_err(|cause| told(cause.to_string()))
+            .map_err(|cause| invalid(cause.to_string()))
     }
 
-    /// The archive, ended and padded so that another may follow.
+    /// Finishes the archive, padded so that another may follow.
     ///
     /// # Errors
-    /// Never in practice: memory is written.
+    /// None in practice: it writes to memory.
     pub fn finish(mut self) -> Result<Vec<u8>> {
         cpio::newc::trailer(&mut self.bytes)
             .map(drop)

@@ -1,10 +1,10 @@
 //! The guest program that each start carries: this daemon's own build.
 //!
-//! A guest config is read by the build that wrote it, so a VM of any age boots with any daemon.
-//! What crosses builds is the agent's protocol alone, as a guest outlives its daemon.
+//! The build that writes a guest config also reads it, so a VM of any age boots with any daemon. Only
+//! the agent's protocol crosses builds, because a guest outlives its daemon.
 //!
-//! The program is read once, when it is first needed: a newer one that is installed beside a
-//! running daemon is another build.
+//! The program is read once, on first use: a newer one that is installed beside a running daemon is
+//! another build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,25 +18,25 @@ use banger_host::Finding;
 use crate::error::Result;
 use crate::readiness::Check;
 
-/// The name of its file.
+/// The name of the file.
 pub const FILE: &str = "banger-guest";
 
-/// What to do where there is none.
+/// The hint if there is none.
 const HINT: &str = "install banger-guest beside bangerd (make guest builds it as \
                     target/dist/banger-guest), or: banger bundle build";
 
-/// The guest program of this build, wherever it lies.
+/// The guest program of this build.
 #[derive(Debug, Clone)]
 pub struct GuestProgram(Arc<Source>);
 
 #[derive(Debug)]
 struct Source {
-    /// Where it may lie; the first file that will do is taken.
+    /// The candidates; the first suitable file is used.
     candidates: Vec<PathBuf>,
     read: Mutex<Option<Arc<Program>>>,
 }
 
-/// A program that was read.
+/// A loaded program.
 #[derive(Debug)]
 struct Program {
     path: PathBuf,
@@ -44,14 +44,14 @@ struct Program {
 }
 
 impl GuestProgram {
-    /// The first of these files that is a static program of this build.
+    /// Uses the first of these files that is a static program of this build.
     #[must_use]
     pub fn among(candidates: Vec<PathBuf>) -> Self {
         let read = Mutex::default();
         Self(Arc::new(Source { candidates, read }))
     }
 
-    /// A simulated host's, which has no bytes.
+    /// The program of a simulated host, which is empty.
     #[must_use]
     pub fn simulated() -> Self {
         let empty = Program {
@@ -67,12 +67,12 @@ impl GuestProgram {
     /// Its bytes.
     ///
     /// # Errors
-    /// `not-ready` where no candidate will do; the causes name each with its reason.
+    /// `not-ready` if no candidate is suitable; the causes name each with its reason.
     pub fn bytes(&self) -> Result<Arc<impl AsRef<[u8]> + use<>>> {
         self.find()
     }
 
-    /// The requirement that there is one.
+    /// The requirement that it exists.
     #[must_use]
     pub fn check(&self) -> Check {
         let program = self.clone();
@@ -112,10 +112,10 @@ impl AsRef<[u8]> for Program {
     }
 }
 
-/// The program in this file, or why it will not do.
+/// Loads the program.
 ///
 /// # Errors
-/// The reason, as a predicate of the file.
+/// The reason that the file is unsuitable, as a predicate.
 pub fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
     let bytes = fs::read(path).map_err(|cause| format!("cannot be read: {cause}"))?;
     if !is_static(&bytes) {
@@ -127,7 +127,7 @@ pub fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// Whether these bytes are an x86-64 program that names no loader.
+/// Whether these bytes are a static x86-64 program.
 fn is_static(bytes: &[u8]) -> bool {
     Elf::parse(bytes).is_some_and(|it| it.machine == EM_X86_64 && it.loader.is_none())
 }

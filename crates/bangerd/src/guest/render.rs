@@ -1,8 +1,8 @@
 //! The second archive of the initramfs, made at each start: the guest program as `/init`, and the
 //! guest config, a few KiB.
 //!
-//! A file of the second archive takes the place of one of the same name in the first, so images
-//! whose first archive has a guest program of its own boot with the daemon's, too.
+//! Files of the second archive replace files of the first one, so images whose first archive contains
+//! a guest program boot with the daemon's, too.
 
 use banger_api::{Code, Error};
 use banger_guest::config::{CONFIG_PATH, GuestConfig};
@@ -13,7 +13,7 @@ use crate::error::Result;
 /// The archive of the guest program and its config.
 ///
 /// # Errors
-/// When the config is not valid.
+/// The config is invalid.
 pub fn start_archive(program: &[u8], config: &GuestConfig) -> Result<Vec<u8>> {
     let json = config.to_json().map_err(|cause| {
         Error::new(Code::Internal, "render the guest config").cause(cause.to_string())

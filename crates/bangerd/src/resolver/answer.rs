@@ -1,6 +1,6 @@
-//! What a DNS packet is answered with. Pure: no sockets, no clock.
+//! The answer to a DNS packet: a pure function without sockets and clocks.
 //!
-//! | asked | answered |
+//! | query | answer |
 //! |---|---|
 //! | `A` of a VM, or of a name below it | its address |
 //! | another type of a known name | nothing, with the SOA (RFC 2308) |
@@ -8,7 +8,7 @@
 //! | another zone, a zone transfer, another class | REFUSED |
 //! | another opcode | NOTIMP |
 //! | a newer EDNS | BADVERS |
-//! | what cannot be read | FORMERR, or silence where there is no header |
+//! | malformed | FORMERR, or none without a valid header |
 
 use std::sync::LazyLock;
 
@@ -19,28 +19,28 @@ use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder, BinEncodab
 
 use super::Names;
 
-/// How long an answer may be kept, in seconds. A VM can be deleted and made anew at any time.
+/// The TTL of an answer, in seconds. A VM can be deleted and created again at any time.
 const TTL: u32 = 1;
 
-/// The largest UDP answer that is announced, in bytes; ours have at most 400.
+/// The announced size of a UDP payload, in bytes; answers have at most 400.
 const PAYLOAD: u16 = 1232;
 
-/// What a classic UDP answer holds, in bytes (RFC 1035, 4.2.1).
+/// The size limit of a UDP answer without EDNS, in bytes (RFC 1035, 4.2.1).
 const CLASSIC: usize = 512;
 
-/// How a question came.
+/// The transport of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
-    /// In a datagram.
+    /// UDP.
     Udp,
-    /// On a connection, where length is no matter.
+    /// TCP, without a size limit.
     Tcp,
 }
 
-/// The answer to a packet, or nothing where silence is right.
+/// The answer to a packet; `None` if none may be sent.
 pub(super) fn answer(packet: &[u8], names: &dyn Names, transport: Transport) -> Option<Vec<u8>> {
     let header = Header::read(&mut BinDecoder::new(packet)).ok()?;
-    // Two servers that answer each other's answers would never end.
+    // Never answer an answer: two servers would loop.
     if header.metadata.message_type == MessageType::Response {
         return None;
     }
@@ -55,13 +55,13 @@ pub(super) fn answer(packet: &[u8], names: &dyn Names, transport: Transport) -> 
     Some(bytes)
 }
 
-/// The whole message, once its header makes sense.
+/// Parses the whole message after a valid header.
 fn understand(packet: &[u8], header: &Header) -> Result<Message, ResponseCode> {
     if header.metadata.op_code != OpCode::Query {
         return Err(ResponseCode::NotImp);
     }
-    // The counts are looked at first: memory is set aside by them. A zone transfer brings one
-    // authority (RFC 1995), and EDNS and TSIG are additionals.
+    // The counts are checked first, because they determine allocations. A zone transfer has one
+    // authority record (RFC 1995); EDNS and TSIG are additional records.
     let counts = &header.counts;
     if counts.queries != 1 || counts.answers > 0 || counts.authorities > 1 || counts.additionals > 8
     {
@@ -70,7 +70,7 @@ fn understand(packet: &[u8], header: &Header) -> Result<Message, ResponseCode> {
     Message::from_vec(packet).map_err(|_| ResponseCode::FormErr)
 }
 
-/// An answer that repeats nothing but the header.
+/// An answer with a header only.
 fn bare(asked: &Metadata, code: ResponseCode) -> Message {
     let mut reply = Message::response(asked.id, asked.op_code);
     reply.metadata.recursion_desired = asked.recursion_desired;
@@ -124,7 +124,7 @@ fn reply(asked: &Message, names: &dyn Names) -> Message {
     reply
 }
 
-/// What a name below `vm` is.
+/// The meaning of a name below `vm`.
 enum NameKind {
     /// `vm` itself.
     Zone,
@@ -132,11 +132,11 @@ enum NameKind {
     Address(std::net::Ipv4Addr),
     /// A VM without an address of its own.
     Known,
-    /// Nobody.
+    /// Unknown.
     Unknown,
 }
 
-/// What the name is to us, or nothing where it lies in another zone.
+/// The meaning of a name; `None` if it is in another zone.
 fn stand(name: &Name, names: &dyn Names) -> Option<NameKind> {
     let mut labels = name.iter().rev();
     if !labels.next()?.eq_ignore_ascii_case(b"vm") {
@@ -156,7 +156,7 @@ fn stand(name: &Name, names: &dyn Names) -> Option<NameKind> {
     })
 }
 
-/// The zone's own record. Its last number says how long "there is none" may be kept.
+/// The zone's SOA record. Its last number is the TTL of negative answers.
 fn soa() -> Option<Record> {
     static SOA_RECORD: LazyLock<Option<Record>> = LazyLock::new(make_soa);
     SOA_RECORD.clone()

@@ -1,11 +1,10 @@
 //! The resolver: `<name>.vm` on loopback, UDP and TCP, authoritative, and nothing else.
 //!
-//! It never asks anybody, so it cannot be made to: other zones are refused. What a packet is
-//! answered with is a pure function ([`answer`]); this file only moves packets, with every wait
-//! and every number bounded.
+//! It does not recurse: other zones are refused. Answers are a pure function ([`answer`]); this file
+//! only receives and sends packets, with bounds on every wait and count.
 //!
-//! Datagrams have a thread of their own that sleeps in `recvfrom`: two system calls for each question,
-//! where a socket of the runtime takes four.
+//! A separate thread serves datagrams by `recvfrom`: two system calls per query, where a socket of the
+//! runtime needs four.
 
 mod answer;
 
@@ -25,26 +24,25 @@ use tokio::time::{sleep, timeout};
 
 use answer::{Transport, answer};
 
-/// How many TCP clients are served at once; the others wait in the listener's queue.
+/// The number of simultaneous TCP clients; others wait in the listener's queue.
 const CONNECTIONS: usize = 64;
 
-/// How long a TCP client may take for a question, or for taking its answer.
+/// Timeout for reading a query or writing an answer over TCP.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many questions one TCP connection may bring.
+/// The number of queries per TCP connection.
 const QUESTIONS: usize = 100;
 
-/// The longest question, in bytes. One question with EDNS has 300.
+/// The longest query, in bytes. One with EDNS has 300.
 const LONGEST: usize = 4096;
 
-/// How long to wait after an error that may come back at once, such as no free descriptors.
+/// The pause after an error that may repeat at once, such as no free descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Who knows the VMs' names and addresses.
+/// The source of VMs' names and addresses.
 pub trait Names: Send + Sync {
-    /// The address of the VM of this name (in lower case): nothing for an unknown name, and
-    /// `Some(None)` for a VM that has no address of its own. Called for each question, so it
-    /// shall not wait.
+    /// The address of the VM with this name (in lower case): `None` for an unknown name, `Some(None)`
+    /// for a VM without its own address. Called for each query, so it must not block.
     fn address(&self, name: &str) -> Option<Option<Ipv4Addr>>;
 }
 
@@ -53,15 +51,15 @@ pub trait Names: Send + Sync {
 pub struct Sockets {
     udp: UdpSocket,
     tcp: StdTcpListener,
-    /// What has to stay open for as long as both are used, where they were handed to us.
+    /// A descriptor that has to stay open while the sockets are used, if root passed them.
     held: Option<OwnedFd>,
 }
 
 impl Sockets {
-    /// Those that root has kept for us.
+    /// The sockets that root reserved.
     ///
     /// # Errors
-    /// None that can be met in practice.
+    /// None in practice.
     pub fn kept(port: KeptPort) -> io::Result<Self> {
         let KeptPort { udp, tcp, held } = port;
         tcp.set_nonblocking(true)?;
@@ -72,10 +70,10 @@ impl Sockets {
         })
     }
 
-    /// Where they are bound.
+    /// Their address.
     ///
     /// # Errors
-    /// None that can be met in practice.
+    /// None in practice.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.udp.local_addr()
     }
@@ -84,9 +82,9 @@ impl Sockets {
 /// Binds both sockets to `port` of 127.0.0.1; 0 takes any free port. Needs no runtime.
 ///
 /// # Errors
-/// When the port is taken, or below 1024 and not ours to take.
+/// The port is in use, or below 1024 and not permitted.
 pub fn bind(port: u16) -> io::Result<Sockets> {
-    // A port that is free for one protocol can be taken for the other.
+    // A port may be free for one protocol and in use for the other.
     let attempts = if port == 0 { 20 } else { 1 };
     let mut outcome = Err(io::ErrorKind::AddrInUse.into());
     for _ in 0..attempts {
@@ -99,8 +97,8 @@ pub fn bind(port: u16) -> io::Result<Sockets> {
 }
 
 fn bind_both(port: u16) -> io::Result<Sockets> {
-    // The standard library sets SO_REUSEADDR on the listener, so connections of an earlier
-    // daemon that linger do not keep it from the port.
+    // The standard library sets SO_REUSEADDR on the listener, so lingering connections of an earlier
+    // daemon do not block the port.
     let tcp = StdTcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, tcp.local_addr()?.port()))?;
     tcp.set_nonblocking(true)?;
@@ -111,7 +109,7 @@ fn bind_both(port: u16) -> io::Result<Sockets> {
     })
 }
 
-/// Answers questions until `stop` is done.
+/// Answers queries until `stop` completes.
 ///
 /// # Errors
 /// Outside of a tokio runtime with I/O.
@@ -176,7 +174,7 @@ fn serve_udp(socket: &UdpSocket, names: &dyn Names, stopped: &Receiver<()>) {
         match socket.recv_from(&mut packet) {
             Ok((length, from)) => {
                 if let Some(reply) = answer(&packet[..length], names, Transport::Udp) {
-                    // Who does not take the answer asks again.
+                    // A client that misses the answer repeats the query.
                     let _ = socket.send_to(&reply, from);
                 }
             }
@@ -203,7 +201,7 @@ async fn serve_tcp(listener: &TcpListener, names: Arc<dyn Names>) {
             Ok((stream, _)) => {
                 let names = Arc::clone(&names);
                 connections.spawn(async move {
-                    // A client that breaks off is no concern of ours.
+                    // Errors of a client that disconnects are ignored.
                     let _ = converse(stream, &*names).await;
                     drop(seat);
                 });
@@ -213,7 +211,7 @@ async fn serve_tcp(listener: &TcpListener, names: Arc<dyn Names>) {
     }
 }
 
-/// Answers the questions of one TCP client, each with its length before it (RFC 1035, 4.2.2).
+/// Answers the queries of one TCP client, each preceded by its length (RFC 1035, 4.2.2).
 async fn converse(mut stream: TcpStream, names: &dyn Names) -> io::Result<()> {
     for _ in 0..QUESTIONS {
         let Some(packet) = timeout(PATIENCE, question(&mut stream)).await?? else {

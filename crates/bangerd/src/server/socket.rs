@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_is_too_long_is_refused_in_words() {
+    fn a_path_that_is_too_long_is_rejected_with_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let room = LONGEST_PATH - folder.path().as_os_str().len() - 1;
         listen(&folder.path().join("x".repeat(room))).unwrap();
@@ -244,7 +244,7 @@ mod tests {
         assert!(
             error
                 .message
-                .contains("has 108 bytes, and the kernel takes 107"),
+                .contains("has 108 bytes; the kernel's limit is 107"),
             "{error}"
         );
         assert!(!path.exists());

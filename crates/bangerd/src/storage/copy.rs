@@ -1,4 +1,4 @@
-//! A full copy of the base in which holes stay holes. It works everywhere.
+//! The `copy` driver: a full copy of the base that preserves holes. It works on every file system.
 
 use std::path::PathBuf;
 

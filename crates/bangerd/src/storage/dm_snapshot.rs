@@ -1,10 +1,10 @@
-//! A device-mapper snapshot: the base is shared as it is, and what a VM writes goes to a sparse
-//! file of its own, on any file system. It takes device-mapper and the right to use it.
+//! The `dm-snapshot` driver: VMs share the base, and each VM's writes go to its own sparse store, on
+//! any file system. It needs device-mapper and the permission to use it.
 //!
-//! The file is as long as it must be for every chunk of the disk to be written, so it never
-//! overflows. What it cannot stand is a host without space: the kernel gives a store up when it
-//! cannot write to it. So VMs are paused before ([`RootDisk::breaks_when_full`]), and a store that was
-//! given up all the same is restored at the next start.
+//! A store has room for every chunk of its disk, so it never overflows. But the kernel invalidates a
+//! store when a write to it fails, for instance because the host's file system is full. So VMs are
+//! paused before that ([`RootDisk::breaks_when_full`]), and the next start restores an invalidated
+//! store.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ impl DmSnapshot {
     }
 }
 
-/// What the header of a store says.
+/// The header of a store.
 fn header(store: &std::path::Path, host: &dyn Host) -> Result<Header> {
     let bytes = host
         .read_at(store, 0, HEADER_LENGTH)
@@ -195,7 +195,7 @@ fn check((base, store): &(PathBuf, PathBuf), host: &dyn Host) -> Finding {
             "`{}` was cut off when the host was full, and is restored at a start",
             store.display()
         )),
-        Ok(Header::Odd(what)) => bad(format!("`{}` is no store: {what}", store.display())),
+        Ok(Header::Odd(what)) => bad(format!("`{}` is not a store: {what}", store.display())),
         Err(error) => bad(error.report()),
     }
 }

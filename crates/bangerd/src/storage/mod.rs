@@ -1,10 +1,10 @@
-//! How a VM's root disk is made from an image's base: the drivers behind one trait.
+//! The drivers that make a VM's root disk from an image's base.
 //!
-//! | driver | needs | a new disk takes |
+//! | driver | needs | space of a new disk |
 //! |---|---|---|
 //! | `reflink` | a state directory on XFS or btrfs | nothing until it is written |
-//! | `dm-snapshot` | device-mapper, and the right to use it | nothing until it is written |
-//! | `copy` | nothing | the base's own blocks, holes stay holes |
+//! | `dm-snapshot` | device-mapper, and the permission to use it | nothing until it is written |
+//! | `copy` | nothing | as much as the base; holes are preserved |
 
 pub mod copy;
 pub mod dm_snapshot;
@@ -22,31 +22,31 @@ use crate::layout::{Layout, machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
 
-/// One way of giving a VM a writable disk over a base.
+/// A driver: makes a writable disk over a base.
 pub trait RootDisk: fmt::Debug + Send + Sync {
-    /// The word in the configuration and in records.
+    /// Its name in the configuration and in records.
     fn name(&self) -> &'static str;
 
-    /// What must hold for it; with a VM, for that VM's disk.
+    /// Its requirements; with a VM, those of that VM's disk.
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check>;
 
-    /// The disk, as the machine is given it.
+    /// The path of the disk for the machine.
     fn path(&self, _vm: &Vm) -> String {
         machine::ROOT_DISK.to_owned()
     }
 
-    /// Whether that is a block device of the host, not a file.
+    /// Whether that path is a block device of the host instead of a file.
     fn is_block(&self) -> bool {
         false
     }
 
-    /// Whether the disk of a running VM breaks when a write finds the host's file system full, so
-    /// that the VM must be paused in time for what the host has not written yet, too.
+    /// Whether a full file system of the host breaks the disk of a running VM. Such a VM is paused
+    /// early enough that the host can still write its cached data.
     fn breaks_when_full(&self) -> bool {
         false
     }
 
-    /// What a VM's user should know of its disk, looked at before a start.
+    /// A note about the disk for the VM's user, determined before a start.
     fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
         Vec::new()
     }
@@ -54,59 +54,59 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     /// The file that grows with the disk.
     fn file(&self, vm: &Vm) -> PathBuf;
 
-    /// How long that file is for a disk of this size, in MiB.
+    /// The size of that file for a disk of this size, both in MiB.
     fn file_mib(&self, disk_mib: u64) -> u64 {
         disk_mib
     }
 
-    /// What the disk takes on the host, if that can be told.
+    /// The space that the disk uses on the host, if known.
     fn usage(&self, vm: &Vm, host: &dyn Host) -> Option<DiskView>;
 
-    /// Makes the disk.
+    /// Creates the disk.
     ///
     /// # Errors
-    /// When it is not there afterwards.
+    /// The disk does not exist afterwards.
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
 
-    /// Makes it as large as the VM says; it never shrinks.
+    /// Grows the disk to the VM's setting; it never shrinks.
     ///
     /// # Errors
-    /// When it is smaller afterwards.
+    /// The disk is smaller afterwards.
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
 
-    /// Makes it usable before a boot.
+    /// Makes the disk usable before a boot.
     ///
     /// # Errors
-    /// When it is not.
+    /// The disk is not usable.
     fn prepare(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Takes down what `prepare` made.
+    /// Undoes `prepare`.
     ///
     /// # Errors
-    /// When something is left.
+    /// Something is left.
     fn teardown(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// What bears this banger's name on the host and belongs to none of these VMs' disks, each in
-    /// words with the command that removes it.
+    /// Objects on the host with this banger's names that belong to none of these VMs' disks: a
+    /// description of each, with the command that removes it.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// The host cannot be queried.
     fn strangers(&self, _vms: &BTreeSet<VmId>, _host: &dyn Host) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// Removes it for good.
+    /// Deletes the disk.
     ///
     /// # Errors
-    /// When something is left.
+    /// Something is left.
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
 }
 
-/// The disk is a file of its own: what `reflink` and `copy` share.
+/// A disk that is one file: the common part of `reflink` and `copy`.
 #[derive(Debug, Clone)]
 struct OwnFile {
     layout: Layout,
@@ -161,9 +161,9 @@ impl OwnFile {
     }
 }
 
-/// Refuses a size that the disk's file cannot have: smaller than it is, as disks only grow, or larger
-/// than the file system takes. `what` names the disk; `file_mib` says how long its file is for a
-/// size in MiB, and grows with it.
+/// Rejects a size that is smaller than the disk, which only grows, or larger than the file system
+/// allows. `what` names the disk; `file_mib` maps the size of a disk to that of its file, both in MiB,
+/// and increases monotonically.
 ///
 /// # Errors
 /// `conflict`, with the limit.
@@ -174,7 +174,7 @@ pub fn admit_size(
     file_mib: impl Fn(u64) -> u64,
     host: &dyn Host,
 ) -> Result<()> {
-    // The largest disk whose file is no longer than so many bytes.
+    // The largest disk whose file has at most this many bytes.
     let disk_of = |bytes: u64| Mib(largest(bytes >> 20, &file_mib));
     let conflict = |message: String| Error::new(Code::Conflict, message);
     let stat = host.stat(file).during("look at the disk")?;
@@ -204,7 +204,7 @@ pub fn admit_size(
     Ok(())
 }
 
-/// The largest number that `grows` does not take past `most`; it returns no less than it is given.
+/// The largest number that `grows` maps to at most `most`. `grows` never returns less than its argument.
 fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {
     let (mut fits, mut too_large) = (0, most + 1);
     while too_large - fits > 1 {
@@ -218,10 +218,10 @@ fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {
     fits
 }
 
-/// The driver that new VMs get: the one named, or with `auto` the first whose checks pass.
+/// The driver of new VMs: the named one, or with `auto` the first whose checks pass.
 ///
 /// # Errors
-/// `not-ready` when the one that is named does not pass.
+/// `not-ready` if the named driver fails its checks.
 pub fn choose<'a>(
     wanted: &str,
     drivers: &'a [Box<dyn RootDisk>],
@@ -241,7 +241,7 @@ pub fn choose<'a>(
         let known: Vec<&str> = drivers.iter().map(|driver| driver.name()).collect();
         Error::new(
             Code::NotReady,
-            format!("there is no root-disk driver `{wanted}`"),
+            format!("unknown root-disk driver `{wanted}`"),
         )
         .hint(format!(
             "set `root_disk` in the configuration to one of: auto, {}",

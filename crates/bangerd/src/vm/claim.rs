@@ -1,8 +1,8 @@
-//! What a record claims, as far as it can be read.
+//! The claim of a record: the names and numbers that its VM occupies.
 //!
-//! A record that this program cannot use (damaged, or of a newer schema) still belongs to a VM: its
-//! name, index, address, user and images are taken. So they are looked for by their keys in the
-//! text, wherever they stand and whatever is around them. A claim too many does no harm.
+//! A record that this program cannot use (damaged, or of a newer schema) still belongs to a VM, which
+//! occupies its name, index, address, user and images. So they are found by their keys anywhere in
+//! the text. Claiming too much does no harm.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -11,12 +11,12 @@ use banger_api::{VmId, VmName};
 
 use super::Vm;
 
-/// What belongs to one VM, and so to no other.
+/// The names and numbers that one VM occupies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Its id, from the name of its folder.
     pub id: VmId,
-    /// Its name, and perhaps other things' names.
+    /// Its name, and perhaps names of other things.
     pub names: BTreeSet<VmName>,
     /// Its index.
     pub indexes: BTreeSet<u32>,
@@ -29,7 +29,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What the text of a record claims.
+    /// The claim of a record's text.
     #[must_use]
     pub fn read(id: VmId, text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
@@ -43,7 +43,7 @@ impl Claim {
         }
     }
 
-    /// What a VM claims.
+    /// The claim of a VM.
     #[must_use]
     pub fn of(vm: &Vm) -> Self {
         let users = [vm.owner, vm.jailed_as()].into_iter().flatten();
@@ -58,7 +58,7 @@ impl Claim {
     }
 }
 
-/// Every value of this key that is one of its type.
+/// All values of this key that have the right type.
 fn values<T: std::str::FromStr + Ord>(text: &str, key: &str) -> BTreeSet<T> {
     text.split(&format!("\"{key}\""))
         .skip(1)

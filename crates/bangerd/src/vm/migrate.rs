@@ -1,15 +1,15 @@
-//! Records of earlier schemas, in the words of today's.
+//! Migration of records from earlier schemas.
 //!
-//! | schema | what changed |
+//! | schema | change |
 //! |---|---|
-//! | 2 | nothing in the record: a field that is not known is refused |
-//! | 3 | what only a run has is in `run`, and `boot` is `last_boot`; sizes name their unit |
+//! | 2 | none in the record; unknown fields are rejected |
+//! | 3 | fields of a run are in `run`; `boot` is `last_boot`; names of sizes have their unit |
 //!
-//! Only what is known is moved. A field that is not stays where it is, and is refused by its name.
+//! Only known fields are moved. Unknown ones stay in place, and are rejected by name.
 
 use serde_json::{Map, Value};
 
-/// Brings the record of this schema, `{"schema": …, "vm": …}`, up to date.
+/// Migrates a record, `{"schema": …, "vm": …}`, to the current schema.
 pub(super) fn migrate(schema: u64, record: &mut Value) {
     if schema < 3
         && let Some(vm) = record["vm"].as_object_mut()
@@ -22,7 +22,7 @@ pub(super) fn migrate(schema: u64, record: &mut Value) {
     }
 }
 
-/// Schema 2 had sizes in MiB whose names did not say so.
+/// Schema 2 had sizes in MiB without the unit in their names.
 fn name_units(settings: &mut Map<String, Value>) {
     for name in ["memory", "disk_size", "system_disk_size"] {
         let size = settings.remove(name);
@@ -30,7 +30,7 @@ fn name_units(settings: &mut Map<String, Value>) {
     }
 }
 
-/// Schema 2 had the fields of a run beside those of its VM, and left some of them behind at its end.
+/// Schema 2 had the fields of a run beside those of the VM, and kept some of them after the run.
 fn gather_run(vm: &mut Map<String, Value>) {
     vm.remove("paused");
     let mut run = Map::new();

@@ -1,4 +1,4 @@
-//! The VM as banger knows it: what its record holds.
+//! The VM as its record describes it.
 //!
 //! Everything here is a pure value; only [`store`] touches a host.
 
@@ -21,10 +21,10 @@ use shape::Shape;
 
 pub use run::{LastBoot, Run};
 
-/// The pair of images that a VM starts with for ever, by their digests.
+/// The images of a VM, by their digests; they never change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Images {
-    /// The name that the user chose them by.
+    /// The name of the image at create.
     pub name: String,
     /// The base root file system.
     pub root: String,
@@ -32,7 +32,7 @@ pub struct Images {
     pub kernel: String,
 }
 
-/// A private key; it is never shown.
+/// A private key; `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(pub String);
@@ -43,7 +43,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A VM's SSH host key, made at create.
+/// A VM's SSH host key, generated at create.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostKey {
     /// The private part, in OpenSSH's format.
@@ -52,71 +52,71 @@ pub struct HostKey {
     pub public: String,
 }
 
-/// One VM, as its record has it.
+/// A VM, as in its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
-    /// Its id, for ever.
+    /// Its id, which never changes.
     pub id: VmId,
     /// Its name.
     pub name: VmName,
-    /// The names that its guest may still have, from before it was renamed.
+    /// Earlier names that its guest may still use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_names: Vec<VmName>,
-    /// What the user asked for.
+    /// The user's settings.
     pub spec: VmSpec,
-    /// What it starts from.
+    /// Its images.
     pub images: Images,
-    /// The root-disk driver that it was made with.
+    /// The driver of its root disk, fixed at create.
     pub root_disk: String,
-    /// The shape of its machine, fixed when it was made.
+    /// The shape of its machine, fixed at create.
     #[serde(default, skip_serializing_if = "Shape::is_original")]
     pub shape: Shape,
-    /// Its place among the VMs of this state directory; its address and user follow from it.
+    /// Its index among the VMs of this state directory, from which its address and user derive.
     pub index: u32,
-    /// Its address, where the network is a TAP.
+    /// Its address, if it has a TAP.
     pub address: Ipv4Addr,
     /// Its gateway: the host's end of the TAP.
     pub gateway: Ipv4Addr,
-    /// What its network is.
+    /// The kind of its network.
     pub network: NetworkKind,
-    /// The port on loopback that leads to its SSH, where the network is QEMU's; the next run has
-    /// the same where it is free.
+    /// The port on loopback that is forwarded to its SSH server, on user networking. The next run
+    /// uses the same port if it is free.
     pub ssh_port: Option<u16>,
-    /// The user that its hypervisor runs as, where that is not the daemon's.
+    /// The user of its hypervisor, unless it is the daemon's.
     pub owner: Option<Owner>,
     /// Its machine-id (machine-id(5)).
     pub machine_id: String,
     /// Its SSH host key.
     pub host_key: HostKey,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: Phase,
-    /// What only its run has, while there is one.
+    /// Its run, if it is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
-    /// Its newest boot, if it was ever started.
+    /// Its last boot, if it was ever started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_boot: Option<LastBoot>,
-    /// When it was made.
+    /// The time of its creation.
     pub created: Timestamp,
     /// How its last run ended.
     pub last_end: Option<End>,
 }
 
 impl Vm {
-    /// The settings that hold now: those of the run, and without one those of the next.
+    /// The settings in force: those of the run, or without one those of the next run.
     #[must_use]
     pub fn given(&self) -> &VmSpec {
         self.run.as_ref().map_or(&self.spec, |run| &run.in_force)
     }
 
-    /// Notes something of its run, while there is one.
+    /// Adds a note to its run, if there is one.
     pub fn note_run(&mut self, note: impl FnOnce(&mut Run)) {
         if let Some(run) = &mut self.run {
             note(run);
         }
     }
 
-    /// The hypervisor's process, while there is one.
+    /// The hypervisor's process, if it is running.
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
         self.run.as_ref()?.process.as_ref()
@@ -128,19 +128,19 @@ impl Vm {
         self.run.as_ref().is_some_and(|run| run.rescue)
     }
 
-    /// The user that root's jail makes its hypervisor, while that runs in one.
+    /// The user of its hypervisor in a jail of the root helper, if it runs in one.
     #[must_use]
     pub fn jailed_as(&self) -> Option<Owner> {
         self.run.as_ref()?.jailed_as
     }
 
-    /// The hypervisor that runs it, or ran it last.
+    /// The hypervisor of its current or last run.
     #[must_use]
     pub fn hypervisor(&self) -> Option<&str> {
         self.last_boot.as_ref().map(|boot| &*boot.hypervisor)
     }
 
-    /// Where its newest boot's part of the console begins, in bytes.
+    /// The offset of its last boot in the console, in bytes.
     #[must_use]
     pub fn console_offset(&self) -> u64 {
         self.last_boot

@@ -1,10 +1,10 @@
-//! What things are called on the host: pure functions of the VM's id and the instance.
+//! Names on the host: pure functions of the VM's id and the instance.
 //!
-//! After a crash, whatever we may have made we can name. The prefix has a version (1), so that a
-//! later banger with other names can tell these from its own.
+//! So after a crash, everything that may have been made can be found by its name. The prefix has a
+//! version (1), so that a later banger can distinguish these names from its own.
 //!
 //! ```text
-//! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)
+//! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the limit of Linux (IFNAMSIZ 16)
 //! table    banger_ + instance
 //! process  banger-1- + instance - id        the VMM's own name, and that of its units
 //! gate     the process's name + -open       or -shut
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use banger_api::VmId;
 use banger_host::{MachineId, Mark, Op, Owner, RootOp};
 
-/// How many VMs an instance may have users for.
+/// The number of users of an instance, and so of its VMs.
 pub const MOST_VMS: u32 = banger_host::Instance::USERS;
 
-/// One banger on a host: a short hash of who runs it and where its state is.
+/// A banger instance on a host: a short hash of its user and state directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instance(banger_host::Instance);
 
@@ -36,7 +36,7 @@ impl Instance {
         Self(banger_host::Instance::new(uid, state))
     }
 
-    /// What the names of all our TAPs begin with.
+    /// The prefix of all TAPs of this instance.
     #[must_use]
     pub fn tap_prefix(self) -> String {
         self.0.tap_prefix()
@@ -48,38 +48,38 @@ impl Instance {
         self.0.tap(machine(id))
     }
 
-    /// A change by root to what is ours on the host.
+    /// An op of the root helper for this instance.
     #[must_use]
     pub fn change(self, op: RootOp) -> Op {
         Op::Root(self.0, op)
     }
 
-    /// It as the host knows it, for looks that derive names themselves.
+    /// The host's form of it, for looks that derive names themselves.
     #[must_use]
     pub fn on_host(self) -> banger_host::Instance {
         self.0
     }
 
-    /// Our nft table, family inet.
+    /// The nft table of this instance, family inet.
     #[must_use]
     pub fn table(self) -> String {
         self.0.table()
     }
 
-    /// What the names of all our VMMs begin with.
+    /// The prefix of all VMMs of this instance.
     #[must_use]
     pub fn process_prefix(self) -> String {
         self.0.name_prefix()
     }
 
-    /// The VMM's name, by which its process is found; its root disk's device has it, too.
+    /// The name of a VM's VMM, by which its process is found, and of its root disk's device.
     #[must_use]
     pub fn process(self, id: VmId) -> String {
         self.0.name(machine(id))
     }
 
-    /// What tells the processes of a VM's gate from all others; one that lets the guest out has
-    /// another name than one that does not.
+    /// The name of a VM's gate, by which its process is found. Open and closed gates have different
+    /// names.
     #[must_use]
     pub fn gate(self, id: VmId, index: u32, open: bool, program: &Path) -> Mark {
         let name = self.process(id);
@@ -91,7 +91,7 @@ impl Instance {
         }
     }
 
-    /// What tells the VMM's processes from all others: its name, and the user that no other has.
+    /// Identifies the VMM's processes: by the name, and by the user, which no other VM has.
     #[must_use]
     pub fn mark(self, id: VmId, index: u32, programs: Vec<PathBuf>) -> Mark {
         Mark {
@@ -110,13 +110,13 @@ impl Instance {
     }
 }
 
-/// A VM as the host knows it.
+/// The host's form of a VM.
 #[must_use]
 pub fn machine(id: VmId) -> MachineId {
     MachineId::from_bits(id.bits())
 }
 
-/// The name that a VM's SSH host key is pinned under.
+/// The name under which a VM's SSH host key is pinned.
 #[must_use]
 pub fn host_key_alias(id: VmId) -> String {
     format!("banger-{id}")

@@ -1,4 +1,4 @@
-//! Which verb may be asked of a VM in which phase: the whole state machine in one match.
+//! The state machine of a VM: which verbs each phase allows, in one match.
 //!
 //! ```text
 //!  (none) ─create─► creating ─► stopped ─start─► starting ─► running
@@ -8,41 +8,41 @@
 //!                               stopped ─delete─► deleting ─► (none)
 //! ```
 //!
-//! No verb leads to the phases of a VM that is suspended; `kill` leads out of them.
+//! No verb leads to the phases of a suspended VM yet; `kill` leads out of them.
 
 use banger_api::{Code, Error, Phase, VmName};
 
 use crate::error::Result;
 
-/// What is asked of a VM.
+/// A verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Boot it.
     Start,
-    /// End it cleanly.
+    /// Shut it down cleanly.
     Stop,
-    /// End it cleanly where it runs, and boot it.
+    /// Shut it down if it is running, and boot it.
     Restart,
-    /// End it now.
+    /// End it at once.
     Kill,
     /// Change its settings.
     Set,
-    /// Give it another name.
+    /// Rename it.
     Rename,
-    /// Remove it.
+    /// Delete it.
     Delete,
 }
 
-/// What a verb means for a VM that is held by nobody else.
+/// The effect of a verb on a VM that no other verb holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Do it.
+    /// The verb applies.
     Go,
-    /// It is so already.
+    /// Nothing to do: the VM is in that state already.
     Already,
 }
 
-/// Whether `verb` may be done in `phase`.
+/// Whether `phase` allows `verb`.
 ///
 /// # Errors
 /// `conflict`, with what to do instead.

@@ -1,34 +1,34 @@
-//! What only a run has, and what is left of it when it is over.
+//! The state of a run, and the part of it that remains afterwards.
 
 use banger_api::VmSpec;
 use banger_host::{Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One run, from the start of its boot to the end of the way down.
+/// A run, from the beginning of its boot to the end of its teardown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// When its boot began.
+    /// The time at which its boot began.
     pub at: Timestamp,
-    /// The host's boot that it belongs to.
+    /// The host's boot id at that time.
     pub host_boot_id: String,
-    /// The settings that it has: those of its start, and of later ones what takes effect at once.
+    /// Its settings: those of its start, with later changes that take effect at once.
     pub in_force: VmSpec,
-    /// Whether it gives a rescue shell instead of the image's system.
+    /// Whether it boots into a rescue shell instead of the image's system.
     pub rescue: bool,
-    /// The user that root's jail makes its hypervisor, while its files are the daemon's own.
+    /// The user of its hypervisor in a jail of the root helper; the files belong to the daemon's user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jailed_as: Option<Owner>,
     /// The hypervisor's process, once there is one.
     pub process: Option<Process>,
-    /// When its guest became ready.
+    /// The time at which its guest became ready.
     pub started: Option<Timestamp>,
-    /// What its user should know of it.
+    /// Notes for its user.
     pub notes: Vec<String>,
 }
 
 impl Run {
-    /// A run that begins at this time, on the host's boot with this id.
+    /// A run that begins at this time, during the host's boot with this id.
     #[must_use]
     pub fn begin(in_force: VmSpec, at: Timestamp, host_boot_id: String) -> Self {
         Self {
@@ -44,12 +44,12 @@ impl Run {
     }
 }
 
-/// The newest boot, of which the VM keeps this when its run is over.
+/// The last boot, which the VM keeps after its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastBoot {
-    /// How many times the VM was started, this time included.
+    /// The number of starts of the VM, this one included.
     pub number: u64,
-    /// Where this boot's part of the console begins, in bytes.
+    /// The offset of this boot in the console, in bytes.
     pub console_offset: u64,
     /// The hypervisor's name.
     pub hypervisor: String,

@@ -1,8 +1,8 @@
-//! The shape of a VM's machine: what its guest sees of the hardware, fixed when the VM is made.
+//! The shape of a VM's machine: the virtual hardware that its guest sees, fixed at create.
 //!
-//! A guest that was suspended resumes only in a machine of the same shape. So a shape never changes:
-//! other devices, or other addresses, are a new number, and existing VMs keep theirs. Both drivers'
-//! tests compare the machine of each shape with a committed snapshot.
+//! A suspended guest resumes only in a machine of the same shape. So a shape never changes: other
+//! devices or addresses get a new number, and existing VMs keep theirs. Both drivers' tests compare
+//! the machine of each shape with a committed snapshot.
 //!
 //! | number | machine |
 //! |---|---|
@@ -18,10 +18,10 @@ pub const NEWEST: u32 = 1;
 /// versioned type for six years.
 const MACHINE_TYPE: &str = "pc-q35-7.2";
 
-/// What a record says of its VM's machine.
+/// The shape in a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Which devices it has and where, 0 to [`NEWEST`].
+    /// The number of its set of devices and addresses, 0 to [`NEWEST`].
     pub number: u32,
     /// QEMU's machine type.
     pub machine_type: String,
@@ -37,14 +37,14 @@ impl Shape {
         }
     }
 
-    /// Whether it is that of a VM made before shapes.
+    /// Whether the VM was created before shapes existed.
     #[must_use]
     pub fn is_original(&self) -> bool {
         self.number == 0
     }
 }
 
-/// The shape of a VM whose record names none.
+/// The shape of a VM whose record has none.
 impl Default for Shape {
     fn default() -> Self {
         Self {

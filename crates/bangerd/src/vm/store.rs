@@ -14,9 +14,9 @@ use super::shape;
 use crate::error::{During, Result};
 use crate::layout::{DELETING, Layout, RECORD};
 
-/// The version of the record that this program writes, and the newest that it reads. It is raised
-/// by a release whose records mean something else than before; a field that is merely new is
-/// refused by its name where it is not known, so that nobody loses it.
+/// The schema of the records that this program writes, and the newest that it reads. A release that
+/// changes the meaning of a record raises it; a new field alone does not, because older programs
+/// reject it by name and so cannot lose it.
 pub const SCHEMA: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
@@ -25,16 +25,16 @@ struct Record<V> {
     vm: V,
 }
 
-/// What lies in the folder of VMs.
+/// The content of the folder of VMs.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// The VMs.
     pub vms: Vec<Vm>,
-    /// What the records claim that cannot be used.
+    /// The claims of unusable records.
     pub unreadable: Vec<Claim>,
-    /// Folders that a crash just before the first record, or just after its removal, left empty.
+    /// Empty folders, from a crash before the first record or after its removal.
     pub empty: Vec<VmId>,
-    /// Everything that cannot be explained, in words.
+    /// Descriptions of everything else.
     pub unexplained: Vec<String>,
 }
 
@@ -51,10 +51,10 @@ impl Store {
         Self { layout }
     }
 
-    /// Writes a VM's record durably, and its folder where there is none.
+    /// Writes a VM's record durably, and creates its folder if necessary.
     ///
     /// # Errors
-    /// When it is not on the disk afterwards; the old record is whole then.
+    /// The record is not on disk; the old one is intact.
     pub fn save(&self, host: &dyn Host, vm: &Vm) -> banger_host::Result<()> {
         let layout = self.layout.vm(vm.id);
         let what = || format!("save the record of `{}`", vm.name);
@@ -84,10 +84,10 @@ impl Store {
             .map(drop)
     }
 
-    /// Marks a VM as one that is being removed, durably. It is a rename, which needs no space.
+    /// Marks a VM durably as being deleted: a rename, which needs no space.
     ///
     /// # Errors
-    /// When it is not marked afterwards; [`Kind::Missing`] where it has no record.
+    /// The VM is not marked; [`Kind::Missing`] if it has no record.
     pub fn mark_deleting(&self, host: &dyn Host, id: VmId) -> banger_host::Result<()> {
         let layout = self.layout.vm(id);
         host.change(&Op::File(FileOp::RenameFile {
@@ -97,10 +97,10 @@ impl Store {
         .map(drop)
     }
 
-    /// Removes a VM's folder, the record with it.
+    /// Removes a VM's folder with its record.
     ///
     /// # Errors
-    /// When anything of it is left.
+    /// Something of it is left.
     pub fn remove(&self, host: &dyn Host, id: VmId) -> Result<()> {
         let layout = self.layout.vm(id);
         let what = || format!("remove the record `{}`", layout.record().display());
@@ -115,15 +115,15 @@ impl Store {
         .map(drop)
     }
 
-    /// Refuses a state directory that a newer banger has written a record in. Changes nothing.
+    /// Rejects a state directory with records of a newer banger. Changes nothing.
     ///
     /// # Errors
-    /// `conflict`, with every such record; or when the folder of VMs cannot be read.
+    /// `conflict`, with every such record; or the folder of VMs cannot be read.
     pub fn refuse_newer(&self, host: &dyn Host) -> Result<()> {
         let mut newer = Vec::new();
         for name in host.list(&self.layout.vms()).during("list the VMs")? {
             let folder = self.layout.vms().join(&name);
-            // What cannot be read is told when it is loaded.
+            // Loading reports a record that cannot be read.
             let Ok(Some(Text { bytes, deleting })) = text(host, &folder) else {
                 continue;
             };
@@ -142,7 +142,7 @@ impl Store {
             Code::Conflict,
             format!("the record {first}, and this banger reads schemas up to {SCHEMA}"),
         )
-        .hint("install the banger that wrote it, or a newer one; VMs that run go on meanwhile")
+        .hint("install the banger that wrote it, or a newer one; running VMs keep running")
         .hint(format!(
             "or give that VM up, by moving its folder away: mv '{}' DIR",
             folder.display()
@@ -151,10 +151,10 @@ impl Store {
         Err(error)
     }
 
-    /// All that lies in the folder of VMs.
+    /// Loads the folder of VMs.
     ///
     /// # Errors
-    /// When the folder of VMs cannot be read.
+    /// The folder of VMs cannot be read.
     pub fn load(&self, host: &dyn Host) -> Result<Contents> {
         let mut contents = Contents::default();
         for name in host.list(&self.layout.vms()).during("list the VMs")? {
@@ -183,11 +183,11 @@ impl Store {
         Ok(contents)
     }
 
-    /// The digests of all images that anything in the folder of VMs names, or `None` where
-    /// something there cannot be explained, so that it may need any of them.
+    /// The digests of all images that the folder of VMs refers to; `None` if it contains something
+    /// unknown, which may refer to any image.
     ///
     /// # Errors
-    /// When the folder of VMs or a record cannot be read.
+    /// The folder of VMs or a record cannot be read.
     pub fn images_in_use(&self, host: &dyn Host) -> Result<Option<BTreeSet<String>>> {
         let mut digests = BTreeSet::new();
         for name in host.list(&self.layout.vms()).during("list the VMs")? {
@@ -259,11 +259,11 @@ impl Store {
     }
 }
 
-/// A record as it stands on the disk.
+/// A record on disk.
 #[derive(Debug, Default)]
 struct Text {
     bytes: Vec<u8>,
-    /// Whether its VM is being removed.
+    /// Whether its VM is being deleted.
     deleting: bool,
 }
 

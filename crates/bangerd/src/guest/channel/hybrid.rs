@@ -1,6 +1,6 @@
-//! Firecracker's vsock as the host sees it: a Unix socket at which one says which of the guest's
-//! ports is meant, in one line, and is answered in one line. The stream is the guest's from then
-//! on. A guest in which nobody listens there is a stream that ends instead:
+//! The host side of Firecracker's vsock: a Unix socket. The client sends the guest's port in one line,
+//! and Firecracker answers in one line; after that, the stream is connected to the guest. If nothing
+//! listens on the port, the stream ends:
 //! <https://github.com/firecracker-microvm/firecracker/blob/main/docs/vsock.md>
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use super::connect;
 
-/// The longest line that is taken for an answer, in bytes; `OK 4294967295` is one.
+/// The longest answer, in bytes: `OK 4294967295` and a newline fit.
 const LONGEST: usize = 32;
 
-/// After how long without an answer another attempt is made. Firecracker itself gives a guest two
-/// seconds; before the guest's kernel knows the device it answers nothing at all.
+/// Timeout for the answer to one attempt. Firecracker itself waits two seconds for a guest, and does
+/// not answer at all before the guest's kernel has initialised the device.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why there is no stream to the guest.
+/// The reason that there is no stream to the guest.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
     /// The hypervisor does not listen at its socket.
     #[error("connect to the hypervisor: {0}")]
     Absent(io::Error),
-    /// The stream ended, because nobody in the guest listens, or not yet.
-    #[error("nobody in the guest listens yet")]
+    /// The stream ended: nothing in the guest listens, or not yet.
+    #[error("the guest does not listen yet")]
     Refused,
     /// Neither an answer nor an end.
     #[error("the hypervisor does not answer")]
@@ -42,20 +42,20 @@ pub(super) struct Dial {
     since: Instant,
 }
 
-/// How a dial goes on.
+/// The state of a dial.
 #[derive(Debug)]
 pub(super) enum DialProgress {
-    /// Here is the stream.
+    /// Connected.
     Through(UnixStream),
-    /// The time is up; there may be an answer later.
+    /// No answer yet.
     Waiting(Dial),
 }
 
 impl Dial {
-    /// Asks for the guest's port.
+    /// Requests the guest's port.
     pub(super) fn new(socket: &Path, port: u32) -> Result<Self, DialError> {
         let mut stream = connect(socket).map_err(DialError::Absent)?;
-        // A fresh socket has room for this, whatever its other end does.
+        // The buffer of a new socket has room for this.
         stream
             .write_all(format!("CONNECT {port}\n").as_bytes())
             .map_err(|_| DialError::Refused)?;
@@ -66,7 +66,7 @@ impl Dial {
         })
     }
 
-    /// Waits for the answer. It is read byte by byte, because what follows it is the guest's.
+    /// Waits for the answer. It is read byte by byte, because the guest's data follows.
     pub(super) fn wait(mut self, until: Instant) -> Result<DialProgress, DialError> {
         loop {
             let now = Instant::now();

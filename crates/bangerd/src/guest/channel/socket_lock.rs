@@ -1,26 +1,26 @@
-//! One conversation with a guest at a time. Over a serial port the hypervisor sees to it, by taking
-//! one connection after the other; over a vsock a second one would end the first in the middle of
-//! an ask, so those of this daemon wait for each other here.
+//! A lock for conversations with a guest. On a serial port the hypervisor serves one connection after
+//! the other; on a vsock a second connection would end the first one in the middle of a request, so
+//! the daemon's threads wait for each other here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-/// The sockets over which somebody speaks.
+/// The locked sockets.
 static SPOKEN_OVER: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Tells of each that is free again.
+/// Signals each unlocked socket.
 static FREED: Condvar = Condvar::new();
 
-/// The right to speak over a socket, until it is dropped.
+/// The lock on a socket, released when dropped.
 #[derive(Debug)]
 pub(super) struct SocketLock {
     socket: PathBuf,
 }
 
 impl SocketLock {
-    /// Waits until nobody else speaks over this socket; `None` when the time is up.
+    /// Waits for the lock on a socket; `None` after the timeout.
     pub(super) fn wait(socket: &Path, until: Instant) -> Option<Self> {
         let mut spoken_over = SPOKEN_OVER.lock().unwrap_or_else(PoisonError::into_inner);
         while spoken_over.contains(socket) {
