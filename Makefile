@@ -7,7 +7,7 @@ DIST := target/dist
 RUNTIME_MANIFEST ?= runtime-bundle.toml
 export PREFIX DESTDIR BUNDLE
 
-.PHONY: help demo test test-full setup build guest rootfs runtime-bundle runtime-package lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
+.PHONY: help demo test test-full test-long setup build guest rootfs runtime-bundle runtime-package lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
 
 help: ## Lists what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,9 @@ test: ## Runs every test that this machine can, and counts the others as skipped
 
 test-full: ## The same, with the tests that take long: real VMs and the whole host lab
 	@BANGER_TEST_FULL=1 BANGER_LAB_FULL=1 tools/test
+
+test-long: ## Only the tests that take long or need registries, such as the round trip of a bundle
+	@tools/test long
 
 setup: ## Installs the system packages that banger needs
 	@tools/setup

@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use crate::failure::Outcome;
 use crate::output::{Output, say};
-use crate::programs::{self, Verbosity};
+use crate::programs::{self, Interaction};
 use crate::session::Session;
 
 /// What to do with the configuration.
@@ -186,7 +186,7 @@ fn ask(session: &Session, verb: &[&str]) -> Result<String> {
     if !session.output.json {
         words.insert(0, "--json".into());
     }
-    let ended = programs::run(&program, &words, &[], Verbosity::Nothing)?;
+    let ended = programs::run(&program, &words, &[], Interaction::Silent)?;
     if ended.done {
         return Ok(ended.stdout);
     }

@@ -18,7 +18,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::reply::{Refusal, check_version, name_request, unknown_method, unknown_path};
+use super::reply::{
+    NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path,
+};
 use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
@@ -64,6 +66,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(rename))
         .routes(routes!(logs))
         .split_for_parts();
+    describe_results(&mut document);
     describe_errors(&mut document);
     describe_bodies(&mut document);
     let text = document.to_json().unwrap_or_default();
@@ -124,6 +127,25 @@ fn describe_bodies(document: &mut OpenApi) {
                 true => Required::True,
                 false => Required::False,
             });
+        }
+    }
+}
+
+/// Describes the results: a response without a description is invalid (OpenAPI 3.1, 4.8.17).
+fn describe_results(document: &mut OpenApi) {
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        for response in operation.responses.responses.values_mut() {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                let is_stream = response.content.contains_key(NDJSON);
+                response.description = match (is_stream, response.content.len()) {
+                    (true, 1) => "One JSON value per line.",
+                    (true, _) => "The outcome: alone, or after a line for each step.",
+                    (false, _) => "The result.",
+                }
+                .to_owned();
+            }
         }
     }
 }

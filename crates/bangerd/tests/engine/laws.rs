@@ -1,154 +1,19 @@
 //! The four laws, over every verb as a whole.
 //!
-//! 1. Every hook twice is once (also over each capability, in `bangerd::assemble`).
-//! 2. Fail at change 0, 1, 2 …: the host ends pristine, and the fault is the first cause.
-//! 3. Teardown fails too: everything else is still torn down, and the failure is told.
-//! 4. Crash at change n, then recover: Running, or Stopped and pristine, or gone.
+//! 1. Every hook is idempotent (`bangerd::assemble` also tests each capability).
+//! 2. A fault at change 0, 1, 2 … leaves the host pristine, and is the first cause.
+//! 3. If teardown fails, too, everything else is still torn down, and the failure is reported.
+//! 4. After a crash at change n, recovery leaves the VM running, or stopped and pristine, or gone.
 
-use banger_api::{DeleteVm, KillVm, Phase, StopVm, VmSpecPatch};
+mod cases;
+
+use banger_api::{DeleteVm, KillVm, Phase, StopVm};
 use banger_host::{FileOp, Op, RootOp, Sim};
-use bangerd::config::{Config, NetworkChoice, RootDiskChoice};
+use bangerd::config::RootDiskChoice;
 
-use crate::world::{World, named, request, told};
+use cases::{cases, neighbour, running, stopped};
 
-/// A verb under test: how the host is made ready for it, and the verb.
-struct Verb {
-    name: &'static str,
-    ready: fn(&World),
-    run: fn(&World) -> banger_api::Result<()>,
-}
-
-fn running(world: &World) {
-    world.create("calm-otter", true, true);
-    world.replace_bundle("newer than both");
-}
-
-fn stopped(world: &World) {
-    world.create("calm-otter", true, false);
-    world.replace_bundle("newer than both");
-}
-
-/// Another VM that runs all the while, from images of its own, and must never notice.
-fn neighbour(world: &World) {
-    world.replace_bundle("the neighbour's");
-    world.create("neighbour", true, true);
-    world.replace_bundle("the next");
-}
-
-fn verbs() -> Vec<Verb> {
-    vec![
-        Verb {
-            name: "create",
-            ready: |_| {},
-            run: |world| {
-                let request = request("calm-otter", true, false);
-                world.engine.create(&request, &|_| {}).map(drop)
-            },
-        },
-        Verb {
-            name: "create and start",
-            ready: |_| {},
-            run: |world| {
-                world
-                    .engine
-                    .create(&request("calm-otter", true, true), &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "start",
-            ready: stopped,
-            run: |world| world.start("calm-otter").map(drop),
-        },
-        Verb {
-            name: "stop",
-            ready: running,
-            run: |world| {
-                world
-                    .engine
-                    .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "kill",
-            ready: running,
-            run: |world| {
-                world
-                    .engine
-                    .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "restart",
-            ready: running,
-            run: |world| {
-                world
-                    .engine
-                    .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "set",
-            ready: running,
-            run: |world| {
-                let request = VmSpecPatch {
-                    nat: Some(false),
-                    ..VmSpecPatch::default()
-                };
-                world
-                    .engine
-                    .set(&named("calm-otter"), &request, &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "delete",
-            ready: stopped,
-            run: |world| {
-                world
-                    .engine
-                    .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {})
-                    .map(drop)
-            },
-        },
-        Verb {
-            name: "delete by force",
-            ready: running,
-            run: |world| {
-                let request = DeleteVm { force: true };
-                world
-                    .engine
-                    .delete(&named("calm-otter"), &request, &|_| {})
-                    .map(drop)
-            },
-        },
-    ]
-}
-
-/// Each law holds whatever VMs are made of: a root disk that is a file of the VM's own or a device,
-/// a network that is a TAP or QEMU's with a gate before it.
-fn grounds() -> [(&'static str, Config); 3] {
-    let user = Config {
-        network: NetworkChoice::User,
-        ..Config::default()
-    };
-    [
-        ("files", Config::default()),
-        ("devices", World::on_devices()),
-        ("user networking", user),
-    ]
-}
-
-/// Every verb on each.
-fn cases() -> impl Iterator<Item = (Verb, (&'static str, Config))> {
-    let on = |ground: (&'static str, Config)| {
-        verbs().into_iter().map(move |verb| (verb, ground.clone()))
-    };
-    grounds().into_iter().flat_map(on)
-}
+use crate::world::{World, named, told};
 
 /// No verb here makes more changes than this.
 const MOST_CHANGES: u64 = 200;

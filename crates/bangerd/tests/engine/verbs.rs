@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use banger_api::{
-    Code, CreateVm, DeleteVm, EndReason, KillVm, Mib, Phase, SignalName, StartVm, StopVm,
-    VerbOutcome, VmSpecPatch,
+    Code, DeleteVm, EndReason, KillVm, Phase, SignalName, StartVm, StopVm, VerbOutcome, VmSpecPatch,
 };
 use banger_host::{Exit, Finding, Look as _, Op, Probe, RootOp};
-use bangerd::config::RootDiskChoice;
 
 use crate::events::{newest, views};
 use crate::world::{World, named, request, told};
@@ -165,140 +163,6 @@ fn a_protected_vm_that_was_left_half_way_can_be_killed() {
 }
 
 #[test]
-fn nat_is_turned_on_and_off_under_a_running_vm_and_the_host_is_as_before() {
-    let world = World::new();
-    world.create("calm-otter", false, true);
-    let without = world.run_time();
-    let nat = |on| VmSpecPatch {
-        nat: Some(on),
-        ..VmSpecPatch::default()
-    };
-    world
-        .engine
-        .set(&named("calm-otter"), &nat(true), &|_| {})
-        .unwrap();
-    let with = world.run_time();
-    assert_eq!(with.tables.values().next().unwrap().nat.len(), 1);
-    assert!(with.forwarding["eth0"]);
-    world
-        .engine
-        .set(&named("calm-otter"), &nat(false), &|_| {})
-        .unwrap();
-    assert_eq!(world.run_time(), without);
-}
-
-#[test]
-fn the_uplinks_forwarding_is_restored_when_the_last_vm_that_needs_it_goes() {
-    let world = World::new();
-    world.create("one", true, true);
-    world.create("two", true, true);
-    let kill = KillVm::default();
-    world.engine.kill(&named("one"), &kill, &|_| {}).unwrap();
-    assert!(world.run_time().forwarding["eth0"], "two still needs it");
-    world.engine.kill(&named("two"), &kill, &|_| {}).unwrap();
-    assert!(!world.run_time().forwarding["eth0"]);
-    // One that forwarded before goes on.
-    world
-        .sim
-        .tamper(|state| state.forwarding.insert("eth0".to_owned(), true));
-    world.start("one").unwrap();
-    world.engine.kill(&named("one"), &kill, &|_| {}).unwrap();
-    assert!(world.run_time().forwarding["eth0"]);
-}
-
-#[test]
-fn disks_grow_at_the_next_start_and_never_shrink() {
-    let world = World::new();
-    let vm = world.create("calm-otter", false, false);
-    let grow = VmSpecPatch {
-        disk_size: Some(Mib(2048)),
-        ..VmSpecPatch::default()
-    };
-    world
-        .engine
-        .set(&named("calm-otter"), &grow, &|_| {})
-        .unwrap();
-    world.start("calm-otter").unwrap();
-    let work = format!("/state/vms/{}/machine/work.img", vm.id);
-    assert_eq!(
-        world.sim.stat(work.as_ref()).unwrap().unwrap().length,
-        2048 << 20
-    );
-    let shrink = VmSpecPatch {
-        disk_size: Some(Mib(1024)),
-        ..VmSpecPatch::default()
-    };
-    let error = world
-        .engine
-        .set(&named("calm-otter"), &shrink, &|_| {})
-        .unwrap_err();
-    assert_eq!(error.code, Code::Conflict);
-}
-
-#[test]
-fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
-    // What ext4 takes with blocks of 4 KiB.
-    const LARGEST: u64 = (16 << 40) - 4096;
-    for root_disk in [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot] {
-        let world = World::with_root_disks(root_disk);
-        world.sim.set_largest_file(LARGEST);
-        world.create("calm-otter", false, false);
-        let before = world.engine.show(&named("calm-otter")).unwrap();
-        for (disk_size, system_disk_size) in [(Some(20 << 20), None), (None, Some(20 << 20))] {
-            let change = VmSpecPatch {
-                disk_size: disk_size.map(Mib),
-                system_disk_size: system_disk_size.map(Mib),
-                ..VmSpecPatch::default()
-            };
-            let error = world
-                .engine
-                .set(&named("calm-otter"), &change, &|_| {})
-                .unwrap_err();
-            assert_eq!(error.code, Code::Conflict, "{error:?}");
-            assert!(told(&error).contains("files up to 1"), "{}", told(&error));
-            let create = CreateVm {
-                spec: VmSpecPatch {
-                    disk_size: change.disk_size,
-                    system_disk_size: change.system_disk_size,
-                    ..VmSpecPatch::default()
-                },
-                ..request("another", false, false)
-            };
-            let error = world.engine.create(&create, &|_| {}).unwrap_err();
-            assert_eq!(error.code, Code::Conflict, "{error:?}");
-        }
-        let after = world.engine.show(&named("calm-otter")).unwrap();
-        assert_eq!(after, before);
-        world.start("calm-otter").unwrap();
-    }
-}
-
-#[test]
-fn a_disk_may_be_set_back_to_what_it_still_is() {
-    for root_disk in [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot] {
-        let world = World::with_root_disks(root_disk);
-        let vm = world.create("calm-otter", false, true);
-        let set = |disk: Mib, system: Mib| {
-            let request = VmSpecPatch {
-                disk_size: Some(disk),
-                system_disk_size: Some(system),
-                ..VmSpecPatch::default()
-            };
-            world.engine.set(&named("calm-otter"), &request, &|_| {})
-        };
-        set(Mib(1 << 20), Mib(1 << 20)).unwrap();
-        set(vm.spec.disk_size, vm.spec.system_disk_size).unwrap();
-        set(vm.spec.disk_size, Mib(vm.spec.system_disk_size.0 - 1)).unwrap_err();
-        set(Mib(vm.spec.disk_size.0 - 1), vm.spec.system_disk_size).unwrap_err();
-        let request = StopVm::default();
-        world
-            .engine
-            .restart(&named("calm-otter"), &request, &|_| {})
-            .unwrap();
-    }
-}
-
-#[test]
 fn a_signal_that_does_not_end_it_leaves_it_running() {
     let world = World::new();
     world.create("calm-otter", false, true);
@@ -388,29 +252,6 @@ fn a_guest_that_reboots_comes_back() {
 }
 
 #[test]
-fn a_flushed_rule_set_is_put_back() {
-    let world = World::new();
-    world.create("calm-otter", true, true);
-    let before = world.run_time();
-    let watch = {
-        let engine = world.engine.clone();
-        std::thread::spawn(move || engine.watch())
-    };
-    world.sim.tamper(|state| state.tables.clear());
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while world.run_time() != before {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{:?}",
-            world.run_time()
-        );
-        std::thread::yield_now();
-    }
-    world.engine.shut_down();
-    watch.join().unwrap();
-}
-
-#[test]
 fn a_check_that_fails_refuses_a_start_before_anything_is_done() {
     let world = World::new();
     world.create("calm-otter", false, false);
@@ -476,41 +317,4 @@ fn progress_tells_each_step_and_how_long_it_took() {
         assert_eq!(of.len(), 2, "{name}");
         assert!(of[0].seconds.is_none() && of[1].seconds.is_some(), "{name}");
     }
-}
-
-#[test]
-fn a_host_without_an_uplink_or_whose_uplink_goes_is_left_as_it_was() {
-    let world = World::new();
-    let before = world.run_time();
-    world.sim.tamper(|state| state.forwarding.remove("eth0"));
-    world.create("calm-otter", true, true);
-    let kill = KillVm::default();
-    world
-        .engine
-        .kill(&named("calm-otter"), &kill, &|_| {})
-        .unwrap();
-    assert!(world.run_time().docker_user.is_empty());
-    world
-        .sim
-        .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
-    world.start("calm-otter").unwrap();
-    world.sim.tamper(|state| state.forwarding.remove("eth0"));
-    let nat = |on| VmSpecPatch {
-        nat: Some(on),
-        ..VmSpecPatch::default()
-    };
-    for on in [false, true] {
-        world
-            .engine
-            .set(&named("calm-otter"), &nat(on), &|_| {})
-            .unwrap();
-    }
-    world
-        .engine
-        .kill(&named("calm-otter"), &kill, &|_| {})
-        .unwrap();
-    world
-        .sim
-        .tamper(|state| state.forwarding.insert("eth0".to_owned(), false));
-    assert_eq!(world.run_time(), before);
 }

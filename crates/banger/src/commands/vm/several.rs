@@ -114,7 +114,7 @@ fn side_by_side<T: Serialize + Send>(
     work: &(impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync),
     outcomes: &mut Outcomes<T, impl Fn(&T, bool) -> Told>,
 ) {
-    interrupt::leave_the_daemon_to_it();
+    interrupt::note_that_the_daemon_continues();
     let mut steps = VmSteps::new(session.output, targets.iter().map(|it| it.name.as_str()));
     let next = AtomicUsize::new(0);
     let (tell, told) = mpsc::channel();

@@ -88,7 +88,7 @@ impl Stop {
             host_shutdown: self.host_shutdown,
         };
         let daemon = session.daemon()?;
-        interrupt::leave_the_daemon_to_it();
+        interrupt::note_that_the_daemon_continues();
         let mut steps = VmSteps::new(session.output, std::iter::empty());
         let all = daemon.stop_all(&request, |Progress { step, seconds }| match seconds {
             None => steps.begin(&step),

@@ -235,6 +235,12 @@ fn the_document_is_of_version_3_1_and_reads_back() {
                 operation["summary"].is_string(),
                 "{method} {path} is not described"
             );
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(
+                    response["description"].is_string(),
+                    "{method} {path}: {status} is not described"
+                );
+            }
             let default = &operation["responses"]["default"];
             assert!(default.is_object(), "{method} {path} has no error");
             let takes_body = ["post", "put", "patch", "delete"].contains(&method.as_str())

@@ -1,4 +1,4 @@
-//! A host whose file system fills up under VMs.
+//! A host whose file system fills up under running VMs.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -376,58 +376,4 @@ fn nothing_is_made_or_started_that_would_be_paused_at_once() {
         "{}",
         told(&error)
     );
-}
-
-#[test]
-fn a_disk_that_was_cut_off_is_given_back_and_told() {
-    let world = on_devices();
-    let vm = world.create("calm-otter", true, true);
-    let store = std::path::PathBuf::from(format!("/state/vms/{}/root.cow", vm.id));
-    world.sim.tamper(|state| {
-        state.files.get_mut(&store).unwrap().contents[4] = 0;
-        for snapshot in state.snapshots.values_mut() {
-            snapshot.given_up = true;
-        }
-    });
-    let cut_off = |vm: &VmView| vm.notes.iter().any(|note| note.contains("cut off"));
-    assert!(cut_off(&show(&world)));
-    let vm = world
-        .engine
-        .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
-        .unwrap();
-    assert!(cut_off(&vm), "{:?}", vm.notes);
-    let state = world.sim.state();
-    assert_eq!(state.files[&store].contents[4], 1);
-    assert!(state.snapshots.values().all(|it| !it.given_up));
-    let vm = world
-        .engine
-        .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
-        .unwrap();
-    assert!(!cut_off(&vm), "{:?}", vm.notes);
-}
-
-#[test]
-fn a_device_without_a_vm_is_told_and_left_alone() {
-    let mut world = on_devices();
-    let vm = world.create("calm-otter", true, true);
-    let name = world.sim.state().snapshots.into_keys().next().unwrap();
-    let stranger = name.replace(&vm.id.to_string(), "00000000");
-    world.sim.tamper(|state| {
-        let snapshot = state.snapshots[&name].clone();
-        state.snapshots.insert(stranger.clone(), snapshot);
-    });
-    world.restart();
-    let unexplained = world.engine.daemon().unexplained;
-    assert!(unexplained[0].contains(&stranger), "{unexplained:?}");
-    assert!(world.sim.state().snapshots.contains_key(&stranger));
-}
-
-#[test]
-fn what_its_disks_take_is_shown() {
-    let world = on_devices();
-    world.create("calm-otter", true, false);
-    let disks = show(&world).disks;
-    let names: Vec<&str> = disks.iter().map(|it| &*it.name).collect();
-    assert_eq!(names, ["root", "work"]);
-    assert!(disks[0].shared_bytes.is_some());
 }

@@ -1,0 +1,145 @@
+//! The cases of the laws: each verb, on each kind of host.
+
+use banger_api::{DeleteVm, KillVm, StopVm, VmSpecPatch};
+use bangerd::config::{Config, NetworkChoice};
+
+use crate::world::{World, named, request};
+
+/// A verb under test: how the host is made ready for it, and the verb.
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) ready: fn(&World),
+    pub(super) run: fn(&World) -> banger_api::Result<()>,
+}
+
+pub(super) fn running(world: &World) {
+    world.create("calm-otter", true, true);
+    world.replace_bundle("newer than both");
+}
+
+pub(super) fn stopped(world: &World) {
+    world.create("calm-otter", true, false);
+    world.replace_bundle("newer than both");
+}
+
+/// Another VM that runs all the while, from images of its own, and must never notice.
+pub(super) fn neighbour(world: &World) {
+    world.replace_bundle("the neighbour's");
+    world.create("neighbour", true, true);
+    world.replace_bundle("the next");
+}
+
+pub(super) fn verbs() -> Vec<Verb> {
+    vec![
+        Verb {
+            name: "create",
+            ready: |_| {},
+            run: |world| {
+                let request = request("calm-otter", true, false);
+                world.engine.create(&request, &|_| {}).map(drop)
+            },
+        },
+        Verb {
+            name: "create and start",
+            ready: |_| {},
+            run: |world| {
+                world
+                    .engine
+                    .create(&request("calm-otter", true, true), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "start",
+            ready: stopped,
+            run: |world| world.start("calm-otter").map(drop),
+        },
+        Verb {
+            name: "stop",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "kill",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .kill(&named("calm-otter"), &KillVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "restart",
+            ready: running,
+            run: |world| {
+                world
+                    .engine
+                    .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "set",
+            ready: running,
+            run: |world| {
+                let request = VmSpecPatch {
+                    nat: Some(false),
+                    ..VmSpecPatch::default()
+                };
+                world
+                    .engine
+                    .set(&named("calm-otter"), &request, &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "delete",
+            ready: stopped,
+            run: |world| {
+                world
+                    .engine
+                    .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "delete by force",
+            ready: running,
+            run: |world| {
+                let request = DeleteVm { force: true };
+                world
+                    .engine
+                    .delete(&named("calm-otter"), &request, &|_| {})
+                    .map(drop)
+            },
+        },
+    ]
+}
+
+/// Each law holds whatever VMs are made of: a root disk that is a file of the VM's own or a device,
+/// a network that is a TAP or QEMU's with a gate before it.
+fn grounds() -> [(&'static str, Config); 3] {
+    let user = Config {
+        network: NetworkChoice::User,
+        ..Config::default()
+    };
+    [
+        ("files", Config::default()),
+        ("devices", World::on_devices()),
+        ("user networking", user),
+    ]
+}
+
+/// Every verb on each.
+pub(super) fn cases() -> impl Iterator<Item = (Verb, (&'static str, Config))> {
+    let on = |ground: (&'static str, Config)| {
+        verbs().into_iter().map(move |verb| (verb, ground.clone()))
+    };
+    grounds().into_iter().flat_map(on)
+}
