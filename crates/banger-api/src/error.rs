@@ -1,4 +1,4 @@
-//! An error as it crosses the socket: a code for programs, words and hints for people.
+//! The API's error: a code for programs, a message and hints for people.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a program can match.
+/// The kind of an error, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
-    /// There is no such thing.
+    /// The named object does not exist.
     NotFound,
-    /// What was asked for makes no sense, or is out of range.
+    /// The request is malformed, or a value is out of range.
     Invalid,
-    /// It clashes with what is there.
+    /// The request conflicts with the current state.
     Conflict,
-    /// Something else is being done to it now.
+    /// Another operation holds the VM.
     Busy,
-    /// It cannot be done yet: a check fails.
+    /// A requirement is not met: a check fails.
     NotReady,
-    /// The host did not do what it was told.
+    /// An operation on the host failed.
     Host,
-    /// The guest did not.
+    /// An operation in the guest failed.
     Guest,
-    /// banger is wrong.
+    /// A bug in banger.
     Internal,
 }
 
@@ -45,21 +45,21 @@ impl fmt::Display for Code {
     }
 }
 
-/// What went wrong. Printed by [`Error::report`] with its causes and hints.
+/// An error with its causes and hints; [`Error::report`] prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Error {
-    /// For programs.
+    /// The kind of the error.
     pub code: Code,
-    /// What was being done.
+    /// The operation that failed, or the failure itself.
     pub message: String,
     /// Commands to type, or facts to check.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// What else went wrong on the way, such as what cleanup could not do.
+    /// Further errors, such as those of the cleanup.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// Why, outermost first.
+    /// The causes, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
 }
@@ -86,14 +86,14 @@ impl Error {
         self
     }
 
-    /// Adds a cause below those that it has.
+    /// Adds a cause below the existing ones.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
     }
 
-    /// The same trouble, seen from the layer above.
+    /// Puts a message above the error, which becomes its first cause.
     #[must_use]
     pub fn within(mut self, message: impl Into<String>) -> Self {
         let below = std::mem::replace(&mut self.message, message.into());
@@ -101,7 +101,7 @@ impl Error {
         self
     }
 
-    /// What is printed for a person: the message, its causes, what else went wrong, and hints.
+    /// The text for a person: the message, its causes, further errors, and hints.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = format!("error: {}", self.message);

@@ -1,4 +1,4 @@
-//! What a client hears: the steps of its own request, and the events of every VM.
+//! Streamed responses: the steps of a request, and the events of all VMs.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, VmId, VmName, VmView};
 
-/// One step of a request that takes a while.
+/// One step of a long request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// The step: `check`, `plan`, `prepare network`, `boot`, `wait for guest` …
     pub step: String,
-    /// How long the step took, in seconds; null while it lasts.
+    /// The duration of the step, in seconds; null while it lasts.
     pub seconds: Option<f64>,
 }
 
-/// One line of a long answer.
+/// One line of a streamed response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Line<T> {
-    /// A step began or ended.
+    /// A step has begun or ended.
     Progress(Progress),
-    /// The outcome. Nothing follows.
+    /// The result, as the last line.
     Result(T),
-    /// Why the request failed. Nothing follows.
+    /// The error of a failed request, as the last line.
     Error(Error),
 }
 
@@ -37,62 +37,61 @@ pub struct Event {
     /// The sequence number: one more than that of the event before. A later daemon begins at a
     /// higher number.
     pub seq: u64,
-    /// When it happened.
+    /// The time of the event.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
-    /// What happened.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
 }
 
-/// What an event tells.
+/// The change of an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// The whole state as of this number, in place of whatever the reader knew before. It comes
-    /// first, and again where the reader has missed events.
+    /// The complete state at this number, which replaces everything the reader knows. It is the
+    /// first event, and comes again if the reader has missed events.
     Snapshot(Snapshot),
-    /// A VM is new, or something about it changed; this is all of it as of now.
+    /// A VM was created or has changed; its complete state.
     Vm(Box<VmView>),
     /// A VM was deleted.
     Deleted {
-        /// Which VM.
+        /// Its id.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         id: VmId,
         /// Its name.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         name: VmName,
     },
-    /// An operation began, went a step on, or ended.
+    /// An operation has begun, reached a step, or ended.
     Operation(Operation),
 }
 
-/// The state of all VMs at one moment.
+/// The state of all VMs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Snapshot {
     /// All VMs, by name.
     pub vms: Vec<VmView>,
-    /// The operations under way, the oldest first.
+    /// The running operations, oldest first.
     pub operations: Vec<Operation>,
-    /// The number of this daemon's events that the reader has missed since the one it named or
-    /// read last; null in a stream that begins anew.
+    /// The number of events that the reader has missed since its last one; null in a new stream.
     pub missed: Option<u64>,
 }
 
-/// One verb at work on a VM, whoever asked for it.
+/// A running verb on a VM, of any client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Operation {
-    /// The operation's number, unique in the life of a daemon.
+    /// The operation's number, unique for one run of the daemon.
     pub id: u64,
     /// The verb.
     pub verb: Verb,
-    /// The VM; null as long as a VM that is being created has no id.
+    /// The VM; null while a new VM has no id.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub vm: Option<VmId>,
-    /// The VM's name; null as long as a VM that is being created has none.
+    /// The VM's name; null while a new VM has none.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub name: Option<VmName>,
     /// The id of the client's request, which the daemon's log has, too; null where banger itself
@@ -102,25 +101,25 @@ pub struct Operation {
     /// When the operation began.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub began: Timestamp,
-    /// How far it is.
+    /// Its progress.
     #[serde(flatten)]
     pub state: OperationState,
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum OperationState {
     /// The operation has begun.
     Began,
-    /// A step of it began or ended.
+    /// A step has begun or ended.
     Step(Progress),
-    /// The operation has ended well.
+    /// The operation has succeeded.
     Done,
     /// The operation has failed.
     Failed {
-        /// Why.
+        /// The error.
         error: Error,
     },
 }

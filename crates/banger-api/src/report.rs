@@ -1,4 +1,4 @@
-//! What `doctor` prints.
+//! The report of `doctor`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// All is well.
+    /// Passed.
     Pass,
-    /// It works, with a drawback.
+    /// Works, with a drawback.
     Warn,
-    /// It does not work.
+    /// Failed.
     Fail,
 }
 
@@ -63,13 +63,13 @@ impl Fix {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CheckReport {
-    /// What was checked.
+    /// The name of the check.
     pub name: String,
     /// The outcome.
     pub verdict: Verdict,
-    /// What was found.
+    /// The finding, as text.
     pub found: String,
-    /// Commands to type, or facts to check, when not all is well.
+    /// Commands to type, or facts to check, unless it passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
     /// The command that puts it right, where there is one: `banger doctor --fix` runs it.

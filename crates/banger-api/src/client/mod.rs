@@ -3,8 +3,8 @@
 //! Every request is a method (`verbs.rs`); events and consoles are streams, which their reader can
 //! end at any time ([`CancelToken`]).
 //!
-//! Each request has a connection of its own, and names the version of the API in a header. An answer
-//! that names another version is an error that says so.
+//! Each request has its own connection, and names the version of the API in a header. A response with
+//! another version is an error.
 
 mod stream;
 mod verbs;
@@ -26,7 +26,7 @@ use stream::Lines;
 
 pub use stream::{CancelToken, Events, Pieces};
 
-/// The paths that a daemon of any version answers.
+/// The paths that a daemon of any version serves.
 const VERSION: &str = "/v1/version";
 const DAEMON: &str = "/v1/daemon";
 const DAEMON_STOP: &str = "/v1/daemon/stop";
@@ -43,7 +43,7 @@ impl Client {
     /// A client of the daemon at `socket`; nothing is connected yet.
     ///
     /// # Errors
-    /// When the process has no descriptors left.
+    /// The process has no descriptors left.
     pub fn new(socket: impl Into<PathBuf>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -120,8 +120,8 @@ impl Client {
         Ok(Pieces::new(self, answer.into_body(), socket))
     }
 
-    /// Rejects another user's daemon before anything is sent to it or believed: it would learn what we
-    /// want, and say which keys to use and what to run.
+    /// Rejects another user's daemon before anything is exchanged: it would see the request, and could
+    /// return its own keys and addresses.
     fn require_ours(&self, stream: &UnixStream) -> Result<()> {
         let socket = self.socket.display();
         let peer = stream.peer_cred().map_err(|cause| {
@@ -142,7 +142,7 @@ impl Client {
         .hint("for your own, look at BANGER_SOCKET, XDG_RUNTIME_DIR and --socket"))
     }
 
-    /// The answer, and another descriptor of the connection that it comes by.
+    /// The response, and a duplicate descriptor of its connection.
     async fn send(
         &self,
         method: Method,
@@ -181,8 +181,7 @@ impl Client {
             .headers()
             .get(API_HEADER)
             .and_then(|it| it.to_str().ok());
-        // A daemon of any version can be looked at and stopped, so that a newer one can take its
-        // place.
+        // A daemon of any version can be queried and stopped, so that a newer one can replace it.
         let any_will_do = [VERSION, DAEMON, DAEMON_STOP].contains(&path);
         if theirs != Some(API_VERSION.to_string().as_str()) && !any_will_do {
             return Err(Error::new(

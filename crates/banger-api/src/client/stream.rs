@@ -1,4 +1,4 @@
-//! Answers that have no end of their own, and how their reader ends them.
+//! Streamed responses, which their reader can end.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rustix::net::Shutdown;
 use super::{Client, broken, parse};
 use crate::{Event, Result};
 
-/// An answer that comes piece by piece. It ends for good after an error.
+/// A response that arrives in chunks. It ends after an error.
 #[derive(Debug)]
 pub struct Pieces<'c> {
     client: &'c Client,
@@ -19,7 +19,7 @@ pub struct Pieces<'c> {
     token: CancelToken,
 }
 
-/// Ends a stream from another thread than the one that reads it.
+/// Ends a stream from a thread that does not read it.
 #[derive(Debug, Clone)]
 pub struct CancelToken(Arc<Connection>);
 
@@ -30,11 +30,10 @@ struct Connection {
 }
 
 impl CancelToken {
-    /// Closes the stream's connection: its reader, which may be waiting just now, is at its end.
-    /// Idempotent.
+    /// Closes the stream's connection: its reader reaches the end, even while it waits. Idempotent.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
-        // One that the daemon has closed already is as good.
+        // The daemon may have closed it already.
         let _ = rustix::net::shutdown(&self.0.socket, Shutdown::Both);
     }
 
@@ -56,7 +55,7 @@ impl<'c> Pieces<'c> {
         }
     }
 
-    /// What ends this stream from another thread.
+    /// The token that ends this stream.
     #[must_use]
     pub fn token(&self) -> CancelToken {
         self.token.clone()
@@ -85,7 +84,7 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// The events of all VMs, one after the other.
+/// The events of all VMs, in order.
 #[derive(Debug)]
 pub struct Events<'c> {
     pieces: Pieces<'c>,
@@ -100,7 +99,7 @@ impl<'c> Events<'c> {
         }
     }
 
-    /// What ends this stream from another thread.
+    /// The token that ends this stream.
     #[must_use]
     pub fn token(&self) -> CancelToken {
         self.pieces.token()
@@ -123,11 +122,11 @@ impl Iterator for Events<'_> {
     }
 }
 
-/// Whole lines of what comes in pieces.
+/// Splits chunks into complete lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
-    /// So many of them hold no end of a line.
+    /// The number of buffered bytes without a newline.
     searched: usize,
 }
 

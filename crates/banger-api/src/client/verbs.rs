@@ -10,28 +10,27 @@ use crate::{
     VmRef, VmSpecPatch, VmView,
 };
 
-/// Each method fails with what the daemon says, with `not-ready` where nobody answers, and with
-/// `conflict` where the daemon is another user's or of another version. `on_progress` is
-/// called for each step; a verb goes on in the daemon even where its client ends.
+/// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
+/// if the daemon belongs to another user or has another version. `on_progress` is called for each step;
+/// a verb continues in the daemon after its client has ended.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 impl Client {
-    /// The version of the daemon and of its API, whichever it has.
+    /// The versions of the daemon and its API, for a daemon of any version.
     pub fn version(&self) -> Result<VersionView> {
         self.get(VERSION)
     }
 
-    /// The daemon as it runs, whatever version of the API it has.
+    /// The state of a daemon of any version.
     pub fn daemon(&self) -> Result<DaemonView> {
         self.get(DAEMON)
     }
 
-    /// Stops the daemon, whatever its version of the API; VMs keep running. Returns the daemon as
-    /// it was.
+    /// Stops a daemon of any version; VMs keep running. Returns its last state.
     pub fn stop_daemon(&self) -> Result<DaemonView> {
         self.work(Method::POST, DAEMON_STOP, &(), |_| {})
     }
 
-    /// Has the daemon read its configuration again.
+    /// Reloads the daemon's configuration.
     pub fn reload(&self) -> Result<Reloaded> {
         self.work(Method::POST, "/v1/daemon/reload", &(), |_| {})
     }
@@ -62,7 +61,7 @@ impl Client {
         self.get(&path(vm, ""))
     }
 
-    /// Makes a VM, and starts it unless the request says otherwise.
+    /// Creates a VM, and starts it unless the request sets `no_start`.
     pub fn create(&self, request: &CreateVm, on_progress: impl FnMut(Progress)) -> Result<VmView> {
         self.work(Method::POST, "/v1/vms", request, on_progress)
     }
@@ -77,7 +76,7 @@ impl Client {
         self.work(Method::POST, &path(vm, "/start"), request, on_progress)
     }
 
-    /// Stops a VM, with the guest's help if it helps.
+    /// Stops a VM: the guest shuts down, or is ended by force at the timeout.
     pub fn stop(
         &self,
         vm: &VmRef,
@@ -87,7 +86,7 @@ impl Client {
         self.work(Method::POST, &path(vm, "/stop"), request, on_progress)
     }
 
-    /// Stops all VMs that run, side by side.
+    /// Stops all running VMs at once.
     pub fn stop_all(
         &self,
         request: &StopAllVms,
@@ -126,7 +125,7 @@ impl Client {
         self.work(Method::PATCH, &path(vm, ""), request, on_progress)
     }
 
-    /// Gives a VM another name.
+    /// Renames a VM.
     pub fn rename(
         &self,
         vm: &VmRef,
@@ -136,7 +135,7 @@ impl Client {
         self.work(Method::POST, &path(vm, "/rename"), request, on_progress)
     }
 
-    /// Removes a VM for good; returns the VM as it was.
+    /// Deletes a VM permanently; returns its last state.
     pub fn delete(
         &self,
         vm: &VmRef,
@@ -146,23 +145,23 @@ impl Client {
         self.work(Method::DELETE, &path(vm, ""), request, on_progress)
     }
 
-    /// What a VM's guest printed on its console, piece by piece; with `follow`, what it prints from
-    /// now on, too, until its run ends.
+    /// The console output of a VM's guest, in chunks; with `follow`, also its further output until
+    /// the run ends.
     pub fn logs(&self, vm: &VmRef, follow: bool) -> Result<Pieces<'_>> {
         self.stream(&path(vm, &format!("/logs?follow={follow}")))
     }
 
     /// The events: a snapshot of all VMs first, then each change, until the daemon stops.
     ///
-    /// With the number of the last event that was read before, the stream goes on after it; where
-    /// the daemon has not kept what follows, a snapshot comes that says so.
+    /// With the number of the last event read, the stream continues after it, or begins with a snapshot
+    /// if the daemon no longer has the later events.
     pub fn events(&self, since: Option<u64>) -> Result<Events<'_>> {
         let query = since.map(|seq| format!("?since={seq}")).unwrap_or_default();
         self.stream(&format!("/v1/events{query}")).map(Events::new)
     }
 }
 
-/// A path of a VM. A reference holds no character that a path would change.
+/// The path of a VM. A reference contains only characters that need no escaping.
 fn path(vm: &VmRef, below: &str) -> String {
     format!("/v1/vms/{vm}{below}")
 }

@@ -18,9 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
-use super::reply::{
-    NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path,
-};
+use super::reply::{NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path};
 use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
