@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use banger_api::VmView;
+use banger_api::configuration::KEYS;
 use clap::CommandFactory as _;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
@@ -82,6 +83,11 @@ pub(crate) fn labels() -> Vec<CompletionCandidate> {
     let labels = listed().into_iter().flat_map(|vm| vm.spec.label_texts());
     let labels: std::collections::BTreeSet<_> = labels.collect();
     labels.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The keys of the configuration.
+pub(crate) fn keys() -> Vec<CompletionCandidate> {
+    KEYS.into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// The names of the images: the one that every bundle has, and those that VMs were made from.

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use banger_api::configuration::Setting;
 use banger_api::{Code, Error, Reloaded, Result};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 
+use crate::completion;
 use crate::failure::Outcome;
 use crate::output::{Output, say};
 use crate::programs::{self, Interaction};
@@ -33,6 +35,7 @@ Examples:
   banger config unset memory")]
     Unset {
         /// The setting.
+        #[arg(add = ArgValueCandidates::new(completion::keys))]
         key: String,
     },
     /// Edit the configuration file in your editor, and check it before it is saved.
@@ -69,6 +72,7 @@ Examples:
   banger config set dns 9.9.9.9,1.1.1.1")]
 pub(crate) struct Set {
     /// The setting.
+    #[arg(add = ArgValueCandidates::new(completion::keys))]
     key: String,
     /// Its value. Items of a list stand between commas.
     #[arg(allow_hyphen_values = true)]

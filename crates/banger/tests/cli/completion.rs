@@ -43,6 +43,10 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
         offered(&environment, &["vm", "create", "--image", ""]),
         ["default"]
     );
+    assert_eq!(
+        offered(&environment, &["config", "set", "name"]),
+        ["namegen_path"]
+    );
     let state = environment.state().display().to_string();
     let elsewhere = environment.path("other").display().to_string();
     let of_state = |state: &str| offered(&environment, &["--state", state, "vm", "show", "c"]);

@@ -247,3 +247,27 @@ fn who_says_it_or_cannot_be_asked_is_not_asked() {
     environment.done(&["vm", "create", "log", "--no-start"]);
     assert!(!file(&environment).exists(), "nothing is written down");
 }
+
+#[test]
+fn an_answer_that_cannot_be_written_holds_for_the_vm() {
+    let environment = TestEnvironment::new();
+    let folder = environment.path("home/.config/banger");
+    std::fs::create_dir_all(&folder).unwrap();
+    // Empty, as no timer runs, and beside it not even root makes a file: proc_pid_timers(5).
+    std::os::unix::fs::symlink("/proc/self/timers", folder.join("config.toml")).unwrap();
+    let banger = program().to_str().unwrap();
+    let words = [banger, "vm", "create", "web", "--no-start"];
+    let mut typist = Typist::new(&environment, &words);
+    typist.sees("Shall new VMs have NAT? [y/n] ");
+    typist.types("y\r");
+    assert_eq!(typist.ends(), Some(0), "{}", typist.seen);
+    assert!(
+        typist.seen.contains("holds for this VM only"),
+        "{}",
+        typist.seen
+    );
+    assert_eq!(
+        environment.json(&["vm", "show", "web"])["spec"]["nat"],
+        true
+    );
+}

@@ -43,6 +43,11 @@ impl OpenOperation<'_> {
         let vm = self.vm_name();
         match error {
             None => tracing::info!(%verb, vm, seconds, "done"),
+            // What its user can put right is no trouble of the daemon's.
+            Some(error) if is_of_the_request(error) => {
+                let error = error.report();
+                tracing::warn!(%verb, vm, seconds, error, "refused");
+            }
             Some(error) => {
                 let error = error.report();
                 tracing::error!(%verb, vm, seconds, error, "failed");
@@ -257,5 +262,13 @@ impl Engine {
             state.operations_begun
         });
         OpenOperation { engine: self, id }
+    }
+}
+
+/// Whether it was asked for what cannot be, and nothing is wrong with the host, a guest or banger.
+fn is_of_the_request(error: &Error) -> bool {
+    match error.code {
+        Code::NotFound | Code::Invalid | Code::Conflict | Code::Busy => true,
+        Code::NotReady | Code::Host | Code::Guest | Code::Internal => false,
     }
 }

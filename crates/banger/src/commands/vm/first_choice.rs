@@ -12,7 +12,7 @@ use crate::session::Session;
 /// None where it is said already, or nobody can be asked.
 ///
 /// # Errors
-/// When the configuration is wrong, or the answer cannot be written.
+/// When the configuration is wrong.
 pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let output = session.output;
     if output.quiet || !somebody_is_there(output) {
@@ -28,8 +28,16 @@ pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let Some(answer) = yes_or_no("Shall new VMs have NAT?") else {
         return Ok(None);
     };
-    config::change(session, &["set", "--", "nat", &answer.to_string()])?;
+    let written = config::change(session, &["set", "--", "nat", &answer.to_string()]);
     let path = session.places.location.config.display();
+    if let Err(error) = written {
+        // Who keeps the file where it cannot be written, as in a read-only store, has VMs all the same.
+        let why = error.causes.last().unwrap_or(&error.message);
+        output.warning(&format!(
+            "the answer holds for this VM only, as `{path}` cannot be written: {why}"
+        ));
+        return Ok(Some(answer));
+    }
     say(format_args!(
         "`nat = {answer}` is in {path}; a VM's own: --nat or --no-nat"
     ));
