@@ -21,7 +21,7 @@ use crate::capability::boot::Boot;
 use crate::capability::dns::Dns;
 use crate::capability::gate::Gate;
 use crate::capability::identity::Identity;
-use crate::capability::jail::Jails;
+use crate::capability::jail::{HypervisorUser, Jails};
 use crate::capability::nat::Nat;
 use crate::capability::network::Network;
 use crate::capability::root_disk::RootDisks;
@@ -36,6 +36,7 @@ use crate::hypervisor::sim::SimHypervisor;
 use crate::image::catalog::{Catalog, Source};
 use crate::layout::Layout;
 use crate::naming::NameSource;
+use crate::readiness::Check;
 use crate::storage::RootDisk;
 use crate::storage::copy::Copy;
 use crate::storage::dm_snapshot::DmSnapshot;
@@ -43,6 +44,7 @@ use crate::storage::reflink::Reflink;
 use crate::vm::names::Instance;
 use configuration::ConfigurationInForce;
 use hypervisors::Candidates;
+use key::Key;
 use reach::{Reached, Root};
 
 /// Which host the daemon works on.
@@ -54,15 +56,17 @@ pub enum Mode {
     Sim(Sim),
 }
 
-/// What stands apart from the engine's parts while they are gathered.
-struct Choices {
+/// What everything else is made from.
+struct Assembly<'a> {
+    location: &'a Location,
+    config: &'a Config,
+    mode: &'a Mode,
     host: Arc<dyn Host>,
+    root: Root,
     layout: Layout,
     instance: Instance,
     network: NetworkKind,
     kvm: bool,
-    mode_word: &'static str,
-    root: Root,
 }
 
 /// The engine of this location, with every driver chosen.
@@ -70,24 +74,168 @@ struct Choices {
 /// # Errors
 /// When the state directory, the key pair or a choice of the configuration is not to be had.
 pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Engine> {
-    let Reached {
-        host,
-        mode_word,
-        root,
-        instance,
-    } = reach::reach(mode, &location.state)?;
-    let layout = Layout::new(&location.state);
-    for path in [
-        layout.state().to_owned(),
-        layout.vms(),
-        layout.images(),
-        layout.ssh(),
-    ] {
-        let mode = if path == layout.state() || path == layout.ssh() {
-            0o700
-        } else {
-            0o711
+    let assembly = Assembly::new(location, config, mode)?;
+    assembly.parts().map(Engine::new)
+}
+
+impl<'a> Assembly<'a> {
+    fn new(location: &'a Location, config: &'a Config, mode: &'a Mode) -> Result<Self> {
+        let Reached {
+            host,
+            root,
+            instance,
+        } = reach::reach(mode, &location.state)?;
+        let layout = Layout::new(&location.state);
+        make_folders(&layout, &*host)?;
+        Ok(Self {
+            location,
+            config,
+            mode,
+            network: network(config, &*host, &root),
+            kvm: matches!(host.probe(&Probe::Kvm), Finding::Good(_)),
+            host,
+            root,
+            layout,
+            instance,
+        })
+    }
+
+    fn is_simulated(&self) -> bool {
+        matches!(self.mode, Mode::Sim(_))
+    }
+
+    fn parts(self) -> Result<Parts> {
+        let (config, layout, host) = (self.config, &self.layout, &*self.host);
+        let key = key::ensure(layout, config.ssh_key_path.as_deref(), host, self.mode)?;
+        let bundle = self.location.bundle.clone();
+        let (source, guest_program) = match self.mode {
+            Mode::Real => {
+                let program = guest_program(&bundle);
+                let reason = self.location.bundle_reason.clone();
+                (Source::Bundle(bundle, reason), program)
+            }
+            Mode::Sim(_) => (Source::Simulated(bundle), GuestProgram::simulated()),
         };
+        let catalog = Catalog::new(layout.clone(), source);
+        let (hypervisors, hypervisor) = self.hypervisors();
+        let in_force = ConfigurationInForce::new(self.location, config, self.is_simulated());
+        let mut checks = checks::own(&self, &catalog, &in_force, hypervisor);
+        checks.extend(self.root.check(config.subnet));
+        let cpus = host.cpus();
+        Ok(Parts {
+            checks,
+            capabilities: self.capabilities(self.hypervisor_user(&hypervisors), key),
+            hypervisors,
+            catalog,
+            guest_program,
+            instance: self.instance,
+            defaults: defaults(config),
+            reread: Box::new(move || in_force.reread()),
+            boots_at_once: boots_at_once(self.kvm || self.is_simulated(), cpus),
+            simulated: self.is_simulated(),
+            daemon: self.daemon_view(),
+            advice: checks::advice(config, self.network, host),
+            host: self.host,
+            layout: self.layout,
+        })
+    }
+
+    /// All hypervisors, the one for new starts first, and the check that tells of the choice.
+    fn hypervisors(&self) -> (Vec<Box<dyn Hypervisor>>, Option<Check>) {
+        let (config, instance) = (self.config, self.instance);
+        match self.mode {
+            Mode::Sim(sim) => {
+                let only = SimHypervisor::new(sim.clone(), self.layout.clone(), instance);
+                (vec![Box::new(only.jailed(config.jailer))], None)
+            }
+            Mode::Real => {
+                let of_host = (self.network, self.kvm);
+                let bundle = &self.location.bundle;
+                let candidates = Candidates::new(config, &self.layout, bundle, instance, of_host);
+                let candidates = candidates.jailed_by_root(self.host.uid() != 0);
+                let (all, check) = candidates.choose(&*self.host);
+                (all, Some(check))
+            }
+        }
+    }
+
+    fn hypervisor_user(&self, hypervisors: &[Box<dyn Hypervisor>]) -> HypervisorUser {
+        let first = hypervisors.first();
+        if first.is_some_and(|it| it.features().jailed_by_root) {
+            HypervisorUser::OfVmInJail
+        } else if self.host.uid() == 0 && !self.is_simulated() {
+            HypervisorUser::OfVm
+        } else {
+            HypervisorUser::Daemon
+        }
+    }
+
+    /// What a VM has on its host, in the order of a start; teardown goes the other way.
+    ///
+    /// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
+    /// - disks before the network: their order is the order of devices in the guest, and what is
+    ///   likely to fail for want of space fails before anything of the host is touched.
+    /// - `gate` after `network`, and last of what fails: it waits for the hypervisor to listen.
+    /// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
+    /// - the others only add to the guest.
+    /// - `jail` last, so it is taken away first: it has other names of what the others make, and another
+    ///   node of a root disk, which must be taken back before its device goes.
+    fn capabilities(&self, user: HypervisorUser, key: Key) -> Vec<Box<dyn Capability>> {
+        let Self {
+            config,
+            instance,
+            network,
+            ..
+        } = *self;
+        let layout = || self.layout.clone();
+        let scopes = matches!(self.host.probe(&Probe::Scopes), Finding::Good(_));
+        let private = (!self.is_simulated()).then_some(key.path);
+        vec![
+            Box::new(Boot::new(layout(), config.disk_cache, scopes)),
+            Box::new(RootDisks::new(
+                layout(),
+                root_disks(&self.layout, instance),
+                config.root_disk.as_str(),
+            )),
+            Box::new(WorkDisk::new(layout())),
+            Box::new(Network::new(instance, network, config.subnet)),
+            Box::new(Gate::new(instance, layout())),
+            Box::new(Nat::new(instance, layout(), network)),
+            Box::new(Dns::new(config.dns.clone())),
+            Box::new(Ssh::new(layout(), key.public, private)),
+            Box::new(Identity),
+            Box::new(Jails::new(layout(), instance, user)),
+        ]
+    }
+
+    fn daemon_view(&self) -> DaemonView {
+        DaemonView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            mode: self.root.word(self.mode).to_owned(),
+            socket: self.location.socket.display().to_string(),
+            state: self.location.state.display().to_string(),
+            config: self.location.config.display().to_string(),
+            bundle: self.location.bundle.display().to_string(),
+            bundle_reason: self.location.bundle_reason.clone(),
+            dns: (self.config.dns_port != 0).then(|| format!("127.0.0.1:{}", self.config.dns_port)),
+            started: Timestamp::now(),
+            vms: 0,
+            running: 0,
+            unexplained: Vec::new(),
+            overrides: self.config.overrides.clone(),
+            log_level: self.config.log_level,
+        }
+    }
+}
+
+fn make_folders(layout: &Layout, host: &dyn Host) -> Result<()> {
+    for (path, mode) in [
+        (layout.state().to_owned(), 0o700),
+        (layout.vms(), 0o711),
+        (layout.images(), 0o711),
+        (layout.ssh(), 0o700),
+    ] {
         let what = format!("make `{}`", path.display());
         host.change(&Op::File(FileOp::MakeDirectory {
             path,
@@ -96,127 +244,7 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
         }))
         .during(what)?;
     }
-    let choices = Choices {
-        instance,
-        network: network(config, &*host, &root),
-        mode_word,
-        root,
-        kvm: matches!(host.probe(&Probe::Kvm), Finding::Good(_)),
-        host,
-        layout,
-    };
-    parts(location, config, mode, choices).map(Engine::new)
-}
-
-fn parts(location: &Location, config: &Config, mode: &Mode, choices: Choices) -> Result<Parts> {
-    let Choices {
-        host,
-        layout,
-        instance,
-        network,
-        kvm,
-        mode_word,
-        root,
-    } = choices;
-    let key = key::ensure(&layout, config.ssh_key_path.as_deref(), &*host, mode)?;
-    let bundle = location.bundle.clone();
-    let source = match mode {
-        Mode::Real => Source::Bundle(bundle.clone(), location.bundle_reason.clone()),
-        Mode::Sim(_) => Source::Simulated(bundle.clone()),
-    };
-    let catalog = Catalog::new(layout.clone(), source);
-    let guest_program = match mode {
-        Mode::Real => guest_program(&bundle),
-        Mode::Sim(_) => GuestProgram::simulated(),
-    };
-    let root_disks = root_disks(&layout, instance);
-    let (hypervisors, hypervisor) = match mode {
-        Mode::Sim(sim) => {
-            let only =
-                SimHypervisor::new(sim.clone(), layout.clone(), instance).jailed(config.jailer);
-            (vec![Box::new(only) as Box<dyn Hypervisor>], None)
-        }
-        Mode::Real => {
-            let candidates = Candidates::new(config, &layout, &bundle, instance, (network, kvm));
-            let candidates = candidates.jailed_by_root(host.uid() != 0);
-            let (all, check) = candidates.choose(&*host);
-            (all, Some(check))
-        }
-    };
-    let simulated = matches!(mode, Mode::Sim(_));
-    let in_force = ConfigurationInForce::new(location, config, simulated);
-    let context = checks::Context {
-        location,
-        config,
-        layout: &layout,
-        catalog: &catalog,
-        instance,
-        network,
-        in_force: &in_force,
-    };
-    let mut checks = checks::own(&context, hypervisor);
-    checks.extend(root.check(config.subnet));
-    let jailed_by_root = hypervisors
-        .first()
-        .is_some_and(|it| it.features().jailed_by_root);
-    let network_of = (network, jailed_by_root);
-    let capabilities = capabilities(config, &layout, instance, network_of, key.public);
-    Ok(Parts {
-        checks,
-        capabilities,
-        hypervisors,
-        root_disks,
-        catalog,
-        guest_program,
-        instance,
-        root_disk: config.root_disk.as_str().to_owned(),
-        defaults: defaults(config),
-        reread: Box::new(move || in_force.reread()),
-        boots_at_once: boots_at_once(kvm || matches!(mode, Mode::Sim(_)), host.cpus()),
-        own_users: matches!(mode, Mode::Real) && host.uid() == 0,
-        scopes: matches!(host.probe(&Probe::Scopes), Finding::Good(_)),
-        subnet: config.subnet,
-        ssh_key: key.path,
-        simulated: matches!(mode, Mode::Sim(_)),
-        daemon: daemon_view(location, config, mode_word, &bundle),
-        advice: checks::advice(config, network, &*host),
-        host,
-        layout,
-    })
-}
-
-/// What a VM has on its host, in the order of a start; teardown goes the other way.
-///
-/// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
-/// - disks before the network: their order is the order of devices in the guest, and what is
-///   likely to fail for want of space fails before anything of the host is touched.
-/// - `gate` after `network`, and last of what fails: it waits for the hypervisor to listen.
-/// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
-/// - the others only add to the guest.
-/// - `jail` last, so it is taken away first: it has other names of what the others make, and another
-///   node of a root disk, which must be taken back before its device goes.
-fn capabilities(
-    config: &Config,
-    layout: &Layout,
-    instance: Instance,
-    (network, jailed_by_root): (NetworkKind, bool),
-    public_key: String,
-) -> Vec<Box<dyn Capability>> {
-    vec![
-        Box::new(Boot::new(layout.clone(), config.disk_cache)),
-        Box::new(RootDisks::new(
-            root_disks(layout, instance),
-            config.root_disk.as_str(),
-        )),
-        Box::new(WorkDisk::new(layout.clone())),
-        Box::new(Network::new(instance, network, config.subnet)),
-        Box::new(Gate::new(instance, layout.clone())),
-        Box::new(Nat::new(instance, layout.clone(), network)),
-        Box::new(Dns::new(config.dns.clone())),
-        Box::new(Ssh::new(layout.clone(), public_key)),
-        Box::new(Identity),
-        Box::new(Jails::new(layout.clone(), instance, jailed_by_root)),
-    ]
+    Ok(())
 }
 
 /// The guest program beside this one, where programs are installed, or the one that the bundle was
@@ -273,30 +301,5 @@ fn defaults(config: &Config) -> Defaults {
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
         shutdown_timeout_seconds: config.shutdown_timeout_seconds,
-    }
-}
-
-fn daemon_view(
-    location: &Location,
-    config: &Config,
-    mode: &str,
-    bundle: &std::path::Path,
-) -> DaemonView {
-    DaemonView {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        mode: mode.to_owned(),
-        socket: location.socket.display().to_string(),
-        state: location.state.display().to_string(),
-        config: location.config.display().to_string(),
-        bundle: bundle.display().to_string(),
-        bundle_reason: location.bundle_reason.clone(),
-        dns: (config.dns_port != 0).then(|| format!("127.0.0.1:{}", config.dns_port)),
-        started: Timestamp::now(),
-        vms: 0,
-        running: 0,
-        unexplained: Vec::new(),
-        overrides: config.overrides.clone(),
-        log_level: config.log_level,
     }
 }

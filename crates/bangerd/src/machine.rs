@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use banger_host::{Jailed, Owner};
 
+use crate::vm::Vm;
 use crate::vm::shape::Shape;
 
 /// A complete machine.
@@ -108,6 +109,29 @@ pub enum Backend {
 }
 
 impl Machine {
+    /// The machine of a VM, before capabilities add to it.
+    #[must_use]
+    pub fn new(vm: &Vm, name: String, directory: PathBuf) -> Self {
+        Self {
+            shape: vm.shape.clone(),
+            name,
+            directory,
+            owner: vm.owner,
+            jailed_as: vm.jailed_as(),
+            scope: None,
+            vcpu: vm.spec.vcpu,
+            memory_mib: vm.spec.memory.0,
+            kernel: String::new(),
+            initramfs: String::new(),
+            boot_args: Vec::new(),
+            disk_cache: DiskCache::Writeback,
+            drives: Vec::new(),
+            interfaces: Vec::new(),
+            channel: String::new(),
+            console: String::new(),
+        }
+    }
+
     /// The jail that the root helper runs it in, if any.
     #[must_use]
     pub fn jailed(&self) -> Option<Jailed> {

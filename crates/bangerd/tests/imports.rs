@@ -227,6 +227,39 @@ fn nobody_imports_what_the_table_forbids() {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
+/// What only one capability or driver is about.
+const FEATURES: &[&str] = &[
+    "nat",
+    "tap",
+    "jail",
+    "jailed",
+    "dm",
+    "firecracker",
+    "qemu",
+    "uid",
+    "NetworkKind",
+];
+
+#[test]
+fn the_engine_names_no_feature() {
+    let engine = sources(CRATES).into_iter();
+    let engine = engine.filter(|it| it.module.starts_with("bangerd::engine"));
+    let mut found = Vec::new();
+    for Source { file, text, .. } in engine {
+        for (line, text) in (1..).zip(text.lines()) {
+            let mut words = text.split(|it: char| !it.is_alphanumeric());
+            if words.any(|word| FEATURES.iter().any(|it| it.eq_ignore_ascii_case(word))) {
+                found.push(format!("{file}:{line}: {text}"));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "ask capabilities instead:\n{}",
+        found.join("\n")
+    );
+}
+
 #[test]
 fn every_unit_of_the_table_exists() {
     let sources = sources(CRATES);

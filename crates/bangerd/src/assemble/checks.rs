@@ -1,16 +1,15 @@
 //! The checks that belong to no capability, and what a new user is told once.
 
 use banger_api::location::Location;
-use banger_api::{Fix, NetworkKind, Verdict};
+use banger_api::{Fix, NetworkKind};
 use banger_host::{Finding, Host, Probe};
 
+use super::Assembly;
 use super::configuration::ConfigurationInForce;
 use crate::config::Config;
 use crate::image::bundle;
 use crate::image::catalog::Catalog;
-use crate::layout::Layout;
-use crate::readiness::{self, Check};
-use crate::vm::names::Instance;
+use crate::readiness::Check;
 
 /// The longest path of a Unix socket, in bytes (unix(7)).
 const LONGEST_SOCKET: usize = 107;
@@ -24,24 +23,18 @@ const RESOLVED: &str = "/run/systemd/resolve";
 /// Where its administrator tells it more.
 const RESOLVED_DROP_IN: &str = "/etc/systemd/resolved.conf.d/banger.conf";
 
-/// What the checks are made of.
-pub(super) struct Context<'a> {
-    pub(super) location: &'a Location,
-    pub(super) config: &'a Config,
-    pub(super) layout: &'a Layout,
-    pub(super) catalog: &'a Catalog,
-    pub(super) instance: Instance,
-    pub(super) network: NetworkKind,
-    pub(super) in_force: &'a ConfigurationInForce,
-}
-
 /// All of them, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
 /// and nothing more to look at.
-pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check> {
-    let state = context.layout.state().to_owned();
-    let mut checks = context.catalog.checks();
-    checks.push(context.in_force.check());
-    checks.push(socket(context.location));
+pub(super) fn own(
+    assembly: &Assembly<'_>,
+    catalog: &Catalog,
+    in_force: &ConfigurationInForce,
+    hypervisor: Option<Check>,
+) -> Vec<Check> {
+    let state = assembly.layout.state().to_owned();
+    let mut checks = catalog.checks();
+    checks.push(in_force.check());
+    checks.push(socket(assembly.location));
     checks.push(Check::probe(
         "disk space",
         Probe::Space {
@@ -70,18 +63,17 @@ pub(super) fn own(context: &Context<'_>, hypervisor: Option<Check>) -> Vec<Check
         )
         .fixed_by(|_| Some(Fix::install(&["e2fsprogs"]))),
     );
-    checks.push(root_disk(context.layout, context.instance));
     checks.push(Check::probe("scopes", Probe::Scopes).only_warns());
-    if context.config.dns_port != 0 {
+    if assembly.config.dns_port != 0 {
         let address =
-            std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, context.config.dns_port);
+            std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, assembly.config.dns_port);
         checks.push(Check::probe("DNS port", Probe::Port { address }).only_warns());
-        if context.network == NetworkKind::Tap {
-            let port = context.config.dns_port;
+        if assembly.network == NetworkKind::Tap {
+            let port = assembly.config.dns_port;
             checks.push(Check::new("DNS routing", move |host| routing(port, host)));
         }
     }
-    checks.extend(bundle::readiness(context.layout.state()));
+    checks.extend(bundle::readiness(assembly.layout.state()));
     checks
 }
 
@@ -114,32 +106,6 @@ fn socket(location: &Location) -> Check {
         Finding::Bad {
             found: format!("its path is {length} bytes long, and {LONGEST_SOCKET} is the most"),
             hint: "export BANGER_SOCKET=$HOME/.banger/bangerd.sock".to_owned(),
-        }
-    })
-}
-
-/// Which root-disk driver `auto` takes for new VMs, and why not one before it.
-fn root_disk(layout: &Layout, instance: Instance) -> Check {
-    let drivers = super::root_disks(layout, instance);
-    Check::new("root-disk driver", move |host| {
-        let mut passed_over = String::new();
-        for driver in &drivers {
-            let report = readiness::report(host, &driver.checks(None));
-            let name = driver.name();
-            let Some(failed) = report.checks.iter().find(|it| it.verdict == Verdict::Fail) else {
-                let found: Vec<&str> = report.checks.iter().map(|it| &*it.found).collect();
-                let found = if found.is_empty() {
-                    "works everywhere".to_owned()
-                } else {
-                    found.join("; ")
-                };
-                return Finding::Good(format!("`auto` takes `{name}`: {found}{passed_over}"));
-            };
-            passed_over += &format!("; not `{name}`: {}", failed.found);
-        }
-        Finding::Bad {
-            found: format!("there is none{passed_over}"),
-            hint: "banger doctor".to_owned(),
         }
     })
 }

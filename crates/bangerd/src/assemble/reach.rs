@@ -14,8 +14,6 @@ use crate::vm::names::Instance;
 /// A host, and how we came to it.
 pub(super) struct Reached {
     pub(super) host: Arc<dyn Host>,
-    /// What `DaemonView` says: `sim`, `direct`, `root-helper` or `user`.
-    pub(super) mode_word: &'static str,
     pub(super) root: Root,
     /// What our things are called on it.
     pub(super) instance: Instance,
@@ -41,7 +39,6 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
         Mode::Sim(sim) => {
             return Ok(Reached {
                 host: Arc::new(sim.clone()),
-                mode_word: "sim",
                 root: Root::NotNeeded,
                 instance: Instance::new(sim.uid(), state),
             });
@@ -54,7 +51,6 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
         banger_host::reserve(state).during("take the names of root's VMs")?;
         return Ok(Reached {
             host,
-            mode_word: "direct",
             root: Root::NotNeeded,
             instance,
         });
@@ -70,7 +66,6 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
             let instance = helped.claim().instance().into();
             Ok(Reached {
                 host: Arc::new(helped),
-                mode_word: "root-helper",
                 root,
                 instance,
             })
@@ -84,7 +79,6 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
             tracing::info!(%error, "root does not help");
             Ok(Reached {
                 host,
-                mode_word: "user",
                 root: Root::Absent {
                     uid,
                     state: state.to_owned(),
@@ -96,6 +90,17 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
 }
 
 impl Root {
+    /// How changes reach the host, as `DaemonView` says it: `sim`, `direct`, `root-helper` or
+    /// `user`.
+    pub(super) fn word(&self, mode: &Mode) -> &'static str {
+        match (self, mode) {
+            (_, Mode::Sim(_)) => "sim",
+            (Self::NotNeeded, Mode::Real) => "direct",
+            (Self::Serves { .. }, Mode::Real) => "root-helper",
+            (Self::Absent { .. }, Mode::Real) => "user",
+        }
+    }
+
     /// Whether VMs may have addresses of this network as far as root is concerned.
     pub(super) fn grants(&self, subnet: Subnet) -> bool {
         match self {

@@ -52,14 +52,18 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     };
     let view = engine.create(&request, &|_| {}).unwrap();
     let layout = Layout::new("/state");
-    let instance = Instance::new(banger_host::Look::uid(&sim), layout.state());
     let mut vms = crate::vm::store::Store::new(layout.clone())
         .load(&sim)
         .unwrap()
         .vms;
     assert_eq!(vms[0].id, view.id);
-    let key = "ssh-ed25519 AAAA".to_owned();
-    let all = capabilities(&config, &layout, instance, (NetworkKind::Tap, false), key);
+    let key = Key {
+        path: "/none".into(),
+        public: "ssh-ed25519 AAAA".to_owned(),
+    };
+    let mode = Mode::Sim(sim.clone());
+    let assembly = Assembly::new(&location, &config, &mode).unwrap();
+    let all = assembly.capabilities(HypervisorUser::Daemon, key);
     (sim, vms.remove(0), all)
 }
 
@@ -71,11 +75,11 @@ fn after(sim: &Sim) -> SimState {
 const ROOT_DISKS: [RootDiskChoice; 2] = [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot];
 
 #[test]
-fn every_hook_twice_is_once() {
-    ROOT_DISKS.into_iter().for_each(twice_is_once);
+fn every_hook_is_idempotent() {
+    ROOT_DISKS.into_iter().for_each(is_idempotent);
 }
 
-fn twice_is_once(root_disk: RootDiskChoice) {
+fn is_idempotent(root_disk: RootDiskChoice) {
     let (sim, vm, all) = made_with(root_disk);
     for (name, hook) in HOOKS {
         let in_order: Vec<&Box<dyn Capability>> = match name {

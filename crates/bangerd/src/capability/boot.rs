@@ -17,13 +17,19 @@ use crate::vm::Vm;
 pub struct Boot {
     layout: Layout,
     disk_cache: DiskCache,
+    scopes: bool,
 }
 
 impl Boot {
-    /// Boots from the images below this layout, with disks that flush or do not.
+    /// Boots from the images below this layout, with disks that flush or do not. `scopes`: whether
+    /// each hypervisor runs in a systemd scope of its own.
     #[must_use]
-    pub fn new(layout: Layout, disk_cache: DiskCache) -> Self {
-        Self { layout, disk_cache }
+    pub fn new(layout: Layout, disk_cache: DiskCache, scopes: bool) -> Self {
+        Self {
+            layout,
+            disk_cache,
+            scopes,
+        }
     }
 
     /// What `doctor` says of disks that do not flush; nothing of the others.
@@ -163,6 +169,11 @@ impl Capability for Boot {
     }
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
+        if let Some(boot) = vm.last_boot.as_ref().filter(|_| self.scopes) {
+            // systemd takes a moment to see that a scope's process has ended, and takes no other of
+            // its name before: each boot has a scope of its own.
+            plan.machine.scope = Some(format!("{}-{}", plan.machine.name, boot.number));
+        }
         let machine = &mut plan.machine;
         machine.kernel = machine::KERNEL.to_owned();
         machine.initramfs = machine::INITRAMFS.to_owned();
@@ -249,7 +260,7 @@ mod tests {
         fs::create_dir_all(image.folder()).unwrap();
         fs::create_dir_all(layout.vm(vm.id).machine()).unwrap();
         fs::write(image.kernel(), "the kernel of all").unwrap();
-        let boot = Boot::new(layout, DiskCache::Writeback);
+        let boot = Boot::new(layout, DiskCache::Writeback, false);
         let host = Linux::new().unwrap();
         let links = || fs::metadata(&kernel).unwrap().nlink();
 

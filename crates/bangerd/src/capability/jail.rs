@@ -1,32 +1,45 @@
-//! The jail that a machine may have run in: whatever the configuration says now, it goes when the
-//! machine ends. What is in it has other names elsewhere, or was the hypervisor's own.
+//! The user that a machine's hypervisor runs as, and the jail that it may run in: whatever the
+//! configuration says now, that goes when the machine ends. What is in it has other names elsewhere,
+//! or was the hypervisor's own.
 
+use banger_api::{Code, Error};
 use banger_host::{FileOp, Host, Op};
 
 use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::Layout;
-use crate::plan::Plan;
 use crate::vm::Vm;
-use crate::vm::names::Instance;
+use crate::vm::claim::Claim;
+use crate::vm::names::{Instance, MOST_VMS};
 
 /// The jails below one state directory.
 #[derive(Debug)]
 pub struct Jails {
     layout: Layout,
     instance: Instance,
-    by_root: bool,
+    user: HypervisorUser,
+}
+
+/// The user that the hypervisor of a new start runs as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HypervisorUser {
+    /// The daemon's own.
+    Daemon,
+    /// One of each VM's own, as the daemon is root.
+    OfVm,
+    /// One of each VM's own, as which the root helper starts it in a jail. Its files are the
+    /// daemon's.
+    OfVmInJail,
 }
 
 impl Jails {
-    /// Jails of this banger, below this layout. `by_root`: whether the root helper makes those of
-    /// new starts, as a user of the VM's own.
+    /// Jails of this banger, below this layout.
     #[must_use]
-    pub fn new(layout: Layout, instance: Instance, by_root: bool) -> Self {
+    pub fn new(layout: Layout, instance: Instance, user: HypervisorUser) -> Self {
         Self {
             layout,
             instance,
-            by_root,
+            user,
         }
     }
 }
@@ -37,14 +50,23 @@ impl Capability for Jails {
     }
 
     fn choose(&self, vm: &mut Vm, _host: &dyn Host) -> Result<()> {
-        let user = self.by_root.then(|| self.instance.owner(vm.index));
+        let in_jail = self.user == HypervisorUser::OfVmInJail;
+        let user = in_jail.then(|| self.instance.owner(vm.index));
         vm.note_run(|run| run.jailed_as = user);
         Ok(())
     }
 
-    fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
-        plan.machine.jailed_as = vm.jailed_as();
-        Ok(())
+    fn allot(&self, vm: &mut Vm, claims: &[Claim]) -> Result<bool> {
+        let user = self.instance.owner(vm.index);
+        vm.owner = None;
+        if self.user == HypervisorUser::OfVm {
+            if vm.index >= MOST_VMS {
+                let text = format!("all {MOST_VMS} users for hypervisors are taken");
+                return Err(Error::new(Code::Conflict, text).hint("delete a VM: banger vm list"));
+            }
+            vm.owner = Some(user);
+        }
+        Ok(claims.iter().all(|it| !it.uids.contains(&user.uid)))
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -87,7 +109,7 @@ mod tests {
             sim.change(&Op::File(FileOp::MakeDirectory { path, mode, owner }))
                 .unwrap();
         }
-        let jails = Jails::new(layout.clone(), instance, false);
+        let jails = Jails::new(layout.clone(), instance, HypervisorUser::Daemon);
         jails.teardown(&vm, &sim).unwrap();
         let left = sim.list(&layout.jails().join("firecracker")).unwrap();
         assert_eq!(left, ["banger-1-ffff-00000000"]);

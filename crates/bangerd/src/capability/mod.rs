@@ -19,7 +19,7 @@ pub use crate::holds::Holds;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use banger_api::{DiskView, VmId, VmSpec, VmSpecPatch};
+use banger_api::{DiskView, VmId, VmSpec, VmSpecPatch, VmView};
 use banger_host::Host;
 
 use crate::error::Result;
@@ -27,6 +27,7 @@ use crate::guest::Guest;
 use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
+use crate::vm::claim::Claim;
 
 /// When changed settings reach a running VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,16 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// When this host cannot give what is configured.
     fn choose(&self, _vm: &mut Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
+    }
+
+    /// Gives a new VM what follows from its index and no other VM may have, such as an address. Pure:
+    /// nobody else is given anything meanwhile. False where `claims` has it, and another index must
+    /// do.
+    ///
+    /// # Errors
+    /// `conflict` when there is none left.
+    fn allot(&self, _vm: &mut Vm, _claims: &[Claim]) -> Result<bool> {
+        Ok(true)
     }
 
     /// Rejects settings that this host, or what the VM has already, does not allow, before they are
@@ -101,6 +112,9 @@ pub trait Capability: fmt::Debug + Send + Sync {
     fn takes_effect(&self, _vm: &Vm, _host: &dyn Host) -> TakesEffect {
         TakesEffect::NextStart
     }
+
+    /// Adds what clients are shown of it. Pure.
+    fn view(&self, _vm: &Vm, _view: &mut VmView) {}
 
     /// What its disks take on the host; what cannot be told is left out.
     fn disks(&self, _vm: &Vm, _host: &dyn Host) -> Vec<DiskView> {

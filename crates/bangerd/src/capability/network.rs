@@ -18,6 +18,7 @@ use crate::machine::{Backend, Interface};
 use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
+use crate::vm::claim::Claim;
 use crate::vm::names::{Instance, machine};
 
 /// The largest packet of a guest's interface, in bytes.
@@ -84,6 +85,17 @@ impl Capability for Network {
             vm.ssh_port = Some(port.during("find a port for SSH")?);
         }
         Ok(())
+    }
+
+    fn allot(&self, vm: &mut Vm, claims: &[Claim]) -> Result<bool> {
+        let Some(address) = address(self.subnet, vm.index) else {
+            let text = format!("all addresses of `{}` are taken", self.subnet);
+            return Err(Error::new(Code::Conflict, text)
+                .hint("delete a VM, or set a larger `subnet` in the configuration"));
+        };
+        vm.address = address;
+        vm.gateway = gateway(self.subnet);
+        Ok(claims.iter().all(|it| !it.addresses.contains(&address)))
     }
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
@@ -199,5 +211,38 @@ impl Network {
             mac: vm.mac(),
             mtu: MTU,
         }
+    }
+}
+
+/// The gateway of every guest: the first address.
+fn gateway(subnet: Subnet) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(subnet.network) + 1)
+}
+
+/// The address at a place, where the network has one: neither its first two nor its last.
+fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
+    let address = Ipv4Addr::from(
+        u32::from(subnet.network)
+            .checked_add(2)?
+            .checked_add(index)?,
+    );
+    let next = Ipv4Addr::from(u32::from(address).checked_add(1)?);
+    (subnet.contains(address) && subnet.contains(next)).then_some(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_end_before_the_broadcast_address() {
+        let subnet = Subnet {
+            network: Ipv4Addr::new(10, 0, 0, 0),
+            prefix: 29,
+        };
+        assert_eq!(gateway(subnet), Ipv4Addr::new(10, 0, 0, 1));
+        assert_eq!(address(subnet, 0), Some(Ipv4Addr::new(10, 0, 0, 2)));
+        assert_eq!(address(subnet, 4), Some(Ipv4Addr::new(10, 0, 0, 6)));
+        assert_eq!(address(subnet, 5), None);
     }
 }

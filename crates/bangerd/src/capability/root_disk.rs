@@ -3,22 +3,30 @@
 //! How the layer is made is a storage driver's matter; a VM keeps the driver that it was made with.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use banger_api::{Code, DiskView, Error, VmId};
-use banger_host::Host;
+use banger_api::{Code, DiskView, Error, Mib, Phase, Verdict, VmId};
+use banger_host::{Finding, Host};
 
 use super::Capability;
 use crate::error::{During, Result};
+use crate::layout::Layout;
 use crate::machine::Drive;
 use crate::plan::Plan;
-use crate::readiness::Check;
+use crate::readiness::{self, Check};
 use crate::storage::{self, RootDisk};
 use crate::vm::Vm;
+
+/// What must stay free on the state directory's file system when a VM is made, in MiB.
+const SPARE: u64 = 512;
+
+type Drivers = Arc<[Box<dyn RootDisk>]>;
 
 /// The root disk, through whichever driver a VM has.
 #[derive(Debug)]
 pub struct RootDisks {
-    drivers: Vec<Box<dyn RootDisk>>,
+    layout: Layout,
+    drivers: Drivers,
     wanted: &'static str,
 }
 
@@ -26,8 +34,12 @@ impl RootDisks {
     /// The drivers to choose from; a VM names one of them. `wanted` is the word of the
     /// configuration for new VMs, `auto` or a driver's name.
     #[must_use]
-    pub fn new(drivers: Vec<Box<dyn RootDisk>>, wanted: &'static str) -> Self {
-        Self { drivers, wanted }
+    pub fn new(layout: Layout, drivers: Vec<Box<dyn RootDisk>>, wanted: &'static str) -> Self {
+        Self {
+            layout,
+            drivers: drivers.into(),
+            wanted,
+        }
     }
 
     fn driver(&self, vm: &Vm) -> Result<&dyn RootDisk> {
@@ -43,6 +55,68 @@ impl RootDisks {
                 .hint("run the banger that made the VM, or a newer one")
             })
     }
+
+    /// Rejects a new disk that is smaller than its image, and a host without room for it.
+    fn admits_new(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let image = self.layout.image(&vm.images.root).root();
+        let Some(stat) = host.stat(&image).during("look at the image")? else {
+            return Err(Error::new(
+                Code::NotReady,
+                format!("the image `{}` is gone", image.display()),
+            )
+            .hint("banger bundle build"));
+        };
+        let least = Mib(stat.length.div_ceil(1 << 20));
+        if vm.spec.system_disk_size < least {
+            return Err(Error::new(
+                Code::Conflict,
+                format!(
+                    "{} for the system disk is too small: the image takes {least}",
+                    vm.spec.system_disk_size
+                ),
+            ));
+        }
+        let needed = stat.allocated.div_ceil(1 << 20) + SPARE;
+        let state = self.layout.state();
+        let free = host.free_mib(state).during("look at the free space")?;
+        if free < needed {
+            return Err(Error::new(
+                Code::NotReady,
+                format!(
+                    "{} MiB are free for `{}`, and a new VM needs {needed} MiB",
+                    free,
+                    state.display()
+                ),
+            )
+            .hint("free some space, or delete a VM: banger vm list"));
+        }
+        Ok(())
+    }
+}
+
+/// Which root-disk driver `auto` takes for new VMs, and why not one before it.
+fn choice(drivers: Drivers) -> Check {
+    Check::new("root-disk driver", move |host| {
+        let mut passed_over = String::new();
+        for driver in &*drivers {
+            let report = readiness::report(host, &driver.checks(None));
+            let name = driver.name();
+            let Some(failed) = report.checks.iter().find(|it| it.verdict == Verdict::Fail) else {
+                let found: Vec<&str> = report.checks.iter().map(|it| &*it.found).collect();
+                let found = if found.is_empty() {
+                    "works everywhere".to_owned()
+                } else {
+                    found.join("; ")
+                };
+                return Finding::Good(format!("`auto` takes `{name}`: {found}{passed_over}"));
+            };
+            passed_over += &format!("; not `{name}`: {}", failed.found);
+        }
+        Finding::Bad {
+            found: format!("there is none{passed_over}"),
+            hint: "banger doctor".to_owned(),
+        }
+    })
 }
 
 impl Capability for RootDisks {
@@ -62,12 +136,18 @@ impl Capability for RootDisks {
                     .drivers
                     .iter()
                     .filter(|driver| driver.name() == self.wanted);
-                wanted.flat_map(|driver| driver.checks(None)).collect()
+                let wanted = wanted.flat_map(|driver| driver.checks(None));
+                wanted.chain([choice(self.drivers.clone())]).collect()
             }
         }
     }
 
     fn choose(&self, vm: &mut Vm, host: &dyn Host) -> Result<()> {
+        if vm.phase == Phase::Creating {
+            let driver = storage::choose(self.wanted, &self.drivers, host)?;
+            vm.root_disk = driver.name().to_owned();
+            return Ok(());
+        }
         // Those of a start stay with its run, which mends what they tell of.
         let notes = self.notes(vm, host);
         vm.note_run(|run| run.notes.extend(notes));
@@ -75,6 +155,9 @@ impl Capability for RootDisks {
     }
 
     fn admits(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        if vm.phase == Phase::Creating {
+            self.admits_new(vm, host)?;
+        }
         let driver = self.driver(vm)?;
         let (size, file) = (vm.spec.system_disk_size, driver.file(vm));
         storage::admit_size("system disk", size, &file, |mib| driver.file_mib(mib), host)

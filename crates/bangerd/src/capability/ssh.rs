@@ -3,6 +3,9 @@
 //! Nothing here touches what a user edits: the guest gets a drop-in of ours for sshd, and files
 //! under `/run/banger`.
 
+use std::path::PathBuf;
+
+use banger_api::{Phase, SshView, VmView};
 use banger_host::{FileOp, Host, Op};
 
 use super::Capability;
@@ -28,13 +31,19 @@ MaxStartups 200
 pub struct Ssh {
     layout: Layout,
     public_key: String,
+    key: Option<PathBuf>,
 }
 
 impl Ssh {
-    /// Lets this public key in.
+    /// Lets this public key in. `key` is the path of the private one, unless there is nothing to log
+    /// in to.
     #[must_use]
-    pub fn new(layout: Layout, public_key: String) -> Self {
-        Self { layout, public_key }
+    pub fn new(layout: Layout, public_key: String, key: Option<PathBuf>) -> Self {
+        Self {
+            layout,
+            public_key,
+            key,
+        }
     }
 }
 
@@ -67,6 +76,26 @@ impl Capability for Ssh {
             0o644,
             DROP_IN,
         )
+    }
+
+    fn view(&self, vm: &Vm, view: &mut VmView) {
+        let answers = vm.phase == Phase::Running && !vm.is_in_rescue();
+        let Some(key) = self.key.as_ref().filter(|_| answers) else {
+            return;
+        };
+        let (host, port) = match (vm.reachable_address(), vm.ssh_port) {
+            (Some(address), _) => (address.to_string(), 22),
+            (None, Some(port)) => ("127.0.0.1".to_owned(), port),
+            (None, None) => return,
+        };
+        view.ssh = Some(SshView {
+            host,
+            port,
+            user: "root".to_owned(),
+            key: key.display().to_string(),
+            known_hosts: self.layout.known_hosts(vm.id).display().to_string(),
+            host_key_alias: host_key_alias(vm.id),
+        });
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

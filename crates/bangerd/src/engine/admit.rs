@@ -1,11 +1,9 @@
 //! What is refused before anything is done: a request is turned into values that cannot be wrong.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use banger_api::{Code, Error, Mib, VmId, VmName, VmSpec};
-use banger_host::Subnet;
 
 use super::{Engine, lock};
 use crate::engine::hold::Slot;
@@ -13,10 +11,6 @@ use crate::error::{During, Result};
 use crate::naming::NameSource;
 use crate::vm::Vm;
 use crate::vm::claim::Claim;
-use crate::vm::names::MOST_VMS;
-
-/// What must stay free on the state directory's file system when a VM is made.
-const SPARE: u64 = 512;
 
 /// What no host can give.
 fn invalid(message: String) -> Error {
@@ -58,43 +52,6 @@ impl Engine {
         capabilities.try_for_each(|it| it.admits(vm, self.host()))
     }
 
-    /// Refuses a system disk that is smaller than its image, and a host without room for it.
-    pub(super) fn check_room(&self, spec: &VmSpec, root_digest: &str) -> Result<()> {
-        let image = self.parts.layout.image(root_digest).root();
-        let Some(stat) = self.host().stat(&image).during("look at the image")? else {
-            return Err(Error::new(
-                Code::NotReady,
-                format!("the image `{}` is gone", image.display()),
-            )
-            .hint("banger bundle build"));
-        };
-        let least = Mib(stat.length.div_ceil(1 << 20));
-        if spec.system_disk_size < least {
-            return Err(conflict(format!(
-                "{} for the system disk is too small: the image takes {least}",
-                spec.system_disk_size
-            )));
-        }
-        let needed = stat.allocated.div_ceil(1 << 20) + SPARE;
-        let state = self.parts.layout.state();
-        let free = self
-            .host()
-            .free_mib(state)
-            .during("look at the free space")?;
-        if free < needed {
-            return Err(Error::new(
-                Code::NotReady,
-                format!(
-                    "{} MiB are free for `{}`, and a new VM needs {needed} MiB",
-                    free,
-                    state.display()
-                ),
-            )
-            .hint("free some space, or delete a VM: banger vm list"));
-        }
-        Ok(())
-    }
-
     /// What every VM has that no other may have, those with unreadable records included.
     pub(super) fn claims(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Vec<Claim> {
         let readable = vms.values().map(|slot| {
@@ -105,32 +62,20 @@ impl Engine {
         readable.chain(lock(&self.unreadable).clone()).collect()
     }
 
-    /// The first free index, with its address.
-    pub(super) fn admit_place(&self, claims: &[Claim]) -> Result<(u32, Ipv4Addr)> {
-        let subnet = self.parts.subnet;
-        let most = if self.parts.own_users {
-            MOST_VMS
-        } else {
-            u32::MAX
-        };
-        let is_free = |index: u32, address: Ipv4Addr| {
-            let uid = self.parts.instance.owner(index).uid;
-            !claims.iter().any(|claim| {
-                claim.indexes.contains(&index)
-                    || claim.addresses.contains(&address)
-                    || claim.uids.contains(&uid)
-            })
-        };
-        (0..most)
-            .map_while(|index| Some((index, address(subnet, index)?)))
-            .find(|(index, address)| is_free(*index, *address))
-            .ok_or_else(|| {
-                Error::new(
-                    Code::Conflict,
-                    format!("all addresses of `{subnet}` are taken"),
-                )
-                .hint("delete a VM, or set a larger `subnet` in the configuration")
-            })
+    /// Gives a new VM the first free index, and what capabilities give it by that.
+    pub(super) fn allot(&self, vm: &mut Vm, claims: &[Claim]) -> Result<()> {
+        let is_free = |index: &u32| claims.iter().all(|claim| !claim.indexes.contains(index));
+        for index in (0..=u32::MAX).filter(is_free) {
+            vm.index = index;
+            let mut fits = true;
+            for capability in &self.parts.capabilities {
+                fits &= capability.allot(vm, claims)?;
+            }
+            if fits {
+                return Ok(());
+            }
+        }
+        Err(conflict("all indexes are taken".to_owned()))
     }
 }
 
@@ -162,22 +107,6 @@ pub(super) fn given_name(text: &str, claims: &[Claim]) -> Result<VmName> {
     Ok(name)
 }
 
-/// The gateway of every guest: the first address.
-pub(super) fn gateway(subnet: Subnet) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(subnet.network) + 1)
-}
-
-/// The address at a place, where the network has one: neither its first two nor its last.
-fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
-    let address = Ipv4Addr::from(
-        u32::from(subnet.network)
-            .checked_add(2)?
-            .checked_add(index)?,
-    );
-    let next = Ipv4Addr::from(u32::from(address).checked_add(1)?);
-    (subnet.contains(address) && subnet.contains(next)).then_some(address)
-}
-
 /// Refuses a name that somebody has, or that would be taken for somebody's id.
 pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
     if claims.iter().any(|claim| claim.names.contains(name)) {
@@ -197,22 +126,5 @@ pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
         )
         .hint("choose another name")),
         None => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_end_before_the_broadcast_address() {
-        let subnet = Subnet {
-            network: Ipv4Addr::new(10, 0, 0, 0),
-            prefix: 29,
-        };
-        assert_eq!(gateway(subnet), Ipv4Addr::new(10, 0, 0, 1));
-        assert_eq!(address(subnet, 0), Some(Ipv4Addr::new(10, 0, 0, 2)));
-        assert_eq!(address(subnet, 4), Some(Ipv4Addr::new(10, 0, 0, 6)));
-        assert_eq!(address(subnet, 5), None);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use banger_api::{
-    Code, CreateVm, Error, NetworkKind, Phase, StartVm, VmId, VmName, VmSpec, VmView,
-};
+use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
 use banger_host::{FileOp, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
@@ -13,10 +11,8 @@ use super::operations::OpenOperation;
 use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
 use crate::error::{During, Result, from_host};
 use crate::readiness;
-use crate::storage;
 use crate::vm::claim::Claim;
-use crate::vm::shape::Shape;
-use crate::vm::{HostKey, Images, Secret, Vm};
+use crate::vm::{HostKey, Secret, Vm};
 
 impl Engine {
     pub(super) fn create_vm(
@@ -89,26 +85,27 @@ impl Engine {
             admit::given_name(name, &self.claims(&lock(&self.vms)))?;
         }
         let image = request.image.as_deref().unwrap_or(&defaults.image);
-        let root_disk =
-            storage::choose(&self.parts.root_disk, &self.parts.root_disks, self.host())?;
         let lease = step(heard, "image", || {
             self.parts.catalog.current(image, self.host())
         })?;
-        let images = lease.images().clone();
-        self.check_room(&spec, &images.root)?;
-        let check = disk_pressure::check(&self.parts.layout, root_disk.breaks_when_full());
-        readiness::require(self.host(), &[check]).map(drop)?;
-        if !request.no_start {
-            readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
-        }
         let hold = loop {
             let claims = self.claims(&lock(&self.vms));
             let name = match &request.name {
                 Some(name) => admit::given_name(name, &claims)?,
                 None => admit::made_up_name(&defaults.names, &claims)?,
             };
-            let (spec, images) = (spec.clone(), images.clone());
-            if let Some(hold) = self.reserve(request, name, spec, images, root_disk.name())? {
+            let (spec, images) = (spec.clone(), lease.images().clone());
+            let mut vm = Vm::new(free_id(&name, &claims)?, name, spec, images, self.now());
+            vm.host_key = host_key()?;
+            vm.machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
+            self.choose(&mut vm)?;
+            self.admit_vm(&vm)?;
+            let room = disk_pressure::check(&self.parts.layout, self.breaks_when_full(&vm));
+            readiness::require(self.host(), &[room]).map(drop)?;
+            if !request.no_start {
+                readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
+            }
+            if let Some(hold) = self.reserve(request, vm)? {
                 break hold;
             }
         };
@@ -126,53 +123,20 @@ impl Engine {
         }
     }
 
-    /// Gives the VM its name, id and place, and its first record, while nobody else can. None where
-    /// somebody else has taken the name meanwhile, and it was made up.
-    fn reserve(
-        &self,
-        request: &CreateVm,
-        name: VmName,
-        spec: VmSpec,
-        images: Images,
-        root_disk: &str,
-    ) -> Result<Option<Hold>> {
-        let host_key = host_key()?;
-        let machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
+    /// Takes the VM's name, id and index, and writes its first record, while nobody else can. None
+    /// where somebody else has taken one of those that were made up meanwhile.
+    fn reserve(&self, request: &CreateVm, mut vm: Vm) -> Result<Option<Hold>> {
         let mut vms = lock(&self.vms);
         let claims = self.claims(&vms);
-        match admit::taken(&name, &claims) {
+        match admit::taken(&vm.name, &claims) {
             Err(_) if request.name.is_none() => return Ok(None),
             outcome => outcome?,
         }
-        let (index, address) = self.admit_place(&claims)?;
-        let id = free_id(&name, &claims)?;
-        let mut vm = Vm {
-            id,
-            name,
-            former_names: Vec::new(),
-            spec,
-            images,
-            root_disk: root_disk.to_owned(),
-            shape: Shape::newest(),
-            index,
-            address,
-            gateway: admit::gateway(self.parts.subnet),
-            network: NetworkKind::User,
-            ssh_port: None,
-            owner: self
-                .parts
-                .own_users
-                .then(|| self.parts.instance.owner(index)),
-            machine_id,
-            host_key,
-            phase: Phase::Creating,
-            run: None,
-            last_boot: None,
-            created: self.now(),
-            last_end: None,
-        };
-        self.choose(&mut vm)?;
-        self.admit_vm(&vm)?;
+        let id = vm.id;
+        if !is_free(id, &vm.name, &claims) {
+            return Ok(None);
+        }
+        self.allot(&mut vm, &claims)?;
         let slot = Arc::new(Slot::new(vm));
         let hold = slot.hold("create")?;
         let vm = slot.vm();
@@ -207,13 +171,16 @@ impl Engine {
 fn free_id(name: &VmName, claims: &[Claim]) -> Result<VmId> {
     loop {
         let id = VmId::from_bits(u32::from_le_bytes(random()?));
-        let text = id.to_string();
-        let mut names = claims.iter().flat_map(|claim| &claim.names).chain([name]);
-        let is_taken = claims.iter().any(|claim| claim.id == id);
-        if !is_taken && !names.any(|name| text.starts_with(name.as_str())) {
+        if is_free(id, name, claims) {
             return Ok(id);
         }
     }
+}
+
+fn is_free(id: VmId, name: &VmName, claims: &[Claim]) -> bool {
+    let text = id.to_string();
+    let mut names = claims.iter().flat_map(|claim| &claim.names).chain([name]);
+    claims.iter().all(|claim| claim.id != id) && !names.any(|name| text.starts_with(name.as_str()))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

@@ -196,7 +196,7 @@ impl Engine {
             if is_so {
                 memory.refused.remove(&vm.id);
                 memory.asked.well(vm.id, SIGNAL);
-            } else if vm.jailed_as().is_none() {
+            } else if !vm.is_signalled_by_root() {
                 memory.note(&vm, work(self, slot));
             } else if memory.asked.attempt(vm.id, SIGNAL, Instant::now()) {
                 // Root sends its signals, and may take its time.

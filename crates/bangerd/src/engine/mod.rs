@@ -40,7 +40,6 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -49,7 +48,7 @@ use banger_api::{
     Code, DaemonView, Error, LogLevel, LogLevelView, Progress, Reloaded, Report, VmId, VmRef,
     VmSpec, VmSpecPatch, VmView,
 };
-use banger_host::{Host, Subnet};
+use banger_host::Host;
 use jiff::Timestamp;
 
 use crate::capability::Capability;
@@ -60,7 +59,6 @@ use crate::image::catalog::Catalog;
 use crate::layout::Layout;
 use crate::naming::NameSource;
 use crate::readiness::{self, Check};
-use crate::storage::RootDisk;
 use crate::vm::claim::Claim;
 use crate::vm::names::Instance;
 use crate::vm::store::Store;
@@ -120,10 +118,6 @@ pub struct Parts {
     pub capabilities: Vec<Box<dyn Capability>>,
     /// The hypervisors, the one for new starts first.
     pub hypervisors: Vec<Box<dyn Hypervisor>>,
-    /// The root-disk drivers to choose from for a new VM.
-    pub root_disks: Vec<Box<dyn RootDisk>>,
-    /// The word for the root-disk driver of a new VM; `auto` takes the first that passes.
-    pub root_disk: String,
     /// The images.
     pub catalog: Catalog,
     /// What each guest starts with.
@@ -132,18 +126,10 @@ pub struct Parts {
     pub defaults: Defaults,
     /// Reads the configuration again.
     pub reread: Box<dyn Fn() -> Result<Reread> + Send + Sync>,
-    /// Whether each VMM runs as a user of its own.
-    pub own_users: bool,
     /// How many VMs boot at once; the others wait their turn.
     pub boots_at_once: usize,
-    /// Whether each VMM runs in a systemd scope of its own.
-    pub scopes: bool,
-    /// The network that guests have their addresses in.
-    pub subnet: Subnet,
     /// Checks that belong to no capability: the bundle, the hypervisors, the disk space.
     pub checks: Vec<Check>,
-    /// Where the private key lies that the user gets in with.
-    pub ssh_key: PathBuf,
     /// Whether the host is a model, so that nobody can log in to anything.
     pub simulated: bool,
     /// How the daemon is shown; the numbers of VMs are filled in.

@@ -1,6 +1,7 @@
 //! Machines that their hypervisor has stopped.
 //!
-//! QEMU keeps a write that fails and stops its machine; nothing is lost and the guest sees no error.
+//! A hypervisor may keep a write that fails and stop its machine; nothing is lost and the guest sees
+//! no error.
 //! Resumed, it repeats the write. The guard (`disk_pressure.rs`) pauses VMs before that happens,
 //! where it can; this is for a file system that fills faster than the guard looks, for quotas, which
 //! it does not see, and for disks that fail.

@@ -15,7 +15,7 @@ use crate::guest::render::start_archive;
 use crate::guest::{Guest, Ready};
 use crate::hypervisor::Hypervisor;
 use crate::layout::machine;
-use crate::machine::{DiskCache, Machine};
+use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
@@ -188,25 +188,18 @@ impl Engine {
         self.remember_findings(&checks, &report);
         let lasting = checks.iter().filter(|it| it.is_lasting());
         lock(&self.passed).extend(lasting.map(|it| it.name().to_owned()));
-        let mut plan = step(heard, "plan", || {
+        let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let console = self.host().stat(&console).during("look at the console")?;
+        vm.last_boot = Some(LastBoot {
+            number: vm.last_boot.as_ref().map_or(0, |boot| boot.number) + 1,
+            console_offset: console.map_or(0, |stat| stat.length),
+            hypervisor: hypervisor.name().to_owned(),
+        });
+        let plan = step(heard, "plan", || {
             let plan = self.plan(vm)?;
             hypervisor.accepts(&plan.machine)?;
             Ok(plan)
         })?;
-        let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
-        let console = self.host().stat(&console).during("look at the console")?;
-        let number = vm.last_boot.as_ref().map_or(0, |boot| boot.number) + 1;
-        // systemd takes a moment to see that a scope's process has ended, and takes no other of its
-        // name before: each boot has a scope of its own.
-        plan.machine.scope = self
-            .parts
-            .scopes
-            .then(|| format!("{}-{number}", plan.machine.name));
-        vm.last_boot = Some(LastBoot {
-            number,
-            console_offset: console.map_or(0, |stat| stat.length),
-            hypervisor: hypervisor.name().to_owned(),
-        });
         vm.phase = Phase::Starting;
         Ok(plan)
     }
@@ -219,25 +212,9 @@ impl Engine {
 
     /// What every capability adds, with nothing done.
     fn plan(&self, vm: &Vm) -> Result<Launch> {
-        let machine = Machine {
-            shape: vm.shape.clone(),
-            name: self.parts.instance.process(vm.id),
-            directory: self.parts.layout.vm(vm.id).machine(),
-            owner: vm.owner,
-            jailed_as: None,
-            scope: None,
-            vcpu: vm.spec.vcpu,
-            memory_mib: vm.spec.memory.0,
-            kernel: String::new(),
-            initramfs: String::new(),
-            boot_args: Vec::new(),
-            disk_cache: DiskCache::Writeback,
-            drives: Vec::new(),
-            interfaces: Vec::new(),
-            channel: String::new(),
-            console: String::new(),
-        };
-        let mut plan = Plan::new(machine);
+        let name = self.parts.instance.process(vm.id);
+        let folder = self.parts.layout.vm(vm.id).machine();
+        let mut plan = Plan::new(Machine::new(vm, name, folder));
         for capability in &self.parts.capabilities {
             let what = || format!("plan {}", capability.name());
             capability.plan(vm, &mut plan).during(what())?;

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{NetworkKind, PauseReason, Phase, SshView, VmRef, VmView};
+use banger_api::{PauseReason, Phase, VmRef, VmView};
 
 use super::Engine;
 use crate::error::{During, Result};
 use crate::layout::machine;
 use crate::vm::Vm;
-use crate::vm::names::host_key_alias;
 
 /// The most of a console that one look returns, in bytes. A shorter piece is its end.
 pub const CHUNK: usize = 64 << 10;
@@ -29,10 +28,9 @@ pub struct ConsoleChunk {
 
 impl Engine {
     pub(super) fn view(&self, vm: &Vm) -> VmView {
-        let has_ssh = vm.phase == Phase::Running && !vm.is_in_rescue() && !self.parts.simulated;
         let given = vm.given();
         let pause_reason = self.shown_pause(vm);
-        VmView {
+        let mut view = VmView {
             id: vm.id,
             name: vm.name.clone(),
             phase: vm.phase,
@@ -43,9 +41,9 @@ impl Engine {
             spec: given.clone(),
             pending: (vm.spec != *given).then(|| vm.spec.clone()),
             network: vm.network,
-            address: (vm.network == NetworkKind::Tap).then_some(vm.address),
+            address: vm.reachable_address(),
             dns_name: vm.dns_name(),
-            ssh: has_ssh.then(|| self.ssh_view(vm)).flatten(),
+            ssh: None,
             hypervisor: vm.hypervisor().map(str::to_owned),
             root_disk: vm.root_disk.clone(),
             disks: Vec::new(),
@@ -54,7 +52,11 @@ impl Engine {
             started: vm.run.as_ref().and_then(|run| run.started),
             last_end: vm.last_end.clone(),
             notes: self.notes(vm, pause_reason),
+        };
+        for capability in &self.parts.capabilities {
+            capability.view(vm, &mut view);
         }
+        view
     }
 
     fn notes(&self, vm: &Vm, pause: Option<PauseReason>) -> Vec<String> {
@@ -90,21 +92,6 @@ impl Engine {
             ));
         }
         notes
-    }
-
-    fn ssh_view(&self, vm: &Vm) -> Option<SshView> {
-        let (host, port) = match vm.network {
-            NetworkKind::Tap => (vm.address.to_string(), 22),
-            NetworkKind::User => ("127.0.0.1".to_owned(), vm.ssh_port?),
-        };
-        Some(SshView {
-            host,
-            port,
-            user: "root".to_owned(),
-            key: self.parts.ssh_key.display().to_string(),
-            known_hosts: self.parts.layout.known_hosts(vm.id).display().to_string(),
-            host_key_alias: host_key_alias(vm.id),
-        })
     }
 
     /// A piece of the console of the VM's last boot, from its beginning or from `from` on.
@@ -150,6 +137,6 @@ impl Engine {
             .iter()
             .map(|slot| slot.vm())
             .find(|vm| vm.name.as_str() == name)?;
-        Some((vm.network == NetworkKind::Tap).then_some(vm.address))
+        Some(vm.reachable_address())
     }
 }

@@ -103,6 +103,36 @@ pub struct Vm {
 }
 
 impl Vm {
+    /// A VM that is being made. What capabilities choose and allot is not there yet.
+    #[must_use]
+    pub fn new(id: VmId, name: VmName, spec: VmSpec, images: Images, created: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            former_names: Vec::new(),
+            spec,
+            images,
+            root_disk: String::new(),
+            shape: Shape::newest(),
+            index: 0,
+            address: Ipv4Addr::UNSPECIFIED,
+            gateway: Ipv4Addr::UNSPECIFIED,
+            network: NetworkKind::User,
+            ssh_port: None,
+            owner: None,
+            machine_id: String::new(),
+            host_key: HostKey {
+                private: Secret(String::new()),
+                public: String::new(),
+            },
+            phase: Phase::Creating,
+            run: None,
+            last_boot: None,
+            created,
+            last_end: None,
+        }
+    }
+
     /// The settings in force: those of the run, or without one those of the next run.
     #[must_use]
     pub fn given(&self) -> &VmSpec {
@@ -146,6 +176,18 @@ impl Vm {
         self.last_boot
             .as_ref()
             .map_or(0, |boot| boot.console_offset)
+    }
+
+    /// Whether only root may signal its hypervisor, and may take its time over that.
+    #[must_use]
+    pub fn is_signalled_by_root(&self) -> bool {
+        self.jailed_as().is_some()
+    }
+
+    /// The address by which the host reaches it, where it has one.
+    #[must_use]
+    pub fn reachable_address(&self) -> Option<Ipv4Addr> {
+        (self.network == NetworkKind::Tap).then_some(self.address)
     }
 
     /// Its name in the DNS.

@@ -148,7 +148,7 @@ impl World {
 
     /// The way down, as far as the driver's files go.
     pub(crate) fn tear_down(&self) {
-        let boot = Boot::new(self.layout.clone(), DiskCache::Writeback);
+        let boot = Boot::new(self.layout.clone(), DiskCache::Writeback, false);
         boot.teardown(&self.vm, &self.host).unwrap();
         for name in [
             machine::FIRECRACKER_SOCKET,
