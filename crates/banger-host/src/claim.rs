@@ -1,8 +1,8 @@
-//! What an administrator has granted to one user: a network, a DNS port, a state directory.
+//! What an administrator grants to one user: a network, a DNS port, a state directory.
 //!
 //! A claim is a root-owned file, `/etc/banger/<uid>.json`, which `banger-root install` writes and
-//! everybody may read. What root does for the user is measured by it; the daemon takes its network
-//! from it, so that two users never have the same.
+//! everybody may read. Root checks every request of the user against it; the daemon takes its
+//! network from it, so that two users never have the same.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Instance, Kind, Result, Subnet, real_path};
 
-/// Where claims lie.
+/// The folder of claims.
 pub(crate) const FOLDER: &str = "/etc/banger";
 
 /// The largest claim that is read, in bytes. A real one has two hundred.
 const LARGEST: u64 = 16 << 10;
 
-/// What one user may have, and for which state directory.
+/// What one user may have, for one state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
@@ -56,7 +56,7 @@ impl Claim {
         let wrong = |what: &str| {
             Error::new(Kind::Other, what)
                 .within(format!("read `{}`", path.display()))
-                .hint("write it anew: banger system install")
+                .hint("write it again: banger system install")
         };
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match File::options().read(true).custom_flags(flags).open(path) {
@@ -88,7 +88,7 @@ impl Claim {
         real_path(&self.state).is_ok_and(|real| real == state)
     }
 
-    /// What the user's things are called on the host.
+    /// The instance that names the user's things on the host.
     #[must_use]
     pub fn instance(&self) -> Instance {
         Instance::new(self.uid, &self.state)

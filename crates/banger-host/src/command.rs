@@ -168,12 +168,12 @@ impl Command {
     /// [`Kind::Busy`] when it had to be ended.
     pub fn output(&self) -> Result<Output> {
         let input = match &self.input_file {
-            Some(path) => Stdio::from(File::open(path).map_err(|cause| self.told(cause))?),
+            Some(path) => Stdio::from(File::open(path).map_err(|cause| self.io_error(cause))?),
             None if self.input.is_some() => Stdio::piped(),
             None => Stdio::null(),
         };
         let output = match &self.output_file {
-            Some(path) => Stdio::from(File::create(path).map_err(|cause| self.told(cause))?),
+            Some(path) => Stdio::from(File::create(path).map_err(|cause| self.io_error(cause))?),
             None => Stdio::piped(),
         };
         let mut child = self
@@ -182,7 +182,7 @@ impl Command {
             .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|cause| self.told(cause))?;
+            .map_err(|cause| self.io_error(cause))?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pid = rustix::process::Pid::from_child(&child);
@@ -202,10 +202,10 @@ impl Command {
             let late = late.is_some_and(|it| it.join().unwrap_or_default());
             (stdout, stderr, late)
         });
-        let status = child.wait().map_err(|cause| self.told(cause))?;
+        let status = child.wait().map_err(|cause| self.io_error(cause))?;
         if late {
             let patience = self.patience.unwrap_or_default().as_secs_f64();
-            let text = format!("`{self}` does not end within {patience} s");
+            let text = format!("`{self}` timed out after {patience} s");
             return Err(Error::new(Kind::Busy, text));
         }
         Ok(Output {
@@ -237,8 +237,8 @@ impl Command {
     /// # Errors
     /// As [`Command::run`].
     pub fn stream_lines(&self, mut each: impl FnMut(&str)) -> Result<()> {
-        let (reader, writer) = std::io::pipe().map_err(|cause| self.told(cause))?;
-        let second = writer.try_clone().map_err(|cause| self.told(cause))?;
+        let (reader, writer) = std::io::pipe().map_err(|cause| self.io_error(cause))?;
+        let second = writer.try_clone().map_err(|cause| self.io_error(cause))?;
         let input = if self.input.is_some() {
             Stdio::piped()
         } else {
@@ -250,7 +250,7 @@ impl Command {
             .stdout(writer)
             .stderr(second)
             .spawn()
-            .map_err(|cause| self.told(cause))?;
+            .map_err(|cause| self.io_error(cause))?;
         // It holds our ends of the pipe, which would never close while we have them.
         drop(command);
         let stdin = child.stdin.take();
@@ -276,7 +276,7 @@ impl Command {
                 line.clear();
             }
         });
-        let status = child.wait().map_err(|cause| self.told(cause))?;
+        let status = child.wait().map_err(|cause| self.io_error(cause))?;
         if status.success() {
             return Ok(());
         }
@@ -310,7 +310,7 @@ impl Command {
         Ok(command)
     }
 
-    fn told(&self, cause: std::io::Error) -> Error {
+    fn io_error(&self, cause: std::io::Error) -> Error {
         Error::io(format!("run `{self}`"), cause)
     }
 

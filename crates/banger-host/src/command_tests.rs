@@ -42,7 +42,10 @@ fn a_program_that_does_not_end_in_time_is_ended() {
         .output()
         .unwrap_err();
     assert_eq!(error.kind(), Kind::Busy);
-    assert!(error.to_string().contains("within 0.05 s"), "{error}");
+    assert!(
+        error.to_string().contains("timed out after 0.05 s"),
+        "{error}"
+    );
     let quick = shell("echo done").patience(Duration::from_secs(60));
     assert_eq!(quick.output().unwrap().text(), "done\n");
 }

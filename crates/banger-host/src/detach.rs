@@ -1,4 +1,4 @@
-//! A daemon that somebody's command happened to start keeps nothing of that command.
+//! Detaches a daemon from the command that started it.
 //!
 //! | what is inherited | what a daemon has instead |
 //! |---|---|
@@ -10,8 +10,8 @@
 //! | resource limits | those that Linux begins with, as far as the hard limits and rights allow |
 //! | nice value, CPU affinity, OOM score | the usual ones, as far as rights allow |
 //!
-//! The environment is left to whoever starts the daemon: what it needs can be told only there. What
-//! cannot be shed without rights (a hard limit, a raised nice value) is told by [`detach`].
+//! The environment is set by whoever starts the daemon. What
+//! cannot be changed without rights (a hard limit, a raised nice value) is returned by [`detach`].
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
@@ -35,7 +35,7 @@ const UNLIMITED: [(Resource, &str); 7] = [
     (Resource::Locks, "-x, file locks"),
 ];
 
-/// Sheds everything in the table above, and answers what could not be shed, in words.
+/// Detaches this process as in the table above, and returns what could not be changed, in words.
 ///
 /// To be called first, before this process opens a file or makes a thread: every open file but the
 /// standard three is closed.

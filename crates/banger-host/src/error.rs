@@ -1,4 +1,4 @@
-//! What goes wrong on a host, in words, with the cause below it.
+//! Errors of a host, each with its cause.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 /// The result of asking or changing a host.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What sort of trouble it is, for callers that decide by it.
+/// The kind of an error, for callers that decide by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The host cannot do this at all: no reflinks, no such kernel feature.
     Unsupported,
-    /// We lack the right to.
+    /// The process lacks the right.
     Denied,
     /// The file system is full.
     NoSpace,
-    /// What we need is not there.
+    /// Something needed does not exist.
     Missing,
     /// Somebody else holds it.
     Busy,
@@ -28,7 +28,7 @@ pub enum Kind {
     Other,
 }
 
-/// What went wrong at one layer; the layers below are its [`source`](StdError::source).
+/// One layer of an error; the layers below are its [`source`](StdError::source).
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// An error of the operating system, with the thing that was being done.
+    /// An error of the operating system, with what failed.
     pub fn io(message: impl Into<String>, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match source.kind() {
@@ -67,7 +67,7 @@ impl Error {
         }
     }
 
-    /// The same kind of trouble, seen from the layer above.
+    /// An error of the same kind with this one as its cause.
     #[must_use]
     pub fn within(self, message: impl Into<String>) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Error {
         self
     }
 
-    /// What sort of trouble it is.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind

@@ -1,7 +1,7 @@
-//! One banger on a host, and what its things are called there.
+//! One banger on a host, and the names of its things there.
 //!
-//! Names are pure functions of the instance and of eight hexadecimal digits that say which thing
-//! it is. Both who makes a thing and who checks it as root come to the same name by themselves.
+//! Names are pure functions of the instance and of eight hexadecimal digits that identify the thing.
+//! The daemon that makes a thing and root that checks it derive the same name independently.
 //!
 //! ```text
 //! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)

@@ -1,4 +1,4 @@
-//! A port that root keeps for a user, on her daemon's side.
+//! A port that root keeps for a user, on the side of the user's daemon.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -1,10 +1,10 @@
 //! The only crate of banger that changes a host.
 //!
-//! A host is the Linux machine under us. Everything that banger does to one is an [`Op`], a typed
-//! change that says what shall be true afterwards, or the start or the signalling of a
-//! [`Process`]; everything that banger wants to know of one is a question of [`Look`].
+//! A host is the Linux machine that banger runs on. Everything that banger does to it is an [`Op`],
+//! a typed change that says what is true afterwards, or the start or the signalling of a
+//! [`Process`]; everything that banger asks about it is a question of [`Look`].
 //!
-//! Two hosts exist: [`Linux`], the real one, and [`Sim`], a model of one in memory that can fail
+//! There are two hosts: [`Linux`], the real one, and [`Sim`], a model in memory that can fail
 //! or crash at its n-th change. The crate does not know what a VM is.
 
 mod claim;
@@ -30,6 +30,7 @@ pub mod root;
 mod root_folder;
 mod root_op;
 mod sim;
+mod subnet;
 
 pub use claim::Claim;
 pub use detach::detach;
@@ -42,30 +43,32 @@ pub use ledger::{Ledger, LedgerEntry};
 pub use linux::Linux;
 pub use look::{
     Clocks, Destination, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore,
-    Stat, Subnet,
+    Stat,
 };
 pub use mac_address::MacAddress;
 pub use machine_id::MachineId;
 pub use op::{Change, Op, Owner};
-pub use process::{Exit, Jailed, Mark, Process, Signal, Spawn, Tap};
+pub use process::{Exit, JailIdentity, Mark, Process, Signal, Spawn, Tap};
 pub use real_path::real_path;
 pub use reservation::reserve;
 pub use root_op::{GuestTap, RootOp, SnapshotFiles};
 pub use sim::{Sim, SimFile, SimPermission, SimProcess, SimSnapshot, SimState, SimTable};
+pub use subnet::Subnet;
 
 /// What the machine's folder is called within a jail that root makes ([`Spawn::jailed`]).
 pub const JAILED_FOLDER: &str = "machine";
 
-/// Where the programs lie that root runs, and the Firecracker and jailer of its jails.
+/// The folder of the programs that root runs: `banger-root`, and the Firecracker and jailer of its
+/// jails.
 pub const ROOT_PROGRAMS: &str = root::PROGRAMS;
 
-/// Where the block device of a snapshot ([`RootOp::MakeSnapshot`]) is found.
+/// The path of a snapshot's block device ([`RootOp::MakeSnapshot`]).
 #[must_use]
 pub fn snapshot_node(name: &str) -> std::path::PathBuf {
     linux::snapshot_node(name)
 }
 
-/// Where this machine sends what goes to an address, as its kernel decides now.
+/// Where this host routes packets to an address, as its kernel decides now.
 ///
 /// # Errors
 /// When the kernel does not answer.
@@ -78,14 +81,14 @@ pub fn way_to(address: std::net::Ipv4Addr) -> Result<Destination> {
 /// Every method that changes something counts as one change for [`Sim`], which can fail or crash
 /// at any of them.
 pub trait Host: Look {
-    /// Makes so what `op` says. Doing it twice is the same as doing it once.
+    /// Applies a change. Idempotent.
     ///
     /// # Errors
-    /// When it is not so afterwards; nothing is half-made then, or what is can be taken down by
+    /// When the change is not applied; what is half-made then is removed by
     /// the op's opposite.
     fn change(&self, op: &Op) -> Result<Change>;
 
-    /// Starts a program in a session of its own, so that it outlives us.
+    /// Starts a program in a session of its own, so that it outlives the daemon.
     ///
     /// # Errors
     /// When the program is not running afterwards.

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, GuestTap, Instance, Mark, Process, Result};
+use crate::{Exit, GuestTap, Instance, Mark, Process, Result, Subnet};
 
-/// Questions to a host. None of them changes it.
+/// Questions to a host; none changes it.
 pub trait Look: Send + Sync + fmt::Debug {
     /// The file's bytes, or `None` where there is no such file.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
@@ -64,8 +63,9 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Whether somebody has switched forwarding on for the host as a whole.
     fn forwards_everywhere(&self) -> Result<bool>;
 
-    /// Whether the TAP is there as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner, link,
-    /// address, route, neighbour entry and programs. The nft table is asked for by [`Look::firewall_holds`].
+    /// Whether the TAP is there as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner,
+    /// link, address, route, neighbour entry and programs. The nft table is asked for by
+    /// [`Look::firewall_holds`].
     fn tap_holds(&self, instance: Instance, tap: &GuestTap) -> Result<bool>;
 
     /// The interface of the current default route, if there is one.
@@ -102,7 +102,8 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// system does not tell, or only after a long search.
     fn shared(&self, path: &Path) -> Result<Option<u64>>;
 
-    /// The snapshot of this name ([`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if it is there.
+    /// The snapshot of this name ([`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if it is
+    /// there.
     fn snapshot(&self, name: &str) -> Result<Option<Snapshot>>;
 
     /// The names of the snapshots that begin so, half-made ones too, sorted.
@@ -124,7 +125,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     fn probe(&self, probe: &Probe) -> Finding;
 }
 
-/// Where the host sends what goes to an address.
+/// Where the host routes packets to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// To itself, or to everybody near it.
@@ -228,82 +229,6 @@ pub struct Clocks {
     pub monotonic: Duration,
     /// Since boot, with it.
     pub boottime: Duration,
-}
-
-/// An IPv4 network, as 10.215.0.0/20. As text it is read only where its first address is exact and
-/// its prefix is 8 to 29, and written so in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Subnet {
-    /// Its first address.
-    pub network: Ipv4Addr,
-    /// The number of leading bits that its addresses share.
-    pub prefix: u8,
-}
-
-impl Subnet {
-    /// Whether the two share an address.
-    #[must_use]
-    pub fn overlaps(self, other: Subnet) -> bool {
-        let shorter = self.prefix.min(other.prefix);
-        let mask = if shorter == 0 {
-            0
-        } else {
-            u32::MAX << (32 - u32::from(shorter))
-        };
-        u32::from(self.network) & mask == u32::from(other.network) & mask
-    }
-
-    /// Whether the address lies within.
-    #[must_use]
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        self.overlaps(Subnet {
-            network: address,
-            prefix: 32,
-        })
-    }
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
-    }
-}
-
-impl FromStr for Subnet {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || {
-            format!(
-                "`{}` is not a network such as 10.215.0.0/20",
-                text.escape_debug()
-            )
-        };
-        let (network, prefix) = text.split_once('/').ok_or_else(wrong)?;
-        let network: Ipv4Addr = network.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
-        let is_exact = |it: u8| u32::from(network).trailing_zeros() >= 32 - u32::from(it);
-        if (8..=29).contains(&prefix) && is_exact(prefix) {
-            Ok(Self { network, prefix })
-        } else {
-            Err(wrong())
-        }
-    }
-}
-
-impl TryFrom<String> for Subnet {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Subnet> for String {
-    fn from(subnet: Subnet) -> Self {
-        subnet.to_string()
-    }
 }
 
 /// Something that a host may or may not be able to do.

@@ -8,9 +8,9 @@ use crate::{FileOp, Instance, RootOp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// It was not so, and is now.
+    /// The change was applied.
     Made,
-    /// It was so already.
+    /// Nothing had to change.
     Already,
 }
 

@@ -46,13 +46,13 @@ pub struct Spawn {
     /// What root runs in a jail instead, for a user who is not root: Firecracker's jailer, of
     /// root's own copies, with `directory` as the one folder of the host that is seen there, and
     /// with arguments of root's. `program`, `arguments`, `user` and `scope` say nothing then.
-    pub jailed: Option<Jailed>,
+    pub jailed: Option<JailIdentity>,
 }
 
 /// What a program that root jails is called, and whom it runs as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Jailed {
+pub struct JailIdentity {
     /// Its name, by which it is found: one that [`Instance`](crate::Instance) gives.
     pub name: String,
     /// Its user, who is its group, too: one of the range of the instance.

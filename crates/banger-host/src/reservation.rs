@@ -27,7 +27,8 @@ const FOLDER: &str = "instances";
 /// Reserves the instance of root's daemon on this state directory, given by its real path.
 ///
 /// # Errors
-/// `Busy` where another state directory has it, of root or of a user; or when that cannot be told.
+/// `Busy` where another state directory has it, of root or of a user; or when the reservations
+/// cannot be read.
 pub fn reserve(state: &Path) -> Result<()> {
     // An ordinary user's sockets are in the same folder, so it must not be ours alone.
     root_folder::make(Path::new(RUN))?;
@@ -47,7 +48,7 @@ pub(crate) fn any(run: &Path) -> bool {
     entries.next().is_some()
 }
 
-/// Every claim that can be read; one that cannot is told when its user comes.
+/// Every claim that can be read; one that cannot is reported when its user connects.
 fn claims() -> Result<Vec<Claim>> {
     let folder = Path::new(crate::claim::FOLDER);
     let names = match fs::read_dir(folder) {

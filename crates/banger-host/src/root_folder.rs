@@ -1,4 +1,4 @@
-//! Folders of root's that everybody may read.
+//! Folders of root that everybody may read.
 
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use crate::root::confine::check_file;
 use crate::{Error, Result};
 
-/// Whoever looks may read it and pass through; only root writes it.
+/// Everybody may read it and pass through; only root writes it.
 const MODE: u32 = 0o755;
 
 /// Makes a folder, and the missing ones above it, that everybody may read and only root may write.

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use banger_host::{Jailed, Owner};
+use banger_host::{JailIdentity, Owner};
 
 use crate::vm::Vm;
 use crate::vm::shape::Shape;
@@ -134,8 +134,8 @@ impl Machine {
 
     /// The jail that the root helper runs it in, if any.
     #[must_use]
-    pub fn jailed(&self) -> Option<Jailed> {
-        self.jailed_as.map(|owner| Jailed {
+    pub fn jailed(&self) -> Option<JailIdentity> {
+        self.jailed_as.map(|owner| JailIdentity {
             name: self.name.clone(),
             uid: owner.uid,
         })

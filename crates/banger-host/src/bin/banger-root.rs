@@ -52,10 +52,10 @@ struct Install {
     /// The user's number
     #[arg(long, value_name = "UID")]
     uid: u32,
-    /// Her state directory
+    /// The user's state directory
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
-    /// The network of her guests; one that is free otherwise
+    /// The network of the user's guests; one that is free otherwise
     #[arg(long, value_name = "CIDR")]
     subnet: Option<Subnet>,
     /// The port on 127.0.0.1 where names are answered; one that is free otherwise
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
 
 /// Installs, and says at the end what is in place, as one JSON object.
 fn put(install: Install) -> banger_host::Result<()> {
-    let wishes = InstallRequest {
+    let request = InstallRequest {
         uid: install.uid,
         state: install.state,
         subnet: install.subnet,
@@ -129,7 +129,7 @@ fn put(install: Install) -> banger_host::Result<()> {
         firecracker: install.firecracker,
         jailer: install.jailer,
     };
-    let placed = root::install(&wishes, &mut say)?;
+    let placed = root::install(&request, &mut say)?;
     print(&json(&placed)?)
 }
 

@@ -1,8 +1,8 @@
-//! Conversations with root, each opened when it is needed, and again when it breaks off.
+//! Conversations with root, each opened on demand, and reopened when it breaks.
 //!
 //! Root answers one request of a conversation after the other, and some take long: a jail is made
 //! by systemd, iptables waits for its lock. So there is a conversation for each kind of request, and
-//! what must be quick never waits for what need not be. Changes of one kind are still made one after
+//! a quick request never waits for a slow one. Changes of one kind are still made one after
 //! the other.
 //!
 //! Every request can be repeated, so one that found root gone is sent a second time.
@@ -22,7 +22,7 @@ use rustix::net::{
 };
 
 use crate::command::{PATH, find_program};
-use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, hear};
+use crate::root::message::{Hello, PROTOCOL, Reply, Request, RootLook, error_of};
 use crate::root::wire::{Received, Wire, understand};
 use crate::root::{PROGRAMS, socket_path};
 use crate::{Claim, Error, Kind, Result, RootOp};
@@ -32,13 +32,13 @@ use crate::{Claim, Error, Kind, Result, RootOp};
 /// among a hundred others.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long root may take for what somebody waits for who has other things to see to.
+/// How long root may take for requests on which other work waits.
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much of what sudo complains of is kept, in bytes.
+/// How much of sudo's standard error is kept, in bytes.
 const MOST_WORDS: u64 = 2048;
 
-/// A kind of request, which has a conversation of its own.
+/// A kind of request, with a conversation of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
     /// Signals: a VM is paused or ended.
@@ -95,14 +95,14 @@ pub(super) struct Connection {
 
 /// Why there is no answer.
 enum ExchangeError {
-    /// The other end has gone: it may be there again.
+    /// The other end is gone; it may be back.
     Gone,
-    /// It is there, and says nothing, or nothing that is an answer.
+    /// It exists, and its answer is missing or not understood.
     Other(Error),
 }
 
 impl Connection {
-    /// Greets whoever serves this claim.
+    /// Connects to root, which must serve this claim.
     pub(super) fn open(claim: Claim) -> Result<Self> {
         let socket = socket_path(claim.uid);
         Self::at(claim, socket)
@@ -145,7 +145,7 @@ impl Connection {
                 Ok(reply) => {
                     *open = Some(wire);
                     return match reply {
-                        Reply::Error(told) => Err(hear(told)),
+                        Reply::Error(layers) => Err(error_of(layers)),
                         other => Ok(other),
                     };
                 }
@@ -154,15 +154,15 @@ impl Connection {
                 Err(ExchangeError::Other(error)) => return Err(error),
             }
         }
-        Err(silence(&self.claim, "root ends every conversation"))
+        Err(silence(&self.claim, "root closes every connection"))
     }
 }
 
-/// An answer to another question.
+/// The error of an answer to another request.
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(
         Kind::Other,
-        format!("root answers something else: {reply:?}"),
+        format!("root's answer belongs to another request: {reply:?}"),
     )
 }
 
@@ -188,26 +188,29 @@ fn exchange(
         Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(ExchangeError::Gone),
         Err(cause) => {
             return Err(ExchangeError::Other(Error::io(
-                "speak with root",
+                "send a request to root",
                 cause.into(),
             )));
         }
     }
     match wire.receive() {
         Ok(Received::Message(bytes, _)) => understand(&bytes)
-            .map_err(|error| ExchangeError::Other(error.within("understand what root answers"))),
+            .map_err(|error| ExchangeError::Other(error.within("read root's answer"))),
         Ok(Received::End) => Err(ExchangeError::Gone),
         Ok(Received::Nothing) => Err(ExchangeError::Other(Error::new(
             Kind::Busy,
             "root does not answer in time",
         ))),
         Ok(Received::Refused(why)) => Err(ExchangeError::Other(Error::new(Kind::Other, why))),
-        Err(cause) => Err(ExchangeError::Other(Error::io("hear root", cause.into()))),
+        Err(cause) => Err(ExchangeError::Other(Error::io(
+            "read root's answer",
+            cause.into(),
+        ))),
     }
 }
 
-/// Opens a connection to who serves this claim, with this patience for each answer, and says how it
-/// was reached.
+/// Connects to root, which must serve this claim, with this patience for each answer, and returns
+/// how it was reached.
 fn reach(claim: &Claim, socket: &Path, patience: Duration) -> Result<(Wire, String)> {
     let shown = "reach the root helper";
     let (mut wire, way, words) = dial(claim.uid, socket).map_err(|error| error.within(shown))?;
@@ -220,7 +223,7 @@ fn reach(claim: &Claim, socket: &Path, patience: Duration) -> Result<(Wire, Stri
     };
     let hello = match reply {
         Reply::Hello(hello) => hello,
-        Reply::Error(told) => return Err(hear(told).within(shown)),
+        Reply::Error(layers) => return Err(error_of(layers).within(shown)),
         other => return Err(unexpected(&other).within(shown)),
     };
     check(claim, &hello)?;
@@ -231,14 +234,15 @@ fn check(claim: &Claim, hello: &Hello) -> Result<()> {
     if hello.claim == *claim && hello.instance == claim.instance().digits() {
         return Ok(());
     }
-    Err(
-        Error::new(Kind::Other, "what root grants has changed since we started")
-            .hint("start the daemon anew: banger daemon stop"),
+    Err(Error::new(
+        Kind::Other,
+        "what root grants has changed since the daemon started",
     )
+    .hint("restart the daemon: banger daemon stop"))
 }
 
-/// What a conversation that ended before it began is told as.
-fn gone(claim: &Claim, wire: Wire, words: &Arc<Words>) -> Error {
+/// The error of a conversation that ended before it began.
+fn gone(claim: &Claim, wire: Wire, words: &Arc<ChildErrors>) -> Error {
     // Its end of the socket is closed, and it may still be writing why.
     drop(wire);
     match words.last_line() {
@@ -249,8 +253,8 @@ fn gone(claim: &Claim, wire: Wire, words: &Arc<Words>) -> Error {
     }
 }
 
-/// A connected socket, by which way, and what is complained of on the way.
-fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<Words>)> {
+/// A connected socket, how it was reached, and what was written to standard error on the way.
+fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<ChildErrors>)> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     let address = SocketAddrUnix::new(path)?;
@@ -269,7 +273,7 @@ fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<Words>)> {
 }
 
 /// Starts the program with a socket as its standard input, where sudo lets us.
-fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<Words>)> {
+fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<ChildErrors>)> {
     let program = PathBuf::from(PROGRAMS).join("banger-root");
     let sudo = find_program("sudo".as_ref());
     let (Some(sudo), true) = (sudo, program.is_file()) else {
@@ -291,7 +295,7 @@ fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<Words>)> {
     clippy::disallowed_methods,
     reason = "it is given a socket as its standard input, which `command::Command` has no way to"
 )]
-fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<Arc<Words>> {
+fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<Arc<ChildErrors>> {
     let mut child = Command::new(sudo)
         .arg("-n")
         .arg(program)
@@ -306,7 +310,7 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
         .process_group(0)
         .spawn()
         .map_err(|cause| Error::io("run `sudo -n`", cause))?;
-    let words = Arc::new(Words::default());
+    let words = Arc::new(ChildErrors::default());
     let heard = words.clone();
     thread::spawn(move || {
         if let Some(mut errors) = child.stderr.take() {
@@ -321,18 +325,18 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
     Ok(words)
 }
 
-/// What a program that was started complained of, when it has ended.
+/// What a program wrote to its standard error, once it has ended.
 #[derive(Debug, Default)]
-struct Words {
+struct ChildErrors {
     text: Mutex<Option<String>>,
-    told: std::sync::Condvar,
+    ended: std::sync::Condvar,
 }
 
-impl Words {
+impl ChildErrors {
     fn set(&self, text: &[u8]) {
         let text = String::from_utf8_lossy(text).trim().to_owned();
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
-        self.told.notify_all();
+        self.ended.notify_all();
     }
 
     /// The last line; nothing where nothing was started, or it does not end.
@@ -343,7 +347,7 @@ impl Words {
         let held = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = Duration::from_secs(2);
         let (text, _) = self
-            .told
+            .ended
             .wait_timeout_while(held, patience, |text| text.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         text.as_deref()

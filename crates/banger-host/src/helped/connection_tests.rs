@@ -5,8 +5,8 @@ use std::time::Instant;
 use rustix::net::{accept, bind, listen};
 
 use super::*;
-use crate::root::message::tell;
-use crate::{Change, Jailed, Process, Signal};
+use crate::root::message::layers_of;
+use crate::{Change, JailIdentity, Process, Signal};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -65,7 +65,7 @@ fn slow() -> [Request; 3] {
     [
         Request::Change(RootOp::RemoveTap { machine }),
         Request::Change(RootOp::RemoveSnapshot { machine }),
-        Request::StartJailed(Jailed { name, uid: 7 }),
+        Request::StartJailed(JailIdentity { name, uid: 7 }),
     ]
 }
 
@@ -97,7 +97,7 @@ fn what_must_be_quick_waits_for_nothing_that_takes_long() {
             connection.ask(request, &[]).unwrap();
         }
         let took = began.elapsed();
-        // They go on before anything can fail, so that a failure is told and does not hang.
+        // They go on before anything can fail, so that a failure shows and does not hang.
         let waited = slow.iter().filter(|it| !it.is_finished()).count();
         for _ in &slow {
             go_on.send(()).unwrap();
@@ -125,7 +125,7 @@ fn a_root_helper_of_another_version_is_refused_in_words() {
         let text = "root speaks version 1, and the daemon 2";
         let refusal = Error::new(Kind::Unsupported, text)
             .hint("install the same version of both: banger system install");
-        wire.say(&Reply::Error(tell(&refusal)), &[]).unwrap();
+        wire.say(&Reply::Error(layers_of(&refusal)), &[]).unwrap();
     });
     let error = Connection::at(claim(), path).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);

@@ -1,4 +1,4 @@
-//! What an ordinary user's daemon asks of its host: root only what the user cannot see.
+//! Questions of an ordinary user's daemon: only what the user cannot see goes to root.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -185,7 +185,7 @@ impl Look for Helped {
     }
 }
 
-/// What one call of several asks for.
+/// The part of a list that one of several calls asks for.
 fn part<T>(all: &[T], call: usize) -> &[T] {
     all.chunks(MOST_ELEMENTS).nth(call).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The Linux machine as an ordinary user changes it: what only root may do, root does.
+//! The Linux host of an ordinary user: what only root may do is passed to `banger-root`.
 //!
 //! Files, programs and signals are the user's own. TAPs, the firewall, forwarding and
 //! snapshots go through [`root`](crate::root), which judges each of them again.
@@ -20,8 +20,8 @@ use crate::root::PROGRAMS;
 use crate::root::message::{Reply, Request, RootLook};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::{
-    Change, Claim, Error, Finding, Host, Instance, Jailed, Kind, Linux, Look as _, Op, Process,
-    Result, RootOp, Signal, Spawn,
+    Change, Claim, Error, Finding, Host, Instance, JailIdentity, Kind, Linux, Look as _, Op,
+    Process, Result, RootOp, Signal, Spawn,
 };
 
 /// The Linux machine, with root's help.
@@ -32,25 +32,25 @@ pub struct Helped {
 }
 
 impl Helped {
-    /// Reaches root for this user and this very state directory.
+    /// Connects to root for this user and this state directory.
     ///
     /// # Errors
-    /// [`Kind::Missing`] where this user was never granted anything, [`Kind::Busy`] where root is
+    /// [`Kind::Missing`] where nothing is installed for this user, [`Kind::Busy`] where root is
     /// there and says nothing for a minute; others where it ends without an answer, or serves
     /// another state directory. Each has a hint.
     pub fn connect(uid: u32, state: &Path) -> Result<Self> {
         let Some(claim) = Claim::of(uid)? else {
-            let text = format!("root does nothing for user {uid} yet");
+            let text = format!("the root helper is not installed for user {uid}");
             return Err(Error::new(Kind::Missing, text).hint("banger system install"));
         };
         if !claim.is_for(state) {
             let text = format!(
-                "root serves the state directory `{}`, and ours is `{}`",
+                "the root helper serves the state directory `{}`, and this one is `{}`",
                 claim.state.display(),
                 state.display()
             );
             return Err(Error::new(Kind::Other, text)
-                .hint("banger system install makes it ours; one user has one at a time"));
+                .hint("banger system install changes that; a user has one at a time"));
         }
         Ok(Self {
             linux: Linux::new()?,
@@ -58,13 +58,13 @@ impl Helped {
         })
     }
 
-    /// What root grants us.
+    /// The claim that root serves.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         self.connection.claim()
     }
 
-    /// By which way root is reached, and its version, in words.
+    /// How root is reached, and its version, in words.
     #[must_use]
     pub fn described(&self) -> String {
         let claim = self.claim();
@@ -149,7 +149,7 @@ impl Helped {
             Ok(Reply::Found(finding)) => finding,
             Ok(other) => bad(&connection::unexpected(&other)),
             Err(error) if error.to_string() == NOT_UNDERSTOOD => Finding::Bad {
-                found: "the root helper is older than this daemon, and jails nothing".to_owned(),
+                found: "the root helper is older than this daemon and makes no jails".to_owned(),
                 hint: "banger system install --firecracker … --jailer …".to_owned(),
             },
             Err(error) => bad(&error),
@@ -157,8 +157,8 @@ impl Helped {
     }
 
     /// Has root start what is jailed.
-    fn jail(&self, jailed: &Jailed, spawn: &Spawn) -> Result<Process> {
-        let describe = || format!("have `{}` jailed", jailed.name);
+    fn jail(&self, jailed: &JailIdentity, spawn: &Spawn) -> Result<Process> {
+        let describe = || format!("jail `{}`", jailed.name);
         let folder = name_only(&spawn.directory).map_err(|error| error.within(describe()))?;
         let output = open_log(&spawn.log, None)?;
         let errors = open_log(spawn.errors.as_ref().unwrap_or(&spawn.log), None)?;
@@ -177,8 +177,8 @@ impl Helped {
         match File::options().read(true).write(true).open(tun) {
             Ok(_) => self.found(RootLook::Network),
             Err(cause) => Finding::Bad {
-                found: format!("`{tun}` does not open for us: {cause}"),
-                hint: format!("everybody may open it where udev runs: sudo chmod 0666 {tun}"),
+                found: format!("`{tun}` cannot be opened: {cause}"),
+                hint: format!("with udev everybody may open it, without: sudo chmod 0666 {tun}"),
             },
         }
     }

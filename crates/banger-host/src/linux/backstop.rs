@@ -112,7 +112,7 @@ pub(super) enum Direction {
     Out,
 }
 
-/// A way with its program, as the kernel is told it and tells it.
+/// A direction with its program, as the kernel reads and writes it.
 pub(super) fn programs(host: Ipv4Addr, guest: Ipv4Addr) -> [(Direction, Vec<u8>); 2] {
     let bytes = |program: Vec<Instruction>| {
         let mut bytes = Vec::with_capacity(program.len() * 8);

@@ -1,4 +1,4 @@
-//! What is changed on this host.
+//! The changes to this host.
 
 use std::path::{Component, Path};
 

@@ -1,4 +1,4 @@
-//! Processes: told apart by start time and boot, waited for and signalled by pidfd.
+//! Processes: identified by start time and boot, waited for and signalled by pidfd.
 //!
 //! A process id says nothing by itself: the kernel uses it again. A pidfd names one process for as
 //! long as we hold it, so each is opened first and then compared with what was recorded:
@@ -42,8 +42,8 @@ pub(crate) fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&String::from_utf8_lossy(&bytes))
 }
 
-/// Field 3 is the state, field 4 the parent, field 22 the start time; the name, field 2, may hold anything, so they
-/// are counted from its last parenthesis. See proc_pid_stat(5).
+/// Field 3 is the state, field 4 the parent, field 22 the start time; the name, field 2, may hold
+/// anything, so they are counted from its last parenthesis. See proc_pid_stat(5).
 fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -83,7 +83,7 @@ impl Children {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers a child of ours, so that it is reaped and how it ended is known.
+    /// Remembers a child, so that it is reaped and its exit status is known.
     pub(super) fn add(&self, process: &Process) {
         let mut known = self.lock();
         known.insert((process.pid, process.start_time), None);

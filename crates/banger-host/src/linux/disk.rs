@@ -1,4 +1,4 @@
-//! Disk images: shared, copied, made, grown and thinned. Their contents are never looked into.
+//! Disk images: shared, copied, made, grown and thinned. Nothing here reads their contents.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -183,7 +183,7 @@ pub(super) fn make_filesystem(
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if label.len() > 16 || label.starts_with('-') || !label.chars().all(plain) {
-        return in_words(format!("`{label}` is no volume label"));
+        return in_words(format!("`{label}` is not a volume label"));
     }
     let replacement = Replacement::begin(path)?;
     let file = replacement.create()?;
@@ -235,7 +235,7 @@ pub(super) fn grow(path: &Path, size_mib: u64) -> Result<Change> {
         .checked_mul(MIB)
         .filter(|it| i64::try_from(*it).is_ok())
     else {
-        return Err(Error::new(Kind::Other, "no file is that long").within(describe()));
+        return Err(Error::new(Kind::Other, "no file can be that long").within(describe()));
     };
     if file.metadata().during(describe)?.len() >= length {
         return Ok(Change::Already);

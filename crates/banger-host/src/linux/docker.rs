@@ -1,4 +1,4 @@
-//! Being forwarded where Docker drops what is not its own.
+//! Rules in Docker's chain, because Docker drops forwarded packets that are not its own.
 //!
 //! An accept in our table does not help there: every base chain must accept. Docker keeps the
 //! chain `DOCKER-USER` for rules of others, and only iptables may write to it: rules that nft puts
@@ -63,9 +63,9 @@ const FRESH: Duration = Duration::from_secs(3);
 
 /// What was answered last, and to whom.
 #[derive(Debug, Default)]
-pub(crate) struct Accepted(Mutex<Option<(Instant, String, bool)>>);
+pub(crate) struct DockerAnswer(Mutex<Option<(Instant, String, bool)>>);
 
-impl Accepted {
+impl DockerAnswer {
     /// What was answered a moment ago, or what `look` finds now.
     pub(crate) fn answer(
         &self,

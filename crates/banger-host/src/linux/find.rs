@@ -1,4 +1,4 @@
-//! The processes of one machine, told from all others by what only root and its user can make so.
+//! The processes of one machine, identified by what only root and its user can set.
 //!
 //! A name among the arguments proves nothing: everybody may start a program with any. What counts:
 //!

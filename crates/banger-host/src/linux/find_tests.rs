@@ -21,7 +21,7 @@ impl Drop for Running {
 /// A shell, by this name and as this user, with an argument, that waits until it is ended.
 fn start(called: &str, uid: u32, argument: &str) -> Running {
     use std::os::unix::process::CommandExt as _;
-    #[expect(clippy::disallowed_methods, reason = "it shall run as another user")]
+    #[expect(clippy::disallowed_methods, reason = "it runs as another user")]
     let child = Command::new("/bin/sh")
         .arg0(called)
         .args(["-c", "read never", called, argument])

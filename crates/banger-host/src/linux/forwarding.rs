@@ -31,7 +31,7 @@ impl Setting<'_> {
         if !names_one {
             return Err(Error::new(
                 Kind::Other,
-                format!("`{name}` is no name of an interface"),
+                format!("`{name}` is not the name of an interface"),
             ));
         }
         Ok(PathBuf::from(format!(

@@ -1,4 +1,4 @@
-//! What is asked of this host.
+//! The questions to this host.
 
 use std::fs;
 use std::io::Read as _;

@@ -66,7 +66,7 @@ pub struct Linux {
     children: Children,
     firewall: Firewall,
     interfaces: Interfaces,
-    docker: docker::Accepted,
+    docker: docker::DockerAnswer,
     backstop: tap::Support,
     /// Where root keeps what is gone with the boot.
     run: PathBuf,
@@ -88,7 +88,7 @@ impl Linux {
             children: Children::default(),
             firewall: Firewall::default(),
             interfaces: Interfaces::default(),
-            docker: docker::Accepted::default(),
+            docker: docker::DockerAnswer::default(),
             backstop: tap::Support::default(),
             run: run.into(),
         })

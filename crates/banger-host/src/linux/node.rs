@@ -32,7 +32,7 @@ pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> 
     Ok(if put { Change::Made } else { Change::Already })
 }
 
-/// Makes the node lead to this device, for this owner alone; says whether it did not before.
+/// Makes the node of this device, for this owner alone; whether that changed anything.
 pub(crate) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
     if is_so(path, device, owner) {
         return Ok(false);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_made_for_one_user_and_twice_is_once() {
+    fn a_node_is_made_for_one_user_idempotently() {
         let folder = tempfile::tempdir().unwrap();
         let Some(device) = device(folder.path()) else {
             return crate::linux::testing::skipped("no right to make a node of a device");

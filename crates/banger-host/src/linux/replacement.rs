@@ -35,7 +35,7 @@ pub(super) fn folder_and_name(path: &Path) -> Result<(OwnedFd, String)> {
     let (Some(folder), Some(name)) = (path.parent(), name) else {
         return Err(Error::new(
             Kind::Other,
-            format!("{} is no file's path", describe()),
+            format!("{} is not the path of a file", describe()),
         ));
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

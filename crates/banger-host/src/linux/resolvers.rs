@@ -15,7 +15,7 @@ pub(super) const FILES: [&str; 3] = [
 /// The address of systemd-resolved's own stub.
 const STUB_OF_SYSTEMD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
 
-/// The most search domains that a guest is told.
+/// The most search domains that a guest gets.
 const MOST_DOMAINS: usize = 16;
 
 /// The servers of the first of these files, which are in the order of [`FILES`], that names one
@@ -99,7 +99,7 @@ fn domains(text: &str) -> Vec<String> {
     found
 }
 
-/// Whether a guest may be told it: whatever else stands there is the host's to make sense of.
+/// Whether it is a name that a guest may get; anything else is for the host only.
 fn is_domain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=253).contains(&text.len()) && text.bytes().all(plain)

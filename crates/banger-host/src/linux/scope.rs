@@ -88,7 +88,7 @@ impl Scopes {
     /// `user` with only these groups.
     ///
     /// # Errors
-    /// [`Kind::Missing`] where it shall run as another user and there is no `setpriv`.
+    /// [`Kind::Missing`] where it is to run as another user and there is no `setpriv`.
     pub(super) fn wrap(
         &self,
         name: &str,
@@ -109,7 +109,7 @@ impl Scopes {
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
         if self.runtime.is_none() {
             // What stops root's VMs cleanly when the host goes down stops before what they run in;
-            // a user's own manager is as a whole behind hers. Where it is not installed nothing is
+            // a user's own manager is as a whole behind theirs. Where it is not installed nothing is
             // waited for.
             words.push("--property=Before=banger-shutdown@0.service".into());
         }

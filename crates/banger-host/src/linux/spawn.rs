@@ -135,7 +135,7 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     Ok(file)
 }
 
-/// Tells the command what its child shall become. What is returned is held until the fork.
+/// Sets what the command's child becomes. What is returned is held until the fork.
 fn prepare_child(
     spawn: &Spawn,
     wrapped: &ScopedCommand,

@@ -27,7 +27,7 @@ use crate::{Change, Error, GuestTap, Kind, Result};
 /// Frames without a header of their own but virtio's, as VMMs want them.
 const FLAGS: u32 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 
-/// Refuses what is no TAP name of ours: lower-case letters and digits, at most 15.
+/// Rejects names that are not banger TAP names: lower-case letters and digits, at most 15.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if (1..=15).contains(&name.len()) && name.bytes().all(plain) {
@@ -35,7 +35,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::new(
         Kind::Other,
-        format!("`{name}` is no name of a TAP"),
+        format!("`{name}` is not a TAP name of banger"),
     ))
 }
 
@@ -120,7 +120,7 @@ pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<
         // A host that forwards everywhere has a new interface forward, too.
         forwarding::set(&Setting::Forwarding(name), false)?;
     }
-    // Before it is up: it shall never send or take IPv6.
+    // Before it is up, so that it never sends or takes IPv6.
     let quiet = forwarding::set(&Setting::NoIpv6(name), true)?;
     let (of_netlink, lacks) = ((name.to_owned(), wanted.clone()), backstop.clone());
     let configured = netlink::talk(move |handle| Box::pin(configure(handle, of_netlink, lacks)))
@@ -154,10 +154,7 @@ async fn configure(
 ) -> Result<bool> {
     let look = || format!("look at the TAP `{name}`");
     let Some(link) = netlink::link(&handle, &name).await.during(look)? else {
-        return Err(Error::new(
-            Kind::Missing,
-            "it went away while it was set up",
-        ));
+        return Err(Error::new(Kind::Missing, "it disappeared during setup"));
     };
     // Both before it is up.
     let mut changed = put_programs(&handle, &link, &wanted, &lacks).await?;

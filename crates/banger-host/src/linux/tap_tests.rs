@@ -72,7 +72,7 @@ fn assert_whole() {
 }
 
 #[test]
-fn a_tap_is_made_whole_and_twice_is_once() {
+fn a_tap_is_made_whole_idempotently() {
     in_own_network(|| {
         assert_eq!(make(&wanted()).unwrap(), Change::Made);
         assert_whole();
@@ -225,39 +225,6 @@ fn whether_a_guest_has_nat_is_written_on_its_tap() {
 }
 
 #[test]
-fn the_ways_out_are_all_that_the_host_has_routes_by() {
-    in_own_network(|| {
-        let host = Linux::new().unwrap();
-        let ways = || {
-            host.interfaces.forget();
-            host.ways_out().unwrap()
-        };
-        assert!(ways().is_empty());
-        for (name, address) in [("up0", "192.0.2.1/24"), ("up1", "203.0.113.1/24")] {
-            run(
-                "ip",
-                &format!("link add {name} type veth peer name {name}p"),
-            );
-            run("ip", &format!("address add {address} dev {name}"));
-            run("ip", &format!("link set {name}p up"));
-            run("ip", &format!("link set {name} up"));
-        }
-        make(&wanted()).unwrap();
-        assert_eq!(ways(), ["up0", "up1"], "without a default route, too");
-        run("ip", "address flush dev up1");
-        assert_eq!(ways(), ["up0"]);
-        // One that only a route of several ways leads to, in a table of a VPN's.
-        run("ip", "address add 203.0.113.1/32 dev up1");
-        let hops = "nexthop dev up0 weight 1 nexthop dev up1 weight 1";
-        run(
-            "ip",
-            &format!("route add 198.51.100.0/24 table 51820 {hops}"),
-        );
-        assert_eq!(ways(), ["up0", "up1"]);
-    });
-}
-
-#[test]
 fn a_tap_with_another_owner_changes_hands() {
     in_own_network(|| {
         make(&GuestTap { uid: 1, ..wanted() }).unwrap();
@@ -313,6 +280,75 @@ fn names_that_are_not_ours_are_refused() {
         assert!(remove(name).is_err(), "{name:?}");
         assert!(open(name).is_err(), "{name:?}");
     }
+}
+
+#[test]
+fn root_can_make_a_network_and_leaves_no_trace_of_the_attempt() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let finding = host.probe(&Probe::Network);
+        assert!(matches!(finding, Finding::Good(_)), "{finding:?}");
+        assert_eq!(host.interfaces("").unwrap(), ["lo"]);
+    });
+}
+
+#[test]
+fn an_ordinary_user_is_told_what_is_denied() {
+    as_nobody(|| {
+        let host = Linux::new().unwrap();
+        let error = make(&wanted()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied, "{error:?}");
+        let op = RootOp::ForbidGuest {
+            machine: MACHINE,
+            address: [10, 88, 0, 7].into(),
+        };
+        assert_eq!(change(&host, op).unwrap_err().kind(), Kind::Denied);
+        let finding = host.probe(&Probe::Network);
+        let Finding::Bad { found, hint } = finding else {
+            panic!("{finding:?}")
+        };
+        assert!(found.contains("QEMU's user networking"), "{found}");
+        assert_eq!(hint, "banger system install");
+        assert_eq!(
+            remove("bg1nosuch").unwrap(),
+            Change::Already,
+            "a look needs no right"
+        );
+        host.uplink().unwrap();
+    });
+}
+
+#[test]
+fn the_ways_out_are_all_that_the_host_has_routes_by() {
+    in_own_network(|| {
+        let host = Linux::new().unwrap();
+        let ways = || {
+            host.interfaces.forget();
+            host.ways_out().unwrap()
+        };
+        assert!(ways().is_empty());
+        for (name, address) in [("up0", "192.0.2.1/24"), ("up1", "203.0.113.1/24")] {
+            run(
+                "ip",
+                &format!("link add {name} type veth peer name {name}p"),
+            );
+            run("ip", &format!("address add {address} dev {name}"));
+            run("ip", &format!("link set {name}p up"));
+            run("ip", &format!("link set {name} up"));
+        }
+        make(&wanted()).unwrap();
+        assert_eq!(ways(), ["up0", "up1"], "without a default route, too");
+        run("ip", "address flush dev up1");
+        assert_eq!(ways(), ["up0"]);
+        // One that only a route of several ways leads to, in a table of a VPN's.
+        run("ip", "address add 203.0.113.1/32 dev up1");
+        let hops = "nexthop dev up0 weight 1 nexthop dev up1 weight 1";
+        run(
+            "ip",
+            &format!("route add 198.51.100.0/24 table 51820 {hops}"),
+        );
+        assert_eq!(ways(), ["up0", "up1"]);
+    });
 }
 
 #[test]
@@ -399,41 +435,5 @@ fn forwarding_is_set_for_one_interface_and_put_back() {
         assert_eq!(read("/proc/sys/net/ipv4/ip_forward"), "0", "not globally");
         assert_eq!((set(false), set(false)), (Change::Made, Change::Already));
         assert_eq!(host.forwarding("nosuch0").unwrap(), None);
-    });
-}
-
-#[test]
-fn root_can_make_a_network_and_leaves_no_trace_of_the_attempt() {
-    in_own_network(|| {
-        let host = Linux::new().unwrap();
-        let finding = host.probe(&Probe::Network);
-        assert!(matches!(finding, Finding::Good(_)), "{finding:?}");
-        assert_eq!(host.interfaces("").unwrap(), ["lo"]);
-    });
-}
-
-#[test]
-fn an_ordinary_user_is_told_what_is_denied() {
-    as_nobody(|| {
-        let host = Linux::new().unwrap();
-        let error = make(&wanted()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Denied, "{error:?}");
-        let op = RootOp::ForbidGuest {
-            machine: MACHINE,
-            address: [10, 88, 0, 7].into(),
-        };
-        assert_eq!(change(&host, op).unwrap_err().kind(), Kind::Denied);
-        let finding = host.probe(&Probe::Network);
-        let Finding::Bad { found, hint } = finding else {
-            panic!("{finding:?}")
-        };
-        assert!(found.contains("QEMU's user networking"), "{found}");
-        assert_eq!(hint, "banger system install");
-        assert_eq!(
-            remove("bg1nosuch").unwrap(),
-            Change::Already,
-            "a look needs no right"
-        );
-        host.uplink().unwrap();
     });
 }

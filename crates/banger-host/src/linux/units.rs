@@ -89,7 +89,7 @@ fn path_of(text: &str) -> Option<String> {
     path.map(str::to_owned)
 }
 
-/// Refuses, after some patience, while something runs in a unit of this name.
+/// Rejects, after a wait, while something runs in a unit of this name.
 pub(crate) fn need_none(name: &str, managers: &[Manager]) -> Result<()> {
     let tree = Tree::find();
     need_nobody(&format!("its unit `{name}-*`"), |pid| {
@@ -97,7 +97,7 @@ pub(crate) fn need_none(name: &str, managers: &[Manager]) -> Result<()> {
     })
 }
 
-/// Refuses, after some patience, while such a process runs.
+/// Rejects, after a wait, while such a process runs.
 pub(crate) fn need_nobody(whose: &str, is_one: impl Fn(u32) -> bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {

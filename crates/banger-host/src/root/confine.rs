@@ -1,4 +1,4 @@
-//! What the root program gives up before it listens to anybody, and from where it may run at all.
+//! The rights that the root program gives up before it listens, and the file that it may run from.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +27,7 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::KILL);
 
-/// Refuses to be anything but root's own program: were the file, or a folder above it, another
+/// Rejects a program that is not root's own: were the file, or a folder above it, another
 /// user's to write, so would be what root runs.
 pub(super) fn check_own_file() -> Result<()> {
     let link = Path::new("/proc/self/exe");
@@ -44,7 +44,7 @@ pub(super) fn check_own_file() -> Result<()> {
     Err(Error::new(Kind::Denied, "another file has its name").within(what))
 }
 
-/// Refuses a file that is not root's alone, with all of the folders above it. The path is
+/// Rejects a file that is not root's alone, with all of the folders above it. The path is
 /// absolute and has no symbolic links.
 pub(crate) fn check_file(path: &Path) -> Result<()> {
     for part in path.ancestors() {

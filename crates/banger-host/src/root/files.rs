@@ -1,7 +1,7 @@
-//! Files and folders that a user hands over, open: root never opens a path of hers.
+//! Files and folders that a user passes as open descriptors: root never opens a user's path.
 //!
-//! What she could open she may have looked at and written anyway; root lends the kernel's loop
-//! device what is hers, and nothing of its own.
+//! What the user could open they could read and write anyway; root gives the kernel's loop
+//! device the user's file, and nothing of its own.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use super::{jailed, links};
 use crate::linux::snapshot::SnapshotSpec;
-use crate::{Claim, Error, Jailed, Kind, Owner, Result};
+use crate::{Claim, Error, JailIdentity, Kind, Owner, Result};
 
 /// The file systems that a file may lie on, by their numbers in `statfs(2)` and
 /// `linux/magic.h`. Those of a network, or of a program of the user's (FUSE), could stop the
@@ -48,7 +48,7 @@ pub(super) fn snapshot(
         of(cow).map_err(map_io_error)?,
     );
     let base_is = check(&base, claim, Part::Base)
-        .map_err(|error| error.within("the base is not one that may be shown"))?;
+        .map_err(|error| error.within("the base is not accepted"))?;
     let cow_is = check(&cow, claim, Part::Store)
         .map_err(|error| error.within("the store is not one that may be written"))?;
     if (base_is.dev(), base_is.ino()) == (cow_is.dev(), cow_is.ino()) {
@@ -74,10 +74,10 @@ const SHOWN_AS: [(u32, &str, (u32, u32)); 5] = [
     (0x0102_1994, "tmpfs", (6, 3)),
 ];
 
-/// What shall be jailed, if these may be its folder, its output and its errors.
+/// The machine to jail, if these may be its folder, its output and its errors.
 pub(super) fn jailed(
     claim: &Claim,
-    jailed: Jailed,
+    jailed: JailIdentity,
     group: u32,
     descriptors: &[OwnedFd],
 ) -> Result<jailed::JailSpec> {
@@ -90,7 +90,7 @@ pub(super) fn jailed(
     };
     // Files of root's group that a machine could make would be the user's.
     if group == 0 {
-        return Err(Error::new(Kind::Denied, "whoever asks is of root's group"));
+        return Err(Error::new(Kind::Denied, "the user's group is root's"));
     }
     let map_io_error = |cause| Error::io("take a descriptor", cause);
     let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(map_io_error);
@@ -126,7 +126,7 @@ pub(super) fn jailable(claim: &Claim, descriptors: &[OwnedFd]) -> Result<()> {
 fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
     let refused = |text: String| {
         let error = Error::new(Kind::Denied, text);
-        Err(error.within("the folder is not one that may be a machine's"))
+        Err(error.within("the folder is not accepted as a machine's"))
     };
     let map_io_error = |cause: rustix::io::Errno| Error::io("look at the folder", cause.into());
     let flags = rustix::fs::fcntl_getfl(folder).map_err(map_io_error)?;
@@ -148,7 +148,7 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
     let found = SHOWN_AS.iter().find(|(magic, ..)| *magic == number);
     match (found, release(&linux.release().to_string_lossy())) {
         (None, _) => refused(format!(
-            "its file system ({number:#x}) is none of {}",
+            "its file system ({number:#x}) is not one of {}",
             SHOWN_AS.map(|(_, name, _)| name).join(", ")
         )),
         (Some((_, name, least)), Some(now)) if now < *least => refused(format!(
@@ -177,7 +177,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     let map_io_error = |cause| Error::io("look at it", cause);
     let meta = file.metadata().map_err(map_io_error)?;
     if !meta.is_file() {
-        return refused("it is no regular file".to_owned());
+        return refused("it is not a regular file".to_owned());
     }
     let flags = rustix::fs::fcntl_getfl(file).map_err(|cause| map_io_error(cause.into()))?;
     // A descriptor that only names a file (O_PATH) shows nothing of what its holder may do.
@@ -197,7 +197,10 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
         return refused(format!("it belongs to user {}", meta.uid()));
     }
     if part != Part::Base && meta.nlink() != 1 {
-        return refused(format!("it has {} names, and may have one", meta.nlink()));
+        return refused(format!(
+            "it has {} names, and only one is allowed",
+            meta.nlink()
+        ));
     }
     let system = rustix::fs::fstatfs(file).map_err(|cause| map_io_error(cause.into()))?;
     // The numbers have 32 bits, whatever the type is that holds them.
@@ -205,7 +208,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     if !FILE_SYSTEMS.iter().any(|(magic, _)| *magic == number) {
         let names: Vec<&str> = FILE_SYSTEMS.iter().map(|(_, name)| *name).collect();
         return refused(format!(
-            "its file system ({number:#x}) is none of {}",
+            "its file system ({number:#x}) is not one of {}",
             names.join(", ")
         ));
     }

@@ -28,7 +28,7 @@ use rustix::mount::{
 use rustix::thread::UnshareFlags;
 
 use super::jailed::{JailReply, Order};
-use super::message::tell;
+use super::message::layers_of;
 use super::wire::{Received, Wire, understand};
 use super::{PROGRAMS, RUN, confine, links, need_root};
 use crate::linux::{node, snapshot_node, sys};
@@ -40,7 +40,7 @@ const SIZE: &str = "mode=0711,size=64m,nr_inodes=1k";
 /// Makes the jail that our standard input tells of, and becomes the jailer in it.
 ///
 /// # Errors
-/// When it is not made, or the jailer does not start. Whoever told is told so, too.
+/// When it is not made, or the jailer does not start. The caller gets the same error.
 pub fn jail() -> Result<()> {
     need_root()?;
     confine::check_own_file()?;
@@ -51,13 +51,13 @@ pub fn jail() -> Result<()> {
     let mut wire = Wire::new(socket);
     // Whoever is not root cannot have made it.
     if wire.peer()? != 0 {
-        return Err(Error::new(Kind::Denied, "only root jails anything"));
+        return Err(Error::new(Kind::Denied, "only root can make a jail"));
     }
-    let (order, folder) = hear(&mut wire)?;
+    let (order, folder) = receive(&mut wire)?;
     let made = make(&order, &folder);
     let answer = match &made {
         Ok(()) => JailReply::Ready(std::process::id()),
-        Err(error) => JailReply::Error(tell(error)),
+        Err(error) => JailReply::Error(layers_of(error)),
     };
     wire.say(&answer, &[])
         .map_err(|cause| Error::io("answer", cause.into()))?;
@@ -66,8 +66,13 @@ pub fn jail() -> Result<()> {
     Err(become_jailer(&order))
 }
 
-fn hear(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
-    let wrong = || Error::new(Kind::Other, "the standard input tells of no machine");
+fn receive(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
+    let wrong = || {
+        Error::new(
+            Kind::Other,
+            "the standard input does not describe a machine",
+        )
+    };
     match wire.receive() {
         Ok(Received::Message(bytes, descriptors)) => {
             let [folder] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| wrong())?;

@@ -22,12 +22,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde::{Deserialize, Serialize};
 
 use super::PROGRAMS;
-use super::message::{ErrorLayer, hear};
+use super::message::{ErrorLayer, error_of};
 use super::wire::{Received, Wire, understand};
 use crate::command::{PATH, find_program};
 use crate::linux::children::{self, users};
 use crate::linux::scope::BOOTED;
-use crate::{Change, Claim, Error, Jailed, Kind, Owner, Process, Result, Signal};
+use crate::{Change, Claim, Error, JailIdentity, Kind, Owner, Process, Result, Signal};
 
 /// How long a jail may take to be made, and Firecracker to run in it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,10 +38,10 @@ const GLANCE: Timespec = Timespec {
     tv_nsec: 2_000_000,
 };
 
-/// What shall run in a jail.
+/// A machine to run in a jail.
 #[derive(Debug)]
 pub(crate) struct JailSpec {
-    pub(super) jailed: Jailed,
+    pub(super) jailed: JailIdentity,
     /// Whose files the machine's are.
     pub(super) owner: Owner,
     /// The machine's folder, by name only.
@@ -50,10 +50,10 @@ pub(crate) struct JailSpec {
     pub(super) errors: File,
 }
 
-/// What the one who makes the jail is told.
+/// The order to the process that makes the jail.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
-    pub(super) jailed: Jailed,
+    pub(super) jailed: JailIdentity,
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
@@ -69,7 +69,7 @@ pub(super) enum JailReply {
 
 /// Starts Firecracker in a jail, and waits until it is in there, or has ended.
 pub(super) fn start(wanted: &JailSpec) -> Result<Process> {
-    let Jailed { name, uid } = &wanted.jailed;
+    let JailIdentity { name, uid } = &wanted.jailed;
     let describe = || format!("jail `{name}`");
     if let Some(pid) = running(*uid) {
         let text = format!("process {pid} runs as user {uid} already");
@@ -94,7 +94,7 @@ pub(super) fn check() -> Result<PathBuf> {
     if !Path::new(BOOTED).is_dir() {
         return Err(Error::new(
             Kind::Unsupported,
-            "systemd does not run here, which starts what is jailed",
+            "systemd, which starts jails, does not run here",
         ));
     }
     find_program("systemd-run".as_ref())
@@ -184,7 +184,7 @@ fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     };
     let pid = match understand(&bytes)? {
         JailReply::Ready(pid) => pid,
-        JailReply::Error(map_io_error) => return Err(hear(map_io_error)),
+        JailReply::Error(layers) => return Err(error_of(layers)),
     };
     let stat = children::stat(pid).ok_or_else(|| Error::new(Kind::Other, "it ended at once"))?;
     Ok(Process {
@@ -217,7 +217,7 @@ fn settle(process: &Process, uid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Signals a process of this user's jails: whoever it is, it runs as a user of her range, which
+/// Signals a process of this user's jails: it runs as a user id of their range, which
 /// the kernel says and no program can change.
 pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result<Change> {
     let refused = |text: String| Err(Error::new(Kind::Denied, text));
@@ -225,7 +225,7 @@ pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result
         signal,
         Signal::Terminate | Signal::Kill | Signal::Stop | Signal::Continue
     ) {
-        return refused(format!("{signal:?} is no signal for what is jailed"));
+        return refused(format!("{signal:?} is not a signal for a jailed process"));
     }
     // Opened before it is looked at: should its number go to another meanwhile, this one has ended.
     let Some(handle) = children::open(process, &children::boot_id()?) else {
@@ -238,7 +238,7 @@ pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result
             children::send(&handle, signal)
         }
         Some(_) => refused(format!(
-            "process {} is none of this user's jails",
+            "process {} is not in a jail of this user",
             process.pid
         )),
     }

@@ -1,11 +1,11 @@
-//! Whether a user may have what was asked for. Every value is measured by the claim, again: who
-//! asks may be anybody who got hold of the user's account.
+//! Whether a user may have what they asked for. Root checks every value again, against the claim:
+//! the client may be anybody with access to the user's account.
 
 use std::net::Ipv4Addr;
 
 use super::MOST_ELEMENTS;
 use super::message::RootLook;
-use crate::{Claim, Error, Jailed, Kind, Probe, Result, RootOp};
+use crate::{Claim, Error, JailIdentity, Kind, Probe, Result, RootOp};
 
 /// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
@@ -15,8 +15,8 @@ const SIZES: std::ops::RangeInclusive<u64> = 1..=64 << 20;
 
 /// A change that may be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Allowed {
-    /// As it stands.
+pub(super) enum PermittedChange {
+    /// As it was asked for.
     Change(RootOp),
     /// Over the files that came with it.
     MakeSnapshot { name: String, size_mib: u64 },
@@ -24,7 +24,7 @@ pub(super) enum Allowed {
 
 /// A question that may be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answerable {
+pub(super) enum PermittedLook {
     FirewallHolds {
         table: String,
         guests: Vec<(String, Ipv4Addr)>,
@@ -48,7 +48,7 @@ pub(super) fn refuse(value: &str, what: &str) -> Error {
     Error::new(Kind::Denied, format!("`{shown}` is not {what}"))
 }
 
-/// Measures values by a claim.
+/// Checks values against a claim.
 struct Measure<'a>(&'a Claim);
 
 impl Measure<'_> {
@@ -97,9 +97,9 @@ impl Measure<'_> {
     }
 }
 
-/// Lets through what this user may change. What it concerns is the user's by its making: a machine's
-/// id with the instance of the claim.
-pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
+/// Permits a change of this user. It concerns the user's own things only, because root makes names
+/// of a machine's id and the claim's instance.
+pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
     let measure = Measure(claim);
     match &op {
         RootOp::MakeTap(tap) => {
@@ -126,7 +126,7 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
             if !SIZES.contains(size_mib) {
                 return Err(refuse(&size_mib.to_string(), "a size in MiB to 64 TiB"));
             }
-            return Ok(Allowed::MakeSnapshot {
+            return Ok(PermittedChange::MakeSnapshot {
                 name: claim.instance().name(*machine),
                 size_mib: *size_mib,
             });
@@ -141,23 +141,23 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<Allowed> {
         | RootOp::ReleaseForwarding { .. }
         | RootOp::RemoveSnapshot { .. } => {}
     }
-    Ok(Allowed::Change(op))
+    Ok(PermittedChange::Change(op))
 }
 
-/// Lets through whom this user may run in a jail.
-pub(super) fn jailed(jailed: Jailed, claim: &Claim) -> Result<Jailed> {
-    let Jailed { name, uid } = jailed;
+/// Permits a jail of this user.
+pub(super) fn jailed(jailed: JailIdentity, claim: &Claim) -> Result<JailIdentity> {
+    let JailIdentity { name, uid } = jailed;
     if !claim.instance().users().contains(&uid) {
         return Err(refuse(&uid.to_string(), "a user for what this user jails"));
     }
     if !claim.instance().has_snapshot(&name) {
         return Err(refuse(&name, "what a machine of this user is called"));
     }
-    Ok(Jailed { name, uid })
+    Ok(JailIdentity { name, uid })
 }
 
-/// Lets through what this user may ask.
-pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
+/// Permits a question of this user.
+pub(super) fn look(look: RootLook, claim: &Claim) -> Result<PermittedLook> {
     let measure = Measure(claim);
     Ok(match look {
         RootLook::FirewallHolds { table, guests, nat } => {
@@ -168,19 +168,21 @@ pub(super) fn look(look: RootLook, claim: &Claim) -> Result<Answerable> {
                     "a number of guests for one look",
                 ));
             }
-            Answerable::FirewallHolds {
+            PermittedLook::FirewallHolds {
                 table: measure.table(table)?,
                 guests,
                 nat,
             }
         }
-        RootLook::ForwardingHolds => Answerable::ForwardingHolds,
-        RootLook::Network => Answerable::Probe(Probe::Network),
-        RootLook::Jails => Answerable::Jails,
-        RootLook::Snapshots => Answerable::Probe(Probe::Snapshot),
-        RootLook::Snapshot { name } => Answerable::Snapshot(measure.snapshot(name)?),
-        RootLook::ForwardedPackets { tap_prefix } => Answerable::Probe(Probe::ForwardedPackets {
-            tap_prefix: measure.tap_prefix(tap_prefix)?,
-        }),
+        RootLook::ForwardingHolds => PermittedLook::ForwardingHolds,
+        RootLook::Network => PermittedLook::Probe(Probe::Network),
+        RootLook::Jails => PermittedLook::Jails,
+        RootLook::Snapshots => PermittedLook::Probe(Probe::Snapshot),
+        RootLook::Snapshot { name } => PermittedLook::Snapshot(measure.snapshot(name)?),
+        RootLook::ForwardedPackets { tap_prefix } => {
+            PermittedLook::Probe(Probe::ForwardedPackets {
+                tap_prefix: measure.tap_prefix(tap_prefix)?,
+            })
+        }
     })
 }

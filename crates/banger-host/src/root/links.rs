@@ -25,11 +25,11 @@ fn open(folder: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(folder, ".", flags, Mode::empty())
 }
 
-/// Refuses a folder with a file of more than one name.
+/// Rejects a folder with a file of more than one name.
 pub(super) fn check(folder: &OwnedFd) -> Result<()> {
     let map_io_error = |cause: Errno| Error::io("look into the machine's folder", cause.into());
     let refused = |text: String| {
-        Error::new(Kind::Denied, text).within("the folder is not one that may be a machine's")
+        Error::new(Kind::Denied, text).within("the folder is not accepted as a machine's")
     };
     let mut folders = vec![open(folder).map_err(map_io_error)?];
     let mut files = 0;
@@ -56,7 +56,7 @@ pub(super) fn check(folder: &OwnedFd) -> Result<()> {
             } else if meta.st_nlink > 1 {
                 let name = name.to_string_lossy().escape_debug().to_string();
                 let text = format!(
-                    "its file `{name}` has {} names, and may have one",
+                    "its file `{name}` has {} names, and only one is allowed",
                     meta.st_nlink
                 );
                 return Err(refused(text).hint(

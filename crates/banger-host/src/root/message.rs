@@ -1,4 +1,4 @@
-//! What is said between a user's daemon and root: one JSON object a message, each way.
+//! The messages between a user's daemon and root: one JSON object each.
 //!
 //! ```text
 //! client                                        root
@@ -10,16 +10,16 @@
 //!                                           ◄── {"error":[{"kind":"denied","message":…,"hints":[…]}]}
 //! ```
 //!
-//! The list is closed: nothing in it is a path or a program, and what it does not know is refused
+//! The list is closed: nothing in it is a path or a program, and an unknown message is rejected
 //! before anything is looked at.
 
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, Claim, Error, Finding, Jailed, Kind, Process, RootOp, Signal, Snapshot};
+use crate::{Change, Claim, Error, Finding, JailIdentity, Kind, Process, RootOp, Signal, Snapshot};
 
-/// The version of all that is in this file.
+/// The version of the messages in this file.
 pub(crate) const PROTOCOL: u32 = 3;
 
 /// The longest message, in bytes.
@@ -28,58 +28,58 @@ pub(crate) const LONGEST: usize = 64 << 10;
 /// How many descriptors one message may carry.
 pub(crate) const MOST_DESCRIPTORS: usize = 3;
 
-/// What a client says.
+/// A message of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum Request {
     /// The first message of every connection.
     Hello {
-        /// The version that the client speaks.
+        /// The client's version of the messages.
         protocol: u32,
     },
     /// Make a change. Files that it needs are handed over, open: for a snapshot the base, for
     /// reading, and the store, for both; the snapshot belongs to the user who is served.
     Change(RootOp),
-    /// Firecracker shall run in a jail, with three things that are handed over, open: the machine's
+    /// Start Firecracker in a jail, with three open descriptors: the machine's
     /// folder by name only (O_PATH), and for appending what its output and its errors go to.
-    StartJailed(Jailed),
+    StartJailed(JailIdentity),
     /// A signal, to a process that runs in a jail.
     SignalJailed { process: Process, signal: Signal },
-    /// Something is asked.
+    /// A question.
     Look(RootLook),
 }
 
-/// What root says.
+/// A message of root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum Reply {
-    /// Whom root serves, and with what.
+    /// The user whom root serves, and what they have.
     Hello(Hello),
-    /// The change is made, or was before.
+    /// The change was applied, or was before.
     Changed(Change),
     /// What was started.
     Started(Process),
-    /// Whether it is so.
+    /// Whether it holds.
     Holds(bool),
     /// What was found.
     Found(Finding),
     /// What it is like, if it is there.
     Snapshot(Option<Snapshot>),
-    /// It is not so, and why: outermost first, never empty.
+    /// The request failed: the layers of the error, outermost first, never empty.
     Error(Vec<ErrorLayer>),
 }
 
-/// Who answers.
+/// Root's greeting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hello {
-    /// The version that root speaks.
+    /// Root's version of the messages.
     pub(crate) protocol: u32,
     /// The program's own version.
     pub(crate) version: String,
-    /// The claim that it measures by.
+    /// The claim that root checks against.
     pub(crate) claim: Claim,
-    /// What things are called by it: four hexadecimal digits.
+    /// The instance of the claim, in four hexadecimal digits.
     pub(crate) instance: String,
 }
 
@@ -121,8 +121,8 @@ pub(crate) struct ErrorLayer {
 }
 
 /// The layers of an error, outermost first.
-pub(crate) fn tell(error: &Error) -> Vec<ErrorLayer> {
-    let mut told = vec![ErrorLayer {
+pub(crate) fn layers_of(error: &Error) -> Vec<ErrorLayer> {
+    let mut layers = vec![ErrorLayer {
         kind: error.kind(),
         message: error.to_string(),
         hints: error.own_hints().to_vec(),
@@ -130,22 +130,22 @@ pub(crate) fn tell(error: &Error) -> Vec<ErrorLayer> {
     let mut below = std::error::Error::source(error);
     while let Some(cause) = below {
         let own = cause.downcast_ref::<Error>();
-        told.push(ErrorLayer {
+        layers.push(ErrorLayer {
             kind: own.map_or(error.kind(), Error::kind),
             message: cause.to_string(),
             hints: own.map(|it| it.own_hints().to_vec()).unwrap_or_default(),
         });
         below = cause.source();
     }
-    told
+    layers
 }
 
-/// The error again, as it was on the other side.
-pub(crate) fn hear(told: Vec<ErrorLayer>) -> Error {
-    let mut layers = told.into_iter().rev();
+/// The error of these layers.
+pub(crate) fn error_of(layers: Vec<ErrorLayer>) -> Error {
+    let mut layers = layers.into_iter().rev();
     let one = |layer: ErrorLayer, error: Error| layer.hints.into_iter().fold(error, Error::hint);
     let Some(mut innermost) = layers.next() else {
-        return Error::new(Kind::Other, "root refuses, and does not say why");
+        return Error::new(Kind::Other, "root refuses without a reason");
     };
     let message = std::mem::take(&mut innermost.message);
     let first = Error::new(innermost.kind, message);
@@ -166,7 +166,7 @@ mod tests {
             .hint("look")
             .within("make the TAP `bg1`")
             .hint("try");
-        let heard = hear(tell(&error));
+        let heard = error_of(layers_of(&error));
         assert_eq!(heard.kind(), Kind::Denied);
         assert_eq!(heard.hints(), ["try", "look"]);
         let mut words = vec![heard.to_string()];

@@ -1,25 +1,25 @@
-//! The root program: what it does for a user, and what it refuses.
+//! The root program: what it does for a user, and what it rejects.
 //!
 //! ```text
 //!  bangerd, the user        banger-root, root
 //!  ┌────────┐  a socket   ┌──────────────────────────────────────────────────────────┐
-//!  │ Helped ├────────────►│ who is it? ► what is it? ► may she? ► Linux::change ► log │
+//!  │ Helped ├────────────►│ who is it? ► what is it? ► allowed? ► Linux::change ► log │
 //!  └────────┘  SEQPACKET  └──────────────────────────────────────────────────────────┘
 //!                            SO_PEERCRED   message      judge
 //! ```
 //!
 //! | file | what |
 //! |---|---|
-//! | `message`, `wire` | what is said, and how it crosses |
-//! | `judge` | every value, measured by the user's claim |
-//! | `quota` | how much of the host the user may have |
-//! | `files`, `links` | what is handed over, open; what is in a folder |
-//! | `jailed`, `jail` | what runs in a jail: outside of it, and within |
-//! | `restore` | the firewall again, after somebody flushed it |
-//! | `served`, `serve` | answering; listening |
-//! | `port` | a user's DNS port, kept while no daemon has it |
-//! | `confine` | what is given up first |
-//! | `install` | how it gets to where it runs |
+//! | `message`, `wire` | the messages, and their transport |
+//! | `judge` | checks every value against the user's claim |
+//! | `quota` | the user's quotas |
+//! | `files`, `links` | checks of open files, and of the files in a folder |
+//! | `jailed`, `jail` | starting a jail; making it, from within |
+//! | `restore` | restores the firewall after a flush |
+//! | `served`, `serve` | answers requests; listens |
+//! | `port` | keeps a user's DNS port while no daemon has it |
+//! | `confine` | the rights that are given up first |
+//! | `install` | installation and its status |
 
 pub(crate) mod confine;
 mod files;
@@ -42,8 +42,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 pub use install::{
-    HelperStatus, InstallRequest, Installation, Installed, ProgramStatus, UnitStatus, install,
-    uninstall,
+    HelperStatus, InstallRequest, Installation, InstalledProgram, ProgramStatus, UnitStatus,
+    install, uninstall,
 };
 pub use jail::jail;
 pub use port::keep_port;
@@ -56,17 +56,17 @@ use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result};
 use served::{ClaimedHost, FileOperations};
 
-/// Where root keeps what is true until the next boot: the sockets, and what it has switched.
+/// Where root keeps what is gone with the boot: sockets, reservations, the ledger of forwarding.
 pub(crate) const RUN: &str = "/run/banger";
 
-/// Where the programs lie that root runs.
+/// The folder of the programs that root runs.
 pub(crate) const PROGRAMS: &str = "/usr/local/libexec/banger";
 
 /// How many guests, and how many addresses, one look may ask for.
 pub(crate) const MOST_ELEMENTS: usize = 256;
 
-/// What is made of open files.
-const MADE: FileOperations = FileOperations {
+/// The operations on open files.
+const OPERATIONS: FileOperations = FileOperations {
     snapshot: snapshot::make,
     jailed: jailed::start,
 };
@@ -76,15 +76,15 @@ pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
     Path::new(RUN).join(uid.to_string()).join("root.sock")
 }
 
-/// The socket on which a user's daemon asks for her DNS port, below [`RUN`].
+/// The socket where a user's daemon gets the DNS port, below [`RUN`].
 pub(crate) fn port_path(run: &Path, uid: u32) -> std::path::PathBuf {
     run.join(uid.to_string()).join("port.sock")
 }
 
-/// Serves one user by our standard input, until nobody asks any more.
+/// Serves one user on the standard input, until no request comes any more.
 ///
 /// # Errors
-/// When we are not root, run from a file that another could write, or the user has no claim.
+/// When the process is not root, its file is writable by others, or the user has no claim.
 pub fn serve(uid: u32, input: Input) -> Result<()> {
     need_root()?;
     confine::check_own_file()?;
@@ -92,11 +92,11 @@ pub fn serve(uid: u32, input: Input) -> Result<()> {
     let Some(claim) = Claim::of(uid)? else {
         return Err(Error::new(
             Kind::Missing,
-            format!("user {uid} was never granted anything"),
+            format!("nothing is installed for user {uid}"),
         )
         .hint("banger system install"));
     };
-    let served = ClaimedHost::new(claim, Box::new(Linux::new()?), MADE);
+    let served = ClaimedHost::new(claim, Box::new(Linux::new()?), OPERATIONS);
     serve::serve(served, input)
 }
 
@@ -107,7 +107,7 @@ fn need_root() -> Result<()> {
     Err(Error::new(Kind::Denied, "only root can do this").hint("sudo banger-root …"))
 }
 
-/// Says something to whoever keeps our log. Nothing that was sent gets there as it is.
+/// Writes a line to the log. Control characters of a message are escaped.
 pub(crate) fn log(text: &str) {
     let safe = |character: char| {
         let plain = character == ' ' || character.is_ascii_graphic();

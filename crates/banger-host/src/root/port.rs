@@ -1,9 +1,9 @@
-//! Keeping a user's DNS port, so that nobody else takes it while no daemon of hers is there.
+//! Keeps a user's DNS port, so that nobody else takes it while the user's daemon is away.
 //!
-//! systemd binds the port before anybody can log in, and starts us when somebody comes: her daemon,
-//! by a socket that only she can open, or a question. We hand the port over, and are there for as
-//! long as she has it, since systemd would read it too otherwise. What comes while she has not is
-//! thrown away. We run as the user, with no right at all.
+//! systemd binds the port before anybody can log in, and starts this program when somebody comes:
+//! the user's daemon, by a socket that only they can open, or a question. It passes the port on and
+//! runs as long as the daemon has it, since systemd would read it too otherwise. What comes
+//! meanwhile is dropped. It runs as the user, without any capability.
 //!
 //! ```text
 //! systemd ─ port, socket ─► banger-root keep-port ◄─ connect ─ bangerd
@@ -75,9 +75,7 @@ impl Port {
                 Ok((AddressFamily::INET, SocketType::DGRAM)) => &mut udp,
                 Ok((AddressFamily::INET, SocketType::STREAM)) => &mut tcp,
                 _ => {
-                    return Err(not_by_hand(
-                        "something else than our sockets is handed over",
-                    ));
+                    return Err(not_by_hand("a socket of another kind was passed"));
                 }
             };
             *place = Some(socket);

@@ -1,6 +1,6 @@
-//! How much of the host one user may have through root.
+//! The quotas of one user through root.
 //!
-//! All of it is the kernel's memory, which nobody else counts: a user's limits and cgroups do not.
+//! All of it is kernel memory that a user's limits and cgroups do not account for.
 //!
 //! | what | quota | one VM has |
 //! |---|---|---|
@@ -46,7 +46,7 @@ fn need_below(quota: &str, count: usize, most: usize) -> Result<()> {
     Err(exceeded(quota, count + 1, most))
 }
 
-/// Refuses a change that would make more than this user may have. What is there already may be
+/// Rejects a change beyond the user's quota. What exists already may be
 /// made again.
 pub(super) fn change(op: &RootOp, claim: &Claim, host: &dyn Host) -> Result<()> {
     match op {
@@ -87,7 +87,7 @@ fn guest(machine: MachineId, address: Ipv4Addr, claim: &Claim, host: &dyn Host) 
     need_below("firewall elements", elements.count(), ELEMENTS)
 }
 
-/// Refuses a snapshot beyond the number, or the memory, that this user may have.
+/// Rejects a snapshot beyond the user's quota of snapshots or of memory.
 pub(super) fn snapshot(wanted: &SnapshotSpec, claim: &Claim, host: &dyn Host) -> Result<()> {
     let mut names = host.snapshots(&claim.instance().name_prefix())?;
     names.retain(|name| *name != wanted.name);
@@ -109,7 +109,7 @@ pub(super) fn snapshot(wanted: &SnapshotSpec, claim: &Claim, host: &dyn Host) ->
     )))
 }
 
-/// Refuses a jail beyond the number that this user may have.
+/// Rejects a jail beyond the user's quota.
 pub(super) fn jail(uid: u32, claim: &Claim) -> Result<()> {
     let mut users = jailed_users(claim)?;
     users.remove(&uid);

@@ -1,4 +1,4 @@
-//! The firewall again, after somebody replaced all rules of the host.
+//! Restores the firewall after somebody replaced all rules of the host.
 //!
 //! `systemctl restart nftables` flushes everybody's tables, ours with them, and whose daemon is
 //! away has nobody to put them back. Each TAP has its guest's address and whether it has NAT

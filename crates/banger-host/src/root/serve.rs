@@ -1,4 +1,4 @@
-//! The listening side: who may speak, for how long, and how many at once.
+//! The listening side: who is served, for how long, and how many at once.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
 
 use super::log;
-use super::message::{Reply, Request, tell};
+use super::message::{Reply, Request, layers_of};
 use super::served::ClaimedHost;
 use super::wire::{Received, Wire, understand};
 use crate::{Error, Kind, Result};
@@ -29,23 +29,23 @@ const SENDING: Duration = Duration::from_secs(10);
 /// How many refusals of one connection are logged.
 const MOST_LOGGED: usize = 16;
 
-/// What our standard input is.
+/// The kind of socket that the standard input is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A socket that listens, as systemd hands over.
+    /// A listening socket, as systemd passes it.
     Listener,
     /// One connection.
     Connection,
 }
 
-/// Serves what comes by our standard input, until nobody has come for a while.
+/// Serves the connections of the standard input, until none has come for a while.
 pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
     let socket = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
         .map_err(|cause| Error::io("take the standard input", cause))?;
     let listens = sockopt::socket_acceptconn(&socket).map_err(|_| {
-        Error::new(Kind::Other, "the standard input is no socket")
+        Error::new(Kind::Other, "the standard input is not a socket")
             .hint("this program is started by systemd or by bangerd, never by hand")
     })?;
     match (input, listens) {
@@ -60,7 +60,7 @@ pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
         )),
         (Input::Connection, true) => Err(Error::new(
             Kind::Other,
-            "the standard input listens, and `--stdin` takes one connection",
+            "the standard input listens; `--stdin` takes one connection",
         )),
     }
 }
@@ -119,7 +119,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Whether somebody comes within our patience.
+/// Whether a connection comes within [`IDLE`].
 fn comes(listener: &OwnedFd) -> Result<bool> {
     let patience = Timespec {
         tv_sec: IDLE.as_secs().cast_signed(),
@@ -137,7 +137,7 @@ fn comes(listener: &OwnedFd) -> Result<bool> {
 fn refuse(wire: &Wire, kind: Kind, text: &str) {
     // Who has not asked yet will not be waiting for long.
     drop(wire.set_patience(SENDING, Duration::from_secs(1)));
-    let _ = wire.say(&Reply::Error(tell(&Error::new(kind, text))), &[]);
+    let _ = wire.say(&Reply::Error(layers_of(&Error::new(kind, text))), &[]);
 }
 
 /// Answers one connection until it ends, or is silent for too long.
@@ -165,13 +165,13 @@ pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
         };
         let reply = match understand::<Request>(&bytes) {
             Ok(request) => {
-                let shown = shown(&request);
+                let described = describe(&request);
                 let reply = served.answer(request, &descriptors, group, &mut greeted);
-                note(shown, &reply, &mut logged);
+                note(described, &reply, &mut logged);
                 reply
             }
             Err(error) => {
-                let reply = Reply::Error(tell(&error));
+                let reply = Reply::Error(layers_of(&error));
                 note(Some("a message".to_owned()), &reply, &mut logged);
                 reply
             }
@@ -182,8 +182,8 @@ pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
     }
 }
 
-/// What a log says of a request: nothing where nothing is changed.
-fn shown(request: &Request) -> Option<String> {
+/// The request in the log; nothing for a request that changes nothing.
+fn describe(request: &Request) -> Option<String> {
     match request {
         Request::Change(op) => serde_json::to_string(op).ok(),
         Request::StartJailed(jailed) => serde_json::to_string(jailed)
@@ -196,15 +196,15 @@ fn shown(request: &Request) -> Option<String> {
     }
 }
 
-/// Logs what was changed, all of it, and what was refused, up to a number.
+/// Logs every change, and refusals up to a number.
 fn note(request: Option<String>, reply: &Reply, logged: &mut usize) {
     let Some(request) = request else { return };
     let request: String = request.chars().take(200).collect();
     match reply {
         Reply::Changed(crate::Change::Made) | Reply::Started(_) => log(&format!("made {request}")),
-        Reply::Error(told) if *logged < MOST_LOGGED => {
+        Reply::Error(layers) if *logged < MOST_LOGGED => {
             *logged += 1;
-            let words: Vec<&str> = told.iter().map(|it| it.message.as_str()).collect();
+            let words: Vec<&str> = layers.iter().map(|it| it.message.as_str()).collect();
             log(&format!("refused {request}: {}", words.join(": ")));
         }
         Reply::Hello(_)

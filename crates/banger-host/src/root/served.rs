@@ -1,11 +1,11 @@
-//! One user whom root serves: what she asks is judged, done, and answered.
+//! One user whom root serves: each request is judged, applied and answered.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::PROGRAMS;
-use super::judge::{self, Allowed, Answerable};
-use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, tell};
+use super::judge::{self, PermittedChange, PermittedLook};
+use super::message::{Hello, PROTOCOL, Reply, Request, RootLook, layers_of};
 use super::{files, jailed, quota};
 use crate::linux::probes::in_one_line;
 use crate::linux::probes::jail::check_programs;
@@ -13,15 +13,15 @@ use crate::linux::snapshot;
 use crate::linux::units::{self, Manager};
 use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result, RootOp};
 
-/// The user, and the host that is changed for her.
+/// A user and the host that is changed for them.
 #[derive(Debug)]
 pub(crate) struct ClaimedHost {
     claim: Claim,
     host: Box<dyn Host>,
-    makes: FileOperations,
+    operations: FileOperations,
 }
 
-/// A host is changed by paths, and here there are none: how things are made of open files.
+/// The operations on open files, for which a host would need paths.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileOperations {
     pub(super) snapshot: fn(&snapshot::SnapshotSpec) -> Result<Change>,
@@ -30,15 +30,20 @@ pub(super) struct FileOperations {
 
 impl ClaimedHost {
     /// Changes this host by this claim.
-    pub(super) fn new(claim: Claim, host: Box<dyn Host>, makes: FileOperations) -> Self {
-        Self { claim, host, makes }
+    pub(super) fn new(claim: Claim, host: Box<dyn Host>, operations: FileOperations) -> Self {
+        Self {
+            claim,
+            host,
+            operations,
+        }
     }
 
     pub(crate) fn uid(&self) -> u32 {
         self.claim.uid
     }
 
-    /// Answers one message of somebody of this group. Whoever has not greeted is only greeted.
+    /// Answers one message of a client with this group. Until the greeting, nothing else is
+    /// answered.
     pub(super) fn answer(
         &self,
         request: Request,
@@ -48,29 +53,32 @@ impl ClaimedHost {
     ) -> Reply {
         let done = match request {
             Request::Hello { protocol } => self.greet(protocol).inspect(|_| *greeted = true),
-            _ if !*greeted => Err(Error::new(Kind::Denied, "the first message is no greeting")),
+            _ if !*greeted => Err(Error::new(
+                Kind::Denied,
+                "the first message is not a greeting",
+            )),
             Request::Change(op) => self.change(op, descriptors).map(Reply::Changed),
             Request::StartJailed(jailed) => judge::jailed(jailed, &self.claim)
                 .and_then(|it| quota::jail(it.uid, &self.claim).map(|()| it))
                 .and_then(|it| files::jailed(&self.claim, it, group, descriptors))
-                .and_then(|wanted| (self.makes.jailed)(&wanted))
+                .and_then(|wanted| (self.operations.jailed)(&wanted))
                 .map(Reply::Started),
             Request::SignalJailed { process, signal } => need_none(descriptors)
                 .and_then(|()| jailed::signal(&process, signal, &self.claim))
                 .map(Reply::Changed),
             Request::Look(look) => self.look(look, descriptors),
         };
-        done.unwrap_or_else(|error| Reply::Error(tell(&error)))
+        done.unwrap_or_else(|error| Reply::Error(layers_of(&error)))
     }
 
     fn greet(&self, protocol: u32) -> Result<Reply> {
         if protocol != PROTOCOL {
             let text = format!(
-                "the root helper speaks version {PROTOCOL} of their protocol, and the daemon {protocol}"
+                "the root helper has version {PROTOCOL} of its protocol, and the daemon version {protocol}"
             );
             // A daemon that is older than what was installed is one that has run since before.
             let hint = if protocol < PROTOCOL {
-                "start the daemon anew: banger daemon stop"
+                "restart the daemon: banger daemon stop"
             } else {
                 "banger system install"
             };
@@ -86,17 +94,17 @@ impl ClaimedHost {
 
     fn change(&self, op: RootOp, descriptors: &[OwnedFd]) -> Result<Change> {
         let allowed = judge::change(op, &self.claim)?;
-        let takes_files = matches!(allowed, Allowed::MakeSnapshot { .. });
+        let takes_files = matches!(allowed, PermittedChange::MakeSnapshot { .. });
         if !takes_files {
             need_none(descriptors)?;
         }
         match allowed {
-            Allowed::MakeSnapshot { name, size_mib } => {
+            PermittedChange::MakeSnapshot { name, size_mib } => {
                 let wanted = files::snapshot(&self.claim, name, size_mib, descriptors)?;
                 quota::snapshot(&wanted, &self.claim, &*self.host)?;
-                (self.makes.snapshot)(&wanted)
+                (self.operations.snapshot)(&wanted)
             }
-            Allowed::Change(op) => {
+            PermittedChange::Change(op) => {
                 let instance = self.claim.instance();
                 quota::change(&op, &self.claim, &*self.host)?;
                 if let RootOp::RemoveSnapshot { machine } = &op {
@@ -111,17 +119,17 @@ impl ClaimedHost {
 
     fn look(&self, look: RootLook, descriptors: &[OwnedFd]) -> Result<Reply> {
         match judge::look(look, &self.claim)? {
-            Answerable::FirewallHolds { table, guests, nat } => self
+            PermittedLook::FirewallHolds { table, guests, nat } => self
                 .host
                 .firewall_holds(&table, &guests, &nat)
                 .map(Reply::Holds),
-            Answerable::ForwardingHolds => self
+            PermittedLook::ForwardingHolds => self
                 .host
                 .forwarding_holds(self.claim.instance())
                 .map(Reply::Holds),
-            Answerable::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
-            Answerable::Jails => Ok(Reply::Found(jails(&self.claim, descriptors))),
-            Answerable::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),
+            PermittedLook::Snapshot(name) => self.host.snapshot(&name).map(Reply::Snapshot),
+            PermittedLook::Jails => Ok(Reply::Found(jails(&self.claim, descriptors))),
+            PermittedLook::Probe(probe) => Ok(Reply::Found(self.host.probe(&probe))),
         }
     }
 }
@@ -130,7 +138,7 @@ fn need_none(descriptors: &[OwnedFd]) -> Result<()> {
     if descriptors.is_empty() {
         return Ok(());
     }
-    let text = "it carries descriptors that nobody asked for";
+    let text = "it carries descriptors that the request does not take";
     Err(Error::new(Kind::Denied, text))
 }
 

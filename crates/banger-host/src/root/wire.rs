@@ -1,4 +1,4 @@
-//! Messages over a Unix socket that keeps their bounds (SOCK_SEQPACKET), with descriptors beside.
+//! Messages with descriptors over a Unix socket that keeps their bounds (SOCK_SEQPACKET).
 //!
 //! A message comes whole or not at all, so nobody can be kept waiting for the rest of one.
 
@@ -26,16 +26,16 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
 }
 
-/// What has come.
+/// What arrived.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A message, and what was handed over with it.
     Message(Vec<u8>, Vec<OwnedFd>),
-    /// Something that is no message, and why; what it carried is closed.
+    /// Not a message, with the reason; its descriptors are closed.
     Refused(&'static str),
     /// The other end has gone.
     End,
-    /// Nothing within the time.
+    /// Nothing arrived in time.
     Nothing,
 }
 
@@ -147,10 +147,10 @@ impl Wire {
     }
 }
 
-/// What is said of a message that is none of the list, such as one of a later version.
+/// The error for a message that is not in the list, such as one of a later version.
 pub(crate) const NOT_UNDERSTOOD: &str = "the message is not understood";
 
-/// What the bytes say.
+/// Parses a message.
 pub(crate) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| {
         // The words of the library may repeat what was sent, so they are made safe to print.

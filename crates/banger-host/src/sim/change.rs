@@ -1,10 +1,10 @@
-//! What each change does to the model.
+//! The changes to the model.
 
 use std::path::Path;
 
 use super::{Sim, SimProcess, files, lock, network};
 use crate::{
-    Change, Error, Exit, Host, Jailed, Kind, Look as _, Op, Process, Result, Signal, Spawn,
+    Change, Error, Exit, Host, JailIdentity, Kind, Look as _, Op, Process, Result, Signal, Spawn,
 };
 
 impl Host for Sim {
@@ -35,7 +35,7 @@ impl Host for Sim {
             ));
         }
         // As root has it: one process at most runs as a user.
-        let user = |it: &Jailed| it.uid;
+        let user = |it: &JailIdentity| it.uid;
         if let Some(uid) = spawn.jailed.as_ref().map(user)
             && state
                 .processes

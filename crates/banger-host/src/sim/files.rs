@@ -1,4 +1,4 @@
-//! What changes of files do to the model.
+//! Changes of the model's files.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub(super) struct FileSystem {
 }
 
 impl FileSystem {
-    /// Refuses what needs a block where none is free. An entry of a folder that is there, and a
+    /// Rejects what needs a block where none is free. An entry of an existing folder, and a
     /// hole, need none.
     fn need_block(&self) -> Result<()> {
         if self.is_full {

@@ -1,4 +1,4 @@
-//! What the model answers.
+//! The model's answers.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

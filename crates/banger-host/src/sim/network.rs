@@ -1,4 +1,4 @@
-//! What changes by root do to the model.
+//! Root's changes to the model.
 
 use super::change::made;
 use super::{Sim, SimState, lock, snapshot};

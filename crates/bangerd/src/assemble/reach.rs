@@ -147,7 +147,7 @@ fn absent(uid: u32, state: &Path) -> Finding {
                 "{}, but not yet when the daemon started",
                 helped.described()
             ),
-            hint: "start the daemon anew: banger daemon stop".to_owned(),
+            hint: "restart the daemon: banger daemon stop".to_owned(),
         },
         Err(error) => {
             let hint = error.hints().into_iter().next();

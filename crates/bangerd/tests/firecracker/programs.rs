@@ -68,7 +68,7 @@ pub(crate) fn a_program_that_will_not_do_is_told_with_the_way_out() {
     let world = World::new(&hangs);
     copied(&world);
     let (found, _) = fails(&world);
-    assert!(found.ends_with("does not end within 3 s"), "{found}");
+    assert!(found.ends_with("timed out after 3 s"), "{found}");
     let dumb = Script {
         version: "unknown".to_owned(),
         ..healthy()

@@ -4,6 +4,7 @@
 //! if not, the same transaction writes the whole table.
 
 mod listing;
+mod nft;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -12,11 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use listing::Listing;
+pub(super) use nft::nft;
+use nft::{check_interface, check_table, look, remove, run};
 pub(super) use rules::VOUCHED;
 
-use super::files::made;
 use super::tap;
-use crate::command::Command;
 use crate::{Change, Elements, Error, Kind, Result};
 
 /// For how long a listing answers questions again: a watch over many VMs asks for each, and reads
@@ -55,85 +56,12 @@ impl CachedListing {
     }
 }
 
-/// Runs nft, and says what an ordinary trouble with it is.
-pub(super) fn nft(command: &Command) -> Result<Vec<u8>> {
-    let output = command.output().map_err(|error| match error.kind() {
-        Kind::Missing => error.hint("sudo apt-get install nftables"),
-        _ => error,
-    })?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let errors = output.errors();
-    let kind = if errors.contains("Operation not permitted") || errors.contains("must be root") {
-        Kind::Denied
-    } else if errors.contains("No such file or directory") {
-        Kind::Missing
-    } else {
-        Kind::Other
-    };
-    let lines: Vec<&str> = errors
-        .lines()
-        .map(str::trim)
-        .filter(|it| !it.is_empty())
-        .collect();
-    let cause = Error::new(kind, lines.join("; "));
-    let cause = match kind {
-        Kind::Denied => cause.hint("run as root: only root may change a firewall"),
-        _ => cause,
-    };
-    Err(cause.within(format!("run `{command}`")))
-}
-
-/// Refuses what is no name of a table of ours before it gets into a script.
-fn check_table(table: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let starts = table
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase());
-    if starts && table.len() <= 32 && table.bytes().all(plain) {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Other,
-        format!("`{table}` is no name of a table"),
-    ))
-}
-
-/// Refuses an interface whose name would mean something else in a script.
-fn check_interface(name: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
-    if (1..=15).contains(&name.len()) && name.bytes().all(plain) {
-        return Ok(());
-    }
-    let shown = name.escape_debug();
-    Err(Error::new(
-        Kind::Unsupported,
-        format!("the interface `{shown}` has a name that nft cannot be told"),
-    ))
-}
-
 /// What the names of all TAPs of the same banger begin with: eight digits say which TAP it is.
 fn kin(tap: &str) -> Option<&str> {
     tap.len()
         .checked_sub(8)
         .filter(|it| *it > 0)
         .map(|it| &tap[..it])
-}
-
-/// The table now, or `None` where there is none.
-fn look(table: &str) -> Result<Option<Listing>> {
-    let command = Command::new("nft").args(["-j", "list", "table", "inet", table]);
-    match nft(&command) {
-        Ok(json) => match listing::read(&json) {
-            Some(listing) => Ok(Some(listing)),
-            None => Err(Error::new(Kind::Other, "nft says nothing that can be read")
-                .within(format!("run `{command}`"))),
-        },
-        Err(error) if error.kind() == Kind::Missing && command.program_exists() => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The table now. What was seen a moment ago is enough where it says that there is something to
@@ -151,10 +79,6 @@ fn look_where_needed(
         Some(listing) => Ok(listing),
         None => look(table).map(Option::unwrap_or_default),
     }
-}
-
-fn run(script: String) -> Result<()> {
-    nft(&Command::new("nft").args(["-f", "-"]).stdin(script)).map(drop)
 }
 
 /// Runs a script of elements; where the table is not whole, or is gone by now, all of it is
@@ -377,17 +301,6 @@ impl Firewall {
     }
 }
 
-/// Runs a script that removes; that somebody else has removed the whole table meanwhile is fine.
-fn remove(table: &str, script: String) -> Result<Change> {
-    match run(script) {
-        Ok(()) => Ok(Change::Made),
-        Err(error) => match look(table) {
-            Ok(None) => Ok(made(true)),
-            Ok(Some(_)) | Err(_) => Err(error),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,7 +324,7 @@ mod tests {
                 .allow_guest(name, "bg1", "bg1a", address)
                 .unwrap_err();
             assert!(
-                error.to_string().ends_with("is no name of a table"),
+                error.to_string().ends_with("is not a banger table name"),
                 "{error}"
             );
             assert!(firewall.forbid_nat(name, address).is_err());

@@ -14,7 +14,7 @@
 //! What a guest sends is accepted by its address, never by the state of its connection: without
 //! its element in @nat, connections that are open end at once.
 //!
-//! A guest is told at once what it may not reach: a TCP reset, or ICMP's "administratively
+//! A guest learns at once what it may not reach: a TCP reset, or ICMP's "administratively
 //! prohibited". Segments fit the path in both directions, as the routes are when a connection
 //! begins.
 

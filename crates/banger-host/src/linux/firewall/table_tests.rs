@@ -1,6 +1,7 @@
 //! The table itself: harmed, mended, taken away, and beside other firewalls.
 
 use super::lab::*;
+use crate::command::Command;
 use crate::linux::testing::{attempt, in_own_network, run, skipped};
 
 #[test]

@@ -30,10 +30,7 @@ pub(super) fn probe(tap_prefix: &str) -> Finding {
         Err(error) => return doubtful(in_one_line(&error), "sudo nft list ruleset"),
     };
     let Ok(document) = serde_json::from_slice::<Value>(&json) else {
-        return doubtful(
-            "nft says nothing that can be read",
-            "sudo nft -j list ruleset",
-        );
+        return doubtful("nft's output cannot be read", "sudo nft -j list ruleset");
     };
     if let Some(finding) = dropped(&document, tap_prefix) {
         return finding;

@@ -95,7 +95,7 @@ impl Message {
         if name.len() > LONGEST_NAME || name.contains('\0') {
             return Err(Error::new(
                 Kind::Other,
-                format!("`{}` is no name of a device", name.escape_debug()),
+                format!("`{}` is not the name of a device", name.escape_debug()),
             ));
         }
         message.set(NAME, name.as_bytes());

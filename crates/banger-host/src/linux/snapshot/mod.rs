@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the names of all snapshots begin with.
 const PREFIX: &str = "banger-1-";
 
-/// What a snapshot shall be. The files are open, so that whoever asks must have been able to open
+/// The snapshot to make. The files are open, so that whoever asks must have been able to open
 /// them.
 #[derive(Debug)]
 pub(crate) struct SnapshotSpec {
@@ -80,7 +80,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Refuses what is no name of a snapshot of ours.
+/// Rejects names that are not banger snapshot names.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let hexadecimal = |text: &str, length: usize| {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -92,7 +92,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::new(
         Kind::Other,
-        format!("`{}` is no name of a snapshot", name.escape_debug()),
+        format!("`{}` is not a banger snapshot name", name.escape_debug()),
     ))
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-/// Makes the node lead to this device, for this owner alone; says whether it did not before.
+/// Makes the node of this device, for this owner alone; whether that changed anything.
 pub(super) fn put(name: &str, device: u64, owner: Owner) -> Result<bool> {
     make_directory(Path::new(FOLDER), 0o711, None)?;
     node::put(&path(name), device, owner)

@@ -1,4 +1,4 @@
-//! Putting root's side of banger in place for one user, and taking it away again.
+//! Installs root's side of banger for one user, and uninstalls it.
 //!
 //! Nothing is changed before everything that was asked has been looked at. Each file comes into
 //! its place whole, so a run that was cut off is finished by the next:
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub(crate) use paths::Paths;
-pub use programs::Installed;
+pub use programs::InstalledProgram;
 pub use status::{HelperStatus, ProgramStatus, UnitStatus};
 
 use super::need_root;
@@ -33,18 +33,18 @@ use crate::{Claim, Error, Instance, Kind, Linux, Look as _, Result, Subnet};
 use crate::{reservation, root_folder};
 use user::User;
 
-/// What is asked for.
+/// The request of an installation.
 #[derive(Debug, Clone, Default)]
 pub struct InstallRequest {
     /// The user's number; 0 is root, whose daemon works directly.
     pub uid: u32,
-    /// The state directory, an absolute path; hers, if it is there.
+    /// The state directory, an absolute path; the user's, if it exists.
     pub state: PathBuf,
-    /// The network of her guests; one that is free otherwise.
+    /// The network of the user's guests; one that is free otherwise.
     pub subnet: Option<Subnet>,
     /// The port on 127.0.0.1 where names are answered; one that is free otherwise.
     pub dns_port: Option<u16>,
-    /// The program `banger`, which stops her VMs when the host goes down.
+    /// The program `banger`, which stops the user's VMs when the host goes down.
     pub cli: PathBuf,
     /// A Firecracker, to be copied.
     pub firecracker: Option<PathBuf>,
@@ -52,61 +52,62 @@ pub struct InstallRequest {
     pub jailer: Option<PathBuf>,
 }
 
-/// What is in place.
+/// The result of an installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installation {
     /// What the user was granted; nothing where that is root, who has all of it.
     #[serde(flatten)]
     pub claim: Option<Claim>,
     /// What root runs.
-    pub programs: Vec<Installed>,
+    pub programs: Vec<InstalledProgram>,
 }
 
-/// Puts everything in place. `say` is told each step.
+/// Installs everything. `say` gets a line for each step.
 ///
 /// # Errors
 /// When something that was asked for cannot be, before anything is changed; or when a step fails,
 /// and then the same call finishes it later.
-pub fn install(wishes: &InstallRequest, say: &mut dyn FnMut(&str)) -> Result<Installation> {
+pub fn install(request: &InstallRequest, say: &mut dyn FnMut(&str)) -> Result<Installation> {
     need_root()?;
-    install_in(&Paths::of_this_host(), wishes, say)
+    install_in(&Paths::of_this_host(), request, say)
 }
 
 pub(crate) fn install_in(
-    places: &Paths,
-    wishes: &InstallRequest,
+    paths: &Paths,
+    request: &InstallRequest,
     say: &mut dyn FnMut(&str),
 ) -> Result<Installation> {
-    if wishes.uid == own::ROOT {
-        own::install(places, wishes, say)?;
+    if request.uid == own::ROOT {
+        own::install(paths, request, say)?;
         return Ok(Installation {
             claim: None,
             programs: Vec::new(),
         });
     }
-    let user = User::find(wishes.uid)?;
-    let state = user.check_state(&wishes.state)?;
-    let cli = programs::check_cli(&wishes.cli)?;
-    let sources = programs::Sources::open(wishes.firecracker.as_deref(), wishes.jailer.as_deref())?;
-    root_folder::make(&places.claims)?;
-    let _held = files::lock(&places.claims.join("lock"))?;
-    let others = others(places, wishes.uid)?;
-    let before = Claim::read(&places.claim(wishes.uid), wishes.uid).unwrap_or_default();
-    check_instance(places, wishes.uid, &state, before.as_ref(), &others)?;
+    let user = User::find(request.uid)?;
+    let state = user.check_state(&request.state)?;
+    let cli = programs::check_cli(&request.cli)?;
+    let sources =
+        programs::Sources::open(request.firecracker.as_deref(), request.jailer.as_deref())?;
+    root_folder::make(&paths.claims)?;
+    let _held = files::lock(&paths.claims.join("lock"))?;
+    let others = others(paths, request.uid)?;
+    let before = Claim::read(&paths.claim(request.uid), request.uid).unwrap_or_default();
+    check_instance(paths, request.uid, &state, before.as_ref(), &others)?;
     let claim = Claim {
         uid: user.uid,
         user: user.name.clone(),
-        subnet: network::subnet(wishes, before.as_ref(), &others, &state)?,
-        dns_port: network::dns_port(wishes, before.as_ref(), &others)?,
+        subnet: network::subnet(request, before.as_ref(), &others, &state)?,
+        dns_port: network::dns_port(request, before.as_ref(), &others)?,
         state,
     };
 
     // A root daemon may have made it first; every user passes through it to their socket.
-    root_folder::make(&places.run)?;
-    let programs = sources.put(&places.programs, say)?;
+    root_folder::make(&paths.run)?;
+    let programs = sources.put(&paths.programs, say)?;
     let text = serde_json::to_string_pretty(&claim)
         .map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
-    files::write(&places.claim(claim.uid), text.as_bytes(), 0o644)?;
+    files::write(&paths.claim(claim.uid), text.as_bytes(), 0o644)?;
     say(&format!(
         "user {} has {} and DNS port {} for `{}`",
         claim.user,
@@ -114,7 +115,7 @@ pub(crate) fn install_in(
         claim.dns_port,
         claim.state.display()
     ));
-    units::put(places, &claim, &user, &cli, say)?;
+    units::put(paths, &claim, &user, &cli, say)?;
     Ok(Installation {
         claim: Some(claim),
         programs,
@@ -122,22 +123,23 @@ pub(crate) fn install_in(
 }
 
 /// The claims of all other users.
-fn others(places: &Paths, uid: u32) -> Result<Vec<Claim>> {
+fn others(paths: &Paths, uid: u32) -> Result<Vec<Claim>> {
     let mut claims = Vec::new();
-    for name in Linux::new()?.list(&places.claims)? {
+    for name in Linux::new()?.list(&paths.claims)? {
         let Some(other) = name.strip_suffix(".json").and_then(|it| it.parse().ok()) else {
             continue;
         };
         if other != uid {
-            claims.extend(Claim::read(&places.claims.join(name), other)?);
+            claims.extend(Claim::read(&paths.claims.join(name), other)?);
         }
     }
     Ok(claims)
 }
 
-/// Names must tell users apart, and what has the old names must be gone before there are new ones.
+/// Names must be unique to a user, and what has the old names must be gone before there are new
+/// ones.
 fn check_instance(
-    places: &Paths,
+    paths: &Paths,
     uid: u32,
     state: &Path,
     before: Option<&Claim>,
@@ -152,7 +154,7 @@ fn check_instance(
         );
         return Err(Error::new(Kind::Busy, text).hint("choose another state directory"));
     }
-    if let Some(other) = reservation::holder(&places.run, instance)? {
+    if let Some(other) = reservation::holder(&paths.run, instance)? {
         let text = format!(
             "`{}` would have the names of root's `{}` on this host",
             state.display(),
@@ -166,7 +168,7 @@ fn check_instance(
     }
 }
 
-/// Refuses where something that root made for the user is still there.
+/// Rejects where something that root made for the user still exists.
 fn check_empty(claim: &Claim) -> Result<()> {
     let linux = Linux::new()?;
     let mut left = linux.interfaces(&claim.instance().tap_prefix())?;
@@ -183,8 +185,8 @@ fn check_empty(claim: &Claim) -> Result<()> {
     Err(Error::new(Kind::Busy, text).hint(format!("as {}: banger vm stop --all", claim.user)))
 }
 
-/// Takes away what [`install`] put in place for this user; what all users share goes with the
-/// last. Twice is once.
+/// Removes what [`install`] installed for this user; what all users share goes with the
+/// last. Idempotent.
 ///
 /// # Errors
 /// When VMs of the user are not stopped, or a step fails.
@@ -193,37 +195,37 @@ pub fn uninstall(uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
     uninstall_in(&Paths::of_this_host(), uid, say)
 }
 
-pub(crate) fn uninstall_in(places: &Paths, uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
+pub(crate) fn uninstall_in(paths: &Paths, uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
     if uid == own::ROOT {
-        return own::uninstall(places, say);
+        return own::uninstall(paths, say);
     }
-    if !places.claims.is_dir() {
-        units::remove(places, uid, true, say)?;
-        files::remove_folder(&places.programs)?;
+    if !paths.claims.is_dir() {
+        units::remove(paths, uid, true, say)?;
+        files::remove_folder(&paths.programs)?;
         say("nothing is installed");
         return Ok(());
     }
-    let held = files::lock(&places.claims.join("lock"))?;
+    let held = files::lock(&paths.claims.join("lock"))?;
     // One that cannot be read keeps nobody from taking it away.
-    if let Ok(Some(claim)) = Claim::read(&places.claim(uid), uid) {
+    if let Ok(Some(claim)) = Claim::read(&paths.claim(uid), uid) {
         check_empty(&claim)?;
     }
-    let is_last = others(places, uid)?.is_empty();
-    units::remove(places, uid, is_last, say)?;
-    if places.run.is_dir() {
+    let is_last = others(paths, uid)?.is_empty();
+    units::remove(paths, uid, is_last, say)?;
+    if paths.run.is_dir() {
         // No VM of the user is left, so what only they held is put back.
-        Linux::in_folder(&places.run)?.settle_forwarding()?;
-        files::remove_folder(&places.run.join(uid.to_string()))?;
+        Linux::in_folder(&paths.run)?.settle_forwarding()?;
+        files::remove_folder(&paths.run.join(uid.to_string()))?;
     }
-    files::remove(&places.claim(uid))?;
-    say(&format!("user {uid} is granted nothing any more"));
+    files::remove(&paths.claim(uid))?;
+    say(&format!("removed what user {uid} was granted"));
     if is_last {
-        files::remove_folder(&places.programs)?;
-        say(&format!("removed `{}`", places.programs.display()));
+        files::remove_folder(&paths.programs)?;
+        say(&format!("removed `{}`", paths.programs.display()));
         drop(held);
-        files::remove_folder(&places.claims)?;
-        if !reservation::any(&places.run) {
-            files::remove_folder(&places.run)?;
+        files::remove_folder(&paths.claims)?;
+        if !reservation::any(&paths.run) {
+            files::remove_folder(&paths.run)?;
         }
     }
     Ok(())

@@ -25,13 +25,13 @@ const KEPT: [([u8; 4], u8, &str); 4] = [
 
 /// The network that is wanted, or that the user has, or the first that is free.
 pub(super) fn subnet(
-    wishes: &InstallRequest,
+    request: &InstallRequest,
     before: Option<&Claim>,
     others: &[Claim],
     state: &Path,
 ) -> Result<Subnet> {
-    let prefix = Instance::new(wishes.uid, state).tap_prefix();
-    if let Some(wanted) = wishes.subnet {
+    let prefix = Instance::new(request.uid, state).tap_prefix();
+    if let Some(wanted) = request.subnet {
         return match trouble(wanted, others, &prefix)? {
             None => Ok(wanted),
             Some(why) => Err(Error::new(Kind::Busy, why)
@@ -85,12 +85,12 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
 
 /// The port that is wanted, or that the user has, or the first that nobody has.
 pub(super) fn dns_port(
-    wishes: &InstallRequest,
+    request: &InstallRequest,
     before: Option<&Claim>,
     others: &[Claim],
 ) -> Result<u16> {
     let holder = |port: u16| others.iter().find(|it| it.dns_port == port && port != 0);
-    match (wishes.dns_port, before) {
+    match (request.dns_port, before) {
         (Some(wanted), _) => match holder(wanted) {
             None => Ok(wanted),
             Some(other) => Err(Error::new(

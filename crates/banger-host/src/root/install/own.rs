@@ -17,15 +17,15 @@ pub(super) const ROOT: u32 = 0;
 /// Where something is asked for that only the helper gives, or somebody else could change a
 /// program that the unit runs.
 pub(super) fn install(
-    places: &Paths,
-    wishes: &InstallRequest,
+    paths: &Paths,
+    request: &InstallRequest,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let helped = [
-        ("--subnet", wishes.subnet.is_some()),
-        ("--dns-port", wishes.dns_port.is_some()),
-        ("--firecracker", wishes.firecracker.is_some()),
-        ("--jailer", wishes.jailer.is_some()),
+        ("--subnet", request.subnet.is_some()),
+        ("--dns-port", request.dns_port.is_some()),
+        ("--firecracker", request.firecracker.is_some()),
+        ("--jailer", request.jailer.is_some()),
     ];
     if let Some((option, _)) = helped.iter().find(|(_, given)| *given) {
         let text = format!("`{option}` is for a user whom banger-root serves");
@@ -34,12 +34,12 @@ pub(super) fn install(
         ));
     }
     let root = User::find(ROOT)?;
-    let state = root.check_state(&wishes.state)?;
-    let cli = only_root_s(&programs::check_cli(&wishes.cli)?)?;
+    let state = root.check_state(&request.state)?;
+    let cli = only_root_s(&programs::check_cli(&request.cli)?)?;
     // The CLI writes it into the daemon's own unit.
     only_root_s(&cli.with_file_name("bangerd"))?;
     let program = only_root_s(&cli.with_file_name("banger-root"))?;
-    units::put_own(places, &root, &state, (&cli, &program), say)
+    units::put_own(paths, &root, &state, (&cli, &program), say)
 }
 
 /// Where a program really is, if that is nobody else's to change: root runs it at each boot.
@@ -53,8 +53,8 @@ fn only_root_s(program: &Path) -> Result<PathBuf> {
 }
 
 /// Takes it away again; VMs that run go on.
-pub(super) fn uninstall(places: &Paths, say: &mut dyn FnMut(&str)) -> Result<()> {
-    if units::remove_own(places)? {
+pub(super) fn uninstall(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<()> {
+    if units::remove_own(paths)? {
         say("root's VMs are not stopped any more before the host goes down");
         say(units::LINGER_STAYS);
     } else {

@@ -1,4 +1,4 @@
-//! Where everything is put.
+//! The paths of an installation.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::root::{PROGRAMS, RUN};
 use crate::{Claim, Result};
 
-/// The folders of a host, and how its systemd is told.
+/// The folders of a host, and how its systemd is called.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// The programs that root runs.
@@ -20,7 +20,7 @@ pub(crate) struct Paths {
     pub(crate) units: PathBuf,
     /// Rules of the administrator for devices.
     pub(crate) rules: PathBuf,
-    /// Whether systemd runs this host, and how it is spoken to.
+    /// How systemd is called, where it runs.
     pub(crate) systemd: Option<fn(&Command) -> Result<()>>,
 }
 

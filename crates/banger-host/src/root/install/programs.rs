@@ -21,7 +21,7 @@ const LARGEST: u64 = 256 << 20;
 
 /// A program in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Installed {
+pub struct InstalledProgram {
     /// Where it is.
     pub path: PathBuf,
     /// Its SHA-256, in hexadecimal digits.
@@ -63,7 +63,7 @@ impl Sources {
         mut self,
         folder: &Path,
         say: &mut dyn FnMut(&str),
-    ) -> Result<Vec<Installed>> {
+    ) -> Result<Vec<InstalledProgram>> {
         root_folder::make(folder)?;
         self.0
             .iter_mut()
@@ -97,7 +97,7 @@ impl Source {
         Ok(source)
     }
 
-    fn put(&mut self, folder: &Path) -> Result<Installed> {
+    fn put(&mut self, folder: &Path) -> Result<InstalledProgram> {
         let path = folder.join(self.name);
         let describe = || format!("copy `{}` to `{}`", self.from.display(), path.display());
         let map_io_error = |cause| Error::io(describe(), cause);
@@ -118,24 +118,24 @@ impl Source {
         files::settle(&copy, &fresh, &path, 0o755)?;
         let digest = hash.finalize();
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Installed { path, sha256 })
+        Ok(InstalledProgram { path, sha256 })
     }
 }
 
-/// Refuses what is no program of this machine.
+/// Rejects what is not a program for this machine.
 fn check_program(file: &File, is_static: bool) -> Result<()> {
     let odd = |text: &str| Err(Error::new(Kind::Other, text));
     let meta = file
         .metadata()
         .map_err(|cause| Error::io("look at it", cause))?;
     if !meta.is_file() {
-        return odd("it is no regular file");
+        return odd("it is not a regular file");
     }
     if meta.len() > LARGEST {
         return odd("it is larger than 256 MiB");
     }
     match Elf::read(file).map_err(|cause| Error::io("read it", cause))? {
-        None => odd("it is no program: it is not a whole ELF file of 64 bits"),
+        None => odd("it is not a program: not a complete 64-bit ELF file"),
         Some(elf) if !elf.runs_here() => odd("it is a program of another machine"),
         Some(elf) if is_static && elf.needs_libraries => {
             odd("it needs libraries, and must be a static program")
@@ -163,7 +163,7 @@ pub(super) fn check_cli(path: &Path) -> Result<PathBuf> {
     }
     match path.metadata() {
         Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(path.to_owned()),
-        Ok(_) => refused("is no program"),
+        Ok(_) => refused("is not a program"),
         Err(cause) => Err(Error::io(format!("look at `{}`", path.display()), cause)
             .hint("name the program `banger` with --cli, by an absolute path")),
     }

@@ -1,4 +1,4 @@
-//! How root's side of banger stands for one user: what is installed, and whether it runs.
+//! The state of root's side of banger for one user: what is installed, and whether it runs.
 //!
 //! It changes nothing and needs no rights, so any user may ask about any.
 
@@ -79,16 +79,16 @@ impl HelperStatus {
         Self::look_in(&Paths::of_this_host(), uid, beside)
     }
 
-    fn look_in(places: &Paths, uid: u32, beside: Option<&Path>) -> Result<Self> {
+    fn look_in(paths: &Paths, uid: u32, beside: Option<&Path>) -> Result<Self> {
         let is_root = uid == ROOT;
         let mut programs = Vec::new();
         if !is_root {
             for name in ["banger-root", "firecracker", "jailer"] {
-                programs.extend(program(&places.programs.join(name), beside));
+                programs.extend(program(&paths.programs.join(name), beside));
             }
         }
         let (mut units, mut linger) = (Vec::new(), None);
-        if places.systemd.is_some() {
+        if paths.systemd.is_some() {
             for name in units::of(uid) {
                 units.push(unit(name)?);
             }
@@ -99,7 +99,7 @@ impl HelperStatus {
             is_root,
             answers: answers(uid),
             socket: socket_path(uid),
-            claim: Claim::read(&places.claim(uid), uid)?,
+            claim: Claim::read(&paths.claim(uid), uid)?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             programs,
             units,
@@ -322,14 +322,14 @@ linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
     fn a_user_for_whom_nothing_is_installed_is_shown_as_such() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let places = Paths {
+        let paths = Paths {
             programs: path("libexec"),
             claims: path("claims"),
             systemd: None,
             ..Paths::of_this_host()
         };
         let uid = 4_000_000_000;
-        let nothing = HelperStatus::look_in(&places, uid, None).unwrap();
+        let nothing = HelperStatus::look_in(&paths, uid, None).unwrap();
         assert!(!nothing.is_whole());
         let text = nothing.text(false);
         assert!(
@@ -346,7 +346,7 @@ linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
             ("beside", Some(false)),
             ("none", None),
         ] {
-            let found = HelperStatus::look_in(&places, uid, Some(&path(beside))).unwrap();
+            let found = HelperStatus::look_in(&paths, uid, Some(&path(beside))).unwrap();
             assert_eq!(found.programs.len(), 1);
             assert_eq!(found.programs[0].is_ours, same, "{beside}");
         }

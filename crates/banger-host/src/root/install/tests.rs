@@ -12,18 +12,18 @@ use crate::linux::testing::is_root;
 /// A user whom every host has.
 const UID: u32 = 65534;
 
-/// What systemd was told, of all tests.
-static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The commands to systemd, of all tests.
+static COMMANDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is where systemd runs")]
-fn tell(command: &Command) -> Result<()> {
-    TOLD.lock().unwrap().push(command.to_string());
+fn note_command(command: &Command) -> Result<()> {
+    COMMANDS.lock().unwrap().push(command.to_string());
     Ok(())
 }
 
 struct TestRoot {
     folder: tempfile::TempDir,
-    places: Paths,
+    paths: Paths,
 }
 
 impl TestRoot {
@@ -43,22 +43,22 @@ impl TestRoot {
         fs::set_permissions(of("banger"), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(of("banger"), of("bangerd")).unwrap();
         fs::copy(of("banger"), of("banger-root")).unwrap();
-        let places = Paths {
+        let paths = Paths {
             programs: of("libexec"),
             claims: of("claims"),
             run: of("run"),
             units: of("units"),
             rules: of("rules"),
-            systemd: Some(tell),
+            systemd: Some(note_command),
         };
-        Self { folder, places }
+        Self { folder, paths }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn wishes(&self) -> InstallRequest {
+    fn request(&self) -> InstallRequest {
         InstallRequest {
             uid: UID,
             state: self.path("home/state"),
@@ -67,8 +67,8 @@ impl TestRoot {
         }
     }
 
-    fn install(&self, wishes: &InstallRequest) -> Result<Installation> {
-        install_in(&self.places, wishes, &mut |_| {})
+    fn install(&self, request: &InstallRequest) -> Result<Installation> {
+        install_in(&self.paths, request, &mut |_| {})
     }
 
     /// All files below, with what is in them.
@@ -100,8 +100,8 @@ fn claim_of(place: &TestRoot, uid: u32, subnet: &str, dns_port: u16) {
         subnet: subnet.parse().unwrap(),
         dns_port,
     };
-    fs::create_dir_all(&place.places.claims).unwrap();
-    let path = place.places.claim(uid);
+    fs::create_dir_all(&place.paths.claims).unwrap();
+    let path = place.paths.claim(uid);
     fs::write(&path, serde_json::to_vec(&claim).unwrap()).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
 }
@@ -113,7 +113,7 @@ fn an_installation_is_whole_and_goes_whole() {
     }
     let place = TestRoot::new();
     let before = place.everything();
-    let placed = place.install(&place.wishes()).unwrap();
+    let placed = place.install(&place.request()).unwrap();
     assert_eq!(placed.programs.len(), 1);
     let program = place.path("libexec/banger-root");
     assert_eq!(placed.programs[0].path, program);
@@ -122,7 +122,7 @@ fn an_installation_is_whole_and_goes_whole() {
         fs::read(&program).unwrap(),
         fs::read("/proc/self/exe").unwrap()
     );
-    let read = Claim::read(&place.places.claim(UID), UID).unwrap();
+    let read = Claim::read(&place.paths.claim(UID), UID).unwrap();
     assert_eq!(read, placed.claim);
     let json = serde_json::to_value(&placed).unwrap();
     for key in ["uid", "user", "state", "subnet", "dns_port", "programs"] {
@@ -159,17 +159,20 @@ fn an_installation_is_whole_and_goes_whole() {
     fs::write(place.path("libexec/.banger-root.new"), "half").unwrap();
     fs::write(place.path("claims/.65534.json.new"), "half").unwrap();
     fs::remove_file(&program).unwrap();
-    assert_eq!(place.install(&place.wishes()).unwrap(), placed);
+    assert_eq!(place.install(&place.request()).unwrap(), placed);
     assert_eq!(place.everything(), after);
     for _ in 0..2 {
-        uninstall_in(&place.places, UID, &mut |_| {}).unwrap();
+        uninstall_in(&place.paths, UID, &mut |_| {}).unwrap();
         assert_eq!(place.everything(), before);
     }
-    let told = TOLD.lock().unwrap().join("\n");
-    assert!(told.contains("loginctl enable-linger nobody"), "{told}");
+    let commands = COMMANDS.lock().unwrap().join("\n");
+    assert!(
+        commands.contains("loginctl enable-linger nobody"),
+        "{commands}"
+    );
     for words in ["disable --now", "reset-failed"] {
         let words = format!("{words} banger-shutdown@{UID}.service");
-        assert!(told.contains(&words), "{told}");
+        assert!(commands.contains(&words), "{commands}");
     }
 }
 
@@ -179,9 +182,9 @@ fn without_systemd_there_are_no_units() {
         return;
     }
     let mut place = TestRoot::new();
-    place.places.systemd = None;
+    place.paths.systemd = None;
     let mut said = Vec::new();
-    install_in(&place.places, &place.wishes(), &mut |text| {
+    install_in(&place.paths, &place.request(), &mut |text| {
         said.push(text.to_owned());
     })
     .unwrap();
@@ -207,7 +210,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
     chown(place.path("theirs"), Some(UID), Some(UID)).unwrap();
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
-    let good = place.wishes();
+    let good = place.request();
     type Change = Box<dyn Fn(&mut InstallRequest)>;
     let root_with_cli = |cli: PathBuf| -> Change {
         Box::new(move |it| {
@@ -282,9 +285,9 @@ fn what_is_asked_for_wrongly_changes_nothing() {
         ("user1001's", Box::new(|it| it.dns_port = Some(42069))),
     ];
     for (word, change) in wrong {
-        let mut wishes = good.clone();
-        change(&mut wishes);
-        let error = place.install(&wishes).unwrap_err();
+        let mut request = good.clone();
+        change(&mut request);
+        let error = place.install(&request).unwrap_err();
         let mut text = format!("{error} {:?}", error.hints());
         let mut below = std::error::Error::source(&error);
         while let Some(cause) = below {
@@ -305,31 +308,31 @@ fn users_have_networks_and_ports_of_their_own() {
         return;
     }
     let place = TestRoot::new();
-    let install = |wishes: &InstallRequest| place.install(wishes).unwrap().claim.unwrap();
-    let first = install(&place.wishes());
-    fs::remove_file(place.places.claim(UID)).unwrap();
+    let install = |request: &InstallRequest| place.install(request).unwrap().claim.unwrap();
+    let first = install(&place.request());
+    fs::remove_file(place.paths.claim(UID)).unwrap();
     claim_of(&place, 1001, &first.subnet.to_string(), first.dns_port);
-    let second = install(&place.wishes());
+    let second = install(&place.request());
     assert!(!second.subnet.overlaps(first.subnet));
     assert_ne!(second.dns_port, first.dns_port);
     // What a user has she keeps, and what she asks for she gets.
     claim_of(&place, 1001, "192.168.77.0/24", 1);
-    assert_eq!(install(&place.wishes()), second);
-    let wishes = InstallRequest {
+    assert_eq!(install(&place.request()), second);
+    let request = InstallRequest {
         subnet: "172.31.240.0/20".parse().ok(),
         dns_port: Some(5300),
-        ..place.wishes()
+        ..place.request()
     };
-    let third = install(&wishes);
+    let third = install(&request);
     assert_eq!(
         (Some(third.subnet), Some(third.dns_port)),
-        (wishes.subnet, wishes.dns_port)
+        (request.subnet, request.dns_port)
     );
     // The other's things stay when one goes.
-    uninstall_in(&place.places, UID, &mut |_| {}).unwrap();
-    assert!(place.places.claim(1001).exists());
+    uninstall_in(&place.paths, UID, &mut |_| {}).unwrap();
+    assert!(place.paths.claim(1001).exists());
     assert!(place.path("libexec/banger-root").exists());
-    uninstall_in(&place.places, 1001, &mut |_| {}).unwrap();
+    uninstall_in(&place.paths, 1001, &mut |_| {}).unwrap();
     assert!(!place.path("claims").exists());
 }
 
@@ -341,12 +344,12 @@ fn root_s_own_daemon_has_units_that_stop_its_vms_and_put_its_firewall_back_and_n
     let place = TestRoot::new();
     claim_of(&place, 1001, "10.215.0.0/20", 42069);
     let before = place.everything();
-    let wishes = InstallRequest {
+    let request = InstallRequest {
         uid: 0,
         state: "/root/.local/state/banger".into(),
-        ..place.wishes()
+        ..place.request()
     };
-    let placed = place.install(&wishes).unwrap();
+    let placed = place.install(&request).unwrap();
     assert_eq!(
         serde_json::to_string(&placed).unwrap(),
         r#"{"programs":[]}"#
@@ -361,10 +364,10 @@ fn root_s_own_daemon_has_units_that_stop_its_vms_and_put_its_firewall_back_and_n
     assert!(text.contains("banger-root\" restore"), "{text}");
     assert_eq!(place.everything().len(), before.len() + 2);
     // Her part of another user's installation is not root's.
-    uninstall_in(&place.places, 0, &mut |_| {}).unwrap();
+    uninstall_in(&place.paths, 0, &mut |_| {}).unwrap();
     assert_eq!(place.everything(), before);
     let mut said = Vec::new();
-    uninstall_in(&place.places, 0, &mut |it| said.push(it.to_owned())).unwrap();
+    uninstall_in(&place.paths, 0, &mut |it| said.push(it.to_owned())).unwrap();
     assert_eq!(said, ["nothing is installed"]);
 }
 
@@ -374,8 +377,8 @@ fn a_folder_that_another_may_write_gets_no_program_of_roots() {
         return;
     }
     let mut place = TestRoot::new();
-    place.places.programs = place.path("home/libexec");
-    let error = place.install(&place.wishes()).unwrap_err();
+    place.paths.programs = place.path("home/libexec");
+    let error = place.install(&place.request()).unwrap_err();
     assert!(error.to_string().contains("user 65534"), "{error}");
     assert!(!Path::new(&place.path("home/libexec/banger-root")).exists());
 }

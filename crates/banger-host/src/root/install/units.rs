@@ -7,7 +7,7 @@
 //! | `banger-firewall@<uid>.service` | runs `banger-root restore` whenever nftables.service has replaced all rules |
 //! | `banger-port@<uid>.socket` | has the user's DNS port, from before anybody can log in |
 //! | `banger-port@<uid>.service` | hands it to the user's daemon |
-//! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before her own units and the network go |
+//! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before their own units and the network go |
 
 use std::path::Path;
 
@@ -33,10 +33,10 @@ const PORT_SERVICE: (&str, &str) = (
     include_str!("../../../units/banger-port@.service"),
 );
 
-/// Said by whoever takes the units away.
+/// A message of each uninstallation.
 pub(super) const LINGER_STAYS: &str = "linger stays as it is: loginctl disable-linger ends it";
 
-/// The state directory below a home that is the user's unless told otherwise.
+/// The state directory below a home that is the user's by default.
 const USUAL_STATE: &str = ".local/state/banger";
 
 /// The devices of VMs are nobody else's, and what guests write on them is not looked into.
@@ -47,31 +47,31 @@ const RULE: (&str, &str) = (
 
 /// Writes the units, and has them started now and at each boot.
 pub(super) fn put(
-    places: &Paths,
+    paths: &Paths,
     claim: &Claim,
     user: &User,
     cli: &Path,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let Some(run) = places.systemd else {
+    let Some(run) = paths.systemd else {
         say("systemd does not run here: no units, and `sudo -n` starts banger-root where it may");
         return Ok(());
     };
     let usual = user.home.join(USUAL_STATE);
     let state = Some(&*claim.state).filter(|it| *it != usual);
     for (name, text) in [SOCKET, SERVICE, PORT_SERVICE] {
-        files::write(&places.units.join(name), text.as_bytes(), 0o644)?;
+        files::write(&paths.units.join(name), text.as_bytes(), 0o644)?;
     }
-    if places.rules.is_dir() {
-        files::write(&places.rules.join(RULE.0), RULE.1.as_bytes(), 0o644)?;
+    if paths.rules.is_dir() {
+        files::write(&paths.rules.join(RULE.0), RULE.1.as_bytes(), 0o644)?;
         run(&Command::new("udevadm").args(["control", "--reload"]))?;
     }
     let shutdown = shutdown_of(claim.uid);
     let text = shutdown_text(claim.uid, &user.home, state, cli);
-    files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    files::write(&paths.units.join(&shutdown), text.as_bytes(), 0o644)?;
     let firewall = firewall_of(claim.uid);
     let text = firewall_text(&Path::new(PROGRAMS).join("banger-root"));
-    files::write(&places.units.join(&firewall), text.as_bytes(), 0o644)?;
+    files::write(&paths.units.join(&firewall), text.as_bytes(), 0o644)?;
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     let (socket, service) = (socket_of(claim.uid), service_of(claim.uid));
     systemctl(&["daemon-reload"])?;
@@ -84,24 +84,24 @@ pub(super) fn put(
         "systemd listens for {} with `{socket}`",
         claim.user
     ));
-    put_port(places, run, claim, say)?;
-    // Her units, and with them her VMs, live on when she logs out.
+    put_port(paths, run, claim, say)?;
+    // The user's units, and with them the VMs, live on after a logout.
     linger(run, &claim.user, say)
 }
 
-/// Has systemd keep the user's DNS port. A daemon that has it now keeps it from that: then systemd has
-/// it from the next boot on, or as soon as that daemon is gone and the unit is started.
+/// Has systemd keep the user's DNS port. A daemon that has it now keeps it from that: then systemd
+/// has it from the next boot on, or as soon as that daemon is gone and the unit is started.
 fn put_port(
-    places: &Paths,
+    paths: &Paths,
     run: fn(&Command) -> Result<()>,
     claim: &Claim,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     let (socket, service) = (port_socket_of(claim.uid), port_service_of(claim.uid));
-    let path = places.units.join(&socket);
+    let path = paths.units.join(&socket);
     if claim.dns_port == 0 {
-        return remove_port(places, claim.uid);
+        return remove_port(paths, claim.uid);
     }
     let text = port_text(claim);
     let before = std::fs::read_to_string(&path).unwrap_or_default();
@@ -126,10 +126,10 @@ fn put_port(
     Ok(())
 }
 
-fn remove_port(places: &Paths, uid: u32) -> Result<()> {
+fn remove_port(paths: &Paths, uid: u32) -> Result<()> {
     let (socket, service) = (port_socket_of(uid), port_service_of(uid));
-    let path = places.units.join(&socket);
-    if let Some(run) = places.systemd
+    let path = paths.units.join(&socket);
+    if let Some(run) = paths.systemd
         && path.exists()
     {
         let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
@@ -165,26 +165,26 @@ fn port_text(claim: &Claim) -> String {
     )
 }
 
-/// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that daemon's unit live on when
-/// root logs out.
+/// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that
+/// daemon's unit live on when root logs out.
 pub(super) fn put_own(
-    places: &Paths,
+    paths: &Paths,
     root: &User,
     state: &Path,
     (cli, program): (&Path, &Path),
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    let Some(run) = places.systemd else {
+    let Some(run) = paths.systemd else {
         say("systemd does not run here: no units");
         return Ok(());
     };
     let state = Some(state).filter(|it| *it != root.home.join(USUAL_STATE));
     let shutdown = shutdown_of(ROOT);
     let text = shutdown_text(ROOT, &root.home, state, cli);
-    files::write(&places.units.join(&shutdown), text.as_bytes(), 0o644)?;
+    files::write(&paths.units.join(&shutdown), text.as_bytes(), 0o644)?;
     let firewall = firewall_of(ROOT);
     let text = firewall_text(program);
-    files::write(&places.units.join(&firewall), text.as_bytes(), 0o644)?;
+    files::write(&paths.units.join(&firewall), text.as_bytes(), 0o644)?;
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", "--now", &shutdown, &firewall])?;
@@ -195,11 +195,11 @@ pub(super) fn put_own(
 }
 
 /// Takes away what [`put_own`] wrote; whether it was there.
-pub(super) fn remove_own(places: &Paths) -> Result<bool> {
+pub(super) fn remove_own(paths: &Paths) -> Result<bool> {
     let (shutdown, firewall) = (shutdown_of(ROOT), firewall_of(ROOT));
-    let path = places.units.join(&shutdown);
+    let path = paths.units.join(&shutdown);
     let is_there = path.exists();
-    let systemctl = |words: &[&str]| match places.systemd {
+    let systemctl = |words: &[&str]| match paths.systemd {
         Some(run) => run(&Command::new("systemctl").args(words)),
         None => Ok(()),
     };
@@ -208,7 +208,7 @@ pub(super) fn remove_own(places: &Paths) -> Result<bool> {
         // As in `remove`.
         let _ = systemctl(&["reset-failed", &shutdown]);
     }
-    let firewall_unit = places.units.join(&firewall);
+    let firewall_unit = paths.units.join(&firewall);
     if firewall_unit.exists() {
         systemctl(&["disable", "--now", &firewall])?;
     }
@@ -227,17 +227,17 @@ fn linger(run: fn(&Command) -> Result<()>, user: &str, say: &mut dyn FnMut(&str)
 
 /// Takes the user's units away, and with the last user those that all share.
 pub(super) fn remove(
-    places: &Paths,
+    paths: &Paths,
     uid: u32,
     is_last: bool,
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let shutdown = shutdown_of(uid);
-    let own = places.units.join(&shutdown);
+    let own = paths.units.join(&shutdown);
     let firewall = firewall_of(uid);
-    let firewall_unit = places.units.join(&firewall);
-    let shared = [SOCKET.0, SERVICE.0, PORT_SERVICE.0].map(|name| places.units.join(name));
-    if let Some(run) = places.systemd {
+    let firewall_unit = paths.units.join(&firewall);
+    let shared = [SOCKET.0, SERVICE.0, PORT_SERVICE.0].map(|name| paths.units.join(name));
+    if let Some(run) = paths.systemd {
         let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
         if shared[0].exists() {
             systemctl(&["disable", "--now", &socket_of(uid)])?;
@@ -258,13 +258,13 @@ pub(super) fn remove(
     }
     files::remove(&own)?;
     files::remove(&firewall_unit)?;
-    remove_port(places, uid)?;
+    remove_port(paths, uid)?;
     if is_last {
-        for path in shared.iter().chain([&places.rules.join(RULE.0)]) {
+        for path in shared.iter().chain([&paths.rules.join(RULE.0)]) {
             files::remove(path)?;
         }
     }
-    match places.systemd {
+    match paths.systemd {
         Some(run) => run(&Command::new("systemctl").arg("daemon-reload")),
         None => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! The user whom root is to serve.
+//! The user whom root serves.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -41,7 +41,7 @@ impl User {
         (plain && found.uid == uid && found.home.is_absolute()).then_some(found)
     }
 
-    /// The state directory as its names are made of it, if it is the user's, or may become hers.
+    /// The real path of the state directory, if it is the user's, or may become theirs.
     pub(super) fn check_state(&self, state: &Path) -> Result<PathBuf> {
         let shown = state.display();
         let refused = |what: String| {
@@ -66,10 +66,10 @@ impl User {
             .ancestors()
             .find_map(|it| Some((it, fs::metadata(it).ok()?)));
         let Some((nearest, meta)) = there else {
-            return refused("is nowhere".to_owned());
+            return refused("has no parent directory that exists".to_owned());
         };
         if !meta.is_dir() {
-            return refused("is no directory".to_owned());
+            return refused("is not a directory".to_owned());
         }
         if meta.uid() != self.uid {
             return refused(if nearest == state {

@@ -14,12 +14,12 @@ use crate::linux::snapshot::SnapshotSpec;
 use crate::linux::testing::is_root;
 
 /// What the kernel would have been asked for.
-static MADE: AtomicUsize = AtomicUsize::new(0);
+static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 fn make(wanted: &SnapshotSpec) -> crate::Result<Change> {
     assert_eq!((wanted.uid, wanted.size_mib), (USER, 16));
     assert_eq!(wanted.name, snapshot());
-    MADE.fetch_add(1, Ordering::SeqCst);
+    CALLS.fetch_add(1, Ordering::SeqCst);
     Ok(Change::Made)
 }
 
@@ -116,7 +116,7 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
         Box::new(Sim::new()),
         FileOperations {
             snapshot: make,
-            ..MAKES
+            ..OPERATIONS
         },
     ));
     let mut client = Client::greeted(&served);
@@ -146,11 +146,11 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
         let reply = ask(few);
         assert!(is_denied(&reply), "{reply:?}");
     }
-    assert_eq!(MADE.load(Ordering::SeqCst), 0);
+    assert_eq!(CALLS.load(Ordering::SeqCst), 0);
     let made = Reply::Changed(Change::Made);
     assert_eq!(ask(&[good_base.as_fd(), good_store.as_fd()]), made);
     // A base that an administrator keeps for everybody.
     let roots = reading(&files.file("shared", 0));
     assert_eq!(ask(&[roots.as_fd(), good_store.as_fd()]), made);
-    assert_eq!(MADE.load(Ordering::SeqCst), 2);
+    assert_eq!(CALLS.load(Ordering::SeqCst), 2);
 }

@@ -280,7 +280,7 @@ fn no_order_of_ops_leaves_a_tap_without_its_filter() {
         let forbid = RootOp::ForbidGuest { machine, address };
         let reply = client.ask(&Request::Change(forbid)).unwrap();
         assert!(
-            matches!(&reply, Reply::Error(told) if told[0].kind == Kind::Busy),
+            matches!(&reply, Reply::Error(layers) if layers[0].kind == Kind::Busy),
             "{address}: {reply:?}"
         );
         assert!(filtered(), "{address}");
@@ -334,7 +334,7 @@ fn nothing_is_done_for_who_has_not_greeted() {
         &client.ask(&Request::Change(make_tap())).unwrap()
     ));
     let reply = client.ask(&Request::Hello { protocol: 99 }).unwrap();
-    assert!(matches!(reply, Reply::Error(told) if told[0].kind == Kind::Unsupported));
+    assert!(matches!(reply, Reply::Error(layers) if layers[0].kind == Kind::Unsupported));
     assert!(is_denied(
         &client.ask(&Request::Change(make_tap())).unwrap()
     ));

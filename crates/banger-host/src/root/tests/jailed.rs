@@ -16,7 +16,7 @@ use crate::root::jail::lay_out;
 use crate::root::jailed::JailSpec;
 use crate::root::message::RootLook;
 use crate::root::{files, links};
-use crate::{Finding, Jailed, Owner, Process, Signal, Sim};
+use crate::{Finding, JailIdentity, Owner, Process, Signal, Sim};
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,8 +37,8 @@ fn vm_user() -> u32 {
     claim().instance().users().start() + 7
 }
 
-fn jailed() -> Jailed {
-    Jailed {
+fn jailed() -> JailIdentity {
+    JailIdentity {
         name: snapshot(),
         uid: vm_user(),
     }
@@ -114,13 +114,13 @@ fn only_a_folder_and_logs_of_the_user_go_into_a_jail_by_a_name_and_a_user_of_her
         return;
     }
     let folders = Folders::new();
-    let makes = FileOperations {
+    let operations = FileOperations {
         jailed: start,
-        ..MAKES
+        ..OPERATIONS
     };
-    let served = Arc::new(ClaimedHost::new(claim(), Box::new(Sim::new()), makes));
+    let served = Arc::new(ClaimedHost::new(claim(), Box::new(Sim::new()), operations));
     let mut client = Client::greeted(&served);
-    let mut ask = |jailed: Jailed, descriptors: &[BorrowedFd<'_>]| {
+    let mut ask = |jailed: JailIdentity, descriptors: &[BorrowedFd<'_>]| {
         let request = Request::StartJailed(jailed);
         client.wire.say(&request, descriptors).unwrap();
         client.hear().unwrap()
@@ -149,14 +149,14 @@ fn only_a_folder_and_logs_of_the_user_go_into_a_jail_by_a_name_and_a_user_of_her
     let users = claim().instance().users();
     for uid in [0, 1, USER, users.start() - 1, users.end() + 1, u32::MAX] {
         let name = snapshot();
-        let reply = ask(Jailed { name, uid }, &[folder, output, errors]);
+        let reply = ask(JailIdentity { name, uid }, &[folder, output, errors]);
         assert!(is_denied(&reply), "{uid}: {reply:?}");
     }
     for name in super::hostile::bad_names() {
         if name != snapshot() {
             let uid = vm_user();
             let shown = format!("{name:?}");
-            let reply = ask(Jailed { name, uid }, &[folder, output, errors]);
+            let reply = ask(JailIdentity { name, uid }, &[folder, output, errors]);
             assert!(is_denied(&reply), "{shown}: {reply:?}");
         }
     }
@@ -185,7 +185,10 @@ fn a_folder_with_a_file_that_has_another_name_goes_into_no_jail() {
         fs::hard_link(&shared, &link).unwrap();
         let error = check().unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(cause, "its file `vmlinux` has 2 names, and may have one");
+        assert_eq!(
+            cause,
+            "its file `vmlinux` has 2 names, and only one is allowed"
+        );
         let handed = [
             name_only(&good),
             folders.log("output", USER),
@@ -228,7 +231,7 @@ fn a_look_at_what_can_be_jailed_says_what_is_missing() {
 /// A program that runs as this user until it is ended.
 pub(super) fn running(uid: u32) -> (std::process::Child, Process) {
     use std::os::unix::process::CommandExt as _;
-    #[expect(clippy::disallowed_methods, reason = "it shall run as another user")]
+    #[expect(clippy::disallowed_methods, reason = "it runs as another user")]
     let child = std::process::Command::new("/bin/sleep")
         .arg("1000")
         .uid(uid)

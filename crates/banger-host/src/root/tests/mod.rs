@@ -137,15 +137,15 @@ fn another() -> GuestTap {
 
 /// Whether the answer is a refusal, by its kind.
 fn is_denied(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(told) if told[0].kind == Kind::Denied)
+    matches!(reply, Reply::Error(layers) if layers[0].kind == Kind::Denied)
 }
 
 fn served(host: impl Host + 'static) -> Arc<ClaimedHost> {
-    Arc::new(ClaimedHost::new(claim(), Box::new(host), MAKES))
+    Arc::new(ClaimedHost::new(claim(), Box::new(host), OPERATIONS))
 }
 
 /// Nothing is made, and all of it is there.
-const MAKES: FileOperations = FileOperations {
+const OPERATIONS: FileOperations = FileOperations {
     snapshot: |_| Ok(Change::Made),
     jailed: |_| Err(Error::new(Kind::Other, "no jail is made in tests")),
 };

@@ -41,10 +41,10 @@ fn allow_nat(number: usize) -> RootOp {
 /// Why it is not made.
 fn refused(reply: Option<Reply>) -> String {
     match reply {
-        Some(Reply::Error(told)) => {
-            assert_eq!(told[0].kind, Kind::Denied);
+        Some(Reply::Error(layers)) => {
+            assert_eq!(layers[0].kind, Kind::Denied);
             let text = |it: &ErrorLayer| format!("{} {}", it.message, it.hints.join(" "));
-            told.iter().map(text).collect::<Vec<_>>().join(": ")
+            layers.iter().map(text).collect::<Vec<_>>().join(": ")
         }
         other => panic!("{other:?}"),
     }

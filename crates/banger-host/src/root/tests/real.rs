@@ -234,7 +234,7 @@ fn only_the_user_who_is_served_is_heard_and_silence_keeps_nobody_out() {
         let mut client = as_user(stranger, || call(&path));
         assert!(!greets(&mut client), "user {stranger} is served");
     }
-    // All places but one are taken by who says nothing.
+    // All paths but one are taken by who says nothing.
     let silent: Vec<Client> = (0..7).map(|_| as_user(USER, || call(&path))).collect();
     let mut client = as_user(USER, || call(&path));
     assert!(greets(&mut client));
@@ -243,7 +243,7 @@ fn only_the_user_who_is_served_is_heard_and_silence_keeps_nobody_out() {
     drop(silent);
     let deadline = Instant::now() + Duration::from_secs(10);
     while !greets(&mut as_user(USER, || call(&path))) {
-        assert!(Instant::now() < deadline, "places are not given back");
+        assert!(Instant::now() < deadline, "paths are not given back");
         thread::yield_now();
     }
 }
