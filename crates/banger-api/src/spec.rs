@@ -30,6 +30,9 @@ pub struct VmSpec {
     /// Whether delete and kill are refused.
     #[serde(default)]
     pub protected: bool,
+    /// Whether it is started when the daemon starts after a boot of the host.
+    #[serde(default)]
+    pub autostart: bool,
     /// What its user notes on it, for people and programs; no machine sees it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -59,6 +62,8 @@ pub struct VmSpecPatch {
     pub nat: Option<bool>,
     /// Whether delete and kill are refused.
     pub protected: Option<bool>,
+    /// Whether it is started when the daemon starts after a boot of the host.
+    pub autostart: Option<bool>,
     /// The labels.
     #[serde(
         skip_serializing_if = "LabelsPatch::is_empty",
@@ -104,6 +109,7 @@ impl Default for VmSpec {
             system_disk_size: Mib(16 << 10),
             nat: false,
             protected: false,
+            autostart: false,
             labels: BTreeMap::new(),
         }
     }
@@ -120,6 +126,7 @@ impl VmSpec {
             system_disk_size: patch.system_disk_size.unwrap_or(self.system_disk_size),
             nat: patch.nat.unwrap_or(self.nat),
             protected: patch.protected.unwrap_or(self.protected),
+            autostart: patch.autostart.unwrap_or(self.autostart),
             labels: patch.labels.apply(&self.labels),
         }
     }

@@ -100,6 +100,7 @@ pub fn run(options: &Options) -> Result<()> {
     let runtime = server::runtime()
         .map_err(|cause| Error::new(Code::Host, "start the runtime").cause(cause.to_string()))?;
     let threads = start_threads(&engine)?;
+    start_with_host(&engine)?;
     let served = runtime.block_on(serve(&location, &config, &engine));
     engine.shut_down();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -142,6 +143,19 @@ fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>
         threads.push(thread);
     }
     Ok(threads)
+}
+
+/// Starts the VMs that start with the host, while others are served. A start that is cut off by the
+/// daemon's end is taken down by the next one, and made again; so nobody waits for this thread.
+fn start_with_host(engine: &Arc<Engine>) -> Result<()> {
+    let engine = engine.clone();
+    std::thread::Builder::new()
+        .name("autostart".to_owned())
+        .spawn(move || engine.start_with_host())
+        .map(drop)
+        .map_err(|cause| {
+            Error::new(Code::Host, "start the thread `autostart`").cause(cause.to_string())
+        })
 }
 
 async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {

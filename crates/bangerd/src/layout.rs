@@ -75,6 +75,12 @@ impl Layout {
         self.state.join("advice-given")
     }
 
+    /// The VMs that start with the host's present boot, and what became of them.
+    #[must_use]
+    pub fn autostart(&self) -> PathBuf {
+        self.state.join("autostart.json")
+    }
+
     /// The folder of keys.
     #[must_use]
     pub fn ssh(&self) -> PathBuf {

@@ -67,7 +67,7 @@ impl Host for Sim {
         Ok(Process {
             pid,
             start_time: u64::from(pid),
-            boot_id: "sim".to_owned(),
+            boot_id: state.boot_id(),
         })
     }
 

@@ -76,10 +76,11 @@ impl Look for Sim {
 
     fn is_alive(&self, process: &Process) -> bool {
         let state = lock(&self.inner.state);
-        state
-            .processes
-            .get(&process.pid)
-            .is_some_and(|it| it.exit.is_none())
+        process.boot_id == state.boot_id()
+            && state
+                .processes
+                .get(&process.pid)
+                .is_some_and(|it| it.exit.is_none())
     }
 
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
@@ -98,7 +99,7 @@ impl Look for Sim {
             .map(|(pid, _)| Process {
                 pid: *pid,
                 start_time: u64::from(*pid),
-                boot_id: "sim".to_owned(),
+                boot_id: state.boot_id(),
             })
             .collect())
     }
@@ -284,7 +285,7 @@ impl Look for Sim {
     }
 
     fn boot_id(&self) -> Result<String> {
-        Ok("sim".to_owned())
+        Ok(lock(&self.inner.state).boot_id())
     }
 
     fn uid(&self) -> u32 {

@@ -171,6 +171,20 @@ impl Sim {
         *lock(&self.inner.plan) = Plan::default();
     }
 
+    /// Boots again, as after a power cut: only directories and files are left.
+    pub fn reboot(&self) {
+        self.tamper(|state| {
+            let fresh = Self::new().state();
+            *state = SimState {
+                directories: std::mem::take(&mut state.directories),
+                files: std::mem::take(&mut state.files),
+                permissions: std::mem::take(&mut state.permissions),
+                reboots: state.reboots + 1,
+                ..fresh
+            };
+        });
+    }
+
     /// Whether a planned crash has happened.
     #[must_use]
     pub fn has_crashed(&self) -> bool {

@@ -39,6 +39,18 @@ pub struct SimState {
     pub docker_user: BTreeSet<String>,
     /// Processes that run or have ended, by number.
     pub processes: BTreeMap<u32, SimProcess>,
+    /// How many times the host has booted again.
+    pub reboots: u32,
+}
+
+impl SimState {
+    /// The kernel's boot id.
+    pub(super) fn boot_id(&self) -> String {
+        match self.reboots {
+            0 => "sim".to_owned(),
+            times => format!("sim-{times}"),
+        }
+    }
 }
 
 /// A simulated file.

@@ -164,11 +164,20 @@ fn settings_change_and_disks_grow_but_do_not_shrink() {
 #[test]
 fn a_protected_vm_is_kept_until_that_is_lifted() {
     let environment = TestEnvironment::new();
-    environment.done(&["vm", "create", "web", "--protect", "--no-start"]);
+    environment.done(&[
+        "vm",
+        "create",
+        "web",
+        "--protect",
+        "--autostart",
+        "--no-start",
+    ]);
     let run = environment.done(&["vm", "show", "web"]);
     assert!(run.stdout.contains("\nprotected:   from"), "{run:#?}");
+    assert!(run.stdout.contains("\nautostart:   with"), "{run:#?}");
     let list = environment.json(&["vm", "list"]);
     assert_eq!(list[0]["spec"]["protected"], true);
+    assert_eq!(list[0]["spec"]["autostart"], true);
     let run = environment.run(&["vm", "delete", "--force", "web"]);
     assert_eq!(run.status, 1, "{run:#?}");
     let hint = "hint: lift the protection: banger vm set web --no-protect\n";

@@ -59,6 +59,7 @@ impl Engine {
         }
         self.store.remove(self.host(), vm.id)?;
         lock(&self.vms).remove(&vm.id);
+        self.forget_autostart(vm.id);
         self.tell_deleted(vm.id);
         Ok(())
     }

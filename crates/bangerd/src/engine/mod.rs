@@ -12,6 +12,7 @@
 //! ```
 
 mod admit;
+mod autostart;
 mod backoff;
 mod create;
 mod delete;
@@ -157,6 +158,7 @@ pub struct Engine {
     pauses: Pauses,
     kept: StaleRecords,
     boots: BootPermits,
+    autostart: Mutex<autostart::Autostart>,
     stopping: AtomicBool,
 }
 
@@ -200,6 +202,7 @@ impl Engine {
             unreadable: Mutex::new(Vec::new()),
             pauses: Pauses::default(),
             kept: StaleRecords::default(),
+            autostart: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }

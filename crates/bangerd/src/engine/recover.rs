@@ -57,6 +57,7 @@ impl Engine {
         unexplained.extend(self.strangers().unwrap_or_default());
         *lock(&self.unexplained) = unexplained;
         self.prune();
+        self.plan_autostart();
         Ok(())
     }
 

@@ -46,12 +46,13 @@ impl Engine {
     }
 
     /// Notes which of its new settings the run gets at once. Whether one of them takes `apply`:
-    /// labels and protection, which no machine sees, do not.
+    /// labels, protection and autostart, which no machine sees, do not.
     fn follow(&self, vm: &mut Vm) -> bool {
         let spec = vm.spec.clone();
         vm.note_run(|run| {
             run.in_force.labels = spec.labels;
             run.in_force.protected = spec.protected;
+            run.in_force.autostart = spec.autostart;
         });
         let before = vm.given().clone();
         for capability in &self.parts.capabilities {

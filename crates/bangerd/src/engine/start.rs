@@ -89,6 +89,7 @@ impl Engine {
         }
         let started = self.run_start(hold, &mut vm, &planned, hypervisor, heard);
         let Err(mut error) = started else {
+            self.forget_autostart(vm.id);
             return Ok(Answer::Go);
         };
         lock(&self.passed).clear();

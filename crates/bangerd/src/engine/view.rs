@@ -74,6 +74,7 @@ impl Engine {
             }
         }
         notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
+        notes.extend(self.autostart_note(vm));
         if vm.spec != *vm.given() {
             notes.push(format!(
                 "what was set since its start waits for the next one: banger vm restart {}",

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod autostart;
 mod concurrency;
 mod configured;
 mod disk_pressure;

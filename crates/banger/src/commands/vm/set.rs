@@ -13,11 +13,11 @@ use crate::session::Session;
 
 /// Change VMs' settings.
 ///
-/// NAT, protection and labels change at once, the other settings at the next start. Disks only grow, and keep their contents.
+/// NAT, protection, autostart and labels change at once, the other settings at the next start. Disks only grow, and keep their contents.
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("change").required(true).multiple(true)
-        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "protect", "no_protect", "labels", "unlabel"])),
+        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "protect", "no_protect", "autostart", "no_autostart", "labels", "unlabel"])),
     after_help = "\
 Examples:
   banger vm set calm-otter --nat
@@ -58,12 +58,17 @@ impl Set {
 fn text(vm: &VmView) -> String {
     let (now, next) = (&vm.spec, vm.next());
     let protected = if now.protected { ", is protected" } else { "" };
+    let autostart = if now.autostart {
+        ", starts with the host"
+    } else {
+        ""
+    };
     let labels = match &now.label_texts()[..] {
         [] => String::new(),
         labels => format!(", labels {}", labels.join(", ")),
     };
     format!(
-        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}{protected}",
+        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}{protected}{autostart}",
         vm.name,
         now_and_next(now.vcpu, next.vcpu),
         now_and_next(now.memory, next.memory),

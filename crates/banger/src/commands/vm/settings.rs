@@ -38,6 +38,14 @@ pub(crate) struct Settings {
     #[arg(long)]
     no_protect: bool,
 
+    /// Start the VM when the daemon starts after a boot of the host.
+    #[arg(long, conflicts_with = "no_autostart")]
+    autostart: bool,
+
+    /// Leave it stopped then.
+    #[arg(long)]
+    no_autostart: bool,
+
     /// A label, for people and scripts; the guest does not see it. Can be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -53,6 +61,7 @@ impl Settings {
             system_disk_size: self.system_disk_size,
             nat: (self.nat || self.no_nat).then_some(self.nat),
             protected: (self.protect || self.no_protect).then_some(self.protect),
+            autostart: (self.autostart || self.no_autostart).then_some(self.autostart),
             labels: LabelsPatch {
                 add: self.labels.iter().cloned().collect(),
                 remove: Vec::new(),

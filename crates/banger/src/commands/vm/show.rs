@@ -83,6 +83,9 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     if vm.spec.protected {
         lines.push(("protected", "from delete and kill".to_owned()));
     }
+    if vm.spec.autostart {
+        lines.push(("autostart", "with the host".to_owned()));
+    }
     if !vm.spec.labels.is_empty() {
         lines.push(("labels", vm.spec.label_texts().join("\n")));
     }

@@ -1,0 +1,188 @@
+//! `vm set --autostart`: VMs that start with the host.
+//!
+//! The first daemon after a boot of the host, which it knows by the kernel's boot id, writes down
+//! the VMs that are to start. It crosses each off when its start has ended, well or not, so that a
+//! daemon that comes in between goes on where the last one stopped, and starts no VM that its user
+//! has stopped since.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use banger_api::{Code, Mib, Phase, StartVm, Verb, VmId};
+use banger_host::{FileOp, Op};
+use serde::{Deserialize, Serialize};
+
+use super::hold::Slot;
+use super::{Engine, lock};
+use crate::vm::Vm;
+
+/// The starts of the host's present boot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Autostart {
+    /// The kernel's boot id.
+    boot_id: String,
+    /// The VMs whose starts have not ended.
+    waiting: BTreeSet<VmId>,
+    /// Why those that were not started were not.
+    failed: BTreeMap<VmId, String>,
+}
+
+impl Engine {
+    /// Finds the VMs that are to start, once all are recovered. Without it nothing is started with
+    /// the host, and everything else works.
+    pub(super) fn plan_autostart(&self) {
+        let boot_id = match self.host().boot_id() {
+            Ok(boot_id) => boot_id,
+            Err(error) => {
+                tracing::warn!(%error, "no VM is started with the host");
+                return;
+            }
+        };
+        let path = self.parts.layout.autostart();
+        let written: Option<Autostart> = match self.host().read(&path) {
+            Ok(bytes) => bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
+            Err(error) => {
+                tracing::warn!(%error, "no VM is started with the host");
+                return;
+            }
+        };
+        if let Some(autostart) = written.filter(|it| it.boot_id == boot_id) {
+            *lock(&self.autostart) = autostart;
+            return;
+        }
+        let slots = self.slots();
+        let vms = slots.iter().map(|slot| slot.vm());
+        let wanted = vms.filter(|vm| vm.spec.autostart && vm.phase == Phase::Stopped);
+        *lock(&self.autostart) = Autostart {
+            boot_id,
+            waiting: wanted.map(|vm| vm.id).collect(),
+            failed: BTreeMap::new(),
+        };
+        self.write_autostart();
+    }
+
+    /// Starts the VMs that start with the host, the oldest first, a bounded number at a time and
+    /// within the host's memory. Returns when all starts have ended.
+    pub fn start_with_host(&self) {
+        let queue = Mutex::new(self.fitting());
+        let threads = lock(&queue).len().min(self.parts.boots_at_once.max(1));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(slot) = lock(&queue).pop_front() {
+                        if self.is_stopping() {
+                            return;
+                        }
+                        self.start_one_with_host(&slot);
+                    }
+                });
+            }
+        });
+    }
+
+    /// Those that wait and that the host has memory for, beside what runs already.
+    fn fitting(&self) -> VecDeque<Arc<Slot>> {
+        let waiting = lock(&self.autostart).waiting.clone();
+        let slots = self.slots();
+        let runs = |vm: &Vm| vm.run.is_some().then_some(vm.given().memory.0);
+        let used: u64 = slots.iter().filter_map(|slot| runs(&slot.vm())).sum();
+        let mut slots: Vec<_> = slots.into_iter().map(|slot| (slot.vm(), slot)).collect();
+        slots.retain(|(vm, _)| waiting.contains(&vm.id) && vm.phase == Phase::Stopped);
+        slots.sort_by_key(|(vm, _)| vm.created);
+        let memory = match self.host().memory_mib() {
+            Ok(memory) => memory,
+            Err(error) => {
+                for (vm, _) in &slots {
+                    self.end_autostart(vm.id, Some(error.to_string()));
+                }
+                return VecDeque::new();
+            }
+        };
+        let mut free = memory.saturating_sub(used);
+        let mut fitting = VecDeque::new();
+        for (vm, slot) in slots {
+            let wanted = vm.spec.memory;
+            if wanted.0 > free {
+                let left = Mib(free);
+                let words = format!("it has {wanted} of memory, and the host has {left} left");
+                self.end_autostart(vm.id, Some(words));
+            } else {
+                free -= wanted.0;
+                fitting.push_back(slot);
+            }
+        }
+        fitting
+    }
+
+    fn start_one_with_host(&self, slot: &Arc<Slot>) {
+        let vm = slot.vm();
+        if !vm.spec.autostart || !lock(&self.vms).contains_key(&vm.id) {
+            self.end_autostart(vm.id, None);
+            return;
+        }
+        let started = self.operate(Verb::Start, Some(slot), &|_| {}, |_, heard| {
+            self.start_vm(slot, &StartVm::default(), heard)
+        });
+        let failure = match started {
+            Ok(_) => None,
+            // Whoever has it knows what they want of it.
+            Err(error) if error.code == Code::Busy => None,
+            Err(error) => {
+                tracing::error!(vm = %vm.name, error = error.report(), "start it with the host");
+                let words = [&error.message].into_iter().chain(&error.causes);
+                Some(words.cloned().collect::<Vec<_>>().join(": "))
+            }
+        };
+        self.end_autostart(vm.id, failure);
+    }
+
+    /// Crosses a VM off; `failure` says why it was not started.
+    fn end_autostart(&self, id: VmId, failure: Option<String>) {
+        let mut autostart = lock(&self.autostart);
+        autostart.waiting.remove(&id);
+        autostart.failed.extend(failure.map(|words| (id, words)));
+        drop(autostart);
+        self.write_autostart();
+        self.tell(id);
+    }
+
+    /// Forgets why a VM was not started: it was since, or is no more.
+    pub(super) fn forget_autostart(&self, id: VmId) {
+        if lock(&self.autostart).failed.remove(&id).is_some() {
+            self.write_autostart();
+        }
+    }
+
+    /// Why a VM was not started with the host.
+    pub(super) fn autostart_note(&self, vm: &Vm) -> Option<String> {
+        if vm.phase != Phase::Stopped || !vm.spec.autostart {
+            return None;
+        }
+        let autostart = lock(&self.autostart);
+        let words = autostart.failed.get(&vm.id)?;
+        Some(format!(
+            "it was not started with the host: {words}; start it: banger vm start {}",
+            vm.name
+        ))
+    }
+
+    /// Writes it down. Where that fails, a daemon that comes after this one and within the same boot
+    /// may try again what has ended.
+    fn write_autostart(&self) {
+        // Under the lock, so that an older state never comes last.
+        let autostart = lock(&self.autostart);
+        let Ok(contents) = serde_json::to_vec_pretty(&*autostart) else {
+            return;
+        };
+        let op = Op::File(FileOp::WriteFile {
+            path: self.parts.layout.autostart(),
+            contents,
+            mode: 0o600,
+            owner: None,
+        });
+        if let Err(error) = self.host().change(&op) {
+            tracing::warn!(%error, "what starts with the host is not written down");
+        }
+    }
+}
