@@ -20,6 +20,7 @@ const VERBS: &[&str] = &[
     "vm delete",
     "vm ssh",
     "vm logs",
+    "vm events",
     "doctor",
     "verify",
     "daemon",

@@ -11,6 +11,7 @@ mod config;
 mod daemon;
 mod doctor;
 mod environment;
+mod events;
 mod fake_daemon;
 mod guesses;
 mod install;

@@ -4,6 +4,7 @@ mod confirmation;
 mod create;
 mod delete;
 mod description;
+mod events;
 mod first_choice;
 mod kill;
 mod list;
@@ -49,6 +50,7 @@ pub(crate) enum Verb {
     #[command(alias = "shell")]
     Ssh(ssh::Ssh),
     Logs(logs::Logs),
+    Events(events::Events),
 }
 
 impl Verb {
@@ -67,6 +69,7 @@ impl Verb {
             Self::Delete(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),
+            Self::Events(verb) => verb.run(session),
         }
     }
 }

@@ -1,0 +1,385 @@
+//! `banger vm events`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use banger_api::{
+    Change, Code, Error, Event, Operation, OperationState, Phase, Snapshot, VmId, VmName, VmRef,
+    VmView,
+};
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+use jiff::tz::TimeZone;
+
+use crate::age;
+use crate::completion;
+use crate::failure::Outcome;
+use crate::output::clean;
+use crate::session::Session;
+
+/// Show what happens to VMs: how they stand, and with -f each change as it comes.
+///
+/// The first event is a snapshot of all VMs. The daemon keeps the newest 1024 events; --since goes on after one that you have read. With --json each event is one object, with its number in `seq`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm events
+  banger vm events -f
+  banger vm events -f web db
+  banger vm events -f --json | jq --unbuffered -r 'select(.vm) | [.at, .vm.name, .vm.phase] | @tsv'")]
+pub(crate) struct Events {
+    /// Only events of these VMs.
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
+    names: Vec<VmRef>,
+
+    /// Go on with each event as it comes, until ^C or the daemon stops.
+    #[arg(long, short)]
+    follow: bool,
+
+    /// Go on after the event with this number, in place of a snapshot.
+    #[arg(long, value_name = "SEQ")]
+    since: Option<u64>,
+}
+
+impl Events {
+    /// Prints them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let daemon = session.daemon()?;
+        // How all VMs stand now, so that a change can be told from what was before.
+        let first = daemon.events(None)?.next();
+        let first = first.ok_or_else(|| {
+            Error::new(Code::NotReady, "the daemon stopped before it said anything")
+        })??;
+        let Change::Snapshot(snapshot) = &first.change else {
+            return Err(Error::new(Code::Internal, "the daemon began without a snapshot").into());
+        };
+        let mut reader = Reader::new(&self.names, snapshot);
+        if let Some(name) = self.names.iter().find(|name| !reader.knows(name))
+            && !self.follow
+        {
+            return Err(
+                Error::new(Code::NotFound, format!("there is no VM `{name}`"))
+                    .hint("see which there are: banger vm list")
+                    .into(),
+            );
+        }
+        let last = first.seq;
+        if self.since.is_none() {
+            self.print(&mut reader, first, session)?;
+        } else {
+            // How VMs are now is later than the events that come first.
+            reader.vms.clear();
+        }
+        let since = self.since.unwrap_or(last);
+        if !self.follow && since == last {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut read = since;
+        for event in daemon.events(Some(since))? {
+            let event = event?;
+            read = event.seq;
+            self.print(&mut reader, event, session)?;
+            if !self.follow && read >= last {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        session.output.note(&format!(
+            "the daemon stopped; to go on: banger vm events -f --since {read}"
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, reader: &mut Reader, event: Event, session: &Session) -> std::io::Result<()> {
+        let Some(event) = reader.select(event) else {
+            return Ok(());
+        };
+        if session.output.json {
+            return session.output.value(&event);
+        }
+        let text = reader.text(&event, &TimeZone::system());
+        if text.is_empty() {
+            return Ok(());
+        }
+        session.output.text(&text)
+    }
+}
+
+/// Who reads events, and what they know by those that they have read.
+struct Reader {
+    /// The VMs that are meant; all where there are none.
+    wanted: Vec<VmRef>,
+    vms: BTreeMap<VmId, VmView>,
+    /// The ids that the names stood for: they are followed through a rename.
+    ids: Vec<VmId>,
+}
+
+impl Reader {
+    fn new(wanted: &[VmRef], snapshot: &Snapshot) -> Self {
+        let mut reader = Self {
+            wanted: wanted.to_vec(),
+            vms: BTreeMap::new(),
+            ids: Vec::new(),
+        };
+        for vm in &snapshot.vms {
+            reader.vms.insert(vm.id, vm.clone());
+            reader.is_wanted(Some(vm.id), Some(&vm.name));
+        }
+        reader
+    }
+
+    fn knows(&self, name: &VmRef) -> bool {
+        let mut vms = self.vms.values();
+        vms.any(|vm| name.is_name(&vm.name) || name.begins(vm.id))
+    }
+
+    fn is_wanted(&mut self, id: Option<VmId>, name: Option<&VmName>) -> bool {
+        if self.wanted.is_empty() || id.is_some_and(|id| self.ids.contains(&id)) {
+            return true;
+        }
+        let is_meant = self.wanted.iter().any(|wanted| {
+            name.is_some_and(|name| wanted.is_name(name)) || id.is_some_and(|id| wanted.begins(id))
+        });
+        if is_meant {
+            self.ids.extend(id);
+        }
+        is_meant
+    }
+
+    /// The event as far as it is about the VMs that are meant.
+    fn select(&mut self, mut event: Event) -> Option<Event> {
+        let is_wanted = match &mut event.change {
+            Change::Snapshot(snapshot) => {
+                snapshot
+                    .vms
+                    .retain(|vm| self.is_wanted(Some(vm.id), Some(&vm.name)));
+                snapshot
+                    .operations
+                    .retain(|it| self.is_wanted(it.vm, it.name.as_ref()));
+                true
+            }
+            Change::Vm(vm) => self.is_wanted(Some(vm.id), Some(&vm.name)),
+            Change::Deleted { id, name } => self.is_wanted(Some(*id), Some(name)),
+            Change::Operation(operation) => self.is_wanted(operation.vm, operation.name.as_ref()),
+        };
+        is_wanted.then_some(event)
+    }
+
+    /// What a person reads of it: a line for each thing that happened, none where it shows nowhere.
+    fn text(&mut self, event: &Event, zone: &TimeZone) -> String {
+        let at = event.at.to_zoned(zone.clone()).strftime("%H:%M:%S");
+        let at = at.to_string();
+        let mut text = String::new();
+        let mut line = |name: &str, words: &str| {
+            let _ = writeln!(text, "{at}  {name}  {}", clean(words).replace('\n', " "));
+        };
+        match &event.change {
+            Change::Snapshot(snapshot) => {
+                if let Some(missed) = snapshot.missed.filter(|missed| *missed > 0) {
+                    line("-", &format!("{missed} events were missed; as of now:"));
+                }
+                for vm in &snapshot.vms {
+                    line(vm.name.as_str(), &phase(vm));
+                    self.vms.insert(vm.id, vm.clone());
+                }
+                for operation in &snapshot.operations {
+                    line(
+                        &name_of(operation),
+                        &format!("{} is under way", verb(operation)),
+                    );
+                }
+            }
+            Change::Vm(vm) => {
+                let before = self.vms.insert(vm.id, (**vm).clone());
+                for words in changes(before.as_ref(), vm) {
+                    line(vm.name.as_str(), &words);
+                }
+            }
+            Change::Deleted { id, name } => {
+                self.vms.remove(id);
+                line(name.as_str(), "deleted");
+            }
+            Change::Operation(operation) => {
+                let verb = verb(operation);
+                let words = match &operation.state {
+                    OperationState::Began => format!("{verb} began"),
+                    OperationState::Step(step) => match step.seconds {
+                        Some(seconds) => {
+                            format!("{verb}: {} {}", step.step, age::took(seconds))
+                        }
+                        None => return text,
+                    },
+                    OperationState::Done => {
+                        let seconds = event.at.duration_since(operation.began).as_secs_f64();
+                        format!("{verb} done in {}", age::took(seconds))
+                    }
+                    OperationState::Failed { error } => format!("{verb} failed: {error}"),
+                };
+                line(&name_of(operation), &words);
+            }
+        }
+        text
+    }
+}
+
+fn name_of(operation: &Operation) -> String {
+    let name = operation.name.as_ref();
+    name.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+/// The verb in the word that it has on the command line.
+fn verb(operation: &Operation) -> String {
+    let word = serde_json::to_value(operation.verb).ok();
+    let word = word.and_then(|it| it.as_str().map(str::to_owned));
+    word.unwrap_or_default()
+}
+
+fn phase(vm: &VmView) -> String {
+    match (vm.phase, vm.address) {
+        (Phase::Running, _) if vm.paused => match vm.pause_reason {
+            Some(reason) => format!("paused: {reason}"),
+            None => "paused".to_owned(),
+        },
+        (Phase::Running, Some(address)) => format!("running at {address}"),
+        (phase, _) => phase.to_string(),
+    }
+}
+
+/// What is new about a VM, each in its own words.
+fn changes(before: Option<&VmView>, vm: &VmView) -> Vec<String> {
+    let Some(before) = before else {
+        return vec![phase(vm)];
+    };
+    let mut changes = Vec::new();
+    if before.name != vm.name {
+        changes.push(format!("was {} before", before.name));
+    }
+    if phase(before) != phase(vm) {
+        changes.push(phase(vm));
+    }
+    if before.last_end != vm.last_end
+        && let Some(end) = &vm.last_end
+        && !end.detail.is_empty()
+    {
+        changes.push(format!("ended: {}", end.detail));
+    }
+    if before.next() != vm.next() {
+        changes.push("its settings changed".to_owned());
+    }
+    let new = vm.notes.iter().filter(|note| !before.notes.contains(note));
+    changes.extend(new.map(|note| format!("note: {note}")));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::{Progress, Verb};
+    use jiff::Timestamp;
+
+    use super::super::description::tests::calm_otter;
+    use super::*;
+
+    fn event(change: Change) -> Event {
+        Event {
+            seq: 7,
+            at: Timestamp::from_second(1_800_000_400).unwrap(),
+            change,
+        }
+    }
+
+    fn operation(state: OperationState) -> Change {
+        let vm = calm_otter();
+        Change::Operation(Operation {
+            id: 1,
+            request: None,
+            verb: Verb::Start,
+            vm: Some(vm.id),
+            name: Some(vm.name),
+            began: Timestamp::from_second(1_800_000_390).unwrap(),
+            state,
+        })
+    }
+
+    fn snapshot() -> Snapshot {
+        Snapshot {
+            vms: vec![calm_otter()],
+            operations: Vec::new(),
+            missed: Some(3),
+        }
+    }
+
+    #[test]
+    fn each_event_is_told_by_what_it_changed() {
+        let mut reader = Reader::new(&[], &snapshot());
+        let mut renamed = calm_otter();
+        renamed.name = "web".parse().unwrap();
+        renamed.phase = Phase::Stopping;
+        renamed.notes.push("it has no way out".to_owned());
+        let step = |seconds| {
+            OperationState::Step(Progress {
+                step: "boot".into(),
+                seconds,
+            })
+        };
+        let id = calm_otter().id;
+        let events = [
+            Change::Snapshot(snapshot()),
+            operation(OperationState::Began),
+            operation(step(None)),
+            operation(step(Some(1.5))),
+            operation(OperationState::Done),
+            operation(OperationState::Failed {
+                error: Error::new(Code::Guest, "it\ndid not\u{1b}[2J"),
+            }),
+            Change::Vm(Box::new(renamed.clone())),
+            Change::Vm(Box::new(renamed)),
+            Change::Deleted {
+                id,
+                name: "web".parse().unwrap(),
+            },
+        ];
+        let text: String = events
+            .into_iter()
+            .map(|change| reader.text(&event(change), &TimeZone::UTC))
+            .collect();
+        insta::assert_snapshot!(text, @r"
+        08:06:40  -  3 events were missed; as of now:
+        08:06:40  calm-otter  running at 10.215.0.2
+        08:06:40  calm-otter  start began
+        08:06:40  calm-otter  start: boot 1.5 s
+        08:06:40  calm-otter  start done in 10.0 s
+        08:06:40  calm-otter  start failed: it did not\u{1b}[2J
+        08:06:40  web  was calm-otter before
+        08:06:40  web  stopping
+        08:06:40  web  note: it has no way out
+        08:06:40  web  deleted
+        ");
+    }
+
+    #[test]
+    fn events_of_other_vms_are_left_out_and_a_vm_is_followed_through_a_rename() {
+        let wanted = ["calm-otter".parse().unwrap()];
+        let mut reader = Reader::new(&wanted, &snapshot());
+        let mut renamed = calm_otter();
+        renamed.name = "web".parse().unwrap();
+        assert!(
+            reader
+                .select(event(Change::Vm(Box::new(renamed))))
+                .is_some()
+        );
+        let mut other = calm_otter();
+        other.id = "11ab12cd".parse().unwrap();
+        other.name = "db".parse().unwrap();
+        assert!(reader.select(event(Change::Vm(Box::new(other)))).is_none());
+        let nobodys = event(Change::Operation(Operation {
+            id: 2,
+            request: None,
+            verb: Verb::Create,
+            vm: None,
+            name: None,
+            began: Timestamp::UNIX_EPOCH,
+            state: OperationState::Began,
+        }));
+        assert!(reader.select(nobodys).is_none());
+    }
+}
