@@ -9,6 +9,7 @@ pub mod configuration;
 mod error;
 mod event;
 pub mod harmless;
+mod image;
 pub mod limits;
 pub mod location;
 mod name;
@@ -22,6 +23,10 @@ mod view;
 pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
+pub use image::{
+    ExportImage, ExportedImage, ImageName, ImageView, ImportImage, PruneImages, PrunedImages,
+    RenameImage,
+};
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What is wrong with a name, an id or a reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidName(String);
+pub struct InvalidName(pub(crate) String);
 
 /// Names a VM for ever: 8 lower-case hexadecimal digits, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl FromStr for VmName {
 }
 
 /// At most 80 characters of what was given, escaped, so that a terminal stays whole.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };
     format!("{short:?}{dots}")

@@ -6,7 +6,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, config, daemon, doctor, integration, metrics, system, verify, version, vm,
+    bundle, completion, config, daemon, doctor, image, integration, metrics, system, verify,
+    version, vm,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -54,6 +55,16 @@ pub(crate) enum Verb {
     Vm {
         #[command(subcommand)]
         verb: Box<vm::Verb>,
+    },
+    /// Manage the images that VMs are created from.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        alias = "images"
+    )]
+    Image {
+        #[command(subcommand)]
+        verb: image::Verb,
     },
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
@@ -108,6 +119,7 @@ impl Cli {
             Verb::Version(verb) => verb.run(output),
             Verb::Integration(verb) => verb.run(Self::command()),
             Verb::Vm { verb } => verb.run(&session()?),
+            Verb::Image { verb } => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),

@@ -1,7 +1,7 @@
 //! Completion: the candidates for a shell when the user presses Tab.
 //!
 //! The shell runs this program with its own name in `COMPLETE`, and the words so far after `--`; the
-//! script of `banger completion` sets that up. VM names come from a running daemon: none is started,
+//! script of `banger completion` sets that up. Names of VMs and images come from a running daemon: none is started,
 //! and a slow one is not waited for. Errors yield no candidates and no message, because a message
 //! would disturb the line that the user is typing.
 
@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use banger_api::VmView;
+use banger_api::client::Client;
 use banger_api::configuration::KEYS;
+use banger_api::{ImageView, VmView};
 use clap::CommandFactory as _;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
@@ -75,12 +76,14 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
     let mut words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
     words.pop();
     let is_new = |vm: &VmView| !words.iter().any(|word| word == vm.name.as_str());
-    listed().into_iter().filter(is_new).map(described).collect()
+    let all = asked(Client::list).into_iter();
+    all.filter(is_new).map(described).collect()
 }
 
 /// The labels of the VMs, each as `key=value`.
 pub(crate) fn labels() -> Vec<CompletionCandidate> {
-    let labels = listed().into_iter().flat_map(|vm| vm.spec.label_texts());
+    let labels = asked(Client::list).into_iter();
+    let labels = labels.flat_map(|vm| vm.spec.label_texts());
     let labels: std::collections::BTreeSet<_> = labels.collect();
     labels.into_iter().map(CompletionCandidate::new).collect()
 }
@@ -90,27 +93,26 @@ pub(crate) fn keys() -> Vec<CompletionCandidate> {
     KEYS.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The names of the images: the one that every bundle has, and those that VMs were made from.
+/// The names of the images, each with where it comes from.
 pub(crate) fn images() -> Vec<CompletionCandidate> {
-    let mut names: Vec<_> = listed().into_iter().map(|vm| vm.image).collect();
-    names.push("default".to_owned());
-    names.sort();
-    names.dedup();
-    names.into_iter().map(CompletionCandidate::new).collect()
+    let described = |image: ImageView| {
+        CompletionCandidate::new(image.name.to_string()).help(Some(image.origin.into()))
+    };
+    asked(Client::images).into_iter().map(described).collect()
 }
 
-/// The VMs of the daemon that the words typed so far lead to, if it answers in time.
-fn listed() -> Vec<VmView> {
+/// What the daemon that the words typed so far lead to says, if it answers in time.
+fn asked<T: Send + 'static>(list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Vec<T> {
     let (say, heard) = mpsc::channel();
     std::thread::spawn(move || {
         let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
         // Nobody listens any more where it took too long.
-        let _ = say.send(ask(&words).unwrap_or_default());
+        let _ = say.send(ask(&words, list).unwrap_or_default());
     });
     heard.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
-fn ask(words: &[OsString]) -> Option<Vec<VmView>> {
+fn ask<T>(words: &[OsString], list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Option<Vec<T>> {
     let global = Global {
         state: typed(words, "--state"),
         socket: typed(words, "--socket"),
@@ -119,7 +121,7 @@ fn ask(words: &[OsString]) -> Option<Vec<VmView>> {
     let places = Paths::find(&global, &Environment::read()).ok()?;
     let client = connect::if_there(&places).ok()??;
     agreement::is_meant(&client.daemon().ok()?, &places).ok()?;
-    client.list().ok()
+    list(&client).ok()
 }
 
 /// The value of an option among the words, however it is attached: bash makes three words of

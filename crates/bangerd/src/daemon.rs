@@ -7,6 +7,7 @@
 
 mod bundle;
 pub mod configuration;
+mod image;
 mod kind;
 
 use std::fs::File;
@@ -34,6 +35,7 @@ use crate::server::{self, Shutdown};
 use crate::vm::store::Store;
 
 pub use bundle::{Build, build, fetch, package};
+pub use image::import;
 
 /// The options of the daemon.
 #[derive(Debug, Clone)]

@@ -10,6 +10,8 @@
 //!   ssh/                      this installation's key pair, and the pinned host keys
 //!   downloads/<sha256>        the cache of downloads
 //!   images/<digest>/          immutable images and kernels, shared by VMs
+//!   image-names/<name>.json   which image a name stands for
+//!   image-work/               images that are being made
 //!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
 //!   vms/<id>/machine/         its hypervisor's working directory, owned by the hypervisor's user
 //!   jails/<program>/<name>/   the root directory of a jailed hypervisor, while it runs
@@ -123,6 +125,18 @@ impl Layout {
         ImageLayout {
             folder: self.images().join(digest),
         }
+    }
+
+    /// The folder of the images' names.
+    #[must_use]
+    pub fn image_names(&self) -> PathBuf {
+        self.state.join("image-names")
+    }
+
+    /// Where images are while they are made; empty when no one is.
+    #[must_use]
+    pub fn image_work(&self) -> PathBuf {
+        self.state.join("image-work")
     }
 
     /// The parent of Firecracker's jails: owned by root, 0711.

@@ -47,12 +47,27 @@ enum Command {
     /// Works on the bundle
     #[command(subcommand)]
     Bundle(Bundle),
+    /// Works on images
+    #[command(subcommand, hide = true)]
+    Image(Image),
     /// Works on the configuration
     #[command(subcommand, hide = true)]
     Config(Config),
     /// Stands between a guest and QEMU's user networking, in the machine's folder
     #[command(hide = true)]
     Gate(Gate),
+}
+
+#[derive(Debug, Subcommand)]
+enum Image {
+    /// Makes an image of a root file system that others have made
+    Import {
+        /// The file or the directory
+        source: PathBuf,
+        /// The image's name
+        #[arg(long)]
+        name: banger_api::ImageName,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,6 +176,9 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => daemon::run(&options),
         Some(Command::Gate(gate)) => bangerd::gate::run(std::path::Path::new(""), gate.open),
+        Some(Command::Image(Image::Import { source, name })) => {
+            daemon::import(&options, &source, &name)
+        }
         Some(Command::Config(verb)) => configure(&options, verb),
         Some(Command::Bundle(Bundle::Build(build))) => daemon::build(
             &options,

@@ -5,9 +5,10 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, KillVm, LogLevel, LogLevelView, Progress, Reloaded, RenameVm,
-    Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome, VersionView,
-    VmRef, VmSpecPatch, VmView,
+    CreateVm, DaemonView, DeleteVm, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,
+    KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, Reloaded, RenameImage,
+    RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
+    VersionView, VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -151,6 +152,65 @@ impl Client {
         self.stream(&path(vm, &format!("/logs?follow={follow}")))
     }
 
+    /// All images, by name.
+    pub fn images(&self) -> Result<Vec<ImageView>> {
+        self.get("/v1/images")
+    }
+
+    /// One image.
+    pub fn image(&self, name: &ImageName) -> Result<ImageView> {
+        self.get(&image_path(name, ""))
+    }
+
+    /// Makes an image of an ext4 root file system.
+    pub fn import_image(
+        &self,
+        request: &ImportImage,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ImageView> {
+        self.work(Method::POST, "/v1/images", request, on_progress)
+    }
+
+    /// Removes an image that nobody uses; returns it as it was.
+    pub fn delete_image(
+        &self,
+        name: &ImageName,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ImageView> {
+        self.work(Method::DELETE, &image_path(name, ""), &(), on_progress)
+    }
+
+    /// Gives an image another name.
+    pub fn rename_image(
+        &self,
+        name: &ImageName,
+        request: &RenameImage,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ImageView> {
+        let path = image_path(name, "/rename");
+        self.work(Method::POST, &path, request, on_progress)
+    }
+
+    /// Copies an image's root file system to a file.
+    pub fn export_image(
+        &self,
+        name: &ImageName,
+        request: &ExportImage,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ExportedImage> {
+        let path = image_path(name, "/export");
+        self.work(Method::POST, &path, request, on_progress)
+    }
+
+    /// Removes the images that nobody uses.
+    pub fn prune_images(
+        &self,
+        request: &PruneImages,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<PrunedImages> {
+        self.work(Method::POST, "/v1/images/prune", request, on_progress)
+    }
+
     /// The events: a snapshot of all VMs first, then each change, until the daemon stops.
     ///
     /// With the number of the last event read, the stream continues after it, or begins with a snapshot
@@ -164,4 +224,9 @@ impl Client {
 /// The path of a VM. A reference contains only characters that need no escaping.
 fn path(vm: &VmRef, below: &str) -> String {
     format!("/v1/vms/{vm}{below}")
+}
+
+/// A path of an image. A name holds no character that a path would change.
+fn image_path(name: &ImageName, below: &str) -> String {
+    format!("/v1/images/{name}{below}")
 }

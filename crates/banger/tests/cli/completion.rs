@@ -4,6 +4,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use crate::environment::{Run, TestEnvironment, program};
+use crate::images::import;
 use crate::typist::Typist;
 
 /// What is offered for the last of these words, with the descriptions.
@@ -40,13 +41,16 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
         assert!(shown[0].starts_with("web\t"), "{verb}: {shown:?}");
     }
     assert_eq!(
-        offered(&environment, &["vm", "create", "--image", ""]),
-        ["default"]
-    );
-    assert_eq!(
         offered(&environment, &["config", "set", "name"]),
         ["namegen_path"]
     );
+    import(&environment, "mine");
+    for words in [&["vm", "create", "--image", ""][..], &["image", "show", ""]] {
+        let shown = offered(&environment, words);
+        assert_eq!(shown.len(), 2, "{shown:?}");
+        assert!(shown[0].starts_with("default\t"), "{shown:?}");
+        assert!(shown[1].starts_with("mine\t"), "{shown:?}");
+    }
     let state = environment.state().display().to_string();
     let elsewhere = environment.path("other").display().to_string();
     let of_state = |state: &str| offered(&environment, &["--state", state, "vm", "show", "c"]);

@@ -14,6 +14,7 @@ mod environment;
 mod events;
 mod fake_daemon;
 mod guesses;
+mod images;
 mod install;
 mod list;
 mod logs;

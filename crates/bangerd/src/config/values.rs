@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use banger_api::Mib;
+use banger_api::{ImageName, Mib};
 use banger_host::Subnet;
 use toml::de::DeValue;
 
@@ -84,15 +84,9 @@ pub(super) fn size(value: &DeValue<'_>, least: u64) -> Result<Mib, String> {
 
 pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
     let name = text(value)?;
-    let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    let begins = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if begins && name.len() <= 64 && name.bytes().all(legal) {
-        Ok(name.to_owned())
-    } else {
-        Err(is(value))
+    match name.parse::<ImageName>() {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(is(value)),
     }
 }
 

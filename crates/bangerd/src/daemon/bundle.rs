@@ -99,7 +99,7 @@ pub fn package(options: &Options, archive: &Path, dir: Option<PathBuf>) -> Resul
 }
 
 /// The location of the daemon's files, with the bundle in `dir` if given.
-fn location(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
+pub(super) fn location(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
     let mut location = Location::find(&options.wishes, environment)?;
     let config = Config::load(&location.config)?;
     find_bundle(&mut location, options, &config);
@@ -108,7 +108,7 @@ fn location(options: &Options, dir: Option<PathBuf>) -> Result<Location> {
 }
 
 /// Prints each stage on standard error, unless the output is JSON. Write errors are ignored.
-fn progress(options: &Options) -> impl FnMut(Stage) + use<> {
+pub(super) fn progress(options: &Options) -> impl FnMut(Stage) + use<> {
     let is_silent = options.json;
     move |stage| {
         if is_silent {

@@ -63,19 +63,4 @@ impl Engine {
         self.tell_deleted(vm.id);
         Ok(())
     }
-
-    /// Removes the images that nobody uses; one that stays does no harm.
-    pub(super) fn prune(&self) {
-        let used = || {
-            let in_memory = self.slots().into_iter().flat_map(|slot| {
-                let images = &slot.vm().images;
-                [images.root.clone(), images.kernel.clone()]
-            });
-            let on_disk = self.store.images_in_use(self.host())?;
-            Ok(on_disk.map(|digests| digests.into_iter().chain(in_memory).collect()))
-        };
-        if let Err(error) = self.parts.catalog.prune(used, self.host()) {
-            tracing::warn!(%error, "unused images are left");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! The verbs: create, start, stop, set, rename, delete, recover.
+//! The verbs: create, start, stop, set, rename, delete, recover; and those on images.
 //!
 //! Plain blocking code on threads. Who holds a VM ([`hold`]) changes it, and nobody else; its
 //! record is on disk before and after each step that a crash could fall between.
@@ -22,6 +22,7 @@ mod end;
 mod events;
 mod findings;
 pub mod hold;
+mod images;
 mod metrics;
 mod operations;
 mod outside;

@@ -55,6 +55,9 @@ impl Engine {
             }
         }
         unexplained.extend(self.strangers().unwrap_or_default());
+        if let Err(error) = self.parts.catalog.remove_unfinished(self.host()) {
+            unexplained.push(error.to_string());
+        }
         *lock(&self.unexplained) = unexplained;
         self.prune();
         self.plan_autostart();

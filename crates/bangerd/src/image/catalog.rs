@@ -8,24 +8,23 @@
 //! VM's record is on disk, so [`prune`](Catalog::prune) never takes it away in between.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use banger_api::{Code, Error, Fix};
-use banger_host::{FileOp, Finding, Host, Op};
+use banger_api::{Code, Error, Fix, ImageName, InvalidName};
+use banger_host::{Finding, Host};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::error::{During, Result, is_unsupported};
-use crate::guest::initramfs;
-use crate::image::bundle::Bundle;
-use crate::image::lease::{ImageLease, Leases};
-use crate::layout::{ImageLayout, Layout};
+use super::bundle::Bundle;
+use super::folder;
+use super::lease::{ImageLease, Leases};
+use super::names::{NamedImage, Names};
+use crate::error::{During, Result};
+use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Images;
 
-/// The one image that a bundle has.
-pub const DEFAULT: &str = "default";
+pub use super::source::Source;
 
 /// What a kernel needs to be booted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,24 +35,50 @@ pub struct Kernel {
     pub modules: Vec<String>,
 }
 
-/// Where images come from.
-#[derive(Debug)]
-pub enum Source {
-    /// The bundle in this folder, and why it is this one.
-    Bundle(PathBuf, String),
-    /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
-    /// its `bundle.json` holds, if anything, decides their digests.
-    Simulated(PathBuf),
+/// An image that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: ImageName,
+    /// What its VMs start with.
+    pub images: Images,
+    /// Where it comes from, in words.
+    pub origin: String,
+    /// When it was made; `None` for the bundle's own.
+    pub created: Option<Timestamp>,
+    /// The length of its root file system, in bytes.
+    pub size: u64,
+    /// The bytes that it takes on the disk.
+    pub allocated: u64,
+}
+
+impl Entry {
+    /// One whose record cannot be used.
+    fn unreadable(name: ImageName) -> Self {
+        Self {
+            images: Images {
+                name: name.to_string(),
+                root: String::new(),
+                kernel: String::new(),
+            },
+            name,
+            origin: "unknown: its record cannot be read".to_owned(),
+            created: None,
+            size: 0,
+            allocated: 0,
+        }
+    }
 }
 
 /// The images of one state directory.
 #[derive(Debug)]
 pub struct Catalog {
-    layout: Layout,
-    source: Source,
+    pub(super) layout: Layout,
+    pub(super) source: Source,
     /// One import or prune at a time.
     importing: Mutex<()>,
     leases: Leases,
+    pub(super) names: Names,
 }
 
 impl Catalog {
@@ -61,6 +86,7 @@ impl Catalog {
     #[must_use]
     pub fn new(layout: Layout, source: Source) -> Self {
         Self {
+            names: Names::new(layout.clone()),
             layout,
             source,
             importing: Mutex::new(()),
@@ -99,20 +125,16 @@ impl Catalog {
     /// `not-found` for an image that there is not, `not-ready` where the bundle is missing or
     /// damaged.
     pub fn current(&self, name: &str, host: &dyn Host) -> Result<ImageLease> {
-        if name != DEFAULT {
-            return Err(
-                Error::new(Code::NotFound, format!("there is no image `{name}`"))
-                    .hint(format!("the one image of this bundle is `{DEFAULT}`")),
-            );
-        }
-        let _importing = self
-            .importing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let images = match &self.source {
-            Source::Bundle(folder, _) => self.import(folder, host),
-            Source::Simulated(folder) => self.simulate(folder, host),
-        }?;
+        let name: ImageName = name.parse().map_err(|cause: InvalidName| {
+            Error::new(Code::Invalid, cause.to_string())
+                .hint("see which there are: banger image list")
+        })?;
+        let _importing = self.lock();
+        let images = if name.is_default() {
+            self.source.import(&self.layout, host)?
+        } else {
+            self.whole(&name, host)?
+        };
         Ok(self.leases.take(images))
     }
 
@@ -149,10 +171,143 @@ impl Catalog {
             })
     }
 
-    /// Removes the images that nobody uses: no lease, no digest that `used` returns, and no new VM.
-    /// `used` is called after the leases are counted, so that a record which was written in the
-    /// meantime is seen by one or the other. Where it returns `None`, somebody unknown may use any
-    /// of them, and nothing is removed; while an import is at work nothing is, either.
+    /// All images that have a name, by name; the default one only where there is a bundle.
+    ///
+    /// # Errors
+    /// When the names cannot be read.
+    pub fn entries(&self, host: &dyn Host) -> Result<Vec<Entry>> {
+        let mut entries: Vec<Entry> = self.default_entry(host).into_iter().collect();
+        for (name, image) in self.names.all(host)? {
+            entries.push(self.entry(name, image, host)?);
+        }
+        let unreadable = self.names.unreadable(host)?;
+        entries.extend(unreadable.into_iter().map(Entry::unreadable));
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn default_entry(&self, host: &dyn Host) -> Result<Entry> {
+        let bundled = self.source.look(host)?;
+        let imported = self.layout.image(&bundled.images.root).root();
+        let mut stat = host.stat(&imported).during("look at the image")?;
+        if let (None, Some(root)) = (stat, &bundled.root) {
+            stat = host.stat(root).during("look at the bundle")?;
+        }
+        Ok(Entry {
+            name: ImageName::DEFAULT
+                .parse()
+                .map_err(|cause: InvalidName| Error::new(Code::Internal, cause.to_string()))?,
+            images: bundled.images,
+            origin: bundled.origin,
+            created: None,
+            size: stat.map_or(0, |it| it.length),
+            allocated: stat.map_or(0, |it| it.allocated),
+        })
+    }
+
+    fn entry(&self, name: ImageName, image: NamedImage, host: &dyn Host) -> Result<Entry> {
+        let stat = host.stat(&self.layout.image(&image.root).root());
+        let stat = stat.during(format!("look at the image `{name}`"))?;
+        Ok(Entry {
+            images: Images {
+                name: name.to_string(),
+                root: image.root,
+                kernel: image.kernel,
+            },
+            name,
+            origin: image.origin,
+            created: Some(image.created),
+            size: stat.map_or(0, |it| it.length),
+            allocated: stat.map_or(0, |it| it.allocated),
+        })
+    }
+
+    /// One image.
+    ///
+    /// # Errors
+    /// `not-found`; `not-ready` where the bundle cannot be read.
+    pub fn get(&self, name: &ImageName, host: &dyn Host) -> Result<Entry> {
+        if name.is_default() {
+            return self.default_entry(host);
+        }
+        if self.names.unreadable(host)?.contains(name) {
+            return Ok(Entry::unreadable(name.clone()));
+        }
+        let image = self.names.get(name, host)?;
+        self.entry(name.clone(), image, host)
+    }
+
+    /// The pair of an image that has a record, all of which is there.
+    fn whole(&self, name: &ImageName, host: &dyn Host) -> Result<Images> {
+        let image = self.names.get(name, host)?;
+        for digest in [&image.root, &image.kernel] {
+            if folder::is_missing(&self.layout.image(digest), host)? {
+                let path = self.layout.image(digest).folder().to_owned();
+                return Err(Error::new(
+                    Code::NotReady,
+                    format!("the image `{name}` lacks `{}`", path.display()),
+                )
+                .hint(format!("give it up: banger image delete {name}")));
+            }
+        }
+        Ok(Images {
+            name: name.to_string(),
+            root: image.root,
+            kernel: image.kernel,
+        })
+    }
+
+    /// Takes an image's name away, unless `used` tells a user of its root file system, or one is
+    /// being made. What the name stood for goes with the next prune.
+    ///
+    /// # Errors
+    /// `not-found`, or `conflict` with its users.
+    pub fn forget(
+        &self,
+        name: &ImageName,
+        used: impl FnOnce(&str) -> Vec<String>,
+        host: &dyn Host,
+    ) -> Result<()> {
+        refuse_default(name, "deleted")?;
+        let _importing = self.lock();
+        let all = self.names.all(host)?;
+        if let Some(image) = all.get(name) {
+            let others = all.iter().filter(|(other, _)| *other != name);
+            let has_other_name = { others }.any(|(_, other)| other.root == image.root);
+            let is_leased = self.leases.digests().contains(&image.root);
+            let users = used(&image.root);
+            if !has_other_name && (is_leased || !users.is_empty()) {
+                return Err(in_use(name, &users));
+            }
+        } else if let Err(error) = self.names.get(name, host)
+            && error.code == Code::NotFound
+        {
+            return Err(error);
+        }
+        self.names.remove(name, host)
+    }
+
+    /// Calls an image otherwise.
+    ///
+    /// # Errors
+    /// `not-found`, `conflict` for a name that is taken; nothing is changed then.
+    pub fn rename(&self, old: &ImageName, new: &ImageName, host: &dyn Host) -> Result<()> {
+        refuse_default(old, "renamed")?;
+        let _importing = self.lock();
+        self.names.rename(old, new, host)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, ()> {
+        self.importing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the images that nobody uses: no name, no lease, no digest that `used` returns, and no
+    /// new VM; returns the bytes that are free again. `used` is called after the leases are counted,
+    /// so that a record which was written in the meantime is seen by one or the other. Where it
+    /// returns `None`, or a name cannot be read, somebody unknown may use any of them, and nothing is
+    /// removed; while an import is at work nothing is, either.
     ///
     /// # Errors
     /// When an unused image is left.
@@ -160,221 +315,71 @@ impl Catalog {
         &self,
         used: impl FnOnce() -> Result<Option<BTreeSet<String>>>,
         host: &dyn Host,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let _importing = match self.importing.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::WouldBlock) => return Ok(0),
         };
-        let leased = self.leases.digests();
-        let Some(mut keep) = used()? else {
-            return Ok(());
+        let mut keep = self.leases.digests();
+        let (Some(used), Some(named)) = (used()?, self.names.digests(host)?) else {
+            return Ok(0);
         };
-        keep.extend(leased);
-        match &self.source {
-            Source::Bundle(folder, _) => match Bundle::load(folder) {
-                Ok(bundle) => keep.extend([root_digest(&bundle), kernel_digest(&bundle)]),
-                // A bundle that is being mended may come back with the same images.
-                Err(_) => return Ok(()),
-            },
-            Source::Simulated(folder) => {
-                let images = simulated(folder, host)?;
-                keep.extend([images.root, images.kernel]);
-            }
+        keep.extend(used.into_iter().chain(named));
+        match self.source.look(host) {
+            Ok(bundled) => keep.extend([bundled.images.root, bundled.images.kernel]),
+            // A bundle that is being mended may come back with the same images.
+            Err(error) if error.code == Code::NotReady => return Ok(0),
+            Err(error) => return Err(error),
         }
+        let mut freed = 0;
         for name in host.list(&self.layout.images()).during("list the images")? {
             if !keep.contains(&name) {
-                self.remove(&name, host)
+                freed += folder::remove(&self.layout.image(&name), host)
                     .during(format!("remove the image `{name}`"))?;
             }
         }
-        Ok(())
-    }
-
-    /// The record first: an image without one is imported anew, so a crash on the way leaves
-    /// nothing that is taken for whole.
-    fn remove(&self, digest: &str, host: &dyn Host) -> Result<()> {
-        let image = self.layout.image(digest);
-        let path = image.record();
-        host.change(&Op::File(FileOp::RemoveFile { path }))
-            .during("remove its record")?;
-        let path = image.folder().to_owned();
-        host.change(&Op::File(FileOp::RemoveDirectory { path }))
-            .during("remove its folder")
-            .map(drop)
-    }
-
-    fn import(&self, folder: &Path, host: &dyn Host) -> Result<Images> {
-        let damaged = |error: Error| Error {
-            code: Code::NotReady,
-            ..error.hint("banger bundle build")
-        };
-        let bundle = Bundle::load(folder).map_err(damaged)?;
-        let images = Images {
-            name: DEFAULT.to_owned(),
-            root: root_digest(&bundle),
-            kernel: kernel_digest(&bundle),
-        };
-        let root = self.layout.image(&images.root);
-        let kernel = self.layout.image(&images.kernel);
-        let missing = |image: &ImageLayout| {
-            host.stat(&image.record())
-                .map(|stat| stat.is_none())
-                .during("look for an image")
-        };
-        if !missing(&root)? && !missing(&kernel)? {
-            return Ok(images);
-        }
-        bundle.verify().map_err(damaged)?;
-        if missing(&root)? {
-            fresh(&root, host)?;
-            share(&bundle.rootfs(), &root.root(), host)?;
-            record(&root, &serde_json::json!({ "suite": bundle.suite() }), host)?;
-        }
-        if missing(&kernel)? {
-            fresh(&kernel, host)?;
-            share(&bundle.vmlinux(), &kernel.kernel(), host)?;
-            let base = initramfs::base(&bundle.modules())
-                .during("make the first archive of the initramfs")?;
-            write(kernel.base_archive(), base.archive, host)?;
-            let version = bundle.kernel_version().to_owned();
-            record(
-                &kernel,
-                &Kernel {
-                    version,
-                    modules: base.modules,
-                },
-                host,
-            )?;
-        }
-        Ok(images)
-    }
-
-    fn simulate(&self, folder: &Path, host: &dyn Host) -> Result<Images> {
-        let images = simulated(folder, host)?;
-        let root = self.layout.image(&images.root);
-        let kernel = self.layout.image(&images.kernel);
-        if host
-            .stat(&kernel.record())
-            .during("look for an image")?
-            .is_none()
-        {
-            fresh(&root, host)?;
-            write(root.root(), b"simulated".to_vec(), host)?;
-            record(&root, &serde_json::json!({ "suite": "simulated" }), host)?;
-            fresh(&kernel, host)?;
-            write(kernel.kernel(), b"simulated".to_vec(), host)?;
-            write(kernel.base_archive(), Vec::new(), host)?;
-            record(
-                &kernel,
-                &Kernel {
-                    version: "0".to_owned(),
-                    modules: Vec::new(),
-                },
-                host,
-            )?;
-        }
-        Ok(images)
+        Ok(freed)
     }
 }
 
-/// An image's folder, without what an import that did not end may have left.
-fn fresh(image: &ImageLayout, host: &dyn Host) -> Result<()> {
-    let path = image.folder().to_owned();
-    host.change(&Op::File(FileOp::RemoveDirectory { path: path.clone() }))
-        .during("clear an image's folder")?;
-    host.change(&Op::File(FileOp::MakeDirectory {
-        path,
-        mode: 0o711,
-        owner: None,
-    }))
-    .during("make an image's folder")
-    .map(drop)
-}
-
-/// Blocks are shared where the file system can, and copied where it cannot.
-fn share(from: &Path, to: &Path, host: &dyn Host) -> Result<()> {
-    let what = || format!("import `{}`", from.display());
-    let (from, to) = (from.to_owned(), to.to_owned());
-    let clone = Op::File(FileOp::CloneFile {
-        from: from.clone(),
-        to: to.clone(),
-        owner: None,
-    });
-    match host.change(&clone) {
-        Err(error) if is_unsupported(&error) => host
-            .change(&Op::File(FileOp::CopyFile {
-                from,
-                to,
-                owner: None,
-            }))
-            .during(what())
-            .map(drop),
-        other => other.during(what()).map(drop),
+/// The bundle's own image is what the bundle is.
+fn refuse_default(name: &ImageName, done: &str) -> Result<()> {
+    if !name.is_default() {
+        return Ok(());
     }
+    Err(Error::new(
+        Code::Conflict,
+        format!("`{name}` is the bundle's own image and cannot be {done}"),
+    )
+    .hint("to create VMs from another one, set `image` in config.toml"))
 }
 
-fn write(path: PathBuf, contents: Vec<u8>, host: &dyn Host) -> Result<()> {
-    let what = format!("write `{}`", path.display());
-    host.change(&Op::File(FileOp::WriteFile {
-        path,
-        contents,
-        mode: 0o644,
-        owner: None,
-    }))
-    .during(what)
-    .map(drop)
-}
-
-/// Says what an image is, once all of it is there.
-fn record(image: &ImageLayout, what: &impl Serialize, host: &dyn Host) -> Result<()> {
-    let contents = serde_json::to_vec_pretty(what)
-        .map_err(|cause| Error::new(Code::Internal, "record an image").cause(cause.to_string()))?;
-    write(image.record(), contents, host)
-}
-
-fn root_digest(bundle: &Bundle) -> String {
-    bundle.rootfs_digest().to_owned()
-}
-
-/// A kernel is what boots it, too: its modules.
-fn kernel_digest(bundle: &Bundle) -> String {
-    digest(&[
-        bundle.vmlinux_digest(),
-        bundle.modules_digest(),
-        bundle.kernel_version(),
-    ])
-}
-
-/// The images that the simulated bundle in this folder has now.
-fn simulated(folder: &Path, host: &dyn Host) -> Result<Images> {
-    let path = folder.join("bundle.json");
-    let bundle = host.read(&path).during("read the simulated bundle")?;
-    let bundle = String::from_utf8_lossy(&bundle.unwrap_or_default()).into_owned();
-    Ok(Images {
-        name: DEFAULT.to_owned(),
-        root: digest(&["root", &bundle]),
-        kernel: digest(&["kernel", &bundle]),
-    })
-}
-
-fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.as_bytes());
-        hash.update([0]);
+fn in_use(name: &ImageName, users: &[String]) -> Error {
+    let error = Error::new(Code::Conflict, format!("the image `{name}` is in use"));
+    match users {
+        [] => error
+            .cause("a VM is being created from it")
+            .hint("try again"),
+        users => error
+            .cause(format!("by {}", users.join(", ")))
+            .hint(format!(
+                "delete them first: banger vm delete {}",
+                users.join(" ")
+            )),
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use banger_host::{Look as _, Sim};
+    use std::path::Path;
 
+    use banger_host::{FileOp, Look as _, Op, Sim};
+
+    use super::super::folder::write;
     use super::*;
+
+    const DEFAULT: &str = ImageName::DEFAULT;
 
     #[test]
     fn a_leased_image_outlives_a_prune_before_its_record_is_written() {

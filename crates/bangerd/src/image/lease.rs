@@ -1,6 +1,6 @@
 //! Images in use that no record names yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::vm::Images;
@@ -24,7 +24,7 @@ impl Leases {
     }
 
     /// The digests with a lease.
-    pub(super) fn digests(&self) -> Vec<String> {
+    pub(super) fn digests(&self) -> BTreeSet<String> {
         self.counts().keys().cloned().collect()
     }
 

@@ -1,6 +1,7 @@
 //! The parts of a request: a JSON body, a VM's reference in the path, a query.
 
 use std::convert::Infallible;
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody as _};
@@ -8,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use banger_api::{Code, Error, VmRef};
+use banger_api::{Code, Error, ImageName, VmRef};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -140,14 +141,33 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let invalid = |what: String| Refusal::from(Error::new(Code::Invalid, what));
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|cause| invalid(format!("read the path: {}", cause.body_text())))?;
-        Ok(Self(text.parse().map_err(
-            |cause: banger_api::InvalidName| invalid(cause.to_string()),
-        )?))
+        name_in_path(parts, state).await.map(Self)
     }
+}
+
+/// The image that the path names.
+#[derive(Debug)]
+pub(super) struct ImagePath(pub(super) ImageName);
+
+impl<S: Send + Sync> FromRequestParts<S> for ImagePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        name_in_path(parts, state).await.map(Self)
+    }
+}
+
+/// What the path names.
+async fn name_in_path<S: Send + Sync, N>(parts: &mut Parts, state: &S) -> Result<N, Refusal>
+where
+    N: FromStr<Err = banger_api::InvalidName>,
+{
+    let invalid = |what: String| Refusal::from(Error::new(Code::Invalid, what));
+    let Path(text) = Path::<String>::from_request_parts(parts, state)
+        .await
+        .map_err(|cause| invalid(format!("read the path: {}", cause.body_text())))?;
+    text.parse()
+        .map_err(|cause: N::Err| invalid(cause.to_string()))
 }
 
 /// The form of a verb's response that a client accepts.

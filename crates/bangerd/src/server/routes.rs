@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, KillVm, Line,
-    LogLevelView, LogsQuery, Reloaded, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
+    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
+    ExportedImage, ImageView, ImportImage, KillVm, Line, LogLevelView, LogsQuery, PruneImages,
+    PrunedImages, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
     StoppedAll, VerbOutcome, VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
@@ -19,7 +20,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path};
-use super::request::{JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
+use super::request::{ImagePath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::stream;
 use super::work::{ask, work};
 use crate::engine::Engine;
@@ -63,6 +64,11 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(kill))
         .routes(routes!(rename))
         .routes(routes!(logs))
+        .routes(routes!(images, import_image))
+        .routes(routes!(image, delete_image))
+        .routes(routes!(rename_image))
+        .routes(routes!(export_image))
+        .routes(routes!(prune_images))
         .split_for_parts();
     describe_results(&mut document);
     describe_errors(&mut document);
@@ -89,6 +95,16 @@ struct Reference {
     /// Its name, its id, or the id's first digits.
     #[param(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 63)]
     r#ref: String,
+}
+
+/// Which image a path names.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described; `ImagePath` reads it")]
+struct ImageReference {
+    /// Its name.
+    #[param(pattern = "^[a-z0-9][a-z0-9._-]*$", min_length = 1, max_length = 64)]
+    name: String,
 }
 
 /// The operations of a path.
@@ -429,4 +445,115 @@ async fn logs(
     UrlQuery(query): UrlQuery<LogsQuery>,
 ) -> Result<Response, Refusal> {
     Ok(stream::console(&app, vm, query.follow).await?)
+}
+
+/// All images, by name.
+#[utoipa::path(get, path = "/v1/images", responses((status = 200, body = Vec<ImageView>)))]
+async fn images(State(app): State<App>) -> Result<Json<Vec<ImageView>>, Refusal> {
+    Ok(Json(ask(&app, |engine| engine.images()).await??))
+}
+
+/// Makes an image of an ext4 root file system, which is copied.
+#[utoipa::path(
+    post,
+    path = "/v1/images",
+    request_body = ImportImage,
+    responses((status = 200, content((Line<ImageView> = "application/x-ndjson"), (ImageView = "application/json"))))
+)]
+async fn import_image(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<ImportImage>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.import_image(&request, progress)
+    })
+    .await
+}
+
+/// One image.
+#[utoipa::path(
+    get,
+    path = "/v1/images/{name}",
+    params(ImageReference),
+    responses((status = 200, body = ImageView))
+)]
+async fn image(
+    State(app): State<App>,
+    ImagePath(name): ImagePath,
+) -> Result<Json<ImageView>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.image(&name)).await??))
+}
+
+/// Removes an image that no VM uses. Answers with the image as it was.
+#[utoipa::path(
+    delete,
+    path = "/v1/images/{name}",
+    params(ImageReference),
+    responses((status = 200, content((Line<ImageView> = "application/x-ndjson"), (ImageView = "application/json"))))
+)]
+async fn delete_image(
+    State(app): State<App>,
+    mode: ReplyMode,
+    ImagePath(name): ImagePath,
+) -> Response {
+    work(&app, mode, move |engine, _| engine.delete_image(&name)).await
+}
+
+/// Gives an image another name; VMs that were created from it stay its users.
+#[utoipa::path(
+    post,
+    path = "/v1/images/{name}/rename",
+    params(ImageReference),
+    request_body = RenameImage,
+    responses((status = 200, content((Line<ImageView> = "application/x-ndjson"), (ImageView = "application/json"))))
+)]
+async fn rename_image(
+    State(app): State<App>,
+    mode: ReplyMode,
+    ImagePath(name): ImagePath,
+    JsonBody(request): JsonBody<RenameImage>,
+) -> Response {
+    work(&app, mode, move |engine, _| {
+        engine.rename_image(&name, &request)
+    })
+    .await
+}
+
+/// Copies an image's root file system to a file on the daemon's host.
+#[utoipa::path(
+    post,
+    path = "/v1/images/{name}/export",
+    params(ImageReference),
+    request_body = ExportImage,
+    responses((status = 200, content((Line<ExportedImage> = "application/x-ndjson"), (ExportedImage = "application/json"))))
+)]
+async fn export_image(
+    State(app): State<App>,
+    mode: ReplyMode,
+    ImagePath(name): ImagePath,
+    JsonBody(request): JsonBody<ExportImage>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.export_image(&name, &request, progress)
+    })
+    .await
+}
+
+/// Removes images that no VM uses.
+#[utoipa::path(
+    post,
+    path = "/v1/images/prune",
+    request_body = PruneImages,
+    responses((status = 200, content((Line<PrunedImages> = "application/x-ndjson"), (PrunedImages = "application/json"))))
+)]
+async fn prune_images(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<PruneImages>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.prune_images(&request, progress)
+    })
+    .await
 }

@@ -69,7 +69,7 @@ fn values<T: std::str::FromStr + Ord>(text: &str, key: &str) -> BTreeSet<T> {
 }
 
 /// Every SHA-256 in the text, in hexadecimal.
-pub(super) fn digests(text: &str) -> BTreeSet<String> {
+pub fn digests(text: &str) -> BTreeSet<String> {
     text.split(|character: char| !character.is_ascii_alphanumeric())
         .filter(|word| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .map(str::to_owned)

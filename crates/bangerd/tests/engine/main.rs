@@ -10,6 +10,7 @@ mod disk_pressure;
 mod disks;
 mod events;
 mod gate;
+mod images;
 mod in_force;
 mod input;
 mod laws;

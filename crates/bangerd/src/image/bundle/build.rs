@@ -22,7 +22,7 @@ use std::time::Instant;
 use super::build_directory::{self, BuildDirectory, TREE};
 use super::error::{failure, failure_caused_by};
 use super::interrupt::InterruptSignal;
-use super::rootfs::Recipe;
+use super::rootfs::{self, Recipe};
 use super::{
     Bundle, GUEST, MANIFEST, MODULES, Manifest, Proxies, ROOTFS, Result, SCHEMA, VMLINUX, digest,
     kernel, requirements, sources,
@@ -30,7 +30,7 @@ use super::{
 use crate::guest::program;
 
 /// The parent of the trees: on a disk, and accessible to all users.
-const TREES: &str = "/var/tmp";
+pub(in crate::image) const TREES: &str = "/var/tmp";
 
 /// The compressed kernel, which exists between two stages only.
 const VMLINUZ: &str = "vmlinuz";
@@ -63,7 +63,7 @@ pub enum Stage {
     Ended(f64),
 }
 
-pub(super) type StageSink<'a> = &'a mut dyn FnMut(Stage);
+pub(in crate::image) type StageSink<'a> = &'a mut dyn FnMut(Stage);
 
 /// Builds a bundle, which replaces an older one.
 ///
@@ -153,7 +153,7 @@ fn fill(
         Ok(version)
     })?;
     stage(progress, "ext4 image", |_| {
-        recipe.make_image(&tree, &part(ROOTFS))
+        rootfs::make_image(recipe.unshare, &tree, &part(ROOTFS))
     })?;
     stage(progress, "digests", |_| {
         copy_program(guest, &part(GUEST))?;
@@ -176,7 +176,7 @@ fn fill(
 }
 
 /// Runs one stage, and reports its begin, remarks and end.
-pub(super) fn stage<T>(
+pub(in crate::image) fn stage<T>(
     progress: StageSink<'_>,
     name: &str,
     work: impl FnOnce(&mut dyn FnMut(Stage)) -> Result<T>,

@@ -17,11 +17,11 @@ use super::rootfs::MMDEBSTRAP;
 use super::{MANIFEST, Result};
 
 /// The subfolder that the user's subordinate ids own, and only they can remove.
-pub(super) const TREE: &str = "tree";
+pub(in crate::image) const TREE: &str = "tree";
 
 /// A build's temporary folder. It is removed when dropped.
 #[derive(Debug)]
-pub(super) struct BuildDirectory {
+pub(in crate::image) struct BuildDirectory {
     folder: PathBuf,
     unshare: bool,
     lock: File,
@@ -30,13 +30,17 @@ pub(super) struct BuildDirectory {
 impl BuildDirectory {
     /// Creates a folder in `above` with the mode 0700 and a name that begins with `prefix`, and
     /// removes the abandoned ones of that prefix.
-    pub(super) fn create(above: &Path, prefix: &str) -> Result<Self> {
+    pub(in crate::image) fn create(above: &Path, prefix: &str) -> Result<Self> {
         Self::make(above, prefix, 0o700, false)
     }
 
     /// Creates a folder for a tree, with the mode 0755. With `unshare`, the tree belongs to an
     /// ordinary user's subordinate ids.
-    pub(super) fn create_public(above: &Path, prefix: &str, unshare: bool) -> Result<Self> {
+    pub(in crate::image) fn create_public(
+        above: &Path,
+        prefix: &str,
+        unshare: bool,
+    ) -> Result<Self> {
         Self::make(above, prefix, 0o755, unshare)
     }
 
@@ -69,12 +73,12 @@ impl BuildDirectory {
     }
 
     /// The folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub(in crate::image) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Exchanges the folder with the one at `target`, or renames it to `target` if there is none.
-    pub(super) fn publish(&self, target: &Path) -> Result<()> {
+    pub(in crate::image) fn publish(&self, target: &Path) -> Result<()> {
         let map_io_error = |cause: Errno| {
             failure_caused_by(
                 format!("put the bundle at `{}`", target.display()),
@@ -111,7 +115,7 @@ fn set_mode(folder: &File, mode: u32) -> std::io::Result<()> {
 }
 
 /// Rejects a folder that has other content than a bundle.
-pub(super) fn check_target(target: &Path) -> Result<()> {
+pub(in crate::image) fn check_target(target: &Path) -> Result<()> {
     let is_empty = || fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_none());
     if !target.exists() || target.join(MANIFEST).exists() || is_empty() {
         return Ok(());

@@ -12,11 +12,11 @@ use super::error::{failure, failure_caused_by};
 
 /// Remembers ^C.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InterruptSignal(Arc<AtomicBool>);
+pub(in crate::image) struct InterruptSignal(Arc<AtomicBool>);
 
 impl InterruptSignal {
     /// From now on ^C does not end this process but calls `then`. It still ends started programs.
-    pub(super) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
+    pub(in crate::image) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
         let map_io_error = |cause| failure_caused_by("watch for ^C", cause);
         let interrupt = Self::default();
         let typed = interrupt.clone();
@@ -39,12 +39,12 @@ impl InterruptSignal {
 
     /// Simulates ^C.
     #[cfg(test)]
-    pub(super) fn interrupt(&self) {
+    pub(in crate::image) fn interrupt(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
     /// Fails after ^C.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(in crate::image) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::SeqCst) {
             return Err(failure("interrupted"));
         }

@@ -38,6 +38,12 @@ use crate::guest::program;
 use digest::Part;
 use error::{REBUILD, failure, failure_caused_by, wrong_digest, wrong_size};
 
+pub(super) use build::{StageSink, TREES, stage};
+pub(super) use build_directory::{BuildDirectory, TREE};
+pub(super) use interrupt::InterruptSignal;
+pub(super) use requirements::check_maker;
+pub(super) use rootfs::{make_image, with_guest_ids};
+
 pub use crate::download::Proxies;
 pub use build::{BuildOptions, Stage, build};
 pub use fetch::{FetchOptions, fetch};
@@ -65,6 +71,11 @@ struct Manifest {
     modules: Part,
     rootfs: Part,
     guest: Part,
+}
+
+/// The SHA-256 of a file, in hexadecimal.
+pub(super) fn sha256(path: &Path) -> Result<String> {
+    digest::file(path).map(|part| part.sha256)
 }
 
 /// A bundle on disk.
@@ -210,11 +221,11 @@ impl Bundle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A folder with a small bundle, and the bundle.
-    pub(super) fn bundle() -> (tempfile::TempDir, Bundle) {
+    pub(in crate::image) fn bundle() -> (tempfile::TempDir, Bundle) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(MODULES)).unwrap();
         std::fs::write(folder.path().join("modules/modules.dep"), "").unwrap();

@@ -13,7 +13,31 @@ use super::sources::{APT_HELPER, KEYRING};
 
 /// Checks programs, files and permissions. `unshare` means an ordinary user.
 pub(super) fn check(unshare: bool) -> Result<()> {
-    check_packages(unshare)?;
+    refuse_missing(&missing(unshare))?;
+    check_user(unshare)
+}
+
+/// Whether a file system can be made of files that are there. `unshare` says that we are an ordinary
+/// user.
+pub(in crate::image) fn check_maker(unshare: bool) -> Result<()> {
+    refuse_missing(&absent(&[
+        (MMDEBSTRAP, !unshare || has_program(MMDEBSTRAP)),
+        ("e2fsprogs", has_program("mke2fs")),
+        ("tar", has_program("tar")),
+        ("uidmap", !unshare || has_id_mappers()),
+    ]))?;
+    check_user(unshare)
+}
+
+fn has_program(name: &str) -> bool {
+    Command::new(name).program_exists()
+}
+
+fn has_id_mappers() -> bool {
+    has_program("newuidmap") && has_program("newgidmap")
+}
+
+fn check_user(unshare: bool) -> Result<()> {
     if !unshare {
         return Ok(());
     }
@@ -38,29 +62,23 @@ pub(super) fn check(unshare: bool) -> Result<()> {
 
 /// The packages that are not installed.
 pub(super) fn missing(unshare: bool) -> Vec<&'static str> {
-    let has_program = |name: &str| Command::new(name).program_exists();
-    let mut needed = vec![
+    absent(&[
         (MMDEBSTRAP, has_program(MMDEBSTRAP)),
         ("e2fsprogs", has_program("mke2fs")),
         ("apt", has_program(APT_HELPER)),
         ("util-linux", has_program("setpriv")),
         ("debian-archive-keyring", Path::new(KEYRING).exists()),
-    ];
-    if unshare {
-        needed.push((
-            "uidmap",
-            has_program("newuidmap") && has_program("newgidmap"),
-        ));
-    }
-    needed
-        .into_iter()
-        .filter(|(_, there)| !there)
-        .map(|(package, _)| package)
-        .collect()
+        ("uidmap", !unshare || has_id_mappers()),
+    ])
 }
 
-fn check_packages(unshare: bool) -> Result<()> {
-    let missing = missing(unshare);
+/// Those of these packages that are not there.
+fn absent(needed: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let absent = needed.iter().filter(|(_, there)| !there);
+    absent.map(|(package, _)| *package).collect()
+}
+
+fn refuse_missing(missing: &[&str]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -178,61 +178,60 @@ impl Recipe<'_> {
             .args(LEFT_OUT.iter().map(|it| format!("--dpkgopt={it}")))
             .arg(format!("--include={}", packages.join(",")))
     }
+}
 
-    /// Makes an ext4 image of a tree: sparse, with some free space, ready to grow.
-    pub(super) fn make_image(&self, tree: &Path, image: &Path) -> Result<()> {
-        let map_io_error = |cause| failure_caused_by("measure the root file system", cause);
-        let used = self
-            .with_guest_ids("du")
-            .args(["--summarize", "--block-size=1K", "--"])
-            .arg(tree)
-            .run()
-            .map_err(map_io_error)?
-            .text();
-        let used_kib: u64 = used
-            .split_whitespace()
-            .next()
-            .and_then(|it| it.parse().ok())
-            .ok_or(failure(format!("unexpected output of `du`: {used:?}")))?;
-        let file = InheritableFile::create(image, b"")?;
-        file.set_size(image_size(used_kib))?;
-        self.with_guest_ids("mke2fs")
-            .args([
-                "-q",
-                "-F",
-                "-t",
-                "ext4",
-                "-b",
-                "4096",
-                "-L",
-                "banger-root",
-                "-m",
-                "1",
-                "-E",
-            ])
-            // The file is new: holes read as zeros.
-            .arg("lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1")
-            .arg("-d")
-            .arg(tree)
-            .arg(file.name())
-            .run()
-            .map_err(|cause| {
-                let folder = image.parent().unwrap_or(image);
-                failure_caused_by("make an ext4 image of the tree", cause).hint(format!(
-                    "check the free space: df -h {}",
-                    folder.parent().unwrap_or(folder).display()
-                ))
-            })?;
-        file.finish()
-    }
+/// Makes an ext4 image of a tree: sparse, with some free space, ready to grow.
+pub(in crate::image) fn make_image(unshare: bool, tree: &Path, image: &Path) -> Result<()> {
+    let map_io_error = |cause| failure_caused_by("measure the root file system", cause);
+    let used = with_guest_ids(unshare, "du")
+        .args(["--summarize", "--block-size=1K", "--"])
+        .arg(tree)
+        .run()
+        .map_err(map_io_error)?
+        .text();
+    let used_kib: u64 = used
+        .split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok())
+        .ok_or(failure(format!("unexpected output of `du`: {used:?}")))?;
+    let file = InheritableFile::create(image, b"")?;
+    file.set_size(image_size(used_kib))?;
+    with_guest_ids(unshare, "mke2fs")
+        .args([
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-L",
+            "banger-root",
+            "-m",
+            "1",
+            "-E",
+        ])
+        // The file is new: holes read as zeros.
+        .arg("lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1")
+        .arg("-d")
+        .arg(tree)
+        .arg(file.name())
+        .run()
+        .map_err(|cause| {
+            let folder = image.parent().unwrap_or(image);
+            failure_caused_by("make an ext4 image of the tree", cause).hint(format!(
+                "check the free space: df -h {}",
+                folder.parent().unwrap_or(folder).display()
+            ))
+        })?;
+    file.finish()
+}
 
-    /// A command that sees the tree's owners as the guest will.
-    fn with_guest_ids(&self, program: &str) -> Command {
-        if self.unshare {
-            Command::new(MMDEBSTRAP).args(["--unshare-helper", program])
-        } else {
-            Command::new(program)
-        }
+/// A command that sees the tree's owners as the guest will.
+pub(in crate::image) fn with_guest_ids(unshare: bool, program: &str) -> Command {
+    if unshare {
+        Command::new(MMDEBSTRAP).args(["--unshare-helper", program])
+    } else {
+        Command::new(program)
     }
 }
 

@@ -1,0 +1,200 @@
+//! Images: their names, how they are shown, and what is asked for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::name::shown;
+use crate::{InvalidName, VmName};
+
+/// An image's name: 1 to 64 lower-case letters, digits, hyphens, dots and underscores, the first of
+/// them a letter or a digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageName(String);
+
+impl ImageName {
+    /// The name of the bundle's own image.
+    pub const DEFAULT: &'static str = "default";
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the bundle's own image.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+}
+
+impl fmt::Display for ImageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for ImageName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let wrong = |why: &str| {
+            let text = shown(text);
+            Err(InvalidName(format!("{text} is not an image name: {why}")))
+        };
+        if text.is_empty() {
+            return wrong("it is empty");
+        }
+        if text.len() > 64 {
+            return wrong("it is longer than 64 characters");
+        }
+        let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+        if !text.bytes().all(legal) {
+            return wrong("use lower-case letters, digits, hyphens, dots and underscores only");
+        }
+        if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
+            return wrong("it begins with neither a letter nor a digit");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for ImageName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        text.parse()
+    }
+}
+
+impl From<ImageName> for String {
+    fn from(name: ImageName) -> Self {
+        name.0
+    }
+}
+
+/// An image that VMs can be created from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ImageView {
+    /// Its name.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub name: ImageName,
+    /// Whether a VM is created from it when its user names none.
+    pub is_default: bool,
+    /// Where it comes from, in words.
+    pub origin: String,
+    /// The SHA-256 of its root file system, in hexadecimal; empty where its record cannot be read.
+    pub digest: String,
+    /// The digest of its kernel with the modules, in hexadecimal.
+    pub kernel: String,
+    /// The length of its root file system, in bytes: the least system disk of its VMs.
+    pub size_bytes: u64,
+    /// The bytes that its root file system takes on the host.
+    pub allocated_bytes: u64,
+    /// When it was made; null for the bundle's own.
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub created: Option<Timestamp>,
+    /// The VMs that were created from it, by name.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
+    pub users: Vec<VmName>,
+}
+
+/// Asks for a new image, made of an ext4 root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ImportImage {
+    /// What it shall be called.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^(?!default$)[a-z0-9][a-z0-9._-]*$", max_length = 64)
+    )]
+    pub name: String,
+    /// The file on the daemon's host, an absolute path. It is copied.
+    pub path: String,
+    /// Where it comes from, in words, at most 200 characters; the path otherwise.
+    #[cfg_attr(feature = "schema", schema(max_length = 200))]
+    #[serde(default)]
+    pub origin: Option<String>,
+}
+
+/// Asks for another name of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RenameImage {
+    /// The new name.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)
+    )]
+    pub name: String,
+}
+
+/// Asks for the removal of images that nobody uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct PruneImages {
+    /// Those that have a name, too: all but the default one.
+    pub all: bool,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PrunedImages {
+    /// The names of the images that are gone.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
+    pub names: Vec<ImageName>,
+    /// The space that is free again on the host, in bytes.
+    pub freed_bytes: u64,
+}
+
+/// Asks for a copy of an image's root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ExportImage {
+    /// The file to write on the daemon's host, an absolute path.
+    pub path: String,
+    /// Replaces a file that is there.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A copy of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ExportedImage {
+    /// The file: a sparse ext4 file system.
+    pub path: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_file_name_and_no_path() {
+        for good in ["default", "docker-dev", "debian-12.5", "a_b", "0"] {
+            assert!(good.parse::<ImageName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "", ".", "..", ".a", "-a", "a/b", "A", "a b", "a\n", "é", "$(id)",
+        ] {
+            assert!(bad.parse::<ImageName>().is_err(), "{bad:?}");
+        }
+        assert!("x".repeat(64).parse::<ImageName>().is_ok());
+        assert!("x".repeat(65).parse::<ImageName>().is_err());
+    }
+}

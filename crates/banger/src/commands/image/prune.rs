@@ -1,0 +1,43 @@
+//! `banger image prune`.
+
+use std::process::ExitCode;
+
+use banger_api::{PruneImages, PrunedImages};
+use clap::Args;
+
+use super::size;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Remove what no VM and no image needs any more.
+///
+/// Earlier bundles' root file systems and kernels go by themselves with the last VM that uses them; this looks again. With --all, images that no VM uses go, too, except the bundle's own.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger image prune
+  banger image prune --all")]
+pub(crate) struct Prune {
+    /// Delete named images that no VM uses, too.
+    #[arg(long, short)]
+    all: bool,
+}
+
+impl Prune {
+    /// Removes them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = PruneImages { all: self.all };
+        let pruned = session.work(|daemon, heard| daemon.prune_images(&request, heard))?;
+        session.output.result(&pruned, || text(&pruned))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(pruned: &PrunedImages) -> String {
+    let deleted = pruned
+        .names
+        .iter()
+        .map(|name| format!("{name} is deleted\n"));
+    let freed = format!("{} are free again\n", size(pruned.freed_bytes));
+    deleted.chain([freed]).collect()
+}

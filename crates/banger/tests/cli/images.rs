@@ -1,0 +1,132 @@
+//! `banger image`, on a simulated host, where any path is a root file system.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::environment::TestEnvironment;
+
+/// A tree of files that boot, as far as anybody looks.
+fn tree(environment: &TestEnvironment, name: &str) -> PathBuf {
+    let tree = environment.path(name).with_extension("tree");
+    let mut program = vec![0; 64];
+    program[..5].copy_from_slice(b"\x7fELF\x02");
+    program[18] = 62;
+    for path in ["usr/lib/systemd/systemd", "usr/sbin/sshd"] {
+        let path = tree.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &program).unwrap();
+    }
+    tree
+}
+
+/// Runs a program of the host, which has to end well.
+fn run(program: &str, arguments: &[&OsStr]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "{program} {arguments:?}");
+}
+
+/// Imports an image of this name, from an ext4 file system.
+pub(crate) fn import(environment: &TestEnvironment, name: &str) {
+    let (tree, file) = (tree(environment, name), environment.path(name));
+    let (tree, image) = (tree.as_os_str(), file.as_os_str());
+    let options = ["-q", "-t", "ext4", "-d"].map(OsStr::new);
+    let arguments = [&options[..], &[tree, image, OsStr::new("8M")]].concat();
+    run("mke2fs", &arguments);
+    environment.done(&["image", "import", file.to_str().unwrap(), "--name", name]);
+}
+
+#[test]
+fn a_source_is_taken_for_what_it_is_and_nothing_is_left_of_one_that_is_refused() {
+    let environment = TestEnvironment::new();
+    let tree = tree(&environment, "tar");
+    let archive = environment.path("root.tar");
+    let pack = |directory: &OsStr| {
+        let options = ["-cf"].map(OsStr::new);
+        let directory = [OsStr::new("-C"), directory, OsStr::new(".")];
+        let arguments = [&options[..], &[archive.as_os_str()], &directory].concat();
+        run("tar", &arguments);
+    };
+    pack(tree.join("usr/sbin").as_os_str());
+    let file = archive.to_str().unwrap();
+    let refused = environment.run(&["image", "import", file, "--name", "mine"]);
+    assert_eq!((refused.status, &*refused.stdout), (1, ""), "{refused:#?}");
+    assert!(refused.stderr.contains("cannot boot"), "{refused:#?}");
+    let refused = environment.run(&["--json", "image", "import", "nosuch", "--name", "mine"]);
+    let error: serde_json::Value = serde_json::from_str(&refused.stderr).unwrap();
+    assert_eq!(error["code"], "not-found");
+    assert_eq!(environment.done(&["image", "ls", "-q"]).stdout, "default\n");
+}
+
+#[test]
+fn an_image_is_imported_used_renamed_and_deleted_when_nobody_uses_it() {
+    let environment = TestEnvironment::new();
+    let names = |environment: &TestEnvironment| environment.done(&["image", "ls", "-q"]).stdout;
+    assert_eq!(names(&environment), "default\n");
+    import(&environment, "mine");
+    assert_eq!(names(&environment), "default\nmine\n");
+    let made = environment.json(&["vm", "create", "web", "--image", "mine"]);
+    assert_eq!(made["image"], "mine");
+    let shown = environment.json(&["image", "show", "mine"]);
+    assert_eq!(
+        (&shown["users"], &shown["is_default"]),
+        (&json!(["web"]), &json!(false))
+    );
+    let default = environment.json(&["image", "show", "default"]);
+    assert_eq!(default["is_default"], true);
+    assert_ne!(default["digest"], shown["digest"]);
+
+    let run = environment.done(&["image", "rename", "mine", "ours"]);
+    assert_eq!(run.stdout, "mine is now ours\n");
+    let run = environment.run(&["image", "delete", "ours"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr.contains("the image `ours` is in use"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("by web"), "{run:#?}");
+    let run = environment.done(&["image", "prune", "--all"]);
+    assert!(!run.stdout.contains("ours"), "{run:#?}");
+
+    // The images outlive the daemon's process; simulated ones do not, and neither do VMs.
+    environment.done(&["vm", "delete", "--force", "web"]);
+    let run = environment.done(&["image", "delete", "ours"]);
+    assert_eq!(run.stdout, "ours is deleted\n");
+    assert_eq!(names(&environment), "default\n");
+}
+
+#[test]
+fn what_nobody_uses_is_pruned_on_request() {
+    let environment = TestEnvironment::new();
+    import(&environment, "one");
+    import(&environment, "two");
+    environment.done(&["vm", "create", "web", "--image", "two", "--no-start"]);
+    let run = environment.done(&["image", "prune"]);
+    assert!(!run.stdout.contains("deleted"), "{run:#?}");
+    let pruned = environment.json(&["image", "prune", "--all"]);
+    assert_eq!(pruned["names"], json!(["one"]));
+    let run = environment.run(&["image", "rm", "one", "default"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("there is no image `one`"), "{run:#?}");
+    assert!(run.stderr.contains("the bundle's own image"), "{run:#?}");
+}
+
+#[test]
+fn names_are_refused_before_anything_is_made() {
+    let environment = TestEnvironment::new();
+    import(&environment, "mine");
+    for (name, status) in [("mine", 1), ("default", 1), ("../x", 2), ("A", 2), ("", 2)] {
+        let run = environment.run(&["image", "import", "/file", "--name", name]);
+        assert_eq!(run.status, status, "{name:?}: {run:#?}");
+    }
+    let run = environment.run(&["image", "rename", "mine", "default"]);
+    assert!(run.stderr.contains("already"), "{run:#?}");
+    let run = environment.run(&["vm", "create", "--image", "nosuch"]);
+    assert!(
+        run.stderr.contains("there is no image `nosuch`"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("banger image list"), "{run:#?}");
+}

@@ -1,0 +1,263 @@
+//! Root file systems that others have made, in whatever they are packed: an ext4 file system of each.
+//!
+//! ```text
+//! *.gz *.xz *.zst ─► unpacked ─┬► ext4 ───────────────────────────────────► as it is
+//!                              ├► a disk with partitions ─► its root, copied
+//!                              ├► tar ───────────────┐
+//!  OCI layout ─────────────────┼► OCI, docker save ──┴► one tree ─► one tar ─► mke2fs
+//! ```
+//!
+//! This is a program of its own and not the daemon: what reads a stranger's archive ends with it. No
+//! file system is mounted. A tree is made where a bundle's is made, by the user's subordinate ids
+//! where the user is not root, from an archive that we have written ourselves.
+
+mod disk;
+mod merge;
+mod oci;
+mod plain;
+mod tree;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error};
+
+use super::bundle::{
+    BuildDirectory, Bundle, InterruptSignal, StageSink, TREE, TREES, check_maker, make_image,
+    stage, with_guest_ids,
+};
+use super::ext4::{self, Ext4Tree};
+use super::judge::judge;
+use crate::error::{During, Result};
+use oci::Parts;
+use plain::{Window, head, unreadable};
+use tree::Tree;
+
+/// The most that an image takes unpacked, in bytes: 256 GiB.
+const LARGEST: u64 = 256 << 30;
+
+/// The folder that is worked in, until somebody types ^C.
+#[derive(Debug)]
+struct Work<'a> {
+    folder: PathBuf,
+    interruption: &'a InterruptSignal,
+}
+
+impl Work<'_> {
+    fn check(&self) -> Result<()> {
+        self.interruption.check()
+    }
+}
+
+/// An ext4 file system, which goes when dropped unless it is the source itself.
+#[derive(Debug)]
+pub struct RootFileSystem {
+    /// Where it is.
+    pub path: PathBuf,
+    _work: BuildDirectory,
+}
+
+/// Makes an ext4 file system of a source. The modules of the bundle's kernel are put into one that is
+/// made of an archive.
+///
+/// # Errors
+/// `invalid` for what is not understood, is refused, or cannot boot; `not-ready` where a program is
+/// missing. Nothing is left then, nor after ^C.
+pub fn make(source: &Path, bundle: &Path, heard: StageSink<'_>) -> Result<RootFileSystem> {
+    let interruption = InterruptSignal::watch(|| {})?;
+    let user = rustix::process::geteuid();
+    let prefix = format!("banger-image-{}-", user.as_raw());
+    let unshare = !user.is_root();
+    let directory = BuildDirectory::create_public(Path::new(TREES), &prefix, unshare)?;
+    let work = Work {
+        folder: directory.folder().join("work"),
+        interruption: &interruption,
+    };
+    std::fs::DirBuilder::new()
+        .create(&work.folder)
+        .map_err(|cause| unreadable(&work.folder, &cause))?;
+    let made = Foreign {
+        source,
+        bundle,
+        work: &work,
+        unshare,
+    }
+    .make(directory.folder(), heard);
+    // What a program says that was ended by ^C is not the cause.
+    work.check()?;
+    Ok(RootFileSystem {
+        path: made?,
+        _work: directory,
+    })
+}
+
+/// One source on its way.
+struct Foreign<'a> {
+    source: &'a Path,
+    bundle: &'a Path,
+    work: &'a Work<'a>,
+    unshare: bool,
+}
+
+impl Foreign<'_> {
+    fn make(&self, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
+        let source = self.source;
+        let found = source
+            .metadata()
+            .map_err(|cause| unreadable(source, &cause))?;
+        if found.is_dir() {
+            let parts = Parts::of_directory(source).ok_or_else(|| {
+                Error::new(Code::Invalid, format!("`{}` is no OCI layout", source.display())).hint(
+                    format!("to import a tree of files: tar --xattrs -C {0} -cf root.tar . && banger image import root.tar", source.display()),
+                )
+            })?;
+            return self.of_layers(&parts, folder, heard);
+        }
+        if !found.is_file() {
+            return Err(Error::new(
+                Code::Invalid,
+                format!("`{}` is not a file", source.display()),
+            ));
+        }
+        let file = File::open(source).map_err(|cause| unreadable(source, &cause))?;
+        let beginning = head::<8>(&file, 0).map_err(|cause| unreadable(source, &cause))?;
+        if !plain::is_compressed(&beginning) {
+            return self.of_file(source, file, folder, heard);
+        }
+        let unpacked = self.work.folder.join("unpacked");
+        stage(heard, "unpack", |_| {
+            plain::write(Window::whole(source)?, &unpacked, LARGEST, self.work)
+        })?;
+        let file = File::open(&unpacked).map_err(|cause| unreadable(&unpacked, &cause))?;
+        self.of_file(&unpacked, file, folder, heard)
+    }
+
+    /// Makes it of a file that is not compressed.
+    fn of_file(
+        &self,
+        path: &Path,
+        file: File,
+        folder: &Path,
+        heard: StageSink<'_>,
+    ) -> Result<PathBuf> {
+        let io_error = |cause: std::io::Error| unreadable(path, &cause);
+        if ext4::length_at(&file, 0).map_err(io_error)?.is_some() {
+            judge(&Ext4Tree::open(path)?)?;
+            return Ok(path.to_owned());
+        }
+        if head::<5>(&file, 257).map_err(io_error)? == b"ustar" {
+            let parts = stage(heard, "read the archive", |_| {
+                Parts::of_archive(&file, self.work)
+            })?;
+            return match parts {
+                Some(parts) => self.of_layers(&parts, folder, heard),
+                None => {
+                    let mut tree = Tree::new(LARGEST);
+                    stage(heard, "read the files", |_| {
+                        tree.add(file, false, self.work)
+                    })?;
+                    self.of_tree(&tree, folder, heard)
+                }
+            };
+        }
+        if let Some(partitions) = disk::partitions(&file).map_err(io_error)? {
+            let root = disk::root(&file, &partitions)?;
+            let to = folder.join("root.ext4");
+            stage(heard, "copy the root partition", |_| {
+                let part = Window::part(&file, root.offset, root.length).map_err(io_error)?;
+                plain::write(part, &to, LARGEST, self.work)
+            })?;
+            judge(&Ext4Tree::open(&to)?)?;
+            return Ok(to);
+        }
+        Err(unknown(&head::<8>(&file, 0).map_err(io_error)?))
+    }
+
+    fn of_layers(&self, parts: &Parts, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
+        let layers = stage(heard, "unpack the layers", |_| parts.layers(self.work))?;
+        let mut tree = Tree::new(LARGEST);
+        stage(heard, "read the files", |_| {
+            let mut layers = layers.into_iter();
+            layers.try_for_each(|layer| tree.add(layer, true, self.work))
+        })?;
+        self.of_tree(&tree, folder, heard)
+    }
+
+    /// Makes it of a tree, once it is known to boot.
+    fn of_tree(&self, tree: &Tree, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
+        judge(tree)?;
+        check_maker(self.unshare)?;
+        let bundle = Bundle::load(self.bundle)?;
+        let archive = self.work.folder.join("root.tar");
+        stage(heard, "put the files together", |_| {
+            let modules = bundle.modules();
+            let modules = (modules.as_path(), bundle.kernel_version());
+            merge::write(tree, &archive, Some(modules), self.work)
+        })?;
+        let image = folder.join("root.ext4");
+        stage(heard, "ext4 image", |_| {
+            let root = self.unpack(&archive, folder)?;
+            make_image(self.unshare, &root, &image)
+        })?;
+        Ok(image)
+    }
+
+    /// Unpacks an archive of ours into a new tree, with its users as the guest will have them.
+    fn unpack(&self, archive: &Path, folder: &Path) -> Result<PathBuf> {
+        let tree = folder.join(TREE);
+        let root = tree.join("root");
+        let doing = |what: &str| format!("{what} `{}`", root.display());
+        std::fs::create_dir(&tree).map_err(|cause| unreadable(&tree, &cause))?;
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&tree, open).map_err(|cause| unreadable(&tree, &cause))?;
+        let run = |command: banger_host::command::Command, what: &str| {
+            command.run().map(drop).during(doing(what))
+        };
+        run(with_guest_ids(self.unshare, "mkdir").arg(&root), "make")?;
+        let tar = with_guest_ids(self.unshare, "tar")
+            .args([
+                "--extract",
+                "--same-owner",
+                "--numeric-owner",
+                "--preserve-permissions",
+            ])
+            .args(["--xattrs", "--xattrs-include=*", "--sparse", "--directory"])
+            .arg(&root)
+            .args(["--file", "-"])
+            .input_file(archive);
+        run(tar, "unpack the files into")?;
+        std::fs::remove_file(archive).map_err(|cause| unreadable(archive, &cause))?;
+        Ok(root)
+    }
+}
+
+/// What to do with what is not taken as it is.
+fn unknown(beginning: &[u8]) -> Error {
+    let (what, hint) = if beginning.starts_with(b"QFI\xfb") {
+        (
+            "it is a qcow2 disk",
+            "convert it: qemu-img convert -O raw DISK disk.raw",
+        )
+    } else if beginning.starts_with(b"KDMV") {
+        (
+            "it is a VMDK disk",
+            "convert it: qemu-img convert -O raw DISK disk.raw",
+        )
+    } else if beginning.starts_with(b"hsqs") {
+        (
+            "it is a squashfs file system",
+            "unpack it, and import a tar of its files: unsquashfs -d root FILE && tar -C root -cf root.tar .",
+        )
+    } else {
+        (
+            "nothing in it is known",
+            "import an ext4 file system, a raw disk, a tar of the files, an OCI layout or archive, or what `docker save` writes",
+        )
+    };
+    Error::new(Code::Invalid, "it is no root file system that is taken")
+        .cause(what)
+        .hint(hint)
+}
+
+#[cfg(test)]
+mod tests;

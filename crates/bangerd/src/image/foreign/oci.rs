@@ -1,0 +1,275 @@
+//! The layers of a container's image: an OCI layout, as a directory or an archive, and what
+//! `docker save` writes.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>. Every manifest and every
+//! configuration has the digest by which it was named, and every layer, unpacked, the one that the
+//! configuration gives it; the order is the configuration's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use tar::{Archive, EntryType};
+
+use super::plain::{self, Window};
+use super::tree::Positioned;
+use super::{LARGEST, Work};
+use crate::download::hexadecimal;
+use crate::error::{During, Result};
+
+/// The largest index, manifest or configuration, in bytes.
+const LARGEST_TEXT: u64 = 4 << 20;
+
+/// The most layers of an image. Docker's overlay has 127.
+const MOST_LAYERS: usize = 512;
+
+/// Where the parts of a container's image are.
+#[derive(Debug)]
+pub(super) enum Parts {
+    /// Files in a directory.
+    Directory(PathBuf),
+    /// Files in an archive: the offset and the length of each.
+    Archive(File, BTreeMap<String, (u64, u64)>),
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    #[serde(rename = "mediaType", default)]
+    media_type: String,
+    digest: String,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    diff_ids: Vec<String>,
+}
+
+fn invalid(what: impl Into<String>) -> Error {
+    Error::new(Code::Invalid, what)
+}
+
+impl Parts {
+    /// The parts in this directory, if it is an OCI layout.
+    pub(super) fn of_directory(path: &Path) -> Option<Self> {
+        let is_layout = path.join("oci-layout").is_file() && path.join("index.json").is_file();
+        is_layout.then(|| Self::Directory(path.to_owned()))
+    }
+
+    /// The parts in this archive, if it holds a container's image and no root file system.
+    pub(super) fn of_archive(archive: &File, work: &Work<'_>) -> Result<Option<Self>> {
+        let damaged = |cause: std::io::Error| {
+            invalid("its tar archive cannot be read").cause(cause.to_string())
+        };
+        let file = archive.try_clone().map_err(damaged)?;
+        let mut entries = Archive::new(Positioned { file, at: 0 });
+        let (mut parts, mut links) = (BTreeMap::new(), Vec::new());
+        for entry in entries.entries().map_err(damaged)? {
+            work.check()?;
+            let entry = entry.map_err(damaged)?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let path = path
+                .trim_start_matches("./")
+                .trim_end_matches('/')
+                .to_owned();
+            match entry.header().entry_type() {
+                EntryType::Regular => {
+                    parts.insert(path, (entry.raw_file_position(), entry.size()));
+                }
+                EntryType::Symlink => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    links.push((path, String::from_utf8_lossy(&target).into_owned()));
+                }
+                _ => {}
+            }
+            // A root file system has other files at its beginning; it is not read to its end.
+            if parts.len() > 100_000 {
+                return Ok(None);
+            }
+        }
+        // Older versions of `docker save` write a layer once, and links to it.
+        for (path, target) in links {
+            let target = target.trim_start_matches("../");
+            if let Some(part) = parts.get(target).copied() {
+                parts.insert(path, part);
+            }
+        }
+        let is_image = parts.contains_key("manifest.json")
+            || parts.contains_key("oci-layout") && parts.contains_key("index.json");
+        let archive = archive.try_clone().map_err(damaged)?;
+        Ok(is_image.then_some(Self::Archive(archive, parts)))
+    }
+
+    /// Unpacks the layers into the folder of work, the lowest first.
+    ///
+    /// # Errors
+    /// Where a part is missing or damaged, or there is none for this machine.
+    pub(super) fn layers(&self, work: &Work<'_>) -> Result<Vec<File>> {
+        let (names, digests) = self.names()?;
+        if names.len() != digests.len() || names.len() > MOST_LAYERS {
+            let (layers, digests) = (names.len(), digests.len());
+            return Err(invalid(format!(
+                "it has {layers} layers and {digests} digests of them"
+            )));
+        }
+        let (mut unpacked, mut left) = (Vec::new(), LARGEST);
+        for (number, (name, digest)) in names.iter().zip(&digests).enumerate() {
+            let doing = || format!("unpack the layer `{name}`");
+            let to = work.folder.join(format!("layer.{number}"));
+            let part = self.open(name).during(doing())?;
+            let found = plain::write(part, &to, left, work).during(doing())?;
+            if digest.strip_prefix("sha256:") != Some(&found) {
+                return Err(
+                    invalid("its digest is not the one that the image gives it").within(doing())
+                );
+            }
+            let file = File::open(&to).map_err(|cause| plain::unreadable(&to, &cause))?;
+            left -= file.metadata().map_or(0, |it| it.len().min(left));
+            unpacked.push(file);
+        }
+        Ok(unpacked)
+    }
+
+    /// The names of the layers, and the digests of what they unpack to.
+    fn names(&self) -> Result<(Vec<String>, Vec<String>)> {
+        if self.has("index.json") && self.has("oci-layout") {
+            let index: Index = self.read("index.json")?;
+            let manifest: Manifest = self.manifest(&index, 0)?;
+            let configuration: Configuration = self.named(&manifest.config.digest)?;
+            let layers = manifest.layers.iter().map(|it| blob(&it.digest));
+            return Ok((
+                layers.collect::<Result<_>>()?,
+                configuration.rootfs.diff_ids,
+            ));
+        }
+        let mut saved: Vec<Saved> = self.read("manifest.json")?;
+        let (Some(only), true) = (saved.pop(), saved.is_empty()) else {
+            return Err(invalid("the archive holds several images, or none")
+                .hint("save the one that you want: docker save IMAGE -o image.tar"));
+        };
+        let configuration: Configuration = self.read(&only.config)?;
+        Ok((only.layers, configuration.rootfs.diff_ids))
+    }
+
+    /// The manifest for this machine, through indexes in an index.
+    fn manifest(&self, index: &Index, depth: u32) -> Result<Manifest> {
+        let is_ours = |it: &&Descriptor| match &it.platform {
+            Some(platform) => platform.os == "linux" && platform.architecture == "amd64",
+            None => true,
+        };
+        let mut ours = index.manifests.iter().filter(is_ours);
+        let (first, other) = (ours.next(), ours.next());
+        let Some(chosen) = first.filter(|it| other.is_none() || it.platform.is_some()) else {
+            let count = index.manifests.len();
+            return Err(invalid(format!(
+                "none of its {count} images is the one for linux/amd64"
+            ))
+            .hint("copy one image alone: skopeo copy --override-arch amd64 SOURCE oci:DIR"));
+        };
+        if chosen.media_type.contains("index") || chosen.media_type.contains("manifest.list") {
+            if depth > 3 {
+                return Err(invalid("its indexes are nested too deep"));
+            }
+            return self.manifest(&self.named(&chosen.digest)?, depth + 1);
+        }
+        self.named(&chosen.digest)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Directory(folder) => folder.join(name).is_file(),
+            Self::Archive(_, parts) => parts.contains_key(name),
+        }
+    }
+
+    fn open(&self, name: &str) -> Result<Window> {
+        let missing = || invalid(format!("it lacks `{}`", name.escape_debug()));
+        match self {
+            Self::Directory(folder) => Window::whole(&folder.join(name)),
+            Self::Archive(file, parts) => {
+                let (offset, length) = parts.get(name).ok_or_else(missing)?;
+                Window::part(file, *offset, *length)
+                    .map_err(|cause| missing().cause(cause.to_string()))
+            }
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<Vec<u8>> {
+        let mut text = Vec::new();
+        let read = self.open(name)?.take(LARGEST_TEXT).read_to_end(&mut text);
+        read.map_err(|cause| invalid(format!("`{name}` cannot be read")).cause(cause.to_string()))?;
+        Ok(text)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        parse(name, &self.text(name)?)
+    }
+
+    /// What has this digest.
+    fn named<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
+        let name = blob(digest)?;
+        let text = self.text(&name)?;
+        let mut hash = Sha256::new();
+        hash.update(&text);
+        if !name.ends_with(&hexadecimal(hash)) {
+            return Err(invalid(format!(
+                "`{name}` is damaged: it has another digest"
+            )));
+        }
+        parse(&name, &text)
+    }
+}
+
+fn parse<T: DeserializeOwned>(name: &str, text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|cause| {
+        let what = format!("`{}` is not understood", name.escape_debug());
+        invalid(what).cause(cause.to_string())
+    })
+}
+
+/// The path of what has this digest, in a layout.
+fn blob(digest: &str) -> Result<String> {
+    let hexadecimal = digest.strip_prefix("sha256:").filter(|it| {
+        it.len() == 64
+            && it
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    hexadecimal
+        .map(|it| format!("blobs/sha256/{it}"))
+        .ok_or_else(|| invalid(format!("`{}` is not a SHA-256", digest.escape_debug())))
+}

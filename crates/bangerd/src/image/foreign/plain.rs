@@ -1,0 +1,140 @@
+//! A source as it is without its compression: a file of zeros that take no space, with its digest.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use banger_api::{Code, Error};
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+use xz2::read::XzDecoder;
+
+use super::Work;
+use crate::download::hexadecimal;
+use crate::error::Result;
+
+/// How much is read at once, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// A part of a file, read from its beginning on.
+#[derive(Debug)]
+pub(super) struct Window {
+    file: File,
+    at: u64,
+    end: u64,
+}
+
+impl Window {
+    /// The whole of a file.
+    pub(super) fn whole(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|cause| unreadable(path, &cause))?;
+        let end = file.metadata().map_err(|cause| unreadable(path, &cause))?;
+        Ok(Self {
+            file,
+            at: 0,
+            end: end.len(),
+        })
+    }
+
+    /// The bytes from `offset` on, as many as `length` or until the end.
+    pub(super) fn part(file: &File, offset: u64, length: u64) -> std::io::Result<Self> {
+        Ok(Self {
+            file: file.try_clone()?,
+            at: offset,
+            end: offset.saturating_add(length),
+        })
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left);
+        let read = self.file.read_at(&mut buffer[..wanted], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
+    let code = match cause.kind() {
+        std::io::ErrorKind::NotFound => Code::NotFound,
+        _ => Code::Host,
+    };
+    Error::new(code, format!("`{}` cannot be read", path.display())).cause(cause.to_string())
+}
+
+/// Whether these bytes begin something compressed that is understood.
+pub(super) fn is_compressed(head: &[u8]) -> bool {
+    let beginnings: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    beginnings.iter().any(|it| head.starts_with(it))
+}
+
+/// Writes the source to `to` without its compression, if it has one, and returns the SHA-256 of what
+/// was written, in hexadecimal.
+///
+/// # Errors
+/// Where it is damaged, or larger than `largest` bytes.
+pub(super) fn write(mut from: Window, to: &Path, largest: u64, work: &Work<'_>) -> Result<String> {
+    let mut head = [0; 8];
+    let damaged = |cause: std::io::Error| {
+        Error::new(Code::Invalid, "it cannot be read").cause(cause.to_string())
+    };
+    let length = from.read(&mut head).map_err(damaged)?;
+    from.at -= length as u64;
+    let head = &head[..length];
+    let mut reader: Box<dyn Read> = if head.starts_with(b"\x1f\x8b") {
+        Box::new(MultiGzDecoder::new(BufReader::new(from)))
+    } else if head.starts_with(b"\xfd7zXZ\0") {
+        Box::new(XzDecoder::new_multi_decoder(BufReader::new(from)))
+    } else if head.starts_with(b"\x28\xb5\x2f\xfd") {
+        Box::new(zstd::Decoder::new(from).map_err(damaged)?)
+    } else {
+        Box::new(from)
+    };
+    let unwritten = |cause: std::io::Error| {
+        let what = format!("`{}` cannot be written", to.display());
+        Error::new(Code::Host, what).cause(cause.to_string())
+    };
+    let mut file = File::create_new(to).map_err(unwritten)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    let mut written: u64 = 0;
+    loop {
+        work.check()?;
+        let read = reader.read(&mut piece).map_err(damaged)?;
+        if read == 0 {
+            break;
+        }
+        written += read as u64;
+        if written > largest {
+            return Err(Error::new(
+                Code::Invalid,
+                format!("it is larger than {} GiB unpacked", largest >> 30),
+            ));
+        }
+        hash.update(&piece[..read]);
+        if piece[..read].iter().all(|byte| *byte == 0) {
+            file.seek(SeekFrom::Start(written)).map_err(unwritten)?;
+        } else {
+            file.write_all(&piece[..read]).map_err(unwritten)?;
+        }
+    }
+    file.set_len(written).map_err(unwritten)?;
+    Ok(hexadecimal(hash))
+}
+
+/// The first bytes of a file, at most `N`.
+pub(super) fn head<const N: usize>(file: &File, offset: u64) -> std::io::Result<Vec<u8>> {
+    let mut head = vec![0; N];
+    let mut length = 0;
+    while length < N {
+        match file.read_at(&mut head[length..], offset + length as u64)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    head.truncate(length);
+    Ok(head)
+}

@@ -1,0 +1,319 @@
+//! Archives, as others make them and as nobody should, and what becomes of them.
+
+use std::path::Path;
+
+use banger_host::command::Command;
+use tar::{Builder, EntryType, Header};
+
+use super::*;
+use crate::image::bundle::Stage;
+use crate::image::judge::Tree as _;
+use crate::image::judge::tests::program;
+
+/// One entry: its path, its kind, the target or the content.
+type Given<'a> = (&'a str, EntryType, &'a [u8]);
+
+const FILE: EntryType = EntryType::Regular;
+const LINK: EntryType = EntryType::Symlink;
+const NAME: EntryType = EntryType::Link;
+const FOLDER: EntryType = EntryType::Directory;
+
+/// An archive with these entries, whose paths and targets are taken as they are.
+fn archive(entries: &[Given<'_>]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    let mut out = Builder::new(file);
+    for (path, kind, content) in entries {
+        let mut header = Header::new_gnu();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(*kind);
+        header.set_mode(0o4755);
+        header.set_uid(12);
+        header.set_gid(34);
+        header.set_mtime(56);
+        let is_link = [LINK, NAME].contains(kind);
+        if is_link {
+            header.as_mut_bytes()[157..157 + content.len()].copy_from_slice(content);
+        }
+        let content = if is_link { &[][..] } else { content };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        out.append(&header, content).unwrap();
+    }
+    out.into_inner().unwrap()
+}
+
+/// What the layers come to, the lowest first.
+fn tree(layers: &[&[Given<'_>]]) -> Result<Tree> {
+    let interruption = InterruptSignal::default();
+    let work = Work {
+        folder: "/none".into(),
+        interruption: &interruption,
+    };
+    let mut tree = Tree::new(1 << 20);
+    for layer in layers {
+        tree.add(archive(layer), layers.len() > 1, &work)?;
+    }
+    Ok(tree)
+}
+
+fn paths(tree: &Tree) -> Vec<&str> {
+    let paths = tree.nodes.keys().map(|it| it.to_str().unwrap());
+    paths.filter(|it| !it.is_empty()).collect()
+}
+
+#[test]
+fn a_layer_hides_what_it_says_and_replaces_what_it_has() {
+    let lower: &[Given<'_>] = &[
+        ("a/", FOLDER, b""),
+        ("a/gone", FILE, b"1"),
+        ("a/stays", FILE, b"2"),
+        ("b/old/deep", FILE, b"3"),
+        ("c", FILE, b"4"),
+        ("d/e", FILE, b"5"),
+    ];
+    let upper: &[Given<'_>] = &[
+        ("a/.wh.gone", FILE, b""),
+        ("b/new", FILE, b"6"),
+        ("b/.wh..wh..opq", FILE, b""),
+        ("c/", FOLDER, b""),
+        ("d", FILE, b"7"),
+    ];
+    let tree = tree(&[lower, upper]).unwrap();
+    assert_eq!(paths(&tree), ["a", "a/stays", "b", "b/new", "c", "d"]);
+    assert_eq!(tree.head("d").unwrap().unwrap(), b"7");
+}
+
+#[test]
+fn a_name_that_hides_is_an_ordinary_one_in_an_archive_of_files() {
+    let tree = tree(&[&[("a", FILE, b""), (".wh.a", FILE, b"")]]).unwrap();
+    assert_eq!(paths(&tree), [".wh.a", "a"]);
+}
+
+#[test]
+fn a_further_name_keeps_its_content_when_the_first_goes() {
+    let lower: &[Given<'_>] = &[("a", FILE, b"1"), ("b", NAME, b"a")];
+    let tree = tree(&[lower, &[(".wh.a", FILE, b"")]]).unwrap();
+    assert_eq!(paths(&tree), ["b"]);
+    assert_eq!(tree.head("b").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn links_on_the_way_lead_within_the_tree_only() {
+    let tree = tree(&[&[
+        ("usr/lib/", FOLDER, b""),
+        ("lib", LINK, b"usr/lib"),
+        ("run/", FOLDER, b""),
+        ("var/run", LINK, b"/run"),
+        ("lib/x", FILE, b"1"),
+        ("var/run/y", FILE, b"2"),
+    ]])
+    .unwrap();
+    let found = paths(&tree);
+    assert!(
+        found.contains(&"usr/lib/x") && found.contains(&"run/y"),
+        "{found:?}"
+    );
+    assert_eq!(tree.head("lib/x").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn what_is_hostile_is_refused() {
+    let large = vec![1; (1 << 20) + 1];
+    for entries in [
+        &[("../etc/passwd", FILE, &b""[..])][..],
+        &[("a/../../b", FILE, b"")],
+        &[("up", LINK, b"../../.."), ("up/b", FILE, b"")],
+        &[("a", LINK, b"b"), ("b", LINK, b"a"), ("a/c", FILE, b"")],
+        &[("a", NAME, b"/etc/shadow")],
+        &[("a", NAME, b"../b")],
+        &[("sda", EntryType::Block, b"")],
+        &[("etc/null", EntryType::Char, b"")],
+        &[("a", LINK, b"")],
+        &[("large", FILE, &large)],
+    ] {
+        let error = tree(&[entries]).map(|tree| paths(&tree).join(" "));
+        assert_eq!(error.unwrap_err().code, Code::Invalid, "{:?}", entries[0].0);
+    }
+    let dev = tree(&[&[("./dev/null", EntryType::Char, b""), ("/a", FILE, b"")]]).unwrap();
+    assert_eq!(
+        paths(&dev),
+        ["a", "dev"],
+        "an absolute path begins at the tree's root"
+    );
+}
+
+/// A bundle's folder, and a folder to work in.
+fn place() -> (tempfile::TempDir, tempfile::TempDir) {
+    let (bundle, _) = crate::image::bundle::tests::bundle();
+    (bundle, tempfile::tempdir().unwrap())
+}
+
+fn nothing(_: Stage) {}
+
+/// An archive of files that boot.
+fn bootable(more: &[Given<'_>]) -> Vec<u8> {
+    let program = program(62);
+    let mut entries: Vec<Given<'_>> = vec![
+        ("usr/lib/systemd/systemd", FILE, &program),
+        ("usr/sbin/sshd", FILE, &program),
+        ("lib", LINK, b"usr/lib"),
+        ("usr/bin/sudo", FILE, b"sudo"),
+        ("usr/bin/sudo-too", NAME, b"usr/bin/sudo"),
+    ];
+    entries.extend(more);
+    let file = archive(&entries);
+    let length = file.metadata().unwrap().len();
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut Window::part(&file, 0, length).unwrap(), &mut bytes).unwrap();
+    bytes
+}
+
+/// What debugfs prints of a file in an image that we have made.
+fn seen(image: &Path, request: &str) -> String {
+    let command = Command::new("debugfs").args(["-R", request]).arg(image);
+    command.run().unwrap().text()
+}
+
+#[test]
+fn an_archive_becomes_a_file_system_with_its_owners_links_and_modules() {
+    let (bundle, folder) = place();
+    let source = folder.path().join("root.tar.gz");
+    let mut gz =
+        flate2::write::GzEncoder::new(File::create(&source).unwrap(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, &bootable(&[])).unwrap();
+    gz.finish().unwrap();
+    let made = make(&source, bundle.path(), &mut nothing).unwrap();
+    let sudo = seen(&made.path, "stat /usr/bin/sudo");
+    for told in ["Mode:  04755", "User:    12", "Group:    34", "Links: 2"] {
+        assert!(sudo.contains(told), "{told}: {sudo}");
+    }
+    assert!(seen(&made.path, "stat /lib").contains("\"usr/lib\""));
+    let modules = seen(&made.path, "ls /usr/lib/modules/6.12.0");
+    assert!(
+        modules.contains("modules.dep") && modules.contains("veth.ko"),
+        "{modules}"
+    );
+    let work = made.path.parent().unwrap().to_owned();
+    drop(made);
+    assert!(!work.exists(), "{}", work.display());
+}
+
+#[test]
+fn what_cannot_boot_is_refused_before_anything_is_made() {
+    let (bundle, folder) = place();
+    let source = folder.path().join("root.tar");
+    let file = archive(&[("bin/sh", FILE, &program(62))]);
+    let length = file.metadata().unwrap().len();
+    let mut from = Window::part(&file, 0, length).unwrap();
+    std::io::copy(&mut from, &mut File::create(&source).unwrap()).unwrap();
+    let mut stages = Vec::new();
+    let error = make(&source, bundle.path(), &mut |stage| stages.push(stage)).unwrap_err();
+    assert!(error.to_string().contains("it has no init"), "{error}");
+    let is_late = |it: &Stage| matches!(it, Stage::Begun(name) if name == "ext4 image");
+    assert!(!stages.iter().any(is_late));
+    for (content, what) in [(&b"QFI\xfbxxxxx"[..], "qcow2"), (b"", "nothing")] {
+        std::fs::write(&source, content).unwrap();
+        let error = make(&source, bundle.path(), &mut nothing).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+    }
+}
+
+/// Writes an OCI layout with one layer, and returns the path of the layer.
+fn layout(folder: &Path, layer: &[u8]) -> PathBuf {
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let put = |content: &[u8]| {
+        let path = folder.join("blob");
+        std::fs::write(&path, content).unwrap();
+        let digest = crate::image::bundle::sha256(&path).unwrap();
+        std::fs::rename(&path, blobs.join(&digest)).unwrap();
+        format!("sha256:{digest}")
+    };
+    let digest = put(layer);
+    let config = put(format!(r#"{{"rootfs":{{"diff_ids":["{digest}"]}}}}"#).as_bytes());
+    let manifest =
+        format!(r#"{{"config":{{"digest":"{config}"}},"layers":[{{"digest":"{digest}"}}]}}"#);
+    let manifest = put(manifest.as_bytes());
+    let index = format!(
+        r#"{{"manifests":[
+            {{"digest":"sha256:{0}","platform":{{"os":"linux","architecture":"arm64"}}}},
+            {{"digest":"{manifest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
+        "0".repeat(64)
+    );
+    std::fs::write(folder.join("index.json"), index).unwrap();
+    std::fs::write(folder.join("oci-layout"), "{}").unwrap();
+    blobs.join(digest.trim_start_matches("sha256:"))
+}
+
+#[test]
+fn a_layout_is_taken_as_a_directory_and_as_an_archive_and_only_with_its_digests() {
+    let (bundle, folder) = place();
+    let (directory, source) = (folder.path().join("oci"), folder.path().join("oci.tar"));
+    let layer = layout(&directory, &bootable(&[]));
+    let pack = || {
+        let tar = Command::new("tar")
+            .arg("-C")
+            .arg(&directory)
+            .arg("-cf")
+            .arg(&source);
+        tar.arg(".").run().unwrap();
+    };
+    pack();
+    for source in [&directory, &source] {
+        let made = make(source, bundle.path(), &mut nothing).unwrap();
+        assert!(seen(&made.path, "stat /usr/bin/sudo").contains("Mode:  04755"));
+    }
+    let mut damaged = std::fs::read(&layer).unwrap();
+    damaged[0] ^= 1;
+    std::fs::write(&layer, damaged).unwrap();
+    pack();
+    for source in [&directory, &source] {
+        let error = make(source, bundle.path(), &mut nothing).unwrap_err();
+        assert!(error.to_string().contains("digest"), "{error}");
+    }
+}
+
+#[test]
+fn what_docker_saves_has_its_layers_in_the_order_of_its_manifest() {
+    let (bundle, folder) = place();
+    let above = archive(&[("usr/bin/.wh.sudo", FILE, b"")]);
+    let length = above.metadata().unwrap().len();
+    let mut upper = Vec::new();
+    std::io::Read::read_to_end(&mut Window::part(&above, 0, length).unwrap(), &mut upper).unwrap();
+    let lower = bootable(&[]);
+    let digest = |content: &[u8]| {
+        let path = folder.path().join("content");
+        std::fs::write(&path, content).unwrap();
+        crate::image::bundle::sha256(&path).unwrap()
+    };
+    let config = format!(
+        r#"{{"rootfs":{{"diff_ids":["sha256:{}","sha256:{}"]}}}}"#,
+        digest(&lower),
+        digest(&upper)
+    );
+    let manifest = br#"[{"Config":"c.json","Layers":["2/layer.tar","1/layer.tar"]}]"#;
+    let mut out = Builder::new(File::create(folder.path().join("saved.tar")).unwrap());
+    for (path, content) in [
+        ("1/layer.tar", &upper[..]),
+        ("2/layer.tar", &lower),
+        ("c.json", config.as_bytes()),
+        ("manifest.json", manifest),
+    ] {
+        let mut header = Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        out.append_data(&mut header, path, content).unwrap();
+    }
+    out.finish().unwrap();
+    let made = make(
+        &folder.path().join("saved.tar"),
+        bundle.path(),
+        &mut nothing,
+    )
+    .unwrap();
+    let names = seen(&made.path, "ls /usr/bin");
+    assert!(
+        names.contains("sudo-too") && !names.contains("sudo "),
+        "{names}"
+    );
+}

@@ -1,0 +1,404 @@
+//! The files of one or several tar layers, put one above the other, without writing any of them.
+//!
+//! Every path is within the tree: `..` is refused, and links in the middle of a path are followed
+//! here, from the tree's own root. So what is written afterwards has no path that leads elsewhere.
+//! Whiteouts are those of the OCI image specification:
+//! <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use banger_api::{Code, Error};
+use tar::{Archive, Entry, EntryType};
+
+use super::Work;
+use super::plain::head;
+use crate::error::{During, Result};
+use crate::image::judge;
+
+/// The most files of an image.
+const MOST_FILES: usize = 2_000_000;
+
+/// How many links a path may lead through, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// What hides a file of a lower layer; the name follows.
+const WHITEOUT: &[u8] = b".wh.";
+
+/// What hides everything that lower layers have in a directory.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// Where a file's content is: the layer, and the place of its entry in there.
+pub(super) type Place = (usize, usize);
+
+/// What a path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Directory,
+    /// Its content begins at this offset of its layer.
+    File {
+        place: Place,
+        offset: u64,
+        size: u64,
+    },
+    Link(PathBuf),
+    Pipe,
+}
+
+/// One path of the tree.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    pub(super) mtime: u64,
+    /// Extended attributes, as pax names them.
+    pub(super) attributes: Vec<(String, Vec<u8>)>,
+    layer: usize,
+}
+
+impl Node {
+    fn directory(layer: usize) -> Self {
+        Self {
+            kind: Kind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            attributes: Vec::new(),
+            layer,
+        }
+    }
+}
+
+/// The whole tree. A path comes after the directory that it is in.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) nodes: BTreeMap<PathBuf, Node>,
+    /// The layers' archives, the lowest first.
+    pub(super) layers: Vec<File>,
+    /// The length of all files' content together, in bytes.
+    pub(super) size: u64,
+    largest: u64,
+}
+
+fn hostile(what: String) -> Error {
+    Error::new(Code::Invalid, "it is not a root file system that is taken").cause(what)
+}
+
+fn damaged(cause: &std::io::Error) -> Error {
+    Error::new(Code::Invalid, "its tar archive cannot be read").cause(cause.to_string())
+}
+
+impl Tree {
+    /// A tree of nothing but its root, whose files may take `largest` bytes.
+    pub(super) fn new(largest: u64) -> Self {
+        Self {
+            nodes: BTreeMap::from([(PathBuf::new(), Node::directory(0))]),
+            layers: Vec::new(),
+            size: 0,
+            largest,
+        }
+    }
+
+    /// Puts a layer above the others. With `whiteouts` it hides what it says that it hides.
+    ///
+    /// # Errors
+    /// For a path or a file that is not taken, and where there are too many.
+    pub(super) fn add(&mut self, archive: File, whiteouts: bool, work: &Work<'_>) -> Result<()> {
+        let layer = self.layers.len();
+        let reader = archive.try_clone().map_err(|cause| damaged(&cause))?;
+        self.layers.push(archive);
+        let mut archive = Archive::new(Positioned {
+            file: reader,
+            at: 0,
+        });
+        let entries = archive.entries().map_err(|cause| damaged(&cause))?;
+        for (number, entry) in entries.enumerate() {
+            work.check()?;
+            let mut entry = entry.map_err(|cause| damaged(&cause))?;
+            let shown = String::from_utf8_lossy(&entry.path_bytes())
+                .escape_debug()
+                .to_string();
+            self.take(&mut entry, (layer, number), whiteouts)
+                .during(format!("read `{shown}`"))?;
+            if self.nodes.len() > MOST_FILES {
+                return Err(hostile(format!("it has more than {MOST_FILES} files")));
+            }
+        }
+        Ok(())
+    }
+
+    fn take<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        place: Place,
+        whiteouts: bool,
+    ) -> Result<()> {
+        let path = plain(&entry.path_bytes())?;
+        let kind = entry.header().entry_type();
+        let attributes = attributes(entry)?;
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+            // The root itself.
+            let node = self.node(entry, Kind::Directory, attributes, place.0)?;
+            if kind.is_dir() {
+                self.nodes.insert(PathBuf::new(), node);
+            }
+            return Ok(());
+        };
+        let folder = self.folder(folder, place.0)?;
+        if whiteouts && name.as_bytes() == OPAQUE {
+            self.hide(&folder, false, place.0);
+            return Ok(());
+        }
+        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT).filter(|_| whiteouts) {
+            let hidden = plain(hidden)?;
+            self.hide(&folder.join(hidden), true, place.0);
+            return Ok(());
+        }
+        let path = folder.join(name);
+        let kind = match kind {
+            EntryType::Directory => Kind::Directory,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                self.size = self.size.saturating_add(entry.size());
+                if self.size > self.largest {
+                    let largest = self.largest >> 30;
+                    return Err(hostile(format!("its files are larger than {largest} GiB")));
+                }
+                let offset = entry.raw_file_position();
+                let size = entry.size();
+                Kind::File {
+                    place,
+                    offset,
+                    size,
+                }
+            }
+            EntryType::Symlink => Kind::Link(target(entry)?),
+            EntryType::Fifo => Kind::Pipe,
+            EntryType::Link => return self.link(&path, &target(entry)?, place.0),
+            // The guest's kernel makes its own.
+            EntryType::Char | EntryType::Block if path.starts_with("dev") => return Ok(()),
+            EntryType::Char | EntryType::Block => {
+                return Err(hostile("it is a device, outside of `/dev`".to_owned()));
+            }
+            EntryType::XGlobalHeader => return Ok(()),
+            other => return Err(hostile(format!("it is of an unknown kind, {other:?}"))),
+        };
+        let node = self.node(entry, kind, attributes, place.0)?;
+        self.put(path, node);
+        Ok(())
+    }
+
+    fn node<R: Read>(
+        &self,
+        entry: &Entry<'_, R>,
+        kind: Kind,
+        attributes: Vec<(String, Vec<u8>)>,
+        layer: usize,
+    ) -> Result<Node> {
+        let header = entry.header();
+        let number = |read: std::io::Result<u64>| read.map_err(|cause| damaged(&cause));
+        Ok(Node {
+            kind,
+            mode: header.mode().map_err(|cause| damaged(&cause))? & 0o7777,
+            uid: number(header.uid())?,
+            gid: number(header.gid())?,
+            mtime: header.mtime().unwrap_or(0),
+            attributes,
+            layer,
+        })
+    }
+
+    /// A second name of a file, which has everything in common with it.
+    fn link(&mut self, path: &Path, target: &Path, layer: usize) -> Result<()> {
+        let target = plain(target.as_os_str().as_bytes())?;
+        let found = match target.parent().zip(target.file_name()) {
+            Some((folder, name)) => {
+                let folder = self.folder(folder, layer)?;
+                self.nodes.get(&folder.join(name)).cloned()
+            }
+            None => None,
+        };
+        let node = found.filter(|node| node.kind != Kind::Directory);
+        let node = node.ok_or_else(|| {
+            hostile(format!(
+                "it is another name of `{}`, which is no file",
+                target.display()
+            ))
+        })?;
+        self.put(path.to_owned(), Node { layer, ..node });
+        Ok(())
+    }
+
+    /// Puts something at a path; what is there goes, unless both are directories.
+    fn put(&mut self, path: PathBuf, node: Node) {
+        let was_directory = self
+            .nodes
+            .get(&path)
+            .is_some_and(|it| it.kind == Kind::Directory);
+        if was_directory && node.kind != Kind::Directory {
+            self.hide(&path, true, usize::MAX);
+        }
+        self.nodes.insert(path, node);
+    }
+
+    /// Removes what layers below this one have below a path, and `itself` too.
+    fn hide(&mut self, path: &Path, itself: bool, layer: usize) {
+        let below = self.nodes.range(path.to_owned()..);
+        let below = below.take_while(|(it, _)| it.starts_with(path));
+        let hidden: Vec<PathBuf> = below
+            .filter(|(it, node)| node.layer < layer && (itself || *it != path))
+            .map(|(it, _)| it.clone())
+            .collect();
+        for path in hidden {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// The directory at this path, made where there is none; links on the way are followed.
+    fn folder(&mut self, path: &Path, layer: usize) -> Result<PathBuf> {
+        let folder = self.resolve(path)?;
+        let mut above = PathBuf::new();
+        for part in folder.components() {
+            above.push(part);
+            let is_directory = self
+                .nodes
+                .get(&above)
+                .is_some_and(|it| it.kind == Kind::Directory);
+            if !is_directory {
+                self.nodes.insert(above.clone(), Node::directory(layer));
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Where a path leads within the tree. What is not there is taken for a directory.
+    fn resolve(&self, path: &Path) -> Result<PathBuf> {
+        let mut left: Vec<Vec<u8>> = parts(path);
+        left.reverse();
+        let (mut found, mut links) = (PathBuf::new(), 0);
+        while let Some(part) = left.pop() {
+            if part == b".." {
+                if !found.pop() {
+                    return Err(hostile(format!(
+                        "a link on the way to `{}` leads out of it",
+                        path.display()
+                    )));
+                }
+                continue;
+            }
+            found.push(OsStr::from_bytes(&part));
+            let Some(Kind::Link(target)) = self.nodes.get(&found).map(|it| &it.kind) else {
+                continue;
+            };
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(hostile(format!(
+                    "`{}` leads through too many links",
+                    path.display()
+                )));
+            }
+            found.pop();
+            if target.is_absolute() {
+                found = PathBuf::new();
+            }
+            left.extend(parts(target).into_iter().rev());
+        }
+        Ok(found)
+    }
+}
+
+impl judge::Tree for Tree {
+    fn head(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        // A link that leads out of the tree leads nowhere in the guest, either.
+        let Ok(path) = self.resolve(Path::new(path)) else {
+            return Ok(None);
+        };
+        match self.nodes.get(&path).map(|it| &it.kind) {
+            Some(Kind::File {
+                place,
+                offset,
+                size,
+            }) => {
+                let head = head::<{ judge::HEAD }>(&self.layers[place.0], *offset);
+                let mut head = head.map_err(|cause| damaged(&cause))?;
+                head.truncate(usize::try_from(*size).unwrap_or(usize::MAX));
+                Ok(Some(head))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A file that is read from a place of its own, whoever else reads it.
+pub(super) struct Positioned {
+    pub(super) file: File,
+    pub(super) at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// The names of a path, `..` among them.
+fn parts(path: &Path) -> Vec<Vec<u8>> {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.as_bytes().to_vec()),
+        Component::ParentDir => Some(b"..".to_vec()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    parts.collect()
+}
+
+/// A path within the tree, without a slash at its beginning.
+fn plain(path: &[u8]) -> Result<PathBuf> {
+    let parts = parts(Path::new(OsStr::from_bytes(path)));
+    if path.len() > 4096 || path.contains(&0) {
+        return Err(hostile("its path is too long, or no path".to_owned()));
+    }
+    if parts.iter().any(|part| part == b".." || part.len() > 255) {
+        return Err(hostile(
+            "its path has a `..`, or a name of more than 255 bytes".to_owned(),
+        ));
+    }
+    Ok(parts.iter().map(|part| OsStr::from_bytes(part)).collect())
+}
+
+fn target<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf> {
+    let target = entry.link_name_bytes().unwrap_or_default();
+    if target.is_empty() || target.len() > 4095 || target.contains(&0) {
+        return Err(hostile("it is a link to nothing".to_owned()));
+    }
+    Ok(PathBuf::from(OsStr::from_bytes(&target)))
+}
+
+/// The extended attributes that mean something in the guest: capabilities, and the user's own.
+fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(String, Vec<u8>)>> {
+    let Some(extensions) = entry.pax_extensions().map_err(|cause| damaged(&cause))? else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for extension in extensions {
+        let extension = extension.map_err(|cause| damaged(&cause))?;
+        let Ok(key) = extension.key() else { continue };
+        if key.starts_with("GNU.sparse.") {
+            return Err(hostile("it is a sparse file in the pax format".to_owned())
+                .hint("make the archive without --sparse, or with --format=gnu"));
+        }
+        let name = key.strip_prefix("SCHILY.xattr.");
+        let is_kept = |it: &&str| *it == "security.capability" || it.starts_with("user.");
+        if name.as_ref().is_some_and(is_kept) {
+            found.push((key.to_owned(), extension.value_bytes().to_vec()));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,182 @@
+//! `image import`: a root file system that others have made becomes an image.
+//!
+//! ```text
+//! the user's file ─► image-work/<name>.<number> ─► its digest, a look inside ─► images/<digest>/ ─► its name
+//!                    a copy, or shared blocks                                    another name of it
+//! ```
+//!
+//! What is looked at is the copy, which nobody else writes. A crash leaves no more than a copy in
+//! `image-work`, which the next daemon removes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use banger_api::{Code, Error, ImageName};
+use banger_host::{FileOp, Host, Op};
+use jiff::Timestamp;
+
+use super::catalog::{Catalog, Source};
+use super::ext4::{self, Ext4Tree};
+use super::folder::{self, fresh, record, share, write};
+use super::judge::judge;
+use super::names::NamedImage;
+use super::{bundle, source};
+use crate::error::{During, Result};
+
+/// What is imported.
+#[derive(Debug, Clone)]
+pub struct Import {
+    /// What it shall be called.
+    pub name: ImageName,
+    /// An ext4 file system, an absolute path.
+    pub path: PathBuf,
+    /// Where it comes from, in words.
+    pub origin: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A copy that is being looked at. It goes when dropped.
+struct WorkFile<'h> {
+    path: PathBuf,
+    host: &'h dyn Host,
+}
+
+impl Drop for WorkFile<'_> {
+    fn drop(&mut self) {
+        let path = self.path.clone();
+        // One that stays, the next daemon removes.
+        let _ = self.host.change(&Op::File(FileOp::RemoveFile { path }));
+    }
+}
+
+impl Catalog {
+    /// Makes an image of an ext4 file system. Its VMs start with the bundle's kernel of now.
+    ///
+    /// # Errors
+    /// `conflict` for a name that is taken, `invalid` for what is no ext4 file system or cannot boot;
+    /// or what could not be written. Nothing is left then.
+    pub fn import(&self, wanted: &Import, host: &dyn Host) -> Result<()> {
+        let Import { name, path, .. } = wanted;
+        self.names.refuse_taken(name, host)?;
+        let bundled = self.current(ImageName::DEFAULT, host)?;
+        let copy = self.copy(wanted, host)?;
+        let root = match &self.source {
+            Source::Bundle(..) => {
+                look(&copy.path, path)?;
+                bundle::sha256(&copy.path)?
+            }
+            Source::Simulated(_) => source::digest(&["root", &path.to_string_lossy()]),
+        };
+        let image = self.layout.image(&root);
+        let importing = self.lock();
+        if folder::is_missing(&image, host)? {
+            fresh(&image, host)?;
+            let (from, to) = (copy.path.clone(), image.root());
+            host.change(&Op::File(FileOp::LinkFile { from, to }))
+                .during("put it in place")?;
+            record(
+                &image,
+                &serde_json::json!({ "origin": wanted.origin }),
+                host,
+            )?;
+        }
+        let named = NamedImage {
+            root,
+            kernel: bundled.images().kernel.clone(),
+            origin: wanted.origin.clone(),
+            created: wanted.at,
+        };
+        self.names.put(name, named, host)?;
+        drop(importing);
+        Ok(())
+    }
+
+    /// Removes what imports that did not end have left. No import may be at work.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub fn remove_unfinished(&self, host: &dyn Host) -> Result<()> {
+        let path = self.layout.image_work();
+        host.change(&Op::File(FileOp::RemoveDirectory { path }))
+            .during("remove what an import has left")
+            .map(drop)
+    }
+
+    fn copy<'h>(&self, wanted: &Import, host: &'h dyn Host) -> Result<WorkFile<'h>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let above = self.layout.image_work();
+        let copy = WorkFile {
+            path: above.join(format!("{}.{number}", wanted.name)),
+            host,
+        };
+        host.change(&Op::File(FileOp::MakeDirectory {
+            path: above,
+            mode: 0o700,
+            owner: None,
+        }))
+        .during("make a folder to work in")?;
+        match &self.source {
+            Source::Bundle(..) => {
+                check_source(&wanted.path)?;
+                share(&wanted.path, &copy.path, host)?;
+            }
+            Source::Simulated(_) => write(copy.path.clone(), b"simulated".to_vec(), host)?,
+        }
+        Ok(copy)
+    }
+}
+
+/// Refuses what is no file with an ext4 file system before all of it is copied.
+fn check_source(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let found = path.metadata().map_err(|cause| {
+        let code = match cause.kind() {
+            std::io::ErrorKind::NotFound => Code::NotFound,
+            _ => Code::Host,
+        };
+        Error::new(code, format!("`{shown}` cannot be read")).cause(cause.to_string())
+    })?;
+    if !found.is_file() {
+        return Err(Error::new(
+            Code::Invalid,
+            format!("`{shown}` is not a file"),
+        ));
+    }
+    length(path, path).map(drop)
+}
+
+/// The length of the file system in `path`, all of which is there.
+fn length(path: &Path, named: &Path) -> Result<u64> {
+    let shown = named.display();
+    let io_error = |cause: std::io::Error| {
+        Error::new(Code::Host, format!("`{shown}` cannot be read")).cause(cause.to_string())
+    };
+    let file = File::open(path).map_err(io_error)?;
+    let length = ext4::length_at(&file, 0).map_err(io_error)?;
+    let Some(length) = length else {
+        return Err(Error::new(
+            Code::Invalid,
+            format!("`{shown}` is not an ext4 file system"),
+        )
+        .hint("for archives and disks with partitions: banger image import SOURCE --name NAME"));
+    };
+    let there = file.metadata().map_err(io_error)?.len();
+    if there < length {
+        return Err(Error::new(
+            Code::Invalid,
+            format!(
+                "`{shown}` is cut off: its file system has {length} bytes, and the file {there}"
+            ),
+        ));
+    }
+    Ok(length)
+}
+
+/// Refuses what cannot boot.
+fn look(copy: &Path, named: &Path) -> Result<()> {
+    let looked = length(copy, named).and_then(|_| judge(&Ext4Tree::open(copy)?));
+    looked.during(format!("look at `{}`", named.display()))
+}

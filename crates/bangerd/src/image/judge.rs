@@ -1,0 +1,151 @@
+//! Whether a guest can boot from a root file system, told before a VM is created from it.
+//!
+//! A guest needs systemd for this processor, and sshd; the rest is in banger's initramfs. What is
+//! asked here is what container images lack, and images for other machines.
+
+use banger_api::{Code, Error};
+
+use crate::error::Result;
+
+/// How much of a program is read: its ELF header (elf(5)).
+pub(super) const HEAD: usize = 64;
+
+/// A root file system to look into. Paths have no leading slash; links are followed within it.
+pub(super) trait Tree {
+    /// The first [`HEAD`] bytes of a file, or fewer if it is shorter; `None` where there is no such
+    /// file.
+    ///
+    /// # Errors
+    /// When the file system is damaged.
+    fn head(&self, path: &str) -> Result<Option<Vec<u8>>>;
+}
+
+/// Where systemd is.
+const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
+
+/// Where another init would be.
+const INIT: [&str; 4] = ["sbin/init", "usr/sbin/init", "bin/init", "etc/init.d/rc"];
+
+/// Where sshd is.
+const SSHD: [&str; 2] = ["usr/sbin/sshd", "usr/bin/sshd"];
+
+/// What a Debian container image lacks.
+const LACKING: &str = "add them where it is built, and import it again: RUN apt-get update && apt-get install --yes systemd-sysv udev dbus iproute2 openssh-server";
+
+/// Refuses what cannot boot, with the reason.
+pub(super) fn judge(tree: &dyn Tree) -> Result<()> {
+    let first = |paths: &[&str]| -> Result<Option<Vec<u8>>> {
+        for path in paths {
+            if let Some(head) = tree.head(path)? {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    };
+    let Some(systemd) = first(&SYSTEMD)? else {
+        let shell = first(&["bin/sh", "usr/bin/sh"])?;
+        let init = first(&INIT)?;
+        return Err(without_systemd(init.is_some(), shell.as_deref()));
+    };
+    check_processor(&systemd)?;
+    if first(&SSHD)?.is_none() {
+        return Err(refusal("it has no sshd, so nobody could log in").hint(LACKING));
+    }
+    Ok(())
+}
+
+fn refusal(why: &str) -> Error {
+    Error::new(Code::Invalid, "it cannot boot as a VM").cause(why)
+}
+
+fn without_systemd(has_init: bool, shell: Option<&[u8]>) -> Error {
+    if let Some(Err(other)) = shell.map(check_processor) {
+        return other;
+    }
+    match (has_init, shell) {
+        (true, _) => refusal("its init is not systemd, which banger needs")
+            .hint("use an image of a distribution with systemd, such as Debian, Ubuntu or Fedora"),
+        (false, Some(_)) => refusal("it has no init: it is a container's image").hint(LACKING),
+        (false, None) => refusal("it has neither an init nor a shell: it is for one program alone")
+            .hint("copy that program into a VM instead: banger vm create"),
+    }
+}
+
+/// Refuses a program of another processor. What is no program, such as a script, says nothing.
+fn check_processor(head: &[u8]) -> Result<()> {
+    let (Some(b"\x7fELF"), Some(class), Some(&[low, high])) =
+        (head.get(..4), head.get(4), head.get(18..20))
+    else {
+        return Ok(());
+    };
+    // e_machine; the numbers are those of elf.h.
+    let processor = match (*class, u16::from_le_bytes([low, high])) {
+        (2, 62) => return Ok(()),
+        (_, 3) => "32-bit x86",
+        (_, 40) => "32-bit Arm",
+        (_, 183) => "arm64",
+        (_, 243) => "RISC-V",
+        (_, 21 | 0x1500) => "POWER",
+        (_, 22 | 0x1600) => "s390x",
+        _ => "another processor",
+    };
+    Err(
+        refusal(&format!("it is made for {processor}, and this is x86-64"))
+            .hint("take the image for linux/amd64"),
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The head of a program for this e_machine.
+    pub(in crate::image) fn program(machine: u16) -> Vec<u8> {
+        let mut head = vec![0; HEAD];
+        head[..5].copy_from_slice(b"\x7fELF\x02");
+        head[18..20].copy_from_slice(&machine.to_le_bytes());
+        head
+    }
+
+    struct Files(BTreeMap<&'static str, Vec<u8>>);
+
+    impl Tree for Files {
+        fn head(&self, path: &str) -> Result<Option<Vec<u8>>> {
+            Ok(self.0.get(path).cloned())
+        }
+    }
+
+    fn verdict(files: &[(&'static str, Vec<u8>)]) -> String {
+        let files = Files(files.iter().cloned().collect());
+        judge(&files).map_or_else(|error| error.causes.join(": "), |()| "boots".to_owned())
+    }
+
+    #[test]
+    fn what_cannot_boot_is_refused_with_the_reason() {
+        let here = || program(62);
+        let systemd = ("usr/lib/systemd/systemd", here());
+        assert_eq!(
+            verdict(&[systemd.clone(), ("usr/sbin/sshd", here())]),
+            "boots"
+        );
+        for (files, why) in [
+            (vec![systemd], "no sshd"),
+            (
+                vec![("lib/systemd/systemd", program(183))],
+                "made for arm64",
+            ),
+            (vec![("bin/sh", here())], "it has no init"),
+            (vec![("bin/sh", program(183))], "made for arm64"),
+            (
+                vec![("bin/sh", here()), ("sbin/init", here())],
+                "is not systemd",
+            ),
+            (vec![("app", here())], "neither an init nor a shell"),
+        ] {
+            let said = verdict(&files);
+            assert!(said.contains(why), "{said}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The bundle as the source of the default image: imported once, at the first create that uses it.
+
+use std::path::{Path, PathBuf};
+
+use banger_api::{Code, Error, ImageName};
+use banger_host::Host;
+use sha2::{Digest as _, Sha256};
+
+use super::bundle::Bundle;
+use super::catalog::Kernel;
+use super::folder::{fresh, is_missing, record, share, write};
+use crate::error::{During, Result};
+use crate::guest::initramfs;
+use crate::layout::Layout;
+use crate::vm::Images;
+
+/// Where the default image comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// The bundle in this folder, and why it is this one.
+    Bundle(PathBuf, String),
+    /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
+    /// its `bundle.json` holds, if anything, decides their digests.
+    Simulated(PathBuf),
+}
+
+/// What the default image is now, imported or not.
+#[derive(Debug)]
+pub(super) struct Bundled {
+    pub(super) images: Images,
+    /// In words.
+    pub(super) origin: String,
+    /// Its root file system in the bundle, where there is one to be looked at.
+    pub(super) root: Option<PathBuf>,
+}
+
+impl Source {
+    /// What the default image is now, without importing it.
+    ///
+    /// # Errors
+    /// `not-ready` where there is no bundle, or none that can be read.
+    pub(super) fn look(&self, host: &dyn Host) -> Result<Bundled> {
+        match self {
+            Self::Bundle(folder, _) => {
+                let bundle = Bundle::load(folder).map_err(damaged)?;
+                Ok(Bundled {
+                    images: images_of(&bundle),
+                    origin: format!("the bundle: Debian {}", bundle.suite()),
+                    root: Some(bundle.rootfs()),
+                })
+            }
+            Self::Simulated(folder) => Ok(Bundled {
+                images: simulated(folder, host)?,
+                origin: "simulated".to_owned(),
+                root: None,
+            }),
+        }
+    }
+
+    /// The default image, imported if it was not.
+    ///
+    /// # Errors
+    /// `not-ready` where the bundle is missing or damaged, and what could not be written.
+    pub(super) fn import(&self, layout: &Layout, host: &dyn Host) -> Result<Images> {
+        match self {
+            Self::Bundle(folder, _) => import(folder, layout, host),
+            Self::Simulated(folder) => simulate(folder, layout, host),
+        }
+    }
+}
+
+fn damaged(error: Error) -> Error {
+    Error {
+        code: Code::NotReady,
+        ..error.hint("banger bundle build")
+    }
+}
+
+fn images_of(bundle: &Bundle) -> Images {
+    Images {
+        name: ImageName::DEFAULT.to_owned(),
+        root: bundle.rootfs_digest().to_owned(),
+        kernel: kernel_digest(bundle),
+    }
+}
+
+fn import(folder: &Path, layout: &Layout, host: &dyn Host) -> Result<Images> {
+    let bundle = Bundle::load(folder).map_err(damaged)?;
+    let images = images_of(&bundle);
+    let root = layout.image(&images.root);
+    let kernel = layout.image(&images.kernel);
+    if !is_missing(&root, host)? && !is_missing(&kernel, host)? {
+        return Ok(images);
+    }
+    bundle.verify().map_err(damaged)?;
+    if is_missing(&root, host)? {
+        fresh(&root, host)?;
+        share(&bundle.rootfs(), &root.root(), host)?;
+        record(&root, &serde_json::json!({ "suite": bundle.suite() }), host)?;
+    }
+    if is_missing(&kernel, host)? {
+        fresh(&kernel, host)?;
+        share(&bundle.vmlinux(), &kernel.kernel(), host)?;
+        let base =
+            initramfs::base(&bundle.modules()).during("make the first archive of the initramfs")?;
+        write(kernel.base_archive(), base.archive, host)?;
+        let version = bundle.kernel_version().to_owned();
+        let modules = base.modules;
+        record(&kernel, &Kernel { version, modules }, host)?;
+    }
+    Ok(images)
+}
+
+fn simulate(folder: &Path, layout: &Layout, host: &dyn Host) -> Result<Images> {
+    let images = simulated(folder, host)?;
+    let root = layout.image(&images.root);
+    let kernel = layout.image(&images.kernel);
+    if is_missing(&kernel, host)? {
+        fresh(&root, host)?;
+        write(root.root(), b"simulated".to_vec(), host)?;
+        record(&root, &serde_json::json!({ "suite": "simulated" }), host)?;
+        fresh(&kernel, host)?;
+        write(kernel.kernel(), b"simulated".to_vec(), host)?;
+        write(kernel.base_archive(), Vec::new(), host)?;
+        let (version, modules) = ("0".to_owned(), Vec::new());
+        record(&kernel, &Kernel { version, modules }, host)?;
+    }
+    Ok(images)
+}
+
+/// A kernel is what boots it, too: its modules.
+fn kernel_digest(bundle: &Bundle) -> String {
+    digest(&[
+        bundle.vmlinux_digest(),
+        bundle.modules_digest(),
+        bundle.kernel_version(),
+    ])
+}
+
+/// The images that the simulated bundle in this folder has now.
+fn simulated(folder: &Path, host: &dyn Host) -> Result<Images> {
+    let path = folder.join("bundle.json");
+    let bundle = host.read(&path).during("read the simulated bundle")?;
+    let bundle = String::from_utf8_lossy(&bundle.unwrap_or_default()).into_owned();
+    Ok(Images {
+        name: ImageName::DEFAULT.to_owned(),
+        root: digest(&["root", &bundle]),
+        kernel: digest(&["kernel", &bundle]),
+    })
+}
+
+pub(super) fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! Images: their names, their users, and what a crash leaves of them.
+
+use banger_api::{Code, CreateVm, DeleteVm, ExportImage, ImageName, ImportImage, PruneImages};
+use banger_api::{RenameImage, VmRef};
+use banger_host::Look as _;
+
+use crate::world::World;
+
+fn image(name: &str) -> ImageName {
+    name.parse().unwrap()
+}
+
+fn import(world: &World, name: &str) -> banger_api::Result<banger_api::ImageView> {
+    let request = ImportImage {
+        name: name.to_owned(),
+        path: format!("/files/{name}"),
+        origin: None,
+    };
+    world.engine.import_image(&request, &|_| {})
+}
+
+fn create(world: &World, name: &str, from: &str) {
+    let request = CreateVm {
+        name: Some(name.to_owned()),
+        image: Some(from.to_owned()),
+        no_start: true,
+        ..CreateVm::default()
+    };
+    world.engine.create(&request, &|_| {}).unwrap();
+}
+
+fn names(world: &World) -> Vec<String> {
+    let images = world.engine.images().unwrap();
+    images.iter().map(|it| it.name.to_string()).collect()
+}
+
+fn folders(world: &World) -> usize {
+    world.sim.list("/state/images".as_ref()).unwrap().len()
+}
+
+#[test]
+fn an_image_with_a_name_stays_without_users_and_across_daemons() {
+    let mut world = World::new();
+    import(&world, "mine").unwrap();
+    create(&world, "web", "mine");
+    let reference: VmRef = "web".parse().unwrap();
+    world
+        .engine
+        .delete(&reference, &DeleteVm::default(), &|_| {})
+        .unwrap();
+    world.restart();
+    assert_eq!(names(&world), ["default", "mine"]);
+    create(&world, "web", "mine");
+    assert_eq!(world.engine.image(&image("mine")).unwrap().users.len(), 1);
+}
+
+#[test]
+fn an_image_in_use_is_not_deleted_and_its_users_are_named() {
+    let world = World::new();
+    import(&world, "mine").unwrap();
+    create(&world, "web", "mine");
+    create(&world, "api", "mine");
+    let error = world.engine.delete_image(&image("mine"));
+    let error = error.unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    assert!(error.to_string().contains("by api, web"), "{error}");
+    let request = RenameImage {
+        name: "ours".to_owned(),
+    };
+    let renamed = world.engine.rename_image(&image("mine"), &request).unwrap();
+    assert_eq!(renamed.users.len(), 2, "VMs follow the image, not its name");
+    assert!(world.engine.delete_image(&image("ours")).is_err());
+    let all = PruneImages { all: true };
+    assert_eq!(world.engine.prune_images(&all, &|_| {}).unwrap().names, []);
+}
+
+#[test]
+fn a_vm_whose_record_cannot_be_read_uses_its_image() {
+    let mut world = World::new();
+    let mine = import(&world, "mine").unwrap();
+    create(&world, "web", "mine");
+    let id = world.engine.list()[0].id;
+    let path = format!("/state/vms/{id}/vm.json");
+    let text = world.sim.read(path.as_ref()).unwrap().unwrap();
+    world.write(&*path, &text[..text.len() - 3]);
+    world.restart();
+    let error = world.engine.delete_image(&image("mine"));
+    assert!(error.unwrap_err().to_string().contains(&id.to_string()));
+    world.write("/state/image-names/mine.json", b"{}");
+    world.restart();
+    // Now neither the name nor the VM says what it needs.
+    world.engine.delete_image(&image("mine")).unwrap();
+    let root = format!("/state/images/{}/rootfs.ext4", mine.digest);
+    assert!(world.sim.stat(root.as_ref()).unwrap().is_some());
+}
+
+#[test]
+fn a_name_that_cannot_be_read_keeps_all_images_until_it_is_given_up() {
+    let mut world = World::new();
+    import(&world, "mine").unwrap();
+    let before = folders(&world);
+    world.write("/state/image-names/mine.json", b"not json");
+    world.restart();
+    assert_eq!(names(&world), ["default", "mine"]);
+    assert_eq!(folders(&world), before);
+    assert!(import(&world, "mine").is_err(), "the name is taken");
+    world.engine.delete_image(&image("mine")).unwrap();
+    assert!(folders(&world) < before);
+    import(&world, "mine").unwrap();
+}
+
+#[test]
+fn a_crash_at_any_change_of_an_import_leaves_all_of_an_image_or_nothing() {
+    let mut crashes = 0;
+    for change in 0.. {
+        let mut world = World::new();
+        world.create("web", false, false);
+        let before = folders(&world);
+        world.sim.crash_before(change);
+        let imported = import(&world, "mine");
+        world.restart();
+        let work = world.sim.list("/state/image-work".as_ref()).unwrap();
+        assert_eq!(work, [] as [String; 0], "after {change} changes");
+        if names(&world) == ["default"] {
+            assert_eq!(folders(&world), before, "after {change} changes");
+            import(&world, "mine").unwrap();
+        }
+        create(&world, "api", "mine");
+        if imported.is_ok() {
+            break;
+        }
+        crashes += 1;
+    }
+    assert!(crashes > 5, "{crashes}");
+}
+
+#[test]
+fn an_export_replaces_nothing_unasked_and_writes_where_it_is_told() {
+    let world = World::new();
+    import(&world, "mine").unwrap();
+    let export = |path: &str, force| {
+        let path = path.to_owned();
+        let request = ExportImage { path, force };
+        world.engine.export_image(&image("mine"), &request, &|_| {})
+    };
+    let copy = export("/state/mine.ext4", false).unwrap();
+    assert_eq!(
+        copy.sha256,
+        world.engine.image(&image("mine")).unwrap().digest
+    );
+    assert_eq!(
+        export("/state/mine.ext4", false).unwrap_err().code,
+        Code::Conflict
+    );
+    export("/state/mine.ext4", true).unwrap();
+    for path in ["mine.ext4", "/files/../mine", ""] {
+        assert_eq!(
+            export(path, false).unwrap_err().code,
+            Code::Invalid,
+            "{path}"
+        );
+    }
+}
