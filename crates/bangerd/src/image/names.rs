@@ -195,7 +195,7 @@ impl Known {
                 Code::NotReady,
                 format!("the record of the image `{name}` cannot be read"),
             )
-            .hint(format!("give the image up: banger image delete {name}"));
+            .hint(format!("remove the image: banger image delete {name}"));
         }
         Error::new(Code::NotFound, format!("there is no image `{name}`"))
             .hint("see which there are: banger image list")

@@ -124,6 +124,7 @@ mod tests {
         for settings in ["/vm/spec", "/vm/run/in_force"] {
             if let Some(settings) = record.pointer_mut(settings) {
                 settings["protected"] = json!(false);
+                settings["autostart"] = json!(false);
             }
         }
         assert_eq!(serde_json::to_value(&vm).unwrap(), record["vm"]);

@@ -107,7 +107,7 @@ fn an_unknown_image() {
     };
     let text = refused(&world, &request, Code::NotFound);
     assert!(
-        text.contains("`nixos`") && text.contains("`default`"),
+        text.contains("`nixos`") && text.contains("banger image list"),
         "{text}"
     );
 }

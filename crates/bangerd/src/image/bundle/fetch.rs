@@ -97,18 +97,23 @@ fn remark(progress: Progress<'_>, next: &mut u64) -> Option<String> {
 mod tests {
     use super::*;
     use crate::download::Proxies;
-    use crate::image::bundle::{package, tests};
+    use crate::image::bundle::{interrupt, package, tests};
 
     /// A package of a small bundle, and a folder to fetch it into.
     struct World {
         folder: tempfile::TempDir,
         bundle: tempfile::TempDir,
+        _uninterrupted: std::sync::RwLockReadGuard<'static, ()>,
     }
 
     impl World {
         fn new() -> Self {
             let (folder, (bundle, _)) = (tempfile::tempdir().unwrap(), tests::bundle());
-            let world = Self { folder, bundle };
+            let world = Self {
+                folder,
+                bundle,
+                _uninterrupted: interrupt::tests::uninterrupted(),
+            };
             world.package();
             world
         }

@@ -53,13 +53,25 @@ impl InterruptSignal {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::image) mod tests {
     use super::*;
+    use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
     use rustix::process::{Signal, getpid, kill_process};
     use std::time::{Duration, Instant};
 
+    static UNINTERRUPTED: RwLock<()> = RwLock::new(());
+
+    /// Keeps ^C away, which reaches every watch of the process, as long as this is held.
+    pub(in crate::image) fn uninterrupted() -> RwLockReadGuard<'static, ()> {
+        UNINTERRUPTED.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[test]
     fn an_interrupt_fails_the_check_and_does_not_end_the_process() {
+        let _alone = UNINTERRUPTED
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let interrupt = InterruptSignal::watch(|| {}).unwrap();
         interrupt.check().unwrap();
         kill_process(getpid(), Signal::INT).unwrap();

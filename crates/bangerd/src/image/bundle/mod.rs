@@ -41,6 +41,8 @@ use error::{REBUILD, failure, failure_caused_by, wrong_digest, wrong_size};
 pub(super) use build::{StageSink, TREES, stage};
 pub(super) use build_directory::{BuildDirectory, TREE};
 pub(super) use interrupt::InterruptSignal;
+#[cfg(test)]
+pub(super) use interrupt::tests::uninterrupted;
 pub(super) use requirements::check_maker;
 pub(super) use rootfs::{make_image, with_guest_ids};
 

@@ -6,7 +6,8 @@ use banger_host::command::Command;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
-use crate::image::bundle::Stage;
+use crate::image::bundle::uninterrupted;
+use crate::image::bundle::{Stage, StageSink};
 use crate::image::judge::Tree as _;
 use crate::image::judge::tests::program;
 
@@ -17,6 +18,12 @@ const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
 const NAME: EntryType = EntryType::Link;
 const FOLDER: EntryType = EntryType::Directory;
+
+/// Makes a file system while no other test sends ^C.
+fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
+    let _uninterrupted = uninterrupted();
+    super::make(source, bundle, progress)
+}
 
 /// An archive with these entries, whose paths and targets are taken as they are.
 fn archive(entries: &[Given<'_>]) -> File {
