@@ -18,6 +18,7 @@ mod report;
 mod request;
 mod size;
 mod spec;
+mod ssh;
 mod view;
 
 pub use configuration::{LogLevel, LogLevelView};

@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, config, daemon, doctor, image, integration, metrics, system, verify,
-    version, vm,
+    bundle, completion, config, daemon, doctor, image, integration, metrics, ssh_config, system,
+    verify, version, vm,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -66,6 +66,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: image::Verb,
     },
+    SshConfig(ssh_config::SshConfig),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
     /// Manage the daemon, which commands start when it is needed.
@@ -120,6 +121,7 @@ impl Cli {
             Verb::Integration(verb) => verb.run(Self::command()),
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Image { verb } => verb.run(&session()?),
+            Verb::SshConfig(verb) => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),
             Verb::Daemon { verb } => verb.run(session()?),

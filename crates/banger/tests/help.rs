@@ -29,6 +29,7 @@ const VERBS: &[&str] = &[
     "image rename",
     "image delete",
     "image prune",
+    "ssh-config",
     "doctor",
     "verify",
     "daemon",

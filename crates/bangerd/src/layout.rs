@@ -7,7 +7,7 @@
 //!   bangerd.log               the daemon's log
 //!   advice-given              exists after a new user got the advice on routing names
 //!   settings.json             an older daemon's record of the host's settings
-//!   ssh/                      this installation's key pair, and the pinned host keys
+//!   ssh/                      this installation's key pair, the pinned host keys, and how ssh reaches VMs
 //!   downloads/<sha256>        the cache of downloads
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   image-names/<name>.json   which image a name stands for
@@ -93,6 +93,12 @@ impl Layout {
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
         self.ssh().join("id_ed25519")
+    }
+
+    /// How ssh reaches every VM, in the format of `ssh_config`(5).
+    #[must_use]
+    pub fn ssh_config(&self) -> PathBuf {
+        self.ssh().join("config")
     }
 
     /// The folder of the pinned host keys, one file per VM, named by its id.

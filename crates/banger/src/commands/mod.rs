@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod image;
 pub(crate) mod integration;
 pub(crate) mod metrics;
+pub(crate) mod ssh_config;
 pub(crate) mod system;
 pub(crate) mod verify;
 pub(crate) mod version;

@@ -24,6 +24,7 @@ mod refusals;
 mod several;
 mod simulated;
 mod ssh;
+mod ssh_config;
 mod stand_in;
 mod system;
 mod trust;

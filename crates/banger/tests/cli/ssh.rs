@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::environment::{Run, TestEnvironment, program};
+use crate::environment::{Run, TestEnvironment};
 use crate::fake_daemon;
 
 /// A running VM and an ssh that writes its arguments to `argv`, each ended by a zero byte, and
@@ -241,82 +241,4 @@ fn an_ssh_that_is_not_installed_is_told() {
             .contains("hint: sudo apt-get install openssh-client"),
         "{run:#?}"
     );
-}
-
-/// The block of the guide that gives the user's own ssh the facts, for the VM `web`.
-fn guides_block() -> String {
-    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide.md");
-    let guide = std::fs::read_to_string(guide).unwrap();
-    let block = guide.split("\n```\n").find(|it| it.contains("Include"));
-    block.unwrap().replace("calm-otter", "web")
-}
-
-#[test]
-#[expect(clippy::print_stderr, reason = "skips are counted by what is printed")]
-fn the_guides_block_counts_in_a_configuration_that_says_otherwise() {
-    if !["/usr/bin/jq", "/usr/bin/ssh"]
-        .into_iter()
-        .all(|it| std::path::Path::new(it).exists())
-    {
-        eprintln!("SKIPPED: {}: needs jq and ssh", module_path!());
-        return;
-    }
-    let environment = TestEnvironment::for_fake();
-    let state = environment.path("a state of 50%");
-    let state = state.to_str().unwrap();
-    let mut web = fake_daemon::web(&environment);
-    web["dns_name"] = json!("web.vm");
-    web["ssh"]["key"] = json!(format!("{state}/ssh/id_ed25519"));
-    web["ssh"]["known_hosts"] = json!(format!("{state}/ssh/known_hosts.d/ab"));
-    fake_daemon::listen(&environment, fake_daemon::daemon(&environment), web);
-    environment.script("banger", &format!("exec '{}' \"$@\"", program().display()));
-    let block = guides_block();
-    for before in [
-        None,
-        Some("Host *\n  User ada\n  Port 2022\n  IdentityFile ~/.ssh/mine"),
-        Some("User ada\n\nHost other\n  Port 2\n"),
-    ] {
-        let home = environment.path("home");
-        let folder = home.join(".ssh");
-        let _ = std::fs::remove_dir_all(&folder);
-        let config = folder.join("config");
-        if let Some(text) = before {
-            std::fs::create_dir(&folder).unwrap();
-            std::fs::write(&config, text).unwrap();
-        }
-        // Twice: a second VM, or one whose port has changed.
-        for _ in 0..2 {
-            let client = environment.command(&[]);
-            let mut shell = std::process::Command::new("sh");
-            shell
-                .args(["-ec", &format!("umask 002\n{block}")])
-                .env_clear();
-            shell.envs(client.get_envs().filter_map(|it| Some((it.0, it.1?))));
-            shell.env("HOME", &home);
-            let run = Run::of(shell.output().unwrap());
-            assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{run:#?}");
-        }
-        let mut ssh = std::process::Command::new("ssh");
-        ssh.args(["-G", "-F"]).arg(&config).arg("web.vm");
-        let read = Run::of(ssh.output().unwrap());
-        let has = |line: &str| read.stdout.lines().any(|it| it == line);
-        assert!(has("user root") && has("port 22"), "{before:?}: {read:#?}");
-        let pinned = format!("\nuserknownhostsfile {state}/ssh/known_hosts");
-        assert!(read.stdout.contains(&pinned), "{read:#?}");
-        let key = read
-            .stdout
-            .lines()
-            .find(|it| it.starts_with("identityfile "));
-        // `-G` shows it with its token not yet replaced.
-        assert_eq!(
-            key.unwrap().replace("%%", "%"),
-            format!("identityfile {state}/ssh/id_ed25519")
-        );
-        let ours = std::fs::read_to_string(&config).unwrap();
-        assert_eq!(ours.matches("Include").count(), 1, "{ours}");
-        assert!(
-            ours.ends_with(before.unwrap_or("\n")),
-            "what was there stays: {ours}"
-        );
-    }
 }

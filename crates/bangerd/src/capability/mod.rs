@@ -160,6 +160,15 @@ pub trait Capability: fmt::Debug + Send + Sync {
         vec![Ok(true); running.len()]
     }
 
+    /// Tells other programs of the host how all VMs are reached: after each operation and after
+    /// recovery. Idempotent. A failure fails no verb; it is logged, and tried again.
+    ///
+    /// # Errors
+    /// When they were told less than there is.
+    fn advertise(&self, _vms: &[&Vm], _host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the host side absent, also for a VM that never had it. Idempotent.
     ///
     /// # Errors

@@ -3,7 +3,10 @@
 //! Nothing here touches what a user edits: the guest gets a drop-in of ours for sshd, and files
 //! under `/run/banger`.
 
+mod client_config;
+
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use banger_api::{Phase, SshView, VmView};
 use banger_host::{FileOp, Host, Op};
@@ -32,6 +35,8 @@ pub struct Ssh {
     layout: Layout,
     public_key: String,
     key: Option<PathBuf>,
+    /// What ssh was told last of all VMs.
+    told: Mutex<Option<String>>,
 }
 
 impl Ssh {
@@ -43,7 +48,27 @@ impl Ssh {
             layout,
             public_key,
             key,
+            told: Mutex::default(),
         }
+    }
+
+    /// How a VM is reached, also one that does not run: it keeps its address, or its last port.
+    /// Nothing where there is nothing to log in to.
+    fn view_of(&self, vm: &Vm) -> Option<SshView> {
+        let key = self.key.as_ref()?;
+        let (host, port) = match (vm.reachable_address(), vm.ssh_port) {
+            (Some(address), _) => (address.to_string(), 22),
+            (None, Some(port)) => ("127.0.0.1".to_owned(), port),
+            (None, None) => return None,
+        };
+        Some(SshView {
+            host,
+            port,
+            user: "root".to_owned(),
+            key: key.display().to_string(),
+            known_hosts: self.layout.known_hosts(vm.id).display().to_string(),
+            host_key_alias: host_key_alias(vm.id),
+        })
     }
 }
 
@@ -79,23 +104,30 @@ impl Capability for Ssh {
     }
 
     fn view(&self, vm: &Vm, view: &mut VmView) {
-        let answers = vm.phase == Phase::Running && !vm.is_in_rescue();
-        let Some(key) = self.key.as_ref().filter(|_| answers) else {
-            return;
-        };
-        let (host, port) = match (vm.reachable_address(), vm.ssh_port) {
-            (Some(address), _) => (address.to_string(), 22),
-            (None, Some(port)) => ("127.0.0.1".to_owned(), port),
-            (None, None) => return,
-        };
-        view.ssh = Some(SshView {
-            host,
-            port,
-            user: "root".to_owned(),
-            key: key.display().to_string(),
-            known_hosts: self.layout.known_hosts(vm.id).display().to_string(),
-            host_key_alias: host_key_alias(vm.id),
-        });
+        if vm.phase == Phase::Running && !vm.is_in_rescue() {
+            view.ssh = self.view_of(vm);
+        }
+    }
+
+    fn advertise(&self, vms: &[&Vm], host: &dyn Host) -> Result<()> {
+        if self.key.is_none() {
+            return Ok(());
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = client_config::text(vms, |vm| self.view_of(vm));
+        if told.as_ref() == Some(&text) {
+            return Ok(());
+        }
+        *told = None;
+        host.change(&Op::File(FileOp::WriteFile {
+            path: self.layout.ssh_config(),
+            contents: text.clone().into_bytes(),
+            mode: 0o600,
+            owner: None,
+        }))
+        .during("write how ssh reaches VMs")?;
+        *told = Some(text);
+        Ok(())
     }
 
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -123,5 +155,82 @@ impl Capability for Ssh {
         host.change(&Op::File(FileOp::RemoveFile { path }))
             .during("forget the host key")
             .map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_host::{Look as _, Sim};
+
+    use super::*;
+    use crate::assemble::tests::made;
+
+    fn ssh() -> Ssh {
+        let key = Some("/home/ada lovelace/50%/id_ed25519".into());
+        Ssh::new(Layout::new("/state"), "ssh-ed25519 AAAA".to_owned(), key)
+    }
+
+    fn text(sim: &Sim) -> String {
+        let bytes = sim.read("/state/ssh/config".as_ref()).unwrap();
+        String::from_utf8(bytes.unwrap_or_default()).unwrap()
+    }
+
+    #[test]
+    fn each_vm_has_a_block_under_both_of_its_names() {
+        let (sim, mut vm, _) = made();
+        vm.name = "web".parse().unwrap();
+        let mut other = vm.clone();
+        other.name = "calm-otter".parse().unwrap();
+        other.network = banger_api::NetworkKind::User;
+        other.ssh_port = Some(40022);
+        let ssh = ssh();
+        ssh.advertise(&[&vm, &other], &sim).unwrap();
+        let written = text(&sim);
+        let blocks: Vec<&str> = written.split("\n\n").collect();
+        assert_eq!(blocks.len(), 3, "{written}");
+        assert!(
+            blocks[1].starts_with(
+                "Host calm-otter.vm calm-otter\n    HostName 127.0.0.1\n    Port 40022\n"
+            ),
+            "{written}"
+        );
+        let address = vm.address;
+        let web = format!(
+            "Host web.vm web\n    HostName {address}\n    Port 22\n    User root\n    IdentityFile \"/home/ada lovelace/50%%/id_ed25519\"\n"
+        );
+        assert!(blocks[2].starts_with(&web), "{written}");
+        assert!(
+            blocks[2].contains(&format!(
+                "\n    HostKeyAlias {}\n    StrictHostKeyChecking yes\n",
+                host_key_alias(vm.id)
+            )),
+            "{written}"
+        );
+    }
+
+    #[test]
+    fn the_file_follows_vms_and_what_was_not_written_is_written_later() {
+        let (sim, mut vm, _) = made();
+        let ssh = ssh();
+        ssh.advertise(&[&vm], &sim).unwrap();
+        let changes = sim.changes();
+        ssh.advertise(&[&vm], &sim).unwrap();
+        assert_eq!(sim.changes(), changes, "nothing is new");
+        vm.name = "renamed".parse().unwrap();
+        sim.fail_at(0);
+        ssh.advertise(&[&vm], &sim).unwrap_err();
+        assert!(!text(&sim).contains("renamed"));
+        ssh.advertise(&[&vm], &sim).unwrap();
+        assert!(text(&sim).contains("\nHost renamed.vm renamed\n"));
+        ssh.advertise(&[], &sim).unwrap();
+        assert!(!text(&sim).contains("\nHost "));
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_log_in_to_nothing_is_written() {
+        let (sim, vm, _) = made();
+        let ssh = Ssh::new(Layout::new("/state"), String::new(), None);
+        ssh.advertise(&[&vm], &sim).unwrap();
+        assert_eq!(text(&sim), "");
     }
 }

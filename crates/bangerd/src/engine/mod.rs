@@ -12,6 +12,7 @@
 //! ```
 
 mod admit;
+mod advertise;
 mod autostart;
 mod backoff;
 mod create;
@@ -149,6 +150,8 @@ pub struct Engine {
     store: Store,
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     feed: Feed,
+    /// Whether other programs were told less than there is.
+    is_behind: Mutex<bool>,
     unexplained: Mutex<Vec<String>>,
     /// What running VMs' checks found last.
     findings: Mutex<findings::Findings>,
@@ -197,6 +200,7 @@ impl Engine {
             counts: Mutex::default(),
             parts,
             vms: Mutex::new(BTreeMap::new()),
+            is_behind: Mutex::default(),
             unexplained: Mutex::new(Vec::new()),
             findings: Mutex::default(),
             passed: Mutex::default(),

@@ -235,6 +235,7 @@ impl Engine {
         let seconds = began.elapsed().as_secs_f64();
         lock(&self.counts).add(&verb.to_string(), seconds, outcome.is_ok());
         operation.log_outcome(verb, seconds, outcome.as_ref().err());
+        self.advertise();
         operation.reach(match &outcome {
             Ok(_) => OperationState::Done,
             Err(error) => OperationState::Failed {

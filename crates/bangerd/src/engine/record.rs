@@ -53,6 +53,7 @@ impl Engine {
 
     /// Writes the records that found no space, as far as nobody is at work on their VMs.
     pub(super) fn write_kept(&self) {
+        self.advertise_again();
         let kept = lock(&self.kept.0).clone();
         if kept.is_empty() {
             return;

@@ -61,6 +61,7 @@ impl Engine {
         *lock(&self.unexplained) = unexplained;
         self.prune();
         self.plan_autostart();
+        self.advertise();
         Ok(())
     }
 

@@ -24,8 +24,8 @@ pub(super) fn arguments(view: &SshView, user: Option<&str>, own: &[OsString]) ->
     // a RemoteCommand or a shared connection would break the guarantee that argv and
     // status pass exactly and that the host key is checked. `-o` brings single options back.
     let mut arguments: Vec<OsString> = vec!["-F".into(), "none".into()];
-    for option in musts(view) {
-        arguments.extend(["-o".into(), option.into()]);
+    for (keyword, value) in view.options() {
+        arguments.extend(["-o".into(), format!("{keyword}={value}").into()]);
     }
     arguments.extend(own.iter().cloned());
     for option in defaults() {
@@ -37,44 +37,12 @@ pub(super) fn arguments(view: &SshView, user: Option<&str>, own: &[OsString]) ->
     arguments
 }
 
-/// The mandatory options, among them the check of the host key.
-fn musts(view: &SshView) -> [String; 9] {
-    [
-        format!("IdentityFile={}", quoted(&view.key)),
-        "IdentitiesOnly=yes".into(),
-        format!("UserKnownHostsFile={}", quoted(&view.known_hosts)),
-        "GlobalKnownHostsFile=/dev/null".into(),
-        format!("HostKeyAlias={}", view.host_key_alias),
-        "StrictHostKeyChecking=yes".into(),
-        // The pinned keys are the daemon's to write.
-        "UpdateHostKeys=no".into(),
-        "CheckHostIP=no".into(),
-        // The key is the way in; a prompt for a password would only hide that it is not taken.
-        "PreferredAuthentications=publickey".into(),
-    ]
-}
-
 fn defaults() -> [String; 3] {
     [
         format!("ConnectTimeout={CONNECT_TIMEOUT}"),
         format!("ServerAliveInterval={ALIVE_INTERVAL}"),
         format!("ServerAliveCountMax={ALIVE_COUNT}"),
     ]
-}
-
-/// Quotes a path for ssh's configuration, where spaces separate values and `%` begins a token.
-fn quoted(path: &str) -> String {
-    if path
-        .chars()
-        .all(|c| c.is_alphanumeric() || "/-_.".contains(c))
-    {
-        return path.to_owned();
-    }
-    let escaped = path
-        .replace('\\', r"\\")
-        .replace('"', r#"\""#)
-        .replace('%', "%%");
-    format!("\"{escaped}\"")
 }
 
 #[cfg(test)]

@@ -1,0 +1,40 @@
+//! What ssh(1) is told to reach a VM, for everybody who tells it.
+
+use crate::SshView;
+
+impl SshView {
+    /// The options of `ssh_config`(5) that make a connection safe, as keywords and their arguments. ssh keeps the
+    /// first value of an option, so these come before others: none of those can then turn off the
+    /// check of the host key.
+    #[must_use]
+    pub fn options(&self) -> [(&'static str, String); 9] {
+        [
+            ("IdentityFile", path(&self.key)),
+            ("IdentitiesOnly", "yes".to_owned()),
+            ("UserKnownHostsFile", path(&self.known_hosts)),
+            ("GlobalKnownHostsFile", "/dev/null".to_owned()),
+            ("HostKeyAlias", self.host_key_alias.clone()),
+            ("StrictHostKeyChecking", "yes".to_owned()),
+            // The pinned keys are the daemon's to write.
+            ("UpdateHostKeys", "no".to_owned()),
+            ("CheckHostIP", "no".to_owned()),
+            // The key is the way in; a prompt for a password would only hide that it is not taken.
+            ("PreferredAuthentications", "publickey".to_owned()),
+        ]
+    }
+}
+
+/// A path as ssh's configuration takes it: spaces split a value, and `%` begins a token.
+fn path(path: &str) -> String {
+    if path
+        .chars()
+        .all(|c| c.is_alphanumeric() || "/-_.".contains(c))
+    {
+        return path.to_owned();
+    }
+    let escaped = path
+        .replace('\\', r"\\")
+        .replace('"', r#"\""#)
+        .replace('%', "%%");
+    format!("\"{escaped}\"")
+}
