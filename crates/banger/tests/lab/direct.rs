@@ -29,7 +29,7 @@ pub(crate) fn a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     assert_eq!(view["phase"], "running", "{view}");
     lab.root("banger vm ssh first -- sh -c 'echo kept > /root/file; echo kept > /opt/file; sync'");
     let stopped = lab.json(User::Root, "vm stop first");
-    assert_eq!(stopped["synced"], true, "{stopped}");
+    assert_eq!(stopped[0]["synced"], true, "{stopped}");
     let started = lab.run(User::Root, "banger vm start first");
     lab.expect("start", &started);
     eprintln!("start, in the lab:\n{}", started.stderr.trim_end());

@@ -63,8 +63,8 @@ pub(crate) fn boot_to_ready_on_qemu_and_on_firecracker() {
             assert_eq!(view["hypervisor"], hypervisor, "{view}");
             lab.root("banger vm ssh timed -- sh -c 'test $(hostname) = timed'");
             let stopped = lab.json(User::Root, "vm stop timed");
-            assert_eq!(stopped["synced"], true, "{stopped}");
-            assert_ne!(stopped["by"], "kill", "{stopped}");
+            assert_eq!(stopped[0]["synced"], true, "{stopped}");
+            assert_ne!(stopped[0]["by"], "kill", "{stopped}");
         }
         lab.root("banger vm delete --force timed");
         leftovers::assert_none(lab, &before);

@@ -237,8 +237,8 @@ pub(crate) fn a_full_host_loses_nothing_of_a_vm_that_writes() {
     drain(state);
     let began = Instant::now();
     let stopped = world.json(&["vm", "stop", "full"]);
-    eprintln!("stopped after {:?}: {}", began.elapsed(), stopped["by"]);
-    assert_eq!(stopped["synced"], true, "{stopped}");
+    eprintln!("stopped after {:?}: {}", began.elapsed(), stopped[0]["by"]);
+    assert_eq!(stopped[0]["synced"], true, "{stopped}");
     drop(counter);
     world.must(&["vm", "start", "full"]);
     let kept = world.sh("full", "cat /root/count");
@@ -259,8 +259,8 @@ pub(crate) fn stop_and_delete_work_where_not_one_block_is_free() {
     let took = began.elapsed();
     eprintln!("stopped after {took:?}: {stopped}");
     assert!(took < Duration::from_secs(15), "{took:?}");
-    assert_eq!(stopped["phase"], "stopped", "{stopped}");
-    assert_eq!(stopped["synced"], false, "{stopped}");
+    assert_eq!(stopped[0]["phase"], "stopped", "{stopped}");
+    assert_eq!(stopped[0]["synced"], false, "{stopped}");
     let refused = world.run(&["vm", "start", "full"]);
     assert!(
         refused.stderr.contains("MiB are free"),

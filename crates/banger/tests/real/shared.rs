@@ -215,9 +215,9 @@ pub(crate) fn a_killed_agent_and_broken_conversations_change_nothing() {
     world.sh("second", "pkill -KILL -x banger-guest");
     let began = Instant::now();
     let stopped = world.json(&["vm", "stop", "second"]);
-    assert_eq!(stopped["synced"], true, "{stopped}");
-    assert_ne!(stopped["by"], "kill", "{stopped}");
-    eprintln!("stopped by {} after {:?}", stopped["by"], began.elapsed());
+    assert_eq!(stopped[0]["synced"], true, "{stopped}");
+    assert_ne!(stopped[0]["by"], "kill", "{stopped}");
+    eprintln!("stopped by {} after {:?}", stopped[0]["by"], began.elapsed());
 }
 
 pub(crate) fn memory_pressure_of_a_session_leaves_the_agent_alone() {
@@ -234,7 +234,7 @@ pub(crate) fn memory_pressure_of_a_session_leaves_the_agent_alone() {
     let hog = world.run(&["vm", "ssh", vm, "--", "tail", "/dev/zero"]);
     assert_ne!(hog.status, 0, "{hog:?}");
     assert_eq!(world.sh(vm, agent), before);
-    assert_eq!(world.json(&["vm", "stop", vm])["synced"], true);
+    assert_eq!(world.json(&["vm", "stop", vm])[0]["synced"], true);
 }
 
 pub(crate) fn the_agent_answers_while_a_shutdown_hangs() {
@@ -254,8 +254,8 @@ pub(crate) fn the_agent_answers_while_a_shutdown_hangs() {
     wait_for(Duration::from_secs(60), no_sshd);
     // Only the agent can still say that everything is written.
     let stopped = world.json(&["vm", "stop", "--timeout", "20", vm]);
-    assert_eq!(stopped["synced"], true, "{stopped}");
-    assert_eq!(stopped["by"], "terminate", "{stopped}");
+    assert_eq!(stopped[0]["synced"], true, "{stopped}");
+    assert_eq!(stopped[0]["by"], "terminate", "{stopped}");
 }
 
 pub(crate) fn a_panic_is_told_and_a_reboot_comes_back() {
