@@ -217,7 +217,11 @@ pub(crate) fn a_killed_agent_and_broken_conversations_change_nothing() {
     let stopped = world.json(&["vm", "stop", "second"]);
     assert_eq!(stopped[0]["synced"], true, "{stopped}");
     assert_ne!(stopped[0]["by"], "kill", "{stopped}");
-    eprintln!("stopped by {} after {:?}", stopped[0]["by"], began.elapsed());
+    eprintln!(
+        "stopped by {} after {:?}",
+        stopped[0]["by"],
+        began.elapsed()
+    );
 }
 
 pub(crate) fn memory_pressure_of_a_session_leaves_the_agent_alone() {

@@ -173,9 +173,9 @@ mod tests {
 
     /// A guest that remembers what it was told last.
     #[derive(Debug, Default)]
-    struct Told(Resolvers);
+    struct ResolverRecorder(Resolvers);
 
-    impl Guest for Told {
+    impl Guest for ResolverRecorder {
         fn wait_ready(&mut self, _: Instant, _: &dyn Fn() -> bool) -> Result<Ready> {
             Ok(Ready::default())
         }
@@ -210,7 +210,7 @@ mod tests {
             for search in ["office.example", "lan"] {
                 sim.tamper(|state| state.resolvers.search = vec![search.to_owned()]);
                 assert_eq!(dns.holds(&[&vm], &sim), [Ok(false)]);
-                let mut guest = Told::default();
+                let mut guest = ResolverRecorder::default();
                 dns.on_ready(&vm, &sim, &mut guest).unwrap();
                 assert_eq!(guest.0.search, [search]);
                 assert_eq!(dns.holds(&[&vm], &sim), [Ok(true)]);

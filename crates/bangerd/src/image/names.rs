@@ -40,7 +40,7 @@ struct Record {
 
 /// All names, as they were read.
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct NameTable {
     images: BTreeMap<ImageName, NamedImage>,
     /// The names whose records cannot be used, and so may stand for any image.
     unreadable: BTreeSet<ImageName>,
@@ -50,7 +50,7 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Names {
     layout: Layout,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<NameTable>>,
 }
 
 impl Names {
@@ -152,7 +152,11 @@ impl Names {
         self.layout.image_names().join(format!("{name}.json"))
     }
 
-    fn with<T>(&self, host: &dyn Host, work: impl FnOnce(&mut Known) -> Result<T>) -> Result<T> {
+    fn with<T>(
+        &self,
+        host: &dyn Host,
+        work: impl FnOnce(&mut NameTable) -> Result<T>,
+    ) -> Result<T> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &mut *known {
             return work(known);
@@ -160,8 +164,8 @@ impl Names {
         work(known.insert(self.read(host)?))
     }
 
-    fn read(&self, host: &dyn Host) -> Result<Known> {
-        let mut known = Known::default();
+    fn read(&self, host: &dyn Host) -> Result<NameTable> {
+        let mut known = NameTable::default();
         let files = host.list(&self.layout.image_names());
         for file in files.during("list the images' names")? {
             // What is unfinished begins with a dot.
@@ -188,7 +192,7 @@ impl Names {
     }
 }
 
-impl Known {
+impl NameTable {
     fn not_found(&self, name: &ImageName) -> Error {
         if self.unreadable.contains(name) {
             return Error::new(

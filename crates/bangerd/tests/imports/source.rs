@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// A path that a file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct PathReference {
     /// The line that it stands in, from 1.
     pub(crate) line: usize,
     /// The module that names it, such as `bangerd::engine::start`.
@@ -45,7 +45,7 @@ impl Source {
 
     /// Everything that it names. `modules` are all that there are, so that a path which begins
     /// with a child module is known from one that begins with a crate.
-    pub(crate) fn names(&self, modules: &BTreeSet<String>) -> Vec<Named> {
+    pub(crate) fn names(&self, modules: &BTreeSet<String>) -> Vec<PathReference> {
         let tokens = without_tests(&tokens(&self.text));
         let mut reader = Reader {
             tokens: &tokens,
@@ -247,7 +247,7 @@ struct Reader<'a> {
     modules: &'a BTreeSet<String>,
     /// What a word stands for in a module since a `use`.
     renamed: BTreeMap<(String, String), String>,
-    named: Vec<Named>,
+    named: Vec<PathReference>,
 }
 
 impl Reader<'_> {
@@ -345,7 +345,7 @@ impl Reader<'_> {
     fn name(&mut self, words: &[String], line: usize) -> String {
         let path = self.written_out(words);
         let by = self.module();
-        self.named.push(Named {
+        self.named.push(PathReference {
             line,
             by,
             path: path.clone(),

@@ -37,9 +37,9 @@ pub(crate) struct SshConfig {
     remove: bool,
 }
 
-/// What a program is told.
+/// The answer in JSON.
 #[derive(Debug, Serialize)]
-struct Told<'t> {
+struct Answer<'t> {
     /// The daemon's file.
     file: &'t Path,
     /// The user's own.
@@ -126,7 +126,7 @@ fn tell(
     already: bool,
 ) -> std::io::Result<()> {
     let config = own.path();
-    let told = Told {
+    let told = Answer {
         file,
         config,
         installed,

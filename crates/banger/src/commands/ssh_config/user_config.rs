@@ -34,7 +34,7 @@ pub(super) struct UserConfig {
 }
 
 /// The file as it was read.
-struct Found {
+struct Snapshot {
     /// Where it really is.
     path: PathBuf,
     /// What is in it; `None` where it is not there.
@@ -152,7 +152,7 @@ impl UserConfig {
         ))
     }
 
-    fn find(&self) -> io::Result<Found> {
+    fn find(&self) -> io::Result<Snapshot> {
         let mut path = self.path.clone();
         for _ in 0..MOST_LINKS {
             match fs::read_link(&path) {
@@ -165,14 +165,14 @@ impl UserConfig {
         }
         let folder = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => Ok(Found {
+            Ok(metadata) if metadata.is_file() => Ok(Snapshot {
                 text: Some(fs::read(&path)?),
                 path,
                 mode: metadata.permissions().mode() & 0o7777,
                 owner: (metadata.uid(), metadata.gid()),
             }),
             Ok(_) => Err(io::Error::other("it is no regular file")),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Found {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Snapshot {
                 path,
                 text: None,
                 mode: 0o600,
@@ -238,7 +238,7 @@ fn without(text: &[u8], include: &str) -> (Vec<u8>, bool) {
 }
 
 /// Puts the new text in the file's place; false where the file is no longer as it was found.
-fn replace(found: &Found, new: Option<&[u8]>) -> io::Result<bool> {
+fn replace(found: &Snapshot, new: Option<&[u8]>) -> io::Result<bool> {
     let folder = found.path.parent().unwrap_or(Path::new("/"));
     let mut name = found.path.file_name().unwrap_or_default().to_owned();
     name.push(".banger-new");
@@ -269,7 +269,7 @@ fn replace(found: &Found, new: Option<&[u8]>) -> io::Result<bool> {
     Ok(true)
 }
 
-fn write(path: &Path, text: &[u8], found: &Found) -> io::Result<()> {
+fn write(path: &Path, text: &[u8], found: &Snapshot) -> io::Result<()> {
     let mut file = File::options()
         .write(true)
         .create_new(true)

@@ -6,7 +6,7 @@ use banger_api::{DeleteVm, Phase};
 use clap::Args;
 
 use super::confirmation::Confirmation;
-use super::outcomes::Told;
+use super::outcomes::Description;
 use super::selection::{Scope, Target};
 use super::several::Several;
 use crate::ask;
@@ -54,7 +54,7 @@ impl Delete {
             Scope::ANY,
             &targets,
             |daemon, name, heard| daemon.delete(name, &request, heard),
-            |vm, _| Told {
+            |vm, _| Description {
                 name: vm.name.clone(),
                 text: format!("{} is deleted", vm.name),
                 warning: None,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use banger_api::{Phase, VmView};
 
-use super::outcomes::Told;
+use super::outcomes::Description;
 use crate::output::Output;
 
 /// Where it is, whether it was so before, and how to get in.
@@ -39,20 +39,20 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
 }
 
 /// What is told of a VM that was started: the way in as well where it is the only one.
-pub(crate) fn told(vm: &VmView, already: bool, alone: bool) -> Told {
+pub(crate) fn told(vm: &VmView, already: bool, alone: bool) -> Description {
     let mut text = how_it_stands(vm, already);
     if !alone {
         text.truncate(text.find('\n').unwrap_or(text.len()));
     }
-    Told {
+    Description {
         text,
         ..plainly(vm)
     }
 }
 
 /// The name and the notes of a VM.
-pub(crate) fn plainly(vm: &VmView) -> Told {
-    Told {
+pub(crate) fn plainly(vm: &VmView) -> Description {
+    Description {
         name: vm.name.clone(),
         text: String::new(),
         warning: None,

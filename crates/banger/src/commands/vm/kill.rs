@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::confirmation::Confirmation;
 use super::description;
-use super::outcomes::Told;
+use super::outcomes::Description;
 use super::several::Several;
 use super::stop::RUNNING;
 use crate::failure::Outcome;
@@ -57,7 +57,7 @@ impl Kill {
             RUNNING,
             &targets,
             |daemon, name, heard| daemon.kill(name, &request, heard),
-            |outcome, _| Told {
+            |outcome, _| Description {
                 text: text(outcome),
                 ..description::plainly(&outcome.vm)
             },

@@ -9,9 +9,9 @@ use serde::Serialize;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
-/// What is said of a VM to which a verb was done.
+/// A VM after a verb, in words.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct Description {
     /// Its name, all that is printed with `--quiet`.
     pub(crate) name: VmName,
     /// How it stands.
@@ -43,7 +43,7 @@ pub(crate) struct Outcomes<T, F> {
     mute: Option<Failure>,
 }
 
-impl<T: Serialize, F: Fn(&T, bool) -> Told> Outcomes<T, F> {
+impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
     /// None yet, of so many VMs. `tell` is given the outcome, and whether it is the only one.
     pub(crate) fn new(output: Output, tell: F, count: usize) -> Self {
         Self {

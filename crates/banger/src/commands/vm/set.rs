@@ -4,7 +4,7 @@ use banger_api::VmView;
 use clap::Args;
 
 use super::description::{self, now_and_next, on_or_off};
-use super::outcomes::Told;
+use super::outcomes::Description;
 use super::selection::Scope;
 use super::settings::Settings;
 use super::several::Several;
@@ -47,7 +47,7 @@ impl Set {
             session,
             Scope::ANY,
             |daemon, name, heard| daemon.set(name, &request, heard),
-            |vm, _| Told {
+            |vm, _| Description {
                 text: text(vm),
                 ..description::plainly(vm)
             },
@@ -57,7 +57,7 @@ impl Set {
 
 fn text(vm: &VmView) -> String {
     let (now, next) = (&vm.spec, vm.next());
-    let protected = if now.protected { ", is protected" } else { "" };
+    let protected = if now.protected { ", protected" } else { "" };
     let autostart = if now.autostart {
         ", starts with the host"
     } else {

@@ -14,7 +14,7 @@ use banger_api::{Progress, Result, VmRef};
 use clap::Args;
 use serde::Serialize;
 
-use super::outcomes::{Outcomes, Told};
+use super::outcomes::{Description, Outcomes};
 use super::selection::{Scope, Selection, Target};
 use crate::failure::Outcome;
 use crate::interrupt;
@@ -50,8 +50,8 @@ impl Parallel {
     }
 }
 
-/// What a thread tells of the VM with this number.
-enum Heard<T> {
+/// The report of a thread on the VM with this number.
+enum Report<T> {
     Began(usize),
     Step(usize, Progress),
     Ended(usize, Result<T>),
@@ -64,7 +64,7 @@ impl Several {
         session: &Session,
         scope: Scope,
         work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
-        tell: impl Fn(&T, bool) -> Told,
+        tell: impl Fn(&T, bool) -> Description,
     ) -> Outcome {
         let targets = self.which.targets(session, scope)?;
         self.each_of(session, scope, &targets, work, tell)
@@ -77,7 +77,7 @@ impl Several {
         scope: Scope,
         targets: &[Target],
         work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
-        tell: impl Fn(&T, bool) -> Told,
+        tell: impl Fn(&T, bool) -> Description,
     ) -> Outcome {
         let mut outcomes = Outcomes::new(session.output, tell, targets.len());
         match targets {
@@ -112,7 +112,7 @@ fn side_by_side<T: Serialize + Send>(
     targets: &[Target],
     parallel: Parallel,
     work: &(impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync),
-    outcomes: &mut Outcomes<T, impl Fn(&T, bool) -> Told>,
+    outcomes: &mut Outcomes<T, impl Fn(&T, bool) -> Description>,
 ) {
     interrupt::note_that_the_daemon_continues();
     let mut steps = VmSteps::new(session.output, targets.iter().map(|it| it.name.as_str()));
@@ -128,22 +128,22 @@ fn side_by_side<T: Serialize + Send>(
                         return;
                     };
                     // Whoever prints is there until all have ended.
-                    let _ = tell.send(Heard::Began(number));
+                    let _ = tell.send(Report::Began(number));
                     let outcome = Client::new(socket).and_then(|client| {
                         work(&client, &target.reference, &mut |progress| {
-                            let _ = tell.send(Heard::Step(number, progress));
+                            let _ = tell.send(Report::Step(number, progress));
                         })
                     });
-                    let _ = tell.send(Heard::Ended(number, outcome));
+                    let _ = tell.send(Report::Ended(number, outcome));
                 }
             });
         }
         drop(tell);
         for heard in told {
             match heard {
-                Heard::Began(number) => steps.begin(&targets[number].name),
-                Heard::Step(number, progress) => steps.hear(&targets[number].name, &progress),
-                Heard::Ended(number, outcome) => {
+                Report::Began(number) => steps.begin(&targets[number].name),
+                Report::Step(number, progress) => steps.hear(&targets[number].name, &progress),
+                Report::Ended(number, outcome) => {
                     let name = &targets[number].name;
                     steps.end(name);
                     steps.beside(|| outcomes.add(number, name, outcome));

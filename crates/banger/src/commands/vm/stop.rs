@@ -6,7 +6,7 @@ use banger_api::{Phase, Progress, StopAllVms, StopVm, Stopped};
 use clap::Args;
 
 use super::description;
-use super::outcomes::{Outcomes, Told};
+use super::outcomes::{Description, Outcomes};
 use super::selection::Scope;
 use super::several::Several;
 use crate::failure::Outcome;
@@ -112,8 +112,8 @@ impl Stop {
     }
 }
 
-fn told(stopped: &Stopped) -> Told {
-    Told {
+fn told(stopped: &Stopped) -> Description {
+    Description {
         text: text(stopped),
         warning: loss(stopped),
         notes: Vec::new(),

@@ -12,7 +12,7 @@ use crate::image::judge::Tree as _;
 use crate::image::judge::tests::program;
 
 /// One entry: its path, its kind, the target or the content.
-type Given<'a> = (&'a str, EntryType, &'a [u8]);
+type Entry<'a> = (&'a str, EntryType, &'a [u8]);
 
 const FILE: EntryType = EntryType::Regular;
 const LINK: EntryType = EntryType::Symlink;
@@ -26,7 +26,7 @@ fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFil
 }
 
 /// An archive with these entries, whose paths and targets are taken as they are.
-fn archive(entries: &[Given<'_>]) -> File {
+fn archive(entries: &[Entry<'_>]) -> File {
     let file = tempfile::tempfile().unwrap();
     let mut out = Builder::new(file);
     for (path, kind, content) in entries {
@@ -50,7 +50,7 @@ fn archive(entries: &[Given<'_>]) -> File {
 }
 
 /// What the layers come to, the lowest first.
-fn tree(layers: &[&[Given<'_>]]) -> Result<Tree> {
+fn tree(layers: &[&[Entry<'_>]]) -> Result<Tree> {
     let interruption = InterruptSignal::default();
     let work = Work {
         folder: "/none".into(),
@@ -70,7 +70,7 @@ fn paths(tree: &Tree) -> Vec<&str> {
 
 #[test]
 fn a_layer_hides_what_it_says_and_replaces_what_it_has() {
-    let lower: &[Given<'_>] = &[
+    let lower: &[Entry<'_>] = &[
         ("a/", FOLDER, b""),
         ("a/gone", FILE, b"1"),
         ("a/stays", FILE, b"2"),
@@ -78,7 +78,7 @@ fn a_layer_hides_what_it_says_and_replaces_what_it_has() {
         ("c", FILE, b"4"),
         ("d/e", FILE, b"5"),
     ];
-    let upper: &[Given<'_>] = &[
+    let upper: &[Entry<'_>] = &[
         ("a/.wh.gone", FILE, b""),
         ("b/new", FILE, b"6"),
         ("b/.wh..wh..opq", FILE, b""),
@@ -98,7 +98,7 @@ fn a_name_that_hides_is_an_ordinary_one_in_an_archive_of_files() {
 
 #[test]
 fn a_further_name_keeps_its_content_when_the_first_goes() {
-    let lower: &[Given<'_>] = &[("a", FILE, b"1"), ("b", NAME, b"a")];
+    let lower: &[Entry<'_>] = &[("a", FILE, b"1"), ("b", NAME, b"a")];
     let tree = tree(&[lower, &[(".wh.a", FILE, b"")]]).unwrap();
     assert_eq!(paths(&tree), ["b"]);
     assert_eq!(tree.head("b").unwrap().unwrap(), b"1");
@@ -158,9 +158,9 @@ fn place() -> (tempfile::TempDir, tempfile::TempDir) {
 fn nothing(_: Stage) {}
 
 /// An archive of files that boot.
-fn bootable(more: &[Given<'_>]) -> Vec<u8> {
+fn bootable(more: &[Entry<'_>]) -> Vec<u8> {
     let program = program(62);
-    let mut entries: Vec<Given<'_>> = vec![
+    let mut entries: Vec<Entry<'_>> = vec![
         ("usr/lib/systemd/systemd", FILE, &program),
         ("usr/sbin/sshd", FILE, &program),
         ("lib", LINK, b"usr/lib"),
