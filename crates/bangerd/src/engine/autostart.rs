@@ -121,8 +121,8 @@ impl Engine {
             self.end_autostart(vm.id, None);
             return;
         }
-        let started = self.operate(Verb::Start, Some(slot), &|_| {}, |_, heard| {
-            self.start_vm(slot, &StartVm::default(), heard)
+        let started = self.operate(Verb::Start, Some(slot), &|_| {}, |_, progress| {
+            self.start_vm(slot, &StartVm::default(), progress)
         });
         let failure = match started {
             Ok(_) => None,

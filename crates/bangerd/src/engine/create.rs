@@ -19,18 +19,18 @@ impl Engine {
         &self,
         request: &CreateVm,
         operation: &OpenOperation<'_>,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
         let wanted = request.name.clone();
         let doing = move || match &wanted {
             Some(name) => format!("create `{}`", name.escape_debug()),
             None => "create a VM".to_owned(),
         };
-        let hold = self.make(request, operation, heard).during(doing())?;
+        let hold = self.make(request, operation, progress).during(doing())?;
         if request.no_start {
             return Ok(self.advised(&hold.vm(), request));
         }
-        self.start_held(&hold, &StartVm::default(), heard).map_err(|error| {
+        self.start_held(&hold, &StartVm::default(), progress).map_err(|error| {
             let name = hold.vm().name;
             error.hint(format!(
                 "the VM is there, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
@@ -76,7 +76,7 @@ impl Engine {
         &self,
         request: &CreateVm,
         operation: &OpenOperation<'_>,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Hold> {
         let defaults = self.defaults();
         let spec = self.admit(defaults.spec.apply(&request.spec), None)?;
@@ -85,7 +85,7 @@ impl Engine {
             admit::given_name(name, &self.claims(&lock(&self.vms)))?;
         }
         let image = request.image.as_deref().unwrap_or(&defaults.image);
-        let lease = step(heard, "image", || {
+        let lease = step(progress, "image", || {
             self.parts.catalog.current(image, self.host())
         })?;
         let hold = loop {
@@ -112,7 +112,7 @@ impl Engine {
         // The record names them now.
         drop(lease);
         operation.is_about(&hold.vm());
-        let made = self.make_parts(&hold, heard);
+        let made = self.make_parts(&hold, progress);
         match made {
             Ok(()) => Ok(hold),
             Err(mut error) => {
@@ -155,10 +155,10 @@ impl Engine {
         Ok(Some(hold))
     }
 
-    fn make_parts(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<()> {
+    fn make_parts(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<()> {
         let mut vm = hold.vm();
         for capability in &self.parts.capabilities {
-            step(heard, &format!("create {}", capability.name()), || {
+            step(progress, &format!("create {}", capability.name()), || {
                 capability.create(&vm, self.host())
             })?;
         }

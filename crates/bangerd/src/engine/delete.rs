@@ -15,25 +15,25 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &DeleteVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");
         // Before anything is killed.
         protection::admit_delete(&slot.vm()).during(doing())?;
         let hold = if request.force {
-            self.seize(slot, "delete", heard).map(|it| it.0)
+            self.seize(slot, "delete", progress).map(|it| it.0)
         } else {
             slot.hold("delete")
         }
         .during(doing())?;
         protection::admit_delete(&hold.vm()).during(doing())?;
         if request.force && may(Verb::Kill, hold.vm().phase, &name) == Ok(Answer::Go) {
-            self.go_down_killed(&hold, heard).during(doing())?;
+            self.go_down_killed(&hold, progress).during(doing())?;
         }
         may(Verb::Delete, hold.vm().phase, &name).during(doing())?;
         let last = self.view(&hold.vm());
-        step(heard, "delete", || self.remove(&hold)).during(doing())?;
+        step(progress, "delete", || self.remove(&hold)).during(doing())?;
         self.prune();
         Ok(last)
     }

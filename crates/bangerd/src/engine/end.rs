@@ -101,8 +101,8 @@ impl Engine {
     }
 
     fn start_again(&self, hold: &Hold) {
-        if let Err(error) = self.operate(Verb::Start, Some(hold.slot()), &|_| {}, |_, heard| {
-            self.start_held(hold, &StartVm::default(), heard)
+        if let Err(error) = self.operate(Verb::Start, Some(hold.slot()), &|_| {}, |_, progress| {
+            self.start_held(hold, &StartVm::default(), progress)
         }) {
             tracing::error!(vm = %hold.vm().name, error = error.report(), "start again");
         }

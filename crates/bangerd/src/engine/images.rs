@@ -44,7 +44,7 @@ impl Engine {
     pub fn import_image(
         &self,
         request: &ImportImage,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<ImageView> {
         let name = image_name(&request.name)?;
         let doing = || format!("import the image `{name}`");
@@ -56,7 +56,7 @@ impl Engine {
             origin: harmless::visible(origin).chars().take(200).collect(),
             at: self.now(),
         };
-        step(heard, "import", || {
+        step(progress, "import", || {
             self.parts.catalog.import(&wanted, self.host())
         })
         .during(doing())?;
@@ -100,7 +100,7 @@ impl Engine {
         &self,
         name: &ImageName,
         request: &ExportImage,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<ExportedImage> {
         let doing = || format!("export the image `{name}`");
         let to = plain_path(&request.path).during(doing())?;
@@ -110,7 +110,7 @@ impl Engine {
         let root = &lease.images().root;
         let from = self.parts.layout.image(root).root();
         let size = self.host().stat(&from).during(doing())?;
-        step(heard, "copy", || {
+        step(progress, "copy", || {
             let to = to.to_owned();
             let owner = None;
             let copy = Op::File(FileOp::CopyFile { from, to, owner });
@@ -144,10 +144,10 @@ impl Engine {
     pub fn prune_images(
         &self,
         request: &PruneImages,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<PrunedImages> {
         let mut pruned = PrunedImages::default();
-        step(heard, "prune", || {
+        step(progress, "prune", || {
             if request.all {
                 for image in self.images()? {
                     let used = |root: &str| self.image_users(root);

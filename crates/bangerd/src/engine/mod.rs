@@ -384,15 +384,15 @@ impl Engine {
 }
 
 /// Does one step of long work, and tells when it begins and ends.
-fn step<T>(heard: ProgressSink<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    heard(Progress {
+fn step<T>(progress: ProgressSink<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    progress(Progress {
         step: name.to_owned(),
         seconds: None,
     });
     let began = Instant::now();
     let outcome = work();
     if outcome.is_ok() {
-        heard(Progress {
+        progress(Progress {
             step: name.to_owned(),
             seconds: Some(began.elapsed().as_secs_f64()),
         });

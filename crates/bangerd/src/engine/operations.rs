@@ -88,9 +88,9 @@ impl Engine {
     /// # Errors
     /// Refused before anything was done; or what went wrong on the way, after which nothing of
     /// the VM is left. A VM that was made but does not start stays, stopped.
-    pub fn create(&self, request: &CreateVm, heard: ProgressSink<'_>) -> Result<VmView> {
-        self.operate(Verb::Create, None, heard, |operation, heard| {
-            self.create_vm(request, operation, heard)
+    pub fn create(&self, request: &CreateVm, progress: ProgressSink<'_>) -> Result<VmView> {
+        self.operate(Verb::Create, None, progress, |operation, progress| {
+            self.create_vm(request, operation, progress)
         })
     }
 
@@ -103,10 +103,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &StartVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VerbOutcome> {
-        self.operate_on(wanted, Verb::Start, heard, |slot, heard| {
-            self.start_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Start, progress, |slot, progress| {
+            self.start_vm(slot, request, progress)
         })
     }
 
@@ -118,10 +118,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &StopVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Stopped> {
-        self.operate_on(wanted, Verb::Stop, heard, |slot, heard| {
-            self.stop_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Stop, progress, |slot, progress| {
+            self.stop_vm(slot, request, progress)
         })
     }
 
@@ -133,10 +133,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &StopVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
-        self.operate_on(wanted, Verb::Restart, heard, |slot, heard| {
-            self.restart_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Restart, progress, |slot, progress| {
+            self.restart_vm(slot, request, progress)
         })
     }
 
@@ -150,10 +150,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &KillVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VerbOutcome> {
-        self.operate_on(wanted, Verb::Kill, heard, |slot, heard| {
-            self.kill_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Kill, progress, |slot, progress| {
+            self.kill_vm(slot, request, progress)
         })
     }
 
@@ -165,10 +165,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &VmSpecPatch,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
-        self.operate_on(wanted, Verb::Set, heard, |slot, heard| {
-            self.set_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Set, progress, |slot, progress| {
+            self.set_vm(slot, request, progress)
         })
     }
 
@@ -180,10 +180,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &RenameVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
-        self.operate_on(wanted, Verb::Rename, heard, |slot, heard| {
-            self.rename_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Rename, progress, |slot, progress| {
+            self.rename_vm(slot, request, progress)
         })
     }
 
@@ -196,10 +196,10 @@ impl Engine {
         &self,
         wanted: &VmRef,
         request: &DeleteVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
-        self.operate_on(wanted, Verb::Delete, heard, |slot, heard| {
-            self.delete_vm(slot, request, heard)
+        self.operate_on(wanted, Verb::Delete, progress, |slot, progress| {
+            self.delete_vm(slot, request, progress)
         })
     }
 
@@ -207,11 +207,13 @@ impl Engine {
         &self,
         wanted: &VmRef,
         verb: Verb,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
         work: impl FnOnce(&Arc<Slot>, ProgressSink<'_>) -> Result<T>,
     ) -> Result<T> {
         let slot = self.find(wanted)?;
-        self.operate(verb, Some(&slot), heard, |_, heard| work(&slot, heard))
+        self.operate(verb, Some(&slot), progress, |_, progress| {
+            work(&slot, progress)
+        })
     }
 
     /// Does `work` as an operation.
@@ -219,18 +221,18 @@ impl Engine {
         &self,
         verb: Verb,
         slot: Option<&Slot>,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
         work: impl FnOnce(&OpenOperation<'_>, ProgressSink<'_>) -> Result<T>,
     ) -> Result<T> {
         let vm = slot.map(Slot::vm);
         let operation = self.begin_operation(verb, vm.as_deref());
         let began = Instant::now();
-        let outcome = work(&operation, &|progress: Progress| {
-            if let Some(seconds) = progress.seconds {
-                tracing::debug!(%verb, vm = operation.vm_name(), step = progress.step, seconds, "step");
+        let outcome = work(&operation, &|step: Progress| {
+            if let Some(seconds) = step.seconds {
+                tracing::debug!(%verb, vm = operation.vm_name(), step = step.step, seconds, "step");
             }
-            operation.reach(OperationState::Step(progress.clone()));
-            heard(progress);
+            operation.reach(OperationState::Step(step.clone()));
+            progress(step);
         });
         let seconds = began.elapsed().as_secs_f64();
         lock(&self.counts).add(&verb.to_string(), seconds, outcome.is_ok());

@@ -19,7 +19,7 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &RenameVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("rename `{name}`");
@@ -34,7 +34,7 @@ impl Engine {
             .during(doing())?;
         self.save(slot, &vm).during(doing())?;
         if vm.phase == Phase::Running && !vm.former_names.is_empty() {
-            self.tell_name(slot, &mut vm, heard);
+            self.tell_name(slot, &mut vm, progress);
         }
         Ok(self.view(&slot.vm()))
     }
@@ -58,14 +58,14 @@ impl Engine {
 
     /// Gives a guest that runs the new name. One that does not take it has it at its next start,
     /// which the view says meanwhile.
-    fn tell_name(&self, slot: &Slot, vm: &mut Vm, heard: ProgressSink<'_>) {
+    fn tell_name(&self, slot: &Slot, vm: &mut Vm, progress: ProgressSink<'_>) {
         if vm.is_in_rescue() || self.pause_of(vm.id).is_some() {
             return;
         }
         let Some(hypervisor) = self.hypervisor_of(vm) else {
             return;
         };
-        let told = step(heard, "tell the guest", || {
+        let told = step(progress, "tell the guest", || {
             let mut guest = hypervisor.guest(vm)?;
             let mut capabilities = self.parts.capabilities.iter();
             capabilities.try_for_each(|it| it.on_rename(vm, &mut *guest))

@@ -17,7 +17,7 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &VmSpecPatch,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
         let doing = || format!("set `{}`", slot.vm().name);
         let hold = slot.hold("set").during(doing())?;
@@ -31,7 +31,7 @@ impl Engine {
         let applies = self.follow(&mut vm) && vm.phase == Phase::Running;
         self.save(slot, &vm).during(doing())?;
         if applies {
-            let applied = step(heard, "apply", || self.adopt(&vm)).during(doing());
+            let applied = step(progress, "apply", || self.adopt(&vm)).during(doing());
             if let Err(mut error) = applied {
                 error
                     .also

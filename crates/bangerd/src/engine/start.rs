@@ -48,11 +48,11 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &StartVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VerbOutcome> {
         let doing = || format!("start `{}`", slot.vm().name);
         let hold = slot.hold("start").during(doing())?;
-        let answer = self.start_held(&hold, request, heard)?;
+        let answer = self.start_held(&hold, request, progress)?;
         Ok(VerbOutcome {
             vm: self.view(&hold.vm()),
             already: answer == Answer::Already,
@@ -64,7 +64,7 @@ impl Engine {
         &self,
         hold: &Hold,
         request: &StartVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Answer> {
         let mut vm = hold.vm();
         let doing = format!("start `{}`", vm.name);
@@ -72,11 +72,11 @@ impl Engine {
             same_sort(&vm, request.rescue).during(&doing)?;
             return Ok(Answer::Already);
         }
-        let _permit = self.boot_permit(hold, heard).during(&doing)?;
+        let _permit = self.boot_permit(hold, progress).during(&doing)?;
         let before = vm.clone();
         let hypervisor = self.hypervisor().during(&doing)?;
         let planned = self
-            .plan_start(&mut vm, request, hypervisor, heard)
+            .plan_start(&mut vm, request, hypervisor, progress)
             .during(&doing)?;
         if let Err(mut error) = self.save(hold.slot(), &vm).during(&doing) {
             // Nothing was done yet; what was there stays true.
@@ -87,7 +87,7 @@ impl Engine {
             );
             return Err(error);
         }
-        let started = self.run_start(hold, &mut vm, &planned, hypervisor, heard);
+        let started = self.run_start(hold, &mut vm, &planned, hypervisor, progress);
         let Err(mut error) = started else {
             self.forget_autostart(vm.id);
             return Ok(Answer::Go);
@@ -113,11 +113,11 @@ impl Engine {
     }
 
     /// The right to boot, waited for where others boot already.
-    fn boot_permit(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<BootPermit<'_>> {
+    fn boot_permit(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<BootPermit<'_>> {
         if let Some(permit) = self.boots.try_take() {
             return Ok(permit);
         }
-        step(heard, "wait for its turn", || {
+        step(progress, "wait for its turn", || {
             self.boots
                 .wait(|| hold.slot().was_killed())
                 .ok_or_else(|| Error::new(Code::Conflict, "it was killed before its turn"))
@@ -173,7 +173,7 @@ impl Engine {
         vm: &mut Vm,
         request: &StartVm,
         hypervisor: &dyn Hypervisor,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Launch> {
         let boot_id = self.host().boot_id().during("read the boot id")?;
         vm.run = Some(Run {
@@ -185,7 +185,9 @@ impl Engine {
             tracing::warn!(vm = %vm.name, note);
         }
         let checks = self.start_checks(Some(vm));
-        let report = step(heard, "check", || readiness::require(self.host(), &checks))?;
+        let report = step(progress, "check", || {
+            readiness::require(self.host(), &checks)
+        })?;
         self.remember_findings(&checks, &report);
         let lasting = checks.iter().filter(|it| it.is_lasting());
         lock(&self.passed).extend(lasting.map(|it| it.name().to_owned()));
@@ -196,7 +198,7 @@ impl Engine {
             console_offset: console.map_or(0, |stat| stat.length),
             hypervisor: hypervisor.name().to_owned(),
         });
-        let plan = step(heard, "plan", || {
+        let plan = step(progress, "plan", || {
             let plan = self.plan(vm)?;
             hypervisor.accepts(&plan.machine)?;
             Ok(plan)
@@ -240,10 +242,10 @@ impl Engine {
         vm: &mut Vm,
         plan: &Launch,
         hypervisor: &dyn Hypervisor,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<()> {
         for capability in &self.parts.capabilities {
-            step(heard, &format!("prepare {}", capability.name()), || {
+            step(progress, &format!("prepare {}", capability.name()), || {
                 capability.grow(vm, self.host())?;
                 capability.prepare(vm, self.host())
             })?;
@@ -252,7 +254,7 @@ impl Engine {
         if killed() {
             return Err(Error::new(Code::Conflict, "it was killed"));
         }
-        let process = step(heard, "boot", || {
+        let process = step(progress, "boot", || {
             let op = Op::File(FileOp::WriteScratch {
                 path: self
                     .parts
@@ -285,7 +287,7 @@ impl Engine {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         if !vm.is_in_rescue() {
             let mut guest = hypervisor.guest(vm)?;
-            let Ready { warnings } = step(heard, "wait for the guest", || {
+            let Ready { warnings } = step(progress, "wait for the guest", || {
                 guest.wait_ready(deadline, &alive).map_err(|error| {
                     if self.host().is_alive(&process) && Instant::now() >= deadline {
                         let late = format!("the guest was not ready within {seconds} s");
@@ -300,7 +302,7 @@ impl Engine {
                 })
             })?;
             vm.note_run(|run| run.notes.extend(warnings));
-            self.greet(vm, &mut *guest, heard)?;
+            self.greet(vm, &mut *guest, progress)?;
         }
         if !vm.is_in_rescue() {
             vm.former_names.clear();
@@ -315,9 +317,9 @@ impl Engine {
         &self,
         vm: &Vm,
         guest: &mut dyn Guest,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<()> {
-        step(heard, "greet the guest", || {
+        step(progress, "greet the guest", || {
             guest.set_clock(self.host().clocks().realtime)?;
             for capability in &self.parts.capabilities {
                 capability

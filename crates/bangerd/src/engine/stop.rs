@@ -29,12 +29,12 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &StopVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Stopped> {
         let name = slot.vm().name.clone();
         let doing = || format!("stop `{name}`");
         let deadline = self.deadline(request).during(doing())?;
-        self.stop_slot(slot, deadline, "`vm stop`", heard)
+        self.stop_slot(slot, deadline, "`vm stop`", progress)
             .during(doing())
     }
 
@@ -44,7 +44,7 @@ impl Engine {
         slot: &Arc<Slot>,
         deadline: Instant,
         asked: &str,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Stopped> {
         let hold = slot.hold("stop")?;
         if may(Verb::Stop, hold.vm().phase, &hold.vm().name)? == Answer::Already {
@@ -55,7 +55,7 @@ impl Engine {
                 by: "gone".to_owned(),
             });
         }
-        let (synced, by) = self.stop_held(&hold, deadline, asked, heard)?;
+        let (synced, by) = self.stop_held(&hold, deadline, asked, progress)?;
         Ok(Stopped {
             vm: self.view(&hold.vm()),
             synced,
@@ -67,7 +67,7 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &StopVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("restart `{name}`");
@@ -76,10 +76,10 @@ impl Engine {
         let vm = hold.vm();
         may(Verb::Restart, vm.phase, &name).during(doing())?;
         if vm.run.is_some() {
-            self.stop_held(&hold, deadline, "`vm restart`", heard)
+            self.stop_held(&hold, deadline, "`vm restart`", progress)
                 .during(doing())?;
         }
-        self.start_held(&hold, &StartVm::default(), heard)
+        self.start_held(&hold, &StartVm::default(), progress)
             .during(doing())?;
         Ok(self.view(&hold.vm()))
     }
@@ -88,23 +88,23 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         request: &KillVm,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<VerbOutcome> {
         let name = slot.vm().name.clone();
         let doing = || format!("kill `{name}`");
         protection::admit_kill(&slot.vm()).during(doing())?;
         let signal = signal(request.signal.unwrap_or(SignalName::Kill));
         if signal != Signal::Kill {
-            self.signal_vm(slot, signal, heard).during(doing())?;
+            self.signal_vm(slot, signal, progress).during(doing())?;
             return Ok(VerbOutcome {
                 vm: self.view(&slot.vm()),
                 already: false,
             });
         }
-        let (hold, ended) = self.seize(slot, "kill", heard).during(doing())?;
+        let (hold, ended) = self.seize(slot, "kill", progress).during(doing())?;
         let answer = may(Verb::Kill, hold.vm().phase, &name).during(doing())?;
         if answer == Answer::Go {
-            self.go_down_killed(&hold, heard).during(doing())?;
+            self.go_down_killed(&hold, progress).during(doing())?;
         }
         Ok(VerbOutcome {
             vm: self.view(&hold.vm()),
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// Sends a signal that does not end the hypervisor by force.
-    fn signal_vm(&self, slot: &Slot, signal: Signal, heard: ProgressSink<'_>) -> Result<()> {
+    fn signal_vm(&self, slot: &Slot, signal: Signal, progress: ProgressSink<'_>) -> Result<()> {
         let vm = slot.vm();
         let recorded = vm.process().filter(|it| self.host().is_alive(it));
         let processes = match recorded {
@@ -128,7 +128,7 @@ impl Engine {
             )
             .hint(format!("banger vm start {}", vm.name)));
         }
-        step(heard, "kill", || self.signal_all(&processes, signal))
+        step(progress, "kill", || self.signal_all(&processes, signal))
     }
 
     fn signal_all(&self, processes: &[Process], signal: Signal) -> Result<()> {
@@ -144,18 +144,20 @@ impl Engine {
         &self,
         slot: &Arc<Slot>,
         verb: &'static str,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<(Hold, usize)> {
         let processes = self.processes(&slot.vm())?;
         slot.note_kill();
-        step(heard, "kill", || self.signal_all(&processes, Signal::Kill))?;
+        step(progress, "kill", || {
+            self.signal_all(&processes, Signal::Kill)
+        })?;
         slot.wait_released(PATIENCE);
         Ok((slot.hold(verb)?, processes.len()))
     }
 
     /// The way down of a VM that was killed.
-    pub(super) fn go_down_killed(&self, hold: &Hold, heard: ProgressSink<'_>) -> Result<()> {
-        step(heard, "take down", || {
+    pub(super) fn go_down_killed(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<()> {
+        step(progress, "take down", || {
             self.go_down(hold, EndReason::Killed, "`vm kill`".to_owned())
         })
     }
@@ -174,7 +176,7 @@ impl Engine {
         hold: &Hold,
         deadline: Instant,
         asked: &str,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<(bool, String)> {
         let before = hold.vm();
         let vm = Vm {
@@ -196,8 +198,8 @@ impl Engine {
             Some(process) if self.host().is_alive(process) => {
                 let by;
                 (by, failed) = self.unless_writes_fail(&vm, process, || {
-                    synced = step(heard, "sync", || Ok(self.sync(&vm, deadline)))?;
-                    step(heard, "power off", || {
+                    synced = step(progress, "sync", || Ok(self.sync(&vm, deadline)))?;
+                    step(progress, "power off", || {
                         Ok(self.descend(&vm, process, deadline))
                     })
                 });
@@ -222,7 +224,7 @@ impl Engine {
         } else {
             EndReason::Stopped
         };
-        step(heard, "take down", || self.go_down(hold, reason, detail))?;
+        step(progress, "take down", || self.go_down(hold, reason, detail))?;
         Ok((synced, by.to_owned()))
     }
 

@@ -33,7 +33,7 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for a deadline or a number out of range. What fails for one VM is in its outcome.
-    pub fn stop_all(&self, request: &StopAllVms, heard: ProgressSink<'_>) -> Result<StoppedAll> {
+    pub fn stop_all(&self, request: &StopAllVms, progress: ProgressSink<'_>) -> Result<StoppedAll> {
         let seconds = request
             .timeout_seconds
             .unwrap_or(self.defaults().shutdown_timeout_seconds);
@@ -80,7 +80,7 @@ impl Engine {
                 });
             }
             drop(tell);
-            told.into_iter().for_each(heard);
+            told.into_iter().for_each(progress);
         });
         let mut vms = std::mem::take(&mut *lock(&outcomes));
         vms.sort_by(|a: &StopOutcome, b| a.name.cmp(&b.name));
@@ -103,8 +103,8 @@ impl Engine {
         // Whoever asked may be gone.
         let _ = tell.send(step(None));
         let outcome = self
-            .operate(Verb::Stop, Some(slot), &|_| {}, |_, heard| {
-                self.end_one(slot, deadline, asked, heard)
+            .operate(Verb::Stop, Some(slot), &|_| {}, |_, progress| {
+                self.end_one(slot, deadline, asked, progress)
             })
             .during(format!("stop `{name}`"));
         if outcome.is_ok() {
@@ -128,10 +128,10 @@ impl Engine {
         slot: &Arc<Slot>,
         deadline: Instant,
         asked: &str,
-        heard: ProgressSink<'_>,
+        progress: ProgressSink<'_>,
     ) -> Result<Stopped> {
         if slot.vm().phase == Phase::Starting && slot.is_held() {
-            let vm = self.kill_vm(slot, &KillVm::default(), heard)?.vm;
+            let vm = self.kill_vm(slot, &KillVm::default(), progress)?.vm;
             let killed = vm.last_end.as_ref().map(|it| it.reason) == Some(EndReason::Killed);
             if vm.phase == Phase::Stopped {
                 return Ok(Stopped {
@@ -142,7 +142,7 @@ impl Engine {
             }
         }
         slot.wait_released(left(deadline).mul_f64(PATIENCE));
-        self.stop_slot(slot, deadline, asked, heard)
+        self.stop_slot(slot, deadline, asked, progress)
     }
 }
 

@@ -63,7 +63,7 @@ pub struct RootFileSystem {
 /// # Errors
 /// `invalid` for what is not understood, is refused, or cannot boot; `not-ready` where a program is
 /// missing. Nothing is left then, nor after ^C.
-pub fn make(source: &Path, bundle: &Path, heard: StageSink<'_>) -> Result<RootFileSystem> {
+pub fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
     let interruption = InterruptSignal::watch(|| {})?;
     let user = rustix::process::geteuid();
     let prefix = format!("banger-image-{}-", user.as_raw());
@@ -82,7 +82,7 @@ pub fn make(source: &Path, bundle: &Path, heard: StageSink<'_>) -> Result<RootFi
         work: &work,
         unshare,
     }
-    .make(directory.folder(), heard);
+    .make(directory.folder(), progress);
     // What a program says that was ended by ^C is not the cause.
     work.check()?;
     Ok(RootFileSystem {
@@ -100,7 +100,7 @@ struct Foreign<'a> {
 }
 
 impl Foreign<'_> {
-    fn make(&self, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
+    fn make(&self, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
         let source = self.source;
         let found = source
             .metadata()
@@ -111,7 +111,7 @@ impl Foreign<'_> {
                     format!("to import a tree of files: tar --xattrs -C {0} -cf root.tar . && banger image import root.tar", source.display()),
                 )
             })?;
-            return self.of_layers(&parts, folder, heard);
+            return self.of_layers(&parts, folder, progress);
         }
         if !found.is_file() {
             return Err(Error::new(
@@ -122,14 +122,14 @@ impl Foreign<'_> {
         let file = File::open(source).map_err(|cause| unreadable(source, &cause))?;
         let beginning = head::<8>(&file, 0).map_err(|cause| unreadable(source, &cause))?;
         if !plain::is_compressed(&beginning) {
-            return self.of_file(source, file, folder, heard);
+            return self.of_file(source, file, folder, progress);
         }
         let unpacked = self.work.folder.join("unpacked");
-        stage(heard, "unpack", |_| {
+        stage(progress, "unpack", |_| {
             plain::write(Window::whole(source)?, &unpacked, LARGEST, self.work)
         })?;
         let file = File::open(&unpacked).map_err(|cause| unreadable(&unpacked, &cause))?;
-        self.of_file(&unpacked, file, folder, heard)
+        self.of_file(&unpacked, file, folder, progress)
     }
 
     /// Makes it of a file that is not compressed.
@@ -138,7 +138,7 @@ impl Foreign<'_> {
         path: &Path,
         file: File,
         folder: &Path,
-        heard: StageSink<'_>,
+        progress: StageSink<'_>,
     ) -> Result<PathBuf> {
         let io_error = |cause: std::io::Error| unreadable(path, &cause);
         if ext4::length_at(&file, 0).map_err(io_error)?.is_some() {
@@ -146,24 +146,24 @@ impl Foreign<'_> {
             return Ok(path.to_owned());
         }
         if head::<5>(&file, 257).map_err(io_error)? == b"ustar" {
-            let parts = stage(heard, "read the archive", |_| {
+            let parts = stage(progress, "read the archive", |_| {
                 Parts::of_archive(&file, self.work)
             })?;
             return match parts {
-                Some(parts) => self.of_layers(&parts, folder, heard),
+                Some(parts) => self.of_layers(&parts, folder, progress),
                 None => {
                     let mut tree = Tree::new(LARGEST);
-                    stage(heard, "read the files", |_| {
+                    stage(progress, "read the files", |_| {
                         tree.add(file, false, self.work)
                     })?;
-                    self.of_tree(&tree, folder, heard)
+                    self.of_tree(&tree, folder, progress)
                 }
             };
         }
         if let Some(partitions) = disk::partitions(&file).map_err(io_error)? {
             let root = disk::root(&file, &partitions)?;
             let to = folder.join("root.ext4");
-            stage(heard, "copy the root partition", |_| {
+            stage(progress, "copy the root partition", |_| {
                 let part = Window::part(&file, root.offset, root.length).map_err(io_error)?;
                 plain::write(part, &to, LARGEST, self.work)
             })?;
@@ -173,29 +173,29 @@ impl Foreign<'_> {
         Err(unknown(&head::<8>(&file, 0).map_err(io_error)?))
     }
 
-    fn of_layers(&self, parts: &Parts, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
-        let layers = stage(heard, "unpack the layers", |_| parts.layers(self.work))?;
+    fn of_layers(&self, parts: &Parts, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
+        let layers = stage(progress, "unpack the layers", |_| parts.layers(self.work))?;
         let mut tree = Tree::new(LARGEST);
-        stage(heard, "read the files", |_| {
+        stage(progress, "read the files", |_| {
             let mut layers = layers.into_iter();
             layers.try_for_each(|layer| tree.add(layer, true, self.work))
         })?;
-        self.of_tree(&tree, folder, heard)
+        self.of_tree(&tree, folder, progress)
     }
 
     /// Makes it of a tree, once it is known to boot.
-    fn of_tree(&self, tree: &Tree, folder: &Path, heard: StageSink<'_>) -> Result<PathBuf> {
+    fn of_tree(&self, tree: &Tree, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
         judge(tree)?;
         check_maker(self.unshare)?;
         let bundle = Bundle::load(self.bundle)?;
         let archive = self.work.folder.join("root.tar");
-        stage(heard, "put the files together", |_| {
+        stage(progress, "put the files together", |_| {
             let modules = bundle.modules();
             let modules = (modules.as_path(), bundle.kernel_version());
             merge::write(tree, &archive, Some(modules), self.work)
         })?;
         let image = folder.join("root.ext4");
-        stage(heard, "ext4 image", |_| {
+        stage(progress, "ext4 image", |_| {
             let root = self.unpack(&archive, folder)?;
             make_image(self.unshare, &root, &image)
         })?;
