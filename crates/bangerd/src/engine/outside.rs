@@ -92,7 +92,7 @@ impl Engine {
         memory.rounds = memory.rounds.wrapping_add(1);
         let vms: Vec<Arc<Vm>> = running.iter().map(|slot| slot.vm()).collect();
         let mut findings: Vec<Finding> = vms.iter().map(|_| Finding::default()).collect();
-        let is_whole = self.look_round(&vms, &mut findings, &mut memory);
+        let is_whole = self.look_round(&running, &vms, &mut findings, &mut memory);
         if self.is_stopping() {
             return;
         }
@@ -117,6 +117,7 @@ impl Engine {
     /// Has every capability look, or as many as one round may take. Whether all have.
     fn look_round(
         &self,
+        slots: &[Arc<Slot>],
         vms: &[Arc<Vm>],
         findings: &mut [Finding],
         memory: &mut LookState,
@@ -128,8 +129,13 @@ impl Engine {
             let capability = &self.parts.capabilities[position];
             let began = Instant::now();
             let answers = capability.holds(&running, self.host());
-            for ((vm, finding), holds) in vms.iter().zip(&mut *findings).zip(answers) {
-                memory.take(vm.id, capability.name(), holds, finding);
+            let looked_at = slots.iter().zip(vms).zip(&mut *findings);
+            for (((slot, vm), finding), holds) in looked_at.zip(answers) {
+                // What a verb changes meanwhile is not changed from outside: the next round looks again.
+                let is_steady = !slot.is_held() && Arc::ptr_eq(&slot.vm(), vm);
+                if is_steady || holds != Ok(false) {
+                    memory.take(vm.id, capability.name(), holds, finding);
+                }
             }
             if self.is_stopping() || began.elapsed() > SLOW {
                 memory.first = (position + 1) % count;
