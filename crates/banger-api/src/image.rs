@@ -109,16 +109,19 @@ pub struct ImageView {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ImportImage {
-    /// What it shall be called.
+    /// Its name.
     #[cfg_attr(
         feature = "schema",
         schema(pattern = "^(?!default$)[a-z0-9][a-z0-9._-]*$", max_length = 64)
     )]
     pub name: String,
-    /// The file on the daemon's host, an absolute path. It is copied.
+    /// The file on the daemon's host, an absolute path without `..`. It is copied.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
+    )]
     pub path: String,
-    /// Where it comes from, in words, at most 200 characters; the path otherwise.
-    #[cfg_attr(feature = "schema", schema(max_length = 200))]
+    /// Where it comes from, in words, of which 200 characters are kept; the path otherwise.
     #[serde(default)]
     pub origin: Option<String>,
 }
@@ -161,7 +164,11 @@ pub struct PrunedImages {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExportImage {
-    /// The file to write on the daemon's host, an absolute path.
+    /// The file to write on the daemon's host, an absolute path without `..`.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
+    )]
     pub path: String,
     /// Replaces a file that is there.
     #[serde(default)]

@@ -19,6 +19,10 @@ pub struct CreateVm {
     )]
     pub name: Option<String>,
     /// The image that it is made from.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)
+    )]
     pub image: Option<String>,
     /// What it has.
     #[serde(deserialize_with = "crate::object::only")]
