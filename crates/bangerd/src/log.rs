@@ -37,7 +37,7 @@ thread_local! {
 ///
 /// # Errors
 /// When the file cannot be opened.
-pub fn start(path: &Path) -> io::Result<()> {
+pub(crate) fn start(path: &Path) -> io::Result<()> {
     let file = BoundedFile::open(path.to_owned(), bounded::LONGEST)?;
     let (level, handle) = reload::Layer::new(filter(LogLevel::default()));
     let lines = tracing_subscriber::fmt::layer()
@@ -58,7 +58,7 @@ pub fn start(path: &Path) -> io::Result<()> {
 }
 
 /// Changes the level of the log from now on. Without a log, as in tests, nothing happens.
-pub fn set_level(level: LogLevel) {
+pub(crate) fn set_level(level: LogLevel) {
     *SET.lock().unwrap_or_else(PoisonError::into_inner) = level;
     if let Some(handle) = LEVEL.get() {
         // It fails only where the subscriber is gone, which lasts as long as the process.
@@ -68,13 +68,13 @@ pub fn set_level(level: LogLevel) {
 
 /// The level of the log now.
 #[must_use]
-pub fn level() -> LogLevel {
+pub(crate) fn level() -> LogLevel {
     *SET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Does `work` for the request of this id: what it logs bears the id. A thread that it starts has to
 /// be given the id ([`request`]).
-pub fn within<T>(request: Option<String>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn within<T>(request: Option<String>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<String>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -92,7 +92,7 @@ pub fn within<T>(request: Option<String>, work: impl FnOnce() -> T) -> T {
 
 /// The id of the request that this thread works for.
 #[must_use]
-pub fn request() -> Option<String> {
+pub(crate) fn request() -> Option<String> {
     REQUEST.with_borrow(Clone::clone)
 }
 

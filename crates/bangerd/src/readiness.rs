@@ -140,7 +140,7 @@ impl Check {
 
 /// Runs these checks, in order; duplicates run once.
 #[must_use]
-pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
+pub(crate) fn report(host: &dyn Host, checks: &[Check]) -> Report {
     let mut report = Report::default();
     for check in checks {
         if report
@@ -158,7 +158,7 @@ pub fn report(host: &dyn Host, checks: &[Check]) -> Report {
 ///
 /// # Errors
 /// `not-ready`, with every failed check and its hint.
-pub fn require(host: &dyn Host, checks: &[Check]) -> Result<Report> {
+pub(crate) fn require(host: &dyn Host, checks: &[Check]) -> Result<Report> {
     let report = report(host, checks);
     let failed: Vec<&CheckReport> = report
         .checks

@@ -14,7 +14,7 @@ use ureq::http::uri::{PathAndQuery, Scheme};
 
 /// The address of a file: on this host, or on the web.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// A file, by its absolute path.
     File(PathBuf),
     /// An `http` or `https` address.
@@ -23,7 +23,7 @@ pub enum Address {
 
 /// An `http` or `https` address.
 #[derive(Clone, PartialEq, Eq)]
-pub struct WebAddress {
+pub(crate) struct WebAddress {
     /// The address without its user and password.
     pub(super) uri: Uri,
     /// The `Authorization` header, if the address has a user.
@@ -35,7 +35,7 @@ impl Address {
     ///
     /// # Errors
     /// `invalid` for anything else.
-    pub fn parse(text: &str, folder: &Path) -> Result<Self> {
+    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self> {
         if text.is_empty() {
             return Err(invalid("the address is empty"));
         }

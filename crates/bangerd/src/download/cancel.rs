@@ -8,7 +8,7 @@ use ureq::Agent;
 
 /// Cancels the downloads that it is passed to. Clones share one state.
 #[derive(Clone, Default)]
-pub struct CancelToken(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct CancelToken(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -25,7 +25,7 @@ impl fmt::Debug for CancelToken {
 
 impl CancelToken {
     /// Cancels, for good.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         let mut state = self.lock();
         state.is_cancelled = true;
         for agent in state.agents.drain(..) {
@@ -37,7 +37,7 @@ impl CancelToken {
 
     /// Whether [`Self::cancel`] was called.
     #[must_use]
-    pub fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.lock().is_cancelled
     }
 

@@ -11,14 +11,14 @@ const CHUNK: usize = 1 << 18;
 
 /// A SHA-256: 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digest(String);
+pub(crate) struct Digest(String);
 
 impl Digest {
     /// Parses a digest as `sha256sum` prints it; upper-case digits are accepted, too.
     ///
     /// # Errors
     /// `invalid` for anything but 64 hexadecimal digits.
-    pub fn parse(text: &str) -> banger_api::Result<Self> {
+    pub(crate) fn parse(text: &str) -> banger_api::Result<Self> {
         let is_digest = text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
         if is_digest {
             return Ok(Self(text.to_ascii_lowercase()));
@@ -34,7 +34,7 @@ impl Digest {
     ///
     /// # Errors
     /// The error of `reader` or of `progress`.
-    pub fn of(
+    pub(crate) fn of(
         reader: &mut impl Read,
         mut progress: impl FnMut(usize) -> io::Result<()>,
     ) -> io::Result<Self> {
@@ -54,7 +54,7 @@ impl Digest {
 
     /// The digits.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -35,15 +35,15 @@ use failure::Recovery;
 use transfer::Transfer;
 use web::Web;
 
-pub use address::{Address, WebAddress};
-pub use cancel::CancelToken;
-pub use digest::Digest;
+pub(crate) use address::Address;
+pub(crate) use cancel::CancelToken;
+pub(crate) use digest::Digest;
 pub(crate) use digest::hexadecimal;
-pub use proxies::Proxies;
+pub(crate) use proxies::Proxies;
 
 /// A file to download.
 #[derive(Debug, Clone)]
-pub struct Download {
+pub(crate) struct Download {
     /// Its description, for messages.
     pub what: String,
     /// Its sources, tried in this order.
@@ -56,7 +56,7 @@ pub struct Download {
 
 /// The progress of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress<'a> {
+pub(crate) enum Progress<'a> {
     /// This source is asked now.
     Source(&'a Address),
     /// Bytes on disk.
@@ -71,11 +71,11 @@ pub enum Progress<'a> {
 }
 
 /// The receiver of a download's progress.
-pub type ProgressSink<'a> = &'a mut dyn FnMut(Progress<'_>);
+pub(crate) type ProgressSink<'a> = &'a mut dyn FnMut(Progress<'_>);
 
 /// Timeouts and retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetryLimits {
+pub(crate) struct RetryLimits {
     /// Timeout for connecting.
     pub connect: Duration,
     /// Timeout for the head of a response.
@@ -105,7 +105,7 @@ impl Default for RetryLimits {
 
 /// The cache of downloads.
 #[derive(Debug)]
-pub struct Downloads {
+pub(crate) struct Downloads {
     folder: PathBuf,
     proxies: Proxies,
     limits: RetryLimits,
@@ -113,7 +113,7 @@ pub struct Downloads {
 
 impl Downloads {
     /// A cache in `folder`, which is created on first use.
-    pub fn new(folder: impl Into<PathBuf>, proxies: Proxies) -> Self {
+    pub(crate) fn new(folder: impl Into<PathBuf>, proxies: Proxies) -> Self {
         Self {
             folder: folder.into(),
             proxies,
@@ -122,8 +122,8 @@ impl Downloads {
     }
 
     /// The same cache with other limits.
-    #[must_use]
-    pub fn with_limits(self, limits: RetryLimits) -> Self {
+    #[cfg(test)]
+    pub(crate) fn with_limits(self, limits: RetryLimits) -> Self {
         Self { limits, ..self }
     }
 
@@ -133,7 +133,7 @@ impl Downloads {
     /// # Errors
     /// `host`: no source has the file (with the error of each), it cannot be written, or the
     /// download was cancelled. The partial file is kept and resumed by the next call.
-    pub fn fetch(
+    pub(crate) fn fetch(
         &self,
         download: &Download,
         cancel: &CancelToken,

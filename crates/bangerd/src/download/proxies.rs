@@ -26,7 +26,7 @@ const VARIABLES: [&str; 10] = [
 
 /// The user's proxy variables.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Proxies(Vec<(&'static str, OsString)>);
+pub(crate) struct Proxies(Vec<(&'static str, OsString)>);
 
 impl std::fmt::Debug for Proxies {
     /// Prints the names only: an address may contain a password.
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Proxies {
 impl Proxies {
     /// Reads an environment; an empty variable counts as unset.
     #[must_use]
-    pub fn read(environment: impl Fn(&str) -> Option<PathBuf>) -> Self {
+    pub(crate) fn read(environment: impl Fn(&str) -> Option<PathBuf>) -> Self {
         let variable = |name| {
             let value = environment(name)?.into_os_string();
             (!value.is_empty()).then_some((name, value))

@@ -38,7 +38,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// A guest behind a real channel.
 #[derive(Debug)]
-pub struct Channel {
+pub(crate) struct Channel {
     socket: PathBuf,
     way: Transport,
     /// Over a vsock, from the first word on.
@@ -83,13 +83,13 @@ impl AskError {
 impl Channel {
     /// The guest behind this socket of a serial port.
     #[must_use]
-    pub fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self::over(socket, Transport::Serial)
     }
 
     /// The guest behind this socket of Firecracker's vsock.
     #[must_use]
-    pub fn vsock(socket: PathBuf) -> Self {
+    pub(crate) fn vsock(socket: PathBuf) -> Self {
         Self::over(socket, Transport::Vsock)
     }
 

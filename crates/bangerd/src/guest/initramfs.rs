@@ -29,7 +29,7 @@ const WANTED: [&str; 8] = [
 
 /// The first archive.
 #[derive(Debug)]
-pub struct Base {
+pub(crate) struct Base {
     /// Its bytes.
     pub archive: Vec<u8>,
     /// The paths of the modules within it, in the order of loading.
@@ -40,7 +40,7 @@ pub struct Base {
 ///
 /// # Errors
 /// A file cannot be read, or has an unknown compression.
-pub fn base(modules: &Path) -> Result<Base> {
+pub(crate) fn base(modules: &Path) -> Result<Base> {
     let order = loading_order(modules)?;
     let mut archive = Archive::default();
     for folder in ["dev", "proc", "sys", "run", "modules", "newroot", "banger"] {
@@ -133,7 +133,7 @@ fn uncompressed(path: &Path) -> Result<Vec<u8>> {
 
 /// A writer of cpio archives in the "newc" format, which the kernel reads.
 #[derive(Debug, Default)]
-pub struct Archive {
+pub(crate) struct Archive {
     bytes: Vec<u8>,
     entries: u32,
 }
@@ -143,7 +143,7 @@ impl Archive {
     ///
     /// # Errors
     /// The name is too long.
-    pub fn directory(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn directory(&mut self, name: &str) -> Result<()> {
         self.entry(name, 0o040_755, &[])
     }
 
@@ -151,7 +151,7 @@ impl Archive {
     ///
     /// # Errors
     /// It is larger than 4 GiB.
-    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
+    pub(crate) fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.entry(name, 0o100_000 | mode, content)
     }
 
@@ -177,7 +177,7 @@ impl Archive {
     ///
     /// # Errors
     /// None in practice: it writes to memory.
-    pub fn finish(mut self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
         cpio::newc::trailer(&mut self.bytes)
             .map(drop)
             .map_err(|cause| {

@@ -1,10 +1,10 @@
 //! The guest: its config, and the channel to its agent.
 
-pub mod channel;
-pub mod config;
-pub mod initramfs;
-pub mod program;
-pub mod render;
+pub(crate) mod channel;
+pub(crate) mod config;
+pub(crate) mod initramfs;
+pub(crate) mod program;
+pub(crate) mod render;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::readiness::Check;
 
 /// The name of the file.
-pub const FILE: &str = "banger-guest";
+pub(crate) const FILE: &str = "banger-guest";
 
 /// The hint if there is none.
 const HINT: &str = "install banger-guest beside bangerd (make guest builds it as \
@@ -116,7 +116,7 @@ impl AsRef<[u8]> for Program {
 ///
 /// # Errors
 /// The reason that the file is unsuitable, as a predicate.
-pub fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
+pub(crate) fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
     let bytes = fs::read(path).map_err(|cause| format!("cannot be read: {cause}"))?;
     if !is_static(&bytes) {
         return Err("is not a static x86-64 program".to_owned());

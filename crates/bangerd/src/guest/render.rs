@@ -14,7 +14,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// The config is invalid.
-pub fn start_archive(program: &[u8], config: &GuestConfig) -> Result<Vec<u8>> {
+pub(crate) fn start_archive(program: &[u8], config: &GuestConfig) -> Result<Vec<u8>> {
     let json = config.to_json().map_err(|cause| {
         Error::new(Code::Internal, "render the guest config").cause(cause.to_string())
     })?;

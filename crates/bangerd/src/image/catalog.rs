@@ -24,7 +24,7 @@ use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Images;
 
-pub use super::source::Source;
+pub(crate) use super::source::Source;
 
 /// What a kernel needs to be booted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Images: what a VM is created from, their names, and the bundle that they come from.
 
-pub mod bundle;
-pub mod catalog;
+pub(crate) mod bundle;
+pub(crate) mod catalog;
 mod ext4;
 mod folder;
-pub mod foreign;
-pub mod import;
+pub(crate) mod foreign;
+pub(crate) mod import;
 mod judge;
 mod lease;
 mod names;

@@ -40,7 +40,7 @@ const LONGEST: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The source of VMs' names and addresses.
-pub trait Names: Send + Sync {
+pub(crate) trait Names: Send + Sync {
     /// The address of the VM with this name (in lower case): `None` for an unknown name, `Some(None)`
     /// for a VM without its own address. Called for each query, so it must not block.
     fn address(&self, name: &str) -> Option<Option<Ipv4Addr>>;
@@ -48,7 +48,7 @@ pub trait Names: Send + Sync {
 
 /// The two sockets of the resolver, on the same port of 127.0.0.1.
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     udp: UdpSocket,
     tcp: StdTcpListener,
     /// A descriptor that has to stay open while the sockets are used, if root passed them.
@@ -60,7 +60,7 @@ impl Sockets {
     ///
     /// # Errors
     /// None in practice.
-    pub fn kept(port: KeptPort) -> io::Result<Self> {
+    pub(crate) fn kept(port: KeptPort) -> io::Result<Self> {
         let KeptPort { udp, tcp, held } = port;
         tcp.set_nonblocking(true)?;
         Ok(Self {
@@ -74,7 +74,8 @@ impl Sockets {
     ///
     /// # Errors
     /// None in practice.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.udp.local_addr()
     }
 }
@@ -83,7 +84,7 @@ impl Sockets {
 ///
 /// # Errors
 /// The port is in use, or below 1024 and not permitted.
-pub fn bind(port: u16) -> io::Result<Sockets> {
+pub(crate) fn bind(port: u16) -> io::Result<Sockets> {
     // A port may be free for one protocol and in use for the other.
     let attempts = if port == 0 { 20 } else { 1 };
     let mut outcome = Err(io::ErrorKind::AddrInUse.into());
@@ -113,7 +114,7 @@ fn bind_both(port: u16) -> io::Result<Sockets> {
 ///
 /// # Errors
 /// Outside of a tokio runtime with I/O.
-pub async fn serve(
+pub(crate) async fn serve(
     sockets: Sockets,
     names: Arc<dyn Names>,
     stop: impl Future<Output = ()>,

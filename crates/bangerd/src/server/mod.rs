@@ -35,8 +35,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep, timeout};
 
-pub use shutdown::Shutdown;
-pub use socket::{LONGEST_PATH, Socket, listen};
+pub(crate) use shutdown::Shutdown;
+pub(crate) use socket::{Socket, listen};
 
 use crate::engine::Engine;
 
@@ -80,7 +80,7 @@ struct App {
 ///
 /// # Errors
 /// The process has no threads or descriptors left.
-pub fn runtime() -> io::Result<Runtime> {
+pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(2 * CONNECTIONS)
@@ -116,7 +116,11 @@ impl Clients {
 ///
 /// # Errors
 /// Outside of a tokio runtime with I/O and time.
-pub async fn serve(socket: Socket, engine: Arc<Engine>, shutdown: Shutdown) -> io::Result<()> {
+pub(crate) async fn serve(
+    socket: Socket,
+    engine: Arc<Engine>,
+    shutdown: Shutdown,
+) -> io::Result<()> {
     let (at_work, mut all_done) = mpsc::channel(1);
     let app = App {
         engine,

@@ -4,22 +4,22 @@ use tokio::sync::watch;
 
 /// A signal that is given once and seen by all who wait for it, late-comers included.
 #[derive(Debug, Clone)]
-pub struct Shutdown(watch::Sender<bool>);
+pub(crate) struct Shutdown(watch::Sender<bool>);
 
 impl Shutdown {
     /// A signal that is not given yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(watch::Sender::new(false))
     }
 
     /// Gives the signal. Idempotent.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.0.send_replace(true);
     }
 
     /// Waits until the signal is given.
-    pub async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         // The sender lives in `self`, so this cannot fail before.
         let _ = self.0.subscribe().wait_for(|begun| *begun).await;
     }

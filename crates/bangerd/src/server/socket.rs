@@ -16,7 +16,7 @@ use banger_api::{Code, Error, Result};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 /// The longest path of a socket, in bytes: `sun_path` without its NUL (unix(7)).
-pub const LONGEST_PATH: usize = 107;
+pub(crate) const LONGEST_PATH: usize = 107;
 
 /// The length of the queue of clients; the kernel caps it at `net.core.somaxconn`. It is long because
 /// a full queue refuses clients.
@@ -24,7 +24,7 @@ const BACKLOG: i32 = 4096;
 
 /// The daemon's listening socket. Its file is removed when this is dropped.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     listener: UnixListener,
     identity: (u64, u64),
@@ -37,7 +37,7 @@ pub struct Socket {
 /// # Errors
 /// `invalid` for a path that is too long or writable by others; `conflict` if another daemon answers
 /// there, or another file exists there; `host` for the rest.
-pub fn listen(path: &Path) -> Result<Socket> {
+pub(crate) fn listen(path: &Path) -> Result<Socket> {
     let length = path.as_os_str().len();
     if length > LONGEST_PATH {
         return Err(Error::new(
@@ -157,7 +157,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 impl Socket {
     /// Its path.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

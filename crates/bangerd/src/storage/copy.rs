@@ -13,14 +13,14 @@ use crate::vm::Vm;
 
 /// The `copy` driver.
 #[derive(Debug)]
-pub struct Copy {
+pub(crate) struct Copy {
     file: OwnFile,
 }
 
 impl Copy {
     /// Keeps disks below this layout.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
+    pub(crate) fn new(layout: Layout) -> Self {
         Self {
             file: OwnFile { layout },
         }

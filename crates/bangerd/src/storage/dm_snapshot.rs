@@ -22,7 +22,7 @@ use crate::vm::names::{Instance, machine};
 
 /// The `dm-snapshot` driver.
 #[derive(Debug)]
-pub struct DmSnapshot {
+pub(crate) struct DmSnapshot {
     layout: Layout,
     instance: Instance,
 }
@@ -30,7 +30,7 @@ pub struct DmSnapshot {
 impl DmSnapshot {
     /// Keeps stores below this layout, and names devices of this instance.
     #[must_use]
-    pub fn new(layout: Layout, instance: Instance) -> Self {
+    pub(crate) fn new(layout: Layout, instance: Instance) -> Self {
         Self { layout, instance }
     }
 

@@ -6,9 +6,9 @@
 //! | `dm-snapshot` | device-mapper, and the permission to use it | nothing until it is written |
 //! | `copy` | nothing | as much as the base; holes are preserved |
 
-pub mod copy;
-pub mod dm_snapshot;
-pub mod reflink;
+pub(crate) mod copy;
+pub(crate) mod dm_snapshot;
+pub(crate) mod reflink;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -167,7 +167,7 @@ impl OwnFile {
 ///
 /// # Errors
 /// `conflict`, with the limit.
-pub fn admit_size(
+pub(crate) fn admit_size(
     what: &str,
     size: Mib,
     file: &Path,
@@ -222,7 +222,7 @@ fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {
 ///
 /// # Errors
 /// `not-ready` if the named driver fails its checks.
-pub fn choose<'a>(
+pub(crate) fn choose<'a>(
     wanted: &str,
     drivers: &'a [Box<dyn RootDisk>],
     host: &dyn Host,

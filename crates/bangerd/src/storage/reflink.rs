@@ -14,14 +14,14 @@ use crate::vm::Vm;
 
 /// The `reflink` driver.
 #[derive(Debug)]
-pub struct Reflink {
+pub(crate) struct Reflink {
     file: OwnFile,
 }
 
 impl Reflink {
     /// Keeps disks below this layout.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
+    pub(crate) fn new(layout: Layout) -> Self {
         Self {
             file: OwnFile { layout },
         }

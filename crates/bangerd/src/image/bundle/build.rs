@@ -37,7 +37,7 @@ const VMLINUZ: &str = "vmlinuz";
 
 /// The options of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildOptions {
+pub(crate) struct BuildOptions {
     /// The folder of the bundle.
     pub directory: PathBuf,
     /// The Debian suite.
@@ -54,7 +54,7 @@ pub struct BuildOptions {
 
 /// The progress of a build or a fetch.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// A stage has begun.
     Begun(String),
     /// A remark within the stage.
@@ -69,7 +69,7 @@ pub(in crate::image) type StageSink<'a> = &'a mut dyn FnMut(Stage);
 ///
 /// # Errors
 /// The first failure; the older bundle stays as it is.
-pub fn build(options: &BuildOptions, progress: StageSink<'_>) -> Result<Bundle> {
+pub(crate) fn build(options: &BuildOptions, progress: StageSink<'_>) -> Result<Bundle> {
     let user = rustix::process::geteuid();
     let recipe = Recipe {
         suite: &options.suite,

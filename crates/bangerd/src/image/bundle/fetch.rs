@@ -21,7 +21,7 @@ const STEP: u64 = 32 << 20;
 
 /// The options of a fetch.
 #[derive(Debug)]
-pub struct FetchOptions {
+pub(crate) struct FetchOptions {
     /// The file with the bundle's address and digest.
     pub manifest: PathBuf,
     /// The folder of the bundle.
@@ -34,7 +34,7 @@ pub struct FetchOptions {
 ///
 /// # Errors
 /// The first failure; the older bundle stays as it is, and the next fetch resumes the download.
-pub fn fetch(options: &FetchOptions, progress: StageSink<'_>) -> Result<Bundle> {
+pub(crate) fn fetch(options: &FetchOptions, progress: StageSink<'_>) -> Result<Bundle> {
     let download = source::read(&options.manifest)?;
     let target = resolve(&options.directory)?;
     build_directory::check_target(&target)?;

@@ -6,7 +6,7 @@ use super::MANIFEST;
 
 /// The location of the bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundleLocation {
+pub(crate) struct BundleLocation {
     /// Its folder, which may be empty or missing.
     pub folder: PathBuf,
     /// Why this folder was chosen, for messages.
@@ -16,7 +16,11 @@ pub struct BundleLocation {
 /// The configured bundle; else the first one that exists beside the running program; else the
 /// user's `own`.
 #[must_use]
-pub fn find(configured: Option<&Path>, program: Option<&Path>, own: &Path) -> BundleLocation {
+pub(crate) fn find(
+    configured: Option<&Path>,
+    program: Option<&Path>,
+    own: &Path,
+) -> BundleLocation {
     let found = |folder: &Path, reason: &str| BundleLocation {
         folder: folder.to_owned(),
         reason: reason.to_owned(),

@@ -46,15 +46,15 @@ pub(super) use interrupt::tests::uninterrupted;
 pub(super) use requirements::check_maker;
 pub(super) use rootfs::{make_image, with_guest_ids};
 
-pub use crate::download::Proxies;
-pub use build::{BuildOptions, Stage, build};
-pub use fetch::{FetchOptions, fetch};
-pub use find::{BundleLocation, find};
-pub use package::{Package, package};
-pub use readiness::readiness;
+pub(crate) use crate::download::Proxies;
+pub(crate) use build::{BuildOptions, Stage, build};
+pub(crate) use fetch::{FetchOptions, fetch};
+pub(crate) use find::find;
+pub(crate) use package::package;
+pub(crate) use readiness::readiness;
 
 /// The version of the manifest's format.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;
 
 const MANIFEST: &str = "bundle.json";
 const VMLINUX: &str = "vmlinux";
@@ -82,7 +82,7 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
 
 /// A bundle on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     folder: PathBuf,
     manifest: Manifest,
 }
@@ -92,7 +92,7 @@ impl Bundle {
     ///
     /// # Errors
     /// Names the part that is missing or has another size.
-    pub fn load(folder: &Path) -> Result<Self> {
+    pub(crate) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let text = std::fs::read(&path).map_err(|cause| {
             if cause.kind() == std::io::ErrorKind::NotFound {
@@ -137,7 +137,7 @@ impl Bundle {
     ///
     /// # Errors
     /// Names the part that is damaged.
-    pub fn verify(&self) -> Result<()> {
+    pub(crate) fn verify(&self) -> Result<()> {
         for (name, part) in self.parts() {
             if digest::file(&self.folder.join(name))?.sha256 != part.sha256 {
                 return Err(wrong_digest(name));
@@ -175,49 +175,49 @@ impl Bundle {
 
     /// The Debian suite of the root file system.
     #[must_use]
-    pub fn suite(&self) -> &str {
+    pub(crate) fn suite(&self) -> &str {
         &self.manifest.suite
     }
 
     /// The kernel's release, such as `6.12.48+deb13-amd64`.
     #[must_use]
-    pub fn kernel_version(&self) -> &str {
+    pub(crate) fn kernel_version(&self) -> &str {
         &self.manifest.kernel_version
     }
 
     /// The path of the base root file system.
     #[must_use]
-    pub fn rootfs(&self) -> PathBuf {
+    pub(crate) fn rootfs(&self) -> PathBuf {
         self.folder.join(ROOTFS)
     }
 
     /// The path of the kernel.
     #[must_use]
-    pub fn vmlinux(&self) -> PathBuf {
+    pub(crate) fn vmlinux(&self) -> PathBuf {
         self.folder.join(VMLINUX)
     }
 
     /// The folder of the kernel's modules.
     #[must_use]
-    pub fn modules(&self) -> PathBuf {
+    pub(crate) fn modules(&self) -> PathBuf {
         self.folder.join(MODULES)
     }
 
     /// The SHA-256 of the base root file system, in hexadecimal.
     #[must_use]
-    pub fn rootfs_digest(&self) -> &str {
+    pub(crate) fn rootfs_digest(&self) -> &str {
         &self.manifest.rootfs.sha256
     }
 
     /// The SHA-256 of the kernel.
     #[must_use]
-    pub fn vmlinux_digest(&self) -> &str {
+    pub(crate) fn vmlinux_digest(&self) -> &str {
         &self.manifest.vmlinux.sha256
     }
 
     /// The SHA-256 of the modules' names and contents, in hexadecimal.
     #[must_use]
-    pub fn modules_digest(&self) -> &str {
+    pub(crate) fn modules_digest(&self) -> &str {
         &self.manifest.modules.sha256
     }
 }

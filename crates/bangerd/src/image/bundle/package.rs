@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 2] = ["firecracker", "jailer"];
 
 /// A packaged bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
+pub(crate) struct Package {
     /// The archive.
     pub archive: PathBuf,
     /// The manifest beside it, for `bundle fetch`.
@@ -34,7 +34,7 @@ pub struct Package {
 ///
 /// # Errors
 /// The bundle is damaged, or the archive cannot be written; an older archive stays as it is.
-pub fn package(folder: &Path, archive: &Path) -> Result<Package> {
+pub(crate) fn package(folder: &Path, archive: &Path) -> Result<Package> {
     let bundle = Bundle::load(folder)?;
     bundle.verify()?;
     let interrupt = InterruptSignal::watch(|| {})?;

@@ -19,7 +19,7 @@ const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The checks, for a build whose result is put below `state`.
 #[must_use]
-pub fn readiness(state: &Path) -> Vec<Check> {
+pub(crate) fn readiness(state: &Path) -> Vec<Check> {
     let unshare = !rustix::process::geteuid().is_root();
     let tools = Check::new("build tools", move |_| match requirements::check(unshare) {
         Ok(()) => Finding::Good("mmdebstrap and all that it needs".to_owned()),

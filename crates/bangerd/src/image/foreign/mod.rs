@@ -51,7 +51,7 @@ impl Work<'_> {
 
 /// An ext4 file system, which goes when dropped unless it is the source itself.
 #[derive(Debug)]
-pub struct RootFileSystem {
+pub(crate) struct RootFileSystem {
     /// Where it is.
     pub path: PathBuf,
     _work: BuildDirectory,
@@ -63,7 +63,11 @@ pub struct RootFileSystem {
 /// # Errors
 /// `invalid` for what is not understood, is refused, or cannot boot; `not-ready` where a program is
 /// missing. Nothing is left then, nor after ^C.
-pub fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
+pub(crate) fn make(
+    source: &Path,
+    bundle: &Path,
+    progress: StageSink<'_>,
+) -> Result<RootFileSystem> {
     let interruption = InterruptSignal::watch(|| {})?;
     let user = rustix::process::geteuid();
     let prefix = format!("banger-image-{}-", user.as_raw());
