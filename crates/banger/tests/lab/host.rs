@@ -13,6 +13,9 @@ pub(crate) const BOOT: Duration = Duration::from_secs(600);
 /// How long a command in a lab may take, unless a test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// A login for guests that are emulated twice over: a minute may be too short for their first.
+const PATIENT_SSH: &str = "banger vm ssh -o ConnectTimeout=300 -o ServerAliveCountMax=50 ";
+
 /// Succeeds once the host is up; on a busy machine its SSH may answer before the payload is found.
 const UP: &str = "mountpoint -q /srv/payload || mount /srv/payload";
 
@@ -226,7 +229,11 @@ impl Lab {
     }
 
     /// A command, not yet started: a script for the shell of a user in the lab.
+    ///
+    /// Each `banger vm ssh` in it waits as long as an emulated guest on an emulated host takes for a
+    /// login.
     pub(crate) fn command(&self, user: User, script: &str, patience: Duration) -> Command {
+        let script = script.replace("banger vm ssh ", PATIENT_SSH);
         let mut command = Command::new("timeout");
         command
             .arg("--kill-after=5")

@@ -84,3 +84,8 @@ fn main() -> ExitCode {
     world::end_shared();
     conclusion.exit_code()
 }
+
+/// Runs a test.
+fn attempt(test: fn()) {
+    test();
+}

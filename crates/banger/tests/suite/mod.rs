@@ -3,13 +3,14 @@
 //! The usual harness never ends what tests share, and nextest runs each test in a process of its own.
 //! This one runs all in this process, one after the other, and lets the suite clean up after the last.
 
-/// The tests of a suite, named as the usual harness names them: `module::test`.
+/// The tests of a suite, named as the usual harness names them: `module::test`. Each runs by the
+/// suite's own `attempt`.
 macro_rules! tests {
     ($($module:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
         vec![$($(libtest_mimic::Trial::test(
             concat!(stringify!($module), "::", stringify!($test)),
             || {
-                $module::$test();
+                crate::attempt($module::$test);
                 Ok(())
             },
         )),*),*]
