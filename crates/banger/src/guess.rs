@@ -34,8 +34,8 @@ pub(crate) fn with_vm(usage: &clap::Error, words: &[OsString]) -> Vec<Vec<OsStri
 
 /// What to type instead, in a sentence.
 pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
-    let mut pairs = words.windows(2);
-    let verb = pairs.find(|pair| pair[0] == "vm")?[1].to_str()?;
+    let vm = words.iter().position(|it| it == "vm")?;
+    let verb = words.get(vm + 1)?.to_str()?;
     if let Some(unknown) = unknown_verb(usage) {
         return instead_of_verb(unknown).map(str::to_owned);
     }
@@ -45,6 +45,10 @@ pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(word)) = usage.get(ContextKind::InvalidArg) else {
         return None;
     };
+    let is_before_the_verb = words[..vm].iter().any(|it| it == word.as_str());
+    if is_before_the_verb {
+        return None;
+    }
     if matches!(verb, "ssh" | "shell") {
         return Some(instead_for_ssh(word));
     }

@@ -118,3 +118,14 @@ fn no_words_at_all_are_answered_with_help() {
     assert_eq!((run.status, run.stderr.as_str()), (0, ""));
     assert!(run.stdout.contains("Begin here:"), "{run:#?}");
 }
+
+#[test]
+fn an_option_before_the_verb_gets_no_hint_of_that_verb() {
+    let environment = TestEnvironment::new();
+    let run = environment.run(&["--such", "vm", "ssh", "web"]);
+    assert!(
+        run.stderr.contains("unexpected argument '--such'"),
+        "{run:#?}"
+    );
+    assert!(!run.stderr.contains("ssh_config"), "{run:#?}");
+}
