@@ -1,4 +1,5 @@
-//! The configuration's keys by name, and how a setting is shown. What a key takes, `bangerd` knows.
+//! The names of the configuration's keys, and the view of a setting. The values that a key takes
+//! are `bangerd`'s matter.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Every key of the configuration file. Each has an environment variable that goes before the file:
+/// Every key of the configuration file. Each has an environment variable that overrides the file:
 /// see [`variable`].
 pub const KEYS: [&str; 23] = [
     "log_level",
@@ -40,17 +41,18 @@ pub fn variable(key: &str) -> String {
     format!("BANGER_{}", key.to_uppercase())
 }
 
-/// What is set by environment variables: a key's name, and the variable's value as text.
+/// The settings that come from environment variables: the name of a key, and the value of its
+/// variable.
 pub type Overrides = BTreeMap<String, String>;
 
-/// How much the daemon logs: events of this level, and of those that matter more.
+/// The level of the daemon's log: it holds events of this level and of the more severe ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Each step of each operation.
     Debug,
-    /// What operations came to.
+    /// The outcome of each operation.
     #[default]
     Info,
     /// What works with a drawback.
@@ -60,7 +62,7 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// All levels, those that tell most first.
+    /// All levels, the most verbose first.
     pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
 
     /// The level's name.
@@ -75,7 +77,7 @@ impl LogLevel {
     }
 }
 
-/// How much the daemon logs from now on.
+/// The level of the daemon's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -101,20 +103,20 @@ impl FromStr for LogLevel {
     }
 }
 
-/// Where a setting's value comes from.
+/// The origin of a setting's value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "origin", rename_all = "lowercase")]
 pub enum Origin {
-    /// Nobody has set it.
+    /// The built-in default.
     #[default]
     Default,
-    /// Root keeps it for this user (`banger system install`).
+    /// Root's settings for this user (`banger system install`).
     Granted,
     /// The configuration file.
     File {
         /// The file's path.
         file: String,
-        /// The line of the value, from 1.
+        /// The line of the value, counted from 1.
         line: usize,
     },
     /// An environment variable.
@@ -143,9 +145,9 @@ impl fmt::Display for Origin {
 pub struct Setting {
     /// The key's name.
     pub key: String,
-    /// Its value, as the file would have it; null where there is none, and banger decides.
+    /// Its value, as in the file; null if it has none, and banger decides.
     pub value: serde_json::Value,
-    /// Where the value comes from.
+    /// The origin of the value.
     #[serde(flatten)]
     pub origin: Origin,
 }

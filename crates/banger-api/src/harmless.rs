@@ -1,4 +1,4 @@
-//! Text that may hold a guest's words, made harmless for a terminal.
+//! Escapes text that may come from a guest, so that it is harmless for a terminal.
 //!
 //! A terminal obeys control characters, those of C1 (U+0080 to U+009F) as well as those of C0, and
 //! shows text in another order than it is written where bidirectional formatting asks for it: a
@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a terminal may obey this character, or show what is around it in another order.
+/// Whether a terminal may obey this character, or reorder the text around it.
 #[must_use]
 pub fn is_harmful(character: char) -> bool {
     character.is_control()
@@ -23,7 +23,7 @@ pub fn is_harmful(character: char) -> bool {
         )
 }
 
-/// The text with its harmful characters made visible, newlines and tabs excepted.
+/// Escapes the harmful characters of a text, except newlines and tabs.
 #[must_use]
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -37,8 +37,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// The same JSON with every harmful character of its strings escaped. `json` must be JSON already,
-/// whose own newlines are kept.
+/// Escapes the harmful characters in the strings of `json`, which must be valid JSON. Newlines
+/// between values stay.
 #[must_use]
 pub fn json(json: &str) -> Cow<'_, str> {
     let needs_it = |character: char| is_harmful(character) && character != '\n';
@@ -63,7 +63,7 @@ pub fn json(json: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    /// What reorders text or stands for a line's end, by the Unicode standard.
+    /// The characters that reorder text or end a line, by the Unicode standard.
     const HARMFUL: &str = "\u{1b}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\
         \u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{fff9}\u{e0001}\u{e0041}";
 

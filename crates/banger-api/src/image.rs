@@ -1,4 +1,4 @@
-//! Images: their names, how they are shown, and what is asked for.
+//! Images: their names, their views, and the requests about them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -84,19 +84,19 @@ pub struct ImageView {
     /// Its name.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub name: ImageName,
-    /// Whether a VM is created from it when its user names none.
+    /// Whether it is the default: new VMs use it unless another image is named.
     pub is_default: bool,
-    /// Where it comes from, in words.
+    /// Its origin, for a person.
     pub origin: String,
     /// The SHA-256 of its root file system, in hexadecimal; empty where its record cannot be read.
     pub digest: String,
     /// The digest of its kernel with the modules, in hexadecimal.
     pub kernel: String,
-    /// The length of its root file system, in bytes: the least system disk of its VMs.
+    /// The length of its root file system, in bytes: the minimum size of a VM's system disk.
     pub size_bytes: u64,
     /// The bytes that its root file system takes on the host.
     pub allocated_bytes: u64,
-    /// When it was made; null for the bundle's own.
+    /// The time of its creation; null for the bundle's own image.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub created: Option<Timestamp>,
     /// The VMs that were created from it, by name.
@@ -104,7 +104,7 @@ pub struct ImageView {
     pub users: Vec<VmName>,
 }
 
-/// Asks for a new image, made of an ext4 root file system.
+/// Creates an image from a root file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -115,18 +115,18 @@ pub struct ImportImage {
         schema(pattern = "^(?!default$)[a-z0-9][a-z0-9._-]*$", max_length = 64)
     )]
     pub name: String,
-    /// The file on the daemon's host, an absolute path without `..`. It is copied.
+    /// The file on the daemon's host, an absolute path without `..`. The image is a copy.
     #[cfg_attr(
         feature = "schema",
         schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
     )]
     pub path: String,
-    /// Where it comes from, in words, of which 200 characters are kept; the path otherwise.
+    /// Its origin, for a person, cut at 200 characters; by default the path.
     #[serde(default)]
     pub origin: Option<String>,
 }
 
-/// Asks for another name of an image.
+/// Renames an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -139,27 +139,27 @@ pub struct RenameImage {
     pub name: String,
 }
 
-/// Asks for the removal of images that nobody uses.
+/// Removes unused images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct PruneImages {
-    /// Those that have a name, too: all but the default one.
+    /// Also removes unused images that have a name, except the default one.
     pub all: bool,
 }
 
-/// What was removed.
+/// The removed images.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PrunedImages {
-    /// The names of the images that are gone.
+    /// The names of the removed images.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub names: Vec<ImageName>,
-    /// The space that is free again on the host, in bytes.
+    /// The space freed on the host, in bytes.
     pub freed_bytes: u64,
 }
 
-/// Asks for a copy of an image's root file system.
+/// Copies an image's root file system to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -170,7 +170,7 @@ pub struct ExportImage {
         schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
     )]
     pub path: String,
-    /// Replaces a file that is there.
+    /// Replaces an existing file.
     #[serde(default)]
     pub force: bool,
 }

@@ -1,7 +1,7 @@
-//! What crosses banger's socket, and nothing else: ids, requests, views, reports, events, errors,
-//! and a client that speaks HTTP/1.1 with JSON over a Unix socket.
+//! The API of banger's daemon, and nothing else: ids, requests, views, reports, events, errors, and
+//! a client that speaks HTTP/1.1 with JSON over a Unix socket.
 //!
-//! Long work is answered with newline-delimited JSON: [`Line::Progress`] lines, then one
+//! The response to a long request is newline-delimited JSON: [`Line::Progress`] lines, then one
 //! [`Line::Result`] or one [`Line::Error`].
 
 pub mod client;
@@ -41,12 +41,12 @@ pub use view::{
     StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
 
-/// The version of the words in this crate. Client and daemon refuse each other when it differs.
+/// The version of the API. A client and a daemon with different versions reject each other.
 pub const API_VERSION: u32 = 3;
 
-/// The header that gives a request its id, which the daemon's log and its events have, too: 1 to 64
-/// letters, digits and hyphens. A request without one is given one; every answer names it.
+/// The header with the id of a request, which the daemon's log and its events show: 1 to 64
+/// letters, digits and hyphens. The daemon chooses one if it is missing; every response has it.
 pub const REQUEST_HEADER: &str = "banger-request";
 
-/// The header that names [`API_VERSION`] on every request and answer.
+/// The header with [`API_VERSION`], in every request and response.
 pub const API_HEADER: &str = "banger-api";

@@ -1,4 +1,5 @@
-//! The ranges of settings that hold on every host. What one host can give is judged by its daemon.
+//! The ranges of settings that apply on every host. Each daemon also checks what its host can
+//! provide.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -8,19 +9,19 @@ use crate::Mib;
 /// The number of virtual CPUs.
 pub const VCPUS: RangeInclusive<u32> = 1..=64;
 
-/// The least memory, in MiB: with less, `apt-get update` is killed for want of it.
+/// The minimum memory, in MiB: with less, `apt-get update` runs out of memory.
 pub const LEAST_MEMORY: Mib = Mib(192);
 
-/// The most memory of any host, in MiB; a VM can have what its own host has.
+/// The maximum memory on any host, in MiB; each host also limits a VM to its own memory.
 pub const MOST_MEMORY: Mib = Mib(64 << 20);
 
 /// The size of a disk, in MiB.
 pub const DISKS: RangeInclusive<Mib> = Mib(64)..=Mib(64 << 20);
 
-/// A number of virtual CPUs.
+/// Checks a number of virtual CPUs.
 ///
 /// # Errors
-/// In words, with the range, where it is outside of [`VCPUS`].
+/// With the range, if it is outside of [`VCPUS`].
 pub fn vcpu(count: u32) -> Result<u32, String> {
     if VCPUS.contains(&count) {
         return Ok(count);
@@ -31,10 +32,10 @@ pub fn vcpu(count: u32) -> Result<u32, String> {
     ))
 }
 
-/// An amount of memory.
+/// Checks an amount of memory.
 ///
 /// # Errors
-/// In words, where it is below [`LEAST_MEMORY`] or above [`MOST_MEMORY`].
+/// With the limit, if it is below [`LEAST_MEMORY`] or above [`MOST_MEMORY`].
 pub fn memory(size: Mib) -> Result<Mib, String> {
     if size > MOST_MEMORY {
         return Err(format!("memory must be at most {MOST_MEMORY}, not {size}"));
@@ -48,10 +49,10 @@ pub fn memory(size: Mib) -> Result<Mib, String> {
     ))
 }
 
-/// The size of a disk.
+/// Checks the size of a disk.
 ///
 /// # Errors
-/// In words, with the range, where it is outside of [`DISKS`].
+/// With the range, if it is outside of [`DISKS`].
 pub fn disk(size: Mib) -> Result<Mib, String> {
     if DISKS.contains(&size) {
         return Ok(size);
@@ -63,20 +64,20 @@ pub fn disk(size: Mib) -> Result<Mib, String> {
     ))
 }
 
-/// The most labels of a VM.
+/// The maximum number of labels of a VM.
 pub const MOST_LABELS: usize = 64;
 
-/// The longest key of a label, in characters.
+/// The maximum length of a label's key, in characters.
 pub const LONGEST_LABEL_KEY: usize = 63;
 
-/// The longest value of a label, in characters.
+/// The maximum length of a label's value, in characters.
 pub const LONGEST_LABEL_VALUE: usize = 255;
 
-/// One label.
+/// Checks one label.
 ///
 /// # Errors
-/// In words, where the key is not 1 to [`LONGEST_LABEL_KEY`] of `a-z`, `0-9`, `.`, `_`, `/` and
-/// `-`, or the value is longer than [`LONGEST_LABEL_VALUE`] or holds a control character.
+/// If the key is not 1 to [`LONGEST_LABEL_KEY`] of `a-z`, `0-9`, `.`, `_`, `/` and `-`, or
+/// the value is longer than [`LONGEST_LABEL_VALUE`] or has a control character.
 pub fn label(key: &str, value: &str) -> Result<(), String> {
     let is_allowed =
         |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'/' | b'-');
@@ -94,10 +95,10 @@ pub fn label(key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// All labels of a VM.
+/// Checks all labels of a VM.
 ///
 /// # Errors
-/// In words, for the first that [`label`] rejects, or where there are more than [`MOST_LABELS`].
+/// For the first that [`label`] rejects, or if there are more than [`MOST_LABELS`].
 pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > MOST_LABELS {
         return Err(format!(
@@ -108,7 +109,7 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     labels.iter().try_for_each(|(key, value)| label(key, value))
 }
 
-/// What somebody who gave a bare number may have meant.
+/// Suggests the size that a bare number may stand for.
 fn in_gib(size: Mib) -> String {
     let gib = Mib(size.0.saturating_mul(1024));
     if size < *DISKS.start() {

@@ -1,11 +1,11 @@
-//! Where banger lives for one user, so that client and daemon look in the same places.
+//! The paths that client and daemon share for one user.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::{Code, Error, Result};
 
-/// The places that client and daemon must agree on.
+/// The paths that client and daemon must agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     /// The state directory: VMs, images, keys, the daemon's log.
@@ -14,13 +14,13 @@ pub struct Location {
     pub socket: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
-    /// The bundle that `banger bundle build` makes and new VMs come from.
+    /// The bundle that `banger bundle build` writes and new VMs are created from.
     pub bundle: PathBuf,
-    /// Why it is this bundle, in words.
+    /// Why it is this bundle, for a person.
     pub bundle_reason: String,
 }
 
-/// What a user may have said of the places.
+/// The paths that a user has set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocationOptions {
     /// `--state`, `BANGER_STATE`.
@@ -34,14 +34,14 @@ pub struct LocationOptions {
 }
 
 impl Location {
-    /// Finds the places from what the user said and the environment that `lookup` reads
-    /// (`HOME` and the XDG directories; <https://specifications.freedesktop.org/basedir-spec>).
+    /// Derives the paths from the user's settings and the environment that `lookup` reads (`HOME`
+    /// and the XDG directories; <https://specifications.freedesktop.org/basedir-spec>).
     ///
-    /// A state directory that was asked for has its socket within it, so that two of them never
-    /// share a daemon.
+    /// The socket of an explicitly named state directory is inside it, so that two state
+    /// directories never share a daemon.
     ///
     /// # Errors
-    /// Where `HOME` is needed and `lookup` has none, or a path is not absolute.
+    /// If `HOME` is needed and unknown, or a path is not absolute.
     pub fn find(
         wishes: &LocationOptions,
         lookup: impl Fn(&str) -> Option<PathBuf>,
@@ -98,27 +98,28 @@ impl Location {
     }
 }
 
-/// The user's home in the password database (getpwuid(3)), for where `HOME` is not set.
+/// The user's home directory in the password database (getpwuid(3)), for when `HOME` is not set.
 #[must_use]
 pub fn usual_home(uid: u32) -> Option<PathBuf> {
     let user = nix::unistd::User::from_uid(uid.into()).ok()??;
     Some(user.dir).filter(|home| home.is_absolute())
 }
 
-/// The folder of a user's sockets.
+/// The directory of a user's sockets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Runtime {
-    /// The folder, where there is one that is this user's alone.
+    /// The directory, if there is one that only this user can enter.
     pub folder: Option<PathBuf>,
-    /// Why the one that was named is not used.
+    /// Why `XDG_RUNTIME_DIR` is not used.
     pub passed_over: Option<String>,
 }
 
 impl Runtime {
-    /// What is used where `XDG_RUNTIME_DIR` is `named`.
+    /// Chooses the directory for the value `named` of `XDG_RUNTIME_DIR`.
     ///
-    /// Where it is not set, as after `su` and `sudo -u`, or names what is not this user's alone, as
-    /// after `sudo -E`, that is `/run/user/<uid>`, if there is one. One that is empty asks for none.
+    /// If it is not set (after `su` and `sudo -u`), or names a directory that others own or can
+    /// enter (after `sudo -E`), the choice is `/run/user/<uid>`, if that exists. An empty value
+    /// means no directory.
     #[must_use]
     pub fn find(named: Option<PathBuf>, uid: u32) -> Self {
         Self::within(Path::new("/run/user"), named, uid)
@@ -143,7 +144,7 @@ impl Runtime {
             Some(why) => Self {
                 folder: usual(),
                 passed_over: Some(format!(
-                    "XDG_RUNTIME_DIR is passed over: `{}` {why}",
+                    "XDG_RUNTIME_DIR is ignored: `{}` {why}",
                     named.display()
                 )),
             },
@@ -151,15 +152,15 @@ impl Runtime {
     }
 }
 
-/// What keeps a folder from being this user's, and nobody else's to enter, as a runtime directory
-/// has to be (<https://specifications.freedesktop.org/basedir-spec>).
+/// Why a directory is unsuitable as a runtime directory, which must belong to this user and be
+/// closed to all others (<https://specifications.freedesktop.org/basedir-spec>).
 fn unfit(folder: &Path, uid: u32) -> Option<String> {
     let found = match folder.symlink_metadata() {
         Ok(found) => found,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
             return Some("does not exist".to_owned());
         }
-        Err(cause) => return Some(format!("cannot be looked at: {cause}")),
+        Err(cause) => return Some(format!("cannot be examined: {cause}")),
     };
     let mode = found.mode() & 0o777;
     if !found.is_dir() {
@@ -185,7 +186,7 @@ fn check(path: &Path) -> Result<()> {
         )),
         None => Err(Error::new(
             Code::Invalid,
-            format!("{path:?} has characters that banger does not take in a path"),
+            format!("{path:?} has characters that banger does not accept in a path"),
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! How a VM is named: its id, its name, and a reference that is either.
+//! The identifiers of a VM: its id, its name, and a reference that is either.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[error("{0}")]
 pub struct InvalidName(pub(crate) String);
 
-/// Names a VM for ever: 8 lower-case hexadecimal digits, never used twice.
+/// The permanent identifier of a VM: 8 lower-case hexadecimal digits, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VmId(u32);
 
 impl VmId {
-    /// An id of these bits.
+    /// The id with these bits.
     #[must_use]
     pub fn from_bits(bits: u32) -> Self {
         Self(bits)
@@ -74,7 +74,7 @@ impl fmt::Display for VmName {
     }
 }
 
-/// Names that would mean something else.
+/// Names with another meaning.
 const RESERVED: [&str; 3] = ["all", "localhost", "vm"];
 
 impl FromStr for VmName {
@@ -109,14 +109,14 @@ impl FromStr for VmName {
     }
 }
 
-/// At most 80 characters of what was given, escaped, so that a terminal stays whole.
+/// At most 80 characters of a rejected text, escaped for a terminal.
 pub(crate) fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };
     format!("{short:?}{dots}")
 }
 
-/// How a user says which VM: by name, by id, or by the first digits of one.
+/// A reference to a VM: its name, its id, or the first digits of its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct VmRef(String);
@@ -128,13 +128,13 @@ impl VmRef {
         &self.0
     }
 
-    /// Whether it is this name.
+    /// Whether it equals this name.
     #[must_use]
     pub fn is_name(&self, name: &VmName) -> bool {
         self.0 == name.0
     }
 
-    /// Whether it is this id or begins it.
+    /// Whether it is this id, or its first digits.
     #[must_use]
     pub fn begins(&self, id: VmId) -> bool {
         id.to_string().starts_with(&self.0)

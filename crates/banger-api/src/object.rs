@@ -1,4 +1,5 @@
-//! Objects within a request, from JSON objects alone: serde takes a list of values for a structure, too.
+//! Reads the objects of a request. serde also accepts a list of values for a structure; a request
+//! may not.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,10 +21,10 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Reads a structure from an object; for `#[serde(deserialize_with)]`.
+/// Reads a structure from a JSON object; for `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// For anything else, a list included, and for what the structure does not take.
+/// If the value is not an object (a list, for example), or the structure rejects it.
 pub(crate) fn only<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
     T: Deserialize<'de>,

@@ -15,7 +15,7 @@ pub enum Verdict {
     Fail,
 }
 
-/// A command that puts right what a check found. Nothing of it goes through a shell.
+/// A command that fixes what a check found. It runs without a shell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Fix {
@@ -28,7 +28,7 @@ pub struct Fix {
 }
 
 impl Fix {
-    /// A command of banger's own.
+    /// A `banger` command.
     #[must_use]
     pub fn banger(what: &str, arguments: &[&str]) -> Self {
         let own = ["banger"];
@@ -72,10 +72,10 @@ pub struct CheckReport {
     /// Commands to type, or facts to check, unless it passed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// The command that puts it right, where there is one: `banger doctor --fix` runs it.
+    /// The command that fixes it, if there is one: `banger doctor --fix` runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<Fix>,
-    /// What it is needed for, where that is not every VM.
+    /// The feature that needs it; absent if every VM does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub section: Option<String>,
 }
@@ -84,7 +84,7 @@ pub struct CheckReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Report {
-    /// The checks, in the order of a start.
+    /// The checks, in the order of a VM's start.
     pub checks: Vec<CheckReport>,
 }
 

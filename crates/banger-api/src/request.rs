@@ -1,15 +1,15 @@
-//! What a client asks for.
+//! The bodies and queries of requests.
 
 use serde::{Deserialize, Serialize};
 
 use crate::VmSpecPatch;
 
-/// Asks for a new VM. What is left out has the default of the daemon's configuration.
+/// Creates a VM. Omitted settings come from the daemon's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CreateVm {
-    /// Its name, a DNS label; two words are made up when there is none.
+    /// Its name, a DNS label; by default two words, such as `calm-otter`.
     #[cfg_attr(
         feature = "schema",
         schema(
@@ -18,74 +18,75 @@ pub struct CreateVm {
         )
     )]
     pub name: Option<String>,
-    /// The image that it is made from.
+    /// The image to create it from.
     #[cfg_attr(
         feature = "schema",
         schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)
     )]
     pub image: Option<String>,
-    /// What it has.
+    /// Its settings.
     #[serde(deserialize_with = "crate::object::only")]
     pub spec: VmSpecPatch,
-    /// Makes it without starting it.
+    /// Creates it without starting it.
     pub no_start: bool,
 }
 
-/// Asks for a start.
+/// Starts a VM.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct StartVm {
-    /// Gives a shell on the console instead of starting the image's init.
+    /// Starts a rescue shell instead of the image's init.
     pub rescue: bool,
 }
 
-/// Asks for a clean end.
+/// Stops a VM cleanly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct StopVm {
-    /// How long the guest has for it, in seconds (1 to 3600); the daemon's default otherwise.
+    /// The time for the guest to shut down, in seconds (1 to 3600); by default the daemon's
+    /// `stop_timeout_seconds`.
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 3600))]
     pub timeout_seconds: Option<u64>,
 }
 
-/// Asks for a clean end of every VM that runs.
+/// Stops all running VMs cleanly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct StopAllVms {
-    /// How long all of them together have for it, in seconds (1 to 3600); the daemon's
-    /// `shutdown_timeout_seconds` otherwise.
+    /// The time for all of them together, in seconds (1 to 3600); by default the daemon's
+    /// `shutdown_timeout_seconds`.
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 3600))]
     pub timeout_seconds: Option<u64>,
-    /// How many are stopped at the same time, at most (1 to 64, and 64 otherwise).
+    /// The maximum number of VMs to stop at the same time (1 to 64); by default 64.
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 64))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u32>,
-    /// Whether it is because the host goes down, which each record then says.
+    /// Whether the host is shutting down; the records then name it as the reason.
     pub host_shutdown: bool,
 }
 
-/// Asks for an end without the guest's help.
+/// Kills a VM, without the guest's cooperation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct KillVm {
-    /// The signal for the hypervisor's process; `KILL` otherwise.
+    /// The signal for the hypervisor's process; by default `KILL`.
     pub signal: Option<SignalName>,
 }
 
-/// Asks for the end of a VM and of all that it holds.
+/// Deletes a VM and all its data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct DeleteVm {
-    /// Kills it first if it runs.
+    /// Kills the VM first if it is running.
     pub force: bool,
 }
 
-/// Asks for another name.
+/// Renames a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -101,7 +102,7 @@ pub struct RenameVm {
     pub name: String,
 }
 
-/// A signal by its name, as kill(1) has it.
+/// The name of a signal, as in kill(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "UPPERCASE")]
@@ -127,7 +128,7 @@ pub enum SignalName {
 }
 
 impl SignalName {
-    /// All names, as they are written.
+    /// All names.
     pub const NAMES: [&'static str; 9] = [
         "KILL", "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT",
     ];
@@ -159,16 +160,16 @@ impl std::str::FromStr for SignalName {
     }
 }
 
-/// Asks for a VM's console.
+/// Reads a VM's console.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LogsQuery {
-    /// Goes on as the console grows.
+    /// Continues as the console grows.
     pub follow: bool,
 }
 
-/// Asks for the events.
+/// Reads the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]

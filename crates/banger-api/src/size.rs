@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 /// A number of MiB (2^20 bytes), read from `16G`, `2048M`, `1T` or a bare number of MiB.
 ///
-/// The letters mean powers of 1024, as qemu-img and truncate have it.
+/// The units are powers of 1024, as in qemu-img and truncate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Mib(pub u64);
 
-/// The largest size that banger deals in: 64 TiB.
+/// The largest size: 64 TiB.
 const LARGEST: u64 = 64 << 20;
 
 /// What is wrong with a size.

@@ -1,8 +1,8 @@
-//! What a VM has: [`VmSpec`], the same value in a record, in a view and in the configuration's
-//! defaults, and [`VmSpecPatch`], what a create and a set say of it.
+//! The settings of a VM: [`VmSpec`], complete, in records, views and the configuration's defaults;
+//! and [`VmSpecPatch`], the changes of a create or a set.
 //!
-//! A new setting is a field of both, a line of [`VmSpec::apply`], and its range in
-//! [`VmSpec::check`] where it has one.
+//! A new setting is a field of both, a line of [`VmSpec::apply`], and a range in [`VmSpec::check`]
+//! if it has one.
 
 use std::collections::BTreeMap;
 
@@ -27,18 +27,18 @@ pub struct VmSpec {
     pub system_disk_size: Mib,
     /// Whether the VM reaches the outside through the host.
     pub nat: bool,
-    /// Whether delete and kill are refused.
+    /// Whether delete and kill are rejected.
     #[serde(default)]
     pub protected: bool,
-    /// Whether it is started when the daemon starts after a boot of the host.
+    /// Whether the VM starts when the host boots, with the first daemon.
     #[serde(default)]
     pub autostart: bool,
-    /// What its user notes on it, for people and programs; no machine sees it.
+    /// Labels for people and programs; neither the machine nor its guest sees them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// A change to a [`VmSpec`]: what is left out stays as it is. Sizes of disks only grow.
+/// Changes to a [`VmSpec`]. Omitted settings stay as they are. Disks only grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -60,9 +60,9 @@ pub struct VmSpecPatch {
     pub system_disk_size: Option<Mib>,
     /// Whether the VM reaches the outside through the host.
     pub nat: Option<bool>,
-    /// Whether delete and kill are refused.
+    /// Whether delete and kill are rejected.
     pub protected: Option<bool>,
-    /// Whether it is started when the daemon starts after a boot of the host.
+    /// Whether the VM starts when the host boots, with the first daemon.
     pub autostart: Option<bool>,
     /// The labels.
     #[serde(
@@ -72,15 +72,15 @@ pub struct VmSpecPatch {
     pub labels: LabelsPatch,
 }
 
-/// A change to the labels: what is in neither list stays as it is.
+/// Changes to the labels. Labels in neither list stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LabelsPatch {
-    /// Labels that are new or get another value.
+    /// Labels to add, or to give another value.
     #[cfg_attr(feature = "schema", schema(schema_with = labels_schema))]
     pub add: BTreeMap<String, String>,
-    /// Keys of labels that go first; one that is not there is no error.
+    /// Keys of labels to remove, before `add` applies. A key without a label is not an error.
     pub remove: Vec<String>,
 }
 
@@ -99,7 +99,7 @@ impl LabelsPatch {
     }
 }
 
-/// What a VM has where neither its create nor the configuration says.
+/// The settings of a VM that neither its create nor the configuration sets.
 impl Default for VmSpec {
     fn default() -> Self {
         Self {
@@ -139,11 +139,11 @@ impl VmSpec {
             .collect()
     }
 
-    /// Rejects what no host can give. Memory that is as it was before passes: the least amount
-    /// has grown, and a VM made earlier keeps what it has.
+    /// Rejects settings that no host can provide. Memory that equals that of `before` passes: the
+    /// minimum has been raised since, and older VMs keep what they have.
     ///
     /// # Errors
-    /// In words, with the range, for the first setting that is outside of it.
+    /// For the first setting that is out of range, with the range.
     pub fn check(&self, before: Option<&Self>) -> Result<(), String> {
         limits::vcpu(self.vcpu)?;
         if before.is_none_or(|before| before.memory != self.memory) {
@@ -155,7 +155,7 @@ impl VmSpec {
     }
 }
 
-/// Keys and values as [`limits::label`] has them.
+/// The keys and values that [`limits::label`] accepts.
 #[cfg(feature = "schema")]
 fn labels_schema() -> utoipa::openapi::Object {
     use utoipa::openapi::{ObjectBuilder, Type};

@@ -1,11 +1,11 @@
-//! What ssh(1) is told to reach a VM, for everybody who tells it.
+//! The options of ssh(1) for a VM, shared by everything that connects to one.
 
 use crate::SshView;
 
 impl SshView {
-    /// The options of `ssh_config`(5) that make a connection safe, as keywords and their arguments. ssh keeps the
-    /// first value of an option, so these come before others: none of those can then turn off the
-    /// check of the host key.
+    /// The options of `ssh_config`(5) that make a connection safe, as keywords and their arguments.
+    /// ssh keeps the first value of an option, so these come before all others, and none of those
+    /// can turn off the check of the host key.
     #[must_use]
     pub fn options(&self) -> [(&'static str, String); 9] {
         [
@@ -24,7 +24,7 @@ impl SshView {
     }
 }
 
-/// A path as ssh's configuration takes it: spaces split a value, and `%` begins a token.
+/// Quotes a path for ssh's configuration, where spaces split a value and `%` begins a token.
 fn path(path: &str) -> String {
     if path
         .chars()

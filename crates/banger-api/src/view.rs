@@ -1,4 +1,4 @@
-//! What a client is shown.
+//! The views: what clients see of VMs and of the daemon.
 
 use std::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, VmId, VmName, VmSpec};
 
-/// Where a VM is in its life.
+/// The state of a VM's life cycle.
 ///
 /// ```text
 /// creating ─► stopped ─► starting ─► running ─► stopping ─► stopped ─► deleting ─► (gone)
@@ -20,21 +20,21 @@ use crate::{Error, VmId, VmName, VmSpec};
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// Its disks and keys are being made.
+    /// Its disks and keys are being created.
     Creating,
-    /// It does not run.
+    /// It is not running.
     Stopped,
-    /// It boots.
+    /// It is booting.
     Starting,
     /// Its guest is ready.
     Running,
     /// Its memory is being written to disk.
     Suspending,
-    /// It does not run; its memory is on disk.
+    /// It is not running; its memory is on disk.
     Suspended,
     /// Its memory is being read back.
     Resuming,
-    /// It is being ended.
+    /// It is shutting down.
     Stopping,
     /// It is being removed.
     Deleting,
@@ -56,18 +56,19 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Why a VM is paused. All but [`PauseReason::Hypervisor`] end by themselves.
+/// The reason why a VM is paused. Every pause except [`PauseReason::Hypervisor`] ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseReason {
-    /// The host's file system is almost full; it goes on when there is room.
+    /// The host's file system is almost full; the VM resumes when there is space.
     HostAlmostFull,
-    /// A write to one of its disks found no space; the write is kept, and done when there is room.
+    /// A write to one of its disks found no space; the write is kept, and retried when there is
+    /// space.
     HostFull,
-    /// A write to one of its disks failed; the write is kept, and tried again.
+    /// A write to one of its disks failed; the write is kept, and retried.
     DiskError,
-    /// Somebody paused it through its hypervisor, or its guest suspended.
+    /// It was paused through its hypervisor, or its guest suspended.
     Hypervisor,
 }
 
@@ -86,16 +87,16 @@ impl std::fmt::Display for PauseReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct End {
-    /// What sort of end it was.
+    /// The kind of end.
     pub reason: EndReason,
-    /// In words, for a person: the panic's line, the exit code, what cleanup could not do.
+    /// Details for a person: the line of the panic, the exit code, what could not be cleaned up.
     pub detail: String,
     /// When.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
 }
 
-/// The sorts of ends.
+/// The kinds of ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -112,13 +113,13 @@ pub enum EndReason {
     Halt,
     /// The guest's kernel panicked.
     Panic,
-    /// It was reset without notice, or its process died.
+    /// It was reset without warning, or its process died.
     Lost,
-    /// It did not come up.
+    /// It failed to start.
     StartFailed,
 }
 
-/// How the guest's network reaches us.
+/// How the guest's network is connected to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
@@ -133,42 +134,42 @@ pub enum NetworkKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SshView {
-    /// The host to connect to.
+    /// The host name or address to connect to.
     pub host: String,
-    /// The port there.
+    /// The port.
     pub port: u16,
-    /// Whom to log in as.
+    /// The user to log in as.
     pub user: String,
     /// The path of the private key.
     pub key: String,
     /// The path of the known_hosts file that pins the VM's host key.
     pub known_hosts: String,
-    /// The name that the key is pinned under there.
+    /// The name of the host key in that file.
     pub host_key_alias: String,
 }
 
-/// What a disk takes on the host.
+/// The space that a disk takes on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DiskView {
     /// Which disk: `root` or `work`.
     pub name: String,
-    /// As large as the guest sees it, in bytes.
+    /// The size that the guest sees, in bytes.
     pub size_bytes: u64,
-    /// What its own file takes, in bytes, blocks that others share included where the driver is
-    /// `reflink`.
+    /// The space of its own file, in bytes; with the driver `reflink`, including blocks that it
+    /// shares with other files.
     pub allocated_bytes: u64,
-    /// What it shares with others, in bytes: the image's blocks. Absent where it cannot be told.
+    /// The space that it shares with other VMs, in bytes: the blocks of the image. Null if unknown.
     pub shared_bytes: Option<u64>,
 }
 
-/// What a daemon took over of its configuration.
+/// The result of reloading the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Reloaded {
-    /// The keys that have another value from now on.
+    /// The keys whose new value is in force.
     pub changed: Vec<String>,
-    /// The keys whose new value waits for the next start of the daemon.
+    /// The keys whose new value takes effect at the next start of the daemon.
     pub waiting: Vec<String>,
 }
 
@@ -182,156 +183,157 @@ pub struct VmView {
     /// Its name.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub name: VmName,
-    /// Where it is in its life.
+    /// Its phase.
     pub phase: Phase,
-    /// Whether it stands still.
+    /// Whether it is paused.
     #[serde(default)]
     pub paused: bool,
-    /// Why it stands still; a note says what to do. Absent where it does not.
+    /// The reason why it is paused; a note says what to do. Absent if it is not paused.
     #[serde(default)]
     pub pause_reason: Option<PauseReason>,
-    /// Whether this run gives a rescue shell instead of the image's system.
+    /// Whether this run is a rescue shell instead of the image's system.
     #[serde(default)]
     pub rescue: bool,
-    /// The image that it was made from.
+    /// The image that it was created from.
     pub image: String,
-    /// What it has: while it runs, what its run was given.
+    /// Its settings; while it runs, those in force.
     pub spec: VmSpec,
-    /// What its next start gives it; absent where that is the same.
+    /// The settings of its next start; absent if they are the same.
     #[serde(default)]
     pub pending: Option<VmSpec>,
-    /// What its network is.
+    /// Its kind of network.
     pub network: NetworkKind,
-    /// Its address, where it has one of its own.
+    /// Its IP address, if it has its own.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub address: Option<Ipv4Addr>,
-    /// Its name in the DNS.
+    /// Its DNS name.
     pub dns_name: String,
     /// How to reach it by SSH, while it runs.
     pub ssh: Option<SshView>,
-    /// The hypervisor that runs it, or ran it last.
+    /// The hypervisor that runs it, or last ran it.
     pub hypervisor: Option<String>,
-    /// The root-disk driver that it was made with.
+    /// The driver of its system disk, fixed when it was created.
     pub root_disk: String,
-    /// What its disks take on the host; empty where it is one of a list.
+    /// The space that its disks take on the host; empty in lists of VMs.
     #[serde(default)]
     pub disks: Vec<DiskView>,
-    /// The hypervisor's process number, while it runs.
+    /// The process id of its hypervisor, while it runs.
     pub pid: Option<u32>,
-    /// When it was made.
+    /// The time of its creation.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub created: Timestamp,
-    /// When its guest became ready, while it runs.
+    /// The time when its guest became ready, while it runs.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
     pub started: Option<Timestamp>,
     /// How its last run ended.
     pub last_end: Option<End>,
-    /// What a user should know: no way out, a disk that could not grow …
+    /// Notes for its user, such as a missing way to the internet or a disk that could not grow.
     pub notes: Vec<String>,
 }
 
-/// A VM after a verb that may find nothing to do.
+/// A VM, after a verb that may have had nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VerbOutcome {
     /// The VM as it is now.
     #[serde(flatten)]
     pub vm: VmView,
-    /// Whether it was so before, and nothing was done.
+    /// Whether it was in this state already, so that nothing was done.
     #[serde(default)]
     pub already: bool,
 }
 
 impl VmView {
-    /// What its next start gives it, and this run where nothing waits.
+    /// The settings of its next start; those in force if no change is pending.
     #[must_use]
     pub fn next(&self) -> &VmSpec {
         self.pending.as_ref().unwrap_or(&self.spec)
     }
 }
 
-/// How a stop went.
+/// The result of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stopped {
     /// The VM as it is now.
     #[serde(flatten)]
     pub vm: VmView,
-    /// Whether the guest wrote everything to its disks first.
+    /// Whether the guest confirmed that it wrote all data to its disks.
     pub synced: bool,
-    /// Which step of the ladder ended it: `agent`, `power-button`, `terminate`, `kill`, or `gone`.
+    /// The step that ended it: `agent`, `power-button`, `terminate`, `kill`, or `gone` (it ended by
+    /// itself).
     pub by: String,
 }
 
-/// What became of one VM when all were stopped.
+/// The outcome for one VM when all are stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StopOutcome {
     /// Its name.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub name: VmName,
-    /// How its stop went, where it went well.
+    /// The result of its stop, if that succeeded.
     pub stopped: Option<Stopped>,
-    /// Why it did not, otherwise.
+    /// The error, if it failed.
     pub error: Option<Error>,
 }
 
-/// How the stop of all VMs went.
+/// The result of stopping all VMs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StoppedAll {
-    /// Those that ran, by name.
+    /// The VMs that were running, by name.
     pub vms: Vec<StopOutcome>,
 }
 
-/// The daemon and what it speaks.
+/// The versions of the daemon and of its API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VersionView {
     /// The version of the daemon's program.
     pub version: String,
-    /// The version of the API that it speaks.
+    /// The version of the API.
     pub api: u32,
 }
 
-/// The daemon as it runs.
+/// The state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DaemonView {
     /// The version of its program.
     pub version: String,
-    /// Its process number.
+    /// Its process id.
     pub pid: u32,
-    /// How it changes the host: `direct`, `root-helper`, `user`, or `sim` where nothing is real.
+    /// How it changes the host: `direct`, `root-helper`, `user`, or `sim` (a simulation).
     pub mode: String,
     /// The path of its socket.
     pub socket: String,
     /// Its state directory.
     pub state: String,
-    /// The configuration file that it read when it started, whether it is there or not.
+    /// The path of its configuration file, which need not exist.
     #[serde(default)]
     pub config: String,
-    /// The bundle that new VMs are made from.
+    /// The bundle that new VMs are created from.
     pub bundle: String,
-    /// Why it is this bundle, in words.
+    /// Why it is this bundle, for a person.
     #[serde(default)]
     pub bundle_reason: String,
-    /// Where the resolver answers, if it does.
+    /// The address of the DNS resolver, if it runs.
     pub dns: Option<String>,
-    /// When it started.
+    /// The time of its start.
     #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub started: Timestamp,
     /// The number of VMs.
     pub vms: usize,
-    /// The number of those that run.
+    /// The number of running VMs.
     pub running: usize,
-    /// What it found at its start and could not explain.
+    /// What the daemon found at its start and could not attribute to a VM.
     pub unexplained: Vec<String>,
-    /// What environment variables of the daemon set in its configuration: a key's name, and the
-    /// variable's value.
+    /// The settings that come from the daemon's environment: the name of a key, and the value of
+    /// its variable.
     #[serde(default)]
     pub overrides: crate::configuration::Overrides,
-    /// How much it logs.
+    /// The level of its log.
     #[serde(default)]
     pub log_level: crate::LogLevel,
 }

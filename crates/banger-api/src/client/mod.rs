@@ -58,7 +58,7 @@ impl Client {
         })
     }
 
-    /// The id that all requests of this client have in the daemon's log and events.
+    /// The id of this client's requests in the daemon's log and events.
     #[must_use]
     pub fn request(&self) -> &str {
         &self.request
@@ -107,10 +107,11 @@ impl Client {
                     }
                 }
             }
-            Err(
-                Error::new(Code::Internal, "the daemon went away before it was done")
-                    .hint("look at what it says: banger daemon status"),
+            Err(Error::new(
+                Code::Internal,
+                "the daemon ended before the request was complete",
             )
+            .hint("see its state: banger daemon status"))
         })
     }
 
@@ -125,8 +126,11 @@ impl Client {
     fn require_ours(&self, stream: &UnixStream) -> Result<()> {
         let socket = self.socket.display();
         let peer = stream.peer_cred().map_err(|cause| {
-            Error::new(Code::Host, format!("ask who answers at `{socket}`"))
-                .cause(cause.to_string())
+            Error::new(
+                Code::Host,
+                format!("find the owner of the daemon at `{socket}`"),
+            )
+            .cause(cause.to_string())
         })?;
         let (theirs, ours) = (peer.uid(), rustix::process::geteuid().as_raw());
         if is_trusted(theirs, ours) {
@@ -134,12 +138,12 @@ impl Client {
         }
         Err(Error::new(
             Code::Conflict,
-            format!("the daemon at `{socket}` is user {theirs}'s, and you are user {ours}"),
+            format!("the daemon at `{socket}` belongs to user {theirs}, and you are user {ours}"),
         )
         .hint(format!(
             "to use that user's VMs, be that user: sudo -u '#{theirs}' banger vm list"
         ))
-        .hint("for your own, look at BANGER_SOCKET, XDG_RUNTIME_DIR and --socket"))
+        .hint("for your own VMs, check BANGER_SOCKET, XDG_RUNTIME_DIR and --socket"))
     }
 
     /// The response, and a duplicate descriptor of its connection.
@@ -159,7 +163,8 @@ impl Client {
         })?;
         self.require_ours(&stream)?;
         let socket = stream.as_fd().try_clone_to_owned().map_err(|cause| {
-            Error::new(Code::Internal, "keep hold of the connection").cause(cause.to_string())
+            Error::new(Code::Internal, "duplicate the connection's descriptor")
+                .cause(cause.to_string())
         })?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -205,28 +210,28 @@ impl Client {
     }
 }
 
-/// An id that no other request has, as far as chance goes.
+/// A random id; two requests are very unlikely to have the same.
 fn request_id() -> String {
     let mut bytes = [0; 6];
-    // Without chance the ids are alike, and nothing else is wrong.
+    // Without randomness the ids are equal, which only makes the log harder to read.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a client of user `ours` trusts a daemon of user `theirs`: its own user's, and root's, which
-/// could be anybody's.
+/// Whether a client of user `ours` trusts a daemon of user `theirs`: one of the same user, or of
+/// root, who can act as any user.
 fn is_trusted(theirs: u32, ours: u32) -> bool {
     theirs == ours || theirs == 0
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn broken(cause: hyper::Error) -> Error {
-    Error::new(Code::Internal, "the daemon went away").cause(cause.to_string())
+    Error::new(Code::Internal, "the connection to the daemon broke").cause(cause.to_string())
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| {
-        Error::new(Code::Internal, "read the daemon's answer").cause(cause.to_string())
+        Error::new(Code::Internal, "read the daemon's response").cause(cause.to_string())
     })
 }
 
@@ -244,10 +249,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_of_another_user_is_not_trusted() {
+    fn only_a_daemon_of_the_same_user_or_root_is_trusted() {
         assert!(is_trusted(1000, 1000));
         assert!(is_trusted(0, 1000));
         assert!(!is_trusted(1001, 1000));
-        assert!(!is_trusted(1000, 0), "not by root either");
+        assert!(!is_trusted(1000, 0), "root does not trust other users");
     }
 }

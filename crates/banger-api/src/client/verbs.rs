@@ -36,7 +36,7 @@ impl Client {
         self.work(Method::POST, "/v1/daemon/reload", &(), |_| {})
     }
 
-    /// Changes how much the daemon logs, until it ends or reads its configuration again.
+    /// Sets the level of the daemon's log, until the daemon ends or reloads its configuration.
     pub fn set_log_level(&self, level: LogLevel) -> Result<LogLevelView> {
         let wanted = LogLevelView { level };
         self.work(Method::PUT, "/v1/daemon/log-level", &wanted, |_| {})
@@ -47,7 +47,7 @@ impl Client {
         self.get("/v1/doctor")
     }
 
-    /// Everything that is measured, in Prometheus' text format.
+    /// All metrics, in Prometheus' text format.
     pub fn metrics(&self) -> Result<String> {
         self.text("/v1/metrics")
     }
@@ -162,7 +162,7 @@ impl Client {
         self.get(&image_path(name, ""))
     }
 
-    /// Makes an image of an ext4 root file system.
+    /// Creates an image from a root file system.
     pub fn import_image(
         &self,
         request: &ImportImage,
@@ -171,7 +171,7 @@ impl Client {
         self.work(Method::POST, "/v1/images", request, on_progress)
     }
 
-    /// Removes an image that nobody uses; returns it as it was.
+    /// Deletes an unused image; returns its last state.
     pub fn delete_image(
         &self,
         name: &ImageName,
@@ -180,7 +180,7 @@ impl Client {
         self.work(Method::DELETE, &image_path(name, ""), &(), on_progress)
     }
 
-    /// Gives an image another name.
+    /// Renames an image.
     pub fn rename_image(
         &self,
         name: &ImageName,
@@ -202,7 +202,7 @@ impl Client {
         self.work(Method::POST, &path, request, on_progress)
     }
 
-    /// Removes the images that nobody uses.
+    /// Removes unused images.
     pub fn prune_images(
         &self,
         request: &PruneImages,
@@ -226,7 +226,7 @@ fn path(vm: &VmRef, below: &str) -> String {
     format!("/v1/vms/{vm}{below}")
 }
 
-/// A path of an image. A name holds no character that a path would change.
+/// The path of an image. A name contains only characters that need no escaping.
 fn image_path(name: &ImageName, below: &str) -> String {
     format!("/v1/images/{name}{below}")
 }

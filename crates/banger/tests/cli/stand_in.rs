@@ -110,7 +110,7 @@ fn a_daemon_that_goes_away_in_the_middle_is_told() {
     assert_eq!(run.status, 1);
     assert!(
         run.stderr
-            .contains("error: the daemon went away before it was done"),
+            .contains("error: the daemon ended before the request was complete"),
         "{run:#?}"
     );
 }
