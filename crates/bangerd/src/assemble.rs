@@ -1,4 +1,5 @@
-//! The only place that names concrete drivers, and the order of the capabilities, with reasons.
+//! Assembles the engine. The only place that names concrete drivers; it also has the order of the
+//! capabilities, with the reasons.
 
 mod checks;
 mod configuration;
@@ -47,16 +48,16 @@ use hypervisors::Candidates;
 use key::Key;
 use reach::{Reached, Root};
 
-/// Which host the daemon works on.
+/// The host that the daemon works on.
 #[derive(Debug, Clone)]
 pub enum Mode {
     /// This machine.
     Real,
-    /// A model of one, in memory.
+    /// A simulated host, in memory.
     Sim(Sim),
 }
 
-/// What everything else is made from.
+/// The parts that the others are built from.
 struct Assembly<'a> {
     location: &'a Location,
     config: &'a Config,
@@ -69,10 +70,11 @@ struct Assembly<'a> {
     kvm: bool,
 }
 
-/// The engine of this location, with every driver chosen.
+/// Assembles the engine of this location, with all drivers chosen.
 ///
 /// # Errors
-/// When the state directory, the key pair or a choice of the configuration is not to be had.
+/// If the state directory or the key pair cannot be used, or the host cannot provide what is
+/// configured.
 pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Engine> {
     let assembly = Assembly::new(location, config, mode)?;
     assembly.parts().map(Engine::new)
@@ -140,7 +142,7 @@ impl<'a> Assembly<'a> {
         })
     }
 
-    /// All hypervisors, the one for new starts first, and the check that tells of the choice.
+    /// All hypervisors, the one for new starts first, and the check that explains the choice.
     fn hypervisors(&self) -> (Vec<Box<dyn Hypervisor>>, Option<Check>) {
         let (config, instance) = (self.config, self.instance);
         match self.mode {
@@ -170,16 +172,18 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// What a VM has on its host, in the order of a start; teardown goes the other way.
+    /// The capabilities, in the order of a start; teardown runs in reverse.
     ///
-    /// - `boot` first: the machine's folder is made by it, and everybody else's files are in there.
-    /// - disks before the network: their order is the order of devices in the guest, and what is
-    ///   likely to fail for want of space fails before anything of the host is touched.
-    /// - `gate` after `network`, and last of what fails: it waits for the hypervisor to listen.
-    /// - `NAT` after `network`: it opens what the network's rules close, and changes its interface.
+    /// - `boot` is first: it makes the machine's folder, which holds the files of the others.
+    /// - the disks come before the network: a lack of space then fails the start before the host is
+    ///   changed. Their order is the order of the devices in the guest.
+    /// - `gate` follows `network`, and is the last that may fail: it waits for the hypervisor to
+    ///   listen.
+    /// - `NAT` follows `network`: it opens what the network's rules close, and changes its
+    ///   interface.
     /// - the others only add to the guest.
-    /// - `jail` last, so it is taken away first: it has other names of what the others make, and another
-    ///   node of a root disk, which must be taken back before its device goes.
+    /// - `jail` is last, so that teardown removes it first: it has further links to the files of
+    ///   the others and a device node of the root disk, which must go before that device.
     fn capabilities(&self, user: HypervisorUser, key: Key) -> Vec<Box<dyn Capability>> {
         let Self {
             config,
@@ -247,8 +251,7 @@ fn make_folders(layout: &Layout, host: &dyn Host) -> Result<()> {
     Ok(())
 }
 
-/// The guest program beside this one, where programs are installed, or the one that the bundle was
-/// made with.
+/// The guest program beside this program, or else the one in the bundle.
 fn guest_program(bundle: &Path) -> GuestProgram {
     let beside = std::env::current_exe().map(|own| own.with_file_name(program::FILE));
     let candidates = beside.into_iter().chain([bundle.join(program::FILE)]);
@@ -264,13 +267,13 @@ fn root_disks(layout: &Layout, instance: Instance) -> Vec<Box<dyn RootDisk>> {
     ]
 }
 
-/// Software emulation keeps a processor busy for the whole of a boot; with KVM much of it is waiting.
+/// Software emulation keeps a CPU busy during a whole boot; with KVM, a boot is mostly waiting.
 fn boots_at_once(accelerated: bool, cpus: u32) -> usize {
     let each = if accelerated { 4 } else { 1 };
     usize::try_from(cpus.saturating_mul(each)).unwrap_or(usize::MAX)
 }
 
-/// A TAP where we may make one, with the addresses that are configured.
+/// A TAP if banger may create one, with the configured addresses.
 fn network(config: &Config, host: &dyn Host, root: &Root) -> NetworkKind {
     match config.network {
         NetworkChoice::Auto if !root.grants(config.subnet) => NetworkKind::User,

@@ -78,7 +78,7 @@ pub fn run(options: &Options) -> Result<()> {
         say("held");
         return Ok(());
     };
-    let host = Linux::new().during("look at the host")?;
+    let host = Linux::new().during("examine the host")?;
     Store::new(layout.clone()).refuse_newer(&host)?;
     kind::settle(&layout, options.simulated)?;
     start_log(&layout)?;

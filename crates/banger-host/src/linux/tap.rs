@@ -100,7 +100,7 @@ fn find(name: &str) -> Result<Option<Link>> {
 ///
 /// Whether this kernel has what the TAP's own programs need is remembered in `backstop`.
 pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<Change> {
-    let describe = || format!("make the TAP `{name}`");
+    let describe = || format!("create the TAP `{name}`");
     check_name(name).map_err(|error| error.within(describe()))?;
     let there = find(name)?;
     let is_so = match &there {
@@ -143,7 +143,7 @@ fn create(name: &str, wanted: &GuestTap) -> Result<()> {
     let tap = attach(name)?;
     let describe = || format!("give the TAP to user {}", wanted.uid);
     sys::set_tap_owner(&tap, wanted.uid).during(describe)?;
-    sys::set_tap_persistent(&tap).during(|| "make the TAP stay".to_owned())
+    sys::set_tap_persistent(&tap).during(|| "make the TAP persistent".to_owned())
 }
 
 /// Gives the interface what it lacks, and says whether it lacked something.

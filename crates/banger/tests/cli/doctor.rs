@@ -58,7 +58,7 @@ fn each_command_is_asked_for_on_a_terminal() {
     let banger = program().to_str().unwrap();
     for (answer, verdict) in [("n", "! configuration"), ("y", "✓ configuration")] {
         let mut typist = Typist::new(&environment, &[banger, "doctor", "--fix"]);
-        typist.sees("to read the configuration again: ");
+        typist.sees("to reload the configuration: ");
         typist.sees("Run it? [y/n] ");
         typist.types(&format!("{answer}\r"));
         assert_eq!(typist.ends(), Some(0), "{}", typist.seen);

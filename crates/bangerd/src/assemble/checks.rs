@@ -1,4 +1,4 @@
-//! The checks that belong to no capability, and what a new user is told once.
+//! The checks that belong to no capability, and the advice that a new user gets once.
 
 use banger_api::location::Location;
 use banger_api::{Fix, NetworkKind};
@@ -17,14 +17,14 @@ const LONGEST_SOCKET: usize = 107;
 /// The least free space on the state directory's file system, in MiB.
 const LEAST_SPACE: u64 = 2048;
 
-/// Where systemd-resolved keeps what it was told; it is there where it runs.
+/// The runtime configuration of systemd-resolved; it exists while systemd-resolved runs.
 const RESOLVED: &str = "/run/systemd/resolve";
 
-/// Where its administrator tells it more.
+/// The administrator's drop-in for systemd-resolved.
 const RESOLVED_DROP_IN: &str = "/etc/systemd/resolved.conf.d/banger.conf";
 
-/// All of them, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
-/// and nothing more to look at.
+/// All checks, in the order that `doctor` prints. A simulated host has no choice of hypervisors,
+/// and nothing else to check.
 pub(super) fn own(
     assembly: &Assembly<'_>,
     catalog: &Catalog,
@@ -77,7 +77,7 @@ pub(super) fn own(
     checks
 }
 
-/// The module that makes `/dev/kvm`, where the processor can have one.
+/// The kernel module that provides `/dev/kvm`, if the processor supports it.
 fn load_kvm(host: &dyn Host) -> Option<Fix> {
     if host.stat("/dev/kvm".as_ref()).ok()?.is_some() {
         return None;
@@ -104,7 +104,7 @@ fn socket(location: &Location) -> Check {
             return Finding::Good(path.display().to_string());
         }
         Finding::Bad {
-            found: format!("its path is {length} bytes long, and {LONGEST_SOCKET} is the most"),
+            found: format!("its path is {length} bytes long; the maximum is {LONGEST_SOCKET}"),
             hint: "export BANGER_SOCKET=$HOME/.banger/bangerd.sock".to_owned(),
         }
     })
@@ -130,7 +130,7 @@ fn routing(port: u16, host: &dyn Host) -> Finding {
     }
 }
 
-/// The one command that makes systemd-resolved ask us (resolved.conf(5)).
+/// The command that makes systemd-resolved query banger for `vm` (resolved.conf(5)).
 fn route_with_resolved(port: u16) -> String {
     format!(
         "sudo sh -c 'mkdir -p /etc/systemd/resolved.conf.d && printf \"[Resolve]\\nDNS=127.0.0.1:{port}\\nDomains=~vm\\n\" > {RESOLVED_DROP_IN} && systemctl restart systemd-resolved'"
@@ -144,7 +144,7 @@ fn route_otherwise(port: u16) -> String {
     )
 }
 
-/// What the end of a create tells. A command or a line to copy stands alone on its line.
+/// The advice after a create. A command or a line to copy is alone on its line.
 pub(super) fn advice(config: &Config, network: NetworkKind, host: &dyn Host) -> Vec<String> {
     let port = config.dns_port;
     if network == NetworkKind::User || port == 0 {

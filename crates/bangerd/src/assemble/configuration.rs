@@ -1,4 +1,4 @@
-//! The configuration on disk, against the one that the daemon read when it started.
+//! Compares the configuration on disk with the one that the daemon last read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::engine::Reread;
 use crate::error::Result;
 use crate::readiness::Check;
 
-/// The file, and what of it the daemon runs on.
+/// The file, and the configuration in force.
 #[derive(Debug, Clone)]
 pub(super) struct ConfigurationInForce {
     location: Location,
@@ -29,10 +29,10 @@ impl ConfigurationInForce {
         }
     }
 
-    /// Reads the file anew, and takes over what can change while the daemon runs.
+    /// Reloads the file, and applies what can change while the daemon runs.
     ///
     /// # Errors
-    /// What is wrong with the file; nothing is taken over then.
+    /// If the file is invalid; nothing is applied then.
     pub(super) fn reread(&self) -> Result<Reread> {
         let mut in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let on_disk = Config::of_daemon(&self.location, &in_force.overrides, self.simulated)?;
@@ -46,7 +46,7 @@ impl ConfigurationInForce {
         })
     }
 
-    /// What has the daemon take over a file that is right.
+    /// The command that makes the daemon use a valid file.
     fn fix(&self) -> Option<Fix> {
         let in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let on_disk =
@@ -55,14 +55,15 @@ impl ConfigurationInForce {
             return None;
         }
         Some(if in_force.clone().take_over(&on_disk).is_empty() {
-            Fix::banger("read the configuration again", &["daemon", "reload"])
+            Fix::banger("reload the configuration", &["daemon", "reload"])
         } else {
-            let what = "stop the daemon: its VMs keep running, and the next one reads the file";
+            let what = "stop the daemon: VMs keep running, and the next daemon reads the file";
             Fix::banger(what, &["daemon", "stop"])
         })
     }
 
-    /// Reads the file anew each time: a daemon runs on without noticing that its next start fails.
+    /// Reads the file each time: otherwise nobody would notice that the next start of the daemon
+    /// fails.
     pub(super) fn check(&self) -> Check {
         let own = self.clone();
         Check::new("configuration", move |_| {
@@ -98,16 +99,16 @@ fn look(location: &Location, in_force: &Config, simulated: bool) -> Finding {
         }
         Ok(on_disk) if !on_disk.renamed.is_empty() => Finding::Doubtful {
             found: on_disk.renamed.join("; "),
-            hint: format!("rename it in {path}; until then it works as before"),
+            hint: format!("rename it in {path}; the old name still works"),
         },
         Ok(_) if location.config.exists() => Finding::Good(path.to_string()),
-        Ok(_) => Finding::Good(format!("there is no `{path}`, so the defaults hold")),
+        Ok(_) => Finding::Good(format!("there is no `{path}`, so the defaults apply")),
         Err(error) => {
             let faults = std::iter::once(&error.message).chain(&error.also);
             let faults: Vec<&str> = faults.map(String::as_str).collect();
             let mut hints = error.hints;
             hints.push(
-                "until it is right, no daemon starts; this one runs on what it read".to_owned(),
+                "no daemon can start until it is fixed; this one continues with the configuration that it read".to_owned(),
             );
             Finding::Bad {
                 found: faults.join("\n"),
@@ -135,7 +136,7 @@ mod tests {
         let none = banger_api::configuration::Overrides::new();
         let in_force = Config::of_daemon(&location, &none, true).unwrap();
         let found = || look(&location, &in_force, true);
-        assert!(matches!(found(), Finding::Good(found) if found.contains("the defaults hold")));
+        assert!(matches!(found(), Finding::Good(found) if found.contains("the defaults apply")));
         write("vcpu = 2\n");
         assert!(matches!(found(), Finding::Good(found) if found.ends_with("config.toml")));
         write("vcpu = 3\n");

@@ -1,6 +1,6 @@
-//! Which hypervisor runs new starts, and why.
+//! The choice of the hypervisor for new starts, and its reason.
 //!
-//! All of them are there whichever is chosen, so that a VM that runs in another is found again.
+//! All hypervisors are available whichever is chosen, so that the daemon adopts VMs of the others.
 
 use std::path::PathBuf;
 
@@ -15,10 +15,10 @@ use crate::layout::Layout;
 use crate::readiness::{self, Check};
 use crate::vm::names::Instance;
 
-/// Where Debian and its kin keep QEMU.
+/// QEMU's path on Debian and its derivatives.
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
-/// What the choice is made from.
+/// The inputs of the choice.
 #[derive(Debug, Clone)]
 pub(super) struct Candidates {
     choice: HypervisorChoice,
@@ -28,17 +28,17 @@ pub(super) struct Candidates {
     qemu: PathBuf,
     instance: Instance,
     jailer: bool,
-    /// Whether it is root's part to jail, since the daemon is not root.
+    /// Whether the root helper makes the jails, because the daemon is not root.
     by_root: bool,
     network: NetworkKind,
     kvm: bool,
 }
 
-/// The one for new starts.
+/// The hypervisor for new starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Selected {
     Firecracker,
-    /// With the reason against Firecracker, where it was tried.
+    /// With the reason against Firecracker, if it was tried.
     Qemu(Option<String>),
 }
 
@@ -64,7 +64,7 @@ impl Candidates {
         }
     }
 
-    /// Has root jail what shall be jailed.
+    /// Lets the root helper make the jails.
     pub(super) fn jailed_by_root(self, by_root: bool) -> Self {
         Self { by_root, ..self }
     }
@@ -74,11 +74,11 @@ impl Candidates {
         Firecracker::new(self.layout.clone(), program, self.network)
     }
 
-    /// Whether Firecracker can be jailed has no say: where it should be and cannot, nothing starts,
-    /// rather than something that is not jailed.
+    /// Whether Firecracker can be jailed does not affect the choice: if it should be and cannot,
+    /// the start fails instead of running without a jail.
     ///
-    /// `auto` takes the first whose checks pass; QEMU, which has the last word, even where they
-    /// do not: its own checks say what is missing.
+    /// `auto` takes Firecracker if its checks pass, and otherwise QEMU, whose own checks then
+    /// report what is missing.
     fn take(&self, host: &dyn Host) -> Selected {
         match self.choice {
             HypervisorChoice::Firecracker => Selected::Firecracker,
@@ -132,7 +132,7 @@ impl Candidates {
         }
         let speed = match host.probe(&Probe::Kvm) {
             Finding::Good(_) => "with KVM",
-            Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, for want of KVM",
+            Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, without KVM",
         };
         let found = match (self.choice, &now) {
             (HypervisorChoice::Auto, Selected::Firecracker) => {
@@ -146,7 +146,7 @@ impl Candidates {
         };
         if self.jailer && matches!(now, Selected::Qemu(_)) {
             return Finding::Doubtful {
-                found: format!("{found}. `jailer = true` is for Firecracker, and does nothing here"),
+                found: format!("{found}. `jailer = true` applies only to Firecracker, and has no effect here"),
                 hint: "see what keeps Firecracker from running: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
                     .to_owned(),
             };

@@ -1,4 +1,4 @@
-//! This installation's own SSH key pair, made once.
+//! This installation's own SSH key pair, generated once.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use super::Mode;
 use crate::error::{During, Result};
 use crate::layout::Layout;
 
-/// A key pair: where the private part lies, and the public part, one line.
+/// A key pair: the path of the private key, and the public key, one line.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) path: PathBuf,
     pub(super) public: String,
 }
 
-/// The user's own key pair where the configuration names one, or banger's, made if it is absent.
+/// The configured key pair of the user, or banger's own, which is generated if absent.
 pub(super) fn ensure(
     layout: &Layout,
     configured: Option<&Path>,
@@ -41,17 +41,17 @@ fn read_public(private: &Path, host: &dyn Host) -> Result<Key> {
                 format!("there is no public key `{}`", public.display()),
             )
             .hint(format!(
-                "make it: ssh-keygen -y -f {} > {}",
+                "create it: ssh-keygen -y -f {} > {}",
                 private.display(),
                 public.display()
             ))
-            .hint("or take `ssh_key_path` out of the configuration")
+            .hint("or remove `ssh_key_path` from the configuration")
         })?;
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     ssh_key::PublicKey::from_openssh(&text).map_err(|cause| {
         Error::new(
             Code::Invalid,
-            format!("`{}` is no public SSH key", public.display()),
+            format!("`{}` is not a public SSH key", public.display()),
         )
         .cause(cause.to_string())
     })?;
@@ -70,23 +70,26 @@ fn with_pub(private: &Path) -> PathBuf {
 fn ours(layout: &Layout, host: &dyn Host) -> Result<Key> {
     let path = layout.ssh_key();
     let public = with_pub(&path);
-    let there = host.stat(&path).during("look for our SSH key")?.is_some()
+    let there = host
+        .stat(&path)
+        .during("look for banger's SSH key")?
+        .is_some()
         && host
             .stat(&public)
-            .during("look for our public SSH key")?
+            .during("look for banger's public SSH key")?
             .is_some();
     if there {
         return read_public(&path, host);
     }
     let map_io_error = |cause: ssh_key::Error| {
-        Error::new(Code::Internal, "make our SSH key").cause(cause.to_string())
+        Error::new(Code::Internal, "generate banger's SSH key").cause(cause.to_string())
     };
     let mut key = PrivateKey::random(&mut ssh_key::rand_core::OsRng, Algorithm::Ed25519)
         .map_err(map_io_error)?;
     key.set_comment("banger");
     let private = key.to_openssh(LineEnding::LF).map_err(map_io_error)?;
     let line = key.public_key().to_openssh().map_err(map_io_error)?;
-    // The public part last: where it is, the pair is whole.
+    // The public key comes last: if it exists, the pair is complete.
     for (path, text, mode) in [
         (path.clone(), private.to_string(), 0o600),
         (public, format!("{line}\n"), 0o644),
@@ -97,7 +100,7 @@ fn ours(layout: &Layout, host: &dyn Host) -> Result<Key> {
             mode,
             owner: None,
         });
-        host.change(&op).during("write our SSH key")?;
+        host.change(&op).during("write banger's SSH key")?;
     }
     Ok(Key { path, public: line })
 }

@@ -1,4 +1,4 @@
-//! How changes reach the host: by ourselves, through the root helper, or not at all.
+//! How changes reach the host: directly, through the root helper, or not at all.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,29 +11,29 @@ use crate::error::{During, Result};
 use crate::readiness::Check;
 use crate::vm::names::Instance;
 
-/// A host, and how we came to it.
+/// A host, and how it is reached.
 pub(super) struct Reached {
     pub(super) host: Arc<dyn Host>,
     pub(super) root: Root,
-    /// What our things are called on it.
+    /// The installation, which names banger's things on the host.
     pub(super) instance: Instance,
 }
 
-/// What root does for us.
+/// The root helper's part.
 pub(super) enum Root {
-    /// We need no help: we are root, or the host is a model.
+    /// Not needed: the daemon is root, or the host is simulated.
     NotNeeded,
-    /// It serves us.
+    /// The root helper serves this daemon.
     Serves {
-        /// Who, with what, in words.
+        /// The helper and its grants, for a person.
         described: String,
         subnet: Subnet,
     },
-    /// It does not.
+    /// The root helper is not available.
     Absent { uid: u32, state: PathBuf },
 }
 
-/// The host of this mode.
+/// Connects to the host of this mode.
 pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
     let host: Arc<dyn Host> = match mode {
         Mode::Sim(sim) => {
@@ -43,12 +43,12 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 instance: Instance::new(sim.uid(), state),
             });
         }
-        Mode::Real => Arc::new(Linux::new().during("look at the host")?),
+        Mode::Real => Arc::new(Linux::new().during("examine the host")?),
     };
     let uid = host.uid();
     let instance = Instance::new(uid, state);
     if uid == 0 {
-        banger_host::reserve(state).during("take the names of root's VMs")?;
+        banger_host::reserve(state).during("reserve the names of root's VMs")?;
         return Ok(Reached {
             host,
             root: Root::NotNeeded,
@@ -62,7 +62,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 subnet: helped.claim().subnet,
             };
             tracing::info!(root = helped.described(), "root helps");
-            // Root makes the names of the path that it was told at the install.
+            // Root derives the names from the path that was given at the installation.
             let instance = helped.claim().instance().into();
             Ok(Reached {
                 host: Arc::new(helped),
@@ -70,10 +70,11 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
                 instance,
             })
         }
-        // It is there, and does not come to its word: a daemon that went without it would give VMs
-        // other networks and refuse disks for as long as it ran. One that fails is started again.
+        // The helper exists but does not answer in time. A daemon without it would choose other
+        // networks and reject disks for its whole life; a daemon that fails is started again.
         Err(error) if error.kind() == Kind::Busy => Err(error).during("wait for root"),
-        // Nor is one of another version absent: what it has made would be nobody's to remove.
+        // A helper of another version counts as present, too: nothing else could remove what it
+        // made.
         Err(error) if error.kind() == Kind::Unsupported => Err(error).during("reach root"),
         Err(error) => {
             tracing::info!(%error, "root does not help");
@@ -90,8 +91,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
 }
 
 impl Root {
-    /// How changes reach the host, as `DaemonView` says it: `sim`, `direct`, `root-helper` or
-    /// `user`.
+    /// How changes reach the host, for `DaemonView`: `sim`, `direct`, `root-helper` or `user`.
     pub(super) fn word(&self, mode: &Mode) -> &'static str {
         match (self, mode) {
             (_, Mode::Sim(_)) => "sim",
@@ -101,7 +101,7 @@ impl Root {
         }
     }
 
-    /// Whether VMs may have addresses of this network as far as root is concerned.
+    /// Whether the root helper allows addresses of this network.
     pub(super) fn grants(&self, subnet: Subnet) -> bool {
         match self {
             Self::Serves { subnet: own, .. } => *own == subnet,
@@ -109,7 +109,7 @@ impl Root {
         }
     }
 
-    /// What `doctor` says of it.
+    /// The check of the root helper.
     pub(super) fn check(&self, configured: Subnet) -> Option<Check> {
         let name = "root helper";
         match self {
@@ -139,12 +139,12 @@ impl Root {
     }
 }
 
-/// Why it does not help, as it is now.
+/// Why the root helper is not available now.
 fn absent(uid: u32, state: &Path) -> Finding {
     match Helped::connect(uid, state) {
         Ok(helped) => Finding::Doubtful {
             found: format!(
-                "{}, but not yet when the daemon started",
+                "{}, but did not when the daemon started",
                 helped.described()
             ),
             hint: "restart the daemon: banger daemon stop".to_owned(),

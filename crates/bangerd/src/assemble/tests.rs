@@ -20,12 +20,12 @@ const HOOKS: [(&str, Hook); 6] = [
     ("delete", |it, vm, host| it.delete(vm, host)),
 ];
 
-/// A simulated host on which a VM's own parts are made, and the VM.
+/// A simulated host with the persistent parts of a VM, and the VM.
 pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     made_with(RootDiskChoice::Auto)
 }
 
-/// The same, with such a root disk.
+/// The same, with this root disk.
 fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let sim = Sim::new();
     let location = Location {
@@ -67,7 +67,7 @@ fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     (sim, vms.remove(0), all)
 }
 
-/// What a hook does to a host, whatever else is there.
+/// The changes that a hook makes to a host.
 fn after(sim: &Sim) -> SimState {
     sim.state()
 }
@@ -121,7 +121,8 @@ fn prepare_is_undone(root_disk: RootDiskChoice) {
             all[index].teardown(&vm, &sim).unwrap();
             all[index].teardown(&vm, &sim).unwrap();
             if index == 0 || !reached {
-                // A teardown may take what an earlier one made; the way down takes all anyway.
+                // A teardown may remove what an earlier capability made; the teardown of the VM
+                // removes all anyway.
                 for it in all[..index].iter().rev() {
                     it.teardown(&vm, &sim).unwrap();
                 }
@@ -153,7 +154,7 @@ fn a_teardown_of_what_was_never_made_is_fine() {
     assert_eq!(after(&sim), before);
 }
 
-/// How many looks at the host one round of `holds` takes for so many VMs with NAT.
+/// The number of host queries in one round of `holds`, for this many VMs with NAT.
 fn looks_of_a_round(count: u32) -> u64 {
     let (sim, vm, all) = made();
     let vms: Vec<Vm> = (0..count)
@@ -172,7 +173,7 @@ fn looks_of_a_round(count: u32) -> u64 {
     for capability in &all {
         let answers = capability.holds(&running, &sim);
         assert_eq!(answers.len(), vms.len());
-        // The guests were told no resolvers.
+        // The guests got no resolvers.
         let well = vec![Ok(capability.name() != "DNS"); vms.len()];
         assert_eq!(answers, well, "{}", capability.name());
     }
@@ -181,7 +182,7 @@ fn looks_of_a_round(count: u32) -> u64 {
 
 #[test]
 fn a_round_of_looks_takes_two_for_each_vm_and_nine_for_all() {
-    // When each VM was looked at by itself, it was 9 for each: 180 for twenty.
+    // With separate queries for each VM it was 9 for each: 180 for twenty.
     for count in [1, 2, 20] {
         assert_eq!(
             looks_of_a_round(count),

@@ -1,4 +1,4 @@
-//! What every machine boots with: its folder, the kernel, the initramfs, the console, the channel.
+//! The parts that every machine boots with: its folder, kernel, initramfs, console and channel.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Boots from the images below this layout, with disks that flush or do not. `scopes`: whether
-    /// each hypervisor runs in a systemd scope of its own.
+    /// Boots from the images below this layout. `disks`: whether they flush. `scopes`: whether each
+    /// hypervisor runs in its own systemd scope.
     #[must_use]
     pub fn new(layout: Layout, disk_cache: DiskCache, scopes: bool) -> Self {
         Self {
@@ -32,14 +32,14 @@ impl Boot {
         }
     }
 
-    /// What `doctor` says of disks that do not flush; nothing of the others.
+    /// The finding of `doctor` about disks that do not flush; none about others.
     fn disk_cache_check(&self) -> Option<Check> {
         (self.disk_cache == DiskCache::Unsafe).then(|| {
             Check::new("disk cache", |_| Finding::Doubtful {
                 found: "`disk_cache = \"unsafe\"`: a power cut of the host loses what guests have \
                         written, synced or not"
                     .to_owned(),
-                hint: "for VMs that matter, take `disk_cache` out of the configuration, then: \
+                hint: "for VMs that matter, remove `disk_cache` from the configuration, then: \
                        banger daemon stop"
                     .to_owned(),
             })
@@ -47,17 +47,17 @@ impl Boot {
     }
 }
 
-/// What is said of a VM whose disks do not wait for the host's.
+/// The note of a VM whose disks do not flush.
 const LOSES: &str =
     "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
 
-/// What the kernel is told.
+/// The arguments of the kernel.
 ///
-/// `panic=1` and `-no-reboot` end the process after a panic; `net.ifnames=0` keeps `eth0`;
-/// the i8042 words spare half a second of probing for a keyboard on real hardware;
-/// `no_timer_check` keeps a QEMU without KVM from hanging in timer calibration; `lsm=` is Debian's own
-/// list without `bpf`, for which systemd would load a program at each boot; `cryptomgr.notests` spares
-/// the kernel's tests of its own ciphers, a tenth of an emulated boot.
+/// `panic=1` and `-no-reboot` end the process after a panic; `net.ifnames=0` keeps `eth0`; the
+/// i8042 arguments save half a second of probing for a keyboard on real hardware; `no_timer_check`
+/// keeps a QEMU without KVM from hanging in timer calibration; `lsm=` is Debian's own list without
+/// `bpf`, for which systemd would load a program at each boot; `cryptomgr.notests` skips the
+/// kernel's tests of its own ciphers, a tenth of an emulated boot.
 const BOOT_ARGS: [&str; 12] = [
     "console=ttyS0",
     "reboot=k",
@@ -73,8 +73,8 @@ const BOOT_ARGS: [&str; 12] = [
     "cryptomgr.notests",
 ];
 
-/// That what the hypervisor opens belongs to the user that it runs as. A copy of the state
-/// directory may have lost that.
+/// Checks that the files which the hypervisor opens belong to the user that it runs as. A copied
+/// state directory may have lost the owners.
 fn owner_check(layout: VmLayout, owner: Option<Owner>) -> Check {
     Check::new("owner of the disks", move |host| {
         let uid = owner.map_or_else(|| host.uid(), |owner| owner.uid);
@@ -112,14 +112,15 @@ fn owner_check(layout: VmLayout, owner: Option<Owner>) -> Check {
     })
 }
 
-/// The command that gives a machine's folder to the user it needs.
+/// The command that restores the owner of a machine's folder.
 fn chown(owner: Option<Owner>, uid: u32, machine: &Path) -> String {
     let group = owner.map_or_else(String::new, |owner| format!(":{}", owner.gid));
-    // No link is followed, neither on the way nor at its end.
+    // No symbolic link is followed, neither on the way nor as the last component.
     format!("sudo chown -RPh {uid}{group} '{}'", machine.display())
 }
 
-/// A kernel that shares blocks with the image's where the file system can, and never its file.
+/// A copy of the image's kernel, which shares blocks if the file system can, and never the file
+/// itself.
 fn own_kernel(from: PathBuf, to: PathBuf, host: &dyn Host) -> banger_host::Result<Change> {
     let owner = None;
     let clone = Op::File(FileOp::CloneFile {
@@ -170,8 +171,8 @@ impl Capability for Boot {
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
         if let Some(boot) = vm.last_boot.as_ref().filter(|_| self.scopes) {
-            // systemd takes a moment to see that a scope's process has ended, and takes no other of
-            // its name before: each boot has a scope of its own.
+            // systemd takes a moment to notice that a scope's process has ended, and rejects a new
+            // scope with the same name until then: each boot has a scope of its own.
             plan.machine.scope = Some(format!("{}-{}", plan.machine.name, boot.number));
         }
         let machine = &mut plan.machine;
@@ -201,11 +202,12 @@ impl Capability for Boot {
         let from = self.layout.image(&vm.images.kernel).kernel();
         let to = self.layout.vm(vm.id).in_machine(machine::KERNEL);
         let given = match vm.jailed_as() {
-            // In a jail that root makes for us, all files of the folder are the VMM's to write.
+            // In a jail that the root helper makes, the hypervisor may write all files of the
+            // folder.
             Some(_) => own_kernel(from, to, host),
             None => host.change(&Op::File(FileOp::LinkFile { from, to })),
         };
-        given.during("give the machine its kernel").map(drop)
+        given.during("copy the machine's kernel").map(drop)
     }
 
     fn teardown(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -267,7 +269,7 @@ mod tests {
         vm.run = None;
         boot.prepare(&vm, &host).unwrap();
         assert_eq!(links(), 2, "nothing is copied where nobody could write it");
-        // The name that an earlier run left is no reason to keep the file.
+        // A name left by an earlier run does not keep the file.
         vm.run = Some(Run {
             jailed_as: Some(Owner { uid: 7, gid: 7 }),
             ..Run::begin(vm.spec.clone(), vm.created, "boot".to_owned())

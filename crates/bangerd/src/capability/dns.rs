@@ -22,12 +22,12 @@ const QEMU_RESOLVER: IpAddr = IpAddr::V4(crate::gate::RESOLVER);
 #[derive(Debug)]
 pub struct Dns {
     configured: Vec<IpAddr>,
-    /// What each running guest was told last.
+    /// The resolvers last sent to each running guest.
     told: Mutex<BTreeMap<VmId, Resolvers>>,
 }
 
 impl Dns {
-    /// Gives guests these resolvers, or the host's where there are none.
+    /// Gives guests these resolvers, or the host's if none are configured.
     #[must_use]
     pub fn new(configured: Vec<IpAddr>) -> Self {
         Self {
@@ -36,8 +36,7 @@ impl Dns {
         }
     }
 
-    /// The resolvers that a guest on a network of this kind shall use, and the host's search
-    /// domains.
+    /// The resolvers for a guest on a network of this kind, and the host's search domains.
     fn resolvers(&self, kind: NetworkKind, of_host: banger_host::Resolvers) -> Resolvers {
         let servers = match (self.configured.is_empty(), kind) {
             (false, _) => self.configured.clone(),
@@ -55,7 +54,7 @@ fn look(host: &dyn Host) -> Result<banger_host::Resolvers> {
     host.resolvers().during("find the host's resolvers")
 }
 
-/// What a guest's user is to do where there is no resolver for it.
+/// The hint where there is no resolver for guests.
 const NAME_OTHERS: &str = "name others in ~/.config/banger/config.toml: dns = [\"9.9.9.9\"]";
 
 fn joined(addresses: &[IpAddr]) -> String {
@@ -63,7 +62,7 @@ fn joined(addresses: &[IpAddr]) -> String {
     texts.join(", ")
 }
 
-/// Whether the host's own resolvers are any to a guest.
+/// Checks that guests can use the host's resolvers.
 fn of_host(host: &dyn Host) -> Finding {
     let doubtful = |found: String, hint: &str| Finding::Doubtful {
         found,
@@ -86,7 +85,7 @@ fn of_host(host: &dyn Host) -> Finding {
     }
 }
 
-/// Whether the resolvers that are configured are any to a guest.
+/// Checks that guests can use the configured resolvers.
 fn of_configuration(configured: &[IpAddr], host: &dyn Host) -> Finding {
     let own = |it: &&IpAddr| host.is_own_address(**it).unwrap_or(false);
     let out_of_reach: Vec<IpAddr> = configured.iter().filter(own).copied().collect();
@@ -108,7 +107,7 @@ impl Capability for Dns {
     }
 
     fn checks(&self, vm: Option<&Vm>) -> Vec<Check> {
-        // QEMU's own resolver is within a guest's reach, and a guest without NAT reaches none.
+        // A guest reaches QEMU's own resolver; without NAT it reaches no other.
         if vm.is_some_and(|vm| vm.network == NetworkKind::User || !vm.spec.nat) {
             return Vec::new();
         }
@@ -135,7 +134,7 @@ impl Capability for Dns {
         let resolvers = self.resolvers(vm.network, of_host);
         guest
             .set_resolvers(&resolvers)
-            .during("tell the guest its resolvers")?;
+            .during("send the guest its resolvers")?;
         self.told
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -171,7 +170,7 @@ mod tests {
     use super::*;
     use crate::guest::Ready;
 
-    /// A guest that remembers what it was told last.
+    /// A guest that remembers the last resolvers it got.
     #[derive(Debug, Default)]
     struct ResolverRecorder(Resolvers);
 

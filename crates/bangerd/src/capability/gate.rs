@@ -1,8 +1,7 @@
 //! The process between a guest on user networking and the network: [`crate::gate`].
 //!
-//! Whether the guest has a way out is in the gate's name, and a gate never changes: the one takes
-//! the other's place. It ends by itself when the hypervisor does, also where no daemon is there to
-//! see it.
+//! Whether the guest reaches the internet is part of the gate's name, and fixed: a change replaces
+//! the gate. A gate ends by itself when its hypervisor does, also without a running daemon.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,11 +17,11 @@ use crate::layout::{Layout, machine};
 use crate::vm::Vm;
 use crate::vm::names::Instance;
 
-/// This very program, also where a newer one has taken its place on the disk, or the VM's user
-/// cannot come to it by its path.
+/// This program itself, even if a newer one has replaced it on the disk, or the VM's user cannot
+/// reach it by its path.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// How long a killed gate may take to go.
+/// The time for a killed gate to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The gate capability.
@@ -30,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Gate {
     instance: Instance,
     layout: Layout,
-    /// The gates that we started or found, with whether they are open. What is known need not be
-    /// looked for among all processes at each look of the watch.
+    /// The known gates, and whether they are open. A cache: without it, each look of the watch
+    /// would search all processes.
     known: Mutex<BTreeMap<VmId, (Process, bool)>>,
 }
 
@@ -60,7 +59,7 @@ impl Gate {
             .during("look for the VM's gate")
     }
 
-    /// Has exactly one gate, as the VM's settings want it.
+    /// Ensures that exactly one gate runs, as the VM's settings require.
     fn stand(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let open = vm.spec.nat;
         end(&self.find(vm, !open, host)?, host)?;
@@ -87,14 +86,15 @@ impl Gate {
             log: layout.in_machine(machine::GATE_LOG),
             errors: None,
             tap: None,
-            // It ends with its VM whatever it runs in, and another is started when it ends before.
+            // The gate ends with its VM, whatever cgroup it runs in; if it ends before, another is
+            // started.
             scope: None,
             jailed: None,
         };
         host.spawn(&spawn).during("start the VM's gate")
     }
 
-    /// Whether a running VM was started by a banger that knew no gates.
+    /// Whether a running VM was started by a version of banger without gates.
     fn is_without(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
         let socket = self.layout.vm(vm.id).in_machine(machine::OUTSIDE_SOCKET);
         let found = host.stat(&socket).during("look at the VM's network")?;

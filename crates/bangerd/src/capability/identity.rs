@@ -1,4 +1,4 @@
-//! Who the guest is: its host name, its machine-id, its own `/etc/hosts`, and what it says at login.
+//! The identity of the guest: its host name, machine-id, `/etc/hosts`, and login message.
 
 use std::net::Ipv4Addr;
 
@@ -55,7 +55,7 @@ impl Capability for Identity {
             hostname: vm.name.to_string(),
             greeting: greeting(vm),
         };
-        guest.rename(&name).during("tell the guest its name")
+        guest.rename(&name).during("rename the guest")
     }
 }
 
@@ -63,7 +63,7 @@ fn former(vm: &Vm) -> Vec<String> {
     vm.former_names.iter().map(ToString::to_string).collect()
 }
 
-/// What a login shows.
+/// The login message.
 fn greeting(vm: &Vm) -> String {
     let mut text = format!(
         "banger VM {}: everything in / and /root is kept until you delete it.\n",

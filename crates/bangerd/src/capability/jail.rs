@@ -1,6 +1,6 @@
-//! The user that a machine's hypervisor runs as, and the jail that it may run in: whatever the
-//! configuration says now, that goes when the machine ends. What is in it has other names elsewhere,
-//! or was the hypervisor's own.
+//! The user that a machine's hypervisor runs as, and its jail. The jail is removed when the machine
+//! ends, whatever the configuration says by then. Its content has other names elsewhere, or
+//! belonged to the hypervisor alone.
 
 use banger_api::{Code, Error};
 use banger_host::{FileOp, Host, Op};
@@ -23,17 +23,17 @@ pub struct Jails {
 /// The user that the hypervisor of a new start runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HypervisorUser {
-    /// The daemon's own.
+    /// The daemon's own user.
     Daemon,
-    /// One of each VM's own, as the daemon is root.
+    /// A user for each VM, because the daemon is root.
     OfVm,
-    /// One of each VM's own, as which the root helper starts it in a jail. Its files are the
-    /// daemon's.
+    /// A user for each VM, as which the root helper starts it in a jail. The files belong to the
+    /// daemon.
     OfVmInJail,
 }
 
 impl Jails {
-    /// Jails of this banger, below this layout.
+    /// The jails of this installation, below this layout.
     #[must_use]
     pub fn new(layout: Layout, instance: Instance, user: HypervisorUser) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl Capability for Jails {
         let jails = self.layout.jails();
         let doing = "remove the machine's jail";
         let name = self.instance.process(vm.id);
-        // A folder for each name that Firecracker's program ever had.
+        // There may be a folder for each name that Firecracker's program ever had.
         let programs = host.list(&jails).during(doing)?;
         let mut first = Ok(());
         for program in programs {

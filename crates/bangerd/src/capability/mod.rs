@@ -1,7 +1,7 @@
-//! What a VM has on its host, one capability each: root disk, work disk, network, NAT, DNS …
+//! The capabilities: the things that a VM has on its host, such as root disk, work disk, network,
+//! NAT, DNS.
 //!
-//! The engine knows none by name. The order in which they run, with its reasons, is in
-//! [`crate::assemble`].
+//! The engine does not know them by name. Their order, with its reasons, is in [`crate::assemble`].
 
 pub mod boot;
 pub mod dns;
@@ -29,10 +29,10 @@ use crate::readiness::Check;
 use crate::vm::Vm;
 use crate::vm::claim::Claim;
 
-/// When changed settings reach a running VM.
+/// When changed settings take effect in a running VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TakesEffect {
-    /// At once, through [`Capability::apply`]; the run then has these settings.
+    /// At once, through [`Capability::apply`].
     Now(VmSpec),
     /// At its next start.
     NextStart,
@@ -43,40 +43,39 @@ pub enum TakesEffect {
 /// `create` and `delete` own what persists; `prepare`, `apply` and `teardown` own only what lives
 /// while the VM runs. Every hook that changes the host is idempotent.
 pub trait Capability: fmt::Debug + Send + Sync {
-    /// Its name, a word or two.
+    /// Its name, one or two words.
     fn name(&self) -> &'static str;
 
-    /// What must hold before this can work; never changes the host. `doctor` asks for all, with
-    /// no VM, `start` for one.
+    /// The requirements. Never changes the host. `doctor` asks for those of all VMs (`None`),
+    /// `start` for those of one.
     fn checks(&self, _vm: Option<&Vm>) -> Vec<Check> {
         Vec::new()
     }
 
-    /// Decides what a VM gets of it, at create and at each start, and writes that into its own part
-    /// of the record; what only a run has goes into `vm.run`, which a start has begun. Never changes
-    /// the host.
+    /// Chooses what the VM gets, at create and at each start, and writes it into its own part of
+    /// the record; a start also has `vm.run`, for what only a run has. Never changes the host.
     ///
     /// # Errors
-    /// When this host cannot give what is configured.
+    /// If this host cannot provide what is configured.
     fn choose(&self, _vm: &mut Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Gives a new VM what follows from its index and no other VM may have, such as an address. Pure:
-    /// nobody else is given anything meanwhile. False where `claims` has it, and another index must
-    /// do.
+    /// Assigns what is unique to a new VM and follows from its index, such as an address. Pure;
+    /// calls never overlap. Returns false if `claims` already has it: the caller then tries another
+    /// index.
     ///
     /// # Errors
-    /// `conflict` when there is none left.
+    /// `conflict` if none is left.
     fn allot(&self, _vm: &mut Vm, _claims: &[Claim]) -> Result<bool> {
         Ok(true)
     }
 
-    /// Rejects settings that this host, or what the VM has already, does not allow, before they are
-    /// recorded. Never changes the host.
+    /// Rejects settings that this host or the existing VM does not allow, before they are recorded.
+    /// Never changes the host.
     ///
     /// # Errors
-    /// `invalid`, with the limit in words.
+    /// `invalid`, with the limit.
     fn admits(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
@@ -85,62 +84,62 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// to its guest. Pure.
     ///
     /// # Errors
-    /// When the VM cannot have it, or another capability writes the same path; the error names both.
+    /// If the VM cannot have it, or another capability writes the same path; the error names both.
     fn plan(&self, _vm: &Vm, _plan: &mut Plan) -> Result<()> {
         Ok(())
     }
 
-    /// What the VM's user should know of it now.
+    /// The current notes for the VM's user.
     fn notes(&self, _vm: &Vm, _host: &dyn Host) -> Vec<String> {
         Vec::new()
     }
 
-    /// Those of its notes that only suggest a setting which `chosen` has: a create that chose it
-    /// leaves them out.
+    /// The notes that only suggest a setting which `chosen` already has. The result of a create
+    /// omits them.
     fn settled(&self, _vm: &Vm, _chosen: &VmSpecPatch) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether this breaks under a running VM when a write finds the host's file system full, so
-    /// that the VM is paused in time for what the host has not written yet, too.
+    /// Whether it breaks when a write of a running VM finds the host's file system full. Such a VM
+    /// is paused earlier, by the amount that the host still has to write.
     fn breaks_when_full(&self, _vm: &Vm) -> bool {
         false
     }
 
-    /// When a running VM gets its settings in `vm.spec`, as far as they are this capability's.
-    /// `vm.given()` has those of the run, with what other capabilities give it at once.
+    /// When this capability's settings in `vm.spec` take effect in a running VM. `vm.given()` has
+    /// the settings in force, including those that other capabilities apply at once.
     fn takes_effect(&self, _vm: &Vm, _host: &dyn Host) -> TakesEffect {
         TakesEffect::NextStart
     }
 
-    /// Adds what clients are shown of it. Pure.
+    /// Adds its fields to the view. Pure.
     fn view(&self, _vm: &Vm, _view: &mut VmView) {}
 
-    /// What its disks take on the host; what cannot be told is left out.
+    /// The space that its disks take on the host; unknown values are absent.
     fn disks(&self, _vm: &Vm, _host: &dyn Host) -> Vec<DiskView> {
         Vec::new()
     }
 
-    /// Makes the host side present, before boot. Idempotent.
+    /// Makes the host side present, before the boot. Idempotent.
     ///
     /// # Errors
-    /// When it is not present afterwards.
+    /// If it is not present afterwards.
     fn prepare(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Runs once the guest answers.
+    /// Runs once the guest is ready.
     ///
     /// # Errors
-    /// When the guest does not do what it is asked.
+    /// If the guest fails to do what it is asked.
     fn on_ready(&self, _vm: &Vm, _host: &dyn Host, _guest: &mut dyn Guest) -> Result<()> {
         Ok(())
     }
 
-    /// Runs when a VM that runs has another name.
+    /// Runs when a running VM is renamed.
     ///
     /// # Errors
-    /// When its guest does not take it.
+    /// If the guest does not adopt the name.
     fn on_rename(&self, _vm: &Vm, _guest: &mut dyn Guest) -> Result<()> {
         Ok(())
     }
@@ -149,22 +148,22 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// settings: at adoption, after a change, and when something was removed. Idempotent.
     ///
     /// # Errors
-    /// When the run-time part is not as `holds` expects it.
+    /// If the run-time part is not as `holds` expects it.
     fn apply(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Whether the run-time part of each of these running VMs is still as `apply` makes it. What
-    /// all of them share is looked at once.
+    /// Whether the run-time part of each of these running VMs is still as `apply` makes it. Queries
+    /// what they share once.
     fn holds(&self, running: &[&Vm], _host: &dyn Host) -> Holds {
         vec![Ok(true); running.len()]
     }
 
-    /// Tells other programs of the host how all VMs are reached: after each operation and after
-    /// recovery. Idempotent. A failure fails no verb; it is logged, and tried again.
+    /// Updates the files by which other programs of the host reach all VMs, after each operation
+    /// and after recovery. Idempotent. A failure is logged and retried; it does not fail the verb.
     ///
     /// # Errors
-    /// When they were told less than there is.
+    /// If the files are incomplete.
     fn advertise(&self, _vms: &[&Vm], _host: &dyn Host) -> Result<()> {
         Ok(())
     }
@@ -172,33 +171,33 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// Makes the host side absent, also for a VM that never had it. Idempotent.
     ///
     /// # Errors
-    /// When something is left.
+    /// If something remains.
     fn teardown(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// What bears this banger's name on the host and belongs to none of these VMs, each in words
-    /// with the command that removes it. Nothing is removed.
+    /// Things on the host that have this installation's names and belong to none of these VMs: a
+    /// sentence for each, with the command that removes it. Removes nothing.
     ///
     /// # Errors
-    /// When the host cannot be asked.
+    /// If the host cannot be queried.
     fn strangers(&self, _vms: &BTreeSet<VmId>, _host: &dyn Host) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// Makes what persists, at create: disks, keys. Idempotent.
+    /// Creates what persists, such as disks and keys. Idempotent.
     ///
     /// # Errors
-    /// When it does not exist afterwards.
+    /// If it does not exist afterwards.
     fn create(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
 
-    /// Brings what persists up to date with the VM's settings, before a start: disks grow here.
-    /// Idempotent.
+    /// Brings what persists up to date with the VM's settings, before a start, such as the size of
+    /// a disk. Idempotent.
     ///
     /// # Errors
-    /// When it stays behind them.
+    /// If it is not up to date afterwards.
     fn grow(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }
@@ -206,7 +205,7 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// Removes what persists, also for a VM that never had it. Idempotent.
     ///
     /// # Errors
-    /// When something is left.
+    /// If something remains.
     fn delete(&self, _vm: &Vm, _host: &dyn Host) -> Result<()> {
         Ok(())
     }

@@ -1,15 +1,15 @@
-//! The guest's way out: forwarding and masquerade by every route that the host has. On user
-//! networking the [gate](super::gate) is it.
+//! The guest's way to the internet: forwarding and masquerading on every uplink of the host. With
+//! user networking, the [gate](super::gate) does this instead.
 //!
-//! What forwards is the host's, and shared with all other bangers there: this VM holds it, and
-//! releases it ([`RootOp::HoldForwarding`]).
+//! The host's forwarding settings are shared with all other VMs and installations: each VM holds
+//! them, and releases them at its end ([`RootOp::HoldForwarding`]).
 //!
 //! ```text
-//! prepare: hold the ways out ─► accept in the firewall ─► the TAP forwards
-//! teardown: the TAP forwards no more ─► forbid ─► release the ways out
+//! prepare: hold the uplinks ─► accept in the firewall ─► the TAP forwards
+//! teardown: the TAP stops forwarding ─► reject in the firewall ─► release the uplinks
 //! ```
 //!
-//! Ways out that come later are followed: [`Capability::holds`] looks at all of them, now.
+//! Uplinks that appear later are followed: [`Capability::holds`] always looks at all current ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -34,23 +34,23 @@ pub struct Nat {
     kind: NetworkKind,
 }
 
-/// What an older daemon recorded of the host, before the host itself had a ledger.
+/// The record of an older daemon about the host's settings, which the host's own ledger replaced.
 #[derive(Debug, Deserialize)]
 struct OlderSettings {
-    /// The boot that it belongs to; another boot has forgotten all of it.
+    /// The boot that it belongs to; it means nothing after another boot.
     boot_id: String,
-    /// Each way out that it made forward.
+    /// The uplinks on which it switched forwarding on.
     uplinks: BTreeMap<String, OlderUplink>,
 }
 
 #[derive(Debug, Deserialize)]
 struct OlderUplink {
-    /// Whether it forwarded before.
+    /// Whether the uplink forwarded before.
     was: bool,
 }
 
 impl Nat {
-    /// An older daemon's record of the host lies below this layout.
+    /// An older daemon's record is below this layout.
     #[must_use]
     pub fn new(instance: Instance, layout: Layout, kind: NetworkKind) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl Nat {
         }
     }
 
-    /// Hands an older daemon's record over to the host's ledger.
+    /// Moves an older daemon's record to the host's ledger.
     fn adopt(&self, host: &dyn Host) -> Result<()> {
         let path = self.layout.settings();
         let Some(bytes) = host.read(&path).during("read the host settings")? else {
@@ -80,7 +80,7 @@ impl Nat {
                 .during("adopt the host settings")?;
         }
         host.change(&Op::File(FileOp::RemoveFile { path }))
-            .during("forget the host settings")
+            .during("remove the old record of host settings")
             .map(drop)
     }
 
@@ -88,10 +88,10 @@ impl Nat {
         self.adopt(host)?;
         let machine = machine(vm.id);
         host.change(&self.instance.change(RootOp::HoldForwarding { machine }))
-            .during("hold the host's ways out")?;
+            .during("hold the host's uplinks")?;
         let address = vm.address;
         host.change(&self.instance.change(RootOp::AllowNat { address }))
-            .during("let the guest out")?;
+            .during("open the firewall for the guest")?;
         self.forward(vm, host, true)
     }
 
@@ -100,12 +100,12 @@ impl Nat {
         let stopped = self.forward(vm, host, false);
         let forbidden = host
             .change(&self.instance.change(RootOp::ForbidNat { address }))
-            .during("keep the guest in")
+            .during("close the firewall for the guest")
             .map(drop);
         let adopted = self.adopt(host);
         let released = host
             .change(&self.instance.change(RootOp::ReleaseForwarding { machine }))
-            .during("release the host's ways out")
+            .during("release the host's uplinks")
             .map(drop);
         stopped.and(forbidden).and(adopted).and(released)
     }
@@ -116,7 +116,8 @@ impl Nat {
             .during("look at the firewall")
     }
 
-    /// Whether the VM's TAP forwards. One that does not keeps a guest in without any rule.
+    /// Switches forwarding of the VM's TAP on or off. Without forwarding the guest reaches no
+    /// network, even without firewall rules.
     fn forward(&self, vm: &Vm, host: &dyn Host, on: bool) -> Result<()> {
         let what = format!("set forwarding on `{}`", self.instance.tap(vm.id));
         let machine = machine(vm.id);
@@ -126,7 +127,7 @@ impl Nat {
     }
 }
 
-/// Says that the guest reaches nothing, and what opens it.
+/// The note that the guest has no internet access, with the command that changes it.
 fn no_way_out(vm: &Vm) -> Option<String> {
     let name = &vm.name;
     match (vm.given().nat, vm.spec.nat) {
@@ -155,7 +156,7 @@ impl Capability for Nat {
                 Ok(Some(name)) => Finding::Good(format!("the default route goes by `{name}`")),
                 Ok(None) | Err(_) => Finding::Doubtful {
                     found: "the host has no default route".to_owned(),
-                    hint: "guests reach no more than the host does: ip route show default"
+                    hint: "guests reach only what the host reaches: ip route show default"
                         .to_owned(),
                 },
             }),

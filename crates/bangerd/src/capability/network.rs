@@ -1,8 +1,8 @@
-//! The guest's interface: a routed TAP of its own, or QEMU's user networking where we may not
-//! make one.
+//! The guest's interface: a routed TAP of its own, or QEMU's user networking if banger may not
+//! create TAPs.
 //!
-//! With a TAP the guest has a /32, its gateway is on-link, the host has a /32 route to it, and the
-//! firewall lets it send from its own address only.
+//! With a TAP, the guest has a /32 address and an on-link gateway, the host has a /32 route to it,
+//! and the firewall drops packets from any other source address.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ use crate::vm::Vm;
 use crate::vm::claim::Claim;
 use crate::vm::names::{Instance, machine};
 
-/// The largest packet of a guest's interface, in bytes.
+/// The MTU of a guest's interface, in bytes.
 const MTU: u32 = 1500;
 
 /// The network capability.
@@ -60,7 +60,7 @@ impl Capability for Network {
         match self.kind {
             NetworkKind::Tap => vec![
                 Check::probe("TAP and nft", Probe::Network).lasting(),
-                // A VM that has run has an address already, and the route to it is the longest.
+                // A running VM has an address already, whose route is the most specific.
                 match vm {
                     Some(vm) if vm.last_boot.is_some() => subnet.only_warns().noted(),
                     Some(_) | None => subnet.noted(),
@@ -128,7 +128,7 @@ impl Capability for Network {
         if vm.network == NetworkKind::User {
             return Ok(());
         }
-        let what = format!("make the TAP `{}`", self.instance.tap(vm.id));
+        let what = format!("create the TAP `{}`", self.instance.tap(vm.id));
         let op = RootOp::MakeTap(self.tap(vm, host));
         host.change(&self.instance.change(op))
             .during(what)
@@ -176,7 +176,7 @@ impl Capability for Network {
         };
         let forbidden = host
             .change(&self.instance.change(op))
-            .during("take the guest from the firewall");
+            .during("remove the guest from the firewall");
         removed.and(forbidden).map(drop)
     }
 
@@ -198,7 +198,7 @@ fn is_on_tap(vm: &Vm) -> bool {
 }
 
 impl Network {
-    /// The VM's TAP, as it shall be.
+    /// The specification of the VM's TAP.
     fn tap(&self, vm: &Vm, host: &dyn Host) -> GuestTap {
         GuestTap {
             machine: machine(vm.id),
@@ -219,7 +219,7 @@ fn gateway(subnet: Subnet) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(subnet.network) + 1)
 }
 
-/// The address at a place, where the network has one: neither its first two nor its last.
+/// The address with this index, if the network has one. The first two and the last are reserved.
 fn address(subnet: Subnet, index: u32) -> Option<Ipv4Addr> {
     let address = Ipv4Addr::from(
         u32::from(subnet.network)

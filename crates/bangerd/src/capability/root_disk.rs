@@ -1,6 +1,6 @@
-//! The disk that the guest has at `/`: the VM's own writable layer over an image's base.
+//! The guest's disk at `/`: the VM's own writable layer over an image's base.
 //!
-//! How the layer is made is a storage driver's matter; a VM keeps the driver that it was made with.
+//! A storage driver makes the layer; a VM keeps the driver that it was created with.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::readiness::{self, Check};
 use crate::storage::{self, RootDisk};
 use crate::vm::Vm;
 
-/// What must stay free on the state directory's file system when a VM is made, in MiB.
+/// The free space to leave on the state directory's file system when a VM is created, in MiB.
 const SPARE: u64 = 512;
 
 type Drivers = Arc<[Box<dyn RootDisk>]>;
 
-/// The root disk, through whichever driver a VM has.
+/// The root disk, with the driver of each VM.
 #[derive(Debug)]
 pub struct RootDisks {
     layout: Layout,
@@ -31,8 +31,8 @@ pub struct RootDisks {
 }
 
 impl RootDisks {
-    /// The drivers to choose from; a VM names one of them. `wanted` is the word of the
-    /// configuration for new VMs, `auto` or a driver's name.
+    /// The available drivers. `wanted` is the configured choice for new VMs: `auto`, or the name of
+    /// a driver.
     #[must_use]
     pub fn new(layout: Layout, drivers: Vec<Box<dyn RootDisk>>, wanted: &'static str) -> Self {
         Self {
@@ -50,16 +50,19 @@ impl RootDisks {
             .ok_or_else(|| {
                 Error::new(
                     Code::NotReady,
-                    format!("this banger has no root-disk driver `{}`", vm.root_disk),
+                    format!(
+                        "this version of banger has no root-disk driver `{}`",
+                        vm.root_disk
+                    ),
                 )
-                .hint("run the banger that made the VM, or a newer one")
+                .hint("run the version of banger that created the VM, or a newer one")
             })
     }
 
-    /// Rejects a new disk that is smaller than its image, and a host without room for it.
+    /// Rejects a disk that is smaller than its image, or too large for the free space.
     fn admits_new(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let image = self.layout.image(&vm.images.root).root();
-        let Some(stat) = host.stat(&image).during("look at the image")? else {
+        let Some(stat) = host.stat(&image).during("examine the image")? else {
             return Err(Error::new(
                 Code::NotReady,
                 format!("the image `{}` is gone", image.display()),
@@ -78,7 +81,7 @@ impl RootDisks {
         }
         let needed = stat.allocated.div_ceil(1 << 20) + SPARE;
         let state = self.layout.state();
-        let free = host.free_mib(state).during("look at the free space")?;
+        let free = host.free_mib(state).during("determine the free space")?;
         if free < needed {
             return Err(Error::new(
                 Code::NotReady,
@@ -94,7 +97,7 @@ impl RootDisks {
     }
 }
 
-/// Which root-disk driver `auto` takes for new VMs, and why not one before it.
+/// The check that names the driver for new VMs, and why `auto` skipped others.
 fn choice(drivers: Drivers) -> Check {
     Check::new("root-disk driver", move |host| {
         let mut passed_over = String::new();
@@ -130,7 +133,7 @@ impl Capability for RootDisks {
                 .driver(vm)
                 .map(|driver| driver.checks(Some(vm)))
                 .unwrap_or_default(),
-            // With `auto` a driver that does not pass is passed over, and nothing is amiss.
+            // With `auto`, a driver that does not work here is skipped, which is not a fault.
             None => {
                 let wanted = self
                     .drivers
@@ -148,7 +151,7 @@ impl Capability for RootDisks {
             vm.root_disk = driver.name().to_owned();
             return Ok(());
         }
-        // Those of a start stay with its run, which mends what they tell of.
+        // The notes of a start stay with its run; the next start repairs the cause.
         let notes = self.notes(vm, host);
         vm.note_run(|run| run.notes.extend(notes));
         Ok(())
@@ -193,7 +196,7 @@ impl Capability for RootDisks {
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.driver(vm)?
             .create(vm, host)
-            .during("make the root disk")
+            .during("create the root disk")
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

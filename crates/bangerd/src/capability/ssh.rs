@@ -1,7 +1,7 @@
-//! Getting in: the VM's own host key, pinned, and this installation's key, authorised.
+//! Access by SSH: the VM's own host key, pinned, and this installation's key, authorised.
 //!
-//! Nothing here touches what a user edits: the guest gets a drop-in of ours for sshd, and files
-//! under `/run/banger`.
+//! The user's own files stay untouched: the guest gets a drop-in for sshd, and files under
+//! `/run/banger`.
 
 mod client_config;
 
@@ -18,7 +18,7 @@ use crate::plan::Plan;
 use crate::vm::Vm;
 use crate::vm::names::host_key_alias;
 
-/// What sshd is told (`sshd_config`(5)): our keys beside the user's own.
+/// The drop-in for sshd (`sshd_config`(5)): banger's keys beside the user's own.
 const DROP_IN: &str =
     "# Written by banger at each start. Your own settings go into another file here.
 HostKey /run/banger/ssh_host_ed25519_key
@@ -35,13 +35,13 @@ pub struct Ssh {
     layout: Layout,
     public_key: String,
     key: Option<PathBuf>,
-    /// What ssh was told last of all VMs.
+    /// The last written configuration for ssh.
     told: Mutex<Option<String>>,
 }
 
 impl Ssh {
-    /// Lets this public key in. `key` is the path of the private one, unless there is nothing to log
-    /// in to.
+    /// Authorises this public key. `key` is the path of the private key; none if the VMs are
+    /// simulated.
     #[must_use]
     pub fn new(layout: Layout, public_key: String, key: Option<PathBuf>) -> Self {
         Self {
@@ -52,8 +52,8 @@ impl Ssh {
         }
     }
 
-    /// How a VM is reached, also one that does not run: it keeps its address, or its last port.
-    /// Nothing where there is nothing to log in to.
+    /// How to reach a VM, running or not: it keeps its address, or its last port. None if the VMs
+    /// are simulated.
     fn view_of(&self, vm: &Vm) -> Option<SshView> {
         let key = self.key.as_ref()?;
         let (host, port) = match (vm.reachable_address(), vm.ssh_port) {
@@ -125,7 +125,7 @@ impl Capability for Ssh {
             mode: 0o600,
             owner: None,
         }))
-        .during("write how ssh reaches VMs")?;
+        .during("write the configuration for ssh")?;
         *told = Some(text);
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Capability for Ssh {
             mode: 0o700,
             owner: None,
         }))
-        .during("make the folder of pinned host keys")?;
+        .during("create the folder of pinned host keys")?;
         let contents = format!("{} {}\n", host_key_alias(vm.id), vm.host_key.public).into_bytes();
         let path = self.layout.known_hosts(vm.id);
         host.change(&Op::File(FileOp::WriteFile {
@@ -153,7 +153,7 @@ impl Capability for Ssh {
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.known_hosts(vm.id);
         host.change(&Op::File(FileOp::RemoveFile { path }))
-            .during("forget the host key")
+            .during("remove the pinned host key")
             .map(drop)
     }
 }
@@ -215,7 +215,7 @@ mod tests {
         ssh.advertise(&[&vm], &sim).unwrap();
         let changes = sim.changes();
         ssh.advertise(&[&vm], &sim).unwrap();
-        assert_eq!(sim.changes(), changes, "nothing is new");
+        assert_eq!(sim.changes(), changes, "nothing has changed");
         vm.name = "renamed".parse().unwrap();
         sim.fail_at(0);
         ssh.advertise(&[&vm], &sim).unwrap_err();

@@ -1,5 +1,5 @@
-//! The disk that the guest has at `/root`: a fresh ext4 file system, seeded inside the guest from
-//! the image's own `/root` on first use.
+//! The guest's disk at `/root`: a new ext4 file system, which the guest fills from the image's own
+//! `/root` on first use.
 
 use banger_api::DiskView;
 use banger_host::{FileOp, Host, Op};
@@ -65,7 +65,7 @@ impl Capability for WorkDisk {
             label: "banger-work".to_owned(),
             owner: vm.owner,
         });
-        host.change(&op).during("make the work disk").map(drop)
+        host.change(&op).during("create the work disk").map(drop)
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

@@ -360,7 +360,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
             Code::Invalid,
             escaped(&format!("{}: {what}", path.display())),
         )
-        .hint("the configuration is a TOML file; without one the defaults hold")
+        .hint("the configuration is a TOML file; without one the defaults apply")
     };
     let meta = match path.metadata() {
         Ok(meta) => meta,

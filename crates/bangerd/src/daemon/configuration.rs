@@ -115,7 +115,7 @@ fn put(path: &Path, contents: Vec<u8>) -> Result<()> {
     let mode = target
         .metadata()
         .map_or(MODE, |meta| meta.permissions().mode() & 0o777);
-    let host = Linux::new().during("look at the host")?;
+    let host = Linux::new().during("examine the host")?;
     let op = Op::File(FileOp::WriteFile {
         path: target,
         contents,

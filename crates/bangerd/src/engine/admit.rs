@@ -1,4 +1,5 @@
-//! What is refused before anything is done: a request is turned into values that cannot be wrong.
+//! Validates requests before anything is changed, and turns them into values that are valid by
+//! construction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +13,18 @@ use crate::naming::NameSource;
 use crate::vm::Vm;
 use crate::vm::claim::Claim;
 
-/// What no host can give.
+/// An error for settings that no host can provide.
 fn invalid(message: String) -> Error {
     Error::new(Code::Invalid, message)
 }
 
-/// What this host, or what there is already, cannot give.
+/// An error for settings that this host, or the existing VM, does not allow.
 fn conflict(message: String) -> Error {
     Error::new(Code::Conflict, message)
 }
 
 impl Engine {
-    /// Passes on a spec that a VM on this host can have, where there is one already after `before`.
+    /// Checks that a VM on this host can have this spec; an existing VM has the spec `before`.
     pub(super) fn admit(&self, spec: VmSpec, before: Option<&VmSpec>) -> Result<VmSpec> {
         spec.check(before).map_err(invalid)?;
         if let Some(hypervisor) = self.parts.hypervisors.first() {
@@ -46,13 +47,13 @@ impl Engine {
         Ok(spec)
     }
 
-    /// Refuses settings that a capability cannot give on this host.
+    /// Rejects settings that a capability cannot provide on this host.
     pub(super) fn admit_vm(&self, vm: &Vm) -> Result<()> {
         let mut capabilities = self.parts.capabilities.iter();
         capabilities.try_for_each(|it| it.admits(vm, self.host()))
     }
 
-    /// What every VM has that no other may have, those with unreadable records included.
+    /// The claims of all VMs, such as addresses, including VMs with unreadable records.
     pub(super) fn claims(&self, vms: &BTreeMap<VmId, Arc<Slot>>) -> Vec<Claim> {
         let readable = vms.values().map(|slot| {
             let mut claim = Claim::of(&slot.vm());
@@ -62,7 +63,7 @@ impl Engine {
         readable.chain(lock(&self.unreadable).clone()).collect()
     }
 
-    /// Gives a new VM the first free index, and what capabilities give it by that.
+    /// Assigns the first free index to a new VM, and what capabilities derive from it.
     pub(super) fn allot(&self, vm: &mut Vm, claims: &[Claim]) -> Result<()> {
         let is_free = |index: &u32| claims.iter().all(|claim| !claim.indexes.contains(index));
         for index in (0..=u32::MAX).filter(is_free) {
@@ -79,7 +80,7 @@ impl Engine {
     }
 }
 
-/// A name that nobody has, made up by `source`.
+/// An unused name from `source`.
 pub(super) fn made_up_name(source: &NameSource, claims: &[Claim]) -> Result<VmName> {
     let candidates = source.candidates()?;
     let mut last = String::new();
@@ -98,7 +99,7 @@ pub(super) fn made_up_name(source: &NameSource, claims: &[Claim]) -> Result<VmNa
         .hint("give one: banger vm create NAME"))
 }
 
-/// The name that was asked for.
+/// Checks the requested name.
 pub(super) fn given_name(text: &str, claims: &[Claim]) -> Result<VmName> {
     let name: VmName = text.parse().map_err(|cause: banger_api::InvalidName| {
         invalid(cause.to_string()).hint("a name is a DNS label, such as calm-otter")
@@ -107,7 +108,7 @@ pub(super) fn given_name(text: &str, claims: &[Claim]) -> Result<VmName> {
     Ok(name)
 }
 
-/// Refuses a name that somebody has, or that would be taken for somebody's id.
+/// Rejects a name that another VM has, or that could be mistaken for another VM's id.
 pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
     if claims.iter().any(|claim| claim.names.contains(name)) {
         return Err(

@@ -1,8 +1,8 @@
-//! What programs outside of banger are told of all VMs.
+//! Updates what other programs of the host, such as ssh, read about all VMs.
 //!
-//! A verb that changes how a VM is reached (its name, its port, whether it is there) has told them
-//! before its client hears that it is done, so that `banger vm create web && ssh web` works. What
-//! fails here fails no verb: it is logged, and tried again by the next verb and with the records
+//! A verb that changes how a VM is reached (its name, its port, whether it exists) updates this
+//! before its client gets the result, so that `banger vm create web && ssh web` works. A failure
+//! does not fail the verb: it is logged, and retried by the next verb and together with the records
 //! that found no space.
 
 use banger_api::Phase;
@@ -11,9 +11,9 @@ use super::{Engine, lock};
 use crate::vm::Vm;
 
 impl Engine {
-    /// Has every capability tell what it tells of all VMs.
+    /// Runs `advertise` of every capability.
     pub(super) fn advertise(&self) {
-        // Whoever comes second sees all that the first one saw.
+        // A later caller sees at least the state that earlier ones saw.
         let mut is_behind = lock(&self.is_behind);
         let vms: Vec<_> = self.slots().iter().map(|slot| slot.vm()).collect();
         let is_there = |vm: &&Vm| !matches!(vm.phase, Phase::Creating | Phase::Deleting);
@@ -23,7 +23,7 @@ impl Engine {
             .filter_map(|it| it.advertise(&vms, self.host()).err())
             .collect();
         for error in &failures {
-            // What is tried again and again is told once.
+            // A repeated failure is logged once.
             if *is_behind {
                 tracing::debug!(%error, "other programs are still not told of all VMs");
             } else {
@@ -33,7 +33,7 @@ impl Engine {
         *is_behind = !failures.is_empty();
     }
 
-    /// The same, where it has failed.
+    /// Retries it if it has failed.
     pub(super) fn advertise_again(&self) {
         let is_behind = *lock(&self.is_behind);
         if is_behind {

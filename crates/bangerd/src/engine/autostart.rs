@@ -1,9 +1,9 @@
 //! `vm set --autostart`: VMs that start with the host.
 //!
-//! The first daemon after a boot of the host, which it knows by the kernel's boot id, writes down
-//! the VMs that are to start. It crosses each off when its start has ended, well or not, so that a
-//! daemon that comes in between goes on where the last one stopped, and starts no VM that its user
-//! has stopped since.
+//! The first daemon after a boot of the host, which it detects by the kernel's boot id, records the
+//! VMs to start. It removes each from that list when its start has succeeded or failed. A later
+//! daemon therefore continues where the last one stopped, and does not start VMs that their users
+//! have stopped since.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -16,21 +16,21 @@ use super::hold::Slot;
 use super::{Engine, lock};
 use crate::vm::Vm;
 
-/// The starts of the host's present boot.
+/// The starts of the host's current boot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Autostart {
     /// The kernel's boot id.
     boot_id: String,
-    /// The VMs whose starts have not ended.
+    /// The VMs whose starts are pending or running.
     waiting: BTreeSet<VmId>,
-    /// Why those that were not started were not.
+    /// Why starts failed.
     failed: BTreeMap<VmId, String>,
 }
 
 impl Engine {
-    /// Finds the VMs that are to start, once all are recovered. Without it nothing is started with
-    /// the host, and everything else works.
+    /// Determines the VMs to start, after recovery. If this fails, no VM is started with the host;
+    /// everything else works.
     pub(super) fn plan_autostart(&self) {
         let boot_id = match self.host().boot_id() {
             Ok(boot_id) => boot_id,
@@ -81,7 +81,7 @@ impl Engine {
         });
     }
 
-    /// Those that wait and that the host has memory for, beside what runs already.
+    /// The pending VMs that fit into the host's memory beside those that run.
     fn fitting(&self) -> VecDeque<Arc<Slot>> {
         let waiting = lock(&self.autostart).waiting.clone();
         let slots = self.slots();
@@ -126,7 +126,7 @@ impl Engine {
         });
         let failure = match started {
             Ok(_) => None,
-            // Whoever has it knows what they want of it.
+            // A verb of a user holds it, which takes precedence.
             Err(error) if error.code == Code::Busy => None,
             Err(error) => {
                 tracing::error!(vm = %vm.name, error = error.report(), "start it with the host");
@@ -137,7 +137,7 @@ impl Engine {
         self.end_autostart(vm.id, failure);
     }
 
-    /// Crosses a VM off; `failure` says why it was not started.
+    /// Removes a VM from the list; `failure` says why it was not started.
     fn end_autostart(&self, id: VmId, failure: Option<String>) {
         let mut autostart = lock(&self.autostart);
         autostart.waiting.remove(&id);
@@ -147,7 +147,7 @@ impl Engine {
         self.tell(id);
     }
 
-    /// Forgets why a VM was not started: it was since, or is no more.
+    /// Clears the failure of a VM that was started since, or deleted.
     pub(super) fn forget_autostart(&self, id: VmId) {
         if lock(&self.autostart).failed.remove(&id).is_some() {
             self.write_autostart();
@@ -167,10 +167,9 @@ impl Engine {
         ))
     }
 
-    /// Writes it down. Where that fails, a daemon that comes after this one and within the same boot
-    /// may try again what has ended.
+    /// Saves the list. If that fails, a later daemon in the same boot may repeat starts.
     fn write_autostart(&self) {
-        // Under the lock, so that an older state never comes last.
+        // Under the lock, so that an older state never overwrites a newer one.
         let autostart = lock(&self.autostart);
         let Ok(contents) = serde_json::to_vec_pretty(&*autostart) else {
             return;

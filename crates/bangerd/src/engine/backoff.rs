@@ -1,29 +1,29 @@
-//! How often something that does not help is tried again: ever more seldom, for each VM and cause.
+//! Exponential backoff of retries, for each VM and cause.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use banger_api::VmId;
 
-/// How long after a first attempt the second comes.
+/// The delay between the first attempt and the second.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest time between two attempts.
+/// The maximum delay between two attempts.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// When what is wrong may be tried to be put right again.
+/// The time of the next attempt.
 #[derive(Debug, Default)]
 pub(super) struct Backoff(BTreeMap<(VmId, &'static str), Wait>);
 
 #[derive(Debug, Clone, Copy)]
 struct Wait {
     until: Instant,
-    /// How long the wait is that ends then.
+    /// The delay that ends then.
     length: Duration,
 }
 
 impl Backoff {
-    /// Whether an attempt is due; each that is makes the wait for the next one twice as long.
+    /// Whether an attempt is due. Each due attempt doubles the next delay.
     pub(super) fn attempt(&mut self, id: VmId, cause: &'static str, now: Instant) -> bool {
         if self.waits(id, cause, now) {
             return false;
@@ -35,17 +35,17 @@ impl Backoff {
         true
     }
 
-    /// Whether an attempt was made, and it is too early for another.
+    /// Whether an attempt was made and the next one is not due yet.
     pub(super) fn waits(&self, id: VmId, cause: &'static str, now: Instant) -> bool {
         self.0.get(&(id, cause)).is_some_and(|it| now < it.until)
     }
 
-    /// All is well: the next time is a first one.
+    /// Resets the backoff after a success.
     pub(super) fn well(&mut self, id: VmId, cause: &'static str) {
         self.0.remove(&(id, cause));
     }
 
-    /// Forgets the VMs that are none of these.
+    /// Drops the entries of all other VMs.
     pub(super) fn keep(&mut self, is_there: impl Fn(VmId) -> bool) {
         self.0.retain(|(id, _), _| is_there(*id));
     }

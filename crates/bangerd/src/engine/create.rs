@@ -1,4 +1,5 @@
-//! `vm create`: a name, a record, then each capability's own; and a start, unless it is not wanted.
+//! `vm create`: a name, a record, what persists of each capability, and a start unless the request
+//! omits it.
 
 use std::sync::Arc;
 
@@ -39,7 +40,8 @@ impl Engine {
         Ok(self.advised(&hold.vm(), request))
     }
 
-    /// A view, with what a new user is told once, and without what they have chosen.
+    /// The view, with the advice for a new user, and without notes that suggest what the request
+    /// already chose.
     fn advised(&self, vm: &Vm, request: &CreateVm) -> VmView {
         let mut view = self.view(vm);
         let of_configuration = self.defaults().chosen;
@@ -54,7 +56,8 @@ impl Engine {
         view
     }
 
-    /// Whether no advice was given yet, which is noted. What cannot be noted is said again.
+    /// Whether this is the first time to give the advice; records that. If the record fails, the
+    /// advice is repeated.
     fn advises_first(&self) -> bool {
         let path = self.parts.layout.advice_given();
         if !matches!(self.host().stat(&path), Ok(None)) {
@@ -80,7 +83,7 @@ impl Engine {
     ) -> Result<Hold> {
         let defaults = self.defaults();
         let spec = self.admit(defaults.spec.apply(&request.spec), None)?;
-        // The name is looked at before the image, which may take a while to import.
+        // The name is checked before the image, whose import may take a while.
         if let Some(name) = &request.name {
             admit::given_name(name, &self.claims(&lock(&self.vms)))?;
         }
@@ -109,7 +112,7 @@ impl Engine {
                 break hold;
             }
         };
-        // The record names them now.
+        // From here on the record protects them.
         drop(lease);
         operation.is_about(&hold.vm());
         let made = self.make_parts(&hold, progress);
@@ -123,8 +126,8 @@ impl Engine {
         }
     }
 
-    /// Takes the VM's name, id and index, and writes its first record, while nobody else can. None
-    /// where somebody else has taken one of those that were made up meanwhile.
+    /// Claims the VM's name, id and index under the lock, and writes its first record. None if
+    /// another create has claimed one of the generated ones meanwhile.
     fn reserve(&self, request: &CreateVm, mut vm: Vm) -> Result<Option<Hold>> {
         let mut vms = lock(&self.vms);
         let claims = self.claims(&vms);
@@ -140,7 +143,7 @@ impl Engine {
         let slot = Arc::new(Slot::new(vm));
         let hold = slot.hold("create")?;
         let vm = slot.vm();
-        // What it has is taken now, and nobody waits for the disk to see who else there is.
+        // The claims are visible now; no other verb waits for the disk.
         vms.insert(id, slot);
         drop(vms);
         if let Err(error) = self.store.save(self.host(), &vm) {
@@ -167,7 +170,7 @@ impl Engine {
     }
 }
 
-/// An id that nobody has and that no name could be taken for.
+/// An unused id that cannot be mistaken for a name.
 fn free_id(name: &VmName, claims: &[Claim]) -> Result<VmId> {
     loop {
         let id = VmId::from_bits(u32::from_le_bytes(random()?));
@@ -190,7 +193,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// A fresh SSH host key.
+/// A new SSH host key.
 fn host_key() -> Result<HostKey> {
     let map_io_error = |cause: ssh_key::Error| {
         Error::new(Code::Internal, "make an SSH host key").cause(cause.to_string())

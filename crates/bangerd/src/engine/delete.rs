@@ -1,4 +1,4 @@
-//! `vm delete`: everything that the VM has on the host goes, its record last.
+//! `vm delete`: removes everything that the VM has on the host, its record last.
 
 use std::sync::Arc;
 
@@ -38,14 +38,14 @@ impl Engine {
         Ok(last)
     }
 
-    /// Takes everything of the VM away: run-time parts, what persists, then the record.
+    /// Removes everything of the VM: run-time parts, what persists, then the record.
     pub(super) fn remove(&self, hold: &Hold) -> Result<()> {
         let mut vm = hold.vm();
         vm.phase = Phase::Deleting;
         // Without this mark a crash would leave a stopped VM with half its disks.
         match self.store.mark_deleting(self.host(), vm.id) {
             Ok(()) => self.publish(hold.slot(), &vm),
-            // Somebody took its record away.
+            // The record is already gone.
             Err(error) if error.kind() == Kind::Missing => self.save_or_keep(hold.slot(), &vm)?,
             Err(error) => return Err(from_host(&error).within("mark it as being removed")),
         }

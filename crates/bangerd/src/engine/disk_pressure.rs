@@ -1,19 +1,20 @@
-//! The guard: VMs are paused before the host's file system is full.
+//! The guard: pauses VMs before the host's file system is full.
 //!
-//! A guest whose write finds no space would see an error, or stand still in the middle of it. So
-//! its hypervisor is stopped (SIGSTOP) while there still is room, whatever hypervisor and whatever
-//! disks it has, and goes on (SIGCONT) by itself when there is more. The guard has a thread of its
-//! own and waits for nobody else: neither for the disk, as it writes nothing down, nor for root.
+//! A guest whose write finds no space would see an error, or stall during the write. So the guard
+//! stops its hypervisor (SIGSTOP) while there is still space, whatever the hypervisor and the
+//! disks, and resumes it (SIGCONT) when there is more. The guard has its own thread and never
+//! blocks: it writes nothing to the disk, and does not wait for the root helper.
 //!
 //! ```text
-//!   free space   ──────────────┐ resume_at ◄── a start, too, needs this much
-//!                              │   between the two all stays as it is
+//!   free space   ──────────────┐ resume_at ◄── a start needs this much, too
+//!                              │   between the two, nothing changes
 //!                              ├ pause_below
-//!                              │   what can be written between two looks, and what the host has in
-//!   full         ──────────────┘   memory for a device that breaks without space
+//!                              │   reserve for writes between two looks, and for dirty pages of the
+//!   full         ──────────────┘   host, if a device breaks without space
 //! ```
 //!
-//! The nearer the end, the more often it looks: as if a file system filled up at [`FASTEST`].
+//! The less space is left, the more often it looks, assuming that the file system fills at
+//! [`FASTEST`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,17 +31,18 @@ use crate::layout::Layout;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
-/// The least and the most that is held in reserve, in MiB; a hundredth of the file system between
-/// them, as large disks are fast ones. Never more than an eighth of it.
+/// The minimum and maximum of the reserve, in MiB. Between them it is a hundredth of the file
+/// system, because large disks are fast; it is never more than an eighth.
 const RESERVE: (u64, u64) = (512, 2048);
 
-/// How fast a file system may fill up, in MiB a millisecond, for the guard to see it in time.
+/// The maximum rate at which a file system may fill, in MiB per millisecond, for the guard to
+/// notice in time.
 const FASTEST: u64 = 2;
 
-/// How long the guard waits between two looks, at least and at most.
+/// The minimum and maximum interval between two looks.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Where VMs are paused, and where they go on, in MiB of free space.
+/// The thresholds for pausing and resuming, in MiB of free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) pause_below: u64,
@@ -48,8 +50,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// `breaks` tells of a disk that is lost to a run when a write finds no space: for such a one
-    /// what the host has not written yet counts, too. A file's space is taken when it is written to.
+    /// `breaks`: whether the VM has a disk that breaks when a write finds no space. For such a disk
+    /// the host's dirty pages count, too, because file systems allocate space when they write.
     pub(super) fn of(room: Room, breaks: bool) -> Self {
         let (least, most) = RESERVE;
         let reserve = (room.size_mib / 100)
@@ -63,13 +65,13 @@ impl Limits {
     }
 }
 
-/// How long the guard may wait with so much free above the limit, in MiB.
+/// The interval to the next look, with this much free space above the limit, in MiB.
 fn next_look(above: u64) -> Duration {
     let (least, most) = LOOKS;
     Duration::from_millis(above / FASTEST).clamp(least, most)
 }
 
-/// That a VM would not be paused at once.
+/// The check that a VM would not be paused at once.
 pub(super) fn check(layout: &Layout, breaks: bool) -> Check {
     let state = layout.state().to_owned();
     Check::new("room", move |host| match host.room(&state) {
@@ -92,7 +94,7 @@ pub(super) fn check(layout: &Layout, breaks: bool) -> Check {
     })
 }
 
-/// How much room there is, and how much it takes, in words.
+/// A sentence with the free and the required space.
 pub(super) fn figures(layout: &Layout, host: &dyn Host, breaks: bool) -> String {
     host.room(layout.state()).map_or_else(
         |_| "how much is free cannot be told".to_owned(),
@@ -106,12 +108,12 @@ pub(super) fn figures(layout: &Layout, host: &dyn Host, breaks: bool) -> String 
     )
 }
 
-/// What the guard remembers from look to look, so that it says each thing once.
+/// The guard's state between looks, so that it logs each thing once.
 #[derive(Debug, Default)]
 struct GuardState {
     blind: bool,
     refused: BTreeSet<VmId>,
-    /// How often root is asked.
+    /// The backoff of signals through the root helper.
     asked: Backoff,
 }
 
@@ -129,32 +131,32 @@ impl GuardState {
     }
 }
 
-/// Pausing a VM, or letting it go on.
+/// Pausing or resuming a VM.
 type Work = fn(&Arc<Engine>, &Arc<Slot>) -> Result<()>;
 
-/// What a signal is called in the backoff.
+/// The name of a signal in the backoff.
 const SIGNAL: &str = "signal";
 
 impl Engine {
-    /// Whether a VM has something that breaks when the host's file system is full.
+    /// Whether a VM has a capability that breaks when the host's file system is full.
     pub(super) fn breaks_when_full(&self, vm: &Vm) -> bool {
         let mut capabilities = self.parts.capabilities.iter();
         capabilities.any(|it| it.breaks_when_full(vm))
     }
 
-    /// Whether there is room for this VM to go on.
+    /// Whether there is enough space to resume this VM.
     pub(super) fn has_room_for(&self, vm: &Vm) -> bool {
         let room = self.host().room(self.parts.layout.state());
         room.is_ok_and(|it| it.free_mib >= Limits::of(it, self.breaks_when_full(vm)).resume_at)
     }
 
-    /// Whether VMs may have to be paused before long.
+    /// Whether VMs may soon have to be paused.
     pub(super) fn little_room(&self) -> bool {
         let room = self.host().room(self.parts.layout.state());
         room.is_ok_and(|it| it.free_mib < 2 * Limits::of(it, true).resume_at)
     }
 
-    /// Guards all VMs until the engine is shut down. One thread runs this, and does nothing else.
+    /// Guards all VMs until the engine is shut down. Runs in a thread of its own.
     pub fn guard(self: &Arc<Self>) {
         let mut memory = GuardState::default();
         while !self.is_stopping() {
@@ -163,7 +165,7 @@ impl Engine {
         }
     }
 
-    /// Pauses or resumes as the room is now, and tells when to look again.
+    /// Pauses or resumes VMs by the current free space, and returns the interval to the next look.
     fn look_at_room(self: &Arc<Self>, memory: &mut GuardState) -> Duration {
         let slots = self.slots();
         let guarded: Vec<&Arc<Slot>> = slots.iter().filter(|it| is_guarded(&it.vm())).collect();
@@ -199,7 +201,7 @@ impl Engine {
             } else if !vm.is_signalled_by_root() {
                 memory.note(&vm, work(self, slot));
             } else if memory.asked.attempt(vm.id, SIGNAL, Instant::now()) {
-                // Root sends its signals, and may take its time.
+                // The root helper sends its signals, which may take a while.
                 self.on_thread(slot, move |engine, slot| {
                     if let Err(error) = work(engine, slot) {
                         tracing::error!(vm = %slot.vm().name, error = error.report(), "pause or resume");
@@ -216,12 +218,12 @@ impl Engine {
 
     fn pause(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let _turn = slot.turn();
-        // One that is being ended must be able to write its last.
+        // A VM that is shutting down must be able to write its last data.
         let vm = slot.vm();
         let Some(process) = vm.process().filter(|_| is_guarded(&vm)) else {
             return Ok(());
         };
-        // What somebody else has stopped is theirs to let go on.
+        // A process that was stopped by someone else is theirs to resume.
         if self.is_stopped(&vm) {
             return Ok(());
         }
@@ -230,12 +232,12 @@ impl Engine {
         Ok(())
     }
 
-    /// What was stopped here runs again. It is shown as paused until its machine has said that it
-    /// runs, too (`stall.rs`): a write may have found no space before it was stopped.
+    /// Marks a process that the guard had stopped as resumed. The VM is shown as paused until its
+    /// machine reports that it runs (`stall.rs`): a write may have failed before it was stopped.
     fn go_on(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let _turn = slot.turn();
         let vm = slot.vm();
-        // What somebody else has stopped is theirs to let go on.
+        // A process that was stopped by someone else is theirs to resume.
         let ours = self.pause_of(vm.id).is_some();
         let Some(process) = vm.process().filter(|_| ours) else {
             return Ok(());
@@ -246,14 +248,14 @@ impl Engine {
             .map(drop)
     }
 
-    /// What an earlier daemon did: a process that stands still goes on when there is room.
+    /// Takes over from an earlier daemon: a stopped process is resumed when there is space.
     pub(super) fn adopt_pause(&self, vm: &Vm) {
         if self.is_stopped(vm) {
             self.show_paused(vm, PauseReason::HostAlmostFull);
         }
     }
 
-    /// Lets a paused VM go on because it is to be ended.
+    /// Resumes a paused VM in order to stop it.
     pub(super) fn wake(&self, slot: &Slot, vm: &Vm) -> Result<()> {
         let Some(process) = vm.process() else {
             return Ok(());
@@ -268,7 +270,7 @@ impl Engine {
     }
 }
 
-/// Whether it is paused for want of room.
+/// Whether it is paused because of a lack of space.
 fn is_guarded(vm: &Vm) -> bool {
     matches!(vm.phase, Phase::Starting | Phase::Running) && vm.process().is_some()
 }

@@ -1,5 +1,5 @@
-//! The one way down. A failed start, stop, kill, delete and recovery all come here; nobody keeps
-//! count of how far a start got.
+//! The one path down. A failed start, stop, kill, delete and recovery all take it; nothing tracks
+//! how far a start got.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use super::hold::Hold;
 use crate::error::{During, Result};
 use crate::vm::Vm;
 
-/// How long a killed process may take to go.
+/// The time for a killed process to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often what a VM has left running is looked for and killed.
+/// The maximum number of rounds in which leftover processes are searched and killed.
 const ROUNDS: usize = 8;
 
 impl Engine {
-    /// Ends the VM's process, if there is one, and makes the host side of every capability absent,
-    /// in reverse. Everything is tried; what did not succeed is told.
+    /// Ends the VM's process, if there is one, and runs the teardown of every capability in
+    /// reverse. Continues after errors, and returns all of them.
     pub(super) fn take_down(&self, vm: &Vm) -> Vec<Error> {
         let mut errors = Vec::new();
         match self.end_processes(vm) {
@@ -34,8 +34,8 @@ impl Engine {
 
     /// Takes the VM down and records it as stopped.
     ///
-    /// A VM of which something is left keeps the phase `Stopping`, so that the next verb, or the
-    /// next daemon, takes it down again.
+    /// If something remains, the VM keeps the phase `Stopping`, so that the next verb or the next
+    /// daemon takes it down again.
     pub(super) fn go_down(&self, hold: &Hold, reason: EndReason, detail: String) -> Result<()> {
         let mut vm = hold.vm();
         let errors = self.take_down(&vm);
@@ -52,7 +52,7 @@ impl Engine {
         }
         let saved = self.save_or_keep(hold.slot(), &vm);
         if saved.is_err() {
-            // The record on disk still tells of a run; whoever looks is told what is true.
+            // The record on disk still has a run; clients see the true state.
             vm.phase = Phase::Stopping;
             self.publish(hold.slot(), &vm);
         }
@@ -67,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// Every process of this VM: the recorded one, and all that only this VM's can be.
+    /// All processes of this VM: the recorded one, and those that can only belong to this VM.
     pub(super) fn processes(&self, vm: &Vm) -> Result<Vec<Process>> {
         let programs = self.parts.hypervisors.iter();
         let programs = programs.flat_map(|it| it.programs()).collect();
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     fn end_processes(&self, vm: &Vm) -> Result<()> {
-        // One that was taken over may start others while it is killed.
+        // A process under a guest's control may start others while it is being killed.
         for _ in 0..ROUNDS {
             let processes = self.processes(vm)?;
             if processes.is_empty() {
@@ -116,7 +116,7 @@ impl Engine {
     }
 }
 
-/// Several errors as one: the first, and the others beside it.
+/// Combines errors: the first, with the others in `also`.
 pub(super) fn joined(errors: Vec<Error>) -> Option<Error> {
     let mut errors = errors.into_iter();
     let mut first = errors.next()?;

@@ -1,4 +1,4 @@
-//! How a run ended: read from the console of its last boot, never guessed.
+//! How a run ended, read from the console of its last boot and never guessed.
 
 use std::time::Duration;
 
@@ -13,14 +13,15 @@ use crate::hypervisor::Hypervisor;
 use crate::layout::machine;
 use crate::vm::Vm;
 
-/// How much of a console's end is read, in bytes.
+/// The length of the console's end that is read, in bytes.
 const TAIL: u64 = 64 << 10;
 
-/// A guest that reboots within this time of its start is not started for ever.
+/// A guest that reboots within this time of its start is not started again, to avoid an endless
+/// loop.
 const TOO_SOON: Duration = Duration::from_secs(20);
 
 impl Engine {
-    /// The end of what the VM's console said in its last boot.
+    /// The end of the console's output from the VM's last boot.
     pub(super) fn console_tail(&self, vm: &Vm) -> Result<String> {
         use crate::error::During as _;
         let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
@@ -36,13 +37,13 @@ impl Engine {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Whether the guest ended in order, all unmounted.
+    /// Whether the guest shut down cleanly, with everything unmounted.
     pub(super) fn said_good_bye(&self, vm: &Vm) -> bool {
         let end = self.console_tail(vm).map(|tail| end::read_end(&tail));
         matches!(end, Ok(End::Poweroff | End::Reboot | End::Halt))
     }
 
-    /// Why a start did not come up, as far as the console or the hypervisor tell.
+    /// Why a start failed, as far as the console or the hypervisor says.
     pub(super) fn words_of_end(&self, vm: &Vm, hypervisor: &dyn Hypervisor) -> Option<String> {
         let tail = self.console_tail(vm).unwrap_or_default();
         match end::read_end(&tail) {
@@ -61,7 +62,7 @@ impl Engine {
         hypervisor: &dyn Hypervisor,
         silent: bool,
     ) -> Option<String> {
-        // A boot that left no process has told why by itself.
+        // If the boot left no process, its error already says why.
         let process = vm.process()?;
         match self.host().exit_of(process) {
             Some(Exit::Status(0)) | None if silent => hypervisor.last_words(vm, self.host()),
@@ -71,7 +72,7 @@ impl Engine {
     }
 
     /// Takes down a VM whose process has ended by itself, and starts it again if its guest
-    /// wanted that.
+    /// rebooted.
     pub(super) fn ended(&self, slot: &std::sync::Arc<Slot>) {
         let Ok(hold) = slot.hold("the guest's own end") else {
             return;
@@ -120,7 +121,7 @@ impl Engine {
         ran < TOO_SOON && before
     }
 
-    /// The reason, and in words whatever more is known.
+    /// The reason, and further details for a person.
     pub(super) fn reason_of_end(&self, vm: &Vm) -> (EndReason, String) {
         let tail = self.console_tail(vm).unwrap_or_default();
         match end::read_end(&tail) {
@@ -177,7 +178,7 @@ impl Engine {
         boot_id.is_some() && boot_id.as_ref() != booted_under
     }
 
-    /// Ends a process whose guest stands still for good.
+    /// Kills a process whose guest has halted or hangs for good.
     pub(super) fn end_if_over(&self, vm: &Vm) {
         let Some(process) = vm.process() else { return };
         if self.console_tail(vm).is_ok_and(|tail| end::is_over(&tail)) {

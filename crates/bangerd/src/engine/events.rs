@@ -1,12 +1,11 @@
-//! The events of all VMs, for everybody who follows them.
+//! The events of all VMs, for all readers.
 //!
-//! One ring keeps the newest events. A reader names the last event it has read and is given those
-//! that follow, so a slow reader holds up nobody: where the ring has moved on, the reader is given a
-//! snapshot instead. A reader that is new, or comes back after its daemon has ended, takes the same
-//! way.
+//! A ring keeps the newest events. A reader names the last event that it has read, and gets those
+//! that follow. A slow reader delays no one: if the ring no longer has the next event, the reader
+//! gets a snapshot instead. So do new readers, and those that return after a restart of the daemon.
 //!
 //! ```text
-//!   publish, pause, findings, delete ──► tell ──► ring ──► events(since) ──► a reader each
+//!   publish, pause, findings, delete ──► tell ──► ring ──► events(since) ──► readers
 //!   each verb ────────────► operate (`operations.rs`) ──┘        └─ fell behind: snapshot
 //! ```
 
@@ -19,13 +18,13 @@ use jiff::Timestamp;
 
 use super::{Engine, lock};
 
-/// How many events are kept for readers that are behind.
+/// The number of events that are kept.
 pub const KEPT_EVENTS: usize = 1024;
 
-/// The most events that a reader is given at once.
+/// The maximum number of events per read.
 const AT_ONCE: usize = 64;
 
-/// What there is to read, and what readers know by it.
+/// The ring, and the state of all VMs after its newest event.
 #[derive(Debug)]
 pub(super) struct Feed {
     state: Mutex<State>,
@@ -36,19 +35,19 @@ pub(super) struct Feed {
 pub(super) struct State {
     /// The number before this daemon's first event.
     origin: u64,
-    /// The newest events, the oldest in front; their numbers are without gaps.
+    /// The newest events, oldest first, with consecutive numbers.
     ring: VecDeque<Event>,
-    /// Each VM as the newest event about it has it.
+    /// The newest published view of each VM.
     vms: BTreeMap<VmId, VmView>,
-    /// The operations under way.
+    /// The running operations.
     pub(super) operations: BTreeMap<u64, Operation>,
-    /// How many operations there have been.
+    /// The number of operations so far.
     pub(super) operations_begun: u64,
 }
 
 impl Feed {
-    /// A feed without events. Numbers begin at the time in microseconds, so that a later daemon's
-    /// are higher and a reader that comes back to one is seen to have missed events.
+    /// A feed without events. Numbers begin at the time in microseconds: those of a later daemon
+    /// are higher, which shows that a returning reader has missed events.
     pub(super) fn new(now: Duration) -> Self {
         Self {
             state: Mutex::new(State {
@@ -62,9 +61,9 @@ impl Feed {
         }
     }
 
-    /// Wakes all readers, so that they see that the engine is shut down.
+    /// Wakes all readers, so that they notice the shutdown of the engine.
     pub(super) fn wake(&self) {
-        // One that has just looked, and waits next, must not miss it.
+        // A reader between its check and its wait must not miss the wake-up.
         drop(lock(&self.state));
         self.grown.notify_all();
     }
@@ -83,7 +82,7 @@ impl State {
         self.ring.push_back(Event { seq, at, change });
     }
 
-    /// The events after `since`, as far as they are kept: `None` where one of them is not.
+    /// The events after `since`; `None` if one of them is no longer kept.
     fn after(&self, since: u64) -> Option<Vec<Event>> {
         let first = self.last() + 1 - self.ring.len() as u64;
         let skipped = usize::try_from(since.checked_add(1)?.checked_sub(first)?).ok()?;
@@ -93,7 +92,7 @@ impl State {
 
     fn snapshot(&self, since: Option<u64>, at: Timestamp) -> Event {
         let last = self.last();
-        // A number that is not this daemon's was read from another one.
+        // A number out of range comes from another daemon.
         let is_ours = |seq: &u64| (self.origin..=last).contains(seq);
         let missed = since.map(|seq| last - Some(seq).filter(is_ours).unwrap_or(self.origin));
         let mut vms: Vec<VmView> = self.vms.values().cloned().collect();
@@ -113,14 +112,15 @@ impl State {
 }
 
 impl Engine {
-    /// The events after the one with the number `since`, in order; a snapshot in their place where
-    /// no number is given, or some of them are no longer kept. Waits for the next one where there
-    /// is none yet, until `patience` is over or the engine is shut down: then none is returned.
+    /// The events after number `since`, in order; or a snapshot, if there is no number or some of
+    /// the events are no longer kept. Waits for the next event if there is none yet; returns none
+    /// after `patience`, or when the engine is shut down.
     #[must_use]
     pub fn events(&self, since: Option<u64>, patience: Duration) -> Vec<Event> {
         let mut state = lock(&self.feed.state);
         let Some(seq) = since.filter(|seq| state.after(*seq).is_some()) else {
-            // What nobody told of yet is told first, so that the snapshot is as true as a list.
+            // Unpublished changes are published first, so that the snapshot is as current as a
+            // list.
             for slot in self.slots() {
                 self.tell_in(&mut state, slot.vm().id);
             }
@@ -139,12 +139,12 @@ impl Engine {
         }
     }
 
-    /// Tells how a VM is now, where readers know it otherwise.
+    /// Publishes the state of a VM, if it differs from the last published one.
     pub(super) fn tell(&self, id: VmId) {
         self.change_feed(|state| self.tell_in(state, id));
     }
 
-    /// Tells that a VM is gone.
+    /// Publishes that a VM was deleted.
     pub(super) fn tell_deleted(&self, id: VmId) {
         self.change_feed(|state| {
             if let Some(VmView { name, .. }) = state.vms.remove(&id) {
@@ -159,8 +159,8 @@ impl Engine {
         outcome
     }
 
-    /// The VM is looked at under the lock, so that the newest event has its newest state, and one
-    /// that was deleted is not told of again.
+    /// The VM is read under the lock, so that the newest event has its newest state, and a deleted
+    /// VM does not reappear.
     fn tell_in(&self, state: &mut State, id: VmId) {
         let Some(slot) = lock(&self.vms).get(&id).cloned() else {
             return;

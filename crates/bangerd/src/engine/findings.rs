@@ -1,5 +1,5 @@
-//! What checks find that stops no VM and that its user should know: notes that come and go with
-//! what the host is like, while VMs run.
+//! Findings of checks that do not prevent a start. They are notes of running VMs, and follow the
+//! state of the host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::{Engine, lock};
 use crate::readiness::{self, Check};
 use crate::vm::Vm;
 
-/// How often running VMs' checks are looked at again.
+/// The interval at which the checks of running VMs are repeated.
 pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
-/// What each check found last, in words, by its name; nothing where all is well.
+/// The last finding of each check, by name; none if it passed.
 pub(super) type Findings = BTreeMap<String, Option<String>>;
 
 /// A finding as a note.
@@ -36,7 +36,7 @@ impl Engine {
             .collect()
     }
 
-    /// Remembers what was found, of the checks whose findings are notes.
+    /// Stores the findings of the checks whose findings are notes.
     pub(super) fn remember_findings(&self, checks: &[Check], report: &Report) {
         let is_noted = |name: &str| checks.iter().any(|it| it.is_noted() && it.name() == name);
         let mut findings = lock(&self.findings);
@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    /// What a VM's user should know of its host now.
+    /// The current notes of a VM about its host.
     pub(super) fn findings(&self, vm: &Vm) -> Vec<String> {
         if !matches!(vm.phase, Phase::Starting | Phase::Running) {
             return Vec::new();
@@ -56,7 +56,7 @@ impl Engine {
         found.flatten().cloned().collect()
     }
 
-    /// Looks again at what running VMs depend on, each check once.
+    /// Repeats the checks of running VMs, each once.
     pub(super) fn look_at_findings(&self, running: &[Arc<Slot>]) {
         let mut checks: Vec<Check> = Vec::new();
         for slot in running {

@@ -1,8 +1,8 @@
-//! Who holds a VM changes it, and nobody else.
+//! Holds: only the verb that holds a VM may change it.
 //!
-//! A verb that finds a VM held is refused at once, and told by what; nothing waits in a queue that
-//! a user cannot see. Looking at a VM never needs a hold. `kill` does not either: it must be able to
-//! end a start that hangs.
+//! A verb fails at once if another verb holds the VM, and its error names that verb; there is no
+//! hidden queue. Reading a VM needs no hold. `kill` needs none either: it must be able to end a
+//! start that hangs.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,29 +13,29 @@ use super::lock;
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// What the watch calls its own hold while it re-asserts a running VM. It is short, and no user has
-/// asked for it, so a verb waits for it instead of being refused.
+/// The name of the watch's hold while it restores parts of a running VM. It is short and not a
+/// user's, so a verb waits for it instead of failing.
 pub(super) const PUTTING_BACK: &str = "putting back";
 
-/// How long a verb waits for that.
+/// The time that a verb waits for it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// One VM in memory: its record, and who holds it.
+/// One VM in memory: its record and its hold.
 #[derive(Debug)]
 pub struct Slot {
     vm: Mutex<Arc<Vm>>,
     holder: Mutex<Option<(&'static str, Instant)>>,
     released: Condvar,
-    /// Somebody wants the VM's process dead, whoever holds it.
+    /// A kill is requested, whatever verb holds the VM.
     killed: Mutex<bool>,
-    /// The name that it is about to have, which nobody else may take.
+    /// The name that it is about to get, which is reserved.
     next_name: Mutex<Option<VmName>>,
-    /// Held while its process is stopped or let go on, so that the two never cross.
+    /// Held while its process is stopped or resumed, so that the two never overlap.
     turn: Mutex<()>,
 }
 
 impl Slot {
-    /// A VM that nobody holds.
+    /// A slot without a hold.
     #[must_use]
     pub fn new(vm: Vm) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Slot {
         lock(&self.vm).clone()
     }
 
-    /// Shows another state to everybody.
+    /// Replaces the visible state.
     pub(super) fn replace(&self, vm: Vm) {
         *lock(&self.vm) = Arc::new(vm);
     }
@@ -62,7 +62,7 @@ impl Slot {
     /// Takes the VM for a verb, until the hold is dropped.
     ///
     /// # Errors
-    /// `busy`, with the verb that has it and for how long.
+    /// `busy`, with the verb that holds it and since when.
     pub fn hold(self: &Arc<Self>, verb: &'static str) -> Result<Hold> {
         let holder = lock(&self.holder);
         let putting_back =
@@ -88,24 +88,24 @@ impl Slot {
         Ok(Hold { slot: self.clone() })
     }
 
-    /// The name that it is about to have.
+    /// The name that it is about to get.
     pub(super) fn next_name(&self) -> Option<VmName> {
         lock(&self.next_name).clone()
     }
 
-    /// Keeps a name for it, until the claim is dropped.
+    /// Reserves a name for it, until the claim is dropped.
     pub(super) fn claim_name(self: &Arc<Self>, name: VmName) -> NameClaim {
         *lock(&self.next_name) = Some(name);
         NameClaim { slot: self.clone() }
     }
 
-    /// Whether somebody holds it.
+    /// Whether it is held.
     #[must_use]
     pub fn is_held(&self) -> bool {
         lock(&self.holder).is_some()
     }
 
-    /// Waits until nobody holds it, or the time is up.
+    /// Waits until it is not held, or until the deadline.
     pub(super) fn wait_released(&self, timeout: Duration) -> bool {
         let holder = lock(&self.holder);
         let waited = self
@@ -114,12 +114,12 @@ impl Slot {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_none()
     }
 
-    /// The right to stop its process, or to let it go on.
+    /// The right to stop or resume its process.
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         lock(&self.turn)
     }
 
-    /// Remembers that the process was killed on purpose.
+    /// Records that the process was killed on purpose.
     pub(super) fn note_kill(&self) {
         *lock(&self.killed) = true;
     }
@@ -157,7 +157,7 @@ impl Drop for Hold {
     }
 }
 
-/// A name that is kept for a VM while its record does not say so yet.
+/// A name that is reserved for a VM until its record has it.
 #[derive(Debug)]
 pub(super) struct NameClaim {
     slot: Arc<Slot>,

@@ -1,7 +1,7 @@
 //! The verbs on images: list, show, import, rename, export, delete, prune.
 //!
-//! An image is used by every VM that there is a record of, running or not; what a record that
-//! cannot be read may use stays.
+//! Every VM with a record uses its image, running or not. While a record cannot be read, the images
+//! that it may use stay.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -21,7 +21,7 @@ impl Engine {
     /// All images, by name.
     ///
     /// # Errors
-    /// When their names cannot be read.
+    /// If their names cannot be read.
     pub fn images(&self) -> Result<Vec<ImageView>> {
         let entries = self.parts.catalog.entries(self.host())?;
         Ok(entries.into_iter().map(|it| self.image_view(it)).collect())
@@ -30,17 +30,17 @@ impl Engine {
     /// One image.
     ///
     /// # Errors
-    /// `not-found`, or `not-ready` where it is the bundle's and there is none.
+    /// `not-found`, or `not-ready` for the default image without a bundle.
     pub fn image(&self, name: &ImageName) -> Result<ImageView> {
         let entry = self.parts.catalog.get(name, self.host())?;
         Ok(self.image_view(entry))
     }
 
-    /// Makes an image of an ext4 root file system, which is copied.
+    /// Creates an image from a root file system, which is copied.
     ///
     /// # Errors
-    /// `invalid` for what is no name, no absolute path, no ext4 file system, or cannot boot;
-    /// `conflict` for a name that is taken. Nothing is left then.
+    /// `invalid` for an invalid name, a relative path, or a source that is not a bootable root file
+    /// system; `conflict` if the name is taken. Nothing remains after an error.
     pub fn import_image(
         &self,
         request: &ImportImage,
@@ -63,10 +63,10 @@ impl Engine {
         self.image(&name)
     }
 
-    /// Removes an image that nobody uses; returns it as it was.
+    /// Deletes an unused image; returns its last state.
     ///
     /// # Errors
-    /// `not-found`; `conflict` where VMs use it, which are named, and for the bundle's own.
+    /// `not-found`; `conflict` for the bundle's own image, or if VMs use it, which the error names.
     pub fn delete_image(&self, name: &ImageName) -> Result<ImageView> {
         let doing = || format!("delete the image `{name}`");
         let last = self.image(name).during(doing())?;
@@ -77,10 +77,10 @@ impl Engine {
         Ok(last)
     }
 
-    /// Gives an image another name; its VMs stay its VMs.
+    /// Renames an image; its VMs follow.
     ///
     /// # Errors
-    /// `not-found`; `invalid` for what is no name, `conflict` for one that is taken.
+    /// `not-found`; `invalid` for an invalid name; `conflict` if it is taken.
     pub fn rename_image(&self, name: &ImageName, request: &RenameImage) -> Result<ImageView> {
         let doing = || format!("rename the image `{name}`");
         let new = image_name(&request.name).during(doing())?;
@@ -91,11 +91,11 @@ impl Engine {
         self.image(&new)
     }
 
-    /// Copies an image's root file system to a file, in which holes stay holes.
+    /// Copies an image's root file system to a file, preserving holes.
     ///
     /// # Errors
-    /// `invalid` for a path that is not absolute, `conflict` where there is a file already; or what
-    /// could not be written, after which there is no new file.
+    /// `invalid` for a relative path, `conflict` if the file exists; or the failure of writing,
+    /// after which there is no new file.
     pub fn export_image(
         &self,
         name: &ImageName,
@@ -137,10 +137,10 @@ impl Engine {
         }
     }
 
-    /// Removes what nobody uses: images without a name, and with `all` those that have one, too.
+    /// Removes unused images without a name; with `all`, also those with a name.
     ///
     /// # Errors
-    /// When an unused image is left.
+    /// If an unused image remains.
     pub fn prune_images(
         &self,
         request: &PruneImages,
@@ -190,7 +190,7 @@ impl Engine {
         users
     }
 
-    /// The same, with the ids of those whose records cannot be read.
+    /// The same, plus the ids of VMs whose records cannot be read.
     fn image_users(&self, root: &str) -> Vec<String> {
         let readable = self.users_of(root).into_iter().map(|it| it.to_string());
         let unreadable = lock(&self.unreadable);
@@ -198,7 +198,7 @@ impl Engine {
         readable.chain(claims.map(|it| it.id.to_string())).collect()
     }
 
-    /// Removes the images that nobody uses; one that stays does no harm.
+    /// Removes unused images; one that remains does no harm.
     pub(super) fn prune(&self) {
         if let Err(error) = self.prune_unused() {
             tracing::warn!(%error, "unused images are left");
@@ -224,7 +224,7 @@ fn image_name(text: &str) -> Result<ImageName> {
         .map_err(|cause: InvalidName| Error::new(Code::Invalid, cause.to_string()))
 }
 
-/// A path that means the same to everybody.
+/// Checks that a path is absolute and without `..`.
 fn plain_path(text: &str) -> Result<&Path> {
     let path = Path::new(text);
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));

@@ -1,4 +1,4 @@
-//! What a monitoring system asks: how many VMs there are, what they have, and how operations went.
+//! The metrics: the number of VMs, their resources, and the outcomes of operations.
 
 mod counts;
 mod exposition;
@@ -24,8 +24,7 @@ fn number(value: u64) -> f64 {
 }
 
 impl Engine {
-    /// Everything that is measured, in Prometheus' text format. What cannot be told on this host now
-    /// is left out.
+    /// All metrics, in Prometheus' text format. Unknown values are absent.
     #[must_use]
     pub fn metrics(&self) -> String {
         let mut text = Exposition::default();
@@ -139,7 +138,7 @@ impl Engine {
 }
 
 fn phases(text: &mut Exposition, views: &[VmView]) {
-    // Those that are there always, so that an alert finds a zero and not nothing.
+    // These series always exist, so that an alert finds a zero instead of nothing.
     let always = [
         Phase::Running,
         Phase::Stopped,

@@ -1,7 +1,7 @@
 //! The verbs: create, start, stop, set, rename, delete, recover; and those on images.
 //!
-//! Plain blocking code on threads. Who holds a VM ([`hold`]) changes it, and nobody else; its
-//! record is on disk before and after each step that a crash could fall between.
+//! Blocking code on threads. Only the verb that holds a VM ([`hold`]) changes it. Its record is on
+//! disk before and after each step that a crash could interrupt.
 //!
 //! ```text
 //! start:  hold ► checks ► plan ► record Starting ► prepare ► boot ► wait ► on_ready ► record Running
@@ -74,10 +74,10 @@ use record::StaleRecords;
 pub use events::KEPT_EVENTS;
 pub use view::{CHUNK, ConsoleChunk};
 
-/// Hears of each step of long work.
+/// Receives each step of a long operation.
 pub type ProgressSink<'a> = &'a dyn Fn(Progress);
 
-/// What a VM gets when its user does not say.
+/// The defaults of new VMs and of requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
     /// The image.
@@ -86,58 +86,58 @@ pub struct Defaults {
     pub names: NameSource,
     /// Its settings.
     pub spec: VmSpec,
-    /// Those of its settings that the configuration itself says, where it matters.
+    /// The settings that the configuration file itself sets, if that matters.
     pub chosen: VmSpecPatch,
-    /// How long a guest has to become ready, in seconds.
+    /// The time for a guest to become ready, in seconds.
     pub start_timeout_seconds: u64,
-    /// How long a guest has to end, in seconds.
+    /// The time for a guest to shut down, in seconds.
     pub stop_timeout_seconds: u64,
-    /// How long all guests together have to end when all are stopped, in seconds.
+    /// The time for all guests together to shut down when all are stopped, in seconds.
     pub shutdown_timeout_seconds: u64,
 }
 
-/// What the configuration says now of what can change while the daemon runs.
+/// The reloaded part of the configuration, which can change while the daemon runs.
 #[derive(Debug, Clone)]
 pub struct Reread {
-    /// What a VM gets when its user does not say.
+    /// The defaults of new VMs and of requests.
     pub defaults: Defaults,
-    /// How much is logged.
+    /// The level of the log.
     pub log_level: LogLevel,
-    /// The keys that have another value than before.
+    /// The keys whose value has changed.
     pub changed: Vec<&'static str>,
-    /// The keys whose new value waits for the next start of the daemon.
+    /// The keys whose new value takes effect at the next start of the daemon.
     pub waiting: Vec<&'static str>,
 }
 
-/// What the engine is assembled from.
+/// The parts that the engine is assembled from.
 pub struct Parts {
     /// The host that everything happens on.
     pub host: Arc<dyn Host>,
     /// The paths.
     pub layout: Layout,
-    /// Which banger this is on its host.
+    /// The identity of this installation on its host.
     pub instance: Instance,
-    /// What a VM has, in the order of a start.
+    /// The capabilities, in the order of a start.
     pub capabilities: Vec<Box<dyn Capability>>,
     /// The hypervisors, the one for new starts first.
     pub hypervisors: Vec<Box<dyn Hypervisor>>,
     /// The images.
     pub catalog: Catalog,
-    /// What each guest starts with.
+    /// The initramfs of all guests.
     pub guest_program: GuestProgram,
-    /// What a VM gets by default, until the configuration is read again.
+    /// The defaults, until the configuration is reloaded.
     pub defaults: Defaults,
-    /// Reads the configuration again.
+    /// Reloads the configuration.
     pub reread: Box<dyn Fn() -> Result<Reread> + Send + Sync>,
-    /// How many VMs boot at once; the others wait their turn.
+    /// The number of VMs that boot at the same time; further ones wait.
     pub boots_at_once: usize,
     /// Checks that belong to no capability: the bundle, the hypervisors, the disk space.
     pub checks: Vec<Check>,
-    /// Whether the host is a model, so that nobody can log in to anything.
+    /// Whether the host is simulated, so that no VM accepts logins.
     pub simulated: bool,
-    /// How the daemon is shown; the numbers of VMs are filled in.
+    /// The view of the daemon, without the numbers of VMs.
     pub daemon: DaemonView,
-    /// What is told at the end of a create, once, such as how to route `~vm`.
+    /// The advice at the end of the first create, such as how to route `~vm`.
     pub advice: Vec<String>,
 }
 
@@ -150,14 +150,14 @@ pub struct Engine {
     store: Store,
     vms: Mutex<BTreeMap<VmId, Arc<Slot>>>,
     feed: Feed,
-    /// Whether other programs were told less than there is.
+    /// Whether `advertise` has failed and must be retried.
     is_behind: Mutex<bool>,
     unexplained: Mutex<Vec<String>>,
-    /// What running VMs' checks found last.
+    /// The last findings of the checks of running VMs.
     findings: Mutex<findings::Findings>,
-    /// The lasting checks that a start has passed since the last one that failed, by name.
+    /// The lasting checks that have passed since the last failed start, by name.
     passed: Mutex<BTreeSet<String>>,
-    /// What belongs to VMs whose records this program cannot use.
+    /// The claims of VMs whose records this version cannot use.
     unreadable: Mutex<Vec<Claim>>,
     pauses: Pauses,
     kept: StaleRecords,
@@ -183,7 +183,7 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// A lock that a panic elsewhere does not poison: what it guards is replaced whole.
+/// Locks a mutex and ignores poisoning: its value is always replaced as a whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -218,15 +218,15 @@ impl Engine {
         &*self.parts.host
     }
 
-    /// What a VM gets now when its user does not say.
+    /// The current defaults.
     fn defaults(&self) -> Defaults {
         lock(&self.defaults).clone()
     }
 
-    /// Reads the configuration again, and takes over what can change while the daemon runs.
+    /// Reloads the configuration, and applies what can change while the daemon runs.
     ///
     /// # Errors
-    /// What is wrong with the configuration; nothing is taken over then.
+    /// If the configuration is invalid; nothing is applied then.
     pub fn reload(&self) -> Result<Reloaded> {
         let read = (self.parts.reread)()?;
         *lock(&self.defaults) = read.defaults;
@@ -238,12 +238,12 @@ impl Engine {
         })
     }
 
-    /// Does `work` for the request of this id, which its operations and what it logs bear.
+    /// Runs `work` for the request with this id, which its operations and log lines have.
     pub fn for_request<T>(&self, request: Option<String>, work: impl FnOnce() -> T) -> T {
         crate::log::within(request, work)
     }
 
-    /// Changes how much is logged, until the configuration is read again.
+    /// Sets the level of the log, until the configuration is reloaded.
     pub fn set_log_level(&self, wanted: LogLevelView) -> LogLevelView {
         crate::log::set_level(wanted.level);
         tracing::info!(level = %wanted.level, "the log's level is set");
@@ -315,7 +315,7 @@ impl Engine {
     /// One VM.
     ///
     /// # Errors
-    /// `not-found`, or `conflict` where the reference fits several.
+    /// `not-found`, or `conflict` if the reference is ambiguous.
     pub fn show(&self, wanted: &VmRef) -> Result<VmView> {
         let vm = self.find(wanted)?.vm();
         let mut view = self.view(&vm);
@@ -336,19 +336,19 @@ impl Engine {
         for capability in &self.parts.capabilities {
             checks.extend(capability.checks(None));
         }
-        // A hypervisor may need what is only good to have otherwise: its word counts.
+        // A hypervisor may require what is otherwise optional: the stricter check counts.
         for check in readiness::report(self.host(), &checks).checks {
             match report.checks.iter_mut().find(|it| it.name == check.name) {
                 Some(seen) => *seen = check,
                 None => report.checks.push(check),
             }
         }
-        // What every VM needs stands first.
+        // The requirements of every VM come first.
         report.checks.sort_by_key(|check| check.section.is_some());
         report
     }
 
-    /// The daemon as it runs.
+    /// The state of the daemon.
     #[must_use]
     pub fn daemon(&self) -> DaemonView {
         let slots = self.slots();
@@ -370,7 +370,7 @@ impl Engine {
         Timestamp::try_from(std::time::SystemTime::UNIX_EPOCH + since).unwrap_or_default()
     }
 
-    /// Ends the threads that look after VMs. VMs run on.
+    /// Ends the threads that look after VMs. The VMs keep running.
     pub fn shut_down(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.feed.wake();
@@ -383,7 +383,7 @@ impl Engine {
     }
 }
 
-/// Does one step of long work, and tells when it begins and ends.
+/// Runs one step of a long operation, and reports its beginning and end.
 fn step<T>(progress: ProgressSink<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     progress(Progress {
         step: name.to_owned(),

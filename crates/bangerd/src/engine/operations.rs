@@ -1,5 +1,5 @@
-//! The verbs as they are asked for. Each is an operation, whose beginning, steps and end are events
-//! for everybody; what it does stands in its own file.
+//! The public verbs. Each is an operation, whose beginning, steps and end are events; its
+//! implementation is in a file of its own.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::{Engine, ProgressSink, lock};
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// An operation under way. One that is dropped has failed.
+/// A running operation. Dropping it means failure.
 #[derive(Debug)]
 pub(super) struct OpenOperation<'e> {
     engine: &'e Engine,
@@ -22,7 +22,7 @@ pub(super) struct OpenOperation<'e> {
 }
 
 impl OpenOperation<'_> {
-    /// Says which VM it is about, where that was not known from the beginning.
+    /// Sets the VM, if it was not known from the beginning.
     pub(super) fn is_about(&self, vm: &Vm) {
         self.engine.change_feed(|state| {
             if let Some(operation) = state.operations.get_mut(&self.id) {
@@ -31,7 +31,7 @@ impl OpenOperation<'_> {
         });
     }
 
-    /// The VM's name, as far as it is known.
+    /// The VM's name, if known.
     fn vm_name(&self) -> Option<String> {
         self.engine.change_feed(|state| {
             let operation = state.operations.get(&self.id)?;
@@ -43,7 +43,7 @@ impl OpenOperation<'_> {
         let vm = self.vm_name();
         match error {
             None => tracing::info!(%verb, vm, seconds, "done"),
-            // What its user can put right is no trouble of the daemon's.
+            // Errors that the user can fix are not warnings in the daemon's log.
             Some(error) if is_of_the_request(error) => {
                 let error = error.report();
                 tracing::warn!(%verb, vm, seconds, error, "refused");
@@ -76,29 +76,29 @@ impl OpenOperation<'_> {
 
 impl Drop for OpenOperation<'_> {
     fn drop(&mut self) {
-        // Nothing, where it has reached its end.
+        // Does nothing if the operation has ended.
         let error = Error::new(Code::Internal, "the operation broke off");
         self.reach(OperationState::Failed { error });
     }
 }
 
 impl Engine {
-    /// Makes a VM, and starts it unless the request says otherwise.
+    /// Creates a VM, and starts it unless the request sets `no_start`.
     ///
     /// # Errors
-    /// Refused before anything was done; or what went wrong on the way, after which nothing of
-    /// the VM is left. A VM that was made but does not start stays, stopped.
+    /// A rejected request has changed nothing. If the create fails, nothing of the VM remains. If
+    /// only the start fails, the VM remains, stopped.
     pub fn create(&self, request: &CreateVm, progress: ProgressSink<'_>) -> Result<VmView> {
         self.operate(Verb::Create, None, progress, |operation, progress| {
             self.create_vm(request, operation, progress)
         })
     }
 
-    /// Boots a VM and waits until one can log in.
+    /// Boots a VM, and waits until it accepts logins.
     ///
     /// # Errors
-    /// `not-ready` with every check that fails; or what went wrong, after which the VM is stopped
-    /// and nothing of the start is left.
+    /// `not-ready` with every failed check; or the failure of the start, after which the VM is
+    /// stopped and nothing of the run remains.
     pub fn start(
         &self,
         wanted: &VmRef,
@@ -110,10 +110,10 @@ impl Engine {
         })
     }
 
-    /// Ends a VM cleanly, within the deadline.
+    /// Stops a VM cleanly, within the deadline.
     ///
     /// # Errors
-    /// `invalid` for a deadline out of range, or what could not be taken down.
+    /// `invalid` for a deadline out of range, or the failure of the teardown.
     pub fn stop(
         &self,
         wanted: &VmRef,
@@ -125,10 +125,10 @@ impl Engine {
         })
     }
 
-    /// Stops a VM if it runs, and starts it.
+    /// Stops a VM if it is running, and starts it.
     ///
     /// # Errors
-    /// As [`Engine::stop`] and [`Engine::start`].
+    /// Those of [`Engine::stop`] and [`Engine::start`].
     pub fn restart(
         &self,
         wanted: &VmRef,
@@ -145,7 +145,7 @@ impl Engine {
     /// Needs no hold, so that it ends a start that hangs.
     ///
     /// # Errors
-    /// When the process does not end, or what could not be taken down.
+    /// If the process does not end, or the teardown fails.
     pub fn kill(
         &self,
         wanted: &VmRef,
@@ -160,7 +160,7 @@ impl Engine {
     /// Changes a VM's settings.
     ///
     /// # Errors
-    /// `invalid` for what is out of range or would shrink a disk; nothing is changed then.
+    /// `invalid` for a value out of range, or a smaller disk; nothing is changed then.
     pub fn set(
         &self,
         wanted: &VmRef,
@@ -172,10 +172,10 @@ impl Engine {
         })
     }
 
-    /// Gives a VM another name.
+    /// Renames a VM.
     ///
     /// # Errors
-    /// `invalid` for what is no name, `conflict` for one that is taken; nothing is changed then.
+    /// `invalid` for an invalid name, `conflict` if it is taken; nothing is changed then.
     pub fn rename(
         &self,
         wanted: &VmRef,
@@ -187,11 +187,11 @@ impl Engine {
         })
     }
 
-    /// Removes a VM for good.
+    /// Deletes a VM permanently.
     ///
     /// # Errors
-    /// `conflict` where it runs and `force` is not given; or what could not be removed: the record
-    /// stays then, and the same delete goes on where this one ended.
+    /// `conflict` if it is running and `force` is not set; or the failure of the removal: the
+    /// record then stays, and another delete continues from there.
     pub fn delete(
         &self,
         wanted: &VmRef,
@@ -216,7 +216,7 @@ impl Engine {
         })
     }
 
-    /// Does `work` as an operation.
+    /// Runs `work` as an operation.
     pub(super) fn operate<T>(
         &self,
         verb: Verb,
@@ -268,7 +268,7 @@ impl Engine {
     }
 }
 
-/// Whether it was asked for what cannot be, and nothing is wrong with the host, a guest or banger.
+/// Whether the request is at fault, and not the host, a guest or banger.
 fn is_of_the_request(error: &Error) -> bool {
     match error.code {
         Code::NotFound | Code::Invalid | Code::Conflict | Code::Busy => true,

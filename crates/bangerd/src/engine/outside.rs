@@ -1,11 +1,11 @@
-//! Whether what running VMs have on the host is still as it was made.
+//! Checks that the host side of running VMs is intact.
 //!
-//! Some of it only root can see, and root may be slow or gone. So the looks have a thread of their
-//! own: whatever becomes of one, the watch goes on seeing processes that end and room that runs out.
-//! A look that fails tells nothing. It is written down, once for each cause, and nothing is put back.
+//! Some of it is visible only to the root helper, which may be slow or gone. So the looks have a
+//! thread of their own, and the watch still notices processes that end and space that runs out. A
+//! failed look means "unknown": it is logged once for each cause, and nothing is repaired.
 //!
-//! Each capability looks at all running VMs at once. A slow one ends its round, and the next round
-//! begins with the capability after it and with another VM, so that none is always the one left out.
+//! Each capability looks at all running VMs at once. A slow capability ends its round; the next
+//! round begins with the capability after it and with another VM, so that none is always skipped.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,40 +21,40 @@ use super::{Engine, lock};
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// A capability that takes longer ends its round: the next may take as long.
+/// A capability that takes longer than this ends its round.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// What the looks remember.
+/// The state between rounds.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
-    /// Whether a round of looks is under way.
+    /// Whether a round is running.
     looking: AtomicBool,
     memory: Mutex<LookState>,
 }
 
 #[derive(Debug, Default)]
 struct LookState {
-    /// Why it is unknown how a VM's things are.
+    /// Why the state of a VM's host side is unknown.
     unknown: BTreeMap<VmId, String>,
     backoff: Backoff,
     /// The number of rounds so far.
     rounds: usize,
     /// The capability that the next round begins with.
     first: usize,
-    /// When running VMs' checks were looked at last.
+    /// The time of the last run of the checks of running VMs.
     looked: Option<Instant>,
 }
 
-/// What one round finds of a VM.
+/// The result of one round for a VM.
 #[derive(Debug, Default)]
 struct Finding {
-    /// The capabilities that are not as they were made, and are due to be put back.
+    /// The capabilities whose part is damaged and due for repair.
     due: Vec<&'static str>,
-    /// Why it is unknown of one, which is then neither.
+    /// Why the state of a capability is unknown; it then counts neither as intact nor as damaged.
     unknown: Option<String>,
 }
 
-/// Ends a round, however it ends.
+/// Marks the round as ended when dropped.
 struct Round(Arc<Outside>);
 
 impl Drop for Round {
@@ -64,7 +64,7 @@ impl Drop for Round {
 }
 
 impl Engine {
-    /// Begins a round of looks at these VMs, unless the last one is still under way.
+    /// Begins a round for these VMs, unless one is running.
     pub(super) fn look_outside(self: &Arc<Self>, running: Vec<Arc<Slot>>, outside: &Arc<Outside>) {
         if outside.looking.swap(true, Ordering::AcqRel) {
             return;
@@ -81,7 +81,7 @@ impl Engine {
     }
 
     fn look_at_all(self: &Arc<Self>, mut running: Vec<Arc<Slot>>, outside: &Outside) {
-        // One round at a time: nobody else waits for this.
+        // Only one round runs at a time, so no other thread waits for this.
         let mut memory = lock(&outside.memory);
         let slots = self.slots();
         let is_there = |id: VmId| slots.iter().any(|slot| slot.vm().id == id);
@@ -98,7 +98,7 @@ impl Engine {
         }
         for (slot, Finding { due, unknown }) in running.iter().zip(findings) {
             let vm = slot.vm();
-            // A round that was cut short does not know that all is known again.
+            // A round that ended early cannot tell that everything is known again.
             if is_whole || unknown.is_some() {
                 memory.note(&vm, unknown);
             }
@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// Has every capability look, or as many as one round may take. Whether all have.
+    /// Lets every capability look, within the time of a round. Returns whether all have.
     fn look_round(
         &self,
         slots: &[Arc<Slot>],
@@ -131,7 +131,7 @@ impl Engine {
             let answers = capability.holds(&running, self.host());
             let looked_at = slots.iter().zip(vms).zip(&mut *findings);
             for (((slot, vm), finding), holds) in looked_at.zip(answers) {
-                // What a verb changes meanwhile is not changed from outside: the next round looks again.
+                // A change that a verb made meanwhile is not damage: the next round looks again.
                 let is_steady = !slot.is_held() && Arc::ptr_eq(&slot.vm(), vm);
                 if is_steady || holds != Ok(false) {
                     memory.take(vm.id, capability.name(), holds, finding);
@@ -147,7 +147,7 @@ impl Engine {
 }
 
 impl LookState {
-    /// Takes a capability's answer for a VM.
+    /// Records a capability's answer for a VM.
     fn take(&mut self, id: VmId, name: &'static str, holds: Result<bool>, finding: &mut Finding) {
         match holds {
             Ok(true) => self.backoff.well(id, name),
@@ -160,7 +160,7 @@ impl LookState {
         }
     }
 
-    /// Writes down why it is unknown how a VM's things are, once for each cause.
+    /// Logs why the state of a VM's host side is unknown, once for each cause.
     fn note(&mut self, vm: &Vm, unknown: Option<String>) {
         let Some(cause) = unknown else {
             if self.unknown.remove(&vm.id).is_some() {

@@ -1,7 +1,7 @@
-//! Which VMs stand still, and why.
+//! The paused VMs, and the reasons.
 //!
-//! This is kept in memory alone. To write it down would take the very space that is missing, and
-//! the next daemon sees on the host what stands still.
+//! Kept in memory only: a record would need the very space that is missing, and the next daemon can
+//! see on the host which processes are stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,33 +12,33 @@ use banger_api::{PauseReason, Phase, VmId};
 use super::{Engine, disk_pressure, lock};
 use crate::vm::Vm;
 
-/// The VMs that stand still.
+/// The paused VMs.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(Mutex<BTreeMap<VmId, Pause>>);
 
-/// One time that a VM stands still.
+/// One pause of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pause {
     pub(super) reason: PauseReason,
-    /// Which time it is, among all: one that began since is told apart from it.
+    /// The number of the pause, which distinguishes it from later ones.
     number: u64,
 }
 
-/// How many there were.
+/// The number of pauses so far.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 impl Engine {
-    /// How this VM stands still, if it does.
+    /// The pause of this VM, if it is paused.
     pub(super) fn pause_of(&self, id: VmId) -> Option<Pause> {
         lock(&self.pauses.0).get(&id).copied()
     }
 
-    /// Whether any VM stands still.
+    /// Whether any VM is paused.
     pub(super) fn any_is_paused(&self) -> bool {
         !lock(&self.pauses.0).is_empty()
     }
 
-    /// Shows that a VM stands still from now on.
+    /// Marks a VM as paused.
     pub(super) fn show_paused(&self, vm: &Vm, reason: PauseReason) {
         let number = BEGUN.fetch_add(1, Ordering::Relaxed);
         let before = lock(&self.pauses.0).insert(vm.id, Pause { reason, number });
@@ -48,7 +48,7 @@ impl Engine {
         }
     }
 
-    /// Shows that a VM goes on, unless it was paused again since. Whether it does.
+    /// Marks a VM as resumed, unless it was paused again since. Returns whether it is resumed.
     pub(super) fn show_goes_on(&self, vm: &Vm, since: Pause) -> bool {
         let mut pauses = lock(&self.pauses.0);
         if pauses.get(&vm.id) != Some(&since) {
@@ -61,19 +61,19 @@ impl Engine {
         true
     }
 
-    /// A VM that does not run does not stand still either.
+    /// Drops the pause of a VM that is not running.
     pub(super) fn forget_pause(&self, id: VmId) {
         lock(&self.pauses.0).remove(&id);
     }
 
-    /// Why it is shown as paused, if it is: one that is being ended is not.
+    /// The reason why it is shown as paused; none while it is stopping.
     pub(super) fn shown_pause(&self, vm: &Vm) -> Option<PauseReason> {
         self.pause_of(vm.id)
             .filter(|_| matches!(vm.phase, Phase::Starting | Phase::Running))
             .map(|pause| pause.reason)
     }
 
-    /// What is said of a VM that stands still.
+    /// The note of a paused VM.
     pub(super) fn pause_note(&self, vm: &Vm, reason: PauseReason) -> String {
         let state = self.parts.layout.state().display();
         let figures =

@@ -1,8 +1,8 @@
-//! How many VMs boot at once.
+//! Permits, which limit the number of VMs that boot at the same time.
 //!
-//! A boot is mostly work for the host's processors. Twenty at once on two of them would all be slow,
-//! and run out of the time that each has; so a few boot and the others wait their turn, first come,
-//! first served. The time that a guest has begins with its turn.
+//! A boot mostly needs CPU time. Twenty boots at once on two CPUs would all be slow, and time out;
+//! so a few boot and the others wait, first come, first served. The timeout of a guest begins when
+//! it gets its permit.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::lock;
 
-/// How often one that waits looks whether it still wants to.
+/// The interval at which a waiting start checks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// The permits to boot.
@@ -23,7 +23,7 @@ pub(super) struct BootPermits {
 #[derive(Debug)]
 struct Queue {
     free: usize,
-    /// The tickets of those that wait, the first in front.
+    /// The tickets of the waiting starts, in order.
     waiting: VecDeque<u64>,
     next_ticket: u64,
 }
@@ -33,7 +33,7 @@ struct Queue {
 pub(super) struct BootPermit<'a>(&'a BootPermits);
 
 impl BootPermits {
-    /// So many VMs boot at once, at least one.
+    /// Permits for `count` boots at the same time, at least one.
     pub(super) fn new(count: usize) -> Self {
         Self {
             queue: Mutex::new(Queue {
@@ -45,7 +45,7 @@ impl BootPermits {
         }
     }
 
-    /// A permit that nobody has to wait for, if there is one.
+    /// A permit without waiting, if one is free.
     pub(super) fn try_take(&self) -> Option<BootPermit<'_>> {
         let mut queue = lock(&self.queue);
         let is_free = queue.free > 0 && queue.waiting.is_empty();
@@ -55,7 +55,7 @@ impl BootPermits {
         })
     }
 
-    /// Waits for a permit; `None` as soon as `given_up` says so.
+    /// Waits for a permit; `None` as soon as `given_up` returns true.
     pub(super) fn wait(&self, given_up: impl Fn() -> bool) -> Option<BootPermit<'_>> {
         let mut queue = lock(&self.queue);
         let ticket = queue.next_ticket;

@@ -1,19 +1,19 @@
-//! What a protected VM is spared: the ends that lose something.
+//! Protection: rejects the verbs that would lose data of a protected VM.
 //!
-//! A VM that is half-way between two phases has only `kill` and `delete` to get out of it, and no
-//! setting of it can be changed; there protection is in nobody's way.
+//! It does not apply to a VM that is stuck between two phases, which only `kill` and `delete` can
+//! resolve, and whose settings cannot be changed.
 
 use banger_api::{Code, Error, Phase};
 
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// Refuses to delete a VM that is protected.
+/// Rejects the delete of a protected VM.
 pub(super) fn admit_delete(vm: &Vm) -> Result<()> {
     admit(vm, matches!(vm.phase, Phase::Stopped | Phase::Running))
 }
 
-/// Refuses to kill a VM that is protected. A boot that hangs has nothing to lose.
+/// Rejects the kill of a protected VM, except during a boot, when there is nothing to lose.
 pub(super) fn admit_kill(vm: &Vm) -> Result<()> {
     admit(vm, vm.phase == Phase::Running)
 }

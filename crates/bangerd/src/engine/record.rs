@@ -1,8 +1,8 @@
 //! Records, on disk and in memory.
 //!
-//! What only ends a VM goes on where its record finds no space: the one on disk still tells of a
-//! run, and a daemon that finds it and no process comes to the same end. It is kept in memory, and
-//! written when there is room.
+//! Ending a VM continues even if its record cannot be written for lack of space: the record on disk
+//! then still has a run, and a daemon that finds it without a process reaches the same end. The new
+//! record stays in memory, and is written when there is space.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -20,12 +20,12 @@ use crate::vm::Vm;
 pub(super) struct StaleRecords(Mutex<BTreeSet<VmId>>);
 
 impl Engine {
-    /// Writes a VM's record and shows it to everybody.
+    /// Writes a VM's record, and makes it visible.
     pub(super) fn save(&self, slot: &Slot, vm: &Vm) -> Result<()> {
         self.write(slot, vm).map_err(|error| from_host(&error))
     }
 
-    /// The same, where what is done goes on without space for it.
+    /// The same, but continues if there is no space for the record.
     pub(super) fn save_or_keep(&self, slot: &Slot, vm: &Vm) -> Result<()> {
         match self.write(slot, vm) {
             Err(error) if error.kind() == Kind::NoSpace => {
@@ -45,13 +45,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Shows a VM as it is now to everybody, whatever its record says.
+    /// Makes a VM's state visible without writing its record.
     pub(super) fn publish(&self, slot: &Slot, vm: &Vm) {
         slot.replace(vm.clone());
         self.tell(vm.id);
     }
 
-    /// Writes the records that found no space, as far as nobody is at work on their VMs.
+    /// Writes the records that found no space, except those of held VMs.
     pub(super) fn write_kept(&self) {
         self.advertise_again();
         let kept = lock(&self.kept.0).clone();
@@ -74,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// A VM that is no more needs no record.
+    /// A deleted VM needs no record.
     pub(super) fn forget_record(&self, id: VmId) {
         lock(&self.kept.0).remove(&id);
     }

@@ -1,5 +1,5 @@
-//! What a daemon does first: it adopts what truly runs, takes down what is half-way, and tells
-//! (never removes) what it cannot explain.
+//! Recovery, the first work of a daemon: it adopts the VMs that run, takes down those between two
+//! phases, and reports (never removes) what belongs to no VM.
 //!
 //! | record says | process runs | process is gone |
 //! |---|---|---|
@@ -25,11 +25,13 @@ use crate::vm::Vm;
 use crate::vm::store::Contents;
 
 impl Engine {
-    /// Puts every VM right. Must come before any verb.
+    /// Recovers every VM. Must run before any verb.
     ///
     /// # Errors
-    /// When the records cannot be listed, or one is of a newer schema; nothing is done then. Whatever goes wrong with one VM is told in its record
-    /// or in [`DaemonView::unexplained`](banger_api::DaemonView::unexplained), and the others go on.
+    /// If the records cannot be listed, or one has a newer schema; nothing is done then. Failures
+    /// of single VMs are in their records or in
+    /// [`DaemonView::unexplained`](banger_api::DaemonView::unexplained), and do not stop the
+    /// others.
     pub fn recover(&self) -> Result<()> {
         self.store.refuse_newer(self.host())?;
         let Contents {
@@ -38,7 +40,7 @@ impl Engine {
             empty,
             mut unexplained,
         } = self.store.load(self.host())?;
-        // Everything is known before anything is removed.
+        // All VMs are known before anything is removed.
         *lock(&self.unreadable) = unreadable;
         let slots: Vec<Arc<Slot>> = vms.into_iter().map(|vm| Arc::new(Slot::new(vm))).collect();
         lock(&self.vms).extend(slots.iter().map(|slot| (slot.vm().id, slot.clone())));
@@ -79,7 +81,7 @@ impl Engine {
             }
             Phase::Stopping => self.recover_half_way(&hold, EndReason::Stopped),
             Phase::Suspending => {
-                // Nothing of it was written that could be gone on from.
+                // It has nothing that a create could continue from.
                 vm.phase = Phase::Running;
                 self.save_or_keep(slot, &vm)?;
                 drop(hold);
@@ -101,10 +103,15 @@ impl Engine {
     fn recover_half_way(&self, hold: &Hold, reason: EndReason) -> Result<()> {
         let Vm { name, phase, .. } = hold.vm();
         tracing::info!(vm = %name, %phase, "taking down what was left half-way");
-        self.go_down(hold, reason, "the daemon went away in between".to_owned())
+        self.go_down(
+            hold,
+            reason,
+            "the daemon ended before the VM was ready".to_owned(),
+        )
     }
 
-    /// A VM that does not run may still have a process: one whose start was recorded as failed in vain.
+    /// A VM that is not running may still have a process, if its start failed and the teardown did,
+    /// too.
     fn recover_still(&self, vm: &Vm) -> Result<()> {
         if self.processes(vm)?.is_empty() {
             return Ok(());
@@ -112,7 +119,7 @@ impl Engine {
         super::down::joined(self.take_down(vm)).map_or(Ok(()), Err)
     }
 
-    /// Makes the host side of a running VM whole again.
+    /// Repairs the host side of a running VM.
     pub(super) fn adopt(&self, vm: &Vm) -> Result<()> {
         for capability in &self.parts.capabilities {
             capability
@@ -122,10 +129,10 @@ impl Engine {
         Ok(())
     }
 
-    /// What bears our name on the host and belongs to no VM of ours.
+    /// Things on the host with this installation's names that belong to none of its VMs.
     fn strangers(&self) -> Result<Vec<String>> {
         let mut ids: BTreeSet<VmId> = self.slots().iter().map(|slot| slot.vm().id).collect();
-        // A VM whose record cannot be read may run.
+        // A VM with an unreadable record may be running.
         ids.extend(lock(&self.unreadable).iter().map(|claim| claim.id));
         let capabilities = self.parts.capabilities.iter();
         let strangers = capabilities.map(|it| it.strangers(&ids, self.host()));

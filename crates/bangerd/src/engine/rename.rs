@@ -1,8 +1,8 @@
 //! `vm rename`: the record first, then the guest.
 //!
-//! The name in the record is the VM's: the DNS, the CLI and the next start have it at once. Until a
-//! guest has it too, the record lists the names that the guest may have instead, so that a start
-//! after a crash in between puts the new one in their place.
+//! The name in the record is the VM's name: the DNS, the CLI and the next start use it at once.
+//! Until the guest has it, too, the record also lists the names that the guest may have, so that a
+//! start after a crash replaces them.
 
 use std::sync::Arc;
 
@@ -39,11 +39,11 @@ impl Engine {
         Ok(self.view(&slot.vm()))
     }
 
-    /// Gives the VM the name while nobody else can, and remembers what its guest may have.
+    /// Renames the VM under the lock, and records the names that its guest may have.
     fn take_name(&self, slot: &Arc<Slot>, vm: &mut Vm, name: &str) -> Result<NameClaim> {
         let vms = lock(&self.vms);
         let mut claims = self.claims(&vms);
-        // Its own id and name are in nobody's way.
+        // Its own id and name do not conflict.
         claims.retain(|claim| claim.id != vm.id);
         let name = admit::given_name(name, &claims)?;
         let claim = slot.claim_name(name.clone());
@@ -56,8 +56,8 @@ impl Engine {
         Ok(claim)
     }
 
-    /// Gives a guest that runs the new name. One that does not take it has it at its next start,
-    /// which the view says meanwhile.
+    /// Renames a running guest. If that fails, the guest gets the name at its next start; a note
+    /// says so until then.
     fn tell_name(&self, slot: &Slot, vm: &mut Vm, progress: ProgressSink<'_>) {
         if vm.is_in_rescue() || self.pause_of(vm.id).is_some() {
             return;

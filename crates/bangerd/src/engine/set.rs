@@ -1,5 +1,5 @@
-//! `vm set`: other settings. Each capability says which of them a running VM gets at once; the rest
-//! waits for its next start.
+//! `vm set`: changes settings. Each capability says whether its settings take effect in a running
+//! VM at once or at the next start.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ impl Engine {
         Ok(self.view(&vm))
     }
 
-    /// Notes which of its new settings the run gets at once. Whether one of them takes `apply`:
-    /// labels, protection and autostart, which no machine sees, do not.
+    /// Records which of the new settings the run gets at once. Returns whether one of them needs
+    /// `apply`; labels, protection and autostart, which no machine sees, do not.
     fn follow(&self, vm: &mut Vm) -> bool {
         let spec = vm.spec.clone();
         vm.note_run(|run| {

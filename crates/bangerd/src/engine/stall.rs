@@ -1,10 +1,9 @@
-//! Machines that their hypervisor has stopped.
+//! Machines that were stopped by their hypervisor.
 //!
-//! A hypervisor may keep a write that fails and stop its machine; nothing is lost and the guest sees
-//! no error.
-//! Resumed, it repeats the write. The guard (`disk_pressure.rs`) pauses VMs before that happens,
-//! where it can; this is for a file system that fills faster than the guard looks, for quotas, which
-//! it does not see, and for disks that fail.
+//! A hypervisor may keep a failed write and stop its machine; no data is lost and the guest sees no
+//! error. When resumed, it repeats the write. The guard (`disk_pressure.rs`) normally pauses VMs
+//! before that; this thread covers file systems that fill between two looks, quotas, which the
+//! guard does not see, and failing disks.
 //!
 //! ```text
 //!   state:  failed write ──► shown as paused ──► space again? ──► resume, with a backoff ──┐
@@ -29,33 +28,33 @@ use crate::hypervisor::{FailedWrite, MachineState};
 use crate::layout::machine;
 use crate::vm::Vm;
 
-/// How often machines are asked while one is paused or space is short.
+/// The interval of queries while a machine is paused or space is short.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Otherwise they are asked every so many ticks.
+/// Otherwise machines are queried once in this many ticks.
 const CALM: u32 = 4;
 
-/// How long a machine may take to answer.
+/// The timeout of a machine's answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often a machine that is being ended is asked.
+/// The interval of queries while a machine is shutting down.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// How often it is resumed then, where there is space and its writes still fail.
+/// The maximum number of resumes then, if there is space and its writes still fail.
 const TRIES: u32 = 10;
 
-/// The backoff of resuming a machine.
+/// The name of a resume in the backoff.
 const RESUME: &str = "resume";
 
-/// The backoff of asking a machine.
+/// The name of a query in the backoff.
 const ASK: &str = "ask";
 
-/// The backoff of taking down a broken machine.
+/// The name of the teardown of a broken machine in the backoff.
 const END: &str = "end";
 
 impl Engine {
-    /// Looks after machines that their hypervisor stopped, and writes the records that found no
-    /// space, until the engine is shut down. One thread runs this.
+    /// Handles machines that were stopped by their hypervisor, and writes the records that found no
+    /// space, until the engine is shut down. Runs in one thread.
     pub fn watch_machines(self: &Arc<Self>) {
         let mut backoff = Backoff::default();
         let mut ticks = 0_u32;
@@ -79,7 +78,7 @@ impl Engine {
         for slot in &slots {
             let vm = slot.vm();
             let was = self.pause_of(vm.id);
-            // A process that the guard has stopped answers nobody.
+            // A process that the guard has stopped does not answer.
             if self.is_stopped(&vm) || backoff.waits(vm.id, ASK, Instant::now()) {
                 continue;
             }
@@ -149,7 +148,7 @@ impl Engine {
                 if !self.has_room_for(&vm) || !backoff.attempt(vm.id, RESUME, Instant::now()) {
                     return;
                 }
-                // It is shown as paused until a later look finds it running.
+                // It stays marked as paused until a later query finds it running.
                 if let Err(error) = self.resume_machine(&vm) {
                     tracing::warn!(vm = %vm.name, error = error.report(), "resume");
                 }
@@ -157,8 +156,8 @@ impl Engine {
         }
     }
 
-    /// Takes down a VM whose machine cannot run again. A start that waits for the machine sees its
-    /// process end.
+    /// Takes down a VM whose machine cannot continue. A start that waits for the machine notices
+    /// the end of its process.
     fn end_broken(&self, slot: &Arc<Slot>) {
         let Ok(hold) = slot.hold("the end of a broken machine") else {
             let vm = slot.vm();
@@ -185,7 +184,7 @@ impl Engine {
         }
     }
 
-    /// Shows that a paused VM runs again, and sets the clock of its guest, which stood still.
+    /// Marks a paused VM as running, and sets its guest's clock, which had stopped.
     fn runs_again(self: &Arc<Self>, slot: &Arc<Slot>, was: Option<Pause>) {
         let vm = slot.vm();
         let Some(was) = was.filter(|_| !self.is_stopped(&vm)) else {
@@ -196,9 +195,9 @@ impl Engine {
         }
     }
 
-    /// Runs `work`, which ends a VM and waits for its guest, and watches for failed writes meanwhile.
-    /// Where they keep failing the process is killed, and the reason returned: what the guest has
-    /// not written cannot be written, and `work` would wait in vain.
+    /// Runs `work`, which stops a VM and waits for its guest, and watches for failed writes
+    /// meanwhile. If they keep failing, kills the process and returns the reason: the guest cannot
+    /// write its data, and `work` would never end.
     pub(super) fn unless_writes_fail<T>(
         &self,
         vm: &Vm,
@@ -220,7 +219,7 @@ impl Engine {
                         Ok(MachineState::FailedWrite(_))
                             if tries < TRIES && self.has_room_for(vm) =>
                         {
-                            // The next glance tells whether it helped.
+                            // The next query shows whether it helped.
                             let _ = self.resume_machine(vm);
                             tries += 1;
                         }
@@ -229,7 +228,7 @@ impl Engine {
                             tracing::warn!(vm = %vm.name, ok = killed.is_ok(), "its writes fail; killed");
                             return Some(why);
                         }
-                        // Busy or gone: `work` ends by itself.
+                        // If the machine is busy or gone, `work` ends by itself.
                         Ok(_) | Err(_) => {}
                     }
                 }

@@ -21,14 +21,14 @@ use crate::readiness::{self, Check};
 use crate::vm::phase::{Answer, Verb, may};
 use crate::vm::{LastBoot, Run, Vm};
 
-/// What a start is going to do, whole before anything is done.
+/// The complete plan of a start, before anything is changed.
 struct Launch {
     machine: Machine,
     /// Both archives of the initramfs.
     initramfs: Vec<u8>,
 }
 
-/// Refuses to take one sort of run for the other that is asked for.
+/// Rejects a start in one mode while the VM runs in the other.
 fn same_sort(vm: &Vm, rescue: bool) -> Result<()> {
     let name = &vm.name;
     match (vm.is_in_rescue(), rescue) {
@@ -59,7 +59,7 @@ impl Engine {
         })
     }
 
-    /// The start of a VM that the caller holds, unless it runs already.
+    /// Starts a VM that the caller holds, unless it is already running.
     pub(super) fn start_held(
         &self,
         hold: &Hold,
@@ -79,7 +79,7 @@ impl Engine {
             .plan_start(&mut vm, request, hypervisor, progress)
             .during(&doing)?;
         if let Err(mut error) = self.save(hold.slot(), &vm).during(&doing) {
-            // Nothing was done yet; what was there stays true.
+            // Nothing was changed; the old state is still correct.
             error.also.extend(
                 self.save(hold.slot(), &before)
                     .err()
@@ -112,7 +112,7 @@ impl Engine {
         Err(error)
     }
 
-    /// The right to boot, waited for where others boot already.
+    /// The permit to boot, after waiting for other boots if necessary.
     fn boot_permit(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<BootPermit<'_>> {
         if let Some(permit) = self.boots.try_take() {
             return Ok(permit);
@@ -145,8 +145,8 @@ impl Engine {
             .find(|it| it.name() == name)
     }
 
-    /// The checks of a start without the lasting ones that passed; without a VM those that every start
-    /// has.
+    /// The checks of a start, without lasting ones that have passed; without a VM, those of every
+    /// start.
     pub(super) fn start_checks(&self, vm: Option<&Vm>) -> Vec<Check> {
         let mut checks = Vec::new();
         if let Some(hypervisor) = self.parts.hypervisors.first() {
@@ -207,13 +207,13 @@ impl Engine {
         Ok(plan)
     }
 
-    /// Has every capability decide what the VM gets of it.
+    /// Runs `choose` of every capability.
     pub(super) fn choose(&self, vm: &mut Vm) -> Result<()> {
         let mut capabilities = self.parts.capabilities.iter();
         capabilities.try_for_each(|it| it.choose(vm, self.host()))
     }
 
-    /// What every capability adds, with nothing done.
+    /// Builds the plan from all capabilities; pure.
     fn plan(&self, vm: &Vm) -> Result<Launch> {
         let name = self.parts.instance.process(vm.id);
         let folder = self.parts.layout.vm(vm.id).machine();
@@ -235,7 +235,7 @@ impl Engine {
         Ok(Launch { machine, initramfs })
     }
 
-    /// Everything after the record says `Starting`.
+    /// The part of a start after the record `Starting`.
     fn run_start(
         &self,
         hold: &Hold,
@@ -312,7 +312,7 @@ impl Engine {
         self.save_or_keep(hold.slot(), vm)
     }
 
-    /// What a guest is told once it answers.
+    /// Sends the first messages to a guest that is ready.
     pub(super) fn greet(
         &self,
         vm: &Vm,

@@ -1,8 +1,9 @@
-//! `vm stop`, `vm restart` and `vm kill`: a ladder with a deadline, and its last step alone.
+//! `vm stop`, `vm restart` and `vm kill`. A stop tries steps in turn until the deadline; a kill
+//! takes only the last one.
 //!
 //! ```text
 //! sync ─► the agent powers off ─► the power button ─► SIGTERM ─► SIGKILL
-//!   └─ each step has its share of the time that is left; the last needs nobody's help
+//!   └─ each step has its share of the remaining time; the last always works
 //! ```
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::hypervisor::FailedWrite;
 use crate::vm::Vm;
 use crate::vm::phase::{Answer, Verb, may};
 
-/// How long a kill waits for the process, and for a start that it has ended.
+/// The time that a kill waits for the process, and for the failure of a start that it interrupts.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 impl Engine {
@@ -38,7 +39,7 @@ impl Engine {
             .during(doing())
     }
 
-    /// Ends this VM; `asked` is by what, for its record.
+    /// Stops this VM; `asked` is the reason for its record.
     pub(super) fn stop_slot(
         &self,
         slot: &Arc<Slot>,
@@ -112,12 +113,12 @@ impl Engine {
         })
     }
 
-    /// Sends a signal that does not end the hypervisor by force.
+    /// Sends a signal other than `KILL`.
     fn signal_vm(&self, slot: &Slot, signal: Signal, progress: ProgressSink<'_>) -> Result<()> {
         let vm = slot.vm();
         let recorded = vm.process().filter(|it| self.host().is_alive(it));
         let processes = match recorded {
-            // What else runs for the VM is none of a signal that the hypervisor is meant to get.
+            // The signal is for the hypervisor only, not for the VM's other processes.
             Some(process) => vec![process.clone()],
             None => self.processes(&vm)?,
         };
@@ -138,8 +139,8 @@ impl Engine {
         })
     }
 
-    /// Kills what runs of the VM, whoever holds it, and takes the VM over for `verb`. Also returns
-    /// the number of processes.
+    /// Kills all processes of the VM, whatever verb holds it, and takes the hold for `verb`. Also
+    /// returns the number of processes.
     pub(super) fn seize(
         &self,
         slot: &Arc<Slot>,
@@ -155,7 +156,7 @@ impl Engine {
         Ok((slot.hold(verb)?, processes.len()))
     }
 
-    /// The way down of a VM that was killed.
+    /// The teardown of a killed VM.
     pub(super) fn go_down_killed(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<()> {
         step(progress, "take down", || {
             self.go_down(hold, EndReason::Killed, "`vm kill`".to_owned())
@@ -170,7 +171,7 @@ impl Engine {
         )
     }
 
-    /// Whether the guest wrote its disks, and which step ended it.
+    /// The result of the steps: whether the guest wrote its data, and which step ended it.
     fn stop_held(
         &self,
         hold: &Hold,
@@ -183,7 +184,7 @@ impl Engine {
             phase: Phase::Stopping,
             ..before.clone()
         };
-        // The guard leaves it alone from here on.
+        // From here on the guard does not pause it.
         self.publish(hold.slot(), &vm);
         let begun = self
             .wake(hold.slot(), &vm)
@@ -207,7 +208,8 @@ impl Engine {
             }
             Some(_) | None => "gone",
         };
-        // A guest that said good-bye has unmounted everything, whether it answered before or not.
+        // A guest that reported its shutdown has unmounted everything, whether it answered before
+        // or not.
         synced |= self.said_good_bye(&vm);
         let detail = match (by, synced) {
             (_, true) => asked.to_owned(),
@@ -239,7 +241,7 @@ impl Engine {
         }
     }
 
-    /// Goes down the ladder until the process has ended.
+    /// Takes the steps in turn until the process has ended.
     fn descend(&self, vm: &Vm, process: &Process, deadline: Instant) -> &'static str {
         let gone = |wait: Duration| {
             !self
@@ -283,7 +285,7 @@ impl Engine {
     }
 }
 
-/// The time so many seconds from now.
+/// The deadline this many seconds from now.
 pub(super) fn deadline_in(seconds: u64) -> Result<Instant> {
     if !(1..=3600).contains(&seconds) {
         return Err(Error::new(

@@ -1,8 +1,7 @@
-//! `vm stop --all`: every VM that runs, side by side, within one deadline.
+//! `vm stop --all`: stops all running VMs in parallel, within one deadline.
 //!
-//! It is what a host that goes down asks for, so nothing here waits for one VM at the cost of
-//! another: each has a thread, and a VM that another verb has is waited for only as long as its
-//! own stop still fits.
+//! A host uses it when it shuts down, so no VM may delay the others: each has a thread, and the
+//! wait for a VM that another verb holds leaves enough time for its stop.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Sender, channel};
@@ -22,17 +21,17 @@ use crate::error::{During, Result};
 use crate::log;
 use crate::vm::phase::{self, Answer, may};
 
-/// How many are stopped at once. A stop waits for its guest nearly all of its time.
+/// The default number of parallel stops. A stop mostly waits for its guest.
 const AT_ONCE: u32 = 64;
 
-/// The share of the time left that another verb, at work on the VM, is waited for.
+/// The share of the remaining time for which a stop waits for another verb on the VM.
 const PATIENCE: f64 = 0.4;
 
 impl Engine {
-    /// Ends every VM that runs, within the deadline.
+    /// Stops all running VMs within the deadline.
     ///
     /// # Errors
-    /// `invalid` for a deadline or a number out of range. What fails for one VM is in its outcome.
+    /// `invalid` for a deadline or a number out of range. The failure of one VM is in its outcome.
     pub fn stop_all(&self, request: &StopAllVms, progress: ProgressSink<'_>) -> Result<StoppedAll> {
         let seconds = request
             .timeout_seconds
@@ -100,7 +99,7 @@ impl Engine {
             step: format!("stop {name}"),
             seconds,
         };
-        // Whoever asked may be gone.
+        // The client may be gone.
         let _ = tell.send(step(None));
         let outcome = self
             .operate(Verb::Stop, Some(slot), &|_| {}, |_, progress| {
@@ -121,8 +120,8 @@ impl Engine {
         }
     }
 
-    /// A guest that is not ready yet has nothing to write; one whose verb ends in time is stopped
-    /// after it.
+    /// A guest that is not ready yet has nothing to write. If another verb holds the VM, the stop
+    /// follows it.
     fn end_one(
         &self,
         slot: &Arc<Slot>,

@@ -1,4 +1,4 @@
-//! What clients are shown of a VM.
+//! The views of VMs for clients.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use crate::error::{During, Result};
 use crate::layout::machine;
 use crate::vm::Vm;
 
-/// The most of a console that one look returns, in bytes. A shorter piece is its end.
+/// The maximum length of a chunk of the console, in bytes. A shorter chunk is the end.
 pub const CHUNK: usize = 64 << 10;
 
-/// How much of a console is kept, in bytes.
+/// The length of the console that is kept, in bytes.
 pub(super) const KEPT: u64 = 4 << 20;
 
-/// A piece of a console.
+/// A chunk of a console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleChunk {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Where the next piece begins.
+    /// The position of the next chunk.
     pub next: u64,
     /// Whether more may come.
     pub live: bool,
@@ -95,12 +95,12 @@ impl Engine {
         notes
     }
 
-    /// A piece of the console of the VM's last boot, from its beginning or from `from` on.
+    /// A chunk of the console of the VM's last boot, from its beginning or from position `from`.
     ///
-    /// Waits up to a second for more where there is none yet.
+    /// Waits up to a second if there is none yet.
     ///
     /// # Errors
-    /// `not-found`, or when the console cannot be read.
+    /// `not-found`, or if the console cannot be read.
     pub fn console(&self, wanted: &VmRef, from: Option<u64>) -> Result<ConsoleChunk> {
         let slot = self.find(wanted)?;
         let deadline = Instant::now() + Duration::from_secs(1);
@@ -130,7 +130,7 @@ impl Engine {
         }
     }
 
-    /// What a name below `.vm` stands for: `None` where no VM has it.
+    /// The address of a name below `.vm`; `None` if no VM has it.
     #[must_use]
     pub fn address_of(&self, name: &str) -> Option<Option<std::net::Ipv4Addr>> {
         let slots = self.slots();

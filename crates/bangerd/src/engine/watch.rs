@@ -1,9 +1,8 @@
-//! What goes on while VMs run, seen by one thread: processes that end, consoles that grow, clocks
-//! that jump. What others change on the host, such as rules that somebody flushed, is looked at by
-//! another (`outside.rs`).
+//! The watch, a thread that notices processes that end, consoles that grow and clocks that jump.
+//! Another thread (`outside.rs`) notices changes of the host, such as flushed firewall rules.
 //!
-//! What cannot be put right is tried ever more seldom, for each VM and cause (`backoff.rs`): neither
-//! a guest that refuses what it is told nor a host that does makes this a busy loop.
+//! Failing repairs have a backoff for each VM and cause (`backoff.rs`), so that neither a guest nor
+//! a host that refuses makes this a busy loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,16 +19,16 @@ use super::view::KEPT;
 use crate::layout::machine;
 use crate::vm::Vm;
 
-/// How often everything is looked at.
+/// The interval between two looks.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A difference of two clocks that changed by more than this was a jump.
+/// A clock that deviates from the monotonic one by more than this has jumped.
 const JUMP: Duration = Duration::from_millis(200);
 
-/// Guests that keep no time of their own are told it this often.
+/// The interval at which guests without a clock of their own get the time.
 const TELL_TIME: Duration = Duration::from_secs(300);
 
-/// What a guest can make grow.
+/// The files that a guest can make grow.
 const GROWING: [&str; 5] = [
     machine::CONSOLE,
     machine::HYPERVISOR_LOG,
@@ -38,16 +37,16 @@ const GROWING: [&str; 5] = [
     machine::METRICS,
 ];
 
-/// What a process's end is called in the backoff.
+/// The name of a process's end in the backoff.
 const END: &str = "end";
 
-/// A file is trimmed when it is this much longer than what is kept.
+/// A file is trimmed when it exceeds the kept length by this many bytes.
 const SLACK: u64 = 1 << 20;
 
-/// What the watch remembers from tick to tick.
+/// The watch's state between ticks.
 #[derive(Default)]
 struct WatchState {
-    /// How long each growing file was, and where its hole ends.
+    /// The last length of each growing file, and the end of its hole.
     files: BTreeMap<(VmId, &'static str), (u64, u64)>,
     backoff: Backoff,
     outside: Arc<Outside>,
@@ -56,7 +55,7 @@ struct WatchState {
 }
 
 impl Engine {
-    /// Watches until the engine is shut down. One thread runs this, and never more.
+    /// Watches until the engine is shut down. Runs in one thread.
     pub fn watch(self: &Arc<Self>) {
         let mut memory = WatchState {
             clocks: Some(self.host().clocks()),
@@ -65,7 +64,7 @@ impl Engine {
         while !self.is_stopping() {
             let running = self.running();
             let now = Instant::now();
-            // One whose end could not be dealt with would wake us at once, again and again.
+            // A process whose end could not be handled would wake this thread again and again.
             let waits = |slot: &&Arc<Slot>| !memory.backoff.waits(slot.vm().id, END, now);
             let processes: Vec<Process> = running
                 .iter()
@@ -81,7 +80,7 @@ impl Engine {
             self.look_outside(running.clone(), &memory.outside);
             self.look_at_clocks(&running, &mut memory);
             if !gone.is_empty() {
-                // Until their threads have recorded it, these would wake us at once again.
+                // Until their threads have recorded the end, these would wake this thread again.
                 self.host().wait_any(&[], Duration::from_millis(20));
             }
         }
@@ -107,14 +106,14 @@ impl Engine {
         }
     }
 
-    /// The VMs that run and that nobody holds.
+    /// The running VMs without a hold.
     fn running(&self) -> Vec<Arc<Slot>> {
         let slots = self.slots();
         let idle = |slot: &Arc<Slot>| slot.vm().phase == Phase::Running && !slot.is_held();
         slots.into_iter().filter(idle).collect()
     }
 
-    /// Does something for a VM beside the thread that saw the need, which must not be held up.
+    /// Runs work for a VM in a separate thread, so that the watch is not delayed.
     pub(super) fn on_thread(
         self: &Arc<Self>,
         slot: &Arc<Slot>,
@@ -130,7 +129,7 @@ impl Engine {
         }
     }
 
-    /// Re-asserts everything of a running VM, the guest's part too.
+    /// Restores all parts of a running VM, including those in the guest.
     pub(super) fn put_back(&self, slot: &Arc<Slot>) {
         let Ok(hold) = slot.hold(PUTTING_BACK) else {
             return;
@@ -150,7 +149,7 @@ impl Engine {
         }
     }
 
-    /// Bounds what guests make grow, from the first moment of a boot to its end.
+    /// Bounds the files that guests make grow, during the whole run.
     fn look_at_files(&self, memory: &mut WatchState) {
         let slots = self.slots();
         let is_there = |id: &VmId| slots.iter().any(|slot| slot.vm().id == *id);
@@ -165,7 +164,7 @@ impl Engine {
         }
     }
 
-    /// Keeps the file bounded; a console's last words may say that its machine is over.
+    /// Trims the file; the end of a console may show that its machine has halted or panicked.
     fn look_at_file(&self, vm: &Vm, name: &'static str, memory: &mut WatchState) {
         let path = self.parts.layout.vm(vm.id).in_machine(name);
         let Ok(Some(stat)) = self.host().stat(&path) else {
@@ -173,7 +172,7 @@ impl Engine {
         };
         let (length, hole) = memory.files.entry((vm.id, name)).or_default();
         if *length != stat.length {
-            // A file that is shorter than it was is another one.
+            // A file that is shorter than before is a new file.
             if stat.length < *length {
                 *hole = 0;
             }
@@ -200,7 +199,7 @@ impl Engine {
         }
     }
 
-    /// After the host slept, or its clock was set, every guest is told the time; and now and then.
+    /// Sends the time to all guests after the host slept or its clock was set, and periodically.
     fn look_at_clocks(self: &Arc<Self>, running: &[Arc<Slot>], memory: &mut WatchState) {
         let now = self.host().clocks();
         let jumped = memory.clocks.is_some_and(|before| jumped(before, now));
@@ -216,7 +215,7 @@ impl Engine {
     pub(super) fn tell_time(&self, slot: &Arc<Slot>) {
         let vm = slot.vm();
         if self.pause_of(vm.id).is_some() {
-            // It is told when it goes on.
+            // It gets the time when it resumes.
             return;
         }
         let Some(Ok(mut guest)) = self.hypervisor_of(&vm).map(|it| it.guest(&vm)) else {
@@ -228,7 +227,7 @@ impl Engine {
     }
 }
 
-/// Whether the host slept between two readings, or its clock was set.
+/// Whether the host slept, or its clock was set, between two readings.
 fn jumped(before: Clocks, now: Clocks) -> bool {
     let slept = now
         .boottime

@@ -68,7 +68,7 @@ impl Side {
         while let Some(head) = self.received[begin..].first_chunk::<4>() {
             let length = usize::try_from(u32::from_be_bytes(*head)).unwrap_or(usize::MAX);
             if length > LONGEST {
-                let text = format!("a frame of {length} bytes, and {LONGEST} is the most");
+                let text = format!("a frame of {length} bytes; the maximum is {LONGEST}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
             let Some(frame) = self.received.get(begin + 4..begin + 4 + length) else {

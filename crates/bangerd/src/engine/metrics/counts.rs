@@ -1,9 +1,9 @@
-//! How many operations there were, how they ended, and how long they took.
+//! The counts of operations, by outcome and duration.
 
 use std::collections::BTreeMap;
 
-/// The bounds of a duration's buckets, in seconds: a start takes from a tenth of one with KVM to
-/// minutes without.
+/// The bounds of the duration buckets, in seconds: a start takes from a tenth of a second with KVM
+/// to minutes without.
 pub(super) const BOUNDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 /// The operations of one verb.
@@ -11,9 +11,9 @@ pub(super) const BOUNDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 pub(super) struct Count {
     pub(super) done: u64,
     pub(super) failed: u64,
-    /// How many took no longer than each bound.
+    /// The number of operations within each bound.
     pub(super) within: [u64; BOUNDS.len()],
-    /// How long all of them took, in seconds.
+    /// The total duration, in seconds.
     pub(super) seconds: f64,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Count {
 pub(in crate::engine) struct OperationCounts(pub(super) BTreeMap<String, Count>);
 
 impl OperationCounts {
-    /// One has ended.
+    /// Counts an operation that has ended.
     pub(in crate::engine) fn add(&mut self, verb: &str, seconds: f64, is_done: bool) {
         let count = self.0.entry(verb.to_owned()).or_default();
         if is_done {

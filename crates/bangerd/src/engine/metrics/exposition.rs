@@ -5,18 +5,18 @@
 
 use std::fmt::Write as _;
 
-/// What the values of a metric are.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// They go up and down.
+    /// A gauge, which goes up and down.
     Gauge,
-    /// They only go up while a daemon lives.
+    /// A counter, which only grows while a daemon runs.
     Counter,
-    /// They count what was observed, by size.
+    /// A histogram, which counts observations by size.
     Histogram,
 }
 
-/// A text that grows by one metric after the other.
+/// A text of metrics.
 #[derive(Debug, Default)]
 pub(super) struct Exposition(String);
 
@@ -36,7 +36,7 @@ impl Exposition {
         }
     }
 
-    /// All of it.
+    /// The complete text.
     pub(super) fn finish(self) -> String {
         self.0
     }
@@ -55,7 +55,7 @@ impl Samples<'_> {
         self.add_to("", labels, value)
     }
 
-    /// Adds a sample of a part of the metric, such as `_sum`.
+    /// Adds a sample with a suffix of the metric's name, such as `_sum`.
     pub(super) fn add_to(&mut self, part: &str, labels: &[(&str, &str)], value: f64) -> &mut Self {
         let labels: Vec<String> = labels
             .iter()

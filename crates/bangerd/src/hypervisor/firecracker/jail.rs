@@ -145,7 +145,7 @@ fn owner(machine: &Machine) -> Result<Owner> {
             Code::Invalid,
             "only a VM with a user of its own can be jailed",
         )
-        .hint("run the daemon as root, or take `jailer` out of the configuration")
+        .hint("run the daemon as root, or remove `jailer` from the configuration")
     })
 }
 
