@@ -147,8 +147,8 @@ fn start_threads(engine: &Arc<Engine>) -> Result<Vec<std::thread::JoinHandle<()>
     Ok(threads)
 }
 
-/// Starts the VMs that start with the host, while others are served. A start that is cut off by the
-/// daemon's end is taken down by the next one, and made again; so nobody waits for this thread.
+/// Starts the VMs that start with the host, while the server runs. If the daemon ends during a
+/// start, the next daemon takes that down and repeats it, so no one waits for this thread.
 fn start_with_host(engine: &Arc<Engine>) -> Result<()> {
     let engine = engine.clone();
     std::thread::Builder::new()
@@ -248,7 +248,7 @@ fn environment(name: &str) -> Option<PathBuf> {
     if name != "XDG_RUNTIME_DIR" {
         return value;
     }
-    // The client looks in the same place.
+    // The client uses the same path.
     let runtime = Runtime::find(value, uid);
     if let Some(why) = runtime.passed_over {
         let _ = writeln!(std::io::stderr(), "warning: {why}");
@@ -256,7 +256,8 @@ fn environment(name: &str) -> Option<PathBuf> {
     runtime.folder
 }
 
-/// What variables set, an empty one nothing. `BANGER_RUNTIME_DIR` is a place, and read with those.
+/// The settings from environment variables; empty ones are ignored. `BANGER_RUNTIME_DIR` is a path,
+/// and read elsewhere.
 fn overrides() -> Overrides {
     let keys = KEYS.iter().filter(|key| **key != "runtime_dir");
     let set = keys.filter_map(|key| {

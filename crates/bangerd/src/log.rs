@@ -1,7 +1,7 @@
-//! The daemon's log: JSON, a line an event, in a file that is bounded. Its level can be changed while
-//! the daemon runs.
+//! The daemon's log: a bounded file of JSON lines, one for each event. Its level can be changed
+//! while the daemon runs.
 //!
-//! What is done for a request is logged with the request's id, which its client gave it:
+//! Events during a request have the request's id, which its client chose:
 //!
 //! ```text
 //! client ─ header `banger-request` ─► server ─ within(id) ─► engine ─► log lines, events
@@ -22,10 +22,10 @@ use tracing_subscriber::{Registry, reload};
 
 use bounded::BoundedFile;
 
-/// How the level of the process's one log is changed.
+/// The handle that changes the level of the process's log.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// The level as it was set last.
+/// The current level.
 static SET: Mutex<LogLevel> = Mutex::new(LogLevel::Info);
 
 thread_local! {
@@ -33,10 +33,10 @@ thread_local! {
     static REQUEST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Begins the log of this process, at the usual level. A thread that panics is told there, too.
+/// Opens the log of this process, at the default level. Panics are logged, too.
 ///
 /// # Errors
-/// When the file cannot be opened.
+/// If the file cannot be opened.
 pub(crate) fn start(path: &Path) -> io::Result<()> {
     let file = BoundedFile::open(path.to_owned(), bounded::LONGEST)?;
     let (level, handle) = reload::Layer::new(filter(LogLevel::default()));
@@ -49,7 +49,7 @@ pub(crate) fn start(path: &Path) -> io::Result<()> {
         .with(level)
         .with(lines)
         .init();
-    // The subscriber is set once a process, so this is, too.
+    // A process has only one subscriber, so this is set once, too.
     let _ = LEVEL.set(handle);
     std::panic::set_hook(Box::new(
         |panic| tracing::error!(%panic, "a thread panicked"),
@@ -57,23 +57,23 @@ pub(crate) fn start(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Changes the level of the log from now on. Without a log, as in tests, nothing happens.
+/// Sets the level of the log. Does nothing without a log, as in tests.
 pub(crate) fn set_level(level: LogLevel) {
     *SET.lock().unwrap_or_else(PoisonError::into_inner) = level;
     if let Some(handle) = LEVEL.get() {
-        // It fails only where the subscriber is gone, which lasts as long as the process.
+        // It fails only without the subscriber, which lives as long as the process.
         let _ = handle.reload(filter(level));
     }
 }
 
-/// The level of the log now.
+/// The current level of the log.
 #[must_use]
 pub(crate) fn level() -> LogLevel {
     *SET.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Does `work` for the request of this id: what it logs bears the id. A thread that it starts has to
-/// be given the id ([`request`]).
+/// Runs `work` for the request with this id, which its log lines have. New threads do not inherit
+/// the id ([`request`]).
 pub(crate) fn within<T>(request: Option<String>, work: impl FnOnce() -> T) -> T {
     struct Restore(Option<String>);
     impl Drop for Restore {
@@ -84,7 +84,7 @@ pub(crate) fn within<T>(request: Option<String>, work: impl FnOnce() -> T) -> T 
     let Some(id) = request else {
         return work();
     };
-    // As an error, so that it is there at every level.
+    // As an error, so that every level includes it.
     let _span = tracing::error_span!("request", id).entered();
     let _restore = Restore(REQUEST.replace(Some(id)));
     work()

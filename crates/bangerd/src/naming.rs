@@ -1,4 +1,4 @@
-//! Where the names of VMs come from that nobody has named.
+//! Generates names for VMs that are created without one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A change of one key in the file's text, which keeps all else as it stands: comments, order, blank
+//! Changes one key in the text of the file, and preserves everything else: comments, order, blank
 //! lines.
 
 use std::path::Path;
@@ -9,20 +9,20 @@ use toml_edit::{DocumentMut, Item};
 
 use super::{Config, escaped, keys, read};
 
-/// What becomes of a key.
+/// The change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It has this value, written as on a command line.
+    /// Sets this value, written as on a command line.
     Set(String),
-    /// It goes, so that the default holds.
+    /// Removes the key, so that the default applies.
     Unset,
 }
 
-/// The text of the configuration file at `path` with this key changed; the same text where nothing
-/// changes. One that is not there counts as empty.
+/// The text of the configuration file at `path` with this key changed. A missing file counts as
+/// empty.
 ///
 /// # Errors
-/// `invalid`, where the file is wrong as it is, there is no such key, or it does not take the value.
+/// `invalid` if the file is already invalid, the key is unknown, or it does not accept the value.
 pub fn change(path: &Path, key: &str, to: &Change) -> Result<String> {
     let invalid = |what: String| Error::new(Code::Invalid, escaped(&what));
     let bytes = read(path)?.unwrap_or_default();
@@ -34,7 +34,7 @@ pub fn change(path: &Path, key: &str, to: &Change) -> Result<String> {
     let known =
         keys::known(key).map_err(|what| invalid(what).hint("see them all: banger config show"))?;
     let older = keys::older_name(known);
-    // A file that has the key by its older name goes on having that one.
+    // A file with an older name of the key keeps that name.
     let name = older
         .filter(|older| document.contains_key(older))
         .unwrap_or(known);
@@ -48,7 +48,7 @@ pub fn change(path: &Path, key: &str, to: &Change) -> Result<String> {
         }
     }
     let text = document.to_string();
-    // Whatever the editing made of it, what is written is what a daemon takes.
+    // The result is validated as a daemon would.
     Config::default().parse(path, text.as_bytes())?;
     Ok(text)
 }
@@ -57,12 +57,12 @@ fn set(document: &mut DocumentMut, name: &str, value: &Value) {
     let mut new = toml_value(value);
     match document.get_mut(name).and_then(Item::as_value_mut) {
         Some(old) => {
-            // The comment after it stays.
+            // The comment after it is preserved.
             *new.decor_mut() = old.decor().clone();
             *old = new;
         }
         None => {
-            // The remarks of a file that has no key yet stand at its end, and stay in front.
+            // In a file without keys, the comments are at the end; they stay before the new key.
             let remarks = document.trailing().as_str().unwrap_or_default().to_owned();
             let is_first = document.is_empty();
             document.insert(name, Item::Value(new));
@@ -74,7 +74,7 @@ fn set(document: &mut DocumentMut, name: &str, value: &Value) {
     }
 }
 
-/// A key's value as TOML; keys take text, numbers, truth and lists of these.
+/// A key's value as TOML: a string, a number, a boolean, or a list of these.
 fn toml_value(value: &Value) -> toml_edit::Value {
     match value {
         Value::Bool(truth) => (*truth).into(),

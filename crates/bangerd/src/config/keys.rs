@@ -1,4 +1,4 @@
-//! The keys, what each takes, and where it goes.
+//! The keys, their values, and the fields that they set.
 
 use std::path::PathBuf;
 
@@ -10,24 +10,24 @@ use super::values::{image, is, number, path, resolvers, size, subnet, text};
 use super::{Config, HypervisorChoice, LONGEST_SHUTDOWN, NetworkChoice, RootDiskChoice};
 use crate::machine::DiskCache;
 
-/// Something that is wrong with the file.
+/// A fault of the file.
 #[derive(Debug)]
 pub(super) struct Fault {
-    /// Where it begins, in bytes.
+    /// Its position, in bytes.
     pub(super) offset: usize,
-    /// What it is, and what would be right.
+    /// The fault, and what is accepted.
     pub(super) what: String,
-    /// What to do.
+    /// The hint.
     pub(super) hints: Vec<String>,
 }
 
-/// What a value is that it should not be, such as `is a string`.
+/// A predicate that describes a rejected value, such as `is a string`.
 type Assignment = Result<(), String>;
 
-/// How a key's value is written where there is only text: in a variable, or on a command line.
+/// The form of a key's value as plain text: in a variable, or on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// As it is, without quotes.
+    /// The string itself, without quotes.
     Text,
     /// As in the file: a number, true or false.
     Plain,
@@ -40,7 +40,7 @@ struct Key {
     takes: &'static str,
     form: Form,
     set: fn(&mut Config, &DeValue<'_>) -> Assignment,
-    /// The value as the file would have it; null where there is none.
+    /// The value as in the file; null if there is none.
     get: fn(&Config) -> Value,
 }
 
@@ -49,7 +49,7 @@ impl Key {
         format!("`{}` {found}; it takes {}", self.name, self.takes)
     }
 
-    /// The value that this text stands for.
+    /// Parses the value from text.
     fn read<'t>(&self, text: &'t str) -> DeValue<'t> {
         let text = text.trim();
         let string = |text: &'t str| DeValue::String(text.into());
@@ -331,7 +331,7 @@ const KEYS: &[Key] = &[
     },
 ];
 
-/// What keys were called before. They go on working, and are told.
+/// Older names of keys. They still work, with a warning.
 const RENAMED: [(&str, &str); 2] = [
     ("bundle", "runtime_dir"),
     ("firecracker", "firecracker_bin"),
@@ -344,8 +344,8 @@ const REFUSED: [(&str, &str); 1] = [(
      modules of the VM's kernel",
 )];
 
-/// Puts the table's values into `config`, tells `set` of each key that has one and where, and says
-/// what is wrong with the others.
+/// Applies the table's values to `config`, calls `set` with each key and its position, and returns
+/// the faults.
 pub(super) fn apply(
     config: &mut Config,
     table: &DeTable<'_>,
@@ -383,19 +383,19 @@ pub(super) fn apply(
     faults
 }
 
-/// Puts a value that is only text into `config`.
+/// Applies a value in text form to `config`.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// The fault, and what is accepted.
 pub(super) fn apply_text(config: &mut Config, name: &str, text: &str) -> Result<(), String> {
     let key = find(name)?;
     (key.set)(config, &key.read(text)).map_err(|found| key.fault(&found))
 }
 
-/// The value of a key that `text` stands for, as the file would have it.
+/// Parses the value of a key from `text`, as in the file.
 ///
 /// # Errors
-/// As [`apply_text`], or when there is no such key.
+/// As [`apply_text`], or if the key is unknown.
 pub(super) fn read(name: &str, text: &str) -> Result<(&'static str, Value), String> {
     let key = find(name)?;
     let mut config = Config::default();
@@ -403,7 +403,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<(&'static str, Value), Stri
     Ok((key.name, (key.get)(&config)))
 }
 
-/// The key of this name, or of this older name.
+/// The key with this name or older name.
 pub(super) fn known(name: &str) -> Result<&'static str, String> {
     find(name).map(|key| key.name)
 }
@@ -414,12 +414,12 @@ fn find(name: &str) -> Result<&'static Key, String> {
         .ok_or_else(|| unknown(name, 0).what)
 }
 
-/// Every key with its value, in the order of the documents.
+/// Every key with its value, in the order of the documentation.
 pub(super) fn values(config: &Config) -> impl Iterator<Item = (&'static str, Value)> {
     KEYS.iter().map(|key| (key.name, (key.get)(config)))
 }
 
-/// The older name of a key, where it had one.
+/// The older name of a key, if it had one.
 pub(super) fn older_name(name: &str) -> Option<&'static str> {
     let renamed = RENAMED.iter().find(|(_, new)| *new == name);
     renamed.map(|(old, _)| *old)
@@ -446,9 +446,9 @@ fn unknown(name: &str, offset: usize) -> Fault {
     }
 }
 
-/// The key that was probably meant.
+/// The key that the user probably meant.
 fn nearest(name: &str) -> Option<&'static str> {
-    // A long name is no slip of the fingers, and the comparison is quadratic.
+    // A long name is not a typing error, and the comparison is quadratic.
     if name.len() > 40 {
         return None;
     }
@@ -460,7 +460,7 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, key)| key)
 }
 
-/// How many characters must be put in, left out or changed to make one of the other.
+/// The edit distance: the number of characters to insert, remove or replace.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

@@ -1,4 +1,4 @@
-//! The configuration that a daemon of these places runs on.
+//! The effective configuration of a daemon.
 
 use banger_api::Result;
 use banger_api::configuration::Overrides;
@@ -8,24 +8,24 @@ use banger_host::Claim;
 use super::Config;
 
 impl Config {
-    /// What a daemon that starts now would run on: the defaults, what root grants this user, what the
-    /// file says, and what variables say.
+    /// The configuration of a daemon that starts now: defaults, root's settings for this user, the
+    /// file, and variables.
     ///
     /// # Errors
-    /// As [`Config::load`], and for a variable whose value its key does not take.
+    /// As [`Config::load`], and for a variable with an invalid value.
     pub fn of_daemon(location: &Location, overrides: &Overrides, simulated: bool) -> Result<Self> {
         let mut config = defaults(location, simulated).overlaid(&location.config)?;
         config = config.overridden(overrides)?;
         if simulated {
-            // A name would lead whoever asks to an address that is somebody else's.
+            // The DNS would return addresses that belong to others.
             config.dns_port = 0;
         }
         Ok(config)
     }
 }
 
-/// What holds where the file does not say: the network and the port that root keeps for this user
-/// and this state directory, where it does.
+/// The defaults, with the network and the port that root reserves for this user and this state
+/// directory, if any.
 fn defaults(location: &Location, simulated: bool) -> Config {
     let uid = rustix::process::geteuid();
     if simulated || uid.is_root() {

@@ -1,8 +1,8 @@
-//! Where in a file something is, as editors count.
+//! A position in a file, as editors count.
 
 use std::fmt;
 
-/// The most of a line that is shown, in characters.
+/// The maximum length of a quoted line, in characters.
 const SHOWN: usize = 100;
 
 /// A line and a column, both from 1; columns are characters.
@@ -10,12 +10,12 @@ const SHOWN: usize = 100;
 pub(super) struct Position {
     line: usize,
     column: usize,
-    /// Where the line begins, in bytes.
+    /// The beginning of the line, in bytes.
     start: usize,
 }
 
 impl Position {
-    /// The place of the byte at `offset`, or the end of the file where there is none.
+    /// The position of the byte at `offset`, or the end of the file if it is shorter.
     pub(super) fn at(bytes: &[u8], offset: usize) -> Self {
         let before = &bytes[..offset.min(bytes.len())];
         let start = before
@@ -36,7 +36,7 @@ impl Position {
         self.line
     }
 
-    /// The line itself in backticks, cut where it is long.
+    /// The line itself in backticks, truncated if it is long.
     pub(super) fn quoted_line(&self, text: &str) -> String {
         let line = text[self.start..].lines().next().unwrap_or_default().trim();
         let short: String = line.chars().take(SHOWN).collect();

@@ -1,4 +1,4 @@
-//! What a key's value can be, and what is said of one that it cannot be.
+//! The types of values, and the messages about invalid ones.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use banger_api::{ImageName, Mib};
 use banger_host::Subnet;
 use toml::de::DeValue;
 
-/// What the value is, for a message that says what it should be.
+/// Describes the value, for a message about the expected type.
 pub(super) fn is(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) if text.is_empty() => "is empty".to_owned(),
@@ -92,7 +92,7 @@ pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
 
 pub(super) fn resolvers(value: &DeValue<'_>) -> Result<Vec<IpAddr>, String> {
     let list = value.as_array().ok_or_else(|| is(value))?;
-    // resolv.conf(5) knows three.
+    // resolv.conf(5) allows three.
     if list.len() > 3 {
         return Err(format!("has {} addresses", list.len()));
     }

@@ -1,4 +1,4 @@
-//! What the daemon's program does with the configuration, for `banger config`.
+//! The commands of `banger config`, which the daemon's program runs.
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -14,13 +14,13 @@ use super::{Options, environment, find_bundle, overrides};
 use crate::config::{self, Change, Config};
 use crate::error::{During, Result};
 
-/// The mode of a configuration file that is new.
+/// The mode of a new configuration file.
 const MODE: u32 = 0o644;
 
-/// Prints every setting as a daemon that is started now would have it.
+/// Prints every setting of a daemon that starts now.
 ///
 /// # Errors
-/// When the configuration is wrong.
+/// If the configuration is invalid.
 pub fn show(options: &Options, with_origins: bool) -> Result<()> {
     let mut location = Location::find(&options.wishes, environment)?;
     let config = Config::of_daemon(&location, &overrides(), options.simulated)?;
@@ -37,18 +37,18 @@ pub fn show(options: &Options, with_origins: bool) -> Result<()> {
     } else {
         table(&settings, with_origins)
     };
-    // Nobody may be listening any more.
+    // The reader may be gone.
     let _ = std::io::stdout().write_all(shown.as_bytes());
     Ok(())
 }
 
-/// The settings as a configuration file has them. A key without a value is a comment.
+/// The settings as a configuration file. A key without a value is a comment.
 fn table(settings: &[Setting], with_origins: bool) -> String {
     let lines: Vec<String> = settings
         .iter()
         .map(|setting| match &setting.value {
             Value::Null => format!("# {} =", setting.key),
-            // JSON's text, numbers, truth and lists are TOML's, too.
+            // Strings, numbers, booleans and lists are the same in JSON and TOML.
             value => format!("{} = {value}", setting.key),
         })
         .collect();
@@ -65,28 +65,28 @@ fn table(settings: &[Setting], with_origins: bool) -> String {
     text
 }
 
-/// Says whether this file is a configuration that a daemon takes.
+/// Checks that this file is a valid configuration.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The faults of the file.
 pub fn check(file: &Path) -> Result<()> {
     Config::load(file).map(drop)
 }
 
-/// Writes one key, all at once, and leaves the rest of the file as it stands.
+/// Changes one key atomically, and preserves the rest of the file.
 ///
 /// # Errors
-/// When the file is wrong, the key does not take the value, or the file cannot be written.
+/// If the file is invalid, the key does not accept the value, or the file cannot be written.
 pub fn change(options: &Options, key: &str, to: &Change) -> Result<()> {
     let location = Location::find(&options.wishes, environment)?;
     let text = config::change(&location.config, key, to)?;
     put(&location.config, text.into_bytes())
 }
 
-/// Takes this file's content as the configuration, all at once.
+/// Replaces the configuration with the content of this file, atomically.
 ///
 /// # Errors
-/// What is wrong with it, or that it cannot be written; the configuration is what it was then.
+/// If the content is invalid or cannot be written; the configuration is then unchanged.
 pub fn take(options: &Options, file: &Path) -> Result<()> {
     let location = Location::find(&options.wishes, environment)?;
     Config::load(file)?;
@@ -96,7 +96,7 @@ pub fn take(options: &Options, file: &Path) -> Result<()> {
     put(&location.config, bytes)
 }
 
-/// Replaces the file that `path` leads to: who keeps it elsewhere, behind a link, goes on doing so.
+/// Replaces the file that `path` leads to, so that a symbolic link to it stays.
 fn put(path: &Path, contents: Vec<u8>) -> Result<()> {
     let doing = || format!("write `{}`", path.display());
     let host_error =

@@ -1,5 +1,5 @@
-//! What the daemon's program does with images, for `banger image import`: it makes an ext4 file
-//! system of a source, and has the daemon make an image of that.
+//! The command `banger image import`, which the daemon's program runs: it converts a source to an
+//! ext4 file system, and lets the daemon create an image from that.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,10 +12,10 @@ use super::bundle::{location, progress};
 use crate::error::{During, Result};
 use crate::image::foreign;
 
-/// Makes an image of this name, and tells each stage on standard error.
+/// Creates an image with this name, and prints each stage on standard error.
 ///
 /// # Errors
-/// What is wrong with the source or the name. Nothing is left then.
+/// If the source or the name is invalid. Nothing remains after an error.
 pub fn import(options: &Options, source: &Path, name: &ImageName) -> Result<()> {
     let location = location(options, None)?;
     let client = Client::new(&location.socket)?;
@@ -32,7 +32,7 @@ fn take(
     name: &ImageName,
     options: &Options,
 ) -> Result<ImageView> {
-    // Before anything that takes long.
+    // Checked before any long work.
     let is_taken = client.images()?.iter().any(|it| it.name == *name);
     if is_taken {
         let error = Error::new(
@@ -61,7 +61,7 @@ fn take(
     client.import_image(&request, |_| {})
 }
 
-/// Prints what there is now.
+/// Prints the new image.
 fn report(options: &Options, image: &ImageView) {
     let mut stdout = std::io::stdout();
     let _ = if options.json {

@@ -1,8 +1,8 @@
-//! Whether the VMs of a state directory are real or simulated: the directory says it.
+//! The kind of a state directory: its VMs are either real or simulated.
 //!
-//! Simulated VMs are gone with their daemon. A real daemon in their directory would start anew under
-//! the same name, and a simulated one in a real directory would show none of the VMs that run; so
-//! each is refused where the other has been.
+//! Simulated VMs end with their daemon. A real daemon in their directory would start with other
+//! VMs, and a simulated daemon in a real directory would not show the running VMs, so a directory
+//! of the other kind is rejected.
 
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,11 +16,11 @@ use crate::layout::Layout;
 const REAL: &str = "real\n";
 const SIMULATED: &str = "simulated\n";
 
-/// Makes the directory one of this kind, or refuses where it is of the other. Whoever calls it has
-/// the lock on the directory.
+/// Marks the directory as this kind, or rejects it if it is of the other kind. The caller holds the
+/// directory's lock.
 ///
 /// # Errors
-/// `conflict`, or when the directory cannot be read or written.
+/// `conflict`, or if the directory cannot be read or written.
 pub(super) fn settle(layout: &Layout, simulated: bool) -> Result<()> {
     let path = layout.kind();
     let wanted = if simulated { SIMULATED } else { REAL };
@@ -30,7 +30,7 @@ pub(super) fn settle(layout: &Layout, simulated: bool) -> Result<()> {
     let found = match std::fs::read_to_string(&path) {
         Ok(found) => found,
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
-            // Directories of the time before this file have VMs only where those are real.
+            // In directories older than this file, VMs are always real.
             let is_real = layout.vms().exists();
             if is_real && simulated {
                 return Err(other_kind(layout.state(), REAL));
@@ -70,7 +70,7 @@ fn other_kind(state: &Path, found: &str) -> Error {
     }
 }
 
-/// Whole or not at all, as a crash may come at any time.
+/// Atomically, because of crashes.
 fn write(path: &Path, kind: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
     let mut file = std::fs::File::options()

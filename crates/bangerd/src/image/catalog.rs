@@ -1,11 +1,11 @@
 //! Imported images: immutable, named by their digests, shared by VMs.
 //!
-//! A VM always starts with the pair of root file system and kernel that it was made with, so what
-//! the bundle holds is imported once, at the first create that uses it, and a new bundle changes
-//! no old VM.
+//! A VM always starts with the root file system and kernel that it was created with. So the content
+//! of the bundle is imported at the first create that uses it, and a new bundle does not change
+//! existing VMs.
 //!
-//! An image that no record names yet is held by an [`ImageLease`], from its import until the new
-//! VM's record is on disk, so [`prune`](Catalog::prune) never takes it away in between.
+//! An [`ImageLease`] protects an image from its import until the record of the new VM is on disk,
+//! so that [`prune`](Catalog::prune) does not remove it in between.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -26,7 +26,7 @@ use crate::vm::Images;
 
 pub(crate) use super::source::Source;
 
-/// What a kernel needs to be booted with.
+/// The parameters for booting a kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
     /// The kernel's own version.
@@ -35,25 +35,25 @@ pub struct Kernel {
     pub modules: Vec<String>,
 }
 
-/// An image that has a name.
+/// An image with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its name.
     pub name: ImageName,
-    /// What its VMs start with.
+    /// The digests that its VMs start with.
     pub images: Images,
-    /// Where it comes from, in words.
+    /// Its origin, for a person.
     pub origin: String,
-    /// When it was made; `None` for the bundle's own.
+    /// The time of its creation; `None` for the bundle's own image.
     pub created: Option<Timestamp>,
     /// The length of its root file system, in bytes.
     pub size: u64,
-    /// The bytes that it takes on the disk.
+    /// The space that it takes on the host, in bytes.
     pub allocated: u64,
 }
 
 impl Entry {
-    /// One whose record cannot be used.
+    /// An image with an unusable record.
     fn unreadable(name: ImageName) -> Self {
         Self {
             images: Images {
@@ -75,7 +75,7 @@ impl Entry {
 pub struct Catalog {
     pub(super) layout: Layout,
     pub(super) source: Source,
-    /// One import or prune at a time.
+    /// Serialises imports and prunes.
     importing: Mutex<()>,
     leases: Leases,
     pub(super) names: Names,
@@ -94,7 +94,7 @@ impl Catalog {
         }
     }
 
-    /// The requirement that there is a bundle, whole.
+    /// The requirement of a complete bundle.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let Source::Bundle(folder, reason) = &self.source else {
@@ -118,12 +118,11 @@ impl Catalog {
         ]
     }
 
-    /// The pair that a new VM of this image starts with, imported if it was not, and kept until the
-    /// lease is dropped.
+    /// The digests that a new VM of this image starts with, imported if necessary, and protected
+    /// until the lease is dropped.
     ///
     /// # Errors
-    /// `not-found` for an image that there is not, `not-ready` where the bundle is missing or
-    /// damaged.
+    /// `not-found` for an unknown image, `not-ready` if the bundle is missing or damaged.
     pub fn current(&self, name: &str, host: &dyn Host) -> Result<ImageLease> {
         let name: ImageName = name.parse().map_err(|cause: InvalidName| {
             Error::new(Code::Invalid, cause.to_string())
@@ -138,10 +137,10 @@ impl Catalog {
         Ok(self.leases.take(images))
     }
 
-    /// What a kernel is booted with.
+    /// The parameters for booting this kernel.
     ///
     /// # Errors
-    /// When its record is gone.
+    /// If its record is gone.
     pub fn kernel(&self, digest: &str, host: &dyn Host) -> Result<Kernel> {
         let path = self.layout.image(digest).record();
         let what = || format!("read the kernel's record `{}`", path.display());
@@ -158,7 +157,7 @@ impl Catalog {
     /// The first archive of a kernel's initramfs.
     ///
     /// # Errors
-    /// When it is gone.
+    /// If it is gone.
     pub fn base_archive(&self, digest: &str, host: &dyn Host) -> Result<Vec<u8>> {
         let path = self.layout.image(digest).base_archive();
         host.read(&path)
@@ -171,10 +170,10 @@ impl Catalog {
             })
     }
 
-    /// All images that have a name, by name; the default one only where there is a bundle.
+    /// All images with a name, by name; the default one only if there is a bundle.
     ///
     /// # Errors
-    /// When the names cannot be read.
+    /// If the names cannot be read.
     pub fn entries(&self, host: &dyn Host) -> Result<Vec<Entry>> {
         let mut entries: Vec<Entry> = self.default_entry(host).into_iter().collect();
         for (name, image) in self.names.all(host)? {
@@ -225,7 +224,7 @@ impl Catalog {
     /// One image.
     ///
     /// # Errors
-    /// `not-found`; `not-ready` where the bundle cannot be read.
+    /// `not-found`; `not-ready` if the bundle cannot be read.
     pub fn get(&self, name: &ImageName, host: &dyn Host) -> Result<Entry> {
         if name.is_default() {
             return self.default_entry(host);
@@ -237,7 +236,7 @@ impl Catalog {
         self.entry(name.clone(), image, host)
     }
 
-    /// The pair of an image that has a record, all of which is there.
+    /// The digests of an image with a record, if it is complete.
     fn whole(&self, name: &ImageName, host: &dyn Host) -> Result<Images> {
         let image = self.names.get(name, host)?;
         for digest in [&image.root, &image.kernel] {
@@ -257,8 +256,8 @@ impl Catalog {
         })
     }
 
-    /// Takes an image's name away, unless `used` tells a user of its root file system, or one is
-    /// being made. What the name stood for goes with the next prune.
+    /// Removes an image's name, unless `used` returns VMs that use its root file system, or one is
+    /// being created. The next prune removes the content.
     ///
     /// # Errors
     /// `not-found`, or `conflict` with its users.
@@ -287,10 +286,10 @@ impl Catalog {
         self.names.remove(name, host)
     }
 
-    /// Calls an image otherwise.
+    /// Renames an image.
     ///
     /// # Errors
-    /// `not-found`, `conflict` for a name that is taken; nothing is changed then.
+    /// `not-found`, or `conflict` if the new name is taken; nothing is changed then.
     pub fn rename(&self, old: &ImageName, new: &ImageName, host: &dyn Host) -> Result<()> {
         refuse_default(old, "renamed")?;
         let _importing = self.lock();
@@ -303,14 +302,14 @@ impl Catalog {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes the images that nobody uses: no name, no lease, no digest that `used` returns, and no
-    /// new VM; returns the bytes that are free again. `used` is called after the leases are counted,
-    /// so that a record which was written in the meantime is seen by one or the other. Where it
-    /// returns `None`, or a name cannot be read, somebody unknown may use any of them, and nothing is
-    /// removed; while an import is at work nothing is, either.
+    /// Removes unused images: those without a name, a lease, or a digest that `used` returns.
+    /// Returns the freed bytes. `used` is called after the leases are read, so that a record which
+    /// is written meanwhile is seen by one or the other. Removes nothing if `used` returns `None`
+    /// or a name cannot be read, because any image may then be in use, and nothing during an
+    /// import.
     ///
     /// # Errors
-    /// When an unused image is left.
+    /// If an unused image remains.
     pub fn prune(
         &self,
         used: impl FnOnce() -> Result<Option<BTreeSet<String>>>,
@@ -328,7 +327,7 @@ impl Catalog {
         keep.extend(used.into_iter().chain(named));
         match self.source.look(host) {
             Ok(bundled) => keep.extend([bundled.images.root, bundled.images.kernel]),
-            // A bundle that is being mended may come back with the same images.
+            // A bundle under repair may come back with the same images.
             Err(error) if error.code == Code::NotReady => return Ok(0),
             Err(error) => return Err(error),
         }
@@ -343,7 +342,7 @@ impl Catalog {
     }
 }
 
-/// The bundle's own image is what the bundle is.
+/// The bundle's own image follows the bundle, and cannot be removed or renamed.
 fn refuse_default(name: &ImageName, done: &str) -> Result<()> {
     if !name.is_default() {
         return Ok(());

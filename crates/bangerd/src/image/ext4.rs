@@ -1,5 +1,5 @@
-//! An ext4 file system that others have made: read here, byte by byte, and never mounted on the host
-//! nor given to a program of it.
+//! Reads untrusted ext4 file systems. They are never mounted on the host, nor passed to a program
+//! of the host.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,15 +11,15 @@ use ext4_view::{Ext4, Ext4Error};
 use super::judge::{HEAD, Tree};
 use crate::error::Result;
 
-/// Where the superblock is, in bytes, and how long it is.
+/// The position and length of the superblock, in bytes:
 /// <https://docs.kernel.org/filesystems/ext4/super.html>
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
 
-/// The incompatible feature of block numbers of 64 bits.
+/// The incompatible feature `64bit`: block numbers of 64 bits.
 const SIXTY_FOUR_BIT: u32 = 0x80;
 
-/// The length of the ext4 file system that begins at `offset` of a file, in bytes; `None` where
-/// there is none.
+/// The length of the ext4 file system that begins at `offset` of a file, in bytes; `None` if there
+/// is none.
 pub(super) fn length_at(file: &File, offset: u64) -> std::io::Result<Option<u64>> {
     let mut superblock = [0; SUPERBLOCK.1];
     match file.read_exact_at(&mut superblock, offset + SUPERBLOCK.0) {
@@ -48,7 +48,7 @@ pub(super) fn length_at(file: &File, offset: u64) -> std::io::Result<Option<u64>
 pub(super) struct Ext4Tree(Ext4);
 
 impl Ext4Tree {
-    /// Opens the file system that the file is.
+    /// Opens the file system in a file.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let loaded = Ext4::load_from_path(path);
         loaded.map(Self).map_err(|cause| damaged(&cause))

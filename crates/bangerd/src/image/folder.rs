@@ -1,7 +1,7 @@
-//! How an image comes to lie in its folder, and leaves it.
+//! Writes and removes the folders of images.
 //!
-//! Its record comes last and goes first: a folder without one is not whole, and is made anew, so a
-//! crash on the way leaves nothing that is taken for an image.
+//! The record is written last and removed first. A folder without a record is incomplete and is
+//! replaced, so a crash never leaves a partial image.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use serde::Serialize;
 use crate::error::{During, Result, is_unsupported};
 use crate::layout::ImageLayout;
 
-/// Whether the image is not there, or not whole.
+/// Whether the image is missing or incomplete.
 pub(super) fn is_missing(image: &ImageLayout, host: &dyn Host) -> Result<bool> {
     host.stat(&image.record())
         .map(|stat| stat.is_none())
         .during("look for an image")
 }
 
-/// Removes an image; returns the bytes that it took on the disk.
+/// Removes an image; returns the freed bytes.
 pub(super) fn remove(image: &ImageLayout, host: &dyn Host) -> Result<u64> {
     let parts = [image.root(), image.kernel(), image.base_archive()];
     let sizes = parts.iter().map(|it| host.stat(it).ok().flatten());
@@ -33,7 +33,7 @@ pub(super) fn remove(image: &ImageLayout, host: &dyn Host) -> Result<u64> {
     Ok(freed)
 }
 
-/// An image's folder, without what an import that did not end may have left.
+/// An image's folder, without leftovers of an interrupted import.
 pub(super) fn fresh(image: &ImageLayout, host: &dyn Host) -> Result<()> {
     let path = image.folder().to_owned();
     host.change(&Op::File(FileOp::RemoveDirectory { path: path.clone() }))
@@ -47,7 +47,7 @@ pub(super) fn fresh(image: &ImageLayout, host: &dyn Host) -> Result<()> {
     .map(drop)
 }
 
-/// Blocks are shared where the file system can, and copied where it cannot.
+/// Blocks are shared if the file system supports it, and copied otherwise.
 pub(super) fn share(from: &Path, to: &Path, host: &dyn Host) -> Result<()> {
     let what = || format!("import `{}`", from.display());
     let (from, to) = (from.to_owned(), to.to_owned());
@@ -81,7 +81,7 @@ pub(super) fn write(path: PathBuf, contents: Vec<u8>, host: &dyn Host) -> Result
     .map(drop)
 }
 
-/// Says what an image is, once all of it is there.
+/// Writes an image's record, once everything else is there.
 pub(super) fn record(image: &ImageLayout, what: &impl Serialize, host: &dyn Host) -> Result<()> {
     let contents = serde_json::to_vec_pretty(what)
         .map_err(|cause| Error::new(Code::Internal, "record an image").cause(cause.to_string()))?;

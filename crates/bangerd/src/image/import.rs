@@ -1,12 +1,12 @@
-//! `image import`: a root file system that others have made becomes an image.
+//! `image import`: creates an image from an untrusted root file system.
 //!
 //! ```text
 //! the user's file ─► image-work/<name>.<number> ─► its digest, a look inside ─► images/<digest>/ ─► its name
 //!                    a copy, or shared blocks                                    another name of it
 //! ```
 //!
-//! What is looked at is the copy, which nobody else writes. A crash leaves no more than a copy in
-//! `image-work`, which the next daemon removes.
+//! Only the copy is examined, because the user may change the original meanwhile. A crash leaves at
+//! most a copy in `image-work`, which the next daemon removes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -24,20 +24,20 @@ use super::names::NamedImage;
 use super::{bundle, source};
 use crate::error::{During, Result};
 
-/// What is imported.
+/// A request to import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// What it shall be called.
+    /// The name of the image.
     pub name: ImageName,
-    /// An ext4 file system, an absolute path.
+    /// The absolute path of an ext4 file system.
     pub path: PathBuf,
-    /// Where it comes from, in words.
+    /// Its origin, for a person.
     pub origin: String,
     /// When.
     pub at: Timestamp,
 }
 
-/// A copy that is being looked at. It goes when dropped.
+/// A copy under examination, removed when dropped.
 struct WorkFile<'h> {
     path: PathBuf,
     host: &'h dyn Host,
@@ -46,17 +46,17 @@ struct WorkFile<'h> {
 impl Drop for WorkFile<'_> {
     fn drop(&mut self) {
         let path = self.path.clone();
-        // One that stays, the next daemon removes.
+        // If this fails, the next daemon removes it.
         let _ = self.host.change(&Op::File(FileOp::RemoveFile { path }));
     }
 }
 
 impl Catalog {
-    /// Makes an image of an ext4 file system. Its VMs start with the bundle's kernel of now.
+    /// Creates an image from an ext4 file system. Its VMs start with the bundle's current kernel.
     ///
     /// # Errors
-    /// `conflict` for a name that is taken, `invalid` for what is no ext4 file system or cannot boot;
-    /// or what could not be written. Nothing is left then.
+    /// `conflict` if the name is taken; `invalid` if the file is not an ext4 file system or cannot
+    /// boot; or a failure to write. Nothing remains after an error.
     pub fn import(&self, wanted: &Import, host: &dyn Host) -> Result<()> {
         let Import { name, path, .. } = wanted;
         self.names.refuse_taken(name, host)?;
@@ -93,10 +93,10 @@ impl Catalog {
         Ok(())
     }
 
-    /// Removes what imports that did not end have left. No import may be at work.
+    /// Removes leftovers of interrupted imports. No import may be running.
     ///
     /// # Errors
-    /// When something is left.
+    /// If something remains.
     pub fn remove_unfinished(&self, host: &dyn Host) -> Result<()> {
         let path = self.layout.image_work();
         host.change(&Op::File(FileOp::RemoveDirectory { path }))
@@ -129,7 +129,7 @@ impl Catalog {
     }
 }
 
-/// Refuses what is no file with an ext4 file system before all of it is copied.
+/// Rejects anything but a file with an ext4 file system, before copying it.
 fn check_source(path: &Path) -> Result<()> {
     let shown = path.display();
     let found = path.metadata().map_err(|cause| {
@@ -148,7 +148,7 @@ fn check_source(path: &Path) -> Result<()> {
     length(path, path).map(drop)
 }
 
-/// The length of the file system in `path`, all of which is there.
+/// The length of the file system in `path`; rejects a truncated one.
 fn length(path: &Path, named: &Path) -> Result<u64> {
     let shown = named.display();
     let io_error = |cause: std::io::Error| {
@@ -175,7 +175,7 @@ fn length(path: &Path, named: &Path) -> Result<u64> {
     Ok(length)
 }
 
-/// Refuses what cannot boot.
+/// Rejects a root file system that cannot boot.
 fn look(copy: &Path, named: &Path) -> Result<()> {
     let looked = length(copy, named).and_then(|_| judge(&Ext4Tree::open(copy)?));
     looked.during(format!("look at `{}`", named.display()))

@@ -1,38 +1,38 @@
-//! Whether a guest can boot from a root file system, told before a VM is created from it.
+//! Checks that a guest can boot from a root file system, before a VM is created from it.
 //!
-//! A guest needs systemd for this processor, and sshd; the rest is in banger's initramfs. What is
-//! asked here is what container images lack, and images for other machines.
+//! A guest needs sshd, and systemd for this CPU; the rest is in banger's initramfs. The checks
+//! cover what container images and images for other machines lack.
 
 use banger_api::{Code, Error};
 
 use crate::error::Result;
 
-/// How much of a program is read: its ELF header (elf(5)).
+/// The length of the part of a program that is read: its ELF header (elf(5)).
 pub(super) const HEAD: usize = 64;
 
-/// A root file system to look into. Paths have no leading slash; links are followed within it.
+/// Read access to a root file system. Paths have no leading slash; links are followed within it.
 pub(super) trait Tree {
-    /// The first [`HEAD`] bytes of a file, or fewer if it is shorter; `None` where there is no such
+    /// The first [`HEAD`] bytes of a file, or fewer if it is shorter; `None` if there is no such
     /// file.
     ///
     /// # Errors
-    /// When the file system is damaged.
+    /// If the file system is damaged.
     fn head(&self, path: &str) -> Result<Option<Vec<u8>>>;
 }
 
-/// Where systemd is.
+/// The paths of systemd.
 const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
 
-/// Where another init would be.
+/// The paths of other inits.
 const INIT: [&str; 4] = ["sbin/init", "usr/sbin/init", "bin/init", "etc/init.d/rc"];
 
-/// Where sshd is.
+/// The paths of sshd.
 const SSHD: [&str; 2] = ["usr/sbin/sshd", "usr/bin/sshd"];
 
-/// What a Debian container image lacks.
+/// The hint for Debian's container images.
 const LACKING: &str = "add them where it is built, and import it again: RUN apt-get update && apt-get install --yes systemd-sysv udev dbus iproute2 openssh-server";
 
-/// Refuses what cannot boot, with the reason.
+/// Rejects a root file system that cannot boot, with the reason.
 pub(super) fn judge(tree: &dyn Tree) -> Result<()> {
     let first = |paths: &[&str]| -> Result<Option<Vec<u8>>> {
         for path in paths {
@@ -71,7 +71,7 @@ fn without_systemd(has_init: bool, shell: Option<&[u8]>) -> Error {
     }
 }
 
-/// Refuses a program of another processor. What is no program, such as a script, says nothing.
+/// Rejects a program for another CPU. A file that is not an ELF program, such as a script, passes.
 fn check_processor(head: &[u8]) -> Result<()> {
     let (Some(b"\x7fELF"), Some(class), Some(&[low, high])) =
         (head.get(..4), head.get(4), head.get(18..20))

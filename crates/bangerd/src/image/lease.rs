@@ -1,4 +1,4 @@
-//! Images in use that no record names yet.
+//! Leases on images that no record refers to yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ impl Leases {
     }
 }
 
-/// Keeps the images of a VM that is being made from being pruned, until it is dropped.
+/// Protects the images of a new VM from being pruned, until it is dropped.
 #[derive(Debug)]
 pub struct ImageLease {
     images: Images,
@@ -41,7 +41,7 @@ pub struct ImageLease {
 }
 
 impl ImageLease {
-    /// The images that are kept.
+    /// The protected images.
     #[must_use]
     pub fn images(&self) -> &Images {
         &self.images

@@ -1,4 +1,4 @@
-//! Images: what a VM is created from, their names, and the bundle that they come from.
+//! The images that VMs are created from, their names, and the bundle as their source.
 
 pub(crate) mod bundle;
 pub(crate) mod catalog;

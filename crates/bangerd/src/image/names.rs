@@ -1,7 +1,7 @@
-//! What images are called: `image-names/<name>.json`, a record a name.
+//! The names of images: a record `image-names/<name>.json` for each.
 //!
-//! The bundle's own image has no record: it is what the bundle is now. The records are read once;
-//! nobody else writes them.
+//! The bundle's own image has no record: it is the current bundle. The records are read once,
+//! because only this process writes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,16 +18,16 @@ use crate::layout::Layout;
 /// The version of the record that this program writes and reads.
 const SCHEMA: u32 = 1;
 
-/// What a name stands for.
+/// The image of a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NamedImage {
     /// The digest of the root file system.
     pub root: String,
     /// The digest of the kernel that its VMs start with.
     pub kernel: String,
-    /// Where it comes from, in words.
+    /// Its origin, for a person.
     pub origin: String,
-    /// When it was made.
+    /// The time of its creation.
     pub created: Timestamp,
 }
 
@@ -38,11 +38,11 @@ struct Record {
     image: NamedImage,
 }
 
-/// All names, as they were read.
+/// All names, as read from the disk.
 #[derive(Debug, Clone, Default)]
 struct NameTable {
     images: BTreeMap<ImageName, NamedImage>,
-    /// The names whose records cannot be used, and so may stand for any image.
+    /// The names with unusable records, which may refer to any image.
     unreadable: BTreeSet<ImageName>,
 }
 
@@ -59,18 +59,18 @@ impl Names {
         Self { layout, known }
     }
 
-    /// All names with what they stand for.
+    /// All names with their images.
     pub(super) fn all(&self, host: &dyn Host) -> Result<BTreeMap<ImageName, NamedImage>> {
         self.with(host, |known| Ok(known.images.clone()))
     }
 
-    /// The names whose records cannot be used.
+    /// The names with unusable records.
     pub(super) fn unreadable(&self, host: &dyn Host) -> Result<BTreeSet<ImageName>> {
         self.with(host, |known| Ok(known.unreadable.clone()))
     }
 
-    /// The digests of all images that have a name, or `None` where a record cannot be used, so that
-    /// it may need any of them.
+    /// The digests of all images with a name; `None` if a record is unusable and may refer to any
+    /// image.
     pub(super) fn digests(&self, host: &dyn Host) -> Result<Option<BTreeSet<String>>> {
         self.with(host, |known| {
             let images = known.images.values();
@@ -79,7 +79,7 @@ impl Names {
         })
     }
 
-    /// What a name stands for.
+    /// The image of a name.
     pub(super) fn get(&self, name: &ImageName, host: &dyn Host) -> Result<NamedImage> {
         self.with(host, |known| {
             let found = known.images.get(name).cloned();
@@ -87,7 +87,7 @@ impl Names {
         })
     }
 
-    /// Refuses a name that is taken.
+    /// Rejects a name that is taken.
     pub(super) fn refuse_taken(&self, name: &ImageName, host: &dyn Host) -> Result<()> {
         self.with(host, |known| known.refuse_taken(name))
     }
@@ -121,7 +121,7 @@ impl Names {
         })
     }
 
-    /// Takes a name away; whatever it stood for stays.
+    /// Removes a name; the image itself stays.
     pub(super) fn remove(&self, name: &ImageName, host: &dyn Host) -> Result<()> {
         self.with(host, |known| {
             let path = self.path(name.as_str());
@@ -133,7 +133,7 @@ impl Names {
         })
     }
 
-    /// Calls an image otherwise, all at once.
+    /// Renames an image atomically.
     pub(super) fn rename(&self, old: &ImageName, new: &ImageName, host: &dyn Host) -> Result<()> {
         self.with(host, |known| {
             let image = known.images.get(old).cloned();
@@ -168,11 +168,11 @@ impl Names {
         let mut known = NameTable::default();
         let files = host.list(&self.layout.image_names());
         for file in files.during("list the images' names")? {
-            // What is unfinished begins with a dot.
+            // Names of unfinished files begin with a dot.
             let Some(name) = file.strip_suffix(".json").filter(|it| !it.starts_with('.')) else {
                 continue;
             };
-            // What is no name was put there by others.
+            // A file without a valid name is not banger's.
             let Ok(name) = name.parse::<ImageName>() else {
                 continue;
             };

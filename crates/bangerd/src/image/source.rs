@@ -14,31 +14,31 @@ use crate::guest::initramfs;
 use crate::layout::Layout;
 use crate::vm::Images;
 
-/// Where the default image comes from.
+/// The source of the default image.
 #[derive(Debug)]
 pub enum Source {
-    /// The bundle in this folder, and why it is this one.
+    /// The bundle in this folder, and the reason for this choice.
     Bundle(PathBuf, String),
-    /// A bundle in this folder of a simulated host, whose images are files of a few bytes. What
-    /// its `bundle.json` holds, if anything, decides their digests.
+    /// A bundle in this folder of a simulated host, whose images are files of a few bytes. The
+    /// content of its `bundle.json`, if any, determines their digests.
     Simulated(PathBuf),
 }
 
-/// What the default image is now, imported or not.
+/// The current default image, imported or not.
 #[derive(Debug)]
 pub(super) struct Bundled {
     pub(super) images: Images,
-    /// In words.
+    /// A description for a person.
     pub(super) origin: String,
-    /// Its root file system in the bundle, where there is one to be looked at.
+    /// Its root file system in the bundle, unless the host is simulated.
     pub(super) root: Option<PathBuf>,
 }
 
 impl Source {
-    /// What the default image is now, without importing it.
+    /// The current default image, without importing it.
     ///
     /// # Errors
-    /// `not-ready` where there is no bundle, or none that can be read.
+    /// `not-ready` if there is no readable bundle.
     pub(super) fn look(&self, host: &dyn Host) -> Result<Bundled> {
         match self {
             Self::Bundle(folder, _) => {
@@ -57,10 +57,10 @@ impl Source {
         }
     }
 
-    /// The default image, imported if it was not.
+    /// The default image, imported if necessary.
     ///
     /// # Errors
-    /// `not-ready` where the bundle is missing or damaged, and what could not be written.
+    /// `not-ready` if the bundle is missing or damaged; or a failure to write.
     pub(super) fn import(&self, layout: &Layout, host: &dyn Host) -> Result<Images> {
         match self {
             Self::Bundle(folder, _) => import(folder, layout, host),
@@ -128,7 +128,7 @@ fn simulate(folder: &Path, layout: &Layout, host: &dyn Host) -> Result<Images> {
     Ok(images)
 }
 
-/// A kernel is what boots it, too: its modules.
+/// The digest of a kernel covers its modules, too.
 fn kernel_digest(bundle: &Bundle) -> String {
     digest(&[
         bundle.vmlinux_digest(),
@@ -137,7 +137,7 @@ fn kernel_digest(bundle: &Bundle) -> String {
     ])
 }
 
-/// The images that the simulated bundle in this folder has now.
+/// The current images of the simulated bundle in this folder.
 fn simulated(folder: &Path, host: &dyn Host) -> Result<Images> {
     let path = folder.join("bundle.json");
     let bundle = host.read(&path).during("read the simulated bundle")?;

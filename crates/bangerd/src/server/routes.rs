@@ -97,7 +97,7 @@ struct Reference {
     r#ref: String,
 }
 
-/// Which image a path names.
+/// The image in a path.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "only described; `ImagePath` reads it")]
@@ -248,7 +248,7 @@ async fn doctor(State(app): State<App>) -> Result<Json<Report>, Refusal> {
     Ok(Json(ask(&app, |engine| engine.doctor()).await?))
 }
 
-/// Everything that is measured, for Prometheus.
+/// All metrics, in Prometheus' text format.
 #[utoipa::path(
     get,
     path = "/v1/metrics",
@@ -453,7 +453,7 @@ async fn images(State(app): State<App>) -> Result<Json<Vec<ImageView>>, Refusal>
     Ok(Json(ask(&app, |engine| engine.images()).await??))
 }
 
-/// Makes an image of an ext4 root file system, which is copied.
+/// Creates an image from an ext4 root file system, which is copied.
 #[utoipa::path(
     post,
     path = "/v1/images",
@@ -485,7 +485,7 @@ async fn image(
     Ok(Json(ask(&app, move |engine| engine.image(&name)).await??))
 }
 
-/// Removes an image that no VM uses. Answers with the image as it was.
+/// Deletes an unused image. Returns its last state.
 #[utoipa::path(
     delete,
     path = "/v1/images/{name}",
@@ -500,7 +500,7 @@ async fn delete_image(
     work(&app, mode, move |engine, _| engine.delete_image(&name)).await
 }
 
-/// Gives an image another name; VMs that were created from it stay its users.
+/// Renames an image. VMs that were created from it still count as its users.
 #[utoipa::path(
     post,
     path = "/v1/images/{name}/rename",
@@ -540,7 +540,7 @@ async fn export_image(
     .await
 }
 
-/// Removes images that no VM uses.
+/// Removes unused images.
 #[utoipa::path(
     post,
     path = "/v1/images/prune",

@@ -1,6 +1,7 @@
-//! The root partition of a raw disk: its table is read here, and no program of the host sees it.
+//! Finds the root partition of an untrusted raw disk. No program of the host reads its partition
+//! table.
 //!
-//! GPT is described in the UEFI specification, chapter 5; which partition is the root by its type in
+//! GPT is described in the UEFI specification, chapter 5; the partition types in
 //! <https://uapi-group.org/specifications/specs/discoverable_partitions_specification>.
 
 use std::fs::File;
@@ -14,7 +15,7 @@ use crate::image::ext4;
 /// The length of a sector, in bytes.
 const SECTOR: u64 = 512;
 
-/// The most entries of a table that are looked at.
+/// The maximum number of table entries that are read.
 const ENTRIES: u32 = 256;
 
 /// 4f68bce3-e8cd-4db1-96e7-fbcaf984b709, as GPT stores it: the root of an x86-64 system.
@@ -30,7 +31,7 @@ pub(super) struct Partition {
     is_root: bool,
 }
 
-/// The partitions of a disk; `None` where it has no table.
+/// The partitions of a disk; `None` if it has no table.
 pub(super) fn partitions(disk: &File) -> std::io::Result<Option<Vec<Partition>>> {
     let first = head::<1024>(disk, 0)?;
     if first.get(510..512) != Some(b"\x55\xaa") {
@@ -86,7 +87,7 @@ fn number(little_endian: &[u8]) -> u64 {
     bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The one that holds the root file system: the one that says so, or the only one with ext4.
+/// The root partition: the one with that type, or else the only one with ext4.
 pub(super) fn root(disk: &File, partitions: &[Partition]) -> Result<Partition> {
     let mut ext4 = Vec::new();
     for partition in partitions {

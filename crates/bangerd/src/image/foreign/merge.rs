@@ -1,6 +1,6 @@
-//! One archive of a tree: directories first, then what has no content, then the files as they come in
-//! their layers, then further names of them. Every path in it is plain, and the directory that it is
-//! in comes before it, so whoever unpacks it in a new folder writes nowhere else.
+//! Writes a tree as one archive: first directories, then entries without content, then files in the
+//! order of their layers, then hard links. No path has links or `..`, and each directory precedes
+//! its entries, so that unpacking the archive in a new folder writes nowhere else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::error::Result;
 
 type Out = Builder<BufWriter<File>>;
 
-/// Writes the tree, and the modules of the kernel that it will be booted with.
+/// Writes the tree, and the modules of the kernel that will boot it.
 ///
 /// # Errors
-/// Where a layer cannot be read, or the archive not be written.
+/// If a layer cannot be read, or the archive cannot be written.
 pub(super) fn write(
     tree: &Tree,
     to: &Path,
@@ -119,7 +119,7 @@ fn attributes<W: Write>(out: &mut Builder<W>, node: &Node) -> io::Result<()> {
     out.append_pax_extensions(attributes.map(|(key, value)| (&**key, &**value)))
 }
 
-/// The modules of a kernel, as files of root, where the tree has none of this version.
+/// Writes the modules of a kernel, owned by root, unless the tree has some of this version.
 fn add_modules(
     tree: &Tree,
     out: &mut Out,
@@ -158,7 +158,7 @@ fn add_modules(
     Ok(())
 }
 
-/// A file of root's, or a directory where there is none.
+/// A file owned by root, or a directory if there is no content.
 fn append(out: &mut Out, path: &Path, file: Option<File>) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(if file.is_some() { 0o644 } else { 0o755 });

@@ -1,4 +1,4 @@
-//! Root file systems that others have made, in whatever they are packed: an ext4 file system of each.
+//! Converts untrusted root file systems in various formats to ext4 file systems.
 //!
 //! ```text
 //! *.gz *.xz *.zst ─► unpacked ─┬► ext4 ───────────────────────────────────► as it is
@@ -7,9 +7,9 @@
 //!  OCI layout ─────────────────┼► OCI, docker save ──┴► one tree ─► one tar ─► mke2fs
 //! ```
 //!
-//! This is a program of its own and not the daemon: what reads a stranger's archive ends with it. No
-//! file system is mounted. A tree is made where a bundle's is made, by the user's subordinate ids
-//! where the user is not root, from an archive that we have written ourselves.
+//! This runs in a process of its own, not in the daemon, because it parses untrusted data. No file
+//! system is mounted. A tree is unpacked as for a bundle, with the user's subordinate ids unless
+//! the user is root, and only from an archive that this program has written.
 
 mod disk;
 mod merge;
@@ -33,10 +33,10 @@ use oci::Parts;
 use plain::{Window, head, unreadable};
 use tree::Tree;
 
-/// The most that an image takes unpacked, in bytes: 256 GiB.
+/// The maximum unpacked size of an image, in bytes: 256 GiB.
 const LARGEST: u64 = 256 << 30;
 
-/// The folder that is worked in, until somebody types ^C.
+/// The working folder, and the flag that ^C sets.
 #[derive(Debug)]
 struct Work<'a> {
     folder: PathBuf,
@@ -49,20 +49,20 @@ impl Work<'_> {
     }
 }
 
-/// An ext4 file system, which goes when dropped unless it is the source itself.
+/// An ext4 file system, removed when dropped unless it is the source itself.
 #[derive(Debug)]
 pub(crate) struct RootFileSystem {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     _work: BuildDirectory,
 }
 
-/// Makes an ext4 file system of a source. The modules of the bundle's kernel are put into one that is
-/// made of an archive.
+/// Converts a source to an ext4 file system. One that is made from an archive gets the modules of
+/// the bundle's kernel.
 ///
 /// # Errors
-/// `invalid` for what is not understood, is refused, or cannot boot; `not-ready` where a program is
-/// missing. Nothing is left then, nor after ^C.
+/// `invalid` if the source has an unknown format, is rejected, or cannot boot; `not-ready` if a
+/// program is missing. Nothing remains after an error or ^C.
 pub(crate) fn make(
     source: &Path,
     bundle: &Path,
@@ -87,7 +87,7 @@ pub(crate) fn make(
         unshare,
     }
     .make(directory.folder(), progress);
-    // What a program says that was ended by ^C is not the cause.
+    // After ^C, the messages of the interrupted program are not the cause.
     work.check()?;
     Ok(RootFileSystem {
         path: made?,
@@ -95,7 +95,7 @@ pub(crate) fn make(
     })
 }
 
-/// One source on its way.
+/// The conversion of one source.
 struct Foreign<'a> {
     source: &'a Path,
     bundle: &'a Path,
@@ -136,7 +136,7 @@ impl Foreign<'_> {
         self.of_file(&unpacked, file, folder, progress)
     }
 
-    /// Makes it of a file that is not compressed.
+    /// Converts an uncompressed file.
     fn of_file(
         &self,
         path: &Path,
@@ -187,7 +187,7 @@ impl Foreign<'_> {
         self.of_tree(&tree, folder, progress)
     }
 
-    /// Makes it of a tree, once it is known to boot.
+    /// Converts a tree, after checking that it can boot.
     fn of_tree(&self, tree: &Tree, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
         judge(tree)?;
         check_maker(self.unshare)?;
@@ -206,7 +206,7 @@ impl Foreign<'_> {
         Ok(image)
     }
 
-    /// Unpacks an archive of ours into a new tree, with its users as the guest will have them.
+    /// Unpacks an archive that this program has written into a new tree, with the guest's users.
     fn unpack(&self, archive: &Path, folder: &Path) -> Result<PathBuf> {
         let tree = folder.join(TREE);
         let root = tree.join("root");
@@ -235,7 +235,7 @@ impl Foreign<'_> {
     }
 }
 
-/// What to do with what is not taken as it is.
+/// The hint for unsupported formats.
 fn unknown(beginning: &[u8]) -> Error {
     let (what, hint) = if beginning.starts_with(b"QFI\xfb") {
         (

@@ -1,9 +1,9 @@
-//! The layers of a container's image: an OCI layout, as a directory or an archive, and what
-//! `docker save` writes.
+//! Reads the layers of a container image: an OCI layout, as a directory or an archive, or the
+//! output of `docker save`.
 //!
-//! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>. Every manifest and every
-//! configuration has the digest by which it was named, and every layer, unpacked, the one that the
-//! configuration gives it; the order is the configuration's.
+//! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>. The digest of every
+//! manifest, configuration and unpacked layer is verified; the configuration determines the order
+//! of the layers.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,15 +25,15 @@ use crate::error::{During, Result};
 /// The largest index, manifest or configuration, in bytes.
 const LARGEST_TEXT: u64 = 4 << 20;
 
-/// The most layers of an image. Docker's overlay has 127.
+/// The maximum number of layers of an image. Docker's overlay has 127.
 const MOST_LAYERS: usize = 512;
 
-/// Where the parts of a container's image are.
+/// The location of the parts of a container image.
 #[derive(Debug)]
 pub(super) enum Parts {
     /// Files in a directory.
     Directory(PathBuf),
-    /// Files in an archive: the offset and the length of each.
+    /// Files in an archive, each with its offset and length.
     Archive(File, BTreeMap<String, (u64, u64)>),
 }
 
@@ -90,7 +90,7 @@ impl Parts {
         is_layout.then(|| Self::Directory(path.to_owned()))
     }
 
-    /// The parts in this archive, if it holds a container's image and no root file system.
+    /// The parts in this archive, if it is a container image and not a root file system.
     pub(super) fn of_archive(archive: &File, work: &Work<'_>) -> Result<Option<Self>> {
         let damaged = |cause: std::io::Error| {
             invalid("its tar archive cannot be read").cause(cause.to_string())
@@ -116,12 +116,12 @@ impl Parts {
                 }
                 _ => {}
             }
-            // A root file system has other files at its beginning; it is not read to its end.
+            // A root file system begins with other files, so it need not be read completely.
             if parts.len() > 100_000 {
                 return Ok(None);
             }
         }
-        // Older versions of `docker save` write a layer once, and links to it.
+        // Older versions of `docker save` write each layer once, with links to it.
         for (path, target) in links {
             let target = target.trim_start_matches("../");
             if let Some(part) = parts.get(target).copied() {
@@ -134,10 +134,10 @@ impl Parts {
         Ok(is_image.then_some(Self::Archive(archive, parts)))
     }
 
-    /// Unpacks the layers into the folder of work, the lowest first.
+    /// Decompresses the layers into the working folder, the lowest first.
     ///
     /// # Errors
-    /// Where a part is missing or damaged, or there is none for this machine.
+    /// If a part is missing or damaged, or no manifest fits this machine.
     pub(super) fn layers(&self, work: &Work<'_>) -> Result<Vec<File>> {
         let (names, digests) = self.names()?;
         if names.len() != digests.len() || names.len() > MOST_LAYERS {
@@ -164,7 +164,7 @@ impl Parts {
         Ok(unpacked)
     }
 
-    /// The names of the layers, and the digests of what they unpack to.
+    /// The names of the layers, and the digests of their uncompressed content.
     fn names(&self) -> Result<(Vec<String>, Vec<String>)> {
         if self.has("index.json") && self.has("oci-layout") {
             let index: Index = self.read("index.json")?;
@@ -185,7 +185,7 @@ impl Parts {
         Ok((only.layers, configuration.rootfs.diff_ids))
     }
 
-    /// The manifest for this machine, through indexes in an index.
+    /// The manifest for this machine; indexes may be nested.
     fn manifest(&self, index: &Index, depth: u32) -> Result<Manifest> {
         let is_ours = |it: &&Descriptor| match &it.platform {
             Some(platform) => platform.os == "linux" && platform.architecture == "amd64",
@@ -239,7 +239,7 @@ impl Parts {
         parse(name, &self.text(name)?)
     }
 
-    /// What has this digest.
+    /// The content with this digest.
     fn named<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
         let name = blob(digest)?;
         let text = self.text(&name)?;
@@ -261,7 +261,7 @@ fn parse<T: DeserializeOwned>(name: &str, text: &[u8]) -> Result<T> {
     })
 }
 
-/// The path of what has this digest, in a layout.
+/// The path of this digest in a layout.
 fn blob(digest: &str) -> Result<String> {
     let hexadecimal = digest.strip_prefix("sha256:").filter(|it| {
         it.len() == 64

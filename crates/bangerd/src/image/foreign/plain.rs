@@ -1,4 +1,4 @@
-//! A source as it is without its compression: a file of zeros that take no space, with its digest.
+//! Decompresses a source into a sparse file, and computes its digest.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom, Write as _};
@@ -14,10 +14,10 @@ use super::Work;
 use crate::download::hexadecimal;
 use crate::error::Result;
 
-/// How much is read at once, in bytes.
+/// The size of one read, in bytes.
 const PIECE: usize = 1 << 20;
 
-/// A part of a file, read from its beginning on.
+/// A reader of a part of a file.
 #[derive(Debug)]
 pub(super) struct Window {
     file: File,
@@ -26,7 +26,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The whole of a file.
+    /// Reads a whole file.
     pub(super) fn whole(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|cause| unreadable(path, &cause))?;
         let end = file.metadata().map_err(|cause| unreadable(path, &cause))?;
@@ -37,7 +37,7 @@ impl Window {
         })
     }
 
-    /// The bytes from `offset` on, as many as `length` or until the end.
+    /// Reads `length` bytes from `offset`, or to the end of the file.
     pub(super) fn part(file: &File, offset: u64, length: u64) -> std::io::Result<Self> {
         Ok(Self {
             file: file.try_clone()?,
@@ -65,17 +65,17 @@ pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
     Error::new(code, format!("`{}` cannot be read", path.display())).cause(cause.to_string())
 }
 
-/// Whether these bytes begin something compressed that is understood.
+/// Whether these bytes are the beginning of a supported compressed format.
 pub(super) fn is_compressed(head: &[u8]) -> bool {
     let beginnings: [&[u8]; 3] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     beginnings.iter().any(|it| head.starts_with(it))
 }
 
-/// Writes the source to `to` without its compression, if it has one, and returns the SHA-256 of what
-/// was written, in hexadecimal.
+/// Writes the source to `to`, decompressed if necessary, and returns the SHA-256 of the output, in
+/// hexadecimal.
 ///
 /// # Errors
-/// Where it is damaged, or larger than `largest` bytes.
+/// If it is damaged, or larger than `largest` bytes.
 pub(super) fn write(mut from: Window, to: &Path, largest: u64, work: &Work<'_>) -> Result<String> {
     let mut head = [0; 8];
     let damaged = |cause: std::io::Error| {

@@ -1,8 +1,8 @@
-//! The files of one or several tar layers, put one above the other, without writing any of them.
+//! A tree in memory of the files of stacked tar layers. Nothing is written.
 //!
-//! Every path is within the tree: `..` is refused, and links in the middle of a path are followed
-//! here, from the tree's own root. So what is written afterwards has no path that leads elsewhere.
-//! Whiteouts are those of the OCI image specification:
+//! Every path is within the tree: `..` is rejected, and links within a path are resolved here,
+//! relative to the tree's root. So no path of the tree leads outside. Whiteouts are those of the
+//! OCI image specification:
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 
 use std::collections::BTreeMap;
@@ -20,22 +20,22 @@ use super::plain::head;
 use crate::error::{During, Result};
 use crate::image::judge;
 
-/// The most files of an image.
+/// The maximum number of files of an image.
 const MOST_FILES: usize = 2_000_000;
 
-/// How many links a path may lead through, as in Linux.
+/// The maximum number of links in a path, as in Linux.
 const MOST_LINKS: usize = 40;
 
-/// What hides a file of a lower layer; the name follows.
+/// The prefix that hides a file of lower layers; the name follows.
 const WHITEOUT: &[u8] = b".wh.";
 
-/// What hides everything that lower layers have in a directory.
+/// The name that hides all entries of lower layers in a directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Where a file's content is: the layer, and the place of its entry in there.
+/// The position of a file's content: the layer, and the index of its entry.
 pub(super) type Place = (usize, usize);
 
-/// What a path is.
+/// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Directory,
@@ -57,7 +57,7 @@ pub(super) struct Node {
     pub(super) uid: u64,
     pub(super) gid: u64,
     pub(super) mtime: u64,
-    /// Extended attributes, as pax names them.
+    /// Extended attributes, with their names in pax.
     pub(super) attributes: Vec<(String, Vec<u8>)>,
     layer: usize,
 }
@@ -76,13 +76,13 @@ impl Node {
     }
 }
 
-/// The whole tree. A path comes after the directory that it is in.
+/// The whole tree. Each directory precedes its entries.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) nodes: BTreeMap<PathBuf, Node>,
     /// The layers' archives, the lowest first.
     pub(super) layers: Vec<File>,
-    /// The length of all files' content together, in bytes.
+    /// The total length of all files, in bytes.
     pub(super) size: u64,
     largest: u64,
 }
@@ -96,7 +96,7 @@ fn damaged(cause: &std::io::Error) -> Error {
 }
 
 impl Tree {
-    /// A tree of nothing but its root, whose files may take `largest` bytes.
+    /// A tree with only a root, whose files may have `largest` bytes in total.
     pub(super) fn new(largest: u64) -> Self {
         Self {
             nodes: BTreeMap::from([(PathBuf::new(), Node::directory(0))]),
@@ -106,10 +106,10 @@ impl Tree {
         }
     }
 
-    /// Puts a layer above the others. With `whiteouts` it hides what it says that it hides.
+    /// Adds a layer on top. With `whiteouts`, its whiteouts hide files of lower layers.
     ///
     /// # Errors
-    /// For a path or a file that is not taken, and where there are too many.
+    /// For a path or a type of file that is rejected, and for too many files.
     pub(super) fn add(&mut self, archive: File, whiteouts: bool, work: &Work<'_>) -> Result<()> {
         let layer = self.layers.len();
         let reader = archive.try_clone().map_err(|cause| damaged(&cause))?;
@@ -181,7 +181,7 @@ impl Tree {
             EntryType::Symlink => Kind::Link(target(entry)?),
             EntryType::Fifo => Kind::Pipe,
             EntryType::Link => return self.link(&path, &target(entry)?, place.0),
-            // The guest's kernel makes its own.
+            // The guest's kernel creates its own devices.
             EntryType::Char | EntryType::Block if path.starts_with("dev") => return Ok(()),
             EntryType::Char | EntryType::Block => {
                 return Err(hostile("it is a device, outside of `/dev`".to_owned()));
@@ -214,7 +214,7 @@ impl Tree {
         })
     }
 
-    /// A second name of a file, which has everything in common with it.
+    /// Adds a hard link.
     fn link(&mut self, path: &Path, target: &Path, layer: usize) -> Result<()> {
         let target = plain(target.as_os_str().as_bytes())?;
         let found = match target.parent().zip(target.file_name()) {
@@ -235,7 +235,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts something at a path; what is there goes, unless both are directories.
+    /// Adds an entry at a path, which replaces an existing one unless both are directories.
     fn put(&mut self, path: PathBuf, node: Node) {
         let was_directory = self
             .nodes
@@ -247,7 +247,7 @@ impl Tree {
         self.nodes.insert(path, node);
     }
 
-    /// Removes what layers below this one have below a path, and `itself` too.
+    /// Removes the entries of lower layers below a path; with `itself`, also the path.
     fn hide(&mut self, path: &Path, itself: bool, layer: usize) {
         let below = self.nodes.range(path.to_owned()..);
         let below = below.take_while(|(it, _)| it.starts_with(path));
@@ -260,7 +260,7 @@ impl Tree {
         }
     }
 
-    /// The directory at this path, made where there is none; links on the way are followed.
+    /// The directory at this path, created if necessary; links on the way are followed.
     fn folder(&mut self, path: &Path, layer: usize) -> Result<PathBuf> {
         let folder = self.resolve(path)?;
         let mut above = PathBuf::new();
@@ -277,7 +277,7 @@ impl Tree {
         Ok(folder)
     }
 
-    /// Where a path leads within the tree. What is not there is taken for a directory.
+    /// Resolves a path within the tree. Missing components count as directories.
     fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let mut left: Vec<Vec<u8>> = parts(path);
         left.reverse();
@@ -315,7 +315,7 @@ impl Tree {
 
 impl judge::Tree for Tree {
     fn head(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        // A link that leads out of the tree leads nowhere in the guest, either.
+        // A link that leads out of the tree is also broken in the guest.
         let Ok(path) = self.resolve(Path::new(path)) else {
             return Ok(None);
         };
@@ -335,7 +335,7 @@ impl judge::Tree for Tree {
     }
 }
 
-/// A file that is read from a place of its own, whoever else reads it.
+/// A file with a read position of its own.
 pub(super) struct Positioned {
     pub(super) file: File,
     pub(super) at: u64,
@@ -349,7 +349,7 @@ impl Read for Positioned {
     }
 }
 
-/// The names of a path, `..` among them.
+/// The components of a path, including `..`.
 fn parts(path: &Path) -> Vec<Vec<u8>> {
     let parts = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.as_bytes().to_vec()),
@@ -381,7 +381,7 @@ fn target<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf> {
     Ok(PathBuf::from(OsStr::from_bytes(&target)))
 }
 
-/// The extended attributes that mean something in the guest: capabilities, and the user's own.
+/// The extended attributes that are kept: file capabilities, and the user's own.
 fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(String, Vec<u8>)>> {
     let Some(extensions) = entry.pax_extensions().map_err(|cause| damaged(&cause))? else {
         return Ok(Vec::new());
