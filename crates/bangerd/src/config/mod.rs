@@ -1,12 +1,12 @@
 //! The configuration: a TOML file whose keys are all optional.
 //!
 //! ```text
-//! defaults ◄ what root grants this user ◄ file ◄ environment variables
+//! defaults ◄ root's settings for this user ◄ file ◄ environment variables
 //! ```
 //!
-//! A file that is not there means the defaults. A file that is there is taken whole or not at all:
-//! whatever is wrong with it is said with file, line and column, the line itself, and what would
-//! be right. Nothing is silently left at its default.
+//! Without a file the defaults apply. A file is accepted as a whole or rejected: each fault is
+//! reported with file, line and column, the line itself, and what is accepted. No key is silently
+//! ignored.
 
 mod change;
 mod keys;
@@ -29,14 +29,14 @@ use position::Position;
 
 use crate::machine::DiskCache;
 
-/// The largest file that is read, in bytes. A real one has a few hundred.
+/// The maximum size of the file, in bytes. A typical one has a few hundred.
 const LARGEST: u64 = 1 << 20;
 
-/// The longest time that the host's end may wait for all guests, in seconds. The unit that
-/// `banger-root install` writes gives up a little later.
+/// The maximum time for all guests to shut down with the host, in seconds. The timeout of the unit
+/// that `banger-root install` writes is a little longer.
 pub const LONGEST_SHUTDOWN: u64 = 300;
 
-/// Which hypervisor runs the VMs.
+/// The choice of the hypervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HypervisorChoice {
     /// The first one whose checks pass.
@@ -48,7 +48,7 @@ pub enum HypervisorChoice {
 }
 
 impl HypervisorChoice {
-    /// The word for it.
+    /// Its value in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -59,7 +59,7 @@ impl HypervisorChoice {
     }
 }
 
-/// Which driver makes the root disks of new VMs.
+/// The choice of the root-disk driver for new VMs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootDiskChoice {
     /// The first one whose check passes.
@@ -73,7 +73,7 @@ pub enum RootDiskChoice {
 }
 
 impl RootDiskChoice {
-    /// The word for it.
+    /// Its value in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,19 +85,19 @@ impl RootDiskChoice {
     }
 }
 
-/// Which network the VMs have.
+/// The choice of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkChoice {
-    /// TAPs where we may make them, user networking elsewhere.
+    /// TAPs if banger may create them, and user networking otherwise.
     Auto,
-    /// A routed TAP a VM.
+    /// A routed TAP for each VM.
     Tap,
     /// QEMU's user networking.
     User,
 }
 
 impl NetworkChoice {
-    /// The word for it.
+    /// Its value in the file.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -108,60 +108,61 @@ impl NetworkChoice {
     }
 }
 
-/// What a user may set once for all VMs.
+/// The settings of one user for all VMs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `log_level`: how much the daemon logs.
+    /// `log_level`: the level of the daemon's log.
     pub log_level: LogLevel,
-    /// `runtime_dir`: the bundle's folder, an absolute path; an option or a variable goes before it.
+    /// `runtime_dir`: the bundle's folder, an absolute path; an option or a variable overrides it.
     pub runtime_dir: Option<PathBuf>,
     /// `hypervisor`.
     pub hypervisor: HypervisorChoice,
     /// `root_disk`.
     pub root_disk: RootDiskChoice,
-    /// `disk_cache`: what becomes of guests' flushes, from each VM's next start on.
+    /// `disk_cache`: the effect of guests' flushes, from each VM's next start.
     pub disk_cache: DiskCache,
     /// `network`.
     pub network: NetworkChoice,
-    /// `subnet`: where the VMs' addresses come from; its first address is exact, prefix 8 to 29.
+    /// `subnet`: the network of the VMs' addresses, given by its first address and a prefix of 8 to
+    /// 29.
     pub subnet: Subnet,
     /// `dns`: the guests' resolvers; empty for the host's own.
     pub dns: Vec<IpAddr>,
-    /// `dns_port`: the port on 127.0.0.1 where `<name>.vm` is answered; 0 for none.
+    /// `dns_port`: the port of the resolver for `<name>.vm` on 127.0.0.1; 0 for none.
     pub dns_port: u16,
-    /// `ssh_key_path`: the private key to log in with, an absolute path; banger's own otherwise.
+    /// `ssh_key_path`: the private key for logins, an absolute path; by default banger's own.
     pub ssh_key_path: Option<PathBuf>,
-    /// `namegen_path`: where names of VMs come from, an absolute path: a program that prints one, or a
-    /// list of words; petnames otherwise.
+    /// `namegen_path`: the source of names for VMs, an absolute path: a program that prints one, or
+    /// a list of words; by default petnames.
     pub namegen_path: Option<PathBuf>,
-    /// `image`: what a VM is made from when its `create` does not say.
+    /// `image`: the default image of new VMs.
     pub image: String,
-    /// `vcpu`, `memory`, `disk_size`, `system_disk_size` and `nat`: what a new VM has where its
-    /// `create` does not say.
+    /// `vcpu`, `memory`, `disk_size`, `system_disk_size` and `nat`: the default settings of new
+    /// VMs.
     pub spec: VmSpec,
-    /// `start_timeout_seconds`: how long a guest has to get ready, in seconds (1 to 3600).
+    /// `start_timeout_seconds`: the time for a guest to become ready, in seconds (1 to 3600).
     pub start_timeout_seconds: u64,
-    /// `stop_timeout_seconds`: how long a guest has to end, in seconds (1 to 3600).
+    /// `stop_timeout_seconds`: the time for a guest to shut down, in seconds (1 to 3600).
     pub stop_timeout_seconds: u64,
-    /// `shutdown_timeout_seconds`: how long all guests together have to end when the host goes
-    /// down, in seconds (1 to [`LONGEST_SHUTDOWN`]).
+    /// `shutdown_timeout_seconds`: the time for all guests together to shut down with the host, in
+    /// seconds (1 to [`LONGEST_SHUTDOWN`]).
     pub shutdown_timeout_seconds: u64,
     /// `jailer`: whether new starts of Firecracker are jailed.
     pub jailer: bool,
-    /// `qemu`: QEMU's program, an absolute path; looked up by its usual name otherwise.
+    /// `qemu`: QEMU's program, an absolute path; by default found by its usual name.
     pub qemu: Option<PathBuf>,
-    /// `firecracker_bin`: Firecracker's program, an absolute path; the bundle's, or one in its usual
-    /// places otherwise.
+    /// `firecracker_bin`: Firecracker's program, an absolute path; by default that of the bundle,
+    /// or one in its usual places.
     pub firecracker_bin: Option<PathBuf>,
-    /// The keys that the file calls by an older name, and what they are called now, in words.
+    /// A sentence for each key with an older name, with its new name.
     pub renamed: Vec<String>,
-    /// What environment variables set, whatever the file says.
+    /// The settings from environment variables, which override the file.
     pub overrides: Overrides,
-    /// Where the keys that somebody has set come from.
+    /// The origins of all keys that are set.
     pub origins: Origins,
 }
 
-/// Where the keys that somebody has set come from.
+/// The origins of all keys that are set.
 pub type Origins = BTreeMap<&'static str, Origin>;
 
 impl Default for Config {
@@ -197,16 +198,16 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the file at `path`; one that is not there means the defaults.
+    /// Reads the file at `path`; without a file the defaults apply.
     ///
     /// # Errors
-    /// `invalid`, for a file that cannot be read or does not say what it may. The first fault is
-    /// the message, the others ride along.
+    /// `invalid` for an unreadable or invalid file. The first fault is the message; the others are
+    /// in `also`.
     pub fn load(path: &Path) -> Result<Self> {
         Self::default().overlaid(path)
     }
 
-    /// These defaults, and what the file at `path` says instead.
+    /// These defaults, overridden by the file at `path`.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -217,8 +218,8 @@ impl Config {
         }
     }
 
-    /// The defaults where an administrator has granted this user a network and a port
-    /// (`banger system install`), so that two users of a host never have the same.
+    /// The defaults for a user to whom an administrator has granted a network and a port (`banger
+    /// system install`), so that no two users of a host have the same.
     #[must_use]
     pub fn granted(claim: &Claim) -> Self {
         Self {
@@ -231,7 +232,7 @@ impl Config {
         }
     }
 
-    /// The keys that have another value in `other`, in the order of the documents.
+    /// The keys that have another value in `other`, in the order of the documentation.
     #[must_use]
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         keys::values(self)
@@ -241,7 +242,8 @@ impl Config {
             .collect()
     }
 
-    /// Takes from `other` what a daemon can change while it runs; returns the keys that differ still.
+    /// Applies the settings of `other` that can change while a daemon runs; returns the keys that
+    /// still differ.
     pub fn take_over(&mut self, other: &Self) -> Vec<&'static str> {
         self.log_level = other.log_level;
         self.namegen_path.clone_from(&other.namegen_path);
@@ -254,7 +256,7 @@ impl Config {
         self.differences(other)
     }
 
-    /// Every key with its value and where it comes from.
+    /// Every key with its value and origin.
     #[must_use]
     pub fn settings(&self) -> Vec<Setting> {
         keys::values(self)
@@ -266,11 +268,11 @@ impl Config {
             .collect()
     }
 
-    /// These settings, and what variables say instead.
+    /// These settings, overridden by variables.
     ///
     /// # Errors
-    /// `invalid`, for a variable whose value its key does not take. The first is the message, the
-    /// others ride along.
+    /// `invalid` for a variable with an invalid value. The first fault is the message; the others
+    /// are in `also`.
     fn overridden(mut self, overrides: &Overrides) -> Result<Self> {
         let mut first: Option<Error> = None;
         for (name, text) in overrides {
@@ -296,7 +298,7 @@ impl Config {
         first.map_or(Ok(self), Err)
     }
 
-    /// Takes the file's content; `path` is for the messages.
+    /// Parses the file's content; `path` is for the messages.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -353,7 +355,7 @@ impl Config {
     }
 }
 
-/// The file's bytes, or nothing where there is no file.
+/// The file's bytes; `None` if there is no file.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let wrong = |what: String| {
         Error::new(
@@ -364,7 +366,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     };
     let meta = match path.metadata() {
         Ok(meta) => meta,
-        // A link that leads nowhere was meant to lead somewhere.
+        // A dangling link is an error, not a missing file.
         Err(cause) if cause.kind() == ErrorKind::NotFound && path.is_symlink() => {
             return Err(wrong("the link leads nowhere".to_owned()));
         }
@@ -374,7 +376,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     if meta.is_dir() {
         return Err(wrong("it is a directory, and should be a file".to_owned()));
     }
-    // Opening a FIFO would wait for a writer, so the kind comes first.
+    // Opening a FIFO would wait for a writer, so the type is checked first.
     if !meta.is_file() {
         return Err(wrong("it is no regular file".to_owned()));
     }
@@ -390,7 +392,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The text without control characters, so that a terminal stays whole.
+/// The text without control characters, which a terminal could obey.
 fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
