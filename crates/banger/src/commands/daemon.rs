@@ -62,6 +62,13 @@ Examples:
 Examples:
   banger daemon reload")]
     Reload,
+    /// Stop the daemon if it is running, and start it. VMs keep running.
+    ///
+    /// All settings of the configuration and the newest installed bangerd take effect. A simulated daemon starts again as a simulated one, without its VMs.
+    #[command(after_help = "\
+Examples:
+  banger daemon restart")]
+    Restart,
     /// Stop the daemon. VMs keep running, and the next daemon takes them over.
     ///
     /// Simulated VMs end with their daemon. While no daemon is running, names are not answered and a flushed firewall is not restored. The next `banger vm` command starts it again.
@@ -95,9 +102,21 @@ impl Verb {
             Self::Logs(logs) => logs.run(&session),
             Self::LogLevel { level } => log_level(&session, level),
             Self::Reload => reload(&session),
+            Self::Restart => restart(session),
             Self::Stop => stop(&session),
         }
     }
+}
+
+fn restart(mut session: Session) -> Outcome {
+    if let Some((client, view)) = session.running_daemon()? {
+        let view = end(&client, &view)?;
+        session.places.sim |= agreement::is_simulated(&view);
+        if !session.output.json && !session.output.quiet {
+            say(farewell(&view));
+        }
+    }
+    show(&session, session.daemon_view()?)
 }
 
 fn reload(session: &Session) -> Outcome {

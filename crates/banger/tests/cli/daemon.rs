@@ -42,6 +42,19 @@ fn the_daemon_starts_tells_how_it_is_and_is_gone_when_it_was_stopped() {
 }
 
 #[test]
+fn a_restart_replaces_the_daemon_or_starts_one() {
+    let environment = TestEnvironment::new();
+    let first = environment.json(&["daemon", "restart"]);
+    environment.done(&["vm", "create", "web"]);
+    let run = environment.done(&["daemon", "restart"]);
+    assert!(run.stderr.contains("its simulated VM is gone"), "{run:#?}");
+    assert!(run.stdout.contains("in sim mode"), "{run:#?}");
+    let second = environment.json(&["daemon", "status"]);
+    assert_ne!(first["pid"], second["pid"]);
+    assert_eq!(environment.daemons().len(), 1);
+}
+
+#[test]
 fn every_way_to_a_state_directory_leads_to_the_same_daemon_and_names() {
     let environment = TestEnvironment::new();
     let state = environment.path("state");
