@@ -143,6 +143,8 @@ pub enum Verb {
     Set,
     /// `vm rename`.
     Rename,
+    /// `vm clone`, of the VM that is cloned.
+    Clone,
     /// `vm delete`.
     Delete,
 }
@@ -157,6 +159,7 @@ impl fmt::Display for Verb {
             Self::Kill => "kill",
             Self::Set => "set",
             Self::Rename => "rename",
+            Self::Clone => "clone",
             Self::Delete => "delete",
         })
     }

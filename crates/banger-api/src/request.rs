@@ -102,6 +102,25 @@ pub struct RenameVm {
     pub name: String,
 }
 
+/// Asks for a new VM with the content of one that is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CloneVm {
+    /// The name of the new one, a DNS label.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            pattern = "^(?!(?:all|localhost|vm)$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+            max_length = 63
+        )
+    )]
+    pub name: String,
+    /// What it has otherwise than the VM that it is made from.
+    #[serde(default, deserialize_with = "crate::object::only")]
+    pub spec: VmSpecPatch,
+}
+
 /// The name of a signal, as in kill(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

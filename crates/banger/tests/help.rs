@@ -17,6 +17,7 @@ const VERBS: &[&str] = &[
     "vm kill",
     "vm set",
     "vm rename",
+    "vm clone",
     "vm delete",
     "vm ssh",
     "vm logs",

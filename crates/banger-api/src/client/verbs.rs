@@ -5,10 +5,10 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CreateVm, DaemonView, DeleteVm, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,
-    KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, Reloaded, RenameImage,
-    RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, VerbOutcome,
-    VersionView, VmRef, VmSpecPatch, VmView,
+    CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportedImage, ImageName, ImageView,
+    ImportImage, KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, Reloaded,
+    RenameImage, RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll,
+    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -134,6 +134,16 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
         self.work(Method::POST, &path(vm, "/rename"), request, on_progress)
+    }
+
+    /// Makes a new VM with the content of one that is stopped; returns the new one, stopped.
+    pub fn clone_vm(
+        &self,
+        vm: &VmRef,
+        request: &CloneVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VmView> {
+        self.work(Method::POST, &path(vm, "/clone"), request, on_progress)
     }
 
     /// Deletes a VM permanently; returns its last state.

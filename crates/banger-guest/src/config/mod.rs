@@ -53,8 +53,12 @@ pub struct GuestConfig {
     /// The names that the guest may still have from before the VM was renamed.
     #[serde(default)]
     pub former_hostnames: Vec<String>,
-    /// 32 lower-case hexadecimal digits; written where the image has none yet.
+    /// 32 lower-case hexadecimal digits; written where the image has none yet, or has one of
+    /// `former_machine_ids`.
     pub machine_id: String,
+    /// The machine-ids that the disk may still have from the VM that this one is a clone of.
+    #[serde(default)]
+    pub former_machine_ids: Vec<String>,
     /// Kernel modules inside the initramfs in the order of loading, such as
     /// `/modules/virtio_blk.ko`; uncompressed.
     pub modules: Vec<String>,
@@ -237,6 +241,7 @@ impl GuestConfig {
             hostname: hostname.to_owned(),
             former_hostnames: Vec::new(),
             machine_id: machine_id.to_owned(),
+            former_machine_ids: Vec::new(),
             modules: Vec::new(),
             root: Root {
                 device: root_device.to_owned(),

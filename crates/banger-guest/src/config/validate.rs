@@ -193,6 +193,18 @@ impl NewName {
     }
 }
 
+fn check_machine_id(field: &'static str, id: &str) -> Result<(), ConfigError> {
+    let digit_is_fine = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if id.len() == 32 && id.bytes().all(digit_is_fine) {
+        return Ok(());
+    }
+    let shown = id.escape_debug();
+    Err(invalid(
+        field,
+        format!("`{shown}` is not 32 hexadecimal digits"),
+    ))
+}
+
 impl GuestConfig {
     /// Checks every value; names that could break out of a line, paths that are not plain, and
     /// two writers of one path are refused.
@@ -207,14 +219,10 @@ impl GuestConfig {
         self.former_hostnames
             .iter()
             .try_for_each(|name| check_label("former_hostnames", name))?;
-        let digit_is_fine = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if self.machine_id.len() != 32 || !self.machine_id.bytes().all(digit_is_fine) {
-            let shown = self.machine_id.escape_debug();
-            return Err(invalid(
-                "machine_id",
-                format!("`{shown}` is not 32 hexadecimal digits"),
-            ));
-        }
+        check_machine_id("machine_id", &self.machine_id)?;
+        self.former_machine_ids
+            .iter()
+            .try_for_each(|id| check_machine_id("former_machine_ids", id))?;
         self.modules
             .iter()
             .try_for_each(|path| check_path("modules", path))?;

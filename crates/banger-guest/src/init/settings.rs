@@ -15,7 +15,7 @@ use crate::system::{host_name, resolvers};
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
     let steps = [
         set_host_name(&config.hostname),
-        write_machine_id(Path::new("/etc/machine-id"), &config.machine_id),
+        write_machine_id(Path::new("/etc/machine-id"), config),
         write_resolvers(config),
         link_resolvers(Path::new("/etc/resolv.conf")),
     ];
@@ -26,13 +26,17 @@ fn set_host_name(name: &str) -> Result<()> {
     host_name::set(name).while_doing(|| "set the host name".to_owned())
 }
 
-/// Before the image's init starts, which would make up one of its own.
-fn write_machine_id(path: &Path, id: &str) -> Result<()> {
+/// Before the image's init starts, which would make up one of its own. One that is neither missing
+/// nor that of the VM that this is a clone of stays.
+fn write_machine_id(path: &Path, config: &GuestConfig) -> Result<()> {
     let found = fs::read_to_string(path).unwrap_or_default();
-    if !matches!(found.trim(), "" | "uninitialized") {
+    let found = found.trim();
+    let is_former = config.former_machine_ids.iter().any(|id| id == found);
+    if !is_former && !matches!(found, "" | "uninitialized") {
         return Ok(());
     }
-    replace::write(path, format!("{id}\n").as_bytes(), Rights::root(0o444))
+    let id = format!("{}\n", config.machine_id);
+    replace::write(path, id.as_bytes(), Rights::root(0o444))
         .while_doing(|| format!("write `{}`", path.display()))
 }
 
@@ -102,6 +106,26 @@ mod tests {
         symlink("/run/somebody/resolv.conf", &path).unwrap();
         link_resolvers(&path).unwrap();
         assert!(fs::read_link(&path).unwrap().starts_with("/run/somebody"));
+    }
+
+    #[test]
+    fn a_clone_gets_a_machine_id_of_its_own_and_one_that_somebody_chose_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("machine-id");
+        let (own, former, chosen) = ("a".repeat(32), "b".repeat(32), "c".repeat(32));
+        let mut config = GuestConfig::new("web", &own, "/dev/vda");
+        config.former_machine_ids = vec![former.clone()];
+        for (found, expected) in [
+            ("", &own),
+            ("uninitialized\n", &own),
+            (&former, &own),
+            (&chosen, &chosen),
+        ] {
+            fs::write(&path, found).unwrap();
+            write_machine_id(&path, &config).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap().trim(), expected);
+            fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

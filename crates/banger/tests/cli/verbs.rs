@@ -100,6 +100,34 @@ fn a_vm_is_renamed_while_it_runs_and_the_old_name_is_free() {
 }
 
 #[test]
+fn a_stopped_vm_is_cloned_with_an_identity_and_settings_of_its_own() {
+    let environment = TestEnvironment::new();
+    let settings = ["--label", "team=web", "--label", "tier=1", "--memory", "1G"];
+    let create = ["vm", "create", "golden", "--no-start"];
+    let golden = environment.json(&[&create[..], &settings].concat());
+    let options = ["--unlabel", "tier", "--memory", "2G", "--label", "run=7"];
+    let run = environment.done(&[&["vm", "clone", "golden", "copy"][..], &options].concat());
+    assert!(
+        run.stdout.starts_with("copy is stopped\nstart it: "),
+        "{run:#?}"
+    );
+    let copy = environment.json(&["vm", "show", "copy"]);
+    assert_eq!(
+        copy["spec"]["labels"],
+        json!({"team": "web", "run": "7"}),
+        "{copy}"
+    );
+    assert_eq!(copy["spec"]["memory_mib"], 2048);
+    assert_ne!(copy["id"], golden["id"]);
+    assert_eq!(copy["disks"].as_array().unwrap().len(), 2);
+    environment.done(&["vm", "start", "golden", "copy"]);
+    let run = environment.run(&["vm", "clone", "golden", "another"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("banger vm stop golden"), "{run:#?}");
+    assert_eq!(environment.run(&["vm", "clone", "golden"]).status, 2);
+}
+
+#[test]
 fn a_vm_is_named_by_id_and_by_the_first_digits_of_it() {
     let environment = TestEnvironment::new();
     let made = environment.json(&["vm", "create", "--name", "my-vm", "--no-start"]);

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::needs_real_vms;
 use crate::world::{World, host, kill, shared, wait_for};
 
@@ -340,6 +342,28 @@ pub(crate) fn everything_persists_and_disks_grow() {
     assert!(sizes[0] > 19_000 && sizes[1] > 1_800, "{sizes:?}");
 }
 
+/// Made while both are stopped; only the clone is started.
+fn a_clone_has_the_files_and_another_identity(world: &World, of: &str) {
+    world.must(&["vm", "clone", of, "copy"]);
+    let machine_id = |vm: &str| {
+        let id = world.show(vm)["id"].as_str().unwrap().to_owned();
+        let record = world.state().join("vms").join(id).join("vm.json");
+        let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+        record["vm"]["machine_id"].as_str().unwrap().to_owned()
+    };
+    world.must(&["vm", "start", "copy"]);
+    let facts = world.sh(
+        "copy",
+        "cat /root/late /etc/hostname /etc/machine-id; hostname; getent hosts copy.vm | wc -l",
+    );
+    let facts: Vec<&str> = facts.lines().collect();
+    assert_eq!(&facts[..2], ["unsynced", "copy"], "{facts:?}");
+    assert_eq!(facts[2], machine_id("copy"));
+    assert_ne!(facts[2], machine_id(of));
+    assert_eq!(&facts[3..5], ["copy", "1"], "{facts:?}");
+    world.must(&["vm", "delete", "--force", "copy"]);
+}
+
 pub(crate) fn poweroff_in_the_guest_ends_as_stopped() {
     needs_real_vms!();
     let world = shared();
@@ -348,6 +372,7 @@ pub(crate) fn poweroff_in_the_guest_ends_as_stopped() {
     world.run(&["vm", "ssh", "first", "--", "poweroff"]);
     let view = world.wait_phase("first", "stopped", Duration::from_secs(120));
     assert_eq!(view["last_end"]["reason"], "poweroff", "{view}");
+    a_clone_has_the_files_and_another_identity(&world, "first");
 }
 
 pub(crate) fn delete_leaves_nothing_on_the_host() {

@@ -27,13 +27,8 @@ impl Capability for Identity {
             NetworkKind::Tap => vm.address,
             NetworkKind::User => Ipv4Addr::new(127, 0, 1, 1),
         };
-        guest.identity(
-            "identity",
-            vm.name.as_str(),
-            former(vm),
-            &vm.machine_id,
-            own.into(),
-        )?;
+        guest.host_name("identity", vm.name.as_str(), former(vm), own.into())?;
+        guest.machine_id("identity", &vm.machine_id, &vm.former_machine_ids)?;
         guest.file("identity", GREETING_PATH, 0o644, &greeting(vm))
     }
 

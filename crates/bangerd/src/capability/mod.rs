@@ -193,6 +193,15 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Makes what persists of a VM that is a clone of `of`, which does not run: content is copied, an
+    /// identity is made. Idempotent.
+    ///
+    /// # Errors
+    /// When it does not exist afterwards.
+    fn duplicate(&self, _of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.create(vm, host)
+    }
+
     /// Brings what persists up to date with the VM's settings, before a start, such as the size of
     /// a disk. Idempotent.
     ///

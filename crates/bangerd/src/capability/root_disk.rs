@@ -199,6 +199,12 @@ impl Capability for RootDisks {
             .during("create the root disk")
     }
 
+    fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.driver(vm)?
+            .duplicate(of, vm, host)
+            .during("copy the root disk")
+    }
+
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.driver(vm)?.grow(vm, host).during("grow the root disk")
     }

@@ -68,6 +68,12 @@ impl Capability for WorkDisk {
         host.change(&op).during("create the work disk").map(drop)
     }
 
+    fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = |vm: &Vm| self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        storage::duplicate(&path(of), &path(vm), vm.owner, host).during("copy the work disk")?;
+        self.grow(vm, host)
+    }
+
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
         let op = Op::File(FileOp::GrowFile {

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmView};
+use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmSpec, VmView};
 use banger_host::{FileOp, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
 use super::operations::OpenOperation;
 use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
+use crate::capability::Capability;
 use crate::error::{During, Result, from_host};
 use crate::readiness;
 use crate::vm::claim::Claim;
-use crate::vm::{HostKey, Secret, Vm};
+use crate::vm::{HostKey, Images, Secret, Vm};
 
 impl Engine {
     pub(super) fn create_vm(
@@ -97,10 +98,7 @@ impl Engine {
                 Some(name) => admit::given_name(name, &claims)?,
                 None => admit::made_up_name(&defaults.names, &claims)?,
             };
-            let (spec, images) = (spec.clone(), lease.images().clone());
-            let mut vm = Vm::new(free_id(&name, &claims)?, name, spec, images, self.now());
-            vm.host_key = host_key()?;
-            vm.machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
+            let mut vm = self.fresh(name, spec.clone(), lease.images().clone(), &claims)?;
             self.choose(&mut vm)?;
             self.admit_vm(&vm)?;
             let room = disk_pressure::check(&self.parts.layout, self.breaks_when_full(&vm));
@@ -108,31 +106,46 @@ impl Engine {
             if !request.no_start {
                 readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
             }
-            if let Some(hold) = self.reserve(request, vm)? {
+            if let Some(hold) = self.reserve(vm, request.name.is_none(), "create")? {
                 break hold;
             }
         };
         // From here on the record protects them.
         drop(lease);
         operation.is_about(&hold.vm());
-        let made = self.make_parts(&hold, progress);
-        match made {
-            Ok(()) => Ok(hold),
-            Err(mut error) => {
-                let left = self.remove(&hold);
-                error.also.extend(left.err().map(|left| left.to_string()));
-                Err(error)
-            }
-        }
+        self.furnish(&hold, progress, |capability, vm| {
+            capability.create(vm, self.host())
+        })?;
+        Ok(hold)
+    }
+
+    /// A VM with an identity of its own, which is nobody's yet.
+    pub(super) fn fresh(
+        &self,
+        name: VmName,
+        spec: VmSpec,
+        images: Images,
+        claims: &[Claim],
+    ) -> Result<Vm> {
+        let mut vm = Vm::new(free_id(&name, claims)?, name, spec, images, self.now());
+        vm.host_key = host_key()?;
+        vm.machine_id = format!("{:032x}", u128::from_le_bytes(random()?));
+        Ok(vm)
     }
 
     /// Claims the VM's name, id and index under the lock, and writes its first record. None if
-    /// another create has claimed one of the generated ones meanwhile.
-    fn reserve(&self, request: &CreateVm, mut vm: Vm) -> Result<Option<Hold>> {
+    /// another verb has claimed one of the generated ones meanwhile; `is_made_up` says whether the
+    /// name is generated.
+    pub(super) fn reserve(
+        &self,
+        mut vm: Vm,
+        is_made_up: bool,
+        verb: &'static str,
+    ) -> Result<Option<Hold>> {
         let mut vms = lock(&self.vms);
         let claims = self.claims(&vms);
         match admit::taken(&vm.name, &claims) {
-            Err(_) if request.name.is_none() => return Ok(None),
+            Err(_) if is_made_up => return Ok(None),
             outcome => outcome?,
         }
         let id = vm.id;
@@ -141,7 +154,7 @@ impl Engine {
         }
         self.allot(&mut vm, &claims)?;
         let slot = Arc::new(Slot::new(vm));
-        let hold = slot.hold("create")?;
+        let hold = slot.hold(verb)?;
         let vm = slot.vm();
         // The claims are visible now; no other verb waits for the disk.
         vms.insert(id, slot);
@@ -158,15 +171,30 @@ impl Engine {
         Ok(Some(hold))
     }
 
-    fn make_parts(&self, hold: &Hold, progress: ProgressSink<'_>) -> Result<()> {
+    /// Has `make` make what persists of each capability, and records the VM as stopped. Of a VM that
+    /// does not come about nothing is left.
+    pub(super) fn furnish(
+        &self,
+        hold: &Hold,
+        progress: ProgressSink<'_>,
+        make: impl Fn(&dyn Capability, &Vm) -> Result<()>,
+    ) -> Result<()> {
         let mut vm = hold.vm();
-        for capability in &self.parts.capabilities {
+        let mut capabilities = self.parts.capabilities.iter();
+        let made = capabilities.try_for_each(|capability| {
             step(progress, &format!("create {}", capability.name()), || {
-                capability.create(&vm, self.host())
-            })?;
-        }
-        vm.phase = Phase::Stopped;
-        self.save(hold.slot(), &vm)
+                make(&**capability, &vm)
+            })
+        });
+        let recorded = made.and_then(|()| {
+            vm.phase = Phase::Stopped;
+            self.save(hold.slot(), &vm)
+        });
+        recorded.map_err(|mut error| {
+            let left = self.remove(hold);
+            error.also.extend(left.err().map(|left| left.to_string()));
+            error
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The verbs: create, start, stop, set, rename, delete, recover; and those on images.
+//! The verbs: create, clone, start, stop, set, rename, delete, recover; and those on images.
 //!
 //! Blocking code on threads. Only the verb that holds a VM ([`hold`]) changes it. Its record is on
 //! disk before and after each step that a crash could interrupt.
@@ -15,6 +15,7 @@ mod admit;
 mod advertise;
 mod autostart;
 mod backoff;
+mod clone;
 mod create;
 mod delete;
 mod disk_pressure;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use banger_api::{
-    Change, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress, RenameVm,
-    StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
+    Change, CloneVm, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress,
+    RenameVm, StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
 };
 
 use super::hold::Slot;
@@ -184,6 +184,22 @@ impl Engine {
     ) -> Result<VmView> {
         self.operate_on(wanted, Verb::Rename, progress, |slot, progress| {
             self.rename_vm(slot, request, progress)
+        })
+    }
+
+    /// Makes a new VM with the content of one that is stopped, and an identity of its own.
+    ///
+    /// # Errors
+    /// `conflict` where it is not stopped, or the new name is taken; `invalid` for settings that no
+    /// VM can have, or that would shrink a disk. Nothing of the new VM is left then.
+    pub fn clone_of(
+        &self,
+        wanted: &VmRef,
+        request: &CloneVm,
+        progress: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        self.operate_on(wanted, Verb::Clone, progress, |slot, progress| {
+            self.clone_vm(slot, request, progress)
         })
     }
 

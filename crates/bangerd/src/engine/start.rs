@@ -306,6 +306,7 @@ impl Engine {
         }
         if !vm.is_in_rescue() {
             vm.former_names.clear();
+            vm.former_machine_ids.clear();
         }
         vm.note_run(|run| run.started = Some(self.now()));
         vm.phase = Phase::Running;

@@ -100,27 +100,36 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// The host name, which the guest's own address resolves to, and the machine-id.
+    /// The host name, which the guest's own address resolves to.
     ///
     /// # Errors
-    /// Another capability has claimed them.
-    pub fn identity(
+    /// Another capability has claimed it.
+    pub fn host_name(
         &mut self,
         writer: &'static str,
         hostname: &str,
-        former_hostnames: Vec<String>,
-        machine_id: &str,
+        former: Vec<String>,
         own_address: IpAddr,
     ) -> Result<()> {
-        self.claim(writer, "identity")?;
+        self.claim(writer, "host name")?;
         hostname.clone_into(&mut self.wire.hostname);
-        self.wire.former_hostnames = former_hostnames;
-        machine_id.clone_into(&mut self.wire.machine_id);
+        self.wire.former_hostnames = former;
         // On one line: the first name of the line is the canonical one.
         self.wire.hosts.push(wire::HostsLine {
             address: own_address,
             names: vec![format!("{hostname}.vm"), hostname.to_owned()],
         });
+        Ok(())
+    }
+
+    /// The machine-id, where the disk has none, or one of the former.
+    ///
+    /// # Errors
+    /// Another capability has claimed it.
+    pub fn machine_id(&mut self, writer: &'static str, id: &str, former: &[String]) -> Result<()> {
+        self.claim(writer, "machine-id")?;
+        id.clone_into(&mut self.wire.machine_id);
+        self.wire.former_machine_ids = former.to_vec();
         Ok(())
     }
 
@@ -181,9 +190,7 @@ mod tests {
     fn the_full_name_is_the_canonical_one_of_a_single_hosts_line() {
         let mut guest = GuestConfig::default();
         let own = IpAddr::V4(Ipv4Addr::new(10, 215, 0, 2));
-        guest
-            .identity("identity", "web", Vec::new(), "", own)
-            .unwrap();
+        guest.host_name("identity", "web", Vec::new(), own).unwrap();
         let names: Vec<_> = guest.wire.hosts.iter().map(|it| &it.names).collect();
         assert_eq!(names, [&["web.vm", "web"]]);
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
+    API_VERSION, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
     ExportedImage, ImageView, ImportImage, KillVm, Line, LogLevelView, LogsQuery, PruneImages,
     PrunedImages, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
     StoppedAll, VerbOutcome, VersionView, VmSpecPatch, VmView,
@@ -63,6 +63,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(restart))
         .routes(routes!(kill))
         .routes(routes!(rename))
+        .routes(routes!(clone))
         .routes(routes!(logs))
         .routes(routes!(images, import_image))
         .routes(routes!(image, delete_image))
@@ -427,6 +428,19 @@ async fn kill(request: VmRequest<KillVm>) -> Response {
 )]
 async fn rename(request: VmRequest<RenameVm>) -> Response {
     request.work(Engine::rename).await
+}
+
+/// Makes a new VM with the disks of a stopped one, and an identity of its own. Answers with the new
+/// VM, stopped.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/clone",
+    params(Reference),
+    request_body = CloneVm,
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+)]
+async fn clone(request: VmRequest<CloneVm>) -> Response {
+    request.work(Engine::clone_of).await
 }
 
 /// The output of a guest on its console, unmodified.

@@ -120,6 +120,11 @@ impl RootDisk for DmSnapshot {
         self.grow(vm, host)
     }
 
+    fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        super::duplicate(&self.store(of), &self.store(vm), None, host)?;
+        self.grow(vm, host)
+    }
+
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let op = Op::File(FileOp::GrowFile {
             path: self.store(vm),

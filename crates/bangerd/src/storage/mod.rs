@@ -15,9 +15,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, DiskView, Error, Mib, VmId};
-use banger_host::{FileOp, Finding, Host, Op};
+use banger_host::{FileOp, Finding, Host, Op, Owner};
 
-use crate::error::{During, Result};
+use crate::error::{During, Result, is_unsupported};
 use crate::layout::{Layout, machine};
 use crate::readiness::Check;
 use crate::vm::Vm;
@@ -67,6 +67,16 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     /// # Errors
     /// The disk does not exist afterwards.
     fn create(&self, vm: &Vm, host: &dyn Host) -> Result<()>;
+
+    /// Creates the disk as a copy of another VM's, which does not run, and grows it to the VM's
+    /// setting.
+    ///
+    /// # Errors
+    /// The disk does not exist afterwards.
+    fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        duplicate(&self.file(of), &self.file(vm), vm.owner, host)?;
+        self.grow(vm, host)
+    }
 
     /// Grows the disk to the VM's setting; it never shrinks.
     ///
@@ -202,6 +212,45 @@ pub(crate) fn admit_size(
         .hint("keep the state directory on XFS or btrfs for larger disks"));
     }
     Ok(())
+}
+
+/// What stays free on the file system of a copy, in MiB.
+const SPARE: u64 = 512;
+
+/// Makes `to` a copy of the disk `from`: blocks are shared where the file system can, and copied where
+/// it cannot. Holes stay holes.
+///
+/// # Errors
+/// `not-ready` where the file system has no room for a copy; nothing is copied then.
+pub fn duplicate(from: &Path, to: &Path, owner: Option<Owner>, host: &dyn Host) -> Result<()> {
+    let (source, copy) = (from.to_owned(), to.to_owned());
+    let clone = Op::File(FileOp::CloneFile {
+        from: source.clone(),
+        to: copy.clone(),
+        owner,
+    });
+    match host.change(&clone) {
+        Err(error) if is_unsupported(&error) => {}
+        shared => return shared.map(drop).during("share its blocks"),
+    }
+    let stat = host.stat(from).during("look at the disk")?;
+    let needed = stat.map_or(0, |it| it.allocated.div_ceil(1 << 20)) + SPARE;
+    let folder = to.parent().unwrap_or(to);
+    let free = host.free_mib(folder).during("look at the free space")?;
+    if free < needed {
+        let found = format!(
+            "{free} MiB are free for `{}`, and the copy needs {needed} MiB",
+            folder.display()
+        );
+        return Err(Error::new(Code::NotReady, found)
+            .hint("free some space, or delete a VM: banger vm list"));
+    }
+    let copy = Op::File(FileOp::CopyFile {
+        from: source,
+        to: copy,
+        owner,
+    });
+    host.change(&copy).during("copy its content").map(drop)
 }
 
 /// The largest number that `grows` maps to at most `most`. `grows` never returns less than its argument.

@@ -62,6 +62,9 @@ pub struct Vm {
     /// Earlier names that its guest may still use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_names: Vec<VmName>,
+    /// The machine-ids that its guest may still have: those of the VM that it is a clone of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_machine_ids: Vec<String>,
     /// The user's settings.
     pub spec: VmSpec,
     /// Its images.
@@ -110,6 +113,7 @@ impl Vm {
             id,
             name,
             former_names: Vec::new(),
+            former_machine_ids: Vec::new(),
             spec,
             images,
             root_disk: String::new(),

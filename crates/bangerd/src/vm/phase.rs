@@ -29,6 +29,8 @@ pub enum Verb {
     Set,
     /// Rename it.
     Rename,
+    /// Make another one with its content.
+    Clone,
     /// Delete it.
     Delete,
 }
@@ -50,13 +52,13 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
     use Phase::{
         Creating, Deleting, Resuming, Running, Starting, Stopped, Stopping, Suspended, Suspending,
     };
-    use Verb::{Delete, Kill, Rename, Restart, Set, Start, Stop};
+    use Verb::{Clone, Delete, Kill, Rename, Restart, Set, Start, Stop};
     let refuse = |why: &str, hint: String| {
         Err(Error::new(Code::Conflict, format!("`{name}` {why}")).hint(hint))
     };
     match (verb, phase) {
         (Start, Running) | (Stop | Kill, Stopped) => Ok(Answer::Already),
-        (Start | Restart | Set | Rename | Delete, Stopped)
+        (Start | Restart | Set | Rename | Clone | Delete, Stopped)
         | (Set | Rename, Running)
         | (Stop | Restart | Kill, Running | Starting | Stopping | Suspending | Resuming)
         | (Kill, Suspended)
@@ -65,15 +67,19 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
             "is running",
             format!("stop it first: banger vm stop {name}   (or: banger vm delete --force {name})"),
         ),
-        (Start | Set | Rename, Starting | Stopping | Suspending | Resuming) => refuse(
+        (Clone, Running) => refuse(
+            "is running, and its disks change meanwhile",
+            format!("stop it first: banger vm stop {name}"),
+        ),
+        (Start | Set | Rename | Clone, Starting | Stopping | Suspending | Resuming) => refuse(
             "was left half-way by a failure",
             format!("end it first: banger vm kill {name}"),
         ),
-        (Start | Stop | Restart | Set | Rename | Delete, Suspended) => refuse(
+        (Start | Stop | Restart | Set | Rename | Clone | Delete, Suspended) => refuse(
             "is suspended, and this banger cannot resume it",
             format!("drop what it has in memory: banger vm kill {name}"),
         ),
-        (Start | Stop | Restart | Kill | Set | Rename, Creating | Deleting) => refuse(
+        (Start | Stop | Restart | Kill | Set | Rename | Clone, Creating | Deleting) => refuse(
             "was left half-made by a failure",
             format!("remove it: banger vm delete {name}"),
         ),
@@ -126,6 +132,7 @@ mod tests {
             Verb::Restart,
             Verb::Set,
             Verb::Rename,
+            Verb::Clone,
             Verb::Delete,
         ] {
             let error = may(verb, Phase::Suspended, &name).unwrap_err();

@@ -4,6 +4,7 @@
 
 mod adoption;
 mod autostart;
+mod clone;
 mod concurrency;
 mod configured;
 mod disk_pressure;

@@ -117,6 +117,8 @@ fn names_cannot_become_a_second_line() {
     assert!(problem(|config| config.dns.search = search).contains("dns.search"));
     assert!(problem(|config| config.hostname = "a b".into()).contains("hostname"));
     assert!(problem(|config| config.machine_id = "xyz".into()).contains("machine_id"));
+    let former = problem(|config| config.former_machine_ids = vec!["a\nb".into()]);
+    assert!(former.contains("former_machine_ids"), "{former}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `banger vm`.
 
+mod clone;
 mod confirmation;
 mod create;
 mod delete;
@@ -45,6 +46,8 @@ pub(crate) enum Verb {
     Set(set::Set),
     #[command(alias = "mv")]
     Rename(rename::Rename),
+    #[command(alias = "cp", alias = "copy")]
+    Clone(clone::Clone),
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
     #[command(alias = "shell")]
@@ -66,6 +69,7 @@ impl Verb {
             Self::Kill(verb) => verb.run(session),
             Self::Set(verb) => verb.run(session),
             Self::Rename(verb) => verb.run(session),
+            Self::Clone(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),

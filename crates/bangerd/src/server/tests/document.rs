@@ -29,6 +29,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/restart"),
     ("POST", "/v1/vms/{ref}/kill"),
     ("POST", "/v1/vms/{ref}/rename"),
+    ("POST", "/v1/vms/{ref}/clone"),
     ("GET", "/v1/vms/{ref}/logs"),
     ("GET", "/v1/vms/{ref}/logs?follow=true"),
     ("GET", "/v1/images"),
@@ -107,6 +108,7 @@ fn import_mine(server: &Running) {
 fn least_body(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("rename") => r#"{"name":"calm-otter"}"#,
+        Some("clone") => r#"{"name":"copy"}"#,
         Some("log-level") => r#"{"level":"info"}"#,
         Some("images") => r#"{"name":"new","path":"/file"}"#,
         Some("export") => r#"{"path":"/state/copy"}"#,
@@ -152,7 +154,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (14, 9));
+    assert_eq!((bodies, references), (15, 10));
 }
 
 #[test]
@@ -214,6 +216,7 @@ fn every_schema_that_is_named_is_there() {
         "KillVm",
         "DeleteVm",
         "RenameVm",
+        "CloneVm",
         "VmView",
         "Stopped",
         "DaemonView",

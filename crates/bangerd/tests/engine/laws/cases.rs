@@ -1,6 +1,6 @@
 //! The cases of the laws: each verb, on each kind of host.
 
-use banger_api::{DeleteVm, KillVm, StopVm, VmSpecPatch};
+use banger_api::{CloneVm, DeleteVm, KillVm, StopVm, VmSpecPatch};
 use bangerd::config::{Config, NetworkChoice};
 
 use crate::world::{World, named, request};
@@ -95,6 +95,23 @@ pub(super) fn verbs() -> Vec<Verb> {
                 world
                     .engine
                     .set(&named("calm-otter"), &request, &|_| {})
+                    .map(drop)
+            },
+        },
+        Verb {
+            name: "clone",
+            ready: |world| {
+                world.create("original", true, false);
+                world.replace_bundle("newer than both");
+            },
+            run: |world| {
+                let request = CloneVm {
+                    name: "calm-otter".to_owned(),
+                    spec: VmSpecPatch::default(),
+                };
+                world
+                    .engine
+                    .clone_of(&named("original"), &request, &|_| {})
                     .map(drop)
             },
         },

@@ -1,0 +1,56 @@
+//! `banger vm clone`.
+
+use std::process::ExitCode;
+
+use banger_api::{CloneVm, VmName};
+use clap::Args;
+
+use super::settings::Settings;
+use super::{VmArgument, description};
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Make a new VM with all files of a stopped one.
+///
+/// The new VM has its own id, address, MAC address, machine-id and SSH host key. It has the settings and labels of the first, except those you give. It is left stopped.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm clone calm-otter web
+  banger vm clone golden ci-7 --memory 4G --label team=ci --no-protect")]
+pub(crate) struct Clone {
+    #[command(flatten)]
+    one: VmArgument,
+
+    /// The name of the new VM, of lower-case letters, digits and hyphens.
+    new_name: VmName,
+
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Leave out the label of this key. Can be repeated.
+    #[arg(long, value_name = "KEY")]
+    unlabel: Vec<String>,
+}
+
+impl Clone {
+    /// Makes it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let mut spec = self.settings.patch();
+        spec.labels.remove.clone_from(&self.unlabel);
+        let request = CloneVm {
+            name: self.new_name.to_string(),
+            spec,
+        };
+        let vm = session.work(|daemon, heard| daemon.clone_vm(&self.one.name, &request, heard))?;
+        session.output.result(&vm, || {
+            if session.output.quiet {
+                vm.name.to_string()
+            } else {
+                description::how_it_stands(&vm, false)
+            }
+        })?;
+        description::notes(&vm, session.output);
+        Ok(ExitCode::SUCCESS)
+    }
+}
