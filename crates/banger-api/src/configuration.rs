@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every key of the configuration file. Each has an environment variable that overrides the file:
 /// see [`variable`].
-pub const KEYS: [&str; 23] = [
+pub const KEYS: [&str; 24] = [
     "log_level",
     "runtime_dir",
     "hypervisor",
@@ -30,6 +30,7 @@ pub const KEYS: [&str; 23] = [
     "start_timeout_seconds",
     "stop_timeout_seconds",
     "shutdown_timeout_seconds",
+    "trash",
     "jailer",
     "qemu",
     "firecracker_bin",

@@ -147,6 +147,10 @@ pub enum Verb {
     Clone,
     /// `vm delete`.
     Delete,
+    /// `vm undelete`.
+    Undelete,
+    /// `vm purge`.
+    Purge,
 }
 
 impl fmt::Display for Verb {
@@ -161,6 +165,8 @@ impl fmt::Display for Verb {
             Self::Rename => "rename",
             Self::Clone => "clone",
             Self::Delete => "delete",
+            Self::Undelete => "undelete",
+            Self::Purge => "purge",
         })
     }
 }

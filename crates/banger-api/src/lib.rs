@@ -31,8 +31,8 @@ pub use image::{
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{
-    CloneVm, CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, RenameVm, SignalName, StartVm,
-    StopAllVms, StopVm,
+    CloneVm, CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, PurgeVm, RenameVm, SignalName,
+    StartVm, StopAllVms, StopVm, UndeleteVm,
 };
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};

@@ -84,7 +84,32 @@ pub struct KillVm {
 pub struct DeleteVm {
     /// Kills the VM first if it is running.
     pub force: bool,
+    /// Removes it for good where the configuration has a trash, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub purge: bool,
 }
+
+/// Asks for a VM back from the trash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct UndeleteVm {
+    /// Another name, a DNS label; its own otherwise.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            pattern = "^(?!(?:all|localhost|vm)$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+            max_length = 63
+        )
+    )]
+    pub name: Option<String>,
+}
+
+/// Asks for the end of a VM in the trash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeVm {}
 
 /// Renames a VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -229,6 +229,10 @@ pub struct VmView {
     pub last_end: Option<End>,
     /// Notes for its user, such as a missing way to the internet or a disk that could not grow.
     pub notes: Vec<String>,
+    /// When it was deleted, if it is in the trash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, format = DateTime))]
+    pub deleted: Option<Timestamp>,
 }
 
 /// A VM, after a verb that may have had nothing to do.
@@ -336,4 +340,7 @@ pub struct DaemonView {
     /// The level of its log.
     #[serde(default)]
     pub log_level: crate::LogLevel,
+    /// Whether deleted VMs go to the trash.
+    #[serde(default)]
+    pub trash: bool,
 }

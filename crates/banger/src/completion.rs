@@ -80,6 +80,15 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
     all.filter(is_new).map(described).collect()
 }
 
+/// The names of the VMs in the trash, each with when it was deleted.
+pub(crate) fn trash() -> Vec<CompletionCandidate> {
+    let described = |vm: VmView| {
+        let deleted = vm.deleted.map(|at| format!("deleted {at:.0}"));
+        CompletionCandidate::new(vm.name.to_string()).help(deleted.map(Into::into))
+    };
+    asked(Client::trash).into_iter().map(described).collect()
+}
+
 /// The labels of the VMs, each as `key=value`.
 pub(crate) fn labels() -> Vec<CompletionCandidate> {
     let labels = asked(Client::list).into_iter();

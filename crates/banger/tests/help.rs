@@ -19,6 +19,8 @@ const VERBS: &[&str] = &[
     "vm rename",
     "vm clone",
     "vm delete",
+    "vm undelete",
+    "vm purge",
     "vm ssh",
     "vm logs",
     "vm events",

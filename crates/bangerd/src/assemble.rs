@@ -229,6 +229,7 @@ impl<'a> Assembly<'a> {
             unexplained: Vec::new(),
             overrides: self.config.overrides.clone(),
             log_level: self.config.log_level,
+            trash: self.config.trash,
         }
     }
 }
@@ -304,5 +305,6 @@ fn defaults(config: &Config) -> Defaults {
         start_timeout_seconds: config.start_timeout_seconds,
         stop_timeout_seconds: config.stop_timeout_seconds,
         shutdown_timeout_seconds: config.shutdown_timeout_seconds,
+        trash: config.trash,
     }
 }

@@ -155,6 +155,7 @@ fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
         start_timeout_seconds = 1
         stop_timeout_seconds = 1
         shutdown_timeout_seconds = 1
+        trash = true
         hypervisor = "qemu"
         subnet = "10.9.0.0/20"
     "#;

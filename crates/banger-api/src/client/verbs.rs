@@ -6,9 +6,9 @@ use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportedImage, ImageName, ImageView,
-    ImportImage, KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, Reloaded,
-    RenameImage, RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll,
-    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
+    ImportImage, KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm,
+    Reloaded, RenameImage, RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped,
+    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -146,7 +146,8 @@ impl Client {
         self.work(Method::POST, &path(vm, "/clone"), request, on_progress)
     }
 
-    /// Deletes a VM permanently; returns its last state.
+    /// Deletes a VM: for good, or into the trash where the configuration has one. Returns its last
+    /// state.
     pub fn delete(
         &self,
         vm: &VmRef,
@@ -154,6 +155,28 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
         self.work(Method::DELETE, &path(vm, ""), request, on_progress)
+    }
+
+    /// The VMs in the trash, the last deleted first.
+    pub fn trash(&self) -> Result<Vec<VmView>> {
+        self.get("/v1/trash")
+    }
+
+    /// Takes a VM out of the trash; returns it, stopped.
+    pub fn undelete(
+        &self,
+        vm: &VmRef,
+        request: &UndeleteVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VmView> {
+        let path = format!("/v1/trash/{vm}/undelete");
+        self.work(Method::POST, &path, request, on_progress)
+    }
+
+    /// Removes a VM in the trash for good; returns its last state.
+    pub fn purge(&self, vm: &VmRef, on_progress: impl FnMut(Progress)) -> Result<VmView> {
+        let path = format!("/v1/trash/{vm}");
+        self.work(Method::DELETE, &path, &PurgeVm::default(), on_progress)
     }
 
     /// The console output of a VM's guest, in chunks; with `follow`, also its further output until

@@ -126,7 +126,10 @@ pub(crate) fn measure() -> Vec<Row> {
         // Turn by turn, so that a host that slows down slows both.
         theirs.push(baseline.boot());
     }
-    let delete = banger_api::DeleteVm { force: true };
+    let delete = banger_api::DeleteVm {
+        force: true,
+        ..banger_api::DeleteVm::default()
+    };
     client.delete(&bench(), &delete, |_| {}).unwrap();
     let ratio = median(ours.clone()) / median(theirs.clone());
     let seconds = |values: &[f64]| spread(values);

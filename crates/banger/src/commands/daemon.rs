@@ -319,6 +319,7 @@ mod tests {
             unexplained: vec!["TAP `bngr0`".into()],
             overrides: [("memory".to_owned(), "4G".to_owned())].into(),
             log_level: LogLevel::Debug,
+            trash: false,
         };
         let now = Timestamp::from_second(1_800_000_300).unwrap();
         insta::assert_snapshot!(text(&view, now, &TimeZone::UTC), @r"

@@ -300,6 +300,16 @@ const KEYS: &[Key] = &[
         get: |c| c.shutdown_timeout_seconds.into(),
     },
     Key {
+        name: "trash",
+        takes: "true or false",
+        form: Form::Plain,
+        set: |c, v| {
+            c.trash = v.as_bool().ok_or_else(|| is(v))?;
+            Ok(())
+        },
+        get: |c| c.trash.into(),
+    },
+    Key {
         name: "jailer",
         takes: "true or false",
         form: Form::Plain,

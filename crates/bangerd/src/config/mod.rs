@@ -147,6 +147,8 @@ pub struct Config {
     /// `shutdown_timeout_seconds`: the time for all guests together to shut down with the host, in
     /// seconds (1 to [`LONGEST_SHUTDOWN`]).
     pub shutdown_timeout_seconds: u64,
+    /// `trash`: whether a deleted VM can be taken back until it is purged.
+    pub trash: bool,
     /// `jailer`: whether new starts of Firecracker are jailed.
     pub jailer: bool,
     /// `qemu`: QEMU's program, an absolute path; by default found by its usual name.
@@ -187,6 +189,7 @@ impl Default for Config {
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
             shutdown_timeout_seconds: 60,
+            trash: false,
             jailer: false,
             qemu: None,
             firecracker_bin: None,
@@ -252,6 +255,7 @@ impl Config {
         self.start_timeout_seconds = other.start_timeout_seconds;
         self.stop_timeout_seconds = other.stop_timeout_seconds;
         self.shutdown_timeout_seconds = other.shutdown_timeout_seconds;
+        self.trash = other.trash;
         self.origins = other.origins.clone();
         self.differences(other)
     }

@@ -63,6 +63,7 @@ fn every_key_is_taken() {
         start_timeout_seconds = 300
         stop_timeout_seconds = 5
         shutdown_timeout_seconds = 90
+        trash = true
         jailer = true
         qemu = "/opt/qemu"
         firecracker_bin = "/opt/firecracker"
@@ -98,6 +99,7 @@ fn every_key_is_taken() {
             start_timeout_seconds: 300,
             stop_timeout_seconds: 5,
             shutdown_timeout_seconds: 90,
+            trash: true,
             jailer: true,
             qemu: Some("/opt/qemu".into()),
             firecracker_bin: Some("/opt/firecracker".into()),

@@ -117,7 +117,8 @@ impl Engine {
 
     fn start_one_with_host(&self, slot: &Arc<Slot>) {
         let vm = slot.vm();
-        if !vm.spec.autostart || !lock(&self.vms).contains_key(&vm.id) {
+        let is_there = lock(&self.vms).contains_key(&vm.id) && !vm.is_in_trash();
+        if !vm.spec.autostart || !is_there {
             self.end_autostart(vm.id, None);
             return;
         }

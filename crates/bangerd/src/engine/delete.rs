@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use banger_api::{DeleteVm, Phase, VmView};
+use banger_api::{Code, DeleteVm, Error, Phase, VmView};
 use banger_host::Kind;
 
 use super::hold::{Hold, Slot};
 use super::{Engine, ProgressSink, lock, protection, step};
 use crate::error::{During, Result, from_host};
+use crate::vm::Vm;
 use crate::vm::phase::{Answer, Verb, may};
 
 impl Engine {
@@ -31,7 +32,12 @@ impl Engine {
         if request.force && may(Verb::Kill, hold.vm().phase, &name) == Ok(Answer::Go) {
             self.go_down_killed(&hold, progress).during(doing())?;
         }
+        still_there(&hold.vm()).during(doing())?;
         may(Verb::Delete, hold.vm().phase, &name).during(doing())?;
+        if self.defaults().trash && !request.purge && hold.vm().phase == Phase::Stopped {
+            return step(progress, "move to the trash", || self.put_in_trash(&hold))
+                .during(doing());
+        }
         let last = self.view(&hold.vm());
         step(progress, "delete", || self.remove(&hold)).during(doing())?;
         self.prune();
@@ -63,4 +69,13 @@ impl Engine {
         self.tell_deleted(vm.id);
         Ok(())
     }
+}
+
+/// Refuses a VM that somebody else has put into the trash just now.
+fn still_there(vm: &Vm) -> Result<()> {
+    if !vm.is_in_trash() {
+        return Ok(());
+    }
+    Err(Error::new(Code::NotFound, "it is in the trash already")
+        .hint(format!("remove it for good: banger vm purge {}", vm.id)))
 }

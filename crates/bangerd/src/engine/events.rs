@@ -146,11 +146,13 @@ impl Engine {
 
     /// Publishes that a VM was deleted.
     pub(super) fn tell_deleted(&self, id: VmId) {
-        self.change_feed(|state| {
-            if let Some(VmView { name, .. }) = state.vms.remove(&id) {
-                state.push(self.now(), Change::Deleted { id, name });
-            }
-        });
+        self.change_feed(|state| self.tell_deleted_in(state, id));
+    }
+
+    fn tell_deleted_in(&self, state: &mut State, id: VmId) {
+        if let Some(VmView { name, .. }) = state.vms.remove(&id) {
+            state.push(self.now(), Change::Deleted { id, name });
+        }
     }
 
     pub(super) fn change_feed<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
@@ -160,12 +162,17 @@ impl Engine {
     }
 
     /// The VM is read under the lock, so that the newest event has its newest state, and a deleted
-    /// VM does not reappear.
+    /// VM does not reappear. For readers a VM in the trash is deleted.
     fn tell_in(&self, state: &mut State, id: VmId) {
         let Some(slot) = lock(&self.vms).get(&id).cloned() else {
             return;
         };
-        let view = self.view(&slot.vm());
+        let vm = slot.vm();
+        if vm.is_in_trash() {
+            self.tell_deleted_in(state, id);
+            return;
+        }
+        let view = self.view(&vm);
         if state.vms.get(&id) != Some(&view) {
             state.vms.insert(id, view.clone());
             state.push(self.now(), Change::Vm(Box::new(view)));

@@ -180,9 +180,9 @@ impl Engine {
         }
     }
 
-    /// The VMs that start from this root file system, by name.
+    /// The VMs that start from this root file system, by name; those in the trash, too.
     fn users_of(&self, root: &str) -> Vec<VmName> {
-        let slots = self.slots();
+        let slots = self.all_slots();
         let vms = slots.iter().map(|slot| slot.vm());
         let users = vms.filter(|vm| vm.images.root == root);
         let mut users: Vec<VmName> = users.map(|vm| vm.name.clone()).collect();
@@ -207,7 +207,7 @@ impl Engine {
 
     fn prune_unused(&self) -> Result<u64> {
         let used = || {
-            let in_memory = self.slots().into_iter().flat_map(|slot| {
+            let in_memory = self.all_slots().into_iter().flat_map(|slot| {
                 let images = &slot.vm().images;
                 [images.root.clone(), images.kernel.clone()]
             });

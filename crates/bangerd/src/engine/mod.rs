@@ -39,6 +39,7 @@ mod stall;
 mod start;
 mod stop;
 mod stop_all;
+mod trash;
 mod view;
 mod watch;
 
@@ -95,6 +96,8 @@ pub struct Defaults {
     pub stop_timeout_seconds: u64,
     /// The time for all guests together to shut down when all are stopped, in seconds.
     pub shutdown_timeout_seconds: u64,
+    /// Whether a deleted VM goes to the trash.
+    pub trash: bool,
 }
 
 /// The reloaded part of the configuration, which can change while the daemon runs.
@@ -253,29 +256,18 @@ impl Engine {
 
     /// Finds a VM by its name, its id, or the first digits of its id.
     fn find(&self, wanted: &VmRef) -> Result<Arc<Slot>> {
-        let vms = lock(&self.vms);
-        if let Some(slot) = vms.values().find(|slot| wanted.is_name(&slot.vm().name)) {
+        let slots = self.slots();
+        if let Some(slot) = slots.iter().find(|slot| wanted.is_name(&slot.vm().name)) {
             return Ok(slot.clone());
         }
-        let matches: Vec<&Arc<Slot>> = vms
-            .iter()
-            .filter(|(id, _)| wanted.begins(**id))
-            .map(|(_, slot)| slot)
-            .collect();
+        let begins = |slot: &&Arc<Slot>| wanted.begins(slot.vm().id);
+        let matches: Vec<&Arc<Slot>> = slots.iter().filter(begins).collect();
         match matches.as_slice() {
             [only] => Ok((*only).clone()),
             [] => Err(self.not_found(wanted)),
             several => {
-                let names: Vec<String> = several
-                    .iter()
-                    .map(|slot| slot.vm())
-                    .map(|vm| format!("{} ({})", vm.id, vm.name))
-                    .collect();
-                Err(
-                    Error::new(Code::Conflict, format!("`{wanted}` begins several ids"))
-                        .cause(names.join(", "))
-                        .hint("give more digits, or the name"),
-                )
+                let what = format!("`{wanted}` begins several ids");
+                Err(ambiguous(what, several).hint("give more digits, or the name"))
             }
         }
     }
@@ -292,12 +284,24 @@ impl Engine {
             )
             .hint("see why: banger daemon status");
         }
-        Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
-            .hint("see which there are: banger vm list")
+        let error = Error::new(Code::NotFound, format!("there is no VM `{wanted}`"));
+        match self.find_deleted(wanted) {
+            Ok(_) => error.hint(format!(
+                "it is in the trash; take it back: banger vm undelete {wanted}"
+            )),
+            Err(_) => error.hint("see which there are: banger vm list"),
+        }
     }
 
-    /// All slots, in the order of their ids.
+    /// The slots of all VMs that are not in the trash, in the order of their ids.
     fn slots(&self) -> Vec<Arc<Slot>> {
+        let mut slots = self.all_slots();
+        slots.retain(|slot| !slot.vm().is_in_trash());
+        slots
+    }
+
+    /// All slots, those in the trash, too.
+    fn all_slots(&self) -> Vec<Arc<Slot>> {
         lock(&self.vms).values().cloned().collect()
     }
 
@@ -318,11 +322,7 @@ impl Engine {
     /// # Errors
     /// `not-found`, or `conflict` if the reference is ambiguous.
     pub fn show(&self, wanted: &VmRef) -> Result<VmView> {
-        let vm = self.find(wanted)?.vm();
-        let mut view = self.view(&vm);
-        let disks = self.parts.capabilities.iter();
-        view.disks = disks.flat_map(|it| it.disks(&vm, self.host())).collect();
-        Ok(view)
+        Ok(self.whole_view(&self.find(wanted)?.vm()))
     }
 
     /// Runs all checks.
@@ -361,6 +361,7 @@ impl Engine {
                 .count(),
             unexplained: lock(&self.unexplained).clone(),
             log_level: crate::log::level(),
+            trash: self.defaults().trash,
             ..self.parts.daemon.clone()
         }
     }
@@ -382,6 +383,13 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
+}
+
+/// A reference that several VMs answer to.
+fn ambiguous(what: String, slots: &[&Arc<Slot>]) -> Error {
+    let vms = slots.iter().map(|slot| slot.vm());
+    let names: Vec<String> = vms.map(|vm| format!("{} ({})", vm.id, vm.name)).collect();
+    Error::new(Code::Conflict, what).cause(names.join(", "))
 }
 
 /// Runs one step of a long operation, and reports its beginning and end.

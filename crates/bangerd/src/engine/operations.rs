@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use banger_api::{
     Change, CloneVm, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress,
-    RenameVm, StartVm, StopVm, Stopped, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
+    PurgeVm, RenameVm, StartVm, StopVm, Stopped, UndeleteVm, Verb, VerbOutcome, VmRef, VmSpecPatch,
+    VmView,
 };
 
 use super::hold::Slot;
@@ -203,7 +204,7 @@ impl Engine {
         })
     }
 
-    /// Deletes a VM permanently.
+    /// Deletes a VM permanently, or moves it to the trash if the configuration has one.
     ///
     /// # Errors
     /// `conflict` if it is running and `force` is not set; or the failure of the removal: the
@@ -216,6 +217,40 @@ impl Engine {
     ) -> Result<VmView> {
         self.operate_on(wanted, Verb::Delete, progress, |slot, progress| {
             self.delete_vm(slot, request, progress)
+        })
+    }
+
+    /// Takes a VM out of the trash, stopped, under its own name or another.
+    ///
+    /// # Errors
+    /// `not-found`; `conflict` where the name is taken meanwhile, or the reference fits several.
+    /// Nothing is changed then.
+    pub fn undelete(
+        &self,
+        wanted: &VmRef,
+        request: &UndeleteVm,
+        progress: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        let slot = self.find_deleted(wanted)?;
+        self.operate(Verb::Undelete, Some(&slot), progress, |_, _| {
+            self.undelete_vm(&slot, request)
+        })
+    }
+
+    /// Removes a VM in the trash for good.
+    ///
+    /// # Errors
+    /// `not-found`; or what could not be removed, after which the same purge goes on where this one
+    /// ended.
+    pub fn purge(
+        &self,
+        wanted: &VmRef,
+        _request: &PurgeVm,
+        progress: ProgressSink<'_>,
+    ) -> Result<VmView> {
+        let slot = self.find_deleted(wanted)?;
+        self.operate(Verb::Purge, Some(&slot), progress, |_, progress| {
+            self.purge_vm(&slot, progress)
         })
     }
 

@@ -58,7 +58,7 @@ impl Engine {
         if kept.is_empty() {
             return;
         }
-        let slots = self.slots().into_iter();
+        let slots = self.all_slots().into_iter();
         let slots: Vec<Arc<Slot>> = slots.filter(|slot| kept.contains(&slot.vm().id)).collect();
         for slot in &slots {
             if slot.is_held() {

@@ -131,7 +131,7 @@ impl Engine {
 
     /// Things on the host with this installation's names that belong to none of its VMs.
     fn strangers(&self) -> Result<Vec<String>> {
-        let mut ids: BTreeSet<VmId> = self.slots().iter().map(|slot| slot.vm().id).collect();
+        let mut ids: BTreeSet<VmId> = self.all_slots().iter().map(|slot| slot.vm().id).collect();
         // A VM with an unreadable record may be running.
         ids.extend(lock(&self.unreadable).iter().map(|claim| claim.id));
         let capabilities = self.parts.capabilities.iter();

@@ -48,11 +48,7 @@ impl Engine {
         let name = admit::given_name(name, &claims)?;
         let claim = slot.claim_name(name.clone());
         drop(vms);
-        let before = std::mem::replace(&mut vm.name, name);
-        let was_told = vm.run.is_some() || vm.former_names.is_empty();
-        if vm.last_boot.is_some() && was_told && !vm.former_names.contains(&before) {
-            vm.former_names.push(before);
-        }
+        vm.be_called(name);
         Ok(claim)
     }
 

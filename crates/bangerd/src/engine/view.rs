@@ -52,10 +52,19 @@ impl Engine {
             started: vm.run.as_ref().and_then(|run| run.started),
             last_end: vm.last_end.clone(),
             notes: self.notes(vm, pause_reason),
+            deleted: vm.deleted,
         };
         for capability in &self.parts.capabilities {
             capability.view(vm, &mut view);
         }
+        view
+    }
+
+    /// The same, with what its disks take.
+    pub(super) fn whole_view(&self, vm: &Vm) -> VmView {
+        let mut view = self.view(vm);
+        let disks = self.parts.capabilities.iter();
+        view.disks = disks.flat_map(|it| it.disks(vm, self.host())).collect();
         view
     }
 

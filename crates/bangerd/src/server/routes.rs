@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
     ExportedImage, ImageView, ImportImage, KillVm, Line, LogLevelView, LogsQuery, PruneImages,
-    PrunedImages, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
-    StoppedAll, VerbOutcome, VersionView, VmSpecPatch, VmView,
+    PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm,
+    Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -64,6 +64,9 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(kill))
         .routes(routes!(rename))
         .routes(routes!(clone))
+        .routes(routes!(trash))
+        .routes(routes!(purge))
+        .routes(routes!(undelete))
         .routes(routes!(logs))
         .routes(routes!(images, import_image))
         .routes(routes!(image, delete_image))
@@ -340,7 +343,8 @@ async fn set(request: VmRequest<VmSpecPatch>) -> Response {
     request.work(Engine::set).await
 }
 
-/// Deletes a VM permanently. Returns its last state.
+/// Deletes a VM: permanently, or into the trash if the configuration has one and `purge` is not set.
+/// Returns its last state.
 #[utoipa::path(
     delete,
     path = "/v1/vms/{ref}",
@@ -441,6 +445,36 @@ async fn rename(request: VmRequest<RenameVm>) -> Response {
 )]
 async fn clone(request: VmRequest<CloneVm>) -> Response {
     request.work(Engine::clone_of).await
+}
+
+/// The VMs in the trash, the last deleted first.
+#[utoipa::path(get, path = "/v1/trash", responses((status = 200, body = Vec<VmView>)))]
+async fn trash(State(app): State<App>) -> Result<Json<Vec<VmView>>, Refusal> {
+    Ok(Json(ask(&app, |engine| engine.trash()).await?))
+}
+
+/// Deletes a VM in the trash permanently. Returns its last state.
+#[utoipa::path(
+    delete,
+    path = "/v1/trash/{ref}",
+    params(Reference),
+    request_body = PurgeVm,
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+)]
+async fn purge(request: VmRequest<PurgeVm>) -> Response {
+    request.work(Engine::purge).await
+}
+
+/// Takes a VM out of the trash. Answers with the VM, stopped.
+#[utoipa::path(
+    post,
+    path = "/v1/trash/{ref}/undelete",
+    params(Reference),
+    request_body = UndeleteVm,
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+)]
+async fn undelete(request: VmRequest<UndeleteVm>) -> Response {
+    request.work(Engine::undelete).await
 }
 
 /// The output of a guest on its console, unmodified.

@@ -222,7 +222,12 @@ const SPARE: u64 = 512;
 ///
 /// # Errors
 /// `not-ready` where the file system has no room for a copy; nothing is copied then.
-pub fn duplicate(from: &Path, to: &Path, owner: Option<Owner>, host: &dyn Host) -> Result<()> {
+pub(crate) fn duplicate(
+    from: &Path,
+    to: &Path,
+    owner: Option<Owner>,
+    host: &dyn Host,
+) -> Result<()> {
     let (source, copy) = (from.to_owned(), to.to_owned());
     let clone = Op::File(FileOp::CloneFile {
         from: source.clone(),

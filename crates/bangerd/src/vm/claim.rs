@@ -43,13 +43,14 @@ impl Claim {
         }
     }
 
-    /// The claim of a VM.
+    /// The claim of a VM. One in the trash keeps its number, and leaves its name to others.
     #[must_use]
     pub fn of(vm: &Vm) -> Self {
         let users = [vm.owner, vm.jailed_as()].into_iter().flatten();
+        let name = (!vm.is_in_trash()).then(|| vm.name.clone());
         Self {
             id: vm.id,
-            names: BTreeSet::from([vm.name.clone()]),
+            names: name.into_iter().collect(),
             indexes: BTreeSet::from([vm.index]),
             addresses: BTreeSet::from([vm.address]),
             uids: users.map(|owner| owner.uid).collect(),

@@ -103,6 +103,9 @@ pub struct Vm {
     pub created: Timestamp,
     /// How its last run ended.
     pub last_end: Option<End>,
+    /// When it was deleted, if it is in the trash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
 }
 
 impl Vm {
@@ -134,6 +137,23 @@ impl Vm {
             last_boot: None,
             created,
             last_end: None,
+            deleted: None,
+        }
+    }
+
+    /// Whether it is in the trash.
+    #[must_use]
+    pub fn is_in_trash(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    /// Has another name from now on, and remembers the one that its guest may have.
+    pub fn be_called(&mut self, name: VmName) {
+        let before = std::mem::replace(&mut self.name, name);
+        let was_told = self.run.is_some() || self.former_names.is_empty();
+        let is_other = before != self.name && !self.former_names.contains(&before);
+        if self.last_boot.is_some() && was_told && is_other {
+            self.former_names.push(before);
         }
     }
 

@@ -42,7 +42,10 @@ fn older_host() -> World {
     let name = world.run_time().processes[0][0].replace(&other.id.to_string(), ID);
     let mut record = record();
     record["vm"]["owner"] = serde_json::Value::Null;
-    let request = DeleteVm { force: true };
+    let request = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
     world
         .engine
         .delete(&named("another"), &request, &|_| {})

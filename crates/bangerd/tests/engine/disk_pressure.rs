@@ -249,7 +249,10 @@ fn a_kill_and_a_delete_work_on_a_full_host() {
 
         world.create("calm-otter", true, true);
         world.sim.set_free_mib(0);
-        let request = DeleteVm { force: true };
+        let request = DeleteVm {
+            force: true,
+            ..DeleteVm::default()
+        };
         world
             .engine
             .delete(&named("calm-otter"), &request, &|_| {})
@@ -347,7 +350,10 @@ fn a_paused_vm_is_stopped_killed_and_deleted() {
     assert_eq!((killed.vm.phase, killed.vm.paused), (Phase::Stopped, false));
 
     let world = paused();
-    let request = DeleteVm { force: true };
+    let request = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
     world
         .engine
         .delete(&named("calm-otter"), &request, &|_| {})

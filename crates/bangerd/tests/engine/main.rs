@@ -24,6 +24,7 @@ mod permissions;
 mod recovery;
 mod rename;
 mod stop_all;
+mod trash;
 mod verbs;
 mod watch;
 mod world;

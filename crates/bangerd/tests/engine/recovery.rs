@@ -70,7 +70,10 @@ fn whoever_calls_a_process_by_a_vms_name_neither_holds_it_up_nor_is_killed() {
         .engine
         .kill(&wanted, &Default::default(), &|_| {})
         .unwrap();
-    let delete = banger_api::DeleteVm { force: true };
+    let delete = banger_api::DeleteVm {
+        force: true,
+        ..banger_api::DeleteVm::default()
+    };
     world.engine.delete(&wanted, &delete, &|_| {}).unwrap();
     let left = world.run_time().processes;
     assert_eq!(left.len(), 2, "{left:?}");
@@ -261,7 +264,10 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         world
             .start("calm-otter")
             .unwrap_or_else(|error| panic!("{what}: {}", told(&error)));
-        let request = DeleteVm { force: true };
+        let request = DeleteVm {
+            force: true,
+            ..DeleteVm::default()
+        };
         world
             .engine
             .delete(&named("calm-otter"), &request, &|_| {})

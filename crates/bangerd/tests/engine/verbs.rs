@@ -34,7 +34,14 @@ fn a_vm_lives_from_create_to_delete_and_leaves_nothing() {
     assert_eq!(again.address, vm.address, "the address is kept");
     world
         .engine
-        .delete(&named("calm-otter"), &DeleteVm { force: true }, &|_| {})
+        .delete(
+            &named("calm-otter"),
+            &DeleteVm {
+                force: true,
+                ..DeleteVm::default()
+            },
+            &|_| {},
+        )
         .unwrap();
     assert_eq!(world.run_time(), empty);
     assert!(world.engine.list().is_empty());
@@ -118,7 +125,14 @@ fn a_protected_vm_is_neither_deleted_nor_killed_until_that_is_lifted() {
     let refused = |world: &World| {
         let name = named("calm-otter");
         for force in [false, true] {
-            let deleted = world.engine.delete(&name, &DeleteVm { force }, &|_| {});
+            let deleted = world.engine.delete(
+                &name,
+                &DeleteVm {
+                    force,
+                    ..DeleteVm::default()
+                },
+                &|_| {},
+            );
             let error = deleted.unwrap_err();
             assert_eq!(error.code, Code::Conflict);
             assert_eq!(error.hints, [lift], "force: {force}");

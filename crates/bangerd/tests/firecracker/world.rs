@@ -222,8 +222,10 @@ fn vm() -> Vm {
         phase: Phase::Starting,
         run: None,
         former_names: Vec::new(),
+        former_machine_ids: Vec::new(),
         last_boot: None,
         created: jiff::Timestamp::UNIX_EPOCH,
         last_end: None,
+        deleted: None,
     }
 }

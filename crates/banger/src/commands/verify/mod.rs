@@ -194,7 +194,10 @@ impl<'a> Trial<'a> {
             )
         };
         if is_there(daemon)? {
-            let request = DeleteVm { force: true };
+            let request = DeleteVm {
+                force: true,
+                ..DeleteVm::default()
+            };
             self.session
                 .work(|daemon, heard| daemon.delete(&self.name, &request, heard))?;
         }

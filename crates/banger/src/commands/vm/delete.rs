@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use banger_api::{DeleteVm, Phase};
+use banger_api::{DeleteVm, Phase, VmView};
 use clap::Args;
 
 use super::confirmation::Confirmation;
@@ -15,7 +15,7 @@ use crate::session::Session;
 
 /// Delete VMs, with every file in them.
 ///
-/// A deleted VM cannot be restored. On a terminal you are asked first. A running VM is refused without --force.
+/// With `trash = true` in the configuration a deleted VM can be restored until it is purged; otherwise it cannot. On a terminal you are asked first. A running VM is refused without --force.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,6 +30,10 @@ pub(crate) struct Delete {
     #[arg(long, short)]
     force: bool,
 
+    /// Delete for good where the configuration has a trash, too.
+    #[arg(long)]
+    purge: bool,
+
     #[command(flatten)]
     confirmation: Confirmation,
 }
@@ -37,13 +41,16 @@ pub(crate) struct Delete {
 impl Delete {
     /// Removes them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let request = DeleteVm { force: self.force };
+        let request = DeleteVm {
+            force: self.force,
+            purge: self.purge,
+        };
         let targets = self.several.which.targets(session, Scope::ANY)?;
         if self.has_to_ask(session, &targets)
             && !self.confirmation.is_given(
                 session.output,
                 "delete",
-                "with every file in it, for good",
+                self.loss(session)?,
                 &targets,
             )?
         {
@@ -56,11 +63,21 @@ impl Delete {
             |daemon, name, heard| daemon.delete(name, &request, heard),
             |vm, _| Description {
                 name: vm.name.clone(),
-                text: format!("{} is deleted", vm.name),
+                text: text(vm),
                 warning: None,
                 notes: Vec::new(),
             },
         )
+    }
+
+    /// What becomes of the files.
+    fn loss(&self, session: &Session) -> banger_api::Result<&'static str> {
+        let is_kept = !self.purge && session.daemon()?.daemon()?.trash;
+        Ok(if is_kept {
+            "it goes to the trash"
+        } else {
+            "with every file in it, for good"
+        })
     }
 
     /// A script that names its VMs is not asked, and nobody is where the daemon refuses anyway.
@@ -72,5 +89,13 @@ impl Delete {
         !self.force
             && targets.iter().any(may_go)
             && (!self.several.which.is_by_name() || ask::somebody_is_there(session.output))
+    }
+}
+
+fn text(vm: &VmView) -> String {
+    let name = &vm.name;
+    match vm.deleted {
+        Some(_) => format!("{name} is in the trash; to take it back: banger vm undelete {name}"),
+        None => format!("{name} is deleted"),
     }
 }

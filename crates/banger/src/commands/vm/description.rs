@@ -122,6 +122,7 @@ pub(crate) mod tests {
             started: Some(Timestamp::from_second(1_800_000_100).unwrap()),
             last_end: None,
             notes: Vec::new(),
+            deleted: None,
         }
     }
 

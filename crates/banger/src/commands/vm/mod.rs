@@ -11,6 +11,7 @@ mod kill;
 mod list;
 mod logs;
 mod outcomes;
+mod purge;
 mod rename;
 mod restart;
 mod selection;
@@ -18,9 +19,11 @@ mod set;
 mod settings;
 mod several;
 mod show;
+mod space;
 mod ssh;
 mod start;
 mod stop;
+mod undelete;
 
 pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 
@@ -50,6 +53,8 @@ pub(crate) enum Verb {
     Clone(clone::Clone),
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
+    Undelete(undelete::Undelete),
+    Purge(purge::Purge),
     #[command(alias = "shell")]
     Ssh(ssh::Ssh),
     Logs(logs::Logs),
@@ -71,6 +76,8 @@ impl Verb {
             Self::Rename(verb) => verb.run(session),
             Self::Clone(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
+            Self::Undelete(verb) => verb.run(session),
+            Self::Purge(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),
             Self::Events(verb) => verb.run(session),

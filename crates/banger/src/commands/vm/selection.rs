@@ -61,7 +61,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn of(view: VmView) -> Self {
+    pub(crate) fn of(view: VmView) -> Self {
         Self {
             name: view.name.to_string(),
             // A VM that is renamed meanwhile is still the one that was selected.

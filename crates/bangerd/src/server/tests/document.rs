@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_api::{ImageName, ImportImage};
+use banger_api::{DeleteVm, ImageName, ImportImage};
 use serde_json::Value;
 
 use super::*;
@@ -30,6 +30,9 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/kill"),
     ("POST", "/v1/vms/{ref}/rename"),
     ("POST", "/v1/vms/{ref}/clone"),
+    ("GET", "/v1/trash"),
+    ("DELETE", "/v1/trash/{ref}"),
+    ("POST", "/v1/trash/{ref}/undelete"),
     ("GET", "/v1/vms/{ref}/logs"),
     ("GET", "/v1/vms/{ref}/logs?follow=true"),
     ("GET", "/v1/images"),
@@ -48,7 +51,7 @@ fn document(server: &Running) -> Value {
 
 #[test]
 fn every_path_is_described_and_every_described_path_is_there() {
-    let server = Running::new();
+    let server = Running::with_trash();
     let document = document(&server);
     let described: BTreeSet<(String, String)> = document["paths"]
         .as_object()
@@ -67,7 +70,11 @@ fn every_path_is_described_and_every_described_path_is_there() {
         .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
     assert_eq!(described, promised);
-    for (method, path) in &described {
+    // A reload takes the trash away: there is no file that says it.
+    let (of_trash, others): (Vec<_>, Vec<_>) = described
+        .iter()
+        .partition(|(_, path)| path.contains("/trash/"));
+    for (method, path) in of_trash.into_iter().chain(others) {
         // Stopping comes last, when the server is dropped.
         if path == "/v1/daemon/stop" || path == "/v1/events" {
             continue;
@@ -79,6 +86,9 @@ fn every_path_is_described_and_every_described_path_is_there() {
                 .create(&named("calm-otter"), nothing)
                 .unwrap();
         }
+        if path.contains("/trash/") {
+            only_in_trash(&server);
+        }
         let path = path.replace("{name}", "mine");
         if path.contains("/mine") && server.engine.image(&mine()).is_err() {
             import_mine(&server);
@@ -89,6 +99,21 @@ fn every_path_is_described_and_every_described_path_is_there() {
             "{method} {path}: {answer}"
         );
     }
+}
+
+/// Has the trash hold the VM and nothing else, and nobody else its name.
+fn only_in_trash(server: &Running) {
+    let client = server.client();
+    for vm in client.trash().unwrap() {
+        client.purge(&vm.id.into(), nothing).unwrap();
+    }
+    let by_force = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
+    client
+        .delete(&vm("calm-otter"), &by_force, nothing)
+        .unwrap();
 }
 
 fn mine() -> ImageName {
@@ -154,7 +179,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (15, 10));
+    assert_eq!((bodies, references), (17, 12));
 }
 
 #[test]
@@ -217,6 +242,8 @@ fn every_schema_that_is_named_is_there() {
         "DeleteVm",
         "RenameVm",
         "CloneVm",
+        "UndeleteVm",
+        "PurgeVm",
         "VmView",
         "Stopped",
         "DaemonView",

@@ -103,7 +103,10 @@ fn two_clients_read_the_same_from_a_snapshot_to_the_end_of_a_verb() {
     });
     // Another client's verb, and one past the server.
     server.client().create(&named("web"), nothing).unwrap();
-    let force = DeleteVm { force: true };
+    let force = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
     let otter = vm("calm-otter");
     server.engine.delete(&otter, &force, &nothing).unwrap();
     let [one, other] = heard.map(|(follower, first)| {

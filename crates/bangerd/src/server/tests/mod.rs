@@ -82,7 +82,10 @@ fn each_verb_reaches_the_engine_with_what_was_asked() {
     let all = client.stop_all(&StopAllVms::default(), nothing).unwrap();
     assert!(all.vms[0].stopped.is_some());
     client.start(&web, &StartVm::default(), nothing).unwrap();
-    let force = DeleteVm { force: true };
+    let force = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
     client.delete(&web, &force, nothing).unwrap();
     assert_eq!(server.engine.list(), []);
 }

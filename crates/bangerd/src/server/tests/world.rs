@@ -31,7 +31,7 @@ pub(super) struct Running {
     _folder: TempDir,
 }
 
-pub(super) fn engine_on(sim: &Sim) -> Arc<Engine> {
+fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
     let location = Location {
         state: "/state".into(),
         socket: "/state/run/bangerd.sock".into(),
@@ -39,7 +39,7 @@ pub(super) fn engine_on(sim: &Sim) -> Arc<Engine> {
         bundle: "/none".into(),
         bundle_reason: String::new(),
     };
-    let engine = assemble(&location, &Config::default(), &Mode::Sim(sim.clone())).unwrap();
+    let engine = assemble(&location, config, &Mode::Sim(sim.clone())).unwrap();
     engine.recover().unwrap();
     Arc::new(engine)
 }
@@ -49,12 +49,25 @@ impl Running {
         Self::on(Sim::new())
     }
 
+    /// One whose deleted VMs go to the trash.
+    pub(super) fn with_trash() -> Self {
+        let config = Config {
+            trash: true,
+            ..Config::default()
+        };
+        Self::configured(Sim::new(), &config)
+    }
+
     /// The next daemon on this host.
     pub(super) fn on(sim: Sim) -> Self {
+        Self::configured(sim, &Config::default())
+    }
+
+    fn configured(sim: Sim, config: &Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bangerd.sock");
         let socket = listen(&path).unwrap();
-        let engine = engine_on(&sim);
+        let engine = engine_with(&sim, config);
         let shutdown = Shutdown::new();
         let runtime = runtime().unwrap();
         let served = runtime.spawn(serve(socket, engine.clone(), shutdown.clone()));

@@ -129,7 +129,10 @@ pub(super) fn verbs() -> Vec<Verb> {
             name: "delete by force",
             ready: running,
             run: |world| {
-                let request = DeleteVm { force: true };
+                let request = DeleteVm {
+                    force: true,
+                    ..DeleteVm::default()
+                };
                 world
                     .engine
                     .delete(&named("calm-otter"), &request, &|_| {})

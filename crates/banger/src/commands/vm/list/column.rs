@@ -51,6 +51,8 @@ pub(super) enum Column {
     Uptime,
     /// How many notes there are on it.
     Notes,
+    /// How long ago it was deleted, if it is in the trash; in seconds in CSV.
+    Deleted,
 }
 
 /// What a column is sorted by.
@@ -71,6 +73,15 @@ pub(super) const USUAL: [Column; 9] = [
     Column::Memory,
     Column::Disk,
     Column::Nat,
+    Column::Image,
+    Column::Age,
+];
+
+/// What is told of VMs in the trash.
+pub(super) const OF_TRASH: [Column; 5] = [
+    Column::Name,
+    Column::Id,
+    Column::Deleted,
     Column::Image,
     Column::Age,
 ];
@@ -103,7 +114,7 @@ impl Column {
     pub(super) fn csv_title(self) -> String {
         let unit = match self {
             Self::Memory | Self::Disk | Self::SystemDisk => "_mib",
-            Self::Age | Self::Uptime => "_seconds",
+            Self::Age | Self::Uptime | Self::Deleted => "_seconds",
             _ => "",
         };
         self.word().replace('-', "_") + unit
@@ -127,6 +138,7 @@ impl Column {
             Self::Nat => now_and_next(on_or_off(now.nat), on_or_off(next.nat)),
             Self::Age => age::since(vm.created, at),
             Self::Uptime => vm.started.map_or_else(none, |it| age::since(it, at)),
+            Self::Deleted => vm.deleted.map_or_else(none, |it| age::since(it, at)),
             Self::Labels if now.labels.is_empty() => none(),
             Self::Hypervisor if vm.hypervisor.is_none() => none(),
             Self::Pid if vm.pid.is_none() => none(),
@@ -161,6 +173,7 @@ impl Column {
             Self::Age => seconds(vm.created),
             Self::Uptime => vm.started.map(seconds).unwrap_or_default(),
             Self::Notes => vm.notes.len().to_string(),
+            Self::Deleted => vm.deleted.map(seconds).unwrap_or_default(),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::label_selector::LabelSelector;
 use crate::name_pattern::NamePattern;
 use crate::output::{Colour, Output, say};
 use crate::session::Session;
-use column::{Column, USUAL, WIDE};
+use column::{Column, OF_TRASH, USUAL, WIDE};
 
 /// List VMs.
 ///
@@ -72,6 +72,10 @@ pub(crate) struct List {
     #[arg(long)]
     no_headers: bool,
 
+    /// The VMs in the trash, the last deleted first.
+    #[arg(long)]
+    deleted: bool,
+
     /// All are listed anyway; users of other tools type it.
     #[arg(long, short, hide = true)]
     all: bool,
@@ -106,7 +110,15 @@ enum Format {
 impl List {
     /// Prints the list.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let all = session.daemon()?.list()?;
+        let daemon = session.daemon()?;
+        let (all, none) = if self.deleted {
+            (daemon.trash()?, "the trash is empty")
+        } else {
+            (
+                daemon.list()?,
+                "there are no VMs yet; create one: banger vm create",
+            )
+        };
         let output = session.output;
         let now = Timestamp::now();
         let is_empty = all.is_empty();
@@ -122,7 +134,7 @@ impl List {
             Format::Csv => output.text(&self.csv(&vms, now))?,
             _ if vms.is_empty() => {
                 if is_empty && !output.quiet {
-                    say("there are no VMs yet; create one: banger vm create");
+                    say(none);
                 } else if !output.quiet {
                     say("no VM matches");
                 }
@@ -130,6 +142,9 @@ impl List {
             Format::Name => {
                 let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
                 output.text(&names.join("\n"))?;
+            }
+            Format::Table if self.deleted => {
+                output.text(&self.table(&vms, &OF_TRASH, now, output))?;
             }
             Format::Table => output.text(&self.table(&vms, &USUAL, now, output))?,
             Format::Wide => output.text(&self.table(&vms, &WIDE, now, output))?,

@@ -1,0 +1,19 @@
+//! What VMs take on the host.
+
+use banger_api::{DiskView, Mib, VmView};
+
+/// What its disks take that no image and no clone shares, in bytes.
+pub(crate) fn own_bytes(vm: &VmView) -> u64 {
+    // A store of dm-snapshot holds nothing that is shared.
+    let is_part_shared = vm.root_disk == "reflink";
+    let own = |disk: &DiskView| {
+        let shared = disk.shared_bytes.filter(|_| is_part_shared);
+        disk.allocated_bytes.saturating_sub(shared.unwrap_or(0))
+    };
+    vm.disks.iter().map(own).sum()
+}
+
+/// A number of bytes for people.
+pub(crate) fn size(bytes: u64) -> Mib {
+    Mib(bytes.div_ceil(1 << 20))
+}

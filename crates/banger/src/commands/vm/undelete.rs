@@ -1,0 +1,49 @@
+//! `banger vm undelete`.
+
+use std::process::ExitCode;
+
+use banger_api::{UndeleteVm, VmName, VmRef};
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use super::description;
+use crate::completion;
+use crate::failure::Outcome;
+use crate::session::Session;
+
+/// Take a VM out of the trash.
+///
+/// It has all its files and settings, and is stopped. If another VM has its name now, give a new one with --name.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm undelete calm-otter
+  banger vm undelete 5db8 --name web-before")]
+pub(crate) struct Undelete {
+    /// The VM in the trash: its name, its id, or the first digits of its id.
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::trash))]
+    wanted: VmRef,
+
+    /// Another name for it.
+    #[arg(long, value_name = "NAME")]
+    name: Option<VmName>,
+}
+
+impl Undelete {
+    /// Takes it back.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = UndeleteVm {
+            name: self.name.as_ref().map(ToString::to_string),
+        };
+        let vm = session.work(|daemon, heard| daemon.undelete(&self.wanted, &request, heard))?;
+        session.output.result(&vm, || {
+            if session.output.quiet {
+                vm.name.to_string()
+            } else {
+                description::how_it_stands(&vm, false)
+            }
+        })?;
+        description::notes(&vm, session.output);
+        Ok(ExitCode::SUCCESS)
+    }
+}
