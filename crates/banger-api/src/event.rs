@@ -145,6 +145,10 @@ pub enum Verb {
     Rename,
     /// `vm clone`, of the VM that is cloned.
     Clone,
+    /// `vm export`.
+    Export,
+    /// `vm import`.
+    Import,
     /// `vm delete`.
     Delete,
     /// `vm undelete`.
@@ -164,6 +168,8 @@ impl fmt::Display for Verb {
             Self::Set => "set",
             Self::Rename => "rename",
             Self::Clone => "clone",
+            Self::Export => "export",
+            Self::Import => "import",
             Self::Delete => "delete",
             Self::Undelete => "undelete",
             Self::Purge => "purge",

@@ -31,14 +31,14 @@ pub use image::{
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{
-    CloneVm, CreateVm, DeleteVm, EventsQuery, KillVm, LogsQuery, PurgeVm, RenameVm, SignalName,
-    StartVm, StopAllVms, StopVm, UndeleteVm,
+    CloneVm, CreateVm, DeleteVm, EventsQuery, ExportVm, ImportVm, KillVm, LogsQuery, PurgeVm,
+    RenameVm, SignalName, StartVm, StopAllVms, StopVm, UndeleteVm,
 };
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};
 pub use view::{
-    DaemonView, DiskView, End, EndReason, NetworkKind, PauseReason, Phase, Reloaded, SshView,
-    StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
+    DaemonView, DiskView, End, EndReason, ExportedVm, NetworkKind, PauseReason, Phase, Reloaded,
+    SshView, StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
 
 /// The version of the API. A client and a daemon with different versions reject each other.

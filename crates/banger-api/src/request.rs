@@ -146,6 +146,45 @@ pub struct CloneVm {
     pub spec: VmSpecPatch,
 }
 
+/// Asks for an archive of a VM that is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ExportVm {
+    /// The file to write on the daemon's host, an absolute path without `..`.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
+    )]
+    pub path: String,
+    /// Replaces a file that is there.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Asks for a new VM from an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ImportVm {
+    /// The archive on the daemon's host, an absolute path without `..`.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
+    )]
+    pub path: String,
+    /// The new VM's name, a DNS label; that of the VM in the archive otherwise.
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            pattern = "^(?!(?:all|localhost|vm)$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+            max_length = 63
+        )
+    )]
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
 /// The name of a signal, as in kill(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -96,6 +96,18 @@ pub struct End {
     pub at: Timestamp,
 }
 
+/// An archive of a VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ExportedVm {
+    /// The file.
+    pub path: String,
+    /// The SHA-256 of its content, in hexadecimal, which is its last 32 bytes.
+    pub digest: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+}
+
 /// The kinds of ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Owner;
+use crate::{Owner, Packed, Unpacked};
 
 /// One change of files. Every path is absolute and has no `..`.
 ///
@@ -128,6 +128,23 @@ pub enum FileOp {
         path: PathBuf,
         /// Where what is kept begins, in bytes.
         offset: u64,
+    },
+    /// `to` is an [archive](crate::archive) of these files, all at once. Its permission bits are 0600.
+    PackFiles {
+        /// Its absolute path; a file that is there is replaced.
+        to: PathBuf,
+        /// What stands before the files.
+        head: Vec<u8>,
+        /// The files, in their order; nobody writes them meanwhile.
+        files: Vec<Packed>,
+    },
+    /// These are the files of the archive `from`, all of which is right; otherwise none of them is
+    /// there. Their permission bits are 0644.
+    UnpackFiles {
+        /// Its absolute path.
+        from: PathBuf,
+        /// The files, in their order.
+        to: Vec<Unpacked>,
     },
     /// The exception store in this file (of [`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if the kernel has given it up
     /// because it could not write to it, is good again: the disk is as of the last write that the

@@ -7,6 +7,7 @@
 //! There are two hosts: [`Linux`], the real one, and [`Sim`], a model in memory that can fail
 //! or crash at its n-th change. The crate does not know what a VM is.
 
+pub mod archive;
 mod claim;
 pub mod command;
 pub mod cow;
@@ -32,6 +33,7 @@ mod root_op;
 mod sim;
 mod subnet;
 
+pub use archive::{Packed, Unpacked};
 pub use claim::Claim;
 pub use detach::detach;
 pub use error::{Error, Kind, Result};

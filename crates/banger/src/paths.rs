@@ -106,6 +106,30 @@ fn check_length(socket: &Path) -> Result<()> {
     .hint("set BANGER_SOCKET to a shorter path"))
 }
 
+/// The path as the daemon, whose directory is another, has to be told it.
+pub(crate) fn for_daemon(path: &Path) -> Result<String> {
+    let invalid = |what: String| Error::new(Code::Invalid, what);
+    let shown = path.display();
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let name = path
+        .file_name()
+        .ok_or_else(|| invalid(format!("`{shown}` is not the name of a file")))?;
+    let folder = folder.canonicalize().map_err(|cause| {
+        let error = Error::new(Code::NotFound, format!("there is no folder for `{shown}`"));
+        error.cause(cause.to_string())
+    })?;
+    let path = folder.join(name);
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| {
+        invalid(format!(
+            "{path:?} has characters that banger does not take in a path"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

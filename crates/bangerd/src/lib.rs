@@ -17,6 +17,7 @@ mod image;
 pub mod layout;
 mod log;
 pub mod machine;
+mod manifest;
 mod naming;
 mod plan;
 mod readiness;

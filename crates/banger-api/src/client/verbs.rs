@@ -5,10 +5,11 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportedImage, ImageName, ImageView,
-    ImportImage, KillVm, LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm,
-    Reloaded, RenameImage, RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped,
-    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView,
+    CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportVm, ExportedImage, ExportedVm,
+    ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel, LogLevelView, Progress,
+    PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, Result, StartVm,
+    StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef,
+    VmSpecPatch, VmView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -144,6 +145,25 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<VmView> {
         self.work(Method::POST, &path(vm, "/clone"), request, on_progress)
+    }
+
+    /// Writes an archive of a VM that is stopped.
+    pub fn export_vm(
+        &self,
+        vm: &VmRef,
+        request: &ExportVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ExportedVm> {
+        self.work(Method::POST, &path(vm, "/export"), request, on_progress)
+    }
+
+    /// Makes a new VM from an archive; returns it, stopped.
+    pub fn import_vm(
+        &self,
+        request: &ImportVm,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VmView> {
+        self.work(Method::POST, "/v1/import", request, on_progress)
     }
 
     /// Deletes a VM: for good, or into the trash where the configuration has one. Returns its last

@@ -3,7 +3,7 @@
 use std::path::{Component, Path};
 
 use super::forwarding::Setting;
-use super::{Linux, children, disk, files, forwarding, node, snapshot, spawn, tap};
+use super::{Linux, archive, children, disk, files, forwarding, node, snapshot, spawn, tap};
 use crate::{
     Change, Error, FileOp, GuestTap, Host, Instance, Kind, Look as _, Op, Process, Result, RootOp,
     Signal, Spawn,
@@ -80,6 +80,8 @@ fn change_files(op: &FileOp) -> Result<Change> {
         } => disk::make_filesystem(absolute(path)?, *size_mib, label, *owner),
         FileOp::GrowFile { path, size_mib } => disk::grow(absolute(path)?, *size_mib),
         FileOp::PunchHole { path, offset } => disk::punch_hole(absolute(path)?, *offset),
+        FileOp::PackFiles { to, head, files } => archive::pack(absolute(to)?, head, files),
+        FileOp::UnpackFiles { from, to } => archive::unpack(absolute(from)?, to),
         FileOp::RestoreStore { path } => snapshot::restore(absolute(path)?),
     }
 }

@@ -14,6 +14,7 @@
 //! | `probes` | what this host can do, tried for real |
 //! | `sys` | the only unsafe code |
 
+mod archive;
 mod backstop;
 mod change;
 pub(crate) mod children;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::change::{made, missing};
-use super::{SimFile, SimPermission, SimState, snapshot};
+use super::{SimFile, SimPermission, SimState, archive, snapshot};
 use crate::{Change, Error, FileOp, Kind, Owner, Result};
 
 const MIB: u64 = 1 << 20;
@@ -138,6 +138,19 @@ pub(super) fn change(state: &mut SimState, host: &FileSystem, op: &FileOp) -> Re
             let before = file.hole;
             file.hole = before.max((*offset).min(file.length));
             made(file.hole != before)
+        }
+        FileOp::PackFiles { to, head, files } => {
+            host.need_block()?;
+            let file = SimFile::of(archive::pack(state, head, files)?);
+            put(state, to, file, host.permission(OF_ONE_OWNER, None))
+        }
+        FileOp::UnpackFiles { from, to } => {
+            host.need_block()?;
+            let mut change = Change::Already;
+            for (path, file) in archive::unpack(&file_at(state, from)?, to)? {
+                change |= put(state, &path, file, host.permission(0o644, None))?;
+            }
+            Ok(change)
         }
         FileOp::RestoreStore { path } => snapshot::restore(state, path),
     }

@@ -13,6 +13,7 @@
 //! It ships: `bangerd --sim` runs the whole product on it. A simulated process is one entry; the
 //! simulated hypervisor lets guests end it.
 
+mod archive;
 mod change;
 mod files;
 mod ledger;

@@ -8,6 +8,7 @@ mod agreement;
 mod bundle;
 mod completion;
 mod config;
+mod copies;
 mod daemon;
 mod doctor;
 mod environment;

@@ -8,8 +8,10 @@ use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::{Layout, VmLayout, machine};
 use crate::machine::DiskCache;
+use crate::manifest::{self, Content};
 use crate::plan::Plan;
 use crate::readiness::Check;
+use crate::storage;
 use crate::vm::Vm;
 
 /// The parts of a machine that are the same for all.
@@ -196,6 +198,19 @@ impl Capability for Boot {
         }))
         .during("make the machine's folder")
         .map(drop)
+    }
+
+    fn contents(&self, vm: &Vm, host: &dyn Host) -> Result<Vec<Content>> {
+        let image = self.layout.image(&vm.images.kernel);
+        let files = [
+            (manifest::KERNEL, image.kernel()),
+            (manifest::MODULES, image.base_archive()),
+        ];
+        let content = |(name, path)| {
+            let file = storage::whole_file(path, host).during("look at the kernel")?;
+            Ok(Content { name, file })
+        };
+        files.into_iter().map(content).collect()
     }
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

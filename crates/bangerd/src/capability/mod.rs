@@ -18,12 +18,14 @@ pub use crate::holds::Holds;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use banger_api::{DiskView, VmId, VmSpec, VmSpecPatch, VmView};
 use banger_host::Host;
 
 use crate::error::Result;
 use crate::guest::Guest;
+use crate::manifest::Content;
 use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::vm::Vm;
@@ -199,6 +201,23 @@ pub trait Capability: fmt::Debug + Send + Sync {
     /// # Errors
     /// When it does not exist afterwards.
     fn duplicate(&self, _of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
+        self.create(vm, host)
+    }
+
+    /// Its files that an archive of a VM holds, of one that does not run.
+    ///
+    /// # Errors
+    /// When one of them is not there or cannot be read.
+    fn contents(&self, _vm: &Vm, _host: &dyn Host) -> Result<Vec<Content>> {
+        Ok(Vec::new())
+    }
+
+    /// Makes what persists of a VM whose archive was unpacked into the folder `from`, one file by each
+    /// name. Idempotent.
+    ///
+    /// # Errors
+    /// When it does not exist afterwards.
+    fn restore(&self, _from: &Path, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.create(vm, host)
     }
 

@@ -12,6 +12,7 @@ use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::Layout;
 use crate::machine::Drive;
+use crate::manifest::{self, Content};
 use crate::plan::Plan;
 use crate::readiness::{self, Check};
 use crate::storage::{self, RootDisk};
@@ -203,6 +204,12 @@ impl Capability for RootDisks {
         self.driver(vm)?
             .duplicate(of, vm, host)
             .during("copy the root disk")
+    }
+
+    fn contents(&self, vm: &Vm, host: &dyn Host) -> Result<Vec<Content>> {
+        let file = self.driver(vm)?.content(vm, host);
+        let (name, file) = (manifest::ROOT, file.during("look at the root disk")?);
+        Ok(vec![Content { name, file }])
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

@@ -1,6 +1,8 @@
 //! The guest's disk at `/root`: a new ext4 file system, which the guest fills from the image's own
 //! `/root` on first use.
 
+use std::path::Path;
+
 use banger_api::DiskView;
 use banger_host::{FileOp, Host, Op};
 
@@ -8,6 +10,7 @@ use super::Capability;
 use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
 use crate::machine::Drive;
+use crate::manifest::{self, Content};
 use crate::plan::Plan;
 use crate::storage;
 use crate::vm::Vm;
@@ -71,6 +74,20 @@ impl Capability for WorkDisk {
     fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = |vm: &Vm| self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
         storage::duplicate(&path(of), &path(vm), vm.owner, host).during("copy the work disk")?;
+        self.grow(vm, host)
+    }
+
+    fn contents(&self, vm: &Vm, host: &dyn Host) -> Result<Vec<Content>> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        let file = storage::whole_file(path, host).during("look at the work disk")?;
+        let name = manifest::WORK;
+        Ok(vec![Content { name, file }])
+    }
+
+    fn restore(&self, from: &Path, vm: &Vm, host: &dyn Host) -> Result<()> {
+        let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
+        let from = from.join(manifest::WORK);
+        storage::duplicate(&from, &path, vm.owner, host).during("copy the work disk")?;
         self.grow(vm, host)
     }
 

@@ -214,7 +214,7 @@ fn is_free(id: VmId, name: &VmName, claims: &[Claim]) -> bool {
     claims.iter().all(|claim| claim.id != id) && !names.any(|name| text.starts_with(name.as_str()))
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
         .map_err(|cause| Error::new(Code::Host, "draw random bytes").cause(cause.to_string()))?;

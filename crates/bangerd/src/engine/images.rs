@@ -123,7 +123,7 @@ impl Engine {
         })
     }
 
-    fn admit_export(&self, to: &Path, force: bool) -> Result<()> {
+    pub(super) fn admit_export(&self, to: &Path, force: bool) -> Result<()> {
         let shown = to.display();
         match self.host().stat(to).during("look at the file")? {
             Some(stat) if stat.is_directory => Err(Error::new(
@@ -225,7 +225,7 @@ fn image_name(text: &str) -> Result<ImageName> {
 }
 
 /// Checks that a path is absolute and without `..`.
-fn plain_path(text: &str) -> Result<&Path> {
+pub(super) fn plain_path(text: &str) -> Result<&Path> {
     let path = Path::new(text);
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     if path.is_absolute() && path.components().all(is_plain) && !text.chars().any(char::is_control)

@@ -13,6 +13,7 @@
 
 mod admit;
 mod advertise;
+mod archive;
 mod autostart;
 mod backoff;
 mod clone;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use banger_api::{
-    Change, CloneVm, Code, CreateVm, DeleteVm, Error, KillVm, Operation, OperationState, Progress,
-    PurgeVm, RenameVm, StartVm, StopVm, Stopped, UndeleteVm, Verb, VerbOutcome, VmRef, VmSpecPatch,
-    VmView,
+    Change, CloneVm, Code, CreateVm, DeleteVm, Error, ExportVm, ExportedVm, ImportVm, KillVm,
+    Operation, OperationState, Progress, PurgeVm, RenameVm, StartVm, StopVm, Stopped, UndeleteVm,
+    Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
 };
 
 use super::hold::Slot;
@@ -201,6 +201,33 @@ impl Engine {
     ) -> Result<VmView> {
         self.operate_on(wanted, Verb::Clone, progress, |slot, progress| {
             self.clone_vm(slot, request, progress)
+        })
+    }
+
+    /// Writes a VM that is stopped into one file.
+    ///
+    /// # Errors
+    /// `conflict` where it is not stopped, or there is a file already; `invalid` for a path that is not
+    /// absolute; or what could not be written, after which there is no new file.
+    pub fn export(
+        &self,
+        wanted: &VmRef,
+        request: &ExportVm,
+        progress: ProgressSink<'_>,
+    ) -> Result<ExportedVm> {
+        self.operate_on(wanted, Verb::Export, progress, |slot, progress| {
+            self.export_vm(slot, request, progress)
+        })
+    }
+
+    /// Makes a new VM from such a file.
+    ///
+    /// # Errors
+    /// `invalid` for what is no archive, or is damaged; `conflict` for a name that is taken, or
+    /// settings that this host cannot give. Nothing of the new VM is left then.
+    pub fn import(&self, request: &ImportVm, progress: ProgressSink<'_>) -> Result<VmView> {
+        self.operate(Verb::Import, None, progress, |operation, progress| {
+            self.import_vm(request, operation, progress)
         })
     }
 

@@ -77,7 +77,7 @@ pub struct Catalog {
     pub(super) source: Source,
     /// Serialises imports and prunes.
     importing: Mutex<()>,
-    leases: Leases,
+    pub(super) leases: Leases,
     pub(super) names: Names,
 }
 

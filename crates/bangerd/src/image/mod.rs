@@ -1,5 +1,6 @@
 //! The images that VMs are created from, their names, and the bundle as their source.
 
+mod adopt;
 pub(crate) mod bundle;
 pub(crate) mod catalog;
 mod ext4;
@@ -7,6 +8,6 @@ mod folder;
 pub(crate) mod foreign;
 pub(crate) mod import;
 mod judge;
-mod lease;
+pub(crate) mod lease;
 mod names;
 mod source;

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
-    ExportedImage, ImageView, ImportImage, KillVm, Line, LogLevelView, LogsQuery, PruneImages,
-    PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm,
-    Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView,
+    ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage, ImportVm, KillVm, Line,
+    LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm,
+    Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView,
+    VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -64,6 +65,8 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(kill))
         .routes(routes!(rename))
         .routes(routes!(clone))
+        .routes(routes!(export))
+        .routes(routes!(import))
         .routes(routes!(trash))
         .routes(routes!(purge))
         .routes(routes!(undelete))
@@ -445,6 +448,36 @@ async fn rename(request: VmRequest<RenameVm>) -> Response {
 )]
 async fn clone(request: VmRequest<CloneVm>) -> Response {
     request.work(Engine::clone_of).await
+}
+
+/// Writes a stopped VM into one file on the daemon's host: its disks, settings and kernel, and no key.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/export",
+    params(Reference),
+    request_body = ExportVm,
+    responses((status = 200, content((Line<ExportedVm> = "application/x-ndjson"), (ExportedVm = "application/json"))))
+)]
+async fn export(request: VmRequest<ExportVm>) -> Response {
+    request.work(Engine::export).await
+}
+
+/// Makes a new VM from a file that an export has written. Answers with the VM, stopped.
+#[utoipa::path(
+    post,
+    path = "/v1/import",
+    request_body = ImportVm,
+    responses((status = 200, content((Line<VmView> = "application/x-ndjson"), (VmView = "application/json"))))
+)]
+async fn import(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<ImportVm>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.import(&request, progress)
+    })
+    .await
 }
 
 /// The VMs in the trash, the last deleted first.

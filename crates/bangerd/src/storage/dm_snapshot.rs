@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use banger_api::{DiskView, VmId};
 use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
-use banger_host::{FileOp, Finding, Host, Op, Probe, RootOp, SnapshotFiles, snapshot_node};
+use banger_host::{FileOp, Finding, Host, Op, Packed, Probe, RootOp, SnapshotFiles, snapshot_node};
 
 use super::RootDisk;
 use crate::error::{During, Result};
@@ -123,6 +123,17 @@ impl RootDisk for DmSnapshot {
     fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
         super::duplicate(&self.store(of), &self.store(vm), None, host)?;
         self.grow(vm, host)
+    }
+
+    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<Packed> {
+        let path = self.store(vm);
+        host.change(&Op::File(FileOp::RestoreStore { path }))
+            .during("restore its store")?;
+        Ok(Packed {
+            path: self.base(vm),
+            store: Some(self.store(vm)),
+            size: vm.spec.system_disk_size.0 << 20,
+        })
     }
 
     fn grow(&self, vm: &Vm, host: &dyn Host) -> Result<()> {

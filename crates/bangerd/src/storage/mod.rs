@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, DiskView, Error, Mib, VmId};
-use banger_host::{FileOp, Finding, Host, Op, Owner};
+use banger_host::{FileOp, Finding, Host, Op, Owner, Packed};
 
 use crate::error::{During, Result, is_unsupported};
 use crate::layout::{Layout, machine};
@@ -76,6 +76,14 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     fn duplicate(&self, of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
         duplicate(&self.file(of), &self.file(vm), vm.owner, host)?;
         self.grow(vm, host)
+    }
+
+    /// What is on the disk of a VM that does not run.
+    ///
+    /// # Errors
+    /// The disk is not there, or cannot be read.
+    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<Packed> {
+        whole_file(self.file(vm), host)
     }
 
     /// Grows the disk to the VM's setting; it never shrinks.
@@ -212,6 +220,23 @@ pub(crate) fn admit_size(
         .hint("keep the state directory on XFS or btrfs for larger disks"));
     }
     Ok(())
+}
+
+/// A file as an archive holds it.
+///
+/// # Errors
+/// `not-ready` where it is gone.
+pub(crate) fn whole_file(path: PathBuf, host: &dyn Host) -> Result<Packed> {
+    let stat = host.stat(&path).during("look at its file")?;
+    let Some(size) = stat.map(|stat| stat.length) else {
+        let what = format!("`{}` is gone", path.display());
+        return Err(Error::new(Code::NotReady, what).hint("restore it from a backup"));
+    };
+    Ok(Packed {
+        path,
+        store: None,
+        size,
+    })
 }
 
 /// What stays free on the file system of a copy, in MiB.

@@ -29,7 +29,7 @@ pub enum Verb {
     Set,
     /// Rename it.
     Rename,
-    /// Make another one with its content.
+    /// Read its disks, for a clone or an archive.
     Clone,
     /// Delete it.
     Delete,

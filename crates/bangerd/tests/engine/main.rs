@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod adoption;
+mod archive;
 mod autostart;
 mod clone;
 mod concurrency;

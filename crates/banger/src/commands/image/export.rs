@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use banger_api::ExportImage;
 use clap::Args;
 
-use super::{ImageArgument, import, size};
+use super::{ImageArgument, size};
 use crate::failure::Outcome;
+use crate::paths;
 use crate::session::Session;
 
 /// Copy an image's root file system to a file.
@@ -34,7 +35,7 @@ impl Export {
     /// Copies it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = ExportImage {
-            path: import::absolute(&self.file)?,
+            path: paths::for_daemon(&self.file)?,
             force: self.force,
         };
         let name = &self.one.name;

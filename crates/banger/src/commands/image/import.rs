@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use banger_api::{Code, Error, ImageName};
+use banger_api::ImageName;
 use clap::Args;
 
 use crate::failure::Outcome;
@@ -50,28 +50,4 @@ impl Import {
         arguments.push(self.source.clone().into());
         Err(programs::become_program(program.as_os_str(), &arguments).into())
     }
-}
-
-/// The path as the daemon, whose directory is another, has to be told it.
-pub(super) fn absolute(path: &std::path::Path) -> Result<String, Error> {
-    let invalid = |what: String| Error::new(Code::Invalid, what);
-    let shown = path.display();
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => std::path::Path::new("."),
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| invalid(format!("`{shown}` is not the name of a file")))?;
-    let folder = folder.canonicalize().map_err(|cause| {
-        let error = Error::new(Code::NotFound, format!("there is no folder for `{shown}`"));
-        error.cause(cause.to_string())
-    })?;
-    let path = folder.join(name);
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| {
-        invalid(format!(
-            "{path:?} has characters that banger does not take in a path"
-        ))
-    })
 }

@@ -6,11 +6,14 @@ mod create;
 mod delete;
 mod description;
 mod events;
+mod export;
 mod first_choice;
+mod import;
 mod kill;
 mod list;
 mod logs;
 mod outcomes;
+mod prune;
 mod purge;
 mod rename;
 mod restart;
@@ -51,10 +54,13 @@ pub(crate) enum Verb {
     Rename(rename::Rename),
     #[command(alias = "cp", alias = "copy")]
     Clone(clone::Clone),
+    Export(export::Export),
+    Import(import::Import),
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
     Undelete(undelete::Undelete),
     Purge(purge::Purge),
+    Prune(prune::Prune),
     #[command(alias = "shell")]
     Ssh(ssh::Ssh),
     Logs(logs::Logs),
@@ -75,9 +81,12 @@ impl Verb {
             Self::Set(verb) => verb.run(session),
             Self::Rename(verb) => verb.run(session),
             Self::Clone(verb) => verb.run(session),
+            Self::Export(verb) => verb.run(session),
+            Self::Import(verb) => verb.run(session),
             Self::Delete(verb) => verb.run(session),
             Self::Undelete(verb) => verb.run(session),
             Self::Purge(verb) => verb.run(session),
+            Self::Prune(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),
             Self::Events(verb) => verb.run(session),

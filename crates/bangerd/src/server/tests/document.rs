@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_api::{DeleteVm, ImageName, ImportImage};
+use banger_api::{DeleteVm, ExportVm, ImageName, ImportImage};
 use serde_json::Value;
 
 use super::*;
@@ -30,6 +30,8 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/kill"),
     ("POST", "/v1/vms/{ref}/rename"),
     ("POST", "/v1/vms/{ref}/clone"),
+    ("POST", "/v1/vms/{ref}/export"),
+    ("POST", "/v1/import"),
     ("GET", "/v1/trash"),
     ("DELETE", "/v1/trash/{ref}"),
     ("POST", "/v1/trash/{ref}/undelete"),
@@ -89,6 +91,16 @@ fn every_path_is_described_and_every_described_path_is_there() {
         if path.contains("/trash/") {
             only_in_trash(&server);
         }
+        if path == "/v1/import" {
+            let request = ExportVm {
+                path: "/state/vm".to_owned(),
+                force: true,
+            };
+            let exported = server
+                .client()
+                .export_vm(&vm("calm-otter"), &request, nothing);
+            exported.unwrap();
+        }
         let path = path.replace("{name}", "mine");
         if path.contains("/mine") && server.engine.image(&mine()).is_err() {
             import_mine(&server);
@@ -133,10 +145,11 @@ fn import_mine(server: &Running) {
 fn least_body(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("rename") => r#"{"name":"calm-otter"}"#,
+        Some("import") => r#"{"path":"/state/vm","name":"imported"}"#,
         Some("clone") => r#"{"name":"copy"}"#,
         Some("log-level") => r#"{"level":"info"}"#,
         Some("images") => r#"{"name":"new","path":"/file"}"#,
-        Some("export") => r#"{"path":"/state/copy"}"#,
+        Some("export") => r#"{"path":"/state/copy","force":true}"#,
         _ => "",
     }
 }
@@ -179,7 +192,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (17, 12));
+    assert_eq!((bodies, references), (19, 13));
 }
 
 #[test]
@@ -242,6 +255,9 @@ fn every_schema_that_is_named_is_there() {
         "DeleteVm",
         "RenameVm",
         "CloneVm",
+        "ExportVm",
+        "ExportedVm",
+        "ImportVm",
         "UndeleteVm",
         "PurgeVm",
         "VmView",

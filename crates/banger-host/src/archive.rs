@@ -1,0 +1,234 @@
+//! An archive: several files in one, without their holes, and with a digest over all of it.
+//!
+//! ```text
+//!   magic (16) │ length of the head (4) │ head │ number of files (4) │ file 1 │ … │ SHA-256 of all before (32)
+//!   a file:  size (8) │ chunk │ chunk │ … │ all ones (8)
+//!   a chunk: offset (8) │ length (4) │ bytes
+//! ```
+//!
+//! Numbers are little-endian. Chunks are in the order of their offsets, do not overlap, and have at most
+//! [`CHUNK`] bytes; what no chunk has is a hole. An archive names no paths: whoever unpacks it says where
+//! each file goes and how large it is. It is hostile until its digest is right, and has only been made by
+//! somebody who knows the format then.
+
+mod overlay;
+
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+pub(crate) use overlay::Overlay;
+
+/// What every archive begins with.
+const MAGIC: &[u8; 16] = b"banger archive 1";
+
+/// The most bytes of a chunk.
+const CHUNK: usize = 256 << 10;
+
+/// The most bytes of a head.
+pub const LARGEST_HEAD: usize = 1 << 20;
+
+/// The bytes before a head.
+pub const BEFORE_HEAD: usize = MAGIC.len() + 4;
+
+/// The bytes of the digest at the end.
+pub const DIGEST: u64 = 32;
+
+/// What ends a file, in the place of an offset.
+const END: u64 = u64::MAX;
+
+/// A file to pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The file, or the base of a disk.
+    pub path: PathBuf,
+    /// The exception store with what was written over the base, if it is a disk of dm-snapshot.
+    pub store: Option<PathBuf>,
+    /// Its size in bytes; beyond the end of `path` it is a hole.
+    pub size: u64,
+}
+
+/// A file to unpack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Where it goes.
+    pub path: PathBuf,
+    /// Its size in bytes; one of another size is refused.
+    pub size: u64,
+}
+
+/// Bytes at offsets, with holes.
+pub(crate) trait Content {
+    /// Where there may be something else than zeros, in order.
+    fn data(&self) -> io::Result<Vec<Range<u64>>>;
+
+    /// Fills the buffer from this offset on; beyond the end there are zeros.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
+}
+
+/// Writes, and digests what it writes.
+struct Digesting<T> {
+    inner: T,
+    digest: Sha256,
+}
+
+impl<T: Write> Digesting<T> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.inner.write_all(bytes)
+    }
+}
+
+impl<T: Read> Digesting<T> {
+    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.inner.read_exact(bytes).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return invalid("it is cut off".to_owned());
+            }
+            error
+        })?;
+        self.digest.update(&*bytes);
+        Ok(())
+    }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Writes an archive.
+pub(crate) fn pack(to: impl Write, head: &[u8], files: &[(u64, &dyn Content)]) -> io::Result<()> {
+    let mut to = Digesting {
+        inner: to,
+        digest: Sha256::new(),
+    };
+    let number = |count: usize| u32::try_from(count).map_err(|_| invalid("too much".to_owned()));
+    to.put(MAGIC)?;
+    to.put(&number(head.len())?.to_le_bytes())?;
+    to.put(head)?;
+    to.put(&number(files.len())?.to_le_bytes())?;
+    for (size, content) in files {
+        to.put(&size.to_le_bytes())?;
+        pack_data(&mut to, *size, *content)?;
+        to.put(&END.to_le_bytes())?;
+    }
+    let digest = to.digest.finalize();
+    to.inner.write_all(&digest)
+}
+
+fn pack_data(to: &mut Digesting<impl Write>, size: u64, content: &dyn Content) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    for Range { start, end } in content.data()? {
+        let (mut at, end) = (start, end.min(size));
+        while at < end {
+            // Chunks end where their size divides the offset, so that no two share a block.
+            let to_boundary = CHUNK as u64 - at % CHUNK as u64;
+            let length = to_boundary.min(end - at);
+            let chunk = &mut buffer[..usize::try_from(length).unwrap_or(CHUNK)];
+            content.read_at(chunk, at)?;
+            if chunk.iter().any(|byte| *byte != 0) {
+                let count = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                to.put(&at.to_le_bytes())?;
+                to.put(&count.to_le_bytes())?;
+                to.put(chunk)?;
+            }
+            at += length;
+        }
+    }
+    Ok(())
+}
+
+/// The length of the head, from the first [`BEFORE_HEAD`] bytes of an archive.
+///
+/// # Errors
+/// In words, for what is no archive or has a larger head than any.
+pub fn head_length(bytes: &[u8]) -> Result<usize, String> {
+    let (Some(magic), Some(length)) = (bytes.get(..MAGIC.len()), bytes.get(MAGIC.len()..)) else {
+        return Err("it is not an archive of a VM".to_owned());
+    };
+    if magic != MAGIC {
+        return Err("it is not an archive of a VM".to_owned());
+    }
+    let length = <[u8; 4]>::try_from(length).map_err(|_| "it is cut off".to_owned())?;
+    match usize::try_from(u32::from_le_bytes(length)) {
+        Ok(length) if length <= LARGEST_HEAD => Ok(length),
+        _ => Err("its head is too large".to_owned()),
+    }
+}
+
+/// Reads an archive of files of these sizes; `write` is given what is in them. What was written is worth
+/// nothing unless this succeeds: the digest comes last.
+pub(crate) fn unpack(
+    from: impl Read,
+    sizes: &[u64],
+    mut write: impl FnMut(usize, u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut from = Digesting {
+        inner: from,
+        digest: Sha256::new(),
+    };
+    let before: [u8; BEFORE_HEAD] = from.take()?;
+    let mut buffer = vec![0; head_length(&before).map_err(invalid)?];
+    from.fill(&mut buffer)?;
+    let count = u32::from_le_bytes(from.take()?);
+    if usize::try_from(count).ok() != Some(sizes.len()) {
+        return Err(invalid(format!(
+            "it has {count} files, not {}",
+            sizes.len()
+        )));
+    }
+    buffer.resize(CHUNK, 0);
+    for (number, size) in sizes.iter().enumerate() {
+        let found = u64::from_le_bytes(from.take()?);
+        if found != *size {
+            return Err(invalid(format!(
+                "file {number} has {found} bytes, not {size}"
+            )));
+        }
+        let mut free_from = 0;
+        loop {
+            let offset = u64::from_le_bytes(from.take()?);
+            if offset == END {
+                break;
+            }
+            let length = u32::from_le_bytes(from.take()?);
+            let end = offset.checked_add(length.into());
+            let chunk = usize::try_from(length)
+                .ok()
+                .and_then(|it| buffer.get_mut(..it));
+            let (Some(end), Some(chunk)) = (end.filter(|end| end <= size), chunk) else {
+                return Err(invalid(format!(
+                    "file {number} has a chunk that does not fit"
+                )));
+            };
+            if offset < free_from || length == 0 {
+                return Err(invalid(format!(
+                    "the chunks of file {number} are not in order"
+                )));
+            }
+            free_from = end;
+            from.fill(chunk)?;
+            write(number, offset, chunk)?;
+        }
+    }
+    let expected = from.digest.clone().finalize();
+    let found: [u8; 32] = from.take()?;
+    if found[..] != expected[..] {
+        return Err(invalid("its digest is wrong: it is damaged".to_owned()));
+    }
+    if from.inner.read(&mut [0])? > 0 {
+        return Err(invalid("something follows its end".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

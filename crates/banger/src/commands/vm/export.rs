@@ -1,0 +1,52 @@
+//! `banger vm export`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use banger_api::ExportVm;
+use clap::Args;
+
+use super::{VmArgument, space};
+use crate::failure::Outcome;
+use crate::paths;
+use crate::session::Session;
+
+/// Write a stopped VM into one file.
+///
+/// The file holds all files of the VM, its settings and its kernel, without unused space and with a digest: `banger vm import` makes a VM of it, here or on another machine. Whoever can read it can read everything in the VM.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm export calm-otter calm-otter.banger
+  banger vm export calm-otter /srv/backup/calm-otter.banger --force")]
+pub(crate) struct Export {
+    #[command(flatten)]
+    one: VmArgument,
+
+    /// The file to write.
+    file: PathBuf,
+
+    /// Replace a file that exists.
+    #[arg(long, short)]
+    force: bool,
+}
+
+impl Export {
+    /// Writes it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = ExportVm {
+            path: paths::for_daemon(&self.file)?,
+            force: self.force,
+        };
+        let name = &self.one.name;
+        let archive = session.work(|daemon, heard| daemon.export_vm(name, &request, heard))?;
+        session.output.result(&archive, || {
+            let size = space::size(archive.size_bytes);
+            format!(
+                "{name} is in {}, {size}\nits digest: {}",
+                archive.path, archive.digest
+            )
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

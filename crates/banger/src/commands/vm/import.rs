@@ -1,0 +1,49 @@
+//! `banger vm import`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use banger_api::{ImportVm, VmName};
+use clap::Args;
+
+use super::description;
+use crate::failure::Outcome;
+use crate::paths;
+use crate::session::Session;
+
+/// Make a VM from a file that `vm export` has written.
+///
+/// It has all files and settings of the VM that was exported, and its own id, address, machine-id and SSH host key. It is left stopped. A file that is damaged is refused.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm import calm-otter.banger
+  banger vm import calm-otter.banger --name web")]
+pub(crate) struct Import {
+    /// The file.
+    file: PathBuf,
+
+    /// The name of the new VM [default: that of the VM that was exported].
+    #[arg(long, short)]
+    name: Option<VmName>,
+}
+
+impl Import {
+    /// Makes it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = ImportVm {
+            path: paths::for_daemon(&self.file)?,
+            name: self.name.as_ref().map(ToString::to_string),
+        };
+        let vm = session.work(|daemon, heard| daemon.import_vm(&request, heard))?;
+        session.output.result(&vm, || {
+            if session.output.quiet {
+                vm.name.to_string()
+            } else {
+                description::how_it_stands(&vm, false)
+            }
+        })?;
+        description::notes(&vm, session.output);
+        Ok(ExitCode::SUCCESS)
+    }
+}
