@@ -257,7 +257,8 @@ impl Catalog {
     }
 
     /// Removes an image's name, unless `used` returns VMs that use its root file system, or one is
-    /// being created. The next prune removes the content.
+    /// being created. Content with another name stays, also if that is the bundle's own image. The
+    /// next prune removes the rest.
     ///
     /// # Errors
     /// `not-found`, or `conflict` with its users.
@@ -272,7 +273,9 @@ impl Catalog {
         let all = self.names.all(host)?;
         if let Some(image) = all.get(name) {
             let others = all.iter().filter(|(other, _)| *other != name);
-            let has_other_name = { others }.any(|(_, other)| other.root == image.root);
+            let bundled = self.source.look(host).ok();
+            let has_other_name = { others }.any(|(_, other)| other.root == image.root)
+                || bundled.is_some_and(|it| it.images.root == image.root);
             let is_leased = self.leases.digests().contains(&image.root);
             let users = used(&image.root);
             if !has_other_name && (is_leased || !users.is_empty()) {

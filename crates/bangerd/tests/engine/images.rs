@@ -161,3 +161,21 @@ fn an_export_replaces_nothing_unasked_and_writes_where_it_is_told() {
         );
     }
 }
+
+#[test]
+fn a_second_name_of_the_bundles_image_is_deleted_beside_its_vms() {
+    let world = World::new();
+    create(&world, "web", "default");
+    let default = world.engine.image(&image("default")).unwrap();
+    let copy = import(&world, "copy").unwrap();
+    // The record of an import with the same content as the bundle's image.
+    let path = "/state/image-names/copy.json";
+    let record = world.sim.read(path.as_ref()).unwrap().unwrap();
+    let record = String::from_utf8(record)
+        .unwrap()
+        .replace(&copy.digest, &default.digest);
+    world.write(path, record.as_bytes());
+    world.engine.delete_image(&image("copy")).unwrap();
+    assert_eq!(names(&world), ["default"]);
+    assert_eq!(world.engine.image(&image("default")).unwrap(), default);
+}
