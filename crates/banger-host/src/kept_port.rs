@@ -54,7 +54,7 @@ impl KeptPort {
         match wire.receive().map_err(io)? {
             Received::Message(_, sockets) => {
                 let [udp, tcp] = <[OwnedFd; 2]>::try_from(sockets)
-                    .map_err(|_| wrong("what comes is no port"))?;
+                    .map_err(|_| wrong("the message has no port"))?;
                 Ok(Some(Self {
                     udp: udp.into(),
                     tcp: tcp.into(),
@@ -73,7 +73,7 @@ impl KeptPort {
     /// None that can be met in practice.
     pub fn number(&self) -> Result<u16> {
         let address = self.udp.local_addr();
-        let address = address.map_err(|cause| Error::io("look at the DNS port", cause))?;
+        let address = address.map_err(|cause| Error::io("examine the DNS port", cause))?;
         Ok(address.port())
     }
 }

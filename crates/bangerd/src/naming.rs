@@ -93,14 +93,14 @@ fn words(path: &Path) -> Result<Vec<String>> {
     };
     let meta = path.metadata().map_err(trouble)?;
     if !meta.is_file() || meta.len() > LARGEST {
-        let text = "it is no list of words: a file of up to 4 MiB, a word a line";
+        let text = "it is not a list of words: a file of up to 4 MiB with one word per line";
         return Err(trouble(std::io::Error::other(text)));
     }
     let text = std::fs::read_to_string(path).map_err(trouble)?;
     let lines = text.lines().map(str::trim).map(str::to_lowercase);
     let words: Vec<String> = lines.filter(|it| is_word(it)).collect();
     if words.is_empty() {
-        let text = "it has no word of letters and digits, a line each";
+        let text = "it has no line with a word of letters and digits";
         return Err(trouble(std::io::Error::other(text)));
     }
     Ok(words)

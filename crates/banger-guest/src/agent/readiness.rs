@@ -118,7 +118,7 @@ impl Readiness {
         if booted && now >= *self.booted.get_or_insert(now) + GRACE {
             self.become_ready();
             return Some(format!(
-                "nothing listens on port {SSH}: there is no way in over SSH"
+                "nothing listens on port {SSH}: SSH logins are not possible"
             ));
         }
         None

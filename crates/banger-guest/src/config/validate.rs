@@ -126,13 +126,13 @@ fn check_disks(root: &str, disks: &[Disk]) -> Result<(), ConfigError> {
         if !devices.insert(&disk.device) {
             return Err(invalid(
                 "disks.device",
-                format!("`{}` is there twice", disk.device),
+                format!("`{}` occurs twice", disk.device),
             ));
         }
         if !mounts.insert(&disk.mount) {
             return Err(invalid(
                 "disks.mount",
-                format!("`{}` is there twice", disk.mount),
+                format!("`{}` occurs twice", disk.mount),
             ));
         }
     }
@@ -146,7 +146,7 @@ fn check_files(files: &[File]) -> Result<(), ConfigError> {
         if !paths.insert(&file.path) {
             return Err(invalid(
                 "files.path",
-                format!("`{}` is there twice", file.path),
+                format!("`{}` occurs twice", file.path),
             ));
         }
         if file.mode > 0o7777 {

@@ -55,7 +55,7 @@ StandardError=null
 /// Says that the image's init has started what it starts, for guests without an sshd on port 22.
 const BOOTED: &str = "\
 [Unit]
-Description=banger's agent is told that the system is up
+Description=Notify banger's agent that the system is up
 After=multi-user.target
 DefaultDependencies=no
 

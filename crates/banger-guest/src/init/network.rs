@@ -30,7 +30,7 @@ pub(crate) fn configure(network: &Network) -> Result<()> {
         .bring_up(LOOPBACK, None)
         .while_doing(|| "bring `lo` up".to_owned())?;
     let index = wait::until(PATIENCE, || index(name))
-        .ok_or_else(|| Failure::new(format!("the network interface `{name}` is not there")))?;
+        .ok_or_else(|| Failure::new(format!("the network interface `{name}` does not exist")))?;
     let what = || format!("give `{name}` its address");
     netlink
         .add_address(index, network.address, network.prefix)

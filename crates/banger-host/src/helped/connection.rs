@@ -278,7 +278,7 @@ fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<ChildErrors>)> {
     let sudo = find_program("sudo".as_ref());
     let (Some(sudo), true) = (sudo, program.is_file()) else {
         let text = format!(
-            "nobody listens on `{}`, and there is no sudo to start `{}`",
+            "nothing listens on `{}`, and there is no sudo to start `{}`",
             socket_path(uid).display(),
             program.display()
         );

@@ -87,7 +87,7 @@ pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Re
 }
 
 fn look(path: &Path) -> String {
-    format!("look at `{}`", path.display())
+    format!("examine `{}`", path.display())
 }
 
 /// Gives a directory its mode and owner, and says whether it had others.
@@ -223,7 +223,7 @@ fn is_unchanged(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -
 
 /// FileOp::LinkFile.
 pub(super) fn link_file(from: &Path, to: &Path) -> Result<Change> {
-    let describe = |path: &Path| format!("look at `{}`", path.display());
+    let describe = |path: &Path| format!("examine `{}`", path.display());
     let (folder, name) = folder_and_name(to)?;
     let there = rustix::fs::lstat(from).during(|| describe(from))?;
     match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {

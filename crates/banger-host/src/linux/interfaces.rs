@@ -61,7 +61,7 @@ impl Interfaces {
 pub(super) fn read() -> Result<InterfaceTable> {
     netlink::talk(|handle| {
         Box::pin(async move {
-            let look = || "look at the host's interfaces".to_owned();
+            let look = || "examine the host's interfaces".to_owned();
             let at = Instant::now();
             let addresses = netlink::all_addresses(&handle).await.during(look)?;
             let routes = netlink::routes(&handle).await.during(look)?;

@@ -114,7 +114,7 @@ impl Linux {
     /// Settings of interfaces are those of a network namespace, and `/run` may be shared by several.
     fn ledger_path(&self) -> Result<PathBuf> {
         let network = "/proc/thread-self/ns/net";
-        let inode = fs::metadata(network).during(|| format!("look at `{network}`"))?;
+        let inode = fs::metadata(network).during(|| format!("examine `{network}`"))?;
         Ok(self.run.join(format!("forwarding-{}.json", inode.ino())))
     }
 

@@ -73,7 +73,7 @@ impl Look for Linux {
 
     fn stat(&self, path: &Path) -> Result<Option<Stat>> {
         let found =
-            absent(fs::metadata(path)).during(|| format!("look at `{}`", path.display()))?;
+            absent(fs::metadata(path)).during(|| format!("examine `{}`", path.display()))?;
         Ok(found.map(|it| Stat {
             length: it.len(),
             // In units of 512 bytes whatever the file system's own are; see inode(7).

@@ -18,7 +18,7 @@ use crate::{Change, Error, Kind, Owner, Result};
 
 /// FileOp::MakeNode.
 pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> Result<Change> {
-    let describe = || format!("look at `{}`", device.display());
+    let describe = || format!("examine `{}`", device.display());
     let found = fs::metadata(device).during(describe)?;
     if !found.file_type().is_block_device() {
         return Err(Error::new(Kind::Other, "it is not a block device").within(describe()));

@@ -41,7 +41,7 @@ impl MemInfo {
 /// Look::room.
 pub(super) fn room(directory: &Path) -> Result<Room> {
     let place = probes::existing(directory);
-    let found = rustix::fs::statvfs(place).during(|| format!("look at `{}`", place.display()))?;
+    let found = rustix::fs::statvfs(place).during(|| format!("examine `{}`", place.display()))?;
     let memory = memory()?;
     Ok(Room {
         size_mib: found.f_blocks.saturating_mul(found.f_frsize) / MIB,
@@ -52,7 +52,7 @@ pub(super) fn room(directory: &Path) -> Result<Room> {
 
 /// Look::largest_file. Tried with a file that has no name and takes no space: no file system tells it.
 pub(super) fn largest_file(directory: &Path) -> Result<u64> {
-    let what = || format!("look for the largest file of `{}`", directory.display());
+    let what = || format!("find the largest file of `{}`", directory.display());
     let file = nameless_file(directory).during(what)?;
     // Past this limit the kernel sends SIGXFSZ, which would end us.
     let own = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;

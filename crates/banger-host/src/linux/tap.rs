@@ -91,7 +91,7 @@ fn find(name: &str) -> Result<Option<Link>> {
         Box::pin(async move {
             netlink::link(&handle, &wanted)
                 .await
-                .during(|| format!("look at `{wanted}`"))
+                .during(|| format!("examine `{wanted}`"))
         })
     })
 }
@@ -106,9 +106,9 @@ pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<
     let is_so = match &there {
         Some(Link { tap: Some(tap), .. }) => tap.persists && tap.owner == Some(wanted.uid),
         Some(Link { tap: None, .. }) => {
-            let text = "an interface of this name is there, and is no TAP";
+            let text = "an interface with this name exists, and is not a TAP";
             return Err(Error::new(Kind::Busy, text)
-                .hint(format!("look at it: ip -details link show {name}"))
+                .hint(format!("see: ip -details link show {name}"))
                 .within(describe()));
         }
         None => false,
@@ -152,7 +152,7 @@ async fn configure(
     (name, wanted): (String, GuestTap),
     lacks: Support,
 ) -> Result<bool> {
-    let look = || format!("look at the TAP `{name}`");
+    let look = || format!("examine the TAP `{name}`");
     let Some(link) = netlink::link(&handle, &name).await.during(look)? else {
         return Err(Error::new(Kind::Missing, "it disappeared during setup"));
     };
@@ -184,7 +184,7 @@ async fn put_programs(
     lacks: &Support,
 ) -> Result<bool> {
     let (host, guest) = (wanted.host_address, wanted.guest_address);
-    let look = || "look at its programs".to_owned();
+    let look = || "examine its programs".to_owned();
     let programs = backstop::programs(host, guest);
     let standing = backstop::standing(handle, link.index).await.during(look)?;
     if programs.iter().all(|one| standing.contains(one)) {
@@ -280,7 +280,7 @@ pub(super) fn remember_nat(address: Ipv4Addr, nat: bool) -> Result<()> {
 
 /// The host's address, and no other.
 async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
-    let look = || "look at its addresses".to_owned();
+    let look = || "examine its addresses".to_owned();
     let own = (wanted.host_address, 32);
     let there = netlink::addresses(handle, link.index).await.during(look)?;
     let mut changed = false;

@@ -31,12 +31,12 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
 /// user's to write, so would be what root runs.
 pub(super) fn check_own_file() -> Result<()> {
     let link = Path::new("/proc/self/exe");
-    let what = "look at the program's own file";
+    let what = "examine the program's own file";
     let path = fs::read_link(link).map_err(|cause| Error::io(what, cause))?;
     check_file(&path).map_err(|error| error.within(what))?;
     let (own, named) = (fs::metadata(link), fs::metadata(&path));
     let (Ok(own), Ok(named)) = (own, named) else {
-        return Err(Error::new(Kind::Denied, "it is not there any more").within(what));
+        return Err(Error::new(Kind::Denied, "it no longer exists").within(what));
     };
     if (own.dev(), own.ino()) == (named.dev(), named.ino()) {
         return Ok(());
@@ -49,7 +49,7 @@ pub(super) fn check_own_file() -> Result<()> {
 pub(crate) fn check_file(path: &Path) -> Result<()> {
     for part in path.ancestors() {
         let meta = fs::symlink_metadata(part)
-            .map_err(|cause| Error::io(format!("look at `{}`", part.display()), cause))?;
+            .map_err(|cause| Error::io(format!("examine `{}`", part.display()), cause))?;
         let refused = |what: &str| {
             let text = format!("`{}` {what}", part.display());
             Err(Error::new(Kind::Denied, text).hint(format!("ls -ld {}", part.display())))

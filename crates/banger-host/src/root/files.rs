@@ -101,7 +101,7 @@ pub(super) fn jailed(
     }
     let (output, errors) = (File::from(of(output)?), File::from(of(errors)?));
     for file in [&output, &errors] {
-        check(file, claim, Part::Log).map_err(|error| error.within("it is no log of a machine"))?;
+        check(file, claim, Part::Log).map_err(|error| error.within("it is not a machine's log"))?;
     }
     Ok(jailed::JailSpec {
         jailed,
@@ -128,11 +128,11 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
         let error = Error::new(Kind::Denied, text);
         Err(error.within("the folder is not accepted as a machine's"))
     };
-    let map_io_error = |cause: rustix::io::Errno| Error::io("look at the folder", cause.into());
+    let map_io_error = |cause: rustix::io::Errno| Error::io("examine the folder", cause.into());
     let flags = rustix::fs::fcntl_getfl(folder).map_err(map_io_error)?;
     let meta = rustix::fs::fstat(folder).map_err(map_io_error)?;
     if rustix::fs::FileType::from_raw_mode(meta.st_mode) != rustix::fs::FileType::Directory {
-        return refused("it is no folder".to_owned());
+        return refused("it is not a folder".to_owned());
     }
     if !flags.contains(OFlags::PATH) {
         return refused("it is open for more than its name".to_owned());
@@ -174,7 +174,7 @@ enum Part {
 
 fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
     let refused = |text: String| Err(Error::new(Kind::Denied, text));
-    let map_io_error = |cause| Error::io("look at it", cause);
+    let map_io_error = |cause| Error::io("examine it", cause);
     let meta = file.metadata().map_err(map_io_error)?;
     if !meta.is_file() {
         return refused("it is not a regular file".to_owned());
@@ -189,7 +189,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
             Part::Log => way == OFlags::WRONLY && flags.contains(OFlags::APPEND),
         };
     if !opened {
-        return refused("it is not open for what it is needed for".to_owned());
+        return refused("it is not open in the required mode".to_owned());
     }
     let own = meta.uid() == claim.uid;
     let roots = part == Part::Base && meta.uid() == 0;

@@ -104,7 +104,7 @@ impl Port {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
-                Err(cause) => return Err(Error::io("wait for somebody", cause.into())),
+                Err(cause) => return Err(Error::io("wait for a client", cause.into())),
             }
             let ready: Vec<bool> = wanted.iter().map(|it| !it.revents().is_empty()).collect();
             // A holder says nothing, so what comes from one is its end.

@@ -52,7 +52,7 @@ fn replace(path: &Path, text: &[u8]) -> Result<()> {
     let name = path.file_name().ok_or_else(|| {
         Error::new(
             Code::Invalid,
-            format!("`{}` is no file's path", path.display()),
+            format!("`{}` is not the path of a file", path.display()),
         )
     })?;
     // The collector reads names that end in `.prom` only.

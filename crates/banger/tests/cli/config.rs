@@ -237,7 +237,7 @@ fn who_says_it_or_cannot_be_asked_is_not_asked() {
         let mut typist = Typist::new(&environment, &words);
         assert_eq!(typist.ends(), Some(0), "{}", typist.seen);
         assert!(!typist.seen.contains("NAT?"), "{more}: {}", typist.seen);
-        let tells = typist.seen.contains("no way out");
+        let tells = typist.seen.contains("no network access");
         assert!(
             !tells || more == "--json",
             "who chose it is told: {}",

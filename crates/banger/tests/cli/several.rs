@@ -61,7 +61,7 @@ fn labels_select_vms() {
     assert_eq!(lines.len(), 2, "{run:#?}");
     assert!(
         run.stderr.contains(
-            "note: web-1, web-2: it has no way out to the network: banger vm set NAME --nat\n"
+            "note: web-1, web-2: it has no network access beyond this host: banger vm set NAME --nat\n"
         ),
         "{run:#?}"
     );
@@ -183,12 +183,12 @@ fn a_person_is_asked_before_a_vm_is_deleted() {
     let environment = with(&["api", "web"]);
     let banger = crate::environment::program().display().to_string();
     let mut typist = Typist::new(&environment, &[&banger, "vm", "delete", "--all"]);
-    typist.sees("delete 2 VMs: api, web? (with every file in it, for good) [y/N] ");
+    typist.sees("delete 2 VMs: api, web? (and all its files, permanently) [y/N] ");
     typist.types("\r");
     typist.sees("nothing is done");
     assert_eq!(phases(&environment).len(), 2);
     let mut typist = Typist::new(&environment, &[&banger, "vm", "rm", "web"]);
-    typist.sees("delete web? (with every file in it, for good) [y/N] ");
+    typist.sees("delete web? (and all its files, permanently) [y/N] ");
     typist.types("y\r");
     typist.sees("web is deleted");
     assert_eq!(phases(&environment).len(), 1);

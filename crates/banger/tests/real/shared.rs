@@ -80,7 +80,7 @@ pub(crate) fn the_guest_reaches_the_outside_with_nat_only() {
     assert!(
         world.show("first")["notes"]
             .to_string()
-            .contains("no way out")
+            .contains("no network access beyond")
     );
     world.must(&["vm", "set", "first", "--nat"]);
     world.sh("first", &probe);

@@ -38,8 +38,8 @@ impl Boot {
     fn disk_cache_check(&self) -> Option<Check> {
         (self.disk_cache == DiskCache::Unsafe).then(|| {
             Check::new("disk cache", |_| Finding::Doubtful {
-                found: "`disk_cache = \"unsafe\"`: a power cut of the host loses what guests have \
-                        written, synced or not"
+                found: "`disk_cache = \"unsafe\"`: a power failure of the host loses data \
+                        of guests, synced or not"
                     .to_owned(),
                 hint: "for VMs that matter, remove `disk_cache` from the configuration, then: \
                        banger daemon stop"
@@ -51,7 +51,7 @@ impl Boot {
 
 /// The note of a VM whose disks do not flush.
 const LOSES: &str =
-    "`disk_cache = \"unsafe\"`: a power cut of the host loses what it has written, synced or not";
+    "`disk_cache = \"unsafe\"`: a power failure of the host loses its data, synced or not";
 
 /// The arguments of the kernel.
 ///
@@ -93,8 +93,8 @@ fn owner_check(layout: VmLayout, owner: Option<Owner>) -> Check {
                 Ok(Some(stat)) if stat.uid != uid => {
                     return Finding::Bad {
                         found: format!(
-                            "`{}` belongs to user {}, and this VM runs as user {uid}; a copy made \
-                             without owners (cp -r) is so",
+                            "`{}` belongs to user {}, and this VM runs as user {uid}; a copy \
+                             without owners (cp -r) causes this",
                             path.display(),
                             stat.uid
                         ),
@@ -156,7 +156,7 @@ impl Capability for Boot {
             ) {
                 (Ok(Some(_)), Ok(Some(_))) => Finding::Good(format!("`{name}`")),
                 _ => Finding::Bad {
-                    found: format!("the kernel in `{}` is gone", layout.folder().display()),
+                    found: format!("the kernel in `{}` is missing", layout.folder().display()),
                     hint: "restore it from a backup; without it this VM cannot start".to_owned(),
                 },
             }

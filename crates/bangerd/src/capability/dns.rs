@@ -69,7 +69,7 @@ fn of_host(host: &dyn Host) -> Finding {
         hint: hint.to_owned(),
     };
     match host.resolvers() {
-        Err(error) => doubtful(error.to_string(), "look at /etc/resolv.conf"),
+        Err(error) => doubtful(error.to_string(), "check /etc/resolv.conf"),
         Ok(found) if !found.servers.is_empty() => Finding::Good(joined(&found.servers)),
         Ok(found) if found.out_of_reach.is_empty() => doubtful(
             "the host has no resolver, so guests have none either".to_owned(),

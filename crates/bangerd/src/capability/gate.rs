@@ -56,7 +56,7 @@ impl Gate {
 
     fn find(&self, vm: &Vm, open: bool, host: &dyn Host) -> Result<Vec<Process>> {
         host.find_processes(&self.mark(vm, open))
-            .during("look for the VM's gate")
+            .during("find the VM's gate")
     }
 
     /// Ensures that exactly one gate runs, as the VM's settings require.
@@ -97,7 +97,7 @@ impl Gate {
     /// Whether a running VM was started by a version of banger without gates.
     fn is_without(&self, vm: &Vm, host: &dyn Host) -> Result<bool> {
         let socket = self.layout.vm(vm.id).in_machine(machine::OUTSIDE_SOCKET);
-        let found = host.stat(&socket).during("look at the VM's network")?;
+        let found = host.stat(&socket).during("examine the VM's network")?;
         Ok(found.is_none())
     }
 }

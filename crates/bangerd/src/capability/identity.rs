@@ -66,7 +66,7 @@ fn greeting(vm: &Vm) -> String {
     );
     if !vm.spec.nat {
         text += &format!(
-            "It has no way out to the network. On the host: banger vm set {} --nat\n",
+            "It has no network access beyond its host. To change that, on the host: banger vm set {} --nat\n",
             vm.name
         );
     }

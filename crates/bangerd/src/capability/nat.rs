@@ -113,7 +113,7 @@ impl Nat {
     fn lets_out(&self, vms: &[&Vm], host: &dyn Host) -> Result<bool> {
         let addresses: Vec<Ipv4Addr> = vms.iter().map(|vm| vm.address).collect();
         host.firewall_holds(&self.instance.table(), &[], &addresses)
-            .during("look at the firewall")
+            .during("examine the firewall")
     }
 
     /// Switches forwarding of the VM's TAP on or off. Without forwarding the guest reaches no
@@ -133,10 +133,10 @@ fn no_way_out(vm: &Vm) -> Option<String> {
     match (vm.given().nat, vm.spec.nat) {
         (true, _) => None,
         (false, true) => Some(format!(
-            "it has no way out to the network until its next start: banger vm restart {name}"
+            "it has no network access beyond this host until its next start: banger vm restart {name}"
         )),
         (false, false) => Some(format!(
-            "it has no way out to the network: banger vm set {name} --nat"
+            "it has no network access beyond this host: banger vm set {name} --nat"
         )),
     }
 }
@@ -198,7 +198,7 @@ impl Capability for Nat {
     }
 
     fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
-        let what = "look at forwarding";
+        let what = "examine forwarding";
         let forwards = |vm: &Vm| {
             let forwards = host.forwarding(&self.instance.tap(vm.id));
             Ok(forwards.during(what)? == Some(vm.spec.nat))

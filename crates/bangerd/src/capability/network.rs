@@ -142,13 +142,13 @@ impl Capability for Network {
     fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
         let tap_holds = |vm: &Vm| {
             host.tap_holds(self.instance.on_host(), &self.tap(vm, host))
-                .during("look at the TAP")
+                .during("examine the TAP")
         };
         let guest = |vm: &&Vm| (self.instance.tap(vm.id), vm.address);
         let is_let_in = |vms: &[&Vm]| {
             let guests: Vec<(String, Ipv4Addr)> = vms.iter().map(guest).collect();
             host.firewall_holds(&self.instance.table(), &guests, &[])
-                .during("look at the firewall")
+                .during("examine the firewall")
         };
         among(running, is_on_tap, |vms| {
             let taps = vms.iter().map(|vm| tap_holds(vm)).collect();

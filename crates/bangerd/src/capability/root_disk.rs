@@ -66,7 +66,7 @@ impl RootDisks {
         let Some(stat) = host.stat(&image).during("examine the image")? else {
             return Err(Error::new(
                 Code::NotReady,
-                format!("the image `{}` is gone", image.display()),
+                format!("the image `{}` is missing", image.display()),
             )
             .hint("banger bundle build"));
         };

@@ -373,7 +373,7 @@ pub(super) fn apply(
             if table.contains_key(*new) {
                 faults.push(Fault {
                     offset: name.span().start,
-                    what: format!("`{old}` is the older name of `{new}`, which is there, too"),
+                    what: format!("`{old}` is the older name of `{new}`, and both are set"),
                     hints: vec![format!("remove `{old}`")],
                 });
                 continue;

@@ -382,7 +382,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
     // Opening a FIFO would wait for a writer, so the type is checked first.
     if !meta.is_file() {
-        return Err(wrong("it is no regular file".to_owned()));
+        return Err(wrong("it is not a regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     File::open(path)

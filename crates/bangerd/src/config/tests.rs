@@ -311,7 +311,7 @@ fn what_is_no_file_is_refused() {
     );
 
     let error = Config::load(Path::new("/dev/zero")).unwrap_err();
-    assert_eq!(error.message, "/dev/zero: it is no regular file");
+    assert_eq!(error.message, "/dev/zero: it is not a regular file");
 
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();

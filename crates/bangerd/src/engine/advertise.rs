@@ -25,9 +25,9 @@ impl Engine {
         for error in &failures {
             // A repeated failure is logged once.
             if *is_behind {
-                tracing::debug!(%error, "other programs are still not told of all VMs");
+                tracing::debug!(%error, "updating the configuration for ssh still fails");
             } else {
-                tracing::warn!(%error, "other programs are not told of all VMs");
+                tracing::warn!(%error, "updating the configuration for ssh failed");
             }
         }
         *is_behind = !failures.is_empty();

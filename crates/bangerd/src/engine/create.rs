@@ -35,7 +35,7 @@ impl Engine {
         self.start_held(&hold, &StartVm::default(), progress).map_err(|error| {
             let name = hold.vm().name;
             error.hint(format!(
-                "the VM is there, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
+                "the VM exists, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
             ))
         })?;
         Ok(self.advised(&hold.vm(), request))

@@ -97,11 +97,11 @@ pub(super) fn check(layout: &Layout, breaks: bool) -> Check {
 /// A sentence with the free and the required space.
 pub(super) fn figures(layout: &Layout, host: &dyn Host, breaks: bool) -> String {
     host.room(layout.state()).map_or_else(
-        |_| "how much is free cannot be told".to_owned(),
+        |_| "the free space is unknown".to_owned(),
         |room| {
             let limit = Limits::of(room, breaks).resume_at;
             format!(
-                "{} MiB are free, and it goes on at {limit} MiB",
+                "{} MiB are free, and it resumes at {limit} MiB",
                 room.free_mib
             )
         },
@@ -176,7 +176,7 @@ impl Engine {
             Ok(room) => room,
             Err(error) => {
                 if !std::mem::replace(&mut memory.blind, true) {
-                    tracing::error!(%error, "the free space cannot be told; no VM is paused in time");
+                    tracing::error!(%error, "the free space is unknown; VMs are not paused in time");
                 }
                 return LOOKS.1;
             }

@@ -125,7 +125,7 @@ impl Engine {
 
     pub(super) fn admit_export(&self, to: &Path, force: bool) -> Result<()> {
         let shown = to.display();
-        match self.host().stat(to).during("look at the file")? {
+        match self.host().stat(to).during("examine the file")? {
             Some(stat) if stat.is_directory => Err(Error::new(
                 Code::Conflict,
                 format!("`{shown}` is a directory"),

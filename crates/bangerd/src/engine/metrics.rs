@@ -158,7 +158,7 @@ fn phases(text: &mut Exposition, views: &[VmView]) {
         metric.add(&[("phase", &phase)], number(count));
     }
     let paused = views.iter().filter(|view| view.paused).count();
-    text.metric("banger_vms_paused", Kind::Gauge, "VMs that stand still.")
+    text.metric("banger_vms_paused", Kind::Gauge, "Paused VMs.")
         .add(&[], number(paused as u64));
 }
 

@@ -56,7 +56,7 @@ impl Engine {
         }
         pauses.remove(&vm.id);
         drop(pauses);
-        tracing::info!(vm = %vm.name, "it goes on");
+        tracing::info!(vm = %vm.name, "it resumed");
         self.tell(vm.id);
         true
     }

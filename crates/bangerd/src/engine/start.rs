@@ -192,7 +192,7 @@ impl Engine {
         let lasting = checks.iter().filter(|it| it.is_lasting());
         lock(&self.passed).extend(lasting.map(|it| it.name().to_owned()));
         let console = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
-        let console = self.host().stat(&console).during("look at the console")?;
+        let console = self.host().stat(&console).during("examine the console")?;
         vm.last_boot = Some(LastBoot {
             number: vm.last_boot.as_ref().map_or(0, |boot| boot.number) + 1,
             console_offset: console.map_or(0, |stat| stat.length),

@@ -197,10 +197,7 @@ impl Guest for SimGuest {
         // As a real one: nothing comes until the machine goes on or ends.
         self.sim
             .wait_any(std::slice::from_ref(&self.process), timeout);
-        Err(Error::new(
-            Code::Guest,
-            "the simulated machine stands still",
-        ))
+        Err(Error::new(Code::Guest, "the simulated machine is paused"))
     }
 
     fn power_off(&mut self, _timeout: Duration) -> Result<()> {
@@ -220,10 +217,7 @@ impl Guest for SimGuest {
     /// A test sees it on the console.
     fn rename(&mut self, name: &NewName) -> Result<()> {
         if self.sim.is_stalled(self.process.pid) {
-            return Err(Error::new(
-                Code::Guest,
-                "the simulated machine stands still",
-            ));
+            return Err(Error::new(Code::Guest, "the simulated machine is paused"));
         }
         let line = format!("banger: simulated host name {}\n", name.hostname);
         self.sim.append(&self.console, &line);

@@ -188,9 +188,9 @@ impl Catalog {
     fn default_entry(&self, host: &dyn Host) -> Result<Entry> {
         let bundled = self.source.look(host)?;
         let imported = self.layout.image(&bundled.images.root).root();
-        let mut stat = host.stat(&imported).during("look at the image")?;
+        let mut stat = host.stat(&imported).during("examine the image")?;
         if let (None, Some(root)) = (stat, &bundled.root) {
-            stat = host.stat(root).during("look at the bundle")?;
+            stat = host.stat(root).during("examine the bundle")?;
         }
         Ok(Entry {
             name: ImageName::DEFAULT
@@ -206,7 +206,7 @@ impl Catalog {
 
     fn entry(&self, name: ImageName, image: NamedImage, host: &dyn Host) -> Result<Entry> {
         let stat = host.stat(&self.layout.image(&image.root).root());
-        let stat = stat.during(format!("look at the image `{name}`"))?;
+        let stat = stat.during(format!("examine the image `{name}`"))?;
         Ok(Entry {
             images: Images {
                 name: name.to_string(),

@@ -178,5 +178,5 @@ fn length(path: &Path, named: &Path) -> Result<u64> {
 /// Rejects a root file system that cannot boot.
 fn look(copy: &Path, named: &Path) -> Result<()> {
     let looked = length(copy, named).and_then(|_| judge(&Ext4Tree::open(copy)?));
-    looked.during(format!("look at `{}`", named.display()))
+    looked.during(format!("examine `{}`", named.display()))
 }

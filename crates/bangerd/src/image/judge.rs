@@ -49,7 +49,7 @@ pub(super) fn judge(tree: &dyn Tree) -> Result<()> {
     };
     check_processor(&systemd)?;
     if first(&SSHD)?.is_none() {
-        return Err(refusal("it has no sshd, so nobody could log in").hint(LACKING));
+        return Err(refusal("it has no sshd, so logins would not be possible").hint(LACKING));
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ fn without_systemd(has_init: bool, shell: Option<&[u8]>) -> Error {
     match (has_init, shell) {
         (true, _) => refusal("its init is not systemd, which banger needs")
             .hint("use an image of a distribution with systemd, such as Debian, Ubuntu or Fedora"),
-        (false, Some(_)) => refusal("it has no init: it is a container's image").hint(LACKING),
+        (false, Some(_)) => refusal("it has no init: it is a container image").hint(LACKING),
         (false, None) => refusal("it has neither an init nor a shell: it is for one program alone")
             .hint("copy that program into a VM instead: banger vm create"),
     }

@@ -208,7 +208,7 @@ fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
     if let Ok(new) = listen(socket.path())
         && let Ok(new_listener) = new.listener()
     {
-        tracing::info!(path = %new.path().display(), "the socket was gone and is there again");
+        tracing::info!(path = %new.path().display(), "the socket was missing and exists again");
         *listener = new_listener;
         *socket = new;
     }

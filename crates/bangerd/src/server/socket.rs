@@ -123,7 +123,7 @@ fn make_way(path: &Path) -> Result<()> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(cause) => {
             return Err(
-                Error::new(Code::Host, format!("look at `{}`", path.display()))
+                Error::new(Code::Host, format!("examine `{}`", path.display()))
                     .cause(cause.to_string()),
             );
         }

@@ -195,7 +195,7 @@ pub(crate) fn admit_size(
     // The largest disk whose file has at most this many bytes.
     let disk_of = |bytes: u64| Mib(largest(bytes >> 20, &file_mib));
     let conflict = |message: String| Error::new(Code::Conflict, message);
-    let stat = host.stat(file).during("look at the disk")?;
+    let stat = host.stat(file).during("examine the disk")?;
     let now = stat.map_or(Mib(0), |stat| disk_of(stat.length));
     if size < now {
         return Err(
@@ -210,7 +210,7 @@ pub(crate) fn admit_size(
     let Some(folder) = folder else { return Ok(()) };
     let most = disk_of(
         host.largest_file(folder)
-            .during("look at the file system")?,
+            .during("examine the file system")?,
     );
     if size > most {
         return Err(conflict(format!(

@@ -77,7 +77,7 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
         ),
         (Start | Stop | Restart | Set | Rename | Clone | Delete, Suspended) => refuse(
             "is suspended, and this banger cannot resume it",
-            format!("drop what it has in memory: banger vm kill {name}"),
+            format!("discard its memory: banger vm kill {name}"),
         ),
         (Start | Stop | Restart | Kill | Set | Rename | Clone, Creating | Deleting) => refuse(
             "was left half-made by a failure",

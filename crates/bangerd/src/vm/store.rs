@@ -169,7 +169,7 @@ impl Store {
                 Ok(Some(vm)) => contents.vms.push(vm),
                 Ok(None) if self.is_ours_and_empty(host, id)? => contents.empty.push(id),
                 Ok(None) => contents.unexplained.push(format!(
-                    "`{}` has no record; it was left by a crash or made by hand",
+                    "`{}` has no record; a crash left it, or it was created by hand",
                     self.layout.vm(id).folder().display()
                 )),
                 Err(error) => {

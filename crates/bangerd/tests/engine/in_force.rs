@@ -111,7 +111,10 @@ fn nat_follows_at_once_on_either_network() {
             let set = world.engine.set(&named(name), &nat(!on), &|_| {}).unwrap();
             assert_eq!(set.spec.nat, !on, "{kind:?} {name}");
             assert_eq!(set.pending, None, "{kind:?} {name}");
-            let closed = set.notes.iter().any(|note| note.contains("no way out"));
+            let closed = set
+                .notes
+                .iter()
+                .any(|note| note.contains("no network access"));
             assert_eq!(closed, on, "{kind:?} {name}: {:?}", set.notes);
         }
     }

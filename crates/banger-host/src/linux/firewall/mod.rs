@@ -147,7 +147,7 @@ impl Firewall {
         tap::check_name(tap)?;
         let describe = || format!("take `{tap}` from the firewall");
         if interfaces.iter().any(|it| it == tap) {
-            let text = "it is there, and would be without its filter";
+            let text = "it exists, and would lose its filter";
             return Err(Error::new(Kind::Busy, text)
                 .hint(format!("remove it first: ip link delete {tap}"))
                 .within(describe()));

@@ -17,7 +17,7 @@ const OURS: &str = "banger_";
 pub(super) fn probe(tap_prefix: &str) -> Finding {
     let command = Command::new("nft").args(["-j", "list", "ruleset"]);
     if !command.program_exists() {
-        return good("there is no nft, and no rule is known");
+        return good("there is no nft, so the rules are unknown");
     }
     let json = match nft(&command) {
         Ok(json) => json,

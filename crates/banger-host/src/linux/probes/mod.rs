@@ -118,7 +118,7 @@ fn network() -> Finding {
         Ok(_) if takes_programs => good("a TAP and an nft table can be made"),
         Ok(_) => doubtful(
             "a TAP and an nft table can be made; the kernel lacks clsact or cls_bpf, so guests are \
-             not kept in while somebody has flushed the table and no daemon runs",
+             not confined if someone flushes the table while no daemon runs",
             "sudo modprobe -a sch_ingress cls_bpf",
         ),
         Err(error) => trouble(&error, "nft table"),

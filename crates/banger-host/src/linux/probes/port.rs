@@ -32,7 +32,7 @@ pub(super) fn probe(address: SocketAddrV4) -> Finding {
             format!("see who it is, and stop it: sudo ss -lnutp 'sport = :{port}'"),
         );
     }
-    good(format!("{address} can be bound, or is ours"))
+    good(format!("{address} is available, or belongs to banger"))
 }
 
 struct Holder {

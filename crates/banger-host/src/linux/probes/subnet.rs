@@ -32,7 +32,7 @@ fn clash(subnet: Subnet, tap_prefix: &str) -> crate::Result<Option<(Subnet, Stri
     let prefix = tap_prefix.to_owned();
     netlink::talk(move |handle| {
         Box::pin(async move {
-            let look = || "look at the host's routes".to_owned();
+            let look = || "examine the host's routes".to_owned();
             let mut routes = netlink::routes(&handle).await.during(look)?;
             routes.sort_by_key(|it| std::cmp::Reverse(it.to.prefix));
             for route in routes {

@@ -256,7 +256,7 @@ impl DeviceMapper {
         match self.run(DEV_STATUS, &mut message) {
             Ok(()) => Ok(Some(message.device())),
             Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(None),
-            Err(error) => Err(error).during(|| format!("look at the device `{name}`")),
+            Err(error) => Err(error).during(|| format!("examine the device `{name}`")),
         }
     }
 

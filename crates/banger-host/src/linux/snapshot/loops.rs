@@ -108,7 +108,7 @@ fn find_or_make(wanted: &LoopSpec<'_>) -> Result<Loop> {
 }
 
 fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
-    let describe = || "look for a loop device".to_owned();
+    let describe = || "find a loop device".to_owned();
     let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(describe)? else {
         return Ok(None);
     };
@@ -144,7 +144,7 @@ fn goes_with_its_last_user(name: &str) -> bool {
 fn held(device: File) -> Result<Loop> {
     let number = device
         .metadata()
-        .during(|| "look at a loop device".to_owned())?
+        .during(|| "examine a loop device".to_owned())?
         .rdev();
     Ok(Loop { device, number })
 }

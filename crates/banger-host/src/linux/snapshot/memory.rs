@@ -15,7 +15,7 @@ use crate::{Error, Kind, Result};
 /// What the store of a snapshot may come to take, in bytes.
 pub(crate) fn memory_of_store(wanted: &SnapshotSpec) -> Result<u64> {
     let length = wanted.cow.metadata();
-    let length = length.during(|| "look at the store".to_owned())?.len();
+    let length = length.during(|| "examine the store".to_owned())?.len();
     Ok(cow::memory(length, header(&wanted.cow)?.chunk()))
 }
 
@@ -50,7 +50,7 @@ fn length(device: u64) -> Result<u64> {
     let path = format!("/sys/dev/block/{major}:{minor}/size");
     let text = std::fs::read_to_string(&path).during(|| format!("read `{path}`"))?;
     let sectors: Option<u64> = text.trim().parse().ok();
-    let odd = || Error::new(Kind::Other, format!("`{path}` has no number"));
+    let odd = || Error::new(Kind::Other, format!("`{path}` does not contain a number"));
     Ok(sectors.ok_or_else(odd)?.saturating_mul(SECTOR))
 }
 

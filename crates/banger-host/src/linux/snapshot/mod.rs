@@ -346,7 +346,7 @@ fn busy(mapper: &DeviceMapper, name: &str) -> Error {
     let device = mapper.device(name).ok().flatten();
     let users = device.map_or_else(Vec::new, |it| users::of(it.number));
     let who = if users.is_empty() {
-        "somebody has it open".to_owned()
+        "it is in use".to_owned()
     } else {
         format!("in use by {}", users.join(", "))
     };

@@ -39,16 +39,16 @@ impl Measures {
         let base = wanted
             .base
             .metadata()
-            .during(|| "look at the base".to_owned())?;
+            .during(|| "examine the base".to_owned())?;
         let cow = wanted
             .cow
             .metadata()
-            .during(|| "look at the store".to_owned())?;
+            .during(|| "examine the store".to_owned())?;
         if !base.is_file() || !cow.is_file() {
             return Err(odd("base and store must be regular files".to_owned()));
         }
         let mode =
-            rustix::fs::fcntl_getfl(&wanted.cow).during(|| "look at the store".to_owned())?;
+            rustix::fs::fcntl_getfl(&wanted.cow).during(|| "examine the store".to_owned())?;
         if mode & OFlags::RWMODE != OFlags::RDWR {
             return Err(odd("the store is not open for writing".to_owned()));
         }
@@ -68,7 +68,7 @@ impl Measures {
         }
         let header = header(&wanted.cow)?;
         if let Header::Odd(what) = &header {
-            return Err(odd(format!("the file is no store of a snapshot: {what}")));
+            return Err(odd(format!("the file is not a snapshot's store: {what}")));
         }
         if header.chunk() < LEAST_CHUNK {
             return Err(odd(format!(

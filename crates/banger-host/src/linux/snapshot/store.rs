@@ -61,7 +61,7 @@ pub(crate) fn restore(cow: &Path) -> Result<Change> {
         }
         Header::Odd(what) => Err(Error::new(
             Kind::Other,
-            format!("it is no store of a snapshot: {what}"),
+            format!("it is not a snapshot's store: {what}"),
         )
         .within(describe())),
     }

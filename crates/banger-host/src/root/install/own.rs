@@ -46,7 +46,7 @@ pub(super) fn install(
 fn only_root_s(program: &Path) -> Result<PathBuf> {
     let found = program
         .canonicalize()
-        .map_err(|cause| Error::io(format!("look at `{}`", program.display()), cause));
+        .map_err(|cause| Error::io(format!("examine `{}`", program.display()), cause));
     found
         .and_then(|found| check_file(&found).map(|()| found))
         .map_err(|error| error.hint("install banger where only root writes: make install, as root"))

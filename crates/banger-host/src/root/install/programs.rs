@@ -127,7 +127,7 @@ fn check_program(file: &File, is_static: bool) -> Result<()> {
     let odd = |text: &str| Err(Error::new(Kind::Other, text));
     let meta = file
         .metadata()
-        .map_err(|cause| Error::io("look at it", cause))?;
+        .map_err(|cause| Error::io("examine it", cause))?;
     if !meta.is_file() {
         return odd("it is not a regular file");
     }
@@ -164,7 +164,7 @@ pub(super) fn check_cli(path: &Path) -> Result<PathBuf> {
     match path.metadata() {
         Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(path.to_owned()),
         Ok(_) => refused("is not a program"),
-        Err(cause) => Err(Error::io(format!("look at `{}`", path.display()), cause)
+        Err(cause) => Err(Error::io(format!("examine `{}`", path.display()), cause)
             .hint("name the program `banger` with --cli, by an absolute path")),
     }
 }

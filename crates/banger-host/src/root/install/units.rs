@@ -34,7 +34,8 @@ const PORT_SERVICE: (&str, &str) = (
 );
 
 /// A message of each uninstallation.
-pub(super) const LINGER_STAYS: &str = "linger stays as it is: loginctl disable-linger ends it";
+pub(super) const LINGER_STAYS: &str =
+    "lingering stays enabled; to disable it: loginctl disable-linger";
 
 /// The state directory below a home that is the user's by default.
 const USUAL_STATE: &str = ".local/state/banger";
@@ -346,7 +347,7 @@ fn shutdown_text(uid: u32, home: &Path, state: Option<&Path>, cli: &Path) -> Str
     format!(
         "# Written by `banger system install`; changes are lost with the next.\n\
          [Unit]\n\
-         Description=Stops banger's VMs of user {uid} before the host goes down\n\
+         Description=Stop banger's VMs of user {uid} before the host shuts down\n\
          Wants=user@{uid}.service\n\
          After=user@{uid}.service banger-root@{uid}.socket banger-root@{uid}.service\n\
          After=network.target network-online.target dbus.service systemd-logind.service\n\

@@ -76,7 +76,7 @@ impl User {
                 format!("belongs to user {}, and not to {}", meta.uid(), self.name)
             } else {
                 format!(
-                    "is not there, and `{}`, where it would be made, is not {}'s",
+                    "does not exist, and its parent `{}` does not belong to {}",
                     nearest.display(),
                     self.name
                 )

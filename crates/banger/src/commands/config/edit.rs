@@ -29,7 +29,7 @@ pub(super) fn run(session: &Session) -> Result<()> {
     let editor = editor(session)?;
     if begin(file, &draft)? {
         session.output.note(&format!(
-            "this goes on with the draft that was kept: {}",
+            "continuing with the saved draft: {}",
             draft.display()
         ));
     }

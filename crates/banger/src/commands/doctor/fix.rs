@@ -23,10 +23,11 @@ pub(super) fn all(session: &Session, report: &Report, yes: bool) -> Result<()> {
         .filter(|it| it.verdict != Verdict::Pass);
     let (fixes, rest): (Vec<_>, Vec<_>) = troubles.partition(|it| it.fix.is_some());
     if !fixes.is_empty() && !yes && !somebody_is_there(session.output) {
-        return Err(
-            Error::new(Code::Invalid, "nobody is there to ask before each command")
-                .hint("to run them unasked: banger doctor --fix --yes"),
-        );
+        return Err(Error::new(
+            Code::Invalid,
+            "there is no terminal to ask for confirmation",
+        )
+        .hint("to run them unasked: banger doctor --fix --yes"));
     }
     for check in rest {
         say(format_args!("{}: no command fixes it", clean(&check.name)));

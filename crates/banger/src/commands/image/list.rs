@@ -31,7 +31,7 @@ impl List {
             output.value(&images)?;
         } else if images.is_empty() {
             if !output.quiet {
-                say("there are no images yet; make the default one: banger bundle build");
+                say("there are no images yet; create the default one: banger bundle build");
             }
         } else if output.quiet {
             let names: Vec<_> = images.iter().map(|it| it.name.as_str()).collect();

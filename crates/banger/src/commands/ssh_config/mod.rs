@@ -89,7 +89,7 @@ impl SshConfig {
             .collect();
         for host in own.shadowed(&names) {
             session.output.warning(&format!(
-                "`{host}` in {} is the VM now, and no longer the host that stands there; rename one of them: banger vm rename {host} NEW_NAME",
+                "the VM `{host}` now hides the host of the same name in {}; rename one of them: banger vm rename {host} NEW_NAME",
                 own.path().display()
             ));
         }

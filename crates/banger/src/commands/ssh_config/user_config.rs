@@ -171,7 +171,7 @@ impl UserConfig {
                 mode: metadata.permissions().mode() & 0o7777,
                 owner: (metadata.uid(), metadata.gid()),
             }),
-            Ok(_) => Err(io::Error::other("it is no regular file")),
+            Ok(_) => Err(io::Error::other("it is not a regular file")),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Snapshot {
                 path,
                 text: None,

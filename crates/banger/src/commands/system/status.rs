@@ -77,7 +77,7 @@ impl Status {
         let is_whole = root.done && own_is_well;
         // Without systemd there is nothing to set up for root.
         if !is_whole && (!account.is_root() || has_systemd) {
-            output.note("set it up, or anew: banger system install");
+            output.note("set it up again: banger system install");
         }
         Ok(if is_whole {
             ExitCode::SUCCESS

@@ -175,7 +175,7 @@ impl<'a> Trial<'a> {
         if read != format!("{word}\n{word}") {
             return Err(Error::new(
                 Code::Guest,
-                "what was written is not there after a stop and a start",
+                "a file written before the stop is missing after the start",
             )
             .cause(format!("the stop was by: {}", stopped.by)));
         }

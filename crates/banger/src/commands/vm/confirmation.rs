@@ -40,7 +40,7 @@ impl Confirmation {
         let question = question(verb, loss, targets);
         if !ask::somebody_is_there(output) {
             return Err(Error::new(Code::Invalid, question)
-                .cause("nobody is at the terminal to answer")
+                .cause("there is no terminal to ask for confirmation")
                 .hint(format!("to {verb} them without a question: --yes"))
                 .into());
         }

@@ -314,7 +314,7 @@ mod tests {
         let mut renamed = calm_otter();
         renamed.name = "web".parse().unwrap();
         renamed.phase = Phase::Stopping;
-        renamed.notes.push("it has no way out".to_owned());
+        renamed.notes.push("it has no network access".to_owned());
         let step = |seconds| {
             OperationState::Step(Progress {
                 step: "boot".into(),
@@ -351,7 +351,7 @@ mod tests {
         08:06:40  calm-otter  start failed: it did not\u{1b}[2J
         08:06:40  web  was calm-otter before
         08:06:40  web  stopping
-        08:06:40  web  note: it has no way out
+        08:06:40  web  note: it has no network access
         08:06:40  web  deleted
         ");
     }

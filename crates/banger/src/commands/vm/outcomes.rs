@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn a_note_on_several_vms_names_none_of_them() {
         assert_eq!(
-            without_name("it has no way out: banger vm set it --nat", "web"),
-            "it has no way out: banger vm set it --nat"
+            without_name("it has no network access: banger vm set it --nat", "web"),
+            "it has no network access: banger vm set it --nat"
         );
         assert_eq!(
-            without_name("no way out: banger vm set web --nat", "web"),
-            "no way out: banger vm set NAME --nat"
+            without_name("no network access: banger vm set web --nat", "web"),
+            "no network access: banger vm set NAME --nat"
         );
     }
 }

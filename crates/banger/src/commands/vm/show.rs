@@ -168,7 +168,7 @@ fn reason(reason: EndReason) -> &'static str {
         EndReason::Halt => "halted by the guest",
         EndReason::Panic => "the guest's kernel panicked",
         EndReason::Lost => "lost without notice",
-        EndReason::StartFailed => "it did not come up",
+        EndReason::StartFailed => "it failed to start",
     }
 }
 
@@ -198,7 +198,8 @@ mod tests {
             detail: "Kernel panic - not syncing: \u{1b}]0;x\u{7}sysrq".into(),
             at: Timestamp::from_second(1_800_000_390).unwrap(),
         });
-        vm.notes = vec!["no way out: banger vm set calm-otter --nat".into()];
+        vm.notes =
+            vec!["no network access beyond this host: banger vm set calm-otter --nat".into()];
         insta::assert_snapshot!(text(&vm, now(), &TimeZone::UTC));
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn words(status: i32) -> Option<&'static str> {
         1 => "an error of its own",
         2 => "an error that it holds to be impossible",
         148 => "a system call that its seccomp filter forbids",
-        149 => "SIGBUS: memory or a disk of it is gone",
+        149 => "SIGBUS: its memory or a disk is gone",
         150 => "SIGSEGV: a fault in Firecracker itself",
         151 => "SIGXFSZ: a file of it may not grow further",
         152 => "a configuration that it does not take",

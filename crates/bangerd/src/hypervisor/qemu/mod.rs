@@ -135,8 +135,7 @@ impl Hypervisor for Qemu {
             checks.push(Check::new("speed", |_| Finding::Doubtful {
                 found: "QEMU runs guests in software, ten to twenty times slower than KVM"
                     .to_owned(),
-                hint: "use a host with hardware virtualisation, and look at the check `KVM`"
-                    .to_owned(),
+                hint: "use a host with hardware virtualisation, and see the check `KVM`".to_owned(),
             }));
         }
         checks

@@ -108,7 +108,7 @@ pub(super) fn root(disk: &File, partitions: &[Partition]) -> Result<Partition> {
         (None, []) => {
             let count = partitions.len();
             Err(refusal(format!(
-                "none of its {count} partitions is a whole ext4 file system"
+                "none of its {count} partitions is a complete ext4 file system"
             ))
             .hint(hint))
         }

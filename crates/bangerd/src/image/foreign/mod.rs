@@ -258,7 +258,7 @@ fn unknown(beginning: &[u8]) -> Error {
             "import an ext4 file system, a raw disk, a tar of the files, an OCI layout or archive, or what `docker save` writes",
         )
     };
-    Error::new(Code::Invalid, "it is no root file system that is taken")
+    Error::new(Code::Invalid, "it is not a supported root file system")
         .cause(what)
         .hint(hint)
 }

@@ -227,7 +227,7 @@ impl Tree {
         let node = found.filter(|node| node.kind != Kind::Directory);
         let node = node.ok_or_else(|| {
             hostile(format!(
-                "it is another name of `{}`, which is no file",
+                "it is a hard link to `{}`, which is not a file",
                 target.display()
             ))
         })?;

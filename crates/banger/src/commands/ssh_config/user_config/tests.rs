@@ -143,7 +143,7 @@ fn what_cannot_be_changed_says_what_to_do() {
     fs::create_dir(&own.path).unwrap();
     assert_eq!(
         own.install(&file).unwrap_err().causes,
-        ["it is no regular file"]
+        ["it is not a regular file"]
     );
     for name in ["a\"b", "a\\b", "a\nb"] {
         let error = own.install(&folder.path().join(name)).unwrap_err();
