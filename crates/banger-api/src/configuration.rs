@@ -133,7 +133,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Granted => f.write_str("kept for you by root"),
+            Self::Granted => f.write_str("set for you by root"),
             Self::File { file, line } => write!(f, "{file}:{line}"),
             Self::Variable { variable } => write!(f, "environment variable {variable}"),
             Self::Option => f.write_str("option"),

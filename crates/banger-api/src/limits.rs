@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_out_of_range_is_told_its_range() {
+    fn a_setting_out_of_range_is_rejected_with_the_range() {
         assert_eq!(
             vcpu(0).unwrap_err(),
             "the number of vCPUs must be 1 to 64, not 0"

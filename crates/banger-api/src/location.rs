@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_that_is_not_set_is_told() {
+    fn a_missing_home_is_reported() {
         let error = Location::find(&LocationOptions::default(), |_| None).unwrap_err();
         assert!(error.message.contains("HOME"), "{error}");
     }
@@ -269,15 +269,18 @@ mod tests {
         ] {
             let found = find(Some(&named));
             assert_eq!(found.folder.as_deref(), Some(&*usual), "{named:?}");
-            let told = found.passed_over.unwrap();
+            let reason = found.passed_over.unwrap();
             assert!(
-                told.ends_with(why) && told.contains("XDG_RUNTIME_DIR"),
-                "{told}"
+                reason.ends_with(why) && reason.contains("XDG_RUNTIME_DIR"),
+                "{reason}"
             );
         }
         let others = Runtime::within(all, Some(private), own + 1);
         assert_eq!(others.folder, None, "there is no usual one of that user");
-        let told = others.passed_over.unwrap();
-        assert!(told.ends_with(&format!("belongs to user {own}")), "{told}");
+        let reason = others.passed_over.unwrap();
+        assert!(
+            reason.ends_with(&format!("belongs to user {own}")),
+            "{reason}"
+        );
     }
 }

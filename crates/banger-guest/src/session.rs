@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_told_as_a_shell_tells_it() {
+    fn a_signal_is_reported_as_in_a_shell() {
         assert_eq!(status(ExitStatus::from_raw(0)), 0);
         assert_eq!(status(ExitStatus::from_raw(7 << 8)), 7);
         assert_eq!(status(ExitStatus::from_raw(Signal::KILL.as_raw())), 137);

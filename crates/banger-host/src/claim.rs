@@ -56,7 +56,7 @@ impl Claim {
         let wrong = |what: &str| {
             Error::new(Kind::Other, what)
                 .within(format!("read `{}`", path.display()))
-                .hint("write it again: banger system install")
+                .hint("recreate it: banger system install")
         };
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let file = match File::options().read(true).custom_flags(flags).open(path) {
@@ -74,7 +74,7 @@ impl Claim {
             .map_err(|cause| wrong(&cause.to_string()))?;
         let claim: Self = serde_json::from_str(&text).map_err(|cause| wrong(&cause.to_string()))?;
         if claim.uid != uid || uid == 0 {
-            return Err(wrong("it is about another user"));
+            return Err(wrong("it belongs to another user"));
         }
         if !claim.state.is_absolute() {
             return Err(wrong("its state directory is not an absolute path"));

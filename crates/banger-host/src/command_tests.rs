@@ -51,7 +51,7 @@ fn a_program_that_does_not_end_in_time_is_ended() {
 }
 
 #[test]
-fn a_signal_is_told_from_a_status() {
+fn a_signal_is_distinguished_from_a_status() {
     let error = shell("kill -KILL $$").run().unwrap_err();
     assert!(
         error.to_string().ends_with("was ended by signal 9"),

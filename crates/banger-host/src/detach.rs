@@ -103,5 +103,5 @@ fn usual_priority() -> Option<String> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     rustix::process::setpriority_process(None, 0)
         .is_err()
-        .then(|| "the nice value stays, since only root lowers it".to_owned())
+        .then(|| "the nice value is unchanged: only root can lower it".to_owned())
 }

@@ -51,7 +51,7 @@ impl Elf {
         match self.machine {
             EM_X86_64 => "x86_64".to_owned(),
             EM_AARCH64 => "aarch64".to_owned(),
-            other => format!("another processor (ELF machine {other})"),
+            other => format!("another CPU (ELF machine {other})"),
         }
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_needs_libraries_is_told_from_one_that_does_not() {
+    fn dynamic_programs_are_distinguished_from_static_ones() {
         let own = Elf::read(&File::open("/proc/self/exe").unwrap());
         let own = own.unwrap().unwrap();
         assert!(own.needs_libraries && own.runs_here());
@@ -71,7 +71,7 @@ mod tests {
         elf[64] = 1;
         let other = Elf::parse(&elf).unwrap();
         assert!(!other.needs_libraries && !other.runs_here());
-        assert_eq!(other.processor(), "another processor (ELF machine 243)");
+        assert_eq!(other.processor(), "another CPU (ELF machine 243)");
         for length in 0..elf.len() {
             assert_eq!(Elf::parse(&elf[..length]), None, "{length} bytes");
         }

@@ -36,7 +36,7 @@ impl KeptPort {
     }
 
     pub(crate) fn at(path: &Path) -> Result<Option<Self>> {
-        let describe = || format!("take the DNS port by `{}`", path.display());
+        let describe = || format!("receive the DNS port from `{}`", path.display());
         let io = |cause: Errno| Error::io(describe(), cause.into());
         let flags = SocketFlags::CLOEXEC;
         let socket =
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_keeps_a_port_there_is_none() {
+    fn without_a_reservation_there_is_no_port() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("port.sock");
         assert!(KeptPort::at(&path).unwrap().is_none());

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_mask_or_an_older_folder_keeps_nobody_out() {
+    fn a_restrictive_umask_or_an_older_folder_locks_no_user_out() {
         if !is_root() {
             return;
         }

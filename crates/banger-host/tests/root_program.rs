@@ -164,7 +164,7 @@ fn the_program_serves_with_few_rights_and_ends_with_its_caller() {
 }
 
 #[test]
-fn a_caller_who_is_another_user_is_not_heard() {
+fn a_caller_of_another_user_is_rejected() {
     if !is_root() {
         return;
     }
@@ -186,7 +186,7 @@ fn a_program_that_another_could_write_does_not_serve() {
         assert_eq!(greet(&program), None, "mode {mode}");
         let (code, text) = program.end();
         assert_eq!(code, Some(1), "{text}");
-        assert!(text.contains("`/run/programs` can be written"), "{text}");
+        assert!(text.contains("`/run/programs` is writable"), "{text}");
     }
 }
 

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_told_in_a_unit_that_fits() {
+    fn a_duration_is_printed_in_a_suitable_unit() {
         for (seconds, words) in [
             (0.0, "0 ms"),
             (0.0849, "85 ms"),

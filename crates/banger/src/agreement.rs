@@ -83,10 +83,10 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
             continue;
         }
         let variable = variable(key);
-        let text = format!("the running daemon was started with another {variable} than yours");
+        let text = format!("the running daemon was started with a different {variable}");
         let has = has.map_or_else(|| "it has none".to_owned(), |it| format!("it has `{it}`"));
         return Err(Error::new(Code::Conflict, text)
-            .cause(format!("{has}, and you have `{wanted}`"))
+            .cause(format!("{has}, yours is `{wanted}`"))
             .cause(format!("it answers on `{}`", daemon.socket))
             .hint(format!(
                 "unset {variable}, or stop the daemon (its VMs keep running), and the next command \
@@ -99,7 +99,7 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
 fn refused(daemon: &DaemonView, what: &str, has: &str, wanted: &Path) -> Error {
     Error::new(
         Code::Conflict,
-        format!("the running daemon has another {what} than you asked for"),
+        format!("the running daemon uses a different {what}"),
     )
     .cause(format!(
         "it has `{has}`, and you asked for `{}`",

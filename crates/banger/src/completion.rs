@@ -112,13 +112,13 @@ pub(crate) fn images() -> Vec<CompletionCandidate> {
 
 /// What the daemon that the words typed so far lead to says, if it answers in time.
 fn asked<T: Send + 'static>(list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Vec<T> {
-    let (say, heard) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
-        // Nobody listens any more where it took too long.
-        let _ = say.send(ask(&words, list).unwrap_or_default());
+        // The receiver is gone if this took too long.
+        let _ = sender.send(ask(&words, list).unwrap_or_default());
     });
-    heard.recv_timeout(PATIENCE).unwrap_or_default()
+    receiver.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
 fn ask<T>(words: &[OsString], list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Option<Vec<T>> {

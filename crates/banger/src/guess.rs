@@ -73,7 +73,7 @@ fn instead_of_verb(verb: &str) -> Option<&'static str> {
         "down" | "halt" | "shutdown" | "poweroff" => "shut it down: banger vm stop NAME",
         "reboot" | "reset" => "stop it and start it again: banger vm restart NAME",
         "destroy" | "remove" | "purge" => "remove it with its files: banger vm delete NAME",
-        "console" | "log" => "see what its console says: banger vm logs -f NAME",
+        "console" | "log" => "see its console: banger vm logs -f NAME",
         "edit" | "update" | "resize" | "configure" => {
             "change its settings, such as its memory: banger vm set NAME --memory 4G"
         }
@@ -116,8 +116,7 @@ fn instead_for_ssh(word: &str) -> String {
                 .to_owned();
         }
         _ => {
-            return "other options of ssh are given with -o, as ssh_config(5) has them: \
-                    -o KEY=VALUE"
+            return "pass other options of ssh with -o, as in ssh_config(5): -o KEY=VALUE"
                 .to_owned();
         }
     };

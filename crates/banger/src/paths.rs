@@ -98,8 +98,7 @@ fn check_length(socket: &Path) -> Result<()> {
     Err(Error::new(
         Code::Invalid,
         format!(
-            "the path of the daemon's socket is {length} bytes long and Linux takes \
-             {LONGEST_SOCKET} at most: `{}`",
+            "the path of the daemon's socket is {length} bytes long; Linux allows at most {LONGEST_SOCKET}: `{}`",
             socket.display()
         ),
     )

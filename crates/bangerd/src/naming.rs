@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_words_is_told_with_a_way_out() {
+    fn a_list_without_words_is_reported_with_a_hint() {
         let (_folder, empty) = file("# nothing\n", 0o644);
         let gone = NameSource::File("/none/such".into());
         for source in [empty, gone] {

@@ -141,7 +141,7 @@ fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
     let text = std::fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
     let sentence = text.split("In force at once are ").nth(1).unwrap();
     let sentence = sentence.split(" and the three timeouts").next().unwrap();
-    let told: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    let named: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
     // All values differ from the defaults.
     let other = br#"
         log_level = "warn"
@@ -167,5 +167,5 @@ fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
         .into_iter()
         .filter(|key| !key.ends_with("_timeout_seconds"))
         .collect();
-    assert_eq!(told, taken);
+    assert_eq!(named, taken);
 }

@@ -222,7 +222,7 @@ fn violations(sources: &[Source]) -> Vec<String> {
 }
 
 #[test]
-fn nobody_imports_what_the_table_forbids() {
+fn no_module_imports_what_the_table_forbids() {
     let found = violations(&sources(CRATES));
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }

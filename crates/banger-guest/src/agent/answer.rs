@@ -89,7 +89,7 @@ fn rename(name: &NewName) -> Answered {
         .and_then(|()| host_name::set(&name.hostname))
         .and_then(|()| replace::write(Path::new(GREETING_PATH), greeting, Rights::root(0o644)))
         .map(|()| Answer::Done)
-        .map_err(|cause| format!("take the name `{}`: {cause}", name.hostname))
+        .map_err(|cause| format!("set the host name `{}`: {cause}", name.hostname))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
         results.push(mark());
     } else {
         let renamed = host_name::replace(&config.former_hostnames, &config.hostname);
-        results.push(renamed.while_doing(|| "take the VM's new name".to_owned()));
+        results.push(renamed.while_doing(|| "set the VM's new name".to_owned()));
     }
     results.into_iter().filter_map(Result::err).collect()
 }

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn resolved_is_told_servers_and_domains() {
+    fn resolved_gets_servers_and_domains() {
         let text = resolved_conf(&Resolvers {
             servers: vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()],
             search: vec!["office.example".into(), "lan".into()],

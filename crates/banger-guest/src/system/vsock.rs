@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vsock_is_told_from_other_devices() {
+    fn a_vsock_is_distinguished_from_other_devices() {
         let devices = tempfile::tempdir().unwrap();
         let add = |name: &str, kind: &str| {
             fs::create_dir(devices.path().join(name)).unwrap();

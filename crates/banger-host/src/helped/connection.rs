@@ -236,7 +236,7 @@ fn check(claim: &Claim, hello: &Hello) -> Result<()> {
     }
     Err(Error::new(
         Kind::Other,
-        "what root grants has changed since the daemon started",
+        "root's grants have changed since the daemon started",
     )
     .hint("restart the daemon: banger daemon stop"))
 }

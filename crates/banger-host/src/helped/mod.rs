@@ -115,7 +115,7 @@ impl Helped {
         let reply = if let RootOp::MakeSnapshot { machine, files, .. } = op {
             let uid = self.uid();
             if files.owner.is_some_and(|owner| owner.uid != uid) {
-                let text = format!("root gives the snapshot of `{machine}` to user {uid} only");
+                let text = format!("the snapshot of `{machine}` is available to user {uid} only");
                 return Err(Error::new(Kind::Denied, text));
             }
             let (base, cow) = snapshot::open(files)
@@ -178,7 +178,9 @@ impl Helped {
             Ok(_) => self.found(RootLook::Network),
             Err(cause) => Finding::Bad {
                 found: format!("`{tun}` cannot be opened: {cause}"),
-                hint: format!("with udev everybody may open it, without: sudo chmod 0666 {tun}"),
+                hint: format!(
+                    "udev makes it accessible to all users; without udev: sudo chmod 0666 {tun}"
+                ),
             },
         }
     }

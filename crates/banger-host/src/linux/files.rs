@@ -143,7 +143,7 @@ pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
     let describe = || format!("rename `{}` to `{}`", from.display(), to.display());
     let (folder, name) = folder_and_name(from)?;
     let (true, Some(new)) = (to.parent() == from.parent(), to.file_name()) else {
-        return Err(Error::new(Kind::Other, "it has another folder").within(describe()));
+        return Err(Error::new(Kind::Other, "it is in another folder").within(describe()));
     };
     match rustix::fs::renameat(&folder, &name, &folder, new) {
         Ok(()) => {}

@@ -52,7 +52,7 @@ fn found(mark: &Mark) -> Vec<u32> {
 }
 
 #[test]
-fn whoever_calls_theirs_by_a_machines_name_is_none_of_it() {
+fn a_foreign_process_with_a_machines_name_is_not_its_own() {
     if !is_root() {
         return;
     }

@@ -102,7 +102,7 @@ fn two_processes_share_one_ledger_that_only_root_reads() {
 }
 
 #[test]
-fn holds_and_releases_side_by_side_lose_nobody() {
+fn concurrent_holds_and_releases_lose_no_holder() {
     in_own_network(|| {
         let folder = folder_of_root();
         let hosts = two(folder.path());

@@ -60,7 +60,7 @@ fn is_so(path: &Path, device: u64, owner: Owner) -> bool {
 
 /// Takes the node from whoever has it, and removes it; says whether it was there.
 pub(super) fn remove(path: &Path) -> Result<bool> {
-    take_back(CWD, path).during(|| format!("take back the node `{}`", path.display()))?;
+    take_back(CWD, path).during(|| format!("remove the node `{}`", path.display()))?;
     let removed = absent(fs::remove_file(path));
     Ok(removed
         .during(|| format!("remove the node `{}`", path.display()))?
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_loses_its_name_is_nobodys_to_open_any_more() {
+    fn a_node_without_a_name_can_no_longer_be_opened() {
         let folder = tempfile::tempdir().unwrap();
         let Some(device) = device(folder.path()) else {
             return crate::linux::testing::skipped("no right to make a node of a device");

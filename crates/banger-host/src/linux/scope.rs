@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn setpriv_takes_what_it_is_told() {
+    fn setpriv_accepts_its_arguments() {
         if !crate::linux::testing::is_root() {
             return;
         }
@@ -236,7 +236,7 @@ mod tests {
             gid: 2_000_002,
         };
         let look = "import os;print(os.getresuid(),os.getresgid(),os.getgroups())";
-        for (groups, told) in [(&[][..], "[]"), (&[Gid::from_raw(106)], "[106]")] {
+        for (groups, expected) in [(&[][..], "[]"), (&[Gid::from_raw(106)], "[106]")] {
             let output = crate::command::Command::new("setpriv")
                 .args(become_user(owner, groups))
                 .args(["--", "python3", "-c", look])
@@ -246,7 +246,7 @@ mod tests {
                 return;
             };
             let expected =
-                format!("(2000001, 2000001, 2000001) (2000002, 2000002, 2000002) {told}\n");
+                format!("(2000001, 2000001, 2000001) (2000002, 2000002, 2000002) {expected}\n");
             assert_eq!(output.text(), expected);
         }
     }

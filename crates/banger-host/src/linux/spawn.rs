@@ -58,7 +58,7 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
             boot_id: boot_id.to_owned(),
         });
     }
-    let text = "the descriptor for its TAP is taken again and again";
+    let text = "the descriptor number for its TAP is always in use";
     Err(Error::new(Kind::Busy, text).within(describe()))
 }
 

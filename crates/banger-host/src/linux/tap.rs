@@ -69,7 +69,7 @@ pub(super) fn open(name: &str) -> Result<OwnedFd> {
 pub(super) fn try_one(name: &str) -> Result<bool> {
     let _tap = attach(name)?;
     let Some(link) = find(name)? else {
-        return Err(Error::new(Kind::Missing, format!("`{name}` went away")));
+        return Err(Error::new(Kind::Missing, format!("`{name}` disappeared")));
     };
     netlink::talk(move |handle| {
         Box::pin(async move {
@@ -196,7 +196,7 @@ async fn put_programs(
             Ok(false)
         }
         other => other
-            .during(|| "give it its programs".to_owned())
+            .during(|| "attach its programs".to_owned())
             .map(|()| true),
     }
 }
@@ -234,7 +234,7 @@ async fn write_alias(handle: &Handle, index: u32, alias: String) -> Result<()> {
         .build();
     let set = handle.link().set(message).execute().await;
     set.map_err(netlink::cause)
-        .during(|| "write on it whose it is".to_owned())
+        .during(|| "record its owner".to_owned())
 }
 
 /// A TAP with its guest's address, and whether that has NAT.
@@ -303,7 +303,7 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
                 .execute()
                 .await
                 .map_err(netlink::cause);
-            removed.during(|| format!("take the address {} from it", other.0))?;
+            removed.during(|| format!("remove the address {}", other.0))?;
             changed = true;
         }
     }
@@ -315,7 +315,7 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
     add.execute()
         .await
         .map_err(netlink::cause)
-        .during(|| format!("give it the address {address}"))?;
+        .during(|| format!("add the address {address}"))?;
     Ok(true)
 }
 

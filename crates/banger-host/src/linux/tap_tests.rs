@@ -293,7 +293,7 @@ fn root_can_make_a_network_and_leaves_no_trace_of_the_attempt() {
 }
 
 #[test]
-fn an_ordinary_user_is_told_what_is_denied() {
+fn an_ordinary_user_gets_an_error_for_what_is_denied() {
     as_nobody(|| {
         let host = Linux::new().unwrap();
         let error = make(&wanted()).unwrap_err();

@@ -96,14 +96,15 @@ pub(crate) struct TestNamespace {
 impl TestNamespace {
     pub(crate) fn new() -> Self {
         let (work, todo) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             own_network();
-            tell.send(rustix::thread::gettid().as_raw_nonzero().get())
+            sender
+                .send(rustix::thread::gettid().as_raw_nonzero().get())
                 .unwrap();
             todo.into_iter().for_each(|work| work());
         });
-        let id = told.recv().unwrap();
+        let id = receiver.recv().unwrap();
         Self {
             work: Some(work),
             thread: Some(thread),
@@ -113,10 +114,10 @@ impl TestNamespace {
 
     /// Runs something there and waits for it.
     pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = mpsc::channel();
-        let work = Box::new(move || drop(tell.send(work())));
+        let (sender, receiver) = mpsc::channel();
+        let work = Box::new(move || drop(sender.send(work())));
         self.work.as_ref().unwrap().send(work).unwrap();
-        told.recv().expect("what was run there panicked")
+        receiver.recv().expect("what was run there panicked")
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn check_own_file() -> Result<()> {
     if (own.dev(), own.ino()) == (named.dev(), named.ino()) {
         return Ok(());
     }
-    Err(Error::new(Kind::Denied, "another file has its name").within(what))
+    Err(Error::new(Kind::Denied, "its name now belongs to another file").within(what))
 }
 
 /// Rejects a file that is not root's alone, with all of the folders above it. The path is
@@ -63,7 +63,7 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
         // A list of further users (acl(5)) shows as rights of the group.
         let by_group = meta.mode() & 0o020 != 0 && meta.gid() != 0;
         if by_group || meta.mode() & 0o002 != 0 {
-            return refused("can be written by others than root");
+            return refused("is writable by others than root");
         }
     }
     Ok(())

@@ -50,7 +50,7 @@ pub(super) fn snapshot(
     let base_is = check(&base, claim, Part::Base)
         .map_err(|error| error.within("the base is not accepted"))?;
     let cow_is = check(&cow, claim, Part::Store)
-        .map_err(|error| error.within("the store is not one that may be written"))?;
+        .map_err(|error| error.within("the store may not be written"))?;
     if (base_is.dev(), base_is.ino()) == (cow_is.dev(), cow_is.ino()) {
         return Err(Error::new(Kind::Denied, "base and store are the same file"));
     }
@@ -141,7 +141,7 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
         return refused(format!("it belongs to user {}", meta.st_uid));
     }
     if meta.st_mode & 0o022 != 0 {
-        return refused("it can be written by others".to_owned());
+        return refused("it is writable by others".to_owned());
     }
     let number = rustix::fs::fstatfs(folder).map_err(map_io_error)?.f_type as u32;
     let linux = rustix::system::uname();

@@ -47,7 +47,7 @@ pub fn jail() -> Result<()> {
     let socket = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
-        .map_err(|cause| Error::io("take the standard input", cause))?;
+        .map_err(|cause| Error::io("use the standard input", cause))?;
     let mut wire = Wire::new(socket);
     // Whoever is not root cannot have made it.
     if wire.peer()? != 0 {

@@ -173,7 +173,7 @@ fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     let bytes = match wire.receive().map_err(map_io_error)? {
         Received::Message(bytes, _) => bytes,
         Received::End => {
-            let text = "its unit ended before it was made";
+            let text = "its unit ended before it was complete";
             return Err(Error::new(Kind::Other, text)
                 .hint(format!("journalctl --unit '{}-*'", wanted.jailed.name)));
         }

@@ -56,7 +56,7 @@ impl Measure<'_> {
         if prefix == self.0.instance().tap_prefix() {
             return Ok(prefix);
         }
-        Err(refuse(&prefix, "what the TAPs of this user begin with"))
+        Err(refuse(&prefix, "the prefix of this user's TAPs"))
     }
 
     fn table(&self, name: String) -> Result<String> {
@@ -117,7 +117,7 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
         RootOp::AdoptForwarding { .. } => {
             return Err(refuse(
                 "adopt-forwarding",
-                "a change that root makes for a user",
+                "a change that the root helper makes for users",
             ));
         }
         RootOp::MakeSnapshot {
@@ -148,10 +148,10 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
 pub(super) fn jailed(jailed: JailIdentity, claim: &Claim) -> Result<JailIdentity> {
     let JailIdentity { name, uid } = jailed;
     if !claim.instance().users().contains(&uid) {
-        return Err(refuse(&uid.to_string(), "a user for what this user jails"));
+        return Err(refuse(&uid.to_string(), "one of this user's jail users"));
     }
     if !claim.instance().has_snapshot(&name) {
-        return Err(refuse(&name, "what a machine of this user is called"));
+        return Err(refuse(&name, "the name of a machine of this user"));
     }
     Ok(JailIdentity { name, uid })
 }

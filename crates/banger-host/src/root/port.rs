@@ -54,7 +54,7 @@ pub fn keep_port() -> Result<()> {
 
 /// Takes one of the descriptors that systemd hands over.
 fn take(number: RawFd) -> Result<OwnedFd> {
-    sys::take_handed(number).ok_or_else(|| not_by_hand("nothing is handed over"))
+    sys::take_handed(number).ok_or_else(|| not_by_hand("no socket is passed"))
 }
 
 fn not_by_hand(text: &str) -> Error {

@@ -43,7 +43,7 @@ pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
     let socket = std::io::stdin()
         .as_fd()
         .try_clone_to_owned()
-        .map_err(|cause| Error::io("take the standard input", cause))?;
+        .map_err(|cause| Error::io("use the standard input", cause))?;
     let listens = sockopt::socket_acceptconn(&socket).map_err(|_| {
         Error::new(Kind::Other, "the standard input is not a socket")
             .hint("this program is started by systemd or by bangerd, never by hand")
@@ -56,11 +56,11 @@ pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
         }
         (Input::Listener, false) => Err(Error::new(
             Kind::Other,
-            "the standard input does not listen; `--stdin` takes a connection",
+            "the standard input is not a listening socket; `--stdin` serves a connection",
         )),
         (Input::Connection, true) => Err(Error::new(
             Kind::Other,
-            "the standard input listens; `--stdin` takes one connection",
+            "the standard input is a listening socket; `--stdin` serves one connection",
         )),
     }
 }
@@ -143,7 +143,7 @@ fn refuse(wire: &Wire, kind: Kind, text: &str) {
 /// Answers one connection until it ends, or is silent for too long.
 pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
     if wire.peer().ok() != Some(served.uid()) {
-        log("refused a connection of another user");
+        log("rejected a connection of another user");
         return;
     }
     let Ok(group) = wire.peer_group() else { return };

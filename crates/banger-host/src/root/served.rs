@@ -138,7 +138,7 @@ fn need_none(descriptors: &[OwnedFd]) -> Result<()> {
     if descriptors.is_empty() {
         return Ok(());
     }
-    let text = "it carries descriptors that the request does not take";
+    let text = "it has descriptors that the request does not use";
     Err(Error::new(Kind::Denied, text))
 }
 

@@ -48,7 +48,7 @@ pub(super) fn make(
     }
     match header(state, cow)? {
         Header::Fresh | Header::Valid { .. } => {}
-        Header::GivenUp { .. } => return Err(Error::new(Kind::Other, "the store was given up")),
+        Header::GivenUp { .. } => return Err(Error::new(Kind::Other, "the store was invalidated")),
         Header::Odd(what) => return Err(Error::new(Kind::Other, what)),
     }
     if let Some(file) = state.files.get_mut(cow)

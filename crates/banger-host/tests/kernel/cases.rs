@@ -21,7 +21,7 @@ pub(crate) const ALL: &[Case] = &[
     ("it_grows_while_it_is_written_and_never_shrinks", grows),
     ("every_chunk_can_be_written", every_chunk),
     ("what_is_discarded_takes_no_room", discarded),
-    ("one_in_use_is_busy_and_who_uses_it_is_told", busy),
+    ("one_in_use_is_busy_and_names_its_user", busy),
     ("one_that_is_let_go_of_is_waited_for", waited_for),
     ("what_a_kill_leaves_is_completed_or_removed", killed),
     ("twenty_lives_leave_nothing", twenty),
@@ -257,11 +257,11 @@ fn busy() {
     make(&name, 32);
     let held = open(&name);
     let error = host().change(&removing(&name)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Busy, "{}", told(&error));
+    assert_eq!(error.kind(), Kind::Busy, "{}", error_text(&error));
     assert!(
-        told(&error).contains("process 1 (`init`)"),
+        error_text(&error).contains("process 1 (`init`)"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
     assert_eq!(make(&name, 32), Change::Made, "its node is back");
     drop(held);

@@ -162,11 +162,11 @@ fn runs() {
     let other = waiting(uid + 1);
     let process = waiting(uid);
     let error = host().change(&removing(&name)).unwrap_err();
-    assert_eq!(error.kind(), Kind::Busy, "{}", told(&error));
+    assert_eq!(error.kind(), Kind::Busy, "{}", error_text(&error));
     assert!(
-        told(&error).contains(&process.pid.to_string()),
+        error_text(&error).contains(&process.pid.to_string()),
         "{}",
-        told(&error)
+        error_text(&error)
     );
     assert_eq!(
         snapshot_node(&name).metadata().unwrap().uid(),

@@ -107,9 +107,9 @@ fn one_round(name: &str, room: u64) {
     assert!(matches!(header(), Header::GivenUp { .. }), "{:?}", header());
     let error = host().change(&making).unwrap_err();
     assert!(
-        told(&error).contains("given its store up"),
+        error_text(&error).contains("invalidated its store"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
 
     // The host has room again.

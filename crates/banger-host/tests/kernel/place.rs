@@ -111,16 +111,16 @@ pub(crate) fn grow(path: &Path, size_mib: u64) {
 
 pub(crate) fn make(name: &str, size_mib: u64) -> Change {
     let made = host().change(&making(name, size_mib));
-    made.unwrap_or_else(|error| panic!("{}", told(&error)))
+    made.unwrap_or_else(|error| panic!("{}", error_text(&error)))
 }
 
 pub(crate) fn remove(name: &str) -> Change {
     let removed = host().change(&removing(name));
-    removed.unwrap_or_else(|error| panic!("{}", told(&error)))
+    removed.unwrap_or_else(|error| panic!("{}", error_text(&error)))
 }
 
 /// An error with all that lies below it.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
+pub(crate) fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {

@@ -99,15 +99,15 @@ impl Verb {
             }
             Self::Set(Set { key, value }) => {
                 change(session, &["set", "--", key, value])?;
-                told(session)
+                reload(session)
             }
             Self::Unset { key } => {
                 change(session, &["unset", "--", key])?;
-                told(session)
+                reload(session)
             }
             Self::Edit => {
                 edit::run(session)?;
-                told(session)
+                reload(session)
             }
         }
     }
@@ -133,7 +133,7 @@ pub(crate) fn change(session: &Session, words: &[&str]) -> Result<()> {
 }
 
 /// Has the running daemon take over the change, and says what waits for its next start.
-fn told(session: &Session) -> Outcome {
+fn reload(session: &Session) -> Outcome {
     let config = &session.places.location.config;
     let reloaded = match session.running_daemon()? {
         Some((client, view)) if Path::new(&view.config) == *config => Some(client.reload()?),

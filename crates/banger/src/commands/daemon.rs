@@ -190,7 +190,7 @@ fn text(view: &DaemonView, now: Timestamp, zone: &TimeZone) -> String {
         view.bundle_reason,
         view.dns
             .as_deref()
-            .unwrap_or("not answered here: banger doctor says why"),
+            .unwrap_or("not available: see banger doctor"),
         view.state,
         view.log_level,
     );
@@ -330,7 +330,7 @@ mod tests {
         state:   /home/ada/.local/state/banger
         config:  /home/ada/.config/banger/config.toml
         bundle:  /home/ada/.local/share/banger/bundle (your own)
-        DNS:     not answered here: banger doctor says why
+        DNS:     not available: see banger doctor
         log:     /home/ada/.local/state/banger/bangerd.log, debug
         set by:  BANGER_MEMORY=4G
         unexplained: TAP `bngr0`

@@ -36,7 +36,7 @@ fn is_refused(run: &Run, what: &str, wanted: &Path) {
     assert_eq!(run.stdout, "", "{run:#?}");
     assert!(
         run.stderr.starts_with(&format!(
-            "error: the running daemon has another {what} than you asked for\n"
+            "error: the running daemon uses a different {what}\n"
         )),
         "{run:#?}"
     );

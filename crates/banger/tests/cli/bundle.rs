@@ -115,7 +115,7 @@ fn a_fetch_that_is_killed_at_any_moment_leaves_the_old_bundle_or_the_new() {
 }
 
 #[test]
-fn what_cannot_be_fetched_is_told_and_hides_passwords() {
+fn a_failed_fetch_is_reported_without_passwords() {
     let environment = with_bundle();
     let write = |text: &str| std::fs::write(environment.path("m.toml"), text).unwrap();
     let fetch = || environment.run(&["bundle", "fetch", "--manifest", "m.toml"]);
@@ -139,7 +139,7 @@ fn what_cannot_be_fetched_is_told_and_hides_passwords() {
 }
 
 #[test]
-fn an_older_name_of_a_key_works_and_is_told() {
+fn an_older_name_of_a_key_works_with_a_warning() {
     let environment = with_bundle();
     let place = environment.path("place");
     make_bundle(&place);

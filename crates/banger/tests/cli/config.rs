@@ -69,7 +69,7 @@ fn each_setting_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_mistake_is_told_with_its_place_by_show_too() {
+fn config_show_reports_a_mistake_with_its_position() {
     let environment = TestEnvironment::new();
     write(&environment, "nat = true\nmemroy = 5\n");
     for arguments in [&["config", "show"][..], &["config", "set", "vcpu", "2"]] {
@@ -149,7 +149,7 @@ fn a_variable_that_the_running_daemon_does_not_have_is_not_ignored() {
     let run = with(&environment, &[("BANGER_MEMORY", "2G")], &["vm", "list"]);
     assert_eq!(run.status, 1, "{run:#?}");
     assert!(
-        run.stderr.contains("it has `1G`, and you have `2G`") && run.stderr.contains("daemon stop"),
+        run.stderr.contains("it has `1G`, yours is `2G`") && run.stderr.contains("daemon stop"),
         "{run:#?}"
     );
     // Who sets nothing uses what the daemon has.
@@ -186,13 +186,16 @@ fn an_edit_is_checked_before_it_is_saved() {
     let run = with(&environment, &[("EDITOR", "wrong")], &["config", "edit"]);
     assert_eq!(run.status, 1, "{run:#?}");
     assert!(run.stderr.contains("config.draft.toml:1:8: "), "{run:#?}");
-    assert!(run.stderr.contains("the draft is kept"), "{run:#?}");
+    assert!(run.stderr.contains("the file is unchanged"), "{run:#?}");
     assert_eq!(read(&environment), "vcpu = 2\n");
     assert!(draft.exists());
     let variables = [("EDITOR", "wrong"), ("VISUAL", "right")];
     let run = with(&environment, &variables, &["config", "edit"]);
     assert_eq!(run.status, 0, "{run:#?}");
-    assert!(run.stderr.contains("goes on with the draft"), "{run:#?}");
+    assert!(
+        run.stderr.contains("continuing with the saved draft"),
+        "{run:#?}"
+    );
     assert_eq!(read(&environment), "vcpu = 4\n");
     assert!(!draft.exists());
 }
@@ -262,7 +265,7 @@ fn an_answer_that_cannot_be_written_holds_for_the_vm() {
     typist.types("y\r");
     assert_eq!(typist.ends(), Some(0), "{}", typist.seen);
     assert!(
-        typist.seen.contains("holds for this VM only"),
+        typist.seen.contains("applies to this VM only"),
         "{}",
         typist.seen
     );

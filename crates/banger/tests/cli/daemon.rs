@@ -60,16 +60,16 @@ fn every_way_to_a_state_directory_leads_to_the_same_daemon_and_names() {
     let state = environment.path("state");
     std::fs::create_dir(&state).unwrap();
     std::os::unix::fs::symlink("state", environment.path("link")).unwrap();
-    let shown = state.display();
+    let path = state.display();
     let ways = [
-        format!("{shown}"),
-        format!("{shown}/"),
-        format!("{shown}/../state/."),
+        format!("{path}"),
+        format!("{path}/"),
+        format!("{path}/../state/."),
         environment.path("link").display().to_string(),
     ];
     for way in &ways {
         let view = environment.json(&["--state", way, "daemon", "start"]);
-        assert_eq!(view["state"], shown.to_string(), "{way}");
+        assert_eq!(view["state"], path.to_string(), "{way}");
         environment.done(&["--state", way, "vm", "list"]);
         environment.done(&["--state", &ways[0], "daemon", "stop"]);
     }
@@ -89,7 +89,7 @@ fn many_clients_at_once_end_with_one_daemon() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_no_daemon() {
+fn a_socket_without_a_listener_is_no_daemon() {
     let environment = TestEnvironment::new();
     std::fs::create_dir_all(environment.socket().parent().unwrap()).unwrap();
     drop(UnixListener::bind(environment.socket()).unwrap());
@@ -145,7 +145,7 @@ fn a_daemon_that_finds_a_newer_record_changes_nothing() {
 }
 
 /// The lines of a file of `/proc` that begin so, with what follows.
-fn told(process: Pid, file: &str, begins: &str) -> String {
+fn process_status(process: Pid, file: &str, begins: &str) -> String {
     let path = format!("/proc/{}/{file}", process.as_raw_nonzero());
     let text = std::fs::read_to_string(path).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(begins));
@@ -190,14 +190,17 @@ fn the_daemon_keeps_nothing_of_the_command_that_started_it() {
     let variables = std::fs::read(format!("{folder}/environ")).unwrap();
     let variables = String::from_utf8(variables).unwrap();
     assert!(!variables.contains("canary"), "{variables}");
-    assert_eq!(told(daemon, "status", "Umask:"), "0077");
-    assert_eq!(told(daemon, "status", "SigBlk:"), "0000000000000000");
+    assert_eq!(process_status(daemon, "status", "Umask:"), "0077");
+    assert_eq!(
+        process_status(daemon, "status", "SigBlk:"),
+        "0000000000000000"
+    );
     // SIGPIPE (13) and SIGXFSZ (25) are errors of a write instead. 32 and 33 are the C library's.
-    let ignored = u64::from_str_radix(&told(daemon, "status", "SigIgn:"), 16).unwrap();
+    let ignored = u64::from_str_radix(&process_status(daemon, "status", "SigIgn:"), 16).unwrap();
     assert_eq!(ignored & !(0b11 << 31), 1 << 12 | 1 << 24, "{ignored:x}");
     // Soft and hard limit are one, whatever that is here.
     for name in ["Max file size", "Max open files", "Max cpu time"] {
-        let limit = told(daemon, "limits", name);
+        let limit = process_status(daemon, "limits", name);
         let words: Vec<_> = limit.split_whitespace().collect();
         assert_eq!(words[0], words[1], "{name}: {limit}");
     }

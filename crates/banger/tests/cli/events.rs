@@ -27,12 +27,12 @@ fn events_begin_with_how_vms_stand_and_go_on_after_a_number() {
     assert_eq!(since(&seq), "", "nothing has happened since");
     environment.done(&["vm", "stop", "--all"]);
     let text = since(&seq);
-    for told in [
+    for expected in [
         "  web  stop began\n",
         "  web  stopped\n",
         "  web  stop done in ",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(expected), "{expected}: {text}");
     }
     assert!(!text.contains("api"), "{text}");
     let text = since("1");

@@ -61,7 +61,7 @@ fn a_source_is_taken_for_what_it_is_and_nothing_is_left_of_one_that_is_refused()
 }
 
 #[test]
-fn an_image_is_imported_used_renamed_and_deleted_when_nobody_uses_it() {
+fn an_image_is_imported_used_renamed_and_deleted_when_unused() {
     let environment = TestEnvironment::new();
     let names = |environment: &TestEnvironment| environment.done(&["image", "ls", "-q"]).stdout;
     assert_eq!(names(&environment), "default\n");
@@ -98,7 +98,7 @@ fn an_image_is_imported_used_renamed_and_deleted_when_nobody_uses_it() {
 }
 
 #[test]
-fn what_nobody_uses_is_pruned_on_request() {
+fn unused_images_are_pruned_on_request() {
     let environment = TestEnvironment::new();
     import(&environment, "one");
     import(&environment, "two");

@@ -32,7 +32,7 @@ fn a_reader_that_went_away_is_no_panic() {
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "--name", "web", "--no-start"]);
     let full = File::options().write(true).open("/dev/full").unwrap();

@@ -104,7 +104,7 @@ fn every_command_answers_in_json_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_vm_that_is_not_there_is_told_in_words() {
+fn an_unknown_vm_is_reported() {
     let environment = TestEnvironment::new();
     for verb in [
         "show", "start", "stop", "restart", "kill", "delete", "ssh", "logs",
@@ -206,7 +206,7 @@ fn a_socket_path_that_is_too_long_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_state_directory_of_any_spelling_works_and_one_that_cannot_be_written_is_told() {
+fn a_state_directory_of_any_spelling_works_and_an_unwritable_one_is_reported() {
     let environment = TestEnvironment::new();
     for name in [
         "a b",

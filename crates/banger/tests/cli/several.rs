@@ -235,5 +235,5 @@ fn with_their_host_vms_are_stopped_only_when_it_goes_down() {
     environment.script("systemctl", "echo stopping");
     assert_eq!(environment.done(&stop).stdout, "web is stopped\n");
     let end = &environment.json(&["vm", "show", "web"])["last_end"];
-    assert_eq!(end["detail"], "the host went down");
+    assert_eq!(end["detail"], "the host shut down");
 }

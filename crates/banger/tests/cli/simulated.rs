@@ -77,7 +77,7 @@ fn names_of_simulated_vms_are_not_answered() {
     let environment = TestEnvironment::new();
     let status = environment.done(&["daemon", "start"]);
     assert!(
-        status.stdout.contains("DNS:     not answered here"),
+        status.stdout.contains("DNS:     not available"),
         "{status:#?}"
     );
 }

@@ -90,7 +90,7 @@ fn a_terminal_is_asked_for_in_a_script_too() {
 }
 
 #[test]
-fn an_option_of_ssh_is_taken_or_told_how_to_give() {
+fn an_option_of_ssh_is_accepted_or_gets_a_hint() {
     let environment = with_stand_in();
     environment.done(&["vm", "ssh", "web", "-A", "-l", "dev", "--", "true"]);
     let words = argv(&environment);
@@ -182,7 +182,7 @@ fn refused(of_daemon: &[(&str, Value)], of_web: &[(&str, Value)]) -> Run {
 }
 
 #[test]
-fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
+fn ssh_to_a_stopped_vm_prints_the_command_that_starts_it() {
     let run = refused(&[], &[("phase", json!("stopped")), ("ssh", json!(null))]);
     assert!(run.stderr.contains("`web` is not running"), "{run:#?}");
     assert!(
@@ -192,7 +192,7 @@ fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
 }
 
 #[test]
-fn a_rescue_is_told_with_where_its_words_are() {
+fn a_rescue_is_reported_with_the_command_for_its_console() {
     let run = refused(&[], &[("rescue", json!(true)), ("ssh", json!(null))]);
     assert!(
         run.stderr
@@ -225,7 +225,7 @@ fn a_simulated_vm_is_never_connected_to() {
 }
 
 #[test]
-fn an_ssh_that_is_not_installed_is_told() {
+fn a_missing_ssh_is_reported() {
     let environment = with_stand_in();
     std::fs::remove_file(environment.path("bin/ssh")).unwrap();
     let mut command = environment.command(&["vm", "ssh", "web"]);

@@ -102,7 +102,7 @@ fn quiet_and_json_leave_the_steps_out() {
 }
 
 #[test]
-fn a_daemon_that_goes_away_in_the_middle_is_told() {
+fn a_daemon_that_ends_during_a_request_is_reported() {
     let environment = TestEnvironment::for_fake();
     let daemon = answer(&environment, API_VERSION, STEPS, true);
     let run = Run::of(create(&environment, &[]).output().unwrap());

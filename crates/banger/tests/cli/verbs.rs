@@ -222,7 +222,7 @@ fn labels_are_given_changed_and_taken_away() {
 }
 
 #[test]
-fn what_a_running_vm_gets_only_at_its_next_start_is_told_apart() {
+fn pending_settings_of_a_running_vm_are_shown_separately() {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "--name", "web", "--disk-size", "2G"]);
     let run = environment.done(&["vm", "set", "web", "--vcpu", "4", "--disk-size", "3G"]);

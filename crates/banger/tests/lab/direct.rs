@@ -10,7 +10,7 @@ pub(crate) fn doctor_finds_kvm_and_nothing_amiss() {
     let lab = &*shared;
     let report = lab.json(User::Root, "doctor");
     let text = report.to_string();
-    assert!(text.contains("/dev/kvm` makes machines"), "{text}");
+    assert!(text.contains("/dev/kvm` creates machines"), "{text}");
     assert!(!text.contains("\"fail\""), "{text}");
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted() {
     leftovers::assert_none(lab, &before);
 }
 
-pub(crate) fn users_without_the_root_program_are_told_what_they_lack() {
+pub(crate) fn users_without_the_root_program_learn_what_is_missing() {
     needs_lab!();
     let shared = root_lab(PATIENT);
     let lab = &*shared;

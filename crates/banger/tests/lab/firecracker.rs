@@ -71,7 +71,7 @@ pub(crate) fn boot_to_ready_on_qemu_and_on_firecracker() {
     }
 }
 
-pub(crate) fn how_a_guest_ends_is_told_and_a_reboot_comes_back() {
+pub(crate) fn the_end_of_a_guest_is_reported_and_a_reboot_starts_again() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
     let lab = &*shared;
@@ -98,7 +98,7 @@ pub(crate) fn how_a_guest_ends_is_told_and_a_reboot_comes_back() {
     leftovers::assert_none(lab, &before);
 }
 
-pub(crate) fn a_guest_that_ignores_shutdown_is_ended_and_that_is_told() {
+pub(crate) fn a_guest_that_ignores_shutdown_is_ended_and_reported() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
     let lab = &*shared;
@@ -134,7 +134,7 @@ pub(crate) fn a_killed_daemon_leaves_a_vm_running_or_nothing() {
     lab.root("banger vm ssh half -- true; banger vm delete --force half");
 }
 
-pub(crate) fn a_killed_vmm_is_told_and_leaves_nothing_on_the_host() {
+pub(crate) fn a_killed_vmm_is_reported_and_leaves_nothing_on_the_host() {
     needs_firecracker!();
     let shared = shared("firecracker", "");
     let lab = &*shared;

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         direct: [
             doctor_finds_kvm_and_nothing_amiss,
             a_vm_keeps_what_was_written_and_leaves_nothing_when_deleted,
-            users_without_the_root_program_are_told_what_they_lack,
+            users_without_the_root_program_learn_what_is_missing,
             a_user_without_the_root_program_still_gets_a_vm,
             a_restart_of_the_host_leaves_nothing_and_a_vm_starts_again,
             the_own_service_of_root_stops_its_vms_with_the_host,
@@ -56,10 +56,10 @@ fn main() -> ExitCode {
         ],
         firecracker: [
             boot_to_ready_on_qemu_and_on_firecracker,
-            how_a_guest_ends_is_told_and_a_reboot_comes_back,
-            a_guest_that_ignores_shutdown_is_ended_and_that_is_told,
+            the_end_of_a_guest_is_reported_and_a_reboot_starts_again,
+            a_guest_that_ignores_shutdown_is_ended_and_reported,
             a_killed_daemon_leaves_a_vm_running_or_nothing,
-            a_killed_vmm_is_told_and_leaves_nothing_on_the_host,
+            a_killed_vmm_is_reported_and_leaves_nothing_on_the_host,
             jailed_vms_have_a_root_and_a_user_of_their_own,
         ],
         full_host: [
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         ordinary_user: [
             doctor_and_the_daemon_go_through_the_root_program,
             a_vm_has_a_tap_and_nat_through_the_root_program,
-            nobody_else_has_the_dns_port_whether_or_not_the_daemon_runs,
+            the_dns_port_is_reserved_with_and_without_a_daemon,
             vms_outlive_their_daemon_and_a_log_out,
             a_daemon_whose_root_program_is_silent_never_goes_without_it,
             a_vmm_out_of_memory_takes_no_other_with_it,

@@ -250,11 +250,15 @@ pub(crate) fn a_tunnels_resolvers_stay_until_it_goes() {
     world.must(&["daemon", "stop"]);
     world.must(&["vm", "list"]);
     wait_for(SOON, || {
-        let told = world.sh(
+        let output = world.sh(
             vm,
             "stat -c %Y /run/banger/upstream-resolv.conf; pidof banger-guest",
         );
-        if told.is_empty() { Err(told) } else { Ok(()) }
+        if output.is_empty() {
+            Err(output)
+        } else {
+            Ok(())
+        }
     });
     assert_eq!(world.sh(vm, "cat /etc/resolv.conf"), theirs);
     // What openresolv kept may be older than what the host has now.
@@ -311,7 +315,7 @@ pub(crate) fn names_resolve_with_systemd_resolved_and_without_it_again() {
     );
 }
 
-pub(crate) fn a_disk_in_fstab_that_is_not_there_keeps_nobody_out() {
+pub(crate) fn a_missing_disk_in_fstab_does_not_prevent_logins() {
     needs_long_tests!();
     let (world, vm) = debian();
     world.sh(
@@ -328,7 +332,7 @@ pub(crate) fn a_disk_in_fstab_that_is_not_there_keeps_nobody_out() {
     world.must(&["vm", "restart", vm]);
 }
 
-pub(crate) fn whoever_installs_a_kernel_is_told_which_one_boots() {
+pub(crate) fn installing_a_kernel_prints_which_one_boots() {
     needs_long_tests!();
     let (world, vm) = debian();
     let said = world.sh(

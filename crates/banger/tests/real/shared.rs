@@ -264,7 +264,7 @@ pub(crate) fn the_agent_answers_while_a_shutdown_hangs() {
     assert_eq!(stopped[0]["by"], "terminate", "{stopped}");
 }
 
-pub(crate) fn a_panic_is_told_and_a_reboot_comes_back() {
+pub(crate) fn a_panic_is_reported_and_a_reboot_starts_again() {
     needs_real_vms!();
     let world = shared();
     world.first();

@@ -15,7 +15,7 @@ fn listener(address: Ipv4Addr) -> TcpListener {
     listener
 }
 
-fn assert_nobody_came(listener: &TcpListener) {
+fn assert_no_connection(listener: &TcpListener) {
     let came = listener.accept().map(|(_, from)| from);
     let error = came.expect_err("somebody came to the host");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -84,8 +84,8 @@ fn the_host_is_refused(world: &World, ssh_port: u64) {
         assert_ne!(run.status, 0, "{place} answers");
         assert_ne!(run.status, 255, "{place}: {}", run.stderr);
     }
-    assert_nobody_came(&loopback);
-    assert_nobody_came(&everywhere);
+    assert_no_connection(&loopback);
+    assert_no_connection(&everywhere);
     // The packet leaves the guest as another machine's would, past the guest's own loopback.
     let raw = "sysctl -qw net.ipv4.conf.eth0.route_localnet=1 net.ipv4.conf.all.route_localnet=1; \
                ip route del table local 127.0.0.0/8 dev lo 2>/dev/null; \
@@ -97,7 +97,7 @@ fn the_host_is_refused(world: &World, ssh_port: u64) {
     );
     let run = world.run(&["vm", "ssh", "mine", "--", "sh", "-c", &open]);
     assert_ne!(run.status, 0, "the host's 127.0.0.1 answers");
-    assert_nobody_came(&loopback);
+    assert_no_connection(&loopback);
 }
 
 fn nat_follows(world: &World) {

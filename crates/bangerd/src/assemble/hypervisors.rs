@@ -147,7 +147,7 @@ impl Candidates {
         if self.jailer && matches!(now, Selected::Qemu(_)) {
             return Finding::Doubtful {
                 found: format!("{found}. `jailer = true` applies only to Firecracker, and has no effect here"),
-                hint: "see what keeps Firecracker from running: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
+                hint: "see why Firecracker does not run: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
                     .to_owned(),
             };
         }
@@ -181,13 +181,13 @@ mod tests {
     fn chosen(candidates: Candidates, sim: &Sim) -> (Vec<&'static str>, Finding) {
         let (all, check) = candidates.choose(sim);
         let names = all.iter().map(|it| it.name()).collect();
-        let told = check.run(sim);
-        let finding = match told.hints.first().cloned() {
+        let report = check.run(sim);
+        let finding = match report.hints.first().cloned() {
             Some(hint) => Finding::Doubtful {
-                found: told.found,
+                found: report.found,
                 hint,
             },
-            None => Finding::Good(told.found),
+            None => Finding::Good(report.found),
         };
         (names, finding)
     }
@@ -196,10 +196,10 @@ mod tests {
     fn auto_takes_firecracker_where_its_checks_pass_and_keeps_qemu() {
         let sim = Sim::new();
         let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
-        let (names, told) = chosen(auto, &sim);
+        let (names, finding) = chosen(auto, &sim);
         assert_eq!(names, ["firecracker", "qemu", "firecracker-jailed"]);
         assert_eq!(
-            told,
+            finding,
             Finding::Good("`auto` takes Firecracker: its checks pass".to_owned())
         );
     }
@@ -230,11 +230,11 @@ mod tests {
                 hint: "sudo modprobe kvm_intel".to_owned(),
             },
         );
-        let (names, told) = chosen(jailed(), &sim);
+        let (names, finding) = chosen(jailed(), &sim);
         assert_eq!(names[0], "qemu");
         assert!(
-            matches!(&told, Finding::Doubtful { found, .. } if found.contains("`jailer = true`")),
-            "{told:?}"
+            matches!(&finding, Finding::Doubtful { found, .. } if found.contains("`jailer = true`")),
+            "{finding:?}"
         );
     }
 
@@ -242,11 +242,11 @@ mod tests {
     fn auto_takes_qemu_where_there_is_no_tap_or_no_firecracker_and_says_why() {
         let sim = Sim::new();
         let user = candidates(HypervisorChoice::Auto, NetworkKind::User);
-        let (names, told) = chosen(user, &sim);
+        let (names, finding) = chosen(user, &sim);
         assert_eq!(names, ["qemu", "firecracker", "firecracker-jailed"]);
         assert!(
-            matches!(&told, Finding::Good(found) if found.contains("no user networking")),
-            "{told:?}"
+            matches!(&finding, Finding::Good(found) if found.contains("no user networking")),
+            "{finding:?}"
         );
         sim.find(
             |probe| matches!(probe, Probe::Binary { .. }),
@@ -256,17 +256,17 @@ mod tests {
             },
         );
         let auto = candidates(HypervisorChoice::Auto, NetworkKind::Tap);
-        let (names, told) = chosen(auto, &sim);
+        let (names, finding) = chosen(auto, &sim);
         assert_eq!(names, ["qemu", "firecracker", "firecracker-jailed"]);
         assert!(
-            matches!(&told, Finding::Good(found)
+            matches!(&finding, Finding::Good(found)
                 if found.ends_with("Not Firecracker: Firecracker: there is no `/bundle/firecracker`")),
-            "{told:?}"
+            "{finding:?}"
         );
     }
 
     #[test]
-    fn a_choice_that_would_be_another_now_is_told() {
+    fn a_choice_that_has_changed_since_the_start_is_reported() {
         let sim = Sim::new();
         let (_, check) = candidates(HypervisorChoice::Auto, NetworkKind::Tap).choose(&sim);
         sim.find(
@@ -276,12 +276,12 @@ mod tests {
                 hint: "sudo modprobe kvm_intel".to_owned(),
             },
         );
-        let told = check.run(&sim);
+        let report = check.run(&sim);
         assert_eq!(
-            told.found,
+            report.found,
             "`auto` took Firecracker when the daemon started, and would take QEMU now"
         );
-        assert_eq!(told.hints, ["banger daemon stop"]);
+        assert_eq!(report.hints, ["banger daemon stop"]);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Root {
                 } else {
                     Finding::Doubtful {
                         found: format!("root grants {subnet}, and {configured} is configured"),
-                        hint: "take `subnet` out of ~/.config/banger/config.toml, then: \
+                        hint: "remove `subnet` from ~/.config/banger/config.toml, then: \
                                banger daemon stop"
                             .to_owned(),
                     }

@@ -23,7 +23,7 @@ const QEMU_RESOLVER: IpAddr = IpAddr::V4(crate::gate::RESOLVER);
 pub struct Dns {
     configured: Vec<IpAddr>,
     /// The resolvers last sent to each running guest.
-    told: Mutex<BTreeMap<VmId, Resolvers>>,
+    sent: Mutex<BTreeMap<VmId, Resolvers>>,
 }
 
 impl Dns {
@@ -32,7 +32,7 @@ impl Dns {
     pub fn new(configured: Vec<IpAddr>) -> Self {
         Self {
             configured,
-            told: Mutex::default(),
+            sent: Mutex::default(),
         }
     }
 
@@ -55,7 +55,7 @@ fn look(host: &dyn Host) -> Result<banger_host::Resolvers> {
 }
 
 /// The hint where there is no resolver for guests.
-const NAME_OTHERS: &str = "name others in ~/.config/banger/config.toml: dns = [\"9.9.9.9\"]";
+const NAME_OTHERS: &str = "set others in ~/.config/banger/config.toml: dns = [\"9.9.9.9\"]";
 
 fn joined(addresses: &[IpAddr]) -> String {
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -135,7 +135,7 @@ impl Capability for Dns {
         guest
             .set_resolvers(&resolvers)
             .during("send the guest its resolvers")?;
-        self.told
+        self.sent
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(vm.id, resolvers);
@@ -144,16 +144,16 @@ impl Capability for Dns {
 
     fn holds(&self, running: &[&Vm], host: &dyn Host) -> Holds {
         let of_host = look(host);
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let holds = |vm: &Vm| {
             let now = self.resolvers(vm.network, of_host.clone()?);
-            Ok(vm.is_in_rescue() || told.get(&vm.id) == Some(&now))
+            Ok(vm.is_in_rescue() || sent.get(&vm.id) == Some(&now))
         };
         running.iter().map(|vm| holds(vm)).collect()
     }
 
     fn teardown(&self, vm: &Vm, _host: &dyn Host) -> Result<()> {
-        self.told
+        self.sent
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&vm.id);

@@ -130,7 +130,7 @@ impl Capability for Gate {
             return Vec::new();
         }
         vec![format!(
-            "an older banger started it, and it may reach 127.0.0.1 of this host until its next \
+            "an older version of banger started it; it may reach 127.0.0.1 of this host until its next \
              start: banger vm restart {}",
             vm.name
         )]

@@ -153,7 +153,7 @@ impl Capability for Nat {
         let tap_prefix = self.instance.tap_prefix();
         vec![
             Check::new("uplink", |host| match host.uplink() {
-                Ok(Some(name)) => Finding::Good(format!("the default route goes by `{name}`")),
+                Ok(Some(name)) => Finding::Good(format!("the default route uses `{name}`")),
                 Ok(None) | Err(_) => Finding::Doubtful {
                     found: "the host has no default route".to_owned(),
                     hint: "guests reach only what the host reaches: ip route show default"

@@ -70,7 +70,7 @@ impl Capability for Network {
                 Check::probe("TAP and nft", Probe::Network).only_warns(),
                 Check::new("user networking", |_| {
                     Finding::Good(
-                        "with NAT, guests reach what this host does, but not the host itself"
+                        "with NAT, guests reach what this host reaches, but not the host itself"
                             .to_owned(),
                     )
                 }),

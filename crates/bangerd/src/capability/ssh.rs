@@ -36,7 +36,7 @@ pub struct Ssh {
     public_key: String,
     key: Option<PathBuf>,
     /// The last written configuration for ssh.
-    told: Mutex<Option<String>>,
+    written: Mutex<Option<String>>,
 }
 
 impl Ssh {
@@ -48,7 +48,7 @@ impl Ssh {
             layout,
             public_key,
             key,
-            told: Mutex::default(),
+            written: Mutex::default(),
         }
     }
 
@@ -113,12 +113,12 @@ impl Capability for Ssh {
         if self.key.is_none() {
             return Ok(());
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let text = client_config::text(vms, |vm| self.view_of(vm));
-        if told.as_ref() == Some(&text) {
+        if written.as_ref() == Some(&text) {
             return Ok(());
         }
-        *told = None;
+        *written = None;
         host.change(&Op::File(FileOp::WriteFile {
             path: self.layout.ssh_config(),
             contents: text.clone().into_bytes(),
@@ -126,7 +126,7 @@ impl Capability for Ssh {
             owner: None,
         }))
         .during("write the configuration for ssh")?;
-        *told = Some(text);
+        *written = Some(text);
         Ok(())
     }
 

@@ -378,8 +378,8 @@ pub(super) fn apply(
                 });
                 continue;
             }
-            let told = format!("the key `{old}` of the configuration is called `{new}` now");
-            config.renamed.push(told);
+            let warning = format!("the key `{old}` of the configuration is called `{new}` now");
+            config.renamed.push(warning);
         }
         match (key.set)(config, value.get_ref()) {
             Ok(()) => set(key.name, value.span().start),

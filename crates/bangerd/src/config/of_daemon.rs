@@ -35,7 +35,7 @@ fn defaults(location: &Location, simulated: bool) -> Config {
         Ok(Some(claim)) if claim.is_for(&location.state) => Config::granted(&claim),
         Ok(_) => Config::default(),
         Err(error) => {
-            tracing::warn!(%error, "what root keeps for this user is not known");
+            tracing::warn!(%error, "root's settings for this user are unknown");
             Config::default()
         }
     }

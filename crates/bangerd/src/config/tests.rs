@@ -8,14 +8,14 @@ fn load(text: &[u8]) -> Result<Config> {
     std::fs::write(&path, text).unwrap();
     let found = Config::load(&path);
     // The folder's name is random, so the messages are compared without it.
-    let shown = format!("{}/", folder.path().display());
+    let value_of = format!("{}/", folder.path().display());
     found.map_err(|mut error| {
         assert_eq!(error.code, Code::Invalid);
-        error.message = error.message.replace(&shown, "");
+        error.message = error.message.replace(&value_of, "");
         error
             .also
             .iter_mut()
-            .for_each(|also| *also = also.replace(&shown, ""));
+            .for_each(|also| *also = also.replace(&value_of, ""));
         error
     })
 }
@@ -111,7 +111,7 @@ fn every_key_is_taken() {
 }
 
 #[test]
-fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant() {
+fn an_unknown_key_is_reported_with_its_position_and_a_suggestion() {
     assert_eq!(
         message("nat = true\n  memroy = 5\n"),
         "config.toml:2:3: `memroy = 5`: there is no key `memroy`; did you mean `memory`?"
@@ -136,7 +136,7 @@ fn an_unknown_key_is_told_with_its_place_and_the_one_that_was_meant() {
 }
 
 #[test]
-fn a_wrong_type_is_told_with_what_the_key_takes() {
+fn a_wrong_type_is_rejected_with_the_accepted_values() {
     assert_eq!(
         message("vcpu = \"two\""),
         "config.toml:1:8: `vcpu = \"two\"`: `vcpu` is \"two\"; it takes a whole number from 1 to 64"
@@ -162,7 +162,7 @@ fn a_wrong_type_is_told_with_what_the_key_takes() {
 }
 
 #[test]
-fn a_value_out_of_range_is_told_with_the_range() {
+fn a_value_out_of_range_is_rejected_with_the_range() {
     for bad in [
         "vcpu = 0",
         "vcpu = -1",
@@ -226,26 +226,26 @@ fn a_value_out_of_range_is_told_with_the_range() {
 }
 
 #[test]
-fn a_subnet_that_begins_elsewhere_is_told_where_it_begins() {
+fn a_subnet_with_host_bits_is_rejected_with_its_first_address() {
     assert!(message("subnet = \"10.215.3.0/20\"").contains(
         "`subnet` is \"10.215.3.0/20\", which begins at 10.215.0.0: write \"10.215.0.0/20\""
     ));
 }
 
 #[test]
-fn an_older_name_is_taken_and_told_but_not_beside_the_new_one() {
+fn an_older_name_is_accepted_with_a_warning_but_not_beside_the_new_one() {
     let config = load(b"bundle = \"/a\"\nfirecracker = \"/b\"\n").unwrap();
     assert_eq!(config.runtime_dir, Some("/a".into()));
     assert_eq!(config.firecracker_bin, Some("/b".into()));
-    let told = &config.renamed[0];
-    assert!(told.contains("is called `runtime_dir` now"), "{told}");
+    let warning = &config.renamed[0];
+    assert!(warning.contains("is called `runtime_dir` now"), "{warning}");
     assert_eq!(config.renamed.len(), 2);
     let both = message("bundle = \"/a\"\nruntime_dir = \"/b\"\n");
     assert!(both.contains("the older name of `runtime_dir`"), "{both}");
 }
 
 #[test]
-fn all_faults_are_told_at_once_in_the_order_of_the_file() {
+fn all_faults_are_reported_together_in_the_order_of_the_file() {
     let error = load(b"vcpu = 0\nnope = 1\nruntime_dir = 3\n").unwrap_err();
     assert!(error.message.starts_with("config.toml:1:8: "), "{error:?}");
     assert_eq!(error.also.len(), 2, "{error:?}");
@@ -254,7 +254,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn what_is_not_toml_is_told_with_its_place() {
+fn invalid_toml_is_reported_with_its_position() {
     for (bad, place) in [
         ("nat = yes", "1:7"),
         ("nat = true\nvcpu 2\n", "2:6"),
@@ -274,7 +274,7 @@ fn what_is_not_toml_is_told_with_its_place() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_told_with_their_place() {
+fn bytes_that_are_not_utf_8_are_reported_with_their_position() {
     let error = load(b"nat = true\nimage = \"\xff\"\n").unwrap_err();
     assert_eq!(error.message, "config.toml:2:10: this is not UTF-8");
     let error = load(b"\xff\xfen\0a\0t\0").unwrap_err();
@@ -407,21 +407,21 @@ fn a_variable_goes_before_the_file_and_each_value_says_where_it_comes_from() {
     assert_eq!((config.spec.vcpu, config.spec.nat), (4, true));
     assert_eq!(config.dns.len(), 2);
     let settings = config.settings();
-    let shown = |key: &str| {
+    let value_of = |key: &str| {
         let setting = settings.iter().find(|it| it.key == key).unwrap();
         format!("{} from {}", setting.value, setting.origin)
     };
     assert_eq!(
-        shown("memory"),
+        value_of("memory"),
         "\"8G\" from environment variable BANGER_MEMORY"
     );
-    assert_eq!(shown("nat"), "true from c:2");
-    assert_eq!(shown("hypervisor"), "\"auto\" from default");
+    assert_eq!(value_of("nat"), "true from c:2");
+    assert_eq!(value_of("hypervisor"), "\"auto\" from default");
     assert_eq!(
-        shown("dns"),
+        value_of("dns"),
         "[\"9.9.9.9\",\"1.1.1.1\"] from environment variable BANGER_DNS"
     );
-    assert_eq!(shown("qemu"), "null from default");
+    assert_eq!(value_of("qemu"), "null from default");
     assert_eq!(
         Config::default().differences(&config),
         ["nat", "dns", "vcpu", "memory"]
@@ -429,7 +429,7 @@ fn a_variable_goes_before_the_file_and_each_value_says_where_it_comes_from() {
 }
 
 #[test]
-fn every_variable_that_is_wrong_is_told_by_its_name() {
+fn every_invalid_variable_is_reported_by_name() {
     let error = overridden("", &[("nat", "yes"), ("vcpu", "0")]).unwrap_err();
     assert_eq!(
         error.message,

@@ -137,7 +137,7 @@ pub(super) fn subnet(text: &str) -> Result<Subnet, String> {
             network: other.into(),
             prefix: length,
         }) {
-            return Err(format!("is {text:?}, which is kept for {what}"));
+            return Err(format!("is {text:?}, which is reserved for {what}"));
         }
     }
     Ok(subnet)

@@ -39,7 +39,7 @@ fn take(
             Code::Conflict,
             format!("there is an image `{name}` already"),
         );
-        return Err(error.hint("give another name; see which are taken: banger image list"));
+        return Err(error.hint("choose another name; list all images: banger image list"));
     }
     let source = source.canonicalize().map_err(|cause| {
         let code = match cause.kind() {

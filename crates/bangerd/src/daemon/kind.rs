@@ -46,7 +46,7 @@ pub(super) fn settle(layout: &Layout, simulated: bool) -> Result<()> {
             Code::Conflict,
             format!("`{}` says neither `real` nor `simulated`", path.display()),
         )
-        .hint("a newer banger may have written it; write the word that is right there")),
+        .hint("a newer version of banger may have written it; otherwise correct it by hand")),
     }
 }
 
@@ -58,9 +58,9 @@ fn other_kind(state: &Path, found: &str) -> Error {
             format!("`{state}` is a place of simulated VMs, and this daemon would be a real one"),
         )
         .hint(format!(
-            "simulate there again: banger daemon start --sim --state {state}"
+            "simulate again: banger daemon start --sim --state {state}"
         ))
-        .hint("or name another state directory for real VMs: banger --state DIR …")
+        .hint("or choose another state directory for real VMs: banger --state DIR …")
     } else {
         Error::new(
             Code::Conflict,

@@ -93,10 +93,10 @@ pub(super) fn made_up_name(source: &NameSource, claims: &[Claim]) -> Result<VmNa
         }
     }
     let last: String = last.chars().take(80).collect();
-    let text = "no name could be made up that is not taken";
+    let text = "no unused name was found";
     Err(Error::new(Code::Conflict, text)
         .cause(format!("the last candidate was `{}`", last.escape_debug()))
-        .hint("give one: banger vm create NAME"))
+        .hint("choose one: banger vm create NAME"))
 }
 
 /// Checks the requested name.
@@ -113,7 +113,7 @@ pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
     if claims.iter().any(|claim| claim.names.contains(name)) {
         return Err(
             Error::new(Code::Conflict, format!("there is a VM `{name}` already"))
-                .hint("choose another name, or see it: banger vm list")
+                .hint("choose another name; list all VMs: banger vm list")
                 .hint("see those whose records cannot be read: banger daemon status"),
         );
     }
@@ -123,7 +123,7 @@ pub(super) fn taken(name: &VmName, claims: &[Claim]) -> Result<()> {
     {
         Some(Claim { id, .. }) => Err(Error::new(
             Code::Conflict,
-            format!("`{name}` begins the id of another VM, {id}, and would be taken for it"),
+            format!("`{name}` is the beginning of another VM's id, {id}, and would be ambiguous"),
         )
         .hint("choose another name")),
         None => Ok(()),

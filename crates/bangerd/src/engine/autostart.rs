@@ -105,7 +105,7 @@ impl Engine {
             let wanted = vm.spec.memory;
             if wanted.0 > free {
                 let left = Mib(free);
-                let words = format!("it has {wanted} of memory, and the host has {left} left");
+                let words = format!("it needs {wanted} of memory, and the host has {left} left");
                 self.end_autostart(vm.id, Some(words));
             } else {
                 free -= wanted.0;
@@ -182,7 +182,7 @@ impl Engine {
             owner: None,
         });
         if let Err(error) = self.host().change(&op) {
-            tracing::warn!(%error, "what starts with the host is not written down");
+            tracing::warn!(%error, "the list of VMs that start with the host is not saved");
         }
     }
 }

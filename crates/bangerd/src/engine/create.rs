@@ -71,7 +71,7 @@ impl Engine {
             owner: None,
         });
         if let Err(error) = self.host().change(&op) {
-            tracing::warn!(%error, "that the advice was given is not noted");
+            tracing::warn!(%error, "recording the advice failed");
         }
         true
     }

@@ -264,7 +264,7 @@ impl Engine {
         if self.host().is_stopped(process) {
             self.host()
                 .signal(process, Signal::Continue)
-                .during("let it go on, so that it can end")?;
+                .during("resume it, so that it can shut down")?;
         }
         Ok(())
     }

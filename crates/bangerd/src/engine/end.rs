@@ -88,7 +88,7 @@ impl Engine {
         tracing::info!(vm = %vm.name, ?reason, detail, "the guest has ended");
         let again = reason == EndReason::Reboot && !self.too_soon(&vm);
         let detail = if reason == EndReason::Reboot && !again {
-            "`reboot` in the guest, again and again within seconds of its start".to_owned()
+            "`reboot` in the guest, repeatedly, within seconds of its start".to_owned()
         } else {
             detail
         };
@@ -146,7 +146,7 @@ impl Engine {
             Some(Exit::Status(0)) => "reset without notice".to_owned(),
             Some(Exit::Status(status)) => self.words_of_status(vm, status),
             None if self.host_was_down(vm) => {
-                return "the host went down while it ran".to_owned();
+                return "the host shut down while it was running".to_owned();
             }
             None => "reset without notice".to_owned(),
         };

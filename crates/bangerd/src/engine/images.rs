@@ -130,7 +130,7 @@ impl Engine {
                 Code::Conflict,
                 format!("`{shown}` is a directory"),
             )
-            .hint("give the file's name, too")),
+            .hint("include the file's name")),
             Some(_) if !force => Err(Error::new(Code::Conflict, format!("`{shown}` exists"))
                 .hint("to replace it, add --force")),
             _ => Ok(()),
@@ -201,7 +201,7 @@ impl Engine {
     /// Removes unused images; one that remains does no harm.
     pub(super) fn prune(&self) {
         if let Err(error) = self.prune_unused() {
-            tracing::warn!(%error, "unused images are left");
+            tracing::warn!(%error, "unused images remain");
         }
     }
 

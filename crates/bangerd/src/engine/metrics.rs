@@ -65,7 +65,7 @@ impl Engine {
         let mut taken = text.metric(
             "banger_vm_disk_allocated_bytes",
             Kind::Gauge,
-            "What a disk's own file takes on the host.",
+            "Space that a disk's own file takes on the host.",
         );
         for (vm, disk) in &all {
             taken.add(
@@ -171,14 +171,12 @@ fn per_vm(text: &mut Exposition, views: &[VmView]) {
         ("banger_vm_vcpus", "A VM's virtual CPUs.", |vm| {
             f64::from(vm.spec.vcpu)
         }),
-        (
-            "banger_vm_memory_bytes",
-            "The memory that a VM is given.",
-            |vm| number(vm.spec.memory.0) * MIB,
-        ),
+        ("banger_vm_memory_bytes", "Memory of a VM.", |vm| {
+            number(vm.spec.memory.0) * MIB
+        }),
         (
             "banger_vm_notes",
-            "What there is to know of a VM; see banger vm show.",
+            "Properties of a VM; see banger vm show.",
             |vm| number(vm.notes.len() as u64),
         ),
     ];

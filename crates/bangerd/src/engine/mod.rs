@@ -267,8 +267,22 @@ impl Engine {
             [only] => Ok((*only).clone()),
             [] => Err(self.not_found(wanted)),
             several => {
-                let what = format!("`{wanted}` begins several ids");
-                Err(ambiguous(what, several).hint("give more digits, or the name"))
+<<<<<<< HEAD
+                let what = format!("`{wanted}` is the beginning of several ids");
+                Err(ambiguous(what, several).hint("use more digits, or the name"))
+=======
+                let names: Vec<String> = several
+                    .iter()
+                    .map(|slot| slot.vm())
+                    .map(|vm| format!("{} ({})", vm.id, vm.name))
+                    .collect();
+                Err(Error::new(
+                    Code::Conflict,
+                    format!("`{wanted}` is the beginning of several ids"),
+                )
+                .cause(names.join(", "))
+                .hint("use more digits, or the name"))
+>>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
             }
         }
     }
@@ -281,17 +295,22 @@ impl Engine {
         if is_there {
             return Error::new(
                 Code::NotReady,
-                format!("the record of `{wanted}` cannot be read; nothing of it is removed"),
+                format!("the record of `{wanted}` cannot be read; nothing was removed"),
             )
             .hint("see why: banger daemon status");
         }
+<<<<<<< HEAD
         let error = Error::new(Code::NotFound, format!("there is no VM `{wanted}`"));
         match self.find_deleted(wanted) {
             Ok(_) => error.hint(format!(
                 "it is in the trash; take it back: banger vm undelete {wanted}"
             )),
-            Err(_) => error.hint("see which there are: banger vm list"),
+            Err(_) => error.hint("list all VMs: banger vm list"),
         }
+=======
+        Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
+            .hint("list all VMs: banger vm list")
+>>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
     }
 
     /// The slots of all VMs that are not in the trash, in the order of their ids.

@@ -164,7 +164,7 @@ impl LookState {
     fn note(&mut self, vm: &Vm, unknown: Option<String>) {
         let Some(cause) = unknown else {
             if self.unknown.remove(&vm.id).is_some() {
-                tracing::info!(vm = %vm.name, "it is known again how its things on the host are");
+                tracing::info!(vm = %vm.name, "the state of its host side is known again");
             }
             return;
         };

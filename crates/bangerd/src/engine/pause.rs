@@ -80,16 +80,13 @@ impl Engine {
             disk_pressure::figures(&self.parts.layout, self.host(), self.breaks_when_full(vm));
         match reason {
             PauseReason::HostAlmostFull => format!(
-                "it is paused, as the host's file system is almost full: {figures}; \
-                 make room: df -h {state}"
+                "it is paused: the host's file system is almost full: {figures}; free some space: df -h {state}"
             ),
             PauseReason::HostFull => format!(
-                "it is paused, as a write to its disk found the host's file system full; the write \
-                 is kept, and done when there is room: {figures}; make room: df -h {state}"
+                "it is paused: a write to its disk found the host's file system full; the write is kept, and retried when there is space: {figures}; free some space: df -h {state}"
             ),
             PauseReason::DiskError => format!(
-                "it is paused, as the host could not write its disk; the write is kept, and tried \
-                 again. Look for a quota that is used up (quota -s) or a disk that fails \
+                "it is paused: the host could not write its disk; the write is kept, and retried. Look for an exhausted quota (quota -s) or a disk that fails \
                  (sudo dmesg | tail); or end it: banger vm kill {}",
                 vm.name
             ),

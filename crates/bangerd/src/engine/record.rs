@@ -29,7 +29,7 @@ impl Engine {
     pub(super) fn save_or_keep(&self, slot: &Slot, vm: &Vm) -> Result<()> {
         match self.write(slot, vm) {
             Err(error) if error.kind() == Kind::NoSpace => {
-                tracing::warn!(vm = %vm.name, "no space for its record; it is kept until there is");
+                tracing::warn!(vm = %vm.name, "no space for its record; it is kept in memory until there is");
                 lock(&self.kept.0).insert(vm.id);
                 self.publish(slot, vm);
                 Ok(())

@@ -73,7 +73,7 @@ impl Engine {
         match vm.phase {
             Phase::Stopped | Phase::Suspended => self.recover_still(&vm),
             Phase::Creating | Phase::Deleting => {
-                tracing::info!(vm = %vm.name, phase = %vm.phase, "removing what was left half-made");
+                tracing::info!(vm = %vm.name, phase = %vm.phase, "removing an incomplete VM");
                 self.remove(&hold)
             }
             Phase::Starting | Phase::Resuming => {
@@ -102,7 +102,7 @@ impl Engine {
 
     fn recover_half_way(&self, hold: &Hold, reason: EndReason) -> Result<()> {
         let Vm { name, phase, .. } = hold.vm();
-        tracing::info!(vm = %name, %phase, "taking down what was left half-way");
+        tracing::info!(vm = %name, %phase, "taking down an interrupted VM");
         self.go_down(
             hold,
             reason,

@@ -61,17 +61,17 @@ impl Engine {
         let Some(hypervisor) = self.hypervisor_of(vm) else {
             return;
         };
-        let told = step(progress, "tell the guest", || {
+        let renamed = step(progress, "rename the guest", || {
             let mut guest = hypervisor.guest(vm)?;
             let mut capabilities = self.parts.capabilities.iter();
             capabilities.try_for_each(|it| it.on_rename(vm, &mut *guest))
         });
-        let told = told.and_then(|()| {
+        let renamed = renamed.and_then(|()| {
             vm.former_names.clear();
             self.save_or_keep(slot, vm)
         });
-        if let Err(error) = told {
-            tracing::warn!(vm = %vm.name, error = error.report(), "the guest keeps its former name");
+        if let Err(error) = renamed {
+            tracing::warn!(vm = %vm.name, error = error.report(), "the guest keeps its old name");
         }
     }
 }

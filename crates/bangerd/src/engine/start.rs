@@ -295,8 +295,9 @@ impl Engine {
                             return Error::new(Code::NotReady, late)
                                 .cause(self.pause_note(vm, reason));
                         }
-                        return Error::new(Code::Guest, late)
-                            .hint("give it longer: `start_timeout_seconds` in the configuration");
+                        return Error::new(Code::Guest, late).hint(
+                            "to wait longer, set `start_timeout_seconds` in the configuration",
+                        );
                     }
                     error
                 })

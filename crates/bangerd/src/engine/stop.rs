@@ -217,7 +217,7 @@ impl Engine {
                 "{asked}; the host's file system was full, and the guest could not write its disks"
             ),
             _ if failed.is_some() => {
-                format!("{asked}; the host could not write what the guest wrote to its disks")
+                format!("{asked}; the host could not write all data of the guest's disks")
             }
             (by, false) => format!("{asked} by {by}; the guest did not finish writing its disks"),
         };

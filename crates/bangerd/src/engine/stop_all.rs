@@ -48,7 +48,7 @@ impl Engine {
             return Err(Error::new(Code::Invalid, words)).during("stop all VMs");
         }
         let asked = if request.host_shutdown {
-            "the host went down"
+            "the host shut down"
         } else {
             "`vm stop --all`"
         };
@@ -61,25 +61,25 @@ impl Engine {
             .len()
             .min(usize::try_from(at_once).unwrap_or(usize::MAX));
         let queue = Mutex::new(slots);
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let outcomes = Mutex::new(Vec::new());
         let id = log::request();
         std::thread::scope(|scope| {
             for _ in 0..threads {
-                let tell = tell.clone();
+                let sender = sender.clone();
                 let id = id.clone();
                 scope.spawn(|| {
-                    let tell = tell;
+                    let sender = sender;
                     log::within(id, || {
                         while let Some(slot) = next(&queue) {
-                            let outcome = self.stop_one(&slot, deadline, asked, &tell);
+                            let outcome = self.stop_one(&slot, deadline, asked, &sender);
                             lock(&outcomes).push(outcome);
                         }
                     });
                 });
             }
-            drop(tell);
-            told.into_iter().for_each(progress);
+            drop(sender);
+            receiver.into_iter().for_each(progress);
         });
         let mut vms = std::mem::take(&mut *lock(&outcomes));
         vms.sort_by(|a: &StopOutcome, b| a.name.cmp(&b.name));
@@ -91,7 +91,7 @@ impl Engine {
         slot: &Arc<Slot>,
         deadline: Instant,
         asked: &str,
-        tell: &Sender<Progress>,
+        sender: &Sender<Progress>,
     ) -> StopOutcome {
         let name = slot.vm().name.clone();
         let began = Instant::now();
@@ -100,14 +100,14 @@ impl Engine {
             seconds,
         };
         // The client may be gone.
-        let _ = tell.send(step(None));
+        let _ = sender.send(step(None));
         let outcome = self
             .operate(Verb::Stop, Some(slot), &|_| {}, |_, progress| {
                 self.end_one(slot, deadline, asked, progress)
             })
             .during(format!("stop `{name}`"));
         if outcome.is_ok() {
-            let _ = tell.send(step(Some(began.elapsed().as_secs_f64())));
+            let _ = sender.send(step(Some(began.elapsed().as_secs_f64())));
         }
         let (stopped, error) = match outcome {
             Ok(stopped) => (Some(stopped), None),

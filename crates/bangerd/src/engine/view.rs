@@ -86,14 +86,12 @@ impl Engine {
         notes.extend(self.autostart_note(vm));
         if vm.spec != *vm.given() {
             notes.push(format!(
-                "what was set since its start waits for the next one: banger vm restart {}",
+                "settings changed since its start take effect at the next start: banger vm restart {}",
                 vm.name
             ));
         }
         if self.parts.simulated {
-            notes.push(
-                "it is simulated: nothing runs, and there is nothing to log in to".to_owned(),
-            );
+            notes.push("it is simulated: there is nothing to log in to".to_owned());
         }
         if vm.is_in_rescue() && vm.phase == Phase::Running {
             notes.push(format!(

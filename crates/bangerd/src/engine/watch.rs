@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(500);
 const JUMP: Duration = Duration::from_millis(200);
 
 /// The interval at which guests without a clock of their own get the time.
-const TELL_TIME: Duration = Duration::from_secs(300);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The files that a guest can make grow.
 const GROWING: [&str; 5] = [
@@ -51,7 +51,7 @@ struct WatchState {
     backoff: Backoff,
     outside: Arc<Outside>,
     clocks: Option<Clocks>,
-    told: Duration,
+    clocks_set: Duration,
 }
 
 impl Engine {
@@ -204,8 +204,8 @@ impl Engine {
         let now = self.host().clocks();
         let jumped = memory.clocks.is_some_and(|before| jumped(before, now));
         memory.clocks = Some(now);
-        if jumped || now.boottime.saturating_sub(memory.told) > TELL_TIME {
-            memory.told = now.boottime;
+        if jumped || now.boottime.saturating_sub(memory.clocks_set) > CLOCK_INTERVAL {
+            memory.clocks_set = now.boottime;
             for slot in running {
                 self.on_thread(slot, |engine, slot| engine.tell_time(slot));
             }

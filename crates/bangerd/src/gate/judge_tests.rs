@@ -193,7 +193,7 @@ fn a_connection_that_is_refused_is_reset_at_once() {
 }
 
 #[test]
-fn a_datagram_that_is_refused_is_told_so_by_icmp_with_its_first_bytes() {
+fn a_rejected_datagram_is_answered_by_icmp_with_its_first_bytes() {
     let frame = datagram(HOST, 8099);
     let Verdict::Refused(answer) = judge(true, &frame) else {
         panic!("it is not refused");

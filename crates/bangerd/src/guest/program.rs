@@ -122,7 +122,7 @@ pub(crate) fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
         return Err("is not a static x86-64 program".to_owned());
     }
     if memchr::memmem::find(&bytes, BUILD.as_bytes()).is_none() {
-        return Err("is of another build than this daemon".to_owned());
+        return Err("is from another build than this daemon".to_owned());
     }
     Ok(bytes)
 }
@@ -168,6 +168,6 @@ mod tests {
         let none = GuestProgram::among(vec![path("absent"), path("other")]);
         let error = crate::error::chain(&none.find().unwrap_err());
         assert!(error.contains("absent` cannot be read"), "{error}");
-        assert!(error.contains("other` is of another build"), "{error}");
+        assert!(error.contains("other` is from another build"), "{error}");
     }
 }

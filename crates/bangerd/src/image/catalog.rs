@@ -125,8 +125,7 @@ impl Catalog {
     /// `not-found` for an unknown image, `not-ready` if the bundle is missing or damaged.
     pub fn current(&self, name: &str, host: &dyn Host) -> Result<ImageLease> {
         let name: ImageName = name.parse().map_err(|cause: InvalidName| {
-            Error::new(Code::Invalid, cause.to_string())
-                .hint("see which there are: banger image list")
+            Error::new(Code::Invalid, cause.to_string()).hint("list all images: banger image list")
         })?;
         let _importing = self.lock();
         let images = if name.is_default() {
@@ -246,7 +245,7 @@ impl Catalog {
                     Code::NotReady,
                     format!("the image `{name}` lacks `{}`", path.display()),
                 )
-                .hint(format!("give it up: banger image delete {name}")));
+                .hint(format!("remove it: banger image delete {name}")));
             }
         }
         Ok(Images {
@@ -354,7 +353,7 @@ fn refuse_default(name: &ImageName, done: &str) -> Result<()> {
         Code::Conflict,
         format!("`{name}` is the bundle's own image and cannot be {done}"),
     )
-    .hint("to create VMs from another one, set `image` in config.toml"))
+    .hint("to change the default image, set `image` in config.toml"))
 }
 
 fn in_use(name: &ImageName, users: &[String]) -> Error {

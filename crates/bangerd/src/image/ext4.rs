@@ -58,7 +58,7 @@ impl Ext4Tree {
 fn damaged(cause: &Ext4Error) -> Error {
     Error::new(Code::Invalid, "its ext4 file system cannot be read")
         .cause(cause.to_string())
-        .hint("check it where it comes from: e2fsck -f FILE")
+        .hint("check the original: e2fsck -f FILE")
 }
 
 impl Tree for Ext4Tree {

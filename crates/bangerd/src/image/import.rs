@@ -100,7 +100,7 @@ impl Catalog {
     pub fn remove_unfinished(&self, host: &dyn Host) -> Result<()> {
         let path = self.layout.image_work();
         host.change(&Op::File(FileOp::RemoveDirectory { path }))
-            .during("remove what an import has left")
+            .during("remove the leftovers of an import")
             .map(drop)
     }
 
@@ -168,7 +168,7 @@ fn length(path: &Path, named: &Path) -> Result<u64> {
         return Err(Error::new(
             Code::Invalid,
             format!(
-                "`{shown}` is cut off: its file system has {length} bytes, and the file {there}"
+                "`{shown}` is truncated: its file system has {length} bytes, and the file {there}"
             ),
         ));
     }

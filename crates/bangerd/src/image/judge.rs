@@ -30,7 +30,7 @@ const INIT: [&str; 4] = ["sbin/init", "usr/sbin/init", "bin/init", "etc/init.d/r
 const SSHD: [&str; 2] = ["usr/sbin/sshd", "usr/bin/sshd"];
 
 /// The hint for Debian's container images.
-const LACKING: &str = "add them where it is built, and import it again: RUN apt-get update && apt-get install --yes systemd-sysv udev dbus iproute2 openssh-server";
+const LACKING: &str = "add them to its build, and import it again: RUN apt-get update && apt-get install --yes systemd-sysv udev dbus iproute2 openssh-server";
 
 /// Rejects a root file system that cannot boot, with the reason.
 pub(super) fn judge(tree: &dyn Tree) -> Result<()> {
@@ -87,12 +87,12 @@ fn check_processor(head: &[u8]) -> Result<()> {
         (_, 243) => "RISC-V",
         (_, 21 | 0x1500) => "POWER",
         (_, 22 | 0x1600) => "s390x",
-        _ => "another processor",
+        _ => "another CPU",
     };
-    Err(
-        refusal(&format!("it is made for {processor}, and this is x86-64"))
-            .hint("take the image for linux/amd64"),
-    )
+    Err(refusal(&format!(
+        "it is for {processor}, and this machine is x86-64"
+    ))
+    .hint("use the image for linux/amd64"))
 }
 
 #[cfg(test)]
@@ -134,10 +134,10 @@ pub(super) mod tests {
             (vec![systemd], "no sshd"),
             (
                 vec![("lib/systemd/systemd", program(183))],
-                "made for arm64",
+                "it is for arm64",
             ),
             (vec![("bin/sh", here())], "it has no init"),
-            (vec![("bin/sh", program(183))], "made for arm64"),
+            (vec![("bin/sh", program(183))], "it is for arm64"),
             (
                 vec![("bin/sh", here()), ("sbin/init", here())],
                 "is not systemd",

@@ -126,7 +126,7 @@ impl Names {
         self.with(host, |known| {
             let path = self.path(name.as_str());
             host.change(&Op::File(FileOp::RemoveFile { path }))
-                .during(format!("take the name `{name}` away"))?;
+                .during(format!("remove the name `{name}`"))?;
             known.images.remove(name);
             known.unreadable.remove(name);
             Ok(())
@@ -202,7 +202,7 @@ impl NameTable {
             .hint(format!("remove the image: banger image delete {name}"));
         }
         Error::new(Code::NotFound, format!("there is no image `{name}`"))
-            .hint("see which there are: banger image list")
+            .hint("list all images: banger image list")
     }
 
     fn refuse_taken(&self, name: &ImageName) -> Result<()> {
@@ -215,6 +215,6 @@ impl NameTable {
             Code::Conflict,
             format!("there is an image `{name}` already"),
         );
-        Err(error.hint("give another name; see which are taken: banger image list"))
+        Err(error.hint("choose another name; list all images: banger image list"))
     }
 }

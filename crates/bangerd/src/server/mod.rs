@@ -173,7 +173,7 @@ async fn accept_all(
                         connections.spawn(converse(stream, router.clone(), clients, permit, shutdown));
                     } else {
                         if !stranger_seen {
-                            tracing::warn!(?theirs, "refused a client of another user");
+                            tracing::warn!(?theirs, "rejected a client of another user");
                         }
                         stranger_seen = true;
                         turn_away(&stream);

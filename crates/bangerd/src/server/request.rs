@@ -24,7 +24,7 @@ use crate::engine::{Engine, ProgressSink};
 const LARGEST: usize = 1 << 20;
 
 /// The hint to the description of requests.
-const DESCRIBED: &str = "what each request takes is described by GET /v1/openapi.json";
+const DESCRIBED: &str = "for the fields of each request see GET /v1/openapi.json";
 
 /// Timeout for the body of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_understood_is_told_with_field_line_and_column() {
+    fn an_invalid_body_is_reported_with_field_line_and_column() {
         assert_eq!(
             refusal("{\n  \"spec\": {\"vcpu\": \"two\"}\n}"),
             "`spec.vcpu`: invalid type: string \"two\", expected u32 at line 2 column 24"

@@ -115,7 +115,7 @@ fn make_way(path: &Path) -> Result<()> {
     let conflict = |what: &str| {
         Err(
             Error::new(Code::Conflict, format!("{what} `{}`", path.display()))
-                .hint("name another path with --socket PATH or BANGER_SOCKET"),
+                .hint("choose another path with --socket PATH or BANGER_SOCKET"),
         )
     };
     let meta = match path.symlink_metadata() {

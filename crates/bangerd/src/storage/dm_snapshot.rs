@@ -82,8 +82,7 @@ impl RootDisk for DmSnapshot {
     fn notes(&self, vm: &Vm, host: &dyn Host) -> Vec<String> {
         match header(&self.store(vm), host) {
             Ok(Header::GivenUp { .. }) => vec![format!(
-                "the host's file system was full, and its root disk was cut off. Make room; a start \
-                 gives it back as of the last write that was kept: banger vm restart {}",
+                "the host's file system was full, and its root disk was invalidated. Free some space; a restart restores it up to the last stored write: banger vm restart {}",
                 vm.name
             )],
             Ok(Header::Fresh | Header::Valid { .. } | Header::Odd(_)) | Err(_) => Vec::new(),
@@ -141,9 +140,7 @@ impl RootDisk for DmSnapshot {
             path: self.store(vm),
             size_mib: length_mib(vm.spec.system_disk_size.0),
         });
-        host.change(&op)
-            .during("make its store as long as it may need")
-            .map(drop)
+        host.change(&op).during("extend its store").map(drop)
     }
 
     fn prepare(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -169,7 +166,7 @@ impl RootDisk for DmSnapshot {
             machine: machine(vm.id),
         };
         host.change(&self.instance.change(op))
-            .during("take it off the image")
+            .during("detach it from the image")
             .map(drop)
     }
 

@@ -144,9 +144,7 @@ impl OwnFile {
             path: self.path(vm),
             size_mib: vm.spec.system_disk_size.0,
         });
-        host.change(&op)
-            .during("make it as large as asked")
-            .map(drop)
+        host.change(&op).during("resize it").map(drop)
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
@@ -200,7 +198,7 @@ pub(crate) fn admit_size(
     if size < now {
         return Err(
             conflict(format!("the {what} cannot shrink from {now} to {size}"))
-                .hint("disks only grow; for a smaller one make a new VM: banger vm create"),
+                .hint("disks only grow; for a smaller one create a new VM: banger vm create"),
         );
     }
     let folder = file.ancestors().find(|above| {
@@ -214,7 +212,7 @@ pub(crate) fn admit_size(
     );
     if size > most {
         return Err(conflict(format!(
-            "{size} for the {what} is too large: the file system of `{}` takes files up to {most}",
+            "{size} for the {what} is too large: the file system of `{}` supports files up to {most}",
             folder.display()
         ))
         .hint("keep the state directory on XFS or btrfs for larger disks"));

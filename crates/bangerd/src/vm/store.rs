@@ -144,7 +144,7 @@ impl Store {
         )
         .hint("install the banger that wrote it, or a newer one; running VMs keep running")
         .hint(format!(
-            "or give that VM up, by moving its folder away: mv '{}' DIR",
+            "or abandon that VM by moving its folder away: mv '{}' DIR",
             folder.display()
         ));
         error.also = newer.map(|(_, words)| words).collect();
@@ -244,7 +244,7 @@ impl Store {
         }
         if vm.shape.number > shape::NEWEST {
             return Err(invalid(format!(
-                "its machine has shape {}, and this banger makes shapes up to {}: a newer banger made it",
+                "its machine has shape {}, and this version supports shapes up to {}: a newer version of banger created it",
                 vm.shape.number,
                 shape::NEWEST
             )));

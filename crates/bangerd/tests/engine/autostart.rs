@@ -95,7 +95,7 @@ fn a_daemon_that_is_killed_in_between_is_followed_by_one_that_goes_on() {
 }
 
 #[test]
-fn what_the_host_has_no_memory_for_is_left_and_told() {
+fn vms_that_exceed_the_hosts_memory_are_not_started_and_have_a_note() {
     let mut world = World::new();
     let host = world.sim.memory_mib().unwrap();
     for (name, memory) in [("large", host - 1024), ("second", 2048), ("small", 512)] {
@@ -130,7 +130,7 @@ fn what_the_host_has_no_memory_for_is_left_and_told() {
 }
 
 #[test]
-fn a_start_that_fails_is_told_and_holds_up_no_other() {
+fn a_failed_start_is_reported_and_delays_no_other() {
     let mut world = World::new();
     for name in ["first", "second"] {
         world.create(name, false, false);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use banger_api::{Code, KillVm, Phase, StartVm, StopVm};
 use banger_host::Look as _;
 
-use crate::world::{World, named, request, told};
+use crate::world::{World, error_text, named, request};
 
 #[test]
 fn of_ten_creates_of_one_name_one_wins() {
@@ -149,5 +149,9 @@ fn starts_wait_their_turn_and_one_that_waits_can_be_killed() {
     let outcomes: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
     let failed: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
     assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(told(&failed[0]).contains("killed"), "{}", told(&failed[0]));
+    assert!(
+        error_text(&failed[0]).contains("killed"),
+        "{}",
+        error_text(&failed[0])
+    );
 }

@@ -15,7 +15,7 @@ fn disks_that_do_not_flush_are_warned_of() {
         ..Config::default()
     };
     let world = World::configured(sim, config);
-    let is_noted = |notes: &[String]| notes.iter().any(|note| note.contains("a power cut"));
+    let is_noted = |notes: &[String]| notes.iter().any(|note| note.contains("a power failure"));
     let vm = world.create("calm-otter", true, true);
     assert!(is_noted(&vm.notes), "{:?}", vm.notes);
     let report = world.engine.doctor();

@@ -13,7 +13,7 @@ use bangerd::config::RootDiskChoice;
 use bangerd::engine::Engine;
 
 use crate::events::{after, newest, views};
-use crate::world::{World, named, request, told};
+use crate::world::{World, error_text, named, request};
 
 /// Less than any reserve, in MiB.
 const LITTLE: u64 = 10;
@@ -122,7 +122,7 @@ fn a_pause_and_its_end_are_events_with_their_reason() {
 }
 
 #[test]
-fn the_guard_writes_nothing_and_asks_nobody_but_the_process() {
+fn the_guard_writes_nothing_and_queries_only_the_process() {
     let world = World::new();
     world.create("calm-otter", true, true);
     let changes = world.sim.changes();
@@ -214,7 +214,7 @@ fn a_record_that_found_no_space_is_written_when_there_is_some() {
 }
 
 #[test]
-fn a_stop_with_room_again_loses_nothing_though_nobody_has_seen_the_room_yet() {
+fn a_stop_right_after_space_is_freed_loses_nothing() {
     let (world, _) = stalled();
     world.sim.set_free_mib(1 << 20);
     let stopped = world
@@ -312,7 +312,11 @@ fn a_host_that_is_full_stops_no_running_vm() {
         .engine
         .create(&request("brave-lynx", true, false), &|_| {})
         .unwrap_err();
-    assert!(told(&error).contains("0 MiB are free"), "{}", told(&error));
+    assert!(
+        error_text(&error).contains("0 MiB are free"),
+        "{}",
+        error_text(&error)
+    );
     assert_eq!(world.engine.list().len(), 1);
     assert_eq!(show(&world).phase, Phase::Running);
 }
@@ -369,17 +373,17 @@ fn nothing_is_made_or_started_that_would_be_paused_at_once() {
     let error = world.start("calm-otter").unwrap_err();
     assert_eq!(error.code, Code::NotReady);
     assert!(
-        told(&error).contains("3000 MiB are free"),
+        error_text(&error).contains("3000 MiB are free"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
     let error = world
         .engine
         .create(&request("brave-lynx", true, false), &|_| {})
         .unwrap_err();
     assert!(
-        told(&error).contains("3000 MiB are free"),
+        error_text(&error).contains("3000 MiB are free"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
 }

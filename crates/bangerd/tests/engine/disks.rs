@@ -4,7 +4,7 @@ use banger_api::{Code, CreateVm, Mib, StopVm, VmSpecPatch, VmView};
 use banger_host::Look as _;
 use bangerd::config::RootDiskChoice;
 
-use crate::world::{World, named, request, told};
+use crate::world::{World, error_text, named, request};
 
 fn on_devices() -> World {
     World::with_root_disks(RootDiskChoice::DmSnapshot)
@@ -63,7 +63,11 @@ fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
                 .set(&named("calm-otter"), &change, &|_| {})
                 .unwrap_err();
             assert_eq!(error.code, Code::Conflict, "{error:?}");
-            assert!(told(&error).contains("files up to 1"), "{}", told(&error));
+            assert!(
+                error_text(&error).contains("files up to 1"),
+                "{}",
+                error_text(&error)
+            );
             let create = CreateVm {
                 spec: VmSpecPatch {
                     disk_size: change.disk_size,
@@ -107,7 +111,7 @@ fn a_disk_may_be_set_back_to_what_it_still_is() {
 }
 
 #[test]
-fn a_disk_that_was_cut_off_is_given_back_and_told() {
+fn an_invalidated_disk_is_restored_and_reported() {
     let world = on_devices();
     let vm = world.create("calm-otter", true, true);
     let store = std::path::PathBuf::from(format!("/state/vms/{}/root.cow", vm.id));
@@ -135,7 +139,7 @@ fn a_disk_that_was_cut_off_is_given_back_and_told() {
 }
 
 #[test]
-fn a_device_without_a_vm_is_told_and_left_alone() {
+fn a_device_without_a_vm_is_reported_and_left_alone() {
     let mut world = on_devices();
     let vm = world.create("calm-otter", true, true);
     let name = world.sim.state().snapshots.into_keys().next().unwrap();

@@ -63,12 +63,12 @@ fn ends(events: &[Event], verb: Verb) -> Vec<OperationState> {
 }
 
 #[test]
-fn each_verb_is_told_with_every_phase_and_the_whole_vm() {
+fn each_verb_publishes_every_phase_and_the_whole_vm() {
     use Phase::{Creating, Deleting, Running, Starting, Stopped, Stopping};
     let world = World::new();
     let engine = &world.engine;
     let name = named("calm-otter");
-    let told = |work: &dyn Fn()| {
+    let events_of = |work: &dyn Fn()| {
         let seq = newest(engine);
         work();
         let events = after(engine, seq);
@@ -78,24 +78,24 @@ fn each_verb_is_told_with_every_phase_and_the_whole_vm() {
         }
         events
     };
-    let events = told(&|| drop(world.create("calm-otter", true, true)));
+    let events = events_of(&|| drop(world.create("calm-otter", true, true)));
     assert_eq!(phases(&events), [Creating, Stopped, Starting, Running]);
     assert_eq!(ends(&events, Verb::Create), [OperationState::Done]);
-    let events = told(&|| drop(engine.stop(&name, &StopVm::default(), &|_| {}).unwrap()));
+    let events = events_of(&|| drop(engine.stop(&name, &StopVm::default(), &|_| {}).unwrap()));
     assert_eq!(phases(&events), [Stopping, Stopped]);
     let end = views(&events).pop().unwrap().last_end.unwrap();
     assert_eq!(end.reason, EndReason::Stopped);
     assert_eq!(ends(&events, Verb::Stop), [OperationState::Done]);
-    let events = told(&|| drop(world.start("calm-otter").unwrap()));
+    let events = events_of(&|| drop(world.start("calm-otter").unwrap()));
     assert_eq!(phases(&events), [Starting, Running]);
-    let events = told(&|| drop(engine.restart(&name, &StopVm::default(), &|_| {}).unwrap()));
+    let events = events_of(&|| drop(engine.restart(&name, &StopVm::default(), &|_| {}).unwrap()));
     assert_eq!(phases(&events), [Stopping, Stopped, Starting, Running]);
     assert_eq!(ends(&events, Verb::Restart), [OperationState::Done]);
     assert_eq!(ends(&events, Verb::Stop), [], "one verb, one operation");
-    let events = told(&|| drop(engine.kill(&name, &KillVm::default(), &|_| {}).unwrap()));
+    let events = events_of(&|| drop(engine.kill(&name, &KillVm::default(), &|_| {}).unwrap()));
     assert_eq!(phases(&events).pop(), Some(Stopped));
     assert_eq!(ends(&events, Verb::Kill), [OperationState::Done]);
-    let events = told(&|| drop(engine.delete(&name, &DeleteVm::default(), &|_| {}).unwrap()));
+    let events = events_of(&|| drop(engine.delete(&name, &DeleteVm::default(), &|_| {}).unwrap()));
     assert_eq!(phases(&events), [Deleting]);
     let deleted = events.iter().find(
         |it| matches!(&it.change, Change::Deleted { name, .. } if name.as_str() == "calm-otter"),
@@ -162,7 +162,7 @@ fn a_setting_that_waits_for_the_next_start_is_an_event_with_its_note() {
 }
 
 #[test]
-fn what_fails_and_what_is_refused_is_told_with_its_error() {
+fn failures_and_rejections_are_published_with_their_errors() {
     let world = World::new();
     world.create("calm-otter", false, true);
     let seq = newest(&world.engine);

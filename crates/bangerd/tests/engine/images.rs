@@ -135,7 +135,7 @@ fn a_crash_at_any_change_of_an_import_leaves_all_of_an_image_or_nothing() {
 }
 
 #[test]
-fn an_export_replaces_nothing_unasked_and_writes_where_it_is_told() {
+fn an_export_writes_to_the_given_path_and_replaces_files_only_on_request() {
     let world = World::new();
     import(&world, "mine").unwrap();
     let export = |path: &str, force| {

@@ -155,7 +155,7 @@ fn as_an_older_banger_started_it(world: &mut World) {
 }
 
 #[test]
-fn nat_waits_where_an_older_banger_started_the_vm_and_that_is_told() {
+fn nat_waits_in_a_vm_of_an_older_version_with_a_note() {
     for was in [true, false] {
         let mut world = on(NetworkChoice::User);
         world.create("calm-otter", was, true);
@@ -179,7 +179,7 @@ fn nat_waits_where_an_older_banger_started_the_vm_and_that_is_told() {
 }
 
 #[test]
-fn a_run_in_rescue_is_told_as_such_and_offers_no_ssh() {
+fn a_run_in_rescue_is_marked_and_offers_no_ssh() {
     let world = World::new();
     world.create("calm-otter", false, false);
     let rescue = StartVm { rescue: true };
@@ -231,7 +231,7 @@ fn a_run_of_the_other_sort_is_not_taken_for_the_one_that_is_asked_for() {
 }
 
 #[test]
-fn a_signal_that_nobody_gets_is_told() {
+fn a_signal_without_a_receiver_is_an_error() {
     let world = World::new();
     world.create("calm-otter", false, false);
     let kill = |signal| {

@@ -2,7 +2,7 @@
 
 use banger_api::{Code, CreateVm, Mib, VmSpecPatch};
 
-use crate::world::{World, request, told};
+use crate::world::{World, error_text, request};
 
 fn refused(world: &World, request: &CreateVm, code: Code) -> String {
     let before = (world.run_time(), world.persistent());
@@ -10,13 +10,13 @@ fn refused(world: &World, request: &CreateVm, code: Code) -> String {
         .engine
         .create(request, &|_| {})
         .expect_err("it is accepted");
-    assert_eq!(error.code, code, "{}", told(&error));
+    assert_eq!(error.code, code, "{}", error_text(&error));
     assert_eq!(
         (world.run_time(), world.persistent()),
         before,
         "something is left"
     );
-    told(&error)
+    error_text(&error)
 }
 
 #[test]

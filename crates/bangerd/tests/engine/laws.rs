@@ -13,7 +13,7 @@ use bangerd::config::RootDiskChoice;
 
 use cases::{cases, neighbour, running, stopped};
 
-use crate::world::{World, named, told};
+use crate::world::{World, error_text, named};
 
 /// No verb here makes more changes than this.
 const MOST_CHANGES: u64 = 200;
@@ -59,16 +59,16 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
             world.sim.revive();
             let context = format!("{} with a fault at change {n}, on {ground}", verb.name);
             if made <= n {
-                outcome.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+                outcome.unwrap_or_else(|error| panic!("{context}: {}", error_text(&error)));
                 assert!(n > 0, "{context}: it changes nothing");
                 break;
             }
             match outcome {
                 Err(error) => {
                     assert!(
-                        told(&error).contains("injected fault"),
+                        error_text(&error).contains("injected fault"),
                         "{context}: {}",
-                        told(&error)
+                        error_text(&error)
                     );
                     let first = error.causes.last().map_or(&error.message, |cause| cause);
                     assert!(
@@ -76,7 +76,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
                             || error.causes.iter().any(|cause| cause.contains("injected"))
                             || first.contains("injected"),
                         "{context}: {}",
-                        told(&error)
+                        error_text(&error)
                     );
                 }
                 // A step of a ladder may fail where the next one does the same.
@@ -107,12 +107,12 @@ fn settle(world: &World, context: &str) {
             let killed = world
                 .engine
                 .kill(&named("calm-otter"), &KillVm::default(), &|_| {});
-            killed.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+            killed.unwrap_or_else(|error| panic!("{context}: {}", error_text(&error)));
         }
         Some(Phase::Deleting | Phase::Creating) => {
             let request = DeleteVm::default();
             let deleted = world.engine.delete(&named("calm-otter"), &request, &|_| {});
-            deleted.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+            deleted.unwrap_or_else(|error| panic!("{context}: {}", error_text(&error)));
         }
         Some(Phase::Running | Phase::Stopped | Phase::Suspended) | None => {}
     }
@@ -145,7 +145,7 @@ fn a_start_that_fails_has_the_fault_as_its_first_cause_and_nothing_beside_it() {
 }
 
 #[test]
-fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
+fn a_failed_teardown_still_removes_everything_else_and_is_reported() {
     let removals: [(&str, fn(&Op) -> bool); 5] = [
         ("RemoveSnapshot", |op| {
             matches!(op, Op::Root(_, RootOp::RemoveSnapshot { .. }))
@@ -174,9 +174,9 @@ fn a_teardown_that_fails_still_takes_everything_else_down_and_is_told() {
             .stop(&named("calm-otter"), &StopVm::default(), &|_| {})
             .expect_err(name);
         assert!(
-            told(&error).contains("injected fault"),
+            error_text(&error).contains("injected fault"),
             "{name}: {}",
-            told(&error)
+            error_text(&error)
         );
         let left = world.run_time();
         assert_eq!(left.processes.len(), 1, "{name}: the process is left");
@@ -252,7 +252,7 @@ fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
             if phase(&world) == Some(Phase::Stopped) {
                 world
                     .start("calm-otter")
-                    .unwrap_or_else(|e| panic!("{context}: {}", told(&e)));
+                    .unwrap_or_else(|e| panic!("{context}: {}", error_text(&e)));
             }
             // A second recovery finds nothing to do.
             let before = world.run_time();

@@ -37,7 +37,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_machine_paused_in_its_hypervisor_is_shown_so_and_left_to_whoever_paused_it() {
+fn a_machine_paused_in_its_hypervisor_is_shown_as_paused_and_not_resumed() {
     let world = World::new();
     world.create("calm-otter", true, true);
     report(&world, "paused");

@@ -118,7 +118,7 @@ fn a_way_out_that_comes_later_forwards_for_guests_only_and_goes_back_to_what_it_
 }
 
 #[test]
-fn forwarding_that_somebody_wants_for_the_whole_host_is_nobody_elses_to_take() {
+fn forwarding_that_another_program_enabled_stays_enabled() {
     let world = World::new();
     world.create("calm-otter", true, true);
     watched(&world, || {
@@ -163,7 +163,7 @@ fn says(vm: &VmView, words: &str) -> bool {
 }
 
 #[test]
-fn a_firewall_that_drops_what_guests_send_is_told_until_it_does_no_more() {
+fn a_firewall_that_drops_guests_packets_is_a_note_while_it_does() {
     let world = World::new();
     let drops = Finding::Doubtful {
         found: "the chain `ip filter FORWARD` drops what guests send".to_owned(),
@@ -211,7 +211,7 @@ fn a_vm_that_has_an_address_starts_beside_a_route_that_overlaps() {
 }
 
 #[test]
-fn a_resolver_that_no_guest_reaches_is_told() {
+fn a_resolver_that_no_guest_reaches_is_reported() {
     let world = World::new();
     let own = Resolvers {
         out_of_reach: vec!["192.168.1.2".parse().unwrap()],

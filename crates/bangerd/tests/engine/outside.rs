@@ -30,7 +30,7 @@ fn while_watched(world: &World, what: impl FnOnce()) {
 }
 
 #[test]
-fn a_root_that_is_silent_keeps_nobody_from_seeing_that_a_vm_ended() {
+fn a_silent_root_helper_does_not_delay_the_end_of_a_vm() {
     let world = World::new();
     for name in ["calm-otter", "wild-heron", "shy-lynx"] {
         world.create(name, true, true);

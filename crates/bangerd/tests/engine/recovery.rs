@@ -4,7 +4,7 @@ use banger_api::{Code, DeleteVm, Mib, Phase, VmSpecPatch, VmView};
 use banger_host::Host as _;
 use banger_host::{FileOp, Op};
 
-use crate::world::{World, named, request, told};
+use crate::world::{World, error_text, named, request};
 
 #[test]
 fn a_running_vm_is_adopted_with_its_rules() {
@@ -43,7 +43,7 @@ fn a_process_number_that_belongs_to_another_now_is_never_signalled() {
 }
 
 #[test]
-fn whoever_calls_a_process_by_a_vms_name_neither_holds_it_up_nor_is_killed() {
+fn a_foreign_process_with_a_vms_name_neither_delays_it_nor_is_killed() {
     let mut world = World::new();
     let vm = world.create("calm-otter", false, true);
     let name = world.run_time().processes[0][0].clone();
@@ -109,9 +109,9 @@ fn a_suspended_vm_stays_so_without_a_process_until_it_is_killed() {
     assert!(world.run_time().processes.is_empty());
     let error = world.start("calm-otter").unwrap_err();
     assert!(
-        told(&error).contains("cannot resume it"),
+        error_text(&error).contains("cannot resume it"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
     let kill = banger_api::KillVm::default();
     let killed = world.engine.kill(&named("calm-otter"), &kill, &|_| {});
@@ -119,7 +119,7 @@ fn a_suspended_vm_stays_so_without_a_process_until_it_is_killed() {
 }
 
 #[test]
-fn what_cannot_be_explained_is_told_and_left_alone() {
+fn what_belongs_to_no_vm_is_reported_and_left_alone() {
     let mut world = World::new();
     let path = "/state/vms/holiday-photos".into();
     world
@@ -165,7 +165,7 @@ fn a_state_directory_with_a_record_of_a_newer_banger_is_refused_and_left_as_it_i
         let changes = world.sim.changes();
         let error = engine.recover().unwrap_err();
         assert_eq!(error.code, Code::Conflict);
-        let told = told(&error);
+        let text = error_text(&error);
         for words in [
             &format!("{newer}/{name}"),
             "schema 99",
@@ -173,7 +173,7 @@ fn a_state_directory_with_a_record_of_a_newer_banger_is_refused_and_left_as_it_i
             "mv '",
             "install",
         ] {
-            assert!(told.contains(words), "{told}");
+            assert!(text.contains(words), "{text}");
         }
         assert!(engine.list().is_empty());
         assert_eq!((world.sim.changes(), world.sim.state()), (changes, before));
@@ -205,12 +205,12 @@ fn a_delete_that_is_finished_after_a_crash_leaves_the_images_of_other_vms() {
     for name in &names[1..] {
         world
             .start(name)
-            .unwrap_or_else(|error| panic!("{}", told(&error)));
+            .unwrap_or_else(|error| panic!("{}", error_text(&error)));
     }
 }
 
 #[test]
-fn images_that_nobody_uses_are_removed_after_recovery() {
+fn unused_images_are_removed_after_recovery() {
     let mut world = World::new();
     world.replace_bundle("old");
     let vm = world.create("calm-otter", false, false);
@@ -263,11 +263,16 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         world.restart();
         world
             .start("calm-otter")
-            .unwrap_or_else(|error| panic!("{what}: {}", told(&error)));
+<<<<<<< HEAD
+            .unwrap_or_else(|error| panic!("{what}: {}", error_text(&error)));
         let request = DeleteVm {
             force: true,
             ..DeleteVm::default()
         };
+=======
+            .unwrap_or_else(|error| panic!("{what}: {}", error_text(&error)));
+        let request = DeleteVm { force: true };
+>>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
         world
             .engine
             .delete(&named("calm-otter"), &request, &|_| {})
@@ -291,7 +296,11 @@ fn a_vm_whose_record_cannot_be_read_keeps_its_name_address_and_user() {
         .create(&request("calm-otter", false, false), &|_| {});
     assert_eq!(again.unwrap_err().code, banger_api::Code::Conflict);
     let shown = world.engine.show(&named("calm-otter")).unwrap_err();
-    assert!(told(&shown).contains("cannot be read"), "{}", told(&shown));
+    assert!(
+        error_text(&shown).contains("cannot be read"),
+        "{}",
+        error_text(&shown)
+    );
     world.write(&path, text.as_bytes());
     world.restart();
     assert_eq!(
@@ -306,8 +315,8 @@ fn the_tap_of_a_vm_whose_record_cannot_be_read_is_no_stranger() {
     let vm = world.create("calm-otter", true, true);
     world.write(format!("/state/vms/{}/vm.json", vm.id), b"{");
     world.restart();
-    let told = world.engine.daemon().unexplained.join("\n");
-    assert!(!told.contains("ip link delete"), "{told}");
+    let text = world.engine.daemon().unexplained.join("\n");
+    assert!(!text.contains("ip link delete"), "{text}");
     assert_eq!(world.run_time().taps.len(), 1);
 }
 
@@ -330,8 +339,8 @@ fn a_record_with_a_field_of_a_newer_banger_is_refused_by_its_name_and_kept() {
         world.write(&path, record.to_string().as_bytes());
         world.restart();
         assert!(world.engine.list().is_empty());
-        let told = world.engine.daemon().unexplained.join("\n");
-        assert!(told.contains(&format!("`{name}`")), "{told}");
+        let text = world.engine.daemon().unexplained.join("\n");
+        assert!(text.contains(&format!("`{name}`")), "{text}");
         assert_eq!(world.record(vm.id), record, "it is left as it is");
     }
 }
@@ -351,11 +360,11 @@ fn a_copy_that_lost_its_owners_does_not_start_and_says_how_to_mend_them() {
     let right = give_to(4711);
     let error = world.start("calm-otter").unwrap_err();
     assert_eq!(error.code, Code::NotReady);
-    let told = told(&error);
-    assert!(told.contains("belongs to user 4711"), "{told}");
+    let text = error_text(&error);
+    assert!(text.contains("belongs to user 4711"), "{text}");
     assert!(
-        told.contains("sudo chown -RPh") && told.contains(&machine),
-        "{told}"
+        text.contains("sudo chown -RPh") && text.contains(&machine),
+        "{text}"
     );
     give_to(right);
     world.start("calm-otter").unwrap();
@@ -383,5 +392,9 @@ fn a_vm_from_when_less_memory_was_enough_can_still_be_set() {
         ..VmSpecPatch::default()
     };
     let error = set(less).expect_err("it is accepted");
-    assert!(told(&error).contains("at least 192M"), "{}", told(&error));
+    assert!(
+        error_text(&error).contains("at least 192M"),
+        "{}",
+        error_text(&error)
+    );
 }

@@ -5,7 +5,7 @@ use banger_host::{Look as _, Sim};
 use bangerd::config::Config;
 
 use crate::events::{after, newest, views};
-use crate::world::{World, named, told};
+use crate::world::{World, error_text, named};
 
 fn rename(world: &World, vm: &str, name: &str) -> Result<VmView, Error> {
     let name = name.to_owned();
@@ -115,7 +115,7 @@ fn a_name_that_is_none_or_is_taken_is_refused_and_nothing_changes() {
         (digits, Code::Conflict),
     ] {
         let error = rename(&world, "calm-otter", name).unwrap_err();
-        assert_eq!(error.code, code, "{name:?}: {}", told(&error));
+        assert_eq!(error.code, code, "{name:?}: {}", error_text(&error));
         assert!(!error.hints.is_empty(), "{name:?}");
         assert_eq!(world.engine.show(&named("calm-otter")).unwrap().id, vm.id);
     }

@@ -10,7 +10,7 @@ fn stop_all(world: &World, request: &StopAllVms) -> banger_api::StoppedAll {
 }
 
 #[test]
-fn all_that_run_are_stopped_and_told_by_name() {
+fn all_running_vms_are_stopped_and_listed_by_name() {
     let world = World::new();
     let empty = world.run_time();
     for name in ["web", "api", "mail"] {
@@ -57,7 +57,7 @@ fn a_host_that_goes_down_is_the_reason_in_the_record() {
     assert_eq!(vm.phase, Phase::Stopped);
     assert_eq!(
         (end.reason, end.detail.as_str()),
-        (EndReason::Stopped, "the host went down")
+        (EndReason::Stopped, "the host shut down")
     );
 }
 

@@ -8,7 +8,7 @@ use banger_api::{
 use banger_host::{Exit, Finding, Look as _, Op, Probe, RootOp};
 
 use crate::events::{newest, views};
-use crate::world::{World, named, request, told};
+use crate::world::{World, error_text, named, request};
 
 #[test]
 fn a_vm_lives_from_create_to_delete_and_leaves_nothing() {
@@ -100,9 +100,9 @@ fn a_running_vm_is_not_deleted_without_force() {
         .unwrap_err();
     assert_eq!(error.code, Code::Conflict);
     assert!(
-        told(&error).contains("banger vm stop calm-otter"),
+        error_text(&error).contains("banger vm stop calm-otter"),
         "{}",
-        told(&error)
+        error_text(&error)
     );
 }
 
@@ -279,7 +279,11 @@ fn a_check_that_fails_refuses_a_start_before_anything_is_done() {
     let changes = world.sim.changes();
     let error = world.start("calm-otter").unwrap_err();
     assert_eq!(error.code, Code::NotReady);
-    assert!(told(&error).contains("hint: mend it"), "{}", told(&error));
+    assert!(
+        error_text(&error).contains("hint: mend it"),
+        "{}",
+        error_text(&error)
+    );
     assert_eq!(world.sim.changes(), changes, "something was changed");
 }
 
@@ -305,8 +309,12 @@ fn a_lasting_check_is_asked_again_after_a_start_that_failed() {
         .refuse(|op| matches!(op, Op::Root(_, RootOp::MakeTap(_))));
     assert_eq!(restart("calm-otter").unwrap_err().code, Code::Host);
     let error = world.start("calm-otter").unwrap_err();
-    assert_eq!(error.code, Code::NotReady, "{}", told(&error));
-    assert!(told(&error).contains("no TAP"), "{}", told(&error));
+    assert_eq!(error.code, Code::NotReady, "{}", error_text(&error));
+    assert!(
+        error_text(&error).contains("no TAP"),
+        "{}",
+        error_text(&error)
+    );
 }
 
 #[test]

@@ -35,18 +35,21 @@ fn what_cannot_be_put_right_is_tried_ever_more_seldom() {
 }
 
 #[test]
-fn nobody_who_asks_for_a_name_waits_for_the_disk() {
+fn dns_answers_do_not_wait_for_the_disk() {
     let world = World::new();
     world.create("calm-otter", true, false);
     let (reached, at_the_disk) = channel();
-    let (go_on, told) = channel::<()>();
-    let told = Mutex::new(told);
+    let (sender, receiver) = channel::<()>();
+    let receiver = Mutex::new(receiver);
     world.sim.refuse(move |op| {
         let is_record =
             matches!(op, Op::File(FileOp::WriteFile { path, .. }) if path.ends_with("vm.json"));
         if is_record && reached.send(()).is_ok() {
             // As an fsync that takes its time.
-            let _ = told.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            let _ = receiver
+                .lock()
+                .unwrap()
+                .recv_timeout(Duration::from_secs(20));
         }
         false
     });
@@ -65,6 +68,6 @@ fn nobody_who_asks_for_a_name_waits_for_the_disk() {
             "it is taken"
         );
         assert!(began.elapsed() < Duration::from_secs(5));
-        drop(go_on);
+        drop(sender);
     });
 }

@@ -269,6 +269,6 @@ pub(crate) fn named(name: &str) -> VmRef {
 }
 
 /// An error with all that it says.
-pub(crate) fn told(error: &banger_api::Error) -> String {
+pub(crate) fn error_text(error: &banger_api::Error) -> String {
     error.report()
 }

@@ -33,7 +33,7 @@ fn amiss(at: &str, does: Behaviour) -> Script {
     }
 }
 
-pub(crate) fn a_machine_is_told_piece_by_piece_and_runs() {
+pub(crate) fn a_machine_is_configured_step_by_step_and_runs() {
     let world = World::new(&healthy());
     let process = world.boot().unwrap();
     let asked = world.read(ASKED);
@@ -57,7 +57,7 @@ pub(crate) fn a_machine_is_told_piece_by_piece_and_runs() {
     world.tear_down();
 }
 
-pub(crate) fn whatever_is_refused_is_told_in_firecrackers_words() {
+pub(crate) fn every_rejection_is_reported_in_firecrackers_words() {
     for (request, about) in REQUESTS {
         let error = World::new(&amiss(request, Behaviour::Refuse)).fails();
         assert_eq!(error.message, "boot the machine in Firecracker");
@@ -81,7 +81,7 @@ pub(crate) fn a_firecracker_that_stalls_at_any_step_is_ended_in_time() {
     }
 }
 
-pub(crate) fn a_stall_is_told_within_five_seconds() {
+pub(crate) fn a_stall_is_reported_within_five_seconds() {
     let world = World::patient(&amiss("PUT /actions", Behaviour::Stall));
     let began = Instant::now();
     let error = world.fails();
@@ -92,10 +92,10 @@ pub(crate) fn a_stall_is_told_within_five_seconds() {
     );
 }
 
-pub(crate) fn a_firecracker_that_dies_at_any_step_is_told_with_how_it_ended() {
+pub(crate) fn a_firecracker_that_dies_at_any_step_is_reported_with_its_exit() {
     for (request, about) in REQUESTS {
         let error = World::new(&amiss(request, Behaviour::Die)).fails();
-        assert_eq!(error.causes[0], format!("it went away over {about}"));
+        assert_eq!(error.causes[0], format!("it ended during {about}"));
         let known = &error.causes[2..];
         assert_eq!(
             known,
@@ -108,25 +108,25 @@ pub(crate) fn a_firecracker_that_dies_at_any_step_is_told_with_how_it_ended() {
     }
 }
 
-pub(crate) fn an_answer_that_is_none_is_told() {
+pub(crate) fn an_invalid_answer_is_reported() {
     for (request, about) in REQUESTS {
         let error = World::new(&amiss(request, Behaviour::Babble)).fails();
-        assert_eq!(error.causes[0], format!("it went away over {about}"));
+        assert_eq!(error.causes[0], format!("it ended during {about}"));
         assert!(error.causes.len() == 2, "{error:?}");
     }
 }
 
-pub(crate) fn one_that_never_listens_is_told() {
+pub(crate) fn one_that_never_listens_is_reported() {
     let error = World::new(&amiss("listen", Behaviour::Stall)).fails();
-    let told = "it does not listen on its socket, within ";
-    assert!(error.causes[0].starts_with(told), "{error:?}");
+    let expected = "it does not listen on its socket, within ";
+    assert!(error.causes[0].starts_with(expected), "{error:?}");
     let error = World::new(&amiss("listen", Behaviour::Die)).fails();
     assert_eq!(error.causes[0], "it ended before it listened");
     assert!(error.causes[1].contains("148"), "{error:?}");
     assert_eq!(error.causes[2], COMPLAINT);
 }
 
-pub(crate) fn what_an_earlier_run_left_is_in_nobodys_way() {
+pub(crate) fn leftovers_of_an_earlier_run_do_no_harm() {
     let world = World::new(&healthy());
     for name in [machine::FIRECRACKER_SOCKET, machine::AGENT] {
         drop(UnixListener::bind(world.path(name)).unwrap());
@@ -149,8 +149,8 @@ pub(crate) fn an_older_one_is_refused_by_what_it_says_over_its_socket() {
             ..healthy()
         };
         let error = World::new(&script).fails();
-        let told = format!("it is {version}, and 1.16.1 is needed: ");
-        assert!(error.causes[0].starts_with(&told), "{error:?}");
+        let expected = format!("it is {version}, and 1.16.1 is needed: ");
+        assert!(error.causes[0].starts_with(&expected), "{error:?}");
     }
 }
 

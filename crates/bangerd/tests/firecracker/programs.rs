@@ -40,7 +40,7 @@ fn copied(world: &World) {
     std::fs::copy(std::env::current_exe().unwrap(), world.program()).unwrap();
 }
 
-pub(crate) fn a_program_that_will_not_do_is_told_with_the_way_out() {
+pub(crate) fn an_unsuitable_program_is_reported_with_a_hint() {
     let old = Script {
         version: "1.16.0".to_owned(),
         ..healthy()
@@ -82,7 +82,7 @@ pub(crate) fn a_program_that_will_not_do_is_told_with_the_way_out() {
     );
 }
 
-pub(crate) fn a_program_that_cannot_be_started_is_told() {
+pub(crate) fn a_program_that_cannot_be_started_is_reported() {
     let world = World::new(&healthy());
     std::fs::remove_file(world.program()).unwrap();
     let error = world.fails();

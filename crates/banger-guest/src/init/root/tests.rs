@@ -98,15 +98,15 @@ fn a_growth_that_was_cut_off_goes_on_on_a_bare_kernel() {
 
     let modules = bare_kernel::modules(&bundle, &["virtio_pci", "virtio_blk", "ext4"]);
     let run = |filter: &str| bare_kernel::run(&bundle, &modules, Some(&disk), filter);
-    let told = run("on_a_disk_that_grows_the_power_is_cut");
-    assert!(!told.contains("test result"), "{told}");
+    let output = run("on_a_disk_that_grows_the_power_is_cut");
+    assert!(!output.contains("test result"), "{output}");
     // The journal tells of the growth, and the superblock in its place does not yet: nothing says
     // which of the two reaches the disk before the cut, and this is the worse.
     before[INCOMPATIBLE] |= RECOVER;
     file.write_all_at(&before, SUPERBLOCK).unwrap();
-    let told = run("on_a_disk_whose_growth_was_cut_off_it_goes_on");
+    let output = run("on_a_disk_whose_growth_was_cut_off_it_goes_on");
     assert!(
-        told.contains("test result: ok. 1 passed; 0 failed"),
-        "{told}"
+        output.contains("test result: ok. 1 passed; 0 failed"),
+        "{output}"
     );
 }

@@ -146,10 +146,10 @@ fn over_vsock_a_daemon_that_dies_is_followed_by_the_next() {
 
 #[test]
 #[ignore = "needs vsock's loopback: run on a bare kernel"]
-fn over_vsock_nobody_but_the_host_is_listened_to() {
+fn over_vsock_only_the_host_is_accepted() {
     let mut port = listening(2004, vsock::HOST);
     let mut stranger = dial(2004);
-    // The kernel may have told it already that it is not wanted.
+    // The kernel may have output it already that it is not wanted.
     let _ = stranger.write_all(&hello("a1"));
     attend(&mut port, |_| has_ended(&stranger));
     assert_eq!((port.polled().len(), port.session().token()), (1, None));
@@ -215,10 +215,10 @@ fn the_vsock_tests_pass_on_a_bare_kernel() {
     match modules {
         Err(reason) => eprintln!("SKIPPED: vsock on a bare kernel: {reason}"),
         Ok((bundle, modules)) => {
-            let told = bare_kernel::run(&bundle, &modules, None, "over_vsock");
+            let output = bare_kernel::run(&bundle, &modules, None, "over_vsock");
             assert!(
-                told.contains("test result: ok. 7 passed; 0 failed"),
-                "{told}"
+                output.contains("test result: ok. 7 passed; 0 failed"),
+                "{output}"
             );
         }
     }

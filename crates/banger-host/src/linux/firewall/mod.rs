@@ -145,7 +145,7 @@ impl Firewall {
     ) -> Result<Change> {
         check_table(table)?;
         tap::check_name(tap)?;
-        let describe = || format!("take `{tap}` from the firewall");
+        let describe = || format!("remove `{tap}` from the firewall");
         if interfaces.iter().any(|it| it == tap) {
             let text = "it exists, and would lose its filter";
             return Err(Error::new(Kind::Busy, text)

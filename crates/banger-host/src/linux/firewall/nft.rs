@@ -60,7 +60,7 @@ pub(super) fn check_interface(name: &str) -> Result<()> {
     let shown = name.escape_debug();
     Err(Error::new(
         Kind::Unsupported,
-        format!("nft does not take the interface name `{shown}`"),
+        format!("nft does not accept the interface name `{shown}`"),
     ))
 }
 

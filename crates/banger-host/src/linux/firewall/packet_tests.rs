@@ -119,7 +119,7 @@ fn turning_nat_off_ends_what_is_under_way() {
 }
 
 #[test]
-fn a_guest_is_told_at_once_what_it_may_not_reach() {
+fn a_guests_forbidden_connections_fail_at_once() {
     in_own_network(|| {
         let lab = Lab::new();
         // The kernel sends six ICMP messages at once to one address, then one a second.
@@ -238,7 +238,7 @@ fn segments_fit_the_path_both_ways_also_when_it_changes() {
 }
 
 #[test]
-fn an_interface_that_is_lent_to_guests_forwards_for_nobody_else() {
+fn an_interface_held_for_guests_forwards_for_no_one_else() {
     in_own_network(|| {
         let lab = Lab::new();
         lab.nat(0, true);

@@ -180,7 +180,7 @@ fn dockers_forwarding_lets_our_guests_through_and_forgets_them() {
 }
 
 #[test]
-fn the_command_that_is_shown_for_a_foreign_firewall_mends_it() {
+fn the_hint_for_another_firewall_fixes_it() {
     in_own_network(|| {
         let lab = Lab::new();
         lab.nat(0, true);

@@ -129,7 +129,7 @@ mod tests {
         probe(path, "--version", (8, 1, 0), "they are old", "get one")
     }
 
-    fn told(finding: Finding) -> (String, String) {
+    fn found_and_hint(finding: Finding) -> (String, String) {
         let Finding::Bad { found, hint } = finding else {
             panic!("{finding:?}")
         };
@@ -145,28 +145,32 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_run_here_is_told_before_it_is_run() {
+    fn what_cannot_run_here_is_reported_before_it_is_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vmm");
-        assert!(told(answer(&path)).0.starts_with("there is no `/"));
         assert!(
-            told(answer(folder.path()))
+            found_and_hint(answer(&path))
+                .0
+                .starts_with("there is no `/")
+        );
+        assert!(
+            found_and_hint(answer(folder.path()))
                 .0
                 .ends_with("is not a regular file")
         );
         std::fs::write(&path, "#!/bin/sh").unwrap();
-        let (found, hint) = told(answer(&path));
+        let (found, hint) = found_and_hint(answer(&path));
         assert!(found.ends_with("is not executable"), "{found}");
         assert_eq!(hint, format!("chmod +x {}", path.display()));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let (found, hint) = told(answer(&path));
+        let (found, hint) = found_and_hint(answer(&path));
         assert!(found.ends_with("is not a program"), "{found}");
         assert_eq!(hint, "get one");
         let mut header = b"\x7fELF\x02\x01\x01".to_vec();
         header.resize(64, 0);
         header[18] = 243;
         std::fs::write(&path, &header).unwrap();
-        let (found, _) = told(answer(&path));
+        let (found, _) = found_and_hint(answer(&path));
         assert!(found.contains("is a program for "), "{found}");
         header[18] = if cfg!(target_arch = "x86_64") {
             62
@@ -174,7 +178,7 @@ mod tests {
             183
         };
         std::fs::write(&path, &header).unwrap();
-        let (found, _) = told(answer(&path));
+        let (found, _) = found_and_hint(answer(&path));
         assert!(found.contains("Exec format error"), "{found}");
     }
 
@@ -187,7 +191,7 @@ mod tests {
             panic!("{:?}", least((4, 0, 0)))
         };
         assert!(found.starts_with("`/bin/bash` "), "{found}");
-        let (found, hint) = told(least((99, 0, 1)));
+        let (found, hint) = found_and_hint(least((99, 0, 1)));
         assert!(
             found.ends_with("and 99.0.1 is needed: old ones fail"),
             "{found}"

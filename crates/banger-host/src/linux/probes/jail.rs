@@ -29,7 +29,7 @@ pub(super) fn probe(directory: &Path, firecracker: &Path, jailer: &Path) -> Find
 fn look(directory: &Path, firecracker: &Path, jailer: &Path) -> Result<String, Trouble> {
     if !rustix::process::geteuid().is_root() {
         return Err((
-            "only root can jail a program, and no root helper serves us".to_owned(),
+            "only root can jail a program, and there is no root helper for this user".to_owned(),
             "banger system install --firecracker … --jailer …".to_owned(),
         ));
     }
@@ -64,7 +64,7 @@ pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String
                 "`{}` needs libraries, and a jail has none",
                 firecracker.display()
             ),
-            "take a Firecracker of its own releases, which are static".to_owned(),
+            "use a released build of Firecracker, which is static".to_owned(),
         ));
     }
     check_owner(jailer)?;
@@ -155,11 +155,7 @@ mod tests {
         program(&firecracker, "Firecracker v1.17.0-dev");
         assert!(finding().ends_with("1.17.0-dev"), "{}", finding());
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(
-            finding().contains("can be written by others"),
-            "{}",
-            finding()
-        );
+        assert!(finding().contains("is writable by others"), "{}", finding());
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let nobody = Some(65534);
         std::os::unix::fs::chown(&jailer, nobody, nobody).unwrap();

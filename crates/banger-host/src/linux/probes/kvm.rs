@@ -54,10 +54,12 @@ pub(super) fn probe() -> Finding {
         }
     };
     match sys::create_kvm_vm(&kvm) {
-        Ok(_machine) => good(format!("`/dev/kvm` makes machines, and the CPU has {flag}")),
+        Ok(_machine) => good(format!(
+            "`/dev/kvm` creates machines, and the CPU has {flag}"
+        )),
         Err(error) => bad(
-            format!("`/dev/kvm` opens and makes no machine: {error}"),
-            "another hypervisor may hold the CPU: sudo dmesg | grep -i kvm",
+            format!("`/dev/kvm` opens, but creates no machine: {error}"),
+            "another hypervisor may be using the CPU: sudo dmesg | grep -i kvm",
         ),
     }
 }

@@ -97,7 +97,9 @@ pub(super) fn other_firewalls(tap_prefix: &str) -> Finding {
 fn network() -> Finding {
     let trouble = |error: &crate::Error, what: &str| {
         let found = match error.kind() {
-            Kind::Denied => format!("no right to make a {what}: VMs get QEMU's user networking"),
+            Kind::Denied => {
+                format!("no permission to create a {what}: VMs get QEMU's user networking")
+            }
             _ => in_one_line(error),
         };
         let hint = match error.kind() {
@@ -115,9 +117,9 @@ fn network() -> Finding {
         Err(error) => return trouble(&error, "TAP"),
     };
     match firewall::nft(&Command::new("nft").args(["list", "tables"])) {
-        Ok(_) if takes_programs => good("a TAP and an nft table can be made"),
+        Ok(_) if takes_programs => good("a TAP and an nft table can be created"),
         Ok(_) => doubtful(
-            "a TAP and an nft table can be made; the kernel lacks clsact or cls_bpf, so guests are \
+            "a TAP and an nft table can be created; the kernel lacks clsact or cls_bpf, so guests are \
              not confined if someone flushes the table while no daemon runs",
             "sudo modprobe -a sch_ingress cls_bpf",
         ),

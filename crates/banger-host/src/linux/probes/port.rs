@@ -28,8 +28,8 @@ pub(super) fn probe(address: SocketAddrV4) -> Finding {
             |it| format!("`{}` (process {})", it.name, it.pid),
         );
         return bad(
-            format!("{who} has {protocol} {address}"),
-            format!("see who it is, and stop it: sudo ss -lnutp 'sport = :{port}'"),
+            format!("{who} uses {protocol} {address}"),
+            format!("find and stop it: sudo ss -lnutp 'sport = :{port}'"),
         );
     }
     good(format!("{address} is available, or belongs to banger"))

@@ -8,7 +8,7 @@ use crate::linux::scope::Scopes;
 use crate::{Finding, Result};
 
 /// What is at stake.
-const WITHOUT: &str = "VMs run beside their daemon: an out-of-memory kill may hit more than one";
+const WITHOUT: &str = "VMs run in the daemon's cgroup: an out-of-memory kill may hit more than one";
 
 pub(super) fn probe() -> Finding {
     let uid = rustix::process::geteuid().as_raw();
@@ -26,7 +26,7 @@ pub(super) fn probe() -> Finding {
     // Scopes of a user's manager end with it, and it ends with the last login.
     if uid != 0 && !lingers(uid) {
         return bad(
-            format!("what systemd runs for this user ends at logout; {WITHOUT}"),
+            format!("systemd ends this user's units at logout; {WITHOUT}"),
             "sudo loginctl enable-linger $USER",
         );
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_s_manager_is_nowhere() {
+    fn the_manager_of_an_unknown_user_has_no_path() {
         assert!(!runtime_directory(65_534).exists());
         assert!(!lingers(65_534));
     }

@@ -14,8 +14,7 @@ pub(super) fn probe(subnet: Subnet, tap_prefix: &str) -> Finding {
         Ok(None) => good(format!("no route overlaps {subnet}")),
         Ok(Some((route, interface))) if route.prefix < subnet.prefix => doubtful(
             format!(
-                "the route {route} by `{interface}` covers {subnet}: guests are reached all the \
-                 same, and what else has an address in it is not"
+                "the route {route} by `{interface}` covers {subnet}: guests are reachable, other hosts with addresses in it are not"
             ),
             HINT,
         ),

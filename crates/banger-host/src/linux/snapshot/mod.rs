@@ -211,7 +211,7 @@ fn make_checked(wanted: &SnapshotSpec) -> Result<Change> {
     if matches!(header(&wanted.cow)?, Header::GivenUp { .. }) {
         return Err(Error::new(
             Kind::Other,
-            "the kernel has given its store up, as it could not write to it",
+            "the kernel has invalidated its store after a failed write",
         ));
     }
     let mapper = open_mapper()?;
@@ -278,7 +278,7 @@ fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Re
     memory::need_length(&store, measures)?;
     let origin = mapper
         .device(&origin_name)?
-        .ok_or_else(|| Error::new(Kind::Missing, "its origin went away while it was grown"))?;
+        .ok_or_else(|| Error::new(Kind::Missing, "its origin disappeared while it was growing"))?;
     mapper.load(&origin_name, &measures.origin_table(base.number), true)?;
     mapper.resume(&origin_name)?;
     // The exceptions go from the old table to the new one, so the old one must stand still.

@@ -72,7 +72,7 @@ impl Measures {
         }
         if header.chunk() < LEAST_CHUNK {
             return Err(odd(format!(
-                "a store with chunks of {} bytes takes too much of the kernel's memory, {LEAST_CHUNK} are the least",
+                "a store with chunks of {} bytes takes too much of the kernel's memory; the minimum is {LEAST_CHUNK}",
                 header.chunk()
             )));
         }

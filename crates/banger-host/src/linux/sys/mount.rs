@@ -57,14 +57,14 @@ pub(crate) fn show_as(mount: impl AsFd, disk: Owner, seen: Owner) -> Result<()> 
 /// A user namespace with this one pair of users and of groups in it. It needs a process to begin
 /// with, and none to stay.
 fn namespace(disk: Owner, seen: Owner) -> Result<OwnedFd> {
-    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC)?;
     let (held, hold) = pipe_with(PipeFlags::CLOEXEC)?;
     // SAFETY: the child makes system calls only, and ends without unwinding or destructors.
     let child = unsafe { fork() };
     if child == 0 {
         drop(hold);
         let made = super::unshare(UnshareFlags::NEWUSER).is_ok();
-        let _ = rustix::io::write(&tell, &[u8::from(made)]);
+        let _ = rustix::io::write(&sender, &[u8::from(made)]);
         // Until our parent closes its end.
         let _ = rustix::io::read(&held, &mut [0]);
         // SAFETY: _exit(2) does not return, and runs nothing of ours.
@@ -72,18 +72,18 @@ fn namespace(disk: Owner, seen: Owner) -> Result<OwnedFd> {
     }
     let pid = Pid::from_raw(child).filter(|_| child > 0);
     let pid = pid.ok_or_else(Error::last_os_error)?;
-    drop((tell, held));
-    let namespace = fill(pid, &told, disk, seen);
+    drop((sender, held));
+    let namespace = fill(pid, &receiver, disk, seen);
     drop(hold);
     waitpid(Some(pid), WaitOptions::empty())?;
     namespace
 }
 
-fn fill(pid: Pid, told: &OwnedFd, disk: Owner, seen: Owner) -> Result<OwnedFd> {
+fn fill(pid: Pid, receiver: &OwnedFd, disk: Owner, seen: Owner) -> Result<OwnedFd> {
     let mut made = [0];
-    rustix::io::read(told, &mut made)?;
+    rustix::io::read(receiver, &mut made)?;
     if made != [1] {
-        return Err(Error::other("the kernel gives no user namespace"));
+        return Err(Error::other("the kernel does not create a user namespace"));
     }
     let folder = format!("/proc/{}", pid.as_raw_nonzero());
     for (name, inside, outside) in [

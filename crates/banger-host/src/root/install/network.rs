@@ -35,7 +35,7 @@ pub(super) fn subnet(
         return match trouble(wanted, others, &prefix)? {
             None => Ok(wanted),
             Some(why) => Err(Error::new(Kind::Busy, why)
-                .within(format!("the network {wanted} cannot be given"))
+                .within(format!("the network {wanted} is not available"))
                 .hint("leave `--subnet` out, and a free one is chosen")),
         };
     }
@@ -65,7 +65,7 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
     for (network, prefix, what) in KEPT {
         let network = network.into();
         if subnet.overlaps(Subnet { network, prefix }) {
-            return Ok(Some(format!("it is kept for {what}")));
+            return Ok(Some(format!("it is reserved for {what}")));
         }
     }
     if let Some(other) = others.iter().find(|it| it.subnet.overlaps(subnet)) {
@@ -95,7 +95,7 @@ pub(super) fn dns_port(
             None => Ok(wanted),
             Some(other) => Err(Error::new(
                 Kind::Busy,
-                format!("DNS port {wanted} is user {}'s", other.user),
+                format!("DNS port {wanted} belongs to user {}", other.user),
             )
             .hint("leave `--dns-port` out, and a free one is chosen")),
         },

@@ -49,13 +49,15 @@ fn only_root_s(program: &Path) -> Result<PathBuf> {
         .map_err(|cause| Error::io(format!("examine `{}`", program.display()), cause));
     found
         .and_then(|found| check_file(&found).map(|()| found))
-        .map_err(|error| error.hint("install banger where only root writes: make install, as root"))
+        .map_err(|error| {
+            error.hint("install banger where only root can write: make install, as root")
+        })
 }
 
 /// Takes it away again; VMs that run go on.
 pub(super) fn uninstall(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<()> {
     if units::remove_own(paths)? {
-        say("root's VMs are not stopped any more before the host goes down");
+        say("root's VMs are no longer stopped before the host shuts down");
         say(units::LINGER_STAYS);
     } else {
         say("nothing is installed");

@@ -82,7 +82,7 @@ impl Sources {
 
 impl Source {
     fn open(name: &'static str, from: &Path, is_static: bool) -> Result<Self> {
-        let describe = || format!("take `{}` for {name}", from.display());
+        let describe = || format!("use `{}` as {name}", from.display());
         if !from.is_absolute() {
             return Err(Error::new(Kind::Other, "it is not an absolute path").within(describe()));
         }
@@ -136,7 +136,7 @@ fn check_program(file: &File, is_static: bool) -> Result<()> {
     }
     match Elf::read(file).map_err(|cause| Error::io("read it", cause))? {
         None => odd("it is not a program: not a complete 64-bit ELF file"),
-        Some(elf) if !elf.runs_here() => odd("it is a program of another machine"),
+        Some(elf) if !elf.runs_here() => odd("it is a program for another architecture"),
         Some(elf) if is_static && elf.needs_libraries => {
             odd("it needs libraries, and must be a static program")
         }
@@ -159,7 +159,7 @@ pub(super) fn check_cli(path: &Path) -> Result<PathBuf> {
         .to_str()
         .is_none_or(|it| it.chars().any(char::is_control))
     {
-        return refused("has characters that systemd does not take");
+        return refused("has characters that systemd does not accept");
     }
     match path.metadata() {
         Ok(meta) if meta.is_file() && meta.permissions().mode() & 0o111 != 0 => Ok(path.to_owned()),

@@ -319,7 +319,7 @@ linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
     }
 
     #[test]
-    fn a_user_for_whom_nothing_is_installed_is_shown_as_such() {
+    fn a_user_without_an_installation_is_reported_as_such() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let paths = Paths {

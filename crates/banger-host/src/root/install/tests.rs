@@ -190,7 +190,7 @@ fn without_systemd_there_are_no_units() {
     .unwrap();
     assert_eq!(fs::read_dir(place.path("units")).unwrap().count(), 0);
     assert!(
-        said.iter().any(|it| it.contains("systemd does not run")),
+        said.iter().any(|it| it.contains("systemd is not running")),
         "{said:?}"
     );
 }
@@ -229,7 +229,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
         ("belongs to user 65534", root_with_cli(place.path("theirs"))),
         ("belongs to user 65534", root_with_cli(place.path("link"))),
         ("bangerd", root_with_cli(place.path("alone/banger"))),
-        ("is not root's", Box::new(|it| it.uid = 0)),
+        ("not belong to root", Box::new(|it| it.uid = 0)),
         ("number", Box::new(|it| it.uid = 3_999_999_999)),
         ("absolute", Box::new(|it| it.state = "state".into())),
         (
@@ -237,7 +237,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
             Box::new(|it| it.state = "/root".into()),
         ),
         (
-            "would be made",
+            "does not exist",
             Box::new(|it| it.state = "/root/state".into()),
         ),
         ("--cli", Box::new(|it| it.cli = "banger".into())),
@@ -282,7 +282,7 @@ fn what_is_asked_for_wrongly_changes_nothing() {
             "multicast",
             Box::new(|it| it.subnet = "239.0.0.0/20".parse().ok()),
         ),
-        ("user1001's", Box::new(|it| it.dns_port = Some(42069))),
+        ("to user user1001", Box::new(|it| it.dns_port = Some(42069))),
     ];
     for (word, change) in wrong {
         let mut request = good.clone();

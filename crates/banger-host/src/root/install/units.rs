@@ -55,7 +55,9 @@ pub(super) fn put(
     say: &mut dyn FnMut(&str),
 ) -> Result<()> {
     let Some(run) = paths.systemd else {
-        say("systemd does not run here: no units, and `sudo -n` starts banger-root where it may");
+        say(
+            "systemd is not running: there are no units; `sudo -n` starts banger-root if sudo allows it",
+        );
         return Ok(());
     };
     let usual = user.home.join(USUAL_STATE);
@@ -115,11 +117,11 @@ fn put_port(
     }
     match systemctl(&["start", &socket]) {
         Ok(()) => say(&format!(
-            "systemd keeps port {} of 127.0.0.1 for {}",
+            "systemd reserves port {} of 127.0.0.1 for {}",
             claim.dns_port, claim.user
         )),
         Err(_) => say(&format!(
-            "port {} of 127.0.0.1 is in use now, and kept for {} from the next boot on; at once: \
+            "port {} of 127.0.0.1 is in use now, and is reserved for {} from the next boot; to reserve it now: \
              banger daemon stop; sudo systemctl start {socket}",
             claim.dns_port, claim.user
         )),
@@ -190,7 +192,7 @@ pub(super) fn put_own(
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", "--now", &shutdown, &firewall])?;
     say(&format!(
-        "`{shutdown}` stops root's VMs before the host goes down, those that run from their next start on"
+        "`{shutdown}` stops root's VMs before the host shuts down; running ones are included from their next start"
     ));
     linger(run, &root.name, say)
 }

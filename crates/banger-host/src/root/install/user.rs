@@ -22,7 +22,7 @@ impl User {
         let output = asked.output()?;
         Self::read(&output.text(), uid).ok_or_else(|| {
             Error::new(Kind::Missing, format!("there is no user with number {uid}"))
-                .hint("see who there is: getent passwd")
+                .hint("list all users: getent passwd")
         })
     }
 

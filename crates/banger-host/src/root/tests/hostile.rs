@@ -370,7 +370,7 @@ fn what_is_no_message_is_refused_and_root_lives_on() {
 }
 
 #[test]
-fn descriptors_that_nobody_asked_for_are_refused_and_closed() {
+fn unexpected_descriptors_are_rejected_and_closed() {
     if !is_root() {
         return;
     }

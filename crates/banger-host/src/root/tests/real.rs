@@ -220,7 +220,7 @@ fn greets(client: &mut Client) -> bool {
 }
 
 #[test]
-fn only_the_user_who_is_served_is_heard_and_silence_keeps_nobody_out() {
+fn only_the_served_user_is_accepted_and_idle_clients_lock_no_one_out() {
     if !is_root() {
         return;
     }

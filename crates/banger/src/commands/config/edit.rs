@@ -111,7 +111,7 @@ fn editor(session: &Session) -> Result<Vec<OsString>> {
 fn kept(draft: &Path, error: Error) -> Error {
     error
         .hint(format!(
-            "the draft is kept, and the file is as it was: {}",
+            "the file is unchanged; your draft is in {}",
             draft.display()
         ))
         .hint("go on with it: banger config edit")

@@ -111,7 +111,7 @@ mod tests {
     };
 
     #[test]
-    fn a_line_is_told_in_words() {
+    fn a_line_is_described_in_words() {
         let line = LogLine::read(
             r#"{"timestamp":"2026-11-26T12:00:01.123456Z","level":"ERROR","message":"failed","verb":"start","vm":"web","seconds":1.23456,"error":"error: no room\nhint: free some","target":"bangerd::engine","span":{"id":"00ff","name":"request"}}"#,
         );

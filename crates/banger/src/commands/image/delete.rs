@@ -33,7 +33,7 @@ impl Delete {
             if self.names[..position].contains(name) {
                 continue;
             }
-            match session.work(|daemon, heard| daemon.delete_image(name, heard)) {
+            match session.work(|daemon, progress| daemon.delete_image(name, progress)) {
                 Ok(image) => session
                     .output
                     .result(&image, || format!("{name} is deleted"))?,

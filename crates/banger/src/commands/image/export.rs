@@ -39,7 +39,8 @@ impl Export {
             force: self.force,
         };
         let name = &self.one.name;
-        let copy = session.work(|daemon, heard| daemon.export_image(name, &request, heard))?;
+        let copy =
+            session.work(|daemon, progress| daemon.export_image(name, &request, progress))?;
         session.output.result(&copy, || {
             let size = size(copy.size_bytes);
             format!(

@@ -27,7 +27,7 @@ impl Prune {
     /// Removes them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = PruneImages { all: self.all };
-        let pruned = session.work(|daemon, heard| daemon.prune_images(&request, heard))?;
+        let pruned = session.work(|daemon, progress| daemon.prune_images(&request, progress))?;
         session.output.result(&pruned, || text(&pruned))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -38,6 +38,6 @@ fn text(pruned: &PrunedImages) -> String {
         .names
         .iter()
         .map(|name| format!("{name} is deleted\n"));
-    let freed = format!("{} are free again\n", size(pruned.freed_bytes));
+    let freed = format!("{} freed\n", size(pruned.freed_bytes));
     deleted.chain([freed]).collect()
 }

@@ -29,7 +29,8 @@ impl Rename {
             name: self.new_name.to_string(),
         };
         let old = &self.one.name;
-        let image = session.work(|daemon, heard| daemon.rename_image(old, &request, heard))?;
+        let image =
+            session.work(|daemon, progress| daemon.rename_image(old, &request, progress))?;
         session
             .output
             .result(&image, || format!("{old} is now {}", image.name))?;

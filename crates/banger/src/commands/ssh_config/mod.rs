@@ -126,13 +126,13 @@ fn tell(
     already: bool,
 ) -> std::io::Result<()> {
     let config = own.path();
-    let told = Answer {
+    let answer = Answer {
         file,
         config,
         installed,
         already,
     };
-    session.output.result(&told, || {
+    session.output.result(&answer, || {
         let config = config.display();
         match (installed, already) {
             (true, false) => {

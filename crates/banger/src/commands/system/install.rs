@@ -123,15 +123,14 @@ fn user_part(done: &mut InstallReport, account: &Account, session: &Session) -> 
     let systemd = Systemd::new(&session.places);
     let Some(path) = systemd.unit_path().filter(|_| systemd.is_there()) else {
         done.skipped.push(
-            "systemd does not run here: there is no unit, and `banger` starts the daemon itself"
+            "systemd is not running: there is no unit, and `banger` starts the daemon itself"
                 .to_owned(),
         );
         return Ok(());
     };
     if !systemd.has_usual_places(&session.places) {
         done.skipped.push(format!(
-            "`{}` is not the usual place: there is no unit for it, and `banger` starts its daemon \
-             itself",
+            "`{}` is not the default state directory: there is no unit for it, and `banger` starts its daemon itself",
             session.places.location.state.display()
         ));
         return Ok(());

@@ -107,7 +107,7 @@ impl<'a> Trial<'a> {
             ..CreateVm::default()
         };
         self.session
-            .work(|daemon, heard| daemon.create(&request, heard))
+            .work(|daemon, progress| daemon.create(&request, progress))
     }
 
     fn ssh(&self, vm: &VmView) -> Result<Verdict> {
@@ -147,7 +147,7 @@ impl<'a> Trial<'a> {
             return Ok(Verdict::simulated());
         }
         let reached = run_in(vm, REACH)
-            .map_err(|error| error.hint("see what keeps guests from the network: banger doctor"))?;
+            .map_err(|error| error.hint("see why guests have no network: banger doctor"))?;
         Ok(Verdict::Good(format!("reached {reached}")))
     }
 
@@ -163,11 +163,11 @@ impl<'a> Trial<'a> {
         let request = StopVm::default();
         let stopped = self
             .session
-            .work(|daemon, heard| daemon.stop(&self.name, &request, heard))?;
+            .work(|daemon, progress| daemon.stop(&self.name, &request, progress))?;
         let request = StartVm::default();
         let started = self
             .session
-            .work(|daemon, heard| daemon.start(&self.name, &request, heard))?;
+            .work(|daemon, progress| daemon.start(&self.name, &request, progress))?;
         if self.is_simulated {
             return Ok(Verdict::simulated());
         }
@@ -199,7 +199,7 @@ impl<'a> Trial<'a> {
                 ..DeleteVm::default()
             };
             self.session
-                .work(|daemon, heard| daemon.delete(&self.name, &request, heard))?;
+                .work(|daemon, progress| daemon.delete(&self.name, &request, progress))?;
         }
         let mut left = Vec::new();
         if is_there(daemon)? {
@@ -220,7 +220,7 @@ impl<'a> Trial<'a> {
         if left.is_empty() {
             return Ok(Verdict::Good("nothing is left".to_owned()));
         }
-        Err(Error::new(Code::Host, "something is left of the VM").cause(left.join(", ")))
+        Err(Error::new(Code::Host, "something of the VM remains").cause(left.join(", ")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The question before something is lost for good.
+//! The question before data is lost.
 
 use std::io;
 

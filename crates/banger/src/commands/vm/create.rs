@@ -65,7 +65,7 @@ impl Create {
             spec,
             no_start: self.no_start,
         };
-        let vm = session.work(|daemon, heard| daemon.create(&request, heard))?;
+        let vm = session.work(|daemon, progress| daemon.create(&request, progress))?;
         session.output.result(&vm, || {
             // For a script: name=$(banger create --quiet)
             if session.output.quiet {

@@ -60,7 +60,7 @@ impl Delete {
             session,
             Scope::ANY,
             &targets,
-            |daemon, name, heard| daemon.delete(name, &request, heard),
+            |daemon, name, progress| daemon.delete(name, &request, progress),
             |vm, _| Description {
                 name: vm.name.clone(),
                 text: text(vm),
@@ -76,7 +76,7 @@ impl Delete {
         Ok(if is_kept {
             "it goes to the trash"
         } else {
-            "with every file in it, for good"
+            "and all its files, permanently"
         })
     }
 

@@ -38,8 +38,8 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
     }
 }
 
-/// What is told of a VM that was started: the way in as well where it is the only one.
-pub(crate) fn told(vm: &VmView, already: bool, alone: bool) -> Description {
+/// Describes a started VM; alone, also the command that opens a shell in it.
+pub(crate) fn started(vm: &VmView, already: bool, alone: bool) -> Description {
     let mut text = how_it_stands(vm, already);
     if !alone {
         text.truncate(text.find('\n').unwrap_or(text.len()));
@@ -139,7 +139,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_running_vm_is_told_with_the_way_in() {
+    fn a_running_vm_is_described_with_its_address() {
         assert_eq!(
             how_it_stands(&calm_otter(), false),
             "calm-otter is running at 10.215.0.2 (calm-otter.vm)\n\

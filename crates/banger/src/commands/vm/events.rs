@@ -49,7 +49,7 @@ impl Events {
         // How all VMs stand now, so that a change can be told from what was before.
         let first = daemon.events(None)?.next();
         let first = first.ok_or_else(|| {
-            Error::new(Code::NotReady, "the daemon stopped before it said anything")
+            Error::new(Code::NotReady, "the daemon stopped before the first event")
         })??;
         let Change::Snapshot(snapshot) = &first.change else {
             return Err(Error::new(Code::Internal, "the daemon began without a snapshot").into());
@@ -60,7 +60,7 @@ impl Events {
         {
             return Err(
                 Error::new(Code::NotFound, format!("there is no VM `{name}`"))
-                    .hint("see which there are: banger vm list")
+                    .hint("list all VMs: banger vm list")
                     .into(),
             );
         }
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_told_by_what_it_changed() {
+    fn each_event_is_described_by_its_change() {
         let mut reader = Reader::new(&[], &snapshot());
         let mut renamed = calm_otter();
         renamed.name = "web".parse().unwrap();

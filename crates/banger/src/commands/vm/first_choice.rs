@@ -34,7 +34,7 @@ pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
         // Who keeps the file where it cannot be written, as in a read-only store, has VMs all the same.
         let why = error.causes.last().unwrap_or(&error.message);
         output.warning(&format!(
-            "the answer holds for this VM only, as `{path}` cannot be written: {why}"
+            "the answer applies to this VM only, because `{path}` cannot be written: {why}"
         ));
         return Ok(Some(answer));
     }

@@ -56,7 +56,7 @@ impl Kill {
             session,
             RUNNING,
             &targets,
-            |daemon, name, heard| daemon.kill(name, &request, heard),
+            |daemon, name, progress| daemon.kill(name, &request, progress),
             |outcome, _| Description {
                 text: text(outcome),
                 ..description::plainly(&outcome.vm)

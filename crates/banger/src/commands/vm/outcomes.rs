@@ -34,7 +34,7 @@ enum Listed<T> {
 #[derive(Debug)]
 pub(crate) struct Outcomes<T, F> {
     output: Output,
-    tell: F,
+    describe: F,
     count: usize,
     listed: Vec<(usize, Listed<T>)>,
     /// The notes on several VMs, with whom each is about: said once, at the end.
@@ -44,11 +44,11 @@ pub(crate) struct Outcomes<T, F> {
 }
 
 impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
-    /// None yet, of so many VMs. `tell` is given the outcome, and whether it is the only one.
-    pub(crate) fn new(output: Output, tell: F, count: usize) -> Self {
+    /// None yet, of so many VMs. `describe` gets the outcome, and whether it is the only one.
+    pub(crate) fn new(output: Output, describe: F, count: usize) -> Self {
         Self {
             output,
-            tell,
+            describe,
             count,
             listed: Vec::with_capacity(count),
             notes: BTreeMap::new(),
@@ -83,20 +83,20 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
     }
 
     fn print(&mut self, done: &T) -> std::result::Result<(), Failure> {
-        let told = (self.tell)(done, self.count == 1);
+        let description = (self.describe)(done, self.count == 1);
         if self.output.quiet {
-            self.output.text(told.name.as_str())?;
+            self.output.text(description.name.as_str())?;
         } else {
-            self.output.text(&told.text)?;
+            self.output.text(&description.text)?;
         }
-        if let Some(warning) = &told.warning {
+        if let Some(warning) = &description.warning {
             self.output.warning(warning);
         }
-        for note in &told.notes {
+        for note in &description.notes {
             if self.count == 1 {
                 self.output.note(note);
             } else {
-                let name = told.name.to_string();
+                let name = description.name.to_string();
                 let about = self.notes.entry(without_name(note, &name)).or_default();
                 about.push(name);
             }

@@ -30,7 +30,8 @@ impl Rename {
         let request = RenameVm {
             name: self.new_name.to_string(),
         };
-        let vm = session.work(|daemon, heard| daemon.rename(&self.one.name, &request, heard))?;
+        let vm =
+            session.work(|daemon, progress| daemon.rename(&self.one.name, &request, progress))?;
         session
             .output
             .result(&vm, || format!("{} is now {}", self.one.name, vm.name))?;

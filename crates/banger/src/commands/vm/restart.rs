@@ -35,8 +35,8 @@ impl Restart {
         self.several.each(
             session,
             RUNNING,
-            |daemon, name, heard| daemon.restart(name, &request, heard),
-            |vm, alone| description::told(vm, false, alone),
+            |daemon, name, progress| daemon.restart(name, &request, progress),
+            |vm, alone| description::started(vm, false, alone),
         )
     }
 }

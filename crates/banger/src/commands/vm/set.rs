@@ -46,7 +46,7 @@ impl Set {
         self.several.each(
             session,
             Scope::ANY,
-            |daemon, name, heard| daemon.set(name, &request, heard),
+            |daemon, name, progress| daemon.set(name, &request, progress),
             |vm, _| Description {
                 text: text(vm),
                 ..description::plainly(vm)

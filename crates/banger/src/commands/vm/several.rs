@@ -58,16 +58,16 @@ enum Report<T> {
 }
 
 impl Several {
-    /// Does `work` to each VM, and tells each outcome as `tell` has it.
+    /// Does `work` to each VM, and tells each outcome as `sender` has it.
     pub(crate) fn each<T: Serialize + Send>(
         &self,
         session: &Session,
         scope: Scope,
         work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
-        tell: impl Fn(&T, bool) -> Description,
+        sender: impl Fn(&T, bool) -> Description,
     ) -> Outcome {
         let targets = self.which.targets(session, scope)?;
-        self.each_of(session, scope, &targets, work, tell)
+        self.each_of(session, scope, &targets, work, sender)
     }
 
     /// As [`Several::each`], to VMs that were looked up before.
@@ -77,14 +77,15 @@ impl Several {
         scope: Scope,
         targets: &[Target],
         work: impl Fn(&Client, &VmRef, &mut dyn FnMut(Progress)) -> Result<T> + Sync,
-        tell: impl Fn(&T, bool) -> Description,
+        sender: impl Fn(&T, bool) -> Description,
     ) -> Outcome {
-        let mut outcomes = Outcomes::new(session.output, tell, targets.len());
+        let mut outcomes = Outcomes::new(session.output, sender, targets.len());
         match targets {
             [] if session.output.json => session.output.value(&[(); 0])?,
             [] => session.output.text(&self.which.none(scope))?,
             [one] => {
-                let outcome = session.work(|daemon, heard| work(daemon, &one.reference, heard));
+                let outcome =
+                    session.work(|daemon, progress| work(daemon, &one.reference, progress));
                 outcomes.add(0, &one.name, outcome);
             }
             _ => {
@@ -117,30 +118,30 @@ fn side_by_side<T: Serialize + Send>(
     interrupt::note_that_the_daemon_continues();
     let mut steps = VmSteps::new(session.output, targets.iter().map(|it| it.name.as_str()));
     let next = AtomicUsize::new(0);
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..targets.len().min(parallel.count()) {
-            let (next, tell) = (&next, tell.clone());
+            let (next, sender) = (&next, sender.clone());
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(target) = targets.get(number) else {
                         return;
                     };
-                    // Whoever prints is there until all have ended.
-                    let _ = tell.send(Report::Began(number));
+                    // The receiver lives until all threads have ended.
+                    let _ = sender.send(Report::Began(number));
                     let outcome = Client::new(socket).and_then(|client| {
                         work(&client, &target.reference, &mut |progress| {
-                            let _ = tell.send(Report::Step(number, progress));
+                            let _ = sender.send(Report::Step(number, progress));
                         })
                     });
-                    let _ = tell.send(Report::Ended(number, outcome));
+                    let _ = sender.send(Report::Ended(number, outcome));
                 }
             });
         }
-        drop(tell);
-        for heard in told {
-            match heard {
+        drop(sender);
+        for report in receiver {
+            match report {
                 Report::Began(number) => steps.begin(&targets[number].name),
                 Report::Step(number, progress) => steps.hear(&targets[number].name, &progress),
                 Report::Ended(number, outcome) => {

@@ -45,8 +45,8 @@ impl Start {
         self.several.each(
             session,
             STOPPED,
-            |daemon, name, heard| daemon.start(name, &request, heard),
-            |outcome, alone| description::told(&outcome.vm, outcome.already, alone),
+            |daemon, name, progress| daemon.start(name, &request, progress),
+            |outcome, alone| description::started(&outcome.vm, outcome.already, alone),
         )
     }
 }

@@ -69,8 +69,8 @@ impl Stop {
         self.several.each(
             session,
             RUNNING,
-            |daemon, name, heard| daemon.stop(name, &request, heard),
-            |stopped, _| told(stopped),
+            |daemon, name, progress| daemon.stop(name, &request, progress),
+            |stopped, _| describe(stopped),
         )
     }
 
@@ -96,7 +96,7 @@ impl Stop {
         });
         drop(steps);
         let all = all?.vms;
-        let mut outcomes = Outcomes::new(session.output, |it, _| told(it), all.len());
+        let mut outcomes = Outcomes::new(session.output, |it, _| describe(it), all.len());
         if all.is_empty() && !session.output.json {
             session.output.text(&self.several.which.none(RUNNING))?;
         }
@@ -112,7 +112,7 @@ impl Stop {
     }
 }
 
-fn told(stopped: &Stopped) -> Description {
+fn describe(stopped: &Stopped) -> Description {
     Description {
         text: text(stopped),
         warning: loss(stopped),
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_without_a_sync_is_told() {
+    fn a_stop_without_a_sync_warns() {
         let stopped = |synced, by: &str| Stopped {
             vm: calm_otter(),
             synced,

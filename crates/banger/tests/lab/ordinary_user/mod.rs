@@ -129,7 +129,7 @@ fn taken_by_bob(lab: &Lab, port: &str) -> String {
     lab.must(User::Bob, &take)
 }
 
-pub(crate) fn nobody_else_has_the_dns_port_whether_or_not_the_daemon_runs() {
+pub(crate) fn the_dns_port_is_reserved_with_and_without_a_daemon() {
     needs_full_lab!();
     let shared = shared();
     let lab = &*shared;

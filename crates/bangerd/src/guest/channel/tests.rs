@@ -189,18 +189,18 @@ fn a_machine_that_ends_while_it_stalls_is_noticed() {
 }
 
 #[test]
-fn a_hypervisor_that_is_gone_is_told_at_once() {
+fn a_missing_hypervisor_is_reported_at_once() {
     let mut channel = {
         let peer = Peer::new();
         peer.channel()
     };
     let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
-    let told = error.causes.join(": ");
-    assert!(told.contains("connect to the hypervisor"), "{told}");
+    let causes = error.causes.join(": ");
+    assert!(causes.contains("connect to the hypervisor"), "{causes}");
 }
 
 #[test]
-fn a_hypervisor_that_dies_in_the_middle_of_an_ask_is_told_at_once() {
+fn a_hypervisor_that_dies_during_a_request_is_reported_at_once() {
     let peer = Peer::new();
     let mut channel = peer.channel();
     let guest = thread::spawn(move || {
@@ -210,13 +210,13 @@ fn a_hypervisor_that_dies_in_the_middle_of_an_ask_is_told_at_once() {
         serve(stream, Phase::Ready, 0)
     });
     let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
-    let told = error.causes.join(": ");
-    assert!(told.contains("connect to the hypervisor"), "{told}");
+    let causes = error.causes.join(": ");
+    assert!(causes.contains("connect to the hypervisor"), "{causes}");
     guest.join().unwrap();
 }
 
 #[test]
-fn an_answer_that_is_none_is_shown() {
+fn an_invalid_answer_is_quoted() {
     const ENDLESS: [u8; 4096] = [b'x'; 4096];
     for said in [
         b"HTTP/1.1 400\r\n".as_slice(),
@@ -235,9 +235,9 @@ fn an_answer_that_is_none_is_shown() {
             let _ = stream.read(&mut [0; 64]);
         });
         let error = channel.sync(Duration::from_secs(3600)).unwrap_err();
-        let told = error.causes.join(": ");
-        assert!(told.contains("instead of `OK`"), "{told}");
-        assert!(told.len() < 200, "{told}");
+        let causes = error.causes.join(": ");
+        assert!(causes.contains("instead of `OK`"), "{causes}");
+        assert!(causes.len() < 200, "{causes}");
         drop(channel);
         guest.join().unwrap();
     }

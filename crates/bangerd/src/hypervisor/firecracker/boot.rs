@@ -186,7 +186,7 @@ impl Boot<'_> {
                     let text = format!("it does not answer about {about}");
                     busy(Error::new(Code::Host, text).cause(failure.to_string()))
                 }
-                Failure::Broken(_) => Error::new(Code::Host, format!("it went away over {about}"))
+                Failure::Broken(_) => Error::new(Code::Host, format!("it ended during {about}"))
                     .cause(failure.to_string()),
             })
     }

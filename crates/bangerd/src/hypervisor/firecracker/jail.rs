@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jail_has_what_the_machine_is_told_by_the_same_names() {
+    fn a_jail_has_the_machines_files_by_the_same_names() {
         let (sim, jail, vm) = made();
         jail.make(&machine(&vm), &vm, &sim).unwrap();
         let root = Path::new("/state/jails/firecracker")
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_jailer_is_told_the_user_and_hands_the_rest_on() {
+    fn the_jailer_gets_the_user_and_passes_the_rest_on() {
         let (_, jail, vm) = made();
         let handed_on = ["--api-sock".to_owned(), "firecracker.sock".to_owned()];
         let arguments = jail.arguments(&machine(&vm), &handed_on).unwrap();

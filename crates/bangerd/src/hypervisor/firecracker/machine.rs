@@ -29,7 +29,7 @@ pub(super) fn requests(machine: &Machine, folder: &Path) -> Result<Vec<Request>>
         return Err(Error::new(
             Code::Invalid,
             format!(
-                "Firecracker gives a machine at most {MOST_CPUS} CPUs, not {}",
+                "Firecracker supports at most {MOST_CPUS} CPUs, not {}",
                 machine.vcpu
             ),
         )

@@ -42,7 +42,7 @@ pub(super) fn checks(program: &Path, network: NetworkKind) -> Vec<Check> {
                 version_argument: "--version".to_owned(),
                 least: LEAST,
                 why: WHY.to_owned(),
-                hint: "take a release from https://github.com/firecracker-microvm/firecracker/releases and name it in the configuration: firecracker = \"/path/to/firecracker\""
+                hint: "download a release from https://github.com/firecracker-microvm/firecracker/releases and name it in the configuration: firecracker = \"/path/to/firecracker\""
                     .to_owned(),
             },
         ),

@@ -180,13 +180,13 @@ fn a_request_that_is_not_as_described_would_be_seen() {
             body.insert("huge_pages".to_owned(), Value::from("1G"));
         }),
     ];
-    for (told, spoil) in wrongs {
+    for (expected, spoil) in wrongs {
         let mut wrong = right.clone();
         spoil(wrong.as_object_mut().unwrap());
         let found = faults_of_body(&description, operation, &wrong, "body");
         assert!(
-            found.len() == 1 && found[0].contains(told),
-            "{told}: {found:?}"
+            found.len() == 1 && found[0].contains(expected),
+            "{expected}: {found:?}"
         );
     }
 }

@@ -47,7 +47,7 @@ fn authorities(host: &dyn Host) -> Finding {
     match host.stat(AUTHORITIES.as_ref()) {
         Ok(Some(stat)) if stat.length > 0 => Finding::Good(AUTHORITIES.to_owned()),
         _ => Finding::Bad {
-            found: format!("there is no `{AUTHORITIES}`, and no server is trusted without"),
+            found: format!("there is no `{AUTHORITIES}`, which is needed to trust servers"),
             hint: "sudo apt-get install ca-certificates".to_owned(),
         },
     }

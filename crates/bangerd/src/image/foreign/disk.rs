@@ -115,7 +115,7 @@ pub(super) fn root(disk: &File, partitions: &[Partition]) -> Result<Partition> {
         (None, several) => {
             let count = several.len();
             Err(refusal(format!(
-                "{count} partitions are ext4, and none says that it is the root"
+                "{count} partitions are ext4, and none has the type of a root partition"
             ))
             .hint(hint))
         }
@@ -169,7 +169,7 @@ mod tests {
         let alike = disk(&[(other, 2048, 4095), (other, 4096, 8191)]);
         format(&alike, 2048, 1024);
         format(&alike, 4096, 2048);
-        assert!(found(&alike).unwrap_err().to_string().contains("none says"));
+        assert!(found(&alike).unwrap_err().to_string().contains("none has"));
         let short = disk(&[(ROOT, 2048, 2049)]);
         format(&short, 2048, 1024);
         assert!(

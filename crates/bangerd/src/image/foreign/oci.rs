@@ -153,9 +153,7 @@ impl Parts {
             let part = self.open(name).during(doing())?;
             let found = plain::write(part, &to, left, work).during(doing())?;
             if digest.strip_prefix("sha256:") != Some(&found) {
-                return Err(
-                    invalid("its digest is not the one that the image gives it").within(doing())
-                );
+                return Err(invalid("its digest differs from that in the image").within(doing()));
             }
             let file = File::open(&to).map_err(|cause| plain::unreadable(&to, &cause))?;
             left -= file.metadata().map_or(0, |it| it.len().min(left));
@@ -246,9 +244,7 @@ impl Parts {
         let mut hash = Sha256::new();
         hash.update(&text);
         if !name.ends_with(&hexadecimal(hash)) {
-            return Err(invalid(format!(
-                "`{name}` is damaged: it has another digest"
-            )));
+            return Err(invalid(format!("`{name}` is damaged: its digest differs")));
         }
         parse(&name, &text)
     }

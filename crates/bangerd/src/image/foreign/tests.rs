@@ -191,8 +191,8 @@ fn an_archive_becomes_a_file_system_with_its_owners_links_and_modules() {
     gz.finish().unwrap();
     let made = make(&source, bundle.path(), &mut nothing).unwrap();
     let sudo = seen(&made.path, "stat /usr/bin/sudo");
-    for told in ["Mode:  04755", "User:    12", "Group:    34", "Links: 2"] {
-        assert!(sudo.contains(told), "{told}: {sudo}");
+    for expected in ["Mode:  04755", "User:    12", "Group:    34", "Links: 2"] {
+        assert!(sudo.contains(expected), "{expected}: {sudo}");
     }
     assert!(seen(&made.path, "stat /lib").contains("\"usr/lib\""));
     let modules = seen(&made.path, "ls /usr/lib/modules/6.12.0");

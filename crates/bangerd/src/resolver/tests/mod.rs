@@ -166,7 +166,7 @@ fn a_zone_transfer_is_refused() {
 }
 
 #[test]
-fn edns_is_answered_and_a_newer_one_told() {
+fn edns_is_answered_and_a_newer_one_rejected() {
     let mut message = query("calm-otter.vm.", RecordType::A);
     let mut edns = Edns::new();
     edns.set_max_payload(4096).set_dnssec_ok(true);
@@ -207,7 +207,7 @@ fn an_answer_is_never_answered() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_or_dropped() {
+fn unreadable_input_is_reported_or_dropped() {
     let code = |packet: &[u8]| {
         let reply = answer(packet, &Two, Transport::Udp)?;
         Some(Message::from_vec(&reply).unwrap().metadata.response_code)

@@ -154,7 +154,7 @@ fn a_question_that_is_too_long_ends_the_connection() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let first = bind(0).unwrap();
     let error = bind(first.address().unwrap().port()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);

@@ -190,7 +190,7 @@ fn a_client_that_comes_back_to_another_daemon_gets_a_snapshot_that_says_so() {
 }
 
 #[test]
-fn a_client_that_does_not_read_holds_up_nobody_and_is_told_what_it_missed() {
+fn a_slow_client_delays_no_one_and_learns_what_it_missed() {
     let server = Running::with_vm();
     let client = server.client();
     let mut events = client.events(None).unwrap();

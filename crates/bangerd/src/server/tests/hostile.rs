@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::*;
 
 #[test]
-fn an_unknown_path_and_an_unknown_method_are_told_in_json() {
+fn an_unknown_path_and_an_unknown_method_are_errors_in_json() {
     let server = Running::new();
     for (request, status, code, words) in [
         ("GET /", 404, "not-found", "unknown path `/`"),
@@ -154,7 +154,7 @@ fn two_lengths_or_a_hidden_request_do_not_smuggle_one_in() {
 }
 
 #[test]
-fn a_thousand_silent_clients_keep_nobody_out() {
+fn a_thousand_idle_clients_lock_no_one_out() {
     raise_descriptors();
     let server = Running::new();
     let client = server.client();

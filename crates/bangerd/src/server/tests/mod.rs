@@ -100,7 +100,7 @@ fn an_empty_body_is_enough_for_a_verb() {
 }
 
 #[test]
-fn each_step_is_told_before_the_outcome() {
+fn each_step_is_reported_before_the_outcome() {
     let server = Running::new();
     let mut steps = Vec::new();
     let hear = |progress| steps.push(progress);
@@ -230,7 +230,7 @@ fn a_client_that_goes_away_cancels_nothing() {
 }
 
 #[test]
-fn steps_that_a_client_does_not_read_hold_up_nobody() {
+fn steps_that_a_client_does_not_read_delay_no_one() {
     let server = Running::new();
     let (at_work, _all_done) = mpsc::channel(1);
     let app = App {

@@ -95,7 +95,7 @@ fn a_followed_console_ends_when_its_reader_cancels_it() {
 }
 
 #[test]
-fn a_console_of_nobody_and_a_query_that_means_nothing_are_refused() {
+fn a_console_of_an_unknown_vm_and_an_invalid_query_are_rejected() {
     let server = Running::with_vm();
     let error = server.client().logs(&vm("nobody"), true).unwrap_err();
     assert_eq!(error.code, Code::NotFound);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_that_does_not_run_is_told_with_the_command_that_starts_it() {
+    fn ssh_to_a_stopped_vm_prints_the_command_that_starts_it() {
         let mut vm = calm_otter();
         vm.phase = Phase::Stopped;
         let error = not_running(&vm);

@@ -44,7 +44,7 @@ fn answering(answers: &'static [&'static str]) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn an_answer_is_told_from_events_which_are_kept_in_order() {
+fn answers_are_distinguished_from_events_which_keep_their_order() {
     let (_folder, path) = answering(&[
         OK,
         "{\"event\": \"STOP\"}\n{\"event\": \"RESUME\", \"data\": {\"n\": 1}}\n{\"return\": {\"status\": \"running\"}}",
