@@ -1,8 +1,8 @@
-//! Programs that run to their end: an argument vector, a known environment, errors in full.
+//! Runs programs to their end, with an argument vector, a fixed environment and complete errors.
 //!
-//! No shell ever sees these arguments. The environment is empty but for a minimal `PATH` and the C
-//! locale, so that a program's words do not depend on who runs it. An error shows the whole
-//! command, how it ended and the last lines that it wrote.
+//! No shell is involved. The environment has only a minimal `PATH` and the C locale, so that the
+//! output does not depend on the user. An error has the whole command, its exit and its last lines
+//! of output.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::{Error, Kind, Result};
 /// Where programs are looked for.
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// The `PATH` of every program that we start.
+/// The `PATH` of every started program.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How many lines of what a program wrote are kept for an error.
@@ -232,7 +232,7 @@ impl Command {
     /// Runs it to its end, which must be status 0, and shows each line as it is written, standard
     /// output and error alike.
     ///
-    /// It stays in our process group, so that ^C reaches it and what it starts.
+    /// It stays in this process group, so that ^C reaches it and its children.
     ///
     /// # Errors
     /// As [`Command::run`].
@@ -251,7 +251,7 @@ impl Command {
             .stderr(second)
             .spawn()
             .map_err(|cause| self.io_error(cause))?;
-        // It holds our ends of the pipe, which would never close while we have them.
+        // It holds this side's ends of the pipe, which must be closed.
         drop(command);
         let stdin = child.stdin.take();
         let mut last = Vec::new();

@@ -10,8 +10,8 @@
 //! | resource limits | those that Linux begins with, as far as the hard limits and rights allow |
 //! | nice value, CPU affinity, OOM score | the usual ones, as far as rights allow |
 //!
-//! The environment is set by whoever starts the daemon. What
-//! cannot be changed without rights (a hard limit, a raised nice value) is returned by [`detach`].
+//! The starter sets the environment. [`detach`] returns what cannot be changed without privileges
+//! (a hard limit, a raised nice value).
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
@@ -49,7 +49,8 @@ pub fn detach() -> Vec<String> {
     let mut kept = usual_limits();
     kept.extend(usual_priority());
     if session.is_err() {
-        // Whoever starts us as the leader of a process group has a shell with job control.
+        // A starter that makes this process the leader of a process group is a shell with job
+        // control.
         kept.push("the session stays, since this process leads a group".to_owned());
     }
     kept
@@ -97,7 +98,7 @@ fn usual_priority() -> Option<String> {
     for cpu in 0..CpuSet::MAX_CPU {
         all.set(cpu);
     }
-    // The kernel takes those that there are and that our cgroup may use.
+    // The kernel selects the existing CPUs that this cgroup may use.
     let _ = rustix::thread::sched_setaffinity(None, &all);
     // To lower it to what the session began with takes no right; below that it stays.
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");

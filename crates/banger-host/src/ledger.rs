@@ -1,19 +1,17 @@
-//! One ledger for the settings of the host that guests need: which interfaces forward, and the
-//! rules that go with it.
+//! The ledger of host settings that guests need: forwarding interfaces, and the rules for them.
 //!
-//! An interface of the host belongs to nobody. It forwards while at least one guest with NAT holds
-//! it, of any user and any instance, and gets its old value back when the last one leaves. The
-//! ledger is the only record of that, and it is written by root before a setting is changed:
+//! An interface of the host is shared. It forwards while at least one guest with NAT holds it, of
+//! any user and any instance; when the last one releases it, its old value is restored. The ledger
+//! is the only record of that, and root writes it before it changes a setting:
 //!
 //! ```text
-//! hold:    record (old value, the guest's TAP) ─► keep to guests ─► forwarding on ─► Docker accepts
-//! release: nobody left? ─► old value ─► Docker's rules go ─► keep to guests ─► strike out
+//! hold:    record (old value, the guest's TAP) ─► restrict to guests ─► forwarding on ─► Docker accepts
+//! release: last one? ─► old value ─► remove Docker's rules ─► lift the restriction ─► remove the entry
 //! ```
 //!
-//! Both are idempotent, and both may end after any step: a guest that is recorded and not served is
-//! served by the next `hold`, and one that is struck out too late is struck out by whoever comes
-//! next. A guest is named by its TAP, and one whose TAP is gone holds nothing, so a guest that was
-//! lost without a farewell keeps nothing on.
+//! Both are idempotent, and may be interrupted after any step: the next `hold` completes a recorded
+//! entry, and the next call removes a stale one. A guest is identified by its TAP. An entry whose
+//! TAP is gone counts as released, so a lost guest does not keep forwarding on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +104,7 @@ impl Ledger {
 /// Every interface by which the host reaches something forwards for this guest.
 ///
 /// An answer is forwarded by the interface on which it arrives, and any route may be the one that a
-/// guest's packet takes. Interfaces that are no way out any more are released.
+/// guest's packet takes. Interfaces that are no longer an uplink are released.
 ///
 /// # Errors
 /// [`Kind::Missing`] where the machine has no TAP.
@@ -134,7 +132,7 @@ pub(crate) fn hold(
                 was: forwards,
                 taps: BTreeSet::new(),
             });
-        // One that somebody has switched off meanwhile is on for guests alone.
+        // If it was switched off by others meanwhile, it forwards for guests only.
         entry.was &= forwards;
         entry.taps.insert(own.clone());
     }
@@ -153,7 +151,7 @@ pub(crate) fn hold(
         }
     }
     if !ways.is_empty() {
-        // Without a way out nothing is forwarded anyway.
+        // Without an uplink nothing is forwarded anyway.
         change |= host.accept_in_docker_user(instance, true)?;
     }
     Ok(change
@@ -194,7 +192,8 @@ pub(crate) fn adopt(
     Ok(change | settle(host, &ledger, |_, _| false)?)
 }
 
-/// Puts back what nobody holds: guests that leave, and those whose TAPs are gone, are struck out.
+/// Restores interfaces without a holder, and removes the entries of released guests and of missing
+/// TAPs.
 pub(crate) fn settle(
     host: &dyn LedgerHost,
     recorded: &Ledger,
@@ -246,7 +245,7 @@ pub(crate) fn holds(host: &dyn LedgerHost, instance: Instance) -> Result<bool> {
     for name in &ways {
         let entry = ledger.interfaces.get(name);
         let is_held = entry.is_some_and(|it| it.taps.iter().any(|tap| tap.starts_with(&prefix)));
-        // An interface that has gone meanwhile is no way out.
+        // An interface that is gone is not an uplink.
         let forwards = host.forwarding(name)?;
         if forwards == Some(false) || (forwards.is_some() && !is_held) {
             return Ok(false);
@@ -267,7 +266,7 @@ fn lent_now(
     ledger: &Ledger,
 ) -> Result<BTreeSet<String>> {
     if host.forwards_everywhere()? {
-        // Somebody else wants all of it forwarded.
+        // Another program wants everything to be forwarded.
         return Ok(BTreeSet::new());
     }
     Ok(ledger.lent_to(instance))

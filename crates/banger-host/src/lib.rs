@@ -38,7 +38,7 @@ pub use claim::Claim;
 pub use detach::detach;
 pub use error::{Error, Kind, Result};
 pub use file_op::FileOp;
-pub use helped::Helped;
+pub use helped::DelegatingLinux;
 pub use instance::Instance;
 pub use kept_port::KeptPort;
 pub use ledger::{Ledger, LedgerEntry};

@@ -1,4 +1,4 @@
-//! Which machine of an instance a thing belongs to.
+//! The identifier of a machine: its instance and its VM.
 
 use std::fmt;
 use std::str::FromStr;

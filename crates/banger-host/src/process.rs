@@ -1,4 +1,4 @@
-//! Processes, identified so that no other can be taken for one of ours.
+//! Processes, with an unambiguous identity.
 
 use std::path::PathBuf;
 
@@ -81,7 +81,7 @@ pub struct Tap {
     pub descriptor: i32,
 }
 
-/// The signals that we send.
+/// The supported signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
@@ -105,7 +105,7 @@ pub enum Signal {
     Continue,
 }
 
-/// How a process of ours ended; known for our own children only.
+/// The exit of a process; known only for children of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     /// It exited with this status.

@@ -1,4 +1,4 @@
-//! One directory, one path, whatever way leads to it.
+//! Canonical paths of directories.
 
 use std::io::{ErrorKind, Result};
 use std::path::{Component, Path, PathBuf};

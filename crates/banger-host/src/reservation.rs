@@ -1,9 +1,8 @@
-//! Which state directory of root's has which instance.
+//! Reserves the instances of root's state directories.
 //!
-//! An instance is 16 bits of a hash, so two state directories may come to the same one, and each
-//! would then take the other's TAPs for its own. Ordinary users' instances are kept apart by their
-//! claims; root's daemon reserves its own here, for as long as the host is up: names that need the
-//! instance are gone after a reboot.
+//! An instance is 16 bits of a hash, so two state directories may collide, and would confuse each
+//! other's TAPs. The claims of ordinary users prevent that for them; root's daemon reserves its
+//! instance here until the next boot, which removes everything that has the instance in its name.
 //!
 //! ```text
 //! /run/banger/instances/<instance>    the path of the state directory that has it

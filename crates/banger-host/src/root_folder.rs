@@ -1,4 +1,4 @@
-//! Folders of root that everybody may read.
+//! Folders of root that all users may read.
 
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,7 +18,7 @@ const MODE: u32 = 0o755;
 /// by `fchmod`. A folder that is there and belongs to root gets it, too.
 ///
 /// # Errors
-/// `Denied` where somebody else could write it.
+/// `Denied` if another user could write it.
 pub(crate) fn make(path: &Path) -> Result<()> {
     let failed = |cause| Error::io(format!("make the directory `{}`", path.display()), cause);
     let missing: Vec<&Path> = path.ancestors().take_while(|it| !it.exists()).collect();

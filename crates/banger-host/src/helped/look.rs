@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Helped, connection};
+use super::{DelegatingLinux, connection};
 use crate::root::MOST_ELEMENTS;
 use crate::root::message::{Reply, Request, RootLook};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     Result, Room, Snapshot, Stat,
 };
 
-impl Look for Helped {
+impl Look for DelegatingLinux {
     fn firewall_holds(
         &self,
         table: &str,

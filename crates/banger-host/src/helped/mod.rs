@@ -26,12 +26,12 @@ use crate::{
 
 /// The Linux machine, with root's help.
 #[derive(Debug)]
-pub struct Helped {
+pub struct DelegatingLinux {
     linux: Linux,
     connection: Connection,
 }
 
-impl Helped {
+impl DelegatingLinux {
     /// Connects to root for this user and this state directory.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ fn name_only(path: &Path) -> Result<OwnedFd> {
         .map_err(|cause| Error::io(format!("open `{}`", path.display()), cause.into()))
 }
 
-impl Host for Helped {
+impl Host for DelegatingLinux {
     fn change(&self, op: &Op) -> Result<Change> {
         match op {
             Op::File(_) => self.linux.change(op),

@@ -1,17 +1,17 @@
-//! What keeps a guest in when the nft table is gone.
+//! The backstop, which confines a guest while the nft table is missing.
 //!
-//! Somebody may flush all rules while no daemon is there to put them back. Two programs on the TAP
-//! itself, in classic BPF, are nobody's to flush with nft:
+//! All rules may be flushed while no daemon runs to restore them. Two programs on the TAP itself,
+//! in classic BPF, are not affected by nft:
 //!
 //! ```text
 //! from the guest ─► ingress: ARP, and IPv4 from the guest's own address; nothing else
-//! to the guest   ─► egress:  what our table has vouched for by a bit of its mark;
+//! to the guest   ─► egress:  packets that the table has marked with a bit;
 //!                            of all else only what the host itself sends from its address on the
 //!                            TAP: pings, and TCP but for answers to a connection of the guest's
 //! ```
 //!
-//! So without the table no guest can connect to the host, to another guest or to the outside, and
-//! none has another address than its own, while the host's connections to the guest go on. A TAP
+//! So without the table no guest can connect to the host, another guest or the outside, or use
+//! another address than its own, while the host's connections to the guest still work. A TAP
 //! without NAT does not forward either (`net.ipv4.conf.<tap>.forwarding`).
 
 use std::io;

@@ -1,4 +1,5 @@
-//! Disk images: shared, copied, made, grown and thinned. Nothing here reads their contents.
+//! Disk images: sharing, copying, creating, growing and thinning them. Nothing here reads their
+//! content.
 
 use std::fs::File;
 use std::io::ErrorKind;

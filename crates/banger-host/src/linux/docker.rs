@@ -1,8 +1,8 @@
 //! Rules in Docker's chain, because Docker drops forwarded packets that are not its own.
 //!
-//! An accept in our table does not help there: every base chain must accept. Docker keeps the
-//! chain `DOCKER-USER` for rules of others, and only iptables may write to it: rules that nft puts
-//! into an iptables table are shown wrongly by iptables afterwards.
+//! An accept in banger's table does not help: every base chain must accept. Docker reserves the
+//! chain `DOCKER-USER` for rules of others, and only iptables may write to it, because iptables
+//! misreads rules that nft adds to its tables.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::{Change, Error, Kind, Result};
 
 const CHAIN: &str = "DOCKER-USER";
 
-/// How many copies of one rule of ours are taken away at once.
+/// The maximum number of copies of a rule that are removed at once.
 const MOST_COPIES: usize = 100;
 
 /// The words of our two rules, without what is done with them.
@@ -47,7 +47,7 @@ fn chain_exists() -> Result<bool> {
         return Ok(true);
     }
     let errors = output.errors();
-    // Without the rights we know nothing of it, and can change nothing either.
+    // Without privileges the chain can be neither read nor changed.
     if errors.contains("Permission denied") || errors.contains("you must be root") {
         return Err(Error::new(Kind::Denied, errors.trim()).within(format!("run `{command}`")));
     }
@@ -90,7 +90,7 @@ impl DockerAnswer {
     }
 }
 
-/// Whether the chain, if it is there, has our rules.
+/// Whether the chain, if it exists, has banger's rules.
 pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
     tap::check_name(prefix)?;
     if !chain_exists()? {
@@ -104,7 +104,7 @@ pub(super) fn is_accepted(prefix: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The chain, if it is there, has our rules, or none of them.
+/// Adds banger's rules to the chain, if it exists, or removes them.
 pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
     tap::check_name(prefix)?;
     let describe = || format!("look after the chain `{CHAIN}`");

@@ -1,12 +1,13 @@
-//! The processes of one machine, identified by what only root and its user can set.
+//! Finds the processes of one machine, by attributes that only root and its user can set.
 //!
-//! A name among the arguments proves nothing: everybody may start a program with any. What counts:
+//! A name among the arguments proves nothing: any user may start a program with any arguments. The
+//! evidence:
 //!
 //! | the process | why it is the machine's |
 //! |---|---|
-//! | runs as the machine's own user, and nothing else does | root alone can make a process that user |
-//! | runs in a unit of the machine's name, of the system's manager or ours | nobody else can put it there |
-//! | runs as we do or as that user, executes one of the machine's programs, and has the name among its arguments | it is ours, and no editor or pager that was given the name |
+//! | runs as the machine's own user | only root can start a process as that user |
+//! | runs in a unit with the machine's name, of the system's or this user's manager | no other user can put it there |
+//! | runs as this user or the machine's, executes one of the machine's programs, and has the name among its arguments | it is not an editor or pager that has the name as an argument |
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -27,7 +28,7 @@ pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>>
     let managers = [Manager::System, Manager::User(uid)];
     let mut found = Vec::new();
     for pid in all()? {
-        // What ends while we look is none of the machine's any more.
+        // A process that ends during the search no longer counts.
         let Some(users) = users(pid) else { continue };
         // A set-user-id program has the real user of who started it.
         let may_be = mark.user == Some(users[0]);

@@ -268,7 +268,7 @@ pub(super) async fn interface_towards(
             Ok(read_route(&message).interface)
         }
         Ok(_) => Ok(None),
-        // Unreachable networks, hosts and prohibited routes are no way out.
+        // Unreachable networks and hosts, and prohibited routes, are not uplinks.
         Err(error) if no_way(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -349,7 +349,7 @@ pub(crate) fn way_to(address: Ipv4Addr) -> Result<Destination> {
     })
 }
 
-/// An address that no host has (TEST-NET-2, RFC 5737): the way to it is the way out.
+/// An address that no host has (TEST-NET-2, RFC 5737): its route is the default one.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// Look::uplink.

@@ -1,8 +1,8 @@
-//! A file that takes another's place all at once, or not at all.
+//! Replaces a file atomically.
 //!
-//! It is written beside the one that it replaces and renamed. A durable one is brought to the disk
-//! before, and its folder after. Its name, `.<name>.<pid>-<number>.new`, tells whose it is, so that
-//! what a crash left behind is swept by the next who replaces the same file.
+//! The new file is written beside the old one and renamed. A durable replacement syncs the file
+//! before, and its folder after. The temporary name, `.<name>.<pid>-<number>.new`, identifies its
+//! process, so that the next replacement of the same file removes the leftovers of a crash.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,7 +61,7 @@ impl Replacement {
         })
     }
 
-    /// Makes the new file, empty and ours alone.
+    /// Creates the new file, empty and accessible only to this user.
     pub(super) fn create(&self) -> Result<File> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,4 +1,5 @@
-//! The rights that the root program gives up before it listens, and the file that it may run from.
+//! Drops the privileges that the root program does not need, before it listens, and checks its own
+//! file.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

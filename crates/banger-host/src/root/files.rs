@@ -1,7 +1,7 @@
-//! Files and folders that a user passes as open descriptors: root never opens a user's path.
+//! Checks files and folders that a user passes as open descriptors: root never opens a user's path.
 //!
-//! What the user could open they could read and write anyway; root gives the kernel's loop
-//! device the user's file, and nothing of its own.
+//! Users can only pass what they could open themselves; root passes that file to the kernel's loop
+//! device, and nothing of its own.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};

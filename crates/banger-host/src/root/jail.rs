@@ -1,4 +1,4 @@
-//! Within the unit of one machine: the jail is made, and entered for good.
+//! Makes the jail of one machine, from within its unit, and enters it.
 //!
 //! ```text
 //! /run/banger/jail/               a tmpfs, in a mount namespace of this process alone
@@ -8,8 +8,8 @@
 //!     machine/                    the machine's folder, in which the user's files are the VM's
 //! ```
 //!
-//! Nothing of it has a name on the host, so all of it goes with the process. What Firecracker
-//! makes in `machine`, sockets and logs, is the user's own on the disk, and is reached there.
+//! Nothing of it is visible on the host, so all of it ends with the process. The sockets and logs
+//! that Firecracker creates in `machine` belong to the user, in the machine's folder.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -37,7 +37,7 @@ use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
 /// How large what is in the jail may be, beside the machine's folder: a copy of Firecracker.
 const SIZE: &str = "mode=0711,size=64m,nr_inodes=1k";
 
-/// Makes the jail that our standard input tells of, and becomes the jailer in it.
+/// Makes the jail that is requested on standard input, and executes the jailer in it.
 ///
 /// # Errors
 /// When it is not made, or the jailer does not start. The caller gets the same error.
@@ -137,7 +137,7 @@ fn folders(path: &Path) -> Result<()> {
     made.map_err(|cause| Error::io(format!("make `{}`", path.display()), cause))
 }
 
-/// Goes to a mount namespace of our own, and puts the folder into a jail below `base` there.
+/// Enters a new mount namespace, and mounts the folder in a jail below `base`.
 pub(super) fn lay_out(
     base: &Path,
     name: &str,
@@ -205,7 +205,7 @@ fn arguments(order: &Order, base: &Path) -> Vec<String> {
     .to_vec()
 }
 
-/// Executes the jailer in our place; only a failure returns.
+/// Executes the jailer; returns only on failure.
 #[expect(
     clippy::disallowed_methods,
     reason = "this process becomes the jailer, and starts nothing"

@@ -1,4 +1,4 @@
-//! Firecracker in a jail, for a user: it is started in a unit of its own, and signalled.
+//! Starts Firecracker in a jail for a user, in a unit of its own, and signals it.
 //!
 //! ```text
 //! banger-root ─► systemd-run ─► systemd ─► banger-root jail ─► jailer ─► Firecracker
@@ -6,10 +6,9 @@
 //!      └──────────────────────────────────────────┘
 //! ```
 //!
-//! What makes the jail needs rights that this program has given up, and the mounts of the host,
-//! which a confined unit does not see as they are. So systemd starts it, with just those rights,
-//! and with the devices of a machine and no others. The unit ends with the process, and with it
-//! all that was mounted.
+//! Making the jail needs privileges that this program has dropped, and the host's mounts, which a
+//! confined unit does not see. So systemd starts that step with just those privileges, and with no
+//! devices except those of a machine. The unit and its mounts end with the process.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -160,7 +159,7 @@ fn systemd_run(wanted: &JailSpec, socket: OwnedFd) -> Result<Child> {
         .map_err(|cause| Error::io("run `systemd-run`", cause))
 }
 
-/// Tells whoever makes the jail what it is for, and hears which process it is.
+/// Sends the request to the process that makes the jail, and receives its process id.
 fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     let order = Order {
         jailed: wanted.jailed.clone(),

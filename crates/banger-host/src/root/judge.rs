@@ -1,5 +1,5 @@
-//! Whether a user may have what they asked for. Root checks every value again, against the claim:
-//! the client may be anybody with access to the user's account.
+//! Decides whether a user may make a request. Root checks every value against the user's claim: the
+//! client may be any program with access to the user's account.
 
 use std::net::Ipv4Addr;
 

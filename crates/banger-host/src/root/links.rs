@@ -1,7 +1,7 @@
-//! The files of a folder that goes into a jail: none has another name elsewhere.
+//! Checks that the files of a folder for a jail have no hard links elsewhere.
 //!
-//! In the jail all of them are the VM's user's to write. A file with a second name, such as a
-//! kernel that VMs share, would be written for others, too.
+//! In the jail the VM's user may write all of them. A file with a second name, such as a kernel
+//! that VMs share, would change for others, too.
 
 use std::os::fd::OwnedFd;
 

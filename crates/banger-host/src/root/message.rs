@@ -10,8 +10,8 @@
 //!                                           ◄── {"error":[{"kind":"denied","message":…,"hints":[…]}]}
 //! ```
 //!
-//! The list is closed: nothing in it is a path or a program, and an unknown message is rejected
-//! before anything is looked at.
+//! The set of messages is closed: none contains a path or a program, and an unknown message is
+//! rejected at once.
 
 use std::net::Ipv4Addr;
 

@@ -1,11 +1,11 @@
 //! The root program: what it does for a user, and what it rejects.
 //!
 //! ```text
-//!  bangerd, the user        banger-root, root
-//!  ┌────────┐  a socket   ┌──────────────────────────────────────────────────────────┐
-//!  │ Helped ├────────────►│ who is it? ► what is it? ► allowed? ► Linux::change ► log │
-//!  └────────┘  SEQPACKET  └──────────────────────────────────────────────────────────┘
-//!                            SO_PEERCRED   message      judge
+//!  bangerd, the user                 banger-root, root
+//!  ┌─────────────────┐  a socket   ┌──────────────────────────────────────────────────────────┐
+//!  │ DelegatingLinux ├────────────►│ who is it? ► what is it? ► allowed? ► Linux::change ► log │
+//!  └─────────────────┘  SEQPACKET  └──────────────────────────────────────────────────────────┘
+//!                                     SO_PEERCRED   message      judge
 //! ```
 //!
 //! | file | what |
@@ -71,7 +71,7 @@ const OPERATIONS: FileOperations = FileOperations {
     jailed: jailed::start,
 };
 
-/// The socket on which a user reaches root, where systemd listens for us.
+/// The path of the helper's socket for a user; systemd listens on it.
 pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
     Path::new(RUN).join(uid.to_string()).join("root.sock")
 }

@@ -1,9 +1,10 @@
-//! Keeps a user's DNS port, so that nobody else takes it while the user's daemon is away.
+//! Reserves a user's DNS port while the user's daemon is not running.
 //!
-//! systemd binds the port before anybody can log in, and starts this program when somebody comes:
-//! the user's daemon, by a socket that only they can open, or a question. It passes the port on and
-//! runs as long as the daemon has it, since systemd would read it too otherwise. What comes
-//! meanwhile is dropped. It runs as the user, without any capability.
+//! systemd binds the port before the first login, and starts this program at the first DNS query,
+//! or when the user's daemon connects to a socket that only this user can open. The program passes
+//! the port to the daemon and runs while the daemon has it, because systemd would read it
+//! otherwise. Queries without a daemon are dropped. The program runs as the user, without
+//! capabilities.
 //!
 //! ```text
 //! systemd ─ port, socket ─► banger-root keep-port ◄─ connect ─ bangerd
@@ -22,7 +23,7 @@ use super::wire::Wire;
 use crate::linux::sys;
 use crate::{Error, Kind, Result};
 
-/// How long we stay when nobody has the port and nobody asks.
+/// The time until an idle program exits.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// How many have the port at once, at most: a daemon, and the next while the first one ends.
@@ -43,7 +44,7 @@ pub(crate) struct Port {
     pub(crate) tcp: OwnedFd,
 }
 
-/// Keeps the port that systemd has handed over, until nobody wants it any more.
+/// Serves the port that systemd has passed, until it is no longer needed.
 ///
 /// # Errors
 /// When systemd has not.
@@ -86,7 +87,8 @@ impl Port {
         }
     }
 
-    /// Hands it to whoever asks, and stays until all of them are gone and nobody comes for so long.
+    /// Passes the port to each client, and returns when all clients are gone and none comes for
+    /// that time.
     pub(crate) fn keep(&self, idle: Duration) -> Result<()> {
         let patience =
             Timespec::try_from(idle).map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
@@ -135,7 +137,7 @@ impl Port {
         Some(asks)
     }
 
-    /// Drops what waits at the port: nobody answers it, and it would wake systemd again at once.
+    /// Drops pending queries, which would otherwise wake systemd again at once.
     fn throw_away(&self) {
         let mut byte = [0; 1];
         while recv(&self.udp, &mut byte, RecvFlags::DONTWAIT | RecvFlags::TRUNC).is_ok() {}

@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | TAPs | [`TAPS`] | one |
 //! | snapshots, each with two loop devices at most | [`SNAPSHOTS`] | one |
-//! | what the stores of all snapshots may come to take | a quarter of the host's memory | 1/512 of its disk's size |
+//! | kernel memory for the stores of all snapshots | a quarter of the host's memory | 1/512 of its disk's size |
 //! | elements of the firewall | [`ELEMENTS`] | two |
-//! | entries of the ledger of forwarding, each for a TAP | [`TAPS`] | one for each way out of the host |
+//! | entries of the ledger of forwarding, each for a TAP | [`TAPS`] | one for each uplink of the host |
 //! | jails, each with a tmpfs of up to 64 MiB | [`JAILS`] | one |
 
 use std::collections::BTreeSet;

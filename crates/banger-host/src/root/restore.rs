@@ -1,8 +1,8 @@
-//! Restores the firewall after somebody replaced all rules of the host.
+//! Restores the firewall after another program replaced all rules of the host.
 //!
-//! `systemctl restart nftables` flushes everybody's tables, ours with them, and whose daemon is
-//! away has nobody to put them back. Each TAP has its guest's address and whether it has NAT
-//! written on it, where only root writes; from that every table is made anew.
+//! `systemctl restart nftables` flushes all tables, including banger's, and not every user has a
+//! running daemon to restore them. The alias of each TAP, which only root can write, has its
+//! guest's address and whether it has NAT; every table is rebuilt from that.
 
 use super::{confine, log, need_root};
 use crate::linux::tap::{self, TapRecord};
@@ -11,7 +11,7 @@ use crate::{Change, Error, Host, Instance, Linux, MachineId, Op, Result, RootOp}
 /// Puts the tables of all bangers on this host back, whole. Idempotent.
 ///
 /// # Errors
-/// When we are not root, or a table could not be made; all others are made then.
+/// If the caller is not root, or a table could not be rebuilt; all others are.
 pub fn restore() -> Result<()> {
     need_root()?;
     confine::check_own_file()?;

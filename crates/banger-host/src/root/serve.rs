@@ -1,4 +1,4 @@
-//! The listening side: who is served, for how long, and how many at once.
+//! The listening side: authenticates clients, and limits their time and number.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -78,7 +78,7 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()
         }
         let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
-            // Nobody came, or went again before we looked.
+            // No client came, or it is already gone.
             Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => continue,
             Err(cause) => return Err(Error::io("take a connection", cause.into())),
         };

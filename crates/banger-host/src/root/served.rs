@@ -1,4 +1,4 @@
-//! One user whom root serves: each request is judged, applied and answered.
+//! The service for one user: checks, applies and answers each request.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

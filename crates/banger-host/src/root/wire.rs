@@ -1,6 +1,6 @@
-//! Messages with descriptors over a Unix socket that keeps their bounds (SOCK_SEQPACKET).
+//! Messages with descriptors over a Unix socket that preserves their boundaries (SOCK_SEQPACKET).
 //!
-//! A message comes whole or not at all, so nobody can be kept waiting for the rest of one.
+//! A message arrives completely or not at all, so no peer can stall in the middle of one.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -137,7 +137,7 @@ impl Wire {
             return Ok(Received::Refused("it is longer than 64 KiB"));
         }
         if received.bytes == 0 {
-            // An empty message looks like the end, and is one to us.
+            // An empty message looks like the end of the stream, and counts as such.
             return Ok(Received::End);
         }
         Ok(Received::Message(

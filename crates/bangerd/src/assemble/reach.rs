@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banger_api::Fix;
-use banger_host::{Finding, Helped, Host, Kind, Linux, Look as _, Subnet};
+use banger_host::{DelegatingLinux, Finding, Host, Kind, Linux, Look as _, Subnet};
 
 use super::Mode;
 use crate::error::{During, Result};
@@ -55,7 +55,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
             instance,
         });
     }
-    match Helped::connect(uid, state) {
+    match DelegatingLinux::connect(uid, state) {
         Ok(helped) => {
             let root = Root::Serves {
                 described: helped.described(),
@@ -141,7 +141,7 @@ impl Root {
 
 /// Why the root helper is not available now.
 fn absent(uid: u32, state: &Path) -> Finding {
-    match Helped::connect(uid, state) {
+    match DelegatingLinux::connect(uid, state) {
         Ok(helped) => Finding::Doubtful {
             found: format!(
                 "{}, but did not when the daemon started",

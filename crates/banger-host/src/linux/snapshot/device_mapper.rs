@@ -1,8 +1,8 @@
 //! Device-mapper, by the ioctls of `/dev/mapper/control` (linux/dm-ioctl.h).
 //!
-//! A device is made empty, a table is loaded into it, and resuming puts the table in force. udev
-//! hears of it with a cookie whose upper half tells its rules to leave the device alone, name and
-//! content; the lower half is zero, so nobody waits for an answer.
+//! A device is created empty, a table is loaded into it, and resuming activates the table. The
+//! event for udev has a cookie whose upper half makes its rules ignore the device; the lower half
+//! is zero, so that nothing waits for udev.
 
 use std::fs::File;
 use std::io;
@@ -62,7 +62,7 @@ pub(super) struct Target {
     pub(super) length: u64,
     /// The name of its type.
     pub(super) kind: String,
-    /// What its type wants to know, or what it tells.
+    /// The parameters of its type, or its status.
     pub(super) parameters: String,
 }
 
@@ -239,7 +239,7 @@ impl DeviceMapper {
             .map_err(|error| error.hint("sudo dmesg | grep device-mapper"))
     }
 
-    /// Removes a device; says whether it was there. EBUSY while somebody has it open.
+    /// Removes a device; returns whether it existed. EBUSY while it is in use.
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         let mut message = Message::new(name).map_err(io::Error::other)?;
         message.set(EVENT, &LEAVE_ALONE.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Which snapshots are there, and what they are like.
+//! Lists the snapshots, with their properties.
 
 use super::check_name;
 use super::device_mapper::DeviceMapper;

@@ -1,7 +1,7 @@
 //! Loop devices: the base's, shared by all snapshots over it, and each store's own.
 //!
-//! A loop device of ours goes with its last user (`LO_FLAGS_AUTOCLEAR`): that is device-mapper, and
-//! until a table is loaded the open file here. So none is left behind, whatever happens.
+//! Each loop device ends with its last user (`LO_FLAGS_AUTOCLEAR`): device-mapper, or the open file
+//! here until a table is loaded. So none can be left behind.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,7 +1,7 @@
-//! The kernel's memory that the store of a snapshot may come to take.
+//! The kernel memory that the store of a snapshot may need.
 //!
-//! The store is a file of the user's, who may write it while it is looked at. So what it was measured
-//! by is looked at again in what cannot change any more: the loop device over it, and the table.
+//! Users may change the store's file during the check. So the values are checked again where they
+//! can no longer change: in the loop device and the table.
 
 use super::device_mapper::{DeviceMapper, Target};
 use super::loops::Loop;

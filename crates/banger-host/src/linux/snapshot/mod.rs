@@ -100,7 +100,7 @@ fn origin_of(name: &str) -> String {
     format!("{name}-origin")
 }
 
-/// Opens a base and a store as [`make`] wants them. Links are not followed to a store.
+/// Opens a base and a store as [`make`] requires. A store may not be a symbolic link.
 pub(crate) fn open(files: &SnapshotFiles) -> Result<(File, File)> {
     let opened = |path: &Path, write: bool, flags: OFlags| {
         File::options()
@@ -288,7 +288,7 @@ fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Re
         &measures.table(origin.number, store.number),
         false,
     );
-    // Whatever came of it, nobody's writes wait for ever.
+    // Resumes in any case, so that no writes wait forever.
     let resumed = mapper.resume(&wanted.name);
     loaded.and(resumed)
 }
@@ -354,7 +354,7 @@ fn busy(mapper: &DeviceMapper, name: &str) -> Error {
         .hint(format!("see it: sudo dmsetup info {name}"))
 }
 
-/// What the kernel has for snapshots, if it has all that is needed and we may use it.
+/// Checks that the kernel has everything that snapshots need, and that this user may use it.
 pub(super) fn attempt() -> Result<String> {
     let mapper = open_mapper()?;
     let snapshot = mapper.version_of("snapshot")?;

@@ -1,5 +1,4 @@
-//! What a snapshot is to consist of: measures and tables, from files and sizes that are looked at
-//! again.
+//! The plan of a snapshot: sizes and tables, from files and sizes that are checked again later.
 
 use std::os::unix::fs::MetadataExt as _;
 

@@ -1,4 +1,4 @@
-//! The store of a snapshot: its header in the file, and what the kernel tells of it.
+//! The store of a snapshot: its header in the file, and its status in the kernel.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -21,7 +21,7 @@ pub(super) fn header(cow: &File) -> Result<Header> {
     }
 }
 
-/// What a snapshot tells of its store.
+/// The kernel's status of a store.
 pub(super) fn store_of(status: &str) -> SnapshotStore {
     let used = || {
         let (share, metadata) = status.split_once(' ')?;

@@ -1,9 +1,9 @@
-//! Who uses a block device, for people.
+//! Describes the users of a block device.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-/// The processes that have the device open, and the devices upon it, as far as we may see them.
+/// The visible processes that have the device open, and the devices on top of it.
 pub(super) fn of(device: u64) -> Vec<String> {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let names = |folder: String| {

@@ -1,4 +1,4 @@
-//! Files of root's, each put into its place whole.
+//! Writes root's files, each atomically.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode};
 
 use crate::{Error, Result};
 
-/// Waits for whoever else installs.
+/// Waits for concurrent installations.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let map_io_error = |cause| Error::io(format!("lock `{}`", path.display()), cause);
     let file = File::options()
@@ -40,7 +40,7 @@ pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     settle(&file, &fresh, path, mode)
 }
 
-/// A new file that nobody else can open yet.
+/// A new file that no other user can open yet.
 pub(super) fn create(fresh: &Path) -> Result<File> {
     remove(fresh)?;
     let opened = File::options()

@@ -1,10 +1,10 @@
 //! Installs root's side of banger for one user, and uninstalls it.
 //!
-//! Nothing is changed before everything that was asked has been looked at. Each file comes into
-//! its place whole, so a run that was cut off is finished by the next:
+//! The whole request is checked before anything is changed. Each file is written atomically, so the
+//! next run completes an interrupted one:
 //!
 //! ```text
-//! look ─► programs ─► claim ─► units ─► enabled ─► linger
+//! check ─► programs ─► claim ─► units ─► enabled ─► linger
 //! ```
 //!
 //! Root's own daemon needs no helper, and has only the last three: see [`own`].
@@ -206,7 +206,7 @@ pub(crate) fn uninstall_in(paths: &Paths, uid: u32, say: &mut dyn FnMut(&str)) -
         return Ok(());
     }
     let held = files::lock(&paths.claims.join("lock"))?;
-    // One that cannot be read keeps nobody from taking it away.
+    // An unreadable claim can still be removed.
     if let Ok(Some(claim)) = Claim::read(&paths.claim(uid), uid) {
         check_empty(&claim)?;
     }

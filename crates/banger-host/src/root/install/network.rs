@@ -1,4 +1,4 @@
-//! A network and a DNS port for a user, that nobody else has.
+//! Chooses an unused network and DNS port for a user.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -77,13 +77,14 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
         tap_prefix: tap_prefix.to_owned(),
     };
     Ok(match Linux::new()?.probe(&probe) {
-        // A route that covers all of it, as a VPN's, is longer than none of ours.
+        // A route that covers all of it, such as a VPN's, is less specific than the routes to
+        // guests.
         Finding::Good(_) | Finding::Doubtful { .. } => None,
         Finding::Bad { found, .. } => Some(found),
     })
 }
 
-/// The port that is wanted, or that the user has, or the first that nobody has.
+/// The requested port, or the user's current one, or the first unused one.
 pub(super) fn dns_port(
     request: &InstallRequest,
     before: Option<&Claim>,

@@ -1,5 +1,5 @@
-//! Root's own daemon, which needs no helper: only what keeps it when root logs out, and what stops
-//! its VMs when the host goes down.
+//! Installs root's own daemon, which needs no helper: lingering keeps it when root logs out, and a
+//! unit stops its VMs when the host shuts down.
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ pub(super) fn install(
     units::put_own(paths, &root, &state, (&cli, &program), say)
 }
 
-/// Where a program really is, if that is nobody else's to change: root runs it at each boot.
+/// The real path of a program that only root can change, because root runs it at each boot.
 fn only_root_s(program: &Path) -> Result<PathBuf> {
     let found = program
         .canonicalize()

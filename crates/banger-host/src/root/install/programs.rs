@@ -1,7 +1,8 @@
-//! The programs that root runs: copied to where only root can write, and shown by their digests.
+//! Copies the programs that root runs to a directory that only root can write, and prints their
+//! digests.
 //!
-//! What is copied may lie where its user can change it at any moment. So each is opened once, and
-//! what counts is the copy: it is looked at there, and its digest is the copy's.
+//! The user may change the originals at any time. So each is opened once, and the checks and the
+//! digest are those of the copy.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -1,6 +1,6 @@
 //! The state of root's side of banger for one user: what is installed, and whether it runs.
 //!
-//! It changes nothing and needs no rights, so any user may ask about any.
+//! It changes nothing and needs no privileges, so any user may ask about any other.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -228,7 +228,7 @@ fn lingers(uid: u32) -> Result<bool> {
     Ok(output.status.success() && output.text().trim() == "yes")
 }
 
-/// Whether somebody listens for the user.
+/// Whether the helper's socket of the user has a listener.
 fn answers(uid: u32) -> bool {
     let flags = SocketFlags::CLOEXEC;
     let client = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None);

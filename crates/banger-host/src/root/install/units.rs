@@ -1,13 +1,13 @@
-//! What systemd starts, and stops, for a user.
+//! The systemd units of a user.
 //!
 //! | unit | what |
 //! |---|---|
 //! | `banger-root@<uid>.socket` | listens for the user |
-//! | `banger-root@<uid>.service` | answers, as root, with no right that it does not need |
+//! | `banger-root@<uid>.service` | answers, as root, with the minimum of privileges |
 //! | `banger-firewall@<uid>.service` | runs `banger-root restore` whenever nftables.service has replaced all rules |
-//! | `banger-port@<uid>.socket` | has the user's DNS port, from before anybody can log in |
-//! | `banger-port@<uid>.service` | hands it to the user's daemon |
-//! | `banger-shutdown@<uid>.service` | does nothing until the host goes down; then it stops the user's VMs, before their own units and the network go |
+//! | `banger-port@<uid>.socket` | holds the user's DNS port, from before the first login |
+//! | `banger-port@<uid>.service` | passes it to the user's daemon |
+//! | `banger-shutdown@<uid>.service` | stops the user's VMs when the host shuts down, before their units and the network end |
 
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub(super) const LINGER_STAYS: &str =
 /// The state directory below a home that is the user's by default.
 const USUAL_STATE: &str = ".local/state/banger";
 
-/// The devices of VMs are nobody else's, and what guests write on them is not looked into.
+/// Makes udev ignore the devices of VMs, so that no program of the host reads what guests write.
 const RULE: (&str, &str) = (
     "56-banger.rules",
     include_str!("../../../udev/56-banger.rules"),

@@ -1,4 +1,4 @@
-//! The user whom root serves.
+//! The user that an installation is for.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
