@@ -1,4 +1,4 @@
-//! Times and spans in words for people.
+//! Formats times and durations for people.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

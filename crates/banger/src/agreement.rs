@@ -1,8 +1,8 @@
 //! Whether the daemon that answers is the intended one.
 //!
 //! A socket leads to a daemon with its own state directory, configuration and bundle. If the user
-//! named others, the daemon gets no request: a `delete` would affect the VMs of a state directory
-//! that nobody meant.
+//! named others, the daemon gets no request: a `delete` would affect the VMs of the wrong state
+//! directory.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a daemon that was started with another configuration or bundle than is wanted now.
+/// Rejects a daemon that was started with a different configuration or bundle.
 ///
 /// # Errors
 /// `conflict`.

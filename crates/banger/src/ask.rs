@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use crate::output::{Output, clean};
 
-/// Whether somebody is there to answer: not a script, and not a program that reads JSON.
+/// Whether a person can answer: not with a script, nor with a program that reads JSON.
 pub(crate) fn somebody_is_there(output: Output) -> bool {
     !output.json && io::stdin().is_terminal() && io::stderr().is_terminal()
 }

@@ -88,7 +88,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: system::Verb,
     },
-    /// Build what new VMs boot from.
+    /// Manage the bundle that new VMs boot from.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Bundle {
         #[command(subcommand)]
@@ -101,7 +101,7 @@ pub(crate) enum Verb {
 }
 
 impl Cli {
-    /// Does what the command line asks for.
+    /// Runs the verb.
     ///
     /// # Errors
     /// What went wrong.

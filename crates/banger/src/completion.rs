@@ -1,9 +1,9 @@
 //! Completion: the candidates for a shell when the user presses Tab.
 //!
-//! The shell runs this program with its own name in `COMPLETE`, and the words so far after `--`; the
-//! script of `banger completion` sets that up. Names of VMs and images come from a running daemon: none is started,
-//! and a slow one is not waited for. Errors yield no candidates and no message, because a message
-//! would disturb the line that the user is typing.
+//! The shell runs this program with its own name in `COMPLETE`, and the words so far after `--`;
+//! the script of `banger completion` sets that up. Names of VMs and images come from a running
+//! daemon; completion never starts one, and does not wait for a slow one. Errors yield no
+//! candidates and no message, because a message would disturb the line that the user is typing.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ fn without_options(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_options)
 }
 
-/// The names of the VMs, each with how it stands.
+/// The names of the VMs, each with its phase.
 pub(crate) fn vms() -> Vec<CompletionCandidate> {
     let described = |vm: VmView| {
         let address = vm.address.map(|it| format!(" at {it}"));
@@ -102,7 +102,7 @@ pub(crate) fn keys() -> Vec<CompletionCandidate> {
     KEYS.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The names of the images, each with where it comes from.
+/// The names of the images, each with its origin.
 pub(crate) fn images() -> Vec<CompletionCandidate> {
     let described = |image: ImageView| {
         CompletionCandidate::new(image.name.to_string()).help(Some(image.origin.into()))
@@ -110,7 +110,7 @@ pub(crate) fn images() -> Vec<CompletionCandidate> {
     asked(Client::images).into_iter().map(described).collect()
 }
 
-/// What the daemon that the words typed so far lead to says, if it answers in time.
+/// The answer of the daemon that the words so far select, if it comes in time.
 fn asked<T: Send + 'static>(list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Vec<T> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! What users of other tools type: it works where it can mean one thing only, and otherwise a hint
-//! says what to type.
+//! Commands of similar tools: unambiguous ones work, and the others get a hint with the right
+//! command.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! Which VMs a label selects: `-l team=web`.
+//! Selects VMs by label, such as `-l team=web`.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;

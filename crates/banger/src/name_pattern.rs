@@ -1,4 +1,4 @@
-//! Which names a pattern of a shell matches: `web-*`.
+//! Matches names against a shell pattern, such as `web-*`.
 
 use std::str::FromStr;
 

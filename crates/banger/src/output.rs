@@ -53,7 +53,7 @@ impl Output {
         }
     }
 
-    /// Prints a result: `value` for programs, or what `text` makes of it for people.
+    /// Prints a result: `value` for programs, or the output of `text` for people.
     ///
     /// # Errors
     /// Standard output is closed or full.

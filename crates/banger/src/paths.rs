@@ -12,24 +12,24 @@ use crate::global::Global;
 /// The longest path that a Unix socket can have, in bytes: `sun_path` without its final zero.
 const LONGEST_SOCKET: usize = 107;
 
-/// The paths, and what the user said of them.
+/// The paths, and the options that they come from.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// The paths themselves.
     pub(crate) location: Location,
-    /// What the user said of them: a daemon that we start gets the same.
+    /// The user's options; a daemon that this command starts gets the same.
     pub(crate) wishes: LocationOptions,
-    /// Whether a daemon that we start simulates the machine.
+    /// Whether a daemon that this command starts is simulated.
     pub(crate) sim: bool,
     /// Where programs are looked for.
     pub(crate) search: Option<std::ffi::OsString>,
-    /// The user who typed `sudo`, where we were started so.
+    /// The user who ran `sudo`, if this command was started by it.
     pub(crate) sudo_uid: Option<String>,
     /// The user's home.
     pub(crate) home: Option<PathBuf>,
     /// The user's runtime directory.
     pub(crate) runtime: Option<PathBuf>,
-    /// The environment of a daemon that we start.
+    /// The environment of a daemon that this command starts.
     pub(crate) of_a_daemon: Vec<(String, std::ffi::OsString)>,
     /// What variables of keys set in the daemon's configuration.
     pub(crate) overrides: Overrides,

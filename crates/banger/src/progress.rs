@@ -36,7 +36,7 @@ enum Mode {
 }
 
 impl Steps {
-    /// Steps shown as the user wants to be told.
+    /// Shows steps in the form that the output options select.
     pub(crate) fn new(output: Output) -> Self {
         let mode = if output.quiet || output.json {
             Mode::Silent
@@ -114,7 +114,7 @@ enum ManyMode {
 }
 
 impl VmSteps {
-    /// Steps of the VMs with these names, shown as the user wants to be told.
+    /// Shows the steps of the VMs with these names, in the form that the output options select.
     pub(crate) fn new<'n>(output: Output, names: impl Iterator<Item = &'n str>) -> Self {
         let mode = if output.quiet || output.json {
             ManyMode::Silent

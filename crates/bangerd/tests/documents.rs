@@ -139,7 +139,7 @@ fn the_page_of_the_configuration_has_every_key_and_no_other() {
 #[test]
 fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
     let text = std::fs::read_to_string(workspace().join("docs/configuration.md")).unwrap();
-    let sentence = text.split("In force at once are ").nth(1).unwrap();
+    let sentence = text.split("These take effect at once: ").nth(1).unwrap();
     let sentence = sentence.split(" and the three timeouts").next().unwrap();
     let named: BTreeSet<&str> = sentence.split('`').skip(1).step_by(2).collect();
     // All values differ from the defaults.

@@ -109,7 +109,6 @@ mod tests {
     }
 
     #[test]
-<<<<<<< HEAD
     fn a_clone_gets_a_machine_id_of_its_own_and_one_that_somebody_chose_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("machine-id");
@@ -131,9 +130,6 @@ mod tests {
 
     #[test]
     fn a_link_to_an_undefined_symbol_is_an_orphan() {
-=======
-    fn a_link_to_an_undefined_symbol_is_an_orphan() {
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (program, unit, link) = (at("resolved"), at("unit"), at("resolv.conf"));

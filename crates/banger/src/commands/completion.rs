@@ -1,8 +1,8 @@
 //! `banger completion`.
 //!
 //! The script loads the completion from the program itself, when the shell first needs it: the
-//! protocol between shell and program changes with the program, so a generated script that
-//! somebody kept would break at the next upgrade.
+//! protocol between shell and program changes with the program, so a saved script would break at
+//! the next upgrade.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,4 @@
-//! `banger config`. What is right in a configuration the daemon's program knows; it reads and writes
-//! the file.
+//! `banger config`. The daemon's program validates, reads and writes the configuration file.
 
 mod edit;
 
@@ -74,7 +73,7 @@ pub(crate) struct Set {
     /// The setting.
     #[arg(add = ArgValueCandidates::new(completion::keys))]
     key: String,
-    /// Its value. Items of a list stand between commas.
+    /// Its value. Separate the items of a list by commas.
     #[arg(allow_hyphen_values = true)]
     value: String,
 }
@@ -132,7 +131,7 @@ pub(crate) fn change(session: &Session, words: &[&str]) -> Result<()> {
     ask(session, words).map(drop)
 }
 
-/// Has the running daemon take over the change, and says what waits for its next start.
+/// Makes the running daemon reload the file, and prints which settings need its next start.
 fn reload(session: &Session) -> Outcome {
     let config = &session.places.location.config;
     let reloaded = match session.running_daemon()? {
@@ -151,7 +150,7 @@ fn reload(session: &Session) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells what a daemon took over, and what it did not.
+/// Prints the reloaded settings, and those that need a restart.
 pub(crate) fn say_reloaded(output: Output, reloaded: &Reloaded) {
     if !output.quiet && !reloaded.changed.is_empty() {
         say(format_args!(

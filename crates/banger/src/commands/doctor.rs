@@ -47,7 +47,8 @@ impl Doctor {
     }
 }
 
-/// One line per check, and below it what to do. Hints are never wrapped, so that they can be copied.
+/// One line per check, with the hints below it. Hints are never wrapped, so that they can be
+/// copied.
 fn table(report: &Report, output: Output) -> String {
     let width = report
         .checks

@@ -12,9 +12,10 @@ use clap::Args;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Print what is measured, in Prometheus' text format.
+/// Print metrics, in Prometheus' text format.
 ///
-/// VMs by phase, what each is given and takes on disk, operations with their outcomes and durations, and the host's room.
+/// VMs by phase, their CPUs, memory and disk usage, operations with their outcomes and durations,
+/// and the host's resources.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

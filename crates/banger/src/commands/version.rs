@@ -12,7 +12,7 @@ use crate::output::Output;
 
 /// The list of files that `make install` leaves, seen from the folder of the programs.
 const INSTALLED: &str = "../share/banger/installed";
-/// The list of files that dpkg keeps of our package.
+/// dpkg's list of the package's files.
 const PACKAGED: &str = "/var/lib/dpkg/info/banger.list";
 
 /// Print the version, and which way this program was installed.

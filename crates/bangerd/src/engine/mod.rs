@@ -267,22 +267,8 @@ impl Engine {
             [only] => Ok((*only).clone()),
             [] => Err(self.not_found(wanted)),
             several => {
-<<<<<<< HEAD
                 let what = format!("`{wanted}` is the beginning of several ids");
                 Err(ambiguous(what, several).hint("use more digits, or the name"))
-=======
-                let names: Vec<String> = several
-                    .iter()
-                    .map(|slot| slot.vm())
-                    .map(|vm| format!("{} ({})", vm.id, vm.name))
-                    .collect();
-                Err(Error::new(
-                    Code::Conflict,
-                    format!("`{wanted}` is the beginning of several ids"),
-                )
-                .cause(names.join(", "))
-                .hint("use more digits, or the name"))
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
             }
         }
     }
@@ -299,7 +285,6 @@ impl Engine {
             )
             .hint("see why: banger daemon status");
         }
-<<<<<<< HEAD
         let error = Error::new(Code::NotFound, format!("there is no VM `{wanted}`"));
         match self.find_deleted(wanted) {
             Ok(_) => error.hint(format!(
@@ -307,10 +292,6 @@ impl Engine {
             )),
             Err(_) => error.hint("list all VMs: banger vm list"),
         }
-=======
-        Error::new(Code::NotFound, format!("there is no VM `{wanted}`"))
-            .hint("list all VMs: banger vm list")
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
     }
 
     /// The slots of all VMs that are not in the trash, in the order of their ids.

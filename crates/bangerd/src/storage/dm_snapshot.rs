@@ -205,7 +205,7 @@ fn check((base, store): &(PathBuf, PathBuf), host: &dyn Host) -> Finding {
     match header(store, host) {
         Ok(Header::Fresh | Header::Valid { .. }) => Finding::Good(format!("`{}`", store.display())),
         Ok(Header::GivenUp { .. }) => Finding::Good(format!(
-            "`{}` was cut off when the host was full, and is restored at a start",
+            "`{}` was invalidated when the host was full; a start restores it",
             store.display()
         )),
         Ok(Header::Odd(what)) => bad(format!("`{}` is not a store: {what}", store.display())),

@@ -67,30 +67,20 @@ pub fn may(verb: Verb, phase: Phase, name: &VmName) -> Result<Answer> {
             "is running",
             format!("stop it first: banger vm stop {name}   (or: banger vm delete --force {name})"),
         ),
-<<<<<<< HEAD
         (Clone, Running) => refuse(
             "is running, and its disks change meanwhile",
             format!("stop it first: banger vm stop {name}"),
         ),
         (Start | Set | Rename | Clone, Starting | Stopping | Suspending | Resuming) => refuse(
             "was interrupted by a failure",
-=======
-        (Start | Set | Rename, Starting | Stopping | Suspending | Resuming) => refuse(
-            "was interrupted by a failure",
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
             format!("end it first: banger vm kill {name}"),
         ),
         (Start | Stop | Restart | Set | Rename | Clone | Delete, Suspended) => refuse(
             "is suspended, and this banger cannot resume it",
             format!("discard its memory: banger vm kill {name}"),
         ),
-<<<<<<< HEAD
         (Start | Stop | Restart | Kill | Set | Rename | Clone, Creating | Deleting) => refuse(
             "is incomplete after a failure",
-=======
-        (Start | Stop | Restart | Kill | Set | Rename, Creating | Deleting) => refuse(
-            "is incomplete after a failure",
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
             format!("remove it: banger vm delete {name}"),
         ),
     }

@@ -121,13 +121,13 @@ fn an_invalidated_disk_is_restored_and_reported() {
             snapshot.given_up = true;
         }
     });
-    let cut_off = |vm: &VmView| vm.notes.iter().any(|note| note.contains("cut off"));
-    assert!(cut_off(&show(&world)));
+    let is_invalidated = |vm: &VmView| vm.notes.iter().any(|note| note.contains("invalidated"));
+    assert!(is_invalidated(&show(&world)));
     let vm = world
         .engine
         .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
         .unwrap();
-    assert!(cut_off(&vm), "{:?}", vm.notes);
+    assert!(is_invalidated(&vm), "{:?}", vm.notes);
     let state = world.sim.state();
     assert_eq!(state.files[&store].contents[4], 1);
     assert!(state.snapshots.values().all(|it| !it.given_up));
@@ -135,7 +135,7 @@ fn an_invalidated_disk_is_restored_and_reported() {
         .engine
         .restart(&named("calm-otter"), &StopVm::default(), &|_| {})
         .unwrap();
-    assert!(!cut_off(&vm), "{:?}", vm.notes);
+    assert!(!is_invalidated(&vm), "{:?}", vm.notes);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_setting_that_waits_for_the_next_start_is_an_event_with_its_note() {
     };
     assert_eq!((view.spec.vcpu, view.next().vcpu), (2, 4));
     assert!(
-        view.notes.iter().any(|it| it.contains("next one")),
+        view.notes.iter().any(|it| it.contains("next start")),
         "{view:?}"
     );
     let seq = newest(&world.engine);

@@ -263,16 +263,11 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         world.restart();
         world
             .start("calm-otter")
-<<<<<<< HEAD
             .unwrap_or_else(|error| panic!("{what}: {}", error_text(&error)));
         let request = DeleteVm {
             force: true,
             ..DeleteVm::default()
         };
-=======
-            .unwrap_or_else(|error| panic!("{what}: {}", error_text(&error)));
-        let request = DeleteVm { force: true };
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)
         world
             .engine
             .delete(&named("calm-otter"), &request, &|_| {})

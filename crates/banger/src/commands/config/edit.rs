@@ -1,4 +1,4 @@
-//! `banger config edit`: a draft beside the file, which takes its place only when it is right.
+//! `banger config edit`: edits a draft beside the file, which replaces it only if it is valid.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -107,7 +107,7 @@ fn editor(session: &Session) -> Result<Vec<OsString>> {
         })
 }
 
-/// The error, with what becomes of the draft.
+/// The error, with the state of the draft.
 fn kept(draft: &Path, error: Error) -> Error {
     error
         .hint(format!(

@@ -1,4 +1,4 @@
-//! A line of the daemon's log, as people read it.
+//! Formats a line of the daemon's log for people.
 
 use banger_api::LogLevel;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::output::{Colour, Output, clean};
 
-/// One line: what the daemon did, and when.
+/// One line of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LogLine {
     pub(super) at: Option<Timestamp>,
@@ -94,7 +94,7 @@ impl LogLine {
     }
 }
 
-/// The lines of an error stand below its first one.
+/// The further lines of an error are below its first one.
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
 }

@@ -1,5 +1,5 @@
-//! `banger daemon logs`: the daemon's log, read from its files. It needs no daemon, so it tells why one
-//! does not start, too.
+//! `banger daemon logs`: reads the daemon's log from its files. It needs no daemon, so it also
+//! shows why one does not start.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -22,7 +22,7 @@ use crate::failure::Outcome;
 use crate::session::Session;
 use crate::{completion, connect};
 
-/// The most lines that are shown of what was logged before, where nothing says which.
+/// The default number of past lines.
 const LAST: usize = 1000;
 
 /// How long a look at the log waits for more, at most.

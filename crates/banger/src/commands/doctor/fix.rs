@@ -1,5 +1,5 @@
-//! `banger doctor --fix`: the command of each trouble, one after the other. None goes through a shell;
-//! what needs root is run by sudo, or asks for it itself.
+//! `banger doctor --fix`: runs the command that fixes each problem, one after the other. No command
+//! goes through a shell; those that need root run with sudo, or call it themselves.
 
 use std::ffi::OsString;
 
@@ -14,8 +14,8 @@ use crate::session::Session;
 /// Runs the command of each check that did not pass and has one.
 ///
 /// # Errors
-/// When nobody can be asked, or a command cannot be started. One that fails is told, and the others
-/// are still run.
+/// If there is no terminal to ask, or a command cannot be started. One that fails is reported, and
+/// the others are still run.
 pub(super) fn all(session: &Session, report: &Report, yes: bool) -> Result<()> {
     let troubles = report
         .checks

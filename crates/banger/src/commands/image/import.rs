@@ -29,7 +29,8 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// Becomes the daemon's program, which does the work and has the daemon take what comes of it.
+    /// Executes the daemon's program, which converts the source and passes the result to the
+    /// daemon.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let bundle = session.daemon_view()?.bundle.clone();
         let places = &session.places;
@@ -51,30 +52,3 @@ impl Import {
         Err(programs::become_program(program.as_os_str(), &arguments).into())
     }
 }
-<<<<<<< HEAD
-=======
-
-/// The path as the daemon, whose directory is another, has to be told it.
-pub(super) fn absolute(path: &std::path::Path) -> Result<String, Error> {
-    let invalid = |what: String| Error::new(Code::Invalid, what);
-    let shown = path.display();
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => std::path::Path::new("."),
-    };
-    let name = path
-        .file_name()
-        .ok_or_else(|| invalid(format!("`{shown}` is not the name of a file")))?;
-    let folder = folder.canonicalize().map_err(|cause| {
-        let error = Error::new(Code::NotFound, format!("there is no folder for `{shown}`"));
-        error.cause(cause.to_string())
-    })?;
-    let path = folder.join(name);
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| {
-        invalid(format!(
-            "{path:?} has characters that banger does not accept in a path"
-        ))
-    })
-}
->>>>>>> fb6d755 (messages, tests: plain words; variables and test names say what they are)

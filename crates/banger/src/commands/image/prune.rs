@@ -9,7 +9,7 @@ use super::size;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Remove what no VM and no image needs any more.
+/// Delete unused images.
 ///
 /// Earlier bundles' root file systems and kernels go by themselves with the last VM that uses them; this looks again. With --all, images that no VM uses go, too, except the bundle's own.
 #[derive(Debug, Args)]

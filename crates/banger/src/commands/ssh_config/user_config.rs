@@ -1,9 +1,9 @@
-//! The user's own `~/.ssh/config`, which is theirs: three lines are put before it, and exactly
-//! those are taken out again.
+//! Edits the user's own `~/.ssh/config`: adds three lines at its beginning, and removes exactly
+//! those.
 //!
-//! It is replaced whole (a temporary file, its data on disk, then its name), so whoever reads it, or a
-//! crash, finds the old one or the new one. A link is followed, as those of a repository of dotfiles:
-//! the file that it leads to is replaced, and the link stays.
+//! The file is replaced atomically (temporary file, fsync, rename), so readers and crashes see the
+//! old or the new one. A symbolic link is followed, such as one into a repository of dotfiles: its
+//! target is replaced, and the link stays.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -119,7 +119,8 @@ impl UserConfig {
         found
     }
 
-    /// Replaces the file by what `change` makes of it; false where that is the same. `None` is no file.
+    /// Replaces the file by the result of `change`; returns false if that is the same. `None` means
+    /// no file.
     fn change(
         &self,
         include: Option<&str>,
@@ -221,7 +222,7 @@ fn include(file: &Path) -> Result<String> {
     Ok(format!("Include \"{literal}\"\n"))
 }
 
-/// The text without our lines, and whether they said that the file was made for them.
+/// The text without banger's lines, and whether they mark a file that banger created.
 fn without(text: &[u8], include: &str) -> (Vec<u8>, bool) {
     let mut rest = text.to_vec();
     let mut was_made = false;

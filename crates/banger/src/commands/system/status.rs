@@ -21,7 +21,7 @@ Examples:
   banger system status
   banger system status --json | jq .units")]
 pub(crate) struct Status {
-    /// Of this user, where root asks; of the one who typed `sudo`, or root itself, otherwise.
+    /// The user, if root asks [default: the user who ran `sudo`, else root].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }

@@ -26,7 +26,7 @@ impl Confirmation {
     /// done where they do not.
     ///
     /// # Errors
-    /// Where nobody can be asked.
+    /// The error without a terminal.
     pub(crate) fn is_given(
         self,
         output: Output,

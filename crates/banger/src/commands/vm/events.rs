@@ -18,9 +18,11 @@ use crate::failure::Outcome;
 use crate::output::clean;
 use crate::session::Session;
 
-/// Show what happens to VMs: how they stand, and with -f each change as it comes.
+/// Show the state of all VMs, and with -f each change as it happens.
 ///
-/// The first event is a snapshot of all VMs. The daemon keeps the newest 1024 events; --since goes on after one that you have read. With --json each event is one object, with its number in `seq`.
+/// The first event is a snapshot of all VMs. The daemon keeps the newest 1024 events; --since
+/// continues after one that you have read. With --json each event is one object, with its number in
+/// `seq`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -105,7 +107,7 @@ impl Events {
     }
 }
 
-/// Who reads events, and what they know by those that they have read.
+/// A reader of events, and the state of the VMs after those it has read.
 struct Reader {
     /// The VMs that are meant; all where there are none.
     wanted: Vec<VmRef>,

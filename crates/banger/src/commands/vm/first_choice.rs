@@ -1,4 +1,4 @@
-//! What a new user is asked once, and their answer in the configuration.
+//! The question that a new user gets once, and the answer in the configuration.
 
 use banger_api::Result;
 use banger_api::configuration::Origin;
@@ -8,8 +8,8 @@ use crate::commands::config;
 use crate::output::say;
 use crate::session::Session;
 
-/// Whether new VMs have NAT, where nobody has said so yet: asked on a terminal, and written down.
-/// None where it is said already, or nobody can be asked.
+/// Asks on a terminal whether new VMs have NAT, and saves the answer. None if it is already set, or
+/// there is no terminal.
 ///
 /// # Errors
 /// When the configuration is wrong.

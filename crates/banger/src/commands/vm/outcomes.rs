@@ -1,4 +1,4 @@
-//! What became of each VM: printed as it ends for people, as one list for programs.
+//! The outcome for each VM: printed at once for people, as one list for programs.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::output::Output;
 pub(crate) struct Description {
     /// Its name, all that is printed with `--quiet`.
     pub(crate) name: VmName,
-    /// How it stands.
+    /// Its state.
     pub(crate) text: String,
     /// What its user has to know, quiet or not.
     pub(crate) warning: Option<String>,
@@ -44,7 +44,7 @@ pub(crate) struct Outcomes<T, F> {
 }
 
 impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
-    /// None yet, of so many VMs. `describe` gets the outcome, and whether it is the only one.
+    /// No outcomes yet, of `count` VMs. `describe` gets an outcome, and whether it is the only one.
     pub(crate) fn new(output: Output, describe: F, count: usize) -> Self {
         Self {
             output,

@@ -1,4 +1,4 @@
-//! Which VMs a verb is about: those that are named, those with a label, or all.
+//! The VMs that a verb applies to: by name, by label, or all.
 
 use banger_api::{Result, VmRef, VmView};
 use clap::Args;
@@ -52,7 +52,7 @@ impl Scope {
 /// One VM that a verb is done to.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// How it is told: its name, or what the user typed where there is no such VM.
+    /// Its name, or the user's text if there is no such VM.
     pub(crate) name: String,
     /// How the daemon is asked for it.
     pub(crate) reference: VmRef,

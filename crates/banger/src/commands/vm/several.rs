@@ -1,8 +1,8 @@
-//! A verb that is done to several VMs, side by side.
+//! Runs a verb on several VMs in parallel.
 //!
-//! Each of a few threads takes the next VM, asks the daemon for the verb, and waits. All printing is
-//! done by the thread that began it. How many VMs boot at once is the daemon's to decide: a start
-//! beyond that waits its turn there, and its time begins with its turn.
+//! Each of a few threads takes the next VM, sends the request, and waits. The main thread does all
+//! printing. The daemon limits the number of simultaneous boots: further starts wait there, and
+//! their timeout begins when their boot does.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -58,7 +58,7 @@ enum Report<T> {
 }
 
 impl Several {
-    /// Does `work` to each VM, and tells each outcome as `sender` has it.
+    /// Runs `work` for each VM, and prints each outcome.
     pub(crate) fn each<T: Serialize + Send>(
         &self,
         session: &Session,

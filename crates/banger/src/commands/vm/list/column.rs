@@ -1,4 +1,4 @@
-//! What a list can tell of each VM, one column each.
+//! The columns of a list of VMs.
 
 use std::fmt::Display;
 
@@ -105,12 +105,12 @@ pub(super) const WIDE: [Column; 14] = [
 ];
 
 impl Column {
-    /// What stands above it for people.
+    /// Its heading for people.
     pub(super) fn title(self) -> String {
         self.word().to_uppercase().replace('-', " ")
     }
 
-    /// What stands above it for programs.
+    /// Its heading for programs.
     pub(super) fn csv_title(self) -> String {
         let unit = match self {
             Self::Memory | Self::Disk | Self::SystemDisk => "_mib",

@@ -21,7 +21,8 @@ use column::{Column, OF_TRASH, USUAL, WIDE};
 
 /// List VMs.
 ///
-/// All conditions must hold: the name, the labels, the phase. An arrow stands between a setting in force and its value from the next start on.
+/// All conditions must hold: the name, the labels, the phase. An arrow separates a setting in force
+/// from its value at the next start.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
