@@ -4,7 +4,7 @@ use banger_api::{Code, Error, ExportVm, ExportedVm, ImportVm, Phase, VmView};
 use banger_host::{FileOp, Look as _, Op, Sim};
 use bangerd::config::Config;
 
-use crate::world::{World, named, told};
+use crate::world::{World, error_text, named};
 
 const FILE: &str = "/state/golden.banger";
 
@@ -95,7 +95,11 @@ fn an_import_beside_the_vm_needs_another_name_and_gives_its_images_back() {
     let (world, of, _) = exported(Config::default());
     let error = import(&world, None).unwrap_err();
     assert_eq!(error.code, Code::Conflict);
-    assert!(told(&error).contains("--name"), "{}", told(&error));
+    assert!(
+        error_text(&error).contains("--name"),
+        "{}",
+        error_text(&error)
+    );
     let images = world.images();
     let vm = import(&world, Some("copy")).unwrap();
     assert_ne!(vm.id, of.id);
@@ -114,11 +118,11 @@ fn what_cannot_be_exported_is_refused() {
     world.create("golden", false, true);
     let error = export(&world, "golden", false).unwrap_err();
     assert_eq!(error.code, Code::Conflict);
-    assert!(told(&error).contains("banger vm stop golden"));
+    assert!(error_text(&error).contains("banger vm stop golden"));
     let (world, _, archive) = exported(Config::default());
     let error = export(&world, "golden", false).unwrap_err();
     assert_eq!(error.code, Code::Conflict);
-    assert!(told(&error).contains("--force"));
+    assert!(error_text(&error).contains("--force"));
     let again = export(&world, "golden", true).unwrap();
     assert_eq!(again.size_bytes, archive.len() as u64);
     assert_eq!(again.digest.len(), 64);
@@ -160,7 +164,7 @@ fn a_file_that_is_damaged_or_hostile_leaves_nothing() {
         assert!(
             matches!(error.code, Code::Invalid | Code::Host),
             "{what}: {}",
-            told(&error)
+            error_text(&error)
         );
         assert_eq!((world.images(), world.persistent()), before, "{what}");
         let work = world.sim.list("/state/image-work".as_ref()).unwrap();
@@ -177,7 +181,7 @@ fn settings_that_this_host_cannot_give_are_refused_before_anything_is_unpacked()
     let changes = world.sim.changes();
     world.sim.set_free_mib(100);
     let error = import(&world, None).unwrap_err();
-    assert_eq!(error.code, Code::NotReady, "{}", told(&error));
+    assert_eq!(error.code, Code::NotReady, "{}", error_text(&error));
     assert_eq!(world.sim.changes(), changes);
 }
 

@@ -3,7 +3,7 @@
 use banger_api::{CloneVm, Code, Error, Mib, Phase, VmSpecPatch, VmView};
 use banger_host::Look as _;
 
-use crate::world::{World, named, told};
+use crate::world::{World, error_text, named};
 
 fn clone_with(world: &World, of: &str, name: &str, spec: VmSpecPatch) -> Result<VmView, Error> {
     let name = name.to_owned();
@@ -99,9 +99,9 @@ fn what_cannot_be_cloned_is_refused_and_nothing_is_made() {
         ("stopped", "copy", Some(smaller), Code::Conflict, "shrink"),
     ] {
         let error = clone_with(&world, of, name, spec.unwrap_or_default()).unwrap_err();
-        assert_eq!(error.code, code, "{}", told(&error));
-        assert!(told(&error).contains(word), "{}", told(&error));
-        assert!(!error.hints.is_empty(), "{}", told(&error));
+        assert_eq!(error.code, code, "{}", error_text(&error));
+        assert!(error_text(&error).contains(word), "{}", error_text(&error));
+        assert!(!error.hints.is_empty(), "{}", error_text(&error));
     }
     assert_eq!(world.engine.list().len(), 2);
     // How ssh reaches VMs is as it was.
@@ -140,6 +140,6 @@ fn the_vm_that_is_cloned_is_held_meanwhile() {
         })
         .unwrap();
     let refused = refused.into_inner().unwrap().unwrap();
-    assert_eq!(refused.code, Code::Busy, "{}", told(&refused));
+    assert_eq!(refused.code, Code::Busy, "{}", error_text(&refused));
     world.start("golden").unwrap();
 }

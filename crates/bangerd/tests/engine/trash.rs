@@ -8,7 +8,7 @@ use banger_host::Sim;
 use bangerd::config::Config;
 
 use crate::events::{after, newest};
-use crate::world::{World, named, told};
+use crate::world::{World, error_text, named};
 
 fn with_trash() -> World {
     let config = Config {
@@ -58,7 +58,10 @@ fn a_vm_in_the_trash_is_in_nobodys_sight_and_comes_back_as_it_was() {
     for reference in ["web".to_owned(), before.id.to_string()] {
         let error = world.engine.show(&named(&reference)).unwrap_err();
         assert_eq!(error.code, Code::NotFound);
-        assert!(told(&error).contains("banger vm undelete"), "{error:?}");
+        assert!(
+            error_text(&error).contains("banger vm undelete"),
+            "{error:?}"
+        );
         let request = StartVm::default();
         let error = world.engine.start(&named(&reference), &request, &|_| {});
         assert_eq!(error.unwrap_err().code, Code::NotFound);
@@ -112,7 +115,7 @@ fn its_name_is_free_and_its_number_is_not() {
     assert_ne!(first.address, second.address);
     let error = undelete(&world, "web", None).unwrap_err();
     assert_eq!(error.code, Code::Conflict, "{error:?}");
-    assert!(told(&error).contains("--name NAME"), "{error:?}");
+    assert!(error_text(&error).contains("--name NAME"), "{error:?}");
     let error = undelete(&world, "web", Some("A.b")).unwrap_err();
     assert_eq!(error.code, Code::Invalid);
     assert_eq!(in_trash(&world), ["web"]);
@@ -264,7 +267,7 @@ fn a_crash_or_a_fault_at_any_change_leaves_it_here_or_there_or_gone_whole() {
                 for vm in &listed {
                     let request = StartVm::default();
                     let started = world.engine.start(&vm.id.into(), &request, &|_| {});
-                    started.unwrap_or_else(|error| panic!("{context}: {}", told(&error)));
+                    started.unwrap_or_else(|error| panic!("{context}: {}", error_text(&error)));
                 }
                 if is_over {
                     assert!(outcome.is_ok() && n > 0, "{context}");
