@@ -7,7 +7,7 @@ DIST := target/dist
 RUNTIME_MANIFEST ?= runtime-bundle.toml
 export PREFIX DESTDIR BUNDLE
 
-.PHONY: help demo test test-full test-long setup build guest rootfs runtime-bundle runtime-package lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
+.PHONY: help demo test test-full test-long screenshots setup build guest rootfs runtime-bundle runtime-package lint test-unit test-root test-boot lab lab-full lab-shell bench install uninstall deb clean
 
 help: ## Lists what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,10 @@ test-full: ## The same, with the tests that take long: real VMs and the whole ho
 
 test-long: ## Only the tests that take long or need registries, such as the round trip of a bundle
 	@tools/test long
+
+screenshots: ## Writes the pictures of docs/tui.md, from a simulated host
+	@cargo build --quiet --workspace
+	@cargo test --quiet --package banger --test cli -- --ignored tui::screenshots
 
 setup: ## Installs the system packages that banger needs
 	@tools/setup

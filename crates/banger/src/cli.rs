@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     bundle, completion, config, daemon, doctor, image, integration, metrics, ssh_config, system,
-    verify, version, vm,
+    tui, verify, version, vm,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -31,6 +31,7 @@ use crate::session::Session;
 Begin here:
   banger bundle build          Build what new VMs boot from, once
   banger doctor                Check what this machine supports
+  banger                       See all VMs and work with them on one screen
   banger vm create web --nat   Create and start a VM
   banger vm ssh web            Open a shell in it
   banger vm stop web           Stop it; its files stay
@@ -94,6 +95,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: bundle::Verb,
     },
+    Tui(tui::Tui),
     Completion(completion::Completion),
     Version(version::Version),
     #[command(hide = true)]
@@ -128,17 +130,20 @@ impl Cli {
             Verb::Metrics(verb) => verb.run(&session()?),
             Verb::Config { verb } => verb.run(&session()?),
             Verb::System { verb } => verb.run(&session()?),
+            Verb::Tui(verb) => verb.run(&session()?, environment),
             Verb::Bundle { verb } => verb.run(&session()?),
         }
     }
 }
 
-/// Reads the command line. No words at all ask for help, and a verb of a VM needs no `vm`.
+/// Reads the command line. No words at all ask for the screen where it fits, and for help elsewhere; a
+/// verb of a VM needs no `vm`.
 ///
 /// # Errors
 /// When it is wrong, or asks for help or the version.
-pub(crate) fn parse(words: &[OsString]) -> Result<Cli, WrongUsage> {
+pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage> {
     let words = match words {
+        [] | [_] if screen => vec!["banger".into(), "tui".into()],
         [] | [_] => vec!["banger".into(), "-h".into()],
         words => words.to_vec(),
     };
@@ -168,7 +173,7 @@ mod tests {
 
     fn exit_code(words: &[&str]) -> i32 {
         let words: Vec<_> = words.iter().map(OsString::from).collect();
-        parse(&words).map_or_else(|wrong| wrong.usage.exit_code(), |_| 0)
+        parse(&words, false).map_or_else(|wrong| wrong.usage.exit_code(), |_| 0)
     }
 
     #[test]

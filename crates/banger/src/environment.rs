@@ -8,7 +8,7 @@ use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 18] = [
+const READ: [&str; 21] = [
     // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
@@ -19,6 +19,9 @@ const READ: [&str; 18] = [
     "COMPLETE",
     "EDITOR",
     HOME,
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
     "NO_COLOR",
     "PATH",
     "SUDO_UID",

@@ -27,6 +27,7 @@ mod progress;
 mod quote;
 mod session;
 mod systemd;
+mod tui;
 
 use std::process::ExitCode;
 
@@ -38,7 +39,8 @@ fn main() -> ExitCode {
     if completion::answer(&environment, &arguments) {
         return ExitCode::SUCCESS;
     }
-    match cli::parse(&arguments) {
+    let screen = commands::tui::fits(&environment);
+    match cli::parse(&arguments, screen) {
         Ok(cli) => {
             let output = output::Output::new(&cli.global, &environment);
             let outcome = cli.run(&environment, output);

@@ -61,6 +61,7 @@ const VERBS: &[&str] = &[
     "bundle build",
     "bundle fetch",
     "bundle package",
+    "tui",
     "completion",
     "version",
     "help vm set",

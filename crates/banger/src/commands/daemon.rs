@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use logs::Logs;
+pub(crate) use logs::follow_log;
 use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 

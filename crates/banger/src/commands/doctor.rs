@@ -2,6 +2,8 @@
 
 mod fix;
 
+pub(crate) use fix::{own_program, words};
+
 use std::process::ExitCode;
 
 use banger_api::{CheckReport, Report, Verdict};

@@ -10,6 +10,7 @@ pub(crate) mod integration;
 pub(crate) mod metrics;
 pub(crate) mod ssh_config;
 pub(crate) mod system;
+pub(crate) mod tui;
 pub(crate) mod verify;
 pub(crate) mod version;
 pub(crate) mod vm;

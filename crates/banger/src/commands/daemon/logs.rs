@@ -19,6 +19,7 @@ use rustix::fs::inotify;
 
 use super::log_line::LogLine;
 use crate::failure::Outcome;
+use crate::output::Output;
 use crate::session::Session;
 use crate::{completion, connect};
 
@@ -125,6 +126,44 @@ impl Logs {
             line.text(&TimeZone::system(), session.output)
         })
     }
+}
+
+/// The last lines of the log, and then each that comes, until `heard` returns false. It is also asked
+/// once in a while without a line.
+///
+/// # Errors
+/// There is no log, or it cannot be read.
+pub(crate) fn follow_log(
+    state: &Path,
+    mut heard: impl FnMut(Option<String>) -> bool,
+) -> Result<()> {
+    let path = state.join("bangerd.log");
+    let plain = Output {
+        json: false,
+        quiet: false,
+        terminal: false,
+        colour: false,
+    };
+    let zone = TimeZone::system();
+    let text = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        LogLine::read(line.trim_end()).text(&zone, plain) + "\n"
+    };
+    let mut log = Log::open(&path)?;
+    let lines = log.read_all()?;
+    for line in &lines[lines.len().saturating_sub(LAST)..] {
+        if !heard(Some(text(line))) {
+            return Ok(());
+        }
+    }
+    while heard(None) {
+        for line in log.wait_for_more()? {
+            if !heard(Some(text(&line))) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The log as it grows, also when it is put aside and begins anew.

@@ -7,6 +7,7 @@ use banger_api::{CheckReport, Code, Error, Fix, Report, Result, Verdict};
 
 use crate::ask::{somebody_is_there, yes_or_no};
 use crate::output::{clean, say};
+use crate::paths::Paths;
 use crate::programs;
 use crate::quote;
 use crate::session::Session;
@@ -48,7 +49,7 @@ pub(super) fn all(session: &Session, report: &Report, yes: bool) -> Result<()> {
 }
 
 fn one(session: &Session, check: &CheckReport, fix: &Fix, yes: bool) -> Result<()> {
-    let words = words(session, fix)?;
+    let words = words(&session.places, fix)?;
     say(format_args!(
         "{}: {}",
         clean(&check.name),
@@ -72,28 +73,19 @@ fn one(session: &Session, check: &CheckReport, fix: &Fix, yes: bool) -> Result<(
 }
 
 /// The command as it is run: banger is this program with the same places, root is sudo's.
-fn words(session: &Session, fix: &Fix) -> Result<Vec<OsString>> {
+///
+/// # Errors
+/// Its program is not there, or nothing makes one root.
+pub(crate) fn words(places: &Paths, fix: &Fix) -> Result<Vec<OsString>> {
     let mut command = fix.command.iter().map(OsString::from);
     let program = command
         .next()
         .ok_or_else(|| Error::new(Code::Internal, "the daemon names no command"))?;
     let mut words = Vec::new();
     if program == "banger" {
-        let own = std::env::current_exe().map_err(|cause| {
-            Error::new(Code::Host, "find this program").cause(cause.to_string())
-        })?;
-        words.push(own.into());
-        let wishes = &session.places.wishes;
-        for (option, path) in [
-            ("--state", &wishes.state),
-            ("--socket", &wishes.socket),
-            ("--config", &wishes.config),
-            ("--bundle", &wishes.bundle),
-        ] {
-            words.extend(path.iter().flat_map(|it| [option.into(), it.into()]));
-        }
+        words = own_program(places)?;
     } else {
-        let search = session.places.search.as_deref();
+        let search = places.search.as_deref();
         if fix.root && !rustix::process::geteuid().is_root() {
             let sudo = programs::find(search, "sudo").ok_or_else(|| {
                 Error::new(Code::NotReady, "root has to do this, and there is no sudo")
@@ -108,5 +100,25 @@ fn words(session: &Session, fix: &Fix) -> Result<Vec<OsString>> {
         words.push(found.into());
     }
     words.extend(command);
+    Ok(words)
+}
+
+/// This program, with the options that lead it to the same places.
+///
+/// # Errors
+/// Its file is gone.
+pub(crate) fn own_program(places: &Paths) -> Result<Vec<OsString>> {
+    let own = std::env::current_exe()
+        .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
+    let mut words = vec![own.into()];
+    let wishes = &places.wishes;
+    for (option, path) in [
+        ("--state", &wishes.state),
+        ("--socket", &wishes.socket),
+        ("--config", &wishes.config),
+        ("--bundle", &wishes.bundle),
+    ] {
+        words.extend(path.iter().flat_map(|it| [option.into(), it.into()]));
+    }
     Ok(words)
 }

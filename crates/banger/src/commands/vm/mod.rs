@@ -28,6 +28,8 @@ mod start;
 mod stop;
 mod undelete;
 
+#[cfg(test)]
+pub(crate) use description::tests::calm_otter;
 pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 
 use banger_api::VmRef;

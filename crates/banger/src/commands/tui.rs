@@ -1,0 +1,57 @@
+//! `banger tui`, and `banger` alone on a terminal.
+
+use std::io::{self, IsTerminal as _};
+
+use banger_api::{Code, Error};
+use clap::Args;
+
+use crate::environment::Environment;
+use crate::failure::Outcome;
+use crate::session::Session;
+use crate::tui::{self, Look};
+
+/// See all VMs and work with them, on one screen. `banger` alone does the same.
+///
+/// The list of VMs is always current. Enter opens a shell in the selected VM, ? shows all keys, q quits; VMs and operations go on without it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger
+  banger tui
+  NO_COLOR=1 banger tui")]
+pub(crate) struct Tui {}
+
+/// Whether there is a terminal that can show a screen.
+pub(crate) fn fits(environment: &Environment) -> bool {
+    let able = environment.get("TERM").is_some_and(|term| term != "dumb");
+    able && io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+impl Tui {
+    /// Shows the screen.
+    #[expect(clippy::unused_self, reason = "as the other verbs")]
+    pub(crate) fn run(&self, session: &Session, environment: &Environment) -> Outcome {
+        if !fits(environment) {
+            return Err(
+                Error::new(Code::Invalid, "there is no terminal that can show a screen")
+                    .hint("list VMs in place: banger vm list")
+                    .hint("for a script: banger vm list --json")
+                    .into(),
+            );
+        }
+        tui::run(session, look(environment))
+    }
+}
+
+/// How the terminal can show things: Unicode where the user's language is written in it.
+fn look(environment: &Environment) -> Look {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| environment.get(name))
+        .map(|it| it.to_string_lossy().to_lowercase().replace('-', ""));
+    Look {
+        colour: environment.get("NO_COLOR").is_none(),
+        // Unknown, it is what terminals of today have.
+        unicode: locale.is_none_or(|it| it.contains("utf8")),
+    }
+}

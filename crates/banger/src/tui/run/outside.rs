@@ -1,0 +1,192 @@
+//! What the loop does outside on a real terminal, with a real daemon.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use banger_api::{Code, Error};
+use crossterm::clipboard::CopyToClipboard;
+use crossterm::execute;
+use jiff::Timestamp;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::follower::Follower;
+use super::inbox::{Inbox, Sender, inbox};
+use super::keyboard::Keyboard;
+use super::work::Work;
+use super::{Flow, Outside, link, run_loop, screen, signals};
+use crate::commands::doctor;
+use crate::failure::{Failure, Outcome};
+use crate::programs;
+use crate::session::Session;
+use crate::tui::files;
+use crate::tui::model::message::{Effect, Message, Program};
+use crate::tui::model::{Look, Model};
+
+type Screen = Terminal<CrosstermBackend<io::Stdout>>;
+
+/// Everything outside.
+struct Host<'s> {
+    session: &'s Session,
+    sender: Sender,
+    keyboard: Keyboard,
+    /// Whether another program has the terminal.
+    away: Arc<AtomicBool>,
+    work: Work,
+    follower: Follower,
+    connect: mpsc::Sender<()>,
+    mouse: bool,
+}
+
+/// Shows the screen until the user quits.
+///
+/// # Errors
+/// The daemon does not start, the key table is wrong, or the terminal cannot be used.
+pub(crate) fn run(session: &Session, look: Look) -> Outcome {
+    let keys = files::keys(&session.places)?;
+    session.daemon()?;
+    let kept = files::kept(&session.places);
+    let mut model = Model::new(Timestamp::now(), keys, look, &kept);
+    let (sender, mut inbox) = inbox();
+    let trouble = |cause: io::Error| {
+        Failure::from(Error::new(Code::Host, "use the terminal").cause(cause.to_string()))
+    };
+    screen::give_back_on_panic();
+    let away = Arc::new(AtomicBool::new(false));
+    signals::watch(&sender, Arc::clone(&away));
+    screen::take(kept.mouse).map_err(trouble)?;
+    let ended = begin(session, &sender, away, kept.mouse).and_then(|mut host| {
+        let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        terminal.clear()?;
+        run_loop(&mut terminal, &mut model, &mut inbox, &mut host)
+    });
+    screen::give_back();
+    files::keep(&session.places, &model.kept());
+    match ended {
+        Ok(0) => Ok(ExitCode::SUCCESS),
+        Ok(status) => Err(Failure::Status(status)),
+        Err(cause) => Err(trouble(cause)),
+    }
+}
+
+fn begin<'s>(
+    session: &'s Session,
+    sender: &Sender,
+    away: Arc<AtomicBool>,
+    mouse: bool,
+) -> io::Result<Host<'s>> {
+    let (connect, now) = mpsc::channel();
+    link::follow(sender, &session.places, now);
+    Ok(Host {
+        session,
+        sender: sender.clone(),
+        keyboard: Keyboard::new(sender)?,
+        away,
+        work: Work::new(sender, &session.places),
+        follower: Follower::new(sender, &session.places),
+        connect,
+        mouse,
+    })
+}
+
+impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
+    fn perform(
+        &mut self,
+        effect: Effect,
+        terminal: &mut Screen,
+        inbox: &mut Inbox,
+    ) -> io::Result<Flow> {
+        match effect {
+            Effect::Quit => return Ok(Flow::End(0)),
+            Effect::Work(job) => self.work.take(job),
+            Effect::Ask(question) => self.work.ask(question),
+            Effect::Follow(source) => self.follower.follow(source),
+            Effect::Connect => {
+                let _ = self.connect.send(());
+            }
+            Effect::Copy(text) => {
+                execute!(io::stdout(), CopyToClipboard::to_clipboard_from(text))?;
+            }
+            Effect::Mouse(mouse) => {
+                self.mouse = mouse;
+                screen::hear_mouse(mouse)?;
+            }
+            Effect::Redraw => terminal.clear()?,
+            Effect::Suspend => {
+                self.keyboard.park(inbox);
+                screen::give_back();
+                let _ = kill_process(getpid(), Signal::STOP);
+                self.keyboard.resume();
+                self.resume(terminal)?;
+            }
+            Effect::Run(program) => self.give_terminal_to(&program, terminal, inbox)?,
+        }
+        Ok(Flow::On)
+    }
+
+    fn resume(&mut self, terminal: &mut Screen) -> io::Result<()> {
+        screen::take(self.mouse)?;
+        terminal.clear()
+    }
+}
+
+impl Host<'_> {
+    /// Nothing of ours reads or draws while the program has the terminal.
+    fn give_terminal_to(
+        &mut self,
+        program: &Program,
+        terminal: &mut Screen,
+        inbox: &mut Inbox,
+    ) -> io::Result<()> {
+        self.keyboard.park(inbox);
+        screen::give_back();
+        self.away.store(true, Ordering::SeqCst);
+        let outcome = self
+            .words(program)
+            .and_then(|words| programs::attend(&words));
+        if !matches!(outcome, Ok(true)) {
+            wait_for_enter(outcome.as_ref().err());
+        }
+        self.away.store(false, Ordering::SeqCst);
+        // A program that was killed may have left keys behind that were meant for it.
+        let _ = rustix::termios::tcflush(
+            rustix::stdio::stdin(),
+            rustix::termios::QueueSelector::IFlush,
+        );
+        self.keyboard.resume();
+        self.resume(terminal)?;
+        let message = Message::Returned(outcome);
+        self.sender.spawn("returned", move |sender| {
+            sender.send(message);
+        });
+        Ok(())
+    }
+
+    fn words(&self, program: &Program) -> banger_api::Result<Vec<OsString>> {
+        let places = &self.session.places;
+        match program {
+            Program::Banger(words) => {
+                let mut line = doctor::own_program(places)?;
+                line.extend(words.iter().map(OsString::from));
+                Ok(line)
+            }
+            Program::Fix(fix) => doctor::words(places, fix),
+        }
+    }
+}
+
+/// What a failed program has said would be gone with the next drawing.
+fn wait_for_enter(error: Option<&Error>) {
+    let mut stderr = io::stderr();
+    if let Some(error) = error {
+        let _ = writeln!(stderr, "{}", banger_api::harmless::visible(&error.report()));
+    }
+    let _ = write!(stderr, "\npress enter to return to banger ");
+    let _ = stderr.flush();
+    let _ = io::stdin().lock().read_line(&mut String::new());
+}

@@ -1,0 +1,323 @@
+//! What is beside the list: details, events and console of the selected VM.
+
+use banger_api::{NetworkKind, VmView};
+use jiff::tz::TimeZone;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+
+use super::frame::room;
+use super::line_of;
+use super::theme::Theme;
+use crate::age;
+use crate::tui::model::{Model, Pane};
+
+/// The titles of the panes, the one that is shown marked.
+fn titles(model: &Model, theme: Theme) -> Line<'static> {
+    let spans = Pane::ALL.into_iter().map(|pane| {
+        let style = if pane == model.pane {
+            theme.mark()
+        } else {
+            Theme::dim()
+        };
+        Span::styled(format!(" {} ", pane.title()), style)
+    });
+    Line::from(spans.collect::<Vec<_>>())
+}
+
+fn pane_room(model: &Model, theme: Theme) -> Block<'static> {
+    let name = model.vms.selected().map(|vm| format!(" {} ", vm.name));
+    room(theme, titles(model, theme), model.pane_focus)
+        .title(Line::from(name.unwrap_or_default()).right_aligned())
+}
+
+/// Settings and state.
+pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    let lines = match model.vms.selected() {
+        Some(vm) => lines(model, theme, vm),
+        None => Vec::new(),
+    };
+    let text = Paragraph::new(lines)
+        .wrap(Wrap { trim: false })
+        .scroll((model.pane_scroll, 0))
+        .block(pane_room(model, theme));
+    frame.render_widget(text, area);
+}
+
+fn field(name: &str, value: impl Into<String>) -> Line<'static> {
+    Line::from(vec![
+        Span::styled(format!("{name:>12} "), Theme::dim()),
+        Span::raw(line_of(&value.into())),
+    ])
+}
+
+fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let phase = match vm.pause_reason {
+        Some(reason) => format!("paused: {reason}"),
+        None if vm.paused => "paused".to_owned(),
+        None => vm.phase.to_string(),
+    };
+    let up = vm
+        .started
+        .map(|it| format!(", up {}", age::since(it, model.now)));
+    lines.push(Line::from(vec![
+        Span::styled(format!("{:>12} ", "phase"), Theme::dim()),
+        Span::styled(phase, theme.phase(vm)),
+        Span::raw(up.unwrap_or_default()),
+    ]));
+    for note in &vm.notes {
+        lines.push(Line::from(vec![
+            Span::styled(format!("{:>12} ", "note"), theme.warning()),
+            Span::styled(line_of(note), theme.warning()),
+        ]));
+    }
+    lines.extend(course(model, theme, vm));
+    lines.push(field("address", addresses(vm)));
+    let (spec, next) = (&vm.spec, vm.next());
+    let both = |now: String, next: String| {
+        if now == next {
+            now
+        } else {
+            format!("{now}, {next} from its next start")
+        }
+    };
+    lines.push(field(
+        "vCPUs",
+        both(spec.vcpu.to_string(), next.vcpu.to_string()),
+    ));
+    lines.push(field(
+        "memory",
+        both(spec.memory.to_string(), next.memory.to_string()),
+    ));
+    lines.extend(disks(model, vm));
+    let on = |is: bool| if is { "on" } else { "off" }.to_owned();
+    lines.push(field("NAT", both(on(spec.nat), on(next.nat))));
+    let mut flags = Vec::new();
+    flags.extend(next.protected.then_some("protected from kill and delete"));
+    flags.extend(next.autostart.then_some("starts with the host"));
+    if !flags.is_empty() {
+        lines.push(field("", flags.join(", ")));
+    }
+    if !spec.labels.is_empty() {
+        lines.push(field("labels", spec.label_texts().join(", ")));
+    }
+    lines.push(field("image", vm.image.clone()));
+    let hypervisor = vm
+        .hypervisor
+        .clone()
+        .unwrap_or_else(|| "none yet".to_owned());
+    let pid = vm
+        .pid
+        .map(|pid| format!(", process {pid}"))
+        .unwrap_or_default();
+    lines.push(field("hypervisor", hypervisor + &pid));
+    lines.push(field(
+        "created",
+        age::moment(vm.created, model.now, &TimeZone::system()),
+    ));
+    if let Some(end) = &vm.last_end {
+        let text = format!("{} {} ago", end.detail, age::since(end.at, model.now));
+        lines.push(field("last end", text));
+    }
+    lines.push(field("id", vm.id.to_string()));
+    lines
+}
+
+fn addresses(vm: &VmView) -> String {
+    let network = match vm.network {
+        NetworkKind::Tap => "",
+        NetworkKind::User => "user networking, ",
+    };
+    match (vm.address, &vm.ssh) {
+        (Some(address), _) => format!("{address}, {}", vm.dns_name),
+        (None, Some(ssh)) => format!("{network}SSH at {}:{}", ssh.host, ssh.port),
+        (None, None) => format!("{network}{}", vm.dns_name),
+    }
+}
+
+/// The disks, with a meter of what they take on the host where that is known.
+fn disks(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
+    let measured = model
+        .disks
+        .as_ref()
+        .filter(|it| it.0 == vm.id)
+        .map(|it| &it.1);
+    match measured {
+        Some(disks) if !disks.is_empty() => {
+            let line = |disk: &banger_api::DiskView| {
+                let (taken, size) = (disk.allocated_bytes, disk.size_bytes.max(1));
+                let text = format!("{} {} of {}", meter(taken, size), bytes(taken), bytes(size));
+                field(&format!("{} disk", disk.name), text)
+            };
+            disks.iter().map(line).collect()
+        }
+        _ => vec![
+            field("root disk", vm.next().system_disk_size.to_string()),
+            field("work disk", vm.next().disk_size.to_string()),
+        ],
+    }
+}
+
+/// A meter of ten characters.
+fn meter(part: u64, whole: u64) -> String {
+    let tenths = (part.saturating_mul(10) + whole / 2) / whole;
+    let full = usize::try_from(tenths.min(10)).unwrap_or(10);
+    format!("[{}{}]", "|".repeat(full), " ".repeat(10 - full))
+}
+
+/// Bytes in the largest unit that fits.
+pub(super) fn bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] = [
+        ("T", 1 << 40),
+        ("G", 1 << 30),
+        ("M", 1 << 20),
+        ("K", 1 << 10),
+    ];
+    let unit = UNITS.iter().find(|it| bytes >= it.1);
+    let Some((unit, size)) = unit else {
+        return format!("{bytes}B");
+    };
+    let tenths = bytes.saturating_mul(10) / size;
+    if tenths < 100 && !tenths.is_multiple_of(10) {
+        format!("{}.{}{unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{}{unit}", tenths / 10)
+    }
+}
+
+/// The operation that is under way with its steps, or how the last one failed or how long it took.
+fn course(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
+    let Some(course) = model.operations.of(vm.id) else {
+        return Vec::new();
+    };
+    let verb = course.operation.verb.to_string();
+    let took = course
+        .ended
+        .unwrap_or(model.now)
+        .duration_since(course.operation.began);
+    let took = age::took(took.as_secs_f64());
+    let (text, style) = match (&course.operation.state, course.ended) {
+        (banger_api::OperationState::Failed { error }, _) => (
+            format!("failed: {}", line_of(&error.to_string())),
+            theme.bad(),
+        ),
+        (_, Some(_)) => (format!("took {took}"), Style::new()),
+        (_, None) => (format!("{took} so far"), theme.warning()),
+    };
+    let mut lines = vec![Line::from(vec![
+        Span::styled(format!("{verb:>12} "), Theme::dim()),
+        Span::styled(text, style),
+    ])];
+    for step in &course.steps {
+        let (time, style) = match step.seconds {
+            Some(seconds) => (age::took(seconds), Theme::dim()),
+            None => ("…".to_owned(), theme.warning()),
+        };
+        let text = format!("{:>22}  {}", time, line_of(&step.step));
+        lines.push(Line::styled(text, style));
+    }
+    lines
+}
+
+/// What happened to the VM.
+pub(super) fn events(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    let Some(vm) = model.vms.selected() else {
+        frame.render_widget(pane_room(model, theme), area);
+        return;
+    };
+    let zone = TimeZone::system();
+    let mut lines: Vec<Line<'_>> = model
+        .operations
+        .happenings(vm.id)
+        .map(|it| {
+            let at = it
+                .at
+                .to_zoned(zone.clone())
+                .strftime("%H:%M:%S")
+                .to_string();
+            let style = if it.bad { theme.bad() } else { Style::new() };
+            Line::from(vec![
+                Span::styled(format!("{at} "), Theme::dim()),
+                Span::styled(line_of(&it.text), style),
+            ])
+        })
+        .collect();
+    if lines.is_empty() {
+        lines.push(Line::styled(
+            "nothing has happened since this program began",
+            Theme::dim(),
+        ));
+    }
+    let text = Paragraph::new(lines)
+        .wrap(Wrap { trim: false })
+        .scroll((model.pane_scroll, 0))
+        .block(pane_room(model, theme));
+    frame.render_widget(text, area);
+}
+
+/// The console.
+pub(super) fn console(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    text(
+        model,
+        theme,
+        frame,
+        area,
+        pane_room(model, theme),
+        model.pane_focus,
+    );
+}
+
+/// Text that scrolls, with what there is to know of it in its lower border.
+pub(super) fn text(
+    model: &Model,
+    theme: Theme,
+    frame: &mut Frame<'_>,
+    area: Rect,
+    block: Block<'_>,
+    focus: bool,
+) {
+    let text = &model.text;
+    let mut state = if text.is_following() {
+        " follows the end ".to_owned()
+    } else {
+        " stands still; f follows ".to_owned()
+    };
+    if let Some(end) = &model.source_end {
+        state += &format!(" ended: {} ", line_of(end));
+    }
+    if text.dropped() > 0 {
+        state += &format!(" {} older lines dropped ", text.dropped());
+    }
+    if !text.searched().is_empty() {
+        state += &format!(" search: {} ", line_of(text.searched()));
+    }
+    let block = block.title_bottom(Line::styled(state, Theme::dim()).right_aligned());
+    let inside = block.inner(area);
+    frame.render_widget(Clear, area);
+    frame.render_widget(block, area);
+    let wanted = text.searched().to_lowercase();
+    let lines: Vec<Line<'_>> = text
+        .screen(usize::from(inside.height))
+        .map(|(line, under_cursor, marked)| {
+            let shown: String = line.chars().skip(text.left()).collect();
+            let found = !wanted.is_empty() && line.to_lowercase().contains(&wanted);
+            let mut style = Style::new();
+            if marked || found {
+                style = theme.mark();
+            }
+            if under_cursor && focus && !text.is_following() {
+                style = style.patch(Theme::cursor(true));
+            }
+            Line::styled(shown, style)
+        })
+        .collect();
+    if text.count() == 0 {
+        let hint = Line::styled("nothing has been written to it", Theme::dim());
+        frame.render_widget(hint, inside);
+        return;
+    }
+    frame.render_widget(Paragraph::new(lines), inside);
+}

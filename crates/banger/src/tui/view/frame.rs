@@ -1,0 +1,218 @@
+//! The lines around: the tabs, the message, the keys.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Paragraph};
+
+use super::line_of;
+use super::theme::Theme;
+use crate::age;
+use crate::tui::model::keys::{Action, Scope};
+use crate::tui::model::{Link, Model, Tab, Typing};
+
+/// A room with a border and a title.
+pub(super) fn room<'t>(theme: Theme, title: impl Into<Line<'t>>, focus: bool) -> Block<'t> {
+    Block::bordered()
+        .border_set(theme.border_set())
+        .border_style(theme.border(focus))
+        .title(title)
+}
+
+/// The tabs, and how the daemon is.
+pub(super) fn head(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    let mut spans = vec![Span::raw(" ")];
+    for (number, tab) in Tab::ALL.into_iter().enumerate() {
+        let style = if tab == model.tab {
+            Theme::cursor(true)
+        } else {
+            Style::new()
+        };
+        spans.push(Span::styled(format!("{}", number + 1), theme.key()));
+        spans.push(Span::styled(format!(" {} ", tab.title()), style));
+        spans.push(Span::raw(" "));
+    }
+    frame.render_widget(Line::from(spans), area);
+    let state = match &model.link {
+        Link::Pending => Span::styled("connecting … ", theme.warning()),
+        Link::Up => {
+            let running = model
+                .vms
+                .all()
+                .filter(|vm| vm.phase == banger_api::Phase::Running)
+                .count();
+            let mode = match &model.daemon {
+                Some(daemon) if daemon.mode == "sim" => "simulated, ",
+                _ => "",
+            };
+            let text = format!("{mode}{running} of {} running ", model.vms.count());
+            Span::styled(text, Theme::dim())
+        }
+        Link::Lost { since, .. } => {
+            let text = format!(
+                "the daemon is gone since {} ",
+                age::since(*since, model.now)
+            );
+            Span::styled(text, theme.bad())
+        }
+    };
+    let line = Line::from(state).right_aligned();
+    let used = Tab::ALL
+        .iter()
+        .map(|tab| crate::tui::model::tab_width(*tab))
+        .sum::<u16>()
+        + 1;
+    let rest = Rect {
+        x: area.x + used.min(area.width),
+        width: area.width.saturating_sub(used),
+        ..area
+    };
+    frame.render_widget(line, rest);
+}
+
+/// The message, what is typed, or what is under way.
+pub(super) fn notice(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    if let Some(typing) = &model.typing {
+        let (prompt, input) = match typing {
+            Typing::Filter(input) => (" filter: ", input),
+            Typing::Search(input) => (" search: ", input),
+        };
+        let width = usize::from(area.width).saturating_sub(prompt.len() + 1);
+        let scroll = input.visual_scroll(width);
+        let shown: String = input.value().chars().skip(scroll).collect();
+        let line = Line::from(vec![
+            Span::styled(prompt, theme.key()),
+            Span::raw(line_of(&shown)),
+        ]);
+        frame.render_widget(line, area);
+        let column = prompt.len() + input.visual_cursor().max(scroll) - scroll;
+        let column = u16::try_from(column)
+            .unwrap_or(0)
+            .min(area.width.saturating_sub(1));
+        frame.set_cursor_position((area.x + column, area.y));
+        return;
+    }
+    let line = if let Link::Lost { error, .. } = &model.link {
+        let key = model.keys.key_of(Action::StartDaemon);
+        let key = key
+            .map(|key| format!("; {key} starts it"))
+            .unwrap_or_default();
+        let text = format!(
+            " what is shown is how things were{key}: {}",
+            line_of(&error.to_string())
+        );
+        Line::styled(text, theme.warning())
+    } else if let Some(notice) = model.notices.standing(model.now) {
+        let more = model
+            .keys
+            .key_of(Action::Messages)
+            .filter(|_| notice.whole.contains('\n'));
+        let more = more
+            .map(|key| format!("  ({key} shows it whole)"))
+            .unwrap_or_default();
+        Line::from(vec![
+            Span::styled(
+                format!(" {}", line_of(&notice.line)),
+                theme.tone(notice.tone),
+            ),
+            Span::styled(more, Theme::dim()),
+        ])
+    } else {
+        under_way(model, theme)
+    };
+    frame.render_widget(line, area);
+}
+
+/// The operations that are under way, of all clients.
+fn under_way(model: &Model, theme: Theme) -> Line<'static> {
+    let mut running = model.operations.running();
+    let Some(first) = running.next() else {
+        return Line::default();
+    };
+    let name = first
+        .operation
+        .name
+        .as_ref()
+        .map_or("a new VM".to_owned(), ToString::to_string);
+    let step = first
+        .step()
+        .map(|step| format!(": {}", line_of(step)))
+        .unwrap_or_default();
+    let took = age::since(first.operation.began, model.now);
+    let more = running.count();
+    let more = if more > 0 {
+        format!("   and {more} more")
+    } else {
+        String::new()
+    };
+    let text = format!(" {} {name}{step}, {took}{more}", first.operation.verb);
+    Line::styled(text, theme.warning())
+}
+
+/// The keys that matter now.
+pub(super) fn keys(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    let actions: &[(Action, &str)] = match model.scope() {
+        Scope::Vms => &[
+            (Action::Shell, "shell"),
+            (Action::Create, "new"),
+            (Action::Start, "start"),
+            (Action::Stop, "stop"),
+            (Action::Delete, "delete"),
+            (Action::Find, "filter"),
+            (Action::Help, "help"),
+            (Action::Quit, "quit"),
+            (Action::Set, "settings"),
+            (Action::Mark, "mark"),
+            (Action::Console, "console"),
+            (Action::Restart, "restart"),
+            (Action::Nat, "NAT"),
+            (Action::SortNext, "sort"),
+            (Action::CopyAddress, "copy"),
+            (Action::Palette, "all actions"),
+        ],
+        Scope::Text => &[
+            (Action::Back, "back"),
+            (Action::Follow, "follow"),
+            (Action::Find, "search"),
+            (Action::NextMatch, "next"),
+            (Action::Mark, "mark"),
+            (Action::CopyLines, "copy"),
+            (Action::NextPane, "next pane"),
+            (Action::Help, "help"),
+        ],
+        Scope::Images => &[
+            (Action::CreateFromImage, "new VM"),
+            (Action::DeleteImage, "delete"),
+            (Action::PruneImages, "prune"),
+            (Action::Refresh, "refresh"),
+            (Action::Help, "help"),
+            (Action::Quit, "quit"),
+        ],
+        Scope::Doctor => &[
+            (Action::CopyFix, "copy fix"),
+            (Action::RunFix, "run fix"),
+            (Action::Refresh, "check again"),
+            (Action::Help, "help"),
+            (Action::Quit, "quit"),
+        ],
+        Scope::Everywhere => &[],
+    };
+    let mut spans = vec![Span::raw(" ")];
+    let mut width = 1;
+    for (action, word) in actions {
+        let Some(key) = model.keys.key_of(*action) else {
+            continue;
+        };
+        let key = key.to_string();
+        let wanted = key.len() + word.len() + 3;
+        // A part of a word helps nobody.
+        if width + wanted > usize::from(area.width) {
+            break;
+        }
+        width += wanted;
+        spans.push(Span::styled(key, theme.key()));
+        spans.push(Span::raw(format!(" {word}  ")));
+    }
+    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+}

@@ -1,0 +1,48 @@
+//! Draws the model: pure, from the model alone. The only characters outside of text are borders.
+
+mod details;
+mod frame;
+mod list;
+mod overlay;
+mod tabs;
+mod theme;
+
+#[cfg(test)]
+mod tests;
+
+use ratatui::Frame;
+
+use super::model::{Model, Pane, Tab};
+use theme::Theme;
+
+/// Draws everything.
+pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
+    let theme = Theme(model.look);
+    let rooms = model.rooms();
+    frame::head(model, theme, frame, rooms.head);
+    match model.tab {
+        Tab::Vms => {
+            if !rooms.list.is_empty() {
+                list::vms(model, theme, frame, rooms.list);
+            }
+            if !rooms.pane.is_empty() {
+                match model.pane {
+                    Pane::Details => details::details(model, theme, frame, rooms.pane),
+                    Pane::Events => details::events(model, theme, frame, rooms.pane),
+                    Pane::Console => details::console(model, theme, frame, rooms.pane),
+                }
+            }
+        }
+        Tab::Images => tabs::images(model, theme, frame, rooms.list),
+        Tab::Daemon => tabs::daemon(model, theme, frame, rooms.list),
+        Tab::Doctor => tabs::doctor(model, theme, frame, rooms.list),
+    }
+    frame::notice(model, theme, frame, rooms.notice);
+    frame::keys(model, theme, frame, rooms.keys);
+    overlay::draw(model, theme, frame);
+}
+
+/// Text of the daemon or a guest, harmless and in one line.
+fn line_of(text: &str) -> String {
+    banger_api::harmless::visible(text).replace(['\n', '\t'], " ")
+}

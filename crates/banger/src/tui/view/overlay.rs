@@ -1,0 +1,296 @@
+//! What lies over the screen.
+
+use jiff::tz::TimeZone;
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph, Wrap};
+
+use super::frame::room;
+use super::line_of;
+use super::theme::Theme;
+use crate::tui::model::Model;
+use crate::tui::model::dialog::{Confirmation, Overlay, Palette};
+use crate::tui::model::form::{Form, Kind};
+use crate::tui::model::keys::{BINDINGS, Scope};
+
+/// Draws it, if there is one.
+pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
+    match &model.overlay {
+        None => {}
+        Some(Overlay::Question(question)) => confirmation(question, theme, frame),
+        Some(Overlay::Form(form)) => draw_form(form, theme, frame),
+        Some(Overlay::Palette(palette)) => draw_palette(model, palette, theme, frame),
+        Some(Overlay::Help(at)) => help(model, *at, theme, frame),
+        Some(Overlay::Messages(at)) => messages(model, *at, theme, frame),
+    }
+}
+
+/// A room of this size in the middle of the screen, or as much of it as there is.
+fn middle(frame: &mut Frame<'_>, width: u16, height: u16) -> Rect {
+    let area = frame.area();
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let room = Rect {
+        x: area.x + (area.width - width) / 2,
+        y: area.y + (area.height - height) / 2,
+        width,
+        height,
+    };
+    frame.render_widget(Clear, room);
+    room
+}
+
+fn length(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+fn confirmation(question: &Confirmation, theme: Theme, frame: &mut Frame<'_>) {
+    let mut lines: Vec<Line<'_>> = question
+        .lines
+        .iter()
+        .map(|it| Line::raw(line_of(it)))
+        .collect();
+    lines.push(Line::default());
+    lines.push(Line::from(vec![
+        Span::styled("y", theme.key()),
+        Span::styled(format!(" {}   ", question.yes), theme.bad()),
+        Span::styled("esc", theme.key()),
+        Span::raw(" leave everything as it is"),
+    ]));
+    let area = middle(frame, 66, length(lines.len()).saturating_add(3));
+    let block = room(
+        theme,
+        Line::styled(format!(" {} ", question.title), theme.bad()),
+        true,
+    );
+    frame.render_widget(
+        Paragraph::new(lines)
+            .wrap(Wrap { trim: false })
+            .block(block),
+        area,
+    );
+}
+
+fn draw_form(form: &Form, theme: Theme, frame: &mut Frame<'_>) {
+    let width = 72;
+    let height = length(form.fields.len()) + 5;
+    let area = middle(frame, width, height);
+    let block = room(theme, format!(" {} ", form.title), true);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    for (at, field) in form.fields.iter().enumerate() {
+        let row = Rect {
+            y: inside.y + length(at),
+            height: 1,
+            ..inside
+        };
+        if row.y >= inside.bottom() {
+            break;
+        }
+        let is_here = at == form.at;
+        let label = if is_here { theme.key() } else { Style::new() };
+        let value = field.input.value();
+        let room_for_value = usize::from(inside.width).saturating_sub(16);
+        let scroll = if is_here {
+            field.input.visual_scroll(room_for_value)
+        } else {
+            0
+        };
+        let shown: String = value.chars().skip(scroll).take(room_for_value).collect();
+        let value_span = if value.is_empty() {
+            Span::styled(line_of(&field.default), Theme::dim())
+        } else if field.error.is_some() {
+            Span::styled(line_of(&shown), theme.bad())
+        } else {
+            Span::raw(line_of(&shown))
+        };
+        let marker = if is_here { "> " } else { "  " };
+        let label = Span::styled(format!("{marker}{:<12} ", field.label), label);
+        frame.render_widget(Line::from(vec![label, value_span]), row);
+        if is_here && !field.is_switch() {
+            let column = 15 + field.input.visual_cursor().max(scroll) - scroll;
+            let column = length(column).min(inside.width.saturating_sub(1));
+            frame.set_cursor_position((row.x + column, row.y));
+        }
+    }
+    let below = Rect {
+        y: (inside.y + length(form.fields.len())).min(inside.bottom()),
+        height: 3.min(
+            inside
+                .bottom()
+                .saturating_sub(inside.y + length(form.fields.len())),
+        ),
+        ..inside
+    };
+    let mut lines = Vec::new();
+    let here = form.fields.get(form.at);
+    let wrong = here
+        .and_then(|it| it.error.as_ref())
+        .or_else(|| form.fields.iter().find_map(|it| it.error.as_ref()));
+    lines.push(match wrong {
+        Some(wrong) => Line::styled(line_of(wrong), theme.bad()),
+        None => Line::styled(hint(here.map(|it| it.kind)), Theme::dim()),
+    });
+    lines.push(Line::from(vec![
+        Span::styled("enter", theme.key()),
+        Span::raw(" do it  "),
+        Span::styled("tab", theme.key()),
+        Span::raw(" next field  "),
+        Span::styled("space", theme.key()),
+        Span::raw(" on or off  "),
+        Span::styled("esc", theme.key()),
+        Span::raw(" leave it"),
+    ]));
+    frame.render_widget(Paragraph::new(lines), below);
+}
+
+fn hint(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::Memory) => "such as 2G or 1536M",
+        Some(Kind::Disk) => "the disk at /root, such as 16G; it only grows",
+        Some(Kind::SystemDisk) => "the disk at /, such as 16G; it only grows",
+        Some(Kind::Image) => "left and right go through the images",
+        Some(Kind::Labels) => "key=value, key=value",
+        Some(Kind::Vcpu) => "1 to 64",
+        _ => "",
+    }
+}
+
+fn draw_palette(model: &Model, palette: &Palette, theme: Theme, frame: &mut Frame<'_>) {
+    let height = frame.area().height.saturating_sub(4).min(22);
+    let area = middle(frame, 72, height);
+    let block = room(theme, " actions ", true);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    if inside.is_empty() {
+        return;
+    }
+    let prompt = Line::from(vec![
+        Span::styled(":", theme.key()),
+        Span::raw(line_of(palette.input.value())),
+    ]);
+    frame.render_widget(
+        prompt,
+        Rect {
+            height: 1,
+            ..inside
+        },
+    );
+    let column = length(palette.input.visual_cursor() + 1).min(inside.width - 1);
+    frame.set_cursor_position((inside.x + column, inside.y));
+    let rows = usize::from(inside.height - 1);
+    let top = (palette.at + 1).saturating_sub(rows);
+    let found = palette.found();
+    let lines: Vec<Line<'_>> = found
+        .iter()
+        .enumerate()
+        .skip(top)
+        .take(rows)
+        .map(|(at, binding)| {
+            let keys = model.keys.keys_of(binding.action);
+            let key = keys.first().map(ToString::to_string).unwrap_or_default();
+            let line = Line::from(vec![
+                Span::styled(format!("{key:>9} "), theme.key()),
+                Span::styled(format!("{:<18}", binding.name), Theme::bold()),
+                Span::raw(binding.help),
+            ]);
+            if at == palette.at {
+                line.style(Theme::cursor(true))
+            } else {
+                line
+            }
+        })
+        .collect();
+    let below = Rect {
+        y: inside.y + 1,
+        height: inside.height - 1,
+        ..inside
+    };
+    frame.render_widget(Paragraph::new(lines), below);
+}
+
+/// The help, made from the key table.
+fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
+    let mut lines = Vec::new();
+    for (scope, title) in [
+        (Scope::Vms, "the list of VMs"),
+        (Scope::Text, "console and log"),
+        (Scope::Images, "images"),
+        (Scope::Doctor, "doctor"),
+        (Scope::Everywhere, "everywhere"),
+    ] {
+        lines.push(Line::styled(title, Theme::bold()));
+        for binding in BINDINGS.iter().filter(|it| it.scope == scope) {
+            let keys = model.keys.keys_of(binding.action);
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            let keys = if keys.is_empty() {
+                format!(":{}", binding.name)
+            } else {
+                keys.join(" ")
+            };
+            lines.push(Line::from(vec![
+                Span::styled(format!("{keys:>18}  "), theme.key()),
+                Span::raw(binding.help),
+            ]));
+        }
+        lines.push(Line::default());
+    }
+    let height = frame.area().height.saturating_sub(2);
+    let area = middle(frame, 76, height);
+    let most = length(lines.len()).saturating_sub(height.saturating_sub(2));
+    let block = room(theme, " keys ", true)
+        .title_bottom(Line::from(" esc closes, j and k scroll ").right_aligned());
+    frame.render_widget(
+        Paragraph::new(lines).scroll((at.min(most), 0)).block(block),
+        area,
+    );
+}
+
+/// All messages, newest first, errors with causes and hints.
+fn messages(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
+    let zone = TimeZone::system();
+    let mut lines = Vec::new();
+    for notice in model.notices.all() {
+        let time = notice
+            .at
+            .to_zoned(zone.clone())
+            .strftime("%H:%M:%S")
+            .to_string();
+        for (number, line) in notice.whole.lines().enumerate() {
+            let time = if number == 0 {
+                time.clone()
+            } else {
+                " ".repeat(8)
+            };
+            lines.push(Line::from(vec![
+                Span::styled(format!("{time} "), Theme::dim()),
+                Span::styled(
+                    line_of(line),
+                    if number == 0 {
+                        theme.tone(notice.tone)
+                    } else {
+                        Style::new()
+                    },
+                ),
+            ]));
+        }
+    }
+    if lines.is_empty() {
+        lines.push(Line::styled("there are no messages", Theme::dim()));
+    }
+    let (width, height) = (
+        frame.area().width.saturating_sub(4),
+        frame.area().height.saturating_sub(2),
+    );
+    let area = middle(frame, width, height);
+    let block = room(theme, " messages ", true)
+        .title_bottom(Line::from(" esc closes, y copies the newest ").right_aligned());
+    frame.render_widget(
+        Paragraph::new(lines)
+            .wrap(Wrap { trim: false })
+            .scroll((at, 0))
+            .block(block),
+        area,
+    );
+}

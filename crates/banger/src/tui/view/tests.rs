@@ -1,0 +1,309 @@
+//! Screens as they are drawn, with their styles, at three sizes.
+
+use banger_api::{
+    CheckReport, Code, DiskView, Error, Fix, Mib, OperationState, Phase, Progress, Verb, Verdict,
+};
+use jiff::SignedDuration;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use ratatui::style::{Color, Modifier};
+
+use super::draw;
+use crate::tui::model::message::{Answer, Message};
+use crate::tui::model::tests::{model, now, types, vm};
+use crate::tui::model::{Link, Look, Model};
+
+const SIZES: [(u16, u16); 3] = [(80, 24), (120, 32), (200, 50)];
+
+fn drawn(model: &mut Model, size: (u16, u16)) -> Buffer {
+    model.update(Message::Size(size.0, size.1), now());
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+    terminal.draw(|frame| draw(model, frame)).unwrap();
+    terminal.backend().buffer().clone()
+}
+
+/// The text, and below it each row's runs of cells that have a style.
+fn told(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let mut text = String::new();
+    let mut styles = String::new();
+    for y in 0..area.height {
+        let mut line = String::new();
+        let mut runs: Vec<(u16, u16, String)> = Vec::new();
+        for x in 0..area.width {
+            let cell = &buffer[(x, y)];
+            line += cell.symbol();
+            let style = style_of(cell.fg, cell.modifier);
+            match runs.last_mut() {
+                Some(run) if run.2 == style && run.1 + 1 == x => run.1 = x,
+                _ => runs.push((x, x, style)),
+            }
+        }
+        text += line.trim_end();
+        text.push('\n');
+        let runs: Vec<_> = runs
+            .iter()
+            .filter(|it| !it.2.is_empty())
+            .map(|(from, to, style)| format!("{from}-{to} {style}"))
+            .collect();
+        if !runs.is_empty() {
+            styles += &format!("{y}: {}\n", runs.join(", "));
+        }
+    }
+    format!("{text}\n{styles}")
+}
+
+fn style_of(colour: Color, modifier: Modifier) -> String {
+    let mut words = Vec::new();
+    if colour != Color::Reset {
+        words.push(colour.to_string().to_lowercase());
+    }
+    for (flag, word) in [
+        (Modifier::BOLD, "bold"),
+        (Modifier::DIM, "dim"),
+        (Modifier::REVERSED, "reversed"),
+        (Modifier::UNDERLINED, "underlined"),
+    ] {
+        words.extend(modifier.contains(flag).then(|| word.to_owned()));
+    }
+    words.join("+")
+}
+
+/// VMs of every kind, and one that starts.
+fn some() -> Model {
+    let mut vms = vec![
+        vm(1, "api", Phase::Running),
+        vm(2, "build-farm-1", Phase::Starting),
+        vm(3, "db", Phase::Stopped),
+        vm(4, "web", Phase::Running),
+    ];
+    vms[0]
+        .spec
+        .labels
+        .insert("team".to_owned(), "web".to_owned());
+    vms[0].spec.protected = true;
+    vms[0].notes.push("the host has no way out".to_owned());
+    vms[0].pending = Some(banger_api::VmSpec {
+        memory: Mib(4096),
+        ..vms[0].spec.clone()
+    });
+    vms[3].paused = true;
+    let mut model = model(vms);
+    let id = banger_api::VmId::from_bits(2);
+    let began = now() - SignedDuration::from_secs(12);
+    for (seq, state) in [
+        OperationState::Step(Progress {
+            step: "prepare network".to_owned(),
+            seconds: Some(0.012),
+        }),
+        OperationState::Step(Progress {
+            step: "wait for guest".to_owned(),
+            seconds: None,
+        }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let operation = banger_api::Operation {
+            id: 7,
+            verb: Verb::Start,
+            vm: Some(id),
+            name: Some("build-farm-1".parse().unwrap()),
+            request: None,
+            began,
+            state,
+        };
+        let change = banger_api::Change::Operation(operation);
+        let event = banger_api::Event {
+            seq: seq as u64 + 2,
+            at: now(),
+            change,
+        };
+        model.update(Message::Event(Box::new(event)), now());
+    }
+    let mut api = vm(1, "api", Phase::Running);
+    api.disks = vec![DiskView {
+        name: "work".to_owned(),
+        size_bytes: 16 << 30,
+        allocated_bytes: 5 << 30,
+        shared_bytes: None,
+    }];
+    model.update(
+        Message::Answer(Answer::Vm(api.id, Ok(Box::new(api)))),
+        now(),
+    );
+    model
+}
+
+#[test]
+fn the_list_at_three_sizes() {
+    for (width, height) in SIZES {
+        let buffer = drawn(&mut some(), (width, height));
+        insta::assert_snapshot!(format!("list-{width}x{height}"), told(&buffer));
+    }
+}
+
+#[test]
+fn a_start_is_shown_step_by_step() {
+    let mut model = some();
+    types(&mut model, "j");
+    let text = told(&drawn(&mut model, (80, 24)));
+    for part in [
+        "12.0 s so far",
+        "12 ms  prepare network",
+        "…  wait for guest",
+        "start build-farm-1: wait for guest, 12s",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn what_lies_over_the_list() {
+    for (name, keys) in [
+        ("delete", "aD"),
+        ("create", "nWeb"),
+        ("help", "?"),
+        ("palette", ":sto"),
+        ("filter", "/we"),
+    ] {
+        let buffer = drawn_after(keys, (80, 24));
+        insta::assert_snapshot!(format!("{name}-80x24"), told(&buffer));
+    }
+}
+
+fn drawn_after(keys: &str, size: (u16, u16)) -> Buffer {
+    let mut model = some();
+    model.update(Message::Size(size.0, size.1), now());
+    types(&mut model, keys);
+    drawn(&mut model, size)
+}
+
+#[test]
+fn a_daemon_that_is_gone_is_told() {
+    let mut model = some();
+    let error = Error::new(Code::NotReady, "the daemon has stopped");
+    model.update(Message::Lost(error), now() - SignedDuration::from_secs(9));
+    assert!(matches!(model.link, Link::Lost { .. }));
+    let text = told(&drawn(&mut model, (80, 24)));
+    assert!(text.contains("the daemon is gone since 9s"), "{text}");
+    assert!(text.contains("W starts it"), "{text}");
+    assert!(
+        text.contains("build-farm-1"),
+        "what was known stays: {text}"
+    );
+}
+
+#[test]
+fn the_checks_with_their_fixes() {
+    let mut model = some();
+    types(&mut model, "4");
+    let check = CheckReport {
+        name: "QEMU".to_owned(),
+        verdict: Verdict::Fail,
+        found: "it is not installed".to_owned(),
+        hints: vec!["sudo apt-get install qemu-system-x86".to_owned()],
+        fix: Some(Fix::install(&["qemu-system-x86"])),
+        section: None,
+    };
+    let report = banger_api::Report {
+        checks: vec![check],
+    };
+    model.update(Message::Answer(Answer::Doctor(Ok(report))), now());
+    let buffer = drawn(&mut model, (120, 32));
+    insta::assert_snapshot!("doctor-120x32", told(&buffer));
+}
+
+/// Every screen there is, by the keys that lead to it.
+const SCREENS: [&str; 16] = [
+    "", "j", "]", "]]", "l", "z", "2", "3", "4", "aD", "n", "e", "R", "?", "!", ":",
+];
+
+#[test]
+fn no_screen_has_a_background_or_a_picture_of_its_own() {
+    // yazi#149, gitui#799, bluetui#10, ghcup#297: illegible on light backgrounds. k9s#991: pictures.
+    for keys in SCREENS {
+        let buffer = drawn_after(keys, (120, 32));
+        for cell in &buffer.content {
+            assert_eq!(cell.bg, Color::Reset, "{keys}");
+            let sixteen = !matches!(
+                cell.fg,
+                Color::Rgb(..) | Color::Indexed(_) | Color::Black | Color::White | Color::Blue
+            );
+            assert!(sixteen, "{keys}: {}", cell.fg);
+            for symbol in cell.symbol().chars() {
+                let is_text = (symbol as u32) < 0x2600;
+                assert!(is_text, "{keys}: {symbol:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_colours_and_without_unicode_all_is_told_all_the_same() {
+    for keys in SCREENS {
+        let mut model = some();
+        model.look = Look {
+            colour: false,
+            unicode: false,
+        };
+        types(&mut model, keys);
+        let buffer = drawn(&mut model, (80, 24));
+        for cell in &buffer.content {
+            assert_eq!(cell.fg, Color::Reset, "{keys}");
+            let plain = cell.symbol().is_ascii() || ["…", "→"].contains(&cell.symbol());
+            assert!(plain, "{keys}: {:?}", cell.symbol());
+        }
+    }
+    let mut model = some();
+    model.look = Look {
+        colour: false,
+        unicode: false,
+    };
+    let reversed = drawn(&mut model, (80, 24))
+        .content
+        .iter()
+        .filter(|it| it.modifier.contains(Modifier::REVERSED))
+        .count();
+    assert!(reversed > 60, "the cursor is seen: {reversed}");
+}
+
+#[test]
+fn every_screen_is_drawn_at_every_size() {
+    for keys in SCREENS {
+        for width in [0, 1, 3, 20, 81, 120, 250] {
+            for height in [0, 1, 2, 4, 9, 23, 70] {
+                drawn_after(keys, (width, height));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_guests_words_do_no_harm() {
+    let mut evil = vm(1, "api", Phase::Running);
+    evil.notes.push("\u{1b}[2J\u{202e}evil".to_owned());
+    evil.image = "x\u{9b}31m\n".to_owned();
+    let mut model = model(vec![evil]);
+    let buffer = drawn(&mut model, (120, 32));
+    let harmful =
+        |cell: &ratatui::buffer::Cell| cell.symbol().chars().any(banger_api::harmless::is_harmful);
+    assert!(!buffer.content.iter().any(harmful));
+}
+
+#[test]
+fn a_thousand_vms_are_drawn_by_their_rows_only() {
+    let vms = (1..=1000)
+        .map(|number| vm(number, &format!("vm-{number:04}"), Phase::Running))
+        .collect();
+    let mut model = model(vms);
+    types(&mut model, "G");
+    let text = told(&drawn(&mut model, (80, 24)));
+    assert!(
+        text.contains("1000 VMs") && text.contains("vm-1000") && !text.contains("vm-0990"),
+        "{text}"
+    );
+    types(&mut model, "g");
+    assert!(told(&drawn(&mut model, (80, 24))).contains("vm-0001"));
+}
