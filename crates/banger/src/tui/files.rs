@@ -87,3 +87,33 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     }
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_documentation_is_a_key_table() {
+        let page = include_str!("../../../../docs/tui.md");
+        let example = page.split("```toml\n").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
+        let choice: Choice = toml::from_str(example).unwrap();
+        assert_eq!(choice.keys.len(), 3);
+        KeyTable::new(&choice.keys).unwrap();
+        assert!(
+            toml::from_str::<Choice>("[key]\n").is_err(),
+            "a wrong table is told"
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_replaced_at_once_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(KEPT);
+        for text in ["{\"filter\": \"a\"}", "{}"] {
+            replace(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
