@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::num::NonZeroU16;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ impl Screen {
             .unwrap();
         let master = File::from(master);
         let seen = Seen {
-            parser: vt100::Parser::new(size.0, size.1, 0),
+            parser: vt100::Parser::new(cells(size.0), cells(size.1), 0),
             bytes: Vec::new(),
             ended: false,
             closing: false,
@@ -130,7 +131,7 @@ impl Screen {
             .unwrap()
             .parser
             .screen_mut()
-            .set_size(size.0, size.1);
+            .set_size(cells(size.0), cells(size.1));
         tcsetwinsize(self.master.as_ref().unwrap(), winsize(size)).unwrap();
     }
 
@@ -214,14 +215,19 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let pid = self.pid();
-        if let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) {
-            if pid.as_raw_nonzero().get().cast_unsigned() != self.child.id() {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        if let Some(process) = rustix::process::Pid::from_raw(pid.cast_signed())
+            && pid != self.child.id()
+        {
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A number of rows or columns.
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).unwrap()
 }
 
 fn winsize(size: (u16, u16)) -> Winsize {
@@ -239,6 +245,7 @@ pub(crate) fn svg(screen: &vt100::Screen) -> String {
     const WIDTH: u32 = 9;
     const HEIGHT: u32 = 19;
     let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
     let (width, height) = (
         u32::from(columns) * WIDTH + 16,
         u32::from(rows) * HEIGHT + 16,

@@ -289,6 +289,7 @@ fn without_colours_none_is_sent() {
     screen.types("\u{1b}");
     screen.look(|screen| {
         let (rows, columns) = screen.size();
+        let (rows, columns) = (rows.get(), columns.get());
         for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)))
         {
             let cell = screen.cell(row, column).unwrap();
