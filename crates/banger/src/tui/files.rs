@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error, Result};
 use serde::Deserialize;
 
-use super::model::Kept;
+use super::model::Preferences;
 use super::model::keys::KeyTable;
 use crate::paths::Paths;
 
@@ -56,7 +56,7 @@ pub(crate) fn keys(places: &Paths) -> Result<KeyTable> {
 }
 
 /// What was kept; the usual where nothing was, or what another version kept is not understood.
-pub(crate) fn kept(places: &Paths) -> Kept {
+pub(crate) fn kept(places: &Paths) -> Preferences {
     let read = std::fs::read(places.location.state.join(KEPT));
     read.ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -64,7 +64,7 @@ pub(crate) fn kept(places: &Paths) -> Kept {
 }
 
 /// Keeps it. Where that fails, the next run begins with the usual.
-pub(crate) fn keep(places: &Paths, kept: &Kept) {
+pub(crate) fn keep(places: &Paths, kept: &Preferences) {
     let path = places.location.state.join(KEPT);
     if let Ok(bytes) = serde_json::to_vec(kept) {
         let _ = replace(&path, &bytes);

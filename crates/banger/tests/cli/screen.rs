@@ -17,7 +17,7 @@ use crate::environment::TestEnvironment;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the terminal shows, and all that it was sent.
-struct Seen {
+struct Display {
     parser: vt100::Parser,
     bytes: Vec<u8>,
     ended: bool,
@@ -28,7 +28,7 @@ struct Seen {
 pub(crate) struct Screen {
     child: Child,
     master: Option<File>,
-    seen: Arc<(Mutex<Seen>, Condvar)>,
+    seen: Arc<(Mutex<Display>, Condvar)>,
 }
 
 impl Screen {
@@ -73,7 +73,7 @@ impl Screen {
             .spawn()
             .unwrap();
         let master = File::from(master);
-        let seen = Seen {
+        let seen = Display {
             parser: vt100::Parser::new(cells(size.0), cells(size.1), 0),
             bytes: Vec::new(),
             ended: false,

@@ -28,7 +28,7 @@ use ratatui::layout::Rect;
 use tui_input::Input;
 
 pub(crate) use mouse::tab_width;
-pub(crate) use settings::{Kept, Look};
+pub(crate) use settings::{Look, Preferences};
 
 use dialog::Overlay;
 use keys::{KeyTable, Scope};
@@ -211,7 +211,7 @@ pub(crate) struct Model {
 
 impl Model {
     /// The model at the start, with what was kept from the last run.
-    pub(crate) fn new(now: Timestamp, keys: KeyTable, look: Look, kept: &Kept) -> Self {
+    pub(crate) fn new(now: Timestamp, keys: KeyTable, look: Look, kept: &Preferences) -> Self {
         let mut vms = Vms::default();
         vms.show(|vms| {
             vms.sort = kept.sort;
@@ -251,8 +251,8 @@ impl Model {
     }
 
     /// What is kept for the next run.
-    pub(crate) fn kept(&self) -> Kept {
-        Kept {
+    pub(crate) fn kept(&self) -> Preferences {
+        Preferences {
             tab: self.tab,
             pane: self.pane,
             sort: self.vms.sort,

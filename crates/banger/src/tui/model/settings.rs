@@ -8,7 +8,7 @@ use super::{Pane, Tab};
 /// What is kept between runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Kept {
+pub(crate) struct Preferences {
     pub(crate) tab: Tab,
     pub(crate) pane: Pane,
     pub(crate) sort: Sort,
@@ -18,7 +18,7 @@ pub(crate) struct Kept {
     pub(crate) mouse: bool,
 }
 
-impl Default for Kept {
+impl Default for Preferences {
     fn default() -> Self {
         Self {
             tab: Tab::default(),

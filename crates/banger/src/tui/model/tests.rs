@@ -43,7 +43,7 @@ fn event(seq: u64, change: Change) -> Message {
 
 /// A model with these VMs, whose daemon answers.
 pub(crate) fn model(vms: Vec<VmView>) -> Model {
-    let mut model = Model::new(now(), KeyTable::default(), LOOK, &Kept::default());
+    let mut model = Model::new(now(), KeyTable::default(), LOOK, &Preferences::default());
     model.link = Link::Up;
     let snapshot = Snapshot {
         vms,
@@ -572,7 +572,7 @@ fn what_is_shown_is_kept_for_the_next_run() {
     types(&mut model, "/web<enter>oOhm]2");
     let kept = model.kept();
     let json = serde_json::to_string(&kept).unwrap();
-    let again: Kept = serde_json::from_str(&json).unwrap();
+    let again: Preferences = serde_json::from_str(&json).unwrap();
     assert_eq!(again, kept);
     let next = Model::new(now(), KeyTable::default(), LOOK, &again);
     assert_eq!(
@@ -580,7 +580,7 @@ fn what_is_shown_is_kept_for_the_next_run() {
         (Tab::Images, Pane::Events, false)
     );
     assert_eq!(next.vms.filter(), "web");
-    let partial: Kept = serde_json::from_str(r#"{"filter": "x", "new": 1}"#).unwrap();
+    let partial: Preferences = serde_json::from_str(r#"{"filter": "x", "new": 1}"#).unwrap();
     assert_eq!(
         partial.filter, "x",
         "of another version, what is understood"
