@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use banger_api::{DaemonView, DiskView, Error, ImageView, Phase, Report, VmId};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
@@ -173,6 +174,8 @@ pub(crate) enum Typing {
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub(crate) now: Timestamp,
+    /// The user's time zone.
+    pub(crate) zone: TimeZone,
     pub(crate) size: (u16, u16),
     pub(crate) link: Link,
     pub(crate) daemon: Option<DaemonView>,
@@ -221,6 +224,7 @@ impl Model {
         vms.set_filter(&kept.filter);
         Self {
             now,
+            zone: TimeZone::UTC,
             size: (80, 24),
             link: Link::Pending,
             daemon: None,

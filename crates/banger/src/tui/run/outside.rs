@@ -11,6 +11,7 @@ use banger_api::{Code, Error};
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::execute;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use rustix::process::{Signal, getpid, kill_process};
@@ -52,6 +53,7 @@ pub(crate) fn run(session: &Session, look: Look) -> Outcome {
     session.daemon()?;
     let kept = files::kept(&session.places);
     let mut model = Model::new(Timestamp::now(), keys, look, &kept);
+    model.zone = TimeZone::system();
     let (sender, mut inbox) = inbox();
     let trouble = |cause: io::Error| {
         Failure::from(Error::new(Code::Host, "use the terminal").cause(cause.to_string()))

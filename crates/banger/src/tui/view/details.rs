@@ -1,7 +1,6 @@
 //! What is beside the list: details, events and console of the selected VM.
 
 use banger_api::{NetworkKind, VmView};
-use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -116,7 +115,7 @@ fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     lines.push(field("hypervisor", hypervisor + &pid));
     lines.push(field(
         "created",
-        age::moment(vm.created, model.now, &TimeZone::system()),
+        age::moment(vm.created, model.now, &model.zone),
     ));
     if let Some(end) = &vm.last_end {
         let text = format!("{} {} ago", end.detail, age::since(end.at, model.now));
@@ -228,14 +227,13 @@ pub(super) fn events(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         frame.render_widget(pane_room(model, theme), area);
         return;
     };
-    let zone = TimeZone::system();
     let mut lines: Vec<Line<'_>> = model
         .operations
         .happenings(vm.id)
         .map(|it| {
             let at = it
                 .at
-                .to_zoned(zone.clone())
+                .to_zoned(model.zone.clone())
                 .strftime("%H:%M:%S")
                 .to_string();
             let style = if it.bad { theme.bad() } else { Style::new() };

@@ -1,6 +1,5 @@
 //! What lies over the screen.
 
-use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -249,12 +248,11 @@ fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
 
 /// All messages, newest first, errors with causes and hints.
 fn messages(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
-    let zone = TimeZone::system();
     let mut lines = Vec::new();
     for notice in model.notices.all() {
         let time = notice
             .at
-            .to_zoned(zone.clone())
+            .to_zoned(model.zone.clone())
             .strftime("%H:%M:%S")
             .to_string();
         for (number, line) in notice.whole.lines().enumerate() {

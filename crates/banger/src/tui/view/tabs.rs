@@ -1,7 +1,6 @@
 //! The other tabs: images, daemon, doctor.
 
 use banger_api::{Error, Verdict};
-use jiff::tz::TimeZone;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -136,7 +135,7 @@ fn daemon_lines(
         field("mode", daemon.mode.clone()),
         field(
             "started",
-            age::moment(daemon.started, model.now, &TimeZone::system()),
+            age::moment(daemon.started, model.now, &model.zone),
         ),
         field("state", daemon.state.clone()),
         field("socket", daemon.socket.clone()),
