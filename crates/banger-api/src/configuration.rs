@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every key of the configuration file. Each has an environment variable that overrides the file:
 /// see [`variable`].
-pub const KEYS: [&str; 24] = [
+pub const KEYS: [&str; 28] = [
     "log_level",
     "runtime_dir",
     "hypervisor",
@@ -23,6 +23,10 @@ pub const KEYS: [&str; 24] = [
     "ssh_key_path",
     "namegen_path",
     "image",
+    "default_base_rootfs",
+    "default_packages_file",
+    "customize_script",
+    "mirrors",
     "vcpu",
     "memory",
     "disk_size",

@@ -155,6 +155,8 @@ pub enum Verb {
     Undelete,
     /// `vm purge`.
     Purge,
+    /// `image build`, whose VM it is about.
+    Build,
 }
 
 impl fmt::Display for Verb {
@@ -173,6 +175,7 @@ impl fmt::Display for Verb {
             Self::Delete => "delete",
             Self::Undelete => "undelete",
             Self::Purge => "purge",
+            Self::Build => "build",
         })
     }
 }

@@ -126,6 +126,68 @@ pub struct ImportImage {
     pub origin: Option<String>,
 }
 
+/// Asks for a new image, made of another one in a VM of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BuildImage {
+    /// Its name.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^(?!default$)[a-z0-9][a-z0-9._-]*$", max_length = 64)
+    )]
+    pub name: String,
+    /// The image that it is made of; the default one otherwise.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^[a-z0-9][a-z0-9._-]*$", max_length = 64)
+    )]
+    pub base: Option<String>,
+    /// The size of its root file system, in MiB: the least system disk of its VMs. The larger one of
+    /// 4096 and the base's otherwise.
+    #[serde(rename = "size_mib", default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
+    pub size: Option<crate::Mib>,
+    /// What is done in the VM, in this order; the first step that fails ends it.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(max_items = 1000))]
+    pub steps: Vec<BuildStep>,
+    /// Where it comes from, in words, of which 200 characters are kept.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// Leaves the VM where a step fails, as an ordinary one.
+    #[serde(default)]
+    pub keep_on_failure: bool,
+}
+
+/// A step of a build: a script for `sh` in the VM, as root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct BuildStep {
+    /// What it does, in a few words, of which 80 characters are shown.
+    pub name: String,
+    /// The script, at most 100000 bytes.
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^[^\\x00]*$", max_length = 100_000)
+    )]
+    pub script: String,
+    /// The file on the daemon's host that the script reads as its standard input, an absolute path
+    /// without `..`; it reads nothing otherwise.
+    #[serde(default)]
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
+    )]
+    pub input: Option<String>,
+    /// How long it may take, in seconds (1 to 86400, and 3600 otherwise).
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 86_400))]
+    pub timeout_seconds: Option<u64>,
+}
+
 /// Renames an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

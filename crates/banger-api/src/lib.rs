@@ -25,8 +25,8 @@ pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
 pub use image::{
-    ExportImage, ExportedImage, ImageName, ImageView, ImportImage, PruneImages, PrunedImages,
-    RenameImage,
+    BuildImage, BuildStep, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,
+    PruneImages, PrunedImages, RenameImage,
 };
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};

@@ -237,9 +237,32 @@ impl Command {
     /// # Errors
     /// As [`Command::run`].
     pub fn stream_lines(&self, mut each: impl FnMut(&str)) -> Result<()> {
+        let mut last = Vec::new();
+        let status = self.stream(|line| {
+            each(line);
+            if last.len() == LAST_LINES {
+                last.remove(0);
+            }
+            last.push(line.to_owned());
+        })?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(self.ended(status, last.iter().map(String::as_str)))
+    }
+
+    /// Runs it to its end, however it ends, and shows each line as it is written, standard output and
+    /// error alike. It reads the bytes of [`Command::stdin`], and after them the file of
+    /// [`Command::input_file`].
+    ///
+    /// # Errors
+    /// As [`Command::output`].
+    pub fn stream(&self, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
         let (reader, writer) = std::io::pipe().map_err(|cause| self.io_error(cause))?;
         let second = writer.try_clone().map_err(|cause| self.io_error(cause))?;
-        let input = if self.input.is_some() {
+        let file = self.input_file.as_ref().map(File::open).transpose();
+        let mut file = file.map_err(|cause| self.io_error(cause))?;
+        let input = if self.input.is_some() || file.is_some() {
             Stdio::piped()
         } else {
             Stdio::null()
@@ -254,11 +277,18 @@ impl Command {
         // It holds this side's ends of the pipe, which must be closed.
         drop(command);
         let stdin = child.stdin.take();
-        let mut last = Vec::new();
-        thread::scope(|scope| {
+        let pid = rustix::process::Pid::from_child(&child);
+        let late = thread::scope(|scope| {
+            // Nobody waits for the child before this scope is over, so its number is its own.
+            let late = self
+                .patience
+                .map(|patience| scope.spawn(move || end_late(pid, patience)));
             scope.spawn(move || {
-                if let (Some(mut pipe), Some(input)) = (stdin, &self.input) {
-                    drop(pipe.write_all(input));
+                let Some(mut pipe) = stdin else { return };
+                // A program that ends without reading it all says why itself.
+                let written = pipe.write_all(self.input.as_deref().unwrap_or_default());
+                if let (Ok(()), Some(file)) = (written, &mut file) {
+                    drop(std::io::copy(file, &mut pipe));
                 }
             });
             let mut reader = BufReader::new(reader);
@@ -267,20 +297,18 @@ impl Command {
                 .read_until(b'\n', &mut line)
                 .is_ok_and(|length| length > 0)
             {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                each(&text);
-                if last.len() == LAST_LINES {
-                    last.remove(0);
-                }
-                last.push(text);
+                each(String::from_utf8_lossy(&line).trim_end());
                 line.clear();
             }
+            late.is_some_and(|it| it.join().unwrap_or_default())
         });
         let status = child.wait().map_err(|cause| self.io_error(cause))?;
-        if status.success() {
-            return Ok(());
+        if late {
+            let patience = self.patience.unwrap_or_default().as_secs_f64();
+            let text = format!("it did not end within {patience} s");
+            return Err(Error::new(Kind::Busy, text));
         }
-        Err(self.ended(status, last.iter().map(String::as_str)))
+        Ok(status)
     }
 
     #[expect(

@@ -32,6 +32,7 @@ use crate::config::{Config, NetworkChoice};
 use crate::engine::{Defaults, Engine, Parts};
 use crate::error::{During, Result};
 use crate::guest::program::{self, GuestProgram};
+use crate::guest::shell::{Shell, SimulatedShell, SshShell};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::sim::SimHypervisor;
 use crate::image::catalog::{Catalog, Source};
@@ -110,6 +111,10 @@ impl<'a> Assembly<'a> {
         let (config, layout, host) = (self.config, &self.layout, &*self.host);
         let key = key::ensure(layout, config.ssh_key_path.as_deref(), host, self.mode)?;
         let bundle = self.location.bundle.clone();
+        let shell: Box<dyn Shell> = match self.mode {
+            Mode::Real => Box::new(SshShell),
+            Mode::Sim(sim) => Box::new(SimulatedShell::new(sim.clone())),
+        };
         let (source, guest_program) = match self.mode {
             Mode::Real => {
                 let program = guest_program(&bundle);
@@ -130,6 +135,7 @@ impl<'a> Assembly<'a> {
             hypervisors,
             catalog,
             guest_program,
+            shell,
             instance: self.instance,
             defaults: defaults(config),
             reread: Box::new(move || in_force.reread()),

@@ -35,7 +35,7 @@ use crate::server::{self, Shutdown};
 use crate::vm::store::Store;
 
 pub use bundle::{Build, build, fetch, package};
-pub use image::import;
+pub use image::{ImageBuild, build_image, import};
 
 /// The options of the daemon.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   image-names/<name>.json   which image a name stands for
 //!   image-work/               images that are being made
+//!   image-build/<name>.*.log  what the last builds of images wrote
 //!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
 //!   vms/<id>/machine/         its hypervisor's working directory, owned by the hypervisor's user
 //!   jails/<program>/<name>/   the root directory of a jailed hypervisor, while it runs
@@ -143,6 +144,12 @@ impl Layout {
     #[must_use]
     pub fn image_work(&self) -> PathBuf {
         self.state.join("image-work")
+    }
+
+    /// The logs of the last builds of images.
+    #[must_use]
+    pub fn image_builds(&self) -> PathBuf {
+        self.state.join("image-build")
     }
 
     /// The parent of Firecracker's jails: owned by root, 0711.

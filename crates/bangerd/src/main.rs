@@ -68,6 +68,47 @@ enum Image {
         #[arg(long)]
         name: banger_api::ImageName,
     },
+    /// Makes an image of another one, by a recipe
+    Build(ImageBuild),
+}
+
+#[derive(Debug, Args)]
+struct ImageBuild {
+    /// The image's name
+    #[arg(long)]
+    name: banger_api::ImageName,
+    /// The image that it is made of
+    #[arg(long, value_name = "IMAGE")]
+    from: Option<banger_api::ImageName>,
+    /// Adds Docker
+    #[arg(long)]
+    docker: bool,
+    /// A list of packages
+    #[arg(long, value_name = "FILE")]
+    packages: Option<PathBuf>,
+    /// A recipe
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// The size of its root file system
+    #[arg(long)]
+    size: Option<banger_api::Mib>,
+    /// Keeps the VM of a build that fails
+    #[arg(long)]
+    keep_on_failure: bool,
+}
+
+impl From<ImageBuild> for daemon::ImageBuild {
+    fn from(build: ImageBuild) -> Self {
+        Self {
+            name: build.name,
+            from: build.from,
+            docker: build.docker,
+            packages: build.packages,
+            recipe: build.recipe,
+            size: build.size,
+            keep_on_failure: build.keep_on_failure,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -179,6 +220,7 @@ fn main() -> ExitCode {
         Some(Command::Image(Image::Import { source, name })) => {
             daemon::import(&options, &source, &name)
         }
+        Some(Command::Image(Image::Build(build))) => daemon::build_image(&options, &build.into()),
         Some(Command::Config(verb)) => configure(&options, verb),
         Some(Command::Bundle(Bundle::Build(build))) => daemon::build(
             &options,

@@ -147,6 +147,10 @@ fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
         log_level = "warn"
         namegen_path = "/w"
         image = "other"
+        default_base_rootfs = "other"
+        default_packages_file = "/p"
+        customize_script = "/c"
+        mirrors = { npm = "https://npm.example" }
         nat = true
         vcpu = 1
         memory = "1G"

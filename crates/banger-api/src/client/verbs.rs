@@ -5,10 +5,10 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportVm, ExportedImage, ExportedVm,
-    ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel, LogLevelView, Progress,
-    PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, Result, StartVm,
-    StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef,
+    BuildImage, CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportVm, ExportedImage,
+    ExportedVm, ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel, LogLevelView,
+    Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, Result,
+    StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef,
     VmSpecPatch, VmView,
 };
 
@@ -222,6 +222,15 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<ImageView> {
         self.work(Method::POST, "/v1/images", request, on_progress)
+    }
+
+    /// Makes an image of another one in a VM of its own.
+    pub fn build_image(
+        &self,
+        request: &BuildImage,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<ImageView> {
+        self.work(Method::POST, "/v1/images/build", request, on_progress)
     }
 
     /// Deletes an unused image; returns its last state.

@@ -149,6 +149,12 @@ impl Capability for RootDisks {
     fn choose(&self, vm: &mut Vm, host: &dyn Host) -> Result<()> {
         if vm.phase == Phase::Creating {
             let driver = storage::choose(self.wanted, &self.drivers, host)?;
+            // What becomes an image is a file; the last driver makes one everywhere.
+            let of_files = self.drivers.iter().rfind(|it| !it.is_block());
+            let driver = match of_files {
+                Some(of_files) if vm.builds.is_some() && driver.is_block() => &**of_files,
+                _ => driver,
+            };
             vm.root_disk = driver.name().to_owned();
             return Ok(());
         }

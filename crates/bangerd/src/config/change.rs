@@ -81,7 +81,12 @@ fn toml_value(value: &Value) -> toml_edit::Value {
         Value::Number(number) => number.as_i64().unwrap_or(i64::MAX).into(),
         Value::Array(items) => items.iter().map(toml_value).collect(),
         Value::String(text) => text.as_str().into(),
-        Value::Null | Value::Object(_) => "".into(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let table = fields.map(|(name, value)| (name.as_str(), toml_value(value)));
+            toml_edit::Value::InlineTable(table.collect())
+        }
+        Value::Null => "".into(),
     }
 }
 
@@ -130,6 +135,14 @@ mod tests {
             "dns = [\"9.9.9.9\", \"1.1.1.1\"]\n"
         );
         assert_eq!(set("", "memory", "4096"), "memory = \"4G\"\n");
+        assert_eq!(
+            set(
+                "",
+                "mirrors",
+                "npm=https://npm.example/,git=file:///srv/git"
+            ),
+            "mirrors = { git = \"file:///srv/git\", npm = \"https://npm.example/\" }\n"
+        );
         assert_eq!(set("", "vcpu", "4"), "vcpu = 4\n");
         assert_eq!(set("", "qemu", "/opt/q\"x"), "qemu = '/opt/q\"x'\n");
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::values::{image, is, number, path, resolvers, size, subnet, text};
+use super::values::{image, is, mirrors, number, path, resolvers, size, subnet, text};
 use super::{Config, HypervisorChoice, LONGEST_SHUTDOWN, NetworkChoice, RootDiskChoice};
 use crate::machine::DiskCache;
 
@@ -228,6 +228,46 @@ const KEYS: &[Key] = &[
             Ok(())
         },
         get: |c| c.image.as_str().into(),
+    },
+    Key {
+        name: "default_base_rootfs",
+        takes: "the name of the image that others are built from",
+        form: Form::Text,
+        set: |c, v| {
+            c.default_base_rootfs = Some(image(v)?);
+            Ok(())
+        },
+        get: |c| c.default_base_rootfs.as_deref().into(),
+    },
+    Key {
+        name: "default_packages_file",
+        takes: "the absolute path of a list of packages, such as \"/home/ada/packages.apt\"",
+        form: Form::Text,
+        set: |c, v| {
+            c.default_packages_file = Some(path(v)?);
+            Ok(())
+        },
+        get: |c| path_value(&c.default_packages_file),
+    },
+    Key {
+        name: "customize_script",
+        takes: "the absolute path of a program for the VM of an image build",
+        form: Form::Text,
+        set: |c, v| {
+            c.customize_script = Some(path(v)?);
+            Ok(())
+        },
+        get: |c| path_value(&c.customize_script),
+    },
+    Key {
+        name: "mirrors",
+        takes: "a table of addresses: debian, debian-security, npm and git, such as { npm = \"https://npm.example/\" }",
+        form: Form::List,
+        set: |c, v| {
+            c.mirrors = mirrors(v)?;
+            Ok(())
+        },
+        get: |c| serde_json::to_value(&c.mirrors).unwrap_or_default(),
     },
     Key {
         name: "vcpu",

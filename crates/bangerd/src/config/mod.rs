@@ -27,6 +27,7 @@ use banger_host::{Claim, Subnet};
 pub use change::{Change, change};
 use position::Position;
 
+use crate::image::recipe::Mirrors;
 use crate::machine::DiskCache;
 
 /// The maximum size of the file, in bytes. A typical one has a few hundred.
@@ -137,6 +138,15 @@ pub struct Config {
     pub namegen_path: Option<PathBuf>,
     /// `image`: the default image of new VMs.
     pub image: String,
+    /// `default_base_rootfs`: the image that others are built from; `image` otherwise.
+    pub default_base_rootfs: Option<String>,
+    /// `default_packages_file`: the list of packages of `image build`, an absolute path; the shipped one
+    /// otherwise.
+    pub default_packages_file: Option<PathBuf>,
+    /// `customize_script`: a program that runs last in the VM of an `image build`, an absolute path.
+    pub customize_script: Option<PathBuf>,
+    /// `mirrors`: where `image build` looks first.
+    pub mirrors: Mirrors,
     /// `vcpu`, `memory`, `disk_size`, `system_disk_size` and `nat`: the default settings of new
     /// VMs.
     pub spec: VmSpec,
@@ -185,6 +195,10 @@ impl Default for Config {
             ssh_key_path: None,
             namegen_path: None,
             image: "default".to_owned(),
+            default_base_rootfs: None,
+            default_packages_file: None,
+            customize_script: None,
+            mirrors: Mirrors::default(),
             spec: VmSpec::default(),
             start_timeout_seconds: 120,
             stop_timeout_seconds: 30,
@@ -251,6 +265,13 @@ impl Config {
         self.log_level = other.log_level;
         self.namegen_path.clone_from(&other.namegen_path);
         self.image.clone_from(&other.image);
+        // What builds images reads these itself, each time.
+        self.default_base_rootfs
+            .clone_from(&other.default_base_rootfs);
+        self.default_packages_file
+            .clone_from(&other.default_packages_file);
+        self.customize_script.clone_from(&other.customize_script);
+        self.mirrors = other.mirrors.clone();
         self.spec = other.spec.clone();
         self.start_timeout_seconds = other.start_timeout_seconds;
         self.stop_timeout_seconds = other.stop_timeout_seconds;

@@ -56,6 +56,10 @@ fn every_key_is_taken() {
         ssh_key_path = "/home/ada/.ssh/id"
         namegen_path = "/usr/share/dict/words"
         image = "trixie-2.1"
+        default_base_rootfs = "docker-dev"
+        default_packages_file = "/home/ada/packages.apt"
+        customize_script = "/home/ada/customize"
+        mirrors = { npm = "https://npm.example/", debian-security = "http://deb.example/security" }
         vcpu = 0x4
         memory = 1_024
         disk_size = "32G"
@@ -88,6 +92,14 @@ fn every_key_is_taken() {
             ssh_key_path: Some("/home/ada/.ssh/id".into()),
             namegen_path: Some("/usr/share/dict/words".into()),
             image: "trixie-2.1".to_owned(),
+            default_base_rootfs: Some("docker-dev".to_owned()),
+            default_packages_file: Some("/home/ada/packages.apt".into()),
+            customize_script: Some("/home/ada/customize".into()),
+            mirrors: Mirrors {
+                npm: Some("https://npm.example/".to_owned()),
+                debian_security: Some("http://deb.example/security".to_owned()),
+                ..Mirrors::default()
+            },
             spec: VmSpec {
                 vcpu: 4,
                 memory: Mib(1024),

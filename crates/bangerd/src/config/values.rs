@@ -1,11 +1,14 @@
 //! The types of values, and the messages about invalid ones.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use banger_api::{ImageName, Mib};
 use banger_host::Subnet;
 use toml::de::DeValue;
+
+use crate::download::Address;
+use crate::image::recipe::Mirrors;
 
 /// Describes the value, for a message about the expected type.
 pub(super) fn is(value: &DeValue<'_>) -> String {
@@ -88,6 +91,46 @@ pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
         Ok(_) => Ok(name.to_owned()),
         Err(_) => Err(is(value)),
     }
+}
+
+/// A table, or where there is only text, items such as `npm=ADDRESS`.
+pub(super) fn mirrors(value: &DeValue<'_>) -> Result<Mirrors, String> {
+    let mut found = Mirrors::default();
+    let mut put = |name: &str, address: &str| {
+        Address::parse(address, Path::new("/"))
+            .map_err(|error| format!("has an address that is wrong: {}", error.message))?;
+        if !["http://", "https://", "file:///"]
+            .iter()
+            .any(|it| address.starts_with(it))
+        {
+            return Err(format!("has {address:?}, which is no address"));
+        }
+        let place = match name {
+            "debian" => &mut found.debian,
+            "debian-security" => &mut found.debian_security,
+            "npm" => &mut found.npm,
+            "git" => &mut found.git,
+            _ => return Err(format!("has {name:?}")),
+        };
+        *place = Some(address.to_owned());
+        Ok(())
+    };
+    match value {
+        DeValue::Table(table) => {
+            for (name, address) in table {
+                put(name.get_ref(), text(address.get_ref())?)?;
+            }
+        }
+        DeValue::Array(items) => {
+            for item in items {
+                let item = text(item.get_ref())?;
+                let (name, address) = item.split_once('=').ok_or_else(|| is(value))?;
+                put(name.trim(), address.trim())?;
+            }
+        }
+        _ => return Err(is(value)),
+    }
+    Ok(found)
 }
 
 pub(super) fn resolvers(value: &DeValue<'_>) -> Result<Vec<IpAddr>, String> {

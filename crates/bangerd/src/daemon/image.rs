@@ -1,16 +1,119 @@
-//! The command `banger image import`, which the daemon's program runs: it converts a source to an
-//! ext4 file system, and lets the daemon create an image from that.
+//! What the daemon's program does with images, in the environment of whoever asks for it.
+//!
+//! For `banger image import` it makes an ext4 file system of a source, and has the daemon make an image
+//! of that. For `banger image build` it fetches what recipes name, and has the daemon build with it: the
+//! proxies, the certificates and the npm configuration are the user's, and not the daemon's.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use banger_api::client::Client;
-use banger_api::{Code, Error, ImageName, ImageView, ImportImage};
+use banger_api::{BuildImage, Code, Error, ImageName, ImageView, ImportImage, Mib};
 
-use super::Options;
 use super::bundle::{location, progress};
+use super::{Options, environment, overrides};
+use crate::config::Config;
 use crate::error::{During, Result};
+use crate::image::bundle::Stage;
 use crate::image::foreign;
+use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
+use crate::layout::Layout;
+
+/// The options of `image build`.
+#[derive(Debug, Clone)]
+pub struct ImageBuild {
+    /// The image's name.
+    pub name: ImageName,
+    /// The image that it is made of.
+    pub from: Option<ImageName>,
+    /// Whether Docker is added.
+    pub docker: bool,
+    /// A list of packages instead of the shipped one.
+    pub packages: Option<PathBuf>,
+    /// A recipe instead of the shipped one.
+    pub recipe: Option<PathBuf>,
+    /// The size of its root file system.
+    pub size: Option<Mib>,
+    /// Whether the VM of a build that fails stays.
+    pub keep_on_failure: bool,
+}
+
+/// Builds an image, and tells each stage on standard error.
+///
+/// # Errors
+/// What is wrong with the recipe, cannot be fetched, or fails in the VM. Nothing but the log is left
+/// then, and the VM where it shall be kept.
+pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
+    let location = location(options, None)?;
+    let client = Client::new(&location.socket)?;
+    refuse_taken(&client, &build.name)?;
+    let config = Config::of_daemon(&location, &overrides(), options.simulated)?;
+    let mut recipes = vec![match &build.recipe {
+        Some(path) => Recipe::read(path)?,
+        None => Recipe::shipped()?,
+    }];
+    if build.docker {
+        recipes.push(Recipe::docker()?);
+    }
+    let list = build.packages.as_ref();
+    let list = list.or(config.default_packages_file.as_ref());
+    let packages = list.map(|path| PackageList::open(path)).transpose()?;
+    let ingredients = Ingredients {
+        recipes,
+        additions: Additions {
+            packages,
+            customize: config.customize_script.clone(),
+        },
+        mirrors: config.mirrors.clone(),
+    };
+    let base = build.from.as_ref().map(ToString::to_string);
+    let base = base.or(config.default_base_rootfs);
+    let mut show = progress(options);
+    let downloads = Layout::new(&location.state).downloads();
+    let mut fetcher = Fetcher::new(&downloads, &config.mirrors, environment, &mut show)?;
+    let steps = ingredients.steps(&mut fetcher)?;
+    fetcher.check()?;
+    drop(fetcher);
+    let request = BuildImage {
+        name: build.name.to_string(),
+        origin: Some(origin(&ingredients, base.as_deref())),
+        base,
+        size: build.size,
+        steps,
+        keep_on_failure: build.keep_on_failure,
+    };
+    let image = client.build_image(&request, |step| {
+        if is_brief(&step.step) {
+            return;
+        }
+        show(match step.seconds {
+            None => Stage::Begun(step.step),
+            Some(seconds) => Stage::Ended(seconds),
+        });
+    })?;
+    report(options, &image);
+    Ok(())
+}
+
+/// Whether a step is one of the many of every start, which nobody waits for.
+fn is_brief(step: &str) -> bool {
+    ["image", "check", "plan", "boot"].contains(&step)
+        || ["create ", "prepare "]
+            .iter()
+            .any(|it| step.starts_with(it))
+}
+
+/// Where a built image comes from, in words.
+fn origin(ingredients: &Ingredients, base: Option<&str>) -> String {
+    let base = base.unwrap_or(ImageName::DEFAULT);
+    let recipes: Vec<&str> = ingredients.recipes.iter().map(|it| it.name()).collect();
+    let digest = ingredients.packages().digest();
+    format!(
+        "built from {base} by {}; packages {}",
+        recipes.join(", "),
+        &digest[..12]
+    )
+}
 
 /// Creates an image with this name, and prints each stage on standard error.
 ///
@@ -32,15 +135,7 @@ fn take(
     name: &ImageName,
     options: &Options,
 ) -> Result<ImageView> {
-    // Checked before any long work.
-    let is_taken = client.images()?.iter().any(|it| it.name == *name);
-    if is_taken {
-        let error = Error::new(
-            Code::Conflict,
-            format!("there is an image `{name}` already"),
-        );
-        return Err(error.hint("choose another name; list all images: banger image list"));
-    }
+    refuse_taken(client, name)?;
     let source = source.canonicalize().map_err(|cause| {
         let code = match cause.kind() {
             std::io::ErrorKind::NotFound => Code::NotFound,
@@ -61,6 +156,17 @@ fn take(
     client.import_image(&request, |_| {})
 }
 
+/// Refuses a name that is taken, before anything that takes long.
+fn refuse_taken(client: &Client, name: &ImageName) -> Result<()> {
+    let is_taken = client.images()?.iter().any(|it| it.name == *name);
+    if !is_taken {
+        return Ok(());
+    }
+    let what = format!("there is an image `{name}` already");
+    let error = Error::new(Code::Conflict, what);
+    Err(error.hint("give another name; see which are taken: banger image list"))
+}
+
 /// Prints the new image.
 fn report(options: &Options, image: &ImageView) {
     let mut stdout = std::io::stdout();
@@ -71,7 +177,7 @@ fn report(options: &Options, image: &ImageView) {
         let (name, taken) = (&image.name, image.allocated_bytes.div_ceil(1 << 20));
         writeln!(
             stdout,
-            "{name} is imported, {taken} MiB on the host; use it: banger vm create --image {name}"
+            "{name} is ready, {taken} MiB on the host; use it: banger vm create --image {name}"
         )
     };
 }

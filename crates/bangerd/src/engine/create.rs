@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use banger_api::{Code, CreateVm, Error, Phase, StartVm, VmId, VmName, VmSpec, VmView};
+use banger_api::{Code, CreateVm, Error, ImageName, Phase, StartVm, VmId, VmName, VmSpec, VmView};
 use banger_host::{FileOp, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
@@ -28,7 +28,9 @@ impl Engine {
             Some(name) => format!("create `{}`", name.escape_debug()),
             None => "create a VM".to_owned(),
         };
-        let hold = self.make(request, operation, progress).during(doing())?;
+        let hold = self
+            .make(request, None, operation, progress)
+            .during(doing())?;
         if request.no_start {
             return Ok(self.advised(&hold.vm(), request));
         }
@@ -76,9 +78,11 @@ impl Engine {
         true
     }
 
-    fn make(
+    /// A VM with all that persists of it, stopped; `builds` is the image that is made in it.
+    pub(super) fn make(
         &self,
         request: &CreateVm,
+        builds: Option<&ImageName>,
         operation: &OpenOperation<'_>,
         progress: ProgressSink<'_>,
     ) -> Result<Hold> {
@@ -99,6 +103,7 @@ impl Engine {
                 None => admit::made_up_name(&defaults.names, &claims)?,
             };
             let mut vm = self.fresh(name, spec.clone(), lease.images().clone(), &claims)?;
+            vm.builds = builds.cloned();
             self.choose(&mut vm)?;
             self.admit_vm(&vm)?;
             let room = disk_pressure::check(&self.parts.layout, self.breaks_when_full(&vm));

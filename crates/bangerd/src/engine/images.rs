@@ -55,6 +55,7 @@ impl Engine {
             path,
             origin: harmless::visible(origin).chars().take(200).collect(),
             at: self.now(),
+            kernel: None,
         };
         step(progress, "import", || {
             self.parts.catalog.import(&wanted, self.host())
@@ -219,7 +220,7 @@ impl Engine {
     }
 }
 
-fn image_name(text: &str) -> Result<ImageName> {
+pub(super) fn image_name(text: &str) -> Result<ImageName> {
     text.parse()
         .map_err(|cause: InvalidName| Error::new(Code::Invalid, cause.to_string()))
 }

@@ -16,6 +16,7 @@ mod advertise;
 mod archive;
 mod autostart;
 mod backoff;
+mod build;
 mod clone;
 mod create;
 mod delete;
@@ -60,6 +61,7 @@ use jiff::Timestamp;
 use crate::capability::Capability;
 use crate::error::Result;
 use crate::guest::program::GuestProgram;
+use crate::guest::shell::Shell;
 use crate::hypervisor::Hypervisor;
 use crate::image::catalog::Catalog;
 use crate::layout::Layout;
@@ -130,6 +132,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// The initramfs of all guests.
     pub guest_program: GuestProgram,
+    /// How commands run in a guest.
+    pub shell: Box<dyn Shell>,
     /// The defaults, until the configuration is reloaded.
     pub defaults: Defaults,
     /// Reloads the configuration.

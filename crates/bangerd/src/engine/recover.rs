@@ -12,6 +12,7 @@
 //! | resuming | taken down | taken down |
 //! | stopping | taken down | taken down |
 //! | deleting | removed | removed |
+//! | anything, of a VM that an image is built in | removed | removed |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,6 +71,10 @@ impl Engine {
     fn recover_one(&self, slot: &Arc<Slot>) -> Result<()> {
         let hold = slot.hold("recovery")?;
         let mut vm = hold.vm();
+        if let Some(image) = &vm.builds {
+            tracing::info!(vm = %vm.name, %image, "removing the VM of a build that did not end");
+            return self.remove(&hold);
+        }
         match vm.phase {
             Phase::Stopped | Phase::Suspended => self.recover_still(&vm),
             Phase::Creating | Phase::Deleting => {

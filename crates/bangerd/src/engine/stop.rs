@@ -172,7 +172,7 @@ impl Engine {
     }
 
     /// The result of the steps: whether the guest wrote its data, and which step ended it.
-    fn stop_held(
+    pub(super) fn stop_held(
         &self,
         hold: &Hold,
         deadline: Instant,

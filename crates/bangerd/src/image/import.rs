@@ -35,6 +35,9 @@ pub struct Import {
     pub origin: String,
     /// When.
     pub at: Timestamp,
+    /// The digest of the kernel that its VMs start with, which somebody keeps; the bundle's of now
+    /// otherwise.
+    pub kernel: Option<String>,
 }
 
 /// A copy under examination, removed when dropped.
@@ -52,14 +55,22 @@ impl Drop for WorkFile<'_> {
 }
 
 impl Catalog {
-    /// Creates an image from an ext4 file system. Its VMs start with the bundle's current kernel.
+    /// Refuses a name that is taken.
+    ///
+    /// # Errors
+    /// `conflict`, or when the names cannot be read.
+    pub fn admit_name(&self, name: &ImageName, host: &dyn Host) -> Result<()> {
+        self.names.refuse_taken(name, host)
+    }
+
+    /// Creates an image from an ext4 file system.
     ///
     /// # Errors
     /// `conflict` if the name is taken; `invalid` if the file is not an ext4 file system or cannot
     /// boot; or a failure to write. Nothing remains after an error.
     pub fn import(&self, wanted: &Import, host: &dyn Host) -> Result<()> {
         let Import { name, path, .. } = wanted;
-        self.names.refuse_taken(name, host)?;
+        self.admit_name(name, host)?;
         let bundled = self.current(ImageName::DEFAULT, host)?;
         let copy = self.copy(wanted, host)?;
         let root = match &self.source {
@@ -84,7 +95,7 @@ impl Catalog {
         }
         let named = NamedImage {
             root,
-            kernel: bundled.images().kernel.clone(),
+            kernel: (wanted.kernel.clone()).unwrap_or_else(|| bundled.images().kernel.clone()),
             origin: wanted.origin.clone(),
             created: wanted.at,
         };

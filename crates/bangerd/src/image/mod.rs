@@ -10,4 +10,11 @@ pub(crate) mod import;
 mod judge;
 pub(crate) mod lease;
 mod names;
+pub(crate) mod recipe;
 mod source;
+
+/// The script of a build's first step.
+pub(crate) const PREPARE: &str = include_str!("prepare.sh");
+
+/// The script of a build's last step.
+pub(crate) const TIDY: &str = include_str!("tidy.sh");

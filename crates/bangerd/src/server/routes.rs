@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage,
-    ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage, ImportVm, KillVm, Line,
-    LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm,
-    Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView,
-    VmSpecPatch, VmView,
+    API_VERSION, BuildImage, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery,
+    ExportImage, ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage, ImportVm, KillVm,
+    Line, LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage,
+    RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
+    VersionView, VmSpecPatch, VmView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -76,6 +76,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(rename_image))
         .routes(routes!(export_image))
         .routes(routes!(prune_images))
+        .routes(routes!(build_image))
         .split_for_parts();
     describe_results(&mut document);
     describe_errors(&mut document);
@@ -635,6 +636,26 @@ async fn prune_images(
 ) -> Response {
     work(&app, mode, move |engine, progress| {
         engine.prune_images(&request, progress)
+    })
+    .await
+}
+
+/// Makes an image of another one: a VM is created from it, the steps are done in it, it is shut
+/// down, and its system disk becomes the image. The VM is gone at the end. Disconnecting does not
+/// cancel it; killing the VM does.
+#[utoipa::path(
+    post,
+    path = "/v1/images/build",
+    request_body = BuildImage,
+    responses((status = 200, content((Line<ImageView> = "application/x-ndjson"), (ImageView = "application/json"))))
+)]
+async fn build_image(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<BuildImage>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.build_image(&request, progress)
     })
     .await
 }

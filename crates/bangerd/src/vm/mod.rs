@@ -13,7 +13,7 @@ pub mod store;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use banger_api::{End, NetworkKind, Phase, VmId, VmName, VmSpec};
+use banger_api::{End, ImageName, NetworkKind, Phase, VmId, VmName, VmSpec};
 use banger_host::{MacAddress, Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,10 @@ pub struct Vm {
     /// Its last boot, if it was ever started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_boot: Option<LastBoot>,
+    /// The image that is being made in it. Nobody keeps such a VM: it goes with its build, and a daemon
+    /// that finds one removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builds: Option<ImageName>,
     /// The time of its creation.
     pub created: Timestamp,
     /// How its last run ended.
@@ -135,6 +139,7 @@ impl Vm {
             phase: Phase::Creating,
             run: None,
             last_boot: None,
+            builds: None,
             created,
             last_end: None,
             deleted: None,

@@ -5,6 +5,7 @@
 mod adoption;
 mod archive;
 mod autostart;
+mod builds;
 mod clone;
 mod concurrency;
 mod configured;

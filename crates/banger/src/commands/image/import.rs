@@ -32,23 +32,37 @@ impl Import {
     /// Executes the daemon's program, which converts the source and passes the result to the
     /// daemon.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let bundle = session.daemon_view()?.bundle.clone();
-        let places = &session.places;
-        let program = programs::find_bangerd(places.search.as_deref())?;
-        let location = &places.location;
-        let mut arguments: Vec<OsString> = Vec::new();
-        for (option, value) in [
-            ("--state", location.state.as_os_str()),
-            ("--socket", location.socket.as_os_str()),
-            ("--config", location.config.as_os_str()),
-            ("--bundle", OsStr::new(&bundle)),
-        ] {
-            arguments.extend([option.into(), value.to_owned()]);
-        }
-        arguments.extend(session.output.json.then(|| "--json".into()));
-        arguments.extend(["image".into(), "import".into()]);
-        arguments.extend([format!("--name={}", self.name).into(), "--".into()]);
-        arguments.push(self.source.clone().into());
-        Err(programs::become_program(program.as_os_str(), &arguments).into())
+        let source = self.source.clone().into();
+        let own = [
+            "import".into(),
+            format!("--name={}", self.name).into(),
+            "--".into(),
+            source,
+        ];
+        become_bangerd(session, own)
     }
+}
+
+/// Becomes the daemon's program, for a verb on images in this environment.
+pub(super) fn become_bangerd(
+    session: &Session,
+    own: impl IntoIterator<Item = OsString>,
+) -> Outcome {
+    let bundle = session.daemon_view()?.bundle.clone();
+    let places = &session.places;
+    let program = programs::find_bangerd(places.search.as_deref())?;
+    let location = &places.location;
+    let mut arguments: Vec<OsString> = Vec::new();
+    for (option, value) in [
+        ("--state", location.state.as_os_str()),
+        ("--socket", location.socket.as_os_str()),
+        ("--config", location.config.as_os_str()),
+        ("--bundle", OsStr::new(&bundle)),
+    ] {
+        arguments.extend([option.into(), value.to_owned()]);
+    }
+    arguments.extend(session.output.json.then(|| "--json".into()));
+    arguments.push("image".into());
+    arguments.extend(own);
+    Err(programs::become_program(program.as_os_str(), &arguments).into())
 }

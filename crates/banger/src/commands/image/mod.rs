@@ -1,5 +1,6 @@
 //! `banger image`.
 
+mod build;
 mod delete;
 mod export;
 mod import;
@@ -23,6 +24,7 @@ pub(crate) enum Verb {
     List(list::List),
     #[command(alias = "inspect")]
     Show(show::Show),
+    Build(build::Build),
     #[command(alias = "load")]
     Import(import::Import),
     #[command(alias = "save")]
@@ -40,6 +42,7 @@ impl Verb {
         match self {
             Self::List(verb) => verb.run(session),
             Self::Show(verb) => verb.run(session),
+            Self::Build(verb) => verb.run(session),
             Self::Import(verb) => verb.run(session),
             Self::Export(verb) => verb.run(session),
             Self::Rename(verb) => verb.run(session),

@@ -1,0 +1,234 @@
+//! Commands in a running guest, as root: over SSH, with the VM's pinned host key.
+//!
+//! A script and the file that it reads go through one pipe, so nothing of a script is to be seen among
+//! the host's processes, and nothing of the file is in its way.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use banger_api::{Code, Error, VmView, harmless};
+use banger_host::Sim;
+use banger_host::command::Command;
+
+use crate::error::{During, Result};
+
+/// How many lines of what a script wrote last an error has.
+const LAST_LINES: usize = 8;
+
+/// The most of a line that is kept, in characters.
+const LONGEST_LINE: usize = 500;
+
+/// The most that one script adds to a log, in bytes.
+const LARGEST_LOG: usize = 4 << 20;
+
+/// The status by which ssh(1) says that the connection failed.
+const NO_CONNECTION: i32 = 255;
+
+/// A script for `sh`.
+#[derive(Debug, Clone, Copy)]
+pub struct Script<'a> {
+    /// What it does, for the log.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// The host's file that it reads; it reads nothing without one.
+    pub input: Option<&'a Path>,
+    /// How long it may take.
+    pub patience: Duration,
+}
+
+/// Runs scripts in guests.
+pub trait Shell: std::fmt::Debug + Send + Sync {
+    /// Runs a script to its end, which must be status 0, and appends what it writes to the file `log`.
+    ///
+    /// # Errors
+    /// `guest` where it ends otherwise, with the last lines that it wrote, or takes too long; `host`
+    /// where the log cannot be written.
+    fn run(&self, vm: &VmView, script: Script<'_>, log: &Path) -> Result<()>;
+}
+
+/// The real one.
+#[derive(Debug)]
+pub(crate) struct SshShell;
+
+impl Shell for SshShell {
+    fn run(&self, vm: &VmView, script: Script<'_>, log: &Path) -> Result<()> {
+        let command = command(vm, script)?;
+        let mut transcript = Transcript::open(log)?;
+        transcript.begin(script.name);
+        let status = command
+            .stream(|line| transcript.hear(line))
+            .map_err(|error| transcript.failure(error.to_string()))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(transcript.failure(match status.code() {
+            Some(NO_CONNECTION) => "the connection to the VM broke off".to_owned(),
+            Some(code) => format!("it ended with status {code}"),
+            None => format!("ssh ended as {status}"),
+        }))
+    }
+}
+
+fn command(vm: &VmView, script: Script<'_>) -> Result<Command> {
+    let Some(ssh) = &vm.ssh else {
+        return Err(Error::new(Code::Guest, "the VM does not run"));
+    };
+    let mut command = Command::new("ssh").args(["-F", "none", "-T"]);
+    for (keyword, value) in ssh.options() {
+        command = command.args(["-o".to_owned(), format!("{keyword}={value}")]);
+    }
+    for option in [
+        "BatchMode=yes",
+        "LogLevel=ERROR",
+        "ConnectTimeout=45",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=8",
+    ] {
+        command = command.args(["-o", option]);
+    }
+    let length = script.text.len();
+    let command = command
+        .args(["-p".to_owned(), ssh.port.to_string()])
+        .arg(format!("{}@{}", ssh.user, ssh.host))
+        // head(1) takes these bytes and no more; what follows is the script's own input.
+        .arg(format!(
+            "cd / && script=$(head -c {length}) && exec sh -c \"$script\""
+        ))
+        .stdin(script.text)
+        .patience(script.patience);
+    Ok(match script.input {
+        Some(input) => command.input_file(input),
+        None => command,
+    })
+}
+
+/// What a script writes, on its way into a log.
+struct Transcript {
+    log: File,
+    room: usize,
+    last: VecDeque<String>,
+}
+
+impl Transcript {
+    fn open(path: &Path) -> Result<Self> {
+        let log = File::options().append(true).open(path);
+        let log = log.map_err(|cause| {
+            let what = format!("open `{}`", path.display());
+            Error::new(Code::Host, what).cause(cause.to_string())
+        })?;
+        let (room, last) = (LARGEST_LOG, VecDeque::new());
+        Ok(Self { log, room, last })
+    }
+
+    fn begin(&mut self, name: &str) {
+        let _ = writeln!(self.log, "==> {name}");
+    }
+
+    /// A line comes from a guest, which may write anything. One that cannot be logged is no reason to
+    /// end the script.
+    fn hear(&mut self, line: &str) {
+        // What a program writes over itself is shown as it stood last.
+        let line = line.rsplit('\r').next().unwrap_or_default();
+        let line: String = harmless::visible(line).chars().take(LONGEST_LINE).collect();
+        if let Some(room) = self.room.checked_sub(line.len() + 1) {
+            self.room = room;
+            let _ = writeln!(self.log, "{line}");
+        } else if self.room > 0 {
+            self.room = 0;
+            let _ = writeln!(self.log, "… more is not kept");
+        }
+        if line.trim().is_empty() {
+            return;
+        }
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+
+    fn failure(&mut self, what: String) -> Error {
+        let _ = writeln!(self.log, "{what}");
+        let error = Error::new(Code::Guest, what);
+        let last: Vec<String> = self.last.drain(..).collect();
+        match &*last {
+            [] => error,
+            lines => error.cause(lines.join("; ")),
+        }
+    }
+}
+
+/// What a simulated guest does with a script: it succeeds, unless the script says `exit 1`.
+#[derive(Debug)]
+pub(crate) struct SimulatedShell {
+    sim: Sim,
+}
+
+impl SimulatedShell {
+    /// In the guests of this model.
+    #[must_use]
+    pub(crate) fn new(sim: Sim) -> Self {
+        Self { sim }
+    }
+}
+
+impl Shell for SimulatedShell {
+    fn run(&self, _vm: &VmView, script: Script<'_>, log: &Path) -> Result<()> {
+        use banger_host::Look as _;
+        self.sim.read(log).during("read the log")?;
+        self.sim
+            .append(log, &format!("==> {}\n{}\n", script.name, script.text));
+        if script.text.contains("exit 1") {
+            return Err(Error::new(Code::Guest, "it ended with status 1"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_writes_is_harmless_and_the_last_lines_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "before\n").unwrap();
+        let mut transcript = Transcript::open(&path).unwrap();
+        transcript.hear("10%\r20%\rdone");
+        transcript.hear("\u{1b}[2Jgone");
+        transcript.hear("");
+        for number in 0..LAST_LINES {
+            transcript.hear(&format!("line {number}"));
+        }
+        let error = transcript.failure("it ended with status 3".to_owned());
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert!(log.starts_with("before\ndone\n"), "{log}");
+        assert!(
+            !log.contains('\u{1b}') && log.ends_with("status 3\n"),
+            "{log}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("line 0; line 1") && !text.contains("gone"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_log_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, "").unwrap();
+        let mut transcript = Transcript::open(&path).unwrap();
+        transcript.room = 10;
+        for _ in 0..5 {
+            transcript.hear("12345");
+        }
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log, "12345\n… more is not kept\n");
+    }
+}
