@@ -30,6 +30,7 @@ const VERBS: &[&str] = &[
     "image",
     "image list",
     "image show",
+    "image build",
     "image import",
     "image export",
     "image rename",
