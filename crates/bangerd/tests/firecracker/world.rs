@@ -224,6 +224,7 @@ fn vm() -> Vm {
         former_names: Vec::new(),
         former_machine_ids: Vec::new(),
         last_boot: None,
+        builds: None,
         created: jiff::Timestamp::UNIX_EPOCH,
         last_end: None,
         deleted: None,
