@@ -193,6 +193,7 @@ fn what_cannot_be_built_is_refused_before_there_is_a_vm() {
 #[test]
 fn no_more_logs_are_kept_than_the_last_twenty() {
     let world = World::new();
+    build(&world, &request("first", &[])).unwrap();
     for number in 0..25 {
         world.write(format!("/state/image-build/old.{number}.log"), b"old");
     }
