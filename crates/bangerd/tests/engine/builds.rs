@@ -4,7 +4,7 @@ use banger_api::{BuildImage, BuildStep, Code, CreateVm, ImageName, Mib};
 use banger_host::Look as _;
 use bangerd::config::RootDiskChoice;
 
-use crate::world::{World, told};
+use crate::world::World;
 
 fn script(name: &str, script: &str) -> BuildStep {
     BuildStep {
@@ -91,7 +91,7 @@ fn a_step_that_fails_is_named_and_leaves_the_log_alone() {
     ];
     let error = build(&world, &request("mine", &steps)).unwrap_err();
     assert_eq!(error.code, Code::Guest);
-    let text = told(&error);
+    let text = error.report();
     assert!(
         text.contains("step `bad`") && text.contains("/state/image-build/mine."),
         "{text}"
@@ -119,7 +119,9 @@ fn the_vm_of_a_failure_is_kept_where_that_is_asked_and_is_an_ordinary_one_then()
         panic!("{error}");
     };
     assert!(
-        told(&error).contains(&format!("banger vm ssh {}", vm.name)),
+        error
+            .report()
+            .contains(&format!("banger vm ssh {}", vm.name)),
         "{error}"
     );
     let id = vm.id;
