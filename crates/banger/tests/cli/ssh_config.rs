@@ -40,7 +40,11 @@ fn it_counts_in_a_configuration_that_says_otherwise_and_leaves_it_as_it_was() {
         let run = environment.done(&["ssh-config", "--install"]);
         assert!(run.stdout.contains(" includes "), "{run:#?}");
         let is_shadowed = before.is_some_and(|it| it.contains("Host web"));
-        assert_eq!(run.stderr.contains("the VM `web` now hides"), is_shadowed, "{run:#?}");
+        assert_eq!(
+            run.stderr.contains("the VM `web` now hides"),
+            is_shadowed,
+            "{run:#?}"
+        );
         let again = environment.json(&["--quiet", "ssh-config", "--install"]);
         assert_eq!(again["already"], true);
         let mut ssh = std::process::Command::new("ssh");
