@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::{Position, Rect};
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::follower::Follower;
@@ -64,7 +65,7 @@ pub(crate) fn run(session: &Session, look: Look) -> Outcome {
     screen::take(kept.mouse).map_err(trouble)?;
     let ended = begin(session, &sender, away, kept.mouse).and_then(|mut host| {
         let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        terminal.clear()?;
+        draw_anew(&mut terminal)?;
         run_loop(&mut terminal, &mut model, &mut inbox, &mut host)
     });
     screen::give_back();
@@ -118,7 +119,7 @@ impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
                 self.mouse = mouse;
                 screen::hear_mouse(mouse)?;
             }
-            Effect::Redraw => terminal.clear()?,
+            Effect::Redraw => draw_anew(terminal)?,
             Effect::Suspend => {
                 self.keyboard.park(inbox);
                 screen::give_back();
@@ -133,7 +134,7 @@ impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
 
     fn resume(&mut self, terminal: &mut Screen) -> io::Result<()> {
         screen::take(self.mouse)?;
-        terminal.clear()
+        draw_anew(terminal)
     }
 }
 
@@ -180,6 +181,13 @@ impl Host<'_> {
             Program::Fix(fix) => doctor::words(places, fix),
         }
     }
+}
+
+/// Has the next drawing draw every cell. `Terminal::clear` would ask the terminal where its cursor is, and
+/// wait for an answer that the keyboard's thread takes, or that never comes.
+fn draw_anew(terminal: &mut Screen) -> io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(Rect::from((Position::ORIGIN, size)))
 }
 
 /// What a failed program has said would be gone with the next drawing.
