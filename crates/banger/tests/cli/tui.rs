@@ -223,7 +223,10 @@ fn a_program_that_is_stopped_goes_on_where_it_was() {
     screen.sees("1 VMs");
     screen.types("\u{1a}");
     screen.sees("Stopped");
-    is_given_back(&screen);
+    screen.look(|screen| {
+        assert!(!screen.alternate_screen() && !screen.hide_cursor());
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+    });
     screen.types("fg\r");
     screen.sees("1 VMs");
     screen.types("s");
@@ -287,8 +290,9 @@ fn without_colours_none_is_sent() {
     let mut screen = Screen::with(&environment, &words, (24, 80), &[("NO_COLOR", "1")]);
     screen.sees("1 VMs");
     screen.types("?");
-    screen.sees("keys");
+    screen.sees("open a shell in the VM");
     screen.types("\u{1b}");
+    screen.sees_no("open a shell in the VM");
     screen.look(|screen| {
         let (rows, columns) = screen.size();
         let (rows, columns) = (rows.get(), columns.get());
