@@ -44,6 +44,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/images/{name}/rename"),
     ("POST", "/v1/images/{name}/export"),
     ("POST", "/v1/images/prune"),
+    ("POST", "/v1/images/build"),
 ];
 
 fn document(server: &Running) -> Value {
@@ -147,6 +148,7 @@ fn least_body(path: &str) -> &'static str {
         Some("rename") => r#"{"name":"calm-otter"}"#,
         Some("import") => r#"{"path":"/state/vm","name":"imported"}"#,
         Some("clone") => r#"{"name":"copy"}"#,
+        Some("build") => r#"{"name":"built"}"#,
         Some("log-level") => r#"{"level":"info"}"#,
         Some("images") => r#"{"name":"new","path":"/file"}"#,
         Some("export") => r#"{"path":"/state/copy","force":true}"#,
@@ -192,7 +194,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (19, 13));
+    assert_eq!((bodies, references), (20, 13));
 }
 
 #[test]
