@@ -166,11 +166,11 @@ mod tests {
             .hint("look")
             .within("make the TAP `bg1`")
             .hint("try");
-        let heard = error_of(layers_of(&error));
-        assert_eq!(heard.kind(), Kind::Denied);
-        assert_eq!(heard.hints(), ["try", "look"]);
-        let mut words = vec![heard.to_string()];
-        let mut below = std::error::Error::source(&heard);
+        let received = error_of(layers_of(&error));
+        assert_eq!(received.kind(), Kind::Denied);
+        assert_eq!(received.hints(), ["try", "look"]);
+        let mut words = vec![received.to_string()];
+        let mut below = std::error::Error::source(&received);
         while let Some(it) = below {
             words.push(it.to_string());
             below = it.source();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::host::{Lab, User, wait_for};
-use crate::said::{Said, last_said, wait_for_number};
+use crate::output_reader::{OutputReader, last_number, wait_for_number};
 use crate::shared::{PATIENT, SMALL, root_lab};
 use crate::{leftovers, needs_full_lab};
 
@@ -19,8 +19,8 @@ const COUNT: &str = "i=$(tail -n 1 /opt/count 2>/dev/null || echo 0); while :; d
 /// The digest of the image that all VMs share.
 const BASE: &str = "sha256sum $(readlink -f ~/.local/state/banger/images/*/rootfs.ext4)";
 
-fn count(lab: &Lab) -> Said {
-    Said::begin(lab, &format!("banger vm ssh full -- sh -c '{COUNT}'"))
+fn count(lab: &Lab) -> OutputReader {
+    OutputReader::begin(lab, &format!("banger vm ssh full -- sh -c '{COUNT}'"))
 }
 
 /// Takes all of the host's space but this much, in MiB; some more is written at once by others.
@@ -59,14 +59,14 @@ pub(crate) fn a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
             .ok_or(view.to_string())
     });
     eprintln!("paused: {}", view["notes"]);
-    let paused_at = last_said(&counter.so_far());
+    let paused_at = last_number(&counter.so_far());
     // Not one byte is left to anybody; the store is not written to meanwhile.
     lab.run(User::Root, "dd if=/dev/zero of=/filler2 bs=1M; sync");
     let free = lab.root("echo $(($(stat -f -c '%a * %S' /) / 1048576))");
     eprintln!("the host has {free} MiB left");
     lab.root("rm /filler /filler2");
     wait_for_number(&counter, paused_at + 5);
-    let said = last_said(&counter.end());
+    let said = last_number(&counter.end());
     let view = lab.json(User::Root, "vm show full");
     assert_eq!(view["paused"], false, "{view}");
     lab.root("banger vm restart full");
@@ -90,7 +90,7 @@ pub(crate) fn a_store_that_was_given_up_comes_back_with_all_that_was_synced() {
         status.contains("Invalid").then_some(()).ok_or(status)
     });
     lab.root("rm /filler; kill -CONT $(pgrep -x bangerd)");
-    let said = last_said(&counter.end());
+    let said = last_number(&counter.end());
     let view = lab.json(User::Root, "vm show full");
     eprintln!("given up: {}", view["notes"]);
     assert!(

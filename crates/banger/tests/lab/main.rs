@@ -25,9 +25,9 @@ mod full_host;
 mod host;
 mod leftovers;
 mod ordinary_user;
+mod output_reader;
 mod package;
 mod power_cut;
-mod said;
 mod shared;
 #[path = "../suite/mod.rs"]
 mod suite;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::host::{Lab, User, is_full};
-use crate::said::{Said, last_said, wait_for_number};
+use crate::output_reader::{OutputReader, last_number, wait_for_number};
 use crate::shared::{PATIENT, SMALL};
 use crate::{firecracker, leftovers, needs_full_lab, needs_lab};
 
@@ -57,8 +57,8 @@ fn numbers(text: &str) -> Vec<u64> {
     text.lines().map(|it| it.parse().unwrap_or(0)).collect()
 }
 
-fn count(lab: &Lab) -> Said {
-    Said::begin(lab, &format!("banger vm ssh counter -- sh -c '{COUNT}'"))
+fn count(lab: &Lab) -> OutputReader {
+    OutputReader::begin(lab, &format!("banger vm ssh counter -- sh -c '{COUNT}'"))
 }
 
 /// What the counter's files hold: as many as were written without a gap, for both disks.
@@ -100,10 +100,10 @@ fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, longest: u6
     let view = lab.json(User::Root, "vm show counter");
     let counter = count(lab);
     wait_for_number(&counter, 1);
-    let churn = Said::begin(lab, &format!("set -- {}; {CHURN}", number * 1000));
+    let churn = OutputReader::begin(lab, &format!("set -- {}; {CHURN}", number * 1000));
     std::thread::sleep(moment);
     lab.cut();
-    let (said, asked) = (last_said(&counter.end()), churn.end());
+    let (said, asked) = (last_number(&counter.end()), churn.end());
     lab.boot();
     let found = phases(lab);
     let answered = check_phases(&asked, &found);
@@ -215,7 +215,7 @@ pub(crate) fn a_disk_whose_flushes_are_dropped_does_lose_fsynced_data() {
     let counter = count(&lab);
     wait_for_number(&counter, 20);
     lab.cut();
-    let said = last_said(&counter.end());
+    let said = last_number(&counter.end());
     lab.boot();
     let started = lab.run(User::Root, "banger vm start counter");
     let counted = if started.status == 0 {

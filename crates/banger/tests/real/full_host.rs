@@ -42,11 +42,11 @@ impl Counter {
             .spawn()
             .unwrap();
         let said = Arc::new(Mutex::new(0));
-        let heard = said.clone();
+        let writer = said.clone();
         let output = BufReader::new(session.stdout.take().unwrap());
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                *heard.lock().unwrap() = line.parse().unwrap_or(0);
+                *writer.lock().unwrap() = line.parse().unwrap_or(0);
             }
         });
         Self { session, said }

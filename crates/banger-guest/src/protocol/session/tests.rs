@@ -31,7 +31,7 @@ fn ask(token: &str, id: u64, ask: &Ask) -> Vec<u8> {
     })
 }
 
-fn said(session: &mut Session) -> Vec<FromGuest> {
+fn frames(session: &mut Session) -> Vec<FromGuest> {
     let bytes = session.waiting().to_vec();
     session.sent(bytes.len());
     let mut frames = Vec::new();
@@ -54,7 +54,7 @@ fn a_hello_is_answered_with_its_token_and_the_phase() {
         session.waiting().starts_with(b"\n"),
         "it ends a partial line"
     );
-    assert!(is_welcome(&said(&mut session), "a1"));
+    assert!(is_welcome(&frames(&mut session), "a1"));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn an_ask_without_a_hello_or_with_an_old_token_is_ignored() {
     session.receive(&hello("b2"), NOW);
     assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
     assert!(
-        is_welcome(&said(&mut session), "b2"),
+        is_welcome(&frames(&mut session), "b2"),
         "the first conversation left something"
     );
 }
@@ -76,9 +76,9 @@ fn an_answer_to_an_earlier_conversation_is_dropped() {
     session.receive(&hello("a1"), NOW);
     let asked = session.receive(&ask("a1", 1, &Ask::Sync), NOW).remove(0);
     session.receive(&hello("b2"), NOW);
-    said(&mut session);
+    frames(&mut session);
     session.answer(&asked, Ok(Answer::Done));
-    assert_eq!(said(&mut session), []);
+    assert_eq!(frames(&mut session), []);
 }
 
 #[test]
@@ -88,13 +88,13 @@ fn a_repeated_ask_is_executed_once_and_answered_again() {
     let asked = session
         .receive(&ask("a1", 1, &Ask::Poweroff), NOW)
         .remove(0);
-    said(&mut session);
+    frames(&mut session);
     assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
-    assert_eq!(said(&mut session), [], "it is not answered yet");
+    assert_eq!(frames(&mut session), [], "it is not answered yet");
     session.answer(&asked, Ok(Answer::Done));
     session.receive(&hello("a1"), NOW);
     assert_eq!(session.receive(&ask("a1", 1, &Ask::Poweroff), NOW), []);
-    let frames = said(&mut session);
+    let frames = frames(&mut session);
     assert!(matches!(frames[0], FromGuest::Answer { id: 1, .. }));
     assert!(matches!(frames[2], FromGuest::Answer { id: 1, .. }));
 }
@@ -103,10 +103,10 @@ fn a_repeated_ask_is_executed_once_and_answered_again() {
 fn an_unknown_ask_is_refused_in_words() {
     let mut session = session();
     session.receive(&hello("a1"), NOW);
-    said(&mut session);
+    frames(&mut session);
     let line = b"{\"token\":\"a1\",\"id\":3,\"ask\":{\"dance\":{}}}\n";
     assert_eq!(session.receive(line, NOW), []);
-    let frames = said(&mut session);
+    let frames = frames(&mut session);
     let [FromGuest::Refusal { id: 3, refusal, .. }] = frames.as_slice() else {
         panic!("{frames:?}")
     };
@@ -135,14 +135,14 @@ fn a_daemon_that_does_not_read_counts_as_gone() {
     }
     assert_eq!((session.token(), session.waiting().len()), (None, 0));
     session.receive(&hello("b2"), NOW);
-    assert!(is_welcome(&said(&mut session), "b2"));
+    assert!(is_welcome(&frames(&mut session), "b2"));
 }
 
 #[test]
 fn the_next_process_continues_the_conversation() {
     let mut session = session();
     session.adopt("a1", Some(NOW));
-    assert!(is_welcome(&said(&mut session), "a1"));
+    assert!(is_welcome(&frames(&mut session), "a1"));
     assert_eq!(session.receive(&ask("a1", 9, &Ask::Sync), NOW).len(), 1);
 }
 
@@ -154,9 +154,9 @@ fn a_hundred_disconnects_in_mid_frame_do_no_harm() {
         let frames = [hello(&token), ask(&token, 1, &Ask::Status)].concat();
         session.receive(&frames[..1 + round % (frames.len() - 1)], NOW);
     }
-    said(&mut session);
+    frames(&mut session);
     session.receive(&hello("ffff"), NOW);
-    assert!(is_welcome(&said(&mut session), "ffff"));
+    assert!(is_welcome(&frames(&mut session), "ffff"));
     assert_eq!(session.receive(&ask("ffff", 1, &Ask::Sync), NOW).len(), 1);
 }
 
@@ -173,14 +173,14 @@ proptest! {
             prop_assert!(session.waiting().len() <= MOST_WAITING);
         }
         session.receive(&hello("beef"), NOW);
-        said_last(&mut session);
+        assert_last_is_welcome(&mut session);
         let asked = session.receive(&ask("beef", u64::MAX, &Ask::Sync), NOW);
         prop_assert_eq!(asked.len(), 1);
     }
 }
 
-fn said_last(session: &mut Session) {
-    let frames = said(session);
+fn assert_last_is_welcome(session: &mut Session) {
+    let frames = frames(session);
     assert!(
         is_welcome(&frames[frames.len() - 1..], "beef"),
         "{frames:?}"

@@ -99,7 +99,7 @@ impl Measures {
             start: 0,
             length: self.base,
             kind: "linear".to_owned(),
-            parameters: format!("{} 0", shown(base)),
+            parameters: format!("{} 0", major_minor(base)),
         }];
         if self.size > self.base {
             table.push(Target {
@@ -121,8 +121,8 @@ impl Measures {
             kind: "snapshot".to_owned(),
             parameters: format!(
                 "{} {} PO {} 1 discard_zeroes_cow",
-                shown(origin),
-                shown(store),
+                major_minor(origin),
+                major_minor(store),
                 self.chunk
             ),
         }]
@@ -130,7 +130,7 @@ impl Measures {
 }
 
 /// A device number as device-mapper reads and writes it.
-fn shown(device: u64) -> String {
+fn major_minor(device: u64) -> String {
     format!(
         "{}:{}",
         rustix::fs::major(device),

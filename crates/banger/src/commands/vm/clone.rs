@@ -42,7 +42,8 @@ impl Clone {
             name: self.new_name.to_string(),
             spec,
         };
-        let vm = session.work(|daemon, heard| daemon.clone_vm(&self.one.name, &request, heard))?;
+        let vm =
+            session.work(|daemon, progress| daemon.clone_vm(&self.one.name, &request, progress))?;
         session.output.result(&vm, || {
             if session.output.quiet {
                 vm.name.to_string()

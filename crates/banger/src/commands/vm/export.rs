@@ -39,7 +39,8 @@ impl Export {
             force: self.force,
         };
         let name = &self.one.name;
-        let archive = session.work(|daemon, heard| daemon.export_vm(name, &request, heard))?;
+        let archive =
+            session.work(|daemon, progress| daemon.export_vm(name, &request, progress))?;
         session.output.result(&archive, || {
             let size = space::size(archive.size_bytes);
             format!(

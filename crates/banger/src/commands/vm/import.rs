@@ -35,7 +35,7 @@ impl Import {
             path: paths::for_daemon(&self.file)?,
             name: self.name.as_ref().map(ToString::to_string),
         };
-        let vm = session.work(|daemon, heard| daemon.import_vm(&request, heard))?;
+        let vm = session.work(|daemon, progress| daemon.import_vm(&request, progress))?;
         session.output.result(&vm, || {
             if session.output.quiet {
                 vm.name.to_string()

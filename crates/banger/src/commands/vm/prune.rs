@@ -70,7 +70,7 @@ impl Prune {
         }
         let mut pruned = Pruned::default();
         for vm in vms {
-            match session.work(|daemon, heard| delete(daemon, &vm, heard)) {
+            match session.work(|daemon, progress| delete(daemon, &vm, progress)) {
                 Ok(last) => {
                     pruned.freed_bytes += space::own_bytes(&vm);
                     pruned.names.push(last.name);
@@ -80,7 +80,7 @@ impl Prune {
             }
         }
         let request = PruneImages::default();
-        let images = session.work(|daemon, heard| daemon.prune_images(&request, heard))?;
+        let images = session.work(|daemon, progress| daemon.prune_images(&request, progress))?;
         pruned.freed_bytes += images.freed_bytes;
         if !session.output.json {
             for error in &pruned.errors {
@@ -126,17 +126,17 @@ impl Prune {
 fn delete(
     daemon: &Client,
     vm: &VmView,
-    heard: &mut dyn FnMut(banger_api::Progress),
+    progress: &mut dyn FnMut(banger_api::Progress),
 ) -> banger_api::Result<VmView> {
     let reference = vm.id.into();
     if vm.deleted.is_some() {
-        return daemon.purge(&reference, heard);
+        return daemon.purge(&reference, progress);
     }
     let for_good = DeleteVm {
         purge: true,
         ..DeleteVm::default()
     };
-    daemon.delete(&reference, &for_good, heard)
+    daemon.delete(&reference, &for_good, progress)
 }
 
 fn text(pruned: &Pruned) -> String {

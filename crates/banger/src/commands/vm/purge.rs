@@ -69,7 +69,7 @@ impl Purge {
         }
         let mut outcomes = Outcomes::new(session.output, text, targets.len());
         for (number, target) in targets.iter().enumerate() {
-            let purged = session.work(|daemon, heard| daemon.purge(&target.reference, heard));
+            let purged = session.work(|daemon, progress| daemon.purge(&target.reference, progress));
             outcomes.add(number, &target.name, purged);
         }
         outcomes.end()

@@ -35,7 +35,8 @@ impl Undelete {
         let request = UndeleteVm {
             name: self.name.as_ref().map(ToString::to_string),
         };
-        let vm = session.work(|daemon, heard| daemon.undelete(&self.wanted, &request, heard))?;
+        let vm =
+            session.work(|daemon, progress| daemon.undelete(&self.wanted, &request, progress))?;
         session.output.result(&vm, || {
             if session.output.quiet {
                 vm.name.to_string()

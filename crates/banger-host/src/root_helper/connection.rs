@@ -311,12 +311,12 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
         .spawn()
         .map_err(|cause| Error::io("run `sudo -n`", cause))?;
     let words = Arc::new(ChildErrors::default());
-    let heard = words.clone();
+    let shared_words = words.clone();
     thread::spawn(move || {
         if let Some(mut errors) = child.stderr.take() {
             let mut text = Vec::new();
             drop(errors.by_ref().take(MOST_WORDS).read_to_end(&mut text));
-            heard.set(&text);
+            shared_words.set(&text);
             // It must never wait for us to read more.
             drop(std::io::copy(&mut errors, &mut std::io::sink()));
         }
