@@ -20,6 +20,7 @@ mod size;
 mod spec;
 mod ssh;
 mod view;
+mod volume;
 
 pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
@@ -35,11 +36,12 @@ pub use request::{
     RenameVm, SignalName, StartVm, StopAllVms, StopVm, UndeleteVm,
 };
 pub use size::{InvalidSize, Mib};
-pub use spec::{LabelsPatch, VmSpec, VmSpecPatch};
+pub use spec::{LabelsPatch, VmSpec, VmSpecPatch, VolumesPatch};
 pub use view::{
     DaemonView, DiskView, End, EndReason, ExportedVm, NetworkKind, PauseReason, Phase, Reloaded,
     SshView, StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
 };
+pub use volume::{CreateVolume, VolumeName, VolumeView};
 
 /// The version of the API. A client and a daemon with different versions reject each other.
 pub const API_VERSION: u32 = 3;

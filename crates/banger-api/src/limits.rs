@@ -109,6 +109,58 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     labels.iter().try_for_each(|(key, value)| label(key, value))
 }
 
+/// The most volumes of a VM.
+pub const MOST_VOLUMES: usize = 8;
+
+/// Directories that the guest's system mounts something at, or keeps nothing in.
+const NOT_FOR_VOLUMES: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/boot"];
+
+/// Checks the directory that a volume is mounted at.
+///
+/// # Errors
+/// In words, if it is not a plain absolute path, or has another use in the guest.
+pub fn mount(path: &str) -> Result<(), String> {
+    let shown: String = path.chars().take(80).collect();
+    let wrong = |why: &str| Err(format!("a volume cannot be mounted at {shown:?}: {why}"));
+    if !path.starts_with('/') || path.chars().count() > 255 {
+        return wrong("give an absolute path of at most 255 characters");
+    }
+    let mut parts = path.split('/').skip(1);
+    if parts.any(|part| matches!(part, "" | "." | "..")) || path.chars().any(char::is_control) {
+        return wrong("it has an empty part, `.`, `..` or a control character");
+    }
+    let is_within = |taken: &str| {
+        let below = path.strip_prefix(taken);
+        below.is_some_and(|it| it.is_empty() || it.starts_with('/'))
+    };
+    if path == "/root" || NOT_FOR_VOLUMES.into_iter().any(is_within) {
+        return wrong("the guest needs it for something else");
+    }
+    Ok(())
+}
+
+/// Checks all volumes of a VM.
+///
+/// # Errors
+/// For the first directory that [`mount`] rejects or that two have, or if there are more than
+/// [`MOST_VOLUMES`].
+pub fn volumes(volumes: &BTreeMap<crate::VolumeName, String>) -> Result<(), String> {
+    let count = volumes.len();
+    if count > MOST_VOLUMES {
+        return Err(format!(
+            "a VM must have at most {MOST_VOLUMES} volumes, not {count}"
+        ));
+    }
+    let mut mounted = std::collections::BTreeSet::new();
+    for path in volumes.values() {
+        mount(path)?;
+        if !mounted.insert(path) {
+            return Err(format!("two volumes are to be mounted at `{path}`"));
+        }
+    }
+    Ok(())
+}
+
 /// Suggests the size that a bare number may stand for.
 fn in_gib(size: Mib) -> String {
     let gib = Mib(size.0.saturating_mul(1024));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Mib, limits};
+use crate::{Mib, VolumeName, limits};
 
 /// The settings of a VM, complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ pub struct VmSpec {
     /// Labels for people and programs; neither the machine nor its guest sees them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The volumes that it has, each with the directory where it is mounted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, String>))]
+    pub volumes: BTreeMap<VolumeName, String>,
 }
 
 /// Changes to a [`VmSpec`]. Omitted settings stay as they are. Disks only grow.
@@ -70,6 +74,39 @@ pub struct VmSpecPatch {
         deserialize_with = "crate::object::only"
     )]
     pub labels: LabelsPatch,
+    /// The volumes.
+    #[serde(
+        skip_serializing_if = "VolumesPatch::is_empty",
+        deserialize_with = "crate::object::only"
+    )]
+    pub volumes: VolumesPatch,
+}
+
+/// A change to the volumes: what is in neither list stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct VolumesPatch {
+    /// Volumes that are new or are mounted elsewhere, each with its directory.
+    #[cfg_attr(feature = "schema", schema(schema_with = volumes_schema))]
+    pub add: BTreeMap<VolumeName, String>,
+    /// Names of volumes that go first; one that is not there is no error.
+    pub remove: Vec<String>,
+}
+
+impl VolumesPatch {
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn apply(&self, volumes: &BTreeMap<VolumeName, String>) -> BTreeMap<VolumeName, String> {
+        let mut volumes = volumes.clone();
+        volumes.retain(|name, _| !self.remove.iter().any(|it| it == name.as_str()));
+        volumes.extend(self.add.clone());
+        volumes
+    }
 }
 
 /// Changes to the labels. Labels in neither list stay as they are.
@@ -111,6 +148,7 @@ impl Default for VmSpec {
             protected: false,
             autostart: false,
             labels: BTreeMap::new(),
+            volumes: BTreeMap::new(),
         }
     }
 }
@@ -128,7 +166,16 @@ impl VmSpec {
             protected: patch.protected.unwrap_or(self.protected),
             autostart: patch.autostart.unwrap_or(self.autostart),
             labels: patch.labels.apply(&self.labels),
+            volumes: patch.volumes.apply(&self.volumes),
         }
+    }
+
+    /// The volumes, each as `name:/path`.
+    pub fn volume_texts(&self) -> Vec<String> {
+        let volumes = self.volumes.iter();
+        volumes
+            .map(|(name, mount)| format!("{name}:{mount}"))
+            .collect()
     }
 
     /// The labels, each as `key=value`.
@@ -151,7 +198,8 @@ impl VmSpec {
         }
         limits::disk(self.disk_size)?;
         limits::disk(self.system_disk_size)?;
-        limits::labels(&self.labels)
+        limits::labels(&self.labels)?;
+        limits::volumes(&self.volumes)
     }
 }
 
@@ -168,6 +216,26 @@ fn labels_schema() -> utoipa::openapi::Object {
         .property_names(Some(key))
         .additional_properties(Some(value))
         .max_properties(Some(limits::MOST_LABELS))
+        .build()
+}
+
+/// Names as [`VolumeName`] has them, directories as [`limits::mount`] has them.
+#[cfg(feature = "schema")]
+fn volumes_schema() -> utoipa::openapi::Object {
+    use utoipa::openapi::{ObjectBuilder, Type};
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let name = text()
+        .pattern(Some("^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"))
+        .max_length(Some(32));
+    let mount = text()
+        .pattern(Some(
+            r"^(?!/(?:root$|(?:proc|sys|dev|run|tmp|boot)(?:/|$)))(?:/(?!\.{1,2}(?:/|$))[^/\u0000-\u001f\u007f-\u009f]+)+$",
+        ))
+        .max_length(Some(255));
+    ObjectBuilder::new()
+        .property_names(Some(name))
+        .additional_properties(Some(mount))
+        .max_properties(Some(limits::MOST_VOLUMES))
         .build()
 }
 

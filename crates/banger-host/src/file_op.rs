@@ -51,6 +51,13 @@ pub enum FileOp {
         /// Its absolute path.
         path: PathBuf,
     },
+    /// The file belongs to this owner alone, with the permission bits 0600.
+    GiveFile {
+        /// Its absolute path.
+        path: PathBuf,
+        /// Its owner.
+        owner: Owner,
+    },
     /// What was called `from` is called `to`, durably, and needs no space for it. Where there is no
     /// `from` but a `to`, it was done before.
     RenameFile {

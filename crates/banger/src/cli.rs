@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     bundle, completion, config, daemon, doctor, image, integration, metrics, ssh_config, system,
-    tui, verify, version, vm,
+    tui, verify, version, vm, volume,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -67,6 +67,16 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: image::Verb,
     },
+    /// Manage volumes: disks that outlive the VMs that use them.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        alias = "volumes"
+    )]
+    Volume {
+        #[command(subcommand)]
+        verb: volume::Verb,
+    },
     SshConfig(ssh_config::SshConfig),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
@@ -123,6 +133,7 @@ impl Cli {
             Verb::Integration(verb) => verb.run(Self::command()),
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Image { verb } => verb.run(&session()?),
+            Verb::Volume { verb } => verb.run(&session()?),
             Verb::SshConfig(verb) => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),

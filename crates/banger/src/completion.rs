@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use banger_api::client::Client;
 use banger_api::configuration::KEYS;
-use banger_api::{ImageView, VmView};
+use banger_api::{ImageView, VmView, VolumeView};
 use clap::CommandFactory as _;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
@@ -78,6 +78,15 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
     let is_new = |vm: &VmView| !words.iter().any(|word| word == vm.name.as_str());
     let all = asked(Client::list).into_iter();
     all.filter(is_new).map(described).collect()
+}
+
+/// The names of the volumes, each with the VM that has it.
+pub(crate) fn volumes() -> Vec<CompletionCandidate> {
+    let described = |volume: VolumeView| {
+        let user = volume.users.first().map(|it| format!("used by {it}"));
+        CompletionCandidate::new(volume.name.to_string()).help(user.map(Into::into))
+    };
+    asked(Client::volumes).into_iter().map(described).collect()
 }
 
 /// The names of the VMs in the trash, each with when it was deleted.

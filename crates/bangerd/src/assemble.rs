@@ -27,6 +27,7 @@ use crate::capability::nat::Nat;
 use crate::capability::network::Network;
 use crate::capability::root_disk::RootDisks;
 use crate::capability::ssh::Ssh;
+use crate::capability::volume::AttachedVolumes;
 use crate::capability::work_disk::WorkDisk;
 use crate::config::{Config, NetworkChoice};
 use crate::engine::{Defaults, Engine, Parts};
@@ -208,6 +209,7 @@ impl<'a> Assembly<'a> {
                 config.root_disk.as_str(),
             )),
             Box::new(WorkDisk::new(layout())),
+            Box::new(AttachedVolumes::new(layout())),
             Box::new(Network::new(instance, network, config.subnet)),
             Box::new(Gate::new(instance, layout())),
             Box::new(Nat::new(instance, layout(), network)),

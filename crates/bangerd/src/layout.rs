@@ -11,6 +11,7 @@
 //!   downloads/<sha256>        the cache of downloads
 //!   images/<digest>/          immutable images and kernels, shared by VMs
 //!   image-names/<name>.json   which image a name stands for
+//!   volumes/<name>.img        the volumes
 //!   image-work/               images that are being made
 //!   image-build/<name>.*.log  what the last builds of images wrote
 //!   vms/<id>/vm.json          a VM's record; `deleting.json` while it is being removed
@@ -140,6 +141,12 @@ impl Layout {
         self.state.join("image-names")
     }
 
+    /// The folder of the volumes, 0700.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.state.join("volumes")
+    }
+
     /// Where images are while they are made; empty when no one is.
     #[must_use]
     pub fn image_work(&self) -> PathBuf {
@@ -223,6 +230,8 @@ pub mod machine {
     pub const ROOT_DISK: &str = "root.img";
     /// The work disk, `/root` in the guest.
     pub const WORK_DISK: &str = "work.img";
+    /// What the names of volumes begin with, which are there while the VM runs.
+    pub const VOLUME: &str = "volume-";
     /// The kernel: another name of the image's file, there while the VM runs.
     pub const KERNEL: &str = "vmlinux";
     /// Both archives of the initramfs, there while the VM runs.

@@ -25,3 +25,4 @@ mod resolver;
 mod server;
 mod storage;
 pub mod vm;
+mod volumes;

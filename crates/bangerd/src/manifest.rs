@@ -91,7 +91,11 @@ impl Manifest {
             name: vm.name.clone(),
             names: names.cloned().collect(),
             machine_ids: machine_ids.cloned().collect(),
-            spec: vm.spec.clone(),
+            // Volumes are not the VM's own, and stay here.
+            spec: VmSpec {
+                volumes: std::collections::BTreeMap::new(),
+                ..vm.spec.clone()
+            },
             image: vm.images.name.clone(),
             kernel,
             files: contents.iter().map(entry).collect(),
@@ -141,6 +145,9 @@ impl Manifest {
             if *size > most {
                 return Err(format!("its file `{name}` claims to have {size} bytes"));
             }
+        }
+        if !self.spec.volumes.is_empty() {
+            return Err("it claims volumes, which no archive has".to_owned());
         }
         let lists = [
             self.names.len(),

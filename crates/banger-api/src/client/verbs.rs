@@ -5,11 +5,11 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    BuildImage, CloneVm, CreateVm, DaemonView, DeleteVm, ExportImage, ExportVm, ExportedImage,
-    ExportedVm, ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel, LogLevelView,
-    Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, Result,
-    StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef,
-    VmSpecPatch, VmView,
+    BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
+    ExportedImage, ExportedVm, ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel,
+    LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm,
+    Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
+    VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -271,6 +271,35 @@ impl Client {
         on_progress: impl FnMut(Progress),
     ) -> Result<PrunedImages> {
         self.work(Method::POST, "/v1/images/prune", request, on_progress)
+    }
+
+    /// All volumes, by name.
+    pub fn volumes(&self) -> Result<Vec<VolumeView>> {
+        self.get("/v1/volumes")
+    }
+
+    /// One volume.
+    pub fn volume(&self, name: &VolumeName) -> Result<VolumeView> {
+        self.get(&format!("/v1/volumes/{name}"))
+    }
+
+    /// Creates an empty volume.
+    pub fn create_volume(
+        &self,
+        request: &CreateVolume,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VolumeView> {
+        self.work(Method::POST, "/v1/volumes", request, on_progress)
+    }
+
+    /// Deletes a volume that no VM has; returns it as it was.
+    pub fn delete_volume(
+        &self,
+        name: &VolumeName,
+        on_progress: impl FnMut(Progress),
+    ) -> Result<VolumeView> {
+        let path = format!("/v1/volumes/{name}");
+        self.work(Method::DELETE, &path, &(), on_progress)
     }
 
     /// The events: a snapshot of all VMs first, then each change, until the daemon stops.

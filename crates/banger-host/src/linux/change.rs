@@ -60,6 +60,7 @@ fn change_files(op: &FileOp) -> Result<Change> {
             owner,
         } => files::write_scratch(absolute(path)?, contents, *mode, *owner),
         FileOp::RemoveFile { path } => files::remove_file(absolute(path)?),
+        FileOp::GiveFile { path, owner } => files::give_file(absolute(path)?, *owner),
         FileOp::RenameFile { from, to } => files::rename_file(absolute(from)?, absolute(to)?),
         FileOp::LinkFile { from, to } => files::link_file(absolute(from)?, absolute(to)?),
         FileOp::MakeLink { path, target } => files::make_link(absolute(path)?, target),

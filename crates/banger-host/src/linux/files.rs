@@ -138,6 +138,21 @@ pub(super) fn remove_file(path: &Path) -> Result<Change> {
     Ok(made(removed))
 }
 
+/// FileOp::GiveFile.
+pub(super) fn give_file(path: &Path, owner: Owner) -> Result<Change> {
+    let describe = || format!("give `{}` to user {}", path.display(), owner.uid);
+    let file = open(path, false).during(describe)?;
+    let meta = file.metadata().during(describe)?;
+    let is_given = meta.uid() == owner.uid && meta.gid() == owner.gid;
+    if is_given && meta.mode() & 0o7777 == 0o600 {
+        return Ok(Change::Already);
+    }
+    super::replacement::set_owner(&file, Some(owner)).during(describe)?;
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::fchmod(&file, mode).during(describe)?;
+    Ok(Change::Made)
+}
+
 /// FileOp::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
 pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
     let describe = || format!("rename `{}` to `{}`", from.display(), to.display());

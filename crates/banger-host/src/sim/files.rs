@@ -88,6 +88,12 @@ pub(super) fn change(state: &mut SimState, host: &FileSystem, op: &FileOp) -> Re
             state.permissions.remove(path);
             made(state.files.remove(path).is_some())
         }
+        FileOp::GiveFile { path, owner } => {
+            file_at(state, path)?;
+            let permission = host.permission(OF_ONE_OWNER, Some(*owner));
+            let before = state.permissions.insert(path.clone(), permission);
+            made(before != Some(permission))
+        }
         FileOp::RenameFile { from, to } => rename(state, from, to),
         FileOp::LinkFile { from, to } => {
             let file = file_at(state, from)?;

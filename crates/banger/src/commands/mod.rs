@@ -14,3 +14,4 @@ pub(crate) mod tui;
 pub(crate) mod verify;
 pub(crate) mod version;
 pub(crate) mod vm;
+pub(crate) mod volume;

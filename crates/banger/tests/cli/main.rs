@@ -35,3 +35,4 @@ mod tui;
 mod typist;
 mod verbs;
 mod verify;
+mod volumes;

@@ -13,6 +13,7 @@ use crate::plan::Plan;
 use crate::readiness::Check;
 use crate::storage;
 use crate::vm::Vm;
+use crate::volumes::Volumes;
 
 /// The parts of a machine that are the same for all.
 #[derive(Debug)]
@@ -250,6 +251,7 @@ impl Capability for Boot {
     }
 
     fn delete(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
+        Volumes::refuse_attached(&self.layout, vm, host)?;
         let path = self.layout.vm(vm.id).machine();
         host.change(&Op::File(FileOp::RemoveDirectory { path }))
             .during("remove the machine's folder")

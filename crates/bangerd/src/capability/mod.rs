@@ -12,6 +12,7 @@ pub mod nat;
 pub mod network;
 pub mod root_disk;
 pub mod ssh;
+pub mod volume;
 pub mod work_disk;
 
 pub use crate::holds::Holds;

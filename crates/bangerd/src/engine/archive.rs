@@ -142,7 +142,8 @@ impl Engine {
                 return Err(Error::new(Code::NotFound, what));
             }
             Some(stat) if stat.is_directory => {
-                return Err(invalid(format!("`{}` is a directory", path.display())));
+                let what = format!("`{}` is a directory", path.display());
+                return Err(Error::new(Code::Conflict, what).hint("give the file's name, too"));
             }
             Some(_) => {}
         }

@@ -38,7 +38,9 @@ impl Engine {
 
     fn reserve_clone(&self, of: &Vm, request: &CloneVm) -> Result<Hold> {
         let mut changed = of.clone();
-        changed.spec = self.admit(of.spec.apply(&request.spec), Some(&of.spec))?;
+        // A volume is one VM's at a time; the clone may be given others.
+        changed.spec.volumes.clear();
+        changed.spec = self.admit(changed.spec.apply(&request.spec), Some(&of.spec))?;
         // Against the disks that are copied, which do not shrink.
         self.admit_vm(&changed)?;
         loop {
@@ -50,6 +52,7 @@ impl Engine {
             self.admit_vm(&vm)?;
             let room = disk_pressure::check(&self.parts.layout, self.breaks_when_full(&vm));
             readiness::require(self.host(), &[room])?;
+            let _claims = self.claim_volumes(&vm, None)?;
             if let Some(hold) = self.reserve(vm, false, "clone")? {
                 return Ok(hold);
             }

@@ -111,6 +111,7 @@ impl Engine {
             if !request.no_start {
                 readiness::require(self.host(), &self.start_checks(None)).map(drop)?;
             }
+            let _claims = self.claim_volumes(&vm, None)?;
             if let Some(hold) = self.reserve(vm, request.name.is_none(), "create")? {
                 break hold;
             }

@@ -126,6 +126,12 @@ impl Engine {
 
     pub(super) fn admit_export(&self, to: &Path, force: bool) -> Result<()> {
         let shown = to.display();
+        let folder = to.parent().unwrap_or(to);
+        let folder_stat = self.host().stat(folder).during("examine the folder")?;
+        if !folder_stat.is_some_and(|stat| stat.is_directory) && folder != Path::new("/") {
+            let what = format!("there is no folder `{}`", folder.display());
+            return Err(Error::new(Code::NotFound, what));
+        }
         match self.host().stat(to).during("examine the file")? {
             Some(stat) if stat.is_directory => Err(Error::new(
                 Code::Conflict,

@@ -43,6 +43,7 @@ mod stop;
 mod stop_all;
 mod trash;
 mod view;
+mod volumes;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,6 +173,8 @@ pub struct Engine {
     kept: StaleRecords,
     boots: BootPermits,
     autostart: Mutex<autostart::Autostart>,
+    /// Held while it is decided who has which volume.
+    volume_claims: Mutex<()>,
     stopping: AtomicBool,
 }
 
@@ -217,6 +220,7 @@ impl Engine {
             pauses: Pauses::default(),
             kept: StaleRecords::default(),
             autostart: Mutex::default(),
+            volume_claims: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }

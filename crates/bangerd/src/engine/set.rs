@@ -28,8 +28,12 @@ impl Engine {
             .admit(before.spec.apply(request), Some(&before.spec))
             .during(doing())?;
         self.admit_vm(&vm).during(doing())?;
+        let claims = self
+            .claim_volumes(&vm, Some(&before.spec))
+            .during(doing())?;
         let applies = self.follow(&mut vm) && vm.phase == Phase::Running;
         self.save(slot, &vm).during(doing())?;
+        drop(claims);
         if applies {
             let applied = step(progress, "apply", || self.adopt(&vm)).during(doing());
             if let Err(mut error) = applied {

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use banger_api::{Code, Error, ImageName, VmRef};
+use banger_api::{Code, Error, ImageName, VmRef, VolumeName};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -150,6 +150,18 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
 pub(super) struct ImagePath(pub(super) ImageName);
 
 impl<S: Send + Sync> FromRequestParts<S> for ImagePath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        name_in_path(parts, state).await.map(Self)
+    }
+}
+
+/// The volume of the path.
+#[derive(Debug)]
+pub(super) struct VolumePath(pub(super) VolumeName);
+
+impl<S: Send + Sync> FromRequestParts<S> for VolumePath {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {

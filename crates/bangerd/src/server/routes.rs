@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, BuildImage, CloneVm, CreateVm, DaemonView, DeleteVm, Error, Event, EventsQuery,
-    ExportImage, ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage, ImportVm, KillVm,
-    Line, LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage,
-    RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
-    VersionView, VmSpecPatch, VmView,
+    API_VERSION, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, Error, Event,
+    EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage,
+    ImportVm, KillVm, Line, LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded,
+    RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
+    VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path};
-use super::request::{ImagePath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
+use super::request::{ImagePath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath};
 use super::stream;
 use super::work::{ask, work};
 use crate::engine::Engine;
@@ -65,6 +65,8 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(kill))
         .routes(routes!(rename))
         .routes(routes!(clone))
+        .routes(routes!(volumes, create_volume))
+        .routes(routes!(volume, delete_volume))
         .routes(routes!(export))
         .routes(routes!(import))
         .routes(routes!(trash))
@@ -112,6 +114,20 @@ struct Reference {
 struct ImageReference {
     /// Its name.
     #[param(pattern = "^[a-z0-9][a-z0-9._-]*$", min_length = 1, max_length = 64)]
+    name: String,
+}
+
+/// The volume in a path.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described; `VolumePath` reads it")]
+struct VolumeReference {
+    /// Its name.
+    #[param(
+        pattern = "^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$",
+        min_length = 1,
+        max_length = 32
+    )]
     name: String,
 }
 
@@ -479,6 +495,59 @@ async fn import(
         engine.import(&request, progress)
     })
     .await
+}
+
+/// All volumes, by name.
+#[utoipa::path(get, path = "/v1/volumes", responses((status = 200, body = Vec<VolumeView>)))]
+async fn volumes(State(app): State<App>) -> Result<Json<Vec<VolumeView>>, Refusal> {
+    Ok(Json(ask(&app, |engine| engine.volumes()).await??))
+}
+
+/// Creates an empty volume.
+#[utoipa::path(
+    post,
+    path = "/v1/volumes",
+    request_body = CreateVolume,
+    responses((status = 200, content((Line<VolumeView> = "application/x-ndjson"), (VolumeView = "application/json"))))
+)]
+async fn create_volume(
+    State(app): State<App>,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<CreateVolume>,
+) -> Response {
+    work(&app, mode, move |engine, progress| {
+        engine.create_volume(&request, progress)
+    })
+    .await
+}
+
+/// One volume.
+#[utoipa::path(
+    get,
+    path = "/v1/volumes/{name}",
+    params(VolumeReference),
+    responses((status = 200, body = VolumeView))
+)]
+async fn volume(
+    State(app): State<App>,
+    VolumePath(name): VolumePath,
+) -> Result<Json<VolumeView>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.volume(&name)).await??))
+}
+
+/// Deletes a volume that no VM has. Answers with the volume as it was.
+#[utoipa::path(
+    delete,
+    path = "/v1/volumes/{name}",
+    params(VolumeReference),
+    responses((status = 200, content((Line<VolumeView> = "application/x-ndjson"), (VolumeView = "application/json"))))
+)]
+async fn delete_volume(
+    State(app): State<App>,
+    mode: ReplyMode,
+    VolumePath(name): VolumePath,
+) -> Response {
+    work(&app, mode, move |engine, _| engine.delete_volume(&name)).await
 }
 
 /// The VMs in the trash, the last deleted first.

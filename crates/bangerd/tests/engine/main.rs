@@ -28,5 +28,6 @@ mod rename;
 mod stop_all;
 mod trash;
 mod verbs;
+mod volumes;
 mod watch;
 mod world;

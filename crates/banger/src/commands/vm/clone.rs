@@ -12,7 +12,7 @@ use crate::session::Session;
 
 /// Make a new VM with all files of a stopped one.
 ///
-/// The new VM has its own id, address, MAC address, machine-id and SSH host key. It has the settings and labels of the first, except those you give. It is left stopped.
+/// The new VM has its own id, address, MAC address, machine-id and SSH host key. It has the settings and labels of the first, except those you give, and none of its volumes. It is left stopped.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -30,6 +30,7 @@ mod undelete;
 
 #[cfg(test)]
 pub(crate) use description::tests::calm_otter;
+pub(crate) use settings::disk as disk_size;
 pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 
 use banger_api::VmRef;

@@ -1,13 +1,15 @@
 //! `banger vm set`.
 
-use banger_api::VmView;
+use banger_api::{VmView, VolumeName};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::description::{self, now_and_next, on_or_off};
 use super::outcomes::Description;
 use super::selection::Scope;
 use super::settings::Settings;
 use super::several::Several;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -17,7 +19,7 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(
     group(clap::ArgGroup::new("change").required(true).multiple(true)
-        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "protect", "no_protect", "autostart", "no_autostart", "labels", "unlabel"])),
+        .args(["vcpu", "memory", "disk_size", "system_disk_size", "nat", "no_nat", "protect", "no_protect", "autostart", "no_autostart", "labels", "unlabel", "volumes", "no_volume"])),
     after_help = "\
 Examples:
   banger vm set calm-otter --nat
@@ -36,6 +38,10 @@ pub(crate) struct Set {
     /// Remove the label of this key. Can be repeated.
     #[arg(long, value_name = "KEY")]
     unlabel: Vec<String>,
+
+    /// Take the volume of this name from it. Can be repeated.
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completion::volumes))]
+    no_volume: Vec<VolumeName>,
 }
 
 impl Set {
@@ -43,6 +49,7 @@ impl Set {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut request = self.settings.patch();
         request.labels.remove.clone_from(&self.unlabel);
+        request.volumes.remove = self.no_volume.iter().map(ToString::to_string).collect();
         self.several.each(
             session,
             Scope::ANY,
@@ -67,8 +74,12 @@ fn text(vm: &VmView) -> String {
         [] => String::new(),
         labels => format!(", labels {}", labels.join(", ")),
     };
+    let volumes = match &vm.next().volume_texts()[..] {
+        [] => String::new(),
+        volumes => format!(", volumes {}", volumes.join(", ")),
+    };
     format!(
-        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}{protected}{autostart}",
+        "{} has {} vCPU, {} memory, {} work disk, {} system disk, NAT {}{labels}{volumes}{protected}{autostart}",
         vm.name,
         now_and_next(now.vcpu, next.vcpu),
         now_and_next(now.memory, next.memory),

@@ -1,6 +1,6 @@
 //! The options that `create` and `set` share.
 
-use banger_api::{LabelsPatch, Mib, VmSpecPatch, limits};
+use banger_api::{LabelsPatch, Mib, VmSpecPatch, VolumeName, VolumesPatch, limits};
 use clap::Args;
 
 /// The settings of a VM.
@@ -49,6 +49,10 @@ pub(crate) struct Settings {
     /// A label, for people and scripts; the guest does not see it. Can be repeated.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+
+    /// Give it a volume, mounted at a directory. Can be repeated.
+    #[arg(long = "volume", value_name = "NAME:/PATH", value_parser = volume)]
+    volumes: Vec<(VolumeName, String)>,
 }
 
 impl Settings {
@@ -64,6 +68,10 @@ impl Settings {
             autostart: (self.autostart || self.no_autostart).then_some(self.autostart),
             labels: LabelsPatch {
                 add: self.labels.iter().cloned().collect(),
+                remove: Vec::new(),
+            },
+            volumes: VolumesPatch {
+                add: self.volumes.iter().cloned().collect(),
                 remove: Vec::new(),
             },
         }
@@ -82,8 +90,18 @@ fn memory(text: &str) -> Result<Mib, String> {
     limits::memory(size(text)?)
 }
 
-fn disk(text: &str) -> Result<Mib, String> {
+/// The size of a disk.
+pub(crate) fn disk(text: &str) -> Result<Mib, String> {
     limits::disk(size(text)?)
+}
+
+fn volume(text: &str) -> Result<(VolumeName, String), String> {
+    let (name, mount) = text.split_once(':').ok_or("write it as NAME:/PATH")?;
+    let name = name
+        .parse()
+        .map_err(|cause: banger_api::InvalidName| cause.to_string())?;
+    limits::mount(mount)?;
+    Ok((name, mount.to_owned()))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

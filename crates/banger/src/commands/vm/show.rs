@@ -89,6 +89,18 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     if !vm.spec.labels.is_empty() {
         lines.push(("labels", vm.spec.label_texts().join("\n")));
     }
+    let (has, gets) = (vm.spec.volume_texts(), vm.next().volume_texts());
+    if !has.is_empty() {
+        lines.push(("volumes", has.join("\n")));
+    }
+    if gets != has {
+        let gets = if gets.is_empty() {
+            "none".to_owned()
+        } else {
+            gets.join("\n")
+        };
+        lines.push(("volumes from the next start", gets));
+    }
     lines.push(("image", vm.image.clone()));
     if let Some(hypervisor) = &vm.hypervisor {
         let pid = vm

@@ -305,6 +305,7 @@ impl Form {
             nat: chosen(Kind::Nat),
             protected: chosen(Kind::Protected),
             autostart: chosen(Kind::Autostart),
+            volumes: banger_api::VolumesPatch::default(),
             labels: self.labels(before),
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Message {
     /// They have ended, or do not begin.
     Lost(Error),
     /// A job has come to its end.
-    Ended(Job, Result<()>),
+    Ended(Box<Job>, Result<()>),
     /// An answer.
     Answer(Answer),
     /// Text of the followed source; what it is of, so that a late piece of another is known.

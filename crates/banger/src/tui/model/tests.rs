@@ -408,7 +408,7 @@ fn while_the_daemon_is_gone_nothing_is_sent_and_what_is_shown_stays() {
         act: Act::StartDaemon,
     };
     assert_eq!(
-        model.update(Message::Ended(job, Ok(())), now()),
+        model.update(Message::Ended(Box::new(job), Ok(())), now()),
         [Effect::Connect]
     );
 }
@@ -425,7 +425,7 @@ fn an_error_is_told_in_a_line_and_opens_whole() {
         name: "api".to_owned(),
         act: Act::Stop,
     };
-    model.update(Message::Ended(job, Err(error)), now());
+    model.update(Message::Ended(Box::new(job), Err(error)), now());
     assert_eq!(
         model.notices.standing(now()).unwrap().line,
         "start `api`: no room"

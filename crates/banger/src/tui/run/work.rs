@@ -62,7 +62,7 @@ impl Work {
         self.sender.spawn("job", move |sender| {
             while let Some(job) = next(&queue) {
                 let outcome = done(&job, &places);
-                if !sender.send(Message::Ended(job, outcome)) {
+                if !sender.send(Message::Ended(Box::new(job), outcome)) {
                     return;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use banger_api::{DeleteVm, ExportVm, ImageName, ImportImage};
+use banger_api::{CreateVolume, DeleteVm, ExportVm, ImageName, ImportImage};
 use serde_json::Value;
 
 use super::*;
@@ -32,6 +32,10 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/clone"),
     ("POST", "/v1/vms/{ref}/export"),
     ("POST", "/v1/import"),
+    ("GET", "/v1/volumes"),
+    ("POST", "/v1/volumes"),
+    ("GET", "/v1/volumes/{name}"),
+    ("DELETE", "/v1/volumes/{name}"),
     ("GET", "/v1/trash"),
     ("DELETE", "/v1/trash/{ref}"),
     ("POST", "/v1/trash/{ref}/undelete"),
@@ -103,7 +107,15 @@ fn every_path_is_described_and_every_described_path_is_there() {
             exported.unwrap();
         }
         let path = path.replace("{name}", "mine");
-        if path.contains("/mine") && server.engine.image(&mine()).is_err() {
+        if path == "/v1/volumes/mine" {
+            let request = CreateVolume {
+                name: "mine".to_owned(),
+                size: None,
+            };
+            // The one of the test before is there, unless it was deleted.
+            let _ = server.client().create_volume(&request, nothing);
+        }
+        if path.contains("/images/mine") && server.engine.image(&mine()).is_err() {
             import_mine(&server);
         }
         let answer = server.raw(&request(method, &path, least_body(&path)));
@@ -146,6 +158,7 @@ fn import_mine(server: &Running) {
 fn least_body(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("rename") => r#"{"name":"calm-otter"}"#,
+        Some("volumes") => r#"{"name":"data"}"#,
         Some("import") => r#"{"path":"/state/vm","name":"imported"}"#,
         Some("clone") => r#"{"name":"copy"}"#,
         Some("build") => r#"{"name":"built"}"#,
@@ -194,7 +207,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (20, 13));
+    assert_eq!((bodies, references), (21, 13));
 }
 
 #[test]
@@ -257,6 +270,9 @@ fn every_schema_that_is_named_is_there() {
         "DeleteVm",
         "RenameVm",
         "CloneVm",
+        "CreateVolume",
+        "VolumeView",
+        "VolumesPatch",
         "ExportVm",
         "ExportedVm",
         "ImportVm",
@@ -319,7 +335,12 @@ fn the_document_is_of_version_3_1_and_reads_back() {
             }
             let default = &operation["responses"]["default"];
             assert!(default.is_object(), "{method} {path} has no error");
-            let takes_nothing = ["/v1/daemon/stop", "/v1/daemon/reload", "/v1/images/{name}"];
+            let takes_nothing = [
+                "/v1/daemon/stop",
+                "/v1/daemon/reload",
+                "/v1/images/{name}",
+                "/v1/volumes/{name}",
+            ];
             let takes_body = ["post", "put", "patch", "delete"].contains(&method.as_str())
                 && !takes_nothing.contains(&path.as_str());
             assert_eq!(
