@@ -153,6 +153,20 @@ impl Default for VmSpec {
     }
 }
 
+impl VmSpecPatch {
+    /// The settings of the VM of an image build: its packages come from the network, and it is
+    /// deleted at the end, whatever the configuration sets for new VMs.
+    #[must_use]
+    pub fn of_a_build() -> Self {
+        Self {
+            nat: Some(true),
+            protected: Some(false),
+            autostart: Some(false),
+            ..Self::default()
+        }
+    }
+}
+
 impl VmSpec {
     /// The spec after a change.
     #[must_use]

@@ -217,7 +217,7 @@ fn a_terminal_that_vanishes_ends_the_program_even_where_hangups_are_ignored() {
 #[test]
 fn a_program_that_is_stopped_goes_on_where_it_was() {
     let environment = with_vms(&["web"]);
-    let line = format!("{} tui; echo ended", program().display());
+    let line = format!("{} tui", program().display());
     let mut screen = Screen::new(&environment, &["bash", "--norc", "-i"], (24, 80));
     screen.types(&format!("{line}\r"));
     screen.sees("1 VMs");
@@ -227,12 +227,12 @@ fn a_program_that_is_stopped_goes_on_where_it_was() {
         assert!(!screen.alternate_screen() && !screen.hide_cursor());
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
     });
-    screen.types("fg\r");
+    screen.types("fg && echo went'_'well\r");
     screen.sees("1 VMs");
     screen.types("s");
     screen.sees("1 of 1 running");
     screen.types("q");
-    screen.sees("ended");
+    screen.sees("went_well");
     screen.types("exit\r");
     screen.ends();
 }

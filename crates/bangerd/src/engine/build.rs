@@ -123,12 +123,9 @@ impl Engine {
             name: Some(format!("build-{number:08x}")),
             image: Some(build.base.name.to_string()),
             spec: VmSpecPatch {
-                nat: Some(true),
                 disk_size: Some(WORK_DISK),
                 system_disk_size: Some(build.size),
-                protected: Some(false),
-                autostart: Some(false),
-                ..VmSpecPatch::default()
+                ..VmSpecPatch::of_a_build()
             },
             no_start: false,
         };

@@ -55,7 +55,6 @@ pub(crate) enum Verb {
     Set(set::Set),
     #[command(alias = "mv")]
     Rename(rename::Rename),
-    #[command(alias = "cp", alias = "copy")]
     Clone(clone::Clone),
     Export(export::Export),
     Import(import::Import),
