@@ -352,7 +352,7 @@ fn screenshots() {
     for (rows, columns) in [(24, 80), (50, 200)] {
         let mut screen = tui(&environment, (rows, columns));
         screen.sees("5 of 8 running");
-        screen.sees("created");
+        screen.sees("work disk [");
         let picture = screen.look(crate::screen::svg);
         std::fs::write(folder.join(format!("tui-{columns}x{rows}.svg")), picture).unwrap();
         screen.types("q");
