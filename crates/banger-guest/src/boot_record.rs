@@ -14,7 +14,7 @@ pub(crate) const PROGRAM: &str = "/run/banger/banger-guest";
 /// The resolvers that `/etc/resolv.conf` points at.
 pub(crate) const RESOLV_CONF: &str = "/run/banger/resolv.conf";
 
-/// The token of the conversation, for the process that goes on with it.
+/// The token of the conversation, for the process that continues it.
 pub(crate) const SESSION: &str = "/run/banger/session";
 
 const RECORD: &str = "/run/banger/boot.json";

@@ -61,7 +61,7 @@ pub fn start_line() -> String {
 }
 
 /// How the guest ended, from what its console said in its last boot, or the end of that. The last
-/// word of ours or of a panic counts.
+/// word of banger's or of a panic counts.
 #[must_use]
 pub fn read_end(console_tail: &str) -> End {
     let mut end = End::Unknown;
@@ -69,7 +69,7 @@ pub fn read_end(console_tail: &str) -> End {
         match read_line(&plain(line)) {
             Some(Word::Start) => end = End::Unknown,
             Some(Word::End(said)) => end = said,
-            // What the kernel says after a word of ours, or a panic, tells nothing new.
+            // The kernel's lines after banger's last word, or after a panic, add nothing.
             Some(Word::Kernel(said)) if end == End::Unknown => end = said,
             Some(Word::Kernel(_)) | None => {}
         }

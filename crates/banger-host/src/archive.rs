@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Numbers are little-endian. Chunks are in the order of their offsets, do not overlap, and have at most
-//! [`CHUNK`] bytes; what no chunk has is a hole. An archive names no paths: whoever unpacks it says where
-//! each file goes and how large it is. It is hostile until its digest is right, and has only been made by
-//! somebody who knows the format then.
+//! [`CHUNK`] bytes; the rest is a hole. An archive names no paths: the reader decides where
+//! each file goes and how large it is. It is hostile even if its digest is
+//! right: the digest detects damage, not malice.
 
 mod overlay;
 

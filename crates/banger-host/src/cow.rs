@@ -86,7 +86,7 @@ pub enum Header {
         /// The size of its chunks, in bytes.
         chunk: u64,
     },
-    /// This is no store of ours, with what is odd about it.
+    /// This is not a store of banger's, with the reason.
     Odd(String),
 }
 

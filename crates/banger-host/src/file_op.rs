@@ -142,7 +142,7 @@ pub enum FileOp {
         to: PathBuf,
         /// What stands before the files.
         head: Vec<u8>,
-        /// The files, in their order; nobody writes them meanwhile.
+        /// The files, in their order; they are not written meanwhile.
         files: Vec<Packed>,
     },
     /// These are the files of the archive `from`, all of which is right; otherwise none of them is

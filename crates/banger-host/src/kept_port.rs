@@ -30,7 +30,7 @@ impl KeptPort {
     /// The port that is kept for this user, or `None` where none is.
     ///
     /// # Errors
-    /// When somebody is there and hands over no port.
+    /// When the keeper answers and hands over no port.
     pub fn of(uid: u32) -> Result<Option<Self>> {
         Self::at(&port_path(Path::new(RUN), uid))
     }
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(next.udp.recv(&mut byte).unwrap(), 4);
             assert!(!keeper.is_finished());
             drop(next);
-            // What comes for nobody is thrown away; the keeper goes when nothing comes.
+            // Packets without a receiver are dropped; the keeper ends when none come.
             client.send_to(b"lost", address).unwrap();
             keeper.join().unwrap().unwrap();
         });

@@ -52,14 +52,14 @@ pub(crate) trait LedgerHost: Look {
     fn lent(&self, instance: Instance) -> Result<BTreeSet<String>>;
 
     /// The table of the instance has what comes in by one of these interfaces forwarded to guests
-    /// of any banger and to nobody else. Without any interface, a missing table is not made.
+    /// of any banger only. Without any interface, a missing table is not made.
     fn lend(&self, instance: Instance, interfaces: &BTreeSet<String>) -> Result<Change>;
 
     /// Whether Docker, if it is there, accepts what the instance's guests send.
     fn is_accepted_by_docker(&self, instance: Instance) -> Result<bool>;
 
     /// Docker's `DOCKER-USER` chain, where there is one, accepts what goes from and to the
-    /// instance's TAPs, or has no rule of ours.
+    /// instance's TAPs, or has none of banger's rules.
     fn accept_in_docker_user(&self, instance: Instance, on: bool) -> Result<Change>;
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn release(
     settle(host, &host.ledger()?, |_, tap| *tap == own)
 }
 
-/// Interfaces that an older record of the instance found off are put back to that, once nobody
+/// Interfaces that an older record of the instance found off return to that, once no guest
 /// holds them.
 pub(crate) fn adopt(
     host: &dyn LedgerHost,
@@ -210,7 +210,7 @@ pub(crate) fn settle(
     let unused = ledger.interfaces.iter().filter(|it| it.1.taps.is_empty());
     for (name, entry) in unused {
         // What forwarded before was never banger's to switch, and what the host as a whole does
-        // is somebody else's decision.
+        // is another program's decision.
         if !entry.was && !everywhere {
             host.set_forwarding(name, false)?;
         }
@@ -229,8 +229,8 @@ pub(crate) fn settle(
         }
     }
     match host.record(&ledger) {
-        // A full host keeps no guest from being ended: its TAP goes next, and then it is struck out
-        // by whoever writes the ledger again.
+        // A full host does not keep a guest from ending: its TAP goes next, and the next write of
+        // the ledger removes it.
         Err(error) if error.kind() == Kind::NoSpace => {}
         other => other?,
     }

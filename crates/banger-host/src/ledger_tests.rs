@@ -187,7 +187,7 @@ fn a_way_out_that_comes_is_held_and_one_that_is_none_any_more_is_put_back() {
     hold(&sim, BEN, ONE).unwrap();
     assert!(forwards(&sim, "vpn0") && !forwards(&sim, "eth0"));
     assert_eq!(lent(&sim, ADA), names(["vpn0"]));
-    // An interface that is gone with all it was is nobody's.
+    // An interface that is gone has no entry.
     sim.tamper(|state| state.forwarding.remove("vpn0"));
     release(&sim, ADA, ONE).unwrap();
     release(&sim, BEN, ONE).unwrap();

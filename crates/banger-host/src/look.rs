@@ -34,7 +34,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Waits until one of these is gone or the time is up, and returns those that are gone.
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;
 
-    /// How a child of ours ended, if it was one and has.
+    /// How a child ended, if the process was one and has.
     fn exit_of(&self, process: &Process) -> Option<Exit>;
 
     /// The interfaces whose names begin so, sorted.
@@ -60,7 +60,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Whether an interface forwards IPv4, or `None` where there is no such interface.
     fn forwarding(&self, interface: &str) -> Result<Option<bool>>;
 
-    /// Whether somebody has switched forwarding on for the host as a whole.
+    /// Whether forwarding is on for the host as a whole.
     fn forwards_everywhere(&self) -> Result<bool>;
 
     /// Whether the TAP is there as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner,
@@ -80,7 +80,7 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Whether this is an address of the host itself, loopback or not.
     fn is_own_address(&self, address: IpAddr) -> Result<bool>;
 
-    /// A TCP port on 127.0.0.1 that nobody listens on: `wanted` if it is free.
+    /// A free TCP port on 127.0.0.1: `wanted` if it is free.
     fn free_port(&self, wanted: Option<u16>) -> Result<u16>;
 
     /// The host's memory in MiB.
@@ -149,7 +149,7 @@ pub struct Resolvers {
     pub out_of_reach: Vec<IpAddr>,
 }
 
-/// What an nft table of ours holds.
+/// The content of an nft table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elements {
     /// Which TAP may send from which address.
@@ -296,7 +296,7 @@ pub enum Probe {
         /// The jailer, an absolute path.
         jailer: PathBuf,
     },
-    /// A program of ours can be started in a systemd scope that outlives a logout: tried with one.
+    /// A child can be started in a systemd scope that outlives a logout: tried with one.
     Scopes,
     /// The file system that holds the directory has this much free.
     Space {

@@ -24,7 +24,7 @@ pub struct GuestTap {
     pub host_address: Ipv4Addr,
     /// The guest's address: a /32 route leads to it, and no other may be a packet's source.
     pub guest_address: Ipv4Addr,
-    /// The guest's MAC address: a permanent neighbour entry has it, so nobody asks for it.
+    /// The guest's MAC address: a permanent neighbour entry has it, so no ARP request is sent.
     pub mac: MacAddress,
     /// Its largest packet, in bytes.
     pub mtu: u32,
@@ -105,7 +105,7 @@ pub enum RootOp {
         /// The machine.
         machine: MachineId,
     },
-    /// The machine holds no interface of the host. One that nobody holds any more has its old value
+    /// The machine holds no interface of the host. One that no machine holds any more has its old value
     /// back, unless forwarding was switched on for the host as a whole. With the instance's last
     /// machine its rules leave Docker's chain.
     ReleaseForwarding {

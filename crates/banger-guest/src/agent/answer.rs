@@ -39,7 +39,7 @@ pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Ans
     }
 }
 
-/// Everything to the disks: ours one by one, because only that tells of errors, then the rest.
+/// Syncs all disks: banger's one by one, because only that reports errors, then the rest.
 pub(crate) fn sync(mounts: &[String]) -> Answered {
     for mount in mounts {
         File::open(mount)

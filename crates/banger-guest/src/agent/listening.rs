@@ -1,4 +1,4 @@
-//! Whether somebody listens on a TCP port, from the kernel's own tables.
+//! Whether a process listens on a TCP port, from the kernel's own tables.
 
 use std::fs;
 

@@ -25,14 +25,14 @@ use worker::Worker;
 
 pub(crate) use readiness::mark_booted;
 
-/// How long to wait for a port, or for somebody at its other end: at first, and at most.
+/// The wait for a port, or for a reader at its other end: at first, and at most.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
 /// How long to wait when there is nothing to look after but the port.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Answers until somebody ends us.
+/// Answers until the process is ended.
 pub(crate) fn run() -> ExitCode {
     let worker = match Worker::new() {
         Ok(worker) => worker,

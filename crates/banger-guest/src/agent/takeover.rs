@@ -34,10 +34,10 @@ impl Takeover {
         self.watch.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Gives the guest banger's resolvers back if nobody else's are left.
+    /// Restores banger's resolvers if no others are left.
     pub(crate) fn look(&self) {
         if self.changed() {
-            // A file that cannot be written is told when the daemon says something new.
+            // A file that cannot be written is reported at the daemon's next request.
             let _ = resolvers::restore();
         }
     }

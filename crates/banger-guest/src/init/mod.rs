@@ -48,7 +48,7 @@ use crate::system::{clock, console};
 const BEHIND_NANOS: u64 = 1_000_000_000;
 const AHEAD_NANOS: u64 = 60_000_000_000;
 
-/// The start as it goes on.
+/// The progress of the start.
 struct Start {
     record: BootRecord,
     port: Option<Port>,

@@ -7,7 +7,7 @@ use rustix::mount::{MountFlags, mount_bind, mount_remount};
 
 use crate::failure::{Context as _, Result};
 
-/// What is written to here puts a kernel to sleep, whoever writes it.
+/// A write to this file suspends the machine, whichever process writes.
 const STATE: &str = "/sys/power/state";
 
 /// Makes the kernel's switch one that can be read only. systemd is told in words by the image.

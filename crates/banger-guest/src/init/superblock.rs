@@ -27,7 +27,7 @@ pub(crate) struct Superblock {
     pub(crate) block_size: u64,
     /// How many blocks the file system has.
     pub(crate) blocks: u64,
-    /// Whether errors were found in it that nobody has mended yet.
+    /// Whether it has errors that are not repaired yet.
     pub(crate) has_errors: bool,
     /// Whether its journal is still to be replayed: it was not unmounted.
     pub(crate) needs_recovery: bool,

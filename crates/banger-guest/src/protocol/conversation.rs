@@ -12,7 +12,7 @@ use super::{
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The pause after another process of ours took over inside the guest.
+/// The pause after another agent process took over inside the guest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a guest did not answer.

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 /// The longest line that the kernel's log takes whole.
 const LONGEST: usize = 900;
 
-/// How long the console may take to take our words, if nobody reads it at the other end.
+/// How long a write to the console may take, if it is not read at the other end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn log(level: u8, text: &str) {
@@ -22,7 +22,7 @@ fn log(level: u8, text: &str) {
         .collect();
     let shown = &line[..line.floor_char_boundary(LONGEST)];
     if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        // One write is one record; where there is no log nobody can be told.
+        // One write is one record; without a log there is nowhere to report to.
         let _ = kmsg.write_all(format!("<{level}>banger: {shown}\n").as_bytes());
     }
 }
@@ -37,7 +37,7 @@ pub(crate) fn warn(text: &str) {
     log(4, text);
 }
 
-/// Writes lines of ours on the console, and waits until they are out, for a while.
+/// Writes lines to the console, and waits for a while until they are out.
 pub(crate) fn say(lines: &str) {
     let bytes = lines.as_bytes().to_vec();
     let (done, wait) = mpsc::channel();

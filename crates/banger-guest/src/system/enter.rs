@@ -20,7 +20,7 @@ pub(crate) fn program(path: impl AsRef<Path>) -> Command {
     Command::new(path.as_ref())
 }
 
-/// Our own program, to be run again as something else; the file itself may be gone by now.
+/// Our own program, to be run again as something else; the file itself may be gone.
 pub(crate) fn ourselves() -> Command {
     program("/proc/self/exe")
 }

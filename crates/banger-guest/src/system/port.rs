@@ -40,7 +40,7 @@ enum Line {
 }
 
 impl Line {
-    /// Opens what this machine has, if nobody else has it open.
+    /// Opens the channel of this machine, unless another process has it open.
     fn open() -> Option<Self> {
         let Some(path) = find(Path::new(PORTS)) else {
             let listener = vsock::is_there().then(|| Listener::new(VSOCK_PORT, vsock::HOST));

@@ -19,7 +19,7 @@ use crate::system::replace::{self, Rights};
 /// What the daemon told last, in the form of a `resolv.conf`.
 const UPSTREAM: &str = "/run/banger/upstream-resolv.conf";
 
-/// How systemd-resolved is told (`resolved.conf`(5)).
+/// The configuration of systemd-resolved (`resolved.conf`(5)).
 const RESOLVED: &str = "/run/systemd/resolved.conf.d/10-banger.conf";
 
 /// There while systemd-resolved runs.
@@ -33,7 +33,7 @@ const RESOLVCONF_FOLDER: &str = "/run/resolvconf";
 
 const ETC_RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How the first line of every `resolv.conf` of ours begins.
+/// The beginning of the first line of every `resolv.conf` that banger writes.
 const OURS: &str = "# Written by banger";
 
 /// Writes what the daemon tells, and answers whether it is news to systemd-resolved.
@@ -49,7 +49,7 @@ pub(crate) fn write(resolvers: &Resolvers) -> io::Result<bool> {
     Ok(is_news)
 }
 
-/// The same in a guest that is up, where programs that keep a copy are told.
+/// The same in a guest that is up, where programs that keep a copy are notified.
 pub(crate) fn tell(resolvers: &Resolvers) -> io::Result<()> {
     let is_news = write(resolvers)?;
     if is_news && Path::new(RESOLVED_RUNS).is_dir() {
@@ -93,7 +93,7 @@ pub(crate) fn leads_below(link: impl AsRef<Path>, folder: &str) -> bool {
     })
 }
 
-/// Whether ours may take the place of this `resolv.conf`: it is ours, or names nobody.
+/// Whether ours may take the place of this `resolv.conf`: it is banger's, or names no resolver.
 fn gives_way(resolv_conf: &str) -> bool {
     let names_somebody = |line: &str| {
         let mut words = line.split_whitespace();

@@ -3,7 +3,7 @@
 //!
 //! Listening on a port below 1024 requires a privilege, so no ordinary user of the guest can
 //! impersonate the agent. Only the host is accepted, because the guest's own programs can connect
-//! too, once somebody has loaded the kernel's loopback for vsock (vsock(7)).
+//! too, once the kernel's loopback for vsock is loaded (vsock(7)).
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -22,7 +22,7 @@ const DEVICES: &str = "/sys/bus/virtio/devices";
 /// The kind of a virtio device that is a vsock: Virtual I/O Device (VIRTIO) 1.2, section 5.10.
 const KIND: u32 = 19;
 
-/// Any address of ours, and the address of the host: vsock(7).
+/// Any address of the guest, and the address of the host: vsock(7).
 const ANY: u32 = u32::MAX;
 pub(crate) const HOST: u32 = 2;
 
@@ -57,7 +57,7 @@ impl Listener {
     /// Listens on `port` for connections from the context `peer`.
     ///
     /// # Errors
-    /// When the kernel has no vsock, or somebody else listens there.
+    /// When the kernel has no vsock, or another process listens there.
     pub(crate) fn new(port: u32, peer: u32) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None)?;
@@ -93,12 +93,12 @@ impl Listener {
         self.connection = None;
     }
 
-    /// What tells of new connections.
+    /// The descriptor to poll for new connections.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// What tells of new bytes.
+    /// The descriptor to poll for new bytes.
     pub(crate) fn connection(&self) -> Option<BorrowedFd<'_>> {
         self.connection.as_ref().map(File::as_fd)
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Bytes in memory, of which some ranges are told to be data.
+/// Bytes in memory, of which some ranges are reported as data.
 struct Bytes(Vec<u8>, Vec<Range<u64>>);
 
 impl Content for Bytes {

@@ -35,7 +35,7 @@ enum Command {
     KeepPort,
     /// Puts root's side of banger in place for one user; `banger system install` calls it
     Install(Install),
-    /// Puts the firewall of all VMs back, after somebody flushed the rules of the host
+    /// Restores the firewall of all VMs, after the rules of the host were flushed
     Restore,
     /// Shows how root's side of banger stands for one user; exit status 1 if it is not whole
     Status(Status),
@@ -154,7 +154,7 @@ fn print(text: &str) -> banger_host::Result<()> {
 }
 
 fn say(line: &str) {
-    // Where nobody hears it, the exit status says how it went.
+    // Where it is not read, the exit status has the outcome.
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
@@ -169,6 +169,6 @@ fn complain(error: &banger_host::Error) {
     for hint in error.hints() {
         text.push_str(&format!("hint: {hint}\n"));
     }
-    // Where nobody hears it, the exit status says it.
+    // Where it is not read, the exit status has the outcome.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }

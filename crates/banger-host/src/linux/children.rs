@@ -119,7 +119,7 @@ impl Children {
             .flatten()
     }
 
-    /// Takes note of how a child of ours ended, if it has; its process id is free afterwards.
+    /// Records how a child ended, if it has; its process id is free afterwards.
     fn reap(&self, process: &Process) {
         let mut known = self.lock();
         let Some(exit @ None) = known.get_mut(&(process.pid, process.start_time)) else {
@@ -173,7 +173,7 @@ impl Children {
                 tv_sec: 1,
                 tv_nsec: 0,
             });
-            // An interrupted or impossible wait is a short one: the loop looks and goes on.
+            // An interrupted or impossible wait is a short one: the loop checks again.
             let _ = poll(&mut polled, Some(&wait));
         }
     }

@@ -232,7 +232,7 @@ fn one_that_is_not_our_child_is_watched_too() {
 fn a_program_starts_in_its_own_session_with_nothing_of_ours() {
     let host = Linux::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // A descriptor that somebody forgot to close at exec.
+    // A descriptor without close-on-exec.
     let forgotten = rustix::pipe::pipe().unwrap();
     let script = "ls /proc/self/fd | tr '\\n' ' '; umask; pwd; env | sort | tr '\\n' ' '; \
                   cut -d' ' -f6 /proc/self/stat; echo $$; grep -E 'SigIgn|SigBlk' /proc/self/status; \

@@ -26,8 +26,8 @@ const LEAST_FILESYSTEM_MIB: u64 = 16;
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
     flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// The mode of a fresh copy: whose disk it is alone, or who could read the original. A copy that
-/// others read is nobody else's to write: machines have names of it in their folders.
+/// The mode of a fresh copy: private if it has an owner, else readable as the original is. A copy
+/// that others read may be written by its owner only: machines have hard links to it.
 fn mode_of(source: &File, owner: Option<Owner>) -> std::io::Result<u32> {
     Ok(if owner.is_some() {
         0o600
@@ -191,7 +191,7 @@ pub(super) fn make_filesystem(
     file.set_len(size_mib.saturating_mul(MIB))
         .during(describe)?;
     // The host's mke2fs.conf is left out, and all that matters is said here.
-    // A file of ours that nobody else has ever written. What mke2fs discards reads as zeros, so
+    // Only banger has written this file. What mke2fs discards reads as zeros, so
     // the inode tables need not be written, neither here nor by the guest later.
     let command = Command::new("mke2fs")
         .args([

@@ -47,7 +47,7 @@ pub(super) fn get(setting: Setting<'_>) -> Result<Option<bool>> {
     Ok(text.map(|text| text.trim() != "0"))
 }
 
-/// Whether somebody has switched forwarding on for the host as a whole (`net.ipv4.ip_forward`).
+/// Whether forwarding is on for the host as a whole (`net.ipv4.ip_forward`).
 pub(super) fn of_all() -> Result<bool> {
     let path = "/proc/sys/net/ipv4/conf/all/forwarding";
     let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;

@@ -82,7 +82,7 @@ impl Linux {
         self.change_ledger(|| ledger::settle(self, &self.ledger()?, |_, _| false))
     }
 
-    /// Keeps to guests again what the ledger says, after somebody removed the instance's table.
+    /// Keeps the ledger's interfaces to guests again, after the instance's table was removed.
     pub(crate) fn lend_again(&self, instance: Instance) -> Result<Change> {
         ledger::lend(self, instance, &self.ledger()?)
     }
@@ -165,7 +165,7 @@ impl LedgerHost for Linux {
             files::write_file(&path, &contents, 0o600, None)
         };
         written.map_err(|error| error.within("record the forwarding of the host"))?;
-        // Its content is in the ledger by now.
+        // The ledger has its content.
         files::remove_file(&self.older_path()).map(drop)
     }
 

@@ -69,7 +69,7 @@ fn an_arp_message_of_the_guest_changes_no_entry() {
         let before = listed();
         let other = [2, 0xba, 0, 0, 0, 1];
         let sender = [10, 88, 0, 7];
-        // An answer that nobody asked for, to everybody: the guest's address is at another MAC.
+        // A gratuitous broadcast: the guest's address is at another MAC.
         let frame = [
             &[0; HEADER][..],
             &[0xff; 6],

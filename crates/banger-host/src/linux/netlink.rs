@@ -80,7 +80,7 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) is_up: bool,
     pub(super) mtu: u32,
-    /// What somebody has written on it.
+    /// Its alias (`IFLA_IFALIAS`).
     pub(super) alias: String,
     /// What a TAP has that other interfaces have not.
     pub(super) tap: Option<TapFacts>,

@@ -58,7 +58,7 @@ fn is_so(path: &Path, device: u64, owner: Owner) -> bool {
     })
 }
 
-/// Takes the node from whoever has it, and removes it; says whether it was there.
+/// Revokes the node from all that hold it, and removes it; returns whether it existed.
 pub(super) fn remove(path: &Path) -> Result<bool> {
     take_back(CWD, path).during(|| format!("remove the node `{}`", path.display()))?;
     let removed = absent(fs::remove_file(path));
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(make_another(&path, &device, None).unwrap(), Change::Made);
     }
 
-    /// The owner and the mode of what somebody holds by its name only.
+    /// The owner and the mode of a node that is open by its name only (`O_PATH`).
     fn held(node: &OwnedFd) -> (u32, u32) {
         let now = rustix::fs::fstat(node).unwrap();
         (now.st_uid, now.st_mode & 0o7777)

@@ -15,7 +15,7 @@ const MIB: u64 = 1 << 20;
 
 const MEMORY: &str = "/proc/meminfo";
 
-/// What the kernel tells of the memory; see proc_meminfo(5).
+/// The memory of the host; see proc_meminfo(5).
 #[derive(Debug)]
 pub(super) struct MemInfo(String);
 

@@ -46,7 +46,7 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
             }
             Err(error) => return Err(error).during(describe),
         };
-        // It is our child and nobody reaps it but us, so the number is its own even if it has
+        // It is our child and only we reap it, so the number is its own even if it has
         // ended already.
         let Some(stat) = stat(child.id()) else {
             return Err(Error::new(Kind::Other, "it is not in `/proc`").within(describe()));
@@ -126,7 +126,7 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
         return Err(Error::new(Kind::Other, "it is not a regular file").within(describe()));
     }
     // Another program may open it by its name next time, as this user. A file with a second name
-    // may be somebody else's.
+    // may be another user's.
     if let Some(user) = user.filter(|user| found.nlink() == 1 && found.uid() != user.uid) {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;

@@ -52,7 +52,7 @@ pub(super) fn attach_tap(tun: impl AsFd, name: &str, flags: u32) -> Result<(), E
 
 /// Lets this user open the TAP.
 pub(super) fn set_tap_owner(tap: impl AsFd, uid: u32) -> Result<(), Errno> {
-    // SAFETY: TUNSETOWNER takes a user id as its argument and touches no memory of ours.
+    // SAFETY: TUNSETOWNER takes a user id as its argument and touches no memory of this process.
     unsafe {
         ioctl(
             tap,
@@ -61,9 +61,9 @@ pub(super) fn set_tap_owner(tap: impl AsFd, uid: u32) -> Result<(), Errno> {
     }
 }
 
-/// Makes the TAP stay when nobody has it open.
+/// Makes the TAP persistent: it stays when no process has it open.
 pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
-    // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of ours.
+    // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of this process.
     unsafe {
         ioctl(
             tap,
@@ -75,8 +75,8 @@ pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
 /// KVM_CREATE_VM, `_IO(0xAE, 0x01)`; see `Documentation/virt/kvm/api.rst` of Linux.
 struct CreateVm;
 
-// SAFETY: KVM_CREATE_VM takes the machine type as an integer, here 0, touches no memory of ours,
-// and returns a new descriptor that nobody else owns.
+// SAFETY: KVM_CREATE_VM takes the machine type as an integer, here 0, touches no memory of this process,
+// and returns a new descriptor that is owned here.
 unsafe impl Ioctl for CreateVm {
     type Output = OwnedFd;
     const IS_MUTATING: bool = false;
@@ -133,7 +133,7 @@ pub(super) struct HandedTap {
     pub(super) before: Option<(u64, u64)>,
 }
 
-/// Takes a descriptor that whoever started this program has opened for it; nothing where it is not
+/// Takes a descriptor that the parent process has opened for this one; `None` where it is not
 /// open. For the start of a program, once a number: another holder of it would lose it.
 pub(crate) fn take_handed(number: RawFd) -> Option<OwnedFd> {
     identity(number)?;
@@ -213,14 +213,14 @@ unsafe extern "C" {
 #[repr(C, align(8))]
 struct SignalSet([u64; 16]);
 
-/// Ends what whoever started us wanted of signals. What we write to is checked for errors, so a
-/// closed pipe and a file that is too long are errors and do not end us.
+/// Resets the signal dispositions that the parent process has left. Writes are checked, so SIGPIPE
+/// and SIGXFSZ are ignored: a closed pipe and a file that is too long are errors of the write.
 pub(crate) fn usual_signals() {
     const SIG_IGN: usize = 1;
     let ignored = [rustix::process::Signal::PIPE, rustix::process::Signal::XFSZ];
     default_signals();
     for number in ignored {
-        // SAFETY: signal(2) with SIG_IGN touches no memory of ours.
+        // SAFETY: signal(2) with SIG_IGN touches no memory of this process.
         unsafe { signal(number.as_raw(), SIG_IGN) };
     }
 }
@@ -235,7 +235,7 @@ pub(crate) fn close_inherited() {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     for number in numbers.into_iter().filter(|number| *number >= FIRST) {
-        // The folder's own is closed by now.
+        // The folder's own is closed.
         if identity(number).is_some() {
             // SAFETY: nothing in this process owns it, since the caller has opened nothing yet, and
             // there is no thread that could have meanwhile.
@@ -249,7 +249,7 @@ fn default_signals() {
     const SIG_SETMASK: i32 = 2;
     let none = SignalSet([0; 16]);
     for number in 1..=64 {
-        // SAFETY: signal(2) with SIG_DFL (0) touches no memory of ours and is async-signal-safe;
+        // SAFETY: signal(2) with SIG_DFL (0) touches no memory of this process and is async-signal-safe;
         // for SIGKILL, SIGSTOP and the C library's own (32, 33) it answers EINVAL.
         unsafe { signal(number, 0) };
     }
@@ -258,14 +258,14 @@ fn default_signals() {
     unsafe { pthread_sigmask(SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }
 
-/// Whatever is open beyond the standard three closes at exec, should somebody have forgotten to
-/// say so.
+/// Marks all descriptors beyond the standard three close-on-exec, in case one was opened without
+/// the flag.
 fn close_on_exec() {
     const FIRST: std::ffi::c_uint = 3;
     // CLOSE_RANGE_CLOEXEC in linux/close_range.h.
     const FLAGS: std::ffi::c_uint = 1 << 2;
     let number = std::ffi::c_long::from(linux_raw_sys::general::__NR_close_range);
-    // SAFETY: close_range(2) touches no memory of ours. A kernel before 5.11 answers EINVAL, and
+    // SAFETY: close_range(2) touches no memory of this process. A kernel before 5.11 answers EINVAL, and
     // then what the standard library opens closes at exec all the same.
     unsafe { syscall(number, FIRST, std::ffi::c_uint::MAX, FLAGS) };
 }

@@ -201,7 +201,7 @@ async fn put_programs(
     }
 }
 
-/// What is written on a TAP, for people and for whoever puts the table back.
+/// The alias of a TAP, for people and for the program that restores the table.
 fn alias(guest: Ipv4Addr, nat: bool) -> String {
     let nat = if nat { " NAT" } else { "" };
     format!("{ALIAS} {guest}{nat}")

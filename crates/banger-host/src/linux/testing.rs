@@ -9,7 +9,7 @@ use rustix::thread::UnshareFlags;
 
 use super::sys;
 
-/// Says why a test did not run; whoever runs the tests counts these lines.
+/// Prints why a test did not run; `tools/test` counts these lines.
 pub(crate) fn skipped(reason: &str) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     // Not `eprintln`, which the test harness keeps to itself where a test passes.
@@ -56,7 +56,7 @@ pub(crate) fn in_own_network(test: impl FnOnce() + Send) {
     on_own_thread(own_network, test);
 }
 
-/// Runs a test whose mounts nobody else sees, and that are gone at the end.
+/// Runs a test in a mount namespace of its own, whose mounts are gone at the end.
 pub(crate) fn in_own_mounts(test: impl FnOnce() + Send) {
     let prepare = || {
         sys::unshare(UnshareFlags::NEWNS).unwrap();

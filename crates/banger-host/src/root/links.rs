@@ -45,7 +45,7 @@ pub(super) fn check(folder: &OwnedFd) -> Result<()> {
                 return Err(refused(format!("it holds more than {MOST_FILES} files")));
             }
             let meta = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                // A file that is gone by now has no name at all.
+                // A file that is gone has no name at all.
                 Err(Errno::NOENT) => continue,
                 other => other.map_err(map_io_error)?,
             };

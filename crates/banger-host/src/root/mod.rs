@@ -118,7 +118,7 @@ pub(crate) fn log(text: &str) {
             .chain(escaped.into_iter().flatten())
     };
     let line: String = text.chars().flat_map(safe).collect();
-    // Tests refuse thousands of values, and nobody reads it there.
+    // Tests refuse thousands of values, and their log is not read.
     if cfg!(test) {
         return;
     }

@@ -85,7 +85,7 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()
         let wire = Wire::new(socket);
         let Ok(peer) = wire.peer() else { continue };
         if peer != served.uid() {
-            // A set that a thousand users could fill is no set of ours.
+            // A set that a thousand users can fill is not one of banger's.
             if strangers.len() < MOST_LOGGED && strangers.insert(peer) {
                 log(&format!("refused user {peer}"));
             }

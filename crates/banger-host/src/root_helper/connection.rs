@@ -111,7 +111,7 @@ impl Connection {
     fn at(claim: Claim, socket: PathBuf) -> Result<Self> {
         let (wire, described) = reach(&claim, &socket, PATIENCE)?;
         let mut open: [Mutex<Option<Wire>>; Lane::COUNT] = Default::default();
-        // The others are opened when somebody asks by them.
+        // The others are opened at their first request.
         if let Some(first) = open.get_mut(Lane::Probes as usize) {
             *first = Mutex::new(Some(wire));
         }
@@ -150,7 +150,7 @@ impl Connection {
                     };
                 }
                 Err(ExchangeError::Gone) => {}
-                // Whatever comes late belongs to no question of ours: the connection is given up.
+                // A late answer would be taken for the next one's: the connection is closed.
                 Err(ExchangeError::Other(error)) => return Err(error),
             }
         }
@@ -263,7 +263,7 @@ fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<ChildErrors>)> {
             let way = format!("behind `{}`", path.display());
             Ok((Wire::new(socket), way, Arc::default()))
         }
-        // Without systemd nobody listens.
+        // Without systemd there is no listener.
         Err(Errno::NOENT | Errno::CONNREFUSED) => by_sudo(uid),
         Err(cause) => Err(Error::io(
             format!("connect to `{}`", path.display()),

@@ -23,7 +23,7 @@ pub struct SimState {
     pub taps: BTreeMap<String, GuestTap>,
     /// Tables, by name.
     pub tables: BTreeMap<String, SimTable>,
-    /// TAPs whose link, address, route, neighbour or programs somebody has changed.
+    /// TAPs whose link, address, route, neighbour or programs were changed from outside.
     pub harmed_taps: BTreeSet<String>,
     /// Interfaces, with whether they forward.
     pub forwarding: BTreeMap<String, bool>,

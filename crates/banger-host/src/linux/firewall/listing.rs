@@ -1,4 +1,4 @@
-//! What `nft -j list table` says of a table of ours.
+//! The listing of a table, from `nft -j list table`.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

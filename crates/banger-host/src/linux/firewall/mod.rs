@@ -81,7 +81,7 @@ fn look_where_needed(
     }
 }
 
-/// Runs a script of elements; where the table is not whole, or is gone by now, all of it is
+/// Runs a script of elements; where the table is not whole, or is gone, all of it is
 /// written in the same transaction.
 fn write(table: &str, prefix: &str, is_whole: bool, elements: &str) -> Result<()> {
     if is_whole && run(elements.to_owned()).is_ok() {
@@ -157,7 +157,7 @@ impl Firewall {
         let Some(now) = look(table)? else {
             return Ok(Change::Already);
         };
-        // A TAP whose element somebody took lives by the table's other rules.
+        // A TAP whose element was removed is judged by the table's other rules.
         let others = now.guests.iter().any(|it| it.0 != tap)
             || kin(tap).is_some_and(|kin| interfaces.iter().any(|it| it.starts_with(kin)));
         let mut script = String::new();

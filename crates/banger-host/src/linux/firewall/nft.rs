@@ -82,7 +82,7 @@ pub(super) fn run(script: String) -> Result<()> {
     nft(&Command::new("nft").args(["-f", "-"]).stdin(script)).map(drop)
 }
 
-/// Runs a script that removes; that somebody else has removed the whole table meanwhile is fine.
+/// Runs a script that removes; a table that is gone meanwhile is not an error.
 pub(super) fn remove(table: &str, script: String) -> Result<Change> {
     match run(script) {
         Ok(()) => Ok(Change::Made),

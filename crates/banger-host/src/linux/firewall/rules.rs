@@ -31,7 +31,7 @@ pub(super) struct Chain {
     pub(super) rules: &'static [&'static str],
 }
 
-/// All that a table of ours has, besides its sets. `#` stands for [`VOUCHED`], and `bg1*` for the
+/// The content of a table, besides its sets. `#` stands for [`VOUCHED`], and `bg1*` for the
 /// TAPs of every banger on the host.
 pub(super) const CHAINS: [Chain; 5] = [
     Chain {
@@ -97,7 +97,7 @@ pub(super) const CHAINS: [Chain; 5] = [
     },
 ];
 
-/// The bit of a packet's mark that says that a table of ours has let it through to a TAP.
+/// The bit of a packet's mark that is set once a table has let the packet through to a TAP.
 pub(in crate::linux) const VOUCHED: u32 = 0x1000_0000;
 
 /// The set of TAPs with the address that each may use.
@@ -108,7 +108,7 @@ pub(super) const NAT: &str = "nat";
 pub(super) const LENT: &str = "lent";
 
 /// By this a rule is known again: another text, another remark, so that a table which an older
-/// banger wrote, or somebody else changed, does not pass for ours.
+/// banger wrote, or another program changed, does not pass for the current one.
 pub(super) fn remark(chain: &Chain, number: usize) -> String {
     // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
     let hash = chain.rules[number]

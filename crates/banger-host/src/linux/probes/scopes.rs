@@ -1,4 +1,4 @@
-//! Whether a program of ours can have a systemd scope of its own that outlives a logout.
+//! Whether a child can have a systemd scope of its own that outlives a logout.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(super) fn probe() -> Finding {
     }
 }
 
-/// Whether the user's manager stays when nobody is logged in.
+/// Whether the user's manager keeps running without a login (linger).
 fn lingers(uid: u32) -> bool {
     Command::new("loginctl")
         .arg("show-user")

@@ -270,7 +270,7 @@ impl DeviceMapper {
         self.ask(name, STATUS_TABLE | QUERY_INACTIVE)
     }
 
-    /// What each target tells of itself.
+    /// The status of each target.
     pub(super) fn status(&self, name: &str) -> Result<Vec<Target>> {
         self.ask(name, 0)
     }

@@ -32,7 +32,7 @@ pub(super) struct Loop {
     pub(super) number: u64,
 }
 
-/// What a loop device of ours is to have behind it.
+/// The backing file of a loop device, and its flags.
 struct LoopSpec<'a> {
     file: &'a File,
     name: &'a str,
@@ -118,7 +118,7 @@ fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
         if !name.starts_with("loop") || !goes_with_its_last_user(&name) {
             continue;
         }
-        // It may go at any moment, and one that somebody else has may refuse us.
+        // It may go at any moment, and one that another program uses may refuse.
         let device = File::options()
             .read(true)
             .write(!wanted.read_only)
@@ -135,7 +135,7 @@ fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
     Ok(None)
 }
 
-/// Whether this loop device has a file, and the flag that all of ours have.
+/// Whether this loop device has a file, and the flag that all of banger's have.
 fn goes_with_its_last_user(name: &str) -> bool {
     let flag = std::fs::read_to_string(format!("/sys/block/{name}/loop/autoclear"));
     flag.is_ok_and(|flag| flag.trim() == "1")

@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What the names of all snapshots begin with.
 const PREFIX: &str = "banger-1-";
 
-/// The snapshot to make. The files are open, so that whoever asks must have been able to open
+/// The snapshot to make. The files are open, so the caller must have been able to open
 /// them.
 #[derive(Debug)]
 pub(crate) struct SnapshotSpec {

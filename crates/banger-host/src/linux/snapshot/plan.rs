@@ -112,7 +112,7 @@ impl Measures {
         table
     }
 
-    /// `P`: what is written stays. `O`: an overflow is told as one (Linux 4.4). A discard of whole
+    /// `P`: what is written stays. `O`: an overflow is reported as one (Linux 4.4). A discard of whole
     /// chunks zeroes them in the store, which punches holes into its file (Linux 5.3).
     pub(super) fn table(&self, origin: u64, store: u64) -> Vec<Target> {
         vec![Target {

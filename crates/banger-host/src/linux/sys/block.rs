@@ -16,7 +16,7 @@ pub(in crate::linux) const DEVICE_MAPPER_HEADER: usize = 312;
 /// `DM_IOCTL` of linux/dm-ioctl.h.
 const DEVICE_MAPPER: u8 = 0xfd;
 
-/// A `struct dm_ioctl` and its data: what a command is told, and what it answers. Words, as the
+/// A `struct dm_ioctl` and its data: the input of a command, and its output. Words, as the
 /// kernel wants it aligned.
 pub(in crate::linux) type DeviceMapperBuffer = [u64; 2048];
 
@@ -62,7 +62,7 @@ pub(in crate::linux) fn device_mapper(
 /// LOOP_CTL_GET_FREE, which answers with its result alone.
 struct FreeLoop;
 
-// SAFETY: LOOP_CTL_GET_FREE takes no argument and touches no memory of ours.
+// SAFETY: LOOP_CTL_GET_FREE takes no argument and touches no memory of this process.
 unsafe impl Ioctl for FreeLoop {
     type Output = u32;
     const IS_MUTATING: bool = false;
@@ -156,7 +156,7 @@ pub(in crate::linux) fn loop_status(device: &File) -> Result<loop_info64, Errno>
 
 /// Makes an open loop device as long as its file is now.
 pub(in crate::linux) fn stretch_loop(device: &File) -> Result<(), Errno> {
-    // SAFETY: LOOP_SET_CAPACITY takes no argument and touches no memory of ours.
+    // SAFETY: LOOP_SET_CAPACITY takes no argument and touches no memory of this process.
     unsafe { ioctl(device, NoArg::<{ LOOP_SET_CAPACITY as Opcode }>::new()) }
 }
 

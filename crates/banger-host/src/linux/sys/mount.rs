@@ -67,7 +67,7 @@ fn namespace(disk: Owner, seen: Owner) -> Result<OwnedFd> {
         let _ = rustix::io::write(&sender, &[u8::from(made)]);
         // Until our parent closes its end.
         let _ = rustix::io::read(&held, &mut [0]);
-        // SAFETY: _exit(2) does not return, and runs nothing of ours.
+        // SAFETY: _exit(2) does not return, and runs no code of this process.
         unsafe { _exit(0) }
     }
     let pid = Pid::from_raw(child).filter(|_| child > 0);

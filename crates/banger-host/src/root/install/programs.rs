@@ -45,7 +45,7 @@ struct Source {
 impl Sources {
     /// Opens what was named, and ourselves.
     pub(super) fn open(firecracker: Option<&Path>, jailer: Option<&Path>) -> Result<Self> {
-        // Not by its path, which another program may have by now.
+        // Not by its path, which another program may have taken.
         let mut sources = vec![Source::open(
             "banger-root",
             Path::new("/proc/self/exe"),

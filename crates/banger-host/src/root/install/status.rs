@@ -37,7 +37,7 @@ pub struct HelperStatus {
     pub programs: Vec<ProgramStatus>,
     /// The units of the system, in the order in which they start; none without systemd.
     pub units: Vec<UnitStatus>,
-    /// Whether the user's own units live on when nobody is logged in; nothing without systemd.
+    /// Whether the user's units keep running without a login; `None` without systemd.
     pub linger: Option<bool>,
 }
 
