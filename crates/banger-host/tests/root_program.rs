@@ -172,7 +172,7 @@ fn a_caller_of_another_user_is_rejected() {
         let program = Program::start(stranger, "755");
         assert_eq!(greet(&program), None, "user {stranger} is served");
         let (_, text) = program.end();
-        assert!(text.contains("refused"), "{text}");
+        assert!(text.contains("rejected"), "{text}");
     }
 }
 
