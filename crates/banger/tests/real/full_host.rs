@@ -213,7 +213,10 @@ pub(crate) fn a_full_host_loses_nothing_of_a_vm_that_writes() {
     let view = paused(world);
     assert_eq!(view["pause_reason"], "host-almost-full", "{view}");
     assert_eq!(view["phase"], "running", "{view}");
-    assert!(view["notes"].to_string().contains("free some space"), "{view}");
+    assert!(
+        view["notes"].to_string().contains("free some space"),
+        "{view}"
+    );
     let list = world.must(&["vm", "list"]);
     assert!(list.contains("paused: host almost full"), "{list}");
     let said = counter.said();

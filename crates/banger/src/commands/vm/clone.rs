@@ -1,7 +1,5 @@
 //! `banger vm clone`.
 
-use std::process::ExitCode;
-
 use banger_api::{CloneVm, VmName};
 use clap::Args;
 
@@ -44,14 +42,6 @@ impl Clone {
         };
         let vm =
             session.work(|daemon, progress| daemon.clone_vm(&self.one.name, &request, progress))?;
-        session.output.result(&vm, || {
-            if session.output.quiet {
-                vm.name.to_string()
-            } else {
-                description::how_it_stands(&vm, false)
-            }
-        })?;
-        description::notes(&vm, session.output);
-        Ok(ExitCode::SUCCESS)
+        description::report(&vm, session.output)
     }
 }

@@ -1,7 +1,5 @@
 //! `banger vm create`.
 
-use std::process::ExitCode;
-
 use banger_api::{CreateVm, VmName};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -66,15 +64,6 @@ impl Create {
             no_start: self.no_start,
         };
         let vm = session.work(|daemon, progress| daemon.create(&request, progress))?;
-        session.output.result(&vm, || {
-            // For a script: name=$(banger create --quiet)
-            if session.output.quiet {
-                vm.name.to_string()
-            } else {
-                description::how_it_stands(&vm, false)
-            }
-        })?;
-        description::notes(&vm, session.output);
-        Ok(ExitCode::SUCCESS)
+        description::report(&vm, session.output)
     }
 }

@@ -1,10 +1,12 @@
 //! The lines about a VM that has just changed.
 
 use std::fmt::Display;
+use std::process::ExitCode;
 
 use banger_api::{Phase, VmView};
 
 use super::outcomes::Description;
+use crate::failure::Outcome;
 use crate::output::Output;
 
 /// Where it is, whether it was so before, and how to get in.
@@ -48,6 +50,20 @@ pub(crate) fn started(vm: &VmView, already: bool, alone: bool) -> Description {
         text,
         ..plainly(vm)
     }
+}
+
+/// Prints a new VM: its state and the way in, or its name alone with `--quiet`, which a script reads:
+/// `name=$(banger vm create --quiet)`. The notes follow.
+pub(crate) fn report(vm: &VmView, output: Output) -> Outcome {
+    output.result(vm, || {
+        if output.quiet {
+            vm.name.to_string()
+        } else {
+            how_it_stands(vm, false)
+        }
+    })?;
+    notes(vm, output);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The name and the notes of a VM.

@@ -1,7 +1,6 @@
 //! `banger vm import`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use banger_api::{ImportVm, VmName};
 use clap::Args;
@@ -36,14 +35,6 @@ impl Import {
             name: self.name.as_ref().map(ToString::to_string),
         };
         let vm = session.work(|daemon, progress| daemon.import_vm(&request, progress))?;
-        session.output.result(&vm, || {
-            if session.output.quiet {
-                vm.name.to_string()
-            } else {
-                description::how_it_stands(&vm, false)
-            }
-        })?;
-        description::notes(&vm, session.output);
-        Ok(ExitCode::SUCCESS)
+        description::report(&vm, session.output)
     }
 }

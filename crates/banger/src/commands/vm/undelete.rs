@@ -1,7 +1,5 @@
 //! `banger vm undelete`.
 
-use std::process::ExitCode;
-
 use banger_api::{UndeleteVm, VmName, VmRef};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
@@ -37,14 +35,6 @@ impl Undelete {
         };
         let vm =
             session.work(|daemon, progress| daemon.undelete(&self.wanted, &request, progress))?;
-        session.output.result(&vm, || {
-            if session.output.quiet {
-                vm.name.to_string()
-            } else {
-                description::how_it_stands(&vm, false)
-            }
-        })?;
-        description::notes(&vm, session.output);
-        Ok(ExitCode::SUCCESS)
+        description::report(&vm, session.output)
     }
 }
