@@ -84,7 +84,7 @@ pub struct KillVm {
 pub struct DeleteVm {
     /// Kills the VM first if it is running.
     pub force: bool,
-    /// Removes it for good where the configuration has a trash, too.
+    /// Deletes it permanently, even if the configuration has a trash.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub purge: bool,
 }

@@ -166,7 +166,7 @@ impl Client {
         self.work(Method::POST, "/v1/import", request, on_progress)
     }
 
-    /// Deletes a VM: for good, or into the trash where the configuration has one. Returns its last
+    /// Deletes a VM: permanently, or into the trash where the configuration has one. Returns its last
     /// state.
     pub fn delete(
         &self,
@@ -193,7 +193,7 @@ impl Client {
         self.work(Method::POST, &path, request, on_progress)
     }
 
-    /// Removes a VM in the trash for good; returns its last state.
+    /// Deletes a VM in the trash permanently; returns its last state.
     pub fn purge(&self, vm: &VmRef, on_progress: impl FnMut(Progress)) -> Result<VmView> {
         let path = format!("/v1/trash/{vm}");
         self.work(Method::DELETE, &path, &PurgeVm::default(), on_progress)

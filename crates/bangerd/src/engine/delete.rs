@@ -77,5 +77,5 @@ fn still_there(vm: &Vm) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::NotFound, "it is in the trash already")
-        .hint(format!("remove it for good: banger vm purge {}", vm.id)))
+        .hint(format!("delete it permanently: banger vm purge {}", vm.id)))
 }

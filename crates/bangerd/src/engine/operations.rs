@@ -264,7 +264,7 @@ impl Engine {
         })
     }
 
-    /// Removes a VM in the trash for good.
+    /// Deletes a VM in the trash permanently.
     ///
     /// # Errors
     /// `not-found`; or what could not be removed, after which the same purge goes on where this one

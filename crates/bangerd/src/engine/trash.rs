@@ -61,7 +61,7 @@ impl Engine {
         vm.deleted = Some(self.now());
         self.save(hold.slot(), &vm).map_err(|error| {
             error.hint(format!(
-                "delete it for good: banger vm delete --purge {}",
+                "delete it permanently: banger vm delete --purge {}",
                 vm.name
             ))
         })?;

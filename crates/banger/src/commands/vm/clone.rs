@@ -8,9 +8,9 @@ use super::{VmArgument, description};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Make a new VM with all files of a stopped one.
+/// Copy a stopped VM to a new one.
 ///
-/// The new VM has its own id, address, MAC address, machine-id and SSH host key. It has the settings and labels of the first, except those you give, and none of its volumes. It is left stopped.
+/// The new VM has all files of the first and its own id, address, MAC address, machine-id and SSH host key. Its settings and labels are those of the first, unless options change them; it has no volumes. It is not started.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,7 +32,7 @@ pub(crate) struct Clone {
 }
 
 impl Clone {
-    /// Makes it.
+    /// Clones the VM.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut spec = self.settings.patch();
         spec.labels.remove.clone_from(&self.unlabel);

@@ -82,11 +82,11 @@ mod tests {
             (0..count).map(target).collect()
         };
         assert_eq!(
-            question("delete", "for good", &targets(1)),
-            "delete vm-0? (for good)"
+            question("delete", "permanently", &targets(1)),
+            "delete vm-0? (permanently)"
         );
-        let many = question("delete", "for good", &targets(12));
+        let many = question("delete", "permanently", &targets(12));
         assert!(many.starts_with("delete 12 VMs: vm-0, vm-1, "), "{many}");
-        assert!(many.ends_with("vm-9 and 2 more? (for good)"), "{many}");
+        assert!(many.ends_with("vm-9 and 2 more? (permanently)"), "{many}");
     }
 }

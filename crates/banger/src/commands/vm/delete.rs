@@ -30,7 +30,7 @@ pub(crate) struct Delete {
     #[arg(long, short)]
     force: bool,
 
-    /// Delete for good where the configuration has a trash, too.
+    /// Delete permanently, even if the configuration has a trash.
     #[arg(long)]
     purge: bool,
 

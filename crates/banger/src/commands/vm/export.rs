@@ -11,9 +11,9 @@ use crate::failure::Outcome;
 use crate::paths;
 use crate::session::Session;
 
-/// Write a stopped VM into one file.
+/// Write a stopped VM to one file.
 ///
-/// The file holds all files of the VM, its settings and its kernel, without unused space and with a digest: `banger vm import` makes a VM of it, here or on another machine. Whoever can read it can read everything in the VM.
+/// The file contains the disks, the settings and the kernel of the VM, without unused space, and a digest. `banger vm import` creates a VM from it, here or on another machine. Everybody who can read the file can read all data of the VM.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

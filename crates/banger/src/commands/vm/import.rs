@@ -10,9 +10,9 @@ use crate::failure::Outcome;
 use crate::paths;
 use crate::session::Session;
 
-/// Make a VM from a file that `vm export` has written.
+/// Create a VM from a file of `vm export`.
 ///
-/// It has all files and settings of the VM that was exported, and its own id, address, machine-id and SSH host key. It is left stopped. A file that is damaged is refused.
+/// The VM has all files and settings of the exported one, and its own id, address, machine-id and SSH host key. It is not started. A damaged file is rejected, and nothing is created.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,13 +22,13 @@ pub(crate) struct Import {
     /// The file.
     file: PathBuf,
 
-    /// The name of the new VM [default: that of the VM that was exported].
+    /// The name of the new VM [default: the name of the exported VM].
     #[arg(long, short)]
     name: Option<VmName>,
 }
 
 impl Import {
-    /// Makes it.
+    /// Imports the VM.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = ImportVm {
             path: paths::for_daemon(&self.file)?,

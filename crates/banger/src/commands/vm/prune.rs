@@ -17,9 +17,9 @@ use crate::failure::Outcome;
 use crate::label_selector::LabelSelector;
 use crate::session::Session;
 
-/// Delete VMs that nobody needs, and tell how much space that frees.
+/// Empty the trash, delete unused images, and report the freed space.
 ///
-/// Deletes the VMs in the trash, and with --stopped those that are stopped, except protected ones; then the images that no VM uses and that have no name. Nothing of it can be restored. You are asked first.
+/// Deletes the VMs in the trash; with --stopped also stopped VMs, except protected ones; then the images without a name that no VM uses. None of it can be restored. Asks first, unless --yes is given.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ Examples:
   banger vm prune --older-than 30d --yes
   banger vm prune --stopped -l ci --older-than 12h")]
 pub(crate) struct Prune {
-    /// Delete stopped VMs, too.
+    /// Also delete stopped VMs.
     #[arg(long)]
     stopped: bool,
 
@@ -61,7 +61,7 @@ impl Prune {
         let daemon = session.daemon()?;
         let vms = self.unneeded(daemon, Timestamp::now())?;
         let targets: Vec<Target> = vms.iter().cloned().map(Target::of).collect();
-        let loss = "with every file in them, for good";
+        let loss = "with all their files, permanently";
         if !self
             .confirmation
             .is_given(session.output, "delete", loss, &targets)?
@@ -122,7 +122,7 @@ impl Prune {
     }
 }
 
-/// Deletes a VM for good, whether it is in the trash or not.
+/// Deletes a VM permanently, whether it is in the trash or not.
 fn delete(
     daemon: &Client,
     vm: &VmView,

@@ -15,9 +15,9 @@ use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Delete VMs in the trash, with every file in them.
+/// Delete VMs in the trash permanently, with all their files.
 ///
-/// They cannot be restored. On a terminal you are asked first.
+/// They cannot be restored. On a terminal, purge asks first.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ impl Purge {
             return Ok(ExitCode::SUCCESS);
         }
         let has_to_ask = self.all || ask::somebody_is_there(session.output);
-        let loss = "with every file in it, for good";
+        let loss = "with all its files, permanently";
         let confirmation = self.confirmation;
         if has_to_ask && !confirmation.is_given(session.output, "purge", loss, &targets)? {
             return Ok(ExitCode::FAILURE);

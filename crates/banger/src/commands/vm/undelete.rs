@@ -9,9 +9,9 @@ use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Take a VM out of the trash.
+/// Restore a VM from the trash.
 ///
-/// It has all its files and settings, and is stopped. If another VM has its name now, give a new one with --name.
+/// It has all its files and settings, and is stopped. If another VM has taken its name, give it a new one with --name.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,7 @@ pub(crate) struct Undelete {
 }
 
 impl Undelete {
-    /// Takes it back.
+    /// Restores the VM.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = UndeleteVm {
             name: self.name.as_ref().map(ToString::to_string),

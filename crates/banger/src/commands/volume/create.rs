@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// Create an empty volume.
 ///
-/// A volume is a disk that outlives the VMs that use it. It takes what is written to it, up to its size.
+/// A volume is a disk that is independent of VMs. It occupies only the space of what is written to it, up to its size.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    /// Makes it.
+    /// Creates the volume.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = CreateVolume {
             name: self.name.to_string(),

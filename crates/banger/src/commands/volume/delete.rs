@@ -9,9 +9,9 @@ use crate::ask;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Delete a volume, with every file in it.
+/// Delete a volume, with all its files.
 ///
-/// It cannot be restored. On a terminal you are asked first. A volume that a VM has is refused.
+/// It cannot be restored. On a terminal, delete asks first. A volume in use is not deleted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,13 +27,13 @@ pub(crate) struct Delete {
 }
 
 impl Delete {
-    /// Removes it.
+    /// Deletes the volume.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let name = &self.one.name;
         let daemon = session.daemon()?;
         let is_free = daemon.volume(name)?.users.is_empty();
         if is_free && !self.yes && ask::somebody_is_there(session.output) {
-            let question = format!("delete the volume {name}? (with every file in it, for good)");
+            let question = format!("delete the volume {name}? (with all its files, permanently)");
             let agrees = ask::agrees(&question).map_err(|cause| {
                 let error = banger_api::Error::new(banger_api::Code::Host, "read the answer");
                 error.cause(cause.to_string())

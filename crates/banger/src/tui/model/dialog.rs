@@ -73,7 +73,7 @@ pub(crate) fn end_question(meant: &[&VmView], delete: bool) -> Confirmation {
     if delete {
         lines.push(String::new());
         lines.push(
-            "Their files go with them: for good, unless the configuration has a trash.".to_owned(),
+            "Their files are deleted permanently, unless the configuration has a trash.".to_owned(),
         );
     }
     let act = |vm: &VmView| {
