@@ -72,7 +72,7 @@ fn instead_of_verb(verb: &str) -> Option<&'static str> {
         "info" | "inspect" | "status" => "see one VM: banger vm show NAME",
         "down" | "halt" | "shutdown" | "poweroff" => "shut it down: banger vm stop NAME",
         "reboot" | "reset" => "stop it and start it again: banger vm restart NAME",
-        "destroy" | "remove" | "purge" => "remove it with its files: banger vm delete NAME",
+        "destroy" | "remove" => "remove it with its files: banger vm delete NAME",
         "console" | "log" => "see its console: banger vm logs -f NAME",
         "edit" | "update" | "resize" | "configure" => {
             "change its settings, such as its memory: banger vm set NAME --memory 4G"

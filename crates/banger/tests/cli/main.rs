@@ -30,6 +30,7 @@ mod ssh;
 mod ssh_config;
 mod stand_in;
 mod system;
+mod terminal;
 mod trust;
 mod tui;
 mod typist;

@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::num::NonZeroU16;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::environment::TestEnvironment;
+use crate::terminal;
 
 /// How long something on the screen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,35 +44,9 @@ impl Screen {
         size: (u16, u16),
         variables: &[(&str, &str)],
     ) -> Self {
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        tcsetwinsize(&master, winsize(size)).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let mut options = File::options();
-        let terminal = options
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let wanted = environment.command(&[]);
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).args(words).env_clear();
-        for (variable, value) in wanted.get_envs() {
-            command.env(variable, value.unwrap_or_default());
-        }
-        let child = command
-            .env("TERM", "xterm-256color")
-            .env("LANG", "C.UTF-8")
-            .envs(variables.iter().copied())
-            .current_dir(environment.path(""))
-            .stdin(terminal.try_clone().unwrap())
-            .stdout(terminal.try_clone().unwrap())
-            .stderr(Stdio::from(terminal))
-            .spawn()
-            .unwrap();
-        let master = File::from(master);
+        let own = [("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
+        let variables = [&own, variables].concat();
+        let (child, master) = terminal::start(environment, words, Some(winsize(size)), &variables);
         let seen = Display {
             parser: vt100::Parser::new(cells(size.0), cells(size.1), 0),
             bytes: Vec::new(),
@@ -195,11 +169,13 @@ impl Screen {
         self.master = None;
     }
 
-    /// Waits until the program has ended, and returns its exit status.
+    /// Waits until the program has ended and its last bytes have been read, and returns its exit
+    /// status.
     pub(crate) fn ends(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                self.reads_to_the_end();
                 return status.code();
             }
             assert!(
@@ -209,6 +185,15 @@ impl Screen {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until the reader has met the terminal's end. A process that outlives the program may
+    /// hold the terminal, so the wait is bounded.
+    fn reads_to_the_end(&self) {
+        let (display, changed) = &*self.seen;
+        let is_open = |display: &mut Display| !display.ended && !display.closing;
+        let display = display.lock().unwrap();
+        drop(changed.wait_timeout_while(display, PATIENCE, is_open));
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
 use crate::environment::TestEnvironment;
+use crate::terminal;
 
 /// A program on a terminal, as a user has it.
 pub(crate) struct Typist {
@@ -20,29 +19,7 @@ pub(crate) struct Typist {
 
 impl Typist {
     pub(crate) fn new(environment: &TestEnvironment, shell: &[&str]) -> Self {
-        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&keys).unwrap();
-        unlockpt(&keys).unwrap();
-        let name = ptsname(&keys, Vec::new()).unwrap();
-        let terminal = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let wanted = environment.command(&[]);
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).args(shell).env_clear();
-        for (variable, value) in wanted.get_envs() {
-            command.env(variable, value.unwrap_or_default());
-        }
-        let shell = command
-            .env("TERM", "xterm")
-            .stdin(terminal.try_clone().unwrap())
-            .stdout(terminal.try_clone().unwrap())
-            .stderr(Stdio::from(terminal))
-            .spawn()
-            .unwrap();
-        let keys = File::from(keys);
+        let (shell, keys) = terminal::start(environment, shell, None, &[("TERM", "xterm")]);
         let mut reader = keys.try_clone().unwrap();
         let (say, screen) = mpsc::channel();
         std::thread::spawn(move || {
