@@ -1,8 +1,9 @@
 //! Volumes: disks with names, which outlive the VMs that use them.
 //!
-//! A volume is one file in the folder of volumes. While a VM runs with it, the file has another name in
-//! the machine's folder. A jail of the root helper takes no file with two names: there the one in the
-//! machine's folder is the only one until the VM is taken down, and a volume that has one is never removed.
+//! A volume is one file in the folder of volumes. While a VM runs with it, the file has a second hard
+//! link in the machine's folder. The root helper's jail rejects files with two links: there the link in
+//! the machine's folder is the only one until the VM is taken down. A machine's folder with a volume is
+//! never removed.
 
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ impl Volumes {
         self.layout.volumes().join(format!("{name}{END}"))
     }
 
-    /// What a volume is called in its VM's machine folder.
+    /// The name of a volume's link in the folder of its VM's machine.
     pub(crate) fn name_in_machine(name: &VolumeName) -> String {
         format!("{}{name}{END}", machine::VOLUME)
     }
@@ -44,7 +45,7 @@ impl Volumes {
             .in_machine(&Self::name_in_machine(name))
     }
 
-    /// The names of all that lie in the folder of volumes.
+    /// The names of the volumes in the folder of volumes.
     pub(crate) fn names(&self, host: &dyn Host) -> Result<Vec<VolumeName>> {
         let files = host
             .list(&self.layout.volumes())
@@ -53,7 +54,7 @@ impl Volumes {
         Ok(files.iter().filter_map(name).collect())
     }
 
-    /// A volume's file, wherever it is; `users` are the VMs that may run with it.
+    /// The file of a volume, there or in the machine's folder of one of its `users`.
     pub(crate) fn look(
         &self,
         name: &VolumeName,
@@ -87,7 +88,7 @@ impl Volumes {
         .map(drop)
     }
 
-    /// Removes a volume that no VM has.
+    /// Removes an unused volume.
     pub(crate) fn remove(&self, name: &VolumeName, host: &dyn Host) -> Result<()> {
         let path = self.path(name);
         host.change(&Op::File(FileOp::RemoveFile { path }))
@@ -95,16 +96,16 @@ impl Volumes {
             .map(drop)
     }
 
-    /// Gives a volume to a VM that is about to start.
+    /// Links a volume into the folder of a machine that is about to start.
     pub(crate) fn attach(&self, vm: &Vm, name: &VolumeName, host: &dyn Host) -> Result<()> {
         let (own, lent) = (self.path(name), self.path_in(vm, name));
-        // Under its only name there it is in a jail's folder since a start that did not end.
+        // Without the link here, a start that did not finish has left the one in the jail's folder.
         if host.stat(&own).during("look at it")?.is_some() {
             host.change(&Op::File(FileOp::LinkFile {
                 from: own.clone(),
                 to: lent.clone(),
             }))
-            .during("put it into the machine's folder")?;
+            .during("link it into the machine's folder")?;
         }
         if let Some(owner) = vm.owner {
             let path = lent.clone();
@@ -113,13 +114,13 @@ impl Volumes {
         }
         if vm.jailed_as().is_some() {
             host.change(&Op::File(FileOp::RemoveFile { path: own }))
-                .during("leave it its name in the machine's folder alone")?;
+                .during("remove its link in the folder of volumes")?;
         }
         Ok(())
     }
 
-    /// Takes back every volume that a VM's machine folder has. A file that has no other name gets its
-    /// own back first.
+    /// Removes the links of all volumes from a machine's folder. A file whose only link is there gets the
+    /// one in the folder of volumes first.
     pub(crate) fn detach_all(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let folder = self.layout.vm(vm.id).machine();
         let mut first = Ok(());
@@ -135,8 +136,8 @@ impl Volumes {
 
     fn detach(&self, vm: &Vm, name: &VolumeName, host: &dyn Host) -> Result<()> {
         let (own, lent) = (self.path(name), self.path_in(vm, name));
-        let what = || format!("take the volume `{name}` back");
-        // A file that the hypervisor made up is no volume.
+        let what = || format!("release the volume `{name}`");
+        // A file that the hypervisor created under such a name is not a volume.
         let has = vm.spec.volumes.contains_key(name) || vm.given().volumes.contains_key(name);
         if has && host.stat(&own).during(what())?.is_none() {
             let (from, to) = (lent.clone(), own);
@@ -148,7 +149,7 @@ impl Volumes {
             .map(drop)
     }
 
-    /// Refuses to go on where a VM's machine folder, which is about to be removed, still has a volume.
+    /// Fails if a machine's folder, which is about to be removed, still has a volume.
     pub(crate) fn refuse_attached(layout: &Layout, vm: &Vm, host: &dyn Host) -> Result<()> {
         let folder = layout.vm(vm.id).machine();
         let files = host.list(&folder).during("list the machine's folder")?;
@@ -156,10 +157,11 @@ impl Volumes {
             None => Ok(()),
             Some(file) => {
                 let what = format!(
-                    "`{}` is a volume and must not go",
+                    "`{}` is a volume and must not be removed",
                     folder.join(file).display()
                 );
-                Err(Error::new(Code::Host, what).hint("try again"))
+                Err(Error::new(Code::Host, what)
+                    .hint("repeat the command; if it fails again, see: banger daemon logs"))
             }
         }
     }

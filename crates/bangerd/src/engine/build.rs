@@ -1,12 +1,12 @@
-//! `image build`: a VM is made of a base, scripts run in it, and its system disk becomes an image.
+//! `image build`: creates a VM from a base, runs scripts in it, and turns its system disk into an image.
 //!
 //! ```text
 //! create ► start ► prepare ► the request's steps ► tidy ► stop ► judge, digest, name ► delete the VM
-//!   └────────────── any error: the VM goes, and no name stands for anything ──────────────┘
+//!   └──────────────── any error: the VM is deleted, and there is no image ─────────────────┘
 //! ```
 //!
-//! The VM is held all the way, so no other verb changes it; `vm kill` ends it, and with it the build.
-//! Its record says that it is a build's, so the next daemon removes what a crash has left of it.
+//! The build holds the VM, so no other verb changes it; `vm kill` ends it, and with it the build. Its
+//! record marks it as a build's, so the next daemon removes it after a crash.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,28 +29,27 @@ use crate::image::import::Import;
 use crate::image::{PREPARE, TIDY};
 use crate::layout::machine;
 
-/// How many logs of builds are kept.
+/// The number of logs that are kept.
 const KEPT_LOGS: usize = 20;
 
-/// The most steps, and the longest script of one, in bytes.
+/// The maximum number of steps, and the maximum length of a script in bytes.
 const MOST_STEPS: usize = 1000;
 const LONGEST_SCRIPT: usize = 100_000;
 
-/// How long a step may take where the request does not say, and the longest that it can say, in
-/// seconds.
+/// The default and the maximum time limit of a step, in seconds.
 const PATIENCE: u64 = 3600;
 const LONGEST_PATIENCE: u64 = 86_400;
 
-/// How long the guest has to end, in seconds: software emulation takes its time.
+/// The time limit of the clean stop, in seconds; long, for software emulation.
 const STOP: u64 = 300;
 
-/// The least size of a root file system that was not given one.
+/// The default size of the root file system, unless the base is larger.
 const USUAL_SIZE: Mib = Mib(4096);
 
 /// The work disk is not used.
 const WORK_DISK: Mib = Mib(1024);
 
-/// A request whose values cannot be wrong.
+/// A validated request.
 struct Build<'r> {
     name: ImageName,
     base: Entry,
@@ -60,12 +59,12 @@ struct Build<'r> {
 }
 
 impl Engine {
-    /// Makes an image of another one, in a VM of its own.
+    /// Builds an image from another one, in a temporary VM.
     ///
     /// # Errors
-    /// `invalid` for what is no name, step or size, `conflict` for a name that is taken, `not-found`
-    /// for the base; `guest` where a step fails. The log stays; nothing else is left then, except the VM
-    /// where the request wants to keep it.
+    /// `invalid` for an invalid name, step or size, `conflict` if the name is taken, `not-found` for the
+    /// base, `guest` if a step fails. Afterwards only the log remains, and the VM if the request keeps
+    /// it on failure.
     pub fn build_image(
         &self,
         request: &BuildImage,
@@ -134,18 +133,18 @@ impl Engine {
         let Err(error) = built else {
             return match self.remove(&hold) {
                 Ok(()) => Ok(()),
-                // The next daemon removes it; the image is whole.
+                // The next daemon removes it; the image is complete.
                 Err(error) => {
                     tracing::warn!(%error, "the VM of a build is left");
                     Ok(())
                 }
             };
         };
-        let error = error.hint(format!("see all of it: less {}", build.log.display()));
+        let error = error.hint(format!("see the whole log: less {}", build.log.display()));
         Err(self.give_up(build, &hold, error))
     }
 
-    /// Removes the VM of a build that failed, or leaves it as an ordinary one.
+    /// Removes the VM of a failed build, or turns it into an ordinary one.
     fn give_up(&self, build: &Build<'_>, hold: &Hold, mut error: Error) -> Error {
         let left = if build.request.keep_on_failure {
             let mut vm = hold.vm();
@@ -163,7 +162,7 @@ impl Engine {
         error
     }
 
-    /// All that happens while the VM is there.
+    /// Starts the VM, runs the steps in it, stops it, and imports its disk.
     fn build_in(&self, build: &Build<'_>, hold: &Hold, progress: ProgressSink<'_>) -> Result<()> {
         self.start_held(hold, &StartVm::default(), progress)?;
         let own = |name: &str, script: &str| BuildStep {
@@ -195,7 +194,7 @@ impl Engine {
             path,
             origin,
             at: self.now(),
-            // The record of the VM, which is still there, keeps it.
+            // The VM's record keeps it from the next prune.
             kernel: Some(vm.images.kernel),
         };
         step(progress, "make the image", || {
@@ -229,7 +228,7 @@ impl Engine {
         .during(doing())
     }
 
-    /// A new log, and no more old ones than are kept.
+    /// Creates the log, and removes the oldest ones.
     fn begin_log(&self, log: &Path) -> Result<()> {
         let folder = self.parts.layout.image_builds();
         let change = |op: FileOp| self.host().change(&Op::File(op)).map(drop);
@@ -274,7 +273,9 @@ fn admit_steps(steps: &[BuildStep]) -> Result<()> {
             ));
         }
         if wanted.script.contains('\0') {
-            return invalid(format!("the script of the step `{name}` has a NUL"));
+            return invalid(format!(
+                "the script of the step `{name}` contains a NUL byte"
+            ));
         }
         let seconds = wanted.timeout_seconds.unwrap_or(PATIENCE);
         if !(1..=LONGEST_PATIENCE).contains(&seconds) {
@@ -289,7 +290,7 @@ fn admit_steps(steps: &[BuildStep]) -> Result<()> {
     Ok(())
 }
 
-/// A step's name as it is shown.
+/// A step's name, escaped and cut.
 fn shown(name: &str) -> String {
     harmless::visible(name).chars().take(80).collect()
 }

@@ -1,8 +1,8 @@
-//! `vm clone`: another VM with the content of one that is stopped, and an identity of its own.
+//! `vm clone`: a new VM with the content of a stopped one, and an identity of its own.
 //!
-//! The clone is made as a new VM is, with another way to its disks: the first record says that it is
-//! being created, so that a crash in between leaves nothing of it. Its guest finds the names and the
-//! machine-id of the other VM on its disk at its first start, and puts its own in their place.
+//! A clone is created like a new VM, except that its disks are copies. Its first record says that it is
+//! being created, so recovery removes it after a crash. At its first start the guest replaces the names
+//! and the machine-id of the original on its disk by its own.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Engine {
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("clone `{name}`");
-        // Nobody starts it while its disks are copied.
+        // The hold keeps it stopped while its disks are copied.
         let original = slot.hold("clone").during(doing())?;
         let of = original.vm();
         may(Verb::Clone, of.phase, &of.name).during(doing())?;
@@ -38,10 +38,10 @@ impl Engine {
 
     fn reserve_clone(&self, of: &Vm, request: &CloneVm) -> Result<Hold> {
         let mut changed = of.clone();
-        // A volume is one VM's at a time; the clone may be given others.
+        // A volume belongs to one VM at a time; the request may name others.
         changed.spec.volumes.clear();
         changed.spec = self.admit(changed.spec.apply(&request.spec), Some(&of.spec))?;
-        // Against the disks that are copied, which do not shrink.
+        // The disks are copies of these, and disks do not shrink.
         self.admit_vm(&changed)?;
         loop {
             let claims = self.claims(&lock(&self.vms));
@@ -60,8 +60,8 @@ impl Engine {
     }
 }
 
-/// What goes with the content of the disks: how they are made, the hardware that the guest has got to
-/// know, and what stands in them of the other VM's identity.
+/// Copies what the content of the disks depends on: their driver, the hardware that the guest knows,
+/// and the former identity that they contain.
 fn take_over(vm: &mut Vm, of: &Vm) {
     vm.root_disk.clone_from(&of.root_disk);
     vm.shape.clone_from(&of.shape);

@@ -1,9 +1,9 @@
-//! The trash: VMs that were deleted and can be taken back.
+//! The trash: deleted VMs that can be restored.
 //!
-//! A VM in the trash keeps all that is its own: its folder, its index with the address that follows
-//! from it, its image. Its record says since when it is there, and nothing else of it changes, so that
-//! one write puts it there and one takes it back. It has left its name to others, no verb but
-//! `undelete` and `purge` finds it, and nobody is told of it. It stays until it is purged.
+//! A VM in the trash keeps its folder, its index with the address derived from it, and its image. Only
+//! the field `deleted` of its record changes, so one write moves the VM to the trash and one write
+//! restores it. Its name is free for others. Only `undelete` and `purge` find it, and it is in no
+//! list, event or DNS answer. It stays until it is purged.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ impl Engine {
         slots
     }
 
-    /// Finds a VM in the trash by its name, which others there may have had, too; its id; or the first
-    /// digits of its id.
+    /// Finds a VM in the trash by its name, which several of them may have; its id; or the first digits
+    /// of its id.
     pub(super) fn find_deleted(&self, wanted: &VmRef) -> Result<Arc<Slot>> {
         let slots = self.slots_in_trash();
         let named = |slot: &&Arc<Slot>| wanted.is_name(&slot.vm().name);
@@ -45,7 +45,7 @@ impl Engine {
             [only] => Ok((*only).clone()),
             [] => {
                 let what = format!("there is no VM `{wanted}` in the trash");
-                let hint = "see which there are: banger vm list --deleted";
+                let hint = "list the trash: banger vm list --deleted";
                 Err(Error::new(Code::NotFound, what).hint(hint))
             }
             several => {
@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Puts a VM that is stopped into the trash.
+    /// Moves a stopped VM to the trash.
     pub(super) fn put_in_trash(&self, hold: &Hold) -> Result<VmView> {
         let mut vm = hold.vm();
         vm.deleted = Some(self.now());

@@ -1,7 +1,7 @@
-//! The verbs on volumes, and who has which.
+//! The verbs on volumes, and the VMs that use them.
 //!
-//! A volume is in the settings of one VM at most, so that it has one writer at a time without anybody
-//! looking at who runs. A VM that runs with one that was taken away from it has it until it stops.
+//! A volume is in the settings of at most one VM, so it has one writer at a time, whichever VMs run. A
+//! running VM keeps a removed volume until it stops.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -28,7 +28,7 @@ impl Engine {
     /// If they cannot be listed.
     pub fn volumes(&self) -> Result<Vec<VolumeView>> {
         let mut names = self.volume_store().names(self.host())?;
-        // Some may be in the folder of a machine alone.
+        // The only name of some may be in the folder of a machine.
         for slot in self.all_slots() {
             names.extend(had(&slot.vm()).cloned());
         }
@@ -49,7 +49,7 @@ impl Engine {
     pub fn volume(&self, name: &VolumeName) -> Result<VolumeView> {
         self.volume_view(name)?.ok_or_else(|| {
             Error::new(Code::NotFound, format!("there is no volume `{name}`"))
-                .hint("see which there are: banger volume list")
+                .hint("list the volumes: banger volume list")
                 .hint(format!("create it: banger volume create {name}"))
         })
     }
@@ -68,7 +68,7 @@ impl Engine {
         }))
     }
 
-    /// The VMs that have a volume, those in the trash included.
+    /// The VMs that use a volume, including those in the trash.
     fn users_of_volume(&self, name: &VolumeName) -> Vec<Arc<Vm>> {
         let slots = self.all_slots();
         let vms = slots.iter().map(|slot| slot.vm());
@@ -92,7 +92,7 @@ impl Engine {
         let size = size.during(doing())?;
         let _claims = lock(&self.volume_claims);
         if self.volume_view(&name)?.is_some() {
-            return Err(Error::new(Code::Conflict, "there is one already")
+            return Err(Error::new(Code::Conflict, "it exists already")
                 .hint("choose another name: banger volume list")
                 .within(doing()));
         }
@@ -109,10 +109,10 @@ impl Engine {
         self.volume(&name)
     }
 
-    /// Deletes a volume that no VM has; returns it as it was.
+    /// Deletes an unused volume; returns its last state.
     ///
     /// # Errors
-    /// `not-found`; `conflict` with the VMs that have it.
+    /// `not-found`; `conflict` with the VMs that use it.
     pub fn delete_volume(&self, name: &VolumeName) -> Result<VolumeView> {
         let doing = || format!("delete the volume `{name}`");
         let _claims = lock(&self.volume_claims);
@@ -123,7 +123,7 @@ impl Engine {
             return Err(Error::new(Code::Conflict, "it is in use")
                 .cause(format!("by {}", users.join(", ")))
                 .hint(format!(
-                    "take it from the VM, which lets it go when it stops: banger vm set {user} --no-volume {name}"
+                    "remove it from the VM, which releases it when it stops: banger vm set {user} --no-volume {name}"
                 ))
                 .within(doing()));
         }
@@ -133,8 +133,8 @@ impl Engine {
         Ok(last)
     }
 
-    /// Refuses volumes that are not there, or that another VM has, where the VM did not have them
-    /// `before`. Nobody else is given one until the guard is dropped; the record is saved by then.
+    /// Rejects volumes that do not exist or that another VM uses, unless the VM had them `before`. No
+    /// other VM can claim one until the guard is dropped; the caller saves the record first.
     pub(super) fn claim_volumes(
         &self,
         vm: &Vm,
@@ -148,7 +148,7 @@ impl Engine {
             if let Some(other) = self.users_of_volume(name).iter().find(|it| it.id != vm.id) {
                 let what = format!("the volume `{name}` is in use by `{}`", other.name);
                 return Err(Error::new(Code::Conflict, what).hint(format!(
-                    "take it from there; a VM that runs lets it go when it stops: banger vm set {} --no-volume {}",
+                    "remove it from that VM, which releases it when it stops: banger vm set {} --no-volume {}",
                     other.name, view.name
                 )));
             }
@@ -156,12 +156,12 @@ impl Engine {
         Ok(claims)
     }
 
-    /// A VM whose record cannot be read may have any volume.
+    /// A VM whose record cannot be read may use any volume.
     fn refuse_unknown_users(&self) -> Result<()> {
         if lock(&self.unreadable).is_empty() {
             return Ok(());
         }
-        let what = "a VM whose record cannot be read may have it";
+        let what = "a VM whose record cannot be read may use it";
         Err(Error::new(Code::NotReady, what).hint("see why: banger daemon status"))
     }
 }

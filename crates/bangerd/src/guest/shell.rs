@@ -1,7 +1,7 @@
 //! Commands in a running guest, as root: over SSH, with the VM's pinned host key.
 //!
-//! A script and the file that it reads go through one pipe, so nothing of a script is to be seen among
-//! the host's processes, and nothing of the file is in its way.
+//! A script and its input go through one pipe, the script first, so that a script does not appear in
+//! the host's process list.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,38 +15,38 @@ use banger_host::command::Command;
 
 use crate::error::{During, Result};
 
-/// How many lines of what a script wrote last an error has.
+/// The number of a script's last lines in an error.
 const LAST_LINES: usize = 8;
 
-/// The most of a line that is kept, in characters.
+/// The maximum length of a line, in characters; the rest is dropped.
 const LONGEST_LINE: usize = 500;
 
-/// The most that one script adds to a log, in bytes.
+/// The maximum that one script adds to a log, in bytes.
 const LARGEST_LOG: usize = 4 << 20;
 
-/// The status by which ssh(1) says that the connection failed.
+/// The status of ssh(1) if the connection failed.
 const NO_CONNECTION: i32 = 255;
 
 /// A script for `sh`.
 #[derive(Debug, Clone, Copy)]
 pub struct Script<'a> {
-    /// What it does, for the log.
+    /// Its title in the log.
     pub name: &'a str,
     /// Its text.
     pub text: &'a str,
-    /// The host's file that it reads; it reads nothing without one.
+    /// The file on the host that is its standard input; empty without one.
     pub input: Option<&'a Path>,
-    /// How long it may take.
+    /// Its time limit.
     pub patience: Duration,
 }
 
 /// Runs scripts in guests.
 pub trait Shell: std::fmt::Debug + Send + Sync {
-    /// Runs a script to its end, which must be status 0, and appends what it writes to the file `log`.
+    /// Runs a script, and appends its output to the file `log`.
     ///
     /// # Errors
-    /// `guest` where it ends otherwise, with the last lines that it wrote, or takes too long; `host`
-    /// where the log cannot be written.
+    /// `guest` for a status other than 0 or a timeout, with the last lines of the output; `host` if the
+    /// log cannot be written.
     fn run(&self, vm: &VmView, script: Script<'_>, log: &Path) -> Result<()>;
 }
 
@@ -66,7 +66,7 @@ impl Shell for SshShell {
             return Ok(());
         }
         Err(transcript.failure(match status.code() {
-            Some(NO_CONNECTION) => "the connection to the VM broke off".to_owned(),
+            Some(NO_CONNECTION) => "the connection to the VM was lost".to_owned(),
             Some(code) => format!("it ended with status {code}"),
             None => format!("ssh ended as {status}"),
         }))
@@ -75,7 +75,7 @@ impl Shell for SshShell {
 
 fn command(vm: &VmView, script: Script<'_>) -> Result<Command> {
     let Some(ssh) = &vm.ssh else {
-        return Err(Error::new(Code::Guest, "the VM does not run"));
+        return Err(Error::new(Code::Guest, "the VM is not running"));
     };
     let mut command = Command::new("ssh").args(["-F", "none", "-T"]);
     for (keyword, value) in ssh.options() {
@@ -94,7 +94,7 @@ fn command(vm: &VmView, script: Script<'_>) -> Result<Command> {
     let command = command
         .args(["-p".to_owned(), ssh.port.to_string()])
         .arg(format!("{}@{}", ssh.user, ssh.host))
-        // head(1) takes these bytes and no more; what follows is the script's own input.
+        // head(1) reads exactly these bytes; the rest is the script's own input.
         .arg(format!(
             "cd / && script=$(head -c {length}) && exec sh -c \"$script\""
         ))
@@ -106,7 +106,7 @@ fn command(vm: &VmView, script: Script<'_>) -> Result<Command> {
     })
 }
 
-/// What a script writes, on its way into a log.
+/// The output of a script: a log, and its last lines.
 struct Transcript {
     log: File,
     room: usize,
@@ -128,10 +128,10 @@ impl Transcript {
         let _ = writeln!(self.log, "==> {name}");
     }
 
-    /// A line comes from a guest, which may write anything. One that cannot be logged is no reason to
-    /// end the script.
+    /// Adds a line. It comes from a guest, so it is escaped. A failed write to the log does not end the
+    /// script.
     fn hear(&mut self, line: &str) {
-        // What a program writes over itself is shown as it stood last.
+        // Only the last version of a line that a program overwrites is kept.
         let line = line.rsplit('\r').next().unwrap_or_default();
         let line: String = harmless::visible(line).chars().take(LONGEST_LINE).collect();
         if let Some(room) = self.room.checked_sub(line.len() + 1) {
@@ -139,7 +139,7 @@ impl Transcript {
             let _ = writeln!(self.log, "{line}");
         } else if self.room > 0 {
             self.room = 0;
-            let _ = writeln!(self.log, "… more is not kept");
+            let _ = writeln!(self.log, "… the rest is omitted");
         }
         if line.trim().is_empty() {
             return;
@@ -161,7 +161,7 @@ impl Transcript {
     }
 }
 
-/// What a simulated guest does with a script: it succeeds, unless the script says `exit 1`.
+/// A simulated guest: a script succeeds unless it contains `exit 1`.
 #[derive(Debug)]
 pub(crate) struct SimulatedShell {
     sim: Sim,
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_guest_writes_is_harmless_and_the_last_lines_are_told() {
+    fn output_of_a_guest_is_escaped_and_an_error_has_its_last_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "before\n").unwrap();
@@ -229,6 +229,6 @@ mod tests {
             transcript.hear("12345");
         }
         let log = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(log, "12345\n… more is not kept\n");
+        assert_eq!(log, "12345\n… the rest is omitted\n");
     }
 }
