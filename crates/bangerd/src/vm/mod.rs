@@ -62,7 +62,7 @@ pub struct Vm {
     /// Earlier names that its guest may still use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_names: Vec<VmName>,
-    /// The machine-ids that its guest may still have: those of the VM that it is a clone of.
+    /// The machine-ids that its guest's disk may still contain: those of the VM that was cloned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_machine_ids: Vec<String>,
     /// The user's settings.
@@ -99,15 +99,15 @@ pub struct Vm {
     /// Its last boot, if it was ever started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_boot: Option<LastBoot>,
-    /// The image that is being made in it. Nobody keeps such a VM: it goes with its build, and a daemon
-    /// that finds one removes it.
+    /// The image that is built in it. Such a VM is temporary: it is deleted with its build, or by recovery
+    /// at the next daemon's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds: Option<ImageName>,
     /// The time of its creation.
     pub created: Timestamp,
     /// How its last run ended.
     pub last_end: Option<End>,
-    /// When it was deleted, if it is in the trash.
+    /// The time of its deletion, if it is in the trash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Timestamp>,
 }
@@ -152,7 +152,7 @@ impl Vm {
         self.deleted.is_some()
     }
 
-    /// Has another name from now on, and remembers the one that its guest may have.
+    /// Renames it, and records the former name, which its guest may still have.
     pub fn be_called(&mut self, name: VmName) {
         let before = std::mem::replace(&mut self.name, name);
         let was_told = self.run.is_some() || self.former_names.is_empty();
