@@ -86,6 +86,15 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The host's memory in MiB.
     fn memory_mib(&self) -> Result<u64>;
 
+    /// The memory in MiB that programs can still get without swapping.
+    fn free_memory_mib(&self) -> Result<u64>;
+
+    /// The load average of the last 1, 5 and 15 minutes.
+    fn load(&self) -> Result<[f64; 3]>;
+
+    /// The host's name.
+    fn name(&self) -> String;
+
     /// The number of CPUs that we may use.
     fn cpus(&self) -> u32;
 

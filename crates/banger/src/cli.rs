@@ -6,8 +6,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, config, daemon, doctor, image, integration, metrics, ssh_config, system,
-    tui, verify, version, vm, volume,
+    bundle, completion, config, daemon, doctor, host, image, integration, metrics, ssh_config,
+    system, tui, verify, version, vm, volume,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -77,6 +77,16 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: volume::Verb,
     },
+    /// Show the machine that VMs run on.
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        alias = "hosts"
+    )]
+    Host {
+        #[command(subcommand)]
+        verb: host::Verb,
+    },
     SshConfig(ssh_config::SshConfig),
     Doctor(doctor::Doctor),
     Verify(verify::Verify),
@@ -134,6 +144,7 @@ impl Cli {
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Image { verb } => verb.run(&session()?),
             Verb::Volume { verb } => verb.run(&session()?),
+            Verb::Host { verb } => verb.run(&session()?),
             Verb::SshConfig(verb) => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
             Verb::Verify(verb) => verb.run(&session()?),

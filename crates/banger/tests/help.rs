@@ -41,6 +41,8 @@ const VERBS: &[&str] = &[
     "volume list",
     "volume show",
     "volume delete",
+    "host",
+    "host show",
     "ssh-config",
     "doctor",
     "verify",

@@ -6,10 +6,10 @@ use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
-    ExportedImage, ExportedVm, ImageName, ImageView, ImportImage, ImportVm, KillVm, LogLevel,
-    LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm,
-    Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
-    VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
+    ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, KillVm,
+    LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage,
+    RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
+    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -41,6 +41,11 @@ impl Client {
     pub fn set_log_level(&self, level: LogLevel) -> Result<LogLevelView> {
         let wanted = LogLevelView { level };
         self.work(Method::PUT, "/v1/daemon/log-level", &wanted, |_| {})
+    }
+
+    /// The daemon's machine: its room, and what it can run.
+    pub fn host(&self) -> Result<HostView> {
+        self.get("/v1/host")
     }
 
     /// All checks, with what they found.

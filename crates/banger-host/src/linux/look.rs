@@ -189,6 +189,19 @@ impl Look for Linux {
         room::memory()?.mib("MemTotal")
     }
 
+    fn free_memory_mib(&self) -> Result<u64> {
+        room::memory()?.mib("MemAvailable")
+    }
+
+    fn load(&self) -> Result<[f64; 3]> {
+        room::load()
+    }
+
+    fn name(&self) -> String {
+        let names = rustix::system::uname();
+        names.nodename().to_string_lossy().into_owned()
+    }
+
     fn cpus(&self) -> u32 {
         let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         u32::try_from(count).unwrap_or(u32::MAX)

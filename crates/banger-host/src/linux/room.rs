@@ -14,6 +14,7 @@ use crate::{Error, Kind, Result, Room};
 const MIB: u64 = 1 << 20;
 
 const MEMORY: &str = "/proc/meminfo";
+const LOAD: &str = "/proc/loadavg";
 
 /// The memory of the host; see proc_meminfo(5).
 #[derive(Debug)]
@@ -36,6 +37,19 @@ impl MemInfo {
         kib.map(|kib| kib / 1024)
             .ok_or_else(|| Error::new(Kind::Other, format!("`{MEMORY}` has no `{name}`")))
     }
+}
+
+/// Look::load; see proc_loadavg(5).
+pub(super) fn load() -> Result<[f64; 3]> {
+    let text = fs::read_to_string(LOAD).during(|| format!("read `{LOAD}`"))?;
+    averages(&text)
+        .ok_or_else(|| Error::new(Kind::Other, format!("`{LOAD}` has no three load averages")))
+}
+
+fn averages(text: &str) -> Option<[f64; 3]> {
+    let mut words = text.split_ascii_whitespace();
+    let mut next = || words.next()?.parse().ok();
+    Some([next()?, next()?, next()?])
 }
 
 /// Look::room.
@@ -96,6 +110,16 @@ mod tests {
         assert_eq!(memory.mib("MemTotal").unwrap(), 2);
         assert_eq!(memory.mib("Writeback").unwrap(), 3);
         assert!(memory.mib("Mem").is_err());
+    }
+
+    #[test]
+    fn the_load_is_three_numbers() {
+        assert_eq!(
+            averages("0.52 1.00 12.5 2/301 9721\n"),
+            Some([0.52, 1.0, 12.5])
+        );
+        assert_eq!(averages("0.52 1.00"), None);
+        assert!(load().unwrap().iter().all(|it| *it >= 0.0));
     }
 
     #[test]

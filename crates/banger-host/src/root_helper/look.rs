@@ -144,6 +144,18 @@ impl Look for DelegatingLinux {
         self.linux.memory_mib()
     }
 
+    fn free_memory_mib(&self) -> Result<u64> {
+        self.linux.free_memory_mib()
+    }
+
+    fn load(&self) -> Result<[f64; 3]> {
+        self.linux.load()
+    }
+
+    fn name(&self) -> String {
+        self.linux.name()
+    }
+
     fn cpus(&self) -> u32 {
         self.linux.cpus()
     }

@@ -223,6 +223,18 @@ impl Look for Sim {
         Ok(65_536)
     }
 
+    fn free_memory_mib(&self) -> Result<u64> {
+        Ok(49_152)
+    }
+
+    fn load(&self) -> Result<[f64; 3]> {
+        Ok([0.0; 3])
+    }
+
+    fn name(&self) -> String {
+        "sim".to_owned()
+    }
+
     fn cpus(&self) -> u32 {
         8
     }

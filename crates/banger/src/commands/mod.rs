@@ -5,6 +5,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod doctor;
+pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod integration;
 pub(crate) mod metrics;

@@ -16,6 +16,7 @@ mod environment;
 mod events;
 mod fake_daemon;
 mod guesses;
+mod hosts;
 mod images;
 mod install;
 mod list;

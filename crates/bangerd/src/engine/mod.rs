@@ -26,6 +26,7 @@ mod end;
 mod events;
 mod findings;
 pub mod hold;
+mod host;
 mod images;
 mod metrics;
 mod operations;

@@ -5,10 +5,10 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, Error, Event,
-    EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, ImageView, ImportImage,
-    ImportVm, KillVm, Line, LogLevelView, LogsQuery, PruneImages, PrunedImages, PurgeVm, Reloaded,
-    RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
-    VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
+    EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView, ImageView,
+    ImportImage, ImportVm, KillVm, Line, LogLevelView, LogsQuery, PruneImages, PrunedImages,
+    PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
+    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -52,6 +52,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(daemon_stop))
         .routes(routes!(daemon_reload))
         .routes(routes!(daemon_log_level))
+        .routes(routes!(host))
         .routes(routes!(doctor))
         .routes(routes!(metrics))
         .routes(routes!(openapi))
@@ -264,6 +265,13 @@ async fn daemon_log_level(
         Ok(engine.set_log_level(request))
     })
     .await
+}
+
+/// The daemon's machine at this moment: free memory and disk space, CPUs and their load, hypervisors
+/// and images.
+#[utoipa::path(get, path = "/v1/host", responses((status = 200, body = HostView)))]
+async fn host(State(app): State<App>) -> Result<Json<HostView>, Refusal> {
+    Ok(Json(ask(&app, |engine| engine.host_view()).await??))
 }
 
 /// All checks with their results.

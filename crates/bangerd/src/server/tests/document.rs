@@ -12,6 +12,7 @@ const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/version"),
     ("GET", "/v1/daemon"),
     ("POST", "/v1/daemon/stop"),
+    ("GET", "/v1/host"),
     ("GET", "/v1/doctor"),
     ("POST", "/v1/daemon/reload"),
     ("PUT", "/v1/daemon/log-level"),
