@@ -25,6 +25,10 @@ pub(crate) fn is_simulated(daemon: &DaemonView) -> bool {
 /// # Errors
 /// `conflict`, where it has another state directory, or real VMs where simulated ones are wanted.
 pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
+    // The paths and settings of this machine are not those of another one.
+    if places.remote.is_some() {
+        return Ok(());
+    }
     let wanted = &places.location.state;
     // A socket that was named leads to whichever state directory its daemon has.
     let is_named = places.wishes.state.is_some() || places.wishes.socket.is_none();
@@ -57,6 +61,9 @@ pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
 /// # Errors
 /// `conflict`.
 pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<()> {
+    if places.remote.is_some() {
+        return Ok(());
+    }
     let wishes = &places.wishes;
     for (what, has, wanted) in [
         ("configuration", &daemon.config, &wishes.config),

@@ -1,13 +1,14 @@
 //! The command line as a whole. The options of a verb are in the verb's file.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands::{
-    bundle, completion, config, daemon, doctor, host, image, integration, metrics, ssh_config,
-    system, tui, verify, version, vm, volume,
+    bundle, completion, config, daemon, dial_stdio, doctor, host, image, integration, metrics,
+    ssh_config, system, tui, verify, version, vm, volume,
 };
 use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
@@ -15,6 +16,9 @@ use crate::global::Global;
 use crate::guess;
 use crate::output::Output;
 use crate::paths::Paths;
+use crate::programs;
+use crate::remote::{Prompts, Remote};
+use crate::scope::{Scope, VerbScope, words_for_there};
 use crate::session::Session;
 
 /// Persistent Linux VMs for development.
@@ -46,6 +50,12 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) verb: Verb,
+    /// Where the verb works.
+    #[arg(skip)]
+    scope: VerbScope,
+    /// The words of the command line.
+    #[arg(skip)]
+    words: Vec<OsString>,
 }
 
 /// What to do.
@@ -77,7 +87,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: volume::Verb,
     },
-    /// Show the machine that VMs run on.
+    /// Show the machine that VMs run on, and name others.
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,
@@ -119,6 +129,8 @@ pub(crate) enum Verb {
     Completion(completion::Completion),
     Version(version::Version),
     #[command(hide = true)]
+    DialStdio(dial_stdio::DialStdio),
+    #[command(hide = true)]
     Integration(integration::Integration),
 }
 
@@ -128,8 +140,19 @@ impl Cli {
     /// # Errors
     /// What went wrong.
     pub(crate) fn run(self, environment: &Environment, output: Output) -> Outcome {
+        let scope = self.scope.scope();
         let session = || {
-            let places = Paths::find(&self.global, environment)?;
+            let mut places = Paths::find(&self.global, environment)?;
+            if scope == Scope::Here {
+                places.remote = None;
+            }
+            if let Some(remote) = &places.remote {
+                if scope == Scope::There {
+                    self.scope.require_no_paths(remote)?;
+                    return Err(become_ssh(remote, &self.words));
+                }
+                places.location.socket = remote.connect(Prompts::Allowed)?;
+            }
             // Where it has no say there is nothing to tell.
             let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
             if let Some(why) = environment.passed_over().filter(|_| has_say) {
@@ -144,6 +167,7 @@ impl Cli {
             Verb::Vm { verb } => verb.run(&session()?),
             Verb::Image { verb } => verb.run(&session()?),
             Verb::Volume { verb } => verb.run(&session()?),
+            Verb::DialStdio(verb) => verb.run(&session()?),
             Verb::Host { verb } => verb.run(&session()?),
             Verb::SshConfig(verb) => verb.run(&session()?),
             Verb::Doctor(verb) => verb.run(&session()?),
@@ -158,6 +182,25 @@ impl Cli {
     }
 }
 
+/// Replaces this process by an ssh that runs the same verb on another machine. Returns only on failure.
+fn become_ssh(remote: &Remote, words: &[OsString]) -> banger_api::Error {
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    match remote.run_there(&words_for_there(words), is_terminal) {
+        Ok(arguments) => programs::become_ssh(&arguments),
+        Err(error) => error,
+    }
+}
+
+/// What clap makes of these words.
+fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    let cli = Cli::from_arg_matches(&matches);
+    let mut cli = cli.map_err(|wrong| wrong.format(&mut Cli::command()))?;
+    cli.scope = VerbScope::of(&matches);
+    cli.words = words.to_vec();
+    Ok(cli)
+}
+
 /// Reads the command line. No words at all ask for the screen where it fits, and for help elsewhere; a
 /// verb of a VM needs no `vm`.
 ///
@@ -169,13 +212,13 @@ pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage>
         [] | [_] => vec!["banger".into(), "-h".into()],
         words => words.to_vec(),
     };
-    let usage = match Cli::try_parse_from(&words) {
+    let usage = match read(&words) {
         Ok(cli) => return Ok(cli),
         Err(usage) => usage,
     };
     let mut wrong = WrongUsage { usage, words };
     for words in guess::with_vm(&wrong.usage, &wrong.words) {
-        match Cli::try_parse_from(&words) {
+        match read(&words) {
             Ok(cli) => return Ok(cli),
             Err(usage) => {
                 let is_verb = usage.kind() != ErrorKind::InvalidSubcommand;

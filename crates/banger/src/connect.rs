@@ -36,6 +36,10 @@ const HELD_RETRY: Duration = Duration::from_millis(500);
 /// The socket exists, and cannot be connected to.
 pub(crate) fn if_there(places: &Paths) -> Result<Option<Client>> {
     let socket = &places.location.socket;
+    if places.remote.is_some() {
+        // The session has connected, which starts the daemon there.
+        return Client::new(socket).map(Some);
+    }
     if answers(socket)? {
         Client::new(socket).map(Some)
     } else {

@@ -8,10 +8,11 @@ use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 21] = [
+const READ: [&str; 22] = [
     // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
+    "BANGER_HOST",
     "BANGER_RUNTIME_DIR",
     "BANGER_SIM",
     "BANGER_SOCKET",

@@ -16,6 +16,10 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
+    /// Work with the VMs of another machine, which ssh reaches: user@server, ssh://user@server:PORT, a name of `banger host add`, or `local` [env: BANGER_HOST] [default: the host of `banger host use`, or this machine].
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(crate) host: Option<String>,
+
     /// Where VMs, images and keys are kept [env: BANGER_STATE] [default: ~/.local/state/banger].
     #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
     pub(crate) state: Option<PathBuf>,

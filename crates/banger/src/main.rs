@@ -25,6 +25,8 @@ mod paths;
 mod programs;
 mod progress;
 mod quote;
+mod remote;
+mod scope;
 mod session;
 mod systemd;
 mod tui;

@@ -8,6 +8,7 @@ use banger_api::{Code, Error, Result};
 
 use crate::environment::Environment;
 use crate::global::Global;
+use crate::remote::{Contexts, Folders, LOCAL, Remote, contexts_file};
 
 /// The longest path that a Unix socket can have, in bytes: `sun_path` without its final zero.
 const LONGEST_SOCKET: usize = 107;
@@ -35,6 +36,9 @@ pub(crate) struct Paths {
     pub(crate) overrides: Overrides,
     /// The user's editor, by `VISUAL` or `EDITOR`.
     pub(crate) editor: Option<std::ffi::OsString>,
+    /// The machine of the daemon, if it is another one. `location` is this machine's, except for the
+    /// socket of a session that has connected.
+    pub(crate) remote: Option<Remote>,
 }
 
 impl Paths {
@@ -58,10 +62,12 @@ impl Paths {
         };
         let location = Location::find(&wishes, |name| environment.path(name))?;
         check_length(&location.socket)?;
+        let remote = find_remote(global, environment, &wishes, &location)?;
         Ok(Self {
             location,
             wishes,
-            sim: environment.is_on("BANGER_SIM"),
+            sim: environment.is_on("BANGER_SIM") && remote.is_none(),
+            remote,
             search: environment.get("PATH").cloned(),
             sudo_uid: environment
                 .get("SUDO_UID")
@@ -77,6 +83,53 @@ impl Paths {
                 .cloned(),
         })
     }
+}
+
+/// The machine that the option, the variable or the file of named hosts selects.
+fn find_remote(
+    global: &Global,
+    environment: &Environment,
+    wishes: &LocationOptions,
+    location: &Location,
+) -> Result<Option<Remote>> {
+    let variable = environment.get("BANGER_HOST");
+    let variable = variable.map(|it| it.to_string_lossy().into_owned());
+    let named = global.host.clone().or(variable);
+    let is_local = |it: &String| it == LOCAL;
+    if let Some(option) = option_of_this_machine(global)
+        && named.as_ref().is_some_and(|it| !is_local(it))
+    {
+        return Err(Error::new(
+            Code::Invalid,
+            format!("`{option}` names a path of this machine, and the host is another one"),
+        )
+        .hint("omit one of them; for this machine: --host local"));
+    }
+    // Who names a daemon of this machine means this machine.
+    let is_here = wishes.state.is_some() || wishes.socket.is_some() || wishes.bundle.is_some();
+    if named.as_ref().is_some_and(is_local) || (named.is_none() && is_here) {
+        return Ok(None);
+    }
+    let contexts = Contexts::read(&contexts_file(&location.config))?;
+    let Some(name) = named.or_else(|| contexts.current.clone()) else {
+        return Ok(None);
+    };
+    let folders = Folders {
+        runtime: environment.path("XDG_RUNTIME_DIR"),
+        state: location.state.clone(),
+    };
+    Remote::find(&name, &contexts, &folders)
+}
+
+/// An option that leads to a daemon of this machine.
+fn option_of_this_machine(global: &Global) -> Option<&'static str> {
+    let options = [
+        ("--state", &global.state),
+        ("--socket", &global.socket),
+        ("--bundle", &global.bundle),
+    ];
+    let mut given = options.into_iter().filter(|(_, path)| path.is_some());
+    given.next().map(|(option, _)| option)
 }
 
 /// A path as the daemon can use it, which works in another directory.

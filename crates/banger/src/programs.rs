@@ -6,12 +6,21 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error, Result};
 use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::connect::is_readable;
+
+/// How long an ssh whose stream has ended may take to end itself.
+const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A daemon that is starting.
 #[derive(Debug)]
@@ -201,6 +210,83 @@ pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
     })
+}
+
+/// An ssh whose standard input and output are a stream of ours.
+#[derive(Debug)]
+pub(crate) struct SshProcess {
+    child: Child,
+    /// A memory file: ssh's master, which goes to the background, would keep a pipe open.
+    stderr: File,
+}
+
+/// How an ssh has ended.
+#[derive(Debug)]
+pub(crate) struct SshEnd {
+    /// Its exit status; `None` if a signal ended it.
+    pub(crate) status: Option<i32>,
+    /// Its standard error, at most 64 KiB of it.
+    pub(crate) stderr: String,
+}
+
+impl SshProcess {
+    /// How it has ended. If it does not end by itself soon, it is killed.
+    pub(crate) fn end(mut self) -> SshEnd {
+        if !ends_until(&self.child, Instant::now() + END_PATIENCE) {
+            let _ = self.child.kill();
+        }
+        let status = self.child.wait().ok().and_then(|it| it.code());
+        let mut text = vec![0; 64 << 10];
+        let read = self.stderr.read_at(&mut text, 0).unwrap_or(0);
+        SshEnd {
+            status,
+            stderr: String::from_utf8_lossy(&text[..read]).into_owned(),
+        }
+    }
+}
+
+/// Waits for a child; false at the deadline.
+fn ends_until(child: &Child, deadline: Instant) -> bool {
+    let id = Pid::from_child(child);
+    let Ok(process) = rustix::process::pidfd_open(id, PidfdFlags::empty()) else {
+        return false;
+    };
+    is_readable(&process, deadline.saturating_duration_since(Instant::now()))
+}
+
+/// Starts ssh with a new stream as its standard input and output.
+///
+/// # Errors
+/// ssh cannot be started.
+pub(crate) fn open_ssh(arguments: &[OsString]) -> Result<(SshProcess, UnixStream)> {
+    let program = OsStr::new("ssh");
+    let trouble = |cause: std::io::Error| cannot_run(program, &cause);
+    let memory = rustix::fs::memfd_create("ssh-stderr", MemfdFlags::CLOEXEC);
+    let stderr = File::from(memory.map_err(|cause| trouble(cause.into()))?);
+    let (ours, theirs) = UnixStream::pair().map_err(trouble)?;
+    let input = OwnedFd::from(theirs);
+    let output = input.try_clone().map_err(trouble)?;
+    let child = ssh(arguments)
+        .stdin(input)
+        .stdout(output)
+        .stderr(stderr.try_clone().map_err(trouble)?)
+        .spawn()
+        .map_err(trouble)?;
+    Ok((SshProcess { child, stderr }, ours))
+}
+
+/// Runs ssh without input and output; whether its exit status was 0 before the deadline.
+pub(crate) fn ask_ssh(arguments: &[OsString], deadline: Instant) -> bool {
+    let child = ssh(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut child) = child else { return false };
+    if !ends_until(&child, deadline) {
+        let _ = child.kill();
+    }
+    child.wait().is_ok_and(|status| status.success())
 }
 
 /// Replaces this process by ssh. Returns only on failure.

@@ -4,6 +4,7 @@ pub(crate) mod bundle;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod daemon;
+pub(crate) mod dial_stdio;
 pub(crate) mod doctor;
 pub(crate) mod host;
 pub(crate) mod image;

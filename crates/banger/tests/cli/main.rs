@@ -24,6 +24,7 @@ mod logs;
 mod metrics;
 mod pipes;
 mod refusals;
+mod remote;
 mod screen;
 mod several;
 mod simulated;

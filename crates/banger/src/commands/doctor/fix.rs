@@ -112,6 +112,9 @@ pub(crate) fn own_program(places: &Paths) -> Result<Vec<OsString>> {
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
     let mut words = vec![own.into()];
     let wishes = &places.wishes;
+    if let Some(remote) = &places.remote {
+        words.extend(["--host".into(), remote.name().into()]);
+    }
     for (option, path) in [
         ("--state", &wishes.state),
         ("--socket", &wishes.socket),

@@ -1,0 +1,409 @@
+//! VMs on another machine: `banger --host user@server vm …`.
+//!
+//! ```text
+//! banger ─► x.s ─► ssh (master) ═══ network ═══ sshd ─► bangerd.sock ─► bangerd      usually
+//! banger ─► x.1234.s ─► ssh ═════ network ═════ sshd ─► banger dial-stdio ─► bangerd  where sockets
+//!                                                                                  are not forwarded
+//! ```
+//!
+//! Either way the daemon there has a socket here, and everything that works with a daemon connects to its
+//! path: the typed client, streams that it upgrades, the screen. A request through the master takes less
+//! than a millisecond more than one on the machine itself.
+//!
+//! The socket here is ssh's own, or this process's, in a directory that only this user can enter. So the
+//! client's check of its peer's user passes and says nothing of the other end. There sshd connects as the
+//! user who logged in, `banger dial-stdio` makes the same check, and the daemon admits its own user and
+//! root only.
+//!
+//! A forwarded socket that answers is used as it is. If it does not, `banger dial-stdio` runs there: it shows
+//! that banger is installed, starts the daemon as every command does, and carries one request, which tells
+//! the daemon's version and socket. A forward to a missing socket would only show as a reset connection.
+
+mod contexts;
+mod destination;
+mod files;
+
+mod master;
+mod question;
+mod relay;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use banger_api::{API_VERSION, Code, Error, Result};
+
+use crate::programs::{SshEnd, SshProcess};
+use crate::quote;
+
+pub(crate) use contexts::{Context, Contexts, LOCAL, check_name, file as contexts_file};
+pub(crate) use destination::Destination;
+use files::Files;
+
+pub(crate) use master::Prompts;
+
+/// The first line of `banger dial-stdio`. What a login shell prints comes before it.
+pub(crate) const GREETING: &str = "banger-dial-stdio 1\n";
+/// The largest text before that line, in bytes.
+const LARGEST_PREAMBLE: usize = 64 << 10;
+
+/// How long a machine may take for a sign of life through a master that is there already.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a daemon may take to start there.
+const START_PATIENCE: Duration = Duration::from_secs(45);
+
+/// The status of a shell that does not find a program.
+const NOT_FOUND: i32 = 127;
+/// The status of ssh's own failures.
+const SSH_FAILED: i32 = 255;
+
+/// Another machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    /// As the user calls it.
+    name: String,
+    destination: Destination,
+    /// The program there, if it is not simply `banger`.
+    program: Option<String>,
+    files: Files,
+}
+
+/// Where the files of connections are.
+#[derive(Debug, Clone)]
+pub(crate) struct Folders {
+    /// The user's runtime directory.
+    pub(crate) runtime: Option<PathBuf>,
+    /// The client's state directory.
+    pub(crate) state: PathBuf,
+}
+
+impl Remote {
+    /// The machine that a user calls `name`: a named host, or a destination of ssh. None for `local`.
+    ///
+    /// # Errors
+    /// `invalid` if it is neither.
+    pub(crate) fn find(name: &str, contexts: &Contexts, folders: &Folders) -> Result<Option<Self>> {
+        if name == LOCAL {
+            return Ok(None);
+        }
+        let (destination, program) = match contexts.hosts.get(name) {
+            Some(context) => (context.destination()?, context.program.clone()),
+            None => (name.parse()?, None),
+        };
+        Ok(Some(Self {
+            name: name.to_owned(),
+            files: Files::new(folders.runtime.as_deref(), &folders.state, &destination),
+            destination,
+            program,
+        }))
+    }
+
+    /// As the user calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The command that a person types to go there.
+    pub(crate) fn ssh_command(&self) -> String {
+        self.destination.command()
+    }
+
+    /// Connects, and starts the daemon there if it is not running. Returns the socket's path here.
+    ///
+    /// # Errors
+    /// ssh fails, banger is not there, its daemon does not start, or has another version of the API.
+    pub(crate) fn connect(&self, prompts: Prompts) -> Result<PathBuf> {
+        self.files.make_folder()?;
+        if let Some(socket) = self.shared(|| {})? {
+            return Ok(socket);
+        }
+        let _lock = self.files.lock()?;
+        // Another command may have connected meanwhile. One that still does not answer has a dead
+        // network behind it, such as that of a laptop before it slept.
+        if let Some(socket) = self.shared(|| master::end(&self.files, &self.destination))? {
+            return Ok(socket);
+        }
+        self.open(prompts)
+    }
+
+    /// The forwarded socket of an earlier command, if it leads to the daemon. `on_silence` runs if it
+    /// takes a request and answers nothing.
+    fn shared(&self, on_silence: impl FnOnce()) -> Result<Option<PathBuf>> {
+        let socket = self.files.socket();
+        match question::ask_socket(&socket, PATIENCE) {
+            Ok(answer) => {
+                self.require_version(answer.api)?;
+                Ok(Some(socket))
+            }
+            Err(cause) => {
+                if cause.kind() == ErrorKind::TimedOut {
+                    on_silence();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn open(&self, prompts: Prompts) -> Result<PathBuf> {
+        let is_there = master::is_there(&self.files, &self.destination);
+        if is_there && self.files.no_forwarding().exists() {
+            return relay::start(self);
+        }
+        let _ = fs::remove_file(self.files.no_forwarding());
+        let (process, mut stream) = self.dial(prompts)?;
+        let answer = question::ask(&mut stream, START_PATIENCE);
+        drop(stream);
+        let Ok(answer) = answer else {
+            return Err(self.explain(&process.end()));
+        };
+        process.end();
+        self.require_version(answer.api)?;
+        let socket = self.files.socket();
+        if master::forward(&self.files, &self.destination, &answer.socket)
+            && question::ask_socket(&socket, PATIENCE).is_ok()
+        {
+            return Ok(socket);
+        }
+        // Where this mark cannot be made, the next command tries again.
+        let _ = fs::File::create(self.files.no_forwarding());
+        relay::start(self)
+    }
+
+    /// A stream to the daemon there, by `banger dial-stdio`.
+    ///
+    /// # Errors
+    /// ssh fails, or banger is not there.
+    fn dial(&self, prompts: Prompts) -> Result<(SshProcess, UnixStream)> {
+        let command = self.command(&["dial-stdio".into()]);
+        let open = || master::open(&self.files, &self.destination, &command, prompts);
+        // A new connection takes as long as the network and the user's fingers.
+        let patience = self.files.control().exists().then_some(PATIENCE);
+        let (mut process, mut stream) = open()?;
+        let mut greeted = hear_greeting(&mut stream, patience);
+        if patience.is_some()
+            && matches!(&greeted, Err(cause) if cause.kind() == ErrorKind::WouldBlock)
+        {
+            process.end();
+            master::end(&self.files, &self.destination);
+            (process, stream) = open()?;
+            greeted = hear_greeting(&mut stream, None);
+        }
+        if greeted.is_ok() {
+            return Ok((process, stream));
+        }
+        drop(stream);
+        Err(self.explain(&process.end()))
+    }
+
+    /// The command line for the shell there that runs banger with these arguments.
+    ///
+    /// ssh runs commands without the user's profile, so the usual directories are added to PATH. `sh`
+    /// does it, because the user's own shell may be any.
+    fn command(&self, arguments: &[OsString]) -> OsString {
+        const SCRIPT: &str =
+            "PATH=$PATH:/usr/local/bin:$HOME/.local/bin:$HOME/.cargo/bin; export PATH; exec \"$@\"";
+        let program = self.program.as_deref().unwrap_or("banger");
+        // A host that is selected there does not concern this command.
+        let words = ["/bin/sh", "-c", SCRIPT, "sh", program, "--host", LOCAL].map(OsString::from);
+        let line = quote::command_line(words.iter().chain(arguments));
+        let mut command = OsString::from("exec ");
+        command.push(line);
+        command
+    }
+
+    /// The arguments of an ssh that runs banger there with these arguments, on the user's terminal.
+    pub(crate) fn run_there(
+        &self,
+        arguments: &[OsString],
+        terminal: bool,
+    ) -> Result<Vec<OsString>> {
+        self.files.make_folder()?;
+        let mut words: Vec<OsString> = vec![if terminal { "-t" } else { "-T" }.into()];
+        words.extend(master::options(&self.files, Prompts::Allowed));
+        words.extend(self.destination.arguments());
+        words.push(self.command(arguments));
+        Ok(words)
+    }
+
+    fn require_version(&self, theirs: u32) -> Result<()> {
+        let name = &self.name;
+        if theirs == API_VERSION {
+            return Ok(());
+        }
+        let error = Error::new(
+            Code::Conflict,
+            format!(
+                "the daemon on `{name}` uses version {theirs} of the API, this program version {API_VERSION}"
+            ),
+        );
+        Err(if theirs > API_VERSION {
+            error.hint("upgrade banger on this machine")
+        } else {
+            error.hint(format!(
+                "upgrade banger on `{name}`, then end the old daemon (VMs keep running): {} banger daemon restart",
+                self.ssh_command()
+            ))
+        })
+    }
+
+    /// Why `banger dial-stdio` did not come to a stream.
+    fn explain(&self, end: &SshEnd) -> Error {
+        let name = &self.name;
+        let lines = || {
+            end.stderr
+                .lines()
+                .map(str::trim)
+                .filter(|it| !it.is_empty())
+        };
+        let said = |error: Error| {
+            let lines: Vec<&str> = lines().collect();
+            let last = lines.iter().skip(lines.len().saturating_sub(5));
+            last.fold(error, |error, line| error.cause(*line))
+        };
+        let own = lines()
+            .rev()
+            .find_map(|it| serde_json::from_str::<Error>(it).ok());
+        match (end.status, own) {
+            (Some(SSH_FAILED), _) => said(Error::new(
+                Code::NotReady,
+                format!("ssh does not reach `{name}`"),
+            ))
+            .hint(format!("try it alone: {}", self.ssh_command())),
+            (Some(NOT_FOUND), _) => said(Error::new(
+                Code::NotReady,
+                format!("banger is not installed on `{name}`, or ssh commands do not find it"),
+            ))
+            .hint(format!("look for it there: {} command -v banger", self.ssh_command()))
+            .hint(format!(
+                "install it there, or name its place: banger host add NAME {} --program /path/to/banger",
+                self.destination
+            )),
+            (Some(2), None) => said(Error::new(
+                Code::Conflict,
+                format!("the banger on `{name}` is too old to be used from here"),
+            ))
+            .hint(format!("upgrade banger on `{name}` to {}", env!("CARGO_PKG_VERSION"))),
+            (_, Some(error)) => error.within(format!("reach the daemon on `{name}`")),
+            (_, None) => said(Error::new(
+                Code::NotReady,
+                format!("what answers on `{name}` is not banger"),
+            ))
+            .hint(format!("see what it prints: {} banger dial-stdio", self.ssh_command())),
+        }
+    }
+}
+
+/// Reads up to the greeting, past what the login shell there prints.
+fn hear_greeting(stream: &mut UnixStream, patience: Option<Duration>) -> std::io::Result<()> {
+    stream.set_read_timeout(patience)?;
+    let mut heard = Vec::new();
+    let mut byte = [0];
+    // One byte at a time: what follows is the daemon's.
+    while heard.len() < LARGEST_PREAMBLE {
+        match stream.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => heard.push(byte[0]),
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+        if heard.ends_with(GREETING.as_bytes()) {
+            return stream.set_read_timeout(None);
+        }
+    }
+    Err(ErrorKind::InvalidData.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn lab() -> Remote {
+        let folders = Folders {
+            runtime: None,
+            state: "/state".into(),
+        };
+        let contexts = Contexts::default();
+        Remote::find("ada@lab:2222", &contexts, &folders)
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test]
+    fn what_a_login_shell_prints_is_passed_over() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let text = format!("Welcome!\nbanger-dial-stdio\n> {GREETING}HTTP");
+        theirs.write_all(text.as_bytes()).unwrap();
+        hear_greeting(&mut ours, None).unwrap();
+        drop(theirs);
+        let mut rest = String::new();
+        ours.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "HTTP");
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        std::thread::spawn(move || while theirs.write_all(&[b'y'; 1024]).is_ok() {});
+        hear_greeting(&mut ours, None).unwrap_err();
+    }
+
+    #[test]
+    fn each_way_to_fail_has_words_of_its_own() {
+        let json = Error::new(Code::NotReady, "the record is newer").hint("upgrade");
+        let json = format!("bash: warning\n{}\n", serde_json::to_string(&json).unwrap());
+        for (status, stderr, message, hint) in [
+            (
+                255,
+                "ada@lab: Permission denied (publickey).\n",
+                "ssh does not reach `ada@lab:2222`",
+                "ssh -p 2222 ada@lab",
+            ),
+            (
+                127,
+                "sh: 1: exec: banger: not found\n",
+                "banger is not installed on",
+                "--program",
+            ),
+            (1, &json, "reach the daemon on `ada@lab:2222`", "upgrade"),
+            (
+                2,
+                "error: unrecognized subcommand 'dial-stdio'\n",
+                "is too old",
+                "upgrade banger on",
+            ),
+            (
+                0,
+                "This account is for git only\n",
+                "is not banger",
+                "see what it prints",
+            ),
+        ] {
+            let error = lab().explain(&SshEnd {
+                status: Some(status),
+                stderr: stderr.to_owned(),
+            });
+            assert!(error.message.contains(message), "{error:?}");
+            assert!(error.hints.iter().any(|it| it.contains(hint)), "{error:?}");
+            assert!(!error.causes.is_empty(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_side_to_upgrade_is_named() {
+        let newer = lab().require_version(API_VERSION + 1).unwrap_err();
+        assert_eq!(newer.hints, ["upgrade banger on this machine"]);
+        let older = lab().require_version(API_VERSION - 1).unwrap_err();
+        assert!(older.hints[0].starts_with("upgrade banger on `ada@lab:2222`"));
+    }
+
+    #[test]
+    fn this_machine_is_no_other() {
+        let folders = Folders {
+            runtime: None,
+            state: "/state".into(),
+        };
+        let found = Remote::find(LOCAL, &Contexts::default(), &folders).unwrap();
+        assert!(found.is_none());
+    }
+}

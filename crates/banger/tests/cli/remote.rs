@@ -1,0 +1,462 @@
+//! VMs on another machine: a real sshd on 127.0.0.1, with a home, keys and a configuration of its own, whose
+//! sessions have a simulated daemon. No file of the user's own ssh is read.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::environment::{Run, TestEnvironment, program};
+
+const SSHD: &str = "/usr/sbin/sshd";
+
+/// The machine of the client and the other one.
+struct TwoMachines {
+    client: TestEnvironment,
+    server: TestEnvironment,
+    sshd: Child,
+    port: u16,
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let ended = Command::new(program).args(arguments).output().unwrap();
+    assert!(ended.status.success(), "{program} {arguments:?}: {ended:?}");
+}
+
+/// Two machines, or none where there is no sshd.
+fn two_machines(more: &str) -> Option<TwoMachines> {
+    if !Path::new(SSHD).is_file() {
+        eprintln!(
+            "SKIPPED: {}: there is no sshd here: sudo apt-get install openssh-server",
+            module_path!()
+        );
+        return None;
+    }
+    let (client, server) = (TestEnvironment::new(), TestEnvironment::new());
+    for key in ["host_key", "user_key"] {
+        let path = server.path(key);
+        run(
+            "ssh-keygen",
+            &[
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-f",
+                path.to_str().unwrap(),
+            ],
+        );
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let folder = server.path("");
+    let folder = folder.display();
+    let programs = program().parent().unwrap().display().to_string();
+    let config = format!(
+        "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}host_key\n\
+         AuthorizedKeysFile {folder}authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n\
+         PasswordAuthentication no\nLogLevel ERROR\n{more}\n\
+         SetEnv HOME={folder}home BANGER_SIM=1 XDG_RUNTIME_DIR= PATH={folder}bin:{programs}:/usr/bin:/bin\n"
+    );
+    std::fs::write(server.path("sshd_config"), config).unwrap();
+    let public = std::fs::read_to_string(server.path("user_key.pub")).unwrap();
+    std::fs::write(server.path("authorized_keys"), public).unwrap();
+    let public = std::fs::read_to_string(server.path("host_key.pub")).unwrap();
+    std::fs::write(
+        client.path("known_hosts"),
+        format!("[127.0.0.1]:{port} {public}"),
+    )
+    .unwrap();
+    let user = Command::new("id").arg("-un").output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+    let user = user.trim();
+    let text = format!(
+        "Host lab\n HostName 127.0.0.1\n Port {port}\n User {user}\n IdentityFile {folder}user_key\n \
+         IdentitiesOnly yes\n StrictHostKeyChecking yes\n UserKnownHostsFile {}\n \
+         RemoteCommand echo hello\n LocalForward 127.0.0.1:{port} 127.0.0.1:1\n",
+        client.path("known_hosts").display()
+    );
+    std::fs::write(client.path("ssh_config"), text).unwrap();
+    // ssh finds a user's own configuration by the password database, not by HOME.
+    let line = format!(
+        "exec /usr/bin/ssh -F {} \"$@\"",
+        client.path("ssh_config").display()
+    );
+    client.script("ssh", &line);
+    let sshd = start_sshd(&server.path("sshd_config"), port);
+    Some(TwoMachines {
+        client,
+        server,
+        sshd,
+        port,
+    })
+}
+
+/// As root it wants a directory in /run, which a living host without sshd does not have: this one is in a
+/// mount namespace of its own.
+fn start_sshd(config: &Path, port: u16) -> Child {
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs tmpfs /run && mkdir -m 755 /run/sshd && exec \"$0\" \"$@\"";
+        command.args(["--mount", "sh", "-c", script, SSHD]);
+        command
+    } else {
+        Command::new(SSHD)
+    };
+    let mut child = command
+        .args(["-D", "-e", "-f"])
+        .arg(config)
+        .env_clear()
+        .env("PATH", "/usr/bin:/usr/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if let Some(status) = child.try_wait().unwrap() {
+            let mut text = String::new();
+            let _ = child.stderr.take().unwrap().read_to_string(&mut text);
+            panic!("sshd ended: {status}: {text}");
+        }
+        assert!(Instant::now() < deadline, "sshd does not listen");
+        std::thread::yield_now();
+    }
+    child
+}
+
+impl TwoMachines {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.client.command(arguments);
+        command
+            .env_remove("BANGER_SIM")
+            .env("XDG_RUNTIME_DIR", self.client.path("run"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).output().unwrap())
+    }
+
+    fn done(&self, arguments: &[&str]) -> Run {
+        let run = self.run(arguments);
+        assert_eq!(run.status, 0, "banger {arguments:?}: {run:#?}");
+        run
+    }
+
+    fn refused(&self, arguments: &[&str]) -> String {
+        let run = self.run(arguments);
+        assert_eq!(run.status, 1, "banger {arguments:?}: {run:#?}");
+        run.stderr
+    }
+
+    fn names(&self) -> String {
+        let list = ["--host", "lab", "vm", "list", "-o", "name"];
+        self.done(&list).stdout.replace('\n', " ")
+    }
+
+    /// The files of the connection whose names end so.
+    fn files(&self, end: &str) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.client.path("run/banger/hosts"));
+        let entries = entries.into_iter().flatten().flatten().map(|it| it.path());
+        entries
+            .filter(|it| it.to_string_lossy().ends_with(end))
+            .collect()
+    }
+
+    /// The processes of ssh that belong to this connection.
+    fn masters(&self) -> Vec<Pid> {
+        processes(&self.client.path("run").display().to_string())
+    }
+}
+
+/// The processes whose command line contains this.
+fn processes(word: &str) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let has_word = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(word)
+    };
+    let number =
+        |entry: &std::fs::DirEntry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?);
+    entries
+        .filter_map(|entry| number(&entry).filter(|_| has_word(&entry)))
+        .collect()
+}
+
+impl Drop for TwoMachines {
+    fn drop(&mut self) {
+        for left in self.masters() {
+            let _ = kill_process(left, Signal::KILL);
+        }
+        let _ = self.sshd.kill();
+        let _ = self.sshd.wait();
+    }
+}
+
+#[test]
+fn verbs_work_with_the_vms_of_another_machine_through_one_master() {
+    let Some(two) = two_machines("") else { return };
+    two.done(&["--host", "lab", "vm", "create", "web"]);
+    assert_eq!(two.names(), "web ");
+    assert_eq!(two.server.json(&["vm", "list"])[0]["name"], "web");
+    assert_eq!(two.client.daemons(), [], "no daemon runs here");
+    let masters = two.masters();
+    assert_eq!(masters.len(), 1, "{masters:?}");
+    // A stream and many requests at once use the same one, more than MaxSessions allows.
+    let mut events = two.command(&["--host", "lab", "vm", "events", "-f"]);
+    let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().contains("web"));
+    let runs: Vec<_> = (0..15)
+        .map(|_| {
+            let mut command = two.command(&["vm", "list", "-o", "name"]);
+            command.env("BANGER_HOST", "lab").spawn().unwrap()
+        })
+        .collect();
+    for run in runs {
+        assert_eq!(Run::of(run.wait_with_output().unwrap()).stdout, "web\n");
+    }
+    two.done(&["--host", "lab", "vm", "stop", "web"]);
+    assert!(lines.next().unwrap().unwrap().contains("web"));
+    events.kill().unwrap();
+    events.wait().unwrap();
+    assert_eq!(two.masters(), masters);
+}
+
+#[test]
+fn named_hosts_are_used_until_another_is_named() {
+    let Some(two) = two_machines("") else { return };
+    let error = two.refused(&["host", "use", "lab"]);
+    assert!(error.contains("banger host add lab"), "{error}");
+    let error = two.refused(&["host", "add", "local", "lab"]);
+    assert!(error.contains("this machine's own"), "{error}");
+    two.done(&["host", "add", "lab", "lab"]);
+    let error = two.refused(&["host", "add", "lab", "other"]);
+    assert!(error.contains("--force"), "{error}");
+    two.done(&["host", "add", "other", "ada@other:2222"]);
+    two.done(&["host", "use", "lab"]);
+    let list = two.done(&["host", "list"]).stdout;
+    assert!(list.contains("*  lab    ssh://lab\n"), "{list}");
+    two.done(&["vm", "create", "web"]);
+    assert_eq!(two.server.json(&["vm", "list"])[0]["name"], "web");
+    // `local` is this machine, and so is a daemon that is named by its place.
+    let here = two.client.json(&["--host", "local", "vm", "list"]);
+    assert_eq!(here.as_array().unwrap().len(), 0);
+    let state = two.client.state();
+    let here = two
+        .client
+        .json(&["--state", state.to_str().unwrap(), "vm", "list"]);
+    assert_eq!(here.as_array().unwrap().len(), 0);
+    two.done(&["host", "remove", "lab"]);
+    let list = two.done(&["host", "list", "--json"]).stdout;
+    assert!(
+        list.starts_with(r#"[{"name":"local","destination":null,"current":true}"#),
+        "{list}"
+    );
+}
+
+#[test]
+fn a_server_that_forwards_no_sockets_is_reached_by_its_own_banger() {
+    let Some(two) = two_machines("AllowStreamLocalForwarding no") else {
+        return;
+    };
+    // What a shell prints before is passed over.
+    let noisy = format!("echo Welcome; echo; exec {} \"$@\"", program().display());
+    two.server.script("banger", &noisy);
+    two.done(&["--host", "lab", "vm", "create", "web"]);
+    assert_eq!(two.names(), "web ");
+    assert_eq!(two.files(".no-fwd").len(), 1);
+    // Several verbs at a time, each with a stream of its own.
+    for name in ["one", "six", "two"] {
+        two.done(&["--host", "lab", "vm", "create", name, "--no-start"]);
+    }
+    two.done(&["--host", "lab", "vm", "start", "one", "six", "two"]);
+    assert_eq!(two.names(), "one six two web ");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let server = two.server.path("").display().to_string();
+    let left = || {
+        let all = processes("dial-stdio");
+        all.into_iter()
+            .filter(|it| {
+                let root = format!("/proc/{}/environ", it.as_raw_nonzero());
+                let environment = std::fs::read(root).unwrap_or_default();
+                String::from_utf8_lossy(&environment).contains(&server)
+            })
+            .count()
+    };
+    while left() > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "a stream's process is left on the server"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_key_that_may_only_dial_reaches_vms() {
+    let Some(two) = two_machines("") else { return };
+    let file = two.server.path("authorized_keys");
+    let key = std::fs::read_to_string(&file).unwrap();
+    let line = format!("restrict,command=\"banger dial-stdio\" {key}");
+    std::fs::write(&file, line).unwrap();
+    two.done(&["--host", "lab", "vm", "create", "web"]);
+    assert_eq!(two.names(), "web ");
+}
+
+#[test]
+fn a_daemon_that_was_stopped_and_a_master_that_died_are_replaced() {
+    let Some(two) = two_machines("") else { return };
+    two.done(&["--host", "lab", "vm", "create", "web", "--no-start"]);
+    two.server.done(&["daemon", "stop"]);
+    // The daemon there is started; its simulated VM is gone.
+    assert_eq!(two.names(), "");
+    two.done(&["--host", "lab", "vm", "create", "web", "--no-start"]);
+    let first = two.masters();
+    for master in &first {
+        kill_process(*master, Signal::KILL).unwrap();
+    }
+    assert_eq!(two.names(), "web ");
+    assert_ne!(two.masters(), first);
+    // A laptop that slept: the connection takes everything and answers nothing.
+    let sessions: Vec<Pid> = processes("sshd: ")
+        .into_iter()
+        .filter(|it| is_below(*it, two.sshd.id()))
+        .collect();
+    assert!(!sessions.is_empty());
+    for session in &sessions {
+        kill_process(*session, Signal::STOP).unwrap();
+    }
+    assert_eq!(two.names(), "web ");
+    for session in sessions {
+        let _ = kill_process(session, Signal::CONT);
+    }
+}
+
+/// Whether the process is a descendant of another.
+fn is_below(process: Pid, ancestor: u32) -> bool {
+    let mut process = process.as_raw_nonzero().get();
+    if u32::try_from(process) == Ok(ancestor) {
+        return false;
+    }
+    while process > 1 {
+        if u32::try_from(process) == Ok(ancestor) {
+            return true;
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map_or("", |it| it.1);
+        process = rest
+            .split(' ')
+            .nth(1)
+            .and_then(|it| it.parse().ok())
+            .unwrap_or(0);
+    }
+    false
+}
+
+#[test]
+fn what_is_wrong_on_the_way_is_told_in_words() {
+    let Some(two) = two_machines("") else { return };
+    let list = ["--host", "lab", "vm", "list"];
+    // There is no such program.
+    two.server
+        .script("banger", "echo 'sh: banger: not found' >&2; exit 127");
+    let error = two.refused(&list);
+    assert!(
+        error.contains("banger is not installed on `lab`"),
+        "{error}"
+    );
+    assert!(error.contains("--program"), "{error}");
+    // One of another version.
+    let answer = r#"echo 'banger-dial-stdio 1'; read -r line; body='{"socket":"/none","pid":1}'
+printf 'HTTP/1.1 200 OK\r\nbanger-api: 99\r\ncontent-length: 27\r\n\r\n%s' "$body""#;
+    two.server.script("banger", answer);
+    let error = two.refused(&list);
+    assert!(error.contains("uses version 99 of the API"), "{error}");
+    assert!(error.contains("upgrade banger on this machine"), "{error}");
+    // One whose daemon does not start.
+    let broken = format!(
+        "BANGER_STATE=/proc/none exec {} \"$@\"",
+        program().display()
+    );
+    two.server.script("banger", &broken);
+    let error = two.refused(&list);
+    assert!(error.contains("reach the daemon on `lab`"), "{error}");
+    assert!(error.contains("/proc/none"), "{error}");
+    // Something else.
+    two.server
+        .script("banger", "echo 'this account is for git'");
+    let error = two.refused(&list);
+    assert!(
+        error.contains("what answers on `lab` is not banger"),
+        "{error}"
+    );
+    // Nobody who is let in.
+    std::fs::write(two.server.path("authorized_keys"), "").unwrap();
+    for master in two.masters() {
+        let _ = kill_process(master, Signal::KILL);
+    }
+    let error = two.refused(&list);
+    assert!(error.contains("ssh does not reach `lab`"), "{error}");
+    assert!(error.contains("Permission denied"), "{error}");
+    assert!(error.contains("hint: try it alone: ssh lab"), "{error}");
+    // A host key that is not the known one: ssh's own check holds.
+    let known = format!(
+        "[127.0.0.1]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEqbMbS4n4Yx1vpsYwDjEZUkRGWSXlVnpWvIYkPKfnmn\n",
+        two.port
+    );
+    std::fs::write(two.client.path("known_hosts"), known).unwrap();
+    let error = two.refused(&list);
+    assert!(error.contains("Host key verification failed"), "{error}");
+}
+
+#[test]
+fn verbs_about_a_machine_run_on_it_and_paths_are_never_taken_for_its_own() {
+    let Some(two) = two_machines("") else { return };
+    two.done(&["--host", "lab", "daemon", "start"]);
+    let text = two
+        .done(&["--host", "lab", "daemon", "status", "--json"])
+        .stdout;
+    let socket = two.server.socket().display().to_string();
+    assert!(text.contains(&socket), "{text}");
+    two.done(&["config", "set", "vcpu", "3", "--host=lab"]);
+    let config = two.server.path("home/.config/banger/config.toml");
+    assert!(
+        std::fs::read_to_string(config)
+            .unwrap()
+            .contains("vcpu = 3")
+    );
+    two.done(&["--host", "lab", "vm", "create", "web", "--no-start"]);
+    for (words, hint) in [
+        (
+            &["vm", "export", "web", "web.banger"][..],
+            "write it there: ssh lab banger vm export",
+        ),
+        (&["vm", "import", "web.banger"], "copy it there"),
+        (
+            &["image", "import", "disk.img", "--name", "x"],
+            "copy it there",
+        ),
+        (&["image", "export", "default", "x.ext4"], "write it there"),
+        (
+            &["image", "build", "--name", "x", "--recipe", "r.toml"],
+            "copy it there",
+        ),
+    ] {
+        let error = two.refused(&[&["--host", "lab"], words].concat());
+        assert!(error.contains("is a path of this machine"), "{error}");
+        assert!(error.contains(hint), "{error}");
+    }
+    let error = two.refused(&["--host", "lab", "--state", "/srv/x", "vm", "list"]);
+    assert!(
+        error.contains("`--state` names a path of this machine"),
+        "{error}"
+    );
+}
