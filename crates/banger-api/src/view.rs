@@ -158,6 +158,10 @@ pub struct SshView {
     pub known_hosts: String,
     /// The name of the host key in that file.
     pub host_key_alias: String,
+    /// The VM's public host key: its type and the key, as in a known_hosts file. For clients of another
+    /// machine, which cannot read that file.
+    #[serde(default)]
+    pub host_key: String,
 }
 
 /// The space that a disk takes on the host.

@@ -117,6 +117,7 @@ fn find_remote(
     let folders = Folders {
         runtime: environment.path("XDG_RUNTIME_DIR"),
         state: location.state.clone(),
+        kept: location.config.with_file_name("hosts"),
     };
     Remote::find(&name, &contexts, &folders)
 }

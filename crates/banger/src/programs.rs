@@ -289,6 +289,38 @@ pub(crate) fn ask_ssh(arguments: &[OsString], deadline: Instant) -> bool {
     child.wait().is_ok_and(|status| status.success())
 }
 
+/// Makes an SSH key without a passphrase in `file`, and its public half in `file.pub`.
+///
+/// # Errors
+/// ssh-keygen cannot be started, or fails.
+pub(crate) fn make_ssh_key(file: &Path, comment: &str) -> Result<()> {
+    let arguments: [OsString; 9] = [
+        "-q".into(),
+        "-t".into(),
+        "ed25519".into(),
+        "-N".into(),
+        "".into(),
+        "-C".into(),
+        comment.into(),
+        "-f".into(),
+        file.into(),
+    ];
+    let ended = run(
+        Path::new("ssh-keygen"),
+        &arguments,
+        &[],
+        Interaction::Silent,
+    )?;
+    if ended.done {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Host,
+        format!("make an SSH key in `{}`", file.display()),
+    )
+    .cause(ended.stderr))
+}
+
 /// Replaces this process by ssh. Returns only on failure.
 pub(crate) fn become_ssh(arguments: &[OsString]) -> Error {
     cannot_run(OsStr::new("ssh"), &ssh(arguments).exec())

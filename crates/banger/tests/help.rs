@@ -25,6 +25,8 @@ const VERBS: &[&str] = &[
     "vm purge",
     "vm prune",
     "vm ssh",
+    "vm proxy",
+    "vm authorize",
     "vm logs",
     "vm events",
     "image",

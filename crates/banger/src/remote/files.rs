@@ -63,6 +63,16 @@ impl Files {
         self.file(&format!("{}.s", std::process::id()))
     }
 
+    /// The mark that a VM, in this run, lets the client's key in.
+    pub(crate) fn authorized(&self, vm: &str, run: &str) -> PathBuf {
+        self.file(&format!("{vm}-{}", hash(run.as_bytes())))
+    }
+
+    /// The name of these files, which is the same for the same destination.
+    pub(crate) fn stem(&self) -> &str {
+        &self.stem
+    }
+
     /// Makes the directory.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 mod contexts;
 mod destination;
 mod files;
+mod login;
 
 mod master;
 mod question;
@@ -31,7 +32,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use banger_api::{API_VERSION, Code, Error, Result};
@@ -69,6 +70,8 @@ pub(crate) struct Remote {
     /// The program there, if it is not simply `banger`.
     program: Option<String>,
     files: Files,
+    /// Where the client keeps what outlives a connection: its key, and pinned host keys.
+    kept: PathBuf,
 }
 
 /// Where the files of connections are.
@@ -78,6 +81,8 @@ pub(crate) struct Folders {
     pub(crate) runtime: Option<PathBuf>,
     /// The client's state directory.
     pub(crate) state: PathBuf,
+    /// Where the client keeps its key for VMs of other machines, and their pinned host keys.
+    pub(crate) kept: PathBuf,
 }
 
 impl Remote {
@@ -96,6 +101,7 @@ impl Remote {
         Ok(Some(Self {
             name: name.to_owned(),
             files: Files::new(folders.runtime.as_deref(), &folders.state, &destination),
+            kept: folders.kept.clone(),
             destination,
             program,
         }))
@@ -296,6 +302,16 @@ impl Remote {
     }
 }
 
+/// Writes a file of the client's own as a whole, or leaves the old one.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write_file(file: &Path, text: &str) -> Result<()> {
+    contexts::replace(file, text).map_err(|cause| {
+        Error::new(Code::Host, format!("write `{}`", file.display())).cause(cause.to_string())
+    })
+}
+
 /// Reads up to the greeting, past what the login shell there prints.
 fn hear_greeting(stream: &mut UnixStream, patience: Option<Duration>) -> std::io::Result<()> {
     stream.set_read_timeout(patience)?;
@@ -317,93 +333,4 @@ fn hear_greeting(stream: &mut UnixStream, patience: Option<Duration>) -> std::io
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    fn lab() -> Remote {
-        let folders = Folders {
-            runtime: None,
-            state: "/state".into(),
-        };
-        let contexts = Contexts::default();
-        Remote::find("ada@lab:2222", &contexts, &folders)
-            .unwrap()
-            .unwrap()
-    }
-
-    #[test]
-    fn what_a_login_shell_prints_is_passed_over() {
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        let text = format!("Welcome!\nbanger-dial-stdio\n> {GREETING}HTTP");
-        theirs.write_all(text.as_bytes()).unwrap();
-        hear_greeting(&mut ours, None).unwrap();
-        drop(theirs);
-        let mut rest = String::new();
-        ours.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "HTTP");
-        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        std::thread::spawn(move || while theirs.write_all(&[b'y'; 1024]).is_ok() {});
-        hear_greeting(&mut ours, None).unwrap_err();
-    }
-
-    #[test]
-    fn each_way_to_fail_has_words_of_its_own() {
-        let json = Error::new(Code::NotReady, "the record is newer").hint("upgrade");
-        let json = format!("bash: warning\n{}\n", serde_json::to_string(&json).unwrap());
-        for (status, stderr, message, hint) in [
-            (
-                255,
-                "ada@lab: Permission denied (publickey).\n",
-                "ssh does not reach `ada@lab:2222`",
-                "ssh -p 2222 ada@lab",
-            ),
-            (
-                127,
-                "sh: 1: exec: banger: not found\n",
-                "banger is not installed on",
-                "--program",
-            ),
-            (1, &json, "reach the daemon on `ada@lab:2222`", "upgrade"),
-            (
-                2,
-                "error: unrecognized subcommand 'dial-stdio'\n",
-                "is too old",
-                "upgrade banger on",
-            ),
-            (
-                0,
-                "This account is for git only\n",
-                "is not banger",
-                "see what it prints",
-            ),
-        ] {
-            let error = lab().explain(&SshEnd {
-                status: Some(status),
-                stderr: stderr.to_owned(),
-            });
-            assert!(error.message.contains(message), "{error:?}");
-            assert!(error.hints.iter().any(|it| it.contains(hint)), "{error:?}");
-            assert!(!error.causes.is_empty(), "{error:?}");
-        }
-    }
-
-    #[test]
-    fn the_side_to_upgrade_is_named() {
-        let newer = lab().require_version(API_VERSION + 1).unwrap_err();
-        assert_eq!(newer.hints, ["upgrade banger on this machine"]);
-        let older = lab().require_version(API_VERSION - 1).unwrap_err();
-        assert!(older.hints[0].starts_with("upgrade banger on `ada@lab:2222`"));
-    }
-
-    #[test]
-    fn this_machine_is_no_other() {
-        let folders = Folders {
-            runtime: None,
-            state: "/state".into(),
-        };
-        let found = Remote::find(LOCAL, &Contexts::default(), &folders).unwrap();
-        assert!(found.is_none());
-    }
-}
+mod tests;

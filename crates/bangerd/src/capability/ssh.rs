@@ -68,6 +68,7 @@ impl Ssh {
             key: key.display().to_string(),
             known_hosts: self.layout.known_hosts(vm.id).display().to_string(),
             host_key_alias: host_key_alias(vm.id),
+            host_key: vm.host_key.public.clone(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `banger ssh-config`.
 
+mod of_host;
 mod user_config;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ use user_config::UserConfig;
 /// Let ssh, scp, rsync, Ansible and editors reach VMs by name.
 ///
 /// The daemon writes one file with a block for each VM (Host NAME.vm NAME): address or port, user, key, and the pinned host key. The file follows new, renamed and deleted VMs, and ports that change. Without an option, print it.
+///
+/// With --host NAME, for a host of `banger host add`, every VM of that machine is NAME.HOST: one block for all of them, which needs no changes.
 ///
 /// --install includes it at the beginning of ~/.ssh/config, because ssh uses the first value it finds. --remove takes that out again, and nothing else.
 #[derive(Debug, Args)]
@@ -53,6 +56,9 @@ struct Answer<'t> {
 impl SshConfig {
     /// Prints, installs or removes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if let Some(remote) = &session.places.remote {
+            return of_host::run(remote, session, self.install, self.remove);
+        }
         if self.remove {
             return Self::remove(session);
         }
@@ -134,9 +140,14 @@ fn tell(
     };
     session.output.result(&answer, || {
         let config = config.display();
+        let host = session.places.remote.as_ref();
+        let host = host.map_or("vm", |remote| remote.name());
         match (installed, already) {
             (true, false) => {
-                format!("{config} includes {}\ntry it: ssh NAME.vm", file.display())
+                format!(
+                    "{config} includes {}\ntry it: ssh NAME.{host}",
+                    file.display()
+                )
             }
             (true, true) => format!("{config} includes {} already", file.display()),
             (false, false) => format!("{config} is as it was"),

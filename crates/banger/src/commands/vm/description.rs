@@ -129,6 +129,7 @@ pub(crate) mod tests {
                 key: "/home/ada/.local/state/banger/ssh/id_ed25519".into(),
                 known_hosts: "/home/ada/.local/state/banger/ssh/known_hosts".into(),
                 host_key_alias: "banger-00ab12cd".into(),
+                host_key: "ssh-ed25519 AAAAC3Nza".into(),
             }),
             hypervisor: Some("qemu (TCG)".into()),
             root_disk: "copy".into(),

@@ -1,5 +1,6 @@
 //! `banger vm`.
 
+mod authorize;
 mod clone;
 mod confirmation;
 mod create;
@@ -13,6 +14,7 @@ mod kill;
 mod list;
 mod logs;
 mod outcomes;
+mod proxy;
 mod prune;
 mod purge;
 mod rename;
@@ -65,6 +67,9 @@ pub(crate) enum Verb {
     Prune(prune::Prune),
     #[command(alias = "shell")]
     Ssh(ssh::Ssh),
+    Proxy(proxy::Proxy),
+    #[command(hide = true)]
+    Authorize(authorize::Authorize),
     Logs(logs::Logs),
     Events(events::Events),
 }
@@ -90,6 +95,8 @@ impl Verb {
             Self::Purge(verb) => verb.run(session),
             Self::Prune(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
+            Self::Proxy(verb) => verb.run(session),
+            Self::Authorize(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),
             Self::Events(verb) => verb.run(session),
         }

@@ -11,6 +11,7 @@ use banger_api::{Code, Error, Phase, SshView, VmView};
 use clap::Args;
 
 use super::VmArgument;
+use crate::commands::doctor;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
 use crate::{agreement, programs};
@@ -26,7 +27,7 @@ pub(crate) const NOT_OF_THE_COMMAND: u8 = 255;
 ///
 /// When the connection is cut off, the command gets SIGHUP, as in a closed terminal; commands started with nohup, setsid or systemd-run keep running. A session ends within a minute after its VM has ended or stopped answering.
 ///
-/// The VM's host key is generated with the VM and always checked. ~/.ssh/config is not read; -o passes other options to ssh.
+/// The VM's host key is generated with the VM and always checked. ~/.ssh/config is not read; -o passes other options to ssh. With --host, ssh runs here and banger on the other machine connects: ports that are forwarded are this machine's.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -93,16 +94,17 @@ impl Ssh {
         let Some(view) = &vm.ssh else {
             return Err(not_running(&vm).into());
         };
+        let route = Route::of(&vm, view, session)?;
         let line = match self.line() {
             None => None,
             Some(Remote::Line(line)) => Some(line),
             Some(Remote::File(bytes)) => {
                 let turn = self.turn(&vm, session)?;
-                Some(self.send(view, &turn, &bytes)?)
+                Some(self.send(&route, &turn, &bytes)?)
             }
         };
         let turn = self.turn(&vm, session)?;
-        let arguments = self.arguments(view, &turn, line, io::stdin().is_terminal());
+        let arguments = self.arguments(&route, &turn, line, io::stdin().is_terminal());
         Err(programs::become_ssh(&arguments).into())
     }
 
@@ -124,11 +126,11 @@ impl Ssh {
 
     /// Sends a long command to the guest over a separate connection, and returns the command line
     /// that runs it.
-    fn send(&self, view: &SshView, turn: &LoginPermit, bytes: &[u8]) -> Result<OsString, Failure> {
+    fn send(&self, route: &Route, turn: &LoginPermit, bytes: &[u8]) -> Result<OsString, Failure> {
         let mut own = self.own_options();
         own.extend(turn.options());
         let mut arguments = vec!["-T".into()];
-        arguments.extend(self.connection(view, &own));
+        arguments.extend(self.connection(route, &own));
         arguments.push(remote::take());
         let sent = programs::feed_ssh(&arguments, bytes)?;
         match sent.status {
@@ -144,8 +146,10 @@ impl Ssh {
     }
 
     /// The destination last.
-    fn connection(&self, view: &SshView, own: &[OsString]) -> Vec<OsString> {
-        let mut arguments = connection::arguments(view, self.login.as_deref(), own);
+    fn connection(&self, route: &Route, own: &[OsString]) -> Vec<OsString> {
+        // The first value of an option counts.
+        let own = [&route.options, own].concat();
+        let mut arguments = connection::arguments(&route.view, self.login.as_deref(), &own);
         let destination = arguments.pop();
         arguments.push("--".into());
         arguments.extend(destination);
@@ -159,7 +163,7 @@ impl Ssh {
 
     fn arguments(
         &self,
-        view: &SshView,
+        route: &Route,
         turn: &LoginPermit,
         line: Option<OsString>,
         stdin_is_terminal: bool,
@@ -188,9 +192,35 @@ impl Ssh {
         } else {
             "-T".into()
         });
-        let mut arguments = self.connection(view, &own);
+        let mut arguments = self.connection(route, &own);
         arguments.extend(line);
         arguments
+    }
+}
+
+/// How ssh reaches a VM from here.
+struct Route {
+    view: SshView,
+    /// The options that come before those of the user.
+    options: Vec<OsString>,
+}
+
+impl Route {
+    /// Straight to a VM of this machine; through banger on its own machine to another one.
+    fn of(vm: &VmView, view: &SshView, session: &Session) -> Result<Self, Error> {
+        let Some(remote) = &session.places.remote else {
+            return Ok(Self {
+                view: view.clone(),
+                options: Vec::new(),
+            });
+        };
+        let login = remote.login(vm, view, &doctor::own_program(&session.places)?)?;
+        let mut proxy = OsString::from("ProxyCommand=");
+        proxy.push(login.proxy);
+        Ok(Self {
+            view: login.view,
+            options: vec!["-o".into(), proxy],
+        })
     }
 }
 
@@ -199,7 +229,7 @@ pub(crate) fn connection(view: &SshView) -> Vec<OsString> {
     connection::arguments(view, None, &[])
 }
 
-fn simulated(vm: &VmView) -> Error {
+pub(super) fn simulated(vm: &VmView) -> Error {
     Error::new(
         Code::Conflict,
         format!("`{}` is simulated: there is nothing to log in to", vm.name),
@@ -207,7 +237,7 @@ fn simulated(vm: &VmView) -> Error {
     .hint("a simulated address may belong to a real machine; for a real VM use another state directory: banger --state DIR …")
 }
 
-fn not_running(vm: &VmView) -> Error {
+pub(super) fn not_running(vm: &VmView) -> Error {
     let name = &vm.name;
     if vm.phase == Phase::Running && vm.rescue {
         return Error::new(
@@ -259,9 +289,13 @@ mod tests {
             Some(Remote::File(_)) => panic!("it is short"),
             None => None,
         };
+        let route = Route {
+            view: calm_otter().ssh.unwrap(),
+            options: Vec::new(),
+        };
         // Nothing can be made below a file.
         let turn = LoginPermit::take(Path::new("/proc/version"), "00ab12cd", || Ok(())).unwrap();
-        ssh.arguments(&calm_otter().ssh.unwrap(), &turn, line, stdin_is_terminal)
+        ssh.arguments(&route, &turn, line, stdin_is_terminal)
             .into_iter()
             .map(|word| word.into_string().unwrap())
             .collect()
