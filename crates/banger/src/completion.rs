@@ -134,10 +134,14 @@ fn ask<T>(words: &[OsString], list: fn(&Client) -> banger_api::Result<Vec<T>>) -
     let global = Global {
         state: typed(words, "--state"),
         socket: typed(words, "--socket"),
+        host: typed(words, "--host").map(|it| it.to_string_lossy().into_owned()),
         ..Global::default()
     };
     let places = Paths::find(&global, &Environment::read()).ok()?;
-    let client = connect::if_there(&places).ok()??;
+    let client = match &places.remote {
+        Some(remote) => Client::new(remote.forwarded_socket()).ok()?,
+        None => connect::if_there(&places).ok()??,
+    };
     agreement::is_meant(&client.daemon().ok()?, &places).ok()?;
     list(&client).ok()
 }

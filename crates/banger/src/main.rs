@@ -6,6 +6,7 @@
 
 mod age;
 mod agreement;
+mod all_hosts;
 mod ask;
 mod cli;
 mod columns;

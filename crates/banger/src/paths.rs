@@ -85,6 +85,17 @@ impl Paths {
     }
 }
 
+impl Paths {
+    /// The machine that a user calls `name`; none for this one.
+    ///
+    /// # Errors
+    /// `invalid` if it is neither a named host nor a destination of ssh.
+    pub(crate) fn find_host(&self, name: &str, contexts: &Contexts) -> Result<Option<Remote>> {
+        let folders = folders(self.runtime.clone(), &self.location);
+        Remote::find(name, contexts, &folders)
+    }
+}
+
 /// The machine that the option, the variable or the file of named hosts selects.
 fn find_remote(
     global: &Global,
@@ -114,12 +125,18 @@ fn find_remote(
     let Some(name) = named.or_else(|| contexts.current.clone()) else {
         return Ok(None);
     };
-    let folders = Folders {
-        runtime: environment.path("XDG_RUNTIME_DIR"),
+    let runtime = environment.path("XDG_RUNTIME_DIR");
+    let folders = folders(runtime, location);
+    Remote::find(&name, &contexts, &folders)
+}
+
+/// Where the files of connections to other machines are.
+fn folders(runtime: Option<PathBuf>, location: &Location) -> Folders {
+    Folders {
+        runtime,
         state: location.state.clone(),
         kept: location.config.with_file_name("hosts"),
-    };
-    Remote::find(&name, &contexts, &folders)
+    }
 }
 
 /// An option that leads to a daemon of this machine.

@@ -105,6 +105,8 @@ pub(crate) struct VerbScope {
     verb: String,
     /// The first argument that is a path, as the user wrote it.
     path: Option<(&'static str, String)>,
+    /// Whether it chooses its hosts itself.
+    chooses: bool,
 }
 
 impl VerbScope {
@@ -123,11 +125,22 @@ impl VerbScope {
             let value = last.get_raw(id).filter(|_| is_given)?.next()?;
             Some((*id, value.to_string_lossy().into_owned()))
         });
-        Self { verb, path: given }
+        let is_given = |id: &str| {
+            let known = last.try_contains_id(id).unwrap_or(false);
+            known && last.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        Self {
+            verb,
+            path: given,
+            chooses: ["all_hosts", "on"].into_iter().any(is_given),
+        }
     }
 
     /// Where it works.
     pub(crate) fn scope(&self) -> Scope {
+        if self.chooses {
+            return Here;
+        }
         // A test holds that every verb is in the table.
         find(&self.verb).map_or(Daemon, |it| it.1)
     }

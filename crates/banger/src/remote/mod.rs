@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use banger_api::{API_VERSION, Code, Error, Result};
 
+use crate::output::Output;
 use crate::programs::{SshEnd, SshProcess};
 use crate::quote;
 
@@ -55,6 +56,10 @@ const LARGEST_PREAMBLE: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a daemon may take to start there.
 const START_PATIENCE: Duration = Duration::from_secs(45);
+
+/// How long to wait before a lost connection is tried again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The status of a shell that does not find a program.
 const NOT_FOUND: i32 = 127;
@@ -112,6 +117,11 @@ impl Remote {
         &self.name
     }
 
+    /// The daemon's socket here, as earlier commands have left it: perhaps nothing listens there.
+    pub(crate) fn forwarded_socket(&self) -> PathBuf {
+        self.files.socket()
+    }
+
     /// The command that a person types to go there.
     pub(crate) fn ssh_command(&self) -> String {
         self.destination.command()
@@ -133,6 +143,23 @@ impl Remote {
             return Ok(socket);
         }
         self.open(prompts)
+    }
+
+    /// Connects again after a stream broke, for as long as it takes: a laptop that wakes has no network yet.
+    pub(crate) fn return_to(&self, output: Output) {
+        let name = &self.name;
+        output.warning(&format!(
+            "the connection to {name} is lost; connecting again"
+        ));
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            wait(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if self.connect(Prompts::Refused).is_ok() {
+                break;
+            }
+        }
+        output.note(&format!("connected to {name} again"));
     }
 
     /// The forwarded socket of an earlier command, if it leads to the daemon. `on_silence` runs if it
@@ -300,6 +327,14 @@ impl Remote {
             .hint(format!("see what it prints: {} banger dial-stdio", self.ssh_command())),
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a network that returns has no event to wait on"
+)]
+fn wait(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// Writes a file of the client's own as a whole, or leaves the old one.

@@ -3,11 +3,13 @@
 //! The typed client, upgrades of it and the screen all connect to a socket's path. So this process listens
 //! on one of its own, and joins each connection to an ssh of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use banger_api::{API_HEADER, API_VERSION, Code, Error, Result};
 
@@ -19,7 +21,12 @@ use super::master::Prompts;
 /// # Errors
 /// The socket cannot be made.
 pub(super) fn start(remote: &Remote) -> Result<PathBuf> {
+    static SERVED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let path = remote.files.own_socket();
+    let mut served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    if served.contains(&path) {
+        return Ok(path);
+    }
     remote.files.remove_stale_sockets();
     let trouble = |cause: std::io::Error| {
         Error::new(Code::Host, format!("listen on `{}`", path.display())).cause(cause.to_string())
@@ -39,6 +46,7 @@ pub(super) fn start(remote: &Remote) -> Result<PathBuf> {
             }
         })
         .map_err(trouble)?;
+    served.insert(path.clone());
     Ok(path)
 }
 

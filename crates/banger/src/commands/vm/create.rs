@@ -1,11 +1,16 @@
 //! `banger vm create`.
 
-use banger_api::{CreateVm, VmName};
+use std::process::ExitCode;
+
+use banger_api::{CreateVm, Result, VmName, VmView};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use serde::Serialize;
 
+use super::placement::Wish;
 use super::settings::Settings;
-use super::{description, first_choice};
+use super::{description, first_choice, placement};
+use crate::all_hosts;
 use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
@@ -19,6 +24,7 @@ Examples:
   banger vm create --nat
   banger vm create web --vcpu 4 --memory 8G --disk-size 50G --nat
   banger vm create later --no-start
+  banger vm create --on auto --memory 8G
   name=$(banger vm create --quiet)")]
 pub(crate) struct Create {
     /// The name, of lower-case letters, digits and hyphens [default: two random words].
@@ -44,11 +50,56 @@ pub(crate) struct Create {
     /// Create the VM without starting it.
     #[arg(long)]
     no_start: bool,
+
+    /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
+    #[arg(long, value_name = "HOST")]
+    on: Option<String>,
+}
+
+/// A new VM and its host, in JSON.
+#[derive(Debug, Serialize)]
+struct VmOnHost<'v> {
+    host: &'v str,
+    #[serde(flatten)]
+    vm: &'v VmView,
 }
 
 impl Create {
     /// Makes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let Some(on) = &self.on else {
+            let vm = self.create(session)?;
+            return description::report(&vm, session.output);
+        };
+        let host = if on == placement::AUTO {
+            placement::choose(session, &self.wish())?
+        } else {
+            on.clone()
+        };
+        let there = all_hosts::session_with(session, &host)?;
+        let vm = self.create(&there)?;
+        if session.output.json {
+            session.output.value(&VmOnHost {
+                host: &host,
+                vm: &vm,
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        session.output.note(&format!(
+            "it is on {host}; its verbs: banger --host {host} vm …"
+        ));
+        description::report(&vm, session.output)
+    }
+
+    fn wish(&self) -> Wish {
+        Wish {
+            image: self.image.clone(),
+            memory: self.settings.patch().memory,
+            starts: !self.no_start,
+        }
+    }
+
+    fn create(&self, session: &Session) -> Result<VmView> {
         let mut spec = self.settings.patch();
         if spec.nat.is_none() {
             spec.nat = first_choice::of_nat(session)?;
@@ -63,7 +114,6 @@ impl Create {
             spec,
             no_start: self.no_start,
         };
-        let vm = session.work(|daemon, progress| daemon.create(&request, progress))?;
-        description::report(&vm, session.output)
+        session.work(|daemon, progress| daemon.create(&request, progress))
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use banger_api::client::Client;
 use banger_api::{
     Change, Code, Error, Event, Operation, OperationState, Phase, Snapshot, VmId, VmName, VmRef,
     VmView,
@@ -14,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use crate::age;
 use crate::completion;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::clean;
 use crate::session::Session;
 
@@ -78,18 +79,50 @@ impl Events {
             return Ok(ExitCode::SUCCESS);
         }
         let mut read = since;
-        for event in daemon.events(Some(since))? {
-            let event = event?;
-            read = event.seq;
-            self.print(&mut reader, event, session)?;
-            if !self.follow && read >= last {
-                return Ok(ExitCode::SUCCESS);
-            }
+        while let Some(error) = self.read_on(daemon, &mut read, last, &mut reader, session)? {
+            let remote = session.places.remote.as_ref();
+            // What the daemon refuses would be refused again.
+            let is_broken = matches!(error.code, Code::Internal | Code::NotReady);
+            let Some(remote) = remote.filter(|_| self.follow && is_broken) else {
+                return Err(error.into());
+            };
+            remote.return_to(session.output);
+        }
+        if !self.follow {
+            return Ok(ExitCode::SUCCESS);
         }
         session.output.note(&format!(
             "the daemon stopped; to go on: banger vm events -f --since {read}"
         ));
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints what comes after the event `read`, until the stream ends, or without -f until the event
+    /// `last`. Returns why a stream broke.
+    fn read_on(
+        &self,
+        daemon: &Client,
+        read: &mut u64,
+        last: u64,
+        reader: &mut Reader,
+        session: &Session,
+    ) -> Result<Option<Error>, Failure> {
+        let events = match daemon.events(Some(*read)) {
+            Ok(events) => events,
+            Err(error) => return Ok(Some(error)),
+        };
+        for event in events {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => return Ok(Some(error)),
+            };
+            *read = event.seq;
+            self.print(reader, event, session)?;
+            if !self.follow && *read >= last {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     fn print(&self, reader: &mut Reader, event: Event, session: &Session) -> std::io::Result<()> {

@@ -15,7 +15,8 @@ use crate::session::Session;
 /// When the configuration is wrong.
 pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let output = session.output;
-    if output.quiet || !somebody_is_there(output) {
+    // The configuration of another machine is its own.
+    if output.quiet || !somebody_is_there(output) || session.places.remote.is_some() {
         return Ok(None);
     }
     let settings = config::settings(session)?;

@@ -14,6 +14,7 @@ mod kill;
 mod list;
 mod logs;
 mod outcomes;
+mod placement;
 mod proxy;
 mod prune;
 mod purge;

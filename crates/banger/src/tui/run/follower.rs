@@ -1,6 +1,5 @@
 //! Follows one console or log for the screen.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,7 +69,7 @@ impl Follower {
                 |text: String| !course.is_ended() && sender.send(Message::Piece(source, text));
             let outcome = match source {
                 Source::Console(vm) => console(&places, vm, &course, heard),
-                Source::Daemon => log(&places.location.state, &course, heard),
+                Source::Daemon => log(&places, &course, heard),
             };
             if !course.is_ended() {
                 sender.send(Message::SourceEnded(source, outcome.err()));
@@ -106,8 +105,14 @@ fn console(
     Ok(())
 }
 
-fn log(state: &Path, course: &Course, mut heard: impl FnMut(String) -> bool) -> Result<()> {
-    follow_log(state, |text| match text {
+fn log(places: &Paths, course: &Course, mut heard: impl FnMut(String) -> bool) -> Result<()> {
+    if let Some(remote) = &places.remote {
+        let host = remote.name();
+        let text = format!("the daemon's log is a file of `{host}`");
+        return Err(Error::new(banger_api::Code::Invalid, text)
+            .hint(format!("read it: banger --host {host} daemon logs -f")));
+    }
+    follow_log(&places.location.state, |text| match text {
         Some(line) => heard(line),
         None => !course.is_ended(),
     })

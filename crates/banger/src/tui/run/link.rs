@@ -9,6 +9,7 @@ use banger_api::{Code, Error, Result};
 use super::inbox::Sender;
 use crate::agreement;
 use crate::paths::Paths;
+use crate::remote::Prompts;
 use crate::tui::model::message::Message;
 
 /// How long to wait before the socket is tried again, at most; a missing socket has no event to wait on.
@@ -46,6 +47,10 @@ pub(super) fn follow(sender: &Sender, places: &Paths, now: Receiver<()>) {
 
 /// Reads events until they end; false where nobody hears them.
 fn read(sender: &Sender, places: &Paths, last: &mut Option<u64>) -> Result<bool> {
+    if let Some(remote) = &places.remote {
+        // The connection may be that of a laptop before it slept.
+        remote.connect(Prompts::Refused)?;
+    }
     let client = Client::new(&places.location.socket)?;
     let daemon = client.daemon()?;
     agreement::is_meant(&daemon, places)?;

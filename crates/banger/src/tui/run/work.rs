@@ -13,6 +13,7 @@ use super::inbox::Sender;
 use crate::commands::config;
 use crate::connect;
 use crate::paths::Paths;
+use crate::remote::Prompts;
 use crate::session::Session;
 use crate::tui::SILENT;
 use crate::tui::model::message::{Act, Answer, Defaults, Job, Message, Question};
@@ -110,6 +111,11 @@ fn reference(vm: Option<VmId>) -> Result<VmRef> {
 }
 
 fn done(job: &Job, places: &Paths) -> Result<()> {
+    if let Some(remote) = &places.remote
+        && job.act == Act::StartDaemon
+    {
+        return remote.connect(Prompts::Refused).map(drop);
+    }
     if job.act == Act::StartDaemon {
         return connect::or_start(places, SILENT).map(drop);
     }
@@ -187,6 +193,12 @@ fn answer(question: Question, places: &Paths) -> Option<Answer> {
 
 /// What new VMs have by the configuration.
 fn defaults(places: &Paths) -> Result<Defaults> {
+    if let Some(remote) = &places.remote {
+        return Err(banger_api::Error::new(
+            banger_api::Code::Invalid,
+            format!("the configuration is that of `{}`", remote.name()),
+        ));
+    }
     let settings = config::settings(&Session::new(places.clone(), SILENT))?;
     let value = |key: &str| {
         let setting = settings.iter().find(|it| it.key == key)?;

@@ -2,6 +2,7 @@
 
 mod login;
 mod machines;
+mod several;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;

@@ -1,5 +1,6 @@
 //! `banger vm list`.
 
+mod all_hosts;
 mod column;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ Examples:
   banger vm list --phase running 'web-*'
   banger vm list -l team=web --quiet   # the names alone
   banger vm list --sort memory --reverse -o wide
+  banger vm list --all-hosts
   banger vm list --columns name,address,uptime -o csv
   banger vm list --json | jq -r '.[] | select(.phase == \"running\") | .name'")]
 pub(crate) struct List {
@@ -77,6 +79,10 @@ pub(crate) struct List {
     #[arg(long)]
     deleted: bool,
 
+    /// The VMs of this machine and of every host of `banger host add`. One that does not answer within 20 s is named, and the exit status is 1.
+    #[arg(long)]
+    all_hosts: bool,
+
     /// All are listed anyway; users of other tools type it.
     #[arg(long, short, hide = true)]
     all: bool,
@@ -111,6 +117,16 @@ enum Format {
 impl List {
     /// Prints the list.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let output = session.output;
+        let format = match self.output {
+            Some(format) => format,
+            None if output.json => Format::Json,
+            None if output.quiet => Format::Name,
+            None => Format::Table,
+        };
+        if self.all_hosts {
+            return all_hosts::run(self, session, format);
+        }
         let daemon = session.daemon()?;
         let (all, none) = if self.deleted {
             (daemon.trash()?, "the trash is empty")
@@ -120,16 +136,9 @@ impl List {
                 "there are no VMs yet; create one: banger vm create",
             )
         };
-        let output = session.output;
         let now = Timestamp::now();
         let is_empty = all.is_empty();
         let vms = self.selected(all, now);
-        let format = match self.output {
-            Some(format) => format,
-            None if output.json => Format::Json,
-            None if output.quiet => Format::Name,
-            None => Format::Table,
-        };
         match format {
             Format::Json => output.value(&vms)?,
             Format::Csv => output.text(&self.csv(&vms, now))?,
