@@ -134,7 +134,8 @@ impl Engine {
     }
 
     fn read_manifest(&self, path: &Path) -> Result<Manifest> {
-        let invalid = |what: String| Error::new(Code::Invalid, what);
+        // The request may be right, and this file is not: it may become another.
+        let conflict = |what: String| Error::new(Code::Conflict, what);
         let what = "read the archive";
         match self.host().stat(path).during(what)? {
             None => {
@@ -149,7 +150,7 @@ impl Engine {
         }
         let before = self.host().read_at(path, 0, BEFORE_HEAD).during(what)?;
         let length = head_length(&before).map_err(|cause| {
-            invalid(cause).hint("an archive is made by: banger vm export NAME FILE")
+            conflict(cause).hint("an archive is made by: banger vm export NAME FILE")
         })?;
         let head = self.host().read_at(path, BEFORE_HEAD as u64, length);
         Manifest::read(&head.during(what)?).during("read what the archive says of its VM")

@@ -162,7 +162,7 @@ fn a_file_that_is_damaged_or_hostile_leaves_nothing() {
         let before = (world.images(), world.persistent());
         let error = import(&world, None).expect_err(&what);
         assert!(
-            matches!(error.code, Code::Invalid | Code::Host),
+            matches!(error.code, Code::Invalid | Code::Conflict | Code::Host),
             "{what}: {}",
             error_text(&error)
         );
