@@ -14,7 +14,7 @@ use crate::environment::Environment;
 use crate::failure::{Outcome, WrongUsage};
 use crate::global::Global;
 use crate::guess;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::paths::Paths;
 use crate::programs;
 use crate::remote::{Prompts, Remote};
@@ -152,6 +152,7 @@ impl Cli {
                     return Err(become_ssh(remote, &self.words));
                 }
                 places.location.socket = remote.connect(Prompts::Allowed)?;
+                output::speak_of(remote.name(), self.global.host.is_some());
             }
             // Where it has no say there is nothing to tell.
             let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();

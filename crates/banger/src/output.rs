@@ -3,8 +3,10 @@
 //! Text from the daemon may contain a guest's output, such as the line of a panic, so control
 //! characters are escaped in text and in JSON.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
 
 pub(crate) use banger_api::harmless::visible as clean;
 use banger_api::{Error, harmless};
@@ -37,6 +39,69 @@ pub(crate) enum Colour {
     Yellow = 33,
     /// Secondary text.
     Grey = 90,
+}
+
+/// Another machine that this command works with.
+#[derive(Debug)]
+struct OtherHost {
+    name: String,
+    /// Whether commands that the user types next work with it only if they name it.
+    named: bool,
+}
+
+/// Set once, when the command has connected: all text of a process is about one host.
+static OTHER_HOST: OnceLock<OtherHost> = OnceLock::new();
+
+/// Has all text say that VMs are on this host. `named`: commands in it get `--host NAME`, because this
+/// command had it.
+pub(crate) fn speak_of(name: &str, named: bool) {
+    let name = name.to_owned();
+    // The first one stays.
+    let _ = OTHER_HOST.set(OtherHost { name, named });
+}
+
+/// The other machine that this command works with.
+pub(crate) fn other_host() -> Option<&'static str> {
+    OTHER_HOST.get().map(|it| it.name.as_str())
+}
+
+/// Text whose commands work with the host that this command works with.
+pub(crate) fn with_host(text: &str) -> Cow<'_, str> {
+    match OTHER_HOST.get().filter(|it| it.named) {
+        Some(host) => Cow::Owned(commands_with(text, &host.name)),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The text with `--host NAME` in each command of banger that has a use for it.
+fn commands_with(text: &str, host: &str) -> String {
+    const VERBS: [&str; 11] = [
+        "vm",
+        "image",
+        "volume",
+        "daemon",
+        "doctor",
+        "config",
+        "system",
+        "bundle",
+        "verify",
+        "metrics",
+        "ssh-config",
+    ];
+    let mut parts = text.split("banger ");
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let verb = part
+            .split(|c: char| c.is_whitespace() || ";,)".contains(c))
+            .next();
+        let begins = whole.is_empty() || whole.ends_with([' ', '\n', '(', '`', '\'']);
+        whole += "banger ";
+        if begins && verb.is_some_and(|verb| VERBS.contains(&verb)) {
+            whole += &format!("--host {host} ");
+        }
+        whole += part;
+    }
+    whole
 }
 
 impl Output {
@@ -98,14 +163,14 @@ impl Output {
     /// Prints a note, unless `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {
-            say(format_args!("note: {}", clean(text)));
+            say(format_args!("note: {}", clean(&with_host(text))));
         }
     }
 
     /// Prints a warning, `--quiet` or not.
     pub(crate) fn warning(self, text: &str) {
         if !self.json {
-            say(format_args!("warning: {}", clean(text)));
+            say(format_args!("warning: {}", clean(&with_host(text))));
         }
     }
 
@@ -114,7 +179,7 @@ impl Output {
         if self.json {
             error_as_json(error);
         } else {
-            say(clean(&error.report()));
+            say(clean(&with_host(&error.report())));
         }
     }
 
@@ -152,6 +217,22 @@ mod tests {
             clean("a\u{1b}[2Jb\r\nc\u{9b}1m \u{202e}é"),
             "a\\u{1b}[2Jb\\r\nc\\u{9b}1m \\u{202e}é"
         );
+    }
+
+    #[test]
+    fn commands_name_the_host_that_this_one_works_with() {
+        for (text, expected) in [
+            ("banger vm ssh web", "banger --host lab vm ssh web"),
+            (
+                "list all VMs: banger vm list; or: banger doctor",
+                "list all VMs: banger --host lab vm list; or: banger --host lab doctor",
+            ),
+            ("banger host list", "banger host list"),
+            ("a VM of mybanger vm x", "a VM of mybanger vm x"),
+            ("banger is old", "banger is old"),
+        ] {
+            assert_eq!(commands_with(text, "lab"), expected);
+        }
     }
 
     #[test]

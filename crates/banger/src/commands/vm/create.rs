@@ -13,6 +13,7 @@ use super::{description, first_choice, placement};
 use crate::all_hosts;
 use crate::completion;
 use crate::failure::Outcome;
+use crate::output;
 use crate::session::Session;
 
 /// Create a VM and start it.
@@ -77,6 +78,9 @@ impl Create {
             on.clone()
         };
         let there = all_hosts::session_with(session, &host)?;
+        if let Some(remote) = &there.places.remote {
+            output::speak_of(remote.name(), true);
+        }
         let vm = self.create(&there)?;
         if session.output.json {
             session.output.value(&VmOnHost {
@@ -85,9 +89,6 @@ impl Create {
             })?;
             return Ok(ExitCode::SUCCESS);
         }
-        session.output.note(&format!(
-            "it is on {host}; its verbs: banger --host {host} vm …"
-        ));
         description::report(&vm, session.output)
     }
 

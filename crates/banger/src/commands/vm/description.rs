@@ -7,7 +7,7 @@ use banger_api::{Phase, VmView};
 
 use super::outcomes::Description;
 use crate::failure::Outcome;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Where it is, whether it was so before, and how to get in.
 pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
@@ -15,10 +15,12 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
     let already = if already { " already" } else { "" };
     match vm.phase {
         Phase::Running => {
-            let place = match (vm.address, &vm.ssh) {
-                (Some(address), _) => format!(" at {address} ({})", vm.dns_name),
-                (None, Some(ssh)) => format!(", its SSH at {}:{}", ssh.host, ssh.port),
-                (None, None) => String::new(),
+            // Addresses are those of its own machine's network.
+            let place = match (output::other_host(), vm.address, &vm.ssh) {
+                (Some(host), ..) => format!(" on {host}"),
+                (None, Some(address), _) => format!(" at {address} ({})", vm.dns_name),
+                (None, None, Some(ssh)) => format!(", its SSH at {}:{}", ssh.host, ssh.port),
+                (None, None, None) => String::new(),
             };
             let next = match &vm.ssh {
                 Some(_) => format!("get a shell: banger vm ssh {name}"),
@@ -42,7 +44,7 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
 
 /// Describes a started VM; alone, also the command that opens a shell in it.
 pub(crate) fn started(vm: &VmView, already: bool, alone: bool) -> Description {
-    let mut text = how_it_stands(vm, already);
+    let mut text = output::with_host(&how_it_stands(vm, already)).into_owned();
     if !alone {
         text.truncate(text.find('\n').unwrap_or(text.len()));
     }
@@ -59,7 +61,7 @@ pub(crate) fn report(vm: &VmView, output: Output) -> Outcome {
         if output.quiet {
             vm.name.to_string()
         } else {
-            how_it_stands(vm, false)
+            output::with_host(&how_it_stands(vm, false)).into_owned()
         }
     })?;
     notes(vm, output);

@@ -16,7 +16,16 @@ use machines::{processes, two_machines};
 #[test]
 fn verbs_work_with_the_vms_of_another_machine_through_one_master() {
     let Some(two) = two_machines("") else { return };
-    two.done(&["--host", "lab", "vm", "create", "web"]);
+    let run = two.done(&["--host", "lab", "vm", "create", "web"]);
+    assert_eq!(
+        run.stdout,
+        "web is running on lab\nsee its state: banger --host lab vm show web\n"
+    );
+    let error = two.refused(&["--host", "lab", "vm", "show", "api"]);
+    assert!(
+        error.contains("hint: list all VMs: banger --host lab vm list"),
+        "{error}"
+    );
     assert_eq!(two.names(), "web ");
     assert_eq!(two.server.json(&["vm", "list"])[0]["name"], "web");
     assert_eq!(two.client.daemons(), [], "no daemon runs here");

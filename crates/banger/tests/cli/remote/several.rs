@@ -86,7 +86,7 @@ fn a_new_vm_goes_to_the_host_with_the_most_room() {
     done(&two, &["vm", "create", "large", "--memory", "24G"]);
     let run = done(&two, &["vm", "create", "first", "--on", "auto"]);
     assert!(run.stderr.contains("off is not considered"), "{run:#?}");
-    assert!(run.stderr.contains("it is on lab"), "{run:#?}");
+    assert!(run.stdout.contains("first is running on lab\n"), "{run:#?}");
     assert_eq!(two.server.json(&["vm", "list"])[0]["name"], "first");
     done(
         &two,
