@@ -40,8 +40,8 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm set", Daemon, &[]),
     ("vm rename", Daemon, &[]),
     ("vm clone", Daemon, &[]),
-    ("vm export", There, &["file"]),
-    ("vm import", There, &["file"]),
+    ("vm export", Daemon, &["file"]),
+    ("vm import", Daemon, &["file"]),
     ("vm delete", Daemon, &[]),
     ("vm undelete", Daemon, &[]),
     ("vm purge", Daemon, &[]),
@@ -54,8 +54,8 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("image list", Daemon, &[]),
     ("image show", Daemon, &[]),
     ("image build", There, &["packages", "recipe"]),
-    ("image import", There, &["source"]),
-    ("image export", There, &["file"]),
+    ("image import", Daemon, &["source"]),
+    ("image export", Daemon, &["file"]),
     ("image rename", Daemon, &[]),
     ("image delete", Daemon, &[]),
     ("image prune", Daemon, &[]),
@@ -161,15 +161,9 @@ impl VerbScope {
                 "`{path}` is a path of this machine, and `{verb}` works with files of `{name}`"
             ),
         );
-        Err(if verb.ends_with("export") {
-            error
-                .hint(format!("write it there: {ssh} banger {verb} NAME FILE"))
-                .hint("then fetch it: scp or rsync")
-        } else {
-            error
-                .hint("copy it there: scp or rsync")
-                .hint(format!("then use it there: {ssh} banger {verb} …"))
-        })
+        Err(error
+            .hint("copy it there: scp or rsync")
+            .hint(format!("then use it there: {ssh} banger {verb} …")))
     }
 }
 
@@ -241,9 +235,16 @@ mod tests {
     #[test]
     fn no_verb_sends_a_path_to_a_daemon() {
         for (verb, scope, paths) in VERBS {
-            let reads_it_itself = *verb == "metrics";
+            // They send and fetch the file themselves, or write it here.
+            let themselves = [
+                "metrics",
+                "vm export",
+                "vm import",
+                "image export",
+                "image import",
+            ];
             assert!(
-                *scope != Daemon || paths.is_empty() || reads_it_itself,
+                *scope != Daemon || paths.is_empty() || themselves.contains(verb),
                 "{verb}"
             );
         }

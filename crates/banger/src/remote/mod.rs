@@ -21,6 +21,7 @@
 
 mod contexts;
 mod destination;
+mod ferry;
 mod files;
 mod login;
 
@@ -236,15 +237,19 @@ impl Remote {
     /// ssh runs commands without the user's profile, so the usual directories are added to PATH. `sh`
     /// does it, because the user's own shell may be any.
     fn command(&self, arguments: &[OsString]) -> OsString {
+        let mut command = OsString::from("exec ");
+        command.push(quote::command_line(&self.words(arguments)));
+        command
+    }
+
+    /// The words of that command line.
+    fn words(&self, arguments: &[OsString]) -> Vec<OsString> {
         const SCRIPT: &str =
             "PATH=$PATH:/usr/local/bin:$HOME/.local/bin:$HOME/.cargo/bin; export PATH; exec \"$@\"";
         let program = self.program.as_deref().unwrap_or("banger");
         // A host that is selected there does not concern this command.
         let words = ["/bin/sh", "-c", SCRIPT, "sh", program, "--host", LOCAL].map(OsString::from);
-        let line = quote::command_line(words.iter().chain(arguments));
-        let mut command = OsString::from("exec ");
-        command.push(line);
-        command
+        words.into_iter().chain(arguments.iter().cloned()).collect()
     }
 
     /// The arguments of an ssh that runs banger there with these arguments, on the user's terminal.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_api::ExportImage;
+use banger_api::{ExportImage, ExportedImage};
 use clap::Args;
 
 use super::{ImageArgument, size};
 use crate::failure::Outcome;
+use crate::output::{self, Output};
 use crate::paths;
 use crate::session::Session;
 
@@ -34,6 +35,15 @@ pub(crate) struct Export {
 impl Export {
     /// Copies it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if let Some(remote) = &session.places.remote {
+            let verb = [
+                "image".into(),
+                "export".into(),
+                self.one.name.to_string().into(),
+            ];
+            let copy = remote.fetch(&verb, &self.file, self.force, session.output)?;
+            return self.report(copy, session.output);
+        }
         let request = ExportImage {
             path: paths::for_daemon(&self.file)?,
             force: self.force,
@@ -41,7 +51,19 @@ impl Export {
         let name = &self.one.name;
         let copy =
             session.work(|daemon, progress| daemon.export_image(name, &request, progress))?;
-        session.output.result(&copy, || {
+        self.report(copy, session.output)
+    }
+
+    /// The path is the one that the user gave, wherever the image was written first.
+    fn report(&self, copy: ExportedImage, output: Output) -> Outcome {
+        let path = self.file.display().to_string();
+        let copy = if output::other_host().is_some() {
+            ExportedImage { path, ..copy }
+        } else {
+            copy
+        };
+        let name = &self.one.name;
+        output.result(&copy, || {
             let size = size(copy.size_bytes);
             format!(
                 "{name} is in {}, {size}\nsha256: {}",

@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use banger_api::ImageName;
+use banger_api::{ImageName, ImageView};
 use clap::Args;
 
 use crate::failure::Outcome;
@@ -32,6 +33,15 @@ impl Import {
     /// Executes the daemon's program, which converts the source and passes the result to the
     /// daemon.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if let Some(remote) = &session.places.remote {
+            let name = format!("--name={}", self.name);
+            let verb = ["image".into(), "import".into(), name.into()];
+            let image: ImageView = remote.send(&verb, &self.source, session.output)?;
+            session.output.result(&image, || {
+                format!("{} is an image of {}", image.name, remote.name())
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let source = self.source.clone().into();
         let own = [
             "import".into(),

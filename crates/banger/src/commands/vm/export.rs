@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use banger_api::ExportVm;
+use banger_api::{ExportVm, ExportedVm};
 use clap::Args;
 
 use super::{VmArgument, space};
 use crate::failure::Outcome;
+use crate::output::{self, Output};
 use crate::paths;
 use crate::session::Session;
 
@@ -34,6 +35,15 @@ pub(crate) struct Export {
 impl Export {
     /// Writes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if let Some(remote) = &session.places.remote {
+            let verb = [
+                "vm".into(),
+                "export".into(),
+                self.one.name.to_string().into(),
+            ];
+            let archive = remote.fetch(&verb, &self.file, self.force, session.output)?;
+            return self.report(archive, session.output);
+        }
         let request = ExportVm {
             path: paths::for_daemon(&self.file)?,
             force: self.force,
@@ -41,7 +51,19 @@ impl Export {
         let name = &self.one.name;
         let archive =
             session.work(|daemon, progress| daemon.export_vm(name, &request, progress))?;
-        session.output.result(&archive, || {
+        self.report(archive, session.output)
+    }
+
+    /// The path is the one that the user gave, wherever the archive was written first.
+    fn report(&self, archive: ExportedVm, output: Output) -> Outcome {
+        let path = self.file.display().to_string();
+        let archive = if output::other_host().is_some() {
+            ExportedVm { path, ..archive }
+        } else {
+            archive
+        };
+        let name = &self.one.name;
+        output.result(&archive, || {
             let size = space::size(archive.size_bytes);
             format!(
                 "{name} is in {}, {size}\nits digest: {}",

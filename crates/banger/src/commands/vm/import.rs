@@ -30,6 +30,12 @@ pub(crate) struct Import {
 impl Import {
     /// Imports the VM.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if let Some(remote) = &session.places.remote {
+            let mut verb = vec!["vm".into(), "import".into()];
+            verb.extend(self.name.iter().map(|it| format!("--name={it}").into()));
+            let vm = remote.send(&verb, &self.file, session.output)?;
+            return description::report(&vm, session.output);
+        }
         let request = ImportVm {
             path: paths::for_daemon(&self.file)?,
             name: self.name.as_ref().map(ToString::to_string),

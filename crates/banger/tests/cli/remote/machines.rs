@@ -76,7 +76,7 @@ pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}host_key\n\
          AuthorizedKeysFile {folder}authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n\
          PasswordAuthentication no\nLogLevel ERROR\n{more}\n\
-         SetEnv HOME={folder}home {variables} XDG_RUNTIME_DIR= PATH={folder}bin:{programs}:/usr/bin:/bin\n"
+         SetEnv HOME={folder}home {variables} TMPDIR={folder}tmp XDG_RUNTIME_DIR= PATH={folder}bin:{programs}:/usr/bin:/bin\n"
     );
     std::fs::write(server.path("sshd_config"), config).unwrap();
     let public = std::fs::read_to_string(server.path("user_key.pub")).unwrap();
