@@ -217,6 +217,17 @@ pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage>
         Ok(cli) => return Ok(cli),
         Err(usage) => usage,
     };
+    let is_without_verb = matches!(
+        usage.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    );
+    // Options alone, such as `--host lab`, ask for the screen, too.
+    if screen
+        && is_without_verb
+        && let Ok(cli) = read(&[&words[..], &["tui".into()]].concat())
+    {
+        return Ok(cli);
+    }
     let mut wrong = WrongUsage { usage, words };
     for words in guess::with_vm(&wrong.usage, &wrong.words) {
         match read(&words) {
@@ -267,6 +278,29 @@ mod tests {
             &["banger", "completion", "powershell"],
         ] {
             assert_eq!(exit_code(words), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn options_alone_ask_for_the_screen_where_it_fits() {
+        let words = ["banger", "--host", "lab"].map(OsString::from);
+        let cli = parse(&words, true).unwrap();
+        assert!(matches!(cli.verb, Verb::Tui(_)), "{:?}", cli.verb);
+        assert!(parse(&words, false).is_err());
+        assert!(parse(&["banger", "vm"].map(OsString::from), true).is_err());
+    }
+
+    #[test]
+    fn every_command_of_the_page_of_hosts_is_one() {
+        let page = include_str!("../../../docs/hosts.md");
+        let blocks = page.split("```\n").skip(1).step_by(2);
+        let lines = blocks.flat_map(str::lines);
+        let commands: Vec<&str> = lines.filter(|line| line.starts_with("banger ")).collect();
+        assert!(commands.len() > 15, "{commands:?}");
+        for command in commands {
+            let command = command.split(" #").next().unwrap_or_default();
+            let words: Vec<_> = command.split_whitespace().map(OsString::from).collect();
+            assert!(parse(&words, true).is_ok(), "{command}");
         }
     }
 
