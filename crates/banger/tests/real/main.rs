@@ -12,6 +12,7 @@
     reason = "a test starts programs, and waits for what goes on outside of it"
 )]
 
+mod another_machine;
 mod debian;
 mod full_host;
 mod images;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
             poweroff_in_the_guest_ends_as_stopped,
             delete_leaves_nothing_on_the_host,
         ],
+        another_machine: [a_guest_of_another_machine_is_reached_with_the_clients_own_key],
         sessions: [
             a_vm_that_stops_or_is_killed_or_deleted_ends_its_sessions,
             a_command_that_a_signal_ends_gives_128_and_its_number,
