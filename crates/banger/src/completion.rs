@@ -21,6 +21,7 @@ use crate::cli::Cli;
 use crate::environment::Environment;
 use crate::global::Global;
 use crate::paths::Paths;
+use crate::remote::{Contexts, LOCAL, contexts_file};
 use crate::{agreement, connect};
 
 /// The longest time that a Tab waits for the daemon.
@@ -104,6 +105,19 @@ pub(crate) fn labels() -> Vec<CompletionCandidate> {
     let labels = labels.flat_map(|vm| vm.spec.label_texts());
     let labels: std::collections::BTreeSet<_> = labels.collect();
     labels.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The names of other machines, each with where it is, and this machine's.
+pub(crate) fn hosts() -> Vec<CompletionCandidate> {
+    let global = Global::default();
+    let places = Paths::find(&global, &Environment::read()).ok();
+    let file = places.map(|it| contexts_file(&it.location.config));
+    let contexts = file.and_then(|file| Contexts::read(&file).ok());
+    let named = contexts.unwrap_or_default().hosts.into_iter();
+    let named = named
+        .map(|(name, host)| CompletionCandidate::new(name).help(Some(host.destination.into())));
+    let here = CompletionCandidate::new(LOCAL).help(Some("this machine".into()));
+    std::iter::once(here).chain(named).collect()
 }
 
 /// The keys of the configuration.

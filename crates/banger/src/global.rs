@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use crate::completion;
 
 /// Options that every verb takes.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,7 +20,7 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
 
     /// Work with the VMs of another machine, which ssh reaches: user@server, ssh://user@server:PORT, a name of `banger host add`, or `local` [env: BANGER_HOST] [default: the host of `banger host use`, or this machine].
-    #[arg(long, global = true, value_name = "HOST")]
+    #[arg(long, global = true, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
     pub(crate) host: Option<String>,
 
     /// Where VMs, images and keys are kept [env: BANGER_STATE] [default: ~/.local/state/banger].

@@ -51,6 +51,23 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
         assert!(shown[0].starts_with("default\t"), "{shown:?}");
         assert!(shown[1].starts_with("mine\t"), "{shown:?}");
     }
+    environment.done(&["host", "add", "lab", "ada@server"]);
+    for words in [
+        &["host", "use", ""][..],
+        &["--host", ""],
+        &["vm", "list", "--host", ""],
+    ] {
+        assert_eq!(
+            offered(&environment, words),
+            ["local\tthis machine", "lab\tssh://ada@server"],
+            "{words:?}"
+        );
+    }
+    // Where nothing is connected, nothing is offered, and nobody is waited for.
+    assert_eq!(
+        offered(&environment, &["--host", "lab", "vm", "show", "c"]),
+        [] as [&str; 0]
+    );
     let state = environment.state().display().to_string();
     let elsewhere = environment.path("other").display().to_string();
     let of_state = |state: &str| offered(&environment, &["--state", state, "vm", "show", "c"]);

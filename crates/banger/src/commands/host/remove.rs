@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::Answer;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::remote::{Contexts, contexts_file};
 use crate::session::Session;
@@ -16,6 +18,7 @@ Examples:
   banger host remove lab")]
 pub(crate) struct Remove {
     /// The host's name.
+    #[arg(add = ArgValueCandidates::new(completion::hosts))]
     name: String,
 }
 

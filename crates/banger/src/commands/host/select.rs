@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::Answer;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::remote::{Contexts, LOCAL, contexts_file};
 use crate::session::Session;
@@ -19,6 +21,7 @@ Examples:
   banger host use local")]
 pub(crate) struct Use {
     /// The host's name.
+    #[arg(add = ArgValueCandidates::new(completion::hosts))]
     name: String,
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Create {
     no_start: bool,
 
     /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
     on: Option<String>,
 }
 

@@ -32,6 +32,9 @@ fn verbs_work_with_the_vms_of_another_machine_through_one_master() {
     assert_eq!(two.client.daemons(), [], "no daemon runs here");
     let masters = two.masters();
     assert_eq!(masters.len(), 1, "{masters:?}");
+    let mut tab = two.command(&["--", "banger", "--host", "lab", "vm", "show", "w"]);
+    let offered = Run::of(tab.env("COMPLETE", "fish").output().unwrap());
+    assert!(offered.stdout.starts_with("web\trunning"), "{offered:#?}");
     // A stream and many requests at once use the same one, more than MaxSessions allows.
     let mut events = two.command(&["--host", "lab", "vm", "events", "-f"]);
     let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
