@@ -6,7 +6,9 @@
 //! - [`elf`]: what a program needs to be run.
 //! - [`end`]: how a guest says on its console how it ended, and how the daemon reads that.
 //!
-//! Everything here is pure, but for [`protocol::Conversation`], which owns a socket.
+//! - [`streams`]: byte streams beside that conversation, for commands and what else is large.
+//!
+//! Everything here is pure, but for [`protocol::Conversation`] and [`streams::Mux`], which own sockets.
 
 /// The mark of this build: equal in the daemon and in a guest program of the same sources, which is
 /// the only one that is sure to read the daemon's guest config. The program carries it as text.
@@ -16,3 +18,4 @@ pub mod config;
 pub mod elf;
 pub mod end;
 pub mod protocol;
+pub mod streams;

@@ -1,10 +1,11 @@
 //! The program inside each guest.
 //!
-//! One static file has four roles, selected by the name that it is called with:
+//! One static file has five roles, selected by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);
 //! - the agent, which answers the daemon while the guest runs ([`agent`]);
+//! - the session of each command of `banger vm exec` ([`exec`]);
 //! - `banger-session`, beside each command of `banger vm ssh` ([`session`]);
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
@@ -12,6 +13,7 @@ mod agent;
 #[cfg(test)]
 mod bare_kernel;
 mod boot_record;
+mod exec;
 mod failure;
 mod init;
 mod session;
@@ -52,6 +54,8 @@ fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCod
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["agent"] => agent::run(),
+        ["streams", root] => enter::streams(root),
+        [exec::ROLE] => exec::run(),
         ["booted"] => agent::mark_booted(),
         ["enter", root, program, rest @ ..] => enter::enter(root, program, rest),
         ["shell", root] => enter::shell(root),

@@ -111,7 +111,7 @@ fn words(bytes: &[u8]) -> Option<Vec<&OsStr>> {
 
 /// Raises the stack's limit where the arguments would not fit otherwise: whoever typed them has a
 /// limit that they did fit.
-fn make_room(size: u64) {
+pub(crate) fn make_room(size: u64) {
     let wanted = STACK_SHARE * (size + BESIDE_ARGUMENTS);
     let limit = getrlimit(Resource::Stack);
     if limit.current.is_some_and(|current| current < wanted) {

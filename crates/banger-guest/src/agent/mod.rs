@@ -7,7 +7,9 @@ mod answer;
 mod listening;
 mod readiness;
 mod status;
+pub(crate) mod streams;
 mod takeover;
+mod usage;
 mod worker;
 
 use std::process::ExitCode;
@@ -34,6 +36,7 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// Answers until the process is ended.
 pub(crate) fn run() -> ExitCode {
+    streams::serve_beside();
     let worker = match Worker::new() {
         Ok(worker) => worker,
         Err(cause) => {

@@ -30,11 +30,19 @@ pub(crate) fn run(device: &str) -> Result<()> {
             console::warn(&format!("mount `{there}`: {cause}"));
         }
     }
+    let streams = enter::ourselves().args(["streams", root::NEW_ROOT]).spawn();
+    if let Err(cause) = &streams {
+        console::warn(&format!("commands of the host are not served: {cause}"));
+    }
     console::say(&welcome(device));
     let status = enter::ourselves()
         .args(["shell", root::NEW_ROOT])
         .status()
         .while_doing(|| "run a shell".to_owned())?;
+    if let Ok(mut streams) = streams {
+        // Its commands end with the machine.
+        let _ = streams.kill();
+    }
     rustix::fs::sync();
     let _ = unmount(root::NEW_ROOT, UnmountFlags::DETACH);
     if status.code() == Some(127) {

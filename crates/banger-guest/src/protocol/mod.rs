@@ -66,6 +66,9 @@ pub const FEATURES: [&str; 6] = [
     "rename",
 ];
 
+/// What a [`Welcome`] lists for a guest that takes [streams](crate::streams).
+pub const STREAMS_FEATURE: &str = "streams";
+
 /// What a guest answers that lists no features; closed.
 const UNLISTED_FEATURES: [&str; 5] = ["sync", "poweroff", "set_clock", "set_resolvers", "status"];
 

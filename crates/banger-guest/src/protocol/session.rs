@@ -1,8 +1,8 @@
 //! The guest's side of the conversation: a state machine without any input or output of its own.
 
 use super::{
-    Answer, Ask, Event, FEATURES, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase, ToGuest,
-    Welcome, encode,
+    Answer, Ask, Event, FEATURES, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase,
+    STREAMS_FEATURE, ToGuest, Welcome, encode,
 };
 
 /// The most bytes that wait to be sent; beyond that, the daemon counts as gone.
@@ -143,7 +143,7 @@ impl Session {
             phase: standing.phase,
             boot_id: self.identity.boot_id.clone(),
             uptime_millis: standing.uptime_millis,
-            features: FEATURES.map(str::to_owned).to_vec(),
+            features: features(),
         };
         let mut line = vec![b'\n'];
         line.extend(encode(&FromGuest::Welcome { token, welcome }));
@@ -224,6 +224,12 @@ impl Session {
         self.last = None;
         self.waiting = Vec::new();
     }
+}
+
+/// All that this build does: what it answers, and its streams.
+fn features() -> Vec<String> {
+    let all = FEATURES.into_iter().chain([STREAMS_FEATURE]);
+    all.map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ pub(crate) fn enter(root: &str, path: &str, arguments: &[&str]) -> ExitCode {
     ExitCode::from(NOT_FOUND)
 }
 
+/// Takes the daemon's streams inside the tree at `root`, until somebody ends this process.
+pub(crate) fn streams(root: &str) -> ExitCode {
+    if let Err(cause) = change_root(root) {
+        console::warn(&format!("enter `{root}`: {cause}"));
+        return ExitCode::from(NOT_FOUND);
+    }
+    crate::agent::streams::serve();
+    ExitCode::SUCCESS
+}
+
 /// The terminal behind the console, which, unlike `/dev/console`, can be one for job control.
 fn terminal() -> String {
     let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();

@@ -19,7 +19,7 @@ use super::vsock::{self, Listener};
 use crate::boot_record::SESSION;
 
 /// Where Linux lists the ports.
-const PORTS: &str = "/sys/class/virtio-ports";
+pub(crate) const PORTS: &str = "/sys/class/virtio-ports";
 
 /// How often is read in one round, so that a daemon that never stops talking holds nothing up.
 const MOST_READS: usize = 16;
@@ -42,7 +42,7 @@ enum Line {
 impl Line {
     /// Opens the channel of this machine, unless another process has it open.
     fn open() -> Option<Self> {
-        let Some(path) = find(Path::new(PORTS)) else {
+        let Some(path) = find(Path::new(PORTS), PORT_NAME) else {
             let listener = vsock::is_there().then(|| Listener::new(VSOCK_PORT, vsock::HOST));
             return listener?.ok().map(Self::Vsock);
         };
@@ -75,10 +75,11 @@ fn is_later(cause: &io::Error) -> bool {
     matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-fn find(ports: &Path) -> Option<PathBuf> {
+/// The device of the port with this name.
+pub(crate) fn find(ports: &Path, wanted: &str) -> Option<PathBuf> {
     for entry in fs::read_dir(ports).ok()?.flatten() {
         let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-        if name.trim_end() == PORT_NAME {
+        if name.trim_end() == wanted {
             return Some(Path::new("/dev").join(entry.file_name()));
         }
     }

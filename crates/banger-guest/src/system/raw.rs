@@ -12,7 +12,7 @@ use rustix::io;
 use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, SocketAddrAny};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Gid, Pid, Signal, Uid, kill_process};
 
 /// `EXT4_IOC_RESIZE_FS`, from the kernel's `include/uapi/linux/ext4.h`.
 const EXT4_RESIZE: Opcode = opcode::write::<u64>(b'f', 16);
@@ -77,6 +77,32 @@ pub(crate) fn block_endings(command: &mut Command) {
     unsafe {
         command.pre_exec(|| {
             SignalSet::NONE.block();
+            Ok(())
+        });
+    }
+}
+
+/// Has `command` run in a session of its own, as this user and in these groups; with its standard
+/// input as the session's terminal, if it has one.
+pub(crate) fn run_as(
+    command: &mut Command,
+    user: Uid,
+    group: Gid,
+    groups: Vec<Gid>,
+    terminal: bool,
+) {
+    // SAFETY: between fork and exec the child makes system calls; it does not allocate, lock or
+    // unwind. It has one thread, so the calls for a thread are for the whole process.
+    unsafe {
+        command.pre_exec(move || {
+            SignalSet::NONE.block();
+            rustix::process::setsid()?;
+            if terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
+            rustix::thread::set_thread_groups(&groups)?;
+            rustix::thread::set_thread_gid(group)?;
+            rustix::thread::set_thread_uid(user)?;
             Ok(())
         });
     }

@@ -45,6 +45,32 @@ fn is_among(devices: &Path) -> bool {
     })
 }
 
+fn listening(port: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let flags = flags | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None)?;
+    bind(&socket, &VsockAddress { context: ANY, port })?;
+    listen(&socket, i32::from(BACKLOG))?;
+    Ok(socket)
+}
+
+/// A socket that listens on `port`, for a thread that may wait.
+///
+/// # Errors
+/// When the kernel has no vsock, or somebody else listens there.
+pub(crate) fn listen_on(port: u32) -> io::Result<OwnedFd> {
+    listening(port, SocketFlags::empty())
+}
+
+/// Waits for a connection; `None` if it is from another context than `peer`.
+///
+/// # Errors
+/// When the process has no descriptors left.
+pub(crate) fn accept_from(socket: &OwnedFd, peer: u32) -> io::Result<Option<OwnedFd>> {
+    let (connection, address) = acceptfrom_with(socket, SocketFlags::CLOEXEC)?;
+    let context = address.and_then(VsockAddress::of).map(|it| it.context);
+    Ok((context == Some(peer)).then_some(connection))
+}
+
 /// A socket that the peer can connect to, and the connection that counts: the newest.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -59,12 +85,8 @@ impl Listener {
     /// # Errors
     /// When the kernel has no vsock, or another process listens there.
     pub(crate) fn new(port: u32, peer: u32) -> io::Result<Self> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = socket_with(AddressFamily::VSOCK, SocketType::STREAM, flags, None)?;
-        bind(&socket, &VsockAddress { context: ANY, port })?;
-        listen(&socket, i32::from(BACKLOG))?;
         Ok(Self {
-            socket,
+            socket: listening(port, SocketFlags::NONBLOCK)?,
             peer,
             connection: None,
         })

@@ -22,9 +22,9 @@ fn the_port_is_found_by_its_name() {
         fs::create_dir(ports.path().join(port)).unwrap();
         fs::write(ports.path().join(port).join("name"), name).unwrap();
     }
-    assert_eq!(find(ports.path()), Some("/dev/vport2p1".into()));
-    assert_eq!(find(&ports.path().join("vport1p1")), None);
-    assert_eq!(find(&ports.path().join("absent")), None);
+    assert_eq!(find(ports.path(), PORT_NAME), Some("/dev/vport2p1".into()));
+    assert_eq!(find(&ports.path().join("vport1p1"), PORT_NAME), None);
+    assert_eq!(find(&ports.path().join("absent"), PORT_NAME), None);
 }
 
 fn standing() -> GuestStatus {

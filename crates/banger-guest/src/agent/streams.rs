@@ -1,0 +1,170 @@
+//! Takes the daemon's streams: from QEMU's second serial port, or from a vsock.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use banger_guest::streams::{
+    LONGEST_HEAD, MOST_STREAMS, Mux, Open, OpenReply, PORT_NAME, StreamKind, VSOCK_PORT,
+};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
+
+use super::{listening, usage};
+use crate::exec;
+use crate::system::{enter, port, vsock, wait};
+
+/// The pause before a missing or deserted port is looked at again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a stream may take to say what it is for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes streams on threads of its own.
+pub(crate) fn serve_beside() {
+    thread::spawn(serve);
+}
+
+/// Takes streams until somebody ends this process.
+pub(crate) fn serve() {
+    loop {
+        if let Some(path) = port::find(Path::new(port::PORTS), PORT_NAME) {
+            serve_port(&path);
+        } else if vsock::is_there() && port::find(Path::new(port::PORTS), port_of_agent()).is_none()
+        {
+            serve_vsock();
+        }
+        wait::ready(&mut [], PAUSE);
+    }
+}
+
+/// A machine with the agent's serial port has no streams over a vsock.
+fn port_of_agent() -> &'static str {
+    banger_guest::protocol::PORT_NAME
+}
+
+/// Carries the streams of each daemon that comes to the port; ends where it cannot be opened.
+fn serve_port(path: &Path) {
+    let Ok(flags) = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()) else {
+        return;
+    };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags);
+    let Ok(mut port) = options.open(path) else {
+        return;
+    };
+    loop {
+        // A port that nobody listens at is always ready, so it cannot be waited for.
+        while is_deserted(&port) {
+            wait::ready(&mut [], PAUSE / 8);
+        }
+        port = Mux::of_guest(port, |stream| attend(stream.into())).run();
+    }
+}
+
+fn is_deserted(port: &std::fs::File) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(port.as_fd(), PollFlags::IN)];
+    wait::ready(&mut fds, Duration::ZERO);
+    fds[0].revents().contains(PollFlags::HUP)
+}
+
+/// Accepts the daemon's connections; ends where nobody can listen.
+fn serve_vsock() {
+    let Ok(listener) = vsock::listen_on(VSOCK_PORT) else {
+        return;
+    };
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        match vsock::accept_from(&listener, vsock::HOST) {
+            Ok(Some(connection)) if open.load(Ordering::SeqCst) < MOST_STREAMS => {
+                let (count, begun) = (Arc::clone(&open), Arc::clone(&open));
+                begun.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    greet(connection);
+                    count.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            Ok(_) => {}
+            Err(_) => wait::ready(&mut [], PAUSE),
+        }
+    }
+}
+
+fn attend(stream: OwnedFd) {
+    thread::spawn(move || greet(stream));
+}
+
+/// Reads what the stream is for, and does it.
+fn greet(stream: OwnedFd) {
+    // A vsock behaves as any other stream socket here.
+    let mut stream = UnixStream::from(stream);
+    let _ = stream.set_nonblocking(false);
+    let _ = stream.set_read_timeout(Some(PATIENCE));
+    let Ok(head) = read_head(&mut stream) else {
+        return;
+    };
+    let _ = stream.set_read_timeout(None);
+    let kind = serde_json::from_slice::<Open>(&head)
+        .ok()
+        .and_then(|open| serde_json::from_value::<StreamKind>(open.open).ok());
+    let reply = match kind {
+        Some(kind) => OpenReply::Opened(kind),
+        None => OpenReply::Refused("this guest program has no streams of this kind".to_owned()),
+    };
+    if stream
+        .write_all(&banger_guest::protocol::encode(&reply))
+        .is_err()
+    {
+        return;
+    }
+    match kind {
+        Some(StreamKind::Exec) => run_session(stream),
+        Some(StreamKind::Ports) => {
+            let _ = stream.write_all(&json(&listening::all()));
+        }
+        Some(StreamKind::Usage) => {
+            let _ = stream.write_all(&json(&usage::usage()));
+        }
+        None => {}
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    banger_guest::protocol::encode(value)
+}
+
+/// Reads byte by byte: what follows is not ours.
+fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while head.len() < LONGEST_HEAD {
+        stream.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            return Ok(head);
+        }
+        head.extend(byte);
+    }
+    Err(io::Error::other("the first line is too long"))
+}
+
+/// Each command has a process of ours beside it, outside of the agent's limits, so that neither
+/// disturbs the other.
+fn run_session(stream: UnixStream) {
+    let input: OwnedFd = stream.into();
+    let child = enter::ourselves()
+        .arg(exec::ROLE)
+        .stdin(std::process::Stdio::from(input))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    if let Ok(mut child) = child {
+        let _ = child.wait();
+    }
+}

@@ -1,0 +1,93 @@
+//! What the guest uses, from the kernel's own counters.
+
+use std::fs;
+
+use banger_guest::streams::Usage;
+
+use crate::system::clock;
+
+/// Linux counts time for programs in hundredths of a second on every architecture.
+const MILLIS_PER_TICK: u64 = 10;
+
+/// The usage now; what cannot be read is zero.
+pub(super) fn usage() -> Usage {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let memory = read("/proc/meminfo");
+    let (received_bytes, sent_bytes) = traffic(&read("/proc/net/dev"));
+    Usage {
+        uptime_millis: clock::uptime_millis(),
+        cpu_busy_millis: busy_ticks(&read("/proc/stat")) * MILLIS_PER_TICK,
+        load_hundredths: load(&read("/proc/loadavg")),
+        memory_bytes: memory_of(&memory, "MemTotal:"),
+        memory_available_bytes: memory_of(&memory, "MemAvailable:"),
+        received_bytes,
+        sent_bytes,
+    }
+}
+
+/// All CPUs' ticks but the idle ones (fields 4 and 5) and those that are in others already (9, 10):
+/// proc_stat(5).
+fn busy_ticks(stat: &str) -> u64 {
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace();
+    let fields: Vec<u64> = fields.skip(1).map(|it| it.parse().unwrap_or(0)).collect();
+    let busy = [0, 1, 2, 5, 6];
+    busy.iter().filter_map(|at| fields.get(*at)).sum()
+}
+
+fn load(text: &str) -> u32 {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let (whole, part) = first.split_once('.').unwrap_or((first, "0"));
+    let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+    number(whole)
+        .saturating_mul(100)
+        .saturating_add(number(part))
+}
+
+fn memory_of(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn traffic(text: &str) -> (u64, u64) {
+    let mut sum = (0_u64, 0_u64);
+    for line in text.lines().skip(2) {
+        let Some((name, rest)) = line.split_once(':') else {
+            continue;
+        };
+        // Only what leaves the guest: neither loopback nor a bridge of Docker's.
+        if !name.trim().starts_with("eth") {
+            continue;
+        }
+        let fields: Vec<u64> = rest
+            .split_whitespace()
+            .map(|it| it.parse().unwrap_or(0))
+            .collect();
+        sum.0 += fields.first().unwrap_or(&0);
+        sum.1 += fields.get(8).unwrap_or(&0);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_read_as_the_kernel_writes_them() {
+        assert_eq!(busy_ticks("cpu  10 1 5 900 70 2 3 0 4 0\ncpu0 1"), 21);
+        assert_eq!(busy_ticks(""), 0);
+        assert_eq!(load("1.05 0.50 0.10 1/80 900\n"), 105);
+        let memory = "MemTotal:  2048 kB\nMemFree: 9 kB\nMemAvailable:   1024 kB\n";
+        assert_eq!(memory_of(memory, "MemAvailable:"), 1 << 20);
+        let dev = "Inter-| Receive\n face |bytes\n    lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  \
+                   eth0: 700 1 0 0 0 0 0 0 90 1 0 0 0 0 0 0\ndocker0: 8 1 0 0 0 0 0 0 8\n";
+        assert_eq!(traffic(dev), (700, 90));
+    }
+
+    #[test]
+    fn this_machine_has_worked() {
+        let usage = usage();
+        assert!(usage.cpu_busy_millis > 0 && usage.memory_bytes > usage.memory_available_bytes);
+    }
+}

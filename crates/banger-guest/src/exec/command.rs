@@ -1,0 +1,190 @@
+//! Starts the command.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use banger_guest::streams::ExecStart;
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::account::Account;
+use crate::session::make_room;
+use crate::system::enter::program;
+use crate::system::raw;
+
+/// What a shell says of a command that it cannot run, and of one that it cannot find.
+pub(super) const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Where programs are, as in a login of Debian's root.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is to be run.
+#[derive(Debug, Default)]
+pub(super) struct Request {
+    pub(super) words: Vec<Vec<u8>>,
+    pub(super) variables: Vec<Vec<u8>>,
+    pub(super) start: ExecStart,
+}
+
+/// Why it was not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u8,
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u8, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        Self { status, reason }
+    }
+}
+
+/// A command that runs, with our ends of its streams.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) stdin: Option<File>,
+    pub(super) stdout: Option<File>,
+    pub(super) stderr: Option<File>,
+    /// The terminal's other side, which is standard input and output, too.
+    pub(super) terminal: Option<File>,
+}
+
+pub(super) fn start(request: Request) -> Result<Running, Refusal> {
+    let user = request.start.user.as_deref().unwrap_or("root");
+    let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
+    let size: usize = request.words.iter().map(|word| word.len() + 8).sum();
+    make_room(size as u64);
+    let mut command = command(&request, &account)?;
+    let map_io_error =
+        |cause: std::io::Error| Refusal::new(CANNOT_RUN, &format!("prepare the command: {cause}"));
+    let terminal = match request.start.terminal {
+        Some((columns, rows)) => {
+            let (ours, theirs) =
+                terminal(columns, rows).map_err(|cause| map_io_error(cause.into()))?;
+            // The user owns the terminal, as after a login.
+            let _ = rustix::fs::fchown(&theirs, Some(account.user), None);
+            let copy = || theirs.try_clone().map(Stdio::from).map_err(map_io_error);
+            command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
+            Some(File::from(ours))
+        }
+        None => {
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            None
+        }
+    };
+    let groups = account.groups.clone();
+    raw::run_as(
+        &mut command,
+        account.user,
+        account.group,
+        groups,
+        terminal.is_some(),
+    );
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .spawn()
+        .map_err(|cause| refusal(&name, &request.start, &cause))?;
+    // The parent's copies of the terminal's other side go with the command.
+    drop(command);
+    let file = |fd: Option<OwnedFd>| fd.map(File::from);
+    Ok(Running {
+        stdin: file(child.stdin.take().map(OwnedFd::from)),
+        stdout: file(child.stdout.take().map(OwnedFd::from)),
+        stderr: file(child.stderr.take().map(OwnedFd::from)),
+        child,
+        terminal,
+    })
+}
+
+fn refusal(name: &str, start: &ExecStart, cause: &std::io::Error) -> Refusal {
+    let directory = start.directory.as_deref();
+    if let Some(directory) = directory
+        && !Path::new(directory).is_dir()
+    {
+        let reason = format!("the VM has no directory `{directory}`");
+        return Refusal::new(CANNOT_RUN, &reason);
+    }
+    if cause.kind() == ErrorKind::NotFound {
+        return Refusal::new(NOT_FOUND, &format!("{name}: command not found"));
+    }
+    Refusal::new(CANNOT_RUN, &format!("{name}: {cause}"))
+}
+
+/// A terminal of this size: our side, and the command's.
+fn terminal(columns: u16, rows: u16) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let name = ptsname(&ours, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = rustix::fs::open(&*name, flags, Mode::empty())?;
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&ours, size)?;
+    Ok((ours, theirs))
+}
+
+fn command(request: &Request, account: &Account) -> Result<Command, Refusal> {
+    let mut command = match request.words.split_first() {
+        Some((name, rest)) => {
+            let mut command = program(Path::new(OsStr::from_bytes(name)));
+            command.args(rest.iter().map(|word| OsStr::from_bytes(word)));
+            command
+        }
+        None => {
+            let mut command = program(&account.shell);
+            let name = Path::new(&account.shell).file_name().unwrap_or_default();
+            // A shell whose name begins so is a login shell.
+            let mut login = OsString::from("-");
+            login.push(name);
+            command.arg0(login);
+            command
+        }
+    };
+    command.env_clear();
+    command
+        .env("PATH", PATH)
+        .env("HOME", &account.home)
+        .env("SHELL", &account.shell);
+    command
+        .env("USER", &account.name)
+        .env("LOGNAME", &account.name);
+    for variable in &request.variables {
+        let (name, value) = split(variable).ok_or_else(|| {
+            let text = String::from_utf8_lossy(variable);
+            Refusal::new(CANNOT_RUN, &format!("`{text}` is not NAME=VALUE"))
+        })?;
+        command.env(name, value);
+    }
+    if let Some(directory) = &request.start.directory {
+        command.current_dir(directory);
+    } else {
+        let home = Path::new(&account.home);
+        command.current_dir(if home.is_dir() { home } else { Path::new("/") });
+    }
+    Ok(command)
+}
+
+fn split(variable: &[u8]) -> Option<(OsString, OsString)> {
+    let at = variable.iter().position(|byte| *byte == b'=')?;
+    let own = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    (at > 0 && !variable.contains(&0)).then(|| (own(&variable[..at]), own(&variable[at + 1..])))
+}

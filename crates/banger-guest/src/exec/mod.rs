@@ -1,0 +1,124 @@
+//! One command of `banger vm exec`: a process between the daemon's stream, which is its standard
+//! input, and the command.
+//!
+//! It ends with the command, or with the stream: then the command's process group gets `SIGHUP`, and
+//! after a grace `SIGTERM` and `SIGKILL`. What the command has started in the background keeps running
+//! after the command, as from a shell that exits.
+
+mod account;
+mod command;
+mod relay;
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use banger_guest::streams::{ExecFrame, ExecReader, ExecStart, MOST_WORDS};
+
+use command::{Refusal, Request};
+
+/// The argument that makes this program a session's.
+pub(crate) const ROLE: &str = "exec-session";
+
+/// How long the frames up to the start may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The cgroup of commands, so that the agent's limits are not theirs.
+const CGROUP: &str = "/sys/fs/cgroup/banger-exec";
+
+/// Runs the session on standard input.
+pub(crate) fn run() -> ExitCode {
+    leave_agent();
+    let Ok(stream) = std::io::stdin().as_fd().try_clone_to_owned() else {
+        return ExitCode::FAILURE;
+    };
+    if let Ok(null) = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR,
+        rustix::fs::Mode::empty(),
+    ) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+    }
+    match serve(UnixStream::from(stream)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Without the agent's protection from the kernel's out-of-memory killer, and out of its cgroup;
+/// where neither is there, nothing is to be left.
+fn leave_agent() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    if std::fs::metadata("/sys/fs/cgroup/cgroup.procs").is_ok() {
+        let _ = std::fs::create_dir(CGROUP);
+        let _ = std::fs::write(format!("{CGROUP}/cgroup.procs"), "0");
+    }
+}
+
+fn serve(mut stream: UnixStream) -> std::io::Result<()> {
+    let mut reader = ExecReader::default();
+    let started = read_request(&mut stream, &mut reader).and_then(|request| {
+        let start = request.start.clone();
+        command::start(request).map(|running| (running, start))
+    });
+    match started {
+        Ok((running, start)) => {
+            stream.write_all(&ExecFrame::Started.encode())?;
+            let timeout = start.timeout_millis.map(Duration::from_millis);
+            relay::relay(stream, reader, running, timeout)
+        }
+        Err(Refusal { status, reason }) => {
+            stream.write_all(&ExecFrame::Refusal(status, reason).encode())
+        }
+    }
+}
+
+/// Reads up to the start.
+fn read_request(stream: &mut UnixStream, reader: &mut ExecReader) -> Result<Request, Refusal> {
+    let broken = |reason: &str| Refusal::new(command::CANNOT_RUN, reason);
+    let deadline = Instant::now() + PATIENCE;
+    let mut request = Request::default();
+    let mut size = 0;
+    let mut bytes = vec![0; 64 << 10];
+    loop {
+        while let Some(frame) = reader.next_frame().map_err(broken)? {
+            match frame {
+                ExecFrame::Word(word) => {
+                    size += word.len() + size_of::<usize>();
+                    request.words.push(word);
+                }
+                ExecFrame::Variable(variable) => {
+                    size += variable.len() + size_of::<usize>();
+                    request.variables.push(variable);
+                }
+                ExecFrame::Start(json) => {
+                    request.start =
+                        serde_json::from_slice::<ExecStart>(&json).map_err(|cause| {
+                            broken(&format!("the start is not understood: {cause}"))
+                        })?;
+                    let _ = stream.set_read_timeout(None);
+                    return Ok(request);
+                }
+                _ => return Err(broken("a frame came before the start")),
+            }
+            if size > MOST_WORDS {
+                return Err(broken("the arguments and variables are larger than 8 MiB"));
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(broken("no start came within 60 seconds"));
+        }
+        let _ = stream.set_read_timeout(Some(left));
+        match stream.read(&mut bytes) {
+            Ok(count @ 1..) => reader.push(&bytes[..count]),
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => return Err(broken("the stream ended before the start")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

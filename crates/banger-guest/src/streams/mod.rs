@@ -1,0 +1,97 @@
+//! Streams between the daemon and a guest: what runs beside the control channel.
+//!
+//! A stream is a byte pipe that both ends hold as a Unix socket. Over Firecracker's vsock, a stream is
+//! a connection of its own to [`VSOCK_PORT`]. QEMU's second serial port has one byte stream for all;
+//! there each side runs a [`Mux`], whose frames carry many streams side by side.
+//!
+//! The daemon opens every stream. Its first line names a [`StreamKind`], the guest's first line
+//! accepts or refuses it ([`OpenReply`]); what follows depends on the kind.
+//!
+//! ```text
+//! daemon  {"open":"ports"}⏎
+//! guest   {"opened":"ports"}⏎    or    {"refused":"this guest program has no streams of this kind"}⏎
+//! ```
+
+mod exec;
+mod frame;
+mod mux;
+
+pub use exec::{ExecFrame, ExecReader, ExecStart, LONGEST_EXEC_FRAME, MOST_WORDS, STDIN_WINDOW};
+pub use frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
+pub use mux::{Doorbell, MOST_STREAMS, Mux, WINDOW};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the virtio-serial port for streams.
+pub const PORT_NAME: &str = "banger.streams";
+
+/// The vsock port for streams; below 1024, as the agent's.
+pub const VSOCK_PORT: u32 = 1022;
+
+/// The longest first line of either side, in bytes, without its newline.
+pub const LONGEST_HEAD: usize = 1024;
+
+/// What a stream is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamKind {
+    /// Runs one command: [`ExecFrame`]s both ways.
+    Exec,
+    /// The guest writes one JSON value, a list of [`ListeningSocket`], and ends the stream.
+    Ports,
+    /// The guest writes one JSON value, a [`Usage`], and ends the stream.
+    Usage,
+}
+
+/// The daemon's first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// What the stream is for: a [`StreamKind`], as JSON, so that a guest can refuse an unknown one.
+    pub open: serde_json::Value,
+}
+
+/// The guest's first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenReply {
+    /// The stream is open, for this.
+    Opened(StreamKind),
+    /// It is not, for this reason, in words.
+    Refused(String),
+}
+
+/// A socket of the guest that takes connections or datagrams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListeningSocket {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The address that it is bound to.
+    pub address: std::net::IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// The process that has it open, if one was found.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// That process's name.
+    #[serde(default)]
+    pub process: Option<String>,
+}
+
+/// What a guest has used since its kernel started, and what it uses now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The time since its kernel started, in milliseconds.
+    pub uptime_millis: u64,
+    /// The time that its CPUs worked, all together, in milliseconds.
+    pub cpu_busy_millis: u64,
+    /// The load average of the last minute, in hundredths.
+    pub load_hundredths: u32,
+    /// The memory of its kernel, in bytes.
+    pub memory_bytes: u64,
+    /// The part of it that programs could still get, in bytes.
+    pub memory_available_bytes: u64,
+    /// What its interfaces received, loopback excepted, in bytes.
+    pub received_bytes: u64,
+    /// What its interfaces sent, loopback excepted, in bytes.
+    pub sent_bytes: u64,
+}

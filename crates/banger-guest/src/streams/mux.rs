@@ -1,0 +1,480 @@
+//! Many streams over one port: one thread on each side that never waits for a single stream.
+//!
+//! Each direction of a stream has a window of [`WINDOW`] bytes. A sender stops where it is used up, so
+//! a stream that nobody reads holds at most one window, and delays no other. Streams take turns.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use super::frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
+
+/// The bytes that may be under way in each direction of a stream.
+pub const WINDOW: usize = 256 << 10;
+
+/// The number of streams of one port.
+pub const MOST_STREAMS: usize = 256;
+
+/// The bytes that may wait for the port before streams have to wait.
+const BACKLOG: usize = 64 << 10;
+
+/// How often the port is read in one round.
+const MOST_READS: usize = 8;
+
+/// Hands new streams to the thread of a daemon's [`Mux`].
+#[derive(Debug)]
+pub struct Doorbell {
+    fd: OwnedFd,
+    coming: Mutex<Option<Vec<UnixStream>>>,
+    welcomed: AtomicBool,
+}
+
+impl Doorbell {
+    /// A doorbell that is not rung yet.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn new() -> io::Result<Arc<Self>> {
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let coming = Mutex::new(Some(Vec::new()));
+        let welcomed = AtomicBool::new(false);
+        Ok(Arc::new(Self {
+            fd,
+            coming,
+            welcomed,
+        }))
+    }
+
+    /// Opens a stream; `None` if the port's conversation has ended.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn open(&self) -> io::Result<Option<UnixStream>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(coming) = coming.as_mut() else {
+            return Ok(None);
+        };
+        coming.push(theirs);
+        let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
+        Ok(Some(ours))
+    }
+
+    /// Whether the guest has answered the hello.
+    #[must_use]
+    pub fn is_welcomed(&self) -> bool {
+        self.welcomed.load(Ordering::SeqCst)
+    }
+
+    /// Ends the conversation, and closes its streams.
+    pub fn close(&self) {
+        *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
+    }
+
+    /// What has come; `None` once it is closed.
+    fn take(&self) -> Option<Vec<UnixStream>> {
+        let _ = rustix::io::read(&self.fd, &mut [0_u8; 8]);
+        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+        coming.as_mut().map(std::mem::take)
+    }
+}
+
+/// One stream, seen from this side.
+#[derive(Debug)]
+struct Lane {
+    socket: UnixStream,
+    /// Bytes of the other side that the socket has not taken yet.
+    inbound: Vec<u8>,
+    /// What the other side may still send.
+    window: usize,
+    /// What the socket has taken and the other side has no credit for yet.
+    owed: usize,
+    /// What we may still send.
+    credit: usize,
+    /// The other side sends no more.
+    ended: bool,
+    /// We send no more.
+    sent_end: bool,
+    /// The other side has closed the stream.
+    closed: bool,
+    /// Nobody reads our socket any more.
+    deaf: bool,
+    /// Our socket is closed; what it has written may still be unread.
+    hung_up: bool,
+}
+
+impl Lane {
+    fn new(socket: UnixStream) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            socket,
+            inbound: Vec::new(),
+            window: WINDOW,
+            owed: 0,
+            credit: WINDOW,
+            ended: false,
+            sent_end: false,
+            closed: false,
+            deaf: false,
+            hung_up: false,
+        })
+    }
+
+    fn may_send(&self) -> bool {
+        self.credit > 0 && !self.sent_end && !self.closed
+    }
+
+    /// Gives the socket what it takes now.
+    fn deliver(&mut self) {
+        while !self.inbound.is_empty() {
+            let taken = if self.deaf {
+                Ok(self.inbound.len())
+            } else {
+                self.socket.write(&self.inbound)
+            };
+            match taken {
+                Ok(count @ 1..) => {
+                    self.inbound.drain(..count);
+                    self.owed += count;
+                }
+                Err(cause) if is_later(&cause) => return,
+                Ok(0) | Err(_) => self.deaf = true,
+            }
+        }
+        if self.ended || self.closed {
+            // Closed already, perhaps.
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.inbound.is_empty() && (self.closed || self.ended && self.sent_end)
+    }
+}
+
+fn is_later(cause: &io::Error) -> bool {
+    matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The side that a mux is on.
+enum Side {
+    /// It takes streams.
+    Guest(Box<dyn FnMut(UnixStream) + Send>),
+    /// It opens them.
+    Daemon(Arc<Doorbell>),
+}
+
+/// The streams of one port.
+pub struct Mux<P> {
+    port: P,
+    side: Side,
+    reader: FrameReader,
+    out: Vec<u8>,
+    lanes: BTreeMap<u32, Lane>,
+    newest: u32,
+    /// The stream whose turn comes after this one's.
+    turn: u32,
+    is_over: bool,
+}
+
+impl<P> std::fmt::Debug for Mux<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mux")
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: AsFd> Mux<P> {
+    /// The guest's side; `accept` gets each stream. The port does not block.
+    pub fn of_guest(port: P, accept: impl FnMut(UnixStream) + Send + 'static) -> Self {
+        let mut mux = Self::new(port, Side::Guest(Box::new(accept)), FrameReader::of_guest());
+        mux.ask_for_hello();
+        mux
+    }
+
+    /// The daemon's side; it opens what `doorbell` brings. The port does not block. `token` is new
+    /// for each conversation.
+    pub fn of_daemon(port: P, token: [u8; TOKEN], doorbell: Arc<Doorbell>) -> Self {
+        let reader = FrameReader::of_daemon(token);
+        let mut mux = Self::new(port, Side::Daemon(doorbell), reader);
+        Frame::write_padding(&mut mux.out);
+        Frame::write(FrameKind::Hello, 0, &token, &mut mux.out);
+        mux
+    }
+
+    fn new(port: P, side: Side, reader: FrameReader) -> Self {
+        Self {
+            port,
+            side,
+            reader,
+            out: Vec::new(),
+            lanes: BTreeMap::new(),
+            newest: 0,
+            turn: 0,
+            is_over: false,
+        }
+    }
+
+    /// Carries streams until nobody is at the port's other end, or it breaks; on the daemon's side
+    /// also until the guest has lost its place. All streams are closed then.
+    pub fn run(mut self) -> P {
+        while !self.is_over {
+            self.round();
+        }
+        if let Side::Daemon(doorbell) = &self.side {
+            doorbell.close();
+        }
+        self.port
+    }
+
+    fn round(&mut self) {
+        self.open_new();
+        let (port, ready) = self.wait();
+        if port.contains(PollFlags::HUP) && !port.contains(PollFlags::IN) {
+            self.is_over = true;
+            return;
+        }
+        if port.intersects(PollFlags::IN | PollFlags::ERR | PollFlags::NVAL) {
+            self.read_port();
+        }
+        for (id, events) in ready {
+            self.attend(id, events);
+        }
+        self.lanes.retain(|_, lane| !lane.is_over());
+        self.write_port();
+    }
+
+    /// Polls everything; the port's events, and those of streams, the next turn first.
+    fn wait(&mut self) -> (PollFlags, Vec<(u32, PollFlags)>) {
+        let has_room = self.out.len() < BACKLOG;
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, self.out.len() < 16 * BACKLOG);
+        wanted.set(PollFlags::OUT, !self.out.is_empty());
+        let mut fds = vec![PollFd::from_borrowed_fd(self.port.as_fd(), wanted)];
+        let mut ids = Vec::new();
+        let later = self.lanes.range(self.turn.saturating_add(1)..);
+        let all = later.chain(self.lanes.range(..=self.turn));
+        for (id, lane) in all {
+            let mut wanted = PollFlags::empty();
+            wanted.set(PollFlags::IN, has_room && lane.may_send());
+            wanted.set(PollFlags::OUT, !lane.inbound.is_empty());
+            // A socket that has hung up is always ready, so it is not waited for without reason.
+            if lane.hung_up && wanted.is_empty() {
+                continue;
+            }
+            ids.push(*id);
+            fds.push(PollFd::from_borrowed_fd(lane.socket.as_fd(), wanted));
+        }
+        if let Side::Daemon(doorbell) = &self.side {
+            fds.push(PollFd::from_borrowed_fd(doorbell.fd.as_fd(), PollFlags::IN));
+        }
+        // An interrupted wait is a short one.
+        let _ = poll(&mut fds, None);
+        let port = fds[0].revents();
+        let ready = ids.into_iter().zip(fds[1..].iter().map(PollFd::revents));
+        let ready: Vec<_> = ready.filter(|(_, events)| !events.is_empty()).collect();
+        self.turn = ready.first().map_or(self.turn, |(id, _)| *id);
+        (port, ready)
+    }
+
+    fn open_new(&mut self) {
+        let Side::Daemon(doorbell) = &self.side else {
+            return;
+        };
+        let Some(coming) = doorbell.take() else {
+            self.is_over = true;
+            return;
+        };
+        for socket in coming {
+            // A stream beyond the limit is closed, which its opener sees.
+            if self.lanes.len() < MOST_STREAMS
+                && let Ok(lane) = Lane::new(socket)
+            {
+                self.newest += 1;
+                Frame::write(FrameKind::Open, self.newest, &[], &mut self.out);
+                self.lanes.insert(self.newest, lane);
+            }
+        }
+    }
+
+    fn read_port(&mut self) {
+        let mut bytes = [0; LONGEST_FRAME];
+        for _ in 0..MOST_READS {
+            let count = match rustix::io::read(&self.port, &mut bytes) {
+                Ok(count @ 1..) => count,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
+                Ok(_) | Err(_) => {
+                    self.is_over = true;
+                    return;
+                }
+            };
+            let was_lost = self.reader.is_lost();
+            let mut frames = Vec::new();
+            self.reader
+                .push(&bytes[..count], |frame| frames.push(frame));
+            for frame in frames {
+                self.obey(frame);
+            }
+            if self.reader.is_lost() && !was_lost {
+                self.lanes.clear();
+                match self.side {
+                    Side::Guest(_) => self.ask_for_hello(),
+                    Side::Daemon(_) => self.is_over = true,
+                }
+            }
+            if count < bytes.len() || self.is_over {
+                return;
+            }
+        }
+    }
+
+    /// The guest has no place in the conversation.
+    fn ask_for_hello(&mut self) {
+        self.out.clear();
+        Frame::write_padding(&mut self.out);
+        Frame::write(FrameKind::Lost, 0, &[], &mut self.out);
+    }
+
+    fn obey(&mut self, frame: Frame) {
+        let id = frame.stream;
+        match (frame.kind, &mut self.side) {
+            (FrameKind::Hello, Side::Guest(_)) => {
+                self.lanes.clear();
+                self.out.clear();
+                // What was cut off here must not swallow the welcome.
+                Frame::write_padding(&mut self.out);
+                Frame::write(FrameKind::Welcome, 0, &frame.payload, &mut self.out);
+            }
+            (FrameKind::Open, Side::Guest(accept)) => {
+                let room = self.lanes.len() < MOST_STREAMS && !self.lanes.contains_key(&id);
+                let pair = UnixStream::pair().ok().filter(|_| room);
+                let opened = pair.and_then(|(ours, theirs)| Some((Lane::new(ours).ok()?, theirs)));
+                match opened {
+                    Some((lane, theirs)) => {
+                        self.lanes.insert(id, lane);
+                        accept(theirs);
+                    }
+                    None => self.close(id),
+                }
+            }
+            (FrameKind::Welcome, Side::Daemon(doorbell)) => {
+                doorbell.welcomed.store(true, Ordering::SeqCst);
+            }
+            (FrameKind::Lost, Side::Daemon(_)) => self.is_over = true,
+            (FrameKind::Data, _) => self.receive(id, &frame.payload),
+            (FrameKind::Credit, _) => {
+                let more = frame
+                    .payload
+                    .first_chunk()
+                    .copied()
+                    .map_or(0, u32::from_be_bytes);
+                if let Some(lane) = self.lanes.get_mut(&id) {
+                    let credit = lane.credit.saturating_add(more as usize);
+                    lane.credit = credit.min(WINDOW);
+                }
+            }
+            (FrameKind::End, _) => self.mark(id, |lane| lane.ended = true),
+            (FrameKind::Close, _) => self.mark(id, |lane| lane.closed = true),
+            // Not theirs to send.
+            (_, _) => {}
+        }
+    }
+
+    fn mark(&mut self, id: u32, change: impl FnOnce(&mut Lane)) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            change(lane);
+            lane.deliver();
+        }
+    }
+
+    fn receive(&mut self, id: u32, payload: &[u8]) {
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        if payload.len() > lane.window || lane.ended || lane.closed {
+            self.close(id);
+            return;
+        }
+        lane.window -= payload.len();
+        lane.inbound.extend_from_slice(payload);
+        self.deliver(id);
+    }
+
+    fn deliver(&mut self, id: u32) {
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        lane.deliver();
+        if lane.owed >= WINDOW / 4 {
+            let more = u32::try_from(lane.owed).unwrap_or(0);
+            lane.window += lane.owed;
+            lane.owed = 0;
+            Frame::write(FrameKind::Credit, id, &more.to_be_bytes(), &mut self.out);
+        }
+    }
+
+    /// Closes a stream, also one that is not there.
+    fn close(&mut self, id: u32) {
+        self.lanes.remove(&id);
+        Frame::write(FrameKind::Close, id, &[], &mut self.out);
+    }
+
+    fn attend(&mut self, id: u32, events: PollFlags) {
+        if events.contains(PollFlags::OUT) {
+            self.deliver(id);
+        }
+        let has_room = self.out.len() < BACKLOG;
+        let Some(lane) = self.lanes.get_mut(&id) else {
+            return;
+        };
+        lane.hung_up |= events.intersects(PollFlags::HUP | PollFlags::ERR);
+        if lane.hung_up && lane.sent_end {
+            self.close(id);
+            return;
+        }
+        if !lane.may_send() || !has_room {
+            return;
+        }
+        if !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            return;
+        }
+        let mut bytes = [0; LONGEST_FRAME];
+        let most = lane.credit.min(LONGEST_FRAME);
+        match lane.socket.read(&mut bytes[..most]) {
+            Ok(count @ 1..) => {
+                lane.credit -= count;
+                Frame::write(FrameKind::Data, id, &bytes[..count], &mut self.out);
+            }
+            Err(cause) if is_later(&cause) => {}
+            Ok(0) | Err(_) if lane.hung_up => self.close(id),
+            Ok(0) | Err(_) => {
+                lane.sent_end = true;
+                Frame::write(FrameKind::End, id, &[], &mut self.out);
+            }
+        }
+    }
+
+    fn write_port(&mut self) {
+        while !self.out.is_empty() {
+            match rustix::io::write(&self.port, &self.out) {
+                Ok(count @ 1..) => drop(self.out.drain(..count)),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return,
+                Ok(_) | Err(_) => {
+                    self.is_over = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
