@@ -59,12 +59,12 @@ pub(super) struct Running {
     pub(super) terminal: Option<File>,
 }
 
-pub(super) fn start(request: Request) -> Result<Running, Refusal> {
+pub(super) fn start(request: &Request) -> Result<Running, Refusal> {
     let user = request.start.user.as_deref().unwrap_or("root");
     let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
     let size: usize = request.words.iter().map(|word| word.len() + 8).sum();
     make_room(size as u64);
-    let mut command = command(&request, &account)?;
+    let mut command = command(request, &account)?;
     let map_io_error =
         |cause: std::io::Error| Refusal::new(CANNOT_RUN, &format!("prepare the command: {cause}"));
     let terminal = match request.start.terminal {

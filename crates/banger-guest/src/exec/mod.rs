@@ -60,8 +60,8 @@ fn leave_agent() {
 fn serve(mut stream: UnixStream) -> std::io::Result<()> {
     let mut reader = ExecReader::default();
     let started = read_request(&mut stream, &mut reader).and_then(|request| {
-        let start = request.start.clone();
-        command::start(request).map(|running| (running, start))
+        let running = command::start(&request)?;
+        Ok((running, request.start))
     });
     match started {
         Ok((running, start)) => {

@@ -307,14 +307,13 @@ impl Relay {
         let err = read(&mut self.running.stderr);
         // A terminal that nobody has open now may be opened again; the command's end counts.
         let terminal = read(&mut self.running.terminal);
-        for frame in [
+        let frames = [
             out.or(terminal).map(ExecFrame::Stdout),
             err.map(ExecFrame::Stderr),
-        ] {
-            if let Some(frame) = frame {
-                any = true;
-                self.say(&frame);
-            }
+        ];
+        for frame in frames.iter().flatten() {
+            any = true;
+            self.say(frame);
         }
         any
     }

@@ -127,7 +127,7 @@ fn a_command_ends_with_its_client_and_at_its_timeout() {
     let deadline = Instant::now() + Duration::from_secs(30);
     while std::path::Path::new(&folder).exists() {
         assert!(Instant::now() < deadline, "it still runs");
-        thread::sleep(Duration::from_millis(10));
+        crate::system::wait::ready(&mut [], Duration::from_millis(10));
     }
     let start = ExecStart {
         timeout_millis: Some(50),

@@ -237,6 +237,9 @@ impl<P: AsFd> Mux<P> {
 
     fn round(&mut self) {
         self.open_new();
+        if self.is_over {
+            return;
+        }
         let (port, ready) = self.wait();
         if port.contains(PollFlags::HUP) && !port.contains(PollFlags::IN) {
             self.is_over = true;
@@ -321,7 +324,7 @@ impl<P: AsFd> Mux<P> {
             self.reader
                 .push(&bytes[..count], |frame| frames.push(frame));
             for frame in frames {
-                self.obey(frame);
+                self.obey(&frame);
             }
             if self.reader.is_lost() && !was_lost {
                 self.lanes.clear();
@@ -343,7 +346,7 @@ impl<P: AsFd> Mux<P> {
         Frame::write(FrameKind::Lost, 0, &[], &mut self.out);
     }
 
-    fn obey(&mut self, frame: Frame) {
+    fn obey(&mut self, frame: &Frame) {
         let id = frame.stream;
         match (frame.kind, &mut self.side) {
             (FrameKind::Hello, Side::Guest(_)) => {
