@@ -44,8 +44,8 @@ pub use kept_port::KeptPort;
 pub use ledger::{Ledger, LedgerEntry};
 pub use linux::Linux;
 pub use look::{
-    Clocks, Destination, Elements, Finding, Look, Probe, Resolvers, Room, Snapshot, SnapshotStore,
-    Stat,
+    Clocks, Destination, Elements, Finding, Look, Probe, ProcessUsage, Resolvers, Room, Snapshot,
+    SnapshotStore, Stat,
 };
 pub use mac_address::MacAddress;
 pub use machine_id::MachineId;

@@ -34,6 +34,9 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// Waits until one of these is gone or the time is up, and returns those that are gone.
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;
 
+    /// What this very process has used, or `None` where it is gone.
+    fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>>;
+
     /// How a child ended, if the process was one and has.
     fn exit_of(&self, process: &Process) -> Option<Exit>;
 
@@ -186,6 +189,17 @@ pub struct Stat {
     pub is_directory: bool,
     /// The user that it belongs to.
     pub uid: u32,
+}
+
+/// What a process has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessUsage {
+    /// The time of all its threads on CPUs, in milliseconds.
+    pub cpu_millis: u64,
+    /// Its memory, in bytes, with all of what it shares.
+    pub resident_bytes: u64,
+    /// Its memory with its part of what it shares (PSS), where we may see that.
+    pub pss_bytes: Option<u64>,
 }
 
 /// How full a file system is.

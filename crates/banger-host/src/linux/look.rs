@@ -12,11 +12,12 @@ use super::files::absent;
 use super::forwarding::Setting;
 use super::{
     Linux, children, disk, files, find, forwarding, netlink, probes, resolvers, room, snapshot,
+    usage,
 };
 use crate::ledger;
 use crate::{
-    Clocks, Elements, Exit, Finding, GuestTap, Instance, Look, Mark, Probe, Process, Resolvers,
-    Result, Room, Snapshot, Stat,
+    Clocks, Elements, Exit, Finding, GuestTap, Instance, Look, Mark, Probe, Process, ProcessUsage,
+    Resolvers, Result, Room, Snapshot, Stat,
 };
 
 impl Look for Linux {
@@ -93,6 +94,10 @@ impl Look for Linux {
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {
         self.children.wait_any(processes, timeout, &self.boot_id)
+    }
+
+    fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>> {
+        Ok(usage::of(process.pid).filter(|_| self.is_alive(process)))
     }
 
     fn exit_of(&self, process: &Process) -> Option<Exit> {

@@ -47,6 +47,7 @@ pub(crate) mod tap;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod units;
+mod usage;
 
 use std::path::PathBuf;
 

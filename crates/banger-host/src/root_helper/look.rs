@@ -8,8 +8,8 @@ use super::{DelegatingLinux, connection};
 use crate::root::MOST_ELEMENTS;
 use crate::root::message::{Reply, Request, RootLook};
 use crate::{
-    Clocks, Elements, Exit, Finding, GuestTap, Instance, Look, Mark, Probe, Process, Resolvers,
-    Result, Room, Snapshot, Stat,
+    Clocks, Elements, Exit, Finding, GuestTap, Instance, Look, Mark, Probe, Process, ProcessUsage,
+    Resolvers, Result, Room, Snapshot, Stat,
 };
 
 impl Look for DelegatingLinux {
@@ -89,6 +89,10 @@ impl Look for DelegatingLinux {
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {
         self.linux.wait_any(processes, timeout)
+    }
+
+    fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>> {
+        self.linux.usage(process)
     }
 
     fn exit_of(&self, process: &Process) -> Option<Exit> {

@@ -9,7 +9,7 @@ use super::{Sim, lock, snapshot};
 use crate::ledger;
 use crate::{
     Clocks, Elements, Error, Exit, Finding, GuestTap, Instance, Kind, Look, Mark, Probe, Process,
-    Resolvers, Result, Room, Snapshot, Stat,
+    ProcessUsage, Resolvers, Result, Room, Snapshot, Stat,
 };
 
 impl Sim {
@@ -129,6 +129,16 @@ impl Look for Sim {
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .0;
         }
+    }
+
+    /// Simulated processes use next to nothing.
+    fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>> {
+        self.awake()?;
+        Ok(self.is_alive(process).then_some(ProcessUsage {
+            cpu_millis: 10,
+            resident_bytes: 2 << 20,
+            pss_bytes: Some(1 << 20),
+        }))
     }
 
     fn exit_of(&self, process: &Process) -> Option<Exit> {
