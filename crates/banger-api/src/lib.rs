@@ -8,9 +8,11 @@ pub mod client;
 pub mod configuration;
 mod error;
 mod event;
+pub mod exec;
 pub mod harmless;
 mod host;
 mod image;
+mod inside;
 pub mod limits;
 pub mod location;
 mod name;
@@ -31,6 +33,7 @@ pub use image::{
     BuildImage, BuildStep, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,
     PruneImages, PrunedImages, RenameImage,
 };
+pub use inside::{GuestUsage, HostUsage, PortView, StatsView};
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{

@@ -64,10 +64,11 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
     }
 }
 
-/// Whether the command line is one of `vm ssh`.
+/// Whether the command line is one of `vm ssh` or of another verb with the status of a command.
 fn is_ssh(words: &[OsString]) -> bool {
     let mut pairs = words.windows(2);
-    pairs.any(|pair| pair[0] == "vm" && (pair[1] == "ssh" || pair[1] == "shell"))
+    let verbs = ["ssh", "shell", "exec"];
+    pairs.any(|pair| pair[0] == "vm" && verbs.iter().any(|verb| pair[1] == *verb))
 }
 
 /// clap's error, with its tips and the usage as hints.

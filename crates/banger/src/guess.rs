@@ -49,8 +49,13 @@ pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
     if is_before_the_verb {
         return None;
     }
-    if matches!(verb, "ssh" | "shell") {
+    if verb == "ssh" {
         return Some(instead_for_ssh(word));
+    }
+    if verb == "exec" && !word.starts_with('-') {
+        return Some(
+            "put the command after two hyphens: banger vm exec NAME -- COMMAND".to_owned(),
+        );
     }
     instead_of_option(verb, word).map(str::to_owned)
 }
@@ -66,7 +71,7 @@ fn unknown_verb(usage: &clap::Error) -> Option<&str> {
 
 fn instead_of_verb(verb: &str) -> Option<&'static str> {
     Some(match verb {
-        "exec" => "a command is run over SSH: banger vm ssh NAME -- COMMAND",
+        "exec" => "run a command: banger vm exec NAME -- COMMAND",
         "run" | "launch" | "new" | "up" => "make a VM and start it: banger vm create NAME",
         "connect" | "login" | "enter" => "get a shell: banger vm ssh NAME",
         "info" | "inspect" | "status" => "see one VM: banger vm show NAME",

@@ -39,6 +39,8 @@ pub(crate) struct Paths {
     /// The machine of the daemon, if it is another one. `location` is this machine's, except for the
     /// socket of a session that has connected.
     pub(crate) remote: Option<Remote>,
+    /// The kind of the user's terminal, by `TERM`.
+    pub(crate) term: Option<std::ffi::OsString>,
 }
 
 impl Paths {
@@ -77,6 +79,7 @@ impl Paths {
             runtime: environment.path("XDG_RUNTIME_DIR"),
             of_a_daemon: environment.of_a_daemon(),
             overrides: environment.overrides().clone(),
+            term: environment.get("TERM").cloned(),
             editor: environment
                 .get("VISUAL")
                 .or_else(|| environment.get("EDITOR"))

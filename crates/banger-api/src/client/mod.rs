@@ -6,6 +6,7 @@
 //! Each request has its own connection, and names the version of the API in a header. A response with
 //! another version is an error.
 
+mod exec;
 mod stream;
 mod verbs;
 
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, REQUEST_HEADER, Result};
 use stream::Lines;
 
+pub use exec::ExecStream;
 pub use stream::{CancelToken, Events, Pieces};
 
 /// The paths that a daemon of any version serves.
@@ -153,6 +155,17 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<(Response<Incoming>, OwnedFd)> {
+        self.send_with(method, path, body, None).await
+    }
+
+    /// The same; `upgrade` is the protocol that the connection is to have then, if any.
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        upgrade: Option<&str>,
+    ) -> Result<(Response<Incoming>, OwnedFd)> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|cause| {
             Error::new(
                 Code::NotReady,
@@ -169,18 +182,22 @@ impl Client {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-        tokio::spawn(connection);
-        let request = Request::builder()
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "banger")
             .header("content-type", "application/json")
             .header(API_HEADER, API_VERSION.to_string())
-            .header(REQUEST_HEADER, &self.request)
-            .body(Full::new(body))
-            .map_err(|cause| {
-                Error::new(Code::Internal, "make the request").cause(cause.to_string())
-            })?;
+            .header(REQUEST_HEADER, &self.request);
+        if let Some(protocol) = upgrade {
+            request = request
+                .header("connection", "upgrade")
+                .header("upgrade", protocol);
+        }
+        let request = request.body(Full::new(body)).map_err(|cause| {
+            Error::new(Code::Internal, "make the request").cause(cause.to_string())
+        })?;
         let answer = sender.send_request(request).await.map_err(broken)?;
         let theirs = answer
             .headers()
@@ -198,7 +215,7 @@ impl Client {
             )
             .hint("stop the old daemon (VMs keep running): banger daemon stop"));
         }
-        if answer.status() == StatusCode::OK {
+        if [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS].contains(&answer.status()) {
             return Ok((answer, socket));
         }
         let status = answer.status();

@@ -7,9 +7,10 @@ use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
     ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, KillVm,
-    LogLevel, LogLevelView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded, RenameImage,
-    RenameVm, Report, Result, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
-    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
+    LogLevel, LogLevelView, PortView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded,
+    RenameImage, RenameVm, Report, Result, StartVm, StatsView, StopAllVms, StopVm, Stopped,
+    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName,
+    VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -66,6 +67,16 @@ impl Client {
     /// One VM.
     pub fn show(&self, vm: &VmRef) -> Result<VmView> {
         self.get(&path(vm, ""))
+    }
+
+    /// What listens in a running guest.
+    pub fn ports(&self, vm: &VmRef) -> Result<Vec<PortView>> {
+        self.get(&path(vm, "/ports"))
+    }
+
+    /// What a running VM uses.
+    pub fn stats(&self, vm: &VmRef) -> Result<StatsView> {
+        self.get(&path(vm, "/stats"))
     }
 
     /// Creates a VM, and starts it unless the request sets `no_start`.
@@ -318,7 +329,7 @@ impl Client {
 }
 
 /// The path of a VM. A reference contains only characters that need no escaping.
-fn path(vm: &VmRef, below: &str) -> String {
+pub(super) fn path(vm: &VmRef, below: &str) -> String {
     format!("/v1/vms/{vm}{below}")
 }
 

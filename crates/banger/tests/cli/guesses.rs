@@ -27,14 +27,12 @@ fn a_verb_of_a_vm_needs_no_vm() {
     environment.done(&["start", "web"]);
     environment.done(&["restart", "web"]);
     assert_eq!(environment.json(&["show", "web"])["name"], "web");
-    for shell in [
-        &["ssh", "web"][..],
-        &["shell", "web"],
-        &["vm", "shell", "web"],
-    ] {
-        let run = environment.run(shell);
-        assert!(run.stderr.contains("simulated"), "{shell:?}: {run:#?}");
+    let run = environment.run(&["ssh", "web"]);
+    assert!(run.stderr.contains("simulated"), "{run:#?}");
+    for shell in [&["shell", "web"][..], &["vm", "shell", "web"]] {
+        environment.done(shell);
     }
+    assert_eq!(environment.done(&["exec", "web", "--", "x"]).stdout, "x\n");
     environment.done(&["stop", "--all"]);
     environment.done(&["start", "-a"]);
     environment.done(&["rm", "--force", "web"]);
@@ -82,11 +80,7 @@ fn settings_are_changed_on_several_vms_at_once() {
 fn what_cannot_work_says_what_to_type() {
     let environment = TestEnvironment::new();
     for (words, hint) in [
-        (&["exec", "web", "ls"][..], "banger vm ssh NAME -- COMMAND"),
-        (
-            &["vm", "exec", "web", "--", "ls"],
-            "banger vm ssh NAME -- COMMAND",
-        ),
+        (&["exec", "web", "ls"][..], "banger vm exec NAME -- COMMAND"),
         (&["ssh", "web", "ls"], "banger vm ssh NAME -- COMMAND"),
         (&["run", "debian"], "banger vm create NAME"),
         (&["inspect", "web"], "banger vm show NAME"),
@@ -97,15 +91,16 @@ fn what_cannot_work_says_what_to_type() {
         (&["create", "--cpus", "4"], "--vcpu 4"),
     ] {
         let run = environment.run(words);
-        // `vm ssh` keeps all other statuses for the command.
-        let wrong_usage = if words[0] == "ssh" { 255 } else { 2 };
+        // `vm ssh` and `vm exec` keep all other statuses for the command.
+        let is_of_a_command = ["ssh", "exec"].contains(&words[0]);
+        let wrong_usage = if is_of_a_command { 255 } else { 2 };
         assert_eq!(run.status, wrong_usage, "{words:?}: {run:#?}");
         let last = run.stderr.lines().last().unwrap();
         assert!(last.starts_with("hint: "), "{words:?}: {run:#?}");
         assert!(last.contains(hint), "{words:?}: {run:#?}");
         assert!(!run.stderr.contains("similar"), "{words:?}: {run:#?}");
     }
-    let run = environment.run(&["exec", "web", "--json"]);
+    let run = environment.run(&["ssh", "web", "ls", "--json"]);
     let error: Value = serde_json::from_str(&run.stderr).unwrap();
     assert!(error.to_string().contains("banger vm ssh NAME"), "{error}");
     let run = environment.run(&["nonsense"]);

@@ -14,6 +14,7 @@ mod daemon;
 mod doctor;
 mod environment;
 mod events;
+mod exec;
 mod fake_daemon;
 mod guesses;
 mod hosts;

@@ -61,7 +61,10 @@ pub(crate) fn boot_to_ready_on_qemu_and_on_firecracker() {
             eprintln!("start on {hypervisor}:\n{}", started.stderr.trim_end());
             let view = lab.json(User::Root, "vm show timed");
             assert_eq!(view["hypervisor"], hypervisor, "{view}");
-            lab.root("banger vm ssh timed -- sh -c 'test $(hostname) = timed'");
+            for way in ["ssh", "exec"] {
+                let there = "sh -c 'test $(hostname) = timed'";
+                lab.root(&format!("banger vm {way} timed -- {there}"));
+            }
             let stopped = lab.json(User::Root, "vm stop timed");
             assert_eq!(stopped[0]["synced"], true, "{stopped}");
             assert_ne!(stopped[0]["by"], "kill", "{stopped}");

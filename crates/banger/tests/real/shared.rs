@@ -35,6 +35,35 @@ pub(crate) fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     assert_eq!(world.ssh("first", &command), expected);
     let run = world.run(&["vm", "ssh", "first", "--", "sh", "-c", "exit 7"]);
     assert_eq!(run.status, 7);
+    command.splice(0..0, ["vm", "exec", "first", "--"]);
+    assert_eq!(world.must(&command), expected);
+    a_command_needs_no_network(&world);
+}
+
+/// With the guest's interface down, a command still has its streams, its user and its status.
+fn a_command_needs_no_network(world: &World) {
+    let script = "ip route save > /run/routes; ip link set eth0 down; cat; echo apart >&2; id -un; \
+                  ip link set eth0 up; ip route restore < /run/routes; exit 9";
+    let mut command = world.command(&["vm", "exec", "first", "-i", "--", "sh", "-c", script]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, bytes) = (child.stdin.take().unwrap(), [0, 10, 255].repeat(1 << 20));
+    let typist = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
+    let output = child.wait_with_output().unwrap();
+    typist.join().unwrap();
+    assert_eq!(output.status.code(), Some(9));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "apart\n");
+    let (echo, user) = output.stdout.split_at(3 << 20);
+    assert!(echo == [0, 10, 255].repeat(1 << 20), "the echo differs");
+    assert_eq!(user, b"root\n");
+    let run = world.run(&["vm", "exec", "first", "--timeout", "1", "--", "sleep", "99"]);
+    assert_eq!(run.status, 124, "{run:#?}");
+    let ports = world.json(&["vm", "ports", "first"]).to_string();
+    assert!(ports.contains("\"sshd\""), "{ports}");
+    assert_eq!(world.ssh("first", &["echo", "back"]), "back\n");
 }
 
 pub(crate) fn each_vmm_runs_as_an_unprivileged_user_of_its_own() {

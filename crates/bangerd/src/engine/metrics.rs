@@ -40,10 +40,38 @@ impl Engine {
         let views = self.list();
         phases(&mut text, &views);
         per_vm(&mut text, &views);
+        self.usage_of_processes(&mut text);
         self.disks(&mut text);
         self.operations(&mut text);
         self.host_room(&mut text);
         text.finish()
+    }
+
+    fn usage_of_processes(&self, text: &mut Exposition) {
+        let mut all = Vec::new();
+        for slot in self.slots() {
+            let vm = slot.vm();
+            let usage = self.host_usage(&vm);
+            all.extend(usage.map(|usage| (vm.name.to_string(), usage)));
+        }
+        let mut cpu = text.metric(
+            "banger_vm_cpu_seconds_total",
+            Kind::Counter,
+            "The CPU time of a VM's process on the host since its start.",
+        );
+        for (vm, usage) in &all {
+            cpu.add(&[("vm", vm)], number(usage.cpu_millis) / 1000.0);
+        }
+        let mut memory = text.metric(
+            "banger_vm_host_memory_bytes",
+            Kind::Gauge,
+            "The memory of a VM's process on the host.",
+        );
+        for (vm, usage) in &all {
+            let kind = if usage.shared_evenly { "pss" } else { "rss" };
+            let labels = [("vm", vm.as_str()), ("kind", kind)];
+            memory.add(&labels, number(usage.memory_bytes));
+        }
     }
 
     fn disks(&self, text: &mut Exposition) {

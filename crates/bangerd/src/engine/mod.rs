@@ -28,6 +28,7 @@ mod findings;
 pub mod hold;
 mod host;
 mod images;
+mod inside;
 mod metrics;
 mod operations;
 mod outside;

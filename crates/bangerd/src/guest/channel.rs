@@ -6,6 +6,7 @@
 
 mod hybrid;
 mod socket_lock;
+pub(crate) mod streams;
 
 use std::io;
 use std::os::fd::AsRawFd as _;

@@ -7,9 +7,11 @@ pub mod qemu;
 pub mod sim;
 
 use std::fmt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use banger_guest::streams::StreamKind;
 use banger_host::{Host, Process};
 
 use crate::error::Result;
@@ -88,6 +90,13 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the hypervisor does not run.
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>>;
+
+    /// Opens a stream to the guest.
+    ///
+    /// # Errors
+    /// `conflict` where the machine has no port for streams; `guest` when the guest does not answer
+    /// in time, or refuses.
+    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream>;
 
     /// Presses the power button.
     ///

@@ -1,11 +1,15 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
 //! and answer as a real one would.
 
+mod streams;
+
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_guest::config::{NewName, Resolvers};
+use banger_guest::streams::StreamKind;
 use banger_host::{Exit, Host, Look as _, Process, Sim, Spawn};
 
 use super::{FailedWrite, Features, Hypervisor, MachineState};
@@ -134,6 +138,17 @@ impl Hypervisor for SimHypervisor {
             process,
             console: self.layout.vm(vm.id).in_machine(machine::CONSOLE),
         }))
+    }
+
+    fn open_stream(&self, vm: &Vm, kind: StreamKind, _timeout: Duration) -> Result<UnixStream> {
+        let process = self.process(vm)?;
+        if process.is_none_or(|it| self.sim.is_stalled(it.pid)) {
+            return Err(Error::new(
+                Code::Guest,
+                "the simulated guest does not answer",
+            ));
+        }
+        streams::open(kind)
     }
 
     fn press_power_button(&self, vm: &Vm, _deadline: Instant) -> Result<()> {

@@ -3,12 +3,14 @@
 //! ```text
 //! socket ─► permit ─► connection ─► routes ─► work    a verb, on a thread of its own
 //!                                         ├─► stream  events, a followed console
-//!                                         └─► ask     something short
+//!                                         ├─► ask     something short
+//!                                         └─► exec    a command in a guest
 //! ```
 //!
 //! A connection carries one request. Connecting costs microseconds on a Unix socket, and this way a
 //! connection is either idle, and may be closed, or in the middle of its response.
 
+mod exec;
 mod reply;
 mod request;
 mod routes;
@@ -69,6 +71,8 @@ struct App {
     shutdown: Shutdown,
     /// A permit for each stream.
     streams: Arc<Semaphore>,
+    /// A permit for each command in a guest.
+    commands: Arc<Semaphore>,
     /// Held by each running verb; nothing is ever sent.
     at_work: mpsc::Sender<Infallible>,
     /// The OpenAPI document.
@@ -126,6 +130,7 @@ pub(crate) async fn serve(
         engine,
         shutdown: shutdown.clone(),
         streams: Arc::new(Semaphore::new(stream::STREAMS)),
+        commands: Arc::new(Semaphore::new(exec::COMMANDS)),
         at_work,
         document: "".into(),
     };
@@ -234,7 +239,8 @@ async fn converse(
         .header_read_timeout(PATIENCE)
         .keep_alive(false)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut conversation = pin!(conversation);
     // Errors of a client that disconnects or sends garbage are ignored.
     tokio::select! {

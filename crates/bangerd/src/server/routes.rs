@@ -1,14 +1,15 @@
 //! The paths, with their descriptions for the OpenAPI document.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, Error, Event,
     EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView, ImageView,
-    ImportImage, ImportVm, KillVm, Line, LogLevelView, LogsQuery, PruneImages, PrunedImages,
-    PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StopAllVms, StopVm, Stopped,
-    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
+    ImportImage, ImportVm, KillVm, Line, LogLevelView, LogsQuery, PortView, PruneImages,
+    PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StatsView, StopAllVms,
+    StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView,
+    VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -22,8 +23,8 @@ use utoipa_axum::routes;
 use super::App;
 use super::reply::{NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path};
 use super::request::{ImagePath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath};
-use super::stream;
 use super::work::{ask, work};
+use super::{exec, stream};
 use crate::engine::Engine;
 
 /// The document without the paths.
@@ -74,6 +75,9 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(purge))
         .routes(routes!(undelete))
         .routes(routes!(logs))
+        .routes(routes!(exec_command))
+        .routes(routes!(ports))
+        .routes(routes!(stats))
         .routes(routes!(images, import_image))
         .routes(routes!(image, delete_image))
         .routes(routes!(rename_image))
@@ -604,6 +608,51 @@ async fn logs(
     UrlQuery(query): UrlQuery<LogsQuery>,
 ) -> Result<Response, Refusal> {
     Ok(stream::console(&app, vm, query.follow).await?)
+}
+
+/// Runs one command in a guest, over this connection: the request asks for the upgrade `banger-exec`, and
+/// the response 101 hands the connection over. Then frames go both ways, each a byte for the kind, four
+/// bytes (big-endian) for the payload's length (at most 262144), and the payload. From the client: 1 an
+/// argument, 2 a variable `NAME=VALUE`, 3 start (JSON: `user`, `directory`, `terminal` as `[columns, rows]`,
+/// `timeout_millis`; all optional), 4 standard input, 5 its end, 6 a signal's number, 7 the terminal's
+/// columns and rows (two bytes each). From the guest: 8 started, 9 standard output, 10 standard error,
+/// 11 so many more bytes of input may be sent (four bytes; 262144 at first), 12 the exit status, 13 a
+/// refusal: a status and words. Arguments and variables come before the start; no argument at all means the
+/// login shell. A client that disconnects has the command ended.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/exec",
+    params(Reference),
+    responses((status = 101, description = "The connection is the command's."))
+)]
+async fn exec_command(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    exec::exec(app, vm, request).await
+}
+
+/// What listens in a running guest.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/ports",
+    params(Reference),
+    responses((status = 200, body = Vec<PortView>))
+)]
+async fn ports(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<Vec<PortView>>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.ports(&vm)).await??))
+}
+
+/// What a running VM uses, on the host and in its guest.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/stats",
+    params(Reference),
+    responses((status = 200, body = StatsView))
+)]
+async fn stats(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<StatsView>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.stats(&vm)).await??))
 }
 
 /// All images, by name.

@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod description;
 mod events;
+mod exec;
 mod export;
 mod first_choice;
 mod import;
@@ -15,6 +16,7 @@ mod list;
 mod logs;
 mod outcomes;
 mod placement;
+mod ports;
 mod proxy;
 mod prune;
 mod purge;
@@ -28,6 +30,7 @@ mod show;
 mod space;
 mod ssh;
 mod start;
+mod stats;
 mod stop;
 mod undelete;
 
@@ -66,11 +69,14 @@ pub(crate) enum Verb {
     Undelete(undelete::Undelete),
     Purge(purge::Purge),
     Prune(prune::Prune),
-    #[command(alias = "shell")]
+    Exec(exec::Exec),
+    Shell(exec::Shell),
     Ssh(ssh::Ssh),
     Proxy(proxy::Proxy),
     #[command(hide = true)]
     Authorize(authorize::Authorize),
+    Ports(ports::Ports),
+    Stats(stats::Stats),
     Logs(logs::Logs),
     Events(events::Events),
 }
@@ -95,6 +101,10 @@ impl Verb {
             Self::Undelete(verb) => verb.run(session),
             Self::Purge(verb) => verb.run(session),
             Self::Prune(verb) => verb.run(session),
+            Self::Exec(verb) => verb.run(session),
+            Self::Shell(verb) => verb.run(session),
+            Self::Ports(verb) => verb.run(session),
+            Self::Stats(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),
             Self::Proxy(verb) => verb.run(session),
             Self::Authorize(verb) => verb.run(session),

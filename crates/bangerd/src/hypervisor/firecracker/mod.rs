@@ -19,16 +19,19 @@ mod requests;
 #[cfg(test)]
 mod swagger;
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error, NetworkKind};
+use banger_guest::streams::StreamKind;
 use banger_host::{Host, JAILED_FOLDER, Process, ROOT_PROGRAMS};
 
 use super::{Features, Hypervisor};
 use crate::error::Result;
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
+use crate::guest::channel::streams::open_vsock;
 use crate::layout::{self, Layout};
 use crate::machine::Machine;
 use crate::readiness::Check;
@@ -178,6 +181,14 @@ impl Hypervisor for Firecracker {
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
         let socket = self.sockets(vm).join(layout::machine::AGENT);
         Ok(Box::new(Channel::vsock(socket)))
+    }
+
+    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+        open_vsock(
+            &self.sockets(vm).join(layout::machine::AGENT),
+            kind,
+            timeout,
+        )
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {

@@ -8,10 +8,12 @@ mod command_line;
 mod qmp;
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
+use banger_guest::streams::StreamKind;
 use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
 use serde_json::{Value, json};
 
@@ -19,6 +21,7 @@ use super::{FailedWrite, Features, Hypervisor, MachineState};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
+use crate::guest::channel::streams::SerialStreams;
 use crate::layout::{Layout, machine};
 use crate::machine::{Backend, Machine};
 use crate::readiness::Check;
@@ -41,6 +44,7 @@ pub struct Qemu {
     layout: Layout,
     program: PathBuf,
     kvm: bool,
+    streams: SerialStreams,
 }
 
 impl Qemu {
@@ -51,6 +55,7 @@ impl Qemu {
             layout,
             program,
             kvm,
+            streams: SerialStreams::default(),
         }
     }
 }
@@ -168,6 +173,18 @@ impl Hypervisor for Qemu {
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>> {
         let socket = self.layout.vm(vm.id).in_machine(machine::AGENT);
         Ok(Box::new(Channel::new(socket)))
+    }
+
+    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+        if vm.shape.is_original() {
+            let message = format!("the machine of `{}` has no port for streams", vm.name);
+            return Err(Error::new(Code::Conflict, message).hint(format!(
+                "an older banger created it; use SSH instead: banger vm ssh {}",
+                vm.name
+            )));
+        }
+        let socket = self.layout.vm(vm.id).in_machine(machine::STREAMS);
+        self.streams.open(&socket, kind, timeout)
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The server over a real socket, with the engine on a simulated host.
 
+mod commands;
 mod document;
 mod ending;
 mod events;
@@ -234,6 +235,7 @@ fn steps_that_a_client_does_not_read_delay_no_one() {
     let server = Running::new();
     let (at_work, _all_done) = mpsc::channel(1);
     let app = App {
+        commands: Arc::new(Semaphore::new(exec::COMMANDS)),
         engine: server.engine.clone(),
         shutdown: server.shutdown.clone(),
         streams: Arc::new(Semaphore::new(1)),

@@ -1,0 +1,49 @@
+//! The connection of a command in a guest.
+
+use std::os::unix::net::UnixStream;
+
+use hyper::Method;
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+
+use super::{Client, broken, verbs};
+use crate::exec::UPGRADE;
+use crate::{Code, Error, Result, VmRef};
+
+/// The connection of a command; what crosses it is described in [`crate::exec`].
+#[derive(Debug)]
+pub struct ExecStream {
+    /// The socket, which blocks.
+    pub socket: UnixStream,
+    /// What has been read from it already.
+    pub early: Vec<u8>,
+}
+
+impl Client {
+    /// Opens a connection for one command in a running guest. Dropping it ends the command.
+    ///
+    /// # Errors
+    /// The daemon's error, such as `not-ready` if the VM does not run.
+    pub fn exec(&self, vm: &VmRef) -> Result<ExecStream> {
+        let path = verbs::path(vm, "/exec");
+        let failed =
+            |cause: String| Error::new(Code::Internal, "take the connection over").cause(cause);
+        self.runtime.block_on(async {
+            let sent = self.send_with(Method::GET, &path, Bytes::new(), Some(UPGRADE));
+            let (answer, _) = sent.await?;
+            let upgraded = hyper::upgrade::on(answer).await.map_err(broken)?;
+            let parts = upgraded
+                .downcast::<TokioIo<tokio::net::UnixStream>>()
+                .map_err(|_| failed("it is no socket".to_owned()))?;
+            let socket = parts.io.into_inner().into_std();
+            let socket = socket.and_then(|socket| {
+                socket.set_nonblocking(false)?;
+                Ok(socket)
+            });
+            Ok(ExecStream {
+                socket: socket.map_err(|cause| failed(cause.to_string()))?,
+                early: parts.read_buf.to_vec(),
+            })
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! Carries bytes between this process and a command in a guest.
+
+use std::io::{self, Read as _, Write as _};
+
+use banger_api::client::ExecStream;
+use banger_api::exec::{ExecFrame, ExecReader, STDIN_WINDOW};
+use banger_api::{Code, Error};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::terminal;
+
+/// How a conversation ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The command's status.
+    Exit(u8),
+    /// The command was not started: a shell's status for it, and why.
+    Refusal(u8, String),
+    /// Nobody reads our output any more.
+    ReaderGone,
+    /// The connection ended before the command did.
+    Lost,
+}
+
+/// The bytes of standard input that are read at once.
+const PIECE: usize = 32 << 10;
+
+/// Sends `start`, and carries bytes to the end of the command.
+pub(super) fn hold(
+    stream: ExecStream,
+    start: &[u8],
+    interactive: bool,
+    tty: bool,
+) -> Result<End, Error> {
+    let failed = |cause: io::Error| {
+        Error::new(Code::Internal, "speak with the command").cause(cause.to_string())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let end = runtime.block_on(async {
+        stream.socket.set_nonblocking(true)?;
+        let mut conversation = Conversation {
+            socket: UnixStream::from_std(stream.socket)?,
+            reader: ExecReader::default(),
+            room: STDIN_WINDOW,
+            tty,
+        };
+        conversation.reader.push(&stream.early);
+        conversation.run(start, interactive).await
+    });
+    // A read of standard input that goes on is not waited for.
+    runtime.shutdown_background();
+    end.map_err(failed)
+}
+
+struct Conversation {
+    socket: UnixStream,
+    reader: ExecReader,
+    /// What may still be sent of standard input.
+    room: usize,
+    tty: bool,
+}
+
+impl Conversation {
+    async fn run(&mut self, start: &[u8], interactive: bool) -> io::Result<End> {
+        let mut signals = Signals::new()?;
+        if let Some(end) = self.begin(start).await? {
+            return Ok(end);
+        }
+        let mut input = interactive.then(read_input);
+        if !interactive {
+            self.send(&ExecFrame::StdinEnd).await;
+        }
+        let mut pending = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            if let Some(end) = self.obey()? {
+                return Ok(end);
+            }
+            self.send_input(&mut pending).await;
+            let wants_input = input.is_some() && pending.is_empty();
+            tokio::select! {
+                read = self.socket.read(&mut bytes) => match read {
+                    Ok(count @ 1..) => self.reader.push(&bytes[..count]),
+                    Ok(0) | Err(_) => return Ok(End::Lost),
+                },
+                piece = next(&mut input), if wants_input => match piece {
+                    Some(piece) => pending = piece,
+                    None => {
+                        input = None;
+                        self.send(&ExecFrame::StdinEnd).await;
+                    }
+                },
+                number = signals.next() => match number {
+                    None => {
+                        let (columns, rows) = terminal::size();
+                        if self.tty {
+                            self.send(&ExecFrame::Resize(columns, rows)).await;
+                        }
+                    }
+                    Some(number) => self.send(&ExecFrame::Signal(number)).await,
+                },
+            }
+        }
+    }
+
+    /// Sends the start; a refusal may come before all of it is sent.
+    async fn begin(&mut self, start: &[u8]) -> io::Result<Option<End>> {
+        let mut rest = start;
+        let mut bytes = [0; 4096];
+        while !rest.is_empty() {
+            let (mut from, mut to) = self.socket.split();
+            tokio::select! {
+                written = to.write(rest) => match written {
+                    Ok(count @ 1..) => rest = &rest[count..],
+                    Ok(0) | Err(_) => break,
+                },
+                read = from.read(&mut bytes) => match read {
+                    Ok(count @ 1..) => self.reader.push(&bytes[..count]),
+                    Ok(0) | Err(_) => return Ok(Some(End::Lost)),
+                },
+            }
+            if let Some(end) = self.obey()? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_input(&mut self, pending: &mut Vec<u8>) {
+        let count = pending.len().min(self.room);
+        if count > 0 {
+            let piece: Vec<u8> = pending.drain(..count).collect();
+            self.room -= count;
+            self.send(&ExecFrame::Stdin(piece)).await;
+        }
+    }
+
+    /// Sends a frame; one that is not taken is followed by the end of the connection.
+    async fn send(&mut self, frame: &ExecFrame) {
+        let _ = self.socket.write_all(&frame.encode()).await;
+    }
+
+    fn obey(&mut self) -> io::Result<Option<End>> {
+        while let Some(frame) = self.reader.next_frame().map_err(io::Error::other)? {
+            match frame {
+                ExecFrame::Stdout(bytes) => {
+                    let mut stdout = io::stdout().lock();
+                    if let Some(end) =
+                        written(stdout.write_all(&bytes).and_then(|()| stdout.flush()))?
+                    {
+                        return Ok(Some(end));
+                    }
+                }
+                ExecFrame::Stderr(bytes) => {
+                    if let Some(end) = written(io::stderr().lock().write_all(&bytes))? {
+                        return Ok(Some(end));
+                    }
+                }
+                ExecFrame::Room(more) => {
+                    self.room = self.room.saturating_add(more as usize).min(STDIN_WINDOW);
+                }
+                ExecFrame::Exit(status) => return Ok(Some(End::Exit(status))),
+                ExecFrame::Refusal(status, reason) => {
+                    return Ok(Some(End::Refusal(status, reason)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn written(outcome: io::Result<()>) -> io::Result<Option<End>> {
+    match outcome {
+        Ok(()) => Ok(None),
+        Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(Some(End::ReaderGone)),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Reads standard input on a thread of its own, piece by piece.
+fn read_input() -> mpsc::Receiver<Vec<u8>> {
+    let (piece, pieces) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut bytes = vec![0; PIECE];
+        loop {
+            match io::stdin().lock().read(&mut bytes) {
+                Ok(count @ 1..) if piece.blocking_send(bytes[..count].to_vec()).is_ok() => {}
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    });
+    pieces
+}
+
+async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match input {
+        Some(input) => input.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that are passed on, with their numbers on x86-64.
+struct Signals {
+    passed: Vec<(u8, Signal)>,
+    resize: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let mut passed = Vec::new();
+        // SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM.
+        for number in [1, 2, 3, 10, 12, 15] {
+            passed.push((number, signal(SignalKind::from_raw(i32::from(number)))?));
+        }
+        let resize = signal(SignalKind::window_change())?;
+        Ok(Self { passed, resize })
+    }
+
+    /// The next signal's number; none for a new size of the terminal.
+    async fn next(&mut self) -> Option<u8> {
+        std::future::poll_fn(|context| {
+            for (number, signal) in &mut self.passed {
+                if signal.poll_recv(context).is_ready() {
+                    return std::task::Poll::Ready(Some(*number));
+                }
+            }
+            self.resize.poll_recv(context).map(|_| None)
+        })
+        .await
+    }
+}

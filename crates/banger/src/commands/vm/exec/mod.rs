@@ -1,0 +1,209 @@
+//! `banger vm exec` and `banger vm shell`: a command in a guest, without SSH.
+
+mod conversation;
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::ExitCode;
+
+use banger_api::exec::{ExecFrame, ExecStart, LONGEST_EXEC_FRAME};
+use banger_api::{Code, Error, VmRef};
+use clap::Args;
+
+use super::VmArgument;
+use super::ssh::NOT_OF_THE_COMMAND;
+use crate::failure::{Failure, Outcome};
+use crate::session::Session;
+use terminal::Terminal;
+
+/// Run one command in a VM, without SSH.
+///
+/// It works while the VM boots, in rescue, and without any network. The command gets its arguments exactly as typed; its standard output and standard error stay apart, and its exit status becomes that of banger: 128 plus the signal's number if a signal ended it, 124 at the timeout, 127 if there is no such command, 126 if it cannot be run, 255 if the connection failed.
+///
+/// Signals that banger gets are passed on. A command whose banger ends gets SIGHUP, then SIGTERM, then SIGKILL.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm exec calm-otter -- uname -a
+  banger vm exec calm-otter -it -- htop
+  tar c src | banger vm exec calm-otter -i -- tar x -C /srv
+  banger vm exec calm-otter --user dev --cwd /srv --env DEBUG=1 -- make test
+  banger vm exec calm-otter --timeout 60 -- apt-get update")]
+pub(crate) struct Exec {
+    #[command(flatten)]
+    one: VmArgument,
+
+    /// Pass standard input on to the command.
+    #[arg(long, short)]
+    interactive: bool,
+
+    /// Give the command a terminal.
+    #[arg(long, short)]
+    tty: bool,
+
+    #[command(flatten)]
+    conditions: Conditions,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Open a shell in a VM, without SSH: the user's login shell, with a terminal.
+///
+/// It works while the VM boots, in rescue, and without any network.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm shell calm-otter
+  banger vm shell calm-otter --user dev
+  echo 'uname -a; uptime' | banger vm shell calm-otter")]
+pub(crate) struct Shell {
+    #[command(flatten)]
+    one: VmArgument,
+
+    #[command(flatten)]
+    conditions: Conditions,
+}
+
+/// What a command finds when it starts.
+#[derive(Debug, Args)]
+pub(super) struct Conditions {
+    /// Run as this user of the VM, by name or number, instead of root.
+    #[arg(long, short, value_name = "USER")]
+    user: Option<String>,
+
+    /// The directory to run in [default: the user's home].
+    #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR")]
+    cwd: Option<String>,
+
+    /// A variable for the command; repeatable.
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    env: Vec<OsString>,
+
+    /// End the command after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    timeout: Option<u64>,
+}
+
+impl Exec {
+    /// Runs it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = Request {
+            vm: &self.one.name,
+            command: &self.command,
+            conditions: &self.conditions,
+            interactive: self.interactive,
+            tty: self.tty,
+        };
+        request.run(session)
+    }
+}
+
+impl Shell {
+    /// Opens it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let request = Request {
+            vm: &self.one.name,
+            command: &[],
+            conditions: &self.conditions,
+            interactive: true,
+            // A shell that reads a script has none, so that its bytes arrive as they are.
+            tty: std::io::stdin().is_terminal(),
+        };
+        request.run(session)
+    }
+}
+
+/// One command for one VM.
+struct Request<'a> {
+    vm: &'a VmRef,
+    command: &'a [OsString],
+    conditions: &'a Conditions,
+    interactive: bool,
+    tty: bool,
+}
+
+impl Request<'_> {
+    fn run(&self, session: &Session) -> Outcome {
+        self.converse(session).map_err(|failure| match failure {
+            Failure::Said(error) => {
+                session.output.error(&error);
+                Failure::Status(NOT_OF_THE_COMMAND)
+            }
+            Failure::ReaderGone | Failure::Status(_) => failure,
+        })
+    }
+
+    fn converse(&self, session: &Session) -> Outcome {
+        let start = self.frames(session)?;
+        let stream = session.daemon()?.exec(self.vm)?;
+        let terminal = Terminal::raw_if(self.tty && self.interactive);
+        let end = conversation::hold(stream, &start, self.interactive, self.tty);
+        // Before anything is said.
+        drop(terminal);
+        match end? {
+            conversation::End::Exit(status) => Ok(ExitCode::from(status)),
+            conversation::End::Refusal(status, reason) => {
+                session.output.error(&Error::new(Code::Guest, reason));
+                Err(Failure::Status(status))
+            }
+            conversation::End::ReaderGone => Err(Failure::ReaderGone),
+            conversation::End::Lost => Err(Error::new(Code::Guest, "the connection was lost")
+                .cause("the VM ended, its guest program restarted, or the daemon stopped")
+                .hint(format!("see its state: banger vm show {}", self.vm))
+                .into()),
+        }
+    }
+
+    /// The frames up to the start.
+    fn frames(&self, session: &Session) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        for word in self.command {
+            let word = word.as_bytes();
+            if word.len() > LONGEST_EXEC_FRAME {
+                return Err(Error::new(
+                    Code::Invalid,
+                    "an argument is longer than the 128 KiB that Linux takes",
+                ));
+            }
+            bytes.extend(ExecFrame::Word(word.to_vec()).encode());
+        }
+        for variable in self.variables(session)? {
+            bytes.extend(ExecFrame::Variable(variable).encode());
+        }
+        let start = ExecStart {
+            user: self.conditions.user.clone(),
+            directory: self.conditions.cwd.clone(),
+            terminal: self.tty.then(terminal::size),
+            timeout_millis: self.conditions.timeout.map(|seconds| seconds * 1000),
+        };
+        let json = serde_json::to_vec(&start).map_err(|cause| {
+            Error::new(Code::Internal, "write the start").cause(cause.to_string())
+        })?;
+        bytes.extend(ExecFrame::Start(json).encode());
+        Ok(bytes)
+    }
+
+    fn variables(&self, session: &Session) -> Result<Vec<Vec<u8>>, Error> {
+        let mut all = Vec::new();
+        if self.tty
+            && let Some(term) = &session.places.term
+        {
+            all.push([b"TERM=", term.as_bytes()].concat());
+        }
+        for variable in &self.conditions.env {
+            let bytes = variable.as_bytes();
+            if !bytes.contains(&b'=') || bytes.starts_with(b"=") {
+                return Err(Error::new(
+                    Code::Invalid,
+                    format!("`{}` is not NAME=VALUE", variable.display()),
+                ));
+            }
+            all.push(bytes.to_vec());
+        }
+        Ok(all)
+    }
+}

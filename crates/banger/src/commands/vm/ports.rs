@@ -1,0 +1,75 @@
+//! `banger vm ports`.
+
+use std::process::ExitCode;
+
+use banger_api::PortView;
+use clap::Args;
+
+use super::VmArgument;
+use crate::columns::columns;
+use crate::failure::Outcome;
+use crate::output::clean;
+use crate::session::Session;
+
+/// Show what listens in a VM, with the process.
+///
+/// The list is the guest's own. It needs no network.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm ports calm-otter
+  banger vm ports calm-otter --json")]
+pub(crate) struct Ports {
+    #[command(flatten)]
+    one: VmArgument,
+}
+
+impl Ports {
+    /// Prints them.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let ports = session.daemon()?.ports(&self.one.name)?;
+        if ports.is_empty() && !session.output.json {
+            session.output.note("nothing listens in the VM");
+            return Ok(ExitCode::SUCCESS);
+        }
+        session.output.result(&ports, || table(&ports))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn table(ports: &[PortView]) -> String {
+    let head = ["PORT", "PROTOCOL", "ADDRESS", "PID", "PROCESS"].map(str::to_owned);
+    let mut rows = vec![head.to_vec()];
+    for port in ports {
+        rows.push(vec![
+            port.port.to_string(),
+            clean(&port.protocol).to_string(),
+            port.address.to_string(),
+            port.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            clean(port.process.as_deref().unwrap_or_default()).to_string(),
+        ]);
+    }
+    columns(&rows, |_, _, _| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_without_a_known_process_has_empty_cells() {
+        let port = |port, process: Option<&str>| PortView {
+            protocol: "tcp".to_owned(),
+            address: [0, 0, 0, 0].into(),
+            port,
+            pid: process.map(|_| 7),
+            process: process.map(str::to_owned),
+        };
+        assert_eq!(
+            table(&[port(22, Some("sshd")), port(8080, None)]),
+            "PORT  PROTOCOL  ADDRESS  PID  PROCESS\n\
+             22    tcp       0.0.0.0  7    sshd\n\
+             8080  tcp       0.0.0.0\n"
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! `vm exec`, `vm ports` and `vm stats` on a simulated guest, whose program prints its arguments and its
+//! input, and ends as an argument `exit=N` says.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::environment::{Run, TestEnvironment};
+
+fn with_vm() -> TestEnvironment {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "web"]);
+    environment
+}
+
+#[test]
+fn output_input_and_status_are_the_commands() {
+    let environment = with_vm();
+    let run = environment.run(&["vm", "exec", "web", "--", "a b", "", "exit=7"]);
+    assert_eq!((run.status, run.stdout.as_str()), (7, "a b\n\nexit=7\n"));
+    assert_eq!(run.stderr, "");
+    let mut command = environment.command(&["vm", "exec", "web", "-i", "--", "x"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let input = "line\n".repeat(200_000);
+    // Its echo fills a pipe long before the input ends, so both are served at once.
+    let (mut stdin, bytes) = (child.stdin.take().unwrap(), input.clone());
+    let typist = std::thread::spawn(move || stdin.write_all(bytes.as_bytes()).unwrap());
+    let run = Run::of(child.wait_with_output().unwrap());
+    typist.join().unwrap();
+    assert_eq!((run.status, run.stdout.as_str()), (0, "x\n"));
+    assert!(run.stderr == input, "{} bytes came back", run.stderr.len());
+}
+
+#[test]
+fn failures_are_none_of_the_commands_statuses() {
+    let environment = with_vm();
+    let run = environment.run(&["vm", "exec", "nobody", "--", "true"]);
+    assert_eq!(run.status, 255, "{run:#?}");
+    let run = environment.run(&["vm", "exec", "web", "--env", "=x", "--", "true"]);
+    assert_eq!(run.status, 255, "{run:#?}");
+    assert!(run.stderr.contains("`=x` is not NAME=VALUE"), "{run:#?}");
+    environment.done(&["vm", "stop", "web"]);
+    let run = environment.run(&["vm", "exec", "web", "--", "true"]);
+    assert_eq!(run.status, 255, "{run:#?}");
+    assert!(run.stderr.contains("banger vm start web"), "{run:#?}");
+}
+
+#[test]
+fn a_signal_is_passed_on() {
+    let environment = with_vm();
+    let mut command = environment.command(&["vm", "exec", "web", "-i", "--", "x"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    // It runs, and listens for signals, once it has printed this.
+    std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}
+
+#[test]
+fn ports_and_usage_are_shown_for_people_and_for_programs() {
+    let environment = with_vm();
+    let ports = environment.done(&["vm", "ports", "web"]).stdout;
+    assert!(
+        ports.contains("22    tcp       0.0.0.0  100  sshd"),
+        "{ports}"
+    );
+    assert_eq!(environment.json(&["vm", "ports", "web"])[0]["port"], 22);
+    let stats = environment.done(&["vm", "stats", "web"]).stdout;
+    assert!(
+        stats.contains("512 MiB of 2.0 GiB in the guest, 1.0 MiB on the host (PSS)"),
+        "{stats}"
+    );
+    let stats = environment.json(&["vm", "stats", "web"]);
+    assert_eq!(stats["guest"]["sent_bytes"], 500);
+    assert!(stats["rates"]["host_cpus"].is_number(), "{stats}");
+}

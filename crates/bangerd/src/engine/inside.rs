@@ -1,0 +1,175 @@
+//! What is asked of a guest over streams: commands, its ports, its usage. None of it needs a hold: a
+//! guest that ends takes its streams along.
+
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error, GuestUsage, HostUsage, PortView, StatsView, VmRef};
+use banger_guest::streams::{ListeningSocket, StreamKind, Usage};
+
+use super::Engine;
+use crate::error::Result;
+use crate::vm::Vm;
+
+/// Timeout for a guest that answers at once when it is well.
+const PROMPT: Duration = Duration::from_secs(5);
+
+/// Timeout for a guest that is to run a command: it may still boot.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest answer of a guest, in bytes.
+const LONGEST: u64 = 4 << 20;
+
+/// The most ports that are shown.
+const MOST_PORTS: usize = 4096;
+
+impl Engine {
+    /// Opens a stream for one command; what crosses it is described in `docs/exec.md`.
+    ///
+    /// # Errors
+    /// `not-ready` if the VM does not run, `guest` if the guest does not answer.
+    pub fn exec(&self, wanted: &VmRef) -> Result<UnixStream> {
+        let vm = self.find(wanted)?.vm();
+        let stream = self.open_stream(&vm, StreamKind::Exec, PATIENCE)?;
+        tracing::info!(vm = %vm.name, "a command begins");
+        Ok(stream)
+    }
+
+    /// What listens in the guest.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub fn ports(&self, wanted: &VmRef) -> Result<Vec<PortView>> {
+        let vm = self.find(wanted)?.vm();
+        let ports: Vec<ListeningSocket> = self.ask_stream(&vm, StreamKind::Ports)?;
+        let view = |port: ListeningSocket| PortView {
+            protocol: plain(&port.protocol),
+            address: port.address,
+            port: port.port,
+            pid: port.pid,
+            process: port.process.as_deref().map(plain),
+        };
+        Ok(ports.into_iter().take(MOST_PORTS).map(view).collect())
+    }
+
+    /// What the VM uses. A guest that does not answer is no error: the host's side is known.
+    ///
+    /// # Errors
+    /// `not-ready` if the VM does not run.
+    pub fn stats(&self, wanted: &VmRef) -> Result<StatsView> {
+        let vm = self.find(wanted)?.vm();
+        let Some(host) = self.host_usage(&vm) else {
+            return Err(not_running(&vm));
+        };
+        let capabilities = self.parts.capabilities.iter();
+        let disks = capabilities.flat_map(|it| it.disks(&vm, self.host()));
+        let disks = disks.collect();
+        let (guest, guest_error) = match self.ask_stream::<Usage>(&vm, StreamKind::Usage) {
+            Ok(usage) => (Some(guest_usage(&usage)), None),
+            Err(error) => (None, Some(error.report())),
+        };
+        Ok(StatsView {
+            name: vm.name.clone(),
+            time: self.now(),
+            vcpu: vm.given().vcpu,
+            host,
+            guest,
+            guest_error,
+            disks,
+        })
+    }
+
+    /// What the VM's process uses on the host, if it runs.
+    pub(super) fn host_usage(&self, vm: &Vm) -> Option<HostUsage> {
+        let process = vm.process()?;
+        let usage = self.host().usage(process).ok()??;
+        Some(HostUsage {
+            cpu_millis: usage.cpu_millis,
+            memory_bytes: usage.pss_bytes.unwrap_or(usage.resident_bytes),
+            shared_evenly: usage.pss_bytes.is_some(),
+        })
+    }
+
+    fn ask_stream<T: serde::de::DeserializeOwned>(&self, vm: &Vm, kind: StreamKind) -> Result<T> {
+        let deadline = Instant::now() + PROMPT;
+        let mut stream = self.open_stream(vm, kind, PROMPT)?;
+        let broken =
+            |cause: String| Error::new(Code::Guest, "read the guest's answer").cause(cause);
+        let mut json = Vec::new();
+        let mut bytes = [0; 16 << 10];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || json.len() as u64 > LONGEST {
+                return Err(broken("it is too slow or too long".to_owned()));
+            }
+            let read = stream
+                .set_read_timeout(Some(left))
+                .and_then(|()| stream.read(&mut bytes));
+            match read {
+                Ok(0) => break,
+                Ok(count) => json.extend_from_slice(&bytes[..count]),
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(broken(cause.to_string())),
+            }
+        }
+        serde_json::from_slice(&json).map_err(|cause| broken(cause.to_string()))
+    }
+
+    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+        let hypervisor = match vm.process() {
+            Some(_) => self.hypervisor_of(vm),
+            None => None,
+        };
+        let Some(hypervisor) = hypervisor else {
+            return Err(not_running(vm));
+        };
+        hypervisor
+            .open_stream(vm, kind, timeout)
+            .map_err(|error| error.for_vm(vm))
+    }
+}
+
+/// Puts the VM's name where a hint has `NAME`.
+trait ForVm {
+    fn for_vm(self, vm: &Vm) -> Self;
+}
+
+impl ForVm for Error {
+    fn for_vm(mut self, vm: &Vm) -> Self {
+        for hint in &mut self.hints {
+            *hint = hint.replace("NAME", vm.name.as_str());
+        }
+        self
+    }
+}
+
+fn not_running(vm: &Vm) -> Error {
+    let name = &vm.name;
+    let error = Error::new(
+        Code::NotReady,
+        format!("`{name}` is not running: it is {}", vm.phase),
+    );
+    match vm.phase {
+        banger_api::Phase::Stopped => error.hint(format!("banger vm start {name}")),
+        _ => error.hint(format!("see its state: banger vm show {name}")),
+    }
+}
+
+fn guest_usage(usage: &Usage) -> GuestUsage {
+    GuestUsage {
+        uptime_millis: usage.uptime_millis,
+        cpu_millis: usage.cpu_busy_millis,
+        load_hundredths: usage.load_hundredths,
+        memory_bytes: usage.memory_bytes,
+        available_bytes: usage.memory_available_bytes,
+        received_bytes: usage.received_bytes,
+        sent_bytes: usage.sent_bytes,
+    }
+}
+
+/// A guest's word, short and without control characters.
+fn plain(text: &str) -> String {
+    let letters = text.chars().filter(|letter| !letter.is_control());
+    letters.take(64).collect()
+}

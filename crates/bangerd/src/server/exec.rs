@@ -1,0 +1,81 @@
+//! A command in a guest: a request that becomes a connection of its own (RFC 9110, 7.8). The server
+//! copies bytes both ways and reads none of them.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use banger_api::exec::UPGRADE;
+use banger_api::{Code, Error, Result, VmRef};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+use super::App;
+use super::reply::Refusal;
+use super::work::ask;
+
+/// The number of simultaneous commands.
+pub(super) const COMMANDS: usize = 256;
+
+/// Opens a stream to the guest, and hands the connection over to it.
+pub(super) async fn exec(
+    app: App,
+    vm: VmRef,
+    mut request: Request,
+) -> std::result::Result<Response, Refusal> {
+    let upgrade = take_upgrade(&mut request)?;
+    let permit = Semaphore::try_acquire_owned(Arc::clone(&app.commands)).map_err(|_| {
+        Error::new(Code::Busy, format!("{COMMANDS} commands run already"))
+            .hint("wait until some of them have ended")
+    })?;
+    let stream = ask(&app, move |engine| engine.exec(&vm)).await??;
+    let guest = stream
+        .set_nonblocking(true)
+        .and_then(|()| UnixStream::from_std(stream))
+        .map_err(|cause| {
+            Error::new(Code::Internal, "use the guest's stream").cause(cause.to_string())
+        })?;
+    let shutdown = app.shutdown.clone();
+    tokio::spawn(async move {
+        if let Ok(client) = upgrade.await {
+            tokio::select! {
+                () = shutdown.begun() => {}
+                () = relay(TokioIo::new(client), guest) => {}
+            }
+        }
+        drop(permit);
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, UPGRADE)];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+fn take_upgrade(request: &mut Request) -> Result<OnUpgrade> {
+    let wanted = request.headers().get(header::UPGRADE);
+    let is_ours = wanted.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(UPGRADE.as_bytes()));
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    upgrade.filter(|_| is_ours).ok_or_else(|| {
+        Error::new(
+            Code::Invalid,
+            format!(
+                "this request needs the headers `connection: upgrade` and `upgrade: {UPGRADE}`"
+            ),
+        )
+        .hint("for a command line: banger vm exec NAME -- COMMAND")
+    })
+}
+
+/// Copies both ways until either side has ended: a client that is gone ends its command, and a guest
+/// that has ended has said all.
+async fn relay(client: impl AsyncRead + AsyncWrite, guest: UnixStream) {
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_guest, mut to_guest) = guest.into_split();
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_guest) => {}
+        _ = copy(&mut from_guest, &mut to_client) => {}
+    }
+    let _ = to_client.shutdown().await;
+}

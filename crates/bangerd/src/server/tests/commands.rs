@@ -1,0 +1,143 @@
+//! Commands in a guest, its ports and its usage.
+
+use std::io::Write as _;
+
+use banger_api::exec::{ExecFrame, ExecReader};
+use banger_api::{PortView, VmRef};
+
+use super::*;
+
+/// All frames up to the last.
+fn read_to_end(stream: banger_api::client::ExecStream) -> Vec<ExecFrame> {
+    let mut socket = stream.socket;
+    let mut reader = ExecReader::default();
+    reader.push(&stream.early);
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    reader.push(&bytes);
+    std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
+}
+
+#[test]
+fn a_command_has_the_connection_to_itself() {
+    let server = Running::with_vm();
+    let client = server.client();
+    let mut stream = client.exec(&vm("calm-otter")).unwrap();
+    for frame in [
+        ExecFrame::Word(b"a b\xff".to_vec()),
+        ExecFrame::Word(b"exit=7".to_vec()),
+        ExecFrame::Start(b"{}".to_vec()),
+        ExecFrame::Stdin(b"\0in".to_vec()),
+        ExecFrame::StdinEnd,
+    ] {
+        stream.socket.write_all(&frame.encode()).unwrap();
+    }
+    let frames = read_to_end(stream);
+    assert_eq!(frames[0], ExecFrame::Started);
+    assert_eq!(frames[1], ExecFrame::Stdout(b"a b\xff\nexit=7\n".to_vec()));
+    assert!(
+        frames.contains(&ExecFrame::Stderr(b"\0in".to_vec())),
+        "{frames:?}"
+    );
+    assert_eq!(frames.last(), Some(&ExecFrame::Exit(7)));
+}
+
+#[test]
+fn what_keeps_a_command_from_its_vm_is_a_plain_error() {
+    let server = Running::with_vm();
+    let client = server.client();
+    let error = client.exec(&vm("nobody")).unwrap_err();
+    assert_eq!(error.code, Code::NotFound);
+    let kill = KillVm::default();
+    server
+        .engine
+        .kill(&vm("calm-otter"), &kill, &nothing)
+        .unwrap();
+    let asks: [fn(&banger_api::client::Client, &VmRef) -> banger_api::Error; 3] = [
+        |client, name| client.exec(name).unwrap_err(),
+        |client, name| client.ports(name).unwrap_err(),
+        |client, name| client.stats(name).unwrap_err(),
+    ];
+    for ask in asks {
+        let error = ask(&client, &vm("calm-otter"));
+        assert_eq!(error.code, Code::NotReady, "{error:?}");
+        assert_eq!(error.hints, ["banger vm start calm-otter"]);
+    }
+    let answer = server.raw("GET /v1/vms/calm-otter/exec HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("upgrade: banger-exec"), "{answer}");
+}
+
+#[test]
+fn open_commands_do_not_hold_up_a_stop() {
+    let mut server = Running::with_vm();
+    let stream = server.client().exec(&vm("calm-otter")).unwrap();
+    server.shutdown.begin();
+    let took = server.ended();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(read_to_end(stream), []);
+}
+
+#[test]
+fn ports_and_usage_are_the_guests_and_the_hosts() {
+    let server = Running::with_vm();
+    let client = server.client();
+    let ports: Vec<PortView> = client.ports(&vm("calm-otter")).unwrap();
+    assert_eq!(
+        (ports[0].port, ports[0].process.as_deref()),
+        (22, Some("sshd"))
+    );
+    let stats = client.stats(&vm("calm-otter")).unwrap();
+    assert_eq!(stats.name.as_str(), "calm-otter");
+    assert!(stats.host.memory_bytes > 0 && stats.host.shared_evenly);
+    assert_eq!(stats.guest.unwrap().received_bytes, 1000);
+    assert_eq!(stats.guest_error, None);
+    let metrics = server.engine.metrics();
+    for line in [
+        "banger_vm_cpu_seconds_total{vm=\"calm-otter\"} 0.01",
+        "banger_vm_host_memory_bytes{vm=\"calm-otter\",kind=\"pss\"} 1048576",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+/// The API and the guest's protocol each have their half of the frames.
+#[test]
+fn a_clients_frames_are_the_guests() {
+    use banger_guest::streams as guest;
+    let ours = [
+        ExecFrame::Word(vec![1]),
+        ExecFrame::Start(b"{}".to_vec()),
+        ExecFrame::Signal(15),
+        ExecFrame::Resize(80, 24),
+        ExecFrame::Room(9),
+        ExecFrame::Refusal(127, "x".to_owned()),
+    ];
+    let theirs = [
+        guest::ExecFrame::Word(vec![1]),
+        guest::ExecFrame::Start(b"{}".to_vec()),
+        guest::ExecFrame::Signal(15),
+        guest::ExecFrame::Resize(80, 24),
+        guest::ExecFrame::Room(9),
+        guest::ExecFrame::Refusal(127, "x".to_owned()),
+    ];
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours.encode(), theirs.encode());
+    }
+    let start = banger_api::exec::ExecStart {
+        user: Some("ada".to_owned()),
+        directory: Some("/srv".to_owned()),
+        terminal: Some((80, 24)),
+        timeout_millis: Some(5),
+    };
+    let json = serde_json::to_value(&start).unwrap();
+    let read: guest::ExecStart = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), json);
+    assert_eq!(
+        (
+            banger_api::exec::STDIN_WINDOW,
+            banger_api::exec::LONGEST_EXEC_FRAME
+        ),
+        (guest::STDIN_WINDOW, guest::LONGEST_EXEC_FRAME)
+    );
+}
