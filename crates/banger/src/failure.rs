@@ -65,9 +65,9 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
 }
 
 /// Whether the command line is one of `vm ssh` or of another verb with the status of a command.
-fn is_ssh(words: &[OsString]) -> bool {
+fn has_the_status_of_a_command(words: &[OsString]) -> bool {
     let mut pairs = words.windows(2);
-    let verbs = ["ssh", "shell", "exec"];
+    let verbs = ["ssh", "shell", "exec", "run"];
     pairs.any(|pair| pair[0] == "vm" && verbs.iter().any(|verb| pair[1] == *verb))
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn report_usage(wrong: WrongUsage) -> ExitCode {
             output::say(format!("hint: {hint}"));
         }
     }
-    if usage.use_stderr() && is_ssh(&words) {
+    if usage.use_stderr() && has_the_status_of_a_command(&words) {
         return ExitCode::from(NOT_OF_THE_COMMAND);
     }
     ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2))

@@ -52,6 +52,12 @@ pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
     if verb == "ssh" {
         return Some(instead_for_ssh(word));
     }
+    if verb == "run" && !word.starts_with('-') {
+        return Some(
+            "put the command after two hyphens, and the image after --image: banger vm run --rm --image IMAGE -- COMMAND"
+                .to_owned(),
+        );
+    }
     if verb == "exec" && !word.starts_with('-') {
         return Some(
             "put the command after two hyphens: banger vm exec NAME -- COMMAND".to_owned(),
@@ -71,8 +77,7 @@ fn unknown_verb(usage: &clap::Error) -> Option<&str> {
 
 fn instead_of_verb(verb: &str) -> Option<&'static str> {
     Some(match verb {
-        "exec" => "run a command: banger vm exec NAME -- COMMAND",
-        "run" | "launch" | "new" | "up" => "make a VM and start it: banger vm create NAME",
+        "launch" | "new" | "up" => "make a VM and start it: banger vm create NAME",
         "connect" | "login" | "enter" => "get a shell: banger vm ssh NAME",
         "info" | "inspect" | "status" => "see one VM: banger vm show NAME",
         "down" | "halt" | "shutdown" | "poweroff" => "shut it down: banger vm stop NAME",

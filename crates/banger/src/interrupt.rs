@@ -2,12 +2,21 @@
 //! report for SIGINT.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, mpsc};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit status for SIGINT (2).
 const INTERRUPTED: i32 = 128 + 2;
+
+/// Whether ^C is for a command in a guest now.
+static IS_FOR_A_COMMAND: AtomicBool = AtomicBool::new(false);
+
+/// From now on ^C ends nothing here: whoever runs a command in a guest passes it on.
+pub(crate) fn leave_to_a_command() {
+    IS_FOR_A_COMMAND.store(true, Ordering::SeqCst);
+}
 
 /// On ^C, prints that the daemon continues: a user may expect ^C to undo the request.
 pub(crate) fn note_that_the_daemon_continues() {
@@ -43,7 +52,11 @@ fn on_interrupt(last: impl FnOnce() + Send + 'static) {
         runtime.block_on(async {
             let mut interrupts = signal(SignalKind::interrupt()).ok()?;
             watching.send(()).ok()?;
-            interrupts.recv().await
+            interrupts.recv().await?;
+            while IS_FOR_A_COMMAND.load(Ordering::SeqCst) {
+                interrupts.recv().await?;
+            }
+            Some(())
         })?;
         last();
         end()

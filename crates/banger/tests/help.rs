@@ -24,6 +24,7 @@ const VERBS: &[&str] = &[
     "vm undelete",
     "vm purge",
     "vm prune",
+    "vm run",
     "vm exec",
     "vm shell",
     "vm ssh",

@@ -80,3 +80,36 @@ fn ports_and_usage_are_shown_for_people_and_for_programs() {
     assert_eq!(stats["guest"]["sent_bytes"], 500);
     assert!(stats["rates"]["host_cpus"].is_number(), "{stats}");
 }
+
+#[test]
+fn a_vm_of_one_command_goes_with_it_or_stays() {
+    let environment = TestEnvironment::new();
+    let run = environment.run(&["vm", "run", "once", "--rm", "--", "x", "exit=7"]);
+    assert_eq!((run.status, run.stdout.as_str()), (7, "x\nexit=7\n"));
+    assert_eq!(environment.json(&["vm", "list"]), serde_json::json!([]));
+    let run = environment.run(&["run", "--name", "kept", "--vcpu", "2", "--", "x"]);
+    assert_eq!((run.status, run.stdout.as_str()), (0, "x\n"));
+    let vm = environment.json(&["vm", "show", "kept"]);
+    assert_eq!(
+        (&vm["phase"], &vm["spec"]["vcpu"]),
+        (&"running".into(), &2.into())
+    );
+    let run = environment.run(&["vm", "run", "kept", "--rm", "--", "x"]);
+    assert_eq!(run.status, 255, "{run:#?}");
+    assert!(run.stderr.contains("`kept`"), "{run:#?}");
+    assert_eq!(environment.json(&["vm", "show", "kept"])["id"], vm["id"]);
+}
+
+#[test]
+fn an_interrupt_ends_the_command_and_its_vm_goes() {
+    let environment = TestEnvironment::new();
+    let mut command = environment.command(&["vm", "run", "--rm", "-i", "--", "x"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(environment.json(&["vm", "list"]), serde_json::json!([]));
+}

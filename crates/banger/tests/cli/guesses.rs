@@ -82,7 +82,10 @@ fn what_cannot_work_says_what_to_type() {
     for (words, hint) in [
         (&["exec", "web", "ls"][..], "banger vm exec NAME -- COMMAND"),
         (&["ssh", "web", "ls"], "banger vm ssh NAME -- COMMAND"),
-        (&["run", "debian"], "banger vm create NAME"),
+        (
+            &["run", "web", "debian"],
+            "banger vm run --rm --image IMAGE",
+        ),
         (&["inspect", "web"], "banger vm show NAME"),
         (&["vm", "destroy", "web"], "banger vm delete NAME"),
         (&["vm", "cp", "file", "web:"], "banger vm ssh NAME -- tar x"),
@@ -92,7 +95,7 @@ fn what_cannot_work_says_what_to_type() {
     ] {
         let run = environment.run(words);
         // `vm ssh` and `vm exec` keep all other statuses for the command.
-        let is_of_a_command = ["ssh", "exec"].contains(&words[0]);
+        let is_of_a_command = ["ssh", "exec", "run"].contains(&words[0]);
         let wrong_usage = if is_of_a_command { 255 } else { 2 };
         assert_eq!(run.status, wrong_usage, "{words:?}: {run:#?}");
         let last = run.stderr.lines().last().unwrap();

@@ -28,6 +28,21 @@ Examples:
   banger vm create --on auto --memory 8G
   name=$(banger vm create --quiet)")]
 pub(crate) struct Create {
+    #[command(flatten)]
+    new: NewVm,
+
+    /// Create the VM without starting it.
+    #[arg(long)]
+    no_start: bool,
+
+    /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
+    #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
+    on: Option<String>,
+}
+
+/// What a new VM is to be.
+#[derive(Debug, Args)]
+pub(super) struct NewVm {
     /// The name, of lower-case letters, digits and hyphens [default: two random words].
     name: Option<VmName>,
 
@@ -47,14 +62,6 @@ pub(crate) struct Create {
 
     #[command(flatten)]
     settings: Settings,
-
-    /// Create the VM without starting it.
-    #[arg(long)]
-    no_start: bool,
-
-    /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
-    #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
-    on: Option<String>,
 }
 
 /// A new VM and its host, in JSON.
@@ -69,7 +76,7 @@ impl Create {
     /// Makes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let Some(on) = &self.on else {
-            let vm = self.create(session)?;
+            let vm = self.new.create(session, self.no_start)?;
             return description::report(&vm, session.output);
         };
         let host = if on == placement::AUTO {
@@ -81,7 +88,7 @@ impl Create {
         if let Some(remote) = &there.places.remote {
             output::speak_of(remote.name(), true);
         }
-        let vm = self.create(&there)?;
+        let vm = self.new.create(&there, self.no_start)?;
         if session.output.json {
             session.output.value(&VmOnHost {
                 host: &host,
@@ -94,13 +101,19 @@ impl Create {
 
     fn wish(&self) -> Wish {
         Wish {
-            image: self.image.clone(),
-            memory: self.settings.patch().memory,
+            image: self.new.image.clone(),
+            memory: self.new.settings.patch().memory,
             starts: !self.no_start,
         }
     }
+}
 
-    fn create(&self, session: &Session) -> Result<VmView> {
+impl NewVm {
+    /// Creates it, and starts it unless `no_start`.
+    ///
+    /// # Errors
+    /// The daemon's.
+    pub(super) fn create(&self, session: &Session, no_start: bool) -> Result<VmView> {
         let mut spec = self.settings.patch();
         if spec.nat.is_none() {
             spec.nat = first_choice::of_nat(session)?;
@@ -113,7 +126,7 @@ impl Create {
                 .map(ToString::to_string),
             image: self.image.clone(),
             spec,
-            no_start: self.no_start,
+            no_start,
         };
         session.work(|daemon, progress| daemon.create(&request, progress))
     }

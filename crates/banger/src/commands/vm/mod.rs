@@ -22,6 +22,7 @@ mod prune;
 mod purge;
 mod rename;
 mod restart;
+mod run;
 mod selection;
 mod set;
 mod settings;
@@ -69,6 +70,7 @@ pub(crate) enum Verb {
     Undelete(undelete::Undelete),
     Purge(purge::Purge),
     Prune(prune::Prune),
+    Run(run::Run),
     Exec(exec::Exec),
     Shell(exec::Shell),
     Ssh(ssh::Ssh),
@@ -101,6 +103,7 @@ impl Verb {
             Self::Undelete(verb) => verb.run(session),
             Self::Purge(verb) => verb.run(session),
             Self::Prune(verb) => verb.run(session),
+            Self::Run(verb) => verb.run(session),
             Self::Exec(verb) => verb.run(session),
             Self::Shell(verb) => verb.run(session),
             Self::Ports(verb) => verb.run(session),

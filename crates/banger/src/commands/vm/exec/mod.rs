@@ -35,6 +35,13 @@ pub(crate) struct Exec {
     #[command(flatten)]
     one: VmArgument,
 
+    #[command(flatten)]
+    command: CommandLine,
+}
+
+/// A command and what it gets.
+#[derive(Debug, Args)]
+pub(super) struct CommandLine {
     /// Pass standard input on to the command.
     #[arg(long, short)]
     interactive: bool,
@@ -49,6 +56,20 @@ pub(crate) struct Exec {
     /// The command and its arguments.
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+impl CommandLine {
+    /// Runs it in this VM.
+    pub(super) fn run_in(&self, vm: &VmRef, session: &Session) -> Outcome {
+        let request = Request {
+            vm,
+            command: &self.command,
+            conditions: &self.conditions,
+            interactive: self.interactive,
+            tty: self.tty,
+        };
+        request.run(session)
+    }
 }
 
 /// Open a shell in a VM, without SSH: the user's login shell, with a terminal.
@@ -91,14 +112,7 @@ pub(super) struct Conditions {
 impl Exec {
     /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let request = Request {
-            vm: &self.one.name,
-            command: &self.command,
-            conditions: &self.conditions,
-            interactive: self.interactive,
-            tty: self.tty,
-        };
-        request.run(session)
+        self.command.run_in(&self.one.name, session)
     }
 }
 
