@@ -32,6 +32,7 @@ const VERBS: &[&str] = &[
     "vm authorize",
     "vm ports",
     "vm stats",
+    "vm wait",
     "vm logs",
     "vm events",
     "image",

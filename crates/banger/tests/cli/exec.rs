@@ -113,3 +113,39 @@ fn an_interrupt_ends_the_command_and_its_vm_goes() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(environment.json(&["vm", "list"]), serde_json::json!([]));
 }
+
+#[test]
+fn a_condition_is_waited_for_and_a_timeout_has_a_status() {
+    let environment = with_vm();
+    for condition in [
+        "running",
+        "ready",
+        "ssh",
+        "port:22",
+        "file:/x",
+        "command:true",
+    ] {
+        environment.done(&["vm", "wait", "web", "--for", condition]);
+    }
+    let wait = ["vm", "wait", "web", "--for", "port:80", "--timeout", "1"];
+    let run = environment.run(&wait);
+    assert_eq!(run.status, 124, "{run:#?}");
+    assert!(
+        run.stderr
+            .contains("web: not port:80 within 1 s; the VM is running"),
+        "{run:#?}"
+    );
+    let run = environment.run(&["vm", "wait", "nobody"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    let run = environment.run(&["vm", "wait", "web", "--for", "up"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+    environment.done(&["vm", "stop", "web"]);
+    environment.done(&["vm", "wait", "web", "--for", "stopped"]);
+    let waiting = environment
+        .command(&["vm", "wait", "web"])
+        .stdout(Stdio::piped())
+        .spawn();
+    environment.done(&["vm", "start", "web"]);
+    let run = Run::of(waiting.unwrap().wait_with_output().unwrap());
+    assert_eq!((run.status, run.stdout.as_str()), (0, "web: ready\n"));
+}

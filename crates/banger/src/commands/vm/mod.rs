@@ -34,6 +34,7 @@ mod start;
 mod stats;
 mod stop;
 mod undelete;
+mod wait;
 
 #[cfg(test)]
 pub(crate) use description::tests::calm_otter;
@@ -79,6 +80,7 @@ pub(crate) enum Verb {
     Authorize(authorize::Authorize),
     Ports(ports::Ports),
     Stats(stats::Stats),
+    Wait(wait::Wait),
     Logs(logs::Logs),
     Events(events::Events),
 }
@@ -111,6 +113,7 @@ impl Verb {
             Self::Ssh(verb) => verb.run(session),
             Self::Proxy(verb) => verb.run(session),
             Self::Authorize(verb) => verb.run(session),
+            Self::Wait(verb) => verb.run(session),
             Self::Logs(verb) => verb.run(session),
             Self::Events(verb) => verb.run(session),
         }

@@ -1,0 +1,180 @@
+//! What `banger vm wait` waits for.
+
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::str::FromStr;
+
+use banger_api::client::Client;
+use banger_api::exec::{ExecFrame, ExecReader, ExecStart};
+use banger_api::{Code, Phase, Result, VmName, VmRef};
+use serde::{Serialize, Serializer};
+
+/// How long a command of a condition may run in the guest, in milliseconds.
+const COMMAND_MILLIS: u64 = 30_000;
+
+/// Something that becomes true of a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Its guest boots or is ready.
+    Running,
+    /// Its guest is ready.
+    Ready,
+    /// It is stopped.
+    Stopped,
+    /// Something listens on this TCP port.
+    Port(u16),
+    /// This path exists in the guest.
+    File(String),
+    /// This command of sh succeeds in the guest.
+    Command(String),
+}
+
+/// A VM when its condition was examined.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) name: VmName,
+    pub(super) phase: Phase,
+    pub(super) holds: bool,
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let known = "running, ready, stopped, ssh, port:PORT, file:/PATH or command:COMMAND";
+        Ok(match text.split_once(':') {
+            None => match text {
+                "running" => Self::Running,
+                "ready" => Self::Ready,
+                "stopped" => Self::Stopped,
+                "ssh" => Self::Port(22),
+                _ => return Err(format!("a condition is {known}")),
+            },
+            Some(("port", port)) => match port.parse() {
+                Ok(port @ 1..) => Self::Port(port),
+                Ok(0) | Err(_) => return Err("a port is a number from 1 to 65535".to_owned()),
+            },
+            Some(("file", path)) if path.starts_with('/') => Self::File(path.to_owned()),
+            Some(("file", _)) => return Err("a file's path begins with a slash".to_owned()),
+            Some(("command", command)) if !command.trim().is_empty() => {
+                Self::Command(command.to_owned())
+            }
+            Some(("command", _)) => return Err("the command is missing".to_owned()),
+            Some(_) => return Err(format!("a condition is {known}")),
+        })
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Running => f.write_str("running"),
+            Self::Ready => f.write_str("ready"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Port(port) => write!(f, "port:{port}"),
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Command(command) => write!(f, "command:{command}"),
+        }
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Condition {
+    /// Whether it holds now. A guest that cannot be asked yet makes it false.
+    ///
+    /// # Errors
+    /// The daemon's, such as `not-found`.
+    pub(super) fn examine(&self, daemon: &Client, vm: &VmRef) -> Result<State> {
+        let view = daemon.show(vm)?;
+        let holds = match self {
+            Self::Running => matches!(view.phase, Phase::Starting | Phase::Running),
+            Self::Ready => view.phase == Phase::Running,
+            Self::Stopped => view.phase == Phase::Stopped,
+            Self::Port(port) => in_guest(daemon.ports(vm))?.is_some_and(|ports| {
+                let mut tcp = ports.iter().filter(|it| it.protocol == "tcp");
+                tcp.any(|it| it.port == *port)
+            }),
+            Self::File(path) => succeeds(daemon, vm, &["test", "-e", path])?,
+            Self::Command(command) => succeeds(daemon, vm, &["sh", "-c", command])?,
+        };
+        Ok(State {
+            name: view.name,
+            phase: view.phase,
+            holds,
+        })
+    }
+}
+
+/// What the guest says, or `None` if it does not run or answer yet.
+fn in_guest<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if matches!(error.code, Code::NotReady | Code::Guest) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a command ends with status 0. Its output goes nowhere.
+fn succeeds(daemon: &Client, vm: &VmRef, words: &[&str]) -> Result<bool> {
+    let Some(mut stream) = in_guest(daemon.exec(vm))? else {
+        return Ok(false);
+    };
+    let start = ExecStart {
+        timeout_millis: Some(COMMAND_MILLIS),
+        ..ExecStart::default()
+    };
+    let Ok(start) = serde_json::to_vec(&start) else {
+        return Ok(false);
+    };
+    let words = words
+        .iter()
+        .map(|word| ExecFrame::Word(word.as_bytes().to_vec()));
+    let frames = words.chain([ExecFrame::Start(start), ExecFrame::StdinEnd]);
+    let request: Vec<u8> = frames.flat_map(|frame| frame.encode()).collect();
+    let mut reader = ExecReader::default();
+    reader.push(&stream.early);
+    if stream.socket.write_all(&request).is_err() {
+        return Ok(false);
+    }
+    let mut bytes = [0; 16 << 10];
+    loop {
+        match reader.next_frame() {
+            Ok(Some(ExecFrame::Exit(status))) => return Ok(status == 0),
+            Ok(Some(ExecFrame::Refusal(..))) | Err(_) => return Ok(false),
+            Ok(Some(_)) => {}
+            Ok(None) => match stream.socket.read(&mut bytes) {
+                Ok(count @ 1..) => reader.push(&bytes[..count]),
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => return Ok(false),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_read_and_written_alike() {
+        for text in [
+            "running",
+            "ready",
+            "stopped",
+            "port:80",
+            "file:/srv/a:b",
+            "command:test -d /srv",
+        ] {
+            assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
+        }
+        assert_eq!("ssh".parse(), Ok(Condition::Port(22)));
+        for text in ["", "up", "port:0", "port:x", "file:x", "command: ", "x:y"] {
+            text.parse::<Condition>().unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! `banger vm wait`.
+
+mod condition;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use banger_api::{Phase, VmName, VmRef};
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+use serde::Serialize;
+
+use crate::completion;
+use crate::failure::{Failure, Outcome};
+use crate::output::say;
+use crate::session::Session;
+use condition::{Condition, State};
+
+/// The exit status at the timeout, as timeout(1) has it.
+const TIMED_OUT: u8 = 124;
+
+/// The pause before a condition is examined again, at first and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Wait until VMs are ready, or until something is true in them.
+///
+/// A VM that does not run is waited for, too: somebody may start it. The exit status is 0 when the condition holds for all of them, and 124 at the timeout.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Conditions:
+  running          its guest boots, or is ready
+  ready            its guest is ready
+  stopped          it is stopped
+  ssh              something listens on TCP port 22
+  port:PORT        something listens on this TCP port
+  file:/PATH       this path exists in the guest
+  command:COMMAND  this command of sh ends with status 0
+
+Examples:
+  banger vm wait calm-otter
+  banger vm wait web-1 web-2 --for port:80 --timeout 60
+  banger vm wait calm-otter --for 'command:docker info'")]
+pub(crate) struct Wait {
+    /// The VMs: names, ids, or the first digits of ids.
+    #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(completion::vms))]
+    names: Vec<VmRef>,
+
+    /// What to wait for.
+    #[arg(long = "for", value_name = "CONDITION", default_value = "ready")]
+    condition: Condition,
+
+    /// Give up after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    timeout: u64,
+}
+
+/// What became of one VM.
+#[derive(Debug, Serialize)]
+struct Waited<'a> {
+    name: VmName,
+    condition: &'a Condition,
+    holds: bool,
+    phase: Phase,
+}
+
+impl Wait {
+    /// Waits.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let deadline = Instant::now() + Duration::from_secs(self.timeout);
+        let mut all = Vec::new();
+        for name in &self.names {
+            let state = self.wait_for(name, deadline, session)?;
+            if !session.output.json {
+                self.tell(&state, session)?;
+            }
+            all.push(Waited {
+                name: state.name,
+                condition: &self.condition,
+                holds: state.holds,
+                phase: state.phase,
+            });
+        }
+        if session.output.json {
+            session.output.value(&all)?;
+        }
+        if all.iter().all(|it| it.holds) {
+            Ok(ExitCode::SUCCESS)
+        } else {
+            Err(Failure::Status(TIMED_OUT))
+        }
+    }
+
+    /// Examines the condition until it holds, at least once.
+    fn wait_for(
+        &self,
+        vm: &VmRef,
+        deadline: Instant,
+        session: &Session,
+    ) -> banger_api::Result<State> {
+        let daemon = session.daemon()?;
+        let mut pause = SHORTEST_PAUSE;
+        let mut phase = None;
+        loop {
+            let state = self.condition.examine(daemon, vm)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.holds || left.is_zero() {
+                return Ok(state);
+            }
+            if session.output.terminal && phase != Some(state.phase) {
+                say(format_args!("  {} is {} …", state.name, state.phase));
+                phase = Some(state.phase);
+            }
+            sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn tell(&self, state: &State, session: &Session) -> std::io::Result<()> {
+        let (name, condition) = (&state.name, &self.condition);
+        if state.holds {
+            return session.output.text(&format!("{name}: {condition}"));
+        }
+        let seconds = self.timeout;
+        session.output.warning(&format!(
+            "{name}: not {condition} within {seconds} s; the VM is {}",
+            state.phase
+        ));
+        Ok(())
+    }
+}
+
+fn sleep(duration: Duration) {
+    let timeout = rustix::event::Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(1),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    };
+    let _ = rustix::event::poll(&mut [], Some(&timeout));
+}
