@@ -73,7 +73,10 @@ pub(super) fn own(
             checks.push(Check::new("DNS routing", move |host| routing(port, host)));
         }
     }
-    checks.extend(bundle::readiness(assembly.layout.state()));
+    let mirrors = in_force.clone();
+    checks.extend(bundle::readiness(assembly.layout.state(), move || {
+        mirrors.mirrors()
+    }));
     checks
 }
 

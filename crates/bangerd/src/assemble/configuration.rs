@@ -10,6 +10,7 @@ use super::defaults;
 use crate::config::Config;
 use crate::engine::Reread;
 use crate::error::Result;
+use crate::image::recipe::Mirrors;
 use crate::readiness::Check;
 
 /// The file, and the configuration in force.
@@ -44,6 +45,12 @@ impl ConfigurationInForce {
             changed: before.differences(&in_force),
             waiting,
         })
+    }
+
+    /// The mirrors in force.
+    pub(super) fn mirrors(&self) -> Mirrors {
+        let in_force = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        in_force.mirrors.clone()
     }
 
     /// The command that makes the daemon use a valid file.

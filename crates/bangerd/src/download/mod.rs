@@ -35,7 +35,7 @@ use failure::Recovery;
 use transfer::Transfer;
 use web::Web;
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, WebAddress};
 pub(crate) use cancel::CancelToken;
 pub(crate) use digest::Digest;
 pub(crate) use digest::hexadecimal;
@@ -101,6 +101,22 @@ impl Default for RetryLimits {
             attempts: 5,
         }
     }
+}
+
+/// Whether a web server answers, whatever its status: `doctor` asks. Each of the name's resolution,
+/// the connection and the answer may take `within`. No proxy is used, as from a guest.
+///
+/// # Errors
+/// Why there is no answer.
+pub(crate) fn answers(address: &WebAddress, within: Duration) -> std::result::Result<(), String> {
+    let limits = RetryLimits {
+        connect: within,
+        first_byte: within,
+        stall: within,
+        ..RetryLimits::default()
+    };
+    let (proxies, cancel) = (Proxies::default(), CancelToken::default());
+    Web::new(&limits, &proxies, &cancel).answers(address)
 }
 
 /// The cache of downloads.

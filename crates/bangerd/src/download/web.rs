@@ -115,6 +115,13 @@ impl<'a> Web<'a> {
         )))
     }
 
+    /// Whether the server answers a request for this address, whatever it answers.
+    pub(super) fn answers(&self, address: &WebAddress) -> std::result::Result<(), String> {
+        self.send(address, &RangeRequest::default())
+            .map(drop)
+            .map_err(|failure| crate::error::chain(&failure.error))
+    }
+
     fn send(
         &self,
         at: &WebAddress,
