@@ -23,7 +23,7 @@ impl Client {
     /// Opens a connection for one command in a running guest. Dropping it ends the command.
     ///
     /// # Errors
-    /// The daemon's error, such as `not-ready` if the VM does not run.
+    /// The daemon's error, such as `conflict` if the VM does not run.
     pub fn exec(&self, vm: &VmRef) -> Result<ExecStream> {
         let path = verbs::path(vm, "/exec");
         let failed =

@@ -54,6 +54,8 @@ fn a_signal_is_passed_on() {
     let mut command = environment.command(&["vm", "exec", "web", "-i", "--", "x"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    // Waiting for the child would close it, and so end the command.
+    let _stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
     // It runs, and listens for signals, once it has printed this.
     std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
@@ -106,6 +108,8 @@ fn an_interrupt_ends_the_command_and_its_vm_goes() {
     let mut command = environment.command(&["vm", "run", "--rm", "-i", "--", "x"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    // Waiting for the child would close it, and so end the command.
+    let _stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
     std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
     let pid = rustix::process::Pid::from_child(&child);

@@ -63,7 +63,7 @@ fn a_command_needs_no_network(world: &World) {
     assert_eq!(run.status, 124, "{run:#?}");
     let ports = world.json(&["vm", "ports", "first"]).to_string();
     assert!(ports.contains("\"sshd\""), "{ports}");
-    assert_eq!(world.ssh("first", &["echo", "back"]), "back\n");
+    assert_eq!(world.ssh("first", &["echo", "back"]), "back");
 }
 
 pub(crate) fn each_vmm_runs_as_an_unprivileged_user_of_its_own() {

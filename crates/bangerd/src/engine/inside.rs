@@ -28,7 +28,7 @@ impl Engine {
     /// Opens a stream for one command; what crosses it is described in `docs/exec.md`.
     ///
     /// # Errors
-    /// `not-ready` if the VM does not run, `guest` if the guest does not answer.
+    /// `conflict` if the VM does not run, `guest` if the guest does not answer.
     pub fn exec(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
         let stream = self.open_stream(&vm, StreamKind::Exec, PATIENCE)?;
@@ -56,7 +56,7 @@ impl Engine {
     /// What the VM uses. A guest that does not answer is no error: the host's side is known.
     ///
     /// # Errors
-    /// `not-ready` if the VM does not run.
+    /// `conflict` if the VM does not run.
     pub fn stats(&self, wanted: &VmRef) -> Result<StatsView> {
         let vm = self.find(wanted)?.vm();
         let Some(host) = self.host_usage(&vm) else {
@@ -147,7 +147,7 @@ impl ForVm for Error {
 fn not_running(vm: &Vm) -> Error {
     let name = &vm.name;
     let error = Error::new(
-        Code::NotReady,
+        Code::Conflict,
         format!("`{name}` is not running: it is {}", vm.phase),
     );
     match vm.phase {

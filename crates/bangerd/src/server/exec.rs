@@ -59,7 +59,7 @@ fn take_upgrade(request: &mut Request) -> Result<OnUpgrade> {
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     upgrade.filter(|_| is_ours).ok_or_else(|| {
         Error::new(
-            Code::Invalid,
+            Code::Conflict,
             format!(
                 "this request needs the headers `connection: upgrade` and `upgrade: {UPGRADE}`"
             ),

@@ -49,6 +49,8 @@ fn verbs_work_with_the_vms_of_another_machine_through_one_master() {
     for run in runs {
         assert_eq!(Run::of(run.wait_with_output().unwrap()).stdout, "web\n");
     }
+    let exec = ["--host", "lab", "vm", "exec", "web", "--", "a b"];
+    assert_eq!(two.done(&exec).stdout, "a b\n");
     two.done(&["--host", "lab", "vm", "stop", "web"]);
     assert!(lines.next().unwrap().unwrap().contains("web"));
     events.kill().unwrap();
@@ -98,6 +100,8 @@ fn a_server_that_forwards_no_sockets_is_reached_by_its_own_banger() {
     two.server.script("banger", &noisy);
     two.done(&["--host", "lab", "vm", "create", "web"]);
     assert_eq!(two.names(), "web ");
+    let exec = ["--host", "lab", "vm", "exec", "web", "--", "a b"];
+    assert_eq!(two.done(&exec).stdout, "a b\n");
     assert_eq!(two.files(".no-fwd").len(), 1);
     // Several verbs at a time, each with a stream of its own.
     for name in ["one", "six", "two"] {

@@ -60,11 +60,11 @@ fn what_keeps_a_command_from_its_vm_is_a_plain_error() {
     ];
     for ask in asks {
         let error = ask(&client, &vm("calm-otter"));
-        assert_eq!(error.code, Code::NotReady, "{error:?}");
+        assert_eq!(error.code, Code::Conflict, "{error:?}");
         assert_eq!(error.hints, ["banger vm start calm-otter"]);
     }
     let answer = server.raw("GET /v1/vms/calm-otter/exec HTTP/1.1\r\nhost: x\r\n\r\n");
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
     assert!(answer.contains("upgrade: banger-exec"), "{answer}");
 }
 

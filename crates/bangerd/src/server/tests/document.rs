@@ -131,7 +131,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
         let answer = server.raw(&request(method, &path, least_body(&path)));
         // Only an upgrade has no plain answer; a test of its own makes it.
         let expected = if path.ends_with("/exec") {
-            "HTTP/1.1 400 "
+            "HTTP/1.1 409 "
         } else {
             "HTTP/1.1 200 "
         };

@@ -85,22 +85,20 @@ impl Serialize for Condition {
 }
 
 impl Condition {
-    /// Whether it holds now. A guest that cannot be asked yet makes it false.
+    /// Whether it holds now. A guest that does not answer yet makes it false.
     ///
     /// # Errors
     /// The daemon's, such as `not-found`.
     pub(super) fn examine(&self, daemon: &Client, vm: &VmRef) -> Result<State> {
         let view = daemon.show(vm)?;
+        let runs = matches!(view.phase, Phase::Starting | Phase::Running);
         let holds = match self {
-            Self::Running => matches!(view.phase, Phase::Starting | Phase::Running),
+            Self::Running => runs,
             Self::Ready => view.phase == Phase::Running,
             Self::Stopped => view.phase == Phase::Stopped,
-            Self::Port(port) => in_guest(daemon.ports(vm))?.is_some_and(|ports| {
-                let mut tcp = ports.iter().filter(|it| it.protocol == "tcp");
-                tcp.any(|it| it.port == *port)
-            }),
-            Self::File(path) => succeeds(daemon, vm, &["test", "-e", path])?,
-            Self::Command(command) => succeeds(daemon, vm, &["sh", "-c", command])?,
+            Self::Port(_) | Self::File(_) | Self::Command(_) => {
+                runs && self.examine_guest(daemon, vm, view.phase)?
+            }
         };
         Ok(State {
             name: view.name,
@@ -108,22 +106,32 @@ impl Condition {
             holds,
         })
     }
-}
 
-/// What the guest says, or `None` if it does not run or answer yet.
-fn in_guest<T>(answer: Result<T>) -> Result<Option<T>> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if matches!(error.code, Code::NotReady | Code::Guest) => Ok(None),
-        Err(error) => Err(error),
+    /// Asks the guest of a VM that was in this phase.
+    fn examine_guest(&self, daemon: &Client, vm: &VmRef, phase: Phase) -> Result<bool> {
+        let answer = match self {
+            Self::Port(port) => daemon.ports(vm).map(|ports| {
+                let mut tcp = ports.iter().filter(|it| it.protocol == "tcp");
+                tcp.any(|it| it.port == *port)
+            }),
+            Self::File(path) => succeeds(daemon, vm, &["test", "-e", path]),
+            Self::Command(command) => succeeds(daemon, vm, &["sh", "-c", command]),
+            Self::Running | Self::Ready | Self::Stopped => Ok(false),
+        };
+        match answer {
+            Err(error) if error.code == Code::Guest => Ok(false),
+            // The VM has ended since, unless it has no streams at all.
+            Err(error) if error.code == Code::Conflict && daemon.show(vm)?.phase != phase => {
+                Ok(false)
+            }
+            answer => answer,
+        }
     }
 }
 
 /// Whether a command ends with status 0. Its output goes nowhere.
 fn succeeds(daemon: &Client, vm: &VmRef, words: &[&str]) -> Result<bool> {
-    let Some(mut stream) = in_guest(daemon.exec(vm))? else {
-        return Ok(false);
-    };
+    let mut stream = daemon.exec(vm)?;
     let start = ExecStart {
         timeout_millis: Some(COMMAND_MILLIS),
         ..ExecStart::default()
