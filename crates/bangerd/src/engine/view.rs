@@ -95,7 +95,7 @@ impl Engine {
         }
         if vm.is_in_rescue() && vm.phase == Phase::Running {
             notes.push(format!(
-                "it is in rescue: it has no SSH; read its console: banger vm logs {}",
+                "it is in rescue: it has no SSH; get a shell: banger vm shell {}",
                 vm.name
             ));
         }

@@ -244,6 +244,7 @@ pub(super) fn not_running(vm: &VmView) -> Error {
             Code::NotReady,
             format!("`{name}` is running in rescue, without SSH"),
         )
+        .hint(format!("get a shell without SSH: banger vm shell {name}"))
         .hint(format!("read its console: banger vm logs {name}"))
         .hint(format!(
             "end the rescue: banger vm kill {name}, then: banger vm start {name}"
