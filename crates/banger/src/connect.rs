@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::output::Output;
 use crate::paths::Paths;
+use crate::poll;
 use crate::programs::{self, StartingDaemon};
 use crate::progress::Wait;
 use crate::systemd::{Systemd, UNIT};
@@ -127,16 +128,8 @@ fn answers_until(socket: &Path, deadline: Instant) -> Result<bool> {
         if Instant::now() >= deadline {
             return Ok(false);
         }
-        pause();
+        poll::pause(Duration::from_millis(10));
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a missing socket has no event to wait on"
-)]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(10));
 }
 
 /// The outcome of starting a daemon.

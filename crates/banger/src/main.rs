@@ -23,6 +23,7 @@ mod label_selector;
 mod name_pattern;
 mod output;
 mod paths;
+mod poll;
 mod programs;
 mod progress;
 mod quote;

@@ -39,6 +39,7 @@ use std::time::Duration;
 use banger_api::{API_VERSION, Code, Error, Result};
 
 use crate::output::Output;
+use crate::poll;
 use crate::programs::{SshEnd, SshProcess};
 use crate::quote;
 
@@ -154,7 +155,7 @@ impl Remote {
         ));
         let mut pause = SHORTEST_PAUSE;
         loop {
-            wait(pause);
+            poll::pause(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
             if self.connect(Prompts::Refused).is_ok() {
                 break;
@@ -332,14 +333,6 @@ impl Remote {
             .hint(format!("see what it prints: {} banger dial-stdio", self.ssh_command())),
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a network that returns has no event to wait on"
-)]
-fn wait(pause: Duration) {
-    std::thread::sleep(pause);
 }
 
 /// Writes a file of the client's own as a whole, or leaves the old one.

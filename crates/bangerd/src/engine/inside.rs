@@ -126,22 +126,16 @@ impl Engine {
         };
         hypervisor
             .open_stream(vm, kind, timeout)
-            .map_err(|error| error.for_vm(vm))
+            .map_err(|error| name_in_hints(error, vm))
     }
 }
 
 /// Puts the VM's name where a hint has `NAME`.
-trait ForVm {
-    fn for_vm(self, vm: &Vm) -> Self;
-}
-
-impl ForVm for Error {
-    fn for_vm(mut self, vm: &Vm) -> Self {
-        for hint in &mut self.hints {
-            *hint = hint.replace("NAME", vm.name.as_str());
-        }
-        self
+fn name_in_hints(mut error: Error, vm: &Vm) -> Error {
+    for hint in &mut error.hints {
+        *hint = hint.replace("NAME", vm.name.as_str());
     }
+    error
 }
 
 fn not_running(vm: &Vm) -> Error {

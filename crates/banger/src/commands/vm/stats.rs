@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::VmArgument;
 use crate::columns::columns;
 use crate::failure::Outcome;
+use crate::poll;
 use crate::session::Session;
 
 /// The time between two measurements.
@@ -66,7 +67,7 @@ impl Stats {
         let mut before = daemon.stats(&self.one.name)?;
         let mut history = VecDeque::new();
         loop {
-            pause();
+            poll::pause(INTERVAL);
             let now = daemon.stats(&self.one.name)?;
             let rates = Rates::between(&before, &now);
             let sample = Sample { stats: &now, rates };
@@ -91,15 +92,6 @@ impl Stats {
             before = now;
         }
     }
-}
-
-/// Waits for the next measurement.
-fn pause() {
-    let timeout = rustix::event::Timespec {
-        tv_sec: i64::try_from(INTERVAL.as_secs()).unwrap_or(1),
-        tv_nsec: 0,
-    };
-    let _ = rustix::event::poll(&mut [], Some(&timeout));
 }
 
 impl Rates {

@@ -105,24 +105,37 @@ fn ports_and_usage_are_the_guests_and_the_hosts() {
 #[test]
 fn a_clients_frames_are_the_guests() {
     use banger_guest::streams as guest;
-    let ours = [
-        ExecFrame::Word(vec![1]),
-        ExecFrame::Start(b"{}".to_vec()),
-        ExecFrame::Signal(15),
-        ExecFrame::Resize(80, 24),
-        ExecFrame::Room(9),
-        ExecFrame::Refusal(127, "x".to_owned()),
+    // Each variant once, by both names.
+    macro_rules! each {
+        ($($frame:ident $(($($value:expr),+))?),+ $(,)?) => {
+            [$((
+                ExecFrame::$frame $(($($value),+))?,
+                guest::ExecFrame::$frame $(($($value),+))?,
+            )),+]
+        };
+    }
+    let frames = each![
+        Word(vec![1]),
+        Variable(b"A=1".to_vec()),
+        Start(b"{}".to_vec()),
+        Stdin(vec![2]),
+        StdinEnd,
+        Signal(15),
+        Resize(80, 24),
+        Started,
+        Stdout(vec![3]),
+        Stderr(vec![4]),
+        Room(9),
+        Exit(143),
+        Refusal(127, "x".to_owned()),
     ];
-    let theirs = [
-        guest::ExecFrame::Word(vec![1]),
-        guest::ExecFrame::Start(b"{}".to_vec()),
-        guest::ExecFrame::Signal(15),
-        guest::ExecFrame::Resize(80, 24),
-        guest::ExecFrame::Room(9),
-        guest::ExecFrame::Refusal(127, "x".to_owned()),
-    ];
-    for (ours, theirs) in ours.iter().zip(&theirs) {
+    for (ours, theirs) in &frames {
         assert_eq!(ours.encode(), theirs.encode());
+        let (mut reader, mut guests) = (ExecReader::default(), guest::ExecReader::default());
+        reader.push(&theirs.encode());
+        guests.push(&ours.encode());
+        assert_eq!(reader.next_frame().unwrap().as_ref(), Some(ours));
+        assert_eq!(guests.next_frame().unwrap().as_ref(), Some(theirs));
     }
     let start = banger_api::exec::ExecStart {
         user: Some("ada".to_owned()),

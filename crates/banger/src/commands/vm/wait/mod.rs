@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
+use crate::poll;
 use crate::session::Session;
 use condition::{Condition, State};
 
@@ -56,9 +57,9 @@ pub(crate) struct Wait {
     timeout: u64,
 }
 
-/// What became of one VM.
+/// The outcome of one VM.
 #[derive(Debug, Serialize)]
-struct Waited<'a> {
+struct WaitOutcome<'a> {
     name: VmName,
     condition: &'a Condition,
     holds: bool,
@@ -75,7 +76,7 @@ impl Wait {
             if !session.output.json {
                 self.tell(&state, session)?;
             }
-            all.push(Waited {
+            all.push(WaitOutcome {
                 name: state.name,
                 condition: &self.condition,
                 holds: state.holds,
@@ -112,7 +113,7 @@ impl Wait {
                 say(format_args!("  {} is {} …", state.name, state.phase));
                 phase = Some(state.phase);
             }
-            sleep(pause.min(left));
+            poll::pause(pause.min(left));
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
@@ -129,12 +130,4 @@ impl Wait {
         ));
         Ok(())
     }
-}
-
-fn sleep(duration: Duration) {
-    let timeout = rustix::event::Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(1),
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    };
-    let _ = rustix::event::poll(&mut [], Some(&timeout));
 }
