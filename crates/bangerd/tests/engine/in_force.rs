@@ -189,7 +189,7 @@ fn a_run_in_rescue_is_marked_and_offers_no_ssh() {
         .unwrap()
         .vm;
     assert!(vm.rescue && vm.ssh.is_none());
-    let is_noted = |note: &String| note.contains("banger vm logs calm-otter");
+    let is_noted = |note: &String| note.contains("banger vm shell calm-otter");
     assert!(vm.notes.iter().any(is_noted), "{:?}", vm.notes);
 }
 
