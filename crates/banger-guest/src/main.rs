@@ -1,11 +1,12 @@
 //! The program inside each guest.
 //!
-//! One static file has five roles, selected by the name that it is called with:
+//! One static file has six roles, selected by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);
 //! - the agent, which answers the daemon while the guest runs ([`agent`]);
 //! - the session of each command of `banger vm exec` ([`exec`]);
+//! - the supervisor of each job, a command that outlives its stream ([`job`]);
 //! - `banger-session`, beside each command of `banger vm ssh` ([`session`]);
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
@@ -16,6 +17,7 @@ mod boot_record;
 mod exec;
 mod failure;
 mod init;
+mod job;
 mod session;
 mod shutdown;
 mod system;
@@ -56,6 +58,7 @@ fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCod
         ["agent"] => agent::run(),
         ["streams", root] => enter::streams(root),
         [exec::ROLE] => exec::run(),
+        [job::ROLE] => job::run(),
         ["booted"] => agent::mark_booted(),
         ["enter", root, program, rest @ ..] => enter::enter(root, program, rest),
         ["shell", root] => enter::shell(root),

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,8 +19,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 
 use super::{listening, usage};
-use crate::exec;
 use crate::system::{enter, port, vsock, wait};
+use crate::{exec, job};
 
 /// The pause before a missing or deserted port is looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -106,11 +107,9 @@ fn greet(stream: OwnedFd) {
     // A vsock behaves as any other stream socket here.
     let mut stream = UnixStream::from(stream);
     let _ = stream.set_nonblocking(false);
-    let _ = stream.set_read_timeout(Some(PATIENCE));
-    let Ok(head) = read_head(&mut stream) else {
+    let Ok(head) = read_line(&mut stream) else {
         return;
     };
-    let _ = stream.set_read_timeout(None);
     let kind = serde_json::from_slice::<Open>(&head)
         .ok()
         .and_then(|open| serde_json::from_value::<StreamKind>(open.open).ok());
@@ -126,6 +125,18 @@ fn greet(stream: OwnedFd) {
     }
     match kind {
         Some(StreamKind::Exec) => run_session(stream),
+        Some(StreamKind::Detach) => run_supervisor(stream),
+        Some(StreamKind::Jobs) => {
+            let _ = job::list(&mut stream);
+        }
+        Some(StreamKind::Job) => {
+            let line = read_line(&mut stream);
+            let _ = line.and_then(|line| job::ask(&mut stream, &line));
+        }
+        Some(StreamKind::Attach) => {
+            let line = read_line(&mut stream);
+            let _ = line.and_then(|line| job::attach(stream, &line));
+        }
         Some(StreamKind::Ports) => {
             let _ = stream.write_all(&json(&listening::all()));
         }
@@ -140,31 +151,43 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
     banger_guest::protocol::encode(value)
 }
 
-/// Reads byte by byte: what follows is not ours.
-fn read_head(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let mut head = Vec::new();
+/// Reads one of the daemon's lines, byte by byte: what follows is not ours.
+fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = Vec::new();
     let mut byte = [0];
-    while head.len() < LONGEST_HEAD {
+    while line.len() < LONGEST_HEAD {
         stream.read_exact(&mut byte)?;
         if byte == *b"\n" {
-            return Ok(head);
+            stream.set_read_timeout(None)?;
+            return Ok(line);
         }
-        head.extend(byte);
+        line.extend(byte);
     }
-    Err(io::Error::other("the first line is too long"))
+    Err(io::Error::other("a line is too long"))
 }
 
 /// Each command has a process of ours beside it, outside of the agent's limits, so that neither
 /// disturbs the other.
 fn run_session(stream: UnixStream) {
-    let input: OwnedFd = stream.into();
-    let child = enter::ourselves()
-        .arg(exec::ROLE)
-        .stdin(std::process::Stdio::from(input))
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn();
-    if let Ok(mut child) = child {
+    if let Ok(mut child) = start_beside(exec::ROLE, stream) {
         let _ = child.wait();
     }
+}
+
+/// A job's supervisor outlives its stream, so that the stream does not wait for it.
+fn run_supervisor(stream: UnixStream) {
+    if let Ok(mut child) = start_beside(job::ROLE, stream) {
+        thread::spawn(move || child.wait());
+    }
+}
+
+/// Runs this program again as something else, with the stream as its standard input.
+fn start_beside(role: &str, stream: UnixStream) -> io::Result<Child> {
+    enter::ourselves()
+        .arg(role)
+        .stdin(Stdio::from(OwnedFd::from(stream)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
 }

@@ -20,7 +20,7 @@ use crate::system::enter::program;
 use crate::system::raw;
 
 /// What a shell says of a command that it cannot run, and of one that it cannot find.
-pub(super) const CANNOT_RUN: u8 = 126;
+pub(crate) const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 /// Where programs are, as in a login of Debian's root.
@@ -28,21 +28,21 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// What is to be run.
 #[derive(Debug, Default)]
-pub(super) struct Request {
-    pub(super) words: Vec<Vec<u8>>,
-    pub(super) variables: Vec<Vec<u8>>,
-    pub(super) start: ExecStart,
+pub(crate) struct Request {
+    pub(crate) words: Vec<Vec<u8>>,
+    pub(crate) variables: Vec<Vec<u8>>,
+    pub(crate) start: ExecStart,
 }
 
 /// Why it was not.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u8,
-    pub(super) reason: String,
+pub(crate) struct Refusal {
+    pub(crate) status: u8,
+    pub(crate) reason: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u8, reason: &str) -> Self {
+    pub(crate) fn new(status: u8, reason: &str) -> Self {
         let reason = reason.to_owned();
         Self { status, reason }
     }
@@ -50,16 +50,17 @@ impl Refusal {
 
 /// A command that runs, with our ends of its streams.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) child: Child,
-    pub(super) stdin: Option<File>,
-    pub(super) stdout: Option<File>,
-    pub(super) stderr: Option<File>,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) stdin: Option<File>,
+    pub(crate) stdout: Option<File>,
+    pub(crate) stderr: Option<File>,
     /// The terminal's other side, which is standard input and output, too.
-    pub(super) terminal: Option<File>,
+    pub(crate) terminal: Option<File>,
 }
 
-pub(super) fn start(request: &Request) -> Result<Running, Refusal> {
+/// Starts it; `bound` if it is to get `SIGTERM` when this process is killed.
+pub(crate) fn start(request: &Request, bound: bool) -> Result<Running, Refusal> {
     let user = request.start.user.as_deref().unwrap_or("root");
     let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
     let size: usize = request.words.iter().map(|word| word.len() + 8).sum();
@@ -91,7 +92,10 @@ pub(super) fn start(request: &Request) -> Result<Running, Refusal> {
         account.user,
         account.group,
         groups,
-        terminal.is_some(),
+        raw::Ties {
+            terminal: terminal.is_some(),
+            bound,
+        },
     );
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command

@@ -6,7 +6,8 @@
 //! after the command, as from a shell that exits.
 
 mod account;
-mod command;
+pub(crate) mod command;
+pub(crate) mod process;
 mod relay;
 
 use std::io::{Read as _, Write as _};
@@ -31,9 +32,18 @@ const CGROUP: &str = "/sys/fs/cgroup/banger-exec";
 /// Runs the session on standard input.
 pub(crate) fn run() -> ExitCode {
     leave_agent();
-    let Ok(stream) = std::io::stdin().as_fd().try_clone_to_owned() else {
+    let Ok(stream) = take_stream() else {
         return ExitCode::FAILURE;
     };
+    match serve(stream) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The stream that is standard input, which has nothing to read then.
+pub(crate) fn take_stream() -> std::io::Result<UnixStream> {
+    let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
     if let Ok(null) = rustix::fs::open(
         "/dev/null",
         rustix::fs::OFlags::RDWR,
@@ -41,15 +51,12 @@ pub(crate) fn run() -> ExitCode {
     ) {
         let _ = rustix::stdio::dup2_stdin(&null);
     }
-    match serve(UnixStream::from(stream)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    Ok(UnixStream::from(stream))
 }
 
 /// Without the agent's protection from the kernel's out-of-memory killer, and out of its cgroup;
 /// where neither is there, nothing is to be left.
-fn leave_agent() {
+pub(crate) fn leave_agent() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     if std::fs::metadata("/sys/fs/cgroup/cgroup.procs").is_ok() {
         let _ = std::fs::create_dir(CGROUP);
@@ -60,7 +67,7 @@ fn leave_agent() {
 fn serve(mut stream: UnixStream) -> std::io::Result<()> {
     let mut reader = ExecReader::default();
     let started = read_request(&mut stream, &mut reader).and_then(|request| {
-        let running = command::start(&request)?;
+        let running = command::start(&request, false)?;
         Ok((running, request.start))
     });
     match started {
@@ -76,7 +83,10 @@ fn serve(mut stream: UnixStream) -> std::io::Result<()> {
 }
 
 /// Reads up to the start.
-fn read_request(stream: &mut UnixStream, reader: &mut ExecReader) -> Result<Request, Refusal> {
+pub(crate) fn read_request(
+    stream: &mut UnixStream,
+    reader: &mut ExecReader,
+) -> Result<Request, Refusal> {
     let broken = |reason: &str| Refusal::new(command::CANNOT_RUN, reason);
     let deadline = Instant::now() + PATIENCE;
     let mut request = Request::default();

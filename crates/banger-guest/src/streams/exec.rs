@@ -39,6 +39,12 @@ pub struct ExecStart {
     /// When it is ended, in milliseconds after its start.
     #[serde(default)]
     pub timeout_millis: Option<u64>,
+    /// The name of the job, if it is one.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Whether a job takes input from those who attach; otherwise it has none.
+    #[serde(default)]
+    pub input: bool,
 }
 
 /// A frame.
@@ -71,6 +77,11 @@ pub enum ExecFrame {
     Exit(u8),
     /// The command was not started, for this reason; a shell's status for it is the first byte.
     Refusal(u8, String),
+    /// The job: its description as JSON. It comes when a job was started, and first and, unless its
+    /// output is followed, last when a client attaches.
+    Job(Vec<u8>),
+    /// So many bytes of output were not kept, or not read in time.
+    Dropped(u64),
 }
 
 impl ExecFrame {
@@ -93,6 +104,8 @@ impl ExecFrame {
             Self::Room(bytes) => (11, bytes.to_be_bytes().to_vec()),
             Self::Exit(status) => (12, vec![*status]),
             Self::Refusal(status, reason) => (13, [&[*status], reason.as_bytes()].concat()),
+            Self::Job(json) => (14, json.clone()),
+            Self::Dropped(bytes) => (15, bytes.to_be_bytes().to_vec()),
         };
         let length = payload.len().min(LONGEST_EXEC_FRAME);
         let mut bytes = vec![kind];
@@ -120,6 +133,8 @@ impl ExecFrame {
             (13, [status, reason @ ..]) => {
                 Self::Refusal(*status, String::from_utf8_lossy(reason).into_owned())
             }
+            (14, _) => Self::Job(payload),
+            (15, _) => Self::Dropped(u64::from_be_bytes(payload.as_slice().try_into().ok()?)),
             _ => return None,
         };
         Some(frame)
@@ -180,6 +195,8 @@ mod tests {
             ExecFrame::Room(1 << 20),
             ExecFrame::Exit(143),
             ExecFrame::Refusal(127, "no".to_owned()),
+            ExecFrame::Job(b"{}".to_vec()),
+            ExecFrame::Dropped(1 << 40),
         ];
         let mut reader = ExecReader::default();
         let bytes: Vec<u8> = frames.iter().flat_map(ExecFrame::encode).collect();

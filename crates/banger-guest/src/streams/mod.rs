@@ -14,10 +14,15 @@
 
 mod exec;
 mod frame;
+mod job;
 mod mux;
 
 pub use exec::{ExecFrame, ExecReader, ExecStart, LONGEST_EXEC_FRAME, MOST_WORDS, STDIN_WINDOW};
 pub use frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
+pub use job::{
+    AttachStart, Job, JobAsk, JobName, JobReply, JobState, KEPT_OUTPUT, LONGEST_JOB_NAME,
+    MOST_ENDED_JOBS, MOST_JOBS, is_job_id, is_job_name, is_job_reference,
+};
 pub use mux::{Doorbell, MOST_STREAMS, Mux, WINDOW};
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +42,14 @@ pub const LONGEST_HEAD: usize = 1024;
 pub enum StreamKind {
     /// Runs one command: [`ExecFrame`]s both ways.
     Exec,
+    /// Starts one command as a [`Job`], which outlives the stream.
+    Detach,
+    /// The guest writes one JSON value, a list of [`Job`], and ends the stream.
+    Jobs,
+    /// Does something to jobs: a [`JobAsk`], and a [`JobReply`].
+    Job,
+    /// The output of a job, and its input.
+    Attach,
     /// The guest writes one JSON value, a list of [`ListeningSocket`], and ends the stream.
     Ports,
     /// The guest writes one JSON value, a [`Usage`], and ends the stream.

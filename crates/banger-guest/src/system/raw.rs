@@ -82,27 +82,33 @@ pub(crate) fn block_endings(command: &mut Command) {
     }
 }
 
-/// Has `command` run in a session of its own, as this user and in these groups; with its standard
-/// input as the session's terminal, if it has one.
-pub(crate) fn run_as(
-    command: &mut Command,
-    user: Uid,
-    group: Gid,
-    groups: Vec<Gid>,
-    terminal: bool,
-) {
+/// What ties a command to others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ties {
+    /// Its standard input is the terminal of its session.
+    pub(crate) terminal: bool,
+    /// It gets `SIGTERM` when this thread ends.
+    pub(crate) bound: bool,
+}
+
+/// Has `command` run in a session of its own, as this user and in these groups.
+pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<Gid>, ties: Ties) {
     // SAFETY: between fork and exec the child makes system calls; it does not allocate, lock or
     // unwind. It has one thread, so the calls for a thread are for the whole process.
     unsafe {
         command.pre_exec(move || {
             SignalSet::NONE.block();
             rustix::process::setsid()?;
-            if terminal {
+            if ties.terminal {
                 rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
             }
             rustix::thread::set_thread_groups(&groups)?;
             rustix::thread::set_thread_gid(group)?;
             rustix::thread::set_thread_uid(user)?;
+            if ties.bound {
+                // Last, because a change of the user ends it.
+                rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            }
             Ok(())
         });
     }

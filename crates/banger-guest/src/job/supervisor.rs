@@ -1,0 +1,304 @@
+//! The process beside a job: it keeps the job's output, serves those who attach, and records the end.
+//!
+//! It depends on nobody: the agent, its streams and the daemon may end. When it is killed itself, its
+//! command gets `SIGTERM`, and the job is lost.
+
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{fs, io};
+
+use banger_guest::streams::{ExecFrame, ExecReader, Job, JobState};
+use rustix::event::{PollFd, PollFlags};
+
+use super::call::{self, Call};
+use super::output::Output;
+use super::store::{Place, Record, Store};
+use super::visitor::{Visitor, description};
+use crate::exec::command::{self, Refusal, Request};
+use crate::exec::process::Process;
+use crate::exec::{leave_agent, read_request, take_stream};
+use crate::system::{clock, wait};
+
+/// The argument that makes this program a job's supervisor.
+pub(crate) const ROLE: &str = "job-supervisor";
+
+/// The most clients that are attached to one job at a time.
+const MOST_VISITORS: usize = 16;
+
+/// How often what a command had written at its end is looked for.
+const LAST_READS: usize = 64;
+
+/// The most letters of all words that are shown, and of each.
+const LONGEST_COMMAND: usize = 1024;
+const LONGEST_WORD: usize = 200;
+
+/// Makes a job of the request on standard input, and stays with it to its end.
+pub(crate) fn run() -> ExitCode {
+    leave_agent();
+    // It has no terminal, and no signal of another group reaches it.
+    let _ = rustix::process::setsid();
+    let Ok(stream) = take_stream() else {
+        return ExitCode::FAILURE;
+    };
+    match serve(stream, &Store::of_guest()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Starts the job, says so on the stream, and lets the stream go.
+pub(super) fn serve(mut stream: UnixStream, store: &Store) -> io::Result<()> {
+    use std::io::Write as _;
+    let mut reader = ExecReader::default();
+    let begun = read_request(&mut stream, &mut reader).and_then(|request| begin(&request, store));
+    match begun {
+        Ok(mut supervisor) => {
+            // A client that is gone does not learn of the job; it runs nevertheless.
+            let _ = stream.write_all(&description(&supervisor.record.job).encode());
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            drop(stream);
+            supervisor.run()?;
+            store.make_room();
+            Ok(())
+        }
+        Err(Refusal { status, reason }) => {
+            stream.write_all(&ExecFrame::Refusal(status, reason).encode())
+        }
+    }
+}
+
+fn begin(request: &Request, store: &Store) -> Result<Supervisor, Refusal> {
+    let refused = |reason: String| Refusal::new(command::CANNOT_RUN, &reason);
+    store.make_room();
+    let place = store
+        .allot(request.start.name.as_deref())
+        .map_err(refused)?;
+    match Supervisor::start(request, place) {
+        Ok(supervisor) => Ok(supervisor),
+        Err((place, refusal)) => {
+            place.give_up();
+            Err(refusal)
+        }
+    }
+}
+
+/// A job that runs.
+struct Supervisor {
+    place: Place,
+    record: Record,
+    process: Process,
+    output: Output,
+    listener: UnixListener,
+    visitors: Vec<Visitor>,
+}
+
+impl Supervisor {
+    fn start(request: &Request, place: Place) -> Result<Self, (Place, Refusal)> {
+        let failed = |cause: &io::Error| {
+            Refusal::new(command::CANNOT_RUN, &format!("keep the job: {cause}"))
+        };
+        let prepared = Output::new(place.output()).and_then(|output| {
+            let listener = UnixListener::bind(place.socket())?;
+            fs::set_permissions(place.socket(), fs::Permissions::from_mode(0o600))?;
+            listener.set_nonblocking(true)?;
+            Ok((output, listener))
+        });
+        let (output, listener) = match prepared {
+            Ok(prepared) => prepared,
+            Err(cause) => return Err((place, failed(&cause))),
+        };
+        let mut running = match command::start(request, true) {
+            Ok(running) => running,
+            Err(refusal) => return Err((place, refusal)),
+        };
+        // From now on the kernel rather ends the command than the one who keeps its output.
+        let _ = fs::write("/proc/self/oom_score_adj", "-900");
+        if !request.start.input {
+            running.stdin = None;
+        }
+        let timeout = request.start.timeout_millis.map(Duration::from_millis);
+        let process = match Process::new(running, timeout) {
+            Ok(process) => process,
+            Err(cause) => return Err((place, failed(&cause))),
+        };
+        let record = Record {
+            job: describe(request, &place.id, process.pid()),
+            started_uptime_millis: clock::uptime_millis(),
+        };
+        if let Err(cause) = place.write(&record) {
+            process.signal(9);
+            return Err((place, failed(&cause)));
+        }
+        Ok(Self {
+            place,
+            record,
+            process,
+            output,
+            listener,
+            visitors: Vec::new(),
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.process.end_if_due();
+            let taken = self.process.write_input();
+            if let Some(writer) = self.visitors.iter_mut().find(|it| it.writes()) {
+                writer.give_room(taken);
+            }
+            self.serve_visitors(None);
+            if self.wait() {
+                break;
+            }
+            self.accept();
+            for frame in self.process.read_output() {
+                self.output.append(&frame);
+            }
+        }
+        let state = self.process.wait()?;
+        self.finish(state)
+    }
+
+    /// Whether the command has ended.
+    fn wait(&self) -> bool {
+        let mut fds = self.process.polled(true);
+        fds.push(PollFd::from_borrowed_fd(
+            self.listener.as_fd(),
+            PollFlags::IN,
+        ));
+        fds.extend(self.visitors.iter().map(Visitor::polled));
+        wait::ready(&mut fds, self.process.patience());
+        !fds[0].revents().is_empty()
+    }
+
+    /// Reads what clients say, and sends them output.
+    fn serve_visitors(&mut self, end: Option<&ExecFrame>) {
+        for index in 0..self.visitors.len() {
+            let frames = self.visitors[index].read();
+            for frame in frames {
+                let mut others = self.visitors.iter().enumerate();
+                let is_taken = others.any(|(other, it)| other != index && it.writes());
+                self.visitors[index].obey(
+                    frame,
+                    &self.record.job,
+                    &mut self.process,
+                    self.output.written(),
+                    is_taken,
+                );
+            }
+            self.visitors[index].advance(&self.output, &self.record.job, end);
+        }
+        self.visitors.retain(|visitor| !visitor.is_gone());
+    }
+
+    fn accept(&mut self) {
+        while let Ok((connection, _)) = self.listener.accept() {
+            match call::read(&connection) {
+                Ok(Call::Signal(number)) => self.process.signal(number),
+                Ok(Call::Attach(stream)) if self.visitors.len() < MOST_VISITORS => {
+                    match Visitor::new(stream, self.place.output()) {
+                        Ok(visitor) => self.visitors.push(visitor),
+                        Err(_) => continue,
+                    }
+                }
+                Ok(Call::Attach(stream)) => turn_away(stream),
+                Err(_) => continue,
+            }
+            call::obeyed(&connection);
+        }
+    }
+
+    /// Keeps what the command had written when it ended, records the end, and tells those who are
+    /// attached.
+    fn finish(&mut self, state: JobState) -> io::Result<()> {
+        for _ in 0..LAST_READS {
+            let frames = self.process.read_output();
+            if frames.is_empty() {
+                break;
+            }
+            for frame in frames {
+                self.output.append(&frame);
+            }
+        }
+        let uptime = clock::uptime_millis();
+        self.record.job.state = state;
+        self.record.job.run_millis = uptime.saturating_sub(self.record.started_uptime_millis);
+        self.place.write(&self.record)?;
+        // Who comes now is served by the agent, from what is kept.
+        fs::remove_file(self.place.socket())?;
+        let end = ExecFrame::Exit(state.status().unwrap_or(command::CANNOT_RUN));
+        loop {
+            self.serve_visitors(Some(&end));
+            if self.visitors.is_empty() {
+                return Ok(());
+            }
+            let mut fds: Vec<PollFd<'_>> = self.visitors.iter().map(Visitor::polled).collect();
+            wait::ready(&mut fds, Duration::from_secs(1));
+        }
+    }
+}
+
+fn turn_away(stream: std::os::fd::OwnedFd) {
+    use std::io::Write as _;
+    let mut stream = UnixStream::from(stream);
+    let reason = format!("{MOST_VISITORS} clients are attached to this job already");
+    let refusal = ExecFrame::Refusal(command::CANNOT_RUN, reason);
+    let _ = stream.set_nonblocking(true);
+    let _ = stream.write_all(&refusal.encode());
+}
+
+fn describe(request: &Request, id: &str, pid: u32) -> Job {
+    let start = &request.start;
+    Job {
+        id: id.to_owned(),
+        name: start.name.clone(),
+        command: shown(&request.words),
+        user: start.user.clone().unwrap_or_else(|| "root".to_owned()),
+        pid,
+        started_unix_millis: clock::unix_nanos() / 1_000_000,
+        run_millis: 0,
+        state: JobState::Running,
+        terminal: start.terminal.is_some(),
+        input: start.input || start.terminal.is_some(),
+    }
+}
+
+/// The words as text, within bounds.
+fn shown(words: &[Vec<u8>]) -> Vec<String> {
+    let mut left = LONGEST_COMMAND;
+    let mut shown = Vec::new();
+    for word in words {
+        if left == 0 {
+            shown.push("…".to_owned());
+            break;
+        }
+        let text = String::from_utf8_lossy(word);
+        let most = LONGEST_WORD.min(left);
+        let mut cut: String = text.chars().take(most).collect();
+        if cut.len() < text.len() {
+            cut.push('…');
+        }
+        left = left.saturating_sub(cut.chars().count() + 1);
+        shown.push(cut);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_commands_are_shown_in_part() {
+        let words = |text: &str| vec![text.as_bytes().to_vec()];
+        assert_eq!(shown(&words("a b")), ["a b"]);
+        let long = shown(&words(&"x".repeat(1 << 17)));
+        assert_eq!(long[0].chars().count(), LONGEST_WORD + 1);
+        let many = shown(&vec![b"yes".to_vec(); 100_000]);
+        assert_eq!(many.last().unwrap(), "…");
+        assert!(many.concat().len() < 2 * LONGEST_COMMAND);
+    }
+}
