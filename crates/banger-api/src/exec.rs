@@ -1,5 +1,5 @@
-//! What crosses the connection of a command (`GET /v1/vms/{ref}/exec`): frames of a kind, a length and
-//! a payload.
+//! What crosses the connection of a command (`GET /v1/vms/{ref}/exec`) or a job (`…/detach`,
+//! `…/jobs/{job}/attach`): frames of a kind, a length and a payload.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -11,6 +11,9 @@
 //! The command's standard input may be [`STDIN_WINDOW`] bytes ahead of what it has read; each room
 //! frame adds to that, so that a signal never waits behind input. The last frame is exit or refusal.
 //! A client that closes the connection before has the command ended.
+//!
+//! A job is started by the same frames; the answer is a job frame or a refusal. To attach, a client sends
+//! a start frame with [`crate::AttachStart`].
 
 use serde::{Deserialize, Serialize};
 

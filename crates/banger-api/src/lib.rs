@@ -13,6 +13,7 @@ pub mod harmless;
 mod host;
 mod image;
 mod inside;
+mod job;
 pub mod limits;
 pub mod location;
 mod name;
@@ -34,6 +35,7 @@ pub use image::{
     PruneImages, PrunedImages, RenameImage,
 };
 pub use inside::{GuestUsage, HostUsage, PortView, StatsView};
+pub use job::{AttachStart, JobRef, JobState, JobView, KillJob, PruneJobs, RemoveJob};
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{

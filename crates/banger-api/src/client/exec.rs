@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{Client, broken, verbs};
 use crate::exec::UPGRADE;
-use crate::{Code, Error, Result, VmRef};
+use crate::{Code, Error, JobRef, Result, VmRef};
 
 /// The connection of a command; what crosses it is described in [`crate::exec`].
 #[derive(Debug)]
@@ -25,11 +25,32 @@ impl Client {
     /// # Errors
     /// The daemon's error, such as `conflict` if the VM does not run.
     pub fn exec(&self, vm: &VmRef) -> Result<ExecStream> {
-        let path = verbs::path(vm, "/exec");
+        self.take_over(&verbs::path(vm, "/exec"), UPGRADE)
+    }
+
+    /// Opens a connection that starts one job in a running guest.
+    ///
+    /// # Errors
+    /// As [`Client::exec`]; `guest` if the guest's program knows no jobs.
+    pub fn detach(&self, vm: &VmRef) -> Result<ExecStream> {
+        self.take_over(&verbs::path(vm, "/detach"), UPGRADE)
+    }
+
+    /// Opens a connection to a job's output and input. Dropping it leaves the job alone.
+    ///
+    /// # Errors
+    /// As [`Client::detach`].
+    pub fn attach(&self, vm: &VmRef, job: &JobRef) -> Result<ExecStream> {
+        let path = verbs::path(vm, &format!("/jobs/{job}/attach"));
+        self.take_over(&path, UPGRADE)
+    }
+
+    /// Asks for a connection with this protocol, and takes it over.
+    fn take_over(&self, path: &str, protocol: &str) -> Result<ExecStream> {
         let failed =
             |cause: String| Error::new(Code::Internal, "take the connection over").cause(cause);
         self.runtime.block_on(async {
-            let sent = self.send_with(Method::GET, &path, Bytes::new(), Some(UPGRADE));
+            let sent = self.send_with(Method::GET, path, Bytes::new(), Some(protocol));
             let (answer, _) = sent.await?;
             let upgraded = hyper::upgrade::on(answer).await.map_err(broken)?;
             let parts = upgraded

@@ -6,11 +6,11 @@ use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
-    ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, KillVm,
-    LogLevel, LogLevelView, PortView, Progress, PruneImages, PrunedImages, PurgeVm, Reloaded,
-    RenameImage, RenameVm, Report, Result, StartVm, StatsView, StopAllVms, StopVm, Stopped,
-    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName,
-    VolumeView,
+    ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, JobRef,
+    JobView, KillJob, KillVm, LogLevel, LogLevelView, PortView, Progress, PruneImages, PruneJobs,
+    PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage, RenameVm, Report, Result, StartVm,
+    StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView,
+    VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
@@ -72,6 +72,28 @@ impl Client {
     /// What listens in a running guest.
     pub fn ports(&self, vm: &VmRef) -> Result<Vec<PortView>> {
         self.get(&path(vm, "/ports"))
+    }
+
+    /// The jobs of a running guest, in the order of their start.
+    pub fn jobs(&self, vm: &VmRef) -> Result<Vec<JobView>> {
+        self.get(&path(vm, "/jobs"))
+    }
+
+    /// Sends a signal to a job; returns the job before it.
+    pub fn kill_job(&self, vm: &VmRef, job: &JobRef, request: &KillJob) -> Result<JobView> {
+        let path = path(vm, &format!("/jobs/{job}/kill"));
+        self.work(Method::POST, &path, request, |_| {})
+    }
+
+    /// Forgets an ended job; returns its last state.
+    pub fn remove_job(&self, vm: &VmRef, job: &JobRef, request: &RemoveJob) -> Result<JobView> {
+        let path = path(vm, &format!("/jobs/{job}"));
+        self.work(Method::DELETE, &path, request, |_| {})
+    }
+
+    /// Forgets all ended jobs; returns them.
+    pub fn prune_jobs(&self, vm: &VmRef, request: &PruneJobs) -> Result<Vec<JobView>> {
+        self.work(Method::DELETE, &path(vm, "/jobs"), request, |_| {})
     }
 
     /// What a running VM uses.

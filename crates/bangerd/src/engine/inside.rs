@@ -1,7 +1,7 @@
 //! What is asked of a guest over streams: commands, its ports, its usage. None of it needs a hold: a
 //! guest that ends takes its streams along.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use crate::error::Result;
 use crate::vm::Vm;
 
 /// Timeout for a guest that answers at once when it is well.
-const PROMPT: Duration = Duration::from_secs(5);
+pub(super) const PROMPT: Duration = Duration::from_secs(5);
 
 /// Timeout for a guest that is to run a command: it may still boot.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest answer of a guest, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -42,7 +42,7 @@ impl Engine {
     /// As [`Engine::exec`].
     pub fn ports(&self, wanted: &VmRef) -> Result<Vec<PortView>> {
         let vm = self.find(wanted)?.vm();
-        let ports: Vec<ListeningSocket> = self.ask_stream(&vm, StreamKind::Ports)?;
+        let ports: Vec<ListeningSocket> = self.ask_stream(&vm, StreamKind::Ports, &[], PROMPT)?;
         let view = |port: ListeningSocket| PortView {
             protocol: plain(&port.protocol),
             address: port.address,
@@ -65,7 +65,8 @@ impl Engine {
         let capabilities = self.parts.capabilities.iter();
         let disks = capabilities.flat_map(|it| it.disks(&vm, self.host()));
         let disks = disks.collect();
-        let (guest, guest_error) = match self.ask_stream::<Usage>(&vm, StreamKind::Usage) {
+        let usage = self.ask_stream::<Usage>(&vm, StreamKind::Usage, &[], PROMPT);
+        let (guest, guest_error) = match usage {
             Ok(usage) => (Some(guest_usage(&usage)), None),
             Err(error) => (None, Some(error.report())),
         };
@@ -91,11 +92,22 @@ impl Engine {
         })
     }
 
-    fn ask_stream<T: serde::de::DeserializeOwned>(&self, vm: &Vm, kind: StreamKind) -> Result<T> {
-        let deadline = Instant::now() + PROMPT;
-        let mut stream = self.open_stream(vm, kind, PROMPT)?;
+    /// Opens a stream, writes `ask`, and reads the guest's answer to its end.
+    pub(super) fn ask_stream<T: serde::de::DeserializeOwned>(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        ask: &[u8],
+        timeout: Duration,
+    ) -> Result<T> {
+        let deadline = Instant::now() + timeout;
+        let mut stream = self.open_stream(vm, kind, timeout)?;
         let broken =
             |cause: String| Error::new(Code::Guest, "read the guest's answer").cause(cause);
+        // The buffer of a new socket has room for a line.
+        stream
+            .write_all(ask)
+            .map_err(|cause| broken(cause.to_string()))?;
         let mut json = Vec::new();
         let mut bytes = [0; 16 << 10];
         loop {
@@ -116,7 +128,12 @@ impl Engine {
         serde_json::from_slice(&json).map_err(|cause| broken(cause.to_string()))
     }
 
-    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+    pub(super) fn open_stream(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        timeout: Duration,
+    ) -> Result<UnixStream> {
         let hypervisor = match vm.process() {
             Some(_) => self.hypervisor_of(vm),
             None => None,
@@ -163,7 +180,7 @@ fn guest_usage(usage: &Usage) -> GuestUsage {
 }
 
 /// A guest's word, short and without control characters.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let letters = text.chars().filter(|letter| !letter.is_control());
     letters.take(64).collect()
 }

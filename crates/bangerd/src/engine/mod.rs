@@ -29,6 +29,7 @@ pub mod hold;
 mod host;
 mod images;
 mod inside;
+mod jobs;
 mod metrics;
 mod operations;
 mod outside;

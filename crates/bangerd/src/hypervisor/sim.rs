@@ -1,6 +1,7 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
 //! and answer as a real one would.
 
+mod jobs;
 mod streams;
 
 use std::os::unix::net::UnixStream;
@@ -31,6 +32,7 @@ pub struct SimHypervisor {
     layout: Layout,
     instance: Instance,
     jailed: bool,
+    jobs: jobs::Jobs,
 }
 
 impl SimHypervisor {
@@ -42,6 +44,7 @@ impl SimHypervisor {
             layout,
             instance,
             jailed: false,
+            jobs: jobs::Jobs::default(),
         }
     }
 
@@ -142,13 +145,13 @@ impl Hypervisor for SimHypervisor {
 
     fn open_stream(&self, vm: &Vm, kind: StreamKind, _timeout: Duration) -> Result<UnixStream> {
         let process = self.process(vm)?;
-        if process.is_none_or(|it| self.sim.is_stalled(it.pid)) {
-            return Err(Error::new(
+        match process.filter(|it| !self.sim.is_stalled(it.pid)) {
+            Some(process) => streams::open(kind, process.pid, &self.jobs),
+            None => Err(Error::new(
                 Code::Guest,
                 "the simulated guest does not answer",
-            ));
+            )),
         }
-        streams::open(kind)
     }
 
     fn press_power_button(&self, vm: &Vm, _deadline: Instant) -> Result<()> {

@@ -1,5 +1,5 @@
-//! A command in a guest: a request that becomes a connection of its own (RFC 9110, 7.8). The server
-//! copies bytes both ways and reads none of them.
+//! A command or a job in a guest: a request that becomes a connection of its own (RFC 9110, 7.8). The
+//! server copies bytes both ways and reads none of them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use banger_api::exec::UPGRADE;
-use banger_api::{Code, Error, Result, VmRef};
+use banger_api::{Code, Error, Result};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
@@ -17,22 +17,23 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::reply::Refusal;
 use super::work::ask;
+use crate::engine::Engine;
 
 /// The number of simultaneous commands.
 pub(super) const COMMANDS: usize = 256;
 
 /// Opens a stream to the guest, and hands the connection over to it.
-pub(super) async fn exec(
+pub(super) async fn hand_over(
     app: App,
-    vm: VmRef,
     mut request: Request,
+    open: impl FnOnce(&Engine) -> Result<std::os::unix::net::UnixStream> + Send + 'static,
 ) -> std::result::Result<Response, Refusal> {
     let upgrade = take_upgrade(&mut request)?;
     let permit = Semaphore::try_acquire_owned(Arc::clone(&app.commands)).map_err(|_| {
         Error::new(Code::Busy, format!("{COMMANDS} commands run already"))
             .hint("wait until some of them have ended")
     })?;
-    let stream = ask(&app, move |engine| engine.exec(&vm)).await??;
+    let stream = ask(&app, open).await??;
     let guest = stream
         .set_nonblocking(true)
         .and_then(|()| UnixStream::from_std(stream))

@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
-use banger_api::{Code, Error, ImageName, VmRef, VolumeName};
+use banger_api::{Code, Error, ImageName, InvalidName, JobRef, VmRef, VolumeName};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,6 +145,28 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     }
 }
 
+/// The VM and the job of the path.
+#[derive(Debug)]
+pub(super) struct JobPath(pub(super) VmRef, pub(super) JobRef);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let invalid = |what: String| Refusal::from(Error::new(Code::Invalid, what));
+        let Path((vm, job)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|cause| invalid(format!("read the path: {}", cause.body_text())))?;
+        let vm = vm
+            .parse()
+            .map_err(|cause: InvalidName| invalid(cause.to_string()))?;
+        let job = job
+            .parse()
+            .map_err(|cause: InvalidName| invalid(cause.to_string()))?;
+        Ok(Self(vm, job))
+    }
+}
+
 /// The image that the path names.
 #[derive(Debug)]
 pub(super) struct ImagePath(pub(super) ImageName);
@@ -172,7 +194,7 @@ impl<S: Send + Sync> FromRequestParts<S> for VolumePath {
 /// What the path names.
 async fn name_in_path<S: Send + Sync, N>(parts: &mut Parts, state: &S) -> Result<N, Refusal>
 where
-    N: FromStr<Err = banger_api::InvalidName>,
+    N: FromStr<Err = InvalidName>,
 {
     let invalid = |what: String| Refusal::from(Error::new(Code::Invalid, what));
     let Path(text) = Path::<String>::from_request_parts(parts, state)

@@ -6,10 +6,10 @@ use axum::response::{IntoResponse as _, Response};
 use banger_api::{
     API_VERSION, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, Error, Event,
     EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView, ImageView,
-    ImportImage, ImportVm, KillVm, Line, LogLevelView, LogsQuery, PortView, PruneImages,
-    PrunedImages, PurgeVm, Reloaded, RenameImage, RenameVm, Report, StartVm, StatsView, StopAllVms,
-    StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView,
-    VolumeView,
+    ImportImage, ImportVm, JobView, KillJob, KillVm, Line, LogLevelView, LogsQuery, PortView,
+    PruneImages, PruneJobs, PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage, RenameVm,
+    Report, StartVm, StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
+    VersionView, VmSpecPatch, VmView, VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -22,7 +22,9 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::reply::{NDJSON, Refusal, check_version, name_request, unknown_method, unknown_path};
-use super::request::{ImagePath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath};
+use super::request::{
+    ImagePath, JobPath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath,
+};
 use super::work::{ask, work};
 use super::{exec, stream};
 use crate::engine::Engine;
@@ -76,6 +78,11 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(undelete))
         .routes(routes!(logs))
         .routes(routes!(exec_command))
+        .routes(routes!(detach))
+        .routes(routes!(jobs, prune_jobs))
+        .routes(routes!(remove_job))
+        .routes(routes!(kill_job))
+        .routes(routes!(attach))
         .routes(routes!(ports))
         .routes(routes!(stats))
         .routes(routes!(images, import_image))
@@ -110,6 +117,23 @@ struct Reference {
     /// Its name, its id, or the id's first digits.
     #[param(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 63)]
     r#ref: String,
+}
+
+/// The VM and the job in a path.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only described; `JobPath` reads it")]
+struct JobReference {
+    /// The VM's name, its id, or the id's first digits.
+    #[param(pattern = "^[a-z0-9-]+$", min_length = 1, max_length = 63)]
+    r#ref: String,
+    /// The job's id, or its name: the newest job with it.
+    #[param(
+        pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        min_length = 1,
+        max_length = 64
+    )]
+    job: String,
 }
 
 /// The image in a path.
@@ -630,7 +654,106 @@ async fn exec_command(
     VmPath(vm): VmPath,
     request: Request,
 ) -> Result<Response, Refusal> {
-    exec::exec(app, vm, request).await
+    exec::hand_over(app, request, move |engine| engine.exec(&vm)).await
+}
+
+/// Starts one command in a guest as a job, which outlives this connection. The upgrade and the frames are
+/// those of `exec`; in the start, `name` gives the job a name, and `input` has it take input from those who
+/// attach. The answer is 14, the job as the guest describes it (JSON), or 13, a refusal.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/detach",
+    params(Reference),
+    responses((status = 101, description = "The connection starts the job."))
+)]
+async fn detach(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    exec::hand_over(app, request, move |engine| engine.detach(&vm)).await
+}
+
+/// The jobs of a running guest, in the order of their start.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/jobs",
+    params(Reference),
+    responses((status = 200, body = Vec<JobView>))
+)]
+async fn jobs(State(app): State<App>, VmPath(vm): VmPath) -> Result<Json<Vec<JobView>>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.jobs(&vm)).await??))
+}
+
+/// Forgets all jobs that have ended, and their output. Returns them.
+#[utoipa::path(
+    delete,
+    path = "/v1/vms/{ref}/jobs",
+    params(Reference),
+    request_body = PruneJobs,
+    responses((status = 200, content((Line<Vec<JobView>> = "application/x-ndjson"), (Vec<JobView> = "application/json"))))
+)]
+async fn prune_jobs(request: VmRequest<PruneJobs>) -> Response {
+    request.work(Engine::prune_jobs).await
+}
+
+/// Attaches to a job: the upgrade of `exec`, then a start frame (3) with `input` (write to the job's
+/// input; one client at a time), `follow` and `terminal`. The guest answers with 14, the job; 15, the
+/// number of bytes of output that are not there any more (eight bytes); the output that was kept; then, if
+/// `follow` is set, output as it comes, and 12 at the job's end, otherwise 14 again. The client's frames
+/// are those of `exec`. Disconnecting leaves the job alone.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/jobs/{job}/attach",
+    params(JobReference),
+    responses((status = 101, description = "The connection is the job's."))
+)]
+async fn attach(
+    State(app): State<App>,
+    JobPath(vm, job): JobPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    exec::hand_over(app, request, move |engine| engine.attach(&vm, &job)).await
+}
+
+/// Sends a signal to a job's process group. Returns the job before it.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/jobs/{job}/kill",
+    params(JobReference),
+    request_body = KillJob,
+    responses((status = 200, content((Line<JobView> = "application/x-ndjson"), (JobView = "application/json"))))
+)]
+async fn kill_job(
+    State(app): State<App>,
+    JobPath(vm, job): JobPath,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<KillJob>,
+) -> Response {
+    work(&app, mode, move |engine, _| {
+        engine.kill_job(&vm, &job, &request)
+    })
+    .await
+}
+
+/// Forgets a job that has ended, and its output. Returns its last state.
+#[utoipa::path(
+    delete,
+    path = "/v1/vms/{ref}/jobs/{job}",
+    params(JobReference),
+    request_body = RemoveJob,
+    responses((status = 200, content((Line<JobView> = "application/x-ndjson"), (JobView = "application/json"))))
+)]
+async fn remove_job(
+    State(app): State<App>,
+    JobPath(vm, job): JobPath,
+    mode: ReplyMode,
+    JsonBody(request): JsonBody<RemoveJob>,
+) -> Response {
+    work(&app, mode, move |engine, _| {
+        engine.remove_job(&vm, &job, &request)
+    })
+    .await
 }
 
 /// What listens in a running guest.

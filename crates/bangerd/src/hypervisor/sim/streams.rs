@@ -6,18 +6,24 @@ use std::os::unix::net::UnixStream;
 
 use banger_api::{Code, Error};
 use banger_guest::protocol::encode;
-use banger_guest::streams::{ExecFrame, ExecReader, ListeningSocket, StreamKind, Usage};
+use banger_guest::streams::{ExecFrame, ExecReader, ExecStart, ListeningSocket, StreamKind, Usage};
 
+use super::jobs::Jobs;
 use crate::error::Result;
 
-/// A stream to a guest that answers from a thread of its own.
-pub(super) fn open(kind: StreamKind) -> Result<UnixStream> {
+/// A stream to the guest of this machine, which answers from a thread of its own.
+pub(super) fn open(kind: StreamKind, machine: u32, jobs: &Jobs) -> Result<UnixStream> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "open a simulated stream").cause(cause.to_string())
     };
     let (ours, mut theirs) = UnixStream::pair().map_err(failed)?;
+    let jobs = jobs.clone();
     let answer = move || match kind {
         StreamKind::Exec => run(theirs),
+        StreamKind::Detach => jobs.detach(machine, theirs),
+        StreamKind::Jobs => jobs.list(machine, theirs),
+        StreamKind::Job => jobs.ask(machine, theirs),
+        StreamKind::Attach => jobs.attach(machine, theirs),
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
         StreamKind::Usage => theirs.write_all(&encode(&usage())),
     };
@@ -47,37 +53,89 @@ fn usage() -> Usage {
     }
 }
 
-fn run(mut stream: UnixStream) -> io::Result<()> {
-    let mut reader = ExecReader::default();
-    let mut words = Vec::new();
-    let mut status = 0;
+/// What a client wants to be run.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    /// The arguments.
+    pub(super) words: Vec<String>,
+    /// The start, as it came, and as that of a command.
+    pub(super) json: Vec<u8>,
+    pub(super) start: ExecStart,
+    /// What it prints.
+    pub(super) output: Vec<u8>,
+    /// The status that it ends with.
+    pub(super) status: u8,
+}
+
+/// Reads up to the start; none if the client is gone before.
+pub(super) fn read_program(
+    stream: &mut UnixStream,
+    reader: &mut ExecReader,
+) -> io::Result<Option<Program>> {
+    let mut program = Program::default();
+    while let Some(frame) = next(stream, reader)? {
+        match frame {
+            ExecFrame::Word(word) => {
+                let text = String::from_utf8_lossy(&word).into_owned();
+                if let Some(number) = text.strip_prefix("exit=") {
+                    program.status = number.parse().unwrap_or(2);
+                }
+                program.words.push(text);
+                program.output.extend([&*word, b"\n"].concat());
+            }
+            ExecFrame::Start(json) => {
+                program.start = serde_json::from_slice(&json)?;
+                program.json = json;
+                return Ok(Some(program));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Reads one of the daemon's lines.
+pub(super) fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    loop {
+        stream.read_exact(&mut byte)?;
+        if byte == *b"\n" {
+            return Ok(line);
+        }
+        line.extend(byte);
+    }
+}
+
+fn next(stream: &mut UnixStream, reader: &mut ExecReader) -> io::Result<Option<ExecFrame>> {
     let mut bytes = [0; 4096];
     loop {
-        let Some(frame) = reader.next_frame().map_err(io::Error::other)? else {
-            match stream.read(&mut bytes)? {
-                0 => return Ok(()),
-                count => reader.push(&bytes[..count]),
-            }
-            continue;
-        };
+        if let Some(frame) = reader.next_frame().map_err(io::Error::other)? {
+            return Ok(Some(frame));
+        }
+        match stream.read(&mut bytes)? {
+            0 => return Ok(None),
+            count => reader.push(&bytes[..count]),
+        }
+    }
+}
+
+fn run(mut stream: UnixStream) -> io::Result<()> {
+    let mut reader = ExecReader::default();
+    let Some(program) = read_program(&mut stream, &mut reader)? else {
+        return Ok(());
+    };
+    let first = [ExecFrame::Started, ExecFrame::Stdout(program.output)];
+    for answer in first {
+        stream.write_all(&answer.encode())?;
+    }
+    while let Some(frame) = next(&mut stream, &mut reader)? {
         let answers = match frame {
-            ExecFrame::Word(word) => {
-                let text = String::from_utf8_lossy(&word);
-                if let Some(number) = text.strip_prefix("exit=") {
-                    status = number.parse().unwrap_or(2);
-                }
-                words.extend([&*word, b"\n"].concat());
-                Vec::new()
-            }
-            ExecFrame::Start(_) => {
-                let words = std::mem::take(&mut words);
-                vec![ExecFrame::Started, ExecFrame::Stdout(words)]
-            }
             ExecFrame::Stdin(bytes) => {
                 let room = u32::try_from(bytes.len()).unwrap_or(0);
                 vec![ExecFrame::Stderr(bytes), ExecFrame::Room(room)]
             }
-            ExecFrame::StdinEnd => vec![ExecFrame::Exit(status)],
+            ExecFrame::StdinEnd => vec![ExecFrame::Exit(program.status)],
             ExecFrame::Signal(number) => vec![ExecFrame::Exit(128 + (number & 127))],
             _ => Vec::new(),
         };
@@ -88,4 +146,5 @@ fn run(mut stream: UnixStream) -> io::Result<()> {
             }
         }
     }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use banger_api::exec::{ExecFrame, ExecReader};
-use banger_api::{PortView, VmRef};
+use banger_api::{JobState, JobView, KillJob, PortView, PruneJobs, RemoveJob, VmRef};
 
 use super::*;
 
@@ -53,8 +53,11 @@ fn what_keeps_a_command_from_its_vm_is_a_plain_error() {
         .engine
         .kill(&vm("calm-otter"), &kill, &nothing)
         .unwrap();
-    let asks: [fn(&banger_api::client::Client, &VmRef) -> banger_api::Error; 3] = [
+    let asks: [fn(&banger_api::client::Client, &VmRef) -> banger_api::Error; 6] = [
         |client, name| client.exec(name).unwrap_err(),
+        |client, name| client.detach(name).unwrap_err(),
+        |client, name| client.attach(name, &"j1".parse().unwrap()).unwrap_err(),
+        |client, name| client.jobs(name).unwrap_err(),
         |client, name| client.ports(name).unwrap_err(),
         |client, name| client.stats(name).unwrap_err(),
     ];
@@ -101,6 +104,54 @@ fn ports_and_usage_are_the_guests_and_the_hosts() {
     }
 }
 
+/// Starts a job with these words.
+fn detach(client: &banger_api::client::Client, words: &[&str], start: &str) -> JobView {
+    let mut stream = client.detach(&vm("calm-otter")).unwrap();
+    let words = words
+        .iter()
+        .map(|it| ExecFrame::Word(it.as_bytes().to_vec()));
+    for frame in words.chain([ExecFrame::Start(start.as_bytes().to_vec())]) {
+        stream.socket.write_all(&frame.encode()).unwrap();
+    }
+    match read_to_end(stream).pop() {
+        Some(ExecFrame::Job(json)) => {
+            let id = serde_json::from_slice::<serde_json::Value>(&json).unwrap()["id"].clone();
+            let jobs = client.jobs(&vm("calm-otter")).unwrap();
+            jobs.into_iter().find(|it| id == it.id.as_str()).unwrap()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_job_outlives_its_connection_and_is_attached_to_killed_and_removed() {
+    let server = Running::with_vm();
+    let (client, otter) = (server.client(), vm("calm-otter"));
+    let done = detach(&client, &["x", "exit=7"], "{}");
+    assert_eq!((done.state, done.status), (JobState::Exited, Some(7)));
+    let job = detach(&client, &["stay"], r#"{"name":"web"}"#);
+    assert_eq!((job.state, job.status), (JobState::Running, None));
+    let name = job.name.unwrap();
+    let mut stream = client.attach(&otter, &name).unwrap();
+    let start = ExecFrame::Start(br#"{"follow":true}"#.to_vec());
+    stream.socket.write_all(&start.encode()).unwrap();
+    let refused = client.remove_job(&otter, &name, &RemoveJob::default());
+    assert_eq!(refused.unwrap_err().code, Code::Conflict);
+    client.kill_job(&otter, &name, &KillJob::default()).unwrap();
+    let frames = read_to_end(stream);
+    assert_eq!(frames[1], ExecFrame::Stdout(b"stay\n".to_vec()));
+    assert_eq!(frames.last(), Some(&ExecFrame::Exit(143)));
+    let again = client.kill_job(&otter, &name, &KillJob::default());
+    assert_eq!(again.unwrap_err().code, Code::Conflict);
+    let removed = client.remove_job(&otter, &job.id, &RemoveJob::default());
+    assert_eq!(removed.unwrap().signal, Some(15));
+    let unknown = client.remove_job(&otter, &job.id, &RemoveJob::default());
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    let pruned = client.prune_jobs(&otter, &PruneJobs::default()).unwrap();
+    assert_eq!(pruned.len(), 1);
+    assert_eq!(client.jobs(&otter).unwrap(), []);
+}
+
 /// The API and the guest's protocol each have their half of the frames.
 #[test]
 fn a_clients_frames_are_the_guests() {
@@ -128,6 +179,8 @@ fn a_clients_frames_are_the_guests() {
         Room(9),
         Exit(143),
         Refusal(127, "x".to_owned()),
+        Job(b"{}".to_vec()),
+        Dropped(1 << 40),
     ];
     for (ours, theirs) in &frames {
         assert_eq!(ours.encode(), theirs.encode());
@@ -142,10 +195,27 @@ fn a_clients_frames_are_the_guests() {
         directory: Some("/srv".to_owned()),
         terminal: Some((80, 24)),
         timeout_millis: Some(5),
+        name: Some("web".to_owned()),
+        input: true,
     };
     let json = serde_json::to_value(&start).unwrap();
     let read: guest::ExecStart = serde_json::from_value(json.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), json);
+    let attach = banger_api::AttachStart {
+        input: true,
+        follow: true,
+        terminal: Some((80, 24)),
+    };
+    let json = serde_json::to_value(&attach).unwrap();
+    let read: guest::AttachStart = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), json);
+    for (name, is_reference) in [("j1", true), ("web.1", true), ("-x", false), ("a/b", false)] {
+        let parsed = name.parse::<banger_api::JobRef>();
+        assert_eq!(parsed.is_ok(), is_reference, "{name}");
+        assert_eq!(guest::is_job_reference(name), is_reference, "{name}");
+        let is_id = parsed.is_ok_and(|job| job.is_id());
+        assert_eq!(guest::is_job_id(name), is_id, "{name}");
+    }
     assert_eq!(
         (
             banger_api::exec::STDIN_WINDOW,

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use banger_api::{CreateVolume, DeleteVm, ExportVm, ImageName, ImportImage, KillVm, StartVm};
 use serde_json::Value;
 
+use banger_api::exec::ExecFrame;
+
 use super::*;
 
 /// Every path that a client may rely on.
@@ -41,6 +43,12 @@ const PATHS: &[(&str, &str)] = &[
     ("DELETE", "/v1/trash/{ref}"),
     ("POST", "/v1/trash/{ref}/undelete"),
     ("GET", "/v1/vms/{ref}/exec"),
+    ("GET", "/v1/vms/{ref}/detach"),
+    ("GET", "/v1/vms/{ref}/jobs"),
+    ("DELETE", "/v1/vms/{ref}/jobs"),
+    ("GET", "/v1/vms/{ref}/jobs/{job}/attach"),
+    ("POST", "/v1/vms/{ref}/jobs/{job}/kill"),
+    ("DELETE", "/v1/vms/{ref}/jobs/{job}"),
     ("GET", "/v1/vms/{ref}/ports"),
     ("GET", "/v1/vms/{ref}/stats"),
     ("GET", "/v1/vms/{ref}/logs"),
@@ -100,12 +108,17 @@ fn every_path_is_described_and_every_described_path_is_there() {
         if path.contains("/trash/") {
             only_in_trash(&server);
         }
-        let is_of_running = path.ends_with("/ports") || path.ends_with("/stats");
+        let is_of_job = path.contains("/jobs");
+        let is_of_running = is_of_job || path.ends_with("/ports") || path.ends_with("/stats");
         if is_of_running {
             let start = StartVm::default();
             let started = server.client().start(&vm("calm-otter"), &start, nothing);
             started.unwrap();
         }
+        if is_of_job {
+            start_job(&server);
+        }
+        let path = path.replace("{job}", "mine");
         if path == "/v1/import" {
             let request = ExportVm {
                 path: "/state/vm".to_owned(),
@@ -130,7 +143,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
         }
         let answer = server.raw(&request(method, &path, least_body(&path)));
         // Only an upgrade has no plain answer; a test of its own makes it.
-        let expected = if path.ends_with("/exec") {
+        let expected = if is_upgrade(&path) {
             "HTTP/1.1 409 "
         } else {
             "HTTP/1.1 200 "
@@ -142,6 +155,25 @@ fn every_path_is_described_and_every_described_path_is_there() {
             killed.unwrap();
         }
     }
+}
+
+/// Whether a path is for connections that are handed over.
+fn is_upgrade(path: &str) -> bool {
+    ["/exec", "/detach", "/attach"]
+        .iter()
+        .any(|end| path.ends_with(end))
+}
+
+/// Starts a job named `mine` that runs until it is ended.
+fn start_job(server: &Running) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = server.client().detach(&vm("calm-otter")).unwrap();
+    let word = ExecFrame::Word(b"stay".to_vec());
+    let start = ExecFrame::Start(br#"{"name":"mine"}"#.to_vec());
+    for frame in [word, start] {
+        stream.socket.write_all(&frame.encode()).unwrap();
+    }
+    stream.socket.read_to_end(&mut Vec::new()).unwrap();
 }
 
 /// Has the trash hold the VM and nothing else, and nobody else its name.
@@ -182,6 +214,8 @@ fn least_body(path: &str) -> &'static str {
         Some("build") => r#"{"name":"built"}"#,
         Some("log-level") => r#"{"level":"info"}"#,
         Some("images") => r#"{"name":"new","path":"/file"}"#,
+        // Removing one that runs.
+        Some("mine") if path.contains("/jobs/") => r#"{"force":true}"#,
         Some("export") => r#"{"path":"/state/copy","force":true}"#,
         _ => "",
     }
@@ -225,14 +259,14 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (21, 16));
+    assert_eq!((bodies, references), (24, 22));
 }
 
 #[test]
 fn every_verb_is_answered_in_lines_or_once() {
     let document = document(&Running::new());
     for (name, operation) in operations(&document) {
-        if name == "get /v1/vms/{ref}/exec" {
+        if is_upgrade(&name) {
             assert!(operation["responses"]["101"].is_object(), "{name}");
             continue;
         }
