@@ -67,7 +67,7 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
 /// Whether the command line is one of `vm ssh` or of another verb with the status of a command.
 fn has_the_status_of_a_command(words: &[OsString]) -> bool {
     let mut pairs = words.windows(2);
-    let verbs = ["ssh", "shell", "exec", "run"];
+    let verbs = ["ssh", "shell", "exec", "run", "attach"];
     pairs.any(|pair| pair[0] == "vm" && verbs.iter().any(|verb| pair[1] == *verb))
 }
 

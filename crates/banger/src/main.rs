@@ -15,6 +15,7 @@ mod completion;
 mod connect;
 mod console;
 mod environment;
+mod escape;
 mod failure;
 mod global;
 mod guess;

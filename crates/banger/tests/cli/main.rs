@@ -20,6 +20,7 @@ mod guesses;
 mod hosts;
 mod images;
 mod install;
+mod jobs;
 mod list;
 mod logs;
 mod metrics;

@@ -11,6 +11,7 @@ mod exec;
 mod export;
 mod first_choice;
 mod import;
+mod job;
 mod kill;
 mod list;
 mod logs;
@@ -74,6 +75,14 @@ pub(crate) enum Verb {
     Run(run::Run),
     Exec(exec::Exec),
     Shell(exec::Shell),
+    Jobs(job::Jobs),
+    Attach(job::Attach),
+    /// Read the output of a job, signal it, remove it.
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Job {
+        #[command(subcommand)]
+        verb: job::Verb,
+    },
     Ssh(ssh::Ssh),
     Proxy(proxy::Proxy),
     #[command(hide = true)]
@@ -108,6 +117,9 @@ impl Verb {
             Self::Run(verb) => verb.run(session),
             Self::Exec(verb) => verb.run(session),
             Self::Shell(verb) => verb.run(session),
+            Self::Jobs(verb) => verb.run(session),
+            Self::Attach(verb) => verb.run(session),
+            Self::Job { verb } => verb.run(session),
             Self::Ports(verb) => verb.run(session),
             Self::Stats(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),

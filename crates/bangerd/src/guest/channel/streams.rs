@@ -49,8 +49,15 @@ impl OpenError {
         let hint = "see how far it has booted: banger vm logs NAME; a VM that an older banger \
                     started has streams after: banger vm restart NAME";
         let is_of_boot = matches!(self, Self::Silent | Self::Ended);
+        let is_refused = matches!(self, Self::Refused(_));
         let error = Error::new(Code::Guest, "open a stream to the guest").cause(self.to_string());
-        if is_of_boot { error.hint(hint) } else { error }
+        if is_refused {
+            error.hint("a VM gets the guest program of this banger by: banger vm restart NAME")
+        } else if is_of_boot {
+            error.hint(hint)
+        } else {
+            error
+        }
     }
 }
 

@@ -11,14 +11,44 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::terminal;
+use crate::escape::Escape;
+
+/// What becomes of this process's standard input, its end and signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::commands::vm) enum Input {
+    /// They are the command's.
+    Passed,
+    /// The command's input ends at once; signals are passed.
+    Closed,
+    /// Input is a job's; a signal detaches from it.
+    Attached,
+    /// None of it is a job's; a signal detaches from it.
+    Untouched,
+}
+
+/// How a conversation is held.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands::vm) struct Manner {
+    pub(in crate::commands::vm) input: Input,
+    /// The command has our terminal.
+    pub(in crate::commands::vm) tty: bool,
+    /// What is typed to detach.
+    pub(in crate::commands::vm) escape: Escape,
+    /// Which description of a job is the last frame; 0 if none is.
+    pub(in crate::commands::vm) jobs: usize,
+}
 
 /// How a conversation ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::commands::vm) enum End {
     /// The command's status.
     Exit(u8),
     /// The command was not started: a shell's status for it, and why.
     Refusal(u8, String),
+    /// The last description of a job, as JSON.
+    Job(Vec<u8>),
+    /// We leave a job: by the key, or by this signal.
+    Detached(Option<u8>),
     /// Nobody reads our output any more.
     ReaderGone,
     /// The connection ended before the command did.
@@ -29,11 +59,10 @@ pub(super) enum End {
 const PIECE: usize = 32 << 10;
 
 /// Sends `start`, and carries bytes to the end of the command.
-pub(super) fn hold(
+pub(in crate::commands::vm) fn hold(
     stream: ExecStream,
     start: &[u8],
-    interactive: bool,
-    tty: bool,
+    manner: &Manner,
 ) -> Result<End, Error> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "speak with the command").cause(cause.to_string())
@@ -48,10 +77,11 @@ pub(super) fn hold(
             socket: UnixStream::from_std(stream.socket)?,
             reader: ExecReader::default(),
             room: STDIN_WINDOW,
-            tty,
+            manner: *manner,
+            jobs: 0,
         };
         conversation.reader.push(&stream.early);
-        conversation.run(start, interactive).await
+        conversation.run(start).await
     });
     // A read of standard input that goes on is not waited for.
     runtime.shutdown_background();
@@ -63,17 +93,20 @@ struct Conversation {
     reader: ExecReader,
     /// What may still be sent of standard input.
     room: usize,
-    tty: bool,
+    manner: Manner,
+    /// How many descriptions of a job have come.
+    jobs: usize,
 }
 
 impl Conversation {
-    async fn run(&mut self, start: &[u8], interactive: bool) -> io::Result<End> {
+    async fn run(&mut self, start: &[u8]) -> io::Result<End> {
         let mut signals = Signals::new()?;
         if let Some(end) = self.begin(start).await? {
             return Ok(end);
         }
-        let mut input = interactive.then(read_input);
-        if !interactive {
+        let reads = matches!(self.manner.input, Input::Passed | Input::Attached);
+        let mut input = reads.then(read_input);
+        if self.manner.input == Input::Closed {
             self.send(&ExecFrame::StdinEnd).await;
         }
         let mut pending = Vec::new();
@@ -90,21 +123,28 @@ impl Conversation {
                     Ok(0) | Err(_) => return Ok(End::Lost),
                 },
                 piece = next(&mut input), if wants_input => match piece {
-                    Some(piece) => pending = piece,
+                    Some(piece) => {
+                        let (typed, leaves) = self.manner.escape.split(&piece);
+                        pending = typed.to_vec();
+                        if leaves {
+                            self.send_input(&mut pending).await;
+                            return Ok(End::Detached(None));
+                        }
+                    }
+                    // The user's terminal is gone.
+                    None if self.manner.input == Input::Attached && self.manner.tty => {
+                        return Ok(End::Detached(None));
+                    }
                     None => {
                         input = None;
                         self.send(&ExecFrame::StdinEnd).await;
                     }
                 },
-                number = signals.next() => match number {
-                    None => {
-                        let (columns, rows) = terminal::size();
-                        if self.tty {
-                            self.send(&ExecFrame::Resize(columns, rows)).await;
-                        }
+                number = signals.next() => {
+                    if let Some(end) = self.pass(number).await {
+                        return Ok(end);
                     }
-                    Some(number) => self.send(&ExecFrame::Signal(number)).await,
-                },
+                }
             }
         }
     }
@@ -130,6 +170,24 @@ impl Conversation {
             }
         }
         Ok(None)
+    }
+
+    /// Passes a signal on, or the terminal's new size.
+    async fn pass(&mut self, number: Option<u8>) -> Option<End> {
+        match (number, self.manner.input) {
+            (None, _) => {
+                let (columns, rows) = terminal::size();
+                if self.manner.tty {
+                    self.send(&ExecFrame::Resize(columns, rows)).await;
+                }
+                None
+            }
+            (Some(number), Input::Passed | Input::Closed) => {
+                self.send(&ExecFrame::Signal(number)).await;
+                None
+            }
+            (number, Input::Attached | Input::Untouched) => Some(End::Detached(number)),
+        }
     }
 
     async fn send_input(&mut self, pending: &mut Vec<u8>) {
@@ -168,6 +226,17 @@ impl Conversation {
                 ExecFrame::Exit(status) => return Ok(Some(End::Exit(status))),
                 ExecFrame::Refusal(status, reason) => {
                     return Ok(Some(End::Refusal(status, reason)));
+                }
+                ExecFrame::Job(json) => {
+                    self.jobs += 1;
+                    if self.jobs == self.manner.jobs {
+                        return Ok(Some(End::Job(json)));
+                    }
+                }
+                ExecFrame::Dropped(bytes) => {
+                    let end = if self.manner.tty { "\r\n" } else { "\n" };
+                    let note = format!("note: {bytes} bytes of output are left out here{end}");
+                    let _ = io::stderr().write_all(note.as_bytes());
                 }
                 _ => {}
             }

@@ -1,7 +1,8 @@
 //! `banger vm exec` and `banger vm shell`: a command in a guest, without SSH.
 
-mod conversation;
-mod terminal;
+pub(super) mod conversation;
+mod detach;
+pub(super) mod terminal;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -9,13 +10,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use banger_api::exec::{ExecFrame, ExecStart, LONGEST_EXEC_FRAME};
-use banger_api::{Code, Error, VmRef};
+use banger_api::{Code, Error, JobRef, VmRef};
 use clap::Args;
 
 use super::VmArgument;
 use super::ssh::NOT_OF_THE_COMMAND;
+use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
+use conversation::{Input, Manner};
 use terminal::Terminal;
 
 /// Run one command in a VM, without SSH.
@@ -30,10 +33,19 @@ Examples:
   banger vm exec calm-otter -it -- htop
   tar c src | banger vm exec calm-otter -i -- tar x -C /srv
   banger vm exec calm-otter --user dev --cwd /srv --env DEBUG=1 -- make test
-  banger vm exec calm-otter --timeout 60 -- apt-get update")]
+  banger vm exec calm-otter --timeout 60 -- apt-get update
+  banger vm exec calm-otter --detach --name build -- make")]
 pub(crate) struct Exec {
     #[command(flatten)]
     one: VmArgument,
+
+    /// Start the command as a job, which continues without banger, and print the job's id. With --tty it has a terminal; with --interactive it takes input from `vm attach`.
+    #[arg(long, short)]
+    detach: bool,
+
+    /// A name for the job.
+    #[arg(long = "name", short = 'n', value_name = "JOB", requires = "detach")]
+    label: Option<JobRef>,
 
     #[command(flatten)]
     command: CommandLine,
@@ -61,14 +73,17 @@ pub(super) struct CommandLine {
 impl CommandLine {
     /// Runs it in this VM.
     pub(super) fn run_in(&self, vm: &VmRef, session: &Session) -> Outcome {
-        let request = Request {
+        self.request(vm).run(session)
+    }
+
+    fn request<'a>(&'a self, vm: &'a VmRef) -> Request<'a> {
+        Request {
             vm,
             command: &self.command,
             conditions: &self.conditions,
             interactive: self.interactive,
             tty: self.tty,
-        };
-        request.run(session)
+        }
     }
 }
 
@@ -112,7 +127,12 @@ pub(super) struct Conditions {
 impl Exec {
     /// Runs it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        self.command.run_in(&self.one.name, session)
+        let vm = &self.one.name;
+        if self.detach {
+            let request = self.command.request(vm);
+            return request.detach(self.label.as_ref(), session);
+        }
+        self.command.run_in(vm, session)
     }
 }
 
@@ -131,6 +151,17 @@ impl Shell {
     }
 }
 
+/// A failure of banger has a status that is no command's.
+fn with_own_status(outcome: Outcome, session: &Session) -> Outcome {
+    outcome.map_err(|failure| match failure {
+        Failure::Said(error) => {
+            session.output.error(&error);
+            Failure::Status(NOT_OF_THE_COMMAND)
+        }
+        Failure::ReaderGone | Failure::Status(_) => failure,
+    })
+}
+
 /// One command for one VM.
 struct Request<'a> {
     vm: &'a VmRef,
@@ -142,20 +173,24 @@ struct Request<'a> {
 
 impl Request<'_> {
     fn run(&self, session: &Session) -> Outcome {
-        self.converse(session).map_err(|failure| match failure {
-            Failure::Said(error) => {
-                session.output.error(&error);
-                Failure::Status(NOT_OF_THE_COMMAND)
-            }
-            Failure::ReaderGone | Failure::Status(_) => failure,
-        })
+        with_own_status(self.converse(session), session)
     }
 
     fn converse(&self, session: &Session) -> Outcome {
-        let start = self.frames(session)?;
+        let start = self.frames(self.start(), session)?;
         let stream = session.daemon()?.exec(self.vm)?;
         let terminal = Terminal::raw_if(self.tty && self.interactive);
-        let end = conversation::hold(stream, &start, self.interactive, self.tty);
+        let manner = Manner {
+            input: if self.interactive {
+                Input::Passed
+            } else {
+                Input::Closed
+            },
+            tty: self.tty,
+            escape: Escape::NONE,
+            jobs: 0,
+        };
+        let end = conversation::hold(stream, &start, &manner);
         // Before anything is said.
         drop(terminal);
         match end? {
@@ -165,15 +200,27 @@ impl Request<'_> {
                 Err(Failure::Status(status))
             }
             conversation::End::ReaderGone => Err(Failure::ReaderGone),
-            conversation::End::Lost => Err(Error::new(Code::Guest, "the connection was lost")
+            conversation::End::Job(_)
+            | conversation::End::Detached(_)
+            | conversation::End::Lost => Err(Error::new(Code::Guest, "the connection was lost")
                 .cause("the VM ended, its guest program restarted, or the daemon stopped")
                 .hint(format!("see its state: banger vm show {}", self.vm))
                 .into()),
         }
     }
 
+    fn start(&self) -> ExecStart {
+        ExecStart {
+            user: self.conditions.user.clone(),
+            directory: self.conditions.cwd.clone(),
+            terminal: self.tty.then(terminal::size),
+            timeout_millis: self.conditions.timeout.map(|seconds| seconds * 1000),
+            ..ExecStart::default()
+        }
+    }
+
     /// The frames up to the start.
-    fn frames(&self, session: &Session) -> Result<Vec<u8>, Error> {
+    fn frames(&self, start: ExecStart, session: &Session) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         for word in self.command {
             let word = word.as_bytes();
@@ -188,12 +235,6 @@ impl Request<'_> {
         for variable in self.variables(session)? {
             bytes.extend(ExecFrame::Variable(variable).encode());
         }
-        let start = ExecStart {
-            user: self.conditions.user.clone(),
-            directory: self.conditions.cwd.clone(),
-            terminal: self.tty.then(terminal::size),
-            timeout_millis: self.conditions.timeout.map(|seconds| seconds * 1000),
-        };
         let json = serde_json::to_vec(&start).map_err(|cause| {
             Error::new(Code::Internal, "write the start").cause(cause.to_string())
         })?;

@@ -7,11 +7,11 @@ const USUAL: (u16, u16) = (80, 24);
 
 /// A terminal in raw mode, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Terminal(Option<Termios>);
+pub(in crate::commands::vm) struct Terminal(Option<Termios>);
 
 impl Terminal {
     /// Makes the terminal of standard input raw, if there is one and that is wanted.
-    pub(super) fn raw_if(wanted: bool) -> Self {
+    pub(in crate::commands::vm) fn raw_if(wanted: bool) -> Self {
         if !wanted {
             return Self(None);
         }
@@ -35,7 +35,7 @@ impl Drop for Terminal {
 }
 
 /// The terminal's size: columns, rows.
-pub(super) fn size() -> (u16, u16) {
+pub(in crate::commands::vm) fn size() -> (u16, u16) {
     let of_output = tcgetwinsize(std::io::stdout());
     let size = of_output.or_else(|_| tcgetwinsize(std::io::stdin()));
     match size {

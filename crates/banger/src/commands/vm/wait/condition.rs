@@ -6,8 +6,10 @@ use std::str::FromStr;
 
 use banger_api::client::Client;
 use banger_api::exec::{ExecFrame, ExecReader, ExecStart};
-use banger_api::{Code, Phase, Result, VmName, VmRef};
+use banger_api::{Code, InvalidName, JobRef, JobState, JobView, Phase, Result, VmName, VmRef};
 use serde::{Serialize, Serializer};
+
+use super::super::job;
 
 /// How long a command of a condition may run in the guest, in milliseconds.
 const COMMAND_MILLIS: u64 = 30_000;
@@ -27,6 +29,8 @@ pub(super) enum Condition {
     File(String),
     /// This command of sh succeeds in the guest.
     Command(String),
+    /// This job has ended.
+    Job(JobRef),
 }
 
 /// A VM when its condition was examined.
@@ -35,13 +39,16 @@ pub(super) struct State {
     pub(super) name: VmName,
     pub(super) phase: Phase,
     pub(super) holds: bool,
+    /// The job that was waited for, and has ended.
+    pub(super) job: Option<JobView>,
 }
 
 impl FromStr for Condition {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let known = "running, ready, stopped, ssh, port:PORT, file:/PATH or command:COMMAND";
+        let known =
+            "running, ready, stopped, ssh, port:PORT, file:/PATH, job:JOB or command:COMMAND";
         Ok(match text.split_once(':') {
             None => match text {
                 "running" => Self::Running,
@@ -59,6 +66,7 @@ impl FromStr for Condition {
             Some(("command", command)) if !command.trim().is_empty() => {
                 Self::Command(command.to_owned())
             }
+            Some(("job", job)) => Self::Job(job.parse().map_err(|it: InvalidName| it.to_string())?),
             Some(("command", _)) => return Err("the command is missing".to_owned()),
             Some(_) => return Err(format!("a condition is {known}")),
         })
@@ -74,6 +82,7 @@ impl fmt::Display for Condition {
             Self::Port(port) => write!(f, "port:{port}"),
             Self::File(path) => write!(f, "file:{path}"),
             Self::Command(command) => write!(f, "command:{command}"),
+            Self::Job(job) => write!(f, "job:{job}"),
         }
     }
 }
@@ -92,6 +101,7 @@ impl Condition {
     pub(super) fn examine(&self, daemon: &Client, vm: &VmRef) -> Result<State> {
         let view = daemon.show(vm)?;
         let runs = matches!(view.phase, Phase::Starting | Phase::Running);
+        let mut job = None;
         let holds = match self {
             Self::Running => runs,
             Self::Ready => view.phase == Phase::Running,
@@ -99,11 +109,16 @@ impl Condition {
             Self::Port(_) | Self::File(_) | Self::Command(_) => {
                 runs && self.examine_guest(daemon, vm, view.phase)?
             }
+            Self::Job(wanted) => {
+                job = ended(daemon, vm, wanted)?;
+                job.is_some()
+            }
         };
         Ok(State {
             name: view.name,
             phase: view.phase,
             holds,
+            job,
         })
     }
 
@@ -116,7 +131,7 @@ impl Condition {
             }),
             Self::File(path) => succeeds(daemon, vm, &["test", "-e", path]),
             Self::Command(command) => succeeds(daemon, vm, &["sh", "-c", command]),
-            Self::Running | Self::Ready | Self::Stopped => Ok(false),
+            Self::Running | Self::Ready | Self::Stopped | Self::Job(_) => Ok(false),
         };
         match answer {
             Err(error) if error.code == Code::Guest => Ok(false),
@@ -127,6 +142,16 @@ impl Condition {
             answer => answer,
         }
     }
+}
+
+/// The job, if it has ended. A VM that does not run, and one without such a job, are errors: nothing would
+/// ever change that.
+fn ended(daemon: &Client, vm: &VmRef, wanted: &JobRef) -> Result<Option<JobView>> {
+    let jobs = daemon.jobs(vm)?;
+    let Some(job) = job::find(&jobs, wanted) else {
+        return Err(job::unknown(vm, wanted));
+    };
+    Ok((job.state != JobState::Running).then(|| job.clone()))
 }
 
 /// Whether a command ends with status 0. Its output goes nowhere.
@@ -177,11 +202,23 @@ mod tests {
             "port:80",
             "file:/srv/a:b",
             "command:test -d /srv",
+            "job:j3",
+            "job:build",
         ] {
             assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
         }
         assert_eq!("ssh".parse(), Ok(Condition::Port(22)));
-        for text in ["", "up", "port:0", "port:x", "file:x", "command: ", "x:y"] {
+        for text in [
+            "",
+            "up",
+            "port:0",
+            "port:x",
+            "file:x",
+            "command: ",
+            "job:",
+            "job:a b",
+            "x:y",
+        ] {
             text.parse::<Condition>().unwrap_err();
         }
     }

@@ -5,11 +5,12 @@ mod condition;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use banger_api::{Phase, VmName, VmRef};
+use banger_api::{JobView, Phase, VmName, VmRef};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
+use super::job;
 use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
@@ -37,11 +38,13 @@ Conditions:
   port:PORT        something listens on this TCP port
   file:/PATH       this path exists in the guest
   command:COMMAND  this command of sh ends with status 0
+  job:JOB          this job has ended, however it ended
 
 Examples:
   banger vm wait calm-otter
   banger vm wait web-1 web-2 --for port:80 --timeout 60
-  banger vm wait calm-otter --for 'command:docker info'")]
+  banger vm wait calm-otter --for 'command:docker info'
+  banger vm wait calm-otter --for job:build")]
 pub(crate) struct Wait {
     /// The VMs: names, ids, or the first digits of ids.
     #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(completion::vms))]
@@ -64,6 +67,9 @@ struct WaitOutcome<'a> {
     condition: &'a Condition,
     holds: bool,
     phase: Phase,
+    /// The job that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobView>,
 }
 
 impl Wait {
@@ -81,6 +87,7 @@ impl Wait {
                 condition: &self.condition,
                 holds: state.holds,
                 phase: state.phase,
+                job: state.job,
             });
         }
         if session.output.json {
@@ -120,6 +127,10 @@ impl Wait {
 
     fn tell(&self, state: &State, session: &Session) -> std::io::Result<()> {
         let (name, condition) = (&state.name, &self.condition);
+        if let Some(ended) = &state.job {
+            let how = job::state(ended);
+            return session.output.text(&format!("{name}: {condition} {how}"));
+        }
         if state.holds {
             return session.output.text(&format!("{name}: {condition}"));
         }

@@ -1,0 +1,52 @@
+//! `banger vm job logs`.
+
+use std::process::ExitCode;
+
+use banger_api::{AttachStart, Code, Error};
+use clap::Args;
+
+use super::super::exec::conversation::{End, Input, Manner};
+use super::JobArgument;
+use crate::escape::Escape;
+use crate::failure::{Failure, Outcome};
+use crate::session::Session;
+
+/// Print the output of a job that was kept: the latest MiB.
+///
+/// Standard output and standard error of the job stay apart.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  banger vm job logs calm-otter j3
+  banger vm job logs calm-otter build --follow")]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    which: JobArgument,
+
+    /// Print what comes, too, until the job ends.
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl Logs {
+    /// Prints it.
+    pub(crate) fn run(&self, session: &Session) -> Outcome {
+        let start = AttachStart {
+            follow: self.follow,
+            ..AttachStart::default()
+        };
+        let manner = Manner {
+            input: Input::Untouched,
+            tty: false,
+            escape: Escape::NONE,
+            jobs: if self.follow { 0 } else { 2 },
+        };
+        match self.which.converse(session, &start, &manner)? {
+            End::Exit(_) | End::Job(_) => Ok(ExitCode::SUCCESS),
+            End::Refusal(_, reason) => Err(Error::new(Code::Guest, reason).into()),
+            End::ReaderGone => Err(Failure::ReaderGone),
+            End::Detached(signal) => Err(Failure::Status(128 + signal.unwrap_or(2))),
+            End::Lost => Err(self.which.lost().into()),
+        }
+    }
+}
