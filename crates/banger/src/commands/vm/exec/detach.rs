@@ -28,7 +28,7 @@ impl Request<'_> {
             input: self.interactive,
             ..self.start()
         };
-        let frames = self.frames(start, session)?;
+        let frames = self.frames(&start, session)?;
         let daemon = session.daemon()?;
         let stream = daemon.detach(self.vm)?;
         let manner = Manner {

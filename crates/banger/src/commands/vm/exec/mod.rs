@@ -177,7 +177,7 @@ impl Request<'_> {
     }
 
     fn converse(&self, session: &Session) -> Outcome {
-        let start = self.frames(self.start(), session)?;
+        let start = self.frames(&self.start(), session)?;
         let stream = session.daemon()?.exec(self.vm)?;
         let terminal = Terminal::raw_if(self.tty && self.interactive);
         let manner = Manner {
@@ -220,7 +220,7 @@ impl Request<'_> {
     }
 
     /// The frames up to the start.
-    fn frames(&self, start: ExecStart, session: &Session) -> Result<Vec<u8>, Error> {
+    fn frames(&self, start: &ExecStart, session: &Session) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         for word in self.command {
             let word = word.as_bytes();
@@ -235,7 +235,7 @@ impl Request<'_> {
         for variable in self.variables(session)? {
             bytes.extend(ExecFrame::Variable(variable).encode());
         }
-        let json = serde_json::to_vec(&start).map_err(|cause| {
+        let json = serde_json::to_vec(start).map_err(|cause| {
             Error::new(Code::Internal, "write the start").cause(cause.to_string())
         })?;
         bytes.extend(ExecFrame::Start(json).encode());
