@@ -1,7 +1,7 @@
 //! Takes the daemon's streams: from QEMU's second serial port, or from a vsock.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -25,6 +25,9 @@ use crate::{exec, job};
 /// The pause before a missing or deserted port is looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// The pause before a port that another process of ours has open is looked at again.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long a stream may take to say what it is for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,13 +39,19 @@ pub(crate) fn serve_beside() {
 /// Takes streams until somebody ends this process.
 pub(crate) fn serve() {
     loop {
-        if let Some(path) = port::find(Path::new(port::PORTS), PORT_NAME) {
-            serve_port(&path);
+        let served = if let Some(path) = port::find(Path::new(port::PORTS), PORT_NAME) {
+            serve_port(&path)
         } else if vsock::is_there() && port::find(Path::new(port::PORTS), port_of_agent()).is_none()
         {
-            serve_vsock();
-        }
-        wait::ready(&mut [], PAUSE);
+            serve_vsock()
+        } else {
+            Ok(())
+        };
+        let is_taken = |cause: &io::Error| {
+            [ErrorKind::ResourceBusy, ErrorKind::AddrInUse].contains(&cause.kind())
+        };
+        let is_taken = served.as_ref().is_err_and(is_taken);
+        wait::ready(&mut [], if is_taken { LONG_PAUSE } else { PAUSE });
     }
 }
 
@@ -52,15 +61,12 @@ fn port_of_agent() -> &'static str {
 }
 
 /// Carries the streams of each daemon that comes to the port; ends where it cannot be opened.
-fn serve_port(path: &Path) {
-    let Ok(flags) = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()) else {
-        return;
-    };
+fn serve_port(path: &Path) -> io::Result<()> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).map_err(io::Error::other)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(flags);
-    let Ok(mut port) = options.open(path) else {
-        return;
-    };
+    let mut port = options.open(path)?;
     loop {
         // A port that nobody listens at is always ready, so it cannot be waited for.
         while is_deserted(&port) {
@@ -77,10 +83,8 @@ fn is_deserted(port: &std::fs::File) -> bool {
 }
 
 /// Accepts the daemon's connections; ends where nobody can listen.
-fn serve_vsock() {
-    let Ok(listener) = vsock::listen_on(VSOCK_PORT) else {
-        return;
-    };
+fn serve_vsock() -> io::Result<()> {
+    let listener = vsock::listen_on(VSOCK_PORT)?;
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         match vsock::accept_from(&listener, vsock::HOST) {

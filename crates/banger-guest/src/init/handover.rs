@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use super::login;
 use crate::boot_record::{FOLDER, PROGRAM};
@@ -105,6 +106,20 @@ fn is_there(path: &str) -> bool {
     fs::exists(path).unwrap_or(false)
 }
 
+/// Commands of the host are served from now on, seconds before systemd starts the agent. The process stays,
+/// and takes no part in what happens to the agent, which serves in its place should it end.
+fn serve_streams() {
+    let started = enter::program(PROGRAM)
+        .args(["streams", "/"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    if let Err(cause) = started {
+        console::warn(&format!("commands of the host wait for the agent: {cause}"));
+    }
+}
+
 /// The image's init: what the kernel's command line names, or what there is.
 fn image_init(command_line: &str) -> Option<String> {
     let words = command_line.split_whitespace();
@@ -131,6 +146,7 @@ pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
         write_unit("banger.slice", SLICE)?;
         install_unit("banger-agent.service", AGENT, "sysinit.target")?;
         install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
+        serve_streams();
         // Without it a login waits longer; that is no reason not to start.
         if let Err(failure) = login::prepare() {
             console::warn(&failure.to_string());

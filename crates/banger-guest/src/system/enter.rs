@@ -54,6 +54,8 @@ pub(crate) fn streams(root: &str) -> ExitCode {
         console::warn(&format!("enter `{root}`: {cause}"));
         return ExitCode::from(NOT_FOUND);
     }
+    // As the agent; its commands are not.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
     crate::agent::streams::serve();
     ExitCode::SUCCESS
 }
