@@ -153,3 +153,35 @@ fn a_condition_is_waited_for_and_a_timeout_has_a_status() {
     let run = Run::of(waiting.unwrap().wait_with_output().unwrap());
     assert_eq!((run.status, run.stdout.as_str()), (0, "web: ready\n"));
 }
+
+#[test]
+fn a_new_vm_is_waited_for_as_told() {
+    let environment = TestEnvironment::new();
+    let run = environment.done(&["vm", "create", "web", "--early", "--quiet"]);
+    assert_eq!(run.stdout, "web\n");
+    environment.done(&["vm", "wait", "web"]);
+    environment.done(&["vm", "create", "--early", "--wait"]);
+    let ports = ["vm", "create", "api", "--wait=port:22"];
+    assert!(environment.done(&ports).stdout.contains("api is running"));
+    let never = [
+        "vm",
+        "create",
+        "db",
+        "--wait=port:80",
+        "--wait-timeout",
+        "1",
+    ];
+    let run = environment.run(&never);
+    assert_eq!(run.status, 124, "{run:#?}");
+    assert!(
+        run.stderr.contains("db: not port:80 within 1 s"),
+        "{run:#?}"
+    );
+    environment.done(&["vm", "stop", "web"]);
+    environment.done(&["vm", "start", "web", "--early"]);
+    environment.done(&["vm", "wait", "web"]);
+    let run = environment.run(&["vm", "create", "web", "--early"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    let run = environment.run(&["vm", "create", "--no-start", "--early"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+}

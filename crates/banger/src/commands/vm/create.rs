@@ -1,18 +1,22 @@
 //! `banger vm create`.
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use banger_api::{CreateVm, Result, VmName, VmView};
+use banger_api::client::Client;
+use banger_api::{CreateVm, Progress, Result, VmName, VmRef, VmView};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
+use super::early::{self, Early};
 use super::placement::Wish;
 use super::settings::Settings;
+use super::wait::{self, Condition, DEFAULT_TIMEOUT, TIMED_OUT};
 use super::{description, first_choice, placement};
 use crate::all_hosts;
 use crate::completion;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::session::Session;
 
@@ -26,6 +30,8 @@ Examples:
   banger vm create web --vcpu 4 --memory 8G --disk-size 50G --nat
   banger vm create later --no-start
   banger vm create --on auto --memory 8G
+  banger vm create web --early && banger vm exec web -- uname -a
+  banger vm create web --image docker --wait=command:'docker info'
   name=$(banger vm create --quiet)")]
 pub(crate) struct Create {
     #[command(flatten)]
@@ -34,6 +40,20 @@ pub(crate) struct Create {
     /// Create the VM without starting it.
     #[arg(long)]
     no_start: bool,
+
+    /// Return as soon as `vm exec` works, seconds before the system is up: no service runs then. The start continues; `vm wait` waits for its end.
+    #[arg(long, conflicts_with = "no_start")]
+    early: bool,
+
+    /// Wait for a condition of `vm wait`, too, such as --wait=port:80; the exit status is 124 at the timeout. Without a condition it is `ready`, which create waits for anyway, but not with --early.
+    #[arg(long, value_name = "CONDITION", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "ready", conflicts_with = "no_start")]
+    wait: Option<Condition>,
+
+    /// Give up --wait after so many seconds [default: 300].
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    wait_timeout: Option<u64>,
 
     /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
     #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
@@ -76,8 +96,9 @@ impl Create {
     /// Makes it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let Some(on) = &self.on else {
-            let vm = self.new.create(session, self.no_start)?;
-            return description::report(&vm, session.output);
+            let (vm, holds) = self.create(session)?;
+            description::report(&vm, session.output)?;
+            return self.status(&vm, holds, session);
         };
         let host = if on == placement::AUTO {
             placement::choose(session, &self.wish())?
@@ -88,15 +109,47 @@ impl Create {
         if let Some(remote) = &there.places.remote {
             output::speak_of(remote.name(), true);
         }
-        let vm = self.new.create(&there, self.no_start)?;
+        let (vm, holds) = self.create(&there)?;
         if session.output.json {
             session.output.value(&VmOnHost {
                 host: &host,
                 vm: &vm,
             })?;
-            return Ok(ExitCode::SUCCESS);
+            return self.status(&vm, holds, session);
         }
-        description::report(&vm, session.output)
+        description::report(&vm, session.output)?;
+        self.status(&vm, holds, session)
+    }
+
+    /// Creates it, and waits for what is wanted; whether that holds.
+    fn create(&self, session: &Session) -> Result<(VmView, bool)> {
+        let vm = if self.early {
+            self.new.create_early(session)?
+        } else {
+            self.new.create(session, self.no_start)?
+        };
+        let Some(condition) = &self.wait else {
+            return Ok((vm, true));
+        };
+        let id = VmRef::from(vm.id);
+        let timeout = Duration::from_secs(self.wait_timeout.unwrap_or(DEFAULT_TIMEOUT));
+        let state = wait::until(condition, &id, Instant::now() + timeout, session)?;
+        let mut now = session.daemon()?.show(&id)?;
+        // Some notes are for who creates a VM only.
+        now.notes = vm.notes;
+        Ok((now, state.holds))
+    }
+
+    fn status(&self, vm: &VmView, holds: bool, session: &Session) -> Outcome {
+        let (false, Some(condition)) = (holds, &self.wait) else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let seconds = self.wait_timeout.unwrap_or(DEFAULT_TIMEOUT);
+        let name = &vm.name;
+        session
+            .output
+            .warning(&format!("{name}: not {condition} within {seconds} s"));
+        Err(Failure::Status(TIMED_OUT))
     }
 
     fn wish(&self) -> Wish {
@@ -114,11 +167,30 @@ impl NewVm {
     /// # Errors
     /// The daemon's.
     pub(super) fn create(&self, session: &Session, no_start: bool) -> Result<VmView> {
+        let request = self.request(session, no_start)?;
+        session.work(|daemon, progress| daemon.create(&request, progress))
+    }
+
+    /// Creates it, and waits until its guest takes commands.
+    fn create_early(&self, session: &Session) -> Result<VmView> {
+        let request = self.request(session, false)?;
+        let begin = move |client: &Client, progress: &mut dyn FnMut(Progress)| {
+            client.create(&request, progress)
+        };
+        let early = session
+            .work(|daemon, progress| early::until_it_answers(daemon, None, progress, begin))?;
+        Ok(match early {
+            Early::Done(vm) => vm,
+            Early::Answers(vm) => *vm,
+        })
+    }
+
+    fn request(&self, session: &Session, no_start: bool) -> Result<CreateVm> {
         let mut spec = self.settings.patch();
         if spec.nat.is_none() {
             spec.nat = first_choice::of_nat(session)?;
         }
-        let request = CreateVm {
+        Ok(CreateVm {
             name: self
                 .name
                 .as_ref()
@@ -127,7 +199,6 @@ impl NewVm {
             image: self.image.clone(),
             spec,
             no_start,
-        };
-        session.work(|daemon, progress| daemon.create(&request, progress))
+        })
     }
 }

@@ -30,8 +30,12 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
             format!("{name} is running{already}{rescue}{place}\n{next}")
         }
         Phase::Stopped => format!("{name} is stopped\nstart it: banger vm start {name}"),
+        Phase::Starting => {
+            format!(
+                "{name} starts, and takes commands: banger vm exec {name}\nwait for it: banger vm wait {name}"
+            )
+        }
         phase @ (Phase::Creating
-        | Phase::Starting
         | Phase::Suspending
         | Phase::Suspended
         | Phase::Resuming

@@ -6,6 +6,7 @@ mod confirmation;
 mod create;
 mod delete;
 mod description;
+mod early;
 mod events;
 mod exec;
 mod export;

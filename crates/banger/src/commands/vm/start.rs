@@ -1,9 +1,11 @@
 //! `banger vm start`.
 
-use banger_api::{Phase, StartVm};
+use banger_api::client::Client;
+use banger_api::{Phase, Progress, Result, StartVm, VerbOutcome, VmRef};
 use clap::Args;
 
 use super::description;
+use super::early::{self, Early};
 use super::selection::Scope;
 use super::several::Several;
 use crate::failure::Outcome;
@@ -19,6 +21,7 @@ Examples:
   banger vm start web db cache
   banger vm start -l team=web
   banger vm start --all
+  banger vm start calm-otter --early && banger vm exec calm-otter -- dmesg
 
 For a system that does not boot:
   banger vm start calm-otter --rescue")]
@@ -29,6 +32,10 @@ pub(crate) struct Start {
     /// Boot into a shell on the console instead of the system.
     #[arg(long)]
     rescue: bool,
+
+    /// Return as soon as `vm exec` works, seconds before the system is up: no service runs then. The start continues; `vm wait` waits for its end.
+    #[arg(long, conflicts_with = "rescue")]
+    early: bool,
 }
 
 const STOPPED: Scope = Scope {
@@ -45,8 +52,31 @@ impl Start {
         self.several.each(
             session,
             STOPPED,
-            |daemon, name, progress| daemon.start(name, &request, progress),
+            |daemon, name, progress| self.start(daemon, name, &request, progress),
             |outcome, alone| description::started(&outcome.vm, outcome.already, alone),
         )
+    }
+    fn start(
+        &self,
+        daemon: &Client,
+        name: &VmRef,
+        request: &StartVm,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<VerbOutcome> {
+        if !self.early {
+            return daemon.start(name, request, progress);
+        }
+        let (theirs, request) = (name.clone(), request.clone());
+        let begin = move |client: &Client, progress: &mut dyn FnMut(Progress)| {
+            client.start(&theirs, &request, progress)
+        };
+        let early = early::until_it_answers(daemon, Some(name), progress, begin)?;
+        Ok(match early {
+            Early::Done(outcome) => outcome,
+            Early::Answers(vm) => VerbOutcome {
+                vm: *vm,
+                already: false,
+            },
+        })
     }
 }

@@ -16,7 +16,7 @@ const COMMAND_MILLIS: u64 = 30_000;
 
 /// Something that becomes true of a VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(in crate::commands::vm) enum Condition {
     /// Its guest boots or is ready.
     Running,
     /// Its guest is ready.
@@ -35,10 +35,10 @@ pub(super) enum Condition {
 
 /// A VM when its condition was examined.
 #[derive(Debug)]
-pub(super) struct State {
+pub(in crate::commands::vm) struct State {
     pub(super) name: VmName,
     pub(super) phase: Phase,
-    pub(super) holds: bool,
+    pub(in crate::commands::vm) holds: bool,
     /// The job that was waited for, and has ended.
     pub(super) job: Option<JobView>,
 }

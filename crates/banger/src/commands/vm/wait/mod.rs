@@ -16,10 +16,14 @@ use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::poll;
 use crate::session::Session;
-use condition::{Condition, State};
+pub(super) use condition::Condition;
+use condition::State;
 
 /// The exit status at the timeout, as timeout(1) has it.
-const TIMED_OUT: u8 = 124;
+pub(super) const TIMED_OUT: u8 = 124;
+
+/// How long is waited unless the user says otherwise, in seconds.
+pub(super) const DEFAULT_TIMEOUT: u64 = 300;
 
 /// The pause before a condition is examined again, at first and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -55,7 +59,7 @@ pub(crate) struct Wait {
     condition: Condition,
 
     /// Give up after so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_TIMEOUT)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     timeout: u64,
 }
@@ -78,7 +82,7 @@ impl Wait {
         let deadline = Instant::now() + Duration::from_secs(self.timeout);
         let mut all = Vec::new();
         for name in &self.names {
-            let state = self.wait_for(name, deadline, session)?;
+            let state = until(&self.condition, name, deadline, session)?;
             if !session.output.json {
                 self.tell(&state, session)?;
             }
@@ -100,31 +104,6 @@ impl Wait {
         }
     }
 
-    /// Examines the condition until it holds, at least once.
-    fn wait_for(
-        &self,
-        vm: &VmRef,
-        deadline: Instant,
-        session: &Session,
-    ) -> banger_api::Result<State> {
-        let daemon = session.daemon()?;
-        let mut pause = SHORTEST_PAUSE;
-        let mut phase = None;
-        loop {
-            let state = self.condition.examine(daemon, vm)?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if state.holds || left.is_zero() {
-                return Ok(state);
-            }
-            if session.output.terminal && phase != Some(state.phase) {
-                say(format_args!("  {} is {} …", state.name, state.phase));
-                phase = Some(state.phase);
-            }
-            poll::pause(pause.min(left));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
     fn tell(&self, state: &State, session: &Session) -> std::io::Result<()> {
         let (name, condition) = (&state.name, &self.condition);
         if let Some(ended) = &state.job {
@@ -140,5 +119,33 @@ impl Wait {
             state.phase
         ));
         Ok(())
+    }
+}
+
+/// Examines the condition until it holds, at least once.
+///
+/// # Errors
+/// The daemon's.
+pub(super) fn until(
+    condition: &Condition,
+    vm: &VmRef,
+    deadline: Instant,
+    session: &Session,
+) -> banger_api::Result<State> {
+    let daemon = session.daemon()?;
+    let mut pause = SHORTEST_PAUSE;
+    let mut phase = None;
+    loop {
+        let state = condition.examine(daemon, vm)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if state.holds || left.is_zero() {
+            return Ok(state);
+        }
+        if session.output.terminal && phase != Some(state.phase) {
+            say(format_args!("  {} is {} …", state.name, state.phase));
+            phase = Some(state.phase);
+        }
+        poll::pause(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -1,0 +1,97 @@
+//! `--early`: a start that is watched until the guest takes commands, which is long before it is ready.
+//! The daemon continues with the start, as after any client that goes away.
+
+use std::sync::mpsc::{self, TryRecvError};
+use std::time::Duration;
+
+use banger_api::client::Client;
+use banger_api::{Change, Code, Error, Progress, Result, VmRef, VmView};
+
+use crate::poll;
+
+/// The pause between two looks at a VM whose machine does not run yet.
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// How far a start has come.
+pub(super) enum Early<T> {
+    /// It is over.
+    Done(T),
+    /// The guest takes commands; the start continues.
+    Answers(Box<VmView>),
+}
+
+/// What the thread of a request tells.
+enum News<T> {
+    Step(Progress),
+    Outcome(Result<T>),
+}
+
+/// Begins a request that starts a VM, and waits until the guest takes commands or the request has ended.
+/// `vm` is the VM, if it is known; otherwise the one that the request is about.
+///
+/// # Errors
+/// The daemon's.
+pub(super) fn until_it_answers<T: Send + 'static>(
+    daemon: &Client,
+    vm: Option<&VmRef>,
+    progress: &mut dyn FnMut(Progress),
+    begin: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T> + Send + 'static,
+) -> Result<Early<T>> {
+    let client = Client::new(daemon.socket())?;
+    let request = client.request().to_owned();
+    let (tell, news) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The receiver is gone once the guest answers.
+        let outcome = begin(&client, &mut |step| drop(tell.send(News::Step(step))));
+        let _ = tell.send(News::Outcome(outcome));
+    });
+    let mut vm = vm.cloned();
+    loop {
+        match news.try_recv() {
+            Ok(News::Step(step)) => {
+                progress(step);
+                continue;
+            }
+            Ok(News::Outcome(outcome)) => return outcome.map(Early::Done),
+            Err(TryRecvError::Disconnected) => {
+                return Err(Error::new(
+                    Code::Internal,
+                    "the request ended without an outcome",
+                ));
+            }
+            Err(TryRecvError::Empty) => {}
+        }
+        if vm.is_none() {
+            vm = vm_of(daemon, &request)?;
+        }
+        if let Some(vm) = &vm
+            && takes_commands(daemon, vm)?
+        {
+            return Ok(Early::Answers(Box::new(daemon.show(vm)?)));
+        }
+        poll::pause(PAUSE);
+    }
+}
+
+/// The VM that a request is about, once it has one.
+fn vm_of(daemon: &Client, request: &str) -> Result<Option<VmRef>> {
+    let first = daemon.events(None)?.next().transpose()?;
+    let Some(Change::Snapshot(snapshot)) = first.map(|event| event.change) else {
+        return Ok(None);
+    };
+    let mut operations = snapshot.operations.into_iter();
+    let ours = operations.find(|it| it.request.as_deref() == Some(request));
+    Ok(ours.and_then(|it| it.vm).map(VmRef::from))
+}
+
+/// Whether the guest takes a command: it is asked for a connection for one, which is closed unused.
+fn takes_commands(daemon: &Client, vm: &VmRef) -> Result<bool> {
+    match daemon.exec(vm) {
+        Ok(_) => Ok(true),
+        // Its machine does not run yet, or its start fails just now, which the request tells.
+        Err(error) if matches!(error.code, Code::Conflict | Code::Guest | Code::NotFound) => {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
