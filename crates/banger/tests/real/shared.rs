@@ -212,6 +212,9 @@ pub(crate) fn vms_and_their_sessions_outlive_a_killed_daemon() {
     let mut stdin = session.stdin.take().unwrap();
     writeln!(stdin, "before").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "before");
+    let script = "for i in 1 2 3; do echo $i; sleep 1; done; echo end >&2; exit 5";
+    let detach = ["vm", "exec", "first", "--detach", "--name", "loop", "--"];
+    world.must(&[&detach[..], &["sh", "-c", script]].concat());
     let daemon = world.daemon_pid();
     kill(daemon);
     writeln!(stdin, "after").unwrap();
@@ -222,6 +225,12 @@ pub(crate) fn vms_and_their_sessions_outlive_a_killed_daemon() {
     let view = world.show("first");
     assert_ne!(world.daemon_pid(), daemon);
     assert_eq!((&view["phase"], &view["pid"]), (&"running".into(), &pid));
+    let job = world.run(&["vm", "attach", "first", "loop"]);
+    assert_eq!(
+        (job.status, job.stdout.as_str(), job.stderr.as_str()),
+        (5, "1\n2\n3\n", "end\n")
+    );
+    world.must(&["vm", "job", "remove", "first", "loop"]);
     assert_eq!(world.sh("second", "hostname"), "second");
     assert_eq!(ask(&world, "first.vm", 1).0, 0);
     world.must(&["vm", "set", "second", "--nat"]);

@@ -12,6 +12,7 @@ use super::super::ssh::NOT_OF_THE_COMMAND;
 use super::JobArgument;
 use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
+use crate::output::say;
 use crate::session::Session;
 
 /// Attach to a job: show the output that was kept, follow it, and type to it.
@@ -98,6 +99,10 @@ impl Attach {
             End::ReaderGone => Err(Failure::ReaderGone),
             End::Detached(signal) => {
                 let (name, id) = (&self.which.one.name, &job.id);
+                if job.terminal && session.output.terminal {
+                    // The job's own line stays as it is.
+                    say("");
+                }
                 session.output.note(&format!(
                     "detached; the job continues: banger vm attach {name} {id}"
                 ));
