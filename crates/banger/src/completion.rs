@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use banger_api::client::Client;
 use banger_api::configuration::KEYS;
-use banger_api::{ImageView, VmView, VolumeView};
+use banger_api::{ImageView, JobView, VmView, VolumeView};
 use clap::CommandFactory as _;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
@@ -20,6 +20,7 @@ use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
 use crate::cli::Cli;
 use crate::environment::Environment;
 use crate::global::Global;
+use crate::output::clean;
 use crate::paths::Paths;
 use crate::remote::{Contexts, LOCAL, contexts_file};
 use crate::{agreement, connect};
@@ -79,6 +80,26 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
     let is_new = |vm: &VmView| !words.iter().any(|word| word == vm.name.as_str());
     let all = asked(Client::list).into_iter();
     all.filter(is_new).map(described).collect()
+}
+
+/// The jobs of the VM that the words so far name, each with its command.
+pub(crate) fn jobs() -> Vec<CompletionCandidate> {
+    let described = |job: JobView| {
+        let command = job.command.join(" ");
+        let shown = job.name.unwrap_or(job.id);
+        CompletionCandidate::new(shown.to_string()).help(Some(clean(&command).into()))
+    };
+    asked(jobs_of_named).into_iter().map(described).collect()
+}
+
+fn jobs_of_named(client: &Client) -> banger_api::Result<Vec<JobView>> {
+    let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
+    let vms = client.list()?;
+    let is_named = |vm: &&VmView| words.iter().any(|word| word == vm.name.as_str());
+    match vms.iter().find(is_named) {
+        Some(vm) => client.jobs(&vm.id.into()),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The names of the volumes, each with the VM that has it.

@@ -50,6 +50,19 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
         names_offered(&environment, &["vm", "stop", "-l", ""]),
         ["team=web"]
     );
+    let detach = [
+        "vm",
+        "exec",
+        "calm-otter",
+        "-d",
+        "--name",
+        "build",
+        "--",
+        "make",
+    ];
+    environment.done(&detach);
+    let shown = names_offered(&environment, &["vm", "attach", "calm-otter", ""]);
+    assert_eq!(shown, ["build\tmake"]);
     let shown = offered(&environment, &["vm", "start", "--re"]);
     assert!(shown[0].starts_with("--rescue\t"), "{shown:?}");
     for verb in [

@@ -12,9 +12,11 @@ pub(super) use list::Jobs;
 use banger_api::exec::ExecFrame;
 use banger_api::{AttachStart, Code, Error, JobRef, JobState, JobView, VmRef};
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 
 use super::VmArgument;
 use super::exec::conversation::{self, End, Manner};
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -45,7 +47,7 @@ struct JobArgument {
     one: VmArgument,
 
     /// The job: its id, or its name.
-    #[arg(value_name = "JOB")]
+    #[arg(value_name = "JOB", add = ArgValueCandidates::new(completion::jobs))]
     job: JobRef,
 }
 

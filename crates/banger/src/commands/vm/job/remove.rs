@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use banger_api::{JobRef, RemoveJob};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::super::VmArgument;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
@@ -21,7 +23,7 @@ pub(crate) struct Remove {
     one: VmArgument,
 
     /// The jobs: ids or names.
-    #[arg(value_name = "JOB", required = true)]
+    #[arg(value_name = "JOB", required = true, add = ArgValueCandidates::new(completion::jobs))]
     jobs: Vec<JobRef>,
 
     /// Kill one that runs first.
