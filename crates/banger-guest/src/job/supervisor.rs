@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use banger_guest::streams::{ExecFrame, ExecReader, Job, JobState};
@@ -30,6 +30,10 @@ const MOST_VISITORS: usize = 16;
 
 /// How often what a command had written at its end is looked for.
 const LAST_READS: usize = 64;
+
+/// How long clients that read nothing keep the supervisor of a job that has ended. They lose the
+/// connection then, and the output is still kept.
+const LAST_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The most letters of all words that are shown, and of each.
 const LONGEST_COMMAND: usize = 1024;
@@ -174,8 +178,9 @@ impl Supervisor {
         !fds[0].revents().is_empty()
     }
 
-    /// Reads what clients say, and sends them output.
-    fn serve_visitors(&mut self, end: Option<&ExecFrame>) {
+    /// Reads what clients say, and sends them output; whether any of them took some.
+    fn serve_visitors(&mut self, end: Option<&ExecFrame>) -> bool {
+        let mut any = false;
         for index in 0..self.visitors.len() {
             let frames = self.visitors[index].read();
             for frame in frames {
@@ -189,9 +194,10 @@ impl Supervisor {
                     is_taken,
                 );
             }
-            self.visitors[index].advance(&self.output, &self.record.job, end);
+            any |= self.visitors[index].advance(&self.output, &self.record.job, end);
         }
         self.visitors.retain(|visitor| !visitor.is_gone());
+        any
     }
 
     fn accept(&mut self) {
@@ -230,9 +236,12 @@ impl Supervisor {
         // Who comes now is served by the agent, from what is kept.
         fs::remove_file(self.place.socket())?;
         let end = ExecFrame::Exit(state.status().unwrap_or(command::CANNOT_RUN));
+        let mut idle_since = Instant::now();
         loop {
-            self.serve_visitors(Some(&end));
-            if self.visitors.is_empty() {
+            if self.serve_visitors(Some(&end)) {
+                idle_since = Instant::now();
+            }
+            if self.visitors.is_empty() || idle_since.elapsed() > LAST_PATIENCE {
                 return Ok(());
             }
             let mut fds: Vec<PollFd<'_>> = self.visitors.iter().map(Visitor::polled).collect();
