@@ -262,7 +262,7 @@ fn a_client_that_does_not_read_delays_nobody_and_learns_what_it_missed() {
         }
     }
     assert_eq!(read + dropped, 4_000_004);
-    assert!(dropped > 1_000_000 && read > 500_000, "{read}, {dropped}");
+    assert!(dropped > 1_000_000 && read > 100_000, "{read}, {dropped}");
     let mut late = guest.attach("j1", &following(false));
     late.next();
     let Some(ExecFrame::Dropped(dropped)) = late.next() else {
