@@ -14,6 +14,7 @@ mod host;
 mod image;
 mod inside;
 mod job;
+mod label_selector;
 pub mod limits;
 pub mod location;
 mod name;
@@ -36,6 +37,7 @@ pub use image::{
 };
 pub use inside::{GuestUsage, HostUsage, PortView, StatsView};
 pub use job::{AttachStart, JobRef, JobState, JobView, KillJob, PruneJobs, RemoveJob};
+pub use label_selector::LabelSelector;
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{

@@ -20,7 +20,6 @@ mod failure;
 mod global;
 mod guess;
 mod interrupt;
-mod label_selector;
 mod name_pattern;
 mod output;
 mod paths;

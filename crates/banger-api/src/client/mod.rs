@@ -6,6 +6,7 @@
 //! Each request has its own connection, and names the version of the API in a header. A response with
 //! another version is an error.
 
+mod command;
 mod exec;
 mod stream;
 mod verbs;
@@ -25,6 +26,7 @@ use tokio::runtime::Runtime;
 use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, REQUEST_HEADER, Result};
 use stream::Lines;
 
+pub use command::{Command, CommandEnd, OutputStream};
 pub use exec::ExecStream;
 pub use stream::{CancelToken, Events, Pieces};
 

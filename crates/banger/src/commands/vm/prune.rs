@@ -14,8 +14,8 @@ use super::selection::Target;
 use super::space;
 use crate::completion;
 use crate::failure::Outcome;
-use crate::label_selector::LabelSelector;
 use crate::session::Session;
+use banger_api::LabelSelector;
 
 /// Empty the trash, delete unused images, and report the freed space.
 ///

@@ -5,8 +5,8 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 
 use crate::completion;
-use crate::label_selector::LabelSelector;
 use crate::session::Session;
+use banger_api::LabelSelector;
 
 /// The VMs that a verb is about.
 #[derive(Debug, Args)]

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use crate::columns::columns;
 use crate::completion;
 use crate::failure::Outcome;
-use crate::label_selector::LabelSelector;
 use crate::name_pattern::NamePattern;
 use crate::output::{Colour, Output, say};
 use crate::session::Session;
+use banger_api::LabelSelector;
 use column::{Column, OF_TRASH, USUAL, WIDE};
 
 /// List VMs.

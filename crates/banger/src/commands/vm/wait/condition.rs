@@ -1,18 +1,17 @@
 //! What `banger vm wait` waits for.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
 use std::str::FromStr;
+use std::time::Duration;
 
-use banger_api::client::Client;
-use banger_api::exec::{ExecFrame, ExecReader, ExecStart};
+use banger_api::client::{Client, Command, CommandEnd};
 use banger_api::{Code, InvalidName, JobRef, JobState, JobView, Phase, Result, VmName, VmRef};
 use serde::{Serialize, Serializer};
 
 use super::super::job;
 
-/// How long a command of a condition may run in the guest, in milliseconds.
-const COMMAND_MILLIS: u64 = 30_000;
+/// How long a command of a condition may run in the guest.
+const COMMAND_TIME: Duration = Duration::from_secs(30);
 
 /// Something that becomes true of a VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,36 +155,16 @@ fn ended(daemon: &Client, vm: &VmRef, wanted: &JobRef) -> Result<Option<JobView>
 
 /// Whether a command ends with status 0. Its output goes nowhere.
 fn succeeds(daemon: &Client, vm: &VmRef, words: &[&str]) -> Result<bool> {
-    let mut stream = daemon.exec(vm)?;
-    let start = ExecStart {
-        timeout_millis: Some(COMMAND_MILLIS),
-        ..ExecStart::default()
+    let command = Command {
+        words,
+        timeout: Some(COMMAND_TIME),
+        ..Command::default()
     };
-    let Ok(start) = serde_json::to_vec(&start) else {
-        return Ok(false);
-    };
-    let words = words
-        .iter()
-        .map(|word| ExecFrame::Word(word.as_bytes().to_vec()));
-    let frames = words.chain([ExecFrame::Start(start), ExecFrame::StdinEnd]);
-    let request: Vec<u8> = frames.flat_map(|frame| frame.encode()).collect();
-    let mut reader = ExecReader::default();
-    reader.push(&stream.early);
-    if stream.socket.write_all(&request).is_err() {
-        return Ok(false);
-    }
-    let mut bytes = [0; 16 << 10];
-    loop {
-        match reader.next_frame() {
-            Ok(Some(ExecFrame::Exit(status))) => return Ok(status == 0),
-            Ok(Some(ExecFrame::Refusal(..))) | Err(_) => return Ok(false),
-            Ok(Some(_)) => {}
-            Ok(None) => match stream.socket.read(&mut bytes) {
-                Ok(count @ 1..) => reader.push(&bytes[..count]),
-                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return Ok(false),
-            },
-        }
+    match daemon.exec(vm)?.run(&command, |_, _| true) {
+        Ok(end) => Ok(end == CommandEnd::Exit(0)),
+        // The guest has ended, or was asked too early.
+        Err(error) if error.code == Code::Guest => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use banger_api::limits;
+use crate::limits;
 
 /// One condition on a VM's labels, in the words of kubectl(1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LabelSelector {
+pub enum LabelSelector {
     /// `key=value`: the label has this value.
     Is(String, String),
     /// `key!=value`: it has another value, or is not there.
@@ -20,7 +20,7 @@ pub(crate) enum LabelSelector {
 
 impl LabelSelector {
     /// Whether a VM with these labels is selected.
-    pub(crate) fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Is(key, value) => labels.get(key) == Some(value),
             Self::IsNot(key, value) => labels.get(key) != Some(value),
