@@ -37,9 +37,9 @@ guest: ## Builds the static guest program
 	@install -m 755 target/$(TARGET)/guest/banger-guest $(DIST)/banger-guest
 
 build: guest ## Builds everything into target/dist
-	@$(CARGO) build --locked --quiet --release -p banger -p bangerd -p banger-host
+	@$(CARGO) build --locked --quiet --release -p banger -p bangerd -p banger-mcp -p banger-host
 	@mkdir -p $(DIST)
-	@install -m 755 target/release/banger target/release/bangerd target/release/banger-root $(DIST)/
+	@install -m 755 target/release/banger target/release/bangerd target/release/banger-mcp target/release/banger-root $(DIST)/
 
 rootfs: build ## Makes the bundle from Debian's packages, where VMs take it from
 	@$(DIST)/banger bundle build

@@ -308,6 +308,7 @@ mod tests {
             include_str!("../../../docs/hosts.md"),
             include_str!("../../../docs/exec.md"),
             include_str!("../../../docs/jobs.md"),
+            include_str!("../../../docs/agents.md"),
         ] {
             let blocks = page.split("```\n").skip(1).step_by(2);
             let lines = blocks.flat_map(str::lines);

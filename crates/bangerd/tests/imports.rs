@@ -43,6 +43,7 @@ const CRATES: &[&str] = &[
     "banger_guest",
     "bangerd",
     "banger",
+    "banger_mcp",
 ];
 
 /// Modules whose children are each one way of doing a job, and strangers to each other.
@@ -92,10 +93,10 @@ const TABLE: &[Row] = &[
         rule: "`banger-api`, `banger-host` and `banger-guest` import no other crate of ours",
     },
     Row {
-        units: &["banger"],
+        units: &["banger", "banger_mcp"],
         but: &[],
         never: Forbidden::AllBut(&["banger_api"]),
-        rule: "`banger` speaks with the daemon through `banger-api` only",
+        rule: "`banger` and `banger-mcp` speak with the daemon through `banger-api` only",
     },
     Row {
         units: &[

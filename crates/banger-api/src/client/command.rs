@@ -168,10 +168,10 @@ fn frames(command: &Command<'_>) -> Result<Vec<u8>> {
     let start = ExecStart {
         user: command.user.map(str::to_owned),
         directory: command.directory.map(str::to_owned),
-        terminal: None,
         timeout_millis: command
             .timeout
             .map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
+        ..ExecStart::default()
     };
     let start = serde_json::to_vec(&start).map_err(|cause| {
         Error::new(Code::Internal, "write the start of a command").cause(cause.to_string())

@@ -20,7 +20,7 @@ fn built(environment: &TestEnvironment) -> (PathBuf, PathBuf) {
             .or_else(|_| fs::copy(program().with_file_name(name), dist.join(name)).map(|_| ()))
             .unwrap();
     }
-    for name in ["banger-root", "banger-guest"] {
+    for name in ["banger-mcp", "banger-root", "banger-guest"] {
         fs::copy("/bin/true", dist.join(name)).unwrap();
     }
     for name in ["bundle.json", "rootfs.ext4"] {
@@ -73,6 +73,7 @@ fn what_is_installed_works_without_the_checkout_and_goes_whole() {
     assert_eq!(run.status, 0, "{run:#?}");
     for file in [
         "bin/bangerd",
+        "bin/banger-mcp",
         "bin/banger-root",
         "bin/banger-guest",
         "lib/banger/bundle.json",
