@@ -9,6 +9,7 @@ pub mod configuration;
 mod error;
 mod event;
 pub mod exec;
+pub mod forward;
 pub mod harmless;
 mod host;
 mod image;
@@ -30,6 +31,7 @@ mod volume;
 pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
+pub use forward::{ConnectQuery, Endpoint, EndpointHost};
 pub use host::{HostImage, HostView, HypervisorView};
 pub use image::{
     BuildImage, BuildStep, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,

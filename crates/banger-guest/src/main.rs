@@ -7,6 +7,7 @@
 //! - the agent, which answers the daemon while the guest runs ([`agent`]);
 //! - the session of each command of `banger vm exec` ([`exec`]);
 //! - the supervisor of each job, a command that outlives its stream ([`job`]);
+//! - the carrier of connections of `banger vm forward` ([`connections`]);
 //! - `banger-session`, beside each command of `banger vm ssh` ([`session`]);
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
@@ -14,6 +15,7 @@ mod agent;
 #[cfg(test)]
 mod bare_kernel;
 mod boot_record;
+mod connections;
 mod exec;
 mod failure;
 mod init;
@@ -59,6 +61,7 @@ fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCod
         ["streams", root] => enter::streams(root),
         [exec::ROLE] => exec::run(),
         [job::ROLE] => job::run(),
+        [connections::ROLE] => connections::run(),
         ["booted"] => agent::mark_booted(),
         ["enter", root, program, rest @ ..] => enter::enter(root, program, rest),
         ["shell", root] => enter::shell(root),

@@ -41,6 +41,11 @@ pub(crate) fn restore_the_colours() {
     });
 }
 
+/// Runs `last` on ^C, before this process ends.
+pub(crate) fn then(last: impl FnOnce() + Send + 'static) {
+    on_interrupt(last);
+}
+
 /// Runs `last` on SIGINT, and exits. If the signal cannot be watched, ^C ends the program at once.
 fn on_interrupt(last: impl FnOnce() + Send + 'static) {
     let (watching, watched) = mpsc::channel();

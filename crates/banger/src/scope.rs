@@ -54,6 +54,7 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm job logs", Daemon, &[]),
     ("vm job kill", Daemon, &[]),
     ("vm job remove", Daemon, &[]),
+    ("vm forward", Daemon, &[]),
     ("vm ports", Daemon, &[]),
     ("vm stats", Daemon, &[]),
     ("vm wait", Daemon, &[]),

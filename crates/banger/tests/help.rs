@@ -36,6 +36,7 @@ const VERBS: &[&str] = &[
     "vm ssh",
     "vm proxy",
     "vm authorize",
+    "vm forward",
     "vm ports",
     "vm stats",
     "vm wait",

@@ -1,4 +1,4 @@
-//! The connection of a command in a guest.
+//! Connections that the daemon hands over: that of a command in a guest, that to a port of it.
 
 use std::os::unix::net::UnixStream;
 
@@ -8,11 +8,20 @@ use hyper_util::rt::TokioIo;
 
 use super::{Client, broken, verbs};
 use crate::exec::UPGRADE;
-use crate::{Code, Error, JobRef, Result, VmRef};
+use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, forward};
 
 /// The connection of a command; what crosses it is described in [`crate::exec`].
 #[derive(Debug)]
 pub struct ExecStream {
+    /// The socket, which blocks.
+    pub socket: UnixStream,
+    /// What has been read from it already.
+    pub early: Vec<u8>,
+}
+
+/// A connection to a port or a socket of a guest: bytes both ways.
+#[derive(Debug)]
+pub struct ConnectStream {
     /// The socket, which blocks.
     pub socket: UnixStream,
     /// What has been read from it already.
@@ -45,6 +54,16 @@ impl Client {
         self.take_over(&path, UPGRADE)
     }
 
+    /// Opens a connection to a port or a socket of a running guest.
+    ///
+    /// # Errors
+    /// The daemon's error, such as `conflict` if the VM does not run, or `guest` if nothing listens.
+    pub fn connect(&self, vm: &VmRef, to: &Endpoint) -> Result<ConnectStream> {
+        let path = format!("{}{}", verbs::path(vm, "/connect"), to.query());
+        let ExecStream { socket, early } = self.take_over(&path, forward::UPGRADE)?;
+        Ok(ConnectStream { socket, early })
+    }
+
     /// Asks for a connection with this protocol, and takes it over.
     fn take_over(&self, path: &str, protocol: &str) -> Result<ExecStream> {
         let failed =
@@ -61,8 +80,9 @@ impl Client {
                 socket.set_nonblocking(false)?;
                 Ok(socket)
             });
+            let socket = socket.map_err(|cause| failed(cause.to_string()))?;
             Ok(ExecStream {
-                socket: socket.map_err(|cause| failed(cause.to_string()))?,
+                socket,
                 early: parts.read_buf.to_vec(),
             })
         })

@@ -27,7 +27,7 @@ use crate::{API_HEADER, API_VERSION, Code, Error, Line, Progress, REQUEST_HEADER
 use stream::Lines;
 
 pub use command::{Command, CommandEnd, OutputStream};
-pub use exec::ExecStream;
+pub use exec::{ConnectStream, ExecStream};
 pub use stream::{CancelToken, Events, Pieces};
 
 /// The paths that a daemon of any version serves.

@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 
 use super::{listening, usage};
 use crate::system::{enter, port, vsock, wait};
-use crate::{exec, job};
+use crate::{connections, exec, job};
 
 /// The pause before a missing or deserted port is looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -146,6 +146,10 @@ fn greet(stream: OwnedFd) {
         }
         Some(StreamKind::Usage) => {
             let _ = stream.write_all(&json(&usage::usage()));
+        }
+        Some(kind @ (StreamKind::Connect | StreamKind::Listen | StreamKind::Accept)) => {
+            // Without the process the daemon sees the stream end.
+            let _ = connections::hand_over(&stream, kind);
         }
         None => {}
     }

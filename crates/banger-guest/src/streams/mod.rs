@@ -12,17 +12,23 @@
 //! guest   {"opened":"ports"}⏎    or    {"refused":"this guest program has no streams of this kind"}⏎
 //! ```
 
+mod connect;
 mod exec;
 mod frame;
 mod job;
+mod joint;
 mod mux;
 
+pub use connect::{
+    Accept, ConnectReply, LOCALHOST, LONGEST_SOCKET_PATH, ListenLine, MOST_PENDING, Target,
+};
 pub use exec::{ExecFrame, ExecReader, ExecStart, LONGEST_EXEC_FRAME, MOST_WORDS, STDIN_WINDOW};
 pub use frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
 pub use job::{
     AttachStart, Job, JobAsk, JobName, JobReply, JobState, KEPT_OUTPUT, LONGEST_JOB_NAME,
     MOST_ENDED_JOBS, MOST_JOBS, is_job_id, is_job_name, is_job_reference,
 };
+pub use joint::join;
 pub use mux::{Doorbell, MOST_STREAMS, Mux, WINDOW};
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +60,12 @@ pub enum StreamKind {
     Ports,
     /// The guest writes one JSON value, a [`Usage`], and ends the stream.
     Usage,
+    /// The guest connects to a [`Target`] of its own, and the stream is that connection.
+    Connect,
+    /// The guest listens on a [`Target`], and tells of each connection ([`ListenLine`]).
+    Listen,
+    /// The stream is a connection that a listener has told of ([`Accept`]).
+    Accept,
 }
 
 /// The daemon's first line.

@@ -16,6 +16,7 @@ mod environment;
 mod events;
 mod exec;
 mod fake_daemon;
+mod forward;
 mod guesses;
 mod hosts;
 mod images;

@@ -18,6 +18,7 @@ mod autostart;
 mod backoff;
 mod build;
 mod clone;
+mod connect;
 mod create;
 mod delete;
 mod disk_pressure;
@@ -80,6 +81,7 @@ use pause::Pauses;
 use permits::BootPermits;
 use record::StaleRecords;
 
+pub use connect::Connection;
 pub use events::KEPT_EVENTS;
 pub use view::{CHUNK, ConsoleChunk};
 
@@ -178,6 +180,8 @@ pub struct Engine {
     autostart: Mutex<autostart::Autostart>,
     /// Held while it is decided who has which volume.
     volume_claims: Mutex<()>,
+    /// The open connections to guests.
+    connections: connect::OpenConnections,
     stopping: AtomicBool,
 }
 
@@ -224,6 +228,7 @@ impl Engine {
             kept: StaleRecords::default(),
             autostart: Mutex::default(),
             volume_claims: Mutex::default(),
+            connections: connect::OpenConnections::default(),
             stopping: AtomicBool::new(false),
         }
     }

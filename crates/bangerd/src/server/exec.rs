@@ -1,22 +1,19 @@
-//! A command or a job in a guest: a request that becomes a connection of its own (RFC 9110, 7.8). The
-//! server copies bytes both ways and reads none of them.
+//! A command or a job in a guest. The server copies bytes both ways and reads none of them.
 
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use banger_api::exec::UPGRADE;
 use banger_api::{Code, Error, Result};
-use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-use super::App;
 use super::reply::Refusal;
 use super::work::ask;
+use super::{App, upgrade};
 use crate::engine::Engine;
 
 /// The number of simultaneous commands.
@@ -28,7 +25,7 @@ pub(super) async fn hand_over(
     mut request: Request,
     open: impl FnOnce(&Engine) -> Result<std::os::unix::net::UnixStream> + Send + 'static,
 ) -> std::result::Result<Response, Refusal> {
-    let upgrade = take_upgrade(&mut request)?;
+    let upgrade = upgrade::take(&mut request, UPGRADE, "banger vm exec NAME -- COMMAND")?;
     let permit = Semaphore::try_acquire_owned(Arc::clone(&app.commands)).map_err(|_| {
         Error::new(Code::Busy, format!("{COMMANDS} commands run already"))
             .hint("wait until some of them have ended")
@@ -50,23 +47,7 @@ pub(super) async fn hand_over(
         }
         drop(permit);
     });
-    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, UPGRADE)];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
-}
-
-fn take_upgrade(request: &mut Request) -> Result<OnUpgrade> {
-    let wanted = request.headers().get(header::UPGRADE);
-    let is_ours = wanted.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(UPGRADE.as_bytes()));
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    upgrade.filter(|_| is_ours).ok_or_else(|| {
-        Error::new(
-            Code::Conflict,
-            format!(
-                "this request needs the headers `connection: upgrade` and `upgrade: {UPGRADE}`"
-            ),
-        )
-        .hint("for a command line: banger vm exec NAME -- COMMAND")
-    })
+    Ok(upgrade::response(UPGRADE))
 }
 
 /// Copies both ways until either side has ended: a client that is gone ends its command, and a guest

@@ -4,12 +4,14 @@
 //! socket ─► permit ─► connection ─► routes ─► work    a verb, on a thread of its own
 //!                                         ├─► stream  events, a followed console
 //!                                         ├─► ask     something short
-//!                                         └─► exec    a command in a guest
+//!                                         ├─► exec    a command in a guest
+//!                                         └─► connect a connection to a port of a guest
 //! ```
 //!
 //! A connection carries one request. Connecting costs microseconds on a Unix socket, and this way a
 //! connection is either idle, and may be closed, or in the middle of its response.
 
+mod connect;
 mod exec;
 mod reply;
 mod request;
@@ -17,6 +19,7 @@ mod routes;
 mod shutdown;
 mod socket;
 mod stream;
+mod upgrade;
 mod work;
 
 use std::cell::Cell;

@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, Error, Event,
-    EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView, ImageView,
-    ImportImage, ImportVm, JobView, KillJob, KillVm, Line, LogLevelView, LogsQuery, PortView,
-    PruneImages, PruneJobs, PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage, RenameVm,
-    Report, StartVm, StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
-    VersionView, VmSpecPatch, VmView, VolumeView,
+    API_VERSION, BuildImage, CloneVm, ConnectQuery, CreateVm, CreateVolume, DaemonView, DeleteVm,
+    Error, Event, EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView,
+    ImageView, ImportImage, ImportVm, JobView, KillJob, KillVm, Line, LogLevelView, LogsQuery,
+    PortView, PruneImages, PruneJobs, PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage,
+    RenameVm, Report, StartVm, StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
+    VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -26,7 +26,7 @@ use super::request::{
     ImagePath, JobPath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath,
 };
 use super::work::{ask, work};
-use super::{exec, stream};
+use super::{connect, exec, stream};
 use crate::engine::Engine;
 
 /// The document without the paths.
@@ -83,6 +83,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(remove_job))
         .routes(routes!(kill_job))
         .routes(routes!(attach))
+        .routes(routes!(connect_to))
         .routes(routes!(ports))
         .routes(routes!(stats))
         .routes(routes!(images, import_image))
@@ -754,6 +755,29 @@ async fn remove_job(
         engine.remove_job(&vm, &job, &request)
     })
     .await
+}
+
+/// Connects to a port or a Unix socket of a running guest, over this connection: the request asks for the
+/// upgrade `banger-connect` and names one of `tcp` and `unix`, and the response 101 hands the connection over
+/// when the service has accepted. Then bytes go both ways; the end of one direction leaves the other open.
+/// Neither SSH nor a network of the guest is needed.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/connect",
+    params(
+        Reference,
+        ("tcp" = Option<String>, Query, description = "a port of loopback, or `ADDRESS:PORT`"),
+        ("unix" = Option<String>, Query, description = "the path of a Unix socket"),
+    ),
+    responses((status = 101, description = "The connection is the service's."))
+)]
+async fn connect_to(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    UrlQuery(query): UrlQuery<ConnectQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    connect::connect(app, vm, query, request).await
 }
 
 /// What listens in a running guest.

@@ -11,6 +11,7 @@ mod events;
 mod exec;
 mod export;
 mod first_choice;
+mod forward;
 mod import;
 mod job;
 mod kill;
@@ -88,6 +89,7 @@ pub(crate) enum Verb {
     Proxy(proxy::Proxy),
     #[command(hide = true)]
     Authorize(authorize::Authorize),
+    Forward(forward::Forward),
     Ports(ports::Ports),
     Stats(stats::Stats),
     Wait(wait::Wait),
@@ -121,6 +123,7 @@ impl Verb {
             Self::Jobs(verb) => verb.run(session),
             Self::Attach(verb) => verb.run(session),
             Self::Job { verb } => verb.run(session),
+            Self::Forward(verb) => verb.run(session),
             Self::Ports(verb) => verb.run(session),
             Self::Stats(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),

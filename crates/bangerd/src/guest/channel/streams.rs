@@ -171,23 +171,10 @@ fn greet(
     };
     // The buffer of a new socket has room for this.
     stream.write_all(&encode(&Open { open })).map_err(ended)?;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while head.last() != Some(&b'\n') {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(OpenError::Silent);
-        }
-        stream.set_read_timeout(Some(left)).map_err(ended)?;
-        match stream.read(&mut byte) {
-            Ok(0) => return Err(OpenError::Ended),
-            Ok(_) if head.len() > LONGEST_HEAD => return Err(OpenError::Garbage),
-            Ok(_) => head.extend(byte),
-            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(ended(cause)),
-        }
-    }
-    stream.set_read_timeout(None).map_err(ended)?;
+    let head = read_line(&mut stream, deadline).map_err(|cause| match cause.kind() {
+        ErrorKind::InvalidData => OpenError::Garbage,
+        _ => ended(cause),
+    })?;
     match serde_json::from_slice(&head) {
         Ok(OpenReply::Opened(opened)) if opened == kind => Ok(stream),
         Ok(OpenReply::Refused(reason)) => {
@@ -196,6 +183,31 @@ fn greet(
         }
         Ok(OpenReply::Opened(_)) | Err(_) => Err(OpenError::Garbage),
     }
+}
+
+/// Reads a line byte by byte, because other data follows.
+///
+/// # Errors
+/// `TimedOut` at the deadline, `UnexpectedEof` at the end, `InvalidData` if the line is too long.
+pub(crate) fn read_line(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.last() != Some(&b'\n') {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut byte) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) if line.len() > LONGEST_HEAD => return Err(ErrorKind::InvalidData.into()),
+            Ok(_) => line.extend(byte),
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    stream.set_read_timeout(None)?;
+    Ok(line)
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::os::unix::net::UnixStream;
 
 use banger_api::{Code, Error};
 use banger_guest::protocol::encode;
-use banger_guest::streams::{ExecFrame, ExecReader, ExecStart, ListeningSocket, StreamKind, Usage};
+use banger_guest::streams::{
+    ConnectReply, ExecFrame, ExecReader, ExecStart, LONGEST_HEAD, ListeningSocket, StreamKind,
+    Target, Usage,
+};
 
 use super::jobs::Jobs;
 use crate::error::Result;
@@ -26,9 +29,34 @@ pub(super) fn open(kind: StreamKind, machine: u32, jobs: &Jobs) -> Result<UnixSt
         StreamKind::Attach => jobs.attach(machine, theirs),
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
         StreamKind::Usage => theirs.write_all(&encode(&usage())),
+        StreamKind::Connect => connect(theirs),
+        // Nobody connects in a simulated guest.
+        StreamKind::Listen | StreamKind::Accept => Ok(()),
     };
     std::thread::Builder::new().spawn(answer).map_err(failed)?;
     Ok(ours)
+}
+
+/// Ports below 1000 have a service that sends back what it gets; nothing listens on others.
+fn connect(mut stream: UnixStream) -> io::Result<()> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while byte != *b"\n" && line.len() < LONGEST_HEAD {
+        stream.read_exact(&mut byte)?;
+        line.extend(byte);
+    }
+    let refusal = match serde_json::from_slice(&line)? {
+        Target::Tcp { port: 0..1000, .. } => None,
+        Target::Tcp { port, .. } => Some(format!("nothing listens on port {port}")),
+        Target::Unix(path) if path.starts_with("/run/") => None,
+        Target::Unix(path) => Some(format!("there is no socket `{path}`")),
+    };
+    if let Some(reason) = refusal {
+        return stream.write_all(&encode(&ConnectReply::Refused(reason)));
+    }
+    stream.write_all(&encode(&ConnectReply::Connected))?;
+    io::copy(&mut stream.try_clone()?, &mut stream)?;
+    stream.shutdown(std::net::Shutdown::Write)
 }
 
 fn ssh() -> ListeningSocket {

@@ -224,3 +224,37 @@ fn a_clients_frames_are_the_guests() {
         (guest::STDIN_WINDOW, guest::LONGEST_EXEC_FRAME)
     );
 }
+
+#[test]
+fn a_connection_is_a_services_and_the_end_of_one_direction_leaves_the_other() {
+    let mut server = Running::with_vm();
+    let client = server.client();
+    let web = vm("calm-otter");
+    let connect = |to: &str| client.connect(&web, &to.parse().unwrap());
+    for to in ["80", "[::1]:80", "/run/a b"] {
+        let mut stream = connect(to).unwrap();
+        stream.socket.write_all(b"a\0b").unwrap();
+        stream.socket.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = stream.early;
+        stream.socket.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"a\0b");
+    }
+    let error = connect("8080").unwrap_err();
+    assert_eq!(error.code, Code::Guest);
+    assert!(error.report().contains("nothing listens"), "{error:?}");
+    let error = client
+        .connect(&vm("nobody"), &"80".parse().unwrap())
+        .unwrap_err();
+    assert_eq!(error.code, Code::NotFound);
+    for query in ["", "?tcp=80&unix=/s", "?tcp=x", "?udp=53"] {
+        let path = format!("GET /v1/vms/calm-otter/connect{query} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = server.raw(&path);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    // A stop ends those that are open.
+    let mut open = connect("80").unwrap();
+    server.shutdown.begin();
+    let took = server.ended();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(open.socket.read(&mut [0]).unwrap(), 0);
+}

@@ -49,6 +49,7 @@ const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/vms/{ref}/jobs/{job}/attach"),
     ("POST", "/v1/vms/{ref}/jobs/{job}/kill"),
     ("DELETE", "/v1/vms/{ref}/jobs/{job}"),
+    ("GET", "/v1/vms/{ref}/connect"),
     ("GET", "/v1/vms/{ref}/ports"),
     ("GET", "/v1/vms/{ref}/stats"),
     ("GET", "/v1/vms/{ref}/logs"),
@@ -141,6 +142,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
         if path.contains("/images/mine") && server.engine.image(&mine()).is_err() {
             import_mine(&server);
         }
+        let path = path.replace("/connect", "/connect?tcp=80");
         let answer = server.raw(&request(method, &path, least_body(&path)));
         // Only an upgrade has no plain answer; a test of its own makes it.
         let expected = if is_upgrade(&path) {
@@ -159,7 +161,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
 
 /// Whether a path is for connections that are handed over.
 fn is_upgrade(path: &str) -> bool {
-    ["/exec", "/detach", "/attach"]
+    ["/exec", "/detach", "/attach", "/connect", "/connect?tcp=80"]
         .iter()
         .any(|end| path.ends_with(end))
 }
@@ -259,7 +261,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (24, 22));
+    assert_eq!((bodies, references), (24, 23));
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Carries the connections of a listener of this process.
+
+use std::fs::File;
+use std::net::Shutdown;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+use banger_api::client::{Client, ConnectStream};
+use banger_api::{Code, Endpoint, Error, Result, VmRef};
+
+use super::listener::Listener;
+use crate::commands::dial_stdio::copy;
+use crate::output::Output;
+use crate::poll;
+use crate::remote::{Prompts, Remote};
+
+/// The pause after a connection that could not be accepted, such as without free descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where connections go.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) vm: VmRef,
+    pub(super) target: Endpoint,
+    pub(super) socket: PathBuf,
+    pub(super) remote: Option<Remote>,
+    pub(super) output: Output,
+    /// The last failure, which is told once.
+    pub(super) told: Mutex<Option<String>>,
+}
+
+impl Way {
+    /// Takes connections until this process ends.
+    pub(super) fn serve(self: &Arc<Self>, listener: &Listener) {
+        loop {
+            let Ok(client) = listener.accept() else {
+                poll::pause(PAUSE);
+                continue;
+            };
+            let way = Arc::clone(self);
+            // Without a thread the client sees its connection end.
+            let _ = Builder::new()
+                .name("connection".to_owned())
+                .spawn(move || way.carry(client));
+        }
+    }
+
+    fn carry(&self, client: OwnedFd) {
+        match self.connect() {
+            Ok(stream) => {
+                *self.told() = None;
+                join(client, stream);
+            }
+            Err(error) => {
+                // As a port that nobody listens on, as far as that is possible.
+                let _ = rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO));
+                drop(client);
+                let text = error.to_string();
+                if self.told().replace(text.clone()).as_ref() != Some(&text) {
+                    self.output.warning(&text);
+                }
+            }
+        }
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self) -> Result<ConnectStream> {
+        match (connect(&self.socket, &self.vm, &self.target), &self.remote) {
+            // A laptop that slept has lost its connection.
+            (Err(error), Some(remote))
+                if [Code::NotReady, Code::Internal].contains(&error.code) =>
+            {
+                let socket = remote.connect(Prompts::Refused)?;
+                connect(&socket, &self.vm, &self.target)
+            }
+            (outcome, _) => outcome,
+        }
+    }
+}
+
+fn connect(socket: &Path, vm: &VmRef, target: &Endpoint) -> Result<ConnectStream> {
+    Client::new(socket)?.connect(vm, target)
+}
+
+/// Copies both ways. The end of one direction is passed on, and the other one goes on.
+fn join(client: OwnedFd, stream: ConnectStream) {
+    let guest = OwnedFd::from(stream.socket);
+    let (Ok(from_client), Ok(to_guest)) = (client.try_clone(), guest.try_clone()) else {
+        return;
+    };
+    let upward = Builder::new().name("connection".to_owned()).spawn(move || {
+        pass(from_client, to_guest);
+    });
+    let mut early = &stream.early[..];
+    let mut to_client = File::from(client);
+    copy(&mut early, &mut to_client);
+    pass(guest, to_client.into());
+    drop(upward);
+}
+
+/// Copies to the end, and passes that on.
+fn pass(from: OwnedFd, to: OwnedFd) {
+    let (mut from, mut to) = (File::from(from), File::from(to));
+    copy(&mut from, &mut to);
+    let _ = rustix::net::shutdown(to.as_fd(), rustix::net::Shutdown::Write);
+    let _ = rustix::net::shutdown(from.as_fd(), rustix::net::Shutdown::Read);
+}
+
+/// What standard input and output are joined to.
+pub(crate) fn join_stdio(stream: ConnectStream) -> Result<()> {
+    let trouble = |cause: std::io::Error| {
+        Error::new(Code::Host, "join standard input and output").cause(cause.to_string())
+    };
+    let duplicate = |fd: rustix::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+    let mut input = duplicate(rustix::stdio::stdin()).map_err(trouble)?;
+    let mut output = duplicate(rustix::stdio::stdout()).map_err(trouble)?;
+    let mut guest = stream.socket;
+    let mut to_guest = guest.try_clone().map_err(trouble)?;
+    Builder::new()
+        .name("input".to_owned())
+        .spawn(move || {
+            copy(&mut input, &mut to_guest);
+            let _ = to_guest.shutdown(Shutdown::Write);
+        })
+        .map_err(trouble)?;
+    copy(&mut &stream.early[..], &mut output);
+    copy(&mut guest, &mut output);
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `vm forward` and `vm proxy`: connections to services of a guest.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::environment::{Run, TestEnvironment};
+
+fn with_vm() -> TestEnvironment {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "web"]);
+    environment
+}
+
+/// A forward that runs, and its first lines.
+fn forward(environment: &TestEnvironment, rules: &[&str]) -> (Child, Vec<String>) {
+    let mut command = environment.command(&[&["vm", "forward", "web"], rules].concat());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told = rules.iter().map(|_| lines.next().unwrap().unwrap());
+    let told = told.collect();
+    (child, told)
+}
+
+fn end(child: Child) -> Run {
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    Run::of(child.wait_with_output().unwrap())
+}
+
+fn address_of(line: &str) -> &str {
+    line.split(' ').next().unwrap()
+}
+
+/// What comes back, to the end.
+fn echo(address: &str, text: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let _ = stream.write_all(text);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    // A refused connection is reset.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+#[test]
+fn a_port_reaches_the_guest_until_it_is_interrupted() {
+    let environment = with_vm();
+    let (child, told) = forward(&environment, &["0:80", "0:8080"]);
+    assert!(told[0].ends_with(" → web:80"), "{told:?}");
+    let address = address_of(&told[0]).to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    let large = vec![7; 1 << 20];
+    let answers = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| echo(&address, b"a\0b")))
+            .collect();
+        let answers: Vec<_> = threads.into_iter().map(|it| it.join().unwrap()).collect();
+        answers
+    });
+    assert_eq!(answers, [b"a\0b", b"a\0b", b"a\0b"]);
+    let mut stream = TcpStream::connect(&address).unwrap();
+    let mut writes = stream.try_clone().unwrap();
+    let sent = large.clone();
+    let writing = std::thread::spawn(move || {
+        writes.write_all(&sent).unwrap();
+        writes.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    writing.join().unwrap();
+    assert!(answer == large);
+    assert_eq!(echo(address_of(&told[1]), b"x"), b"");
+    // The VM may be stopped and started.
+    environment.done(&["vm", "stop", "web"]);
+    assert_eq!(echo(&address, b"x"), b"");
+    environment.done(&["vm", "start", "web"]);
+    assert_eq!(echo(&address, b"again"), b"again");
+    let run = end(child);
+    assert_eq!(run.status, 130, "{run:#?}");
+    assert!(
+        run.stderr.contains("nothing listens on port 8080"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("is not running"), "{run:#?}");
+    assert!(TcpStream::connect(&address).is_err());
+}
+
+#[test]
+fn a_socket_reaches_a_socket_of_the_guest() {
+    let environment = with_vm();
+    let path = environment.path("d.sock");
+    let rule = format!("{}:/run/docker.sock", path.display());
+    let (child, told) = forward(&environment, &[&rule]);
+    assert!(told[0].ends_with("/run/docker.sock in web"), "{told:?}");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"hello").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "hello");
+    // The next one replaces what a killed one leaves.
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait_with_output().unwrap();
+    assert!(path.exists());
+    let (child, _) = forward(&environment, &[&rule]);
+    let run = environment.run(&["vm", "forward", "web", &rule]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("something listens there"), "{run:#?}");
+    assert_eq!(end(child).status, 130);
+    assert!(!path.exists(), "it is removed");
+}
+
+#[test]
+fn what_cannot_be_forwarded_is_told() {
+    let environment = with_vm();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let run = environment.run(&["vm", "forward", "web", &port.to_string()]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr.contains(&format!("127.0.0.1:{port} is in use")),
+        "{run:#?}"
+    );
+    let run = environment.run(&["vm", "forward", "web", "53:53/udp"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+    assert!(run.stderr.contains("not UDP"), "{run:#?}");
+    let run = environment.run(&["vm", "forward", "nobody", "0:80"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+}
+
+#[test]
+fn standard_input_and_output_become_a_connection() {
+    let environment = with_vm();
+    let mut command = environment.command(&["vm", "proxy", "web", "80"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"in\0out").unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!((run.status, run.stdout.as_str()), (0, "in\0out"), "{run:?}");
+    let run = environment.run(&["vm", "proxy", "web", "8080"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr
+            .contains("connect to port 8080 of `web`\n  caused by: nothing listens on port 8080"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("banger vm ports web"), "{run:#?}");
+}
