@@ -126,14 +126,17 @@ pub(crate) fn measure() -> Vec<Row> {
         // Turn by turn, so that a host that slows down slows both.
         theirs.push(baseline.boot());
     }
+    client.start(&bench(), &StartVm::default(), |_| {}).unwrap();
+    let mut streams = crate::streams::measure(&daemon);
     let delete = banger_api::DeleteVm {
         force: true,
         ..banger_api::DeleteVm::default()
     };
     client.delete(&bench(), &delete, |_| {}).unwrap();
+    streams.push(crate::streams::first_command(&daemon));
     let ratio = median(ours.clone()) / median(theirs.clone());
     let seconds = |values: &[f64]| spread(values);
-    vec![
+    let boots = vec![
         Row {
             what: "our own time from the request to the running hypervisor",
             aim: "50 ms".into(),
@@ -159,5 +162,6 @@ pub(crate) fn measure() -> Vec<Row> {
             aim: "0.4×".into(),
             found: format!("{ratio:.2}×"),
         },
-    ]
+    ];
+    boots.into_iter().chain(streams).collect()
 }

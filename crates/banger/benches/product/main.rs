@@ -15,6 +15,7 @@ mod daemon;
 mod dns;
 mod guest;
 mod simulated;
+mod streams;
 
 /// One row of the table.
 struct Row {
