@@ -252,6 +252,21 @@ pub struct LogsQuery {
     pub follow: bool,
 }
 
+/// Opens a VM's console.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsoleQuery {
+    /// Types to it; one client at a time does.
+    pub input: bool,
+}
+
+impl Default for ConsoleQuery {
+    fn default() -> Self {
+        Self { input: true }
+    }
+}
+
 /// Reads the events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -33,6 +33,10 @@ pub struct Spawn {
     pub user: Option<Owner>,
     /// The group of `/dev/kvm` is kept where `user` is given.
     pub keep_kvm_group: bool,
+    /// The FIFO that is its standard input; without one there is nothing to read. It is made anew,
+    /// for the program's user alone, and the program holds it open for reading and writing: it has
+    /// no end, whoever writes to it comes and goes. Reading it never waits.
+    pub input: Option<PathBuf>,
     /// The file that its output goes to, appended; and its errors, where they have no file.
     pub log: PathBuf,
     /// The file that its errors go to, appended.

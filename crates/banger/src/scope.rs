@@ -51,6 +51,7 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm shell", Daemon, &[]),
     ("vm jobs", Daemon, &[]),
     ("vm attach", Daemon, &[]),
+    ("vm console", Daemon, &[]),
     ("vm job logs", Daemon, &[]),
     ("vm job kill", Daemon, &[]),
     ("vm job remove", Daemon, &[]),

@@ -29,6 +29,7 @@ const VERBS: &[&str] = &[
     "vm shell",
     "vm jobs",
     "vm attach",
+    "vm console",
     "vm job",
     "vm job logs",
     "vm job kill",

@@ -238,6 +238,8 @@ pub mod machine {
     pub const INITRAMFS: &str = "initramfs";
     /// The guest's console output, bounded, kept across runs.
     pub const CONSOLE: &str = "console.log";
+    /// What is typed to the guest's console: a FIFO, there while the VM runs.
+    pub const CONSOLE_INPUT: &str = "console.in";
     /// The name of the root disk for Firecracker where it is a block device: a link to its node.
     pub const ROOT_DEVICE: &str = "root.dev";
     /// The channel to the guest's agent.

@@ -1,4 +1,5 @@
-//! Connections that the daemon hands over: that of a command in a guest, that to a port of it.
+//! Connections that the daemon hands over: that of a command in a guest, that to a port of it, that of a
+//! console.
 
 use std::os::unix::net::UnixStream;
 
@@ -8,9 +9,10 @@ use hyper_util::rt::TokioIo;
 
 use super::{Client, broken, verbs};
 use crate::exec::UPGRADE;
-use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, forward};
+use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, console, forward};
 
-/// The connection of a command; what crosses it is described in [`crate::exec`].
+/// A connection that is the caller's: what crosses it is described in [`crate::exec`] and
+/// [`crate::console`].
 #[derive(Debug)]
 pub struct ExecStream {
     /// The socket, which blocks.
@@ -62,6 +64,16 @@ impl Client {
         let path = format!("{}{}", verbs::path(vm, "/connect"), to.query());
         let ExecStream { socket, early } = self.take_over(&path, forward::UPGRADE)?;
         Ok(ConnectStream { socket, early })
+    }
+
+    /// Opens a connection to the console of a running VM, and types to it, or only reads. One client at a
+    /// time types.
+    ///
+    /// # Errors
+    /// The daemon's error, such as `conflict` if the VM does not run, and `busy` if somebody else types.
+    pub fn console(&self, vm: &VmRef, types: bool) -> Result<ExecStream> {
+        let path = verbs::path(vm, &format!("/console?input={types}"));
+        self.take_over(&path, console::UPGRADE)
     }
 
     /// Asks for a connection with this protocol, and takes it over.

@@ -31,6 +31,7 @@ impl Host for Linux {
     fn spawn(&self, spawn: &Spawn) -> Result<Process> {
         absolute(&spawn.directory)?;
         absolute(&spawn.log)?;
+        spawn.input.as_deref().map(absolute).transpose()?;
         let process = spawn::spawn(spawn, &self.boot_id)?;
         self.children.add(&process);
         Ok(process)

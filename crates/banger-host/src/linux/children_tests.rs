@@ -20,6 +20,7 @@ fn shell(folder: &Path, script: &str) -> Spawn {
         directory: folder.to_owned(),
         user: None,
         keep_kvm_group: false,
+        input: None,
         log: folder.join("log"),
         errors: None,
         tap: None,
@@ -62,6 +63,34 @@ fn errors_have_a_file_of_their_own_where_one_is_given() {
     spawn.errors = Some(errors.clone());
     assert_eq!(output(&host, &spawn), "out\n");
     assert_eq!(fs::read_to_string(errors).unwrap(), "error\n");
+}
+
+#[test]
+fn an_input_is_for_whoever_writes_to_it_one_after_another() {
+    use std::io::Write as _;
+    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+    let host = Linux::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    fs::write(&input, "what an earlier run left").unwrap();
+    let script = "line() { until read -r line; do sleep 0.01; done; echo \"$line\"; }; line; line";
+    let mut spawn = shell(folder.path(), script);
+    spawn.input = Some(input.clone());
+    let process = host.spawn(&spawn).unwrap();
+    let found = fs::symlink_metadata(&input).unwrap();
+    assert!(found.file_type().is_fifo());
+    assert_eq!(found.mode() & 0o7777, 0o600);
+    let open = || {
+        let mut options = fs::File::options();
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        options.write(true).custom_flags(flags).open(&input)
+    };
+    for line in ["one\n", "two\n"] {
+        open().unwrap().write_all(line.as_bytes()).unwrap();
+    }
+    assert_ends(&host, &process);
+    assert_eq!(fs::read_to_string(&spawn.log).unwrap(), "one\ntwo\n");
+    open().unwrap_err();
 }
 
 #[test]

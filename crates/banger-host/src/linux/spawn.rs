@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
 use super::children::stat;
@@ -91,6 +91,10 @@ fn prepare(spawn: &Spawn, wrapped: &ScopedCommand) -> Result<Command> {
             .try_clone()
             .during(|| format!("open `{}`", spawn.log.display()))?,
     };
+    let input = match &spawn.input {
+        Some(path) => open_input(path, spawn.user)?.into(),
+        None => Stdio::null(),
+    };
     let mut command = Command::new(&wrapped.program);
     command
         .args(&wrapped.arguments)
@@ -103,7 +107,7 @@ fn prepare(spawn: &Spawn, wrapped: &ScopedCommand) -> Result<Command> {
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(log)
         .stderr(errors);
     Ok(command)
@@ -132,6 +136,36 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
         rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;
     }
     rustix::fs::fcntl_setfl(&file, OFlags::APPEND).during(describe)?;
+    Ok(file)
+}
+
+/// Makes the FIFO at `path` anew, for the program's user alone, and opens it for both directions.
+pub(crate) fn open_input(path: &Path, user: Option<Owner>) -> Result<File> {
+    let describe = || format!("make the FIFO `{}`", path.display());
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            return Err(cause).during(describe);
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0).during(describe)?;
+    let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+        .during(describe)?;
+    let found = file.metadata().during(describe)?;
+    // The folder may be the user's, who may have put something else there meanwhile.
+    if !found.file_type().is_fifo() || found.nlink() != 1 {
+        return Err(Error::new(Kind::Other, "it is another file").within(describe()));
+    }
+    if let Some(user) = user {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;
+    }
     Ok(file)
 }
 

@@ -20,7 +20,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change,
     move_mount, open_tree,
@@ -36,6 +36,9 @@ use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
 
 /// How large what is in the jail may be, beside the machine's folder: a copy of Firecracker.
 const SIZE: &str = "mode=0711,size=64m,nr_inodes=1k";
+
+/// The input of the machine's serial port, in its folder.
+const INPUT: &str = "console.in";
 
 /// Makes the jail that is requested on standard input, and executes the jailer in it.
 ///
@@ -62,8 +65,25 @@ pub fn jail() -> Result<()> {
     wire.say(&answer, &[])
         .map_err(|cause| Error::io("answer", cause.into()))?;
     made?;
+    let input = input(&folder, order.uid)?;
     drop((wire, folder));
-    Err(become_jailer(&order))
+    Err(become_jailer(&order, input))
+}
+
+/// The FIFO that the user's daemon has put into the folder for the machine's serial port, open for
+/// both directions so that it has no end; otherwise nothing to read.
+fn input(folder: &OwnedFd, uid: u32) -> Result<File> {
+    let flags =
+        OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(folder, INPUT, flags, Mode::empty()).map(File::from);
+    let is_ours = |file: &File| {
+        let found = file.metadata();
+        found.is_ok_and(|it| it.file_type().is_fifo() && it.uid() == uid)
+    };
+    match found.ok().filter(is_ours) {
+        Some(file) => Ok(file),
+        None => File::open("/dev/null").map_err(|cause| Error::io("open `/dev/null`", cause)),
+    }
 }
 
 fn receive(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
@@ -210,11 +230,7 @@ fn arguments(order: &Order, base: &Path) -> Vec<String> {
     clippy::disallowed_methods,
     reason = "this process becomes the jailer, and starts nothing"
 )]
-fn become_jailer(order: &Order) -> Error {
-    let input = match File::open("/dev/null") {
-        Ok(file) => file,
-        Err(cause) => return Error::io("open `/dev/null`", cause),
-    };
+fn become_jailer(order: &Order, input: File) -> Error {
     let cause = Command::new(program("jailer"))
         .args(arguments(order, &base()))
         .env_clear()

@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::linux::probes::{existing, in_one_line};
 use crate::linux::snapshot;
-use crate::linux::spawn::open_log;
+use crate::linux::spawn::{open_input, open_log};
 use crate::root::PROGRAMS;
 use crate::root::message::{Reply, Request, RootLook};
 use crate::root::wire::NOT_UNDERSTOOD;
@@ -162,6 +162,11 @@ impl DelegatingLinux {
         let folder = name_only(&spawn.directory).map_err(|error| error.within(describe()))?;
         let output = open_log(&spawn.log, None)?;
         let errors = open_log(spawn.errors.as_ref().unwrap_or(&spawn.log), None)?;
+        // Root's side opens it in the folder, and is told nothing: an older one has no input then.
+        let _input = match &spawn.input {
+            Some(path) => Some(open_input(path, None)?),
+            None => None,
+        };
         let request = Request::StartJailed(jailed.clone());
         let lent = [folder.as_fd(), output.as_fd(), errors.as_fd()];
         match self.connection.ask(&request, &lent) {

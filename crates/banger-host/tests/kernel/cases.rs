@@ -319,6 +319,7 @@ fn kill_half_way(verb: &str, name: &str, milliseconds: u64) {
         directory: "/".into(),
         user: None,
         keep_kvm_group: false,
+        input: None,
         log: log.clone(),
         tap: None,
         scope: None,

@@ -145,6 +145,7 @@ fn waiting(uid: u32) -> Process {
         directory: "/".into(),
         user: Some(Owner { uid, gid: uid }),
         keep_kvm_group: false,
+        input: None,
         log: "/state/log".into(),
         tap: None,
         scope: None,

@@ -9,6 +9,7 @@ mod build;
 mod bundle;
 mod completion;
 mod config;
+mod console;
 mod copies;
 mod daemon;
 mod doctor;

@@ -232,6 +232,7 @@ impl Capability for Boot {
         for name in [
             machine::KERNEL,
             machine::INITRAMFS,
+            machine::CONSOLE_INPUT,
             machine::AGENT,
             machine::STREAMS,
             machine::SHARE,

@@ -83,6 +83,7 @@ impl Gate {
             directory: layout.machine(),
             user: vm.owner,
             keep_kvm_group: false,
+            input: None,
             log: layout.in_machine(machine::GATE_LOG),
             errors: None,
             tap: None,

@@ -155,7 +155,7 @@ fn name_in_hints(mut error: Error, vm: &Vm) -> Error {
     error
 }
 
-fn not_running(vm: &Vm) -> Error {
+pub(super) fn not_running(vm: &Vm) -> Error {
     let name = &vm.name;
     let error = Error::new(
         Code::Conflict,

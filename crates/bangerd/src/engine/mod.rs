@@ -19,6 +19,7 @@ mod backoff;
 mod build;
 mod clone;
 mod connect;
+mod console;
 mod create;
 mod delete;
 mod disk_pressure;
@@ -82,6 +83,7 @@ use permits::BootPermits;
 use record::StaleRecords;
 
 pub use connect::Connection;
+pub use console::{ConsolePiece, ConsoleReader, ConsoleSession, Typing};
 pub use events::KEPT_EVENTS;
 pub use view::{CHUNK, ConsoleChunk};
 
@@ -182,6 +184,7 @@ pub struct Engine {
     volume_claims: Mutex<()>,
     /// The open connections to guests.
     connections: connect::OpenConnections,
+    typists: console::Typists,
     stopping: AtomicBool,
 }
 
@@ -229,6 +232,7 @@ impl Engine {
             autostart: Mutex::default(),
             volume_claims: Mutex::default(),
             connections: connect::OpenConnections::default(),
+            typists: console::Typists::default(),
             stopping: AtomicBool::new(false),
         }
     }

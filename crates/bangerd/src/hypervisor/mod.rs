@@ -4,9 +4,11 @@
 
 pub mod firecracker;
 pub mod qemu;
+mod serial;
 pub mod sim;
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -97,6 +99,13 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// `conflict` where the machine has no port for streams; `guest` when the guest does not answer
     /// in time, or refuses.
     fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream>;
+
+    /// Opens what is typed to the machine's serial console: the writing end of a pipe, which does not
+    /// wait. What comes back is in the console's file.
+    ///
+    /// # Errors
+    /// `conflict` where the machine was started without one.
+    fn console_input(&self, vm: &Vm) -> Result<OwnedFd>;
 
     /// Presses the power button.
     ///

@@ -1,9 +1,11 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
 //! and answer as a real one would.
 
+mod console;
 mod jobs;
 mod streams;
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use banger_guest::config::{NewName, Resolvers};
 use banger_guest::streams::StreamKind;
 use banger_host::{Exit, Host, Look as _, Process, Sim, Spawn};
 
-use super::{FailedWrite, Features, Hypervisor, MachineState};
+use super::{FailedWrite, Features, Hypervisor, MachineState, serial};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::layout::{Layout, machine};
@@ -107,6 +109,7 @@ impl Hypervisor for SimHypervisor {
             directory: machine.directory.clone(),
             user: machine.owner,
             keep_kvm_group: false,
+            input: None,
             log: machine.directory.join(machine::HYPERVISOR_LOG),
             errors: None,
             tap: None,
@@ -124,6 +127,8 @@ impl Hypervisor for SimHypervisor {
                 self.sim.append(&layout.in_machine(name), "");
             }
         }
+        self.sim
+            .append(&layout.in_machine(machine::CONSOLE_INPUT), "");
         let console = layout.in_machine(machine::CONSOLE);
         self.sim.append(
             &console,
@@ -151,6 +156,15 @@ impl Hypervisor for SimHypervisor {
                 Code::Guest,
                 "the simulated guest does not answer",
             )),
+        }
+    }
+
+    fn console_input(&self, vm: &Vm) -> Result<OwnedFd> {
+        let layout = self.layout.vm(vm.id);
+        let input = self.sim.read(&layout.in_machine(machine::CONSOLE_INPUT));
+        match input.during("look for the simulated console's input")? {
+            Some(_) => console::open(self.sim.clone(), layout.in_machine(machine::CONSOLE)),
+            None => Err(serial::without(vm)),
         }
     }
 

@@ -5,13 +5,15 @@
 //!                                         ├─► stream  events, a followed console
 //!                                         ├─► ask     something short
 //!                                         ├─► exec    a command in a guest
-//!                                         └─► connect a connection to a port of a guest
+//!                                         ├─► connect a connection to a port of a guest
+//!                                         └─► console a client at a console
 //! ```
 //!
 //! A connection carries one request. Connecting costs microseconds on a Unix socket, and this way a
 //! connection is either idle, and may be closed, or in the middle of its response.
 
 mod connect;
+mod console;
 mod exec;
 mod reply;
 mod request;

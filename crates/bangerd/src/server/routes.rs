@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use banger_api::{
-    API_VERSION, BuildImage, CloneVm, ConnectQuery, CreateVm, CreateVolume, DaemonView, DeleteVm,
-    Error, Event, EventsQuery, ExportImage, ExportVm, ExportedImage, ExportedVm, HostView,
-    ImageView, ImportImage, ImportVm, JobView, KillJob, KillVm, Line, LogLevelView, LogsQuery,
-    PortView, PruneImages, PruneJobs, PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage,
-    RenameVm, Report, StartVm, StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm,
-    VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
+    API_VERSION, BuildImage, CloneVm, ConnectQuery, ConsoleQuery, CreateVm, CreateVolume,
+    DaemonView, DeleteVm, Error, Event, EventsQuery, ExportImage, ExportVm, ExportedImage,
+    ExportedVm, HostView, ImageView, ImportImage, ImportVm, JobView, KillJob, KillVm, Line,
+    LogLevelView, LogsQuery, PortView, PruneImages, PruneJobs, PrunedImages, PurgeVm, Reloaded,
+    RemoveJob, RenameImage, RenameVm, Report, StartVm, StatsView, StopAllVms, StopVm, Stopped,
+    StoppedAll, UndeleteVm, VerbOutcome, VersionView, VmSpecPatch, VmView, VolumeView,
 };
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
@@ -26,7 +26,7 @@ use super::request::{
     ImagePath, JobPath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest, VolumePath,
 };
 use super::work::{ask, work};
-use super::{connect, exec, stream};
+use super::{connect, console, exec, stream};
 use crate::engine::Engine;
 
 /// The document without the paths.
@@ -84,6 +84,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(kill_job))
         .routes(routes!(attach))
         .routes(routes!(connect_to))
+        .routes(routes!(open_console))
         .routes(routes!(ports))
         .routes(routes!(stats))
         .routes(routes!(images, import_image))
@@ -778,6 +779,30 @@ async fn connect_to(
     request: Request,
 ) -> Result<Response, Refusal> {
     connect::connect(app, vm, query, request).await
+}
+
+/// Opens the serial console of a running VM, over this connection: the request asks for the upgrade
+/// `banger-console`, and the response 101 hands the connection over. The client sends what is typed, as it
+/// is; one client at a time types, and another one gets `busy`. With `input=false` it only reads, as any
+/// number of clients may. The daemon sends frames, each a byte for the kind, four bytes (big-endian) for the
+/// payload's length (at most 65536), and the payload: 1 the last output before the session, 2 output, 3 so
+/// many more bytes may be typed (four bytes; 65536 at first), 4 the end of the console, in words.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/console",
+    params(
+        Reference,
+        ("input" = Option<bool>, Query, description = "type to it (true unless given)"),
+    ),
+    responses((status = 101, description = "The connection is the console's."))
+)]
+async fn open_console(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    UrlQuery(query): UrlQuery<ConsoleQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    console::console(app, vm, query.input, request).await
 }
 
 /// What listens in a running guest.

@@ -27,7 +27,7 @@ const PIECES: usize = 4;
 /// The interval at which an idle stream checks that its client is still connected.
 const LOOK: Duration = Duration::from_secs(1);
 
-fn permit(app: &App) -> Result<OwnedSemaphorePermit> {
+pub(super) fn permit(app: &App) -> Result<OwnedSemaphorePermit> {
     Semaphore::try_acquire_owned(Arc::clone(&app.streams)).map_err(|_| {
         Error::new(
             Code::Busy,

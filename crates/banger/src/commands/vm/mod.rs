@@ -3,6 +3,7 @@
 mod authorize;
 mod clone;
 mod confirmation;
+mod console;
 mod create;
 mod delete;
 mod description;
@@ -79,6 +80,7 @@ pub(crate) enum Verb {
     Shell(exec::Shell),
     Jobs(job::Jobs),
     Attach(job::Attach),
+    Console(console::Console),
     /// Read the output of a job, signal it, remove it.
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Job {
@@ -122,6 +124,7 @@ impl Verb {
             Self::Shell(verb) => verb.run(session),
             Self::Jobs(verb) => verb.run(session),
             Self::Attach(verb) => verb.run(session),
+            Self::Console(verb) => verb.run(session),
             Self::Job { verb } => verb.run(session),
             Self::Forward(verb) => verb.run(session),
             Self::Ports(verb) => verb.run(session),

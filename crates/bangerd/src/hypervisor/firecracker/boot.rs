@@ -99,8 +99,8 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Its standard output is the guest's console and nothing else; its own messages go to its log
-    /// from the first line on.
+    /// Its standard input and output are the guest's console and nothing else; its own messages go to
+    /// its log from the first line on.
     fn spawn(&self, machine: &Machine) -> Result<Spawn> {
         let arguments = [
             "--api-sock",
@@ -128,6 +128,7 @@ impl Boot<'_> {
             directory: machine.directory.clone(),
             user,
             keep_kvm_group: true,
+            input: Some(self.layout.in_machine(machine::CONSOLE_INPUT)),
             log: self.layout.in_machine(&machine.console),
             errors: Some(self.layout.in_machine(machine::HYPERVISOR_ERRORS)),
             tap: None,

@@ -19,6 +19,7 @@ mod requests;
 #[cfg(test)]
 mod swagger;
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ use banger_api::{Code, Error, NetworkKind};
 use banger_guest::streams::StreamKind;
 use banger_host::{Host, JAILED_FOLDER, Process, ROOT_PROGRAMS};
 
-use super::{Features, Hypervisor};
+use super::{Features, Hypervisor, serial};
 use crate::error::Result;
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
@@ -189,6 +190,10 @@ impl Hypervisor for Firecracker {
             kind,
             timeout,
         )
+    }
+
+    fn console_input(&self, vm: &Vm) -> Result<OwnedFd> {
+        serial::open_input(vm, &self.layout)
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {

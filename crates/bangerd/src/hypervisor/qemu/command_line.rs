@@ -48,13 +48,8 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
     arguments.add("-kernel", machine.kernel.clone());
     arguments.add("-initrd", machine.initramfs.clone());
     arguments.add("-append", machine.boot_args.join(" "));
-    arguments.add(
-        "-chardev",
-        format!(
-            "file,id=console,path={},append=on",
-            escaped(&machine.console)
-        ),
-    );
+    // It is given the console's files (`boot`), and a ^C that is typed is the guest's.
+    arguments.add("-chardev", "stdio,id=console,signal=off");
     arguments.add("-serial", "chardev:console");
     arguments.add(
         "-qmp",

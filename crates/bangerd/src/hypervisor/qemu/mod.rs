@@ -8,6 +8,7 @@ mod command_line;
 mod qmp;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use banger_guest::streams::StreamKind;
 use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
 use serde_json::{Value, json};
 
-use super::{FailedWrite, Features, Hypervisor, MachineState};
+use super::{FailedWrite, Features, Hypervisor, MachineState, serial};
 use crate::error::{During, Result};
 use crate::guest::Guest;
 use crate::guest::channel::Channel;
@@ -161,8 +162,9 @@ impl Hypervisor for Qemu {
             directory: layout.machine(),
             user: machine.owner,
             keep_kvm_group: self.kvm,
-            log: layout.in_machine(machine::HYPERVISOR_LOG),
-            errors: None,
+            input: Some(layout.in_machine(machine::CONSOLE_INPUT)),
+            log: layout.in_machine(&machine.console),
+            errors: Some(layout.in_machine(machine::HYPERVISOR_LOG)),
             tap,
             scope: machine.scope.clone(),
             jailed: None,
@@ -185,6 +187,10 @@ impl Hypervisor for Qemu {
         }
         let socket = self.layout.vm(vm.id).in_machine(machine::STREAMS);
         self.streams.open(&socket, kind, timeout)
+    }
+
+    fn console_input(&self, vm: &Vm) -> Result<OwnedFd> {
+        serial::open_input(vm, &self.layout)
     }
 
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()> {

@@ -50,6 +50,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/jobs/{job}/kill"),
     ("DELETE", "/v1/vms/{ref}/jobs/{job}"),
     ("GET", "/v1/vms/{ref}/connect"),
+    ("GET", "/v1/vms/{ref}/console"),
     ("GET", "/v1/vms/{ref}/ports"),
     ("GET", "/v1/vms/{ref}/stats"),
     ("GET", "/v1/vms/{ref}/logs"),
@@ -161,9 +162,16 @@ fn every_path_is_described_and_every_described_path_is_there() {
 
 /// Whether a path is for connections that are handed over.
 fn is_upgrade(path: &str) -> bool {
-    ["/exec", "/detach", "/attach", "/connect", "/connect?tcp=80"]
-        .iter()
-        .any(|end| path.ends_with(end))
+    [
+        "/exec",
+        "/detach",
+        "/attach",
+        "/connect",
+        "/connect?tcp=80",
+        "/console",
+    ]
+    .iter()
+    .any(|end| path.ends_with(end))
 }
 
 /// Starts a job named `mine` that runs until it is ended.

@@ -254,7 +254,7 @@ fn written(outcome: io::Result<()>) -> io::Result<Option<End>> {
 }
 
 /// Reads standard input on a thread of its own, piece by piece.
-fn read_input() -> mpsc::Receiver<Vec<u8>> {
+pub(in crate::commands::vm) fn read_input() -> mpsc::Receiver<Vec<u8>> {
     let (piece, pieces) = mpsc::channel(1);
     std::thread::spawn(move || {
         let mut bytes = vec![0; PIECE];

@@ -1,0 +1,128 @@
+//! What crosses the connection of a console (`GET /v1/vms/{ref}/console`).
+//!
+//! The client sends what is typed, as it is, at most [`TYPING_WINDOW`] bytes ahead of the guest. The daemon
+//! sends frames: a byte for the kind, four bytes (big-endian) for the payload's length, at most
+//! [`LONGEST_CONSOLE_FRAME`], and the payload. The last frame is the end; a connection that ends without
+//! it was lost.
+
+/// The protocol of the connection, in the header `upgrade`.
+pub const UPGRADE: &str = "banger-console";
+
+/// The longest payload, in bytes.
+pub const LONGEST_CONSOLE_FRAME: usize = 64 << 10;
+
+/// How many typed bytes may be under way to the guest.
+pub const TYPING_WINDOW: usize = 64 << 10;
+
+/// A frame from the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleFrame {
+    /// What the guest printed before the session: the end of it.
+    Earlier(Vec<u8>),
+    /// What it prints now.
+    Output(Vec<u8>),
+    /// So many more bytes may be typed.
+    Room(u32),
+    /// The console has ended, and how, in words.
+    End(String),
+}
+
+impl ConsoleFrame {
+    /// The frame's bytes. A payload that is too long is cut.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let room;
+        let (kind, payload): (u8, &[u8]) = match self {
+            Self::Earlier(bytes) => (1, bytes),
+            Self::Output(bytes) => (2, bytes),
+            Self::Room(count) => {
+                room = count.to_be_bytes();
+                (3, &room)
+            }
+            Self::End(words) => (4, words.as_bytes()),
+        };
+        let payload = &payload[..payload.len().min(LONGEST_CONSOLE_FRAME)];
+        let mut bytes = vec![kind];
+        bytes.extend(u32::try_from(payload.len()).unwrap_or(0).to_be_bytes());
+        bytes.extend(payload);
+        bytes
+    }
+
+    fn read(kind: u8, payload: Vec<u8>) -> Option<Self> {
+        let frame = match (kind, payload.as_slice()) {
+            (1, _) => Self::Earlier(payload),
+            (2, _) => Self::Output(payload),
+            (3, [a, b, c, d]) => Self::Room(u32::from_be_bytes([*a, *b, *c, *d])),
+            (4, words) => Self::End(String::from_utf8_lossy(words).into_owned()),
+            _ => return None,
+        };
+        Some(frame)
+    }
+}
+
+/// Cuts bytes into frames, in bounded memory.
+#[derive(Debug, Default)]
+pub struct ConsoleFrames {
+    bytes: Vec<u8>,
+}
+
+impl ConsoleFrames {
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next complete frame.
+    ///
+    /// # Errors
+    /// The bytes are no frame; nothing after them can be read.
+    pub fn next_frame(&mut self) -> Result<Option<ConsoleFrame>, &'static str> {
+        let Some((head, rest)) = self.bytes.split_first_chunk::<5>() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if length > LONGEST_CONSOLE_FRAME {
+            return Err("a frame is too long");
+        }
+        let Some(payload) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let frame = ConsoleFrame::read(head[0], payload.to_vec()).ok_or("a frame is unknown")?;
+        self.bytes.drain(..5 + length);
+        Ok(Some(frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back_as_they_were() {
+        let frames = [
+            ConsoleFrame::Earlier(b"a\xff".to_vec()),
+            ConsoleFrame::Output(vec![0; LONGEST_CONSOLE_FRAME]),
+            ConsoleFrame::Room(1 << 20),
+            ConsoleFrame::End("it has stopped".to_owned()),
+        ];
+        let mut reader = ConsoleFrames::default();
+        let bytes: Vec<u8> = frames.iter().flat_map(ConsoleFrame::encode).collect();
+        let mut read = Vec::new();
+        for piece in bytes.chunks(1000) {
+            reader.push(piece);
+            while let Some(frame) = reader.next_frame().unwrap() {
+                read.push(frame);
+            }
+        }
+        assert_eq!(read, frames);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_an_error() {
+        for bytes in [&[99, 0, 0, 0, 0][..], &[2, 255, 0, 0, 0], &[3, 0, 0, 0, 0]] {
+            let mut reader = ConsoleFrames::default();
+            reader.push(bytes);
+            reader.next_frame().unwrap_err();
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Carries bytes between this process and a console.
+
+use std::io::{self, Write as _};
+
+use banger_api::client::ExecStream;
+use banger_api::console::{ConsoleFrame, ConsoleFrames, TYPING_WINDOW};
+use banger_api::{Code, Error};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::super::exec::conversation::read_input;
+use crate::console::Filter;
+use crate::escape::Escape;
+
+/// How a session ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The user left.
+    Left,
+    /// The VM does not run any more: how it is said.
+    Ended(String),
+    /// This signal ended us.
+    Signal(u8),
+    /// Nobody reads our output any more.
+    ReaderGone,
+    /// The connection ended before the console did.
+    Lost,
+}
+
+/// How a session is held.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// What is typed goes to the guest.
+    pub(super) types: bool,
+    /// Standard input is a terminal.
+    pub(super) tty: bool,
+    /// What was printed earlier is filtered: a terminal would answer questions in it, and the answers
+    /// would be typed.
+    pub(super) filters: bool,
+    /// The key that leaves.
+    pub(super) escape: Escape,
+}
+
+/// What `Ctrl-C` is on a raw terminal.
+const INTERRUPT: u8 = 3;
+
+/// Carries bytes until the session ends.
+pub(super) fn hold(stream: ExecStream, manner: &Manner) -> Result<End, Error> {
+    let failed = |cause: io::Error| {
+        Error::new(Code::Internal, "speak with the console").cause(cause.to_string())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let end = runtime.block_on(async {
+        stream.socket.set_nonblocking(true)?;
+        let mut conversation = Conversation {
+            socket: UnixStream::from_std(stream.socket)?,
+            frames: ConsoleFrames::default(),
+            room: TYPING_WINDOW,
+            manner,
+        };
+        conversation.frames.push(&stream.early);
+        conversation.run().await
+    });
+    // A read of standard input that goes on is not waited for.
+    runtime.shutdown_background();
+    end.map_err(failed)
+}
+
+struct Conversation<'a> {
+    socket: UnixStream,
+    frames: ConsoleFrames,
+    /// How many bytes may still be typed.
+    room: usize,
+    manner: &'a Manner,
+}
+
+impl Conversation<'_> {
+    async fn run(&mut self) -> io::Result<End> {
+        let mut signals = signals()?;
+        let mut input = (self.manner.types || self.manner.tty).then(read_input);
+        let mut pending = Vec::new();
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            if let Some(end) = self.obey()? {
+                return Ok(end);
+            }
+            self.send(&mut pending).await;
+            let wants_input = input.is_some() && pending.is_empty();
+            tokio::select! {
+                read = self.socket.read(&mut bytes) => match read {
+                    Ok(count @ 1..) => self.frames.push(&bytes[..count]),
+                    Ok(0) | Err(_) => return Ok(End::Lost),
+                },
+                piece = next(&mut input), if wants_input => match piece {
+                    Some(piece) => {
+                        if self.take(&piece, &mut pending).await {
+                            return Ok(End::Left);
+                        }
+                    }
+                    None => input = None,
+                },
+                number = caught(&mut signals) => return Ok(End::Signal(number)),
+            }
+        }
+    }
+
+    /// Takes what was typed, and says whether the user leaves. On a terminal, what a guest has no room for
+    /// is lost, as on any line, so that the key that leaves is always seen.
+    async fn take(&mut self, piece: &[u8], pending: &mut Vec<u8>) -> bool {
+        let (typed, leaves) = self.manner.escape.split(piece);
+        if self.manner.types {
+            pending.extend_from_slice(typed);
+            self.send(pending).await;
+            if self.manner.tty {
+                pending.clear();
+            }
+            return leaves;
+        }
+        leaves || typed.contains(&INTERRUPT)
+    }
+
+    /// Types what there is room for.
+    async fn send(&mut self, pending: &mut Vec<u8>) {
+        let count = pending.len().min(self.room);
+        if count > 0 {
+            let piece: Vec<u8> = pending.drain(..count).collect();
+            self.room -= count;
+            // One that is not taken is followed by the end of the connection.
+            let _ = self.socket.write_all(&piece).await;
+        }
+    }
+
+    fn obey(&mut self) -> io::Result<Option<End>> {
+        while let Some(frame) = self.frames.next_frame().map_err(io::Error::other)? {
+            let output = match frame {
+                ConsoleFrame::Earlier(bytes) if self.manner.filters => {
+                    let mut filter = Filter::new();
+                    let mut text = filter.pass(&bytes);
+                    text.push_str(filter.end());
+                    text.into_bytes()
+                }
+                ConsoleFrame::Earlier(bytes) | ConsoleFrame::Output(bytes) => bytes,
+                ConsoleFrame::Room(more) => {
+                    self.room = self.room.saturating_add(more as usize).min(TYPING_WINDOW);
+                    continue;
+                }
+                ConsoleFrame::End(how) => return Ok(Some(End::Ended(how))),
+            };
+            let mut stdout = io::stdout().lock();
+            match stdout.write_all(&output).and_then(|()| stdout.flush()) {
+                Ok(()) => {}
+                Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(Some(End::ReaderGone));
+                }
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(None)
+    }
+}
+
+async fn next(input: &mut Option<mpsc::Receiver<Vec<u8>>>) -> Option<Vec<u8>> {
+    match input {
+        Some(input) => input.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that end a session, with their numbers: HUP, INT, QUIT, TERM.
+fn signals() -> io::Result<Vec<(u8, Signal)>> {
+    let signal = |number: u8| Ok((number, signal(SignalKind::from_raw(i32::from(number)))?));
+    [1, 2, 3, 15].into_iter().map(signal).collect()
+}
+
+/// The number of the next signal.
+async fn caught(signals: &mut [(u8, Signal)]) -> u8 {
+    std::future::poll_fn(|context| {
+        for (number, signal) in &mut *signals {
+            if signal.poll_recv(context).is_ready() {
+                return std::task::Poll::Ready(*number);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,177 @@
+//! The serial console of a running VM: one typist, any number of readers.
+//!
+//! What is typed goes to the hypervisor through a FIFO, and what the guest prints is read from the
+//! console's file, from near its end. So a session holds nothing of the machine: a daemon that ends
+//! takes only its sessions along. A typist's place belongs to the session, and is free when that goes.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error, VmId, VmRef};
+use banger_host::Process;
+
+use super::hold::Slot;
+use super::inside::not_running;
+use super::{CHUNK, Engine, lock};
+use crate::error::{During, Result};
+use crate::layout::machine;
+
+/// How much of what was printed before a session is shown at its begin, in bytes.
+const EARLIER: u64 = 4 << 10;
+
+/// The interval at which a console is read while it prints, or somebody types.
+const BUSY: Duration = Duration::from_millis(10);
+
+/// The interval at which it is read otherwise.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// How long after the last output it still counts as printing.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The VMs that somebody types to.
+pub(super) type Typists = Arc<Mutex<BTreeSet<VmId>>>;
+
+/// One client at a console.
+#[derive(Debug)]
+pub struct ConsoleSession {
+    /// What the guest prints.
+    pub reader: ConsoleReader,
+    /// What the client types, unless it only reads.
+    pub typing: Option<Typing>,
+}
+
+/// The typist of a VM: there is one at a time.
+#[derive(Debug)]
+pub struct Typing {
+    /// The writing end of a pipe to the machine's serial port; it does not block.
+    pub input: OwnedFd,
+    /// The place, free again when this is dropped.
+    pub place: TypistPlace,
+}
+
+/// The place of the one typist of a VM.
+#[derive(Debug)]
+pub struct TypistPlace {
+    vm: VmId,
+    typists: Typists,
+}
+
+impl Drop for TypistPlace {
+    fn drop(&mut self) {
+        lock(&self.typists).remove(&self.vm);
+    }
+}
+
+/// A place in the output of a console.
+#[derive(Debug)]
+pub struct ConsoleReader {
+    slot: Arc<Slot>,
+    /// The run that is read: the session ends with it.
+    process: Process,
+    next: u64,
+    /// Where what was printed before the session ends.
+    earlier: u64,
+    printed: Instant,
+    is_over: bool,
+}
+
+/// What a look at a console brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsolePiece {
+    /// Output from before the session.
+    Earlier(Vec<u8>),
+    /// Output; empty if there was none for a moment.
+    Output(Vec<u8>),
+    /// The VM does not run any more: how it is said.
+    Ended(String),
+}
+
+impl Engine {
+    /// Begins a session at the console of a running VM.
+    ///
+    /// # Errors
+    /// `conflict` if the VM does not run, or its machine takes no input; `busy` if somebody else types.
+    pub fn attach_console(&self, wanted: &VmRef, types: bool) -> Result<ConsoleSession> {
+        let slot = self.find(wanted)?;
+        let vm = slot.vm();
+        let Some((process, hypervisor)) = vm.process().zip(self.hypervisor_of(&vm)) else {
+            return Err(not_running(&vm));
+        };
+        let typing = if types {
+            let place = self.take_typist_place(vm.id, &vm.name)?;
+            let input = hypervisor.console_input(&vm)?;
+            tracing::info!(vm = %vm.name, "somebody types to the console");
+            Some(Typing { input, place })
+        } else {
+            None
+        };
+        let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let stat = self.host().stat(&path).during("examine the console")?;
+        let length = stat.map_or(0, |stat| stat.length);
+        let reader = ConsoleReader {
+            process: process.clone(),
+            next: vm.console_offset().max(length.saturating_sub(EARLIER)),
+            earlier: length,
+            printed: Instant::now(),
+            is_over: false,
+            slot,
+        };
+        Ok(ConsoleSession { reader, typing })
+    }
+
+    fn take_typist_place(&self, vm: VmId, name: &banger_api::VmName) -> Result<TypistPlace> {
+        if !lock(&self.typists).insert(vm) {
+            let text = format!("somebody types to the console of `{name}` already");
+            return Err(Error::new(Code::Busy, text)
+                .hint(format!("read along: banger vm console --read-only {name}"))
+                .hint(format!("for a shell of your own: banger vm shell {name}")));
+        }
+        let typists = Arc::clone(&self.typists);
+        Ok(TypistPlace { vm, typists })
+    }
+
+    /// What was printed since the last look. Waits for a moment if nothing was.
+    ///
+    /// # Errors
+    /// If the console cannot be read.
+    pub fn read_console(&self, reader: &mut ConsoleReader) -> Result<ConsolePiece> {
+        let vm = reader.slot.vm();
+        let runs = vm.process() == Some(&reader.process);
+        let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+        let read = |limit| {
+            let bytes = self.host().read_at(&path, reader.next, limit);
+            bytes.during("read the console")
+        };
+        let earlier = usize::try_from(reader.earlier.saturating_sub(reader.next)).unwrap_or(0);
+        if earlier > 0 {
+            let bytes = read(earlier.min(CHUNK))?;
+            reader.next = reader.earlier;
+            return Ok(ConsolePiece::Earlier(bytes));
+        }
+        let bytes = read(CHUNK)?;
+        if !bytes.is_empty() && !reader.is_over {
+            reader.next += bytes.len() as u64;
+            reader.printed = Instant::now();
+            // What a machine printed last may be more than one piece; what the next one prints is
+            // another session's.
+            reader.is_over = !runs && bytes.len() < CHUNK;
+            return Ok(ConsolePiece::Output(bytes));
+        }
+        if !runs {
+            return Ok(ConsolePiece::Ended(format!("`{}` has stopped", vm.name)));
+        }
+        let pause = if reader.printed.elapsed() < LINGER {
+            BUSY
+        } else {
+            IDLE
+        };
+        let process = std::slice::from_ref(&reader.process);
+        if !self.host().wait_any(process, pause).is_empty() {
+            // Its end is still being recorded.
+            self.host().wait_any(&[], BUSY);
+        }
+        Ok(ConsolePiece::Output(Vec::new()))
+    }
+}

@@ -1,0 +1,155 @@
+//! A client at a VM's console, on a connection of its own (RFC 9110, 7.8): what it types goes to the
+//! machine's serial port, and what the guest prints comes as frames (`banger_api::console`).
+//!
+//! What is typed is always read at once, so that a client that is gone is noticed even if the guest takes
+//! nothing; the client waits for room instead.
+
+use std::io::{Error as IoError, ErrorKind};
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::response::Response;
+use banger_api::console::{ConsoleFrame, TYPING_WINDOW, UPGRADE};
+use banger_api::{Code, Error, VmRef};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+use tokio::net::unix::pipe::Sender;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::reply::Refusal;
+use super::stream::permit;
+use super::upgrade;
+use super::work::ask;
+use crate::engine::{ConsolePiece, ConsoleReader, Engine};
+
+/// The number of frames that are queued for a slow client.
+const FRAMES: usize = 4;
+
+/// The number of typed bytes that are read at once.
+const PIECE: usize = 16 << 10;
+
+/// Begins a session, and hands the connection over to it.
+pub(super) async fn console(
+    app: App,
+    vm: VmRef,
+    types: bool,
+    mut request: Request,
+) -> std::result::Result<Response, Refusal> {
+    let client = upgrade::take(&mut request, UPGRADE, "banger vm console NAME")?;
+    let permit = permit(&app)?;
+    let session = ask(&app, move |engine| engine.attach_console(&vm, types)).await??;
+    let (input, place) = match session.typing {
+        Some(typing) => (Some(typing.input), Some(typing.place)),
+        None => (None, None),
+    };
+    let input = input.map(Sender::from_owned_fd).transpose();
+    let input = input.map_err(|cause| {
+        Error::new(Code::Internal, "use the console's input").cause(cause.to_string())
+    })?;
+    let (shutdown, engine) = (app.shutdown.clone(), Arc::clone(&app.engine));
+    tokio::spawn(async move {
+        if let Ok(client) = client.await {
+            tokio::select! {
+                () = shutdown.begun() => {}
+                () = relay(TokioIo::new(client), engine, session.reader, input) => {}
+            }
+        }
+        drop((place, permit));
+    });
+    Ok(upgrade::response(UPGRADE))
+}
+
+/// Carries bytes both ways until the client is gone, or has been told of the end.
+async fn relay(
+    client: impl AsyncRead + AsyncWrite,
+    engine: Arc<Engine>,
+    reader: ConsoleReader,
+    input: Option<Sender>,
+) {
+    let (from_client, mut to_client) = split(client);
+    let (frame, mut frames) = mpsc::channel(FRAMES);
+    let output = frame.clone();
+    tokio::task::spawn_blocking(move || read(&engine, reader, &output));
+    let written = async {
+        while let Some(frame) = frames.recv().await {
+            let is_last = matches!(frame, ConsoleFrame::End(_));
+            if to_client.write_all(&frame.encode()).await.is_err() || is_last {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = written => {}
+        _ = typed(from_client, input, frame) => {}
+    }
+    let _ = to_client.shutdown().await;
+}
+
+/// Sends what the guest prints, until the client is gone or the machine has ended.
+fn read(engine: &Engine, mut reader: ConsoleReader, frame: &mpsc::Sender<ConsoleFrame>) {
+    while !frame.is_closed() && !engine.is_stopping() {
+        let next = match engine.read_console(&mut reader) {
+            Ok(ConsolePiece::Output(bytes)) if bytes.is_empty() => continue,
+            Ok(ConsolePiece::Output(bytes)) => ConsoleFrame::Output(bytes),
+            Ok(ConsolePiece::Earlier(bytes)) => ConsoleFrame::Earlier(bytes),
+            Ok(ConsolePiece::Ended(how)) => ConsoleFrame::End(how),
+            // The VM was deleted meanwhile.
+            Err(error) => ConsoleFrame::End(error.report()),
+        };
+        let is_last = matches!(next, ConsoleFrame::End(_));
+        if frame.blocking_send(next).is_err() || is_last {
+            return;
+        }
+    }
+}
+
+/// Types what the client sends, until the client is gone, or sends more than there is room for.
+async fn typed(
+    mut client: impl AsyncRead + Unpin,
+    mut input: Option<Sender>,
+    frame: mpsc::Sender<ConsoleFrame>,
+) -> std::io::Result<()> {
+    let mut pending = Vec::new();
+    let mut bytes = vec![0; PIECE];
+    loop {
+        tokio::select! {
+            read = client.read(&mut bytes) => {
+                let count = read?;
+                if count == 0 || pending.len() + count > TYPING_WINDOW {
+                    return Ok(());
+                }
+                if input.is_some() {
+                    pending.extend_from_slice(&bytes[..count]);
+                }
+            }
+            taken = take(input.as_ref(), &pending), if !pending.is_empty() => match taken {
+                Ok(count) => {
+                    pending.drain(..count);
+                    let room = ConsoleFrame::Room(u32::try_from(count).unwrap_or(0));
+                    // Whoever reads frames no more is gone, too.
+                    frame.send(room).await.map_err(|_| IoError::from(ErrorKind::BrokenPipe))?;
+                }
+                // The machine has ended, which its reader says.
+                Err(_) => {
+                    input = None;
+                    pending.clear();
+                }
+            },
+        }
+    }
+}
+
+/// Waits until the machine takes typed bytes, and returns how many.
+async fn take(input: Option<&Sender>, pending: &[u8]) -> std::io::Result<usize> {
+    let Some(input) = input else {
+        return std::future::pending().await;
+    };
+    loop {
+        input.writable().await?;
+        match input.try_write(pending) {
+            Err(cause) if cause.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
