@@ -1,0 +1,98 @@
+//! Where files go: the words of the user, as `cp` has them.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+/// A destination, and the name of each source.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// The destination.
+    pub path: PathBuf,
+    /// The name that each source gets in a directory; none for a source whose contents are meant.
+    pub names: Vec<Option<OsString>>,
+    /// The destination has to be a directory that is there.
+    pub into: bool,
+}
+
+/// The directory that everything is made in, and the name of the top there.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Nothing outside of it is opened.
+    pub(super) root: OwnedFd,
+    /// The first name of the path of each source; none where the top is the root itself.
+    pub(super) names: Vec<Option<Vec<u8>>>,
+}
+
+impl Target {
+    /// Finds the place for a source that is a directory, or is none.
+    pub(super) fn place(&self, is_directory: bool) -> Result<Place, String> {
+        let path = &self.path;
+        let shown = path.display();
+        let found = std::fs::metadata(path);
+        match found {
+            Ok(found) if found.is_dir() => self.within(path),
+            Ok(_) if self.into || has_slash(path) => {
+                Err(format!("`{shown}` is no directory"))
+            }
+            Ok(_) if is_directory => Err(format!("`{shown}` is a file, and a directory comes")),
+            Ok(_) => {
+                // What a link of the user's own leads to is meant.
+                let real = std::fs::canonicalize(path).map_err(|cause| said(path, &cause))?;
+                self.beside(&real)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                if self.into || has_slash(path) && !is_directory {
+                    return Err(format!("there is no directory `{shown}`"));
+                }
+                self.beside(path)
+            }
+            Err(cause) => Err(said(path, &cause)),
+        }
+    }
+
+    /// In the directory at `path`, under the sources' own names.
+    fn within(&self, path: &Path) -> Result<Place, String> {
+        let root = open_directory(path).map_err(|cause| said(path, &cause))?;
+        let bytes = |name: &Option<OsString>| Some(name.as_ref()?.as_bytes().to_vec());
+        let names = self.names.iter().map(bytes).collect();
+        Ok(Place { root, names })
+    }
+
+    /// At `path` itself.
+    fn beside(&self, path: &Path) -> Result<Place, String> {
+        let Some(name) = path.file_name() else {
+            return Err(format!("`{}` has no name", path.display()));
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let root = open_directory(parent).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => format!("there is no directory `{}`", parent.display()),
+            _ => said(parent, &cause),
+        })?;
+        let name = OsString::from(name).into_vec();
+        Ok(Place {
+            root,
+            names: vec![Some(name); self.names.len()],
+        })
+    }
+}
+
+fn has_slash(path: &Path) -> bool {
+    path.as_os_str().as_bytes().ends_with(b"/")
+}
+
+fn said(path: &Path, cause: &io::Error) -> String {
+    format!("`{}`: {cause}", path.display())
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}

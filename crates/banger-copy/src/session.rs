@@ -1,0 +1,173 @@
+//! The guest's side of a copy, from the request on.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Unwatched;
+use crate::connection::{Connection, CopyError};
+use crate::frame::Frame;
+use crate::receiver::{ReceiveOptions, Receiver, Target};
+use crate::sender::{SendOptions, Sender};
+
+/// The most paths of a request.
+const MOST_PATHS: usize = 4096;
+
+/// How long the request may take, and the client to close.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The direction of a copy, as the client sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// From the client into the guest. The first path is the destination, the others are the names of the
+    /// sources there; an empty one stands for the contents of its source.
+    #[default]
+    Push,
+    /// From the guest to the client. The paths are the sources.
+    Pull,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Request {
+    /// The direction.
+    pub verb: Verb,
+    /// The guest's user, by name or number; root if there is none.
+    pub user: Option<String>,
+    /// Directories are copied, too.
+    pub recursive: bool,
+    /// Owners are kept, and in a push the special bits.
+    pub archive: bool,
+    /// The sender says before how much comes.
+    pub count: bool,
+    /// The destination has to be a directory that is there.
+    pub into: bool,
+}
+
+/// What a path means in a guest: nothing or `~` is the home, and other relative paths begin there.
+#[must_use]
+pub fn resolve(path: &[u8], home: &Path, root: &Path) -> PathBuf {
+    let text = Path::new(OsStr::from_bytes(path));
+    match path {
+        b"" | b"~" => home.to_owned(),
+        [b'~', b'/', rest @ ..] => home.join(OsStr::from_bytes(rest.trim_ascii_start())),
+        [b'/', ..] => root.join(text.strip_prefix("/").unwrap_or(text)),
+        _ => home.join(text),
+    }
+}
+
+/// Does what the client asks for. `become_user` gets the user's name and returns the home; `root` is what
+/// absolute paths begin at.
+pub fn serve(
+    mut connection: Connection,
+    root: &Path,
+    become_user: impl FnOnce(Option<&str>) -> Result<PathBuf, String>,
+) {
+    let outcome = converse(&mut connection, root, become_user);
+    if let Err(CopyError::Refused(reason)) = &outcome {
+        let _ = connection.send(&Frame::Refusal(reason.clone()));
+    }
+    let _ = connection.close(PATIENCE);
+}
+
+fn converse(
+    connection: &mut Connection,
+    root: &Path,
+    become_user: impl FnOnce(Option<&str>) -> Result<PathBuf, String>,
+) -> Result<(), CopyError> {
+    let _ = connection.set_patience(Some(PATIENCE));
+    let (request, paths) = read_request(connection)?;
+    let _ = connection.set_patience(None);
+    let home = become_user(request.user.as_deref()).map_err(CopyError::Refused)?;
+    match request.verb {
+        Verb::Pull => {
+            let paths: Vec<PathBuf> = paths.iter().map(|it| resolve(it, &home, root)).collect();
+            for path in &paths {
+                require(path, request.recursive).map_err(CopyError::Refused)?;
+            }
+            connection.send(&Frame::Accepted)?;
+            let options = SendOptions {
+                count: request.count,
+                recursive: request.recursive,
+            };
+            let mut watch = Unwatched;
+            let mut sender = Sender::new(connection, &mut watch, options);
+            sender.send_all(&paths)?;
+            sender.finish().map(drop)
+        }
+        Verb::Push => {
+            let Some((destination, names)) = paths.split_first() else {
+                return Err(CopyError::Refused("there is no destination".to_owned()));
+            };
+            let name = |it: &Vec<u8>| (!it.is_empty()).then(|| OsString::from_vec(it.clone()));
+            let target = Target {
+                path: resolve(destination, &home, root),
+                names: names.iter().map(name).collect(),
+                into: request.into,
+            };
+            if !target.names.iter().flatten().all(|it| is_name(it)) {
+                return Err(CopyError::Refused("a source has no plain name".to_owned()));
+            }
+            connection.send(&Frame::Accepted)?;
+            connection.flush()?;
+            let options = ReceiveOptions {
+                archive: request.archive,
+                special: request.archive,
+                recursive: request.recursive,
+            };
+            let mut watch = Unwatched;
+            match Receiver::new(connection, &mut watch, target, options).run() {
+                // It was the answer.
+                Err(CopyError::Refused(_)) => Ok(()),
+                outcome => outcome.map(drop),
+            }
+        }
+    }
+}
+
+fn is_name(name: &OsStr) -> bool {
+    let path = crate::RelativePath::new(name.as_bytes());
+    path.is_ok_and(|path| !path.is_top() && path.split().0.is_empty())
+}
+
+fn require(path: &Path, recursive: bool) -> Result<(), String> {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() && !recursive => {
+            Err(format!("`{shown}` is a directory: add -r"))
+        }
+        Ok(_) => Ok(()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("there is no `{shown}`"))
+        }
+        Err(cause) => Err(format!("`{shown}`: {cause}")),
+    }
+}
+
+fn read_request(connection: &mut Connection) -> Result<(Request, Vec<Vec<u8>>), CopyError> {
+    let mut paths = Vec::new();
+    loop {
+        match connection.expect()? {
+            Frame::Path(path) => {
+                let valid = path.len() <= crate::LONGEST_PATH && !path.contains(&0);
+                if !valid || paths.len() > MOST_PATHS {
+                    let reason = format!("a path is no path, or there are more than {MOST_PATHS}");
+                    return Err(CopyError::Refused(reason));
+                }
+                paths.push(path);
+            }
+            Frame::Request(json) => {
+                let request = serde_json::from_slice(&json).map_err(|cause| {
+                    CopyError::Refused(format!("the request is not understood: {cause}"))
+                })?;
+                return Ok((request, paths));
+            }
+            _ => return Err(CopyError::Broken("a frame came before the request")),
+        }
+    }
+}
