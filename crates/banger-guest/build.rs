@@ -4,10 +4,15 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The sources of copies, which the guest runs, too.
+const COPY: &str = "../banger-copy/src";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src");
+    println!("cargo:rerun-if-changed={COPY}");
     let mut files = Vec::new();
     collect(Path::new("src"), &mut files)?;
+    collect(Path::new(COPY), &mut files)?;
     files.sort();
     let mut hash = FNV_OFFSET;
     for path in files {

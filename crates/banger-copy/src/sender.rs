@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, fstat, openat, readlinkat, seek};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, fstat, openat, readlinkat, seek,
+};
 use rustix::io::{Errno, pread};
 use sha2::{Digest as _, Sha256};
 
@@ -47,7 +49,9 @@ pub struct Sender<'a> {
 
 impl std::fmt::Debug for Sender<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sender").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
     }
 }
 
@@ -419,7 +423,9 @@ pub(crate) fn meta(stat: &Stat) -> Meta {
     Meta {
         mode: stat.st_mode & 0o7777,
         seconds: stat.st_mtime,
-        nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0).min(999_999_999),
+        nanos: u32::try_from(stat.st_mtime_nsec)
+            .unwrap_or(0)
+            .min(999_999_999),
         user: stat.st_uid,
         group: stat.st_gid,
     }
@@ -431,7 +437,11 @@ fn open_file(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Stat), 
     let fd = openat(directory, name, flags, Mode::empty())?;
     let stat = fstat(&fd)?;
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-    if is_file { Ok((fd, stat)) } else { Err(Errno::NOENT) }
+    if is_file {
+        Ok((fd, stat))
+    } else {
+        Err(Errno::NOENT)
+    }
 }
 
 /// The next piece of a file that is no hole, from an offset on.

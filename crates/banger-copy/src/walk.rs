@@ -38,7 +38,9 @@ pub struct Walk<F> {
 impl<F> std::fmt::Debug for Walk<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let depth = self.levels.len();
-        f.debug_struct("Walk").field("depth", &depth).finish_non_exhaustive()
+        f.debug_struct("Walk")
+            .field("depth", &depth)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The program inside each guest.
 //!
-//! One static file has six roles, selected by the name that it is called with:
+//! One static file has seven roles, selected by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);
@@ -8,6 +8,7 @@
 //! - the session of each command of `banger vm exec` ([`exec`]);
 //! - the supervisor of each job, a command that outlives its stream ([`job`]);
 //! - the carrier of connections of `banger vm forward` ([`connections`]);
+//! - the session of each copy of `banger vm cp` ([`copy`]);
 //! - `banger-session`, beside each command of `banger vm ssh` ([`session`]);
 //! - `/shutdown`, where the image's init returns at the very end ([`shutdown`]).
 
@@ -16,6 +17,7 @@ mod agent;
 mod bare_kernel;
 mod boot_record;
 mod connections;
+mod copy;
 mod exec;
 mod failure;
 mod init;
@@ -60,6 +62,7 @@ fn run_in_guest(called: &Path, given: impl Iterator<Item = OsString>) -> ExitCod
         ["agent"] => agent::run(),
         ["streams", root] => enter::streams(root),
         [exec::ROLE] => exec::run(),
+        [copy::ROLE] => copy::run(),
         [job::ROLE] => job::run(),
         [connections::ROLE] => connections::run(),
         ["booted"] => agent::mark_booted(),

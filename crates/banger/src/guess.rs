@@ -87,8 +87,8 @@ fn instead_of_verb(verb: &str) -> Option<&'static str> {
         "edit" | "update" | "resize" | "configure" => {
             "change its settings, such as its memory: banger vm set NAME --memory 4G"
         }
-        "cp" | "scp" | "copy" | "push" | "pull" => {
-            "files go through SSH: tar c FILES | banger vm ssh NAME -- tar x"
+        "scp" | "copy" | "push" | "pull" => {
+            "copy files into a VM or out of one: banger vm cp FILE NAME:DIR"
         }
         _ => return None,
     })

@@ -48,6 +48,7 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm prune", Daemon, &[]),
     ("vm run", Daemon, &[]),
     ("vm exec", Daemon, &[]),
+    ("vm cp", Daemon, &[]),
     ("vm shell", Daemon, &[]),
     ("vm jobs", Daemon, &[]),
     ("vm attach", Daemon, &[]),

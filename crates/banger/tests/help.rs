@@ -25,6 +25,7 @@ const VERBS: &[&str] = &[
     "vm purge",
     "vm prune",
     "vm run",
+    "vm cp",
     "vm exec",
     "vm shell",
     "vm jobs",

@@ -39,6 +39,7 @@ struct Row {
 /// Our crates, as a path begins with them.
 const CRATES: &[&str] = &[
     "banger_api",
+    "banger_copy",
     "banger_host",
     "banger_guest",
     "bangerd",
@@ -87,16 +88,28 @@ const OUTSIDE: &[&str] = &[
 /// The table of design.md section 2, one row a unit.
 const TABLE: &[Row] = &[
     Row {
-        units: &["banger_api", "banger_host", "banger_guest"],
+        units: &["banger_api", "banger_copy", "banger_host"],
         but: &[],
         never: Forbidden::AllBut(&[]),
-        rule: "`banger-api`, `banger-host` and `banger-guest` import no other crate of ours",
+        rule: "`banger-api`, `banger-copy` and `banger-host` import no other crate of ours",
     },
     Row {
-        units: &["banger", "banger_mcp"],
+        units: &["banger_guest"],
+        but: &[],
+        never: Forbidden::AllBut(&["banger_copy"]),
+        rule: "`banger-guest` imports `banger-copy` only",
+    },
+    Row {
+        units: &["banger"],
+        but: &[],
+        never: Forbidden::AllBut(&["banger_api", "banger_copy"]),
+        rule: "`banger` speaks with the daemon through `banger-api`, and with guests as `banger-copy` does",
+    },
+    Row {
+        units: &["banger_mcp"],
         but: &[],
         never: Forbidden::AllBut(&["banger_api"]),
-        rule: "`banger` and `banger-mcp` speak with the daemon through `banger-api` only",
+        rule: "`banger-mcp` speaks with the daemon through `banger-api` only",
     },
     Row {
         units: &[

@@ -76,6 +76,14 @@ impl Client {
         self.take_over(&path, console::UPGRADE)
     }
 
+    /// Opens a connection for one copy to or from a running guest. Dropping it ends the copy.
+    ///
+    /// # Errors
+    /// As [`Client::detach`].
+    pub fn copy(&self, vm: &VmRef) -> Result<ExecStream> {
+        self.take_over(&verbs::path(vm, "/copy"), UPGRADE)
+    }
+
     /// Asks for a connection with this protocol, and takes it over.
     fn take_over(&self, path: &str, protocol: &str) -> Result<ExecStream> {
         let failed =

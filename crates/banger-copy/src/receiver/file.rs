@@ -213,7 +213,13 @@ fn link(file: &OwnedFd, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Er
     use std::os::fd::AsRawFd as _;
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
     replace(directory, name, |new| {
-        linkat(rustix::fs::CWD, &*own, directory, new, AtFlags::SYMLINK_FOLLOW)
+        linkat(
+            rustix::fs::CWD,
+            &*own,
+            directory,
+            new,
+            AtFlags::SYMLINK_FOLLOW,
+        )
     })
 }
 

@@ -74,7 +74,9 @@ pub struct Receiver<'a> {
 
 impl std::fmt::Debug for Receiver<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Receiver").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("Receiver")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
     }
 }
 
@@ -279,7 +281,9 @@ impl<'a> Receiver<'a> {
     }
 
     fn is_within_failed(&self, path: &RelativePath) -> bool {
-        self.failed.as_ref().is_some_and(|failed| path.is_within(failed))
+        self.failed
+            .as_ref()
+            .is_some_and(|failed| path.is_within(failed))
     }
 
     /// Takes the data of a file without writing it.
@@ -403,7 +407,8 @@ impl<'a> Receiver<'a> {
         }
         let to = self.full(source, to)?;
         let Some(to) = to.filter(|to| self.linkable.contains(to)) else {
-            self.report.problem(path, "the file that it is a link to was not copied");
+            self.report
+                .problem(path, "the file that it is a link to was not copied");
             return Ok(());
         };
         let made = match (self.locate_full(&to)?, self.locate(path)?) {

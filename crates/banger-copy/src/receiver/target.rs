@@ -36,9 +36,7 @@ impl Target {
         let found = std::fs::metadata(path);
         match found {
             Ok(found) if found.is_dir() => self.within(path),
-            Ok(_) if self.into || has_slash(path) => {
-                Err(format!("`{shown}` is no directory"))
-            }
+            Ok(_) if self.into || has_slash(path) => Err(format!("`{shown}` is no directory")),
             Ok(_) if is_directory => Err(format!("`{shown}` is a file, and a directory comes")),
             Ok(_) => {
                 // What a link of the user's own leads to is meant.

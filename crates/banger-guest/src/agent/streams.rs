@@ -20,7 +20,7 @@ use rustix::fs::OFlags;
 
 use super::{listening, usage};
 use crate::system::{enter, port, vsock, wait};
-use crate::{connections, exec, job};
+use crate::{connections, copy, exec, job};
 
 /// The pause before a missing or deserted port is looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -128,7 +128,8 @@ fn greet(stream: OwnedFd) {
         return;
     }
     match kind {
-        Some(StreamKind::Exec) => run_session(stream),
+        Some(StreamKind::Exec) => run_session(exec::ROLE, stream),
+        Some(StreamKind::Copy) => run_session(copy::ROLE, stream),
         Some(StreamKind::Detach) => run_supervisor(stream),
         Some(StreamKind::Jobs) => {
             let _ = job::list(&mut stream);
@@ -175,10 +176,10 @@ fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     Err(io::Error::other("a line is too long"))
 }
 
-/// Each command has a process of ours beside it, outside of the agent's limits, so that neither
+/// Each command and each copy has a process of ours beside it, outside of the agent's limits, so that neither
 /// disturbs the other.
-fn run_session(stream: UnixStream) {
-    if let Ok(mut child) = start_beside(exec::ROLE, stream) {
+fn run_session(role: &str, stream: UnixStream) {
+    if let Ok(mut child) = start_beside(role, stream) {
         let _ = child.wait();
     }
 }

@@ -9,24 +9,24 @@ const SHELL: &str = "/bin/sh";
 
 /// A user of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// The name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The number.
-    pub(super) user: Uid,
+    pub(crate) user: Uid,
     /// The first group.
-    pub(super) group: Gid,
+    pub(crate) group: Gid,
     /// All groups.
-    pub(super) groups: Vec<Gid>,
+    pub(crate) groups: Vec<Gid>,
     /// The home directory.
-    pub(super) home: String,
+    pub(crate) home: String,
     /// The login shell.
-    pub(super) shell: String,
+    pub(crate) shell: String,
 }
 
 impl Account {
     /// The user of this name or number; root needs no file.
-    pub(super) fn find(wanted: &str) -> Result<Self, String> {
+    pub(crate) fn find(wanted: &str) -> Result<Self, String> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self::find_in(wanted, &read("/etc/passwd"), &read("/etc/group"))
     }

@@ -5,7 +5,7 @@
 //! after a grace `SIGTERM` and `SIGKILL`. What the command has started in the background keeps running
 //! after the command, as from a shell that exits.
 
-mod account;
+pub(crate) mod account;
 pub(crate) mod command;
 pub(crate) mod process;
 mod relay;

@@ -56,6 +56,8 @@ pub enum StreamKind {
     Job,
     /// The output of a job, and its input.
     Attach,
+    /// Copies files: the frames of the crate `banger-copy`, both ways.
+    Copy,
     /// The guest writes one JSON value, a list of [`ListeningSocket`], and ends the stream.
     Ports,
     /// The guest writes one JSON value, a [`Usage`], and ends the stream.

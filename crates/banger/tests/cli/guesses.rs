@@ -88,7 +88,7 @@ fn what_cannot_work_says_what_to_type() {
         ),
         (&["inspect", "web"], "banger vm show NAME"),
         (&["vm", "destroy", "web"], "banger vm delete NAME"),
-        (&["vm", "cp", "file", "web:"], "banger vm ssh NAME -- tar x"),
+        (&["vm", "scp", "file", "web:"], "banger vm cp FILE NAME:DIR"),
         (&["vm", "start", "--force", "web"], "banger vm kill NAME"),
         (&["create", "--mem", "4G"], "--memory 4G"),
         (&["create", "--cpus", "4"], "--vcpu 4"),

@@ -11,6 +11,7 @@ mod completion;
 mod config;
 mod console;
 mod copies;
+mod copy;
 mod daemon;
 mod doctor;
 mod environment;

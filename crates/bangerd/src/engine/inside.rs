@@ -36,6 +36,17 @@ impl Engine {
         Ok(stream)
     }
 
+    /// Opens a stream for one copy; what crosses it is described in the crate `banger-copy`.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub fn copy(&self, wanted: &VmRef) -> Result<UnixStream> {
+        let vm = self.find(wanted)?.vm();
+        let stream = self.open_stream(&vm, StreamKind::Copy, PATIENCE)?;
+        tracing::info!(vm = %vm.name, "a copy begins");
+        Ok(stream)
+    }
+
     /// What listens in the guest.
     ///
     /// # Errors

@@ -151,7 +151,10 @@ impl Hypervisor for SimHypervisor {
     fn open_stream(&self, vm: &Vm, kind: StreamKind, _timeout: Duration) -> Result<UnixStream> {
         let process = self.process(vm)?;
         match process.filter(|it| !self.sim.is_stalled(it.pid)) {
-            Some(process) => streams::open(kind, process.pid, &self.jobs),
+            Some(process) => {
+                let root = self.layout.vm(vm.id).in_machine("simulated-root");
+                streams::open(kind, process.pid, &self.jobs, root)
+            }
             None => Err(Error::new(
                 Code::Guest,
                 "the simulated guest does not answer",

@@ -78,6 +78,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .routes(routes!(undelete))
         .routes(routes!(logs))
         .routes(routes!(exec_command))
+        .routes(routes!(copy_files))
         .routes(routes!(detach))
         .routes(routes!(jobs, prune_jobs))
         .routes(routes!(remove_job))
@@ -657,6 +658,23 @@ async fn exec_command(
     request: Request,
 ) -> Result<Response, Refusal> {
     exec::hand_over(app, request, move |engine| engine.exec(&vm)).await
+}
+
+/// Copies files from or to a guest, over this connection, which is asked for as that of a command is. Frames
+/// go both ways, each a byte for the kind, four bytes (big-endian) for the payload's length (at most 262144),
+/// and the payload; the crate `banger-copy` describes them. A client that disconnects ends the copy.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/copy",
+    params(Reference),
+    responses((status = 101, description = "The connection is the copy's."))
+)]
+async fn copy_files(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    exec::hand_over(app, request, move |engine| engine.copy(&vm)).await
 }
 
 /// Starts one command in a guest as a job, which outlives this connection. The upgrade and the frames are

@@ -4,6 +4,7 @@ mod authorize;
 mod clone;
 mod confirmation;
 mod console;
+mod cp;
 mod create;
 mod delete;
 mod description;
@@ -77,6 +78,7 @@ pub(crate) enum Verb {
     Prune(prune::Prune),
     Run(run::Run),
     Exec(exec::Exec),
+    Cp(cp::Cp),
     Shell(exec::Shell),
     Jobs(job::Jobs),
     Attach(job::Attach),
@@ -121,6 +123,7 @@ impl Verb {
             Self::Prune(verb) => verb.run(session),
             Self::Run(verb) => verb.run(session),
             Self::Exec(verb) => verb.run(session),
+            Self::Cp(verb) => verb.run(session),
             Self::Shell(verb) => verb.run(session),
             Self::Jobs(verb) => verb.run(session),
             Self::Attach(verb) => verb.run(session),

@@ -1,10 +1,14 @@
 //! The streams of a simulated guest. Its one program prints its arguments and its standard input, and
 //! ends with the status that an argument `exit=N` names.
 
+use std::fs::DirBuilder;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error};
+use banger_copy::Connection;
 use banger_guest::protocol::encode;
 use banger_guest::streams::{
     ConnectReply, ExecFrame, ExecReader, ExecStart, LONGEST_HEAD, ListeningSocket, StreamKind,
@@ -15,7 +19,13 @@ use super::jobs::Jobs;
 use crate::error::Result;
 
 /// A stream to the guest of this machine, which answers from a thread of its own.
-pub(super) fn open(kind: StreamKind, machine: u32, jobs: &Jobs) -> Result<UnixStream> {
+/// Its files lie below `root`, which is real.
+pub(super) fn open(
+    kind: StreamKind,
+    machine: u32,
+    jobs: &Jobs,
+    root: PathBuf,
+) -> Result<UnixStream> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "open a simulated stream").cause(cause.to_string())
     };
@@ -23,6 +33,7 @@ pub(super) fn open(kind: StreamKind, machine: u32, jobs: &Jobs) -> Result<UnixSt
     let jobs = jobs.clone();
     let answer = move || match kind {
         StreamKind::Exec => run(theirs),
+        StreamKind::Copy => copy(theirs, &root),
         StreamKind::Detach => jobs.detach(machine, theirs),
         StreamKind::Jobs => jobs.list(machine, theirs),
         StreamKind::Job => jobs.ask(machine, theirs),
@@ -57,6 +68,17 @@ fn connect(mut stream: UnixStream) -> io::Result<()> {
     stream.write_all(&encode(&ConnectReply::Connected))?;
     io::copy(&mut stream.try_clone()?, &mut stream)?;
     stream.shutdown(std::net::Shutdown::Write)
+}
+
+/// Copies as a real guest does, from and to files below `root`.
+fn copy(stream: UnixStream, root: &Path) -> io::Result<()> {
+    let home = root.join("root");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&home)?;
+    banger_copy::serve(Connection::new(stream, Vec::new()), root, |_| Ok(home));
+    Ok(())
 }
 
 fn ssh() -> ListeningSocket {

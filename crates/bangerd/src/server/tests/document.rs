@@ -43,6 +43,7 @@ const PATHS: &[(&str, &str)] = &[
     ("DELETE", "/v1/trash/{ref}"),
     ("POST", "/v1/trash/{ref}/undelete"),
     ("GET", "/v1/vms/{ref}/exec"),
+    ("GET", "/v1/vms/{ref}/copy"),
     ("GET", "/v1/vms/{ref}/detach"),
     ("GET", "/v1/vms/{ref}/jobs"),
     ("DELETE", "/v1/vms/{ref}/jobs"),
@@ -164,6 +165,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
 fn is_upgrade(path: &str) -> bool {
     [
         "/exec",
+        "/copy",
         "/detach",
         "/attach",
         "/connect",

@@ -1,0 +1,84 @@
+//! Which machine a path is on.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use banger_api::{Code, Error, VmRef};
+
+/// One side of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Location {
+    /// A path of this machine.
+    Here(PathBuf),
+    /// A path of a VM, as its guest reads it.
+    InVm(VmRef, Vec<u8>),
+}
+
+impl Location {
+    /// A colon before any slash makes it a VM's, as with scp.
+    pub(super) fn parse(text: &OsStr) -> Result<Self, Error> {
+        let bytes = text.as_bytes();
+        let colon = bytes.iter().position(|byte| *byte == b':');
+        let slash = bytes.iter().position(|byte| *byte == b'/');
+        let colon = colon.filter(|colon| slash.is_none_or(|slash| *colon < slash));
+        let Some(colon) = colon else {
+            return Ok(Self::Here(PathBuf::from(text)));
+        };
+        let name = String::from_utf8_lossy(&bytes[..colon]);
+        let vm = name.parse::<VmRef>().map_err(|cause| {
+            Error::new(Code::Invalid, format!("`{name}` is no name of a VM"))
+                .cause(cause.to_string())
+                .hint(format!(
+                    "a file here with a colon in its name: ./{}",
+                    text.display()
+                ))
+        })?;
+        Ok(Self::InVm(vm, bytes[colon + 1..].to_vec()))
+    }
+}
+
+/// The name that a source has in its destination; none if its contents are meant.
+pub(super) fn last_name(path: &OsStr) -> Option<Vec<u8>> {
+    let bytes = path.as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'/')? + 1;
+    let start = bytes[..end].iter().rposition(|byte| *byte == b'/');
+    let name = &bytes[start.map_or(0, |at| at + 1)..end];
+    let is_name = name != b"." && name != b"..";
+    is_name.then(|| name.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_colon_before_any_slash_makes_it_a_path_of_a_vm() {
+        let here = |text: &str| Ok(Location::Here(text.into()));
+        let parse = |text: &str| Location::parse(OsStr::new(text)).map_err(drop);
+        for text in ["a", "./a:b", "/a:b", "a/b:c", "-"] {
+            assert_eq!(parse(text), here(text).map_err(|(): ()| ()), "{text}");
+        }
+        let web = "web".parse().unwrap();
+        assert_eq!(parse("web:a:b"), Ok(Location::InVm(web, b"a:b".to_vec())));
+        assert!(parse(":a").is_err());
+        assert!(parse("A B:a").is_err());
+    }
+
+    #[test]
+    fn contents_have_no_name() {
+        for (path, name) in [
+            ("a/b", Some("b")),
+            ("a/b//", Some("b")),
+            ("/", None),
+            ("", None),
+            ("a/.", None),
+            ("..", None),
+            ("c", Some("c")),
+            ("c ", Some("c ")),
+        ] {
+            let found = last_name(OsStr::new(path));
+            assert_eq!(found, name.map(|it| it.as_bytes().to_vec()), "{path}");
+        }
+    }
+}
