@@ -86,7 +86,7 @@ impl Connection {
     ///
     /// # Errors
     /// The bytes are no frame, or the stream ends within one.
-    pub fn next(&mut self) -> Result<Option<Frame>, CopyError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, CopyError> {
         if !self.fill(HEAD)? {
             let is_between = self.input.len() == self.taken;
             return is_between.then_some(None).ok_or(CopyError::Lost);
@@ -109,9 +109,9 @@ impl Connection {
     /// The next frame; the end of the stream is an error.
     ///
     /// # Errors
-    /// As [`Connection::next`].
+    /// As [`Connection::next_frame`].
     pub fn expect(&mut self) -> Result<Frame, CopyError> {
-        self.next()?.ok_or(CopyError::Lost)
+        self.next_frame()?.ok_or(CopyError::Lost)
     }
 
     /// Reads until so many bytes are there; whether they are.

@@ -337,7 +337,7 @@ impl<'a> Sender<'a> {
         }
         self.connection.send(frame).map_err(|lost| {
             // A receiver that has stopped says why before it closes.
-            match self.connection.next() {
+            match self.connection.next_frame() {
                 Ok(Some(frame)) => Connection::stopped_by(&frame),
                 Ok(None) | Err(_) => lost,
             }
