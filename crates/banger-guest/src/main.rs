@@ -1,6 +1,6 @@
 //! The program inside each guest.
 //!
-//! One static file has seven roles, selected by the name that it is called with:
+//! One static file has eight roles, selected by the name that it is called with:
 //!
 //! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
 //!   init and hands over to it ([`init`]);
