@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod initramfs;
 pub(crate) mod program;
 pub(crate) mod render;
+pub(crate) mod serial;
 pub(crate) mod shell;
 
 use std::fmt;

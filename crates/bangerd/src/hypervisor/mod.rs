@@ -4,7 +4,6 @@
 
 pub mod firecracker;
 pub mod qemu;
-mod serial;
 pub mod sim;
 
 use std::fmt;

@@ -15,9 +15,9 @@ use banger_guest::config::{NewName, Resolvers};
 use banger_guest::streams::StreamKind;
 use banger_host::{Exit, Host, Look as _, Process, Sim, Spawn};
 
-use super::{FailedWrite, Features, Hypervisor, MachineState, serial};
+use super::{FailedWrite, Features, Hypervisor, MachineState};
 use crate::error::{During, Result};
-use crate::guest::Guest;
+use crate::guest::{Guest, serial};
 use crate::layout::{Layout, machine};
 use crate::machine::{Backend, Machine};
 use crate::readiness::Check;

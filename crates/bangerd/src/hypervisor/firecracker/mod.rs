@@ -28,11 +28,11 @@ use banger_api::{Code, Error, NetworkKind};
 use banger_guest::streams::StreamKind;
 use banger_host::{Host, JAILED_FOLDER, Process, ROOT_PROGRAMS};
 
-use super::{Features, Hypervisor, serial};
+use super::{Features, Hypervisor};
 use crate::error::Result;
-use crate::guest::Guest;
 use crate::guest::channel::Channel;
 use crate::guest::channel::streams::open_vsock;
+use crate::guest::{Guest, serial};
 use crate::layout::{self, Layout};
 use crate::machine::Machine;
 use crate::readiness::Check;

@@ -18,11 +18,11 @@ use banger_guest::streams::StreamKind;
 use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
 use serde_json::{Value, json};
 
-use super::{FailedWrite, Features, Hypervisor, MachineState, serial};
+use super::{FailedWrite, Features, Hypervisor, MachineState};
 use crate::error::{During, Result};
-use crate::guest::Guest;
 use crate::guest::channel::Channel;
 use crate::guest::channel::streams::SerialStreams;
+use crate::guest::{Guest, serial};
 use crate::layout::{Layout, machine};
 use crate::machine::{Backend, Machine};
 use crate::readiness::Check;

@@ -12,7 +12,7 @@ use crate::layout::{Layout, machine};
 use crate::vm::Vm;
 
 /// Opens the FIFO for writing.
-pub(super) fn open_input(vm: &Vm, layout: &Layout) -> Result<OwnedFd> {
+pub(crate) fn open_input(vm: &Vm, layout: &Layout) -> Result<OwnedFd> {
     let path = layout.vm(vm.id).in_machine(machine::CONSOLE_INPUT);
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(&path, flags, Mode::empty()) {
@@ -33,7 +33,7 @@ fn failed(cause: &str) -> Error {
 }
 
 /// The machine was started by an older banger, or by a root helper that is older.
-pub(super) fn without(vm: &Vm) -> Error {
+pub(crate) fn without(vm: &Vm) -> Error {
     let name = &vm.name;
     let text = format!("the machine of `{name}` was started without an input for its console");
     Error::new(Code::Conflict, text)
