@@ -19,10 +19,10 @@ pub(super) async fn connect(
     query: ConnectQuery,
     mut request: Request,
 ) -> Result<Response, Refusal> {
+    let upgraded = upgrade::take(&mut request, UPGRADE, "banger vm forward NAME PORT")?;
     let to = query
         .endpoint()
         .map_err(|wrong| Error::new(Code::Invalid, wrong))?;
-    let upgraded = upgrade::take(&mut request, UPGRADE, "banger vm forward NAME PORT")?;
     let connection = ask(&app, move |engine| engine.connect(&vm, &to)).await??;
     let shutdown = app.shutdown.clone();
     tokio::spawn(async move {

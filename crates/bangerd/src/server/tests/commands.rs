@@ -247,7 +247,10 @@ fn a_connection_is_a_services_and_the_end_of_one_direction_leaves_the_other() {
         .unwrap_err();
     assert_eq!(error.code, Code::NotFound);
     for query in ["", "?tcp=80&unix=/s", "?tcp=x", "?udp=53"] {
-        let path = format!("GET /v1/vms/calm-otter/connect{query} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let path = format!(
+            "GET /v1/vms/calm-otter/connect{query} HTTP/1.1\r\nhost: x\r\n\
+             connection: upgrade\r\nupgrade: banger-connect\r\n\r\n"
+        );
         let answer = server.raw(&path);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
