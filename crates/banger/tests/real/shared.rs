@@ -1,7 +1,8 @@
 //! What is tested on guests that are shared.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::UdpSocket;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -38,6 +39,47 @@ pub(crate) fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     command.splice(0..0, ["vm", "exec", "first", "--"]);
     assert_eq!(world.must(&command), expected);
     a_command_needs_no_network(&world);
+    files_go_there_and_back(&world);
+    a_port_of_this_machine_leads_to_the_guest(&world);
+}
+
+/// A tree with a hole, a mode and a link comes back as it was.
+fn files_go_there_and_back(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, back) = (folder.path().join("tree"), folder.path().join("back"));
+    std::fs::create_dir_all(source.join("below")).unwrap();
+    let file = std::fs::File::create(source.join("below/data")).unwrap();
+    file.write_at(&[10, 0, 255].repeat(1 << 20), 64 << 20)
+        .unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o640))
+        .unwrap();
+    std::os::unix::fs::symlink("below/data", source.join("link")).unwrap();
+    let (from, to) = (source.to_str().unwrap(), back.to_str().unwrap());
+    world.must(&["vm", "cp", "-r", from, "first:/srv/tree"]);
+    world.must(&["vm", "cp", "-r", "first:/srv/tree", to]);
+    let (sent, kept) = (source.join("below/data"), back.join("below/data"));
+    assert!(std::fs::read(&sent).unwrap() == std::fs::read(&kept).unwrap());
+    let kept = std::fs::metadata(&kept).unwrap();
+    assert_eq!(kept.mode() & 0o7777, 0o640);
+    assert!(kept.blocks() * 512 < 32 << 20, "the hole is filled");
+    let link = std::fs::read_link(back.join("link")).unwrap();
+    assert_eq!(link.to_str(), Some("below/data"));
+}
+
+/// `vm forward` on a free port: sshd's first words come through it.
+fn a_port_of_this_machine_leads_to_the_guest(world: &World) {
+    let mut command = world.command(&["vm", "forward", "first", "0:22"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.split_whitespace().next().unwrap();
+    let mut words = [0; 4];
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.read_exact(&mut words).unwrap();
+    assert_eq!(&words, b"SSH-");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// With the guest's interface down, a command still has its streams, its user and its status.
