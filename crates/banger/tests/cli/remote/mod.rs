@@ -1,6 +1,7 @@
 //! VMs on another machine, through a real sshd. Sessions there have a simulated daemon.
 
 mod ferry;
+mod inside;
 mod login;
 mod machines;
 mod several;

@@ -1,0 +1,69 @@
+//! What is done inside the VMs of another machine: files and ports are those of this one.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::process::Stdio;
+
+use super::machines::{TwoMachines, two_machines};
+
+fn with_vm() -> Option<TwoMachines> {
+    let two = two_machines("")?;
+    two.done(&["--host", "lab", "vm", "create", "web"]);
+    Some(two)
+}
+
+#[test]
+fn files_are_copied_from_this_machine_and_to_it() {
+    let Some(two) = with_vm() else { return };
+    let (there, back) = (two.client.path("there"), two.client.path("back"));
+    std::fs::create_dir(&there).unwrap();
+    std::fs::write(there.join("file"), b"a\0b").unwrap();
+    let (from, to) = (there.to_str().unwrap(), back.to_str().unwrap());
+    two.done(&["--host", "lab", "vm", "cp", "-r", from, "web:tree"]);
+    two.done(&["--host", "lab", "vm", "cp", "-r", "web:tree", to]);
+    assert_eq!(std::fs::read(back.join("file")).unwrap(), b"a\0b");
+    let missing = two.client.path("missing");
+    let missing = missing.to_str().unwrap();
+    let error = two.refused(&["--host", "lab", "vm", "cp", missing, "web:"]);
+    assert!(error.contains("missing"), "{error}");
+}
+
+#[test]
+fn a_port_of_this_machine_leads_there_also_after_a_lost_connection() {
+    let Some(two) = with_vm() else { return };
+    let mut forward = two.command(&["--host", "lab", "vm", "forward", "web", "0:80"]);
+    let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(forward.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line.split(' ').next().unwrap().to_owned();
+    let echo = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.write_all(b"hello").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert_eq!(echo(), "hello");
+    for master in two.masters() {
+        rustix::process::kill_process(master, rustix::process::Signal::KILL).unwrap();
+    }
+    assert_eq!(echo(), "hello");
+    forward.kill().unwrap();
+    forward.wait().unwrap();
+}
+
+#[test]
+fn a_job_there_is_listed_read_and_ended() {
+    let Some(two) = with_vm() else { return };
+    let begin = [
+        "--host", "lab", "vm", "exec", "web", "--detach", "--", "a b",
+    ];
+    let job = two.done(&begin).stdout;
+    let job = job.trim();
+    let jobs = two.done(&["--host", "lab", "vm", "jobs", "web"]).stdout;
+    assert!(jobs.contains(job), "{jobs}");
+    let logs = two.done(&["--host", "lab", "vm", "job", "logs", "web", job]);
+    assert_eq!(logs.stdout, "a b\n");
+}
