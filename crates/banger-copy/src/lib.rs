@@ -45,9 +45,9 @@ pub trait Watch {
 
 /// A watch that nobody looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct Unwatched;
+pub struct NoWatch;
 
-impl Watch for Unwatched {}
+impl Watch for NoWatch {}
 
 #[cfg(test)]
 mod tests;

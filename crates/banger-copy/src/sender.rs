@@ -15,7 +15,7 @@ use crate::frame::{Frame, Head, Meta, Node};
 use crate::path::RelativePath;
 use crate::report::Report;
 use crate::walk::{Step, Walk};
-use crate::{Unwatched, Watch};
+use crate::{NoWatch, Watch};
 
 /// The size from which a file is resumed, in bytes.
 pub const RESUMABLE: u64 = 16 << 20;
@@ -485,7 +485,7 @@ pub(crate) fn digest_of(
 
 /// The same, of a file that nobody watches.
 pub(crate) fn quiet_digest_of(file: impl AsFd, length: u64) -> Result<[u8; 32], Errno> {
-    digest_of(file, length, &mut Unwatched)
+    digest_of(file, length, &mut NoWatch)
 }
 
 /// What is at a path, without following it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Unwatched;
+use crate::NoWatch;
 use crate::connection::{Connection, CopyError};
 use crate::frame::Frame;
 use crate::receiver::{ReceiveOptions, Receiver, Target};
@@ -95,7 +95,7 @@ fn converse(
                 count: request.count,
                 recursive: request.recursive,
             };
-            let mut watch = Unwatched;
+            let mut watch = NoWatch;
             let mut sender = Sender::new(connection, &mut watch, options);
             sender.send_all(&paths)?;
             sender.finish().map(drop)
@@ -120,7 +120,7 @@ fn converse(
                 special: request.archive,
                 recursive: request.recursive,
             };
-            let mut watch = Unwatched;
+            let mut watch = NoWatch;
             match Receiver::new(connection, &mut watch, target, options).run() {
                 // It was the answer.
                 Err(CopyError::Refused(_)) => Ok(()),

@@ -37,7 +37,7 @@ fn push(from: &Path, to: &Path, name: &str) -> Result<Report, CopyError> {
         count: true,
         recursive: true,
     };
-    let mut watch = Unwatched;
+    let mut watch = NoWatch;
     let mut sender = Sender::new(&mut connection, &mut watch, options);
     let outcome = sender.send_all(&[from]).and_then(|()| sender.finish());
     drop(connection);
@@ -66,7 +66,7 @@ fn receive(frames: Vec<Frame>, to: &Path) -> Result<Report, CopyError> {
         recursive: true,
         ..ReceiveOptions::default()
     };
-    let outcome = Receiver::new(&mut connection, &mut Unwatched, target, options).run();
+    let outcome = Receiver::new(&mut connection, &mut NoWatch, target, options).run();
     drop(connection);
     sending.join().unwrap();
     outcome

@@ -21,7 +21,7 @@ use crate::path::RelativePath;
 use crate::report::Report;
 use crate::sender::look;
 use file::{CONFINED, Keep, NewFile, replace, times};
-use target::Place;
+use target::Destination;
 
 pub use target::Target;
 
@@ -41,7 +41,7 @@ pub struct ReceiveOptions {
 
 /// A file that comes.
 #[derive(Debug)]
-struct Coming {
+struct IncomingFile {
     path: RelativePath,
     name: Vec<u8>,
     meta: Meta,
@@ -58,10 +58,10 @@ pub struct Receiver<'a> {
     watch: &'a mut dyn Watch,
     options: ReceiveOptions,
     target: Target,
-    place: Option<Place>,
+    destination: Option<Destination>,
     report: Report,
     source: u32,
-    coming: Option<Coming>,
+    incoming: Option<IncomingFile>,
     /// The directory that was used last, by its path below the root.
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// A directory that could not be made; what lies in it is dropped.
@@ -93,10 +93,10 @@ impl<'a> Receiver<'a> {
             watch,
             options,
             target,
-            place: None,
+            destination: None,
             report: Report::default(),
             source: 0,
-            coming: None,
+            incoming: None,
             parent: None,
             failed: None,
             unfinished: BTreeMap::new(),
@@ -142,14 +142,14 @@ impl<'a> Receiver<'a> {
     }
 
     fn end(&mut self, json: &[u8]) -> Result<Report, CopyError> {
-        if self.coming.is_some() {
+        if self.incoming.is_some() {
             return Err(CopyError::Broken("the end came within a file"));
         }
         serde_json::from_slice(json).map_err(|_| CopyError::Broken("its report is not understood"))
     }
 
     fn take(&mut self, frame: Frame) -> Result<(), CopyError> {
-        if self.coming.is_some() {
+        if self.incoming.is_some() {
             return self.take_of_file(frame);
         }
         match frame {
@@ -182,14 +182,14 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    fn place(&self) -> Result<&Place, CopyError> {
+    fn destination(&self) -> Result<&Destination, CopyError> {
         let unplaced = CopyError::Broken("a frame came before any entry");
-        self.place.as_ref().ok_or(unplaced)
+        self.destination.as_ref().ok_or(unplaced)
     }
 
     /// A path of a source, below the root; nothing if it is too long there.
     fn full(&self, source: u32, path: &RelativePath) -> Result<Option<RelativePath>, CopyError> {
-        let names = &self.place()?.names;
+        let names = &self.destination()?.names;
         let name = usize::try_from(source).ok().and_then(|at| names.get(at));
         let name = name.ok_or(CopyError::Broken("a source was not asked for"))?;
         let top = RelativePath::new(name.as_deref().unwrap_or_default());
@@ -214,7 +214,7 @@ impl<'a> Receiver<'a> {
         full: &RelativePath,
     ) -> Result<Result<(OwnedFd, Vec<u8>), Errno>, CopyError> {
         let (parent, name) = full.split();
-        let root = &self.place()?.root;
+        let root = &self.destination()?.root;
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(|_| Errno::MFILE);
         if let Some((path, fd)) = &self.parent
             && path == parent
@@ -253,9 +253,9 @@ impl<'a> Receiver<'a> {
         if is_directory && !self.options.recursive {
             return Err(CopyError::Broken("a directory was not asked for"));
         }
-        if self.place.is_none() {
-            let place = self.target.place(is_directory);
-            self.place = Some(place.map_err(CopyError::Refused)?);
+        if self.destination.is_none() {
+            let destination = self.target.destination(is_directory);
+            self.destination = Some(destination.map_err(CopyError::Refused)?);
         }
         let path = head.path.clone();
         if self.is_within_failed(&path) {
@@ -347,12 +347,12 @@ impl<'a> Receiver<'a> {
     }
 
     fn finish_directory(&mut self, full: &RelativePath, meta: &Meta) {
-        let Some(place) = &self.place else {
+        let Some(destination) = &self.destination else {
             return;
         };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let below: &[u8] = if full.is_top() { b"." } else { full.as_bytes() };
-        let done = openat2(&place.root, below, flags, Mode::empty(), CONFINED)
+        let done = openat2(&destination.root, below, flags, Mode::empty(), CONFINED)
             .and_then(|fd| self.keep().apply(fd, meta));
         if let Err(cause) = done {
             self.report.problem(full, &cause.to_string());
@@ -472,7 +472,7 @@ impl<'a> Receiver<'a> {
         else {
             return Ok(());
         };
-        let mut coming = Coming {
+        let mut incoming = IncomingFile {
             path: head.path.clone(),
             name,
             meta: head.meta,
@@ -483,39 +483,42 @@ impl<'a> Receiver<'a> {
         if resumable {
             self.connection.send(&Frame::Have(length, digest))?;
             self.connection.flush()?;
-            match (self.connection.expect()?, &coming.file) {
+            match (self.connection.expect()?, &incoming.file) {
                 (Frame::From(0), Some(file)) if length > 0 => {
                     if let Err(cause) = file.clear() {
                         self.fail(&head.path, cause)?;
-                        coming.file = None;
+                        incoming.file = None;
                     }
                 }
                 (Frame::From(start), _) if start == length => {
-                    coming.end = start;
+                    incoming.end = start;
                     self.watch.advance(start);
                 }
                 _ => return Err(CopyError::Broken("a file goes on where nothing is")),
             }
         }
-        self.coming = Some(coming);
+        self.incoming = Some(incoming);
         Ok(())
     }
 
     fn take_of_file(&mut self, frame: Frame) -> Result<(), CopyError> {
-        let Some(coming) = &mut self.coming else {
+        let Some(incoming) = &mut self.incoming else {
             return Ok(());
         };
         match frame {
             Frame::Data(offset, bytes) => {
                 let end = offset.checked_add(bytes.len() as u64);
-                let end = end.filter(|end| offset >= coming.end && i64::try_from(*end).is_ok());
+                let end = end.filter(|end| offset >= incoming.end && i64::try_from(*end).is_ok());
                 let end = end.ok_or(CopyError::Broken("data has no place in its file"))?;
-                self.watch.advance(end - coming.end);
-                coming.end = end;
-                let written = coming.file.as_ref().map(|file| file.write(offset, &bytes));
+                self.watch.advance(end - incoming.end);
+                incoming.end = end;
+                let written = incoming
+                    .file
+                    .as_ref()
+                    .map(|file| file.write(offset, &bytes));
                 if let Some(Err(cause)) = written {
-                    let path = coming.path.clone();
-                    if let Some(file) = coming.file.take() {
+                    let path = incoming.path.clone();
+                    if let Some(file) = incoming.file.take() {
                         file.discard();
                     }
                     self.fail(&path, cause)?;
@@ -523,13 +526,13 @@ impl<'a> Receiver<'a> {
                 Ok(())
             }
             Frame::FileEnd(size) => {
-                if size < coming.end || i64::try_from(size).is_err() {
+                if size < incoming.end || i64::try_from(size).is_err() {
                     return Err(CopyError::Broken("a file ends before its data"));
                 }
                 self.finish_file(size)
             }
             Frame::FileGone => {
-                if let Some(file) = self.coming.take().and_then(|it| it.file) {
+                if let Some(file) = self.incoming.take().and_then(|it| it.file) {
                     file.discard();
                 }
                 Ok(())
@@ -540,21 +543,21 @@ impl<'a> Receiver<'a> {
 
     fn finish_file(&mut self, size: u64) -> Result<(), CopyError> {
         let keep = self.keep();
-        let Some(coming) = self.coming.take() else {
+        let Some(incoming) = self.incoming.take() else {
             return Ok(());
         };
-        self.watch.advance(size - coming.end);
-        let Some(file) = coming.file else {
+        self.watch.advance(size - incoming.end);
+        let Some(file) = incoming.file else {
             return Ok(());
         };
-        if let Err(cause) = file.finish(&coming.name, size, &coming.meta, keep) {
-            return self.fail(&coming.path, cause);
+        if let Err(cause) = file.finish(&incoming.name, size, &incoming.meta, keep) {
+            return self.fail(&incoming.path, cause);
         }
         self.report.files += 1;
         self.report.bytes += size;
-        if coming.linkable
+        if incoming.linkable
             && self.paths_size < MOST_PATHS
-            && let Some(full) = self.full(self.source, &coming.path)?
+            && let Some(full) = self.full(self.source, &incoming.path)?
         {
             self.paths_size += size_of_path(&full);
             self.linkable.insert(full);

@@ -21,7 +21,7 @@ pub struct Target {
 
 /// The directory that everything is made in, and the name of the top there.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Destination {
     /// Nothing outside of it is opened.
     pub(super) root: OwnedFd,
     /// The first name of the path of each source; none where the top is the root itself.
@@ -29,8 +29,8 @@ pub(super) struct Place {
 }
 
 impl Target {
-    /// Finds the place for a source that is a directory, or is none.
-    pub(super) fn place(&self, is_directory: bool) -> Result<Place, String> {
+    /// Finds the destination of a source that is a directory, or is none.
+    pub(super) fn destination(&self, is_directory: bool) -> Result<Destination, String> {
         let path = &self.path;
         let shown = path.display();
         let found = std::fs::metadata(path);
@@ -40,7 +40,7 @@ impl Target {
             Ok(_) if is_directory => Err(format!("`{shown}` is a file, and a directory comes")),
             Ok(_) => {
                 // What a link of the user's own leads to is meant.
-                let real = std::fs::canonicalize(path).map_err(|cause| said(path, &cause))?;
+                let real = std::fs::canonicalize(path).map_err(|cause| describe(path, &cause))?;
                 self.beside(&real)
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -49,20 +49,20 @@ impl Target {
                 }
                 self.beside(path)
             }
-            Err(cause) => Err(said(path, &cause)),
+            Err(cause) => Err(describe(path, &cause)),
         }
     }
 
     /// In the directory at `path`, under the sources' own names.
-    fn within(&self, path: &Path) -> Result<Place, String> {
-        let root = open_directory(path).map_err(|cause| said(path, &cause))?;
+    fn within(&self, path: &Path) -> Result<Destination, String> {
+        let root = open_directory(path).map_err(|cause| describe(path, &cause))?;
         let bytes = |name: &Option<OsString>| Some(name.as_ref()?.as_bytes().to_vec());
         let names = self.names.iter().map(bytes).collect();
-        Ok(Place { root, names })
+        Ok(Destination { root, names })
     }
 
     /// At `path` itself.
-    fn beside(&self, path: &Path) -> Result<Place, String> {
+    fn beside(&self, path: &Path) -> Result<Destination, String> {
         let Some(name) = path.file_name() else {
             return Err(format!("`{}` has no name", path.display()));
         };
@@ -72,10 +72,10 @@ impl Target {
         };
         let root = open_directory(parent).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => format!("there is no directory `{}`", parent.display()),
-            _ => said(parent, &cause),
+            _ => describe(parent, &cause),
         })?;
         let name = OsString::from(name).into_vec();
-        Ok(Place {
+        Ok(Destination {
             root,
             names: vec![Some(name); self.names.len()],
         })
@@ -86,7 +86,7 @@ fn has_slash(path: &Path) -> bool {
     path.as_os_str().as_bytes().ends_with(b"/")
 }
 
-fn said(path: &Path, cause: &io::Error) -> String {
+fn describe(path: &Path, cause: &io::Error) -> String {
     format!("`{}`: {cause}", path.display())
 }
 

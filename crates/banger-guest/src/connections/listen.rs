@@ -25,12 +25,12 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Connections that the daemon has been told of.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingConnections {
     last: AtomicU64,
     waiting: Mutex<BTreeMap<u64, (OwnedFd, Instant)>>,
 }
 
-impl Pending {
+impl PendingConnections {
     /// The connection with this number, once.
     pub(super) fn take(&self, number: u64) -> Option<OwnedFd> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +134,11 @@ fn remove_stale(path: &str) -> Result<(), String> {
 }
 
 /// Listens until the daemon closes the stream.
-pub(super) fn serve(mut stream: UnixStream, target: &Target, pending: &Pending) -> io::Result<()> {
+pub(super) fn serve(
+    mut stream: UnixStream,
+    target: &Target,
+    pending: &PendingConnections,
+) -> io::Result<()> {
     let listener = match Listener::open(target) {
         Ok(listener) => listener,
         Err(reason) => return stream.write_all(&encode(&ListenLine::Refused(reason))),

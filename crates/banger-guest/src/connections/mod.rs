@@ -24,7 +24,7 @@ use rustix::net::{
 
 use crate::exec;
 use crate::system::enter;
-use listen::Pending;
+use listen::PendingConnections;
 
 /// The argument that makes this program that process.
 pub(crate) const ROLE: &str = "connections";
@@ -139,7 +139,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let agent = UnixStream::from(agent);
-    let pending = Arc::new(Pending::default());
+    let pending = Arc::new(PendingConnections::default());
     let open = Arc::new(AtomicUsize::new(0));
     let mut threads = Vec::new();
     while let Ok(Some((kind, stream))) = receive(&agent) {
@@ -167,7 +167,7 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(kind: u8, mut stream: UnixStream, pending: &Pending) -> io::Result<()> {
+fn serve(kind: u8, mut stream: UnixStream, pending: &PendingConnections) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let line = read_line(&mut stream)?;

@@ -7,7 +7,11 @@ use banger_guest::protocol::encode;
 use banger_guest::streams::ListenLine;
 
 /// A stream of this kind, whose first line is `line`, in a thread.
-fn stream(kind: StreamKind, line: &impl serde::Serialize, pending: &Arc<Pending>) -> UnixStream {
+fn stream(
+    kind: StreamKind,
+    line: &impl serde::Serialize,
+    pending: &Arc<PendingConnections>,
+) -> UnixStream {
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let pending = Arc::clone(pending);
     std::thread::spawn(move || serve(byte_of(kind), theirs, &pending));

@@ -2,7 +2,7 @@
 //!
 //! It is a row of segments, files whose names are numbers. Each begins with the number of bytes of output
 //! before it, and continues with frames, so that standard output and standard error stay apart. The
-//! oldest segment goes when a new one is needed. Readers have a place in the row of their own: one that
+//! oldest segment goes when a new one is needed. Readers have a position in the row of their own: one that
 //! is too slow learns how much it missed, and delays nobody.
 
 use std::fs::{self, File};
@@ -123,7 +123,7 @@ pub(crate) fn newest(folder: &Path) -> u64 {
     numbers(folder).last().copied().unwrap_or(0)
 }
 
-/// A reader's place.
+/// A reader's position.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     folder: PathBuf,
@@ -131,12 +131,12 @@ pub(crate) struct Cursor {
     number: u64,
     file: Option<File>,
     reader: ExecReader,
-    /// The bytes of output before this place.
+    /// The bytes of output before this position.
     read: u64,
 }
 
 impl Cursor {
-    /// The place before all output.
+    /// The position before all output.
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self {
             folder,
@@ -147,7 +147,7 @@ impl Cursor {
         }
     }
 
-    /// The bytes of output before this place.
+    /// The bytes of output before this position.
     pub(crate) fn read(&self) -> u64 {
         self.read
     }

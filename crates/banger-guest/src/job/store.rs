@@ -38,16 +38,16 @@ pub(crate) struct Store {
     folder: PathBuf,
 }
 
-/// The place of one job, held by its supervisor.
+/// The folder of one job, held by its supervisor.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct JobFolder {
     pub(crate) id: String,
     folder: PathBuf,
     /// Locked until this is dropped.
     _lock: File,
 }
 
-impl Place {
+impl JobFolder {
     /// Writes the record; a crash leaves the old one or the new one.
     pub(crate) fn write(&self, record: &Record) -> io::Result<()> {
         let json = serde_json::to_vec(record)?;
@@ -91,8 +91,8 @@ impl Store {
         self.folder.join(id).join("output")
     }
 
-    /// A place for a new job; refused in words where there are too many, or the name is taken.
-    pub(crate) fn allot(&self, name: Option<&str>) -> Result<Place, String> {
+    /// A folder for a new job; refused in words where there are too many, or the name is taken.
+    pub(crate) fn allot(&self, name: Option<&str>) -> Result<JobFolder, String> {
         if let Some(name) = name.filter(|name| !is_job_name(name)) {
             let name = name.escape_debug();
             return Err(format!("`{name}` cannot be the name of a job"));
@@ -112,10 +112,10 @@ impl Store {
         if running.nth(MOST_JOBS - 1).is_some() {
             return Err(format!("{MOST_JOBS} jobs run already"));
         }
-        self.place(&jobs).map_err(failed)
+        self.folder(&jobs).map_err(failed)
     }
 
-    fn place(&self, jobs: &[Job]) -> io::Result<Place> {
+    fn folder(&self, jobs: &[Job]) -> io::Result<JobFolder> {
         let last = self.folder.join("last");
         let newest = jobs.last().map_or(0, |job| number(&job.id));
         let before: u64 = fs::read_to_string(&last)
@@ -128,7 +128,7 @@ impl Store {
         DirBuilder::new().mode(0o700).create(&folder)?;
         let lock = File::create(folder.join("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
-        Ok(Place {
+        Ok(JobFolder {
             id,
             folder,
             _lock: lock,
@@ -233,10 +233,10 @@ mod tests {
         rustix::process::geteuid().is_root()
     }
 
-    fn record(place: &Place, name: Option<&str>, state: JobState) -> Record {
+    fn record(folder: &JobFolder, name: Option<&str>, state: JobState) -> Record {
         Record {
             job: Job {
-                id: place.id.clone(),
+                id: folder.id.clone(),
                 name: name.map(str::to_owned),
                 command: vec!["true".to_owned()],
                 user: "root".to_owned(),
@@ -284,12 +284,12 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path().join("jobs"));
-        let place = store.allot(None).unwrap();
-        place
-            .write(&record(&place, None, JobState::Running))
+        let folder = store.allot(None).unwrap();
+        folder
+            .write(&record(&folder, None, JobState::Running))
             .unwrap();
         assert_eq!(store.find("j1").unwrap().state, JobState::Running);
-        drop(place);
+        drop(folder);
         assert_eq!(store.find("j1").unwrap().state, JobState::Lost);
         assert_eq!(store.find("j2"), None);
         assert_eq!(store.find("../jobs/j1"), None);
@@ -304,14 +304,14 @@ mod tests {
         let store = Store::at(folder.path().join("jobs"));
         let mut kept = Vec::new();
         for number in 0..12 {
-            let place = store.allot(None).unwrap();
+            let folder = store.allot(None).unwrap();
             let state = if number == 0 {
                 JobState::Running
             } else {
                 JobState::Killed(9)
             };
-            place.write(&record(&place, None, state)).unwrap();
-            kept.push(place);
+            folder.write(&record(&folder, None, state)).unwrap();
+            kept.push(folder);
         }
         let gone = store.prune(3).unwrap();
         assert_eq!((gone.len(), gone[0].id.as_str()), (8, "j2"));

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::call::{self, Call};
 use super::output::Output;
-use super::store::{Place, Record, Store};
+use super::store::{JobFolder, Record, Store};
 use super::visitor::{Visitor, description};
 use crate::exec::command::{self, Refusal, Request};
 use crate::exec::process::Process;
@@ -77,13 +77,13 @@ pub(super) fn serve(mut stream: UnixStream, store: &Store) -> io::Result<()> {
 fn begin(request: &Request, store: &Store) -> Result<Supervisor, Refusal> {
     let refused = |reason: String| Refusal::new(command::CANNOT_RUN, &reason);
     store.make_room();
-    let place = store
+    let folder = store
         .allot(request.start.name.as_deref())
         .map_err(refused)?;
-    match Supervisor::start(request, place) {
+    match Supervisor::start(request, folder) {
         Ok(supervisor) => Ok(supervisor),
-        Err((place, refusal)) => {
-            place.give_up();
+        Err((folder, refusal)) => {
+            folder.give_up();
             Err(refusal)
         }
     }
@@ -91,7 +91,7 @@ fn begin(request: &Request, store: &Store) -> Result<Supervisor, Refusal> {
 
 /// A job that runs.
 struct Supervisor {
-    place: Place,
+    folder: JobFolder,
     record: Record,
     process: Process,
     output: Output,
@@ -100,23 +100,23 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(request: &Request, place: Place) -> Result<Self, (Place, Refusal)> {
+    fn start(request: &Request, folder: JobFolder) -> Result<Self, (JobFolder, Refusal)> {
         let failed = |cause: &io::Error| {
             Refusal::new(command::CANNOT_RUN, &format!("keep the job: {cause}"))
         };
-        let prepared = Output::new(place.output()).and_then(|output| {
-            let listener = UnixListener::bind(place.socket())?;
-            fs::set_permissions(place.socket(), fs::Permissions::from_mode(0o600))?;
+        let prepared = Output::new(folder.output()).and_then(|output| {
+            let listener = UnixListener::bind(folder.socket())?;
+            fs::set_permissions(folder.socket(), fs::Permissions::from_mode(0o600))?;
             listener.set_nonblocking(true)?;
             Ok((output, listener))
         });
         let (output, listener) = match prepared {
             Ok(prepared) => prepared,
-            Err(cause) => return Err((place, failed(&cause))),
+            Err(cause) => return Err((folder, failed(&cause))),
         };
         let mut running = match command::start(request, true) {
             Ok(running) => running,
-            Err(refusal) => return Err((place, refusal)),
+            Err(refusal) => return Err((folder, refusal)),
         };
         // From now on the kernel rather ends the command than the one who keeps its output.
         let _ = fs::write("/proc/self/oom_score_adj", "-900");
@@ -126,18 +126,18 @@ impl Supervisor {
         let timeout = request.start.timeout_millis.map(Duration::from_millis);
         let process = match Process::new(running, timeout) {
             Ok(process) => process,
-            Err(cause) => return Err((place, failed(&cause))),
+            Err(cause) => return Err((folder, failed(&cause))),
         };
         let record = Record {
-            job: describe(request, &place.id, process.pid()),
+            job: describe(request, &folder.id, process.pid()),
             started_uptime_millis: clock::uptime_millis(),
         };
-        if let Err(cause) = place.write(&record) {
+        if let Err(cause) = folder.write(&record) {
             process.signal(9);
-            return Err((place, failed(&cause)));
+            return Err((folder, failed(&cause)));
         }
         Ok(Self {
-            place,
+            folder,
             record,
             process,
             output,
@@ -205,7 +205,7 @@ impl Supervisor {
             match call::read(&connection) {
                 Ok(Call::Signal(number)) => self.process.signal(number),
                 Ok(Call::Attach(stream)) if self.visitors.len() < MOST_VISITORS => {
-                    match Visitor::new(stream, self.place.output()) {
+                    match Visitor::new(stream, self.folder.output()) {
                         Ok(visitor) => self.visitors.push(visitor),
                         Err(_) => continue,
                     }
@@ -232,9 +232,9 @@ impl Supervisor {
         let uptime = clock::uptime_millis();
         self.record.job.state = state;
         self.record.job.run_millis = uptime.saturating_sub(self.record.started_uptime_millis);
-        self.place.write(&self.record)?;
+        self.folder.write(&self.record)?;
         // Who comes now is served by the agent, from what is kept.
-        fs::remove_file(self.place.socket())?;
+        fs::remove_file(self.folder.socket())?;
         let end = ExecFrame::Exit(state.status().unwrap_or(command::CANNOT_RUN));
         let mut idle_since = Instant::now();
         loop {

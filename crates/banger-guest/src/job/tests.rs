@@ -196,7 +196,7 @@ fn several_clients_read_and_one_writes() {
     // Input of a reader is not its business.
     reader.send(&ExecFrame::StdinEnd);
     drop(writer);
-    // Once the writer's place is free, the next one has it.
+    // Once the writer is gone, the next one writes.
     let mut next = loop {
         let mut next = guest.attach("j1", &following(true));
         match next.next() {

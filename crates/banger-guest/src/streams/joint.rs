@@ -11,7 +11,7 @@ use rustix::net::{Shutdown, shutdown};
 const CHUNK: usize = 32 << 10;
 
 /// One direction.
-struct Way<'f> {
+struct Direction<'f> {
     from: BorrowedFd<'f>,
     to: BorrowedFd<'f>,
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ struct Way<'f> {
     over: bool,
 }
 
-impl<'f> Way<'f> {
+impl<'f> Direction<'f> {
     fn new(from: BorrowedFd<'f>, to: BorrowedFd<'f>) -> Self {
         Self {
             from,
@@ -96,12 +96,12 @@ pub fn join(one: impl AsFd, other: impl AsFd) -> io::Result<()> {
     for socket in [one, other] {
         rustix::io::ioctl_fionbio(socket, true)?;
     }
-    let mut there = Way::new(one, other);
-    let mut back = Way::new(other, one);
+    let mut there = Direction::new(one, other);
+    let mut back = Direction::new(other, one);
     // A side that has hung up is always ready, so it is waited for only while it has more to say.
     let mut gone = [false; 2];
     while !(there.over && back.over) {
-        let wanted = |from: &Way<'_>, to: &Way<'_>| {
+        let wanted = |from: &Direction<'_>, to: &Direction<'_>| {
             let mut events = PollFlags::empty();
             events.set(PollFlags::IN, from.wants_input());
             events.set(PollFlags::OUT, to.wants_output());

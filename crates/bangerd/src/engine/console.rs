@@ -2,7 +2,7 @@
 //!
 //! What is typed goes to the hypervisor through a FIFO, and what the guest prints is read from the
 //! console's file, from near its end. So a session holds nothing of the machine: a daemon that ends
-//! takes only its sessions along. A typist's place belongs to the session, and is free when that goes.
+//! takes only its sessions along. A typist's permit belongs to the session, and ends with it.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -47,24 +47,24 @@ pub struct ConsoleSession {
 pub struct Typing {
     /// The writing end of a pipe to the machine's serial port; it does not block.
     pub input: OwnedFd,
-    /// The place, free again when this is dropped.
-    pub place: TypistPlace,
+    /// The permit, returned when this is dropped.
+    pub permit: TypingPermit,
 }
 
-/// The place of the one typist of a VM.
+/// The permit of the one typist of a VM.
 #[derive(Debug)]
-pub struct TypistPlace {
+pub struct TypingPermit {
     vm: VmId,
     typists: Typists,
 }
 
-impl Drop for TypistPlace {
+impl Drop for TypingPermit {
     fn drop(&mut self) {
         lock(&self.typists).remove(&self.vm);
     }
 }
 
-/// A place in the output of a console.
+/// A position in the output of a console.
 #[derive(Debug)]
 pub struct ConsoleReader {
     slot: Arc<Slot>,
@@ -100,10 +100,10 @@ impl Engine {
             return Err(not_running(&vm));
         };
         let typing = if types {
-            let place = self.take_typist_place(vm.id, &vm.name)?;
+            let permit = self.take_typing_permit(vm.id, &vm.name)?;
             let input = hypervisor.console_input(&vm)?;
             tracing::info!(vm = %vm.name, "somebody types to the console");
-            Some(Typing { input, place })
+            Some(Typing { input, permit })
         } else {
             None
         };
@@ -121,7 +121,7 @@ impl Engine {
         Ok(ConsoleSession { reader, typing })
     }
 
-    fn take_typist_place(&self, vm: VmId, name: &banger_api::VmName) -> Result<TypistPlace> {
+    fn take_typing_permit(&self, vm: VmId, name: &banger_api::VmName) -> Result<TypingPermit> {
         if !lock(&self.typists).insert(vm) {
             let text = format!("somebody types to the console of `{name}` already");
             return Err(Error::new(Code::Busy, text)
@@ -129,7 +129,7 @@ impl Engine {
                 .hint(format!("for a shell of your own: banger vm shell {name}")));
         }
         let typists = Arc::clone(&self.typists);
-        Ok(TypistPlace { vm, typists })
+        Ok(TypingPermit { vm, typists })
     }
 
     /// What was printed since the last look. Waits for a moment if nothing was.

@@ -39,8 +39,8 @@ pub(super) async fn console(
     let client = upgrade::take(&mut request, UPGRADE, "banger vm console NAME")?;
     let permit = permit(&app)?;
     let session = ask(&app, move |engine| engine.attach_console(&vm, types)).await??;
-    let (input, place) = match session.typing {
-        Some(typing) => (Some(typing.input), Some(typing.place)),
+    let (input, typing) = match session.typing {
+        Some(typing) => (Some(typing.input), Some(typing.permit)),
         None => (None, None),
     };
     let input = input.map(Sender::from_owned_fd).transpose();
@@ -55,7 +55,7 @@ pub(super) async fn console(
                 () = relay(TokioIo::new(client), engine, session.reader, input) => {}
             }
         }
-        drop((place, permit));
+        drop((typing, permit));
     });
     Ok(upgrade::response(UPGRADE))
 }

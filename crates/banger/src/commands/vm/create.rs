@@ -9,7 +9,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
-use super::early::{self, Early};
+use super::early::{self, StartProgress};
 use super::placement::Wish;
 use super::settings::Settings;
 use super::wait::{self, Condition, DEFAULT_TIMEOUT, TIMED_OUT};
@@ -180,8 +180,8 @@ impl NewVm {
         let early = session
             .work(|daemon, progress| early::until_it_answers(daemon, None, progress, begin))?;
         Ok(match early {
-            Early::Done(vm) => vm,
-            Early::Answers(vm) => *vm,
+            StartProgress::Done(vm) => vm,
+            StartProgress::Answers(vm) => *vm,
         })
     }
 

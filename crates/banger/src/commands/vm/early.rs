@@ -13,7 +13,7 @@ use crate::poll;
 const PAUSE: Duration = Duration::from_millis(30);
 
 /// How far a start has come.
-pub(super) enum Early<T> {
+pub(super) enum StartProgress<T> {
     /// It is over.
     Done(T),
     /// The guest takes commands; the start continues.
@@ -21,7 +21,7 @@ pub(super) enum Early<T> {
 }
 
 /// What the thread of a request tells.
-enum News<T> {
+enum RequestEvent<T> {
     Step(Progress),
     Outcome(Result<T>),
 }
@@ -36,23 +36,25 @@ pub(super) fn until_it_answers<T: Send + 'static>(
     vm: Option<&VmRef>,
     progress: &mut dyn FnMut(Progress),
     begin: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T> + Send + 'static,
-) -> Result<Early<T>> {
+) -> Result<StartProgress<T>> {
     let client = Client::new(daemon.socket())?;
     let request = client.request().to_owned();
-    let (tell, news) = mpsc::channel();
+    let (tell, events) = mpsc::channel();
     std::thread::spawn(move || {
         // The receiver is gone once the guest answers.
-        let outcome = begin(&client, &mut |step| drop(tell.send(News::Step(step))));
-        let _ = tell.send(News::Outcome(outcome));
+        let outcome = begin(&client, &mut |step| {
+            drop(tell.send(RequestEvent::Step(step)));
+        });
+        let _ = tell.send(RequestEvent::Outcome(outcome));
     });
     let mut vm = vm.cloned();
     loop {
-        match news.try_recv() {
-            Ok(News::Step(step)) => {
+        match events.try_recv() {
+            Ok(RequestEvent::Step(step)) => {
                 progress(step);
                 continue;
             }
-            Ok(News::Outcome(outcome)) => return outcome.map(Early::Done),
+            Ok(RequestEvent::Outcome(outcome)) => return outcome.map(StartProgress::Done),
             Err(TryRecvError::Disconnected) => {
                 return Err(Error::new(
                     Code::Internal,
@@ -67,7 +69,7 @@ pub(super) fn until_it_answers<T: Send + 'static>(
         if let Some(vm) = &vm
             && takes_commands(daemon, vm)?
         {
-            return Ok(Early::Answers(Box::new(daemon.show(vm)?)));
+            return Ok(StartProgress::Answers(Box::new(daemon.show(vm)?)));
         }
         poll::pause(PAUSE);
     }

@@ -5,7 +5,7 @@ use banger_api::{Phase, Progress, Result, StartVm, VerbOutcome, VmRef};
 use clap::Args;
 
 use super::description;
-use super::early::{self, Early};
+use super::early::{self, StartProgress};
 use super::selection::Scope;
 use super::several::Several;
 use crate::failure::Outcome;
@@ -72,8 +72,8 @@ impl Start {
         };
         let early = early::until_it_answers(daemon, Some(name), progress, begin)?;
         Ok(match early {
-            Early::Done(outcome) => outcome,
-            Early::Answers(vm) => VerbOutcome {
+            StartProgress::Done(outcome) => outcome,
+            StartProgress::Answers(vm) => VerbOutcome {
                 vm: *vm,
                 already: false,
             },

@@ -31,7 +31,7 @@ pub(super) enum End {
 
 /// How a session is held.
 #[derive(Debug)]
-pub(super) struct Manner {
+pub(super) struct SessionOptions {
     /// What is typed goes to the guest.
     pub(super) types: bool,
     /// Standard input is a terminal.
@@ -47,7 +47,7 @@ pub(super) struct Manner {
 const INTERRUPT: u8 = 3;
 
 /// Carries bytes until the session ends.
-pub(super) fn hold(stream: ExecStream, manner: &Manner) -> Result<End, Error> {
+pub(super) fn hold(stream: ExecStream, options: &SessionOptions) -> Result<End, Error> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "speak with the console").cause(cause.to_string())
     };
@@ -61,7 +61,7 @@ pub(super) fn hold(stream: ExecStream, manner: &Manner) -> Result<End, Error> {
             socket: UnixStream::from_std(stream.socket)?,
             frames: ConsoleFrames::default(),
             room: TYPING_WINDOW,
-            manner,
+            options,
         };
         conversation.frames.push(&stream.early);
         conversation.run().await
@@ -76,13 +76,13 @@ struct Conversation<'a> {
     frames: ConsoleFrames,
     /// How many bytes may still be typed.
     room: usize,
-    manner: &'a Manner,
+    options: &'a SessionOptions,
 }
 
 impl Conversation<'_> {
     async fn run(&mut self) -> io::Result<End> {
         let mut signals = signals()?;
-        let mut input = (self.manner.types || self.manner.tty).then(read_input);
+        let mut input = (self.options.types || self.options.tty).then(read_input);
         let mut pending = Vec::new();
         let mut bytes = vec![0; 64 << 10];
         loop {
@@ -112,11 +112,11 @@ impl Conversation<'_> {
     /// Takes what was typed, and says whether the user leaves. On a terminal, what a guest has no room for
     /// is lost, as on any line, so that the key that leaves is always seen.
     async fn take(&mut self, piece: &[u8], pending: &mut Vec<u8>) -> bool {
-        let (typed, leaves) = self.manner.escape.split(piece);
-        if self.manner.types {
+        let (typed, leaves) = self.options.escape.split(piece);
+        if self.options.types {
             pending.extend_from_slice(typed);
             self.send(pending).await;
-            if self.manner.tty {
+            if self.options.tty {
                 pending.clear();
             }
             return leaves;
@@ -138,7 +138,7 @@ impl Conversation<'_> {
     fn obey(&mut self) -> io::Result<Option<End>> {
         while let Some(frame) = self.frames.next_frame().map_err(io::Error::other)? {
             let output = match frame {
-                ConsoleFrame::Earlier(bytes) if self.manner.filters => {
+                ConsoleFrame::Earlier(bytes) if self.options.filters => {
                     let mut filter = Filter::new();
                     let mut text = filter.pass(&bytes);
                     text.push_str(filter.end());

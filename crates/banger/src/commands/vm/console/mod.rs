@@ -14,7 +14,7 @@ use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
 use crate::output::say;
 use crate::session::Session;
-use conversation::{End, Manner};
+use conversation::{End, SessionOptions};
 
 /// What gives a terminal back as it usually is, whatever the guest's programs have set: colours, the
 /// cursor, pasting, the mouse, the encoding of keys.
@@ -58,14 +58,14 @@ impl Console {
                 .output
                 .note(&format!("the console of {name}; {key} leaves"));
         }
-        let manner = Manner {
+        let options = SessionOptions {
             types: !self.read_only,
             tty,
             filters: session.output.terminal,
             escape: if tty { self.escape } else { Escape::NONE },
         };
         let terminal = Terminal::raw_if(tty);
-        let end = conversation::hold(stream, &manner);
+        let end = conversation::hold(stream, &options);
         if session.output.terminal {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(USUAL).and_then(|()| stdout.flush());

@@ -28,7 +28,7 @@ pub(in crate::commands::vm) enum Input {
 
 /// How a conversation is held.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::commands::vm) struct Manner {
+pub(in crate::commands::vm) struct ConversationOptions {
     pub(in crate::commands::vm) input: Input,
     /// The command has our terminal.
     pub(in crate::commands::vm) tty: bool,
@@ -62,7 +62,7 @@ const PIECE: usize = 32 << 10;
 pub(in crate::commands::vm) fn hold(
     stream: ExecStream,
     start: &[u8],
-    manner: &Manner,
+    options: &ConversationOptions,
 ) -> Result<End, Error> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "speak with the command").cause(cause.to_string())
@@ -77,7 +77,7 @@ pub(in crate::commands::vm) fn hold(
             socket: UnixStream::from_std(stream.socket)?,
             reader: ExecReader::default(),
             room: STDIN_WINDOW,
-            manner: *manner,
+            options: *options,
             jobs: 0,
         };
         conversation.reader.push(&stream.early);
@@ -93,7 +93,7 @@ struct Conversation {
     reader: ExecReader,
     /// What may still be sent of standard input.
     room: usize,
-    manner: Manner,
+    options: ConversationOptions,
     /// How many descriptions of a job have come.
     jobs: usize,
 }
@@ -104,9 +104,9 @@ impl Conversation {
         if let Some(end) = self.begin(start).await? {
             return Ok(end);
         }
-        let reads = matches!(self.manner.input, Input::Passed | Input::Attached);
+        let reads = matches!(self.options.input, Input::Passed | Input::Attached);
         let mut input = reads.then(read_input);
-        if self.manner.input == Input::Closed {
+        if self.options.input == Input::Closed {
             self.send(&ExecFrame::StdinEnd).await;
         }
         let mut pending = Vec::new();
@@ -124,7 +124,7 @@ impl Conversation {
                 },
                 piece = next(&mut input), if wants_input => match piece {
                     Some(piece) => {
-                        let (typed, leaves) = self.manner.escape.split(&piece);
+                        let (typed, leaves) = self.options.escape.split(&piece);
                         pending = typed.to_vec();
                         if leaves {
                             self.send_input(&mut pending).await;
@@ -132,7 +132,7 @@ impl Conversation {
                         }
                     }
                     // The user's terminal is gone.
-                    None if self.manner.input == Input::Attached && self.manner.tty => {
+                    None if self.options.input == Input::Attached && self.options.tty => {
                         return Ok(End::Detached(None));
                     }
                     None => {
@@ -174,10 +174,10 @@ impl Conversation {
 
     /// Passes a signal on, or the terminal's new size.
     async fn pass(&mut self, number: Option<u8>) -> Option<End> {
-        match (number, self.manner.input) {
+        match (number, self.options.input) {
             (None, _) => {
                 let (columns, rows) = terminal::size();
-                if self.manner.tty {
+                if self.options.tty {
                     self.send(&ExecFrame::Resize(columns, rows)).await;
                 }
                 None
@@ -229,12 +229,12 @@ impl Conversation {
                 }
                 ExecFrame::Job(json) => {
                     self.jobs += 1;
-                    if self.jobs == self.manner.jobs {
+                    if self.jobs == self.options.jobs {
                         return Ok(Some(End::Job(json)));
                     }
                 }
                 ExecFrame::Dropped(bytes) => {
-                    let end = if self.manner.tty { "\r\n" } else { "\n" };
+                    let end = if self.options.tty { "\r\n" } else { "\n" };
                     let note = format!("note: {bytes} bytes of output are left out here{end}");
                     let _ = io::stderr().write_all(note.as_bytes());
                 }

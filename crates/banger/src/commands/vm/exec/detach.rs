@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use banger_api::exec::ExecStart;
 use banger_api::{Code, Error, JobRef};
 
-use super::conversation::{self, End, Input, Manner};
+use super::conversation::{self, ConversationOptions, End, Input};
 use super::{Request, with_own_status};
 use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
@@ -31,13 +31,13 @@ impl Request<'_> {
         let frames = self.frames(&start, session)?;
         let daemon = session.daemon()?;
         let stream = daemon.detach(self.vm)?;
-        let manner = Manner {
+        let options = ConversationOptions {
             input: Input::Untouched,
             tty: false,
             escape: Escape::NONE,
             jobs: 1,
         };
-        match conversation::hold(stream, &frames, &manner)? {
+        match conversation::hold(stream, &frames, &options)? {
             End::Job(json) => {
                 let job = read(&json, self.vm, daemon)?;
                 session.output.result(&job, || id(&job))?;

@@ -18,7 +18,7 @@ use super::ssh::NOT_OF_THE_COMMAND;
 use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
-use conversation::{Input, Manner};
+use conversation::{ConversationOptions, Input};
 use terminal::Terminal;
 
 /// Run one command in a VM, without SSH.
@@ -180,7 +180,7 @@ impl Request<'_> {
         let start = self.frames(&self.start(), session)?;
         let stream = session.daemon()?.exec(self.vm)?;
         let terminal = Terminal::raw_if(self.tty && self.interactive);
-        let manner = Manner {
+        let options = ConversationOptions {
             input: if self.interactive {
                 Input::Passed
             } else {
@@ -190,7 +190,7 @@ impl Request<'_> {
             escape: Escape::NONE,
             jobs: 0,
         };
-        let end = conversation::hold(stream, &start, &manner);
+        let end = conversation::hold(stream, &start, &options);
         // Before anything is said.
         drop(terminal);
         match end? {

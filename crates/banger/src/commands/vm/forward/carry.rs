@@ -22,17 +22,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Where connections go.
 #[derive(Debug)]
-pub(super) struct Way {
+pub(super) struct Route {
     pub(super) vm: VmRef,
     pub(super) target: Endpoint,
     pub(super) socket: PathBuf,
     pub(super) remote: Option<Remote>,
     pub(super) output: Output,
-    /// The last failure, which is told once.
-    pub(super) told: Mutex<Option<String>>,
+    /// The last failure, which is reported once.
+    pub(super) last_failure: Mutex<Option<String>>,
 }
 
-impl Way {
+impl Route {
     /// Takes connections until this process ends.
     pub(super) fn serve(self: &Arc<Self>, listener: &Listener) {
         loop {
@@ -40,18 +40,18 @@ impl Way {
                 poll::pause(PAUSE);
                 continue;
             };
-            let way = Arc::clone(self);
+            let route = Arc::clone(self);
             // Without a thread the client sees its connection end.
             let _ = Builder::new()
                 .name("connection".to_owned())
-                .spawn(move || way.carry(client));
+                .spawn(move || route.carry(client));
         }
     }
 
     fn carry(&self, client: OwnedFd) {
         match self.connect() {
             Ok(stream) => {
-                *self.told() = None;
+                *self.last_failure() = None;
                 join(client, stream);
             }
             Err(error) => {
@@ -59,15 +59,17 @@ impl Way {
                 let _ = rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO));
                 drop(client);
                 let text = error.to_string();
-                if self.told().replace(text.clone()).as_ref() != Some(&text) {
+                if self.last_failure().replace(text.clone()).as_ref() != Some(&text) {
                     self.output.warning(&text);
                 }
             }
         }
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self) -> Result<ConnectStream> {

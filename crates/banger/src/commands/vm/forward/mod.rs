@@ -16,7 +16,7 @@ use super::VmArgument;
 use crate::failure::Outcome;
 use crate::interrupt;
 use crate::session::Session;
-use carry::Way;
+use carry::Route;
 pub(crate) use carry::join_stdio;
 use listener::Listener;
 use rule::Rule;
@@ -61,7 +61,7 @@ impl Forward {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let vm = session.daemon()?.show(&self.one.name)?;
         let listeners = listen(&self.rules)?;
-        let told: Vec<Listening<'_>> = listeners
+        let views: Vec<Listening<'_>> = listeners
             .iter()
             .zip(&self.rules)
             .map(|(listener, rule)| Listening {
@@ -71,9 +71,9 @@ impl Forward {
             })
             .collect();
         if session.output.json {
-            session.output.value(&told)?;
+            session.output.value(&views)?;
         } else {
-            for it in &told {
+            for it in &views {
                 let there = of_vm(it.vm, it.target);
                 session.output.text(&format!("{} → {there}", it.listen))?;
             }
@@ -115,17 +115,17 @@ fn serve(listeners: Vec<Listener>, rules: &[Rule], vm: &VmRef, session: &Session
     });
     let mut threads = Vec::new();
     for (listener, rule) in listeners.into_iter().zip(rules) {
-        let way = Arc::new(Way {
+        let route = Arc::new(Route {
             vm: vm.clone(),
             target: rule.target.clone(),
             socket: session.places.location.socket.clone(),
             remote: session.places.remote.clone(),
             output: session.output,
-            told: Mutex::default(),
+            last_failure: Mutex::default(),
         });
         let thread = std::thread::Builder::new()
             .name("listener".to_owned())
-            .spawn(move || way.serve(&listener));
+            .spawn(move || route.serve(&listener));
         threads.push(
             thread.map_err(|cause| {
                 Error::new(Code::Host, "start a thread").cause(cause.to_string())
@@ -154,8 +154,8 @@ fn warn_of_others(rules: &[Rule], session: &Session) {
             && !is_loopback(address)
         {
             session.output.note(&format!(
-                "other machines that reach {address} reach {}, too",
-                rule.target
+                "{} is open to other machines; omit the address to listen for this one only",
+                rule.listen
             ));
         }
     }

@@ -22,13 +22,25 @@ impl FromStr for Rule {
         let parts = parts(text.strip_suffix("/tcp").unwrap_or(text))?;
         let is_host = |part: &str| !part.starts_with('/') && part.parse::<u16>().is_err();
         let (listen, target) = match parts.as_slice() {
-            [port] if !port.starts_with('/') => (here(None, port)?, there(None, port)?),
-            [here_, there_] => (here(None, here_)?, there(None, there_)?),
-            [bind, port, there_] if is_host(bind) => {
-                (here(Some(bind), port)?, there(None, there_)?)
+            [port] if !port.starts_with('/') => {
+                (listen_endpoint(None, port)?, target_endpoint(None, port)?)
             }
-            [here_, host, port] => (here(None, here_)?, there(Some(host), port)?),
-            [bind, port, host, there_] => (here(Some(bind), port)?, there(Some(host), there_)?),
+            [listen, target] => (
+                listen_endpoint(None, listen)?,
+                target_endpoint(None, target)?,
+            ),
+            [bind, port, target] if is_host(bind) => (
+                listen_endpoint(Some(bind), port)?,
+                target_endpoint(None, target)?,
+            ),
+            [listen, host, port] => (
+                listen_endpoint(None, listen)?,
+                target_endpoint(Some(host), port)?,
+            ),
+            [bind, port, host, target] => (
+                listen_endpoint(Some(bind), port)?,
+                target_endpoint(Some(host), target)?,
+            ),
             _ => {
                 return Err(format!(
                     "`{text}` is none of PORT, PORT:PORT, ADDRESS:PORT:PORT and /SOCKET:/SOCKET"
@@ -63,7 +75,7 @@ fn parts(text: &str) -> Result<Vec<&str>, String> {
     }
 }
 
-fn here(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
+fn listen_endpoint(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
     let endpoint = endpoint(host, port)?;
     Ok(match endpoint {
         Endpoint::Tcp(EndpointHost::Localhost, port) => {
@@ -73,7 +85,7 @@ fn here(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
     })
 }
 
-fn there(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
+fn target_endpoint(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
     match endpoint(host, port)? {
         Endpoint::Tcp(_, 0) => Err("0 is no port of a VM".to_owned()),
         endpoint => Ok(endpoint),

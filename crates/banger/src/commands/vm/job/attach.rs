@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use banger_api::{AttachStart, Code, Error, JobView};
 use clap::Args;
 
-use super::super::exec::conversation::{End, Input, Manner};
+use super::super::exec::conversation::{ConversationOptions, End, Input};
 use super::super::exec::terminal::{self, Terminal};
 use super::super::ssh::NOT_OF_THE_COMMAND;
 use super::JobArgument;
@@ -68,7 +68,7 @@ impl Attach {
             follow: true,
             terminal: tty.then(terminal::size),
         };
-        let manner = Manner {
+        let options = ConversationOptions {
             input: if input {
                 Input::Attached
             } else {
@@ -79,7 +79,7 @@ impl Attach {
             jobs: 0,
         };
         let raw = Terminal::raw_if(tty);
-        let end = self.which.converse(session, &start, &manner);
+        let end = self.which.converse(session, &start, &options);
         // Before anything is said.
         drop(raw);
         self.report(&job, end?, session)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use banger_api::{AttachStart, Code, Error};
 use clap::Args;
 
-use super::super::exec::conversation::{End, Input, Manner};
+use super::super::exec::conversation::{ConversationOptions, End, Input};
 use super::JobArgument;
 use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
@@ -35,13 +35,13 @@ impl Logs {
             follow: self.follow,
             ..AttachStart::default()
         };
-        let manner = Manner {
+        let options = ConversationOptions {
             input: Input::Untouched,
             tty: false,
             escape: Escape::NONE,
             jobs: if self.follow { 0 } else { 2 },
         };
-        match self.which.converse(session, &start, &manner)? {
+        match self.which.converse(session, &start, &options)? {
             End::Exit(_) | End::Job(_) => Ok(ExitCode::SUCCESS),
             End::Refusal(_, reason) => Err(Error::new(Code::Guest, reason).into()),
             End::ReaderGone => Err(Failure::ReaderGone),

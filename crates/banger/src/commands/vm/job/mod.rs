@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use super::VmArgument;
-use super::exec::conversation::{self, End, Manner};
+use super::exec::conversation::{self, ConversationOptions, End};
 use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
@@ -65,13 +65,13 @@ impl JobArgument {
         &self,
         session: &Session,
         start: &AttachStart,
-        manner: &Manner,
+        options: &ConversationOptions,
     ) -> Result<End, Error> {
         let json = serde_json::to_vec(start).map_err(|cause| {
             Error::new(Code::Internal, "write the start").cause(cause.to_string())
         })?;
         let stream = session.daemon()?.attach(&self.one.name, &self.job)?;
-        conversation::hold(stream, &ExecFrame::Start(json).encode(), manner)
+        conversation::hold(stream, &ExecFrame::Start(json).encode(), options)
     }
 
     /// The connection ended before the job did.
