@@ -3,15 +3,16 @@
 //! The other side is hostile until the contrary is shown, which it never is. Everything is made beneath the
 //! target's directory; parents are opened by `openat2` from there, and the last name is one name.
 
+mod directories;
 mod file;
+mod incoming;
+mod links;
 mod target;
 
 use std::collections::{BTreeMap, HashSet};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, chownat, linkat, mkdirat, openat2, symlinkat, utimensat,
-};
+use rustix::fs::{Mode, OFlags, openat2};
 use rustix::io::Errno;
 
 use crate::Watch;
@@ -19,8 +20,8 @@ use crate::connection::{Connection, CopyError};
 use crate::frame::{Frame, Head, Meta, Node};
 use crate::path::RelativePath;
 use crate::report::Report;
-use crate::sender::look;
-use file::{CONFINED, Keep, NewFile, replace, times};
+use file::{CONFINED, Keep};
+use incoming::IncomingFile;
 use target::Destination;
 
 pub use target::Target;
@@ -37,19 +38,6 @@ pub struct ReceiveOptions {
     pub special: bool,
     /// Takes directories.
     pub recursive: bool,
-}
-
-/// A file that comes.
-#[derive(Debug)]
-struct IncomingFile {
-    path: RelativePath,
-    name: Vec<u8>,
-    meta: Meta,
-    linkable: bool,
-    /// Nothing if it cannot be written; its data is then dropped.
-    file: Option<NewFile>,
-    /// The end of the data so far.
-    end: u64,
 }
 
 /// Receives files over a connection.
@@ -294,275 +282,11 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    fn make_directory(
-        &mut self,
-        path: &RelativePath,
-        directory: &OwnedFd,
-        name: &[u8],
-        meta: Meta,
-    ) -> Result<(), CopyError> {
-        // Open for its owner alone until it is complete.
-        let made = if name.is_empty() {
-            Err(Errno::EXIST)
-        } else {
-            mkdirat(directory, name, Mode::RWXU)
-        };
-        match made {
-            Ok(()) => self.report.directories += 1,
-            Err(Errno::EXIST) => {
-                let there = if name.is_empty() { b"." } else { name };
-                let is_directory = look(directory, there).is_ok_and(|stat| {
-                    stat.is_some_and(|it| {
-                        FileType::from_raw_mode(it.st_mode) == FileType::Directory
-                    })
-                });
-                if !is_directory {
-                    self.failed = Some(path.clone());
-                    self.report.problem(path, "no directory is in its place");
-                }
-                return Ok(());
-            }
-            Err(cause) => {
-                self.failed = Some(path.clone());
-                return self.fail(path, cause);
-            }
-        }
-        let Some(full) = self.full(self.source, path)? else {
-            return Ok(());
-        };
-        self.paths_size += size_of_path(&full);
-        if self.paths_size > MOST_PATHS {
-            self.finish_directory(&full, &meta);
-        } else {
-            self.unfinished.insert(full, meta);
-        }
-        Ok(())
-    }
-
-    fn finish_directories(&mut self) {
-        // What lies deeper comes first: a directory may forbid to enter it.
-        for (path, meta) in std::mem::take(&mut self.unfinished).into_iter().rev() {
-            self.finish_directory(&path, &meta);
-        }
-    }
-
-    fn finish_directory(&mut self, full: &RelativePath, meta: &Meta) {
-        let Some(destination) = &self.destination else {
-            return;
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let below: &[u8] = if full.is_top() { b"." } else { full.as_bytes() };
-        let done = openat2(&destination.root, below, flags, Mode::empty(), CONFINED)
-            .and_then(|fd| self.keep().apply(fd, meta));
-        if let Err(cause) = done {
-            self.report.problem(full, &cause.to_string());
-        }
-    }
-
     fn keep(&self) -> Keep {
         Keep {
             owner: self.options.archive,
             special: self.options.special,
         }
-    }
-
-    fn make_symlink(
-        &mut self,
-        path: &RelativePath,
-        directory: &OwnedFd,
-        name: &[u8],
-        target: &[u8],
-        meta: &Meta,
-    ) -> Result<(), CopyError> {
-        if name.is_empty() {
-            return self.fail(path, Errno::ISDIR);
-        }
-        let keep = self.keep();
-        let made = replace(directory.as_fd(), name, |new| {
-            symlinkat(target, directory, new)?;
-            if let Some((user, group)) = keep.owner(meta) {
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                chownat(directory, new, Some(user), Some(group), flags)?;
-            }
-            // Some file systems have no times of links.
-            let _ = utimensat(directory, new, &times(meta), AtFlags::SYMLINK_NOFOLLOW);
-            Ok(())
-        });
-        match made {
-            Ok(()) => self.report.links += 1,
-            Err(cause) => self.fail(path, cause)?,
-        }
-        Ok(())
-    }
-
-    /// A further name of a file of this copy, and of no other.
-    fn link(
-        &mut self,
-        path: &RelativePath,
-        source: u32,
-        to: &RelativePath,
-    ) -> Result<(), CopyError> {
-        if self.is_within_failed(path) {
-            return Ok(());
-        }
-        let to = self.full(source, to)?;
-        let Some(to) = to.filter(|to| self.linkable.contains(to)) else {
-            self.report
-                .problem(path, "the file that it is a link to was not copied");
-            return Ok(());
-        };
-        let made = match (self.locate_full(&to)?, self.locate(path)?) {
-            (Ok((from, old)), Ok((directory, name))) if !name.is_empty() => {
-                replace(directory.as_fd(), &name, |new| {
-                    linkat(&from, &*old, &directory, new, AtFlags::empty())
-                })
-            }
-            (Err(cause), _) | (_, Err(cause)) => Err(cause),
-            _ => Err(Errno::ISDIR),
-        };
-        match made {
-            Ok(()) => self.report.links += 1,
-            Err(cause) => self.fail(path, cause)?,
-        }
-        Ok(())
-    }
-
-    fn begin_file(
-        &mut self,
-        head: &Head,
-        directory: OwnedFd,
-        name: Vec<u8>,
-        resumable: bool,
-    ) -> Result<(), CopyError> {
-        if let Node::File { size, .. } = head.node {
-            self.watch.begin(&head.path, size);
-        }
-        let nothing = (0, [0; 32]);
-        if name.is_empty() {
-            self.fail(&head.path, Errno::ISDIR)?;
-            return self.start(head, name, None, nothing);
-        }
-        let copy = directory.try_clone().ok().filter(|_| resumable);
-        if let Some((file, length, digest)) = copy.and_then(|it| NewFile::resume(it, &name)) {
-            return self.start(head, name, Some(file), (length, digest));
-        }
-        let file = match NewFile::new(directory) {
-            Ok(file) => Some(file),
-            Err(cause) => {
-                self.fail(&head.path, cause)?;
-                None
-            }
-        };
-        self.start(head, name, file, nothing)
-    }
-
-    /// Begins a file. Of a large one it says what is there, and hears where the rest begins.
-    fn start(
-        &mut self,
-        head: &Head,
-        name: Vec<u8>,
-        file: Option<NewFile>,
-        (length, digest): (u64, [u8; 32]),
-    ) -> Result<(), CopyError> {
-        let Node::File {
-            resumable,
-            linkable,
-            ..
-        } = head.node
-        else {
-            return Ok(());
-        };
-        let mut incoming = IncomingFile {
-            path: head.path.clone(),
-            name,
-            meta: head.meta,
-            linkable,
-            file,
-            end: 0,
-        };
-        if resumable {
-            self.connection.send(&Frame::Have(length, digest))?;
-            self.connection.flush()?;
-            match (self.connection.expect()?, &incoming.file) {
-                (Frame::From(0), Some(file)) if length > 0 => {
-                    if let Err(cause) = file.clear() {
-                        self.fail(&head.path, cause)?;
-                        incoming.file = None;
-                    }
-                }
-                (Frame::From(start), _) if start == length => {
-                    incoming.end = start;
-                    self.watch.advance(start);
-                }
-                _ => return Err(CopyError::Broken("a file goes on where nothing is")),
-            }
-        }
-        self.incoming = Some(incoming);
-        Ok(())
-    }
-
-    fn take_of_file(&mut self, frame: Frame) -> Result<(), CopyError> {
-        let Some(incoming) = &mut self.incoming else {
-            return Ok(());
-        };
-        match frame {
-            Frame::Data(offset, bytes) => {
-                let end = offset.checked_add(bytes.len() as u64);
-                let end = end.filter(|end| offset >= incoming.end && i64::try_from(*end).is_ok());
-                let end = end.ok_or(CopyError::Broken("data has no place in its file"))?;
-                self.watch.advance(end - incoming.end);
-                incoming.end = end;
-                let written = incoming
-                    .file
-                    .as_ref()
-                    .map(|file| file.write(offset, &bytes));
-                if let Some(Err(cause)) = written {
-                    let path = incoming.path.clone();
-                    if let Some(file) = incoming.file.take() {
-                        file.discard();
-                    }
-                    self.fail(&path, cause)?;
-                }
-                Ok(())
-            }
-            Frame::FileEnd(size) => {
-                if size < incoming.end || i64::try_from(size).is_err() {
-                    return Err(CopyError::Broken("a file ends before its data"));
-                }
-                self.finish_file(size)
-            }
-            Frame::FileGone => {
-                if let Some(file) = self.incoming.take().and_then(|it| it.file) {
-                    file.discard();
-                }
-                Ok(())
-            }
-            _ => Err(CopyError::Broken("a frame came within a file")),
-        }
-    }
-
-    fn finish_file(&mut self, size: u64) -> Result<(), CopyError> {
-        let keep = self.keep();
-        let Some(incoming) = self.incoming.take() else {
-            return Ok(());
-        };
-        self.watch.advance(size - incoming.end);
-        let Some(file) = incoming.file else {
-            return Ok(());
-        };
-        if let Err(cause) = file.finish(&incoming.name, size, &incoming.meta, keep) {
-            return self.fail(&incoming.path, cause);
-        }
-        self.report.files += 1;
-        self.report.bytes += size;
-        if incoming.linkable
-            && self.paths_size < MOST_PATHS
-            && let Some(full) = self.full(self.source, &incoming.path)?
-        {
-            self.paths_size += size_of_path(&full);
-            self.linkable.insert(full);
-        }
-        Ok(())
     }
 }
 
