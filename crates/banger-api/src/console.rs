@@ -5,6 +5,8 @@
 //! [`LONGEST_CONSOLE_FRAME`], and the payload. The last frame is the end; a connection that ends without
 //! it was lost.
 
+use crate::frames::{self, FrameBuffer};
+
 /// The protocol of the connection, in the header `upgrade`.
 pub const UPGRADE: &str = "banger-console";
 
@@ -41,11 +43,7 @@ impl ConsoleFrame {
             }
             Self::End(words) => (4, words.as_bytes()),
         };
-        let payload = &payload[..payload.len().min(LONGEST_CONSOLE_FRAME)];
-        let mut bytes = vec![kind];
-        bytes.extend(u32::try_from(payload.len()).unwrap_or(0).to_be_bytes());
-        bytes.extend(payload);
-        bytes
+        frames::encode(kind, payload, LONGEST_CONSOLE_FRAME)
     }
 
     fn read(kind: u8, payload: Vec<u8>) -> Option<Self> {
@@ -63,13 +61,13 @@ impl ConsoleFrame {
 /// Cuts bytes into frames, in bounded memory.
 #[derive(Debug, Default)]
 pub struct ConsoleFrames {
-    bytes: Vec<u8>,
+    buffer: FrameBuffer,
 }
 
 impl ConsoleFrames {
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.buffer.push(bytes);
     }
 
     /// The next complete frame.
@@ -77,19 +75,7 @@ impl ConsoleFrames {
     /// # Errors
     /// The bytes are no frame; nothing after them can be read.
     pub fn next_frame(&mut self) -> Result<Option<ConsoleFrame>, &'static str> {
-        let Some((head, rest)) = self.bytes.split_first_chunk::<5>() else {
-            return Ok(None);
-        };
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if length > LONGEST_CONSOLE_FRAME {
-            return Err("a frame is too long");
-        }
-        let Some(payload) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let frame = ConsoleFrame::read(head[0], payload.to_vec()).ok_or("a frame is unknown")?;
-        self.bytes.drain(..5 + length);
-        Ok(Some(frame))
+        self.buffer.next(LONGEST_CONSOLE_FRAME, ConsoleFrame::read)
     }
 }
 

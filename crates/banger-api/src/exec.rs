@@ -17,6 +17,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::frames::{self, FrameBuffer};
+
 /// The protocol of the connection, in the header `upgrade`.
 pub const UPGRADE: &str = "banger-exec";
 
@@ -109,11 +111,7 @@ impl ExecFrame {
             Self::Job(json) => (14, json.clone()),
             Self::Dropped(bytes) => (15, bytes.to_be_bytes().to_vec()),
         };
-        let length = payload.len().min(LONGEST_EXEC_FRAME);
-        let mut bytes = vec![kind];
-        bytes.extend(u32::try_from(length).unwrap_or(0).to_be_bytes());
-        bytes.extend(&payload[..length]);
-        bytes
+        frames::encode(kind, &payload, LONGEST_EXEC_FRAME)
     }
 
     fn read(kind: u8, payload: Vec<u8>) -> Option<Self> {
@@ -146,13 +144,13 @@ impl ExecFrame {
 /// Cuts bytes into frames, in bounded memory.
 #[derive(Debug, Default)]
 pub struct ExecReader {
-    bytes: Vec<u8>,
+    buffer: FrameBuffer,
 }
 
 impl ExecReader {
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.buffer.push(bytes);
     }
 
     /// The next complete frame.
@@ -160,19 +158,7 @@ impl ExecReader {
     /// # Errors
     /// The bytes are no frame; nothing after them can be read.
     pub fn next_frame(&mut self) -> Result<Option<ExecFrame>, &'static str> {
-        let Some((head, rest)) = self.bytes.split_first_chunk::<5>() else {
-            return Ok(None);
-        };
-        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if length > LONGEST_EXEC_FRAME {
-            return Err("a frame is too long");
-        }
-        let Some(payload) = rest.get(..length) else {
-            return Ok(None);
-        };
-        let frame = ExecFrame::read(head[0], payload.to_vec()).ok_or("a frame is unknown")?;
-        self.bytes.drain(..5 + length);
-        Ok(Some(frame))
+        self.buffer.next(LONGEST_EXEC_FRAME, ExecFrame::read)
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod event;
 pub mod exec;
 pub mod forward;
+mod frames;
 pub mod harmless;
 mod host;
 mod image;

@@ -63,6 +63,14 @@ impl Work<'_> {
         })
     }
 
+    /// The same VM by its id: one that is renamed meanwhile stays the same.
+    ///
+    /// # Errors
+    /// As [`Work::find`].
+    pub(crate) fn vm(&self, vm: &str) -> banger_api::Result<VmRef> {
+        Ok(self.find(vm)?.id.into())
+    }
+
     /// Reports a step to the agent.
     pub(crate) fn report(&self) -> impl FnMut(Progress) + use<> {
         let events = self.events.clone();
@@ -75,11 +83,6 @@ impl Work<'_> {
             let _ = self.events.send(WorkEvent::Socket(socket));
         }
     }
-}
-
-/// A reference by id: a VM that is renamed meanwhile stays the same one.
-pub(crate) fn by_id(vm: &VmView) -> VmRef {
-    vm.id.into()
 }
 
 /// The server of one agent.

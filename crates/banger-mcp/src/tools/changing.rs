@@ -15,7 +15,7 @@ use super::VmSummary;
 use crate::arguments::{FileToWrite, NewVm, OneCommand, OneVm};
 use crate::capture::Capture;
 use crate::reply::{self, Reply};
-use crate::server::{Server, Work, by_id};
+use crate::server::{Server, Work};
 
 /// How long a command may run, unless asked for otherwise, and at most.
 const USUAL_SECONDS: u64 = 120;
@@ -77,7 +77,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Reply {
         let outcome = self.work(&context, move |work| {
-            let vm = by_id(&work.find(&vm)?);
+            let vm = work.vm(&vm)?;
             work.client.start(&vm, &StartVm::default(), work.report())
         });
         reply::object(&VmSummary::of(&outcome.await?.vm))
@@ -95,7 +95,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Reply {
         let stopped = self.work(&context, move |work| {
-            let vm = by_id(&work.find(&vm)?);
+            let vm = work.vm(&vm)?;
             work.client.stop(&vm, &StopVm::default(), work.report())
         });
         reply::object(&VmSummary::of(&stopped.await?.vm))
@@ -159,7 +159,7 @@ fn request(work: &Work<'_>, new: NewVm) -> Result<CreateVm> {
 }
 
 fn exec(work: &Work<'_>, command: &OneCommand) -> Result<CallToolResult> {
-    let vm = by_id(&work.find(&command.vm)?);
+    let vm = work.vm(&command.vm)?;
     let seconds = command.timeout_seconds.unwrap_or(USUAL_SECONDS);
     let seconds = seconds.clamp(1, MOST_SECONDS);
     let most = command
@@ -202,7 +202,7 @@ fn exec(work: &Work<'_>, command: &OneCommand) -> Result<CallToolResult> {
 }
 
 fn write_file(work: &Work<'_>, file: &FileToWrite) -> Result<()> {
-    let vm = by_id(&work.find(&file.vm)?);
+    let vm = work.vm(&file.vm)?;
     let failed = |cause: String| {
         Error::new(Code::Guest, format!("write `{}` in the VM", file.path)).cause(cause)
     };

@@ -8,7 +8,7 @@ use rmcp::{RoleServer, tool, tool_router};
 use super::VmSummary;
 use crate::arguments::OneVm;
 use crate::reply::{self, Reply};
-use crate::server::{Server, by_id};
+use crate::server::Server;
 
 #[tool_router(router = destroying_router, vis = "pub(crate)")]
 impl Server {
@@ -24,7 +24,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Reply {
         let outcome = self.work(&context, move |work| {
-            let vm = by_id(&work.find(&vm)?);
+            let vm = work.vm(&vm)?;
             work.client.kill(&vm, &KillVm::default(), work.report())
         });
         reply::object(&VmSummary::of(&outcome.await?.vm))
@@ -42,7 +42,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Reply {
         let vm = self.work(&context, move |work| {
-            let vm = by_id(&work.find(&vm)?);
+            let vm = work.vm(&vm)?;
             let request = DeleteVm {
                 force: true,
                 purge: false,

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::VmSummary;
 use crate::arguments::{Console, FileToRead, OneVm};
 use crate::reply::{self, Reply};
-use crate::server::{Server, Work, by_id};
+use crate::server::{Server, Work};
 
 /// The bytes of a file that are returned at most, and unless asked for.
 const MOST_OF_A_FILE: usize = 1 << 20;
@@ -61,9 +61,7 @@ impl Server {
         Parameters(OneVm { vm }): Parameters<OneVm>,
         context: RequestContext<RoleServer>,
     ) -> Reply {
-        let ports = self.work(&context, move |work| {
-            work.client.ports(&by_id(&work.find(&vm)?))
-        });
+        let ports = self.work(&context, move |work| work.client.ports(&work.vm(&vm)?));
         reply::object(&json!({ "ports": ports.await? }))
     }
 
@@ -93,7 +91,7 @@ impl Server {
 
 /// The end of a console, harmless for a terminal.
 fn last_lines(work: &Work<'_>, vm: &str, lines: usize) -> Result<String> {
-    let vm = by_id(&work.find(vm)?);
+    let vm = work.vm(vm)?;
     let mut end = VecDeque::new();
     for piece in work.client.logs(&vm, false)? {
         end.extend(piece?);
@@ -107,7 +105,7 @@ fn last_lines(work: &Work<'_>, vm: &str, lines: usize) -> Result<String> {
 }
 
 fn read_file(work: &Work<'_>, file: &FileToRead) -> Result<String> {
-    let vm = by_id(&work.find(&file.vm)?);
+    let vm = work.vm(&file.vm)?;
     let limit = file.limit.unwrap_or(USUAL_PART_OF_A_FILE);
     let limit = limit.clamp(1, MOST_OF_A_FILE);
     let offset = file.offset.unwrap_or(0);
