@@ -8,7 +8,7 @@ use clap::Args;
 use super::VmArgument;
 use crate::columns::columns;
 use crate::failure::Outcome;
-use crate::output::clean;
+use crate::output::{clean, say};
 use crate::session::Session;
 
 /// Show what listens in a VM, with the process.
@@ -33,8 +33,24 @@ impl Ports {
             return Ok(ExitCode::SUCCESS);
         }
         session.output.result(&ports, || table(&ports))?;
+        if session.output.terminal
+            && !session.output.json
+            && !session.output.quiet
+            && let Some(port) = port_to_forward(&ports)
+        {
+            let name = &self.one.name;
+            say(format_args!(
+                "reach one from this machine: banger vm forward {name} {port}"
+            ));
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The first TCP port that is not that of SSH, which `vm ssh` reaches.
+fn port_to_forward(ports: &[PortView]) -> Option<u16> {
+    let mut services = ports.iter().filter(|it| it.protocol == "tcp");
+    services.find(|it| it.port != 22).map(|it| it.port)
 }
 
 fn table(ports: &[PortView]) -> String {
@@ -65,8 +81,11 @@ mod tests {
             pid: process.map(|_| 7),
             process: process.map(str::to_owned),
         };
+        let both = [port(22, Some("sshd")), port(8080, None)];
+        assert_eq!(port_to_forward(&both), Some(8080));
+        assert_eq!(port_to_forward(&both[..1]), None);
         assert_eq!(
-            table(&[port(22, Some("sshd")), port(8080, None)]),
+            table(&both),
             "PORT  PROTOCOL  ADDRESS  PID  PROCESS\n\
              22    tcp       0.0.0.0  7    sshd\n\
              8080  tcp       0.0.0.0\n"
