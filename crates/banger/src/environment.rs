@@ -8,7 +8,7 @@ use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Runtime, usual_home};
 
 /// Every variable that this program looks at.
-const READ: [&str; 22] = [
+const READ: [&str; 24] = [
     // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
     "BANGER_CONFIG",
@@ -18,6 +18,7 @@ const READ: [&str; 22] = [
     "BANGER_SOCKET",
     "BANGER_STATE",
     "COMPLETE",
+    "DISPLAY",
     "EDITOR",
     HOME,
     "LANG",
@@ -28,6 +29,7 @@ const READ: [&str; 22] = [
     "SUDO_UID",
     "TERM",
     "VISUAL",
+    "WAYLAND_DISPLAY",
     CONFIG_HOME,
     DATA_HOME,
     RUNTIME,

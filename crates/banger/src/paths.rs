@@ -39,6 +39,8 @@ pub(crate) struct Paths {
     /// The machine of the daemon, if it is another one. `location` is this machine's, except for the
     /// socket of a session that has connected.
     pub(crate) remote: Option<Remote>,
+    /// Whether the user has a desktop, by `DISPLAY` or `WAYLAND_DISPLAY`.
+    pub(crate) has_display: bool,
     /// The kind of the user's terminal, by `TERM`.
     pub(crate) term: Option<std::ffi::OsString>,
 }
@@ -79,6 +81,9 @@ impl Paths {
             runtime: environment.path("XDG_RUNTIME_DIR"),
             of_a_daemon: environment.of_a_daemon(),
             overrides: environment.overrides().clone(),
+            has_display: ["DISPLAY", "WAYLAND_DISPLAY"]
+                .iter()
+                .any(|name| environment.get(name).is_some()),
             term: environment.get("TERM").cloned(),
             editor: environment
                 .get("VISUAL")

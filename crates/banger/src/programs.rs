@@ -178,6 +178,27 @@ pub(crate) fn attend(words: &[OsString]) -> Result<bool> {
         .map_err(|cause| cannot_run(program, &cause))
 }
 
+/// Starts a program that goes on by itself, such as a browser. What it prints is dropped, and a ^C of the terminal
+/// is not for it.
+///
+/// # Errors
+/// The program cannot be started.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the client starts the user's browser"
+)]
+pub(crate) fn launch(program: &Path, arguments: &[OsString]) -> Result<()> {
+    Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map(drop)
+        .map_err(|cause| cannot_run(program.as_os_str(), &cause))
+}
+
 /// The result of an ssh command.
 #[derive(Debug)]
 pub(crate) struct SshOutput {

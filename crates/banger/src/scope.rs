@@ -57,6 +57,8 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm job kill", Daemon, &[]),
     ("vm job remove", Daemon, &[]),
     ("vm forward", Daemon, &[]),
+    // `path` is one of a URL.
+    ("vm open", Daemon, &[]),
     ("vm ports", Daemon, &[]),
     ("vm stats", Daemon, &[]),
     ("vm wait", Daemon, &[]),

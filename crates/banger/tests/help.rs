@@ -39,6 +39,7 @@ const VERBS: &[&str] = &[
     "vm proxy",
     "vm authorize",
     "vm forward",
+    "vm open",
     "vm ports",
     "vm stats",
     "vm wait",

@@ -153,3 +153,22 @@ fn standard_input_and_output_become_a_connection() {
     );
     assert!(run.stderr.contains("banger vm ports web"), "{run:#?}");
 }
+
+#[test]
+fn the_url_of_a_service_is_printed() {
+    let environment = with_vm();
+    let address = environment.json(&["vm", "show", "web"])["address"].clone();
+    let address = address.as_str().unwrap();
+    let url = environment.done(&["vm", "open", "web", "22"]).stdout;
+    assert_eq!(url, format!("http://{address}:22/\n"));
+    let open = ["vm", "open", "web", "22", "--https", "--path", "/a?b=c"];
+    let view = environment.json(&open);
+    assert_eq!(view["url"], format!("https://{address}:22/a?b=c"));
+    assert_eq!(view["forwarded"], false);
+    let run = environment.run(&["vm", "open", "web", "8080"]);
+    assert!(
+        run.stderr.contains("nothing listens on port 8080"),
+        "{run:#?}"
+    );
+    assert!(run.stderr.contains("--for port:8080"), "{run:#?}");
+}

@@ -19,6 +19,7 @@ mod job;
 mod kill;
 mod list;
 mod logs;
+mod open;
 mod outcomes;
 mod placement;
 mod ports;
@@ -94,6 +95,7 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Authorize(authorize::Authorize),
     Forward(forward::Forward),
+    Open(open::Open),
     Ports(ports::Ports),
     Stats(stats::Stats),
     Wait(wait::Wait),
@@ -130,6 +132,7 @@ impl Verb {
             Self::Console(verb) => verb.run(session),
             Self::Job { verb } => verb.run(session),
             Self::Forward(verb) => verb.run(session),
+            Self::Open(verb) => verb.run(session),
             Self::Ports(verb) => verb.run(session),
             Self::Stats(verb) => verb.run(session),
             Self::Ssh(verb) => verb.run(session),

@@ -67,3 +67,21 @@ fn a_job_there_is_listed_read_and_ended() {
     let logs = two.done(&["--host", "lab", "vm", "job", "logs", "web", job]);
     assert_eq!(logs.stdout, "a b\n");
 }
+
+#[test]
+fn the_url_of_a_service_there_leads_through_this_machine() {
+    let Some(two) = with_vm() else { return };
+    let mut open = two.command(&["--host", "lab", "vm", "open", "web", "22"]);
+    let mut open = open.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(open.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address = line
+        .strip_prefix("http://")
+        .unwrap()
+        .trim_end_matches("/\n");
+    assert!(address.starts_with("127.0.0.1:"), "{line}");
+    TcpStream::connect(address).unwrap();
+    open.kill().unwrap();
+    open.wait().unwrap();
+}

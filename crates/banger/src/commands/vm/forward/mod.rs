@@ -19,7 +19,7 @@ use crate::session::Session;
 use carry::Route;
 pub(crate) use carry::join_stdio;
 use listener::Listener;
-use rule::Rule;
+pub(crate) use rule::Rule;
 
 /// Forward ports and sockets of this machine to a VM, without SSH.
 ///
@@ -89,6 +89,21 @@ impl Forward {
         serve(listeners, &self.rules, &vm.id.into(), session)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Forwards one port until this process ends. `tell` is told where it listens.
+///
+/// # Errors
+/// It cannot be listened on, or `tell` fails.
+pub(crate) fn forward_to(
+    vm: &VmRef,
+    rule: Rule,
+    session: &Session,
+    tell: impl FnOnce(&Endpoint) -> Result<()>,
+) -> Result<()> {
+    let listener = Listener::open(&rule.listen)?;
+    tell(&listener.endpoint(&rule.listen))?;
+    serve(vec![listener], &[rule], vm, session)
 }
 
 /// Listens on all of them, or on none.
