@@ -44,6 +44,31 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Nothing else on the host has exactly this VM's address, such as the TAP of another installation: the
+    /// address may come from an earlier `subnet` of the configuration.
+    fn address_check(&self, vm: &Vm) -> Check {
+        let (name, address) = (vm.name.clone(), vm.address);
+        let probe = Probe::SubnetFree {
+            subnet: Subnet {
+                network: address,
+                prefix: 32,
+            },
+            tap_prefix: self.instance.tap_prefix(),
+        };
+        Check::new("address", move |host| match host.probe(&probe) {
+            Finding::Bad { found, .. } => Finding::Bad {
+                found: format!("{address}, the address of `{name}`, is taken: {found}"),
+                hint: format!("a copy gets another address: banger vm clone {name} NEW"),
+            },
+            // Routes of larger networks are the subject of the other check.
+            Finding::Good(_) | Finding::Doubtful { .. } => {
+                Finding::Good(format!("nothing else has {address}"))
+            }
+        })
+    }
+}
+
 impl Capability for Network {
     fn name(&self) -> &'static str {
         "network"
@@ -58,14 +83,14 @@ impl Capability for Network {
             },
         );
         match self.kind {
-            NetworkKind::Tap => vec![
-                Check::probe("TAP and nft", Probe::Network).lasting(),
-                // A running VM has an address already, whose route is the most specific.
-                match vm {
-                    Some(vm) if vm.last_boot.is_some() => subnet.only_warns().noted(),
-                    Some(_) | None => subnet.noted(),
-                },
-            ],
+            NetworkKind::Tap => {
+                let network = Check::probe("TAP and nft", Probe::Network).lasting();
+                // A VM that has run keeps its address, whose route is the most specific.
+                match vm.filter(|vm| vm.last_boot.is_some()) {
+                    Some(vm) => vec![network, subnet.only_warns().noted(), self.address_check(vm)],
+                    None => vec![network, subnet.noted()],
+                }
+            }
             NetworkKind::User => vec![
                 Check::probe("TAP and nft", Probe::Network).only_warns(),
                 Check::new("user networking", |_| {

@@ -202,7 +202,8 @@ fn a_vm_that_has_an_address_starts_beside_a_route_that_overlaps() {
         found: "the route 10.215.0.0/20 by `vpn0` overlaps 10.215.0.0/20".to_owned(),
         hint: "set `subnet`".to_owned(),
     };
-    let asked = |probe: &Probe| matches!(probe, Probe::SubnetFree { .. });
+    let asked =
+        |probe: &Probe| matches!(probe, Probe::SubnetFree { subnet, .. } if subnet.prefix < 32);
     world.sim.find(asked, overlaps);
     let vm = world.start("calm-otter").unwrap();
     assert!(says(&vm, "by `vpn0` overlaps"), "{:?}", vm.notes);
@@ -225,4 +226,32 @@ fn a_resolver_that_no_guest_reaches_is_reported() {
     let report = world.engine.doctor();
     let check = report.checks.iter().find(|it| it.name == "resolvers");
     assert!(check.unwrap().found.contains("itself (192.168.1.2)"));
+}
+
+#[test]
+fn a_vm_whose_address_another_interface_has_does_not_start() {
+    let world = World::new();
+    world.create("calm-otter", true, true);
+    let kill = KillVm::default();
+    let engine = &world.engine;
+    engine.kill(&named("calm-otter"), &kill, &|_| {}).unwrap();
+    let is_of_one =
+        |probe: &Probe| matches!(probe, Probe::SubnetFree { subnet, .. } if subnet.prefix == 32);
+    let taken = Finding::Bad {
+        found: "the route 10.215.0.2/32 by `bg2-0` overlaps 10.215.0.2/32".to_owned(),
+        hint: "set `subnet`".to_owned(),
+    };
+    world.sim.find(is_of_one, taken);
+    let error = world.start("calm-otter").unwrap_err();
+    assert_eq!(error.code, Code::NotReady);
+    assert!(
+        error
+            .report()
+            .contains("10.215.0.2, the address of `calm-otter`"),
+        "{error:?}"
+    );
+    assert!(
+        error.report().contains("banger vm clone calm-otter NEW"),
+        "{error:?}"
+    );
 }
