@@ -148,10 +148,8 @@ fn shell_completes(test: &str, shell: &[&str], below: &str, setup: &str) {
     let mut typist = Typist::new(&environment, shell);
     typist.types(&format!("{setup}; echo rea''dy\r"));
     typist.sees("ready");
-    typist.types("banger vm show \t\r");
-    typist.sees("calm-otter\r\nid:");
-    typist.types("banger vm cre\t--ima\t\t; echo d''one\r");
-    typist.sees("default");
+    typist.types_until_it_sees("banger vm show \t\r", "calm-otter\r\nid:");
+    typist.types_until_it_sees("banger vm cre\t--ima\t\t; echo d''one\r", "default");
 }
 
 #[test]
