@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::name::shown;
+use crate::name::excerpt;
 use crate::{InvalidName, VmName};
 
 /// An image's name: 1 to 64 lower-case letters, digits, hyphens, dots and underscores, the first of
@@ -43,7 +43,7 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let wrong = |why: &str| {
-            let text = shown(text);
+            let text = excerpt(text);
             Err(InvalidName(format!("{text} is not an image name: {why}")))
         };
         if text.is_empty() {

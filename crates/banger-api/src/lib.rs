@@ -51,8 +51,9 @@ pub use request::{
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch, VolumesPatch};
 pub use view::{
-    DaemonView, DiskView, End, EndReason, ExportedVm, NetworkKind, PauseReason, Phase, Reloaded,
-    SshView, StopOutcome, Stopped, StoppedAll, VerbOutcome, VersionView, VmView,
+    DaemonView, DiskView, End, EndReason, ExportedVm, NetworkKind, PauseReason, Phase,
+    ReloadReport, SshView, StopAllReport, StopOutcome, StopReport, VerbOutcome, VersionView,
+    VmView,
 };
 pub use volume::{CreateVolume, VolumeName, VolumeView};
 

@@ -84,7 +84,7 @@ impl FromStr for VmName {
         let wrong = |why: &str| {
             Err(InvalidName(format!(
                 "{} is not a VM name: {why}",
-                shown(text)
+                excerpt(text)
             )))
         };
         if text.is_empty() {
@@ -110,7 +110,7 @@ impl FromStr for VmName {
 }
 
 /// At most 80 characters of a rejected text, escaped for a terminal.
-pub(crate) fn shown(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };
     format!("{short:?}{dots}")
@@ -156,7 +156,7 @@ impl FromStr for VmRef {
         if text.is_empty() || text.len() > 63 || !text.bytes().all(legal) {
             return Err(InvalidName(format!(
                 "{} names no VM: give a name, an id, or the first digits of an id",
-                shown(text)
+                excerpt(text)
             )));
         }
         Ok(Self(text.to_owned()))

@@ -182,7 +182,7 @@ pub struct DiskView {
 /// The result of reloading the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Reloaded {
+pub struct ReloadReport {
     /// The keys whose new value is in force.
     pub changed: Vec<String>,
     /// The keys whose new value takes effect at the next start of the daemon.
@@ -274,7 +274,7 @@ impl VmView {
 /// The result of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct Stopped {
+pub struct StopReport {
     /// The VM as it is now.
     #[serde(flatten)]
     pub vm: VmView,
@@ -293,7 +293,7 @@ pub struct StopOutcome {
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub name: VmName,
     /// The result of its stop, if that succeeded.
-    pub stopped: Option<Stopped>,
+    pub stopped: Option<StopReport>,
     /// The error, if it failed.
     pub error: Option<Error>,
 }
@@ -301,7 +301,7 @@ pub struct StopOutcome {
 /// The result of stopping all VMs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct StoppedAll {
+pub struct StopAllReport {
     /// The VMs that were running, by name.
     pub vms: Vec<StopOutcome>,
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::shown;
+use crate::name::excerpt;
 use crate::{InvalidName, Mib, VmName};
 
 /// A volume's name: 1 to 32 lower-case letters, digits and hyphens, with no hyphen at either end.
@@ -32,7 +32,7 @@ impl FromStr for VolumeName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let wrong = |why: &str| {
-            let text = shown(text);
+            let text = excerpt(text);
             Err(InvalidName(format!("{text} is not a volume name: {why}")))
         };
         if text.is_empty() {

@@ -24,7 +24,7 @@ pub(crate) struct WrongUsage {
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// An error to print.
-    Said(Box<Error>),
+    Error(Box<Error>),
     /// The reader of standard output has closed it: `banger vm list | head -1`.
     ReaderGone,
     /// A program has failed and printed the reason; its exit status.
@@ -36,7 +36,7 @@ pub(crate) type Outcome = Result<ExitCode, Failure>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Said(Box::new(error))
+        Self::Error(Box::new(error))
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn report(outcome: Outcome, output: Output) -> ExitCode {
         Ok(status) => status,
         Err(Failure::ReaderGone) => ExitCode::SUCCESS,
         Err(Failure::Status(status)) => ExitCode::from(status),
-        Err(Failure::Said(error)) => {
+        Err(Failure::Error(error)) => {
             output.error(&error);
             ExitCode::FAILURE
         }

@@ -8,8 +8,8 @@ use crate::{
     BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
     ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, JobRef,
     JobView, KillJob, KillVm, LogLevel, LogLevelView, PortView, Progress, PruneImages, PruneJobs,
-    PrunedImages, PurgeVm, Reloaded, RemoveJob, RenameImage, RenameVm, Report, Result, StartVm,
-    StatsView, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome, VersionView,
+    PrunedImages, PurgeVm, ReloadReport, RemoveJob, RenameImage, RenameVm, Report, Result, StartVm,
+    StatsView, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm, VerbOutcome, VersionView,
     VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
@@ -34,7 +34,7 @@ impl Client {
     }
 
     /// Reloads the daemon's configuration.
-    pub fn reload(&self) -> Result<Reloaded> {
+    pub fn reload(&self) -> Result<ReloadReport> {
         self.work(Method::POST, "/v1/daemon/reload", &(), |_| {})
     }
 
@@ -122,7 +122,7 @@ impl Client {
         vm: &VmRef,
         request: &StopVm,
         on_progress: impl FnMut(Progress),
-    ) -> Result<Stopped> {
+    ) -> Result<StopReport> {
         self.work(Method::POST, &path(vm, "/stop"), request, on_progress)
     }
 
@@ -131,7 +131,7 @@ impl Client {
         &self,
         request: &StopAllVms,
         on_progress: impl FnMut(Progress),
-    ) -> Result<StoppedAll> {
+    ) -> Result<StopAllReport> {
         self.work(Method::POST, "/v1/stop", request, on_progress)
     }
 

@@ -264,7 +264,7 @@ fn describe(request: &Request, id: &str, pid: u32) -> Job {
     Job {
         id: id.to_owned(),
         name: start.name.clone(),
-        command: shown(&request.words),
+        command: bounded_words(&request.words),
         user: start.user.clone().unwrap_or_else(|| "root".to_owned()),
         pid,
         started_unix_millis: clock::unix_nanos() / 1_000_000,
@@ -276,7 +276,7 @@ fn describe(request: &Request, id: &str, pid: u32) -> Job {
 }
 
 /// The words as text, within bounds.
-fn shown(words: &[Vec<u8>]) -> Vec<String> {
+fn bounded_words(words: &[Vec<u8>]) -> Vec<String> {
     let mut left = LONGEST_COMMAND;
     let mut shown = Vec::new();
     for word in words {
@@ -303,10 +303,10 @@ mod tests {
     #[test]
     fn long_commands_are_shown_in_part() {
         let words = |text: &str| vec![text.as_bytes().to_vec()];
-        assert_eq!(shown(&words("a b")), ["a b"]);
-        let long = shown(&words(&"x".repeat(1 << 17)));
+        assert_eq!(bounded_words(&words("a b")), ["a b"]);
+        let long = bounded_words(&words(&"x".repeat(1 << 17)));
         assert_eq!(long[0].chars().count(), LONGEST_WORD + 1);
-        let many = shown(&vec![b"yes".to_vec(); 100_000]);
+        let many = bounded_words(&vec![b"yes".to_vec(); 100_000]);
         assert_eq!(many.last().unwrap(), "…");
         assert!(many.concat().len() < 2 * LONGEST_COMMAND);
     }

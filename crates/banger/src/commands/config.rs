@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use banger_api::configuration::Setting;
-use banger_api::{Code, Error, Reloaded, Result};
+use banger_api::{Code, Error, ReloadReport, Result};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
@@ -151,7 +151,7 @@ fn reload(session: &Session) -> Outcome {
 }
 
 /// Prints the reloaded settings, and those that need a restart.
-pub(crate) fn say_reloaded(output: Output, reloaded: &Reloaded) {
+pub(crate) fn say_reloaded(output: Output, reloaded: &ReloadReport) {
     if !output.quiet && !reloaded.changed.is_empty() {
         say(format_args!(
             "in force now: {}",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use banger_api::client::Client;
 use banger_api::configuration::variable;
-use banger_api::{Code, DaemonView, Error, LogLevel, LogLevelView, Reloaded};
+use banger_api::{Code, DaemonView, Error, LogLevel, LogLevelView, ReloadReport};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -127,7 +127,7 @@ fn reload(session: &Session) -> Outcome {
         session.output.value(&reloaded)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if reloaded == Reloaded::default() && !session.output.quiet {
+    if reloaded == ReloadReport::default() && !session.output.quiet {
         say("nothing has changed");
     }
     config::say_reloaded(session.output, &reloaded);

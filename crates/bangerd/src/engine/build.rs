@@ -209,7 +209,7 @@ impl Engine {
         wanted: &BuildStep,
         progress: ProgressSink<'_>,
     ) -> Result<()> {
-        let name = shown(&wanted.name);
+        let name = excerpt(&wanted.name);
         let doing = || format!("step `{name}`");
         if hold.slot().was_killed() {
             return Err(Error::new(Code::Conflict, "its VM was killed"));
@@ -265,7 +265,7 @@ fn admit_steps(steps: &[BuildStep]) -> Result<()> {
         return invalid(format!("{} steps are more than {MOST_STEPS}", steps.len()));
     }
     for wanted in steps {
-        let name = shown(&wanted.name);
+        let name = excerpt(&wanted.name);
         let length = wanted.script.len();
         if length > LONGEST_SCRIPT {
             return invalid(format!(
@@ -291,6 +291,6 @@ fn admit_steps(steps: &[BuildStep]) -> Result<()> {
 }
 
 /// A step's name, escaped and cut.
-fn shown(name: &str) -> String {
+fn excerpt(name: &str) -> String {
     harmless::visible(name).chars().take(80).collect()
 }

@@ -140,7 +140,7 @@ fn views(jobs: Vec<Job>) -> Vec<JobView> {
 
 fn view(job: Job) -> Option<JobView> {
     let started = i64::try_from(job.started_unix_millis).ok()?;
-    let word = |word: &String| -> String { shown(word) };
+    let word = |word: &String| -> String { excerpt(word) };
     Some(JobView {
         id: job.id.parse().ok().filter(JobRef::is_id)?,
         name: job.name.and_then(|name| name.parse().ok()),
@@ -167,7 +167,7 @@ fn view(job: Job) -> Option<JobView> {
 }
 
 /// A word of a command, within bounds. What prints it takes care of control characters.
-fn shown(word: &str) -> String {
+fn excerpt(word: &str) -> String {
     word.chars().take(LONGEST_WORD).collect()
 }
 

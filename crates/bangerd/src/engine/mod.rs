@@ -58,7 +58,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use banger_api::{
-    Code, DaemonView, Error, LogLevel, LogLevelView, Progress, Reloaded, Report, VmId, VmRef,
+    Code, DaemonView, Error, LogLevel, LogLevelView, Progress, ReloadReport, Report, VmId, VmRef,
     VmSpec, VmSpecPatch, VmView,
 };
 use banger_host::Host;
@@ -252,12 +252,12 @@ impl Engine {
     ///
     /// # Errors
     /// If the configuration is invalid; nothing is applied then.
-    pub fn reload(&self) -> Result<Reloaded> {
+    pub fn reload(&self) -> Result<ReloadReport> {
         let read = (self.parts.reread)()?;
         *lock(&self.defaults) = read.defaults;
         crate::log::set_level(read.log_level);
         let owned = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect();
-        Ok(Reloaded {
+        Ok(ReloadReport {
             changed: owned(read.changed),
             waiting: owned(read.waiting),
         })

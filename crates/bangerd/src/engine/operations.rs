@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use banger_api::{
     Change, CloneVm, Code, CreateVm, DeleteVm, Error, ExportVm, ExportedVm, ImportVm, KillVm,
-    Operation, OperationState, Progress, PurgeVm, RenameVm, StartVm, StopVm, Stopped, UndeleteVm,
-    Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
+    Operation, OperationState, Progress, PurgeVm, RenameVm, StartVm, StopReport, StopVm,
+    UndeleteVm, Verb, VerbOutcome, VmRef, VmSpecPatch, VmView,
 };
 
 use super::hold::Slot;
@@ -120,7 +120,7 @@ impl Engine {
         wanted: &VmRef,
         request: &StopVm,
         progress: ProgressSink<'_>,
-    ) -> Result<Stopped> {
+    ) -> Result<StopReport> {
         self.operate_on(wanted, Verb::Stop, progress, |slot, progress| {
             self.stop_vm(slot, request, progress)
         })

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{
-    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopVm, Stopped, VerbOutcome,
+    Code, EndReason, Error, KillVm, Phase, SignalName, StartVm, StopReport, StopVm, VerbOutcome,
     VmView,
 };
 use banger_host::{Process, Signal};
@@ -31,7 +31,7 @@ impl Engine {
         slot: &Arc<Slot>,
         request: &StopVm,
         progress: ProgressSink<'_>,
-    ) -> Result<Stopped> {
+    ) -> Result<StopReport> {
         let name = slot.vm().name.clone();
         let doing = || format!("stop `{name}`");
         let deadline = self.deadline(request).during(doing())?;
@@ -46,18 +46,18 @@ impl Engine {
         deadline: Instant,
         asked: &str,
         progress: ProgressSink<'_>,
-    ) -> Result<Stopped> {
+    ) -> Result<StopReport> {
         let hold = slot.hold("stop")?;
         if may(Verb::Stop, hold.vm().phase, &hold.vm().name)? == Answer::Already {
             let vm = self.view(&hold.vm());
-            return Ok(Stopped {
+            return Ok(StopReport {
                 vm,
                 synced: true,
                 by: "gone".to_owned(),
             });
         }
         let (synced, by) = self.stop_held(&hold, deadline, asked, progress)?;
-        Ok(Stopped {
+        Ok(StopReport {
             vm: self.view(&hold.vm()),
             synced,
             by,

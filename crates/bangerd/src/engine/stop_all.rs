@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use banger_api::{
-    Code, EndReason, Error, KillVm, Phase, Progress, StopAllVms, StopOutcome, Stopped, StoppedAll,
-    Verb,
+    Code, EndReason, Error, KillVm, Phase, Progress, StopAllReport, StopAllVms, StopOutcome,
+    StopReport, Verb,
 };
 
 use super::hold::Slot;
@@ -32,7 +32,11 @@ impl Engine {
     ///
     /// # Errors
     /// `invalid` for a deadline or a number out of range. The failure of one VM is in its outcome.
-    pub fn stop_all(&self, request: &StopAllVms, progress: ProgressSink<'_>) -> Result<StoppedAll> {
+    pub fn stop_all(
+        &self,
+        request: &StopAllVms,
+        progress: ProgressSink<'_>,
+    ) -> Result<StopAllReport> {
         let seconds = request
             .timeout_seconds
             .unwrap_or(self.defaults().shutdown_timeout_seconds);
@@ -83,7 +87,7 @@ impl Engine {
         });
         let mut vms = std::mem::take(&mut *lock(&outcomes));
         vms.sort_by(|a: &StopOutcome, b| a.name.cmp(&b.name));
-        Ok(StoppedAll { vms })
+        Ok(StopAllReport { vms })
     }
 
     fn stop_one(
@@ -128,12 +132,12 @@ impl Engine {
         deadline: Instant,
         asked: &str,
         progress: ProgressSink<'_>,
-    ) -> Result<Stopped> {
+    ) -> Result<StopReport> {
         if slot.vm().phase == Phase::Starting && slot.is_held() {
             let vm = self.kill_vm(slot, &KillVm::default(), progress)?.vm;
             let killed = vm.last_end.as_ref().map(|it| it.reason) == Some(EndReason::Killed);
             if vm.phase == Phase::Stopped {
-                return Ok(Stopped {
+                return Ok(StopReport {
                     vm,
                     synced: false,
                     by: if killed { "kill" } else { "gone" }.to_owned(),

@@ -5,7 +5,7 @@ use banger_host::{Instance, Op, RootOp};
 
 use crate::world::World;
 
-fn stop_all(world: &World, request: &StopAllVms) -> banger_api::StoppedAll {
+fn stop_all(world: &World, request: &StopAllVms) -> banger_api::StopAllReport {
     world.engine.stop_all(request, &|_| {}).unwrap()
 }
 

@@ -80,8 +80,8 @@ impl Logs {
             };
             let mut line = Vec::new();
             while read_line(&mut file, &mut line).map_err(|cause| trouble(&older, &cause))? {
-                if let Some(shown) = self.shown(session, &line) {
-                    last.push_back(shown);
+                if let Some(text) = self.render(session, &line) {
+                    last.push_back(text);
                     if self.since.is_none() && last.len() > LAST {
                         last.pop_front();
                     }
@@ -100,15 +100,15 @@ impl Logs {
         }
         loop {
             for line in log.wait_for_more()? {
-                if let Some(shown) = self.shown(session, &line) {
-                    session.output.text(&shown)?;
+                if let Some(text) = self.render(session, &line) {
+                    session.output.text(&text)?;
                 }
             }
         }
     }
 
     /// The line as it is printed, if it is asked for.
-    fn shown(&self, session: &Session, line: &[u8]) -> Option<String> {
+    fn render(&self, session: &Session, line: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(line);
         let line = LogLine::read(text.trim_end());
         let is_wanted = self.vm.is_none() || self.vm == line.vm;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use banger_api::{Phase, Progress, StopAllVms, StopVm, Stopped};
+use banger_api::{Phase, Progress, StopAllVms, StopReport, StopVm};
 use clap::Args;
 
 use super::description;
@@ -112,7 +112,7 @@ impl Stop {
     }
 }
 
-fn describe(stopped: &Stopped) -> Description {
+fn describe(stopped: &StopReport) -> Description {
     Description {
         text: text(stopped),
         warning: loss(stopped),
@@ -121,7 +121,7 @@ fn describe(stopped: &Stopped) -> Description {
     }
 }
 
-fn text(stopped: &Stopped) -> String {
+fn text(stopped: &StopReport) -> String {
     let name = &stopped.vm.name;
     match stopped.by.as_str() {
         "gone" => format!("{name} is stopped already"),
@@ -130,7 +130,7 @@ fn text(stopped: &Stopped) -> String {
 }
 
 /// The warning if the guest did not confirm that everything is written.
-fn loss(stopped: &Stopped) -> Option<String> {
+fn loss(stopped: &StopReport) -> Option<String> {
     (!stopped.synced && stopped.by != "gone").then(|| {
         format!(
             "{} did not shut down cleanly (ended by: {}); recent writes may be lost",
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_stop_without_a_sync_warns() {
-        let stopped = |synced, by: &str| Stopped {
+        let stopped = |synced, by: &str| StopReport {
             vm: calm_otter(),
             synced,
             by: by.into(),

@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::response::IntoResponse as _;
 use axum::response::Response;
 use banger_api::{
-    API_VERSION, DaemonView, Event, EventsQuery, HostView, Line, LogLevelView, Reloaded, Report,
-    VersionView,
+    API_VERSION, DaemonView, Event, EventsQuery, HostView, Line, LogLevelView, ReloadReport,
+    Report, VersionView,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -66,7 +66,7 @@ async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
 #[utoipa::path(
     post,
     path = "/v1/daemon/reload",
-    responses((status = 200, content((Line<Reloaded> = "application/x-ndjson"), (Reloaded = "application/json"))))
+    responses((status = 200, content((Line<ReloadReport> = "application/x-ndjson"), (ReloadReport = "application/json"))))
 )]
 async fn daemon_reload(State(app): State<App>, mode: ReplyMode) -> Response {
     work(&app, mode, |engine, _| engine.reload()).await

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use banger_api::{
     CloneVm, CreateVm, DeleteVm, ExportVm, ExportedVm, ImportVm, KillVm, Line, LogsQuery, PurgeVm,
-    RenameVm, StartVm, StopAllVms, StopVm, Stopped, StoppedAll, UndeleteVm, VerbOutcome,
+    RenameVm, StartVm, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm, VerbOutcome,
     VmSpecPatch, VmView,
 };
 use utoipa_axum::router::OpenApiRouter;
@@ -117,7 +117,7 @@ async fn start(request: VmRequest<StartVm>) -> Response {
     path = "/v1/vms/{ref}/stop",
     params(Reference),
     request_body = StopVm,
-    responses((status = 200, content((Line<Stopped> = "application/x-ndjson"), (Stopped = "application/json"))))
+    responses((status = 200, content((Line<StopReport> = "application/x-ndjson"), (StopReport = "application/json"))))
 )]
 async fn stop(request: VmRequest<StopVm>) -> Response {
     request.work(Engine::stop).await
@@ -128,7 +128,7 @@ async fn stop(request: VmRequest<StopVm>) -> Response {
     post,
     path = "/v1/stop",
     request_body = StopAllVms,
-    responses((status = 200, content((Line<StoppedAll> = "application/x-ndjson"), (StoppedAll = "application/json"))))
+    responses((status = 200, content((Line<StopAllReport> = "application/x-ndjson"), (StopAllReport = "application/json"))))
 )]
 async fn stop_all(
     State(app): State<App>,

@@ -154,7 +154,7 @@ impl Shell {
 /// A failure of banger has a status that is no command's.
 fn with_own_status(outcome: Outcome, session: &Session) -> Outcome {
     outcome.map_err(|failure| match failure {
-        Failure::Said(error) => {
+        Failure::Error(error) => {
             session.output.error(&error);
             Failure::Status(NOT_OF_THE_COMMAND)
         }

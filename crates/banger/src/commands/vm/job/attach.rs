@@ -43,7 +43,7 @@ impl Attach {
     /// Attaches.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         self.attach(session).map_err(|failure| match failure {
-            Failure::Said(error) => {
+            Failure::Error(error) => {
                 session.output.error(&error);
                 Failure::Status(NOT_OF_THE_COMMAND)
             }

@@ -141,7 +141,7 @@ mod tests {
         let turns: Vec<_> = (0..AT_A_TIME).map(|_| taken(folder.path())).collect();
         let gone = || Err(Error::new(Code::NotReady, "it is stopped").into());
         let refused = LoginPermit::take(folder.path(), "00ab12cd", gone).unwrap_err();
-        assert!(matches!(refused, Failure::Said(_)), "{refused:?}");
+        assert!(matches!(refused, Failure::Error(_)), "{refused:?}");
         // Another VM has turns of its own.
         LoginPermit::take(folder.path(), "00ab12ce", || panic!("there is room")).unwrap();
         fs::remove_file(turns[1].0.as_ref().unwrap()).unwrap();

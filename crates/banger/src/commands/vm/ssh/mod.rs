@@ -78,7 +78,7 @@ impl Ssh {
     /// Replaces this process by ssh. Failures before that have ssh's exit status.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         self.become_ssh(session).map_err(|failure| match failure {
-            Failure::Said(error) => {
+            Failure::Error(error) => {
                 session.output.error(&error);
                 Failure::Status(NOT_OF_THE_COMMAND)
             }
