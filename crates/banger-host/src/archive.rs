@@ -6,9 +6,9 @@
 //!   a chunk: offset (8) │ length (4) │ bytes
 //! ```
 //!
-//! Numbers are little-endian. Chunks are in the order of their offsets, do not overlap, and have at most
-//! [`CHUNK`] bytes; the rest is a hole. An archive names no paths: the reader decides where
-//! each file goes and how large it is. It is hostile even if its digest is
+//! Numbers are little-endian. Chunks are in the order of their offsets, do not overlap, and have at
+//! most [`CHUNK`] bytes; the space between them is a hole. An archive names no paths: the reader
+//! decides where each file goes and how large it is. An archive is hostile even if its digest is
 //! right: the digest detects damage, not malice.
 
 mod overlay;
@@ -21,22 +21,22 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use overlay::Overlay;
 
-/// What every archive begins with.
+/// The magic bytes at the start of every archive.
 const MAGIC: &[u8; 16] = b"banger archive 1";
 
-/// The most bytes of a chunk.
+/// The maximum length of a chunk, in bytes.
 const CHUNK: usize = 256 << 10;
 
-/// The most bytes of a head.
+/// The maximum length of a head, in bytes.
 pub const LARGEST_HEAD: usize = 1 << 20;
 
-/// The bytes before a head.
+/// The bytes before the head: the magic, and the length of the head.
 pub const BEFORE_HEAD: usize = MAGIC.len() + 4;
 
-/// The bytes of the digest at the end.
+/// The length of the digest at the end, in bytes.
 pub const DIGEST: u64 = 32;
 
-/// What ends a file, in the place of an offset.
+/// The end of a file, written in place of the next chunk's offset.
 const END: u64 = u64::MAX;
 
 /// A file to pack.
@@ -44,31 +44,31 @@ const END: u64 = u64::MAX;
 pub struct Packed {
     /// The file, or the base of a disk.
     pub path: PathBuf,
-    /// The exception store with what was written over the base, if it is a disk of dm-snapshot.
+    /// The exception store of a dm-snapshot disk: the changes over the base at `path`.
     pub store: Option<PathBuf>,
-    /// Its size in bytes; beyond the end of `path` it is a hole.
+    /// Its size in bytes. The range beyond the end of `path` is a hole.
     pub size: u64,
 }
 
 /// A file to unpack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
-    /// Where it goes.
+    /// The path to unpack to.
     pub path: PathBuf,
-    /// Its size in bytes; one of another size is refused.
+    /// Its size in bytes; a file of any other size is rejected.
     pub size: u64,
 }
 
 /// Bytes at offsets, with holes.
 pub(crate) trait Content {
-    /// Where there may be something else than zeros, in order.
+    /// The ranges that may hold anything but zeros, in order.
     fn data(&self) -> io::Result<Vec<Range<u64>>>;
 
-    /// Fills the buffer from this offset on; beyond the end there are zeros.
+    /// Fills the buffer from this offset on, with zeros beyond the end.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
 }
 
-/// Writes, and digests what it writes.
+/// A writer that digests what it writes.
 struct Digesting<T> {
     inner: T,
     digest: Sha256,
@@ -149,7 +149,7 @@ fn pack_data(to: &mut Digesting<impl Write>, size: u64, content: &dyn Content) -
 /// The length of the head, from the first [`BEFORE_HEAD`] bytes of an archive.
 ///
 /// # Errors
-/// In words, for what is no archive or has a larger head than any.
+/// A description, if the bytes do not begin an archive, or its head exceeds [`LARGEST_HEAD`].
 pub fn head_length(bytes: &[u8]) -> Result<usize, String> {
     let (Some(magic), Some(length)) = (bytes.get(..MAGIC.len()), bytes.get(MAGIC.len()..)) else {
         return Err("it is not an archive of a VM".to_owned());
@@ -164,8 +164,8 @@ pub fn head_length(bytes: &[u8]) -> Result<usize, String> {
     }
 }
 
-/// Reads an archive of files of these sizes; `write` is given what is in them. What was written is worth
-/// nothing unless this succeeds: the digest comes last.
+/// Reads an archive of files of these sizes, and passes their content to `write`. Discard what was
+/// written unless this succeeds: the digest is checked last.
 pub(crate) fn unpack(
     from: impl Read,
     sizes: &[u64],

@@ -1,8 +1,9 @@
-//! What an administrator grants to one user: a network, a DNS port, a state directory.
+//! A claim: what an administrator grants to one user, which is a network, a DNS port and a state
+//! directory.
 //!
-//! A claim is a root-owned file, `/etc/banger/<uid>.json`, which `banger-root install` writes and
-//! everybody may read. Root checks every request of the user against it; the daemon takes its
-//! network from it, so that two users never have the same.
+//! A claim is a root-owned file, `/etc/banger/<uid>.json`. `banger-root install` writes it, and
+//! everybody may read it. Root checks every request of the user against it. The daemon takes its
+//! network from it, so that no two users have the same one.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -18,10 +19,10 @@ use crate::{Error, Instance, Kind, Result, Subnet, real_path};
 /// The folder of claims.
 pub(crate) const FOLDER: &str = "/etc/banger";
 
-/// The largest claim that is read, in bytes. A real one has two hundred.
+/// The largest claim that is read, in bytes. A real one has about two hundred.
 const LARGEST: u64 = 16 << 10;
 
-/// What one user may have, for one state directory.
+/// The grant to one user, for one state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
@@ -31,23 +32,23 @@ pub struct Claim {
     pub user: String,
     /// The state directory, an absolute path.
     pub state: PathBuf,
-    /// Where the addresses of guests come from.
+    /// The network for the addresses of guests.
     pub subnet: Subnet,
-    /// The port on 127.0.0.1 where names below `vm` are answered.
+    /// The port on 127.0.0.1 that answers names below `vm`.
     pub dns_port: u16,
 }
 
 impl Claim {
-    /// The file that a user's claim lies in.
+    /// The path of a user's claim.
     #[must_use]
     pub fn path(uid: u32) -> PathBuf {
         Path::new(FOLDER).join(format!("{uid}.json"))
     }
 
-    /// Reads the claim of a user, or `None` where there is none.
+    /// Reads the claim of a user, or returns `None` if there is none.
     ///
     /// # Errors
-    /// When the file is not root's alone, cannot be read, or does not say what it must.
+    /// If the file is writable by others than root, cannot be read, or is not a valid claim.
     pub fn of(uid: u32) -> Result<Option<Self>> {
         Self::read(&Self::path(uid), uid)
     }
@@ -82,7 +83,7 @@ impl Claim {
         Ok(Some(claim))
     }
 
-    /// Whether it is for this state directory, given by its real path.
+    /// Whether the claim is for this state directory, given by its real path.
     #[must_use]
     pub fn is_for(&self, state: &Path) -> bool {
         real_path(&self.state).is_ok_and(|real| real == state)
@@ -97,11 +98,12 @@ impl Claim {
     /// The host's own address towards guests: the first of the network.
     #[must_use]
     pub fn host_address(&self) -> Ipv4Addr {
-        // A network begins with zeros in at least three bits, so this does not overflow.
+        // A network has at least three host bits, so this does not overflow.
         Ipv4Addr::from(u32::from(self.subnet.network) | 1)
     }
 
-    /// Whether a guest may have this address: neither the first two of the network nor its last.
+    /// Whether a guest may have this address: the first two and the last of the network are
+    /// reserved.
     #[must_use]
     pub fn has_guest(&self, address: Ipv4Addr) -> bool {
         let last = u32::from(self.subnet.network) | u32::MAX >> self.subnet.prefix;

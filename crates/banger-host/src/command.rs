@@ -1,8 +1,8 @@
-//! Runs programs to their end, with an argument vector, a fixed environment and complete errors.
+//! Runs programs to completion, with an argument vector, a fixed environment and complete errors.
 //!
 //! No shell is involved. The environment has only a minimal `PATH` and the C locale, so that the
-//! output does not depend on the user. An error has the whole command, its exit and its last lines
-//! of output.
+//! output does not depend on the user. An error quotes the whole command, its exit status and the
+//! last lines of its output.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,16 +17,16 @@ use std::time::Duration;
 
 use crate::{Error, Kind, Result};
 
-/// Where programs are looked for.
+/// The directories where programs are looked up.
 const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The `PATH` of every started program.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How many lines of what a program wrote are kept for an error.
+/// The number of lines of a program's output that an error quotes.
 const LAST_LINES: usize = 6;
 
-/// A program with its arguments, to be run to its end.
+/// A program and its arguments, to run to completion.
 #[derive(Debug, Clone)]
 pub struct Command {
     program: OsString,
@@ -39,10 +39,10 @@ pub struct Command {
     patience: Option<Duration>,
 }
 
-/// What a program that ended has written, and how it ended.
+/// The output of a program that has ended, and its exit status.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// All that it wrote to its standard output.
     pub stdout: Vec<u8>,
@@ -51,21 +51,21 @@ pub struct Output {
 }
 
 impl Output {
-    /// Its standard output as text; what is not UTF-8 is replaced.
+    /// Its standard output as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Its standard error as text; what is not UTF-8 is replaced.
+    /// Its standard error as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn errors(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 }
 
-/// The program of this name in the system's own directories, or the absolute path itself, if
-/// there is an executable file.
+/// The executable file of this name in the system's own directories, or at this absolute path;
+/// `None` if there is none.
 #[must_use]
 pub fn find_program(name: &OsStr) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
@@ -112,7 +112,7 @@ impl Command {
         self
     }
 
-    /// Sets a variable of its environment, which is otherwise `PATH` and `LC_ALL=C` only.
+    /// Sets a variable of its environment, which otherwise has only `PATH` and `LC_ALL=C`.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment
@@ -127,45 +127,45 @@ impl Command {
         self
     }
 
-    /// Gives it these bytes to read; without them it reads nothing.
+    /// Writes these bytes to its standard input, which is empty otherwise.
     #[must_use]
     pub fn stdin(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
         self
     }
 
-    /// Gives it this file to read.
+    /// Makes this file its standard input.
     #[must_use]
     pub fn input_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.input_file = Some(path.into());
         self
     }
 
-    /// Lets it write its standard output to this file, made anew.
+    /// Writes its standard output to this file, which is replaced.
     #[must_use]
     pub fn output_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.output_file = Some(path.into());
         self
     }
 
-    /// Ends it where it has not ended by itself after this time.
+    /// Kills the program if it still runs after this time.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// Whether there is such a program.
+    /// Whether the program exists.
     #[must_use]
     pub fn program_exists(&self) -> bool {
         find_program(&self.program).is_some()
     }
 
-    /// Runs it to its end, however it ends.
+    /// Runs the program to completion, whatever its exit status.
     ///
     /// # Errors
-    /// [`Kind::Missing`] when there is no such program, [`Kind::Denied`] when we may not run it,
-    /// [`Kind::Busy`] when it had to be ended.
+    /// [`Kind::Missing`] if the program does not exist, [`Kind::Denied`] if we may not run it,
+    /// [`Kind::Busy`] if it timed out and was killed.
     pub fn output(&self) -> Result<Output> {
         let input = match &self.input_file {
             Some(path) => Stdio::from(File::open(path).map_err(|cause| self.io_error(cause))?),
@@ -187,13 +187,14 @@ impl Command {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let pid = rustix::process::Pid::from_child(&child);
         let (stdout, stderr, late) = thread::scope(|scope| {
-            // Nobody waits for the child before this scope is over, so its number is its own.
+            // Nothing waits for the child before the end of this scope, so its number stays its
+            // own.
             let late = self
                 .patience
                 .map(|patience| scope.spawn(move || end_late(pid, patience)));
             scope.spawn(move || {
                 if let (Some(mut pipe), Some(input)) = (stdin, &self.input) {
-                    // A program that ends without reading it all says why itself.
+                    // A program that ends before it has read everything reports why by itself.
                     drop(pipe.write_all(input));
                 }
             });
@@ -215,11 +216,11 @@ impl Command {
         })
     }
 
-    /// Runs it to its end, which must be status 0.
+    /// Runs the program to completion, and requires status 0.
     ///
     /// # Errors
-    /// As [`Command::output`], and when it ends otherwise: the error has the last lines that it
-    /// wrote to its standard error.
+    /// Those of [`Command::output`]; and any other status, with the last lines of the standard
+    /// error.
     pub fn run(&self) -> Result<Output> {
         let output = self.output()?;
         if output.status.success() {
@@ -229,13 +230,13 @@ impl Command {
         Err(self.ended(output.status, errors.lines()))
     }
 
-    /// Runs it to its end, which must be status 0, and shows each line as it is written, standard
-    /// output and error alike.
+    /// Runs the program to completion, requires status 0, and passes on each line of its standard
+    /// output and error as it is written.
     ///
-    /// It stays in this process group, so that ^C reaches it and its children.
+    /// The program stays in this process group, so that ^C reaches it and its children.
     ///
     /// # Errors
-    /// As [`Command::run`].
+    /// Those of [`Command::run`].
     pub fn stream_lines(&self, mut each: impl FnMut(&str)) -> Result<()> {
         let mut last = Vec::new();
         let status = self.stream(|line| {
@@ -251,12 +252,12 @@ impl Command {
         Err(self.ended(status, last.iter().map(String::as_str)))
     }
 
-    /// Runs it to its end, however it ends, and shows each line as it is written, standard output and
-    /// error alike. It reads the bytes of [`Command::stdin`], and after them the file of
-    /// [`Command::input_file`].
+    /// Runs the program to completion, whatever its exit status, and passes on each line of its
+    /// standard output and error as it is written. Its standard input has the bytes of
+    /// [`Command::stdin`], then the file of [`Command::input_file`].
     ///
     /// # Errors
-    /// As [`Command::output`].
+    /// Those of [`Command::output`].
     pub fn stream(&self, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
         let (reader, writer) = std::io::pipe().map_err(|cause| self.io_error(cause))?;
         let second = writer.try_clone().map_err(|cause| self.io_error(cause))?;
@@ -274,18 +275,19 @@ impl Command {
             .stderr(second)
             .spawn()
             .map_err(|cause| self.io_error(cause))?;
-        // It holds this side's ends of the pipe, which must be closed.
+        // The command holds this side's ends of the pipe, which must be closed.
         drop(command);
         let stdin = child.stdin.take();
         let pid = rustix::process::Pid::from_child(&child);
         let late = thread::scope(|scope| {
-            // Nobody waits for the child before this scope is over, so its number is its own.
+            // Nothing waits for the child before the end of this scope, so its number stays its
+            // own.
             let late = self
                 .patience
                 .map(|patience| scope.spawn(move || end_late(pid, patience)));
             scope.spawn(move || {
                 let Some(mut pipe) = stdin else { return };
-                // A program that ends without reading it all says why itself.
+                // A program that ends before it has read everything reports why by itself.
                 let written = pipe.write_all(self.input.as_deref().unwrap_or_default());
                 if let (Ok(()), Some(file)) = (written, &mut file) {
                     drop(std::io::copy(file, &mut pipe));
@@ -361,7 +363,7 @@ impl Command {
 }
 
 impl fmt::Display for Command {
-    /// As it would be typed, quotes where a shell needs them.
+    /// Formats the command as one would type it, quoted where a shell needs it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = |it: &str| {
             !it.is_empty()
@@ -385,7 +387,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// Ends a child that still runs after this time; whether it had to.
+/// Kills a child that still runs after this time; returns whether it did.
 fn end_late(pid: rustix::process::Pid, patience: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -397,7 +399,7 @@ fn end_late(pid: rustix::process::Pid, patience: Duration) -> bool {
     ended == Ok(0) && pidfd_send_signal(&handle, Signal::KILL).is_ok()
 }
 
-/// All that comes until the other end closes; what cannot be read is as if it were not there.
+/// Everything up to the end of the pipe. A read error ends it early.
 fn read_all(pipe: Option<impl std::io::Read>) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {

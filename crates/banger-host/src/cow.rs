@@ -1,4 +1,4 @@
-//! The exception store of a snapshot: how long its file must be, and what its header says.
+//! The exception store of a snapshot: the length of its file, and its header.
 //!
 //! A snapshot (Linux, `Documentation/admin-guide/device-mapper/snapshot.rst`) keeps what is written
 //! to it in chunks of a file of its own. The layout is that of `drivers/md/dm-snap-persistent.c`;
@@ -17,81 +17,81 @@ pub const CHUNK: u64 = 16 << 10;
 /// The bytes that one exception takes in the metadata (`struct disk_exception`).
 const EXCEPTION: u64 = 16;
 
-/// The smallest chunk of a store that is put in force, in bytes. The kernel keeps an exception for
-/// each chunk in memory: the smaller they are, the more of it a store takes.
+/// The smallest chunk of a store that is accepted, in bytes. The kernel keeps an exception in
+/// memory for each chunk, so smaller chunks make a store take more of it.
 pub(crate) const LEAST_CHUNK: u64 = 4096;
 
 /// The bytes of memory that one exception takes (`struct dm_exception`).
 const EXCEPTION_IN_MEMORY: u64 = 32;
 
-/// The most bytes of memory that the tables of exceptions take: `calc_max_buckets` of
-/// `drivers/md/dm-snap.c`, and an eighth of it for those that are pending.
+/// The most bytes of memory that the exception tables take: `calc_max_buckets` of
+/// `drivers/md/dm-snap.c`, and an eighth of that for pending exceptions.
 const TABLES: u64 = (2 << 20) + (2 << 20) / 8;
 
-/// The bytes of memory for each MiB of a new store.
+/// The bytes of memory that each MiB of a new store takes.
 pub(crate) const MEMORY_OF_A_MIB: u64 = MIB / CHUNK * EXCEPTION_IN_MEMORY;
 
-/// The most memory, in bytes, that the kernel takes for a store of so many bytes and this chunk.
+/// The most memory, in bytes, that the kernel takes for a store of this length and chunk size.
 pub(crate) fn memory(length: u64, chunk: u64) -> u64 {
     (length / chunk.max(SECTOR))
         .saturating_mul(EXCEPTION_IN_MEMORY)
         .saturating_add(TABLES)
 }
 
-/// The bytes of a sector, in which the header counts.
+/// The bytes of a sector, the unit of the header.
 const SECTOR: u64 = 512;
 
 const MIB: u64 = 1 << 20;
 
-/// The bytes of the header that say something (`struct disk_header`).
+/// The bytes of the header that are used (`struct disk_header`).
 pub const HEADER_LENGTH: usize = 16;
 
-/// Where in the header the word stands that says whether the store is valid.
+/// The offset in the header of the word that tells whether the store is valid.
 pub(crate) const VALID_AT: u64 = 4;
 
-/// `SNAP_MAGIC`: "SnAp", little-endian as all of it.
+/// `SNAP_MAGIC`: "SnAp". The header is little-endian.
 const MAGIC: u32 = 0x7041_6e53;
 
 /// `SNAPSHOT_DISK_VERSION`.
 const VERSION: u32 = 1;
 
-/// How long the file of a store must be, in MiB, so that every chunk of a disk of `size_mib` can be
-/// written: it never overflows.
+/// The length in MiB of a store's file that holds every chunk of a disk of `size_mib`, so that the
+/// store never overflows.
 #[must_use]
 pub fn length_mib(size_mib: u64) -> u64 {
     least_length(size_mib.saturating_mul(MIB), CHUNK).div_ceil(MIB)
 }
 
-/// How long the file of a store must be, in bytes, for a disk of `size` bytes and this chunk.
+/// The length in bytes of a store's file that holds every chunk of a disk of `size` bytes.
 pub(crate) fn least_length(size: u64, chunk: u64) -> u64 {
     let chunks = size.div_ceil(chunk);
     let in_an_area = chunk / EXCEPTION;
     let areas = chunks.div_ceil(in_an_area);
-    // The header, each area with its metadata, and the metadata that comes after the last.
+    // The header, each area with its metadata, and the metadata chunk after the last area.
     (1 + areas * (1 + in_an_area) + 1).saturating_mul(chunk)
 }
 
-/// What the header of a store says.
+/// The header of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Header {
-    /// Nothing yet: the kernel writes it at first use.
+    /// No header yet: the kernel writes it at first use.
     Fresh,
-    /// The store is good.
+    /// The store is valid.
     Valid {
         /// The size of its chunks, in bytes.
         chunk: u64,
     },
-    /// The kernel could not write to the file, and gave the store up.
+    /// The kernel could not write to the file, and invalidated the store.
     GivenUp {
         /// The size of its chunks, in bytes.
         chunk: u64,
     },
-    /// This is not a store of banger's, with the reason.
+    /// Not a store of banger's, with the reason.
     Odd(String),
 }
 
 impl Header {
-    /// Reads it from the first [`HEADER_LENGTH`] bytes of a store; of an empty file there are none.
+    /// Parses the first [`HEADER_LENGTH`] bytes of a store; an empty file has none.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let word = |index: usize| {
@@ -112,7 +112,7 @@ impl Header {
         }
     }
 
-    /// The size of the chunks that a store with this header has, in bytes.
+    /// The chunk size of a store with this header, in bytes.
     pub(crate) fn chunk(&self) -> u64 {
         match self {
             Self::Valid { chunk } | Self::GivenUp { chunk } => *chunk,

@@ -10,21 +10,21 @@
 //! | resource limits | those that Linux begins with, as far as the hard limits and rights allow |
 //! | nice value, CPU affinity, OOM score | the usual ones, as far as rights allow |
 //!
-//! The starter sets the environment. [`detach`] returns what cannot be changed without privileges
-//! (a hard limit, a raised nice value).
+//! The starter sets the environment. [`detach`] returns the settings that cannot be changed without
+//! privileges (a hard limit, a raised nice value).
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
 
 use crate::linux::sys;
 
-/// What Linux gives to the first process, in bytes.
+/// The stack limit that Linux gives to the first process, in bytes.
 const STACK: u64 = 8 << 20;
 const LOCKED_MEMORY: u64 = 8 << 20;
-/// What systemd gives to each service.
+/// The limit of open files that systemd gives to each service.
 const OPEN_FILES: u64 = 512 << 10;
 
-/// Limits that have no place in a daemon's life, with their names in a shell's `ulimit`.
+/// Limits that a daemon must not inherit from a shell, with their names in `ulimit`.
 const UNLIMITED: [(Resource, &str); 7] = [
     (Resource::Cpu, "-t, seconds of CPU"),
     (Resource::Fsize, "-f, bytes of a file"),
@@ -35,9 +35,9 @@ const UNLIMITED: [(Resource, &str); 7] = [
     (Resource::Locks, "-x, file locks"),
 ];
 
-/// Detaches this process as in the table above, and returns what could not be changed, in words.
+/// Detaches this process as in the table above, and returns what could not be changed, as text.
 ///
-/// To be called first, before this process opens a file or makes a thread: every open file but the
+/// Call it first, before this process opens a file or starts a thread: every open file except the
 /// standard three is closed.
 #[must_use]
 pub fn detach() -> Vec<String> {
@@ -61,7 +61,7 @@ fn usual_limits() -> Vec<String> {
     for (resource, name) in UNLIMITED {
         lift(resource, None, None);
         if let Some(current) = getrlimit(resource).current {
-            // A limit of processes is usual, and no shell's.
+            // A limit on processes is the system's, not a shell's.
             if resource != Resource::Nproc {
                 kept.push(format!("the limit of {name}, stays {current}"));
             }
@@ -79,7 +79,7 @@ fn usual_limits() -> Vec<String> {
     kept
 }
 
-/// Sets a limit; where the hard one may not be raised, the soft one goes as far as that.
+/// Raises a limit: the soft one as far as the hard one, where that may not be raised.
 fn lift(resource: Resource, current: Option<u64>, maximum: Option<u64>) {
     if setrlimit(resource, Rlimit { current, maximum }).is_ok() {
         return;
@@ -100,7 +100,7 @@ fn usual_priority() -> Option<String> {
     }
     // The kernel selects the existing CPUs that this cgroup may use.
     let _ = rustix::thread::sched_setaffinity(None, &all);
-    // To lower it to what the session began with takes no right; below that it stays.
+    // No privilege is needed to lower it to the value that the session began with.
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     rustix::process::setpriority_process(None, 0)
         .is_err()

@@ -1,4 +1,4 @@
-//! What the headers of an ELF file say: elf(5). A program is judged by them before it is run.
+//! The headers of an ELF file (elf(5)), which are checked before a program is run.
 
 use std::fs::File;
 use std::io;
@@ -8,19 +8,19 @@ use object::LittleEndian;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
-/// More than the headers of any program take, in bytes.
+/// An upper bound for the headers of a program, in bytes.
 const HEAD: usize = 64 << 10;
 
 /// A 64-bit little-endian program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elf {
     machine: u16,
-    /// Whether it cannot run without a loader and its libraries.
+    /// Whether it needs a loader and libraries to run.
     pub(crate) needs_libraries: bool,
 }
 
 impl Elf {
-    /// Reads the headers at the beginning of a file; `None` for what is no such program.
+    /// Reads the headers of a file; `None` if it is not such a program.
     pub(crate) fn read(file: &File) -> io::Result<Option<Self>> {
         let (mut head, mut length) = (vec![0; HEAD], 0);
         loop {
@@ -41,12 +41,12 @@ impl Elf {
         })
     }
 
-    /// Whether it is for this machine's processor.
+    /// Whether it is for the processor of this machine.
     pub(crate) fn runs_here(self) -> bool {
         self.processor() == std::env::consts::ARCH
     }
 
-    /// The processor that it is for, in the words of Rust.
+    /// The processor that it is for, by Rust's name.
     pub(crate) fn processor(self) -> String {
         match self.machine {
             EM_X86_64 => "x86_64".to_owned(),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The result of asking or changing a host.
+/// The result of a question to a host, or of a change.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The kind of an error, for callers that decide by it.
@@ -14,13 +14,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Kind {
     /// The host cannot do this at all: no reflinks, no such kernel feature.
     Unsupported,
-    /// The process lacks the right.
+    /// The process lacks the privilege.
     Denied,
     /// The file system is full.
     NoSpace,
     /// Something needed does not exist.
     Missing,
-    /// Somebody else holds it.
+    /// Another process holds it.
     Busy,
     /// The simulated host has crashed: nothing works until it is revived.
     Crashed,
@@ -48,7 +48,7 @@ impl Error {
         }
     }
 
-    /// An error of the operating system, with what failed.
+    /// An error of the operating system, with the operation that failed.
     pub fn io(message: impl Into<String>, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match source.kind() {
@@ -78,7 +78,7 @@ impl Error {
         }
     }
 
-    /// Adds a command to type or a fact to check.
+    /// Adds a hint: a command to type, or a fact to check.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

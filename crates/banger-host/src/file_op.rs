@@ -1,4 +1,4 @@
-//! Changes of files and directories, which a user makes with their own rights.
+//! Changes of files and directories, which need no privileges beyond the user's own.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::{Owner, Packed, Unpacked};
 
 /// One change of files. Every path is absolute and has no `..`.
 ///
-/// An `owner` of `None` leaves files with the user that we run as.
+/// An `owner` of `None` stands for the user that we run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileOp {
     /// The directory exists, parents too, with this mode and owner.
@@ -23,7 +23,7 @@ pub enum FileOp {
         /// Its absolute path.
         path: PathBuf,
     },
-    /// The file has these contents, durably: temporary file, fsync, rename, fsync of the folder.
+    /// The file has these contents, durably: a temporary file, fsync, rename, fsync of the folder.
     WriteFile {
         /// Its absolute path.
         path: PathBuf,
@@ -34,8 +34,8 @@ pub enum FileOp {
         /// Its owner.
         owner: Option<Owner>,
     },
-    /// The file has these contents, all at once but not durably: what is needed no longer than the
-    /// host runs.
+    /// The file has these contents, replaced atomically but not durably. It is for data that is not
+    /// needed after a reboot of the host.
     WriteScratch {
         /// Its absolute path.
         path: PathBuf,
@@ -58,15 +58,15 @@ pub enum FileOp {
         /// Its owner.
         owner: Owner,
     },
-    /// What was called `from` is called `to`, durably, and needs no space for it. Where there is no
-    /// `from` but a `to`, it was done before.
+    /// `from` is renamed to `to`, durably and without needing space. If `from` is missing and `to`
+    /// exists, the change was made before.
     RenameFile {
         /// Its absolute path.
         from: PathBuf,
-        /// Its new one, in the same folder; a file that is there is replaced.
+        /// Its new path, in the same folder; an existing file is replaced.
         to: PathBuf,
     },
-    /// `to` is another name of the file `from`; whatever `to` named before, it does not now.
+    /// `to` is a hard link to the file `from`, and replaces whatever `to` named before.
     LinkFile {
         /// The file that exists.
         from: PathBuf,
@@ -75,43 +75,43 @@ pub enum FileOp {
     },
     /// `path` is a symbolic link to `target`, which need not exist.
     MakeLink {
-        /// Its absolute path; a file there is replaced.
+        /// Its absolute path; an existing file is replaced.
         path: PathBuf,
         /// The text of the link.
         target: PathBuf,
     },
-    /// `path` is a block device of its owner's alone, the same one as `device`.
+    /// `path` is a node of the block device `device`, accessible only to its owner.
     MakeNode {
         /// Its absolute path.
         path: PathBuf,
-        /// The device that it is another name of.
+        /// The existing node of the device.
         device: PathBuf,
         /// Its owner.
         owner: Option<Owner>,
     },
-    /// `to` is a fresh file that shares the blocks of `from` (FICLONE), or
-    /// [`Kind::Unsupported`](crate::Kind::Unsupported) where the file system cannot. Its permission
-    /// bits are those of `from` without writing by group and others, or 0600 where it is given an
-    /// owner.
+    /// `to` is a fresh file that shares the blocks of `from` (FICLONE);
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) where the file system cannot do that. Its
+    /// permission bits are 0600 with an owner, otherwise those of `from` without write access for
+    /// group and others.
     CloneFile {
         /// The file to clone.
         from: PathBuf,
-        /// The new file, replaced if it is there.
+        /// The new file; an existing file is replaced.
         to: PathBuf,
         /// Its owner.
         owner: Option<Owner>,
     },
-    /// `to` is a fresh copy of `from` in which holes stay holes. Its permission bits are those of
-    /// `from` without writing by group and others, or 0600 where it is given an owner.
+    /// `to` is a fresh copy of `from` in which holes stay holes. Its permission bits are 0600 with
+    /// an owner, otherwise those of `from` without write access for group and others.
     CopyFile {
         /// The file to copy.
         from: PathBuf,
-        /// The new file, replaced if it is there.
+        /// The new file; an existing file is replaced.
         to: PathBuf,
         /// Its owner.
         owner: Option<Owner>,
     },
-    /// `path` is a sparse file with a fresh, empty ext4 file system. One that is there stays.
+    /// `path` is a sparse file with a fresh, empty ext4 file system. An existing file is kept.
     MakeFilesystem {
         /// Its absolute path.
         path: PathBuf,
@@ -122,40 +122,41 @@ pub enum FileOp {
         /// Its owner.
         owner: Option<Owner>,
     },
-    /// The file is at least this long; what was added is a hole. It never shrinks.
+    /// The file has at least this length; the added part is a hole. It never shrinks.
     GrowFile {
         /// Its absolute path.
         path: PathBuf,
-        /// Its least length in MiB.
+        /// Its minimum length in MiB.
         size_mib: u64,
     },
-    /// The bytes of the file before `offset` take no space; its length stays.
+    /// The file takes no space before `offset`; its length stays.
     PunchHole {
         /// Its absolute path.
         path: PathBuf,
-        /// Where what is kept begins, in bytes.
+        /// Where the kept part begins, in bytes.
         offset: u64,
     },
-    /// `to` is an [archive](crate::archive) of these files, all at once. Its permission bits are 0600.
+    /// `to` is an [archive](crate::archive) of these files, written atomically. Its permission bits
+    /// are 0600.
     PackFiles {
-        /// Its absolute path; a file that is there is replaced.
+        /// Its absolute path; an existing file is replaced.
         to: PathBuf,
-        /// What stands before the files.
+        /// The head of the archive.
         head: Vec<u8>,
-        /// The files, in their order; they are not written meanwhile.
+        /// The files, in order. They are not written during the change.
         files: Vec<Packed>,
     },
-    /// These are the files of the archive `from`, all of which is right; otherwise none of them is
-    /// there. Their permission bits are 0644.
+    /// These are the files of the archive `from`; if any part of it is invalid, none of them
+    /// exists. Their permission bits are 0644.
     UnpackFiles {
         /// Its absolute path.
         from: PathBuf,
-        /// The files, in their order.
+        /// The files, in order.
         to: Vec<Unpacked>,
     },
-    /// The exception store in this file (of [`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if the kernel has given it up
-    /// because it could not write to it, is good again: the disk is as of the last write that the
-    /// store has whole.
+    /// The exception store in this file (of [`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot))
+    /// is valid again, if the kernel invalidated it because it could not write to it. The disk is
+    /// as of the last write that the store holds completely.
     RestoreStore {
         /// The store's absolute path.
         path: PathBuf,

@@ -1,7 +1,8 @@
-//! One banger on a host, and the names of its things there.
+//! One banger on a host, and the names of what it makes there.
 //!
-//! Names are pure functions of the instance and of eight hexadecimal digits that identify the thing.
-//! The daemon that makes a thing and root that checks it derive the same name independently.
+//! Names are pure functions of the instance and of eight hexadecimal digits that identify the
+//! object. The daemon that makes an object and root that checks it derive the same name
+//! independently.
 //!
 //! ```text
 //! TAP      bg1 + instance (4) + id (8)      = 15 bytes, the most that Linux takes (IFNAMSIZ 16)
@@ -18,11 +19,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::MachineId;
 
-/// The first user id that a process of ours may run as; systemd leaves this range to others
+/// The first user id that a process of a VM may run as, in a range that systemd leaves to others
 /// (<https://systemd.io/UIDS-GIDS/>).
 const FIRST_USER: u32 = 1_900_000_000;
 
-/// What the names of all TAPs of all instances begin with.
+/// The prefix of the TAP names of all instances.
 pub(crate) const TAP: &str = "bg1";
 
 /// One banger on a host: a short hash of who runs it and where its state is.
@@ -36,11 +37,11 @@ impl Instance {
         Self(digits)
     }
 
-    /// How many user ids an instance has for processes of its own.
+    /// The number of user ids that an instance has for its processes.
     pub const USERS: u32 = 2048;
 
-    /// The instance of this user and state directory, given by its real path
-    /// ([`real_path`](crate::real_path)), so that every way to a directory comes to the same names.
+    /// The instance of this user and state directory. The directory is given by its real path
+    /// ([`real_path`](crate::real_path)), so that every path to it leads to the same names.
     #[must_use]
     pub fn new(uid: u32, state: &Path) -> Self {
         let mut hash = Sha256::new();
@@ -56,7 +57,7 @@ impl Instance {
         format!("{:04x}", self.0)
     }
 
-    /// What the names of all its TAPs begin with.
+    /// The prefix of the names of all its TAPs.
     #[must_use]
     pub fn tap_prefix(self) -> String {
         format!("{TAP}{:04x}", self.0)
@@ -68,7 +69,7 @@ impl Instance {
         format!("banger_{:04x}", self.0)
     }
 
-    /// What the names of its processes and snapshots begin with.
+    /// The prefix of the names of its processes and snapshots.
     #[must_use]
     pub fn name_prefix(self) -> String {
         format!("banger-1-{:04x}-", self.0)
@@ -81,7 +82,7 @@ impl Instance {
         first..=first + Self::USERS - 1
     }
 
-    /// Whether this is a user of some instance: one that nothing runs as but one machine.
+    /// Whether this user id belongs to some instance, and so to one machine only.
     #[must_use]
     pub fn has_user(uid: u32) -> bool {
         (*Self(0).users().start()..=*Self(u16::MAX).users().end()).contains(&uid)
@@ -93,20 +94,20 @@ impl Instance {
         format!("{}{machine}", self.tap_prefix())
     }
 
-    /// What a machine's processes and its snapshot are called.
+    /// The name of a machine's processes and of its snapshot.
     #[must_use]
     pub fn name(self, machine: MachineId) -> String {
         format!("{}{machine}", self.name_prefix())
     }
 
-    /// Whether this is the name of a TAP of its own.
+    /// Whether this is the name of a TAP of this instance.
     #[must_use]
     pub fn has_tap(self, name: &str) -> bool {
         name.strip_prefix(&self.tap_prefix())
             .is_some_and(|it| it.parse::<MachineId>().is_ok())
     }
 
-    /// The instance and the machine whose TAP has this name, if it is one.
+    /// The instance and the machine of the TAP with this name, if it is one.
     #[must_use]
     pub fn of_tap(name: &str) -> Option<(Self, MachineId)> {
         let digits = name.strip_prefix(TAP)?.get(..4)?;
@@ -115,7 +116,7 @@ impl Instance {
         Some((instance, machine))
     }
 
-    /// Whether this is the name of a snapshot of its own.
+    /// Whether this is the name of a snapshot of this instance.
     #[must_use]
     pub fn has_snapshot(self, name: &str) -> bool {
         name.strip_prefix(&self.name_prefix())

@@ -1,4 +1,4 @@
-//! A port that root keeps for a user, on the side of the user's daemon.
+//! The daemon's side of a DNS port that root keeps for its user.
 
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,17 +12,17 @@ use crate::root::wire::{Received, Wire};
 use crate::root::{RUN, port_path};
 use crate::{Error, Kind, Result};
 
-/// How long root's side may take. systemd starts it when we connect.
+/// How long root may take to answer. systemd starts it when we connect.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The DNS port of a user, bound by root before anybody could log in.
 #[derive(Debug)]
 pub struct KeptPort {
-    /// It, for datagrams.
+    /// The port, for datagrams.
     pub udp: UdpSocket,
-    /// It, for connections.
+    /// The port, for connections.
     pub tcp: TcpListener,
-    /// While this is open, root's side leaves to us what comes.
+    /// While this is open, root's side reads nothing from the port.
     pub held: OwnedFd,
 }
 
@@ -67,10 +67,10 @@ impl KeptPort {
         }
     }
 
-    /// Its number.
+    /// The number of the port.
     ///
     /// # Errors
-    /// None that can be met in practice.
+    /// None in practice.
     pub fn number(&self) -> Result<u16> {
         let address = self.udp.local_addr();
         let address = address.map_err(|cause| Error::io("examine the DNS port", cause))?;
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::root::port::Port;
 
-    /// A port as systemd hands it over, and where it is asked for.
+    /// A port as systemd hands it over, and the address that it is bound to.
     fn port(path: &Path) -> (Port, SocketAddr) {
         let asked_at = socket_with(
             AddressFamily::UNIX,
@@ -120,7 +120,8 @@ mod tests {
             let keeper = scope.spawn(|| port.keep(Duration::from_millis(300)));
             let kept = KeptPort::at(&path).unwrap().unwrap();
             assert_eq!(kept.number().unwrap(), address.port());
-            // While we hold it for longer than the keeper's patience, all that comes is ours.
+            // The test holds the port for longer than the keeper's patience, and everything still
+            // comes here.
             kept.udp
                 .set_read_timeout(Some(Duration::from_secs(10)))
                 .unwrap();

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::instance::TAP;
 use crate::{Change, Error, Instance, Kind, Look, MachineId, Result};
 
-/// The interfaces that guests hold.
+/// The interfaces that guests hold, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Each interface that banger made forward, or found forwarding, by its name.
+    /// Each interface that banger switched to forwarding, or found forwarding.
     pub interfaces: BTreeMap<String, LedgerEntry>,
 }
 
@@ -36,35 +36,35 @@ pub struct LedgerEntry {
     pub taps: BTreeSet<String>,
 }
 
-/// What the ledger needs of a host. Each method that changes something is one step, after which a
-/// crash does no harm.
+/// The operations of a host that the ledger needs. Each change is one step, and a crash after it
+/// does no harm.
 pub(crate) trait LedgerHost: Look {
-    /// The ledger as it was recorded last.
+    /// The ledger as last recorded.
     fn ledger(&self) -> Result<Ledger>;
 
     /// Replaces the record.
     fn record(&self, ledger: &Ledger) -> Result<()>;
 
-    /// An interface forwards IPv4 packets that arrive on it, or does not.
+    /// Switches forwarding of the IPv4 packets that arrive on an interface.
     fn set_forwarding(&self, interface: &str, on: bool) -> Result<Change>;
 
-    /// The interfaces that the table of the instance keeps to guests; none where it has no table.
+    /// The interfaces that the instance's table restricts to guests; none without a table.
     fn lent(&self, instance: Instance) -> Result<BTreeSet<String>>;
 
-    /// The table of the instance has what comes in by one of these interfaces forwarded to guests
-    /// of any banger only. Without any interface, a missing table is not made.
+    /// Makes the instance's table forward packets that arrive on these interfaces to guests of any
+    /// banger only. Without interfaces, a missing table is not created.
     fn lend(&self, instance: Instance, interfaces: &BTreeSet<String>) -> Result<Change>;
 
-    /// Whether Docker, if it is there, accepts what the instance's guests send.
+    /// Whether Docker, if installed, accepts packets of the instance's guests.
     fn is_accepted_by_docker(&self, instance: Instance) -> Result<bool>;
 
-    /// Docker's `DOCKER-USER` chain, where there is one, accepts what goes from and to the
-    /// instance's TAPs, or has none of banger's rules.
+    /// Adds rules for the instance's TAPs to Docker's `DOCKER-USER` chain, if there is one, or
+    /// removes them.
     fn accept_in_docker_user(&self, instance: Instance, on: bool) -> Result<Change>;
 }
 
 impl Ledger {
-    /// Adds what an older record says: these interfaces, with their old values, and these TAPs.
+    /// Adds the content of an older record: interfaces with their old values, and TAPs.
     ///
     /// An interface that either record found off was off before banger came.
     pub(crate) fn add(&mut self, interfaces: BTreeMap<String, bool>, taps: &BTreeSet<String>) {
@@ -78,7 +78,7 @@ impl Ledger {
         }
     }
 
-    /// The instances whose guests hold something.
+    /// The instances whose guests hold an interface.
     fn instances(&self) -> Vec<Instance> {
         let taps: BTreeSet<&String> = self.interfaces.values().flat_map(|it| &it.taps).collect();
         let mut instances: Vec<Instance> = taps
@@ -90,7 +90,7 @@ impl Ledger {
         instances
     }
 
-    /// What forwards because of the instance's guests, and must forward to guests only.
+    /// The interfaces that forward only because of the instance's guests, and so only to guests.
     fn lent_to(&self, instance: Instance) -> BTreeSet<String> {
         let prefix = instance.tap_prefix();
         let holds = |entry: &LedgerEntry| entry.taps.iter().any(|tap| tap.starts_with(&prefix));
@@ -101,13 +101,13 @@ impl Ledger {
     }
 }
 
-/// Every interface by which the host reaches something forwards for this guest.
+/// Makes every uplink of the host forward for this guest.
 ///
-/// An answer is forwarded by the interface on which it arrives, and any route may be the one that a
-/// guest's packet takes. Interfaces that are no longer an uplink are released.
+/// The interface on which an answer arrives forwards it, and a guest's packet may take any route,
+/// so all of them are needed. Interfaces that are no longer an uplink are released.
 ///
 /// # Errors
-/// [`Kind::Missing`] where the machine has no TAP.
+/// [`Kind::Missing`] if the machine has no TAP.
 pub(crate) fn hold(
     host: &dyn LedgerHost,
     instance: Instance,
@@ -132,7 +132,7 @@ pub(crate) fn hold(
                 was: forwards,
                 taps: BTreeSet::new(),
             });
-        // If it was switched off by others meanwhile, it forwards for guests only.
+        // If another program switched it off meanwhile, it now forwards for guests only.
         entry.was &= forwards;
         entry.taps.insert(own.clone());
     }
@@ -141,11 +141,11 @@ pub(crate) fn hold(
         host.record(&ledger)?;
         change = Change::Made;
     }
-    // Before anything forwards that did not.
+    // The restriction comes before the forwarding that it restricts.
     change |= lend(host, instance, &ledger)?;
     for name in &ways {
         match host.set_forwarding(name, true) {
-            // It has just gone, and its routes with it.
+            // The interface has just been removed, and its routes with it.
             Err(error) if error.kind() == Kind::Missing => {}
             other => change |= other?,
         }
@@ -160,7 +160,7 @@ pub(crate) fn hold(
         })?)
 }
 
-/// Nothing forwards for this guest any more.
+/// Releases every interface that this guest holds.
 pub(crate) fn release(
     host: &dyn LedgerHost,
     instance: Instance,
@@ -170,8 +170,8 @@ pub(crate) fn release(
     settle(host, &host.ledger()?, |_, tap| *tap == own)
 }
 
-/// Interfaces that an older record of the instance found off return to that, once no guest
-/// holds them.
+/// Records interfaces that an older record of the instance found off, so that they are switched off
+/// once no guest holds them.
 pub(crate) fn adopt(
     host: &dyn LedgerHost,
     instance: Instance,
@@ -209,8 +209,8 @@ pub(crate) fn settle(
     let everywhere = host.forwards_everywhere()?;
     let unused = ledger.interfaces.iter().filter(|it| it.1.taps.is_empty());
     for (name, entry) in unused {
-        // What forwarded before was never banger's to switch, and what the host as a whole does
-        // is another program's decision.
+        // An interface that forwarded before stays on. Forwarding of the whole host is another
+        // program's decision.
         if !entry.was && !everywhere {
             host.set_forwarding(name, false)?;
         }
@@ -229,15 +229,15 @@ pub(crate) fn settle(
         }
     }
     match host.record(&ledger) {
-        // A full host does not keep a guest from ending: its TAP goes next, and the next write of
-        // the ledger removes it.
+        // A full disk must not keep a guest from ending: its TAP is removed next, and the next
+        // write of the ledger drops it.
         Err(error) if error.kind() == Kind::NoSpace => {}
         other => other?,
     }
     Ok(Change::Made)
 }
 
-/// Whether everything is as [`hold`] makes it for the guests of this instance.
+/// Whether everything is as [`hold`] leaves it for the guests of this instance.
 pub(crate) fn holds(host: &dyn LedgerHost, instance: Instance) -> Result<bool> {
     let prefix = instance.tap_prefix();
     let ledger = host.ledger()?;
@@ -245,7 +245,7 @@ pub(crate) fn holds(host: &dyn LedgerHost, instance: Instance) -> Result<bool> {
     for name in &ways {
         let entry = ledger.interfaces.get(name);
         let is_held = entry.is_some_and(|it| it.taps.iter().any(|tap| tap.starts_with(&prefix)));
-        // An interface that is gone is not an uplink.
+        // An interface that was removed is not an uplink.
         let forwards = host.forwarding(name)?;
         if forwards == Some(false) || (forwards.is_some() && !is_held) {
             return Ok(false);
@@ -255,7 +255,7 @@ pub(crate) fn holds(host: &dyn LedgerHost, instance: Instance) -> Result<bool> {
         && (ways.is_empty() || host.is_accepted_by_docker(instance)?))
 }
 
-/// The table of the instance keeps to guests what the ledger says.
+/// Restricts the interfaces to guests that the ledger lists for the instance.
 pub(crate) fn lend(host: &dyn LedgerHost, instance: Instance, ledger: &Ledger) -> Result<Change> {
     host.lend(instance, &lent_now(host, instance, ledger)?)
 }
@@ -266,13 +266,13 @@ fn lent_now(
     ledger: &Ledger,
 ) -> Result<BTreeSet<String>> {
     if host.forwards_everywhere()? {
-        // Another program wants everything to be forwarded.
+        // Another program wants the whole host to forward.
         return Ok(BTreeSet::new());
     }
     Ok(ledger.lent_to(instance))
 }
 
-/// The TAPs whose names begin so and that forward, which guests with NAT have.
+/// The TAPs with this prefix that forward: those of guests with NAT.
 pub(crate) fn forwarding_taps(host: &dyn Look, prefix: &str) -> Result<BTreeSet<String>> {
     let mut taps = BTreeSet::new();
     for tap in host.interfaces(prefix)? {

@@ -1,4 +1,4 @@
-//! Interfaces of the host, held by guests of several instances, on the model.
+//! Interfaces of the host, held by guests of several instances, on the simulated host.
 
 use super::*;
 use crate::{GuestTap, Host as _, MacAddress, Op, RootOp, Sim};
@@ -61,7 +61,7 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-/// More ways out: whether each forwards by itself.
+/// Adds uplinks, each with whether it forwards by itself.
 fn add_ways_out<const N: usize>(sim: &Sim, ways: [(&str, bool); N]) {
     sim.tamper(|state| {
         for (name, on) in ways {
@@ -136,7 +136,7 @@ fn a_machine_without_a_tap_holds_nothing() {
     let error = hold(&sim, ADA, MachineId::from_bits(3)).unwrap_err();
     assert_eq!(error.kind(), Kind::Missing);
     assert_eq!(sim.state(), before);
-    // Nor does one that lost it without a word.
+    // A guest whose TAP was removed without a release counts as released, too.
     hold(&sim, ADA, ONE).unwrap();
     hold(&sim, BEN, ONE).unwrap();
     change(&sim, ADA, RootOp::RemoveTap { machine: ONE }).unwrap();
@@ -150,7 +150,7 @@ fn a_machine_without_a_tap_holds_nothing() {
 fn an_interface_is_kept_to_guests_before_it_forwards() {
     let sim = host();
     add_ways_out(&sim, [("vpn0", false), ("bridge0", true)]);
-    // Op, record, lend, then forwarding.
+    // The steps are the op, the record, the restriction, then forwarding.
     sim.crash_before(3);
     hold(&sim, ADA, ONE).unwrap_err();
     assert_eq!(lent(&sim, ADA), names(["eth0", "vpn0"]));
@@ -165,7 +165,7 @@ fn an_interface_is_kept_to_guests_before_it_forwards() {
 fn forwarding_of_the_whole_host_is_somebody_elses_decision() {
     let sim = host();
     hold(&sim, ADA, ONE).unwrap();
-    // Docker comes.
+    // Docker is installed.
     sim.tamper(|state| state.forwards_everywhere = true);
     assert!(!sim.forwarding_holds(ADA).unwrap());
     hold(&sim, ADA, ONE).unwrap();
@@ -187,7 +187,7 @@ fn a_way_out_that_comes_is_held_and_one_that_is_none_any_more_is_put_back() {
     hold(&sim, BEN, ONE).unwrap();
     assert!(forwards(&sim, "vpn0") && !forwards(&sim, "eth0"));
     assert_eq!(lent(&sim, ADA), names(["vpn0"]));
-    // An interface that is gone has no entry.
+    // An interface that was removed has no entry.
     sim.tamper(|state| state.forwarding.remove("vpn0"));
     release(&sim, ADA, ONE).unwrap();
     release(&sim, BEN, ONE).unwrap();
@@ -204,7 +204,7 @@ fn the_old_value_outlives_a_crash_before_every_step() {
         let outcome = hold(&sim, ADA, ONE).and_then(|_| release(&sim, ADA, ONE));
         sim.revive();
         assert!(forwards(&sim, "eth0"), "step {n}: BEN needs it");
-        // As a teardown does.
+        // A teardown releases it.
         release(&sim, ADA, ONE).unwrap();
         assert_eq!(sim.state(), before, "step {n}");
         release(&sim, BEN, ONE).unwrap();
@@ -241,7 +241,7 @@ fn the_record_of_an_older_daemon_is_adopted() {
     };
     let sim = host();
     sim.tamper(|state| state.forwarding.insert("eth0".to_owned(), true));
-    // Another instance's guest came first, and found it on.
+    // Another instance's guest held it first, and found it forwarding.
     hold(&sim, BEN, ONE).unwrap();
     assert_eq!(adopt(&sim, names(["eth0"])).unwrap(), Change::Made);
     assert_eq!(adopt(&sim, names(["eth0"])).unwrap(), Change::Already);
@@ -250,7 +250,7 @@ fn the_record_of_an_older_daemon_is_adopted() {
         release(&sim, instance, machine).unwrap();
     }
     assert!(!forwards(&sim, "eth0"));
-    // Its guests are gone already.
+    // The guests of the record are gone already.
     let sim = Sim::new();
     sim.tamper(|state| state.forwarding.insert("eth0".to_owned(), true));
     adopt(&sim, names(["eth0", "gone0"])).unwrap();

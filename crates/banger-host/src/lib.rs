@@ -58,7 +58,7 @@ pub use root_op::{GuestTap, RootOp, SnapshotFiles};
 pub use sim::{Sim, SimFile, SimPermission, SimProcess, SimSnapshot, SimState, SimTable};
 pub use subnet::Subnet;
 
-/// What the machine's folder is called within a jail that root makes ([`Spawn::jailed`]).
+/// The name of the machine's folder within a jail that root makes ([`Spawn::jailed`]).
 pub const JAILED_FOLDER: &str = "machine";
 
 /// The folder of the programs that root runs: `banger-root`, and the Firecracker and jailer of its
@@ -71,35 +71,35 @@ pub fn snapshot_node(name: &str) -> std::path::PathBuf {
     linux::snapshot_node(name)
 }
 
-/// Where this host routes packets to an address, as its kernel decides now.
+/// Where the kernel of this host routes packets to an address now.
 ///
 /// # Errors
-/// When the kernel does not answer.
+/// If the kernel does not answer.
 pub fn way_to(address: std::net::Ipv4Addr) -> Result<Destination> {
     linux::way_to(address)
 }
 
 /// A machine that banger may change.
 ///
-/// Every method that changes something counts as one change for [`Sim`], which can fail or crash
-/// at any of them.
+/// Each method that changes something counts as one change for [`Sim`], which can fail or crash at
+/// any of them.
 pub trait Host: Look {
     /// Applies a change. Idempotent.
     ///
     /// # Errors
-    /// When the change is not applied; what is half-made then is removed by
-    /// the op's opposite.
+    /// # Errors
+    /// If the change is not applied. The op's opposite removes what is half-made then.
     fn change(&self, op: &Op) -> Result<Change>;
 
     /// Starts a program in a session of its own, so that it outlives the daemon.
     ///
     /// # Errors
-    /// When the program is not running afterwards.
+    /// If the program does not run afterwards.
     fn spawn(&self, spawn: &Spawn) -> Result<Process>;
 
-    /// Sends a signal to exactly this process, never to another that has its number.
+    /// Signals exactly this process, never another that has its number.
     ///
     /// # Errors
-    /// When the signal is refused; a process that is gone is [`Change::Already`].
+    /// If the signal is refused. For a process that has ended the result is [`Change::Already`].
     fn signal(&self, process: &Process, signal: Signal) -> Result<Change>;
 }

@@ -1,4 +1,4 @@
-//! What can be asked of a host without changing it.
+//! The questions to a host, which change nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,41 +10,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Exit, GuestTap, Instance, Mark, Process, Result, Subnet};
 
-/// Questions to a host; none changes it.
+/// The questions to a host; none of them changes it.
 pub trait Look: Send + Sync + fmt::Debug {
-    /// The file's bytes, or `None` where there is no such file.
+    /// The bytes of a file, or `None` if it does not exist.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>>;
 
-    /// At most `limit` bytes of the file from `offset` on; empty at its end, and when it is absent.
+    /// At most `limit` bytes of a file from `offset` on; empty at its end, or if it does not exist.
     fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>>;
 
-    /// The names in a directory, sorted; none where there is no such directory.
+    /// The names in a directory, sorted; none if it does not exist.
     fn list(&self, directory: &Path) -> Result<Vec<String>>;
 
-    /// The size and the owner of a file or directory, or `None` where there is none.
+    /// The size and the owner of a file or directory, or `None` if it does not exist.
     fn stat(&self, path: &Path) -> Result<Option<Stat>>;
 
-    /// Whether this very process still runs. A zombie does not.
+    /// Whether exactly this process still runs. A zombie does not.
     fn is_alive(&self, process: &Process) -> bool;
 
-    /// The running processes of a machine: those of its own user, of its units, and those of ours
-    /// that run its program by its name. What others call theirs makes no difference.
+    /// The running processes of a machine: those of its own user, those in its units, and those of
+    /// our user that run its program under its name. Other users' processes never count by their
+    /// name alone.
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>>;
 
-    /// Waits until one of these is gone or the time is up, and returns those that are gone.
+    /// Waits until one of these has ended or the time is up, and returns those that have ended.
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;
 
-    /// What this very process has used, or `None` where it is gone.
+    /// The resource usage of exactly this process, or `None` if it has ended.
     fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>>;
 
-    /// How a child ended, if the process was one and has.
+    /// The exit of a process, if it is a child of ours that has ended.
     fn exit_of(&self, process: &Process) -> Option<Exit>;
 
-    /// The interfaces whose names begin so, sorted.
+    /// The interfaces whose names have this prefix, sorted.
     fn interfaces(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// Whether the nft table exists, is whole and has every one of these guests (TAP and address)
-    /// and NAT addresses.
+    /// Whether the nft table exists, is complete, and has all of these guests (TAP and address) and
+    /// NAT addresses.
     fn firewall_holds(
         &self,
         table: &str,
@@ -52,32 +53,32 @@ pub trait Look: Send + Sync + fmt::Debug {
         nat: &[Ipv4Addr],
     ) -> Result<bool>;
 
-    /// The elements of the nft table; none where there is no such table.
+    /// The elements of the nft table; none if the table does not exist.
     fn firewall_elements(&self, table: &str) -> Result<Elements>;
 
-    /// Whether the interfaces by which the host reaches something are as
-    /// [`RootOp::HoldForwarding`](crate::RootOp::HoldForwarding) makes them for the machines of this
-    /// instance. What Docker's chain has may be three seconds old.
+    /// Whether the uplinks of the host are as
+    /// [`RootOp::HoldForwarding`](crate::RootOp::HoldForwarding) leaves them for the machines of
+    /// this instance. The state of Docker's chain may be three seconds old.
     fn forwarding_holds(&self, instance: Instance) -> Result<bool>;
 
-    /// Whether an interface forwards IPv4, or `None` where there is no such interface.
+    /// Whether an interface forwards IPv4, or `None` if it does not exist.
     fn forwarding(&self, interface: &str) -> Result<Option<bool>>;
 
     /// Whether forwarding is on for the host as a whole.
     fn forwards_everywhere(&self) -> Result<bool>;
 
-    /// Whether the TAP is there as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner,
-    /// link, address, route, neighbour entry and programs. The nft table is asked for by
-    /// [`Look::firewall_holds`].
+    /// Whether the TAP exists as [`RootOp::MakeTap`](crate::RootOp::MakeTap) makes it: its owner,
+    /// link, address, route, neighbour entry and programs. [`Look::firewall_holds`] answers for the
+    /// nft table.
     fn tap_holds(&self, instance: Instance, tap: &GuestTap) -> Result<bool>;
 
     /// The interface of the current default route, if there is one.
     fn uplink(&self) -> Result<Option<String>>;
 
-    /// Every interface by which the host reaches something, sorted: loopback and guests excepted.
+    /// The uplinks: every interface with a route except loopback and TAPs, sorted.
     fn ways_out(&self) -> Result<Vec<String>>;
 
-    /// The resolvers that the host uses, as far as a guest can, and its search domains.
+    /// The host's resolvers that a guest can reach, and its search domains.
     fn resolvers(&self) -> Result<Resolvers>;
 
     /// Whether this is an address of the host itself, loopback or not.
@@ -98,30 +99,30 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The host's name.
     fn name(&self) -> String;
 
-    /// The number of CPUs that we may use.
+    /// The number of CPUs that this process may use.
     fn cpus(&self) -> u32;
 
     /// The free space of the file system that holds `directory`, in MiB.
     fn free_mib(&self, directory: &Path) -> Result<u64>;
 
-    /// How full the file system that holds `directory` is, and what may yet come upon it.
+    /// How full the file system that holds `directory` is, and how much data is still unwritten.
     fn room(&self, directory: &Path) -> Result<Room>;
 
-    /// The longest file that the file system of `directory`, and our own limits, take: in bytes.
+    /// The longest file that the file system of `directory` and our own limits allow, in bytes.
     fn largest_file(&self, directory: &Path) -> Result<u64>;
 
-    /// The bytes of the file that other files share with it (reflinks), or `None` where the file
-    /// system does not tell, or only after a long search.
+    /// The bytes of the file that other files share with it (reflinks), or `None` if the file
+    /// system does not report them, or only after a long search.
     fn shared(&self, path: &Path) -> Result<Option<u64>>;
 
-    /// The snapshot of this name ([`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if it is
-    /// there.
+    /// The snapshot of this name ([`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot)), if it
+    /// exists.
     fn snapshot(&self, name: &str) -> Result<Option<Snapshot>>;
 
-    /// The names of the snapshots that begin so, half-made ones too, sorted.
+    /// The names of the snapshots with this prefix, sorted; incomplete ones count.
     fn snapshots(&self, prefix: &str) -> Result<Vec<String>>;
 
-    /// Whether this very process stands still, as SIGSTOP makes it.
+    /// Whether exactly this process is stopped, as by SIGSTOP.
     fn is_stopped(&self, process: &Process) -> bool;
 
     /// The three clocks, read together.
@@ -130,58 +131,58 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// The id of the host's current boot.
     fn boot_id(&self) -> Result<String>;
 
-    /// The user that we run as.
+    /// The user that this process runs as.
     fn uid(&self) -> u32;
 
-    /// Looks whether the host can do something, and says what it found.
+    /// Tests whether the host can do something.
     fn probe(&self, probe: &Probe) -> Finding;
 }
 
-/// Where the host routes packets to an address.
+/// The destination that the host routes packets of an address to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// To itself, or to everybody near it.
+    /// The host itself, or every host on a network of its own.
     Host,
-    /// To a VM's TAP.
+    /// A VM, by its TAP.
     Vm,
-    /// To another machine.
+    /// Another machine.
     Outside,
-    /// It has no route.
+    /// No destination: there is no route.
     Nowhere,
 }
 
-/// Where names are asked for.
+/// The name servers and search domains of a host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolvers {
-    /// The servers that a guest reaches: none of the host's own addresses is among them.
+    /// The servers that a guest can reach; no address of the host itself is among them.
     pub servers: Vec<IpAddr>,
-    /// The domains in which short names are looked for.
+    /// The search domains for short names.
     pub search: Vec<String>,
-    /// The servers that the host asks and no guest reaches.
+    /// The servers that the host uses and no guest can reach.
     pub out_of_reach: Vec<IpAddr>,
 }
 
 /// The content of an nft table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Elements {
-    /// Which TAP may send from which address.
+    /// The TAPs, each with the address that it may send from.
     pub guests: BTreeSet<(String, Ipv4Addr)>,
-    /// The addresses that are let out.
+    /// The addresses that have NAT.
     pub nat: BTreeSet<Ipv4Addr>,
 }
 
 impl Elements {
-    /// How many there are.
+    /// The number of elements.
     #[must_use]
     pub fn count(&self) -> usize {
         self.guests.len() + self.nat.len()
     }
 }
 
-/// How large a file is, and whose.
+/// The size and the owner of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// Its length in bytes, holes included.
+    /// Its length in bytes, including holes.
     pub length: u64,
     /// The bytes that it takes on the disk.
     pub allocated: u64,
@@ -191,55 +192,55 @@ pub struct Stat {
     pub uid: u32,
 }
 
-/// What a process has used.
+/// The resource usage of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessUsage {
-    /// The time of all its threads on CPUs, in milliseconds.
+    /// The CPU time of all its threads, in milliseconds.
     pub cpu_millis: u64,
-    /// Its memory, in bytes, with all of what it shares.
+    /// Its resident memory in bytes, including all shared pages.
     pub resident_bytes: u64,
-    /// Its memory with its part of what it shares (PSS), where we may see that.
+    /// Its memory with its share of shared pages (PSS), if we may read it.
     pub pss_bytes: Option<u64>,
 }
 
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// All of it, in MiB.
+    /// Its size, in MiB.
     pub size_mib: u64,
-    /// What is free, in MiB.
+    /// Its free space, in MiB.
     pub free_mib: u64,
-    /// What programs have written and the host has not brought to its disks yet, of all file
-    /// systems and devices, in MiB: some of it may still need room here.
+    /// The data that programs have written and the host has not brought to its disks yet, over all
+    /// file systems and devices, in MiB. Some of it may still need space here.
     pub unwritten_mib: u64,
 }
 
-/// A snapshot as it is.
+/// The state of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snapshot {
-    /// Its size in MiB; 0 where it is half-made.
+    /// Its size in MiB; 0 if it is incomplete.
     pub size_mib: u64,
-    /// What its store is like.
+    /// The state of its store.
     pub store: SnapshotStore,
 }
 
-/// What the store of a snapshot is like.
+/// The state of a snapshot's store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum SnapshotStore {
-    /// All is well.
+    /// The store is valid.
     Used {
-        /// The sectors of 512 bytes that are in use.
+        /// The used sectors of 512 bytes.
         sectors: u64,
-        /// All of them.
+        /// All of its sectors.
         of: u64,
-        /// Those that are in use for metadata.
+        /// The sectors used for metadata.
         metadata: u64,
     },
-    /// It is full: what would need more is refused.
+    /// The store is full: a write that needs more space fails.
     Overflow,
-    /// The kernel has given it up, or it is half-made: all of its I/O is refused.
+    /// The kernel has invalidated it, or it is incomplete: all I/O fails.
     Invalid,
 }
 
@@ -248,93 +249,93 @@ pub enum SnapshotStore {
 pub struct Clocks {
     /// Since 1970-01-01 UTC.
     pub realtime: Duration,
-    /// Since boot, without the time that the host slept.
+    /// Since boot, excluding suspend.
     pub monotonic: Duration,
-    /// Since boot, with it.
+    /// Since boot, including suspend.
     pub boottime: Duration,
 }
 
-/// Something that a host may or may not be able to do.
+/// An ability of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// `/dev/kvm` opens for us and the CPU has vmx or svm.
+    /// `/dev/kvm` opens for us, and the CPU has vmx or svm.
     Kvm,
-    /// The program is there and at least of this version (`major.minor`).
+    /// The program exists, in at least this version (`major.minor`).
     Program {
         /// Its name, looked up in the system's own directories, or an absolute path.
         name: String,
         /// The argument that prints its version.
         version_argument: String,
-        /// The least version.
+        /// The minimum version.
         least: (u32, u32),
-        /// The Debian package that it comes in.
+        /// The Debian package that contains it.
         package: String,
     },
-    /// The file is a program for this machine's processor, and at least of this version.
+    /// The file is a program for this machine's processor, in at least this version.
     Binary {
         /// Its absolute path.
         path: PathBuf,
         /// The argument that prints its version.
         version_argument: String,
-        /// The least version (`major.minor.patch`).
+        /// The minimum version (`major.minor.patch`).
         least: (u32, u32, u32),
         /// What is wrong with older ones.
         why: String,
-        /// How to get one.
+        /// How to get a newer one.
         hint: String,
     },
     /// We can make a TAP and an nft table.
     Network,
-    /// The kernel has device-mapper's snapshots and loop devices, and we may use them.
+    /// The kernel has device-mapper snapshots and loop devices, and we may use them.
     Snapshot,
-    /// Files in this directory can share blocks: tried with a real FICLONE.
+    /// Files in this directory can share blocks, tested with a real FICLONE.
     Reflink {
         /// The state directory.
         directory: PathBuf,
     },
-    /// No route of the host but those of our own TAPs overlaps the network.
+    /// No route of the host overlaps the network, except those of our own TAPs.
     SubnetFree {
         /// The network for guests.
         subnet: Subnet,
-        /// What the names of our TAPs begin with.
+        /// The prefix of the names of our TAPs.
         tap_prefix: String,
     },
-    /// No other firewall drops what we forward.
+    /// No other firewall drops packets that we forward.
     ForwardedPackets {
-        /// What the names of our TAPs begin with.
+        /// The prefix of the names of our TAPs.
         tap_prefix: String,
     },
-    /// The address can be bound, UDP and TCP, or is ours already.
+    /// The address can be bound for UDP and TCP, or is ours already.
     Port {
         /// The address on loopback.
         address: std::net::SocketAddrV4,
     },
-    /// Firecracker's jailer can jail it in this directory: both are of one version, static, and
-    /// root's alone, and so is the directory with all above it.
+    /// Firecracker's jailer can jail it in this directory. Both programs have the same version and
+    /// are static; they, the directory and the folders above it are writable by root only.
     Jail {
-        /// Where the jails are made.
+        /// The directory of the jails.
         directory: PathBuf,
         /// Firecracker, an absolute path.
         firecracker: PathBuf,
         /// The jailer, an absolute path.
         jailer: PathBuf,
     },
-    /// A child can be started in a systemd scope that outlives a logout: tried with one.
+    /// A child can be started in a systemd scope that outlives a logout, tested with one.
     Scopes,
-    /// The file system that holds the directory has this much free.
+    /// The file system that holds the directory has this much free space.
     Space {
         /// The state directory.
         directory: PathBuf,
-        /// The least, in MiB.
+        /// The minimum, in MiB.
         least_mib: u64,
     },
 }
 
-/// What a probe found.
+/// The outcome of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Finding {
-    /// All is well.
+    /// It works.
     Good(String),
     /// It works, with a drawback.
     Doubtful {

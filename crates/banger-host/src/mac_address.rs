@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What all of them begin with: locally administered, unicast.
+/// The prefix of all of them: locally administered, unicast.
 const PREFIX: [u8; 2] = [0x02, 0xba];
 
-/// The MAC address of a guest: `02:ba:` and four bytes. Text that is anything else is not one.
+/// The MAC address of a guest: `02:ba:` and four bytes. Other addresses do not parse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddress([u8; 4]);

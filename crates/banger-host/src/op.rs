@@ -41,11 +41,11 @@ pub struct Owner {
     pub gid: u32,
 }
 
-/// One typed change to a host. Each says what is true afterwards, so each is idempotent.
+/// One typed change to a host. It states what is true afterwards, so it is idempotent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    /// A change that needs no other rights than its user's.
+    /// A change that needs no privileges beyond the user's own.
     File(FileOp),
-    /// A change that only root makes, to what this instance has on the host.
+    /// A change that only root makes, to an object of this instance.
     Root(Instance, RootOp),
 }

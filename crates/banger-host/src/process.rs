@@ -1,4 +1,4 @@
-//! Processes, with an unambiguous identity.
+//! Processes with an unambiguous identity.
 
 use std::path::PathBuf;
 
@@ -6,82 +6,83 @@ use serde::{Deserialize, Serialize};
 
 use crate::Owner;
 
-/// A process: its number, and what makes the number unique.
+/// A process: its pid, and what makes the pid unambiguous.
 ///
 /// The start time is field 22 of `/proc/<pid>/stat` (clock ticks since boot), the boot id is
 /// `/proc/sys/kernel/random/boot_id`; see proc(5).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
-    /// Its number.
+    /// Its pid.
     pub pid: u32,
-    /// When it started, in clock ticks since boot.
+    /// Its start time, in clock ticks since boot.
     pub start_time: u64,
-    /// The boot of the host that it belongs to.
+    /// The boot of the host that it ran in.
     pub boot_id: String,
 }
 
-/// What a program is started with.
+/// The description of a program to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spawn {
     /// The program's absolute path.
     pub program: PathBuf,
     /// Its arguments, without the program's own name.
     pub arguments: Vec<String>,
-    /// Where it starts; it need not be able to reach the folder by its path.
+    /// Its working directory; its user need not be able to reach the folder by path.
     pub directory: PathBuf,
-    /// Whom it runs as; `None` is the user that we run as. Supplementary groups are dropped.
+    /// The user that it runs as; `None` keeps ours. Supplementary groups are dropped.
     pub user: Option<Owner>,
-    /// The group of `/dev/kvm` is kept where `user` is given.
+    /// Whether it keeps the group of `/dev/kvm` when `user` is given.
     pub keep_kvm_group: bool,
-    /// The FIFO that is its standard input; without one there is nothing to read. It is made anew,
-    /// for the program's user alone, and the program holds it open for reading and writing: it has
-    /// no end, whoever writes to it comes and goes. Reading it never waits.
+    /// The FIFO that is its standard input; without one its input is empty. The FIFO is created
+    /// anew, for the program's user alone. The program holds it open for reading and writing, so
+    /// writers may come and go without an end of file. Reads never wait.
     pub input: Option<PathBuf>,
-    /// The file that its output goes to, appended; and its errors, where they have no file.
+    /// The file that its output is appended to, and its errors, if they have no file of their own.
     pub log: PathBuf,
-    /// The file that its errors go to, appended.
+    /// The file that its errors are appended to.
     pub errors: Option<PathBuf>,
-    /// A TAP to open and hand over.
+    /// The TAP that it inherits.
     pub tap: Option<Tap>,
-    /// The systemd scope that it runs in, a unit's name without `.scope`; `None` leaves it where
-    /// we are. A name that was used before must not come again while its processes may still be
-    /// ending. See [`Probe::Scopes`](crate::Probe::Scopes) for whether the host has such scopes.
+    /// The systemd scope that it runs in, a unit's name without `.scope`; `None` keeps our cgroup.
+    /// A name may be used again only when the processes of its last use have ended.
+    /// [`Probe::Scopes`](crate::Probe::Scopes) tells whether the host has such scopes.
     pub scope: Option<String>,
-    /// What root runs in a jail instead, for a user who is not root: Firecracker's jailer, of
-    /// root's own copies, with `directory` as the one folder of the host that is seen there, and
-    /// with arguments of root's. `program`, `arguments`, `user` and `scope` say nothing then.
+    /// The jail that root runs instead, for a user who is not root: root's copy of Firecracker's
+    /// jailer, with arguments that root chooses, and `directory` as the only folder of the host
+    /// that is visible in it. `program`, `arguments`, `user` and `scope` have no effect then.
     pub jailed: Option<JailIdentity>,
 }
 
-/// What a program that root jails is called, and whom it runs as.
+/// The identity of a program that root jails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JailIdentity {
-    /// Its name, by which it is found: one that [`Instance`](crate::Instance) gives.
+    /// Its name, which identifies its processes; [`Instance`](crate::Instance) derives it.
     pub name: String,
-    /// Its user, who is its group, too: one of the range of the instance.
+    /// Its user id, in the range of the instance. It is the group id, too.
     pub uid: u32,
 }
 
-/// What tells the processes of one machine from all others on a host.
+/// The marks that distinguish the processes of one machine from all others on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// Its name: its units are called by it, and its program has it among its arguments.
+    /// Its name: part of its units' names, and an argument of its program.
     pub name: String,
-    /// The user that it may run as, beside the one that we run as.
+    /// The user that it may run as, besides ours.
     pub user: Option<u32>,
-    /// Whether whatever runs as that user is the machine's, whatever it is called.
+    /// Whether every process of that user belongs to the machine, whatever its name.
     pub alone: bool,
-    /// The programs that bear its name: what else was given it, such as a pager, is none of it.
+    /// The programs that count by the name; another program with that argument, such as a pager,
+    /// does not.
     pub programs: Vec<PathBuf>,
 }
 
-/// A TAP handed to a program as an open file.
+/// A TAP that a program inherits as an open file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tap {
     /// The interface's name.
     pub name: String,
-    /// The descriptor number that the program finds it at, at least 3.
+    /// The number of its descriptor in the program, at least 3.
     pub descriptor: i32,
 }
 
@@ -89,23 +90,23 @@ pub struct Tap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signal {
-    /// Ask it to end.
+    /// Asks it to end.
     Terminate,
-    /// End it.
+    /// Kills it.
     Kill,
-    /// Interrupt it, as ^C does.
+    /// Interrupts it, as ^C does.
     Interrupt,
-    /// Hang up.
+    /// Hangs up.
     HangUp,
-    /// Quit.
+    /// Quits.
     Quit,
     /// User-defined 1.
     User1,
     /// User-defined 2.
     User2,
-    /// Stop it until it is continued.
+    /// Stops it until it is continued.
     Stop,
-    /// Continue it.
+    /// Continues it.
     Continue,
 }
 

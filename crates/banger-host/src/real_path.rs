@@ -3,11 +3,11 @@
 use std::io::{ErrorKind, Result};
 use std::path::{Component, Path, PathBuf};
 
-/// The real path of a directory that may not be there yet: no link, no `.`, no `..`, no slash too
-/// many. What is not there keeps its name below what is.
+/// The canonical path of a directory that may not exist yet: without links, `.`, `..` and repeated
+/// slashes. The missing part keeps its name.
 ///
 /// # Errors
-/// When a directory above it cannot be looked at, or `..` stands behind what is not there.
+/// If a directory above it cannot be read, or `..` follows a missing part.
 pub fn real_path(path: &Path) -> Result<PathBuf> {
     match path.canonicalize() {
         Err(cause) if cause.kind() == ErrorKind::NotFound => {}

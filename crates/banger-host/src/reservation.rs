@@ -1,8 +1,8 @@
 //! Reserves the instances of root's state directories.
 //!
 //! An instance is 16 bits of a hash, so two state directories may collide, and would confuse each
-//! other's TAPs. The claims of ordinary users prevent that for them; root's daemon reserves its
-//! instance here until the next boot, which removes everything that has the instance in its name.
+//! other's TAPs. The claims of ordinary users prevent that for them. Root's daemon reserves its
+//! instance here until the next boot, which removes every object that has the instance in its name.
 //!
 //! ```text
 //! /run/banger/instances/<instance>    the path of the state directory that has it
@@ -17,37 +17,37 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{Claim, Error, Instance, Kind, Result, root_folder};
 
-/// Where root's side of banger keeps what is gone after a reboot.
+/// The folder of root's data that does not survive a reboot.
 const RUN: &str = "/run/banger";
 
-/// The folder of reservations in it.
+/// The folder of reservations below it.
 const FOLDER: &str = "instances";
 
 /// Reserves the instance of root's daemon on this state directory, given by its real path.
 ///
 /// # Errors
-/// `Busy` where another state directory has it, of root or of a user; or when the reservations
-/// cannot be read.
+/// `Busy` if another state directory, of root or of a user, has the instance; others if the
+/// reservations cannot be read.
 pub fn reserve(state: &Path) -> Result<()> {
-    // An ordinary user's sockets are in the same folder, so it must not be ours alone.
+    // Ordinary users reach their sockets through this folder, so they must be able to enter it.
     root_folder::make(Path::new(RUN))?;
     let folder = Path::new(RUN).join(FOLDER);
     root_folder::make(&folder)?;
     reserve_in(&folder, &claims()?, state)
 }
 
-/// The state directory of root's that has this instance, by the reservations below `run`.
+/// Root's state directory that has reserved this instance below `run`.
 pub(crate) fn holder(run: &Path, instance: Instance) -> Result<Option<PathBuf>> {
     holder_in(&run.join(FOLDER), instance)
 }
 
-/// Whether a daemon of root's has a reservation below `run`, and may have more there.
+/// Whether a daemon of root's has a reservation below `run`.
 pub(crate) fn any(run: &Path) -> bool {
     let mut entries = fs::read_dir(run.join(FOLDER)).into_iter().flatten();
     entries.next().is_some()
 }
 
-/// Every claim that can be read; one that cannot is reported when its user connects.
+/// Every readable claim; an unreadable one is reported when its user connects.
 fn claims() -> Result<Vec<Claim>> {
     let folder = Path::new(crate::claim::FOLDER);
     let names = match fs::read_dir(folder) {
@@ -102,7 +102,7 @@ fn holder_in(folder: &Path, instance: Instance) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Removes the reservations that are void; one that stays does no harm.
+/// Removes the reservations that are void; one that cannot be removed does no harm.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -122,7 +122,7 @@ fn failed(path: &Path, cause: &std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    /// Two state directories below `folder` that come to the same instance.
+    /// Two state directories below `folder` whose instances are equal.
     fn colliding(folder: &Path) -> (PathBuf, PathBuf) {
         let mut seen = std::collections::BTreeMap::new();
         for number in 0.. {

@@ -9,13 +9,13 @@ use rustix::fs::Mode;
 use crate::root::confine::check_file;
 use crate::{Error, Result};
 
-/// Everybody may read it and pass through; only root writes it.
+/// Every user may read it and pass through; only root may write it.
 const MODE: u32 = 0o755;
 
-/// Makes a folder, and the missing ones above it, that everybody may read and only root may write.
+/// Makes a folder, and the missing ones above it, that every user may read and only root may write.
 ///
-/// Root's programs run with a mask that takes the reading away, so each new folder gets its mode
-/// by `fchmod`. A folder that is there and belongs to root gets it, too.
+/// Root's programs run with a mask that removes read access, so each new folder gets its mode by
+/// `fchmod`. An existing folder of root's gets it, too.
 ///
 /// # Errors
 /// `Denied` if another user could write it.
@@ -55,7 +55,7 @@ mod tests {
         if !is_root() {
             return;
         }
-        // The check of who may write looks at each folder above, so not in /tmp.
+        // The check covers each folder above, so `/tmp` is unsuitable.
         let outer = tempfile::tempdir_in("/run").unwrap();
         let folder = outer.path().join("banger/instances");
         fs::create_dir(outer.path().join("banger")).unwrap();

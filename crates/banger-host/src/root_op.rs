@@ -1,8 +1,8 @@
 //! Changes that only root makes: interfaces, firewall, forwarding, snapshots.
 //!
-//! They name machines by their ids, and nothing by a name: what a thing is called on the host
-//! follows from the instance, which root knows by itself. So the list is the same in the daemon and
-//! on the wire to `banger-root`, which judges every value again.
+//! They identify machines by id, never by name: the names of objects on the host follow from the
+//! instance, which root knows by itself. So the list is the same in the daemon and on the wire to
+//! `banger-root`, which checks every value again.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::{MacAddress, MachineId, Owner};
 
-/// A guest's TAP, with the filter that it is never without.
+/// A guest's TAP and its filter; the TAP never exists without the filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct GuestTap {
-    /// The machine that it belongs to, which gives it its name.
+    /// The machine that it belongs to, which determines its name.
     pub machine: MachineId,
     /// The user whose VMM may open it.
     pub uid: u32,
-    /// The host's side, the guest's gateway; the TAP has it as a /32.
+    /// The address of the host's side, the guest's gateway; it is a /32 on the TAP.
     pub host_address: Ipv4Addr,
-    /// The guest's address: a /32 route leads to it, and no other may be a packet's source.
+    /// The guest's address. A /32 route leads to it, and it is the only permitted source.
     pub guest_address: Ipv4Addr,
-    /// The guest's MAC address: a permanent neighbour entry has it, so no ARP request is sent.
+    /// The guest's MAC address, in a permanent neighbour entry, so that no ARP request is sent.
     pub mac: MacAddress,
-    /// Its largest packet, in bytes.
+    /// Its MTU, in bytes.
     pub mtu: u32,
 }
 
-/// The files of a snapshot. They cross no wire by their names: there they are handed over, open.
+/// The files of a snapshot. Messages do not contain these paths: they carry the open files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SnapshotFiles {
-    /// What the snapshot begins as; shared by all snapshots over it. An absolute path.
+    /// The initial content, shared by all snapshots over it. An absolute path.
     pub base: PathBuf,
-    /// What is written to it: a file at least [`length_mib`](crate::cow::length_mib) long, empty at
-    /// first. An absolute path.
+    /// The store of the changes: a file with at least the length of
+    /// [`length_mib`](crate::cow::length_mib), empty at first. An absolute path.
     pub cow: PathBuf,
-    /// Who alone may use it; `None` is the user that we run as.
+    /// The only user of its device; `None` is the user that we run as.
     pub owner: Option<Owner>,
 }
 
@@ -50,9 +50,9 @@ pub struct SnapshotFiles {
     rename_all_fields = "kebab-case"
 )]
 pub enum RootOp {
-    /// The TAP exists, filtered before it is up: the nft table lets it send from the guest's address
-    /// only, and two programs on the TAP itself keep what matters of that when the table is gone. One
-    /// permanent neighbour entry says who is behind it. A new TAP forwards nothing;
+    /// The TAP exists, and is filtered before it is up: the nft table lets it send from the guest's
+    /// address only, and two programs on the TAP enforce the important part of that without the
+    /// table. One permanent neighbour entry has the guest's MAC. A new TAP forwards nothing;
     /// [`RootOp::ForwardGuest`] changes that.
     MakeTap(GuestTap),
     /// The machine has no TAP.
@@ -68,9 +68,9 @@ pub enum RootOp {
         /// The one source address that its guest may use.
         address: Ipv4Addr,
     },
-    /// The nft table, if it exists, knows nothing of the machine's TAP; a table without any guest is
-    /// gone. [`Kind::Busy`](crate::Kind::Busy) while the TAP exists: it would be up without its
-    /// filter.
+    /// The nft table, if it exists, has no element of the machine's TAP; a table without guests is
+    /// removed. [`Kind::Busy`](crate::Kind::Busy) while the TAP exists, because it would be up
+    /// without its filter.
     ForbidGuest {
         /// The machine.
         machine: MachineId,
@@ -88,41 +88,40 @@ pub enum RootOp {
         /// The guest's address.
         address: Ipv4Addr,
     },
-    /// The machine's TAP forwards IPv4 packets that arrive on it, or does not.
+    /// The machine's TAP forwards the IPv4 packets that arrive on it, or does not.
     ForwardGuest {
         /// The machine.
         machine: MachineId,
         /// Whether it forwards.
         on: bool,
     },
-    /// Every interface by which the host reaches something forwards IPv4 packets that arrive on it,
-    /// and the machine holds it. Each is recorded with its old value in the host's one
-    /// [`Ledger`](crate::Ledger) first. What did not forward before forwards to guests of any banger
-    /// only, by the instance's nft table. Docker, where it has a `DOCKER-USER` chain, accepts what
-    /// goes from and to the instance's TAPs. [`Kind::Missing`](crate::Kind::Missing) where the
-    /// machine has no TAP.
+    /// Every uplink of the host forwards the IPv4 packets that arrive on it, and the machine holds
+    /// it. The host's [`Ledger`](crate::Ledger) records each uplink first, with its old value. An
+    /// uplink that did not forward before forwards only to guests of any banger, by the instance's
+    /// nft table. Docker's `DOCKER-USER` chain, if it exists, accepts packets from and to the
+    /// instance's TAPs. [`Kind::Missing`](crate::Kind::Missing) if the machine has no TAP.
     HoldForwarding {
         /// The machine.
         machine: MachineId,
     },
-    /// The machine holds no interface of the host. One that no machine holds any more has its old value
-    /// back, unless forwarding was switched on for the host as a whole. With the instance's last
+    /// The machine holds no interface of the host. An interface without a holder has its old value
+    /// again, unless forwarding was switched on for the whole host. With the instance's last
     /// machine its rules leave Docker's chain.
     ReleaseForwarding {
         /// The machine.
         machine: MachineId,
     },
-    /// The ledger has what an older daemon recorded by itself: these interfaces did not forward
-    /// before. `banger-root` adopts its own older record and needs none of a user's, so this does
-    /// not cross the wire.
+    /// The ledger contains the record of an older daemon: these interfaces did not forward before.
+    /// `banger-root` adopts its own older record and needs none of a user's, so this op is not part
+    /// of a message.
     #[serde(skip)]
     AdoptForwarding {
         /// The names of the interfaces.
         off_before: BTreeSet<String>,
     },
     /// A block device at [`snapshot_node`](crate::snapshot_node) shows the base, zeros behind it up
-    /// to its size, and over both what was written to it, which the store keeps. The base is never
-    /// written. One that is there grows, and never shrinks.
+    /// to its size, and over both the changes in the store. The base is never written. An existing
+    /// device grows, and never shrinks.
     MakeSnapshot {
         /// The machine.
         machine: MachineId,
@@ -132,8 +131,8 @@ pub enum RootOp {
         #[serde(skip)]
         files: SnapshotFiles,
     },
-    /// No such device exists, nor a loop device of its own; the base's goes with its last snapshot.
-    /// What was written stays in the store.
+    /// Neither the device nor a loop device for its store exists; the base's loop device ends with
+    /// its last snapshot. The store keeps its content.
     RemoveSnapshot {
         /// The machine.
         machine: MachineId,

@@ -1,4 +1,4 @@
-//! An IPv4 network, as people write it.
+//! An IPv4 network in CIDR notation.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -6,19 +6,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// An IPv4 network, as 10.215.0.0/20. As text it is read only where its first address is exact and
-/// its prefix is 8 to 29, and written so in JSON.
+/// An IPv4 network, such as 10.215.0.0/20. Its text, also in JSON, must have zero host bits and a
+/// prefix of 8 to 29.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subnet {
     /// Its first address.
     pub network: Ipv4Addr,
-    /// The number of leading bits that its addresses share.
+    /// The length of the prefix that its addresses share, in bits.
     pub prefix: u8,
 }
 
 impl Subnet {
-    /// Whether the two share an address.
+    /// Whether the two networks have an address in common.
     #[must_use]
     pub fn overlaps(self, other: Subnet) -> bool {
         let shorter = self.prefix.min(other.prefix);
@@ -30,7 +30,7 @@ impl Subnet {
         u32::from(self.network) & mask == u32::from(other.network) & mask
     }
 
-    /// Whether the address lies within.
+    /// Whether the network contains the address.
     #[must_use]
     pub fn contains(self, address: Ipv4Addr) -> bool {
         self.overlaps(Subnet {

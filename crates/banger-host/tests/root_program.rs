@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 /// The user who is served.
 const USER: u32 = 64_002;
 
-/// An `/etc` and a `/run` that only the program sees, with the program where root alone can write.
+/// An `/etc` and a `/run` that only the program sees, with the program where only root can write.
 const SCRIPT: &str = r#"
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 none /etc
@@ -50,7 +50,7 @@ fn is_root() -> bool {
     root
 }
 
-/// A connected pair that this user has made.
+/// A connected socket pair that this user has made.
 fn pair_of(uid: u32) -> (OwnedFd, OwnedFd) {
     let made = thread::spawn(move || {
         let uid = rustix::process::Uid::from_raw(uid);
@@ -89,7 +89,7 @@ impl Program {
         Self { child, socket }
     }
 
-    /// What it answers, or nothing where it has gone.
+    /// The answer of the program, or `None` if it has ended.
     fn ask(&self, request: &Value) -> Option<Value> {
         send(
             &self.socket,
@@ -102,7 +102,7 @@ impl Program {
         (length > 0).then(|| serde_json::from_slice(&buffer[..length]).unwrap())
     }
 
-    /// Ends it, and returns its status and what it has said.
+    /// Ends it, and returns its exit status and its output.
     fn end(self) -> (Option<i32>, String) {
         drop(self.socket);
         let output = self.child.wait_with_output().unwrap();
@@ -217,7 +217,7 @@ fn a_program_that_is_started_by_hand_says_so() {
     ] {
         assert_eq!(run(words).0, Some(2), "{words:?}");
     }
-    // Refused before anything of this machine's is touched.
+    // It refuses before it touches anything of this machine.
     let words = [
         "install",
         "--uid",

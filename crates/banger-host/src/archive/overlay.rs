@@ -1,4 +1,4 @@
-//! What is on a disk of dm-snapshot.
+//! The content of a dm-snapshot disk, read without the kernel's device-mapper.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,17 +7,17 @@ use std::ops::Range;
 use super::{Content, invalid};
 use crate::cow::{CHUNK, HEADER_LENGTH, Header};
 
-/// A disk of dm-snapshot: its base, with what its store has in the place of some chunks.
+/// A dm-snapshot disk: its base, with the chunks of its store in place of those that changed.
 pub(crate) struct Overlay<T> {
     base: T,
     store: T,
     chunk: u64,
-    /// Where in the store each changed chunk of the disk stands; both in chunks.
+    /// The position in the store of each changed chunk of the disk; both count in chunks.
     exceptions: BTreeMap<u64, u64>,
 }
 
 impl<T: Content> Overlay<T> {
-    /// Reads what the store has.
+    /// Reads the exceptions of the store.
     pub(crate) fn read(base: T, store: T) -> io::Result<Self> {
         let mut header = [0; HEADER_LENGTH];
         store.read_at(&mut header, 0)?;
@@ -37,8 +37,8 @@ impl<T: Content> Overlay<T> {
     }
 }
 
-/// The exceptions of a store, as `dm-snap-persistent.c` reads them: areas of metadata until an entry has
-/// no chunk.
+/// The exceptions of a store, as `dm-snap-persistent.c` reads them: one metadata area after
+/// another, up to the first entry without a chunk.
 fn exceptions(store: &impl Content, chunk: u64) -> io::Result<BTreeMap<u64, u64>> {
     let in_an_area = chunk / 16;
     let mut area = vec![0; usize::try_from(chunk).map_err(|_| invalid("large".to_owned()))?];

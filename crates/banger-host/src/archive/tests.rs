@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Bytes in memory, of which some ranges are reported as data.
+/// Bytes in memory, and the ranges of them that are reported as data.
 struct Bytes(Vec<u8>, Vec<Range<u64>>);
 
 impl Content for Bytes {
@@ -20,7 +20,7 @@ impl Content for Bytes {
     }
 }
 
-/// From the beginning to here.
+/// The range from 0 to `end`.
 fn one(end: u64) -> Range<u64> {
     0..end
 }
@@ -75,7 +75,7 @@ fn every_damage_is_refused() {
     assert!(unpacked(&archive, &[sizes[0], sizes[1] + 1]).is_err());
 }
 
-/// An archive of one file with these chunks, whose digest is right.
+/// An archive of one file with these chunks and a correct digest.
 fn hostile(size: u64, chunks: &[(u64, u32)]) -> Vec<u8> {
     let mut archive = [&MAGIC[..], &0u32.to_le_bytes(), &1u32.to_le_bytes()].concat();
     archive.extend(size.to_le_bytes());
@@ -126,7 +126,7 @@ fn a_disk_of_dm_snapshot_is_its_base_with_what_was_written_over_it() {
     let mut header = chunk(0);
     header[..16].copy_from_slice(&[0x7041_6e53_u32, 1, 1, 8].map(u32::to_le_bytes).concat());
     let mut area = chunk(0);
-    // Chunk 1 of the disk stands in chunk 3 of the store, chunk 5 in chunk 2.
+    // The store has chunk 1 of the disk at 3, and chunk 5 at 2.
     let entries = [1u64, 3, 5, 2].map(u64::to_le_bytes).concat();
     area[..32].copy_from_slice(&entries);
     let store = [header, area, chunk(8), chunk(9)].concat();

@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Installs, and says at the end what is in place, as one JSON object.
+/// Installs, and prints the installation as one JSON object.
 fn put(install: Install) -> banger_host::Result<()> {
     let request = InstallRequest {
         uid: install.uid,
@@ -133,7 +133,7 @@ fn put(install: Install) -> banger_host::Result<()> {
     print(&json(&placed)?)
 }
 
-/// Shows how it stands, and says whether it is whole.
+/// Prints the status, and returns whether the installation is complete.
 fn show(status: &Status) -> banger_host::Result<bool> {
     let found = HelperStatus::look(status.uid, status.beside.as_deref())?;
     let text = if status.json {
@@ -154,11 +154,11 @@ fn print(text: &str) -> banger_host::Result<()> {
 }
 
 fn say(line: &str) {
-    // Where it is not read, the exit status has the outcome.
+    // If nobody reads the output, the exit status still has the outcome.
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 
-/// Says what went wrong, as the CLI does.
+/// Prints an error in the format of the CLI.
 fn complain(error: &banger_host::Error) {
     let mut text = format!("error: {error}\n");
     let mut below = std::error::Error::source(error);
@@ -169,6 +169,6 @@ fn complain(error: &banger_host::Error) {
     for hint in error.hints() {
         text.push_str(&format!("hint: {hint}\n"));
     }
-    // Where it is not read, the exit status has the outcome.
+    // If nobody reads the output, the exit status still has the outcome.
     drop(std::io::stderr().write_all(text.as_bytes()));
 }

@@ -15,7 +15,7 @@ use super::replacement::Replacement;
 use crate::archive::{self, Content, Overlay, Packed, Unpacked};
 use crate::{Change, Result};
 
-/// The bytes that are read or written at once.
+/// The number of bytes read or written at once.
 const BUFFER: usize = 1 << 20;
 
 impl Content for File {
@@ -26,9 +26,9 @@ impl Content for File {
         while at < length {
             let start = match rustix::fs::seek(self, SeekFrom::Data(at)) {
                 Ok(start) => start,
-                // Nothing but a hole from here on.
+                // The rest of the file is a hole.
                 Err(Errno::NXIO) => break,
-                // The file system does not say; zeros are left out later.
+                // The file system does not report holes; zeros are left out later.
                 Err(Errno::INVAL | Errno::OPNOTSUPP) => {
                     found.push(at..length);
                     break;

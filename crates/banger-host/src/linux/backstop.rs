@@ -32,14 +32,14 @@ use rustix::io::Errno;
 use super::firewall::VOUCHED;
 use super::netlink;
 
-/// One instruction of classic BPF: code, where to go if it is true and if not, and a value.
+/// An instruction of classic BPF: its code, the jumps if true and if false, and its operand.
 type Instruction = (u16, u8, u8, u32);
 
-/// Loads of 1, 2 and 4 bytes from a place in the frame; see `linux/bpf_common.h`.
+/// Loads of 1, 2 and 4 bytes at an offset in the frame; see `linux/bpf_common.h`.
 const BYTE: u16 = 0x30;
 const HALF: u16 = 0x28;
 const WORD: u16 = 0x20;
-/// A byte from a place after the IP header, and that header's length.
+/// Loads of a byte at an offset after the IP header, and of that header's length.
 const BYTE_AFTER: u16 = 0x50;
 const HEADER_LENGTH: u16 = 0xb1;
 const AND: u16 = 0x54;
@@ -51,7 +51,7 @@ const RETURN: u16 = 0x06;
 const PASS: u32 = 0;
 const DROP: u32 = 2;
 
-/// Places in an Ethernet frame with an IPv4 packet.
+/// Offsets in an Ethernet frame with an IPv4 packet.
 const ETHERTYPE: u32 = 12;
 const IP: u32 = 14;
 const FRAGMENT: u32 = IP + 6;
@@ -68,7 +68,7 @@ const TCP: u32 = 6;
 /// The flags SYN and ACK together: the answer to a connection that the other side opens.
 const SYN_ACK: u32 = 0x12;
 
-/// What of a packet's place field says that it is a later fragment.
+/// The bits of the fragment field that mark a later fragment.
 const LATER_FRAGMENT: u32 = 0x1fff;
 
 fn from_guest(guest: Ipv4Addr) -> Vec<Instruction> {
@@ -105,14 +105,14 @@ fn to_guest(host: Ipv4Addr) -> Vec<Instruction> {
     ]
 }
 
-/// Which way a packet goes by a TAP, as seen from the host.
+/// The direction of a packet on a TAP, as seen from the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     In,
     Out,
 }
 
-/// A direction with its program, as the kernel reads and writes it.
+/// The program for each direction, in the encoding of the kernel.
 pub(super) fn programs(host: Ipv4Addr, guest: Ipv4Addr) -> [(Direction, Vec<u8>); 2] {
     let bytes = |program: Vec<Instruction>| {
         let mut bytes = Vec::with_capacity(program.len() * 8);
@@ -133,7 +133,7 @@ pub(super) fn programs(host: Ipv4Addr, guest: Ipv4Addr) -> [(Direction, Vec<u8>)
 const LENGTH: u16 = 4;
 const INSTRUCTIONS: u16 = 5;
 
-/// The one place among the filters of a way that is ours.
+/// The priority of banger's filter in each direction.
 const PRIORITY: u16 = 1;
 
 /// ETH_P_ALL, in network order.
@@ -157,7 +157,7 @@ fn place(index: u32, parent: TcHandle) -> TcMessage {
     message
 }
 
-/// The programs that are first on either way, as far as they are ours in kind.
+/// The first program in each direction, if it looks like one of banger's.
 pub(super) async fn standing(handle: &Handle, index: u32) -> io::Result<Vec<(Direction, Vec<u8>)>> {
     let mut found = Vec::new();
     for way in [Direction::In, Direction::Out] {
@@ -191,17 +191,17 @@ fn instructions(message: &TcMessage) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether the error of [`put`] says that this kernel has no such programs.
+/// Whether the error of [`put`] means that this kernel has no such programs.
 pub(super) fn is_lacking(error: &io::Error) -> bool {
     use io::ErrorKind as Io;
     matches!(error.kind(), Io::NotFound | Io::Unsupported)
         || error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())
 }
 
-/// Puts both programs there; what else is in their place goes.
+/// Attaches both programs; another filter at their priority is replaced.
 ///
 /// # Errors
-/// See [`is_lacking`] for a kernel that has no such thing.
+/// [`is_lacking`] recognizes a kernel without such programs.
 pub(super) async fn put(
     handle: &Handle,
     index: u32,
@@ -256,7 +256,7 @@ fn options(program: Vec<u8>) -> Vec<TcOption> {
     vec![
         other(LENGTH, count.to_ne_bytes().to_vec()),
         other(INSTRUCTIONS, program),
-        // What the program returns is the verdict.
+        // The return value of the program is the verdict.
         TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
     ]
 }
@@ -267,7 +267,7 @@ async fn change(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> io
     ask(handle, request).await.map(drop)
 }
 
-/// Sends one request, and returns what comes back.
+/// Sends one request, and returns the answers.
 async fn ask(
     handle: &Handle,
     request: NetlinkMessage<RouteNetlinkMessage>,

@@ -9,7 +9,7 @@ use crate::{
     Signal, Spawn,
 };
 
-/// A path that is absolute and does not go up: another would name something else elsewhere.
+/// Rejects paths that are relative or have `..`, which could name something else elsewhere.
 fn absolute(path: &Path) -> Result<&Path> {
     if path.is_absolute() && !path.components().any(|it| it == Component::ParentDir) {
         return Ok(path);
@@ -131,7 +131,7 @@ impl Linux {
         }
     }
 
-    /// The filter first, then the TAP.
+    /// The filter exists before the TAP does.
     fn make_tap(&self, instance: Instance, tap: &GuestTap) -> Result<Change> {
         self.interfaces.forget();
         let (name, address) = (instance.tap(tap.machine), tap.guest_address);

@@ -1,4 +1,4 @@
-//! Processes: identified by start time and boot, waited for and signalled by pidfd.
+//! Processes, identified by start time and boot; waiting and signalling use pidfds.
 //!
 //! A process id says nothing by itself: the kernel uses it again. A pidfd names one process for as
 //! long as we hold it, so each is opened first and then compared with what was recorded:
@@ -17,17 +17,17 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::{Change, Error, Exit, Kind, Process, Result, Signal};
 
-/// How many children that ended are remembered.
+/// The number of ended children that are remembered.
 const MOST_ENDED: usize = 1024;
 
-/// The children that we started in this life.
+/// The children that this process has started.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    /// By pid and start time; how it ended, once it has and we have asked.
+    /// How each child ended, by pid and start time; `None` until it has ended and was waited for.
     known: Mutex<BTreeMap<(u32, u64), Option<Exit>>>,
 }
 
-/// What `/proc/<pid>/stat` says.
+/// The content of `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(super) parent: u32,
@@ -36,14 +36,14 @@ pub(crate) struct Stat {
     stopped: bool,
 }
 
-/// What is known of this process id now, if there is such a process.
+/// The state of the process that has this id now, if there is one.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
     let bytes = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&bytes))
 }
 
-/// Field 3 is the state, field 4 the parent, field 22 the start time; the name, field 2, may hold
-/// anything, so they are counted from its last parenthesis. See proc_pid_stat(5).
+/// Field 3 is the state, field 4 the parent, field 22 the start time. The name, field 2, may hold
+/// anything, so fields count from its last parenthesis. See proc_pid_stat(5).
 fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -58,7 +58,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
-/// A handle of this very process, if it still runs.
+/// A pidfd of exactly this process, if it still runs.
 pub(crate) fn open(process: &Process, boot_id: &str) -> Option<OwnedFd> {
     if process.boot_id != boot_id {
         return None;
@@ -119,7 +119,7 @@ impl Children {
             .flatten()
     }
 
-    /// Records how a child ended, if it has; its process id is free afterwards.
+    /// Reaps a child if it has ended, and records how. Its process id is free afterwards.
     fn reap(&self, process: &Process) {
         let mut known = self.lock();
         let Some(exit @ None) = known.get_mut(&(process.pid, process.start_time)) else {
@@ -128,7 +128,7 @@ impl Children {
         let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else {
             return;
         };
-        // Nobody else reaps our children, so the number is still this child's.
+        // Only this function reaps our children, so the number is still this child's.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         if let Ok(Some(status)) = rustix::process::waitid(WaitId::Pid(pid), options) {
             *exit = how(&status);
@@ -162,7 +162,7 @@ impl Children {
             if !gone.is_empty() || left.is_zero() {
                 return gone;
             }
-            // A process without a handle (too many open files) is looked at again before long.
+            // A process without a pidfd (too many open files) is polled at short intervals.
             let blind = polled.len() < processes.len();
             let wait = if blind {
                 left.min(Duration::from_millis(100))
@@ -173,7 +173,7 @@ impl Children {
                 tv_sec: 1,
                 tv_nsec: 0,
             });
-            // An interrupted or impossible wait is a short one: the loop checks again.
+            // An interrupted or failed poll is a short wait: the loop checks again.
             let _ = poll(&mut polled, Some(&wait));
         }
     }
@@ -200,7 +200,7 @@ pub(super) fn signal(process: &Process, signal: Signal, boot_id: &str) -> Result
     send(&handle, signal).map_err(|error| error.within(describe()))
 }
 
-/// Signals the process of this handle.
+/// Signals the process of this pidfd.
 pub(crate) fn send(handle: &OwnedFd, signal: Signal) -> Result<Change> {
     use rustix::process::Signal as Number;
     let number = match signal {
@@ -221,7 +221,7 @@ pub(crate) fn send(handle: &OwnedFd, signal: Signal) -> Result<Change> {
     }
 }
 
-/// Which boot of the host this is.
+/// The id of the host's current boot.
 pub(crate) fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path)
@@ -229,7 +229,7 @@ pub(crate) fn boot_id() -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
-/// The numbers of all processes that we may see.
+/// The ids of all processes that are visible to us.
 pub(crate) fn all() -> Result<impl Iterator<Item = u32>> {
     let shown = "list the processes in `/proc`";
     let entries = std::fs::read_dir("/proc").map_err(|cause| Error::io(shown, cause))?;

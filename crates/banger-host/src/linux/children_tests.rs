@@ -29,7 +29,7 @@ fn shell(folder: &Path, script: &str) -> Spawn {
     }
 }
 
-/// What is started by [`shell`] with this name.
+/// The mark of the program that [`shell`] starts by this name.
 fn mark(name: &str) -> Mark {
     Mark {
         name: name.to_owned(),
@@ -179,7 +179,7 @@ fn a_process_is_found_signalled_and_waited_for() {
         []
     );
     assert!(started.elapsed() >= Duration::from_millis(50));
-    // The trap is there once the log says so.
+    // The trap is set once the log says so.
     while fs::read_to_string(&spawn.log).unwrap() != "up\n" {
         host.wait_any(&[], Duration::from_millis(5));
     }
@@ -233,7 +233,7 @@ fn one_that_is_not_our_child_is_watched_too() {
     let name = format!("banger-test-{}-adopted", std::process::id());
     let script = format!("sh -c 'while :; do sleep 0.05; done' {name} &");
     output(&host, &shell(folder.path(), &script));
-    // A daemon that came later knows it by what it finds only.
+    // A daemon that starts later knows it only by what it finds.
     let later = Linux::new().unwrap();
     let deadline = Instant::now() + SOON;
     let mut found = Vec::new();
@@ -261,7 +261,7 @@ fn one_that_is_not_our_child_is_watched_too() {
 fn a_program_starts_in_its_own_session_with_nothing_of_ours() {
     let host = Linux::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    // A descriptor without close-on-exec.
+    // This descriptor lacks close-on-exec.
     let forgotten = rustix::pipe::pipe().unwrap();
     let script = "ls /proc/self/fd | tr '\\n' ' '; umask; pwd; env | sort | tr '\\n' ' '; \
                   cut -d' ' -f6 /proc/self/stat; echo $$; grep -E 'SigIgn|SigBlk' /proc/self/status; \
@@ -269,7 +269,7 @@ fn a_program_starts_in_its_own_session_with_nothing_of_ours() {
     let text = output(&host, &shell(folder.path(), script));
     drop(forgotten);
     let lines: Vec<&str> = text.lines().collect();
-    // The fourth is what `ls` itself opens.
+    // `ls` itself opens the fourth.
     assert_eq!(lines[0], "0 1 2 3 0077");
     assert_eq!(Path::new(lines[1]), folder.path().canonicalize().unwrap());
     let environment: Vec<&str> = lines[2].split(' ').filter(|it| it.contains('=')).collect();
@@ -283,7 +283,7 @@ fn a_program_starts_in_its_own_session_with_nothing_of_ours() {
     );
     let session = lines[2].rsplit(' ').next().unwrap();
     assert_eq!(session, lines[3], "the session is its own");
-    // Signals 32 and 33 are the C library's own.
+    // The C library uses signals 32 and 33.
     let clear = |line: &str| {
         let bits = line.split_ascii_whitespace().last().unwrap();
         u64::from_str_radix(bits, 16).unwrap() & !(3 << 31) == 0

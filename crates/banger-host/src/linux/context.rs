@@ -1,10 +1,10 @@
-//! Errors of the operating system, with what was being done.
+//! Errors of the operating system, with the operation that failed.
 
 use crate::{Error, Result};
 
-/// Adds what was being done to an error of the operating system.
+/// Adds the failed operation to an error of the operating system.
 pub(super) trait During<T> {
-    /// `message` says what was being done, with names in backticks.
+    /// `message` describes the operation, with names in backticks.
     fn during(self, message: impl FnOnce() -> String) -> Result<T>;
 }
 

@@ -1,5 +1,5 @@
-//! Disk images: sharing, copying, creating, growing and thinning them. Nothing here reads their
-//! content.
+//! Disk images: sharing, copying, creating, growing and thinning them. Their content is copied,
+//! never interpreted.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -18,16 +18,17 @@ use crate::{Change, Error, Kind, Owner, Result};
 
 const MIB: u64 = 1 << 20;
 
-/// The least size of a file system that mke2fs makes with a journal, in MiB.
+/// The smallest size at which mke2fs adds a journal, in MiB.
 const LEAST_FILESYSTEM_MIB: u64 = 16;
 
-/// Features that every ext4 of the last ten years has; with `64bit` the file system grows online
-/// without a limit. `none` first: the host's own defaults may be too new for a guest's e2fsck.
+/// Features that every ext4 of the last ten years has. With `64bit` the file system grows online
+/// without a limit. `none` comes first, because the host's own defaults may be too new for a
+/// guest's e2fsck.
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,\
     flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum";
 
-/// The mode of a fresh copy: private if it has an owner, else readable as the original is. A copy
-/// that others read may be written by its owner only: machines have hard links to it.
+/// The mode of a fresh copy: private with an owner, otherwise as readable as the original. Only its
+/// owner may write a shared copy, because machines have hard links to it.
 fn mode_of(source: &File, owner: Option<Owner>) -> std::io::Result<u32> {
     Ok(if owner.is_some() {
         0o600
@@ -50,7 +51,7 @@ pub(super) fn clone(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Chan
     Ok(Change::Made)
 }
 
-/// Shares the blocks of `from` with a file beside `to` that is gone at the end.
+/// Shares the blocks of `from` with a temporary file beside `to`.
 pub(super) fn try_clone(from: &Path, to: &Path) -> Result<()> {
     share(from, to).map(drop)
 }
@@ -88,7 +89,7 @@ pub(super) fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Chang
     Ok(Change::Made)
 }
 
-/// Copies what is data; what is a hole stays one.
+/// Copies the data, and keeps holes as holes.
 fn copy_sparsely(source: &File, to: &File) -> std::io::Result<()> {
     let length = source.metadata()?.len();
     to.set_len(length)?;
@@ -96,9 +97,9 @@ fn copy_sparsely(source: &File, to: &File) -> std::io::Result<()> {
     while at < length {
         let (start, end) = match rustix::fs::seek(source, SeekFrom::Data(at)) {
             Ok(start) => (start, rustix::fs::seek(source, SeekFrom::Hole(start))?),
-            // Nothing but a hole from here on.
+            // The rest of the file is a hole.
             Err(Errno::NXIO) => break,
-            // The file system does not say; zeros are skipped below.
+            // The file system does not report holes; zeros are skipped below.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, length),
             Err(error) => return Err(error.into()),
         };
@@ -108,7 +109,7 @@ fn copy_sparsely(source: &File, to: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Copies a range within the kernel, or block by block where it cannot.
+/// Copies a range within the kernel, or block by block where the kernel cannot.
 fn copy_range(source: &File, to: &File, start: u64, end: u64) -> std::io::Result<()> {
     let (mut read_at, mut write_at) = (start, start);
     while read_at < end {
@@ -122,7 +123,7 @@ fn copy_range(source: &File, to: &File, start: u64, end: u64) -> std::io::Result
             Some(&mut write_at),
             length,
         ) {
-            // Some file systems say 0 for files that they could copy otherwise.
+            // Some file systems return 0 for files that they can read and write.
             Ok(0)
             | Err(
                 Errno::XDEV
@@ -190,9 +191,8 @@ pub(super) fn make_filesystem(
     let file = replacement.create()?;
     file.set_len(size_mib.saturating_mul(MIB))
         .during(describe)?;
-    // The host's mke2fs.conf is left out, and all that matters is said here.
-    // Only banger has written this file. What mke2fs discards reads as zeros, so
-    // the inode tables need not be written, neither here nor by the guest later.
+    // The host's mke2fs.conf is ignored, and every setting is given here. Discarded blocks of this
+    // fresh file read as zeros, so neither mke2fs nor the guest has to write the inode tables.
     let command = Command::new("mke2fs")
         .args([
             "-F", "-q", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0",
@@ -211,7 +211,7 @@ pub(super) fn make_filesystem(
     Ok(Change::Made)
 }
 
-/// Opens a file that is there for writing; a symbolic link is not followed.
+/// Opens an existing file for writing; a symbolic link is not followed.
 fn open_to_change(path: &Path) -> std::io::Result<File> {
     let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
     let file = File::options()
@@ -246,11 +246,11 @@ pub(super) fn grow(path: &Path, size_mib: u64) -> Result<Change> {
     Ok(Change::Made)
 }
 
-/// Of linux/fiemap.h: the extent is the file's last; it is shared with another file.
+/// Flags of linux/fiemap.h: the last extent of a file, and an extent shared with another file.
 const EXTENT_LAST: u32 = 0x1;
 const EXTENT_SHARED: u32 = 0x2000;
 
-/// A file in more pieces than this is not looked through: it would take longer than it is worth.
+/// The most extents of a file that are examined; more would take too long.
 const MOST_EXTENTS: usize = 32_768;
 
 /// Look::shared.
@@ -278,7 +278,7 @@ pub(super) fn shared(path: &Path) -> Result<Option<u64>> {
     Ok(None)
 }
 
-/// FileOp::PunchHole. Where there is no file, or the file system has no holes, nothing is done.
+/// FileOp::PunchHole. Does nothing if the file is missing or the file system has no holes.
 pub(super) fn punch_hole(path: &Path, offset: u64) -> Result<Change> {
     let describe = || format!("free the beginning of `{}`", path.display());
     let file = match open_to_change(path) {
@@ -286,7 +286,7 @@ pub(super) fn punch_hole(path: &Path, offset: u64) -> Result<Change> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Change::Already),
         Err(error) => return Err(error).during(describe),
     };
-    // A block that the offset lies in is kept whole.
+    // The block that contains the offset is kept whole.
     let offset = offset - offset % 4096;
     let first_data = match rustix::fs::seek(&file, SeekFrom::Data(0)) {
         Ok(first) => first,

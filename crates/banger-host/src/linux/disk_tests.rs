@@ -241,7 +241,7 @@ fn what_is_punched_takes_no_space_and_the_rest_stays() {
     assert!(bytes[kept..].iter().all(|byte| *byte == b'x'));
 }
 
-/// Mounts a fresh XFS of 300 MiB for a test; it goes with the test's mount namespace.
+/// Mounts a fresh XFS of 300 MiB for a test; the mount ends with the test's mount namespace.
 fn on_xfs(test: impl FnOnce(&Path) + Send) {
     in_own_mounts(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Rules in Docker's chain, because Docker drops forwarded packets that are not its own.
+//! Rules in Docker's own chain, because Docker drops forwarded packets of others.
 //!
-//! An accept in banger's table does not help: every base chain must accept. Docker reserves the
-//! chain `DOCKER-USER` for rules of others, and only iptables may write to it, because iptables
+//! An accept in banger's table is not enough: every base chain must accept. Docker reserves the
+//! chain `DOCKER-USER` for rules of others. Only iptables may write to it, because iptables
 //! misreads rules that nft adds to its tables.
 
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ const CHAIN: &str = "DOCKER-USER";
 /// The maximum number of copies of a rule that are removed at once.
 const MOST_COPIES: usize = 100;
 
-/// The words of our two rules, without what is done with them.
+/// The matches of banger's two rules, without their targets.
 fn rules(prefix: &str) -> [Vec<String>; 2] {
     let words = |text: String| text.split(' ').map(str::to_owned).collect();
     let end = "-m comment --comment banger -j ACCEPT";
@@ -30,13 +30,13 @@ fn rules(prefix: &str) -> [Vec<String>; 2] {
 }
 
 fn iptables(action: &str, rule: &[String]) -> Command {
-    // Another iptables may hold the lock: ten seconds are enough for any.
+    // Another iptables may hold the lock; it never takes as long as ten seconds.
     Command::new("iptables")
         .args(["-w", "10", action, CHAIN])
         .args(rule)
 }
 
-/// Whether there is such a chain.
+/// Whether the chain exists.
 fn chain_exists() -> Result<bool> {
     let command = iptables("-S", &[]);
     if !command.program_exists() {
@@ -58,15 +58,15 @@ fn is_there(rule: &[String]) -> Result<bool> {
     Ok(iptables("-C", rule).output()?.status.success())
 }
 
-/// For how long an answer holds: a program is started for each.
+/// How long an answer is cached, since each one runs a program.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// What was answered last, and to whom.
+/// The last answer: its time, its TAP prefix, and whether Docker accepts.
 #[derive(Debug, Default)]
 pub(crate) struct DockerAnswer(Mutex<Option<(Instant, String, bool)>>);
 
 impl DockerAnswer {
-    /// What was answered a moment ago, or what `look` finds now.
+    /// The cached answer if it is fresh, otherwise a new one by `look`.
     pub(crate) fn answer(
         &self,
         tap_prefix: &str,
@@ -84,7 +84,7 @@ impl DockerAnswer {
         Ok(answer)
     }
 
-    /// Asks again the next time.
+    /// Drops the cached answer.
     pub(crate) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -113,7 +113,7 @@ pub(super) fn accept(prefix: &str, on: bool) -> Result<Change> {
     }
     let mut changed = false;
     for rule in rules(prefix) {
-        // A rule that stands there more than once is taken away as often.
+        // A rule may be there several times; each deletion removes one copy.
         let most = if on { 1 } else { MOST_COPIES };
         for _ in 0..most {
             if is_there(&rule)? == on {

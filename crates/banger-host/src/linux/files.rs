@@ -21,12 +21,12 @@ pub(super) fn made(changed: bool) -> Change {
     }
 }
 
-/// Open flags as the standard library takes them.
+/// Open flags in the form that the standard library takes.
 pub(super) fn custom(flags: OFlags) -> i32 {
     flags.bits().cast_signed()
 }
 
-/// Opens a regular file for reading. A FIFO does not make us wait, and is refused.
+/// Opens a regular file for reading. A FIFO is rejected without waiting.
 pub(super) fn open(path: &Path, follow: bool) -> std::io::Result<File> {
     let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     if !follow {
@@ -45,7 +45,7 @@ pub(super) fn open(path: &Path, follow: bool) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// Nothing, where there is nothing.
+/// Turns the error "not found" into `None`.
 pub(super) fn absent<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -56,7 +56,7 @@ pub(super) fn absent<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>
     }
 }
 
-/// FileOp::MakeDirectory. Parents that are made get the same mode and owner.
+/// FileOp::MakeDirectory. New parents get the same mode and owner.
 pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Result<Change> {
     let mut changed = false;
     let mut missing = Vec::new();
@@ -71,7 +71,7 @@ pub(super) fn make_directory(path: &Path, mode: u32, owner: Option<Owner>) -> Re
         let describe = || format!("make the directory `{}`", folder.display());
         match fs::DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {}
-            // Somebody else made it meanwhile.
+            // Another process made it meanwhile.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
             Err(error) => return Err(error).during(describe),
         }
@@ -90,7 +90,7 @@ fn look(path: &Path) -> String {
     format!("examine `{}`", path.display())
 }
 
-/// Gives a directory its mode and owner, and says whether it had others.
+/// Gives a directory its mode and owner, and returns whether they changed.
 fn settle(path: &Path, mode: u32, owner: Option<Owner>) -> Result<bool> {
     let describe = || format!("set the mode and owner of `{}`", path.display());
     let folder = File::options()
@@ -114,11 +114,11 @@ fn owns(now: &fs::Metadata, owner: Option<Owner>) -> bool {
 /// FileOp::RemoveDirectory.
 pub(super) fn remove_directory(path: &Path) -> Result<Change> {
     let describe = || format!("remove the directory `{}`", path.display());
-    // One at `path` itself, too.
+    // `path` itself may be a node, too.
     node::take_back(CWD, path)
         .and_then(|()| node::take_back_all(path))
         .during(describe)?;
-    // The standard library goes down by descriptors and follows no symbolic link; one at `path`
+    // The standard library descends by descriptors and follows no symbolic link; a link at `path`
     // itself is removed as a file.
     let removed = absent(fs::remove_dir_all(path)).during(describe)?.is_some();
     if removed {
@@ -153,7 +153,7 @@ pub(super) fn give_file(path: &Path, owner: Owner) -> Result<Change> {
     Ok(Change::Made)
 }
 
-/// FileOp::RenameFile. The folder's entry is written over in place, so a full file system has room for it.
+/// FileOp::RenameFile. The entry is overwritten in place, so this works on a full file system.
 pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
     let describe = || format!("rename `{}` to `{}`", from.display(), to.display());
     let (folder, name) = folder_and_name(from)?;
@@ -173,7 +173,7 @@ pub(super) fn rename_file(from: &Path, to: &Path) -> Result<Change> {
     Ok(Change::Made)
 }
 
-/// Brings a removal to the disk, so that a power cut does not undo it behind a later one.
+/// Syncs a removal, so that after a power cut no later removal survives without this one.
 fn sync_folder_of(path: &Path) -> Result<()> {
     let (folder, _) = folder_and_name(path)?;
     rustix::fs::fsync(&folder).during(|| format!("sync the folder of `{}`", path.display()))
@@ -199,7 +199,7 @@ pub(super) fn write_scratch(
     replace(path, contents, mode, owner, Replacement::commit_scratch)
 }
 
-/// Writes a file with these contents, mode and owner, unless it has them already.
+/// Writes a file with these contents, mode and owner, unless it already has them.
 fn replace(
     path: &Path,
     contents: &[u8],
@@ -218,7 +218,7 @@ fn replace(
     Ok(Change::Made)
 }
 
-/// Whether the file has these contents, mode and owner. A file that cannot be read has not.
+/// Whether the file has these contents, mode and owner; `false` if it cannot be read.
 fn is_unchanged(path: &Path, contents: &[u8], mode: u32, owner: Option<Owner>) -> bool {
     let Ok(file) = open(path, false) else {
         return false;

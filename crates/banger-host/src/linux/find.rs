@@ -18,8 +18,7 @@ use super::children::{all, stat, users};
 use super::units::{Manager, Tree};
 use crate::{Mark, Process, Result};
 
-/// What stands between us and a machine's program while it is started, with the program's
-/// arguments behind its own: see `scope`.
+/// Programs that start a machine's program, and have its arguments behind their own: see `scope`.
 const STARTERS: [&str; 2] = ["systemd-run", "setpriv"];
 
 /// Look::find_processes, for a daemon that runs as this user.
@@ -30,7 +29,7 @@ pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>>
     for pid in all()? {
         // A process that ends during the search no longer counts.
         let Some(users) = users(pid) else { continue };
-        // A set-user-id program has the real user of who started it.
+        // A set-user-id program has the real user of its caller.
         let may_be = mark.user == Some(users[0]);
         let own = mark.alone && may_be || tree.has(pid, &mark.name, &managers);
         let by_name = !own && (may_be || users[0] == uid) && is_named(pid, mark);
@@ -46,7 +45,8 @@ pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>>
             found.push((process, stat.parent, by_name));
         }
     }
-    // A child has its parent's arguments for the moment between fork and exec, and ends with it.
+    // Between fork and exec a child has its parent's arguments, so a child of a process that was
+    // found does not count by its name.
     let all: BTreeSet<u32> = found.iter().map(|(process, ..)| process.pid).collect();
     found.retain(|(_, parent, by_name)| !(*by_name && all.contains(parent)));
     let mut found: Vec<Process> = found.into_iter().map(|(process, ..)| process).collect();
@@ -54,7 +54,7 @@ pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>>
     Ok(found)
 }
 
-/// Whether it executes one of the machine's programs, with the name as an argument.
+/// Whether the process executes one of the machine's programs, with the name as an argument.
 fn is_named(pid: u32, mark: &Mark) -> bool {
     let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
         return false;
@@ -65,7 +65,7 @@ fn is_named(pid: u32, mark: &Mark) -> bool {
         return false;
     }
     let file = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    // What it was called counts, too: a program may be wrapped in one of another name.
+    // Argument 0 counts, too: a program may be wrapped in one of another name.
     let names = [
         file_name(&file),
         file_name(Path::new(OsStr::from_bytes(first))),

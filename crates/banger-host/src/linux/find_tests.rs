@@ -4,7 +4,7 @@ use super::*;
 use crate::linux::children::boot_id;
 use crate::linux::testing::is_root;
 
-/// Nothing but these tests runs as one of them.
+/// A user id that only these tests use.
 const MACHINE: u32 = 1_999_999_001;
 const STRANGER: u32 = 1_999_999_002;
 
@@ -18,7 +18,7 @@ impl Drop for Running {
     }
 }
 
-/// A shell, by this name and as this user, with an argument, that waits until it is ended.
+/// A shell with this name, user and argument, which waits until it is ended.
 fn start(called: &str, uid: u32, argument: &str) -> Running {
     use std::os::unix::process::CommandExt as _;
     #[expect(clippy::disallowed_methods, reason = "it runs as another user")]
@@ -58,7 +58,7 @@ fn a_foreign_process_with_a_machines_name_is_not_its_own() {
     }
     let name = name("strangers");
     let program = "/usr/libexec/banger-test-vmm";
-    // Another user's, whatever it runs; and a pager of ours that was given the name.
+    // Another user's process, and a pager of ours that has the name as an argument.
     let _strangers = [
         start("less", STRANGER, &name),
         start(program, STRANGER, &name),
@@ -77,7 +77,7 @@ fn what_runs_as_the_machines_user_is_the_machines_whatever_it_calls_itself() {
     if !is_root() {
         return;
     }
-    // One that was taken over has started others, and changed what it is called.
+    // A compromised machine program has started others, and changed its name.
     let all = [
         start("vmm", MACHINE, "x"),
         start("sh", MACHINE, "y"),
@@ -96,7 +96,7 @@ fn what_runs_as_the_machines_user_is_the_machines_whatever_it_calls_itself() {
         ..mark(&name("another's"))
     };
     assert!(found(&other).is_empty());
-    // What shares the user with others is known by its program and name.
+    // A process whose user others share is known by its program and its name.
     let beside = Mark {
         alone: false,
         user: Some(MACHINE),

@@ -1,7 +1,6 @@
-//! The host's interfaces and IPv4 routes as they are now, read whole.
+//! The host's interfaces and IPv4 routes, read all at once.
 //!
-//! A watch over many VMs asks for each of them a few times a second; what was read a moment ago
-//! answers again.
+//! A watch over many VMs asks for each of them a few times a second, so a recent table is cached.
 
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +12,13 @@ use super::neighbour::{self, Neighbour};
 use super::netlink::{self, Link, Route};
 use crate::{GuestTap, Result, Subnet};
 
-/// For how long what was read answers again.
+/// How long a table is cached.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What the names of the TAPs of every banger begin with.
+/// The prefix of the TAP names of every banger.
 pub(super) const TAPS: &str = "bg1";
 
-/// All of it.
+/// All interfaces, addresses and routes.
 #[derive(Debug, Clone)]
 pub(super) struct InterfaceTable {
     at: Instant,
@@ -31,18 +30,18 @@ pub(super) struct InterfaceTable {
 struct Interface {
     link: Link,
     addresses: Vec<(Ipv4Addr, u8)>,
-    /// The permanent entries of who is behind it.
+    /// The permanent neighbour entries on it.
     neighbours: Vec<Neighbour>,
     /// The programs of a TAP.
     programs: Vec<(Direction, Vec<u8>)>,
 }
 
-/// What was read last.
+/// The table that was read last.
 #[derive(Debug, Default)]
 pub(super) struct Interfaces(Mutex<Option<InterfaceTable>>);
 
 impl Interfaces {
-    /// What is so now, or was a moment ago.
+    /// The current table, or a fresh cached one.
     pub(super) fn look(&self) -> Result<InterfaceTable> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.take().filter(|it| it.at.elapsed() < FRESH) {
@@ -51,13 +50,13 @@ impl Interfaces {
         }
     }
 
-    /// Forgets what was read, since something is changed.
+    /// Drops the cached table before a change.
     pub(super) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// Reads all of it in one conversation.
+/// Reads everything over one netlink socket.
 pub(super) fn read() -> Result<InterfaceTable> {
     netlink::talk(|handle| {
         Box::pin(async move {
@@ -69,7 +68,7 @@ pub(super) fn read() -> Result<InterfaceTable> {
             let mut interfaces = Vec::new();
             for link in netlink::links(&handle).await.during(look)? {
                 let programs = match link.tap {
-                    // One that goes meanwhile has none.
+                    // An interface that was removed meanwhile has none.
                     Some(_) => backstop::standing(&handle, link.index)
                         .await
                         .unwrap_or_default(),
@@ -105,13 +104,13 @@ impl InterfaceTable {
         Some(&found.name)
     }
 
-    /// Every address that the host itself has.
+    /// Every address of the host itself.
     pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         let all = self.interfaces.iter().flat_map(|it| &it.addresses);
         all.map(|it| it.0)
     }
 
-    /// Every interface by which the host reaches something, but for loopback and guests: sorted.
+    /// The uplinks of the host: every interface with a route, except loopback and TAPs. Sorted.
     pub(super) fn ways_out(&self) -> Vec<String> {
         let ways = self
             .routes
@@ -127,7 +126,7 @@ impl InterfaceTable {
         names
     }
 
-    /// Whether the TAP is as it is made, but for its programs.
+    /// Whether the TAP is as [`GuestTap`] describes it, apart from its programs.
     pub(super) fn has(&self, name: &str, tap: &GuestTap) -> bool {
         let Some(found) = self.find(name) else {
             return false;

@@ -6,8 +6,8 @@
 //! /run/banger/forwarding.json              the record of an older banger-root, by users: adopted
 //! ```
 //!
-//! `/run` is gone with the boot, as the settings are. The boot's id is in the file all the same, for
-//! a host that keeps its `/run`.
+//! `/run` is empty after a boot, and the settings are reset. The file has the boot's id all the
+//! same, for a host that keeps its `/run`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -30,13 +30,13 @@ use crate::{Change, Error, Instance, Kind, MachineId, Result, root_folder};
 /// The ledger as a file.
 #[derive(Debug, Serialize, Deserialize)]
 struct LedgerFile {
-    /// The boot that it belongs to; another boot has forgotten all of it.
+    /// The boot that it belongs to; the next boot resets every setting.
     boot_id: String,
     #[serde(flatten)]
     ledger: Ledger,
 }
 
-/// What an older banger-root recorded: each interface, with its old value and the users whose
+/// The record of an older banger-root: each interface, with its old value and the users whose
 /// guests need it.
 #[derive(Debug, Deserialize)]
 struct OlderFile {
@@ -77,17 +77,17 @@ impl Linux {
         ledger::adopt(self, instance, off_before)
     }
 
-    /// Puts back what only guests held whose TAPs are gone.
+    /// Restores the interfaces that only guests without a TAP hold.
     pub(crate) fn settle_forwarding(&self) -> Result<Change> {
         self.change_ledger(|| ledger::settle(self, &self.ledger()?, |_, _| false))
     }
 
-    /// Keeps the ledger's interfaces to guests again, after the instance's table was removed.
+    /// Restricts the ledger's interfaces to guests again, after the instance's table was removed.
     pub(crate) fn lend_again(&self, instance: Instance) -> Result<Change> {
         ledger::lend(self, instance, &self.ledger()?)
     }
 
-    /// Does something to the ledger, where anything was ever recorded.
+    /// Applies a change to the ledger, if anything was ever recorded.
     fn change_ledger(&self, change: impl FnOnce() -> Result<Change>) -> Result<Change> {
         if !self.run.is_dir() {
             return Ok(Change::Already);
@@ -96,7 +96,7 @@ impl Linux {
         change()
     }
 
-    /// Waits until no other process or thread has the ledger.
+    /// Takes the lock of the ledger, which no other process or thread holds then.
     fn lock_ledger(&self) -> Result<File> {
         let path = self.run.join("forwarding.lock");
         let describe = || format!("lock `{}`", path.display());
@@ -111,7 +111,8 @@ impl Linux {
         Ok(file)
     }
 
-    /// Settings of interfaces are those of a network namespace, and `/run` may be shared by several.
+    /// The path of the ledger for this network namespace: settings of interfaces belong to a
+    /// namespace, and several may share one `/run`.
     fn ledger_path(&self) -> Result<PathBuf> {
         let network = "/proc/thread-self/ns/net";
         let inode = fs::metadata(network).during(|| format!("examine `{network}`"))?;
@@ -142,7 +143,7 @@ impl LedgerHost for Linux {
         let mut ledger = file.map(|it| it.ledger).unwrap_or_default();
         let older: Option<OlderFile> = self.read_record(&self.older_path())?;
         if let Some(older) = older.filter(|it| it.boot_id == self.boot_id) {
-            // Guests of its users hold every way out, whichever of them they were recorded for.
+            // Guests of these users hold every uplink, whichever interface they were recorded for.
             let was = older.interfaces.into_iter();
             let taps = forwarding_taps(self, TAP)?;
             ledger.add(was.map(|(name, entry)| (name, entry.was)).collect(), &taps);
@@ -165,7 +166,7 @@ impl LedgerHost for Linux {
             files::write_file(&path, &contents, 0o600, None)
         };
         written.map_err(|error| error.within("record the forwarding of the host"))?;
-        // The ledger has its content.
+        // The ledger now has its content.
         files::remove_file(&self.older_path()).map(drop)
     }
 

@@ -1,4 +1,4 @@
-//! The ledger's file, and two processes that share it, in a network of their own.
+//! The ledger's file, and two processes that share it, in a network namespace of their own.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ const ADA: Instance = Instance::of_digits(0xada0);
 const BEN: Instance = Instance::of_digits(0xbe10);
 const ONE: MachineId = MachineId::from_bits(1);
 
-/// A network with a way out, and a guest of each instance.
+/// Adds an uplink, and a guest of each instance.
 fn inhabit(host: &Linux) {
     run("ip", "link add out0 type veth peer name other0");
     run("ip", "address add 192.0.2.2/24 dev out0");
@@ -53,7 +53,7 @@ fn forwards(host: &Linux) -> bool {
     host.forwarding("out0").unwrap().unwrap()
 }
 
-/// The host as two processes have it.
+/// The host as seen by two processes.
 fn two(folder: &Path) -> [Linux; 2] {
     [(), ()].map(|()| Linux::in_folder(folder).unwrap())
 }
@@ -129,11 +129,11 @@ fn the_record_of_an_older_helper_is_adopted_for_all_guests_that_forward() {
         let folder = folder_of_root();
         let [host, theirs] = two(folder.path());
         inhabit(&host);
-        // As an older helper left it, with guests of two users.
+        // The record of an older helper, with guests of two users.
         run("sysctl", "-qw net.ipv4.conf.out0.forwarding=1");
         older(folder.path(), &host.boot_id, false);
         assert_eq!(hold(&host, ADA), Change::Made);
-        // The other user's daemon runs still, and has not asked for anything yet.
+        // The other user's daemon still runs, and has not asked for anything yet.
         assert_eq!(release(&host, ADA), Change::Made);
         assert!(forwards(&host), "the other user's guest needs it");
         forward_guest(&theirs, BEN, false);

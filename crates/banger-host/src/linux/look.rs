@@ -1,4 +1,4 @@
-//! The questions to this host.
+//! The answers of this host.
 
 use std::fs;
 use std::io::Read as _;
@@ -33,7 +33,7 @@ impl Look for Linux {
 
     fn read_at(&self, path: &Path, offset: u64, limit: usize) -> Result<Vec<u8>> {
         let describe = || format!("read `{}`", path.display());
-        // A VMM may own the folder of its logs, and could put a link to anything there.
+        // A VMM may own the folder of its logs, and could replace a log with a link to anything.
         let Some(file) = absent(files::open(path, false)).during(describe)? else {
             return Ok(Vec::new());
         };
@@ -77,7 +77,7 @@ impl Look for Linux {
             absent(fs::metadata(path)).during(|| format!("examine `{}`", path.display()))?;
         Ok(found.map(|it| Stat {
             length: it.len(),
-            // In units of 512 bytes whatever the file system's own are; see inode(7).
+            // The unit is 512 bytes, whatever the file system's block size is; see inode(7).
             allocated: it.blocks() * 512,
             is_directory: it.is_dir(),
             uid: it.uid(),
@@ -105,7 +105,7 @@ impl Look for Linux {
     }
 
     fn interfaces(&self, prefix: &str) -> Result<Vec<String>> {
-        // Of this thread's network namespace, and with a size that no file's metadata tells.
+        // This file is that of the thread's network namespace, and has no size in its metadata.
         let path = "/proc/thread-self/net/dev";
         let text = fs::read_to_string(path).during(|| format!("read `{path}`"))?;
         let names = text
@@ -244,7 +244,7 @@ impl Look for Linux {
         use rustix::time::{ClockId, clock_gettime};
         let read = |clock| {
             let now = clock_gettime(clock);
-            // Only a clock set to before 1970 is negative.
+            // Only a clock that is set to before 1970 is negative.
             Duration::try_from(now).unwrap_or_default()
         };
         Clocks {

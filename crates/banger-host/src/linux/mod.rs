@@ -2,16 +2,16 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `change`, `look` | the list of changes and the list of questions |
+//! | `change`, `look` | dispatch of changes, and of questions |
 //! | `files`, `replacement` | directories and files, written durably |
 //! | `disk` | disk images: shared, copied, made, grown, thinned |
 //! | `snapshot` | root disks over a shared base, by device-mapper and loop devices |
-//! | `netlink`, `interfaces`, `tap`, `neighbour`, `forwarding` | interfaces, addresses, routes, who is behind them, their settings |
-//! | `ledger` | which interfaces forward because guests need it, and what they did before |
-//! | `firewall`, `backstop`, `docker` | our nft table; what holds without it; being let through by Docker's |
-//! | `spawn`, `scope` | programs that outlive us |
-//! | `children`, `find`, `units` | processes that cannot be mistaken, and whose they are |
-//! | `probes` | what this host can do, tried for real |
+//! | `netlink`, `interfaces`, `tap`, `neighbour`, `forwarding` | interfaces, addresses, routes, neighbour entries, and their settings |
+//! | `ledger` | the interfaces that forward because guests need it, with their old values |
+//! | `firewall`, `backstop`, `docker` | our nft table; the restrictions that hold without it; rules in Docker's chain |
+//! | `spawn`, `scope` | programs that outlive the daemon |
+//! | `children`, `find`, `units` | processes: their identity, and the machine that they belong to |
+//! | `probes` | the abilities of this host, each tested in practice |
 //! | `sys` | the only unsafe code |
 
 mod archive;
@@ -61,7 +61,7 @@ use crate::root::RUN;
 pub(crate) use netlink::way_to;
 pub(crate) use snapshot::node_path as snapshot_node;
 
-/// The Linux machine that we run on.
+/// The Linux machine that this process runs on.
 #[derive(Debug)]
 pub struct Linux {
     boot_id: String,
@@ -70,20 +70,20 @@ pub struct Linux {
     interfaces: Interfaces,
     docker: docker::DockerAnswer,
     backstop: tap::Support,
-    /// Where root keeps what is gone with the boot.
+    /// The folder of root's data that does not survive a reboot.
     run: PathBuf,
 }
 
 impl Linux {
-    /// The machine that we run on.
+    /// The machine that this process runs on.
     ///
     /// # Errors
-    /// When `/proc` does not say which boot this is.
+    /// If `/proc` does not have the boot id.
     pub fn new() -> Result<Self> {
         Self::in_folder(RUN)
     }
 
-    /// The machine that we run on, with the ledger of forwarding in this folder.
+    /// The machine that this process runs on, with the ledger of forwarding in this folder.
     pub(crate) fn in_folder(run: impl Into<PathBuf>) -> Result<Self> {
         Ok(Self {
             boot_id: children::boot_id()?,

@@ -1,8 +1,8 @@
-//! Permanent neighbour entries: which MAC is behind a TAP, without ARP.
+//! Permanent neighbour entries: the MAC address behind a TAP, without ARP.
 //!
-//! The kernel never asks for an address that has a permanent entry, so the first packet to a guest
-//! leaves at once, also while the guest sleeps; and it takes no ARP message for one, so nothing that a
-//! guest sends changes where its packets go.
+//! The kernel sends no ARP request for an address with a permanent entry, so the first packet to a
+//! guest leaves at once, even while the guest sleeps. It also ignores ARP messages about such an
+//! address, so nothing that a guest sends changes where its packets go.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,13 +24,13 @@ pub(super) struct Neighbour {
     /// The number of its interface.
     pub(super) interface: u32,
     pub(super) address: Option<Ipv4Addr>,
-    /// Its link-layer address; empty where it has none.
+    /// Its link-layer address; empty if it has none.
     pub(super) link_layer: Vec<u8>,
     message: NeighbourMessage,
 }
 
 impl Neighbour {
-    /// Whether it is the one that the TAP is made with.
+    /// Whether this is the entry that the TAP is made with.
     pub(super) fn is_of(&self, tap: &GuestTap) -> bool {
         self.address == Some(tap.guest_address) && self.link_layer == tap.mac.octets()
     }
@@ -69,7 +69,7 @@ fn read(message: NeighbourMessage) -> Neighbour {
     neighbour
 }
 
-/// Gives the TAP the entry of its guest and removes all others; says whether something changed.
+/// Gives the TAP the entry of its guest and removes all others; returns whether anything changed.
 pub(super) async fn set(handle: &Handle, interface: u32, tap: &GuestTap) -> Result<bool> {
     let describe = || "set the neighbour entry of its guest".to_owned();
     let there = permanent(handle).await.during(describe)?;

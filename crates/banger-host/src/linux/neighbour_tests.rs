@@ -7,7 +7,7 @@ use crate::linux::testing::{in_own_network, run};
 use crate::linux::{Linux, tap};
 use crate::{GuestTap, Host as _, Instance, MacAddress, MachineId, Op, RootOp};
 
-/// What precedes each frame: virtio's header, all zeros for a frame that is whole.
+/// The length of virtio's header before each frame, which is all zeros for a complete frame.
 const HEADER: usize = 10;
 
 fn guest() -> GuestTap {
@@ -21,7 +21,7 @@ fn guest() -> GuestTap {
     }
 }
 
-/// The TAP, open, with its carrier noticed: until then the kernel drops what it is to send there.
+/// The open TAP, once its carrier is up: until then the kernel drops the frames for it.
 fn open_with_carrier() -> File {
     let file = tap::open("bg100ab0000000a").unwrap().into();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -51,7 +51,7 @@ fn the_first_packet_goes_to_the_guest_and_no_arp_message_precedes_it() {
         make();
         let mut open = open_with_carrier();
         let address = SocketAddr::from((guest().guest_address, 22));
-        // Nobody answers; what counts is what is sent.
+        // Nobody answers: the test is about what is sent.
         let moment = Duration::from_millis(20);
         drop(TcpStream::connect_timeout(&address, moment));
         let frame = next_frame(&mut open);
@@ -69,7 +69,7 @@ fn an_arp_message_of_the_guest_changes_no_entry() {
         let before = listed();
         let other = [2, 0xba, 0, 0, 0, 1];
         let sender = [10, 88, 0, 7];
-        // A gratuitous broadcast: the guest's address is at another MAC.
+        // A gratuitous ARP broadcast that moves the guest's address to another MAC.
         let frame = [
             &[0; HEADER][..],
             &[0xff; 6],
@@ -81,7 +81,7 @@ fn an_arp_message_of_the_guest_changes_no_entry() {
             &sender,
         ];
         open.write_all(&frame.concat()).unwrap();
-        // A question to the host, which it answers, so the message before it has come.
+        // An ARP request, whose answer shows that the message before it has been processed.
         let question = [
             &[0; HEADER][..],
             &[0xff; 6],

@@ -1,7 +1,7 @@
 //! Interfaces, addresses and routes, by rtnetlink.
 //!
 //! The library is asynchronous and our callers are not, so each conversation has a thread and a
-//! runtime of its own, for its few hundred microseconds.
+//! runtime of its own for the few hundred microseconds that it takes.
 
 use std::future::Future;
 use std::io;
@@ -18,10 +18,10 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 use super::context::During as _;
 use crate::{Destination, Error, Result, Subnet};
 
-/// One conversation's work.
+/// The work of one conversation.
 pub(super) type Talk<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
-/// Speaks with the kernel.
+/// Opens a netlink socket, and runs one conversation with the kernel.
 pub(super) fn talk<T: Send>(work: impl FnOnce(Handle) -> Talk<'static, T> + Send) -> Result<T> {
     let shown = "speak with the kernel's netlink";
     let speak = || {
@@ -38,7 +38,7 @@ pub(super) fn talk<T: Send>(work: impl FnOnce(Handle) -> Talk<'static, T> + Send
             result
         })
     };
-    // A thread of its own, since the caller's may belong to another runtime already.
+    // The caller's thread may belong to another runtime already, so this uses its own.
     thread::scope(|scope| {
         let panicked = |_| {
             Err(Error::io(
@@ -50,7 +50,7 @@ pub(super) fn talk<T: Send>(work: impl FnOnce(Handle) -> Talk<'static, T> + Send
     })
 }
 
-/// The operating system's error in a netlink error.
+/// The operating system's error within a netlink error.
 pub(super) fn cause(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
@@ -58,7 +58,7 @@ pub(super) fn cause(error: rtnetlink::Error) -> io::Error {
     }
 }
 
-/// Whether the error says that there is no such interface, address or route.
+/// Whether the error means that the interface, address or route does not exist.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     use rustix::io::Errno;
     error.raw_os_error().is_some_and(|number| {
@@ -82,11 +82,11 @@ pub(super) struct Link {
     pub(super) mtu: u32,
     /// Its alias (`IFLA_IFALIAS`).
     pub(super) alias: String,
-    /// What a TAP has that other interfaces have not.
+    /// The attributes that only a TAP has.
     pub(super) tap: Option<TapFacts>,
 }
 
-/// What the kernel says of a TAP.
+/// The kernel's attributes of a TAP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TapFacts {
     pub(super) owner: Option<u32>,
@@ -145,7 +145,7 @@ fn read_link(message: &LinkMessage) -> Link {
 }
 
 fn read_tap(parts: &[LinkInfo]) -> Option<TapFacts> {
-    // Numbers of IFLA_TUN_* in linux/if_link.h.
+    // The numbers of IFLA_TUN_* in linux/if_link.h.
     const OWNER: u16 = 1;
     const TYPE: u16 = 3;
     const PERSIST: u16 = 6;
@@ -202,13 +202,13 @@ pub(super) async fn link_name(handle: &Handle, index: u32) -> io::Result<Option<
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) to: Subnet,
-    /// The first of its ways.
+    /// The interface of its first next hop.
     pub(super) interface: Option<u32>,
-    /// Those of a route with several.
+    /// The interfaces of its other next hops.
     pub(super) others: Vec<u32>,
 }
 
-/// Every unicast IPv4 route, of all tables.
+/// Every unicast IPv4 route, from all tables.
 pub(super) async fn routes(handle: &Handle) -> io::Result<Vec<Route>> {
     let query = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let messages: Vec<RouteMessage> = handle
@@ -247,8 +247,8 @@ fn read_route(message: &RouteMessage) -> Route {
     route
 }
 
-/// The interface by which the host would reach this address now; the kernel itself decides, so
-/// policy rules and split default routes of VPNs count.
+/// The interface by which the host would reach this address now. The kernel itself decides, so
+/// policy rules and a VPN's split default routes count.
 pub(super) async fn interface_towards(
     handle: &Handle,
     address: Ipv4Addr,
@@ -268,7 +268,7 @@ pub(super) async fn interface_towards(
             Ok(read_route(&message).interface)
         }
         Ok(_) => Ok(None),
-        // Unreachable networks and hosts, and prohibited routes, are not uplinks.
+        // Unreachable networks and hosts, and prohibited routes, have no uplink.
         Err(error) if no_way(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -283,7 +283,7 @@ fn no_way(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 
-/// The IPv4 addresses of the host, with the interface of each and their prefix lengths.
+/// The IPv4 addresses of the host, each with its interface and prefix length.
 pub(super) async fn all_addresses(handle: &Handle) -> io::Result<Vec<(u32, Ipv4Addr, u8)>> {
     use rtnetlink::packet_route::address::AddressAttribute;
     let mut found = Vec::new();
@@ -298,7 +298,7 @@ pub(super) async fn all_addresses(handle: &Handle) -> io::Result<Vec<(u32, Ipv4A
     Ok(found)
 }
 
-/// The IPv4 addresses of an interface, with their prefix lengths.
+/// The IPv4 addresses of an interface, each with its prefix length.
 pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ipv4Addr, u8)>> {
     use rtnetlink::packet_route::address::AddressAttribute;
     let mut found = Vec::new();
@@ -317,7 +317,7 @@ pub(super) async fn addresses(handle: &Handle, index: u32) -> io::Result<Vec<(Ip
     Ok(found)
 }
 
-/// Where the host would send what goes to this address now.
+/// Where the host would route packets to this address now.
 pub(crate) fn way_to(address: Ipv4Addr) -> Result<Destination> {
     let look = move || format!("ask the kernel for the way to {address}");
     talk(move |handle| {
@@ -349,7 +349,7 @@ pub(crate) fn way_to(address: Ipv4Addr) -> Result<Destination> {
     })
 }
 
-/// An address that no host has (TEST-NET-2, RFC 5737): its route is the default one.
+/// An address that no host has (TEST-NET-2, RFC 5737), so that it takes the default route.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// Look::uplink.

@@ -1,8 +1,9 @@
-//! Nodes of block devices, each for one user alone.
+//! Nodes of block devices, each for one user.
 //!
-//! A node is a number. When its device goes, the kernel gives the number to the next one, and
-//! whoever still has the node (open by its name only, or mounted elsewhere) has that one's disk. So
-//! a node is taken back before it loses its name: root's, with no rights at all.
+//! A node refers to a device number. When the device is removed, the kernel gives the number to the
+//! next device, and a process that still has the node (as an O_PATH descriptor, or mounted
+//! elsewhere) would reach that one. So a node is revoked before its name is removed: it becomes
+//! root's, with no permissions at all.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -32,7 +33,7 @@ pub(super) fn make_another(path: &Path, device: &Path, owner: Option<Owner>) -> 
     Ok(if put { Change::Made } else { Change::Already })
 }
 
-/// Makes the node of this device, for this owner alone; whether that changed anything.
+/// Makes the node of this device, for this owner alone; returns whether anything changed.
 pub(crate) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
     if is_so(path, device, owner) {
         return Ok(false);
@@ -41,7 +42,7 @@ pub(crate) fn put(path: &Path, device: u64, owner: Owner) -> Result<bool> {
     let describe = || format!("make the node `{}`", path.display());
     rustix::fs::mknodat(CWD, path, FileType::BlockDevice, Mode::empty(), device)
         .during(describe)?;
-    // Nobody may use it before it is whole.
+    // No user may open it before it is complete.
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
         .during(describe)?;
@@ -58,7 +59,7 @@ fn is_so(path: &Path, device: u64, owner: Owner) -> bool {
     })
 }
 
-/// Revokes the node from all that hold it, and removes it; returns whether it existed.
+/// Revokes the node and removes it; returns whether it existed.
 pub(super) fn remove(path: &Path) -> Result<bool> {
     take_back(CWD, path).during(|| format!("remove the node `{}`", path.display()))?;
     let removed = absent(fs::remove_file(path));
@@ -67,10 +68,10 @@ pub(super) fn remove(path: &Path) -> Result<bool> {
         .is_some())
 }
 
-/// Makes a node of a device root's own, and nobody's to open, under each of its names. Whatever
-/// is no such node stays as it is.
+/// Revokes the node of a device, under all of its names: it becomes root's, and nobody may open it.
+/// Anything else stays unchanged.
 pub(super) fn take_back(folder: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<()> {
-    // Who is not root has no nodes of devices, and could not change one.
+    // An ordinary user has no nodes of devices, and cannot change one.
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
@@ -82,10 +83,10 @@ pub(super) fn take_back(folder: impl AsFd, name: impl rustix::path::Arg) -> rust
     if !is_device(rustix::fs::fstat(&node)?.st_mode) {
         return Ok(());
     }
-    // The owner first, who could give themselves the rights again.
+    // The owner changes first, because an owner could restore the permissions.
     let root = (Some(Uid::ROOT), Some(Gid::ROOT));
     rustix::fs::chownat(&node, "", root.0, root.1, AtFlags::EMPTY_PATH)?;
-    // A descriptor by name only has no rights to set but by its own name.
+    // An O_PATH descriptor's permissions can be set only by this path.
     let path = format!("/proc/self/fd/{}", node.as_raw_fd());
     rustix::fs::chmodat(CWD, path, Mode::empty(), AtFlags::empty())
 }
@@ -97,7 +98,7 @@ fn is_device(mode: u32) -> bool {
     )
 }
 
-/// Takes back every node in a folder and the folders below it. No link is followed.
+/// Revokes every node in a folder and the folders below it. No link is followed.
 pub(super) fn take_back_all(path: &Path) -> rustix::io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let open = |folder: &OwnedFd, name: &std::ffi::CStr| {
@@ -133,7 +134,7 @@ pub(super) fn take_back_all(path: &Path) -> rustix::io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Any block device will do: it is named, and never opened.
+    /// Any block device will do: the test names it and never opens it.
     fn device(folder: &Path) -> Option<std::path::PathBuf> {
         let path = folder.join("device");
         let made = rustix::fs::mknodat(CWD, &path, FileType::BlockDevice, Mode::RUSR, 0x0701);
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(make_another(&path, &device, None).unwrap(), Change::Made);
     }
 
-    /// The owner and the mode of a node that is open by its name only (`O_PATH`).
+    /// The owner and the mode of a node behind an O_PATH descriptor.
     fn held(node: &OwnedFd) -> (u32, u32) {
         let now = rustix::fs::fstat(node).unwrap();
         (now.st_uid, now.st_mode & 0o7777)

@@ -1,8 +1,9 @@
 //! Replaces a file atomically.
 //!
 //! The new file is written beside the old one and renamed. A durable replacement syncs the file
-//! before, and its folder after. The temporary name, `.<name>.<pid>-<number>.new`, identifies its
-//! process, so that the next replacement of the same file removes the leftovers of a crash.
+//! before the rename, and its folder after. The temporary name, `.<name>.<pid>-<number>.new`, has
+//! the number of its process, so that the next replacement of the same file removes the leftovers
+//! of a crash.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +16,7 @@ use super::context::During as _;
 use super::node;
 use crate::{Error, Kind, Owner, Result};
 
-/// How many replacements this process has begun.
+/// The number of replacements that this process has begun.
 static BEGUN: AtomicU32 = AtomicU32::new(0);
 
 /// The new file, which is removed unless it is committed.
@@ -28,7 +29,7 @@ pub(super) struct Replacement {
     committed: bool,
 }
 
-/// An open folder and the name of an entry of it.
+/// The open folder of a path, and its last component.
 pub(super) fn folder_and_name(path: &Path) -> Result<(OwnedFd, String)> {
     let describe = || format!("`{}`", path.display());
     let name = path.file_name().and_then(|it| it.to_str());
@@ -45,7 +46,7 @@ pub(super) fn folder_and_name(path: &Path) -> Result<(OwnedFd, String)> {
 }
 
 impl Replacement {
-    /// Prepares to replace `path`, whose folder must be there; nothing is made yet.
+    /// Prepares to replace `path`, whose folder must exist. It creates nothing yet.
     pub(super) fn begin(path: &Path) -> Result<Self> {
         let (folder, name) = folder_and_name(path)?;
         sweep(folder.as_fd(), &name);
@@ -75,12 +76,12 @@ impl Replacement {
         .during(|| format!("create a file beside `{}`", self.path))
     }
 
-    /// Where the new file is, for a program that is given a path.
+    /// The path of the new file, for a program that needs a path.
     pub(super) fn temporary(&self, path: &Path) -> std::path::PathBuf {
         path.with_file_name(&self.temporary)
     }
 
-    /// Makes the new file another name of the file at `from`.
+    /// Makes the new file a hard link to the file at `from`.
     pub(super) fn link(&self, from: &Path) -> Result<()> {
         rustix::fs::linkat(
             rustix::fs::CWD,
@@ -98,7 +99,7 @@ impl Replacement {
             .during(|| format!("link `{}` to `{}`", self.path, target.display()))
     }
 
-    /// Gives the new file its mode and owner, and puts it in place durably.
+    /// Sets the new file's mode and owner, and renames it into place durably.
     pub(super) fn commit(mut self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
         self.set_mode_and_owner(file, mode, owner)?;
         file.sync_all()
@@ -107,7 +108,7 @@ impl Replacement {
         rustix::fs::fsync(&self.folder).during(|| format!("put `{}` in place", self.path))
     }
 
-    /// Gives the new file its mode and owner, and puts it in place without syncing.
+    /// Sets the new file's mode and owner, and renames it into place without syncing.
     pub(super) fn commit_scratch(
         mut self,
         file: &File,
@@ -121,11 +122,11 @@ impl Replacement {
     fn set_mode_and_owner(&self, file: &File, mode: u32, owner: Option<Owner>) -> Result<()> {
         let describe = || format!("write `{}`", self.path);
         set_owner(file, owner).during(describe)?;
-        // After the owner, whose change takes set-user-id bits away.
+        // The mode comes after the owner, whose change clears set-user-id bits.
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).during(describe)
     }
 
-    /// Puts what is there under the temporary name in place, all at once.
+    /// Renames the temporary file into place.
     pub(super) fn rename(&mut self) -> Result<()> {
         let describe = || format!("put `{}` in place", self.path);
         node::take_back(&self.folder, &*self.name).during(describe)?;
@@ -139,13 +140,13 @@ impl Replacement {
 impl Drop for Replacement {
     fn drop(&mut self) {
         if !self.committed {
-            // Nothing may be there yet; what cannot be removed is swept by the next.
+            // The file may not exist yet. One that cannot be removed is left to the next sweep.
             let _ = rustix::fs::unlinkat(&self.folder, &self.temporary, AtFlags::empty());
         }
     }
 }
 
-/// Gives an open file or directory to an owner, if there is one to give it to.
+/// Changes the owner of an open file or directory, if an owner is given.
 pub(super) fn set_owner(file: impl AsFd, owner: Option<Owner>) -> rustix::io::Result<()> {
     let Some(Owner { uid, gid }) = owner else {
         return Ok(());
@@ -155,7 +156,7 @@ pub(super) fn set_owner(file: impl AsFd, owner: Option<Owner>) -> rustix::io::Re
     rustix::fs::fchown(file, Some(uid), Some(gid))
 }
 
-/// Removes what processes that are gone left beside `name`.
+/// Removes temporary files of `name` whose processes have ended.
 fn sweep(folder: rustix::fd::BorrowedFd<'_>, name: &str) {
     let Ok(entries) = rustix::fs::Dir::read_from(folder) else {
         return;
@@ -170,7 +171,7 @@ fn sweep(folder: rustix::fd::BorrowedFd<'_>, name: &str) {
     }
 }
 
-/// The process that made this temporary file, if it is one for `name`.
+/// The number of the process that made this temporary file, if it is one of `name`.
 fn maker(entry: &str, name: &str) -> Option<u32> {
     let middle = entry
         .strip_prefix('.')?

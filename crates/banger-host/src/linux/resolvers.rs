@@ -1,11 +1,11 @@
-//! The name servers that a guest can use, and the domains in which short names are looked for.
+//! The name servers and search domains that a guest can use.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::Resolvers;
 
-/// Where programs look; where systemd-resolved and NetworkManager write the servers that they ask
-/// themselves, while programs are sent to them on loopback.
+/// The file that programs read, and the files where systemd-resolved and NetworkManager write the
+/// upstream servers while programs ask a stub on loopback.
 pub(super) const FILES: [&str; 3] = [
     "/etc/resolv.conf",
     "/run/systemd/resolve/resolv.conf",
@@ -15,11 +15,11 @@ pub(super) const FILES: [&str; 3] = [
 /// The address of systemd-resolved's own stub.
 const STUB_OF_SYSTEMD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
 
-/// The most search domains that a guest gets.
+/// The maximum number of search domains of a guest.
 const MOST_DOMAINS: usize = 16;
 
-/// The servers of the first of these files, which are in the order of [`FILES`], that names one
-/// which a guest reaches. What is an address of the host's own is kept from guests by the filter.
+/// The servers of the first file, in the order of [`FILES`], that names one which a guest can
+/// reach. Guests cannot reach the host's own addresses, because the firewall drops their packets.
 pub(super) fn choose(texts: &[String], is_own: impl Fn(Ipv4Addr) -> bool) -> Resolvers {
     let [of_programs, rest @ ..] = texts else {
         return Resolvers::default();
@@ -27,7 +27,7 @@ pub(super) fn choose(texts: &[String], is_own: impl Fn(Ipv4Addr) -> bool) -> Res
     let named = servers(of_programs);
     let mut files = vec![of_programs];
     files.extend(rest);
-    // What 127.0.0.1 stands for, systemd-resolved need not know.
+    // Another stub on 127.0.0.1 may have servers that systemd-resolved does not know.
     if !named.is_empty() && !named.contains(&STUB_OF_SYSTEMD) {
         files[1..].reverse();
     }
@@ -57,7 +57,7 @@ fn of(servers: impl Iterator<Item = Ipv4Addr>) -> Vec<IpAddr> {
     servers.map(IpAddr::V4).collect()
 }
 
-/// The words of each line, without remarks; see resolv.conf(5).
+/// The words of each line, without comments; see resolv.conf(5).
 fn lines(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     text.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -65,7 +65,7 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     })
 }
 
-/// The IPv4 servers, each once: guests have no IPv6.
+/// The IPv4 servers without duplicates: guests have no IPv6.
 fn servers(text: &str) -> Vec<Ipv4Addr> {
     let mut servers = Vec::new();
     for (word, values) in lines(text) {
@@ -79,7 +79,7 @@ fn servers(text: &str) -> Vec<Ipv4Addr> {
     servers
 }
 
-/// The search domains; the last line that has any counts.
+/// The search domains. The last line that has any counts.
 fn domains(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (word, values) in lines(text) {
@@ -99,7 +99,7 @@ fn domains(text: &str) -> Vec<String> {
     found
 }
 
-/// Whether it is a name that a guest may get; anything else is for the host only.
+/// Whether this is a domain name that a guest may get.
 fn is_domain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=253).contains(&text.len()) && text.bytes().all(plain)

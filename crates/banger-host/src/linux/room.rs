@@ -1,4 +1,4 @@
-//! How much room there is: on file systems, and in memory.
+//! Free space on file systems, and free memory.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -27,7 +27,7 @@ pub(super) fn memory() -> Result<MemInfo> {
 }
 
 impl MemInfo {
-    /// A line's number, in MiB, rounded down.
+    /// The value of a line, in MiB, rounded down.
     pub(super) fn mib(&self, name: &str) -> Result<u64> {
         let line = self
             .0
@@ -64,11 +64,12 @@ pub(super) fn room(directory: &Path) -> Result<Room> {
     })
 }
 
-/// Look::largest_file. Tried with a file that has no name and takes no space: no file system tells it.
+/// Look::largest_file, found by truncating a nameless file, which takes no space. No file system
+/// reports the limit.
 pub(super) fn largest_file(directory: &Path) -> Result<u64> {
     let what = || format!("find the largest file of `{}`", directory.display());
     let file = nameless_file(directory).during(what)?;
-    // Past this limit the kernel sends SIGXFSZ, which would end us.
+    // Beyond this limit the kernel sends SIGXFSZ, which would end us.
     let own = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     let most = own.unwrap_or(u64::MAX).min(i64::MAX.unsigned_abs());
     let (mut fits, mut is_too_long) = (0, most.saturating_add(1));
@@ -83,11 +84,11 @@ pub(super) fn largest_file(directory: &Path) -> Result<u64> {
     Ok(fits)
 }
 
-/// A file in this directory that goes with its descriptor.
+/// A nameless file in this directory, which is removed when its descriptor is closed.
 fn nameless_file(directory: &Path) -> std::result::Result<OwnedFd, Errno> {
     let access = OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, OFlags::TMPFILE | access, Mode::RUSR | Mode::WUSR) {
-        // Some network file systems and overlays have none.
+        // Some network file systems and overlays do not support `O_TMPFILE`.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => {
             let path = directory.join(format!(".largest.{}.new", std::process::id()));
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | access;

@@ -1,18 +1,18 @@
-//! systemd scopes: a cgroup and a unit of its own for a program that we start.
+//! systemd scopes: a cgroup and a unit for each program that we start.
 //!
-//! `systemd-run --scope` asks the manager for a scope that holds itself, and then executes the
-//! program in its own place. So the process keeps its number, its parent, its session, its
-//! directory and its descriptors, and all of them are what they are without a scope; what the
-//! kernel's OOM killer or a stop of the daemon's own unit does to its neighbours does not reach it.
-//! The scope goes when its last process does (`--collect`: also where that one failed).
+//! `systemd-run --scope` asks the manager for a scope, enters it, and then executes the program. So
+//! the process keeps its pid, parent, session, directory and descriptors, as without a scope. An
+//! OOM kill among its neighbours, or a stop of the daemon's own unit, does not affect it. The scope
+//! ends with its last process (`--collect`: even if that failed).
 //!
-//! | we are | manager | who makes the process another user |
+//! | we are | manager | what changes the process's user |
 //! |---|---|---|
 //! | root | the system's | `setpriv` (util-linux), between `systemd-run` and the program |
-//! | a user | the user's own, `systemd-run --user` | nobody |
+//! | a user | the user's own, `systemd-run --user` | nothing |
 //!
-//! systemd-run's own `--uid` knows users with a name only, and keeps root's groups. `OOMPolicy=` of
-//! scopes came with systemd 253; Debian 12 has 252, and a scope with one process needs none.
+//! systemd-run's own `--uid` accepts only users with a name, and keeps root's groups. `OOMPolicy=`
+//! for scopes came with systemd 253; Debian 12 has 252, and a scope with one process does not need
+//! it.
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
@@ -23,29 +23,29 @@ use rustix::process::Gid;
 use crate::command::find_program;
 use crate::{Error, Kind, Owner, Result};
 
-/// It is there where systemd is the system's manager; see sd_booted(3).
+/// A directory that exists if systemd is the system's manager; see sd_booted(3).
 pub(crate) const BOOTED: &str = "/run/systemd/system";
 
-/// The most threads and processes in one scope. A VMM has one thread for each CPU and at most 64
-/// for each disk.
+/// The maximum number of threads and processes in one scope. A VMM has one thread for each CPU and
+/// up to 64 for each disk.
 const MOST_TASKS: u32 = 1024;
 
 /// Starts programs in scopes of one manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scopes {
     systemd_run: PathBuf,
-    /// The runtime directory of the user whose manager it is; `None` is the system's.
+    /// The runtime directory of the user whose manager it is; `None` is the system's manager.
     runtime: Option<PathBuf>,
 }
 
-/// A program and its arguments, and what its environment needs beside `PATH`.
+/// A program with its arguments, and the variables that its environment needs beside `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScopedCommand {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) environment: Vec<(&'static str, PathBuf)>,
-    /// The user that the child becomes before it executes the program; what is wrapped becomes it
-    /// later.
+    /// The user that the child becomes before it executes the program. With `setpriv` the program
+    /// changes its user later.
     pub(super) user: Option<Owner>,
 }
 
@@ -55,10 +55,10 @@ pub(super) fn runtime_directory(uid: u32) -> PathBuf {
 }
 
 impl Scopes {
-    /// The scopes that we can have, where systemd runs and the manager answers.
+    /// The manager for scopes of this user, if systemd runs and the manager answers.
     ///
     /// # Errors
-    /// [`Kind::Missing`] with what is missing.
+    /// [`Kind::Missing`], with what is missing.
     pub(super) fn find(uid: u32) -> Result<Self> {
         let missing = |text: String| Err(Error::new(Kind::Missing, text));
         if !Path::new(BOOTED).is_dir() {
@@ -84,11 +84,10 @@ impl Scopes {
         })
     }
 
-    /// What is started instead of a program, so that the program runs in the scope `name`, as
-    /// `user` with only these groups.
+    /// The command that runs the program in the scope `name`, as `user` with only these groups.
     ///
     /// # Errors
-    /// [`Kind::Missing`] where it is to run as another user and there is no `setpriv`.
+    /// [`Kind::Missing`] if it is to run as another user and `setpriv` is missing.
     pub(super) fn wrap(
         &self,
         name: &str,
@@ -104,13 +103,14 @@ impl Scopes {
             words.push(word.into());
         }
         words.push(format!("--unit={name}.scope").into());
-        // Else the whole command line, which names every disk, stands in each list of units.
+        // By default the whole command line, which names every disk, would appear in each list of
+        // units.
         words.push(format!("--description=banger's VM {name}").into());
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
         if self.runtime.is_none() {
-            // What stops root's VMs cleanly when the host goes down stops before what they run in;
-            // a user's own manager is as a whole behind theirs. Where it is not installed nothing is
-            // waited for.
+            // The unit that stops root's VMs before a shutdown must stop before their scopes do. For
+            // a user, it is ordered against the user's manager as a whole. If the unit is not
+            // installed, this has no effect.
             words.push("--property=Before=banger-shutdown@0.service".into());
         }
         words.push("--".into());

@@ -1,4 +1,4 @@
-//! Programs that outlive us: a session of their own, a user of their own, nothing inherited.
+//! Programs that outlive the daemon, with their own session and user, and nothing inherited.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -18,8 +18,8 @@ use super::tap;
 use crate::command::{PATH, find_program};
 use crate::{Error, Kind, Owner, Process, Result, Spawn, Tap};
 
-/// How often the fork is tried again when a descriptor number that the child needs was taken
-/// between our look and the fork.
+/// The number of forks to try. Between our check and the fork, another thread may take the
+/// descriptor number that the child needs.
 const ATTEMPTS: usize = 16;
 
 /// Host::spawn.
@@ -46,8 +46,7 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
             }
             Err(error) => return Err(error).during(describe),
         };
-        // It is our child and only we reap it, so the number is its own even if it has
-        // ended already.
+        // Only we reap this child, so its number is its own even if it has ended already.
         let Some(stat) = stat(child.id()) else {
             return Err(Error::new(Kind::Other, "it is not in `/proc`").within(describe()));
         };
@@ -62,8 +61,8 @@ pub(super) fn spawn(spawn: &Spawn, boot_id: &str) -> Result<Process> {
     Err(Error::new(Kind::Busy, text).within(describe()))
 }
 
-/// The program itself, or what starts it in its scope. A manager that has gone away since the
-/// scope was decided on is no reason not to start it.
+/// The program itself, or the command that starts it in its scope. If the manager has ended since
+/// the scope was chosen, the program starts without one.
 fn wrap(spawn: &Spawn, program: &Path) -> Result<ScopedCommand> {
     let scopes = Scopes::find(rustix::process::geteuid().as_raw());
     if let (Some(name), Ok(scopes)) = (&spawn.scope, scopes) {
@@ -113,8 +112,8 @@ fn prepare(spawn: &Spawn, wrapped: &ScopedCommand) -> Result<Command> {
     Ok(command)
 }
 
-/// Opens the log for appending, for the program's user alone; no link is followed, and a FIFO is
-/// refused.
+/// Opens the log for appending, for the program's user alone. No link is followed, and a FIFO is
+/// rejected.
 pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     let describe = || format!("open `{}`", path.display());
     let flags = custom(OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY);
@@ -129,8 +128,8 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     if !found.is_file() {
         return Err(Error::new(Kind::Other, "it is not a regular file").within(describe()));
     }
-    // Another program may open it by its name next time, as this user. A file with a second name
-    // may be another user's.
+    // The program may open the log by its name next time, as this user. A file with a second name
+    // may belong to another user.
     if let Some(user) = user.filter(|user| found.nlink() == 1 && found.uid() != user.uid) {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;
@@ -139,7 +138,7 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     Ok(file)
 }
 
-/// Makes the FIFO at `path` anew, for the program's user alone, and opens it for both directions.
+/// Replaces the FIFO at `path`, for the program's user alone, and opens it for both directions.
 pub(crate) fn open_input(path: &Path, user: Option<Owner>) -> Result<File> {
     let describe = || format!("make the FIFO `{}`", path.display());
     match std::fs::remove_file(path) {
@@ -158,7 +157,7 @@ pub(crate) fn open_input(path: &Path, user: Option<Owner>) -> Result<File> {
         .open(path)
         .during(describe)?;
     let found = file.metadata().during(describe)?;
-    // The folder may be the user's, who may have put something else there meanwhile.
+    // The folder may belong to the user, who may have replaced the FIFO meanwhile.
     if !found.file_type().is_fifo() || found.nlink() != 1 {
         return Err(Error::new(Kind::Other, "it is another file").within(describe()));
     }
@@ -169,7 +168,7 @@ pub(crate) fn open_input(path: &Path, user: Option<Owner>) -> Result<File> {
     Ok(file)
 }
 
-/// Sets what the command's child becomes. What is returned is held until the fork.
+/// Prepares the child's directory, user and TAP. The returned descriptors stay open until the fork.
 fn prepare_child(
     spawn: &Spawn,
     wrapped: &ScopedCommand,
@@ -206,8 +205,8 @@ fn kvm_group(keep: bool) -> Vec<Gid> {
         .collect()
 }
 
-/// Opens the TAP. Where the number that the child wants is free here, it is held until the fork,
-/// so that nothing else, in this thread or another, comes to it.
+/// Opens the TAP. If the number that the child needs is free here, a placeholder holds it until the
+/// fork, so that no other file of this process gets it.
 fn prepare_tap(wanted: &Tap) -> Result<(HandedTap, Option<OwnedFd>)> {
     let describe = || format!("hand over the TAP `{}`", wanted.name);
     if wanted.descriptor < 3 {

@@ -1,5 +1,5 @@
-//! The only unsafe code: ioctls that rustix does not know, what a child does between fork and exec,
-//! and emptying the environment.
+//! The only unsafe code: ioctls that rustix lacks, the steps of a child between fork and exec, and
+//! clearing the environment.
 
 pub(super) mod block;
 mod mount;
@@ -26,7 +26,7 @@ struct InterfaceRequest {
     rest: [u8; 22],
 }
 
-/// Makes an open `/dev/net/tun` the TAP of this name, which is made if it is not there.
+/// Attaches an open `/dev/net/tun` to the TAP of this name, which is created if necessary.
 pub(super) fn attach_tap(tun: impl AsFd, name: &str, flags: u32) -> Result<(), Errno> {
     let mut request = InterfaceRequest {
         name: [0; 16],
@@ -34,7 +34,7 @@ pub(super) fn attach_tap(tun: impl AsFd, name: &str, flags: u32) -> Result<(), E
         rest: [0; 22],
     };
     let bytes = name.as_bytes();
-    // One byte stays for the terminating zero.
+    // One byte is reserved for the terminating zero.
     if bytes.len() >= request.name.len() {
         return Err(Errno::NAMETOOLONG);
     }
@@ -61,7 +61,7 @@ pub(super) fn set_tap_owner(tap: impl AsFd, uid: u32) -> Result<(), Errno> {
     }
 }
 
-/// Makes the TAP persistent: it stays when no process has it open.
+/// Makes the TAP persistent: it exists even when no process has it open.
 pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
     // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of this process.
     unsafe {
@@ -98,25 +98,25 @@ unsafe impl Ioctl for CreateVm {
     }
 }
 
-/// Makes an empty machine; dropping what is returned removes it.
+/// Creates an empty machine, which ends when the descriptor is dropped.
 pub(super) fn create_kvm_vm(kvm: &File) -> Result<OwnedFd, Errno> {
     // SAFETY: see `CreateVm`; on a file that is not KVM the kernel answers ENOTTY.
     unsafe { ioctl(kvm, CreateVm) }
 }
 
-/// What a child becomes before it executes its program. All of it is made ready before the fork,
-/// since a child of a program with threads may not allocate.
+/// The state of a child before it executes its program. All of it is prepared before the fork,
+/// since the child of a program with threads may not allocate.
 #[derive(Debug)]
 pub(super) struct Child {
-    /// Where it starts.
+    /// Its working directory.
     pub(super) directory: OwnedFd,
-    /// Whom it runs as.
+    /// Its user; `None` keeps ours.
     pub(super) user: Option<User>,
-    /// The TAP that it is handed.
+    /// The TAP that it inherits.
     pub(super) tap: Option<HandedTap>,
 }
 
-/// A user with all of its groups.
+/// A user and all of its groups.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) uid: Uid,
@@ -124,17 +124,18 @@ pub(super) struct User {
     pub(super) supplementary: Vec<Gid>,
 }
 
-/// An open TAP and the number that the child finds it at.
+/// An open TAP, and the descriptor number that the child finds it at.
 #[derive(Debug)]
 pub(super) struct HandedTap {
     pub(super) tap: OwnedFd,
     pub(super) number: RawFd,
-    /// What that number was before the fork: device and inode, or nothing.
+    /// The device and inode of that number before the fork; `None` if it was free.
     pub(super) before: Option<(u64, u64)>,
 }
 
-/// Takes a descriptor that the parent process has opened for this one; `None` where it is not
-/// open. For the start of a program, once a number: another holder of it would lose it.
+/// Takes over a descriptor that the parent process has opened for this one; `None` if it is not
+/// open. Call it once for each number, at the start of a program: any other owner of the descriptor
+/// would lose it.
 pub(crate) fn take_handed(number: RawFd) -> Option<OwnedFd> {
     identity(number)?;
     // SAFETY: it is open, as `identity` has just seen, and this program has not opened it, nor taken
@@ -144,7 +145,7 @@ pub(crate) fn take_handed(number: RawFd) -> Option<OwnedFd> {
     Some(taken)
 }
 
-/// What an open descriptor stands for: device and inode.
+/// The identity of an open descriptor: device and inode.
 pub(super) fn identity(number: RawFd) -> Option<(u64, u64)> {
     // SAFETY: the borrow ends with this call, and fstat on a number that is not open answers
     // EBADF; nothing is read or written through it.
@@ -185,13 +186,13 @@ impl HandedTap {
         if self.tap.as_raw_fd() == self.number {
             return rustix::io::fcntl_setfd(&self.tap, FdFlags::empty());
         }
-        // The standard library's own descriptor, by which it learns that exec failed, may have
-        // come to this number since; the caller tries again then.
+        // Meanwhile the standard library's own descriptor, which reports a failed exec, may have
+        // this number; the caller tries again then.
         if identity(self.number) != self.before {
             return Err(Errno::AGAIN);
         }
-        // SAFETY: in this process the number is ours to replace: everything but it and the
-        // standard three closes at exec. It is forgotten, never closed, below.
+        // SAFETY: in this process the number is ours to replace: every other descriptor except the
+        // standard three closes at exec. It is forgotten below, never closed.
         let mut number = unsafe { OwnedFd::from_raw_fd(self.number) };
         let copied = rustix::io::dup2(&self.tap, &mut number);
         std::mem::forget(number);
@@ -213,8 +214,9 @@ unsafe extern "C" {
 #[repr(C, align(8))]
 struct SignalSet([u64; 16]);
 
-/// Resets the signal dispositions that the parent process has left. Writes are checked, so SIGPIPE
-/// and SIGXFSZ are ignored: a closed pipe and a file that is too long are errors of the write.
+/// Resets the signal dispositions that the parent process has left. SIGPIPE and SIGXFSZ are
+/// ignored, because every write is checked: a closed pipe and a file that is too long are errors of
+/// the write.
 pub(crate) fn usual_signals() {
     const SIG_IGN: usize = 1;
     let ignored = [rustix::process::Signal::PIPE, rustix::process::Signal::XFSZ];
@@ -225,8 +227,8 @@ pub(crate) fn usual_signals() {
     }
 }
 
-/// Closes every file but the standard three. Only for a program that has just begun: it owns none
-/// of them yet.
+/// Closes every file except the standard three. Call it only at the start of a program, which owns
+/// no other file yet.
 pub(crate) fn close_inherited() {
     const FIRST: RawFd = 3;
     let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten();
@@ -235,16 +237,16 @@ pub(crate) fn close_inherited() {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     for number in numbers.into_iter().filter(|number| *number >= FIRST) {
-        // The folder's own is closed.
+        // The folder's own descriptor is closed by now.
         if identity(number).is_some() {
             // SAFETY: nothing in this process owns it, since the caller has opened nothing yet, and
-            // there is no thread that could have meanwhile.
+            // there is no other thread that could have.
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
     }
 }
 
-/// Signals that the daemon ignores or blocks would be ignored and blocked by its children too.
+/// Resets the signals that the daemon ignores or blocks, which its children would inherit.
 fn default_signals() {
     const SIG_SETMASK: i32 = 2;
     let none = SignalSet([0; 16]);
@@ -270,7 +272,7 @@ fn close_on_exec() {
     unsafe { syscall(number, FIRST, std::ffi::c_uint::MAX, FLAGS) };
 }
 
-/// Empties our environment. Only for a program that has no other thread yet.
+/// Clears our environment. Call it only in a program without other threads.
 pub(crate) fn clear_environment() {
     // SAFETY: clearenv(3) is unsafe only beside another thread that reads the environment; the
     // one caller is the start of the root program, which has none.
@@ -280,6 +282,6 @@ pub(crate) fn clear_environment() {
 /// Moves this thread, and the programs that it starts, to namespaces of its own.
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> Result<(), Errno> {
     assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
-    // SAFETY: unsafe only with UnshareFlags::FILES, which is not there.
+    // SAFETY: it is unsafe only with UnshareFlags::FILES, which no caller passes.
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }

@@ -24,7 +24,7 @@ use super::netlink::{self, Link};
 use super::{backstop, interfaces, neighbour, sys};
 use crate::{Change, Error, GuestTap, Kind, Result};
 
-/// Frames without a header of their own but virtio's, as VMMs want them.
+/// Frames without a header except virtio's, the format that VMMs expect.
 const FLAGS: u32 = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 
 /// Rejects names that are not banger TAP names: lower-case letters and digits, at most 15.
@@ -39,7 +39,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     ))
 }
 
-/// Opens the TAP of this name, which is made if it is not there.
+/// Opens the TAP of this name, which is created if necessary.
 fn attach(name: &str) -> Result<File> {
     check_name(name)?;
     let tun = File::options().read(true).write(true).open("/dev/net/tun");
@@ -53,7 +53,7 @@ fn attach(name: &str) -> Result<File> {
     Ok(tun)
 }
 
-/// Opens a TAP that is there.
+/// Opens an existing TAP.
 pub(super) fn open(name: &str) -> Result<OwnedFd> {
     if find(name)?.is_none() {
         return Err(Error::new(
@@ -64,8 +64,8 @@ pub(super) fn open(name: &str) -> Result<OwnedFd> {
     attach(name).map(OwnedFd::from)
 }
 
-/// Makes a TAP that goes when it is closed, to see whether we may; and whether it takes the
-/// programs that keep a guest in.
+/// Makes a temporary TAP, to see whether we may; returns whether it accepts the backstop's
+/// programs.
 pub(super) fn try_one(name: &str) -> Result<bool> {
     let _tap = attach(name)?;
     let Some(link) = find(name)? else {
@@ -96,9 +96,9 @@ fn find(name: &str) -> Result<Option<Link>> {
     })
 }
 
-/// The part of RootOp::MakeTap that is the TAP. Its filter in nft is there already.
+/// The part of RootOp::MakeTap that makes the TAP. Its nft filter exists already.
 ///
-/// Whether this kernel has what the TAP's own programs need is remembered in `backstop`.
+/// `backstop` remembers whether this kernel supports the TAP's own programs.
 pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<Change> {
     let describe = || format!("create the TAP `{name}`");
     check_name(name).map_err(|error| error.within(describe()))?;
@@ -117,10 +117,10 @@ pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<
         create(name, wanted).map_err(|error| error.within(describe()))?;
     }
     if there.is_none() {
-        // A host that forwards everywhere has a new interface forward, too.
+        // On a host that forwards everywhere, a new interface forwards, too.
         forwarding::set(&Setting::Forwarding(name), false)?;
     }
-    // Before it is up, so that it never sends or takes IPv6.
+    // IPv6 is disabled before the TAP is up, so that it never sends or receives any.
     let quiet = forwarding::set(&Setting::NoIpv6(name), true)?;
     let (of_netlink, lacks) = ((name.to_owned(), wanted.clone()), backstop.clone());
     let configured = netlink::talk(move |handle| Box::pin(configure(handle, of_netlink, lacks)))
@@ -128,7 +128,7 @@ pub(super) fn make(name: &str, wanted: &GuestTap, backstop: &Support) -> Result<
     Ok(made(!is_so || configured || quiet == Change::Made))
 }
 
-/// Whether this kernel lacks what the programs of TAPs need, as far as that was tried.
+/// Whether this kernel is known to lack support for the programs of TAPs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Support(Arc<AtomicBool>);
 
@@ -138,7 +138,7 @@ impl Support {
     }
 }
 
-/// Makes the interface, or makes one that is there the owner's.
+/// Creates the interface, or makes an existing one the owner's.
 fn create(name: &str, wanted: &GuestTap) -> Result<()> {
     let tap = attach(name)?;
     let describe = || format!("give the TAP to user {}", wanted.uid);
@@ -146,7 +146,7 @@ fn create(name: &str, wanted: &GuestTap) -> Result<()> {
     sys::set_tap_persistent(&tap).during(|| "make the TAP persistent".to_owned())
 }
 
-/// Gives the interface what it lacks, and says whether it lacked something.
+/// Configures what the interface lacks, and returns whether anything changed.
 async fn configure(
     handle: Handle,
     (name, wanted): (String, GuestTap),
@@ -156,7 +156,7 @@ async fn configure(
     let Some(link) = netlink::link(&handle, &name).await.during(look)? else {
         return Err(Error::new(Kind::Missing, "it disappeared during setup"));
     };
-    // Both before it is up.
+    // Both come before the TAP is up.
     let mut changed = put_programs(&handle, &link, &wanted, &lacks).await?;
     changed |= set_alias(&handle, &link, &wanted).await?;
     changed |= set_address(&handle, &link, &wanted).await?;
@@ -171,12 +171,12 @@ async fn configure(
             .during(|| "set it up".to_owned())?;
         changed = true;
     }
-    // After it is up: an interface that goes down forgets its neighbours.
+    // The entry comes after the TAP is up: an interface that goes down loses its neighbours.
     changed |= neighbour::set(&handle, link.index, &wanted).await?;
     Ok(set_route(&handle, &link, &wanted).await? || changed)
 }
 
-/// What keeps the guest in without nft, where this kernel has it.
+/// Attaches the programs that confine the guest without nft, if this kernel supports them.
 async fn put_programs(
     handle: &Handle,
     link: &Link,
@@ -207,10 +207,10 @@ fn alias(guest: Ipv4Addr, nat: bool) -> String {
     format!("{ALIAS} {guest}{nat}")
 }
 
-/// What [`alias`] begins with.
+/// The prefix of every [`alias`].
 const ALIAS: &str = "banger";
 
-/// The guest's address and whether it has NAT, as it is written on a TAP.
+/// The guest's address, and whether it has NAT, from a TAP's alias.
 fn read_alias(text: &str) -> Option<(Ipv4Addr, bool)> {
     let mut words = text.split(' ');
     let (Some(ALIAS), Some(address)) = (words.next(), words.next()) else {
@@ -237,7 +237,7 @@ async fn write_alias(handle: &Handle, index: u32, alias: String) -> Result<()> {
         .during(|| "record its owner".to_owned())
 }
 
-/// A TAP with its guest's address, and whether that has NAT.
+/// A TAP with its guest's address, and whether the guest has NAT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TapRecord {
     pub(crate) tap: String,
@@ -245,7 +245,7 @@ pub(crate) struct TapRecord {
     pub(crate) nat: bool,
 }
 
-/// The TAPs of every banger here, by what is written on them.
+/// The TAPs of every banger on this host, by their aliases.
 pub(crate) fn remembered() -> Result<Vec<TapRecord>> {
     let seen = interfaces::read()?;
     let taps = seen.links().filter(|it| it.tap.is_some());
@@ -261,7 +261,7 @@ pub(crate) fn remembered() -> Result<Vec<TapRecord>> {
     Ok(taps.filter_map(read).collect())
 }
 
-/// Writes on the TAP of this guest whether it has NAT; where there is none, nothing is done.
+/// Records in the alias of this guest's TAP whether it has NAT; does nothing without a TAP.
 pub(super) fn remember_nat(address: Ipv4Addr, nat: bool) -> Result<()> {
     let wrong = |it: &Link| {
         it.tap.is_some()
@@ -278,7 +278,7 @@ pub(super) fn remember_nat(address: Ipv4Addr, nat: bool) -> Result<()> {
     })
 }
 
-/// The host's address, and no other.
+/// Gives the TAP the host's address, and removes all others.
 async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
     let look = || "examine its addresses".to_owned();
     let own = (wanted.host_address, 32);
@@ -319,7 +319,7 @@ async fn set_address(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<
     Ok(true)
 }
 
-/// The route to the guest, by this TAP and no other.
+/// Routes the guest's address to this TAP only.
 async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bool> {
     let guest = wanted.guest_address;
     let describe = || format!("set the route to {guest}");
@@ -327,7 +327,7 @@ async fn set_route(handle: &Handle, link: &Link, wanted: &GuestTap) -> Result<bo
     let mut here = routes
         .iter()
         .filter(|it| it.to.network == guest && it.to.prefix == 32);
-    // One that another TAP left behind is replaced: it would swallow every answer.
+    // A route that another TAP left behind is replaced: it would take every answer.
     if here.clone().count() == 1 && here.all(|it| it.interface == Some(link.index)) {
         return Ok(false);
     }

@@ -88,7 +88,7 @@ fn a_tap_is_made_whole_idempotently() {
     });
 }
 
-/// Every single thing that somebody can take from a TAP or do to it, and the program to do it with.
+/// Every way to damage a TAP from outside, each with the program that does it.
 const HARMS: [(&str, &str); 16] = [
     ("ip", "link set bg100ab0000000a down"),
     ("ip", "link set bg100ab0000000a mtu 1300"),
@@ -150,7 +150,7 @@ fn a_tap_is_never_without_its_filter() {
             machine: MACHINE,
             address: wanted().guest_address,
         };
-        // Nobody allowed the guest first.
+        // The guest was not allowed before.
         change(&host, RootOp::MakeTap(wanted())).unwrap();
         let table = run("nft", "list table inet banger_00ab");
         assert!(table.contains("\"bg100ab0000000a\" . 10.88.0.7"), "{table}");
@@ -340,7 +340,7 @@ fn the_ways_out_are_all_that_the_host_has_routes_by() {
         assert_eq!(ways(), ["up0", "up1"], "without a default route, too");
         run("ip", "address flush dev up1");
         assert_eq!(ways(), ["up0"]);
-        // One that only a route of several ways leads to, in a table of a VPN's.
+        // An uplink that only a multipath route in a VPN's table uses.
         run("ip", "address add 203.0.113.1/32 dev up1");
         let hops = "nexthop dev up0 weight 1 nexthop dev up1 weight 1";
         run(
@@ -372,7 +372,7 @@ fn the_way_out_is_the_kernels_own_choice() {
         assert_eq!(host.uplink().unwrap().as_deref(), Some("up0"));
         run("ip", "route add default via 203.0.113.9 metric 50");
         assert_eq!(host.uplink().unwrap().as_deref(), Some("up1"));
-        // A VPN that leaves the default route and takes both halves.
+        // A VPN that keeps the default route and adds both halves.
         run("ip", "route add 0.0.0.0/1 via 192.0.2.9");
         run("ip", "route add 128.0.0.0/1 via 192.0.2.9");
         assert_eq!(host.uplink().unwrap().as_deref(), Some("up0"));

@@ -1,4 +1,4 @@
-//! What the tests of the real host share: namespaces of their own, and programs to look with.
+//! What the tests of the real host share: namespaces, and programs that inspect them.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -9,14 +9,14 @@ use rustix::thread::UnshareFlags;
 
 use super::sys;
 
-/// Prints why a test did not run; `tools/test` counts these lines.
+/// Prints why a test was skipped; `tools/test` counts these lines.
 pub(crate) fn skipped(reason: &str) {
     let name = thread::current().name().unwrap_or("a test").to_owned();
-    // Not `eprintln`, which the test harness keeps to itself where a test passes.
+    // The test harness would capture `eprintln` in a test that passes.
     writeln!(std::io::stderr(), "SKIPPED: {name}: {reason}").unwrap();
 }
 
-/// Whether the test may change the host; says so if not.
+/// Whether the test may change the host; prints a skip line if not.
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -25,7 +25,7 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
-/// Runs a test on a thread of its own, prepared in some way.
+/// Runs a test on a new thread, after `prepare` has run there.
 fn on_own_thread(prepare: impl FnOnce() + Send, test: impl FnOnce() + Send) {
     if !is_root() {
         return;
@@ -50,13 +50,13 @@ fn own_network() {
     run("ip", "link set lo up");
 }
 
-/// Runs a test with a network of its own, where only `lo` is. Programs that it starts are there
-/// too, and all of it is gone at the end.
+/// Runs a test in a new network namespace, which has only `lo`. Programs that it starts are in the
+/// namespace, too, and all of it ends with the test.
 pub(crate) fn in_own_network(test: impl FnOnce() + Send) {
     on_own_thread(own_network, test);
 }
 
-/// Runs a test in a mount namespace of its own, whose mounts are gone at the end.
+/// Runs a test in a new mount namespace; its mounts end with the test.
 pub(crate) fn in_own_mounts(test: impl FnOnce() + Send) {
     let prepare = || {
         sys::unshare(UnshareFlags::NEWNS).unwrap();
@@ -65,7 +65,7 @@ pub(crate) fn in_own_mounts(test: impl FnOnce() + Send) {
     on_own_thread(prepare, test);
 }
 
-/// A folder where root alone can write, as everything above it.
+/// A folder that only root can write, like every folder above it.
 pub(crate) fn folder_of_root() -> tempfile::TempDir {
     tempfile::Builder::new()
         .prefix("banger-test-")
@@ -73,7 +73,7 @@ pub(crate) fn folder_of_root() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// Runs a test as an ordinary user, without any right that root has.
+/// Runs a test as an ordinary user, without root's privileges.
 pub(crate) fn as_nobody(test: impl FnOnce() + Send) {
     let nobody = rustix::process::Uid::from_raw(65534);
     let group = rustix::process::Gid::from_raw(65534);
@@ -85,11 +85,11 @@ pub(crate) fn as_nobody(test: impl FnOnce() + Send) {
     on_own_thread(prepare, test);
 }
 
-/// A network elsewhere: what is run there sees that network only.
+/// A network namespace; code that runs there sees that network only.
 pub(crate) struct TestNamespace {
     work: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
     thread: Option<JoinHandle<()>>,
-    /// The thread that is there, by which `ip link set … netns` finds it.
+    /// The id of its thread, by which `ip link set … netns` finds it.
     pub(crate) id: i32,
 }
 
@@ -112,7 +112,7 @@ impl TestNamespace {
         }
     }
 
-    /// Runs something there and waits for it.
+    /// Runs a closure there, and waits for its result.
     pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, receiver) = mpsc::channel();
         let work = Box::new(move || drop(sender.send(work())));
@@ -128,7 +128,7 @@ impl Drop for TestNamespace {
     }
 }
 
-/// Runs a program of the test's own; its arguments have no spaces within.
+/// Runs a program; `arguments` are separated by spaces.
 pub(crate) fn attempt(program: &str, arguments: &str) -> Result<String, String> {
     #[expect(
         clippy::disallowed_methods,

@@ -1,8 +1,8 @@
-//! Which unit of systemd a process runs in, by its cgroup.
+//! The systemd unit that a process runs in, from its cgroup.
 //!
-//! A unit of a machine is called by the machine's name and a number. The name alone proves nothing:
-//! everybody may call a unit of their own manager so. What counts is whose manager it is, which is
-//! the beginning of the path, and that only root or that user can write.
+//! A unit of a machine is named after the machine, with a number. The name alone proves nothing:
+//! every user may give it to a unit of their own manager. What counts is the beginning of the path,
+//! which identifies the manager, and which only root or that user can write.
 //!
 //! ```text
 //! /system.slice/banger-1-00ff-aa12bb34-3.scope                    of the system's manager
@@ -15,22 +15,22 @@ use std::time::{Duration, Instant};
 use super::children;
 use crate::{Error, Kind, Result};
 
-/// How long what runs in a unit may take to end, once it was killed.
+/// How long to wait for the killed processes of a unit to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A manager of systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manager {
-    /// The system's.
+    /// The system's manager.
     System,
-    /// This user's.
+    /// The manager of this user.
     User(u32),
 }
 
-/// The cgroups of systemd's own tree, as one process sees them.
+/// The cgroup tree of systemd, as one process sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
-    /// Where the tree begins: in a container it may be below others.
+    /// The root of the tree, which in a container may be below another cgroup.
     root: String,
 }
 
@@ -54,7 +54,8 @@ impl Tree {
             return false;
         };
         managers.iter().any(|manager| match manager {
-            // Directly in there: what is below another unit is that unit's to name.
+            // Only directly in the slice: a unit below another one is named by the owner of that
+            // one.
             Manager::System => path
                 .strip_prefix("/system.slice/")
                 .and_then(|it| it.split('/').next())
@@ -66,7 +67,7 @@ impl Tree {
     }
 }
 
-/// Whether a unit is called `<name>-<number>.scope` or `….service`.
+/// Whether a unit's name is `<name>-<number>.scope` or `….service`.
 fn is_of(unit: &str, name: &str) -> bool {
     let number = unit
         .strip_prefix(name)
@@ -75,7 +76,7 @@ fn is_of(unit: &str, name: &str) -> bool {
     number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The path of a process in systemd's own tree: the unified one, or the one that it names so.
+/// The path of a process in systemd's tree: the unified hierarchy, or the named one.
 fn cgroup(pid: u32) -> Option<String> {
     let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
     path_of(&String::from_utf8_lossy(&text))
@@ -89,7 +90,7 @@ fn path_of(text: &str) -> Option<String> {
     path.map(str::to_owned)
 }
 
-/// Rejects, after a wait, while something runs in a unit of this name.
+/// Fails, after some retries, while a process runs in a unit of this name.
 pub(crate) fn need_none(name: &str, managers: &[Manager]) -> Result<()> {
     let tree = Tree::find();
     need_nobody(&format!("its unit `{name}-*`"), |pid| {
@@ -97,7 +98,7 @@ pub(crate) fn need_none(name: &str, managers: &[Manager]) -> Result<()> {
     })
 }
 
-/// Rejects, after a wait, while such a process runs.
+/// Fails, after some retries, while such a process runs.
 pub(crate) fn need_nobody(whose: &str, is_one: impl Fn(u32) -> bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -113,7 +114,7 @@ pub(crate) fn need_nobody(whose: &str, is_one: impl Fn(u32) -> bool) -> Result<(
             tv_sec: 0,
             tv_nsec: 20_000_000,
         };
-        // Nothing tells that the last process of a unit has ended to who did not start it.
+        // Only the parent of a process is told when it ends, and that is not us.
         let _ = rustix::event::poll(&mut [], Some(&pause));
     }
 }

@@ -1,17 +1,17 @@
-//! What a process has used, from the kernel's own files.
+//! The resource usage of a process, from `/proc`.
 
 use std::fs;
 
 use crate::ProcessUsage;
 
-/// Linux counts time for programs in hundredths of a second on every architecture.
+/// The kernel reports CPU time in hundredths of a second, on every architecture.
 const MILLIS_PER_TICK: u64 = 10;
 
-/// What the process with this number has used; `None` if there is none.
+/// The usage of the process with this id; `None` if it does not exist.
 pub(super) fn of(pid: u32) -> Option<ProcessUsage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    // The kernel shows this to the process's own user and to root only.
+    // Only root and the process's own user may read this.
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok();
     Some(ProcessUsage {
         cpu_millis: ticks(&stat)? * MILLIS_PER_TICK,
@@ -20,7 +20,7 @@ pub(super) fn of(pid: u32) -> Option<ProcessUsage> {
     })
 }
 
-/// utime and stime: proc_pid_stat(5), fields 14 and 15. The name before may hold anything.
+/// utime and stime: fields 14 and 15 in proc_pid_stat(5). The name before them may hold anything.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);

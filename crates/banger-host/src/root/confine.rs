@@ -11,15 +11,15 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use crate::linux::sys;
 use crate::{Error, Kind, Result};
 
-/// What is kept of root's rights.
+/// The capabilities that are kept.
 ///
 /// | right | for |
 /// |---|---|
 /// | NET_ADMIN | TAPs, addresses, routes, `net.ipv4.conf`, nft |
-/// | NET_RAW | iptables, where it is not nft's |
+/// | NET_RAW | the legacy iptables |
 /// | SYS_ADMIN | loop devices and device-mapper |
-/// | MKNOD, CHOWN, FOWNER | the node of a snapshot, which is its user's |
-/// | KILL | what runs in a jail, which is a user of its own |
+/// | MKNOD, CHOWN, FOWNER | the node of a snapshot, which belongs to its user |
+/// | KILL | processes in a jail, which run as users of their own |
 const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::NET_RAW)
     .union(CapabilitySet::SYS_ADMIN)
@@ -28,8 +28,8 @@ const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::KILL);
 
-/// Rejects a program that is not root's own: were the file, or a folder above it, another
-/// user's to write, so would be what root runs.
+/// Rejects a program file that is not root's own: another user who could write the file, or a
+/// folder above it, would decide what root runs.
 pub(super) fn check_own_file() -> Result<()> {
     let link = Path::new("/proc/self/exe");
     let what = "examine the program's own file";
@@ -45,8 +45,8 @@ pub(super) fn check_own_file() -> Result<()> {
     Err(Error::new(Kind::Denied, "its name now belongs to another file").within(what))
 }
 
-/// Rejects a file that is not root's alone, with all of the folders above it. The path is
-/// absolute and has no symbolic links.
+/// Rejects a file unless only root may write it and every folder above it. The path is absolute and
+/// has no symbolic links.
 pub(crate) fn check_file(path: &Path) -> Result<()> {
     for part in path.ancestors() {
         let meta = fs::symlink_metadata(part)
@@ -61,7 +61,7 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
         if meta.file_type().is_symlink() {
             return refused("is a symbolic link");
         }
-        // A list of further users (acl(5)) shows as rights of the group.
+        // An access control list (acl(5)) shows as permissions of the group.
         let by_group = meta.mode() & 0o020 != 0 && meta.gid() != 0;
         if by_group || meta.mode() & 0o002 != 0 {
             return refused("is writable by others than root");
@@ -70,8 +70,8 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives up the environment, the mask of file modes and every right but [`KEPT`], for this thread
-/// and all that it starts. Nothing else may run yet.
+/// Clears the environment, sets the file mode mask, and drops every capability except [`KEPT`], for
+/// this thread and all that it starts. Call it before any other thread exists.
 pub(super) fn give_up() -> Result<()> {
     sys::clear_environment();
     rustix::process::umask(Mode::from_raw_mode(0o077));
@@ -84,16 +84,17 @@ pub(super) fn give_up() -> Result<()> {
     let sets = CapabilitySets {
         effective: kept,
         permitted: kept,
-        // What we start has the same by being root's, and within the bounds.
+        // Programs that we start get the same capabilities, because root runs them within these
+        // bounds.
         inheritable: CapabilitySet::empty(),
     };
     rustix::thread::set_capabilities(None, sets).map_err(describe)
 }
 
-/// Takes everything else out of what a program that we start could have.
+/// Removes all other capabilities from the bounding set, so that no program that we start has them.
 fn drop_bounds(kept: CapabilitySet) -> rustix::io::Result<()> {
-    // Kernels may know more rights than this list: they answer EINVAL at the first that they do
-    // not know.
+    // A newer kernel may know more capabilities than this list; it returns EINVAL at the first
+    // number that it does not know.
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
         if kept.contains(one) {
@@ -120,7 +121,7 @@ mod tests {
         if !is_root() {
             return;
         }
-        // Not below `/tmp`, where everybody may write.
+        // `/tmp` is unsuitable, because every user may write there.
         let folder = tempfile::Builder::new()
             .prefix("banger-test-")
             .tempdir_in("/run")

@@ -1,6 +1,6 @@
 //! Checks files and folders that a user passes as open descriptors: root never opens a user's path.
 //!
-//! Users can only pass what they could open themselves; root passes that file to the kernel's loop
+//! Users can pass only what they could open themselves. Root passes that file to the kernel's loop
 //! device, and nothing of its own.
 
 use std::fs::File;
@@ -13,9 +13,9 @@ use super::{jailed, links};
 use crate::linux::snapshot::SnapshotSpec;
 use crate::{Claim, Error, JailIdentity, Kind, Owner, Result};
 
-/// The file systems that a file may lie on, by their numbers in `statfs(2)` and
-/// `linux/magic.h`. Those of a network, or of a program of the user's (FUSE), could stop the
-/// kernel while it writes, and root with it.
+/// The file systems that a file may be on, by their numbers in `statfs(2)` and `linux/magic.h`. A
+/// network file system, or a user's own program (FUSE), could stall the kernel while it writes, and
+/// root with it.
 const FILE_SYSTEMS: [(u32, &str); 8] = [
     (0xef53, "ext4"),
     (0x5846_5342, "xfs"),
@@ -27,7 +27,7 @@ const FILE_SYSTEMS: [(u32, &str); 8] = [
     (0x794c_7630, "overlayfs"),
 ];
 
-/// The snapshot that is wanted, if these two files may be under it.
+/// The snapshot to make, if these two files may be part of it.
 pub(super) fn snapshot(
     claim: &Claim,
     name: String,
@@ -64,8 +64,8 @@ pub(super) fn snapshot(
     })
 }
 
-/// The file systems on which one user's files can be shown as another's, and the least Linux for
-/// each: `FS_ALLOW_IDMAP` in its sources.
+/// The file systems that support ID-mapped mounts, with the first version of Linux for each:
+/// `FS_ALLOW_IDMAP` in its sources.
 const SHOWN_AS: [(u32, &str, (u32, u32)); 5] = [
     (0xef53, "ext4", (5, 12)),
     (0x5846_5342, "xfs", (5, 12)),
@@ -88,14 +88,14 @@ pub(super) fn jailed(
         );
         return Err(Error::new(Kind::Denied, text));
     };
-    // Files of root's group that a machine could make would be the user's.
+    // New files of the machine with root's group would belong to the user.
     if group == 0 {
         return Err(Error::new(Kind::Denied, "the user's group is root's"));
     }
     let map_io_error = |cause| Error::io("take a descriptor", cause);
     let of = |file: &OwnedFd| file.as_fd().try_clone_to_owned().map_err(map_io_error);
     check_folder(folder, claim)?;
-    // Whoever makes the jail looks in any case.
+    // If this program cannot look into the folder, the process that makes the jail checks it.
     if links::can_be_seen(folder) {
         links::check(folder)?;
     }
@@ -115,7 +115,7 @@ pub(super) fn jailed(
     })
 }
 
-/// Whether the folder that was handed over could be a machine's in a jail.
+/// Checks that the passed folder could be the folder of a jailed machine.
 pub(super) fn jailable(claim: &Claim, descriptors: &[OwnedFd]) -> Result<()> {
     match descriptors {
         [folder] => check_folder(folder, claim),
@@ -159,7 +159,7 @@ fn check_folder(folder: &OwnedFd, claim: &Claim) -> Result<()> {
     }
 }
 
-/// The first two numbers of a kernel's release.
+/// The first two numbers of a kernel release.
 fn release(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split(|it: char| !it.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -180,7 +180,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
         return refused("it is not a regular file".to_owned());
     }
     let flags = rustix::fs::fcntl_getfl(file).map_err(|cause| map_io_error(cause.into()))?;
-    // A descriptor that only names a file (O_PATH) shows nothing of what its holder may do.
+    // A descriptor with O_PATH does not show that its holder may open the file.
     let way = flags & OFlags::RWMODE;
     let opened = !flags.contains(OFlags::PATH)
         && match part {
@@ -203,7 +203,7 @@ fn check(file: &File, claim: &Claim, part: Part) -> Result<std::fs::Metadata> {
         ));
     }
     let system = rustix::fs::fstatfs(file).map_err(|cause| map_io_error(cause.into()))?;
-    // The numbers have 32 bits, whatever the type is that holds them.
+    // The numbers have 32 bits, even if the type of the field has more.
     let number = system.f_type as u32;
     if !FILE_SYSTEMS.iter().any(|(magic, _)| *magic == number) {
         let names: Vec<&str> = FILE_SYSTEMS.iter().map(|(_, name)| *name).collect();

@@ -8,7 +8,7 @@
 //!     machine/                    the machine's folder, in which the user's files are the VM's
 //! ```
 //!
-//! Nothing of it is visible on the host, so all of it ends with the process. The sockets and logs
+//! The host does not see these mounts, so all of them end with the process. The sockets and logs
 //! that Firecracker creates in `machine` belong to the user, in the machine's folder.
 
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -34,16 +34,16 @@ use super::{PROGRAMS, RUN, confine, links, need_root};
 use crate::linux::{node, snapshot_node, sys};
 use crate::{Error, JAILED_FOLDER, Kind, Owner, Result};
 
-/// How large what is in the jail may be, beside the machine's folder: a copy of Firecracker.
+/// The options of the jail's tmpfs, which holds a copy of Firecracker beside the machine's folder.
 const SIZE: &str = "mode=0711,size=64m,nr_inodes=1k";
 
-/// The input of the machine's serial port, in its folder.
+/// The name of the serial port's input, in the machine's folder.
 const INPUT: &str = "console.in";
 
-/// Makes the jail that is requested on standard input, and executes the jailer in it.
+/// Makes the jail that the order on standard input describes, and executes the jailer in it.
 ///
 /// # Errors
-/// When it is not made, or the jailer does not start. The caller gets the same error.
+/// If the jail cannot be made, or the jailer does not start. The caller gets the same error.
 pub fn jail() -> Result<()> {
     need_root()?;
     confine::check_own_file()?;
@@ -52,7 +52,7 @@ pub fn jail() -> Result<()> {
         .try_clone_to_owned()
         .map_err(|cause| Error::io("use the standard input", cause))?;
     let mut wire = Wire::new(socket);
-    // Whoever is not root cannot have made it.
+    // The order must come from root.
     if wire.peer()? != 0 {
         return Err(Error::new(Kind::Denied, "only root can make a jail"));
     }
@@ -70,8 +70,8 @@ pub fn jail() -> Result<()> {
     Err(become_jailer(&order, input))
 }
 
-/// The FIFO that the user's daemon has put into the folder for the machine's serial port, open for
-/// both directions so that it has no end; otherwise nothing to read.
+/// The FIFO that the user's daemon has made in the folder for the machine's serial port, open in
+/// both directions, so that it has no end of file. Without the FIFO the input is empty.
 fn input(folder: &OwnedFd, uid: u32) -> Result<File> {
     let flags =
         OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -102,7 +102,7 @@ fn receive(wire: &mut Wire) -> Result<(Order, OwnedFd)> {
     }
 }
 
-/// Where the jails of one mount namespace are.
+/// The folder of the jails in this mount namespace.
 fn base() -> PathBuf {
     Path::new(RUN).join("jail")
 }
@@ -141,13 +141,13 @@ fn make(order: &Order, folder: &OwnedFd) -> Result<()> {
     let path = root.join(device.strip_prefix("/").unwrap_or(&device));
     let parent = path.parent().unwrap_or(&root);
     folders(parent)?;
-    // The VM's user goes through it, whatever our mask takes from new folders.
+    // The VM's user passes through it, so the mode must not depend on our mask.
     fs::set_permissions(parent, Permissions::from_mode(0o711))
         .map_err(|cause| Error::io("open the folder of its disk's node", cause))?;
     node::put(&path, found.rdev(), seen).map(drop)
 }
 
-/// What the jailer makes up from its arguments.
+/// The path that the jailer derives from its arguments.
 fn root(base: &Path, name: &str) -> PathBuf {
     base.join("firecracker").join(name).join("root")
 }
@@ -168,7 +168,7 @@ pub(super) fn lay_out(
     let map_io_error = |shown: &'static str| {
         move |cause: rustix::io::Errno| Error::io(shown, std::io::Error::from(cause))
     };
-    // A mount can be copied only where it is mounted, so before we go.
+    // A mount can be cloned only in its own namespace, so this precedes the new one.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
@@ -197,7 +197,7 @@ pub(super) fn lay_out(
         .map_err(map_io_error("put the machine's folder into the jail"))
 }
 
-/// The jailer's arguments; what comes after `--` it hands on.
+/// The jailer's arguments; it passes those after `--` to Firecracker.
 fn arguments(order: &Order, base: &Path) -> Vec<String> {
     let inside = |name: &str| format!("{JAILED_FOLDER}/{name}");
     [

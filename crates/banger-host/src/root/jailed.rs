@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Making the jail needs privileges that this program has dropped, and the host's mounts, which a
-//! confined unit does not see. So systemd starts that step with just those privileges, and with no
-//! devices except those of a machine. The unit and its mounts end with the process.
+//! confined unit does not see. So systemd starts a unit with just those privileges, and only with
+//! the devices of a machine. The unit and its mounts end with the process.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -28,10 +28,10 @@ use crate::linux::children::{self, users};
 use crate::linux::scope::BOOTED;
 use crate::{Change, Claim, Error, JailIdentity, Kind, Owner, Process, Result, Signal};
 
-/// How long a jail may take to be made, and Firecracker to run in it.
+/// How long making a jail may take, until Firecracker runs in it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long to wait at a time before looking whether it does.
+/// The interval between two looks at the process.
 const GLANCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
@@ -41,9 +41,9 @@ const GLANCE: Timespec = Timespec {
 #[derive(Debug)]
 pub(crate) struct JailSpec {
     pub(super) jailed: JailIdentity,
-    /// Whose files the machine's are.
+    /// The owner of the machine's files.
     pub(super) owner: Owner,
-    /// The machine's folder, by name only.
+    /// The machine's folder, as an O_PATH descriptor.
     pub(super) folder: OwnedFd,
     pub(super) output: File,
     pub(super) errors: File,
@@ -57,16 +57,16 @@ pub(super) struct Order {
     pub(super) gid: u32,
 }
 
-/// What it answers, once.
+/// Its only answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum JailReply {
-    /// The jail is made, and this process goes into it.
+    /// The jail is ready, and the process with this id enters it.
     Ready(u32),
     Error(Vec<ErrorLayer>),
 }
 
-/// Starts Firecracker in a jail, and waits until it is in there, or has ended.
+/// Starts Firecracker in a jail, and waits until it runs there, or has ended.
 pub(super) fn start(wanted: &JailSpec) -> Result<Process> {
     let JailIdentity { name, uid } = &wanted.jailed;
     let describe = || format!("jail `{name}`");
@@ -80,7 +80,7 @@ pub(super) fn start(wanted: &JailSpec) -> Result<Process> {
     wire.set_patience(PATIENCE, PATIENCE)?;
     let mut waits = systemd_run(wanted, theirs).map_err(|error| error.within(describe()))?;
     let answer = converse(&mut wire, wanted);
-    // It waits for the unit's end, and is of no use to it any more.
+    // It only waits for the end of the unit, so it is not needed any more.
     drop(waits.kill());
     drop(waits.wait());
     let process = answer.map_err(|error| error.within(describe()))?;
@@ -88,7 +88,7 @@ pub(super) fn start(wanted: &JailSpec) -> Result<Process> {
     Ok(process)
 }
 
-/// Whether jails can be made here: by a systemd that runs.
+/// Checks that jails can be made here, which needs a running systemd.
 pub(super) fn check() -> Result<PathBuf> {
     if !Path::new(BOOTED).is_dir() {
         return Err(Error::new(
@@ -100,7 +100,7 @@ pub(super) fn check() -> Result<PathBuf> {
         .ok_or_else(|| Error::new(Kind::Missing, "there is no program `systemd-run`"))
 }
 
-/// The arguments of systemd-run(1) up to the program.
+/// The arguments of systemd-run(1) before the program.
 fn unit(wanted: &JailSpec, instant: u128) -> Vec<String> {
     let name = &wanted.jailed.name;
     let mut words: Vec<String> = ["--quiet", "--collect", "--no-ask-password", "--pipe"]
@@ -108,11 +108,12 @@ fn unit(wanted: &JailSpec, instant: u128) -> Vec<String> {
         .to_vec();
     words.push(format!("--unit={name}-{instant}.service"));
     words.push(format!("--description=banger's VM {name}"));
-    // What stops VMs cleanly when the host goes down stops before what they run in.
+    // The unit that stops VMs before a shutdown must stop before their own units do.
     let before = format!("Before=banger-shutdown@{}.service", wanted.owner.uid);
     words.push(format!("--property={before}"));
     for property in [
-        // Mounts; becoming the user; devices and folders of the jail, which are that user's.
+        // The capabilities for the mounts, the change of user, and the devices and folders of the
+        // jail, which belong to that user.
         "CapabilityBoundingSet=CAP_SYS_ADMIN CAP_SETUID CAP_SETGID CAP_MKNOD CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE",
         "NoNewPrivileges=yes",
         "SystemCallArchitectures=native",
@@ -142,7 +143,8 @@ fn systemd_run(wanted: &JailSpec, socket: OwnedFd) -> Result<Child> {
         file.try_clone()
             .map_err(|cause| Error::io("take a descriptor", cause))
     };
-    // A unit's name is free again only some time after its process has ended.
+    // A unit's name becomes free some time after the end of its process, so each start has a new
+    // one.
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let instant = Duration::try_from(now).unwrap_or_default().as_millis();
     Command::new(check()?)
@@ -159,7 +161,7 @@ fn systemd_run(wanted: &JailSpec, socket: OwnedFd) -> Result<Child> {
         .map_err(|cause| Error::io("run `systemd-run`", cause))
 }
 
-/// Sends the request to the process that makes the jail, and receives its process id.
+/// Sends the order to the process that makes the jail, and receives its process id.
 fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     let order = Order {
         jailed: wanted.jailed.clone(),
@@ -193,7 +195,7 @@ fn converse(wire: &mut Wire, wanted: &JailSpec) -> Result<Process> {
     })
 }
 
-/// Waits until the process has become this user, or has ended; ends one that does neither.
+/// Waits until the process runs as this user, or has ended; kills it after a time-out.
 fn settle(process: &Process, uid: u32) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let Some(handle) = children::open(process, &process.boot_id) else {
@@ -201,7 +203,7 @@ fn settle(process: &Process, uid: u32) -> Result<()> {
     };
     while users(process.pid).is_some_and(|it| it != [uid; 4]) {
         let mut wanted = [PollFd::new(&handle, PollFlags::IN)];
-        // An interrupted wait is a short one.
+        // An interrupted poll is a short wait.
         if poll(&mut wanted, Some(&GLANCE)).is_ok_and(|ready| ready > 0) {
             return Ok(());
         }
@@ -216,8 +218,8 @@ fn settle(process: &Process, uid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Signals a process of this user's jails: it runs as a user id of their range, which
-/// the kernel says and no program can change.
+/// Signals a process in a jail of this user. It is recognized by its user id, in their range, which
+/// no program can change.
 pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result<Change> {
     let refused = |text: String| Err(Error::new(Kind::Denied, text));
     if !matches!(
@@ -226,7 +228,8 @@ pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result
     ) {
         return refused(format!("{signal:?} is not a signal for a jailed process"));
     }
-    // Opened before it is looked at: should its number go to another meanwhile, this one has ended.
+    // The pidfd is opened before the check: if the process ends, and another gets its number, the
+    // signal goes nowhere.
     let Some(handle) = children::open(process, &children::boot_id()?) else {
         return Ok(Change::Already);
     };
@@ -243,7 +246,7 @@ pub(super) fn signal(process: &Process, signal: Signal, claim: &Claim) -> Result
     }
 }
 
-/// A process that runs as this user.
+/// The id of a process that runs as this user.
 fn running(uid: u32) -> Option<u32> {
     children::all().ok()?.find(|pid| {
         let runs = children::stat(*pid).is_some_and(|it| !it.ended);

@@ -7,22 +7,22 @@ use super::MOST_ELEMENTS;
 use super::message::RootLook;
 use crate::{Claim, Error, JailIdentity, Kind, Probe, Result, RootOp};
 
-/// What MTU a TAP may have, in bytes: what every IPv4 host takes, to the usual jumbo frames.
+/// The MTUs that a TAP may have, in bytes: from the minimum of IPv4 to common jumbo frames.
 const MTUS: std::ops::RangeInclusive<u32> = 576..=9216;
 
-/// How large a snapshot may be, in MiB.
+/// The sizes that a snapshot may have, in MiB.
 const SIZES: std::ops::RangeInclusive<u64> = 1..=64 << 20;
 
-/// A change that may be made.
+/// A permitted change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PermittedChange {
-    /// As it was asked for.
+    /// The change as requested.
     Change(RootOp),
-    /// Over the files that came with it.
+    /// A snapshot of the files that the message carries.
     MakeSnapshot { name: String, size_mib: u64 },
 }
 
-/// A question that may be answered.
+/// A permitted question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PermittedLook {
     FirewallHolds {
@@ -33,13 +33,13 @@ pub(super) enum PermittedLook {
     Probe(Probe),
     ForwardingHolds,
     Snapshot(String),
-    /// Over the folder that came with it.
+    /// About the folder that the message carries.
     Jails,
 }
 
-/// The error of a value that the user may not have.
+/// The error for a value that the user may not use.
 pub(super) fn refuse(value: &str, what: &str) -> Error {
-    // What was sent is repeated to a terminal and a log, so it is made safe and short.
+    // The value goes to a terminal and a log, so it is escaped and shortened.
     let shown: String = value
         .chars()
         .take(40)
@@ -48,7 +48,7 @@ pub(super) fn refuse(value: &str, what: &str) -> Error {
     Error::new(Kind::Denied, format!("`{shown}` is not {what}"))
 }
 
-/// Checks values against a claim.
+/// The checks of values against a claim.
 struct Measure<'a>(&'a Claim);
 
 impl Measure<'_> {
@@ -97,8 +97,8 @@ impl Measure<'_> {
     }
 }
 
-/// Permits a change of this user. It concerns the user's own things only, because root makes names
-/// of a machine's id and the claim's instance.
+/// Permits a change of this user. It affects only the user's own objects, because root derives
+/// names from the machine's id and the claim's instance.
 pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
     let measure = Measure(claim);
     match &op {
@@ -108,7 +108,8 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
             }
             measure.owner(tap.uid)?;
             measure.host_address(tap.host_address)?;
-            // Its MAC may be any guest's: a TAP leads to one guest, and a copy of one keeps its MAC.
+            // Any guest's MAC is permitted: a TAP leads to one guest, and a copy of a guest keeps
+            // its MAC.
             measure.guest(tap.guest_address)?;
         }
         RootOp::AllowGuest { address, .. } | RootOp::AllowNat { address } => {
@@ -131,8 +132,8 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
                 size_mib: *size_mib,
             });
         }
-        // Taking away opens nothing, whatever the address is. Which interfaces forward is the host's
-        // to know, and for which machines is in the ledger.
+        // A removal grants nothing, whatever the address is. The host decides which interfaces
+        // forward, and the ledger for which machines.
         RootOp::RemoveTap { .. }
         | RootOp::ForbidGuest { .. }
         | RootOp::ForbidNat { .. }

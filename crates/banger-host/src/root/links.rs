@@ -10,12 +10,12 @@ use rustix::io::Errno;
 
 use crate::{Error, Kind, Result};
 
-/// How many files a machine's folder may have, with those in folders below it. A real one has ten.
+/// The maximum number of files in a machine's folder, with those below it. A real one has ten.
 const MOST_FILES: usize = 1000;
 
-/// Whether this program may look into the folder, which is handed over by its name only. What
-/// serves users has given up the right to look into those of theirs that are closed; what makes the
-/// jail has it.
+/// Whether this program may look into the folder, which is given as an O_PATH descriptor. The
+/// process that serves users has dropped the capability to look into closed folders of theirs; the
+/// process that makes the jail has it.
 pub(super) fn can_be_seen(folder: &OwnedFd) -> bool {
     open(folder).is_ok()
 }
@@ -25,7 +25,7 @@ fn open(folder: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(folder, ".", flags, Mode::empty())
 }
 
-/// Rejects a folder with a file of more than one name.
+/// Rejects a folder that contains a file with more than one name.
 pub(super) fn check(folder: &OwnedFd) -> Result<()> {
     let map_io_error = |cause: Errno| Error::io("look into the machine's folder", cause.into());
     let refused = |text: String| {
@@ -45,7 +45,7 @@ pub(super) fn check(folder: &OwnedFd) -> Result<()> {
                 return Err(refused(format!("it holds more than {MOST_FILES} files")));
             }
             let meta = match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                // A file that is gone has no name at all.
+                // A file that was removed meanwhile has no name.
                 Err(Errno::NOENT) => continue,
                 other => other.map_err(map_io_error)?,
             };

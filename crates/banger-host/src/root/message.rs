@@ -19,13 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Change, Claim, Error, Finding, JailIdentity, Kind, Process, RootOp, Signal, Snapshot};
 
-/// The version of the messages in this file.
+/// The version of these messages.
 pub(crate) const PROTOCOL: u32 = 3;
 
-/// The longest message, in bytes.
+/// The maximum length of a message, in bytes.
 pub(crate) const LONGEST: usize = 64 << 10;
 
-/// How many descriptors one message may carry.
+/// The maximum number of descriptors of a message.
 pub(crate) const MOST_DESCRIPTORS: usize = 3;
 
 /// A message of a client.
@@ -37,15 +37,15 @@ pub(crate) enum Request {
         /// The client's version of the messages.
         protocol: u32,
     },
-    /// Make a change. Files that it needs are handed over, open: for a snapshot the base, for
-    /// reading, and the store, for both; the snapshot belongs to the user who is served.
+    /// Make a change. A snapshot's files come as open descriptors: the base for reading, and the
+    /// store for reading and writing. The snapshot belongs to the user who is served.
     Change(RootOp),
-    /// Start Firecracker in a jail, with three open descriptors: the machine's
-    /// folder by name only (O_PATH), and for appending what its output and its errors go to.
+    /// Start Firecracker in a jail, with three descriptors: the machine's folder (O_PATH), and for
+    /// appending the files of its output and its errors.
     StartJailed(JailIdentity),
-    /// A signal, to a process that runs in a jail.
+    /// Signal a process that runs in a jail.
     SignalJailed { process: Process, signal: Signal },
-    /// A question.
+    /// Ask a question.
     Look(RootLook),
 }
 
@@ -53,19 +53,19 @@ pub(crate) enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum Reply {
-    /// The user whom root serves, and what they have.
+    /// The user whom root serves, with their claim.
     Hello(Hello),
-    /// The change was applied, or was before.
+    /// The change was made now, or before.
     Changed(Change),
-    /// What was started.
+    /// The process that was started.
     Started(Process),
-    /// Whether it holds.
+    /// Whether the state holds.
     Holds(bool),
-    /// What was found.
+    /// The finding of a probe.
     Found(Finding),
-    /// What it is like, if it is there.
+    /// The state of a snapshot, if it exists.
     Snapshot(Option<Snapshot>),
-    /// The request failed: the layers of the error, outermost first, never empty.
+    /// The error of a request: its layers, outermost first, at least one.
     Error(Vec<ErrorLayer>),
 }
 
@@ -73,13 +73,13 @@ pub(crate) enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hello {
-    /// Root's version of the messages.
+    /// The version of root's messages.
     pub(crate) protocol: u32,
-    /// The program's own version.
+    /// The version of the program.
     pub(crate) version: String,
     /// The claim that root checks against.
     pub(crate) claim: Claim,
-    /// The instance of the claim, in four hexadecimal digits.
+    /// The instance of the claim, as four hexadecimal digits.
     pub(crate) instance: String,
 }
 
@@ -105,9 +105,9 @@ pub(crate) enum RootLook {
     ForwardingHolds,
     /// Whether snapshots can be made.
     Snapshots,
-    /// Whether a machine in this folder, which is handed over (O_PATH), can be jailed.
+    /// Whether a machine in the folder that the message carries (O_PATH) can be jailed.
     Jails,
-    /// What a snapshot is like.
+    /// The state of a snapshot.
     Snapshot { name: String },
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn layers_of(error: &Error) -> Vec<ErrorLayer> {
     layers
 }
 
-/// The error of these layers.
+/// The error with these layers.
 pub(crate) fn error_of(layers: Vec<ErrorLayer>) -> Error {
     let mut layers = layers.into_iter().rev();
     let one = |layer: ErrorLayer, error: Error| layer.hints.into_iter().fold(error, Error::hint);

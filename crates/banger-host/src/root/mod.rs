@@ -1,4 +1,4 @@
-//! The root program: what it does for a user, and what it rejects.
+//! The root program: the requests that it serves for a user, and those that it rejects.
 //!
 //! ```text
 //!  bangerd, the user                 banger-root, root
@@ -14,11 +14,11 @@
 //! | `judge` | checks every value against the user's claim |
 //! | `quota` | the user's quotas |
 //! | `files`, `links` | checks of open files, and of the files in a folder |
-//! | `jailed`, `jail` | starting a jail; making it, from within |
+//! | `jailed`, `jail` | the start of a jail; the jail, made from within |
 //! | `restore` | restores the firewall after a flush |
-//! | `served`, `serve` | answers requests; listens |
-//! | `port` | keeps a user's DNS port while no daemon has it |
-//! | `confine` | the rights that are given up first |
+//! | `served`, `serve` | answers to requests; the listener |
+//! | `port` | holds a user's DNS port while no daemon has it |
+//! | `confine` | drops privileges at the start |
 //! | `install` | installation and its status |
 
 pub(crate) mod confine;
@@ -56,13 +56,14 @@ use crate::linux::snapshot;
 use crate::{Claim, Error, Kind, Linux, Result};
 use served::{ClaimedHost, FileOperations};
 
-/// Where root keeps what is gone with the boot: sockets, reservations, the ledger of forwarding.
+/// The folder of root's data that does not survive a reboot: sockets, reservations, the ledger of
+/// forwarding.
 pub(crate) const RUN: &str = "/run/banger";
 
 /// The folder of the programs that root runs.
 pub(crate) const PROGRAMS: &str = "/usr/local/libexec/banger";
 
-/// How many guests, and how many addresses, one look may ask for.
+/// The maximum number of guests, and of addresses, in one question.
 pub(crate) const MOST_ELEMENTS: usize = 256;
 
 /// The operations on open files.
@@ -76,15 +77,15 @@ pub(crate) fn socket_path(uid: u32) -> std::path::PathBuf {
     Path::new(RUN).join(uid.to_string()).join("root.sock")
 }
 
-/// The socket where a user's daemon gets the DNS port, below [`RUN`].
+/// The path below [`RUN`] of the socket where a user's daemon gets the DNS port.
 pub(crate) fn port_path(run: &Path, uid: u32) -> std::path::PathBuf {
     run.join(uid.to_string()).join("port.sock")
 }
 
-/// Serves one user on the standard input, until no request comes any more.
+/// Serves one user on standard input, until no request has come for a while.
 ///
 /// # Errors
-/// When the process is not root, its file is writable by others, or the user has no claim.
+/// If the process is not root, others may write its file, or the user has no claim.
 pub fn serve(uid: u32, input: Input) -> Result<()> {
     need_root()?;
     confine::check_own_file()?;
@@ -118,10 +119,10 @@ pub(crate) fn log(text: &str) {
             .chain(escaped.into_iter().flatten())
     };
     let line: String = text.chars().flat_map(safe).collect();
-    // Tests refuse thousands of values, and their log is not read.
+    // Tests cause thousands of refusals, whose log nobody reads.
     if cfg!(test) {
         return;
     }
-    // A log that cannot be written stops nothing.
+    // A log that cannot be written must not stop the program.
     drop(writeln!(std::io::stderr(), "{line}"));
 }

@@ -1,8 +1,8 @@
-//! Reserves a user's DNS port while the user's daemon is not running.
+//! Holds a user's DNS port while the user's daemon is not running.
 //!
-//! systemd binds the port before the first login, and starts this program at the first DNS query,
-//! or when the user's daemon connects to a socket that only this user can open. The program passes
-//! the port to the daemon and runs while the daemon has it, because systemd would read it
+//! systemd binds the port before the first login. It starts this program at the first DNS query, or
+//! when the user's daemon connects to a socket that only this user can open. The program passes the
+//! port to the daemon, and runs while the daemon has it, because systemd would react to every query
 //! otherwise. Queries without a daemon are dropped. The program runs as the user, without
 //! capabilities.
 //!
@@ -26,19 +26,19 @@ use crate::{Error, Kind, Result};
 /// The time until an idle program exits.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How many have the port at once, at most: a daemon, and the next while the first one ends.
+/// The maximum number of holders at once: a daemon, and its successor while it ends.
 const MOST_HOLDERS: usize = 8;
 
-/// The first descriptor that systemd hands over; see sd_listen_fds(3).
+/// The first descriptor that systemd passes; see sd_listen_fds(3).
 const FIRST: RawFd = 3;
 
-/// How many it hands over: the socket, and the port for TCP and for UDP.
+/// The number of descriptors that it passes: the socket, and the port for TCP and for UDP.
 const HANDED: RawFd = 3;
 
-/// What systemd has bound.
+/// The sockets that systemd has bound.
 #[derive(Debug)]
 pub(crate) struct Port {
-    /// Where the user's daemon asks for it.
+    /// The socket where the user's daemon asks for the port.
     pub(crate) asked_at: OwnedFd,
     pub(crate) udp: OwnedFd,
     pub(crate) tcp: OwnedFd,
@@ -47,13 +47,13 @@ pub(crate) struct Port {
 /// Serves the port that systemd has passed, until it is no longer needed.
 ///
 /// # Errors
-/// When systemd has not.
+/// If systemd has passed no port.
 pub fn keep_port() -> Result<()> {
     let handed = (FIRST..FIRST + HANDED).map(take).collect::<Result<_>>()?;
     Port::of(handed)?.keep(IDLE)
 }
 
-/// Takes one of the descriptors that systemd hands over.
+/// Takes over a descriptor that systemd has passed.
 fn take(number: RawFd) -> Result<OwnedFd> {
     sys::take_handed(number).ok_or_else(|| not_by_hand("no socket is passed"))
 }
@@ -63,7 +63,7 @@ fn not_by_hand(text: &str) -> Error {
 }
 
 impl Port {
-    /// Tells the sockets apart by what they are.
+    /// Assigns the sockets by their types.
     fn of(sockets: Vec<OwnedFd>) -> Result<Self> {
         let (mut asked_at, mut udp, mut tcp) = (None, None, None);
         for socket in sockets {
@@ -87,8 +87,8 @@ impl Port {
         }
     }
 
-    /// Passes the port to each client, and returns when all clients are gone and none comes for
-    /// that time.
+    /// Passes the port to each client, and returns when all clients have gone and none has come for
+    /// `idle`.
     pub(crate) fn keep(&self, idle: Duration) -> Result<()> {
         let patience =
             Timespec::try_from(idle).map_err(|cause| Error::new(Kind::Other, cause.to_string()))?;
@@ -109,7 +109,7 @@ impl Port {
                 Err(cause) => return Err(Error::io("wait for a client", cause.into())),
             }
             let ready: Vec<bool> = wanted.iter().map(|it| !it.revents().is_empty()).collect();
-            // A holder says nothing, so what comes from one is its end.
+            // A holder sends nothing, so any event on its socket is its end.
             let mut ended = ready[others..].iter();
             holders.retain(|_| !ended.next().is_some_and(|it| *it));
             if ready[0] {
@@ -120,7 +120,7 @@ impl Port {
         }
     }
 
-    /// Takes one who asks, and gives the port to the one user whose it is.
+    /// Accepts a client, and passes the port to it if it is the port's user.
     fn hand_over(&self, holders: usize) -> Option<OwnedFd> {
         let asks = accept_with(&self.asked_at, SocketFlags::CLOEXEC).ok()?;
         let own = rustix::process::geteuid().as_raw();
@@ -137,12 +137,12 @@ impl Port {
         Some(asks)
     }
 
-    /// Drops pending queries, which would otherwise wake systemd again at once.
+    /// Drops pending queries, for which systemd would start the program again at once.
     fn throw_away(&self) {
         let mut byte = [0; 1];
         while recv(&self.udp, &mut byte, RecvFlags::DONTWAIT | RecvFlags::TRUNC).is_ok() {}
         let flags = SocketFlags::CLOEXEC;
-        // One at a time: the listener may be one that waits.
+        // Drops one at a time, since the listener may be a blocking one.
         let waits = |socket: &OwnedFd| {
             let mut wanted = [PollFd::new(socket, PollFlags::IN)];
             let now = Timespec {

@@ -1,11 +1,11 @@
 //! The quotas of one user through root.
 //!
-//! All of it is kernel memory that a user's limits and cgroups do not account for.
+//! These objects are kernel memory, which a user's limits and cgroups do not account for.
 //!
-//! | what | quota | one VM has |
+//! | object | quota | use of one VM |
 //! |---|---|---|
 //! | TAPs | [`TAPS`] | one |
-//! | snapshots, each with two loop devices at most | [`SNAPSHOTS`] | one |
+//! | snapshots, each with up to two loop devices | [`SNAPSHOTS`] | one |
 //! | kernel memory for the stores of all snapshots | a quarter of the host's memory | 1/512 of its disk's size |
 //! | elements of the firewall | [`ELEMENTS`] | two |
 //! | entries of the ledger of forwarding, each for a TAP | [`TAPS`] | one for each uplink of the host |
@@ -19,19 +19,19 @@ use crate::linux::children;
 use crate::linux::snapshot::{self, SnapshotSpec};
 use crate::{Claim, Error, Host, Kind, MachineId, Result, RootOp};
 
-/// The most TAPs.
+/// The maximum number of TAPs.
 pub(super) const TAPS: usize = 512;
 
-/// The most snapshots.
+/// The maximum number of snapshots.
 pub(super) const SNAPSHOTS: usize = 512;
 
-/// The most elements of the firewall: guests, and addresses that are let out.
+/// The maximum number of elements of the firewall: guests, and addresses with NAT.
 pub(super) const ELEMENTS: usize = 1024;
 
-/// The most jails.
+/// The maximum number of jails.
 pub(super) const JAILS: usize = 512;
 
-/// The share of the host's memory that stores may take.
+/// The divisor of the host's memory that yields the part for stores.
 const MEMORY_SHARE: u64 = 4;
 
 fn exceeded(quota: &str, is: impl std::fmt::Display, most: impl std::fmt::Display) -> Error {
@@ -46,8 +46,7 @@ fn need_below(quota: &str, count: usize, most: usize) -> Result<()> {
     Err(exceeded(quota, count + 1, most))
 }
 
-/// Rejects a change beyond the user's quota. What exists already may be
-/// made again.
+/// Rejects a change beyond the user's quota. An existing object may be made again.
 pub(super) fn change(op: &RootOp, claim: &Claim, host: &dyn Host) -> Result<()> {
     match op {
         RootOp::MakeTap(tap) => {
@@ -65,7 +64,7 @@ pub(super) fn change(op: &RootOp, claim: &Claim, host: &dyn Host) -> Result<()> 
             }
             need_below("firewall elements", elements.count(), ELEMENTS)
         }
-        // Snapshots are counted with their files; what takes away and what switches needs no quota.
+        // Snapshots are counted with their files; a removal or a switch needs no quota.
         RootOp::RemoveTap { .. }
         | RootOp::ForbidGuest { .. }
         | RootOp::ForbidNat { .. }
@@ -116,7 +115,7 @@ pub(super) fn jail(uid: u32, claim: &Claim) -> Result<()> {
     need_below("jails", users.len(), JAILS)
 }
 
-/// The users of the instance that something runs as.
+/// The users of the instance that processes run as.
 pub(super) fn jailed_users(claim: &Claim) -> Result<BTreeSet<u32>> {
     let range = claim.instance().users();
     Ok(children::all()?

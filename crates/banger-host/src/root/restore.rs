@@ -1,14 +1,14 @@
 //! Restores the firewall after another program replaced all rules of the host.
 //!
 //! `systemctl restart nftables` flushes all tables, including banger's, and not every user has a
-//! running daemon to restore them. The alias of each TAP, which only root can write, has its
-//! guest's address and whether it has NAT; every table is rebuilt from that.
+//! running daemon to restore them. Only root can write the alias of a TAP, which has the guest's
+//! address and whether it has NAT. Every table is rebuilt from the aliases.
 
 use super::{confine, log, need_root};
 use crate::linux::tap::{self, TapRecord};
 use crate::{Change, Error, Host, Instance, Linux, MachineId, Op, Result, RootOp};
 
-/// Puts the tables of all bangers on this host back, whole. Idempotent.
+/// Restores the tables of all bangers on this host. Idempotent.
 ///
 /// # Errors
 /// If the caller is not root, or a table could not be rebuilt; all others are.

@@ -17,28 +17,28 @@ use super::served::ClaimedHost;
 use super::wire::{Received, Wire, understand};
 use crate::{Error, Kind, Result};
 
-/// How many connections are served at once; a daemon has one for each kind of request.
+/// The maximum number of open connections; a daemon has one for each kind of request.
 pub(crate) const MOST_CONNECTIONS: usize = 8;
 
-/// How long a connection may be silent, and a program without connections may live.
+/// How long a connection may be silent, and how long the program runs without connections.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// How long the other end may take to read an answer.
+/// How long a client may take to read an answer.
 const SENDING: Duration = Duration::from_secs(10);
 
-/// How many refusals of one connection are logged.
+/// The number of refusals on one connection that are logged.
 const MOST_LOGGED: usize = 16;
 
-/// The kind of socket that the standard input is.
+/// The kind of socket on standard input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A listening socket, as systemd passes it.
+    /// A listening socket, which systemd passes.
     Listener,
     /// One connection.
     Connection,
 }
 
-/// Serves the connections of the standard input, until none has come for a while.
+/// Serves the connections on standard input, until none has come for a while.
 pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
     let socket = std::io::stdin()
         .as_fd()
@@ -65,7 +65,7 @@ pub(super) fn serve(served: ClaimedHost, input: Input) -> Result<()> {
     }
 }
 
-/// Takes connections, each with a thread of its own.
+/// Accepts connections, and serves each on a thread of its own.
 pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()> {
     let open = Arc::new(AtomicUsize::new(0));
     let mut strangers = BTreeSet::new();
@@ -78,14 +78,14 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()
         }
         let socket = match accept_with(listener, SocketFlags::CLOEXEC) {
             Ok(socket) => socket,
-            // No client came, or it is already gone.
+            // No client came, or it has gone already.
             Err(Errno::AGAIN | Errno::CONNABORTED | Errno::INTR) => continue,
             Err(cause) => return Err(Error::io("take a connection", cause.into())),
         };
         let wire = Wire::new(socket);
         let Ok(peer) = wire.peer() else { continue };
         if peer != served.uid() {
-            // A set that a thousand users can fill is not one of banger's.
+            // The bound keeps users from filling the set.
             if strangers.len() < MOST_LOGGED && strangers.insert(peer) {
                 log(&format!("refused user {peer}"));
             }
@@ -110,7 +110,7 @@ pub(super) fn listen(listener: &OwnedFd, served: &Arc<ClaimedHost>) -> Result<()
     }
 }
 
-/// A connection that is open; it is counted until this goes, even if its thread panics.
+/// The permit of an open connection. It counts until it is dropped, even if the thread panics.
 struct ConnectionPermit(Arc<AtomicUsize>);
 
 impl Drop for ConnectionPermit {
@@ -119,7 +119,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Whether a connection comes within [`IDLE`].
+/// Waits for a connection, at most [`IDLE`]; returns whether one came.
 fn comes(listener: &OwnedFd) -> Result<bool> {
     let patience = Timespec {
         tv_sec: IDLE.as_secs().cast_signed(),
@@ -135,12 +135,13 @@ fn comes(listener: &OwnedFd) -> Result<bool> {
 }
 
 fn refuse(wire: &Wire, kind: Kind, text: &str) {
-    // Who has not asked yet will not be waiting for long.
+    // A client that sends nothing yet does not wait for this answer either, so the time-out is
+    // short.
     drop(wire.set_patience(SENDING, Duration::from_secs(1)));
     let _ = wire.say(&Reply::Error(layers_of(&Error::new(kind, text))), &[]);
 }
 
-/// Answers one connection until it ends, or is silent for too long.
+/// Serves one connection until it ends, or is silent for too long.
 pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
     if wire.peer().ok() != Some(served.uid()) {
         log("rejected a connection of another user");
@@ -156,7 +157,8 @@ pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
         let (bytes, descriptors) = match wire.receive() {
             Ok(Received::Message(bytes, descriptors)) => (bytes, descriptors),
             Ok(Received::Refused(why)) => {
-                // What was cut off cannot be known, so nothing after it is trusted either.
+                // The lost part of the message is unknown, so later messages are not trusted
+                // either.
                 refuse(&wire, Kind::Denied, why);
                 log(&format!("refused a message: {why}"));
                 return;
@@ -182,7 +184,7 @@ pub(super) fn converse(mut wire: Wire, served: &ClaimedHost) {
     }
 }
 
-/// The request in the log; nothing for a request that changes nothing.
+/// The log entry of a request; `None` if the request changes nothing.
 fn describe(request: &Request) -> Option<String> {
     match request {
         Request::Change(op) => serde_json::to_string(op).ok(),
@@ -196,7 +198,7 @@ fn describe(request: &Request) -> Option<String> {
     }
 }
 
-/// Logs every change, and refusals up to a number.
+/// Logs every change, and refusals up to [`MOST_LOGGED`].
 fn note(request: Option<String>, reply: &Reply, logged: &mut usize) {
     let Some(request) = request else { return };
     let request: String = request.chars().take(200).collect();

@@ -1,4 +1,4 @@
-//! The service for one user: checks, applies and answers each request.
+//! The service for one user: it checks, applies and answers each request.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::linux::snapshot;
 use crate::linux::units::{self, Manager};
 use crate::{Change, Claim, Error, Finding, Host, Kind, Op, Process, Result, RootOp};
 
-/// A user and the host that is changed for them.
+/// A user's claim, and the host to change for them.
 #[derive(Debug)]
 pub(crate) struct ClaimedHost {
     claim: Claim,
@@ -21,7 +21,7 @@ pub(crate) struct ClaimedHost {
     operations: FileOperations,
 }
 
-/// The operations on open files, for which a host would need paths.
+/// The operations on open files, which a [`Host`] would do by paths.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileOperations {
     pub(super) snapshot: fn(&snapshot::SnapshotSpec) -> Result<Change>,
@@ -29,7 +29,7 @@ pub(super) struct FileOperations {
 }
 
 impl ClaimedHost {
-    /// Changes this host by this claim.
+    /// The service for this claim, on this host.
     pub(super) fn new(claim: Claim, host: Box<dyn Host>, operations: FileOperations) -> Self {
         Self {
             claim,
@@ -42,8 +42,7 @@ impl ClaimedHost {
         self.claim.uid
     }
 
-    /// Answers one message of a client with this group. Until the greeting, nothing else is
-    /// answered.
+    /// Answers one message of a client whose process has this group. The greeting must come first.
     pub(super) fn answer(
         &self,
         request: Request,
@@ -76,7 +75,7 @@ impl ClaimedHost {
             let text = format!(
                 "the root helper has version {PROTOCOL} of its protocol, and the daemon version {protocol}"
             );
-            // A daemon that is older than what was installed is one that has run since before.
+            // A daemon with an older protocol has run since before the installation.
             let hint = if protocol < PROTOCOL {
                 "restart the daemon: banger daemon stop"
             } else {
@@ -108,7 +107,8 @@ impl ClaimedHost {
                 let instance = self.claim.instance();
                 quota::change(&op, &self.claim, &*self.host)?;
                 if let RootOp::RemoveSnapshot { machine } = &op {
-                    // The user's own units, too; the host knows those of the system.
+                    // The user's manager counts, too; the host's own search covers only the
+                    // system's.
                     let name = instance.name(*machine);
                     units::need_none(&name, &[Manager::User(self.claim.uid)])?;
                 }
@@ -142,7 +142,7 @@ fn need_none(descriptors: &[OwnedFd]) -> Result<()> {
     Err(Error::new(Kind::Denied, text))
 }
 
-/// Whether a machine in the folder that was handed over can be jailed.
+/// Whether a machine in the passed folder can be jailed.
 fn jails(claim: &Claim, descriptors: &[OwnedFd]) -> Finding {
     let programs = Path::new(PROGRAMS);
     let found = jailed::check()

@@ -19,56 +19,56 @@ use serde::de::DeserializeOwned;
 use super::message::{LONGEST, MOST_DESCRIPTORS};
 use crate::{Error, Kind, Result};
 
-/// One end of a conversation.
+/// One end of a connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-/// What arrived.
+/// The outcome of a receive.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A message, and what was handed over with it.
+    /// A message, with its descriptors.
     Message(Vec<u8>, Vec<OwnedFd>),
-    /// Not a message, with the reason; its descriptors are closed.
+    /// An invalid message, with the reason; its descriptors are closed.
     Refused(&'static str),
-    /// The other end has gone.
+    /// The end of the connection.
     End,
-    /// Nothing arrived in time.
+    /// No message within the time-out.
     Nothing,
 }
 
 impl Wire {
-    /// Speaks by this socket.
+    /// A connection over this socket.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
-            // One byte more than the longest message, so that a longer one is seen.
+            // One byte more than the longest message, so that a longer one is noticed.
             buffer: vec![0; LONGEST + 1],
         }
     }
 
-    /// Who is at the other end, as the kernel noted it when the connection was made.
+    /// The user of the peer, as the kernel recorded it at the connect.
     pub(crate) fn peer(&self) -> Result<u32> {
         let peer = sockopt::socket_peercred(&self.socket)?;
         Ok(peer.uid.as_raw())
     }
 
-    /// The group of who is at the other end, as the kernel noted it then.
+    /// The group of the peer, as the kernel recorded it at the connect.
     pub(crate) fn peer_group(&self) -> Result<u32> {
         let peer = sockopt::socket_peercred(&self.socket)?;
         Ok(peer.gid.as_raw())
     }
 
-    /// How long to wait for a message, and for the other end to take one.
+    /// Sets the time-outs for receiving a message and for sending one.
     pub(crate) fn set_patience(&self, receive: Duration, send: Duration) -> Result<()> {
         sockopt::set_socket_timeout(&self.socket, Timeout::Recv, Some(receive))?;
         sockopt::set_socket_timeout(&self.socket, Timeout::Send, Some(send))?;
         Ok(())
     }
 
-    /// Says something.
+    /// Sends a message.
     pub(crate) fn say(
         &self,
         what: &impl Serialize,
@@ -105,7 +105,7 @@ impl Wire {
         }
     }
 
-    /// Waits for what comes.
+    /// Waits for a message.
     pub(crate) fn receive(&mut self) -> rustix::io::Result<Received> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -129,7 +129,7 @@ impl Wire {
                 descriptors.extend(handed);
             }
         }
-        // The kernel closes what finds no place, and tells.
+        // The kernel closes descriptors that do not fit, and sets this flag.
         if received.flags.contains(ReturnFlags::CTRUNC) || descriptors.len() > MOST_DESCRIPTORS {
             return Ok(Received::Refused("it carries too many descriptors"));
         }
@@ -137,7 +137,7 @@ impl Wire {
             return Ok(Received::Refused("it is longer than 64 KiB"));
         }
         if received.bytes == 0 {
-            // An empty message looks like the end of the stream, and counts as such.
+            // An empty message cannot be told from the end of the stream, and counts as such.
             return Ok(Received::End);
         }
         Ok(Received::Message(
@@ -147,13 +147,13 @@ impl Wire {
     }
 }
 
-/// The error for a message that is not in the list, such as one of a later version.
+/// The error for an unknown message, such as one of a later version.
 pub(crate) const NOT_UNDERSTOOD: &str = "the message is not understood";
 
 /// Parses a message.
 pub(crate) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|cause| {
-        // The words of the library may repeat what was sent, so they are made safe to print.
+        // The parser's message may quote the input, so it is escaped and shortened.
         let cause: String = cause.to_string().escape_debug().take(200).collect();
         Error::new(Kind::Other, cause).within(NOT_UNDERSTOOD)
     })
@@ -216,7 +216,7 @@ mod tests {
             here.say(&"take these", &lent).unwrap();
             assert!(matches!(there.receive().unwrap(), Received::Refused(_)));
         }
-        // Other tests open files meanwhile, so this is no exact number.
+        // Other tests open files at the same time, so the number is not exact.
         assert!(open_descriptors() < 300, "descriptors were left open");
     }
 

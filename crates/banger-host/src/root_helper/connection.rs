@@ -1,11 +1,10 @@
-//! Conversations with root, each opened on demand, and reopened when it breaks.
+//! Connections to root, each opened on demand, and reopened when it breaks.
 //!
-//! Root answers one request of a conversation after the other, and some take long: a jail is made
-//! by systemd, iptables waits for its lock. So there is a conversation for each kind of request, and
-//! a quick request never waits for a slow one. Changes of one kind are still made one after
-//! the other.
+//! Root answers the requests of one connection in order, and some take long: systemd makes a jail,
+//! iptables waits for its lock. So each kind of request has a connection of its own, and a quick
+//! request never waits for a slow one. Changes of one kind still happen in order.
 //!
-//! Every request can be repeated, so one that found root gone is sent a second time.
+//! Every request is idempotent, so it is sent once more if the connection broke.
 
 use std::io::Read as _;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -27,36 +26,36 @@ use crate::root::wire::{Received, Wire, understand};
 use crate::root::{PROGRAMS, socket_path};
 use crate::{Claim, Error, Kind, Result, RootOp};
 
-/// How long root may take for one request: it may wait for the lock of iptables, four times. And
-/// for its first greeting: systemd starts it when we connect, which on a host that boots may be
+/// How long root may take for one request, which may wait four times for the lock of iptables. It
+/// also covers root's first greeting: systemd starts root's side when we connect, at boot perhaps
 /// among a hundred others.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long root may take for requests on which other work waits.
+/// How long root may take for requests that other work waits for.
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much of sudo's standard error is kept, in bytes.
+/// The number of bytes of sudo's standard error that are kept.
 const MOST_WORDS: u64 = 2048;
 
-/// A kind of request, with a conversation of its own.
+/// A kind of request, with a connection of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lane {
-    /// Signals: a VM is paused or ended.
+    /// Signals, to pause or end a VM.
     Signals,
-    /// What the watch asks over and over.
+    /// The repeated questions of the watch.
     Looks,
-    /// What `doctor` and a start ask; some of it is tried.
+    /// The questions of `doctor` and of a start; some of them test an ability.
     Probes,
-    /// TAPs, firewalls, forwarding.
+    /// TAPs, firewall, forwarding.
     Network,
-    /// Snapshots, which may be in use for some seconds.
+    /// Snapshots, whose devices may be in use for some seconds.
     Disks,
     /// Jails, which systemd makes.
     Jails,
 }
 
 impl Lane {
-    /// All of them, each in its place; root takes two more of one user.
+    /// The number of kinds. Root accepts two more connections of one user.
     const COUNT: usize = 6;
 
     fn of(request: &Request) -> Self {
@@ -84,7 +83,7 @@ impl Lane {
     }
 }
 
-/// The conversations.
+/// The connections.
 #[derive(Debug)]
 pub(super) struct Connection {
     claim: Claim,
@@ -93,11 +92,11 @@ pub(super) struct Connection {
     open: [Mutex<Option<Wire>>; Lane::COUNT],
 }
 
-/// Why there is no answer.
+/// Why an exchange has no answer.
 enum ExchangeError {
-    /// The other end is gone; it may be back.
+    /// The connection has ended; a new one may work.
     Gone,
-    /// It exists, and its answer is missing or not understood.
+    /// The connection works, but the answer is missing or invalid.
     Other(Error),
 }
 
@@ -131,7 +130,7 @@ impl Connection {
         &self.described
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     pub(super) fn ask(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Reply> {
         let lane = Lane::of(request);
         let open = &self.open[lane as usize];
@@ -150,7 +149,8 @@ impl Connection {
                     };
                 }
                 Err(ExchangeError::Gone) => {}
-                // A late answer would be taken for the next one's: the connection is closed.
+                // A late answer would be taken for that of the next request, so the connection is
+                // closed.
                 Err(ExchangeError::Other(error)) => return Err(error),
             }
         }
@@ -158,7 +158,7 @@ impl Connection {
     }
 }
 
-/// The error of an answer to another request.
+/// The error for an answer to another request.
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(
         Kind::Other,
@@ -166,7 +166,7 @@ pub(super) fn unexpected(reply: &Reply) -> Error {
     )
 }
 
-/// An error with the command that shows root's side of it.
+/// An error with a hint to the command that shows root's side.
 fn silence(claim: &Claim, text: &str) -> Error {
     see_journal(claim, Error::new(Kind::Other, text))
 }
@@ -209,8 +209,8 @@ fn exchange(
     }
 }
 
-/// Connects to root, which must serve this claim, with this patience for each answer, and returns
-/// how it was reached.
+/// Connects to root, which must serve this claim, with this time-out for each answer. Returns how
+/// it was reached, as text.
 fn reach(claim: &Claim, socket: &Path, patience: Duration) -> Result<(Wire, String)> {
     let shown = "reach the root helper";
     let (mut wire, way, words) = dial(claim.uid, socket).map_err(|error| error.within(shown))?;
@@ -241,9 +241,9 @@ fn check(claim: &Claim, hello: &Hello) -> Result<()> {
     .hint("restart the daemon: banger daemon stop"))
 }
 
-/// The error of a conversation that ended before it began.
+/// The error of a connection that ended before the greeting.
 fn gone(claim: &Claim, wire: Wire, words: &Arc<ChildErrors>) -> Error {
-    // Its end of the socket is closed, and it may still be writing why.
+    // Its end of the socket is closed, but it may still write the reason.
     drop(wire);
     match words.last_line() {
         Some(line) => Error::new(Kind::Denied, line)
@@ -253,7 +253,7 @@ fn gone(claim: &Claim, wire: Wire, words: &Arc<ChildErrors>) -> Error {
     }
 }
 
-/// A connected socket, how it was reached, and what was written to standard error on the way.
+/// A connected socket, how it was reached, and the standard error of the program that was started.
 fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<ChildErrors>)> {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -272,7 +272,7 @@ fn dial(uid: u32, path: &Path) -> Result<(Wire, String, Arc<ChildErrors>)> {
     }
 }
 
-/// Starts the program with a socket as its standard input, where sudo lets us.
+/// Starts the program with a socket as its standard input, if sudo allows it.
 fn by_sudo(uid: u32) -> Result<(Wire, String, Arc<ChildErrors>)> {
     let program = PathBuf::from(PROGRAMS).join("banger-root");
     let sudo = find_program("sudo".as_ref());
@@ -306,7 +306,7 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
         .stdin(socket)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        // What a terminal sends to us is not for it: it ends when we close our end.
+        // A ^C in our terminal must not reach it: it ends when we close our end.
         .process_group(0)
         .spawn()
         .map_err(|cause| Error::io("run `sudo -n`", cause))?;
@@ -317,7 +317,7 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
             let mut text = Vec::new();
             drop(errors.by_ref().take(MOST_WORDS).read_to_end(&mut text));
             shared_words.set(&text);
-            // It must never wait for us to read more.
+            // The program must never block on a full pipe.
             drop(std::io::copy(&mut errors, &mut std::io::sink()));
         }
         drop(child.wait());
@@ -325,7 +325,7 @@ fn start(sudo: PathBuf, program: PathBuf, uid: u32, socket: OwnedFd) -> Result<A
     Ok(words)
 }
 
-/// What a program wrote to its standard error, once it has ended.
+/// The standard error of a program, complete once it has ended.
 #[derive(Debug, Default)]
 struct ChildErrors {
     text: Mutex<Option<String>>,
@@ -339,7 +339,7 @@ impl ChildErrors {
         self.ended.notify_all();
     }
 
-    /// The last line; nothing where nothing was started, or it does not end.
+    /// The last line; `None` if no program was started, or it does not end.
     fn last_line(self: &Arc<Self>) -> Option<String> {
         if Arc::strong_count(self) == 1 && self.is_empty() {
             return None;

@@ -20,8 +20,8 @@ fn claim() -> Claim {
     }
 }
 
-/// Somebody who greets and answers each connection at once, but for what takes long: that is
-/// answered when something is sent to the channel.
+/// A listener that greets and answers each connection at once, except slow requests: those are
+/// answered when the channel receives something.
 fn root(folder: &Path) -> (PathBuf, std::sync::mpsc::Sender<()>) {
     let path = folder.join("root.sock");
     let flags = SocketFlags::CLOEXEC;
@@ -97,7 +97,7 @@ fn what_must_be_quick_waits_for_nothing_that_takes_long() {
             connection.ask(request, &[]).unwrap();
         }
         let took = began.elapsed();
-        // They go on before anything can fail, so that a failure shows and does not hang.
+        // They are released before any assertion, so that a failed one does not hang.
         let waited = slow.iter().filter(|it| !it.is_finished()).count();
         for _ in &slow {
             go_on.send(()).unwrap();
@@ -120,7 +120,7 @@ fn a_root_helper_of_another_version_is_refused_in_words() {
     listen(&listener, 1).unwrap();
     thread::spawn(move || {
         let mut wire = Wire::new(accept(&listener).unwrap());
-        // As version 1 of the helper answers.
+        // An answer of version 1 of the helper.
         wire.receive().unwrap();
         let text = "root speaks version 1, and the daemon 2";
         let refusal = Error::new(Kind::Unsupported, text)
@@ -133,7 +133,7 @@ fn a_root_helper_of_another_version_is_refused_in_words() {
     assert!(error.hints()[0].ends_with("banger system install"));
 }
 
-/// Every conversation fits into what root takes, with one over for a daemon that comes next.
+/// All connections of a daemon fit into root's limit, with one more for its successor.
 const _: () = {
     assert!(Lane::Jails as usize + 1 == Lane::COUNT);
     assert!(Lane::COUNT < crate::root::MOST_CONNECTIONS);

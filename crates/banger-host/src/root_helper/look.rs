@@ -1,4 +1,4 @@
-//! Questions of an ordinary user's daemon: only what the user cannot see goes to root.
+//! Questions of an ordinary user's daemon: those that the user cannot answer go to root.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -201,7 +201,7 @@ impl Look for DelegatingLinux {
     }
 }
 
-/// The part of a list that one of several calls asks for.
+/// The part of a list for one of several requests.
 fn part<T>(all: &[T], call: usize) -> &[T] {
     all.chunks(MOST_ELEMENTS).nth(call).unwrap_or_default()
 }

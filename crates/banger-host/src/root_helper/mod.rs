@@ -1,7 +1,7 @@
-//! The Linux host of an ordinary user: what only root may do is passed to `banger-root`.
+//! The Linux host of an ordinary user, which passes privileged changes to `banger-root`.
 //!
-//! Files, programs and signals are the user's own. TAPs, the firewall, forwarding and
-//! snapshots go through [`root`](crate::root), which judges each of them again.
+//! Files, programs and signals need only the user's own privileges. TAPs, the firewall, forwarding
+//! and snapshots go through [`root`](crate::root), which checks each request again.
 
 mod connection;
 mod look;
@@ -35,9 +35,9 @@ impl DelegatingLinux {
     /// Connects to root for this user and this state directory.
     ///
     /// # Errors
-    /// [`Kind::Missing`] where nothing is installed for this user, [`Kind::Busy`] where root is
-    /// there and says nothing for a minute; others where it ends without an answer, or serves
-    /// another state directory. Each has a hint.
+    /// [`Kind::Missing`] if nothing is installed for this user, [`Kind::Busy`] if root is silent
+    /// for a minute; others if it closes the connection, or serves another state directory. Each
+    /// has a hint.
     pub fn connect(uid: u32, state: &Path) -> Result<Self> {
         let Some(claim) = Claim::of(uid)? else {
             let text = format!("the root helper is not installed for user {uid}");
@@ -64,7 +64,7 @@ impl DelegatingLinux {
         self.connection.claim()
     }
 
-    /// How root is reached, and its version, in words.
+    /// How root is reached, and its version, as text.
     #[must_use]
     pub fn described(&self) -> String {
         let claim = self.claim();
@@ -77,7 +77,7 @@ impl DelegatingLinux {
         )
     }
 
-    /// Root makes the names of the claim, whatever we would make.
+    /// Rejects another instance: root uses the claim's, whatever we would send.
     fn check_instance(&self, instance: Instance) -> Result<()> {
         if instance == self.claim().instance() {
             return Ok(());
@@ -108,7 +108,7 @@ impl DelegatingLinux {
 
     fn change_by_root(&self, op: &RootOp) -> Result<Change> {
         if matches!(op, RootOp::AdoptForwarding { .. }) {
-            // Root adopts its own older record, which is the one that it believes.
+            // Root adopts its own older record, and does not trust a user's.
             return Ok(Change::Already);
         }
         let request = Request::Change(op.clone());
@@ -131,7 +131,7 @@ impl DelegatingLinux {
         }
     }
 
-    /// Root jails machines on this file system, with programs of its own.
+    /// Root makes jails on this file system, with programs of its own.
     fn jails(&self, directory: &Path) -> Finding {
         let bad = |error: &Error| Finding::Bad {
             found: in_one_line(error),
@@ -156,13 +156,14 @@ impl DelegatingLinux {
         }
     }
 
-    /// Has root start what is jailed.
+    /// Makes root start a program in a jail.
     fn jail(&self, jailed: &JailIdentity, spawn: &Spawn) -> Result<Process> {
         let describe = || format!("jail `{}`", jailed.name);
         let folder = name_only(&spawn.directory).map_err(|error| error.within(describe()))?;
         let output = open_log(&spawn.log, None)?;
         let errors = open_log(spawn.errors.as_ref().unwrap_or(&spawn.log), None)?;
-        // Root's side opens it in the folder, and is told nothing: an older one has no input then.
+        // Root's side opens the FIFO in the folder, without a message; an older one leaves the
+        // input empty.
         let _input = match &spawn.input {
             Some(path) => Some(open_input(path, None)?),
             None => None,
@@ -191,7 +192,7 @@ impl DelegatingLinux {
     }
 }
 
-/// A folder by its name only: it need not be one that we may list.
+/// An O_PATH descriptor of a folder, which we need not be able to read.
 fn name_only(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
@@ -218,7 +219,7 @@ impl Host for DelegatingLinux {
 
     fn signal(&self, process: &Process, signal: Signal) -> Result<Change> {
         let refused = match self.linux.signal(process, signal) {
-            // What is jailed is a user of its own, which root may signal for us.
+            // A jailed process runs as a user of its own, which root may signal for us.
             Err(error) if error.kind() == Kind::Denied => error,
             done => return done,
         };
@@ -229,7 +230,7 @@ impl Host for DelegatingLinux {
         match self.connection.ask(&request, &[]) {
             Ok(Reply::Changed(change)) => Ok(change),
             Ok(other) => Err(connection::unexpected(&other)),
-            // An older root knows no jails, so this is none.
+            // An older root has no jails, so the process is not in one.
             Err(error) if error.to_string() == NOT_UNDERSTOOD => Err(refused),
             Err(error) => Err(error.within(format!("signal process {}", process.pid))),
         }

@@ -1,4 +1,4 @@
-//! Archives of the model's files.
+//! Archives of the simulated files.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use super::{SimFile, SimState};
 use crate::archive::{self, Content, Overlay, Packed, Unpacked};
 use crate::{Error, Result};
 
-/// The most bytes that the model keeps of a file.
+/// The maximum number of bytes that the simulated host keeps of a file.
 const MOST: usize = 64 << 20;
 
 impl Content for &SimFile {

@@ -1,4 +1,4 @@
-//! The changes to the model.
+//! The changes to the simulated host.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ impl Host for Sim {
                 format!("there is no TAP `{}`", tap.name),
             ));
         }
-        // As root has it: one process at most runs as a user.
+        // As on a real host, at most one process runs as such a user.
         let user = |it: &JailIdentity| it.uid;
         if let Some(uid) = spawn.jailed.as_ref().map(user)
             && state

@@ -1,4 +1,4 @@
-//! Changes of the model's files.
+//! Changes of the simulated files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,17 +8,17 @@ use crate::{Change, Error, FileOp, Kind, Owner, Result};
 
 const MIB: u64 = 1 << 20;
 
-/// The mode of a disk that is given to an owner.
+/// The mode of a disk image that has an owner.
 const OF_ONE_OWNER: u32 = 0o600;
 
-/// Who changes files, and whether there is a free block.
+/// The user that changes files, and whether there is a free block.
 pub(super) struct FileSystem {
     pub(super) uid: u32,
     pub(super) is_full: bool,
 }
 
 impl FileSystem {
-    /// Rejects what needs a block where none is free. An entry of an existing folder, and a
+    /// Fails if the change needs a block and none is free. A new entry in an existing folder, and a
     /// hole, need none.
     fn need_block(&self) -> Result<()> {
         if self.is_full {
@@ -35,7 +35,7 @@ impl FileSystem {
     }
 }
 
-/// Puts a file in place; its folder must be there, as on a real host.
+/// Writes a file; its folder must exist, as on a real host.
 fn put(
     state: &mut SimState,
     path: &Path,

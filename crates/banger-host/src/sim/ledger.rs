@@ -1,4 +1,4 @@
-//! The ledger of forwarding on the model: each step counts as a change, and may fail by itself.
+//! The ledger of forwarding on the simulated host: each step counts as a change that may fail.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::ledger::{Ledger, LedgerHost};
 use crate::{Change, Instance, Result};
 
 impl Sim {
-    /// Changes the ledger. Its steps take the model one by one, as processes on a real host do.
+    /// Changes the ledger. Each step locks the state by itself, like the processes on a real host.
     pub(super) fn change_ledger(&self, change: impl FnOnce() -> Result<Change>) -> Result<Change> {
         let _held = lock(&self.inner.ledger);
         change()

@@ -1,4 +1,4 @@
-//! The model's answers.
+//! The answers of the simulated host.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Sim {
-    /// Fails where root is silent ([`Sim::be_silent`]), after its patience.
+    /// Fails after the time-out while root is silent ([`Sim::be_silent`]).
     fn answer_of_root(&self) -> Result<()> {
         let silent = lock(&self.inner.plan).silent;
         let Some(patience) = silent else {
@@ -131,7 +131,7 @@ impl Look for Sim {
         }
     }
 
-    /// Simulated processes use next to nothing.
+    /// Simulated processes use almost nothing.
     fn usage(&self, process: &Process) -> Result<Option<ProcessUsage>> {
         self.awake()?;
         Ok(self.is_alive(process).then_some(ProcessUsage {

@@ -1,8 +1,8 @@
-//! A model of a host in memory, below all of banger's logic.
+//! A simulated host in memory, below all of banger's logic.
 //!
-//! It keeps what a host keeps (files, snapshots, TAPs, nft elements, forwarding settings,
-//! processes), refuses what a host refuses, and can do what a test needs of it: fail at the n-th
-//! change, fail at every change of a kind, or crash, after which nothing works until it is revived.
+//! It keeps the state of a host (files, snapshots, TAPs, nft elements, forwarding settings,
+//! processes), and rejects what a host rejects. A test can make it fail at the n-th change, fail at
+//! every change of a kind, or crash, after which nothing works until it is revived.
 //!
 //! ```text
 //!   change ──► crashed? ──► the n-th? ──► does the plan refuse it? ──► the model
@@ -10,7 +10,7 @@
 //!              Crashed      `injected`          `injected`
 //! ```
 //!
-//! It ships: `bangerd --sim` runs the whole product on it. A simulated process is one entry; the
+//! It is part of the product: `bangerd --sim` runs on it. A simulated process is one entry; the
 //! simulated hypervisor lets guests end it.
 
 mod archive;
@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::{Error, Exit, Finding, Kind, Op, Probe, Resolvers, Result};
 
-/// A host in memory. Clones are the same host.
+/// A host in memory. Clones share its state.
 #[derive(Clone)]
 pub struct Sim {
     inner: Arc<Inner>,
@@ -52,21 +52,21 @@ struct Inner {
     started: Instant,
 }
 
-/// What a test has planned for the changes to come.
+/// The faults that a test has planned.
 #[derive(Default)]
 struct Plan {
     crashed: bool,
-    /// Fail once, at this change.
+    /// The number of the change that fails, once.
     fail_at: Option<u64>,
-    /// Crash just before this change.
+    /// The number of the change before which the host crashes.
     crash_before: Option<u64>,
-    /// Fail at every change that this picks.
+    /// Picks the changes that fail.
     refuse: Option<Arc<dyn Fn(&Op) -> bool + Send + Sync>>,
-    /// The answers of probes that are not well.
+    /// The findings of probes, by a predicate.
     findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
     free_mib: Option<u64>,
     largest_file: Option<u64>,
-    /// Questions about the firewall take so long, and have no answer.
+    /// How long questions about the firewall take before they fail.
     silent: Option<Duration>,
 }
 
@@ -121,31 +121,31 @@ impl Sim {
         self.inner.changes.load(Ordering::SeqCst)
     }
 
-    /// Fails once, at the `n`-th change from now (0 is the next).
+    /// Makes the `n`-th change from now fail, once (0 is the next).
     pub fn fail_at(&self, n: u64) {
         lock(&self.inner.plan).fail_at = Some(self.changes() + n);
     }
 
-    /// Crashes just before the `n`-th change from now: it and all that follow fail, and so does
-    /// every question, until [`Sim::revive`].
+    /// Crashes the host just before the `n`-th change from now: that change and all later ones
+    /// fail, and so does every question, until [`Sim::revive`].
     pub fn crash_before(&self, n: u64) {
         lock(&self.inner.plan).crash_before = Some(self.changes() + n);
     }
 
-    /// Fails at every change that `picks` picks. A change waits as long as `picks` does.
+    /// Makes every change that `picks` selects fail. A change waits for `picks` to return.
     pub fn refuse(&self, picks: impl Fn(&Op) -> bool + Send + Sync + 'static) {
         lock(&self.inner.plan).refuse = Some(Arc::new(picks));
     }
 
-    /// Answers the probes that `picks` picks with this finding.
+    /// Answers the probes that `picks` selects with this finding.
     pub fn find(&self, picks: impl Fn(&Probe) -> bool + Send + Sync + 'static, finding: Finding) {
         lock(&self.inner.plan)
             .findings
             .push((Box::new(picks), finding));
     }
 
-    /// Makes each question about the firewall and forwarding fail after this time, as a silent root
-    /// does.
+    /// Makes each question about the firewall and forwarding fail after this time, as with a silent
+    /// root.
     pub fn be_silent(&self, patience: Duration) {
         lock(&self.inner.plan).silent = Some(patience);
     }
@@ -156,8 +156,7 @@ impl Sim {
         self.inner.silences.load(Ordering::SeqCst)
     }
 
-    /// Sets the free space, in MiB. Where there is none, changes that need some fail with
-    /// [`Kind::NoSpace`].
+    /// Sets the free space, in MiB. At 0, changes that need space fail with [`Kind::NoSpace`].
     pub fn set_free_mib(&self, free: u64) {
         lock(&self.inner.plan).free_mib = Some(free);
     }
@@ -167,12 +166,12 @@ impl Sim {
         lock(&self.inner.plan).largest_file = Some(length);
     }
 
-    /// Forgets all plans and wakes from a crash, as the host's next process would find it.
+    /// Clears all plans and ends a crash, so that the next process finds a working host.
     pub fn revive(&self) {
         *lock(&self.inner.plan) = Plan::default();
     }
 
-    /// Boots again, as after a power cut: only directories and files are left.
+    /// Reboots the host, as after a power cut: only directories and files remain.
     pub fn reboot(&self) {
         self.tamper(|state| {
             let fresh = Self::new().state();
@@ -192,20 +191,20 @@ impl Sim {
         lock(&self.inner.plan).crashed
     }
 
-    /// What the host holds now.
+    /// A copy of the current state.
     #[must_use]
     pub fn state(&self) -> SimState {
         lock(&self.inner.state).clone()
     }
 
-    /// Changes the host from outside, as another program or a guest would.
+    /// Changes the state from outside, as another program or a guest would.
     pub fn tamper<T>(&self, with: impl FnOnce(&mut SimState) -> T) -> T {
         let answer = with(&mut lock(&self.inner.state));
         self.inner.ended.notify_all();
         answer
     }
 
-    /// Ends a process from inside, as a guest that powers off does.
+    /// Ends a process from inside, as when a guest powers off.
     pub fn end_process(&self, pid: u32, exit: Exit) {
         self.tamper(|state| {
             if let Some(process) = state.processes.get_mut(&pid) {
@@ -214,8 +213,8 @@ impl Sim {
         });
     }
 
-    /// Writes to a disk from inside: where no space is free the machine stands still, and it goes
-    /// on otherwise. Whether it goes on.
+    /// Writes to a disk from inside: without free space the machine stalls, otherwise it continues.
+    /// Returns whether it continues.
     pub fn write(&self, pid: u32) -> bool {
         let is_full = lock(&self.inner.plan).free_mib == Some(0);
         self.tamper(|state| {
@@ -226,14 +225,14 @@ impl Sim {
         !is_full
     }
 
-    /// Whether a machine stands still because a write found no space.
+    /// Whether a machine is stalled because a write found no space.
     #[must_use]
     pub fn is_stalled(&self, pid: u32) -> bool {
         let state = lock(&self.inner.state);
         state.processes.get(&pid).is_some_and(|it| it.stalled)
     }
 
-    /// Appends to a file from inside, as a guest does to its console.
+    /// Appends to a file from inside, as a guest writes to its console.
     pub fn append(&self, path: &Path, text: &str) {
         self.tamper(|state| {
             let file = state.files.entry(path.to_owned()).or_default();
@@ -242,7 +241,7 @@ impl Sim {
         });
     }
 
-    /// Counts one change and fails it if that is planned.
+    /// Counts a change, and fails it if that is planned.
     fn count(&self, op: Option<&Op>) -> Result<()> {
         let n = self.inner.changes.fetch_add(1, Ordering::SeqCst);
         let mut plan = lock(&self.inner.plan);
@@ -265,13 +264,13 @@ impl Sim {
         Ok(())
     }
 
-    /// The number of looks at the host so far: all that can fail.
+    /// The number of questions so far that could have failed.
     #[must_use]
     pub fn looks(&self) -> u64 {
         self.inner.looks.load(Ordering::SeqCst)
     }
 
-    /// Counts one look. Fails while the host is crashed.
+    /// Counts a question, and fails it while the host is crashed.
     fn awake(&self) -> Result<()> {
         self.inner.looks.fetch_add(1, Ordering::SeqCst);
         if lock(&self.inner.plan).crashed {

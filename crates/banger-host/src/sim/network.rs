@@ -1,4 +1,4 @@
-//! Root's changes to the model.
+//! Root's changes to the simulated host.
 
 use super::change::made;
 use super::{Sim, SimState, lock, snapshot};

@@ -1,4 +1,4 @@
-//! Snapshots in the model: devices, the loop devices below them, and who uses them.
+//! Simulated snapshots: devices, the loop devices below them, and their users.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{Change, Error, Kind, Result, Snapshot, SnapshotFiles, SnapshotStore,
 
 const MIB: u64 = 1 << 20;
 
-/// The header of a store that the kernel has used, with chunks of 16 KiB.
+/// The header of a used store, with chunks of 16 KiB.
 const HEADER: [u8; HEADER_LENGTH] = *b"SnAp\x01\0\0\0\x01\0\0\0\x20\0\0\0";
 
 fn header(state: &SimState, cow: &Path) -> Result<Header> {

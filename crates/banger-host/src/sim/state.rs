@@ -1,4 +1,4 @@
-//! What a simulated host holds.
+//! The state of a simulated host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{Exit, GuestTap, JailIdentity, Ledger, Owner, Resolvers};
 
-/// What a simulated host holds at one moment; two that are equal are hosts in the same condition.
+/// The state of a simulated host at one moment; equal states are hosts in the same condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SimState {
-    /// Directories, `/` excepted.
+    /// The directories, except `/`.
     pub directories: BTreeSet<PathBuf>,
-    /// Files, by their length and contents.
+    /// The files, with their lengths and contents.
     pub files: BTreeMap<PathBuf, SimFile>,
-    /// Whose files and directories are, and who may use them. What a guest makes has no entry.
+    /// The owners and modes of files and directories. A file that a guest makes has no entry.
     pub permissions: BTreeMap<PathBuf, SimPermission>,
     /// Snapshots, by name.
     pub snapshots: BTreeMap<String, SimSnapshot>,
@@ -25,21 +25,21 @@ pub struct SimState {
     pub tables: BTreeMap<String, SimTable>,
     /// TAPs whose link, address, route, neighbour or programs were changed from outside.
     pub harmed_taps: BTreeSet<String>,
-    /// Interfaces, with whether they forward.
+    /// Interfaces, each with whether it forwards.
     pub forwarding: BTreeMap<String, bool>,
-    /// Those by which the host reaches something; the first has the default route.
+    /// The uplinks; the first has the default route.
     pub ways_out: Vec<String>,
     /// Whether forwarding is on for the host as a whole.
     pub forwards_everywhere: bool,
-    /// Where names are asked for.
+    /// The name servers and search domains.
     pub resolvers: Resolvers,
-    /// Which guests hold those interfaces, and whether they forwarded before.
+    /// The ledger of forwarding.
     pub ledger: Ledger,
-    /// Whether Docker's chain accepts for a prefix of TAPs.
+    /// The prefixes of TAPs that Docker's chain accepts.
     pub docker_user: BTreeSet<String>,
-    /// Processes that run or have ended, by number.
+    /// Running and ended processes, by number.
     pub processes: BTreeMap<u32, SimProcess>,
-    /// How many times the host has booted again.
+    /// The number of reboots.
     pub reboots: u32,
 }
 
@@ -58,7 +58,7 @@ impl SimState {
 pub struct SimFile {
     /// Its length in bytes.
     pub length: u64,
-    /// What was written to it; holes beyond.
+    /// Its written bytes; the rest is a hole.
     pub contents: Vec<u8>,
     /// Where the hole at its beginning ends, in bytes.
     pub hole: u64,
@@ -82,7 +82,7 @@ impl SimFile {
     }
 }
 
-/// Who may use a simulated file or directory.
+/// The owner and the mode of a simulated file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimPermission {
     /// Its permission bits.
@@ -92,7 +92,7 @@ pub struct SimPermission {
 }
 
 impl SimState {
-    /// Who may use a file; one without an entry belongs to `uid`, who alone may.
+    /// The permissions of a file; without an entry it belongs to `uid` alone.
     pub(super) fn permission(&self, path: &Path, uid: u32) -> SimPermission {
         let own = SimPermission { mode: 0o600, uid };
         self.permissions.get(path).copied().unwrap_or(own)
@@ -102,24 +102,24 @@ impl SimState {
 /// A simulated snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimSnapshot {
-    /// What it began as.
+    /// The path of its base.
     pub base: PathBuf,
-    /// What keeps what was written.
+    /// The path of its store.
     pub cow: PathBuf,
     /// Its size in MiB.
     pub size_mib: u64,
-    /// Who may use it.
+    /// Its only user.
     pub owner: Option<Owner>,
-    /// Whether the host's file system was full when it was written to.
+    /// Whether it was written to while the host's file system was full.
     pub given_up: bool,
 }
 
 /// A simulated nft table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SimTable {
-    /// Which TAP may send from which address.
+    /// The TAPs, each with the address that it may send from.
     pub guests: BTreeSet<(String, Ipv4Addr)>,
-    /// The addresses that reach the outside.
+    /// The addresses with NAT.
     pub nat: BTreeSet<Ipv4Addr>,
     /// The interfaces that forward to guests only.
     pub lent: BTreeSet<String>,
@@ -134,13 +134,13 @@ pub struct SimProcess {
     pub user: Option<u32>,
     /// Its arguments.
     pub arguments: Vec<String>,
-    /// Where it started.
+    /// Its working directory.
     pub directory: PathBuf,
-    /// Whether it stands still.
+    /// Whether it is stopped by a signal.
     pub stopped: bool,
-    /// Whether its machine stands still because a write to a disk found no space.
+    /// Whether its machine is stalled because a write to a disk found no space.
     pub stalled: bool,
-    /// How it ended, if it has.
+    /// Its exit, if it has ended.
     pub exit: Option<Exit>,
     /// The jail that it runs in.
     pub jailed: Option<JailIdentity>,

@@ -1,4 +1,4 @@
-//! Snapshots as such: made, made again, written, grown, shared, removed, killed half-way.
+//! Snapshots: made, made again, written, grown, shared, removed, and interrupted by a kill.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
@@ -48,7 +48,7 @@ fn twice() {
         "{found:?}"
     );
     assert_eq!(host().snapshots("banger-1-00ff").unwrap(), [&name[..]]);
-    // Somebody removed the node.
+    // Another program removed the node.
     std::fs::remove_file(snapshot_node(&name)).unwrap();
     assert_eq!(make(&name, 64), Change::Made);
     assert_eq!(make(&name, 64), Change::Already);
@@ -71,7 +71,7 @@ fn stays() {
         behind.iter().all(|byte| *byte == 0),
         "zeros behind the base"
     );
-    // Within a chunk, over a boundary of chunks, at the end of the base, at the end.
+    // Offsets within a chunk, across a chunk boundary, at the end of the base, and at the end.
     for (seed, at) in [
         (1, 100),
         (2, MIB - 5000),
@@ -194,7 +194,7 @@ fn grows() {
     remove(&name);
 }
 
-/// Sizes at which the last metadata chunk is full, so that the one behind it is needed.
+/// Sizes at which the last metadata chunk is full, so that the store needs one more.
 fn every_chunk() {
     for size in [16, 17] {
         let name = name(600 + size as u32);
@@ -281,8 +281,8 @@ fn waited_for() {
     });
 }
 
-/// A process that makes or removes one is killed later and later; whatever it left, the same op
-/// comes to its end, and so does its opposite.
+/// A process that makes or removes a snapshot is killed after longer and longer times. Whatever it
+/// leaves, the same op completes afterwards, and so does its opposite.
 fn killed() {
     base();
     for verb in ["make", "remove"] {
@@ -308,7 +308,7 @@ fn killed() {
     }
 }
 
-/// Starts the change in a process of its own and kills that so long after it has begun.
+/// Runs the change in a process, and kills that after so many milliseconds.
 fn kill_half_way(verb: &str, name: &str, milliseconds: u64) {
     let log = std::path::PathBuf::from("/state/log");
     let _ = std::fs::remove_file(&log);

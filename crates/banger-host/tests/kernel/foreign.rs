@@ -1,5 +1,5 @@
-//! A device's number goes to the next device, of another user: nobody gets there by what they kept
-//! of the one before.
+//! A removed device's number goes to the next device, of another user: nothing that was kept of the
+//! old device gives access to the new one.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -37,7 +37,7 @@ const OTHER: Owner = Owner {
 /// A file that stays where a node is mounted.
 const ELSEWHERE: &str = "/state/elsewhere";
 
-/// What somebody may keep of a node whose name goes: it open by its name only, and another mount.
+/// What a process can keep of a node that is removed: an O_PATH descriptor, and another mount.
 struct HeldNode {
     node: OwnedFd,
     device: u64,
@@ -60,13 +60,13 @@ impl HeldNode {
         kept
     }
 
-    /// Whether this user opens the device by either.
+    /// Whether this user can open the device by either of them.
     fn opens(&self, user: Owner) -> [bool; 2] {
         let again = PathBuf::from(format!("/proc/self/fd/{}", self.node.as_raw_fd()));
         [again, ELSEWHERE.into()].map(|path| as_user(user, || File::open(path).is_ok()))
     }
 
-    /// Whether its owner gets at what has the number now, which is another user's.
+    /// Asserts that the old owner cannot open another user's device that has the number now.
     fn assert_is_worth_nothing(self, foreign: &str) {
         let now = snapshot_node(foreign).metadata().unwrap();
         assert_eq!(now.rdev(), self.device, "the number went to another device");
@@ -84,7 +84,7 @@ impl HeldNode {
     }
 }
 
-/// Does something as another user, on a thread of its own.
+/// Runs a closure as another user, on a thread of its own.
 fn as_user<T: Send>(user: Owner, what: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let running = scope.spawn(|| {
@@ -127,7 +127,7 @@ fn kept_of_a_jail() {
     });
     host().change(&op).unwrap();
     let kept = HeldNode::of(&path);
-    // Somebody goes on using it by its name only until the jail is gone.
+    // A process still uses it by an O_PATH descriptor until the jail ends.
     host()
         .change(&Op::File(FileOp::RemoveDirectory { path: jail }))
         .unwrap();
@@ -137,7 +137,7 @@ fn kept_of_a_jail() {
     remove(&foreign);
 }
 
-/// Something that runs as a machine's user, and has nothing of its device open.
+/// A process that runs as a machine's user, and has not opened its device.
 fn waiting(uid: u32) -> Process {
     let spawn = Spawn {
         program: "/init".into(),
@@ -175,7 +175,7 @@ fn runs() {
         "nothing was done"
     );
     host().signal(&process, Signal::Kill).unwrap();
-    // Another machine's makes no difference.
+    // Another machine's process does not matter.
     remove(&name);
     host().signal(&other, Signal::Kill).unwrap();
     let running = [process, other];

@@ -1,5 +1,5 @@
-//! The host's file system is full while a snapshot is written: what the guest had brought to its
-//! disk is there afterwards, and the base is as it was.
+//! The host's file system is full while a snapshot is written: afterwards the disk has everything
+//! that the guest had synced, and the base is unchanged.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -43,7 +43,7 @@ fn mounted<T>(what: &str, at: &str, work: impl FnOnce() -> T) -> T {
     outcome
 }
 
-/// Leaves so many bytes free on the small file system.
+/// Leaves this many bytes free on the small file system.
 fn leave(bytes: u64) {
     let path = Path::new("/small/filler");
     let _ = fill(path, 64 * MIB);
@@ -53,7 +53,7 @@ fn leave(bytes: u64) {
     file.sync_all().unwrap();
 }
 
-/// Appends records, each synced before the next, until that fails; says how many were synced.
+/// Appends records and syncs each, until that fails; returns how many were synced.
 fn append(path: &Path) -> usize {
     let mut file = File::create(path).unwrap();
     for count in 0.. {
@@ -86,7 +86,7 @@ fn one_round(name: &str, room: u64) {
     fill(Path::new("/guest/before"), MIB).unwrap();
     leave(room);
     let synced = append(Path::new("/guest/records"));
-    // What met the full disk first may have been a write to where the store had room already.
+    // The write that met the full disk first may have had space in the store already.
     let device = open(name);
     for at in 40..60 {
         let written = device.write_all_at(&pattern(1, MIB as usize), at * MIB);
@@ -112,7 +112,7 @@ fn one_round(name: &str, room: u64) {
         error_text(&error)
     );
 
-    // The host has room again.
+    // The host has free space again.
     leave(20 * MIB);
     let restore = Op::File(FileOp::RestoreStore {
         path: on_small(name),
@@ -132,7 +132,7 @@ fn one_round(name: &str, room: u64) {
         }
         fill(Path::new("/guest/after"), MIB).unwrap();
     });
-    // The journal has been replayed; nothing is left to mend.
+    // The journal has been replayed, so e2fsck finds nothing to repair.
     let check = Command::new("/usr/sbin/e2fsck")
         .args(["-f", "-n", node])
         .output();

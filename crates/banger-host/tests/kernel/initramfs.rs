@@ -1,18 +1,19 @@
-//! The initramfs that a test program is booted in: itself as `/init`, files of this machine, and modules of
+//! The initramfs for a test program: the program as `/init`, files of this machine, and modules of
 //! a bundle.
 //!
-//! The tests of banger-guest have it by its path, as neither crate knows the other.
+//! The tests of banger-guest include this file by its path, because neither crate depends on the
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// Finds a program's libraries; programs name it by this path.
+/// The dynamic loader; programs name it by this path.
 pub(crate) const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
-/// The files of these modules in the order of loading: modules.dep(5) has it the other way round.
-/// Those that are not there may be in the kernel itself.
+/// The files of these modules in the order of loading, which is the reverse of modules.dep(5). A
+/// missing one may be built into the kernel.
 pub(crate) fn modules(bundle: &Path, wanted: &[&str]) -> Vec<PathBuf> {
     let folder = bundle.join("modules");
     let table = fs::read_to_string(folder.join("modules.dep")).unwrap_or_default();
@@ -43,7 +44,7 @@ pub(crate) fn modules(bundle: &Path, wanted: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// The archive: this program, these files at their own paths, these modules as `/modules/NN.ko` in their
+/// The archive: this program, these files at their own paths, these modules as `/modules/NN.ko` in
 /// order, and these folders.
 pub(crate) fn initramfs<'a>(
     files: impl IntoIterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! In the machine: the first process, which runs the cases and ends it.
+//! The first process in the machine, which runs the cases and ends the machine.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use rustix::system::{RebootCommand, finit_module, reboot};
 
 use crate::{cases, foreign, full, measure, place};
 
-/// A case, and what it is called: what it shows.
+/// A case, and the name that says what it shows.
 pub(crate) type Case = (&'static str, fn());
 
 pub(crate) fn run() -> ! {
@@ -42,7 +42,7 @@ pub(crate) fn run() -> ! {
     }
     println!("cases done");
     rustix::fs::sync();
-    // Without a way to power off the machine would stand still; QEMU ends at a reset.
+    // If power-off fails, a reset ends QEMU, too.
     let _ = reboot(RebootCommand::Restart);
     unreachable!("the machine goes on")
 }
@@ -68,7 +68,7 @@ fn prepare() {
     mount("/dev/vda", "/state", "ext4", nothing, None).unwrap();
 }
 
-/// A process that does nothing until it is ended.
+/// A process that does nothing until it is killed.
 pub(crate) fn wait() -> ExitCode {
     loop {
         std::thread::park();

@@ -1,4 +1,4 @@
-//! The machine that the cases run in: an initramfs, disks, QEMU.
+//! The machine for the cases: an initramfs, disks, QEMU.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::initramfs::{self, LOADER};
 
 pub(crate) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
-/// What the cases need of the kernel, where it is not built in.
+/// The modules that the cases need, unless they are built into the kernel.
 const MODULES: [&str; 7] = [
     "virtio_pci",
     "virtio_blk",
@@ -60,7 +60,7 @@ pub(crate) fn initramfs(bundle: &Path, programs: &[&str]) -> Vec<u8> {
     initramfs::initramfs(files.iter().map(String::as_str), &modules, &folders)
 }
 
-/// Runs the machine to its end, and returns what it said. `words` are the cases' to read.
+/// Runs the machine until it ends, and returns its output. The cases read `words`.
 pub(crate) fn run(
     bundle: &Path,
     folder: &Path,
@@ -71,7 +71,7 @@ pub(crate) fn run(
     let initramfs = folder.join("initramfs");
     let console = folder.join("console");
     fs::write(&initramfs, archive).unwrap();
-    // KVM would do, too, but what is here is the same everywhere, and quick enough.
+    // KVM would work, too, but emulation is the same on every machine, and fast enough.
     let mut command = Command::new("/usr/bin/timeout")
         .args(["--signal=KILL", "600", QEMU])
         .args(["-machine", "q35,accel=tcg", "-cpu", "max,la57=off"])

@@ -1,4 +1,4 @@
-//! What the size of a chunk costs: `… --test kernel -- measure`.
+//! Measures what the size of a chunk costs: `… --test kernel -- measure`.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -48,9 +48,9 @@ impl Aligned {
 
 fn making(name: &str, kib: u64) -> Op {
     let cow = store(name);
-    // At 128 KiB one metadata chunk tells of more than the whole disk.
+    // At 128 KiB one metadata chunk describes more than the whole disk.
     grow(&cow, 2 * SIZE_MIB + 1);
-    // A store keeps the chunk that its header says.
+    // A store keeps the chunk size of its header.
     let header = [0x7041_6e53, 1, 1, (kib * 2) as u32];
     let header: Vec<u8> = header.into_iter().flat_map(u32::to_le_bytes).collect();
     let file = File::options().write(true).open(&cow).unwrap();
@@ -71,7 +71,7 @@ fn one(kib: u64) {
     let op = making(&name, kib);
     host().change(&op).unwrap();
     let device = opened(&name);
-    // Every place once, in an order without a pattern, over the whole disk.
+    // Every block once, in a pseudo-random order over the whole disk.
     let blocks = SIZE_MIB * MIB / BLOCK as u64;
     let random = || {
         let began = Instant::now();

@@ -1,11 +1,11 @@
-//! On the machine that runs the tests: what they need is gathered, and what they say is counted.
+//! The part on the machine of the tests: it collects what the cases need, and counts the results.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::machine::{self, Disk};
 
-/// What every case needs; the bundle's root file system has none of it.
+/// The programs that every case needs, which the bundle's root file system lacks.
 const PROGRAMS: [&str; 2] = ["/usr/sbin/e2fsck", "/usr/sbin/mke2fs"];
 
 pub(crate) fn run(measure: bool) -> ExitCode {
@@ -72,7 +72,7 @@ fn needs() -> Result<PathBuf, String> {
     Ok(bundle)
 }
 
-/// Prints what the cases said, as the test harness would.
+/// Prints the results of the cases, in the format of the test harness.
 fn count(console: &str) -> ExitCode {
     let cases: Vec<(&str, &str)> = console
         .lines()

@@ -1,4 +1,4 @@
-//! What the cases share: snapshots of theirs, and what is left of them.
+//! What the cases share: their snapshots, and checks for leftovers.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -43,7 +43,7 @@ pub(crate) fn base() -> PathBuf {
     });
     host().change(&op).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
-    // The last MiB of such a small file system is free.
+    // The last MiB of such a small file system is unused.
     file.write_all_at(&pattern(3, MIB as usize), (BASE_MIB - 1) * MIB)
         .unwrap();
     file.sync_all().unwrap();
@@ -51,12 +51,12 @@ pub(crate) fn base() -> PathBuf {
     path
 }
 
-/// Bytes that are not alike.
+/// Pseudo-random bytes.
 pub(crate) fn pattern(seed: u8, length: usize) -> Vec<u8> {
     let piece: Vec<u8> = (0..1021)
         .map(|at| (at / 4) as u8 ^ seed.wrapping_mul(31))
         .collect();
-    // Copied, as a program without optimisation takes long over single bytes in an emulator.
+    // Copies a short piece, because single bytes are slow in an emulator without optimisation.
     let mut bytes = piece.repeat(length.div_ceil(piece.len()));
     bytes.truncate(length);
     bytes
@@ -66,14 +66,14 @@ pub(crate) fn store(name: &str) -> PathBuf {
     Path::new("/state").join(format!("{name}.cow"))
 }
 
-/// The change that makes a snapshot of this size; its store is made long enough.
+/// The op that makes a snapshot of this size, after its store was made long enough.
 pub(crate) fn making(name: &str, size_mib: u64) -> Op {
     let cow = store(name);
     grow(&cow, cow::length_mib(size_mib));
     making_of(name, size_mib, base(), cow, Some(OWNER))
 }
 
-/// The change that makes a snapshot of these files.
+/// The op that makes a snapshot of these files.
 pub(crate) fn making_of(
     name: &str,
     size_mib: u64,
@@ -88,12 +88,12 @@ pub(crate) fn making_of(
     })
 }
 
-/// The change that removes a snapshot.
+/// The op that removes a snapshot.
 pub(crate) fn removing(name: &str) -> Op {
     by_root(name, |machine| RootOp::RemoveSnapshot { machine })
 }
 
-/// A change to the machine whose snapshot has this name.
+/// An op on the machine whose snapshot has this name.
 fn by_root(name: &str, op: impl FnOnce(MachineId) -> RootOp) -> Op {
     let digits = name.strip_prefix("banger-1-").unwrap().replace('-', "");
     let (instance, machine) = Instance::of_tap(&format!("bg1{digits}")).unwrap();
@@ -119,7 +119,7 @@ pub(crate) fn remove(name: &str) -> Change {
     removed.unwrap_or_else(|error| panic!("{}", error_text(&error)))
 }
 
-/// An error with all that lies below it.
+/// An error with all its causes.
 pub(crate) fn error_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut below = error.source();
@@ -139,7 +139,7 @@ pub(crate) fn length(device: &mut File) -> u64 {
     device.seek(SeekFrom::End(0)).unwrap()
 }
 
-/// What is on the device itself, not in memory.
+/// The bytes on the device itself, not in the page cache.
 pub(crate) fn read(name: &str, at: u64, length: usize) -> Vec<u8> {
     forget();
     let mut bytes = vec![0; length];
@@ -153,7 +153,7 @@ pub(crate) fn write(name: &str, at: u64, bytes: &[u8]) {
     device.sync_all().unwrap();
 }
 
-/// Makes the kernel read from disks again.
+/// Drops the page cache, so that the kernel reads from disks again.
 pub(crate) fn forget() {
     rustix::fs::sync();
     fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
@@ -168,7 +168,7 @@ pub(crate) fn assert_base_is_as_it_was() {
     );
 }
 
-/// The loop devices that have a file, and the names of device-mapper's devices.
+/// The number of loop devices with a file, and the names of device-mapper's devices.
 pub(crate) fn devices() -> (usize, Vec<String>) {
     let (mut loops, mut mapped) = (0, Vec::new());
     for entry in fs::read_dir("/sys/block").unwrap() {
@@ -190,14 +190,14 @@ pub(crate) fn assert_pristine() {
 }
 
 pub(crate) fn assert_nothing_is_left() {
-    // A loop device that goes with its last user goes a moment later.
+    // An autoclear loop device is removed a moment after its last user.
     until("no loop device is left", || devices().0 == 0);
     assert_eq!(devices().1, Vec::<String>::new());
     let nodes = fs::read_dir("/dev/banger").map_or(0, Iterator::count);
     assert_eq!(nodes, 0, "nodes are left");
 }
 
-/// After a case that failed: what it left must not fail the next.
+/// Cleans up after a failed case, so that the next one does not fail because of it.
 pub(crate) fn clear() {
     let _ = rustix::mount::unmount("/guest", rustix::mount::UnmountFlags::DETACH);
     let _ = rustix::mount::unmount("/small", rustix::mount::UnmountFlags::DETACH);
@@ -226,7 +226,7 @@ pub(crate) fn allocated(path: &Path) -> u64 {
     fs::metadata(path).unwrap().blocks() * 512
 }
 
-/// Fills a file with something; says how it ended.
+/// Fills a file; returns the outcome of the write.
 pub(crate) fn fill(path: &Path, bytes: u64) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     let piece = pattern(9, 64 << 10);

@@ -1,4 +1,4 @@
-//! The rules against real packets: guests, the host and the outside are networks of their own.
+//! The rules against real packets: guests, the host and the outside each have a network namespace.
 //!
 //! ```text
 //! guest 1 (10.88.0.11) ── bg1a ─┐
@@ -6,7 +6,8 @@
 //! guest 2 (10.88.0.12) ── bg1b ─┘
 //! ```
 //!
-//! The guests' interfaces are one end of a veth pair with a TAP's name, since the rules go by it.
+//! The rules match interfaces by name, so a guest's interface is a veth pair's end with a TAP's
+//! name.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -24,23 +25,23 @@ pub(super) const GUESTS: [(&str, Ipv4Addr); 2] = [
     ("bg1a", Ipv4Addr::new(10, 88, 0, 11)),
     ("bg1b", Ipv4Addr::new(10, 88, 0, 12)),
 ];
-/// Somebody else's address, which guest 1 has too.
+/// Another host's address, which guest 1 has in addition to its own.
 pub(super) const SPOOFED: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 99);
 pub(super) const ECHO: u16 = 7;
 
-/// How long an answer may take where one is expected: this machine may have much to do.
+/// The time to wait for an answer that must come; the machine of the tests may be busy.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// How long none may come before it is taken that none will.
+/// The silence after which no answer counts as coming.
 pub(super) const SILENCE: Duration = Duration::from_millis(300);
 
-/// Sends an echo request, and says whether it is answered; see RFC 792.
+/// Sends an echo request, and returns whether it is answered; see RFC 792.
 pub(super) fn pings(to: Ipv4Addr) -> bool {
     use rustix::net::{AddressFamily, SocketType, ipproto, socket};
     let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP)).unwrap();
-    // The raw socket sends and receives as one for UDP would, but for the headers.
+    // The raw socket sends and receives like a UDP socket, except for the headers.
     let raw = UdpSocket::from(raw);
     raw.set_read_timeout(Some(PATIENCE)).unwrap();
-    // Type 8, code 0, checksum, identifier 1, number 1: the checksum is the rest's complement.
+    // Type 8, code 0, checksum, identifier 1, sequence number 1.
     raw.send_to(&[8, 0, 0xf7, 0xfd, 0, 1, 0, 1], (to, 0))
         .unwrap();
     let mut answer = [0; 64];
@@ -55,11 +56,11 @@ pub(super) struct Lab {
     pub(super) outside: TestNamespace,
 }
 
-/// Answers what comes to the port with the same, and with who it came from, until the end.
+/// Echoes each datagram of the port, with the sender's address, until the test ends.
 pub(super) fn echo(address: Ipv4Addr) {
     let udp = UdpSocket::bind((address, ECHO)).unwrap();
     let tcp = TcpListener::bind((address, ECHO)).unwrap();
-    // These end with the test's process; they hold nothing but their sockets.
+    // These threads end with the test's process, and hold only their sockets.
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((length, from)) = udp.recv_from(&mut buffer) {
@@ -87,7 +88,7 @@ pub(super) fn echo(address: Ipv4Addr) {
     });
 }
 
-/// Asks over UDP; the answer is who the other side believes to be asked by.
+/// Sends a datagram, and returns the sender's address as the other side sees it.
 pub(super) fn ask(socket: &UdpSocket, to: Ipv4Addr, wait: Duration) -> Option<String> {
     socket.set_read_timeout(Some(wait)).unwrap();
     socket.send_to(b"who", (to, ECHO)).ok()?;
@@ -115,13 +116,13 @@ pub(super) fn answers(stream: &mut TcpStream) -> bool {
     stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0]).is_ok()
 }
 
-/// As it is for a guest with NAT, and for one without.
+/// Switches forwarding as for a guest with NAT, or without.
 pub(super) fn forward(interface: &str, on: bool) {
     let path = format!("/proc/sys/net/ipv4/conf/{interface}/forwarding");
     std::fs::write(path, if on { "1" } else { "0" }).unwrap();
 }
 
-/// Puts the programs of a TAP there.
+/// Attaches the programs of a TAP.
 fn backstop(tap: &'static str, address: Ipv4Addr) {
     use crate::linux::{backstop, netlink};
     netlink::talk(move |handle| {
@@ -185,7 +186,7 @@ impl Lab {
             guests,
             outside,
         };
-        // Before there are rules everything reaches everything: the wires are good.
+        // Without rules everything reaches everything, which shows that the network itself works.
         assert_eq!(lab.guest_asks(0, OUTSIDE).as_deref(), Some("10.88.0.11"));
         assert_eq!(
             lab.guest_asks(0, GUESTS[1].1).as_deref(),
@@ -226,7 +227,7 @@ impl Lab {
     }
 
     pub(super) fn holds(&self, guests: &[usize], nat: &[usize]) -> bool {
-        // What was seen a moment ago is not asked for here.
+        // Drops the cached listing.
         *self.firewall.lock() = None;
         let guests: Vec<_> = guests
             .iter()

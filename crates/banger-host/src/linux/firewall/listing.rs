@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::rules::{CHAINS, Chain, GUESTS, LENT, NAT, remark};
 
-/// A table as it is now.
+/// The content of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Listing {
     /// Whether it has all its sets and chains, and exactly our rules in each.
     pub(super) is_whole: bool,
     /// Each TAP and the address that it may use.
     pub(super) guests: BTreeSet<(String, Ipv4Addr)>,
-    /// The addresses that are let out.
+    /// The addresses that have NAT.
     pub(super) nat: BTreeSet<Ipv4Addr>,
     /// The interfaces that forward for guests only.
     pub(super) lent: BTreeSet<String>,
 }
 
-/// Reads what nft prints; `None` where that is nothing like a listing.
+/// Parses the output of nft; `None` if it is not a listing.
 pub(super) fn read(json: &[u8]) -> Option<Listing> {
     let document: Value = serde_json::from_slice(json).ok()?;
     let objects = document.get("nftables")?.as_array()?;
@@ -83,7 +83,7 @@ fn has_chain(chains: &[&Value], wanted: &Chain) -> bool {
     })
 }
 
-/// Exactly our rules, in our order.
+/// Whether these are exactly our rules, in our order.
 fn has_rules(rules: &[&Value], wanted: &Chain) -> bool {
     let remarks = rules
         .iter()
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn without_any_one_of_its_parts_it_is_not_whole() {
         let whole = document();
-        // Neither the remark on the format nor the table's own line is a part.
+        // The first two entries are nft's own version and the table itself.
         for part in 2..whole["nftables"].as_array().unwrap().len() {
             let mut less = whole.clone();
             let gone = less["nftables"].as_array_mut().unwrap().remove(part);

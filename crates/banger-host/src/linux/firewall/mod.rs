@@ -1,6 +1,6 @@
-//! Our nft table: looked at, changed in one transaction, never anybody else's.
+//! Banger's own nft table, changed in one transaction each time. Tables of others stay untouched.
 //!
-//! Each change first looks whether the table is whole. If it is, the change is the elements alone;
+//! Each change first checks whether the table is complete. If so, the change is the elements alone;
 //! if not, the same transaction writes the whole table.
 
 mod listing;
@@ -20,11 +20,11 @@ pub(super) use rules::VOUCHED;
 use super::tap;
 use crate::{Change, Elements, Error, Kind, Result};
 
-/// For how long a listing answers questions again: a watch over many VMs asks for each, and reads
-/// the table a few times a second at most.
+/// How long a listing is cached. A watch over many VMs asks for each of them, and so reads the
+/// table a few times a second at most.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// The firewall, used by one at a time.
+/// The firewall, with the listing that was read last.
 #[derive(Debug, Default)]
 pub(super) struct Firewall {
     seen: Mutex<Option<CachedListing>>,
@@ -38,7 +38,7 @@ struct CachedListing {
 }
 
 impl CachedListing {
-    /// A table that we have just made whole.
+    /// The cache entry of a table that has just been written whole.
     fn whole(table: &str, listing: Listing) -> Self {
         let listing = Some(Listing {
             is_whole: true,
@@ -56,7 +56,7 @@ impl CachedListing {
     }
 }
 
-/// What the names of all TAPs of the same banger begin with: eight digits say which TAP it is.
+/// The prefix of the TAP names of the same banger, which is all but the last eight digits.
 fn kin(tap: &str) -> Option<&str> {
     tap.len()
         .checked_sub(8)
@@ -64,9 +64,9 @@ fn kin(tap: &str) -> Option<&str> {
         .map(|it| &tap[..it])
 }
 
-/// The table now. What was seen a moment ago is enough where it says that there is something to
-/// add to a table that is whole: adding fails, and is made good, should it be gone since. That
-/// nothing lacks is only believed after a new look.
+/// The table now. A cached listing is enough if the table is complete and lacks something: if it
+/// has been removed since, the addition fails, and the whole table is written. That nothing lacks
+/// is believed only after a fresh look.
 fn look_where_needed(
     table: &str,
     seen: Option<CachedListing>,
@@ -81,8 +81,8 @@ fn look_where_needed(
     }
 }
 
-/// Runs a script of elements; where the table is not whole, or is gone, all of it is
-/// written in the same transaction.
+/// Runs a script of elements. If the table is incomplete or missing, the same transaction writes
+/// all of it.
 fn write(table: &str, prefix: &str, is_whole: bool, elements: &str) -> Result<()> {
     if is_whole && run(elements.to_owned()).is_ok() {
         return Ok(());
@@ -135,7 +135,7 @@ impl Firewall {
         Ok(Change::Made)
     }
 
-    /// RootOp::ForbidGuest. `interfaces` are all of the host's, as they are now.
+    /// RootOp::ForbidGuest. `interfaces` are the current interfaces of the host.
     pub(super) fn forbid_guest(
         &self,
         table: &str,
@@ -157,7 +157,7 @@ impl Firewall {
         let Some(now) = look(table)? else {
             return Ok(Change::Already);
         };
-        // A TAP whose element was removed is judged by the table's other rules.
+        // Without its element, the TAP matches the other rules of the table.
         let others = now.guests.iter().any(|it| it.0 != tap)
             || kin(tap).is_some_and(|kin| interfaces.iter().any(|it| it.starts_with(kin)));
         let mut script = String::new();
@@ -211,8 +211,8 @@ impl Firewall {
         remove(table, script).map_err(|error| error.within(format!("let {address} out no more")))
     }
 
-    /// The table forwards what comes in by these interfaces to guests only, as
-    /// RootOp::HoldForwarding needs it. Without any, a missing table is not made.
+    /// Makes the table forward packets that arrive on these interfaces to guests only, for
+    /// RootOp::HoldForwarding. Without interfaces, a missing table is not created.
     pub(super) fn keep_to_guests(
         &self,
         table: &str,
@@ -276,14 +276,14 @@ impl Firewall {
         })
     }
 
-    /// The interfaces that the table keeps to guests; none where there is no table.
+    /// The interfaces that the table restricts to guests; none without a table.
     pub(super) fn lent(&self, table: &str) -> Result<BTreeSet<String>> {
         self.ask(table, |now| {
             now.map(|it| it.lent.clone()).unwrap_or_default()
         })
     }
 
-    /// Answers by a listing that is fresh.
+    /// Answers from a fresh listing.
     fn ask<T>(&self, table: &str, answer: impl FnOnce(Option<&Listing>) -> T) -> Result<T> {
         check_table(table)?;
         let mut seen = self.lock();

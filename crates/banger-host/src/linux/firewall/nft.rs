@@ -1,11 +1,11 @@
-//! The program nft: its scripts, its listings and its errors.
+//! The program nft: its scripts, listings and errors.
 
 use super::listing::{self, Listing};
 use crate::command::Command;
 use crate::linux::files::made;
 use crate::{Change, Error, Kind, Result};
 
-/// Runs nft, and says what an ordinary trouble with it is.
+/// Runs nft, and explains its common errors.
 pub(in crate::linux) fn nft(command: &Command) -> Result<Vec<u8>> {
     let output = command.output().map_err(|error| match error.kind() {
         Kind::Missing => error.hint("sudo apt-get install nftables"),
@@ -35,7 +35,7 @@ pub(in crate::linux) fn nft(command: &Command) -> Result<Vec<u8>> {
     Err(cause.within(format!("run `{command}`")))
 }
 
-/// Rejects names that are not banger table names, before they get into a script.
+/// Rejects names that are not banger table names, before they reach a script.
 pub(super) fn check_table(table: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let starts = table
@@ -51,7 +51,7 @@ pub(super) fn check_table(table: &str) -> Result<()> {
     ))
 }
 
-/// Rejects an interface whose name would mean something else in a script.
+/// Rejects an interface whose name has a meaning of its own in a script.
 pub(super) fn check_interface(name: &str) -> Result<()> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte);
     if (1..=15).contains(&name.len()) && name.bytes().all(plain) {
@@ -64,7 +64,7 @@ pub(super) fn check_interface(name: &str) -> Result<()> {
     ))
 }
 
-/// The table now, or `None` where there is none.
+/// The listing of the table, or `None` if there is no table.
 pub(super) fn look(table: &str) -> Result<Option<Listing>> {
     let command = Command::new("nft").args(["-j", "list", "table", "inet", table]);
     match nft(&command) {
@@ -82,7 +82,7 @@ pub(super) fn run(script: String) -> Result<()> {
     nft(&Command::new("nft").args(["-f", "-"]).stdin(script)).map(drop)
 }
 
-/// Runs a script that removes; a table that is gone meanwhile is not an error.
+/// Runs a script that removes something; a missing table is not an error.
 pub(super) fn remove(table: &str, script: String) -> Result<Change> {
     match run(script) {
         Ok(()) => Ok(Change::Made),

@@ -1,4 +1,4 @@
-//! What the rules let through, with real packets.
+//! The effect of the rules on real packets.
 
 use std::net::UdpSocket;
 
@@ -46,7 +46,7 @@ fn a_guest_cannot_use_another_address() {
         }
         assert!(lab.guest_asks(0, OUTSIDE).is_some());
         assert!(lab.guests[0].run(|| asks_in_vain(SPOOFED, OUTSIDE)));
-        // The address of the other guest, which is let out too.
+        // The other guest's address has NAT, too.
         lab.nat(1, true);
         let other = GUESTS[1].1;
         assert!(lab.guests[0].run(move || {
@@ -122,7 +122,7 @@ fn turning_nat_off_ends_what_is_under_way() {
 fn a_guests_forbidden_connections_fail_at_once() {
     in_own_network(|| {
         let lab = Lab::new();
-        // The kernel sends six ICMP messages at once to one address, then one a second.
+        // The kernel sends six ICMP messages to an address at once, then one a second.
         let refused = |guest: usize, to: Ipv4Addr| {
             lab.guests[guest].run(move || {
                 let address = std::net::SocketAddr::from((to, ECHO));
@@ -162,7 +162,8 @@ fn without_the_table_no_guest_gets_anywhere_and_the_host_still_gets_in() {
         let sink = lab.outside.run(|| UdpSocket::bind((OUTSIDE, 9)).unwrap());
         let deaf = lab.outside.run(|| UdpSocket::bind((METADATA, 9)).unwrap());
         run("nft", "flush ruleset");
-        // Not even a packet that wants no answer leaves a guest without NAT, by whatever address.
+        // A guest without NAT sends nothing out, from any address, not even a packet without an
+        // answer.
         for from in [GUESTS[0].1, SPOOFED] {
             lab.guests[0].run(move || {
                 let socket = UdpSocket::bind((from, 0)).unwrap();
@@ -171,7 +172,7 @@ fn without_the_table_no_guest_gets_anywhere_and_the_host_still_gets_in() {
                 }
             });
         }
-        // One with NAT has its own address and no other.
+        // A guest with NAT uses its own address only.
         let other = GUESTS[0].1;
         lab.guests[1].run(move || {
             run("ip", &format!("address add {other}/32 dev eth0"));
@@ -208,7 +209,7 @@ fn segments_fit_the_path_both_ways_also_when_it_changes() {
     in_own_network(|| {
         let lab = Lab::new();
         lab.nat(0, true);
-        // Counts what opens a connection, by the size of segments that it asks for.
+        // Counts packets that open a connection, by the segment size that they request.
         let count = |flags: &'static str| {
             run("nft", "add table inet see");
             let chain = "{ type filter hook prerouting priority -400; }";

@@ -1,4 +1,4 @@
-//! The table of one banger: its chains and rules, as text for nft.
+//! The nft table of one banger: its chains and rules, as text for nft.
 //!
 //! ```text
 //! from a TAP ─► prerouting:  IPv6 and every source but its own are dropped; link-local, and what an
@@ -11,42 +11,42 @@
 //! from @lent ─► forward:     to a TAP of any banger, or not at all
 //! ```
 //!
-//! What a guest sends is accepted by its address, never by the state of its connection: without
-//! its element in @nat, connections that are open end at once.
+//! A guest's packet is accepted by its address, never by the state of its connection: when its
+//! element leaves @nat, open connections end at once.
 //!
-//! A guest learns at once what it may not reach: a TCP reset, or ICMP's "administratively
-//! prohibited". Segments fit the path in both directions, as the routes are when a connection
-//! begins.
+//! A guest learns at once that a destination is forbidden: by a TCP reset, or ICMP's
+//! "administratively prohibited". Segments fit the path in both directions, by the routes at the
+//! start of a connection.
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-/// A base chain and its rules; `@` stands for the beginning of our TAPs' names and a `*`.
+/// A base chain and its rules; `@` stands for the prefix of our TAPs, followed by `*`.
 pub(super) struct Chain {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
     pub(super) hook: &'static str,
-    /// The number of its priority.
+    /// The numeric priority.
     pub(super) priority: i64,
     pub(super) rules: &'static [&'static str],
 }
 
-/// The content of a table, besides its sets. `#` stands for [`VOUCHED`], and `bg1*` for the
-/// TAPs of every banger on the host.
+/// The content of a table, apart from its sets. `#` stands for [`VOUCHED`], and `bg1*` for the TAPs
+/// of every banger on the host.
 pub(super) const CHAINS: [Chain; 5] = [
     Chain {
         name: "prerouting",
         kind: "filter",
         hook: "prerouting",
-        // Before connections are tracked: what is dropped here makes no entry.
+        // Before connection tracking, so that a dropped packet makes no entry.
         priority: -300,
         rules: &[
             r#"iifname "@" meta nfproto ipv6 drop"#,
             r#"iifname "@" iifname . ip saddr != @guests drop"#,
-            // After that rule: an answer goes only to whom the address belongs.
+            // After that rule, so that an answer goes only to the owner of the address.
             r#"iifname "@" ip daddr 169.254.0.0/16 meta l4proto tcp reject with tcp reset"#,
             r#"iifname "@" ip daddr 169.254.0.0/16 reject with icmpx type admin-prohibited"#,
-            // Here, and not in `forward`: a TAP without NAT does not forward, so nothing gets there.
+            // Not in `forward`: a TAP without NAT does not forward, so no packet gets there.
             r#"iifname "@" ip saddr != @nat fib daddr type != local meta l4proto tcp reject with tcp reset"#,
             r#"iifname "@" ip saddr != @nat fib daddr type != local reject with icmpx type admin-prohibited"#,
         ],
@@ -91,7 +91,7 @@ pub(super) const CHAINS: [Chain; 5] = [
         name: "vouch",
         kind: "filter",
         hook: "postrouting",
-        // After everybody else's: a mark that another firewall sets must not undo ours.
+        // After all other firewalls, so that a mark of theirs does not undo ours.
         priority: 400,
         rules: &[r#"oifname "@" meta mark set meta mark | #"#],
     },
@@ -100,15 +100,15 @@ pub(super) const CHAINS: [Chain; 5] = [
 /// The bit of a packet's mark that is set once a table has let the packet through to a TAP.
 pub(in crate::linux) const VOUCHED: u32 = 0x1000_0000;
 
-/// The set of TAPs with the address that each may use.
+/// The set of TAPs, each with its guest's address.
 pub(super) const GUESTS: &str = "guests";
-/// The set of addresses that are let out.
+/// The set of addresses that have NAT.
 pub(super) const NAT: &str = "nat";
-/// The set of interfaces that forward because guests need it, and for guests only.
+/// The set of interfaces that forward only because of guests, and to guests only.
 pub(super) const LENT: &str = "lent";
 
-/// By this a rule is known again: another text, another remark, so that a table which an older
-/// banger wrote, or another program changed, does not pass for the current one.
+/// The remark that identifies a rule. It depends on the text of the rule, so that the rule of an
+/// older banger, or one that another program changed, does not pass for the current one.
 pub(super) fn remark(chain: &Chain, number: usize) -> String {
     // FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/
     let hash = chain.rules[number]
@@ -119,7 +119,7 @@ pub(super) fn remark(chain: &Chain, number: usize) -> String {
     format!("banger {} {number} {hash:08x}", chain.name)
 }
 
-/// Makes the table, its sets, its chains and their rules so, whatever there was of them.
+/// Writes the table, its sets, chains and rules, whatever existed of them.
 pub(super) fn whole(script: &mut String, table: &str, prefix: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(script, "add table inet {table}");
@@ -156,7 +156,7 @@ pub(super) fn whole(script: &mut String, table: &str, prefix: &str) {
     }
 }
 
-/// Adds a guest; one that is there stays.
+/// Adds a guest; an existing one is kept.
 pub(super) fn add_guest(script: &mut String, table: &str, tap: &str, address: Ipv4Addr) {
     let _ = writeln!(
         script,
@@ -164,9 +164,9 @@ pub(super) fn add_guest(script: &mut String, table: &str, tap: &str, address: Ip
     );
 }
 
-/// Removes a guest that may be gone already.
+/// Removes a guest, which may be missing.
 pub(super) fn remove_guest(script: &mut String, table: &str, tap: &str, address: Ipv4Addr) {
-    // nft before 1.0.8 has no `destroy`: what has just been added can be deleted for certain.
+    // nft before 1.0.8 has no `destroy`. An element that was just added can always be deleted.
     add_guest(script, table, tap, address);
     let _ = writeln!(
         script,
@@ -174,7 +174,7 @@ pub(super) fn remove_guest(script: &mut String, table: &str, tap: &str, address:
     );
 }
 
-/// Makes the interfaces that are kept to guests these.
+/// Replaces the set of interfaces that are restricted to guests.
 pub(super) fn set_lent<'a>(
     script: &mut String,
     table: &str,
@@ -189,12 +189,12 @@ pub(super) fn set_lent<'a>(
     }
 }
 
-/// Adds an address that is let out; one that is there stays.
+/// Adds an address with NAT; an existing one is kept.
 pub(super) fn add_nat(script: &mut String, table: &str, address: Ipv4Addr) {
     let _ = writeln!(script, "add element inet {table} {NAT} {{ {address} }}");
 }
 
-/// Removes an address that may be gone already.
+/// Removes an address, which may be missing.
 pub(super) fn remove_nat(script: &mut String, table: &str, address: Ipv4Addr) {
     add_nat(script, table, address);
     let _ = writeln!(script, "delete element inet {table} {NAT} {{ {address} }}");

@@ -1,4 +1,4 @@
-//! The table itself: harmed, mended, taken away, and beside other firewalls.
+//! The table: damaged, repaired, removed, and beside other firewalls.
 
 use super::lab::*;
 use crate::command::Command;
@@ -26,7 +26,7 @@ fn a_table_that_somebody_harmed_is_noticed_and_made_whole() {
             format!("delete table inet {TABLE}"),
         ];
         for harm in harms {
-            // A chain has to be empty to be deleted.
+            // Only an empty chain can be deleted.
             if harm.starts_with("delete chain") {
                 run("nft", &harm.replace("delete", "flush"));
             }
@@ -145,7 +145,7 @@ fn dockers_forwarding_lets_our_guests_through_and_forgets_them() {
         use crate::linux::docker::{accept, is_accepted};
         let lab = Lab::new();
         lab.nat(0, true);
-        // What Docker does at its start.
+        // Docker does this when it starts.
         run("iptables", "-w -A FORWARD -j DOCKER-USER");
         run("iptables", "-w -P FORWARD DROP");
         run("iptables", "-w -A DOCKER-USER -j RETURN");

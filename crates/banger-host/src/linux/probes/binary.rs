@@ -1,7 +1,7 @@
-//! Whether a file is a program that runs here, and new enough, by its full version.
+//! Whether a file is a program that runs here and is new enough, by its full version.
 //!
-//! It is looked at before it is run: its kind, its permissions, and the processor that its ELF
-//! header names (elf(5)), each of which the kernel would only answer with a number.
+//! The file is checked before it runs: its kind, its permissions, and the processor that its ELF
+//! header names (elf(5)). For each of these the kernel would only return an error number.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -19,10 +19,10 @@ use crate::elf::Elf;
 
 type Version = (u32, u32, u32);
 
-/// How long a program may take to say its version.
+/// How long a program may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The versions that files said, as long as they are the same files.
+/// The versions that programs printed; an entry is valid while the file is the same.
 static SAID: Mutex<BTreeMap<Identity, Version>> = Mutex::new(BTreeMap::new());
 
 pub(super) fn probe(
@@ -58,7 +58,7 @@ pub(super) fn probe(
     good(format!("`{shown}` {}", words(version)))
 }
 
-/// The file's metadata; or what is wrong with it, and what mends that.
+/// The file's metadata; or a description of the trouble, and a hint.
 fn runs_here(path: &Path) -> Result<Metadata, (String, Option<String>)> {
     let shown = path.display();
     let found = std::fs::metadata(path).map_err(|cause| match cause.kind() {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_program_says_whether_it_is_new_enough() {
-        // bash is surely here, and its version has three numbers.
+        // bash is always there, and its version has three numbers.
         let bash = Path::new("/bin/bash");
         let least = |least| probe(bash, "--version", least, "old ones fail", "get one");
         let Finding::Good(found) = least((4, 0, 0)) else {

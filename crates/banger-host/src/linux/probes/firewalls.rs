@@ -1,8 +1,8 @@
-//! Other firewalls that drop what guests send.
+//! Other firewalls that drop packets of guests.
 //!
-//! An accept in our table helps nothing where another base chain drops: every one must accept. So
-//! each chain on the forward hook is looked at, and the command that lets our TAPs through is the
-//! one of the tool that the chain belongs to.
+//! An accept in our table is not enough if another base chain drops: every one must accept. So each
+//! chain on the forward hook is checked, and the hint is a command of the tool that the chain
+//! belongs to.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::linux::firewall::nft;
 use crate::{Finding, Kind};
 
-/// Tables of other bangers.
+/// The prefix of the tables of every banger.
 const OURS: &str = "banger_";
 
 pub(super) fn probe(tap_prefix: &str) -> Finding {
@@ -38,7 +38,7 @@ pub(super) fn probe(tap_prefix: &str) -> Finding {
     legacy(tap_prefix).unwrap_or_else(|| good("no other firewall drops what guests send"))
 }
 
-/// A chain that packets to be forwarded go through.
+/// A chain on the forward hook.
 struct Chain<'a> {
     family: &'a str,
     table: &'a str,
@@ -50,7 +50,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The first chain that drops, and what mends it.
+/// The first chain that drops, and the command that changes it.
 fn dropped(document: &Value, tap_prefix: &str) -> Option<Finding> {
     let objects: Vec<&Value> = document.get("nftables")?.as_array()?.iter().collect();
     let chains = objects.iter().filter_map(|it| it.get("chain"));
@@ -90,7 +90,7 @@ fn judge(chain: &Chain<'_>, objects: &[&Value], tap_prefix: &str) -> Option<Find
         rules.any(|it| accepts_taps(it, key, tap_prefix))
     };
     let is_firewalld = family == "inet" && table == "firewalld";
-    // firewalld accepts by policy and rejects by its last rule.
+    // firewalld accepts by policy, and rejects by its last rule.
     if !(drops || is_firewalld && name == "filter_FORWARD")
         || accepts("iifname") && accepts("oifname")
     {
@@ -107,7 +107,7 @@ fn judge(chain: &Chain<'_>, objects: &[&Value], tap_prefix: &str) -> Option<Find
     }
     let is_iptables = family == "ip" && table == "filter" && name == "FORWARD";
     if is_iptables && has_chain("DOCKER-USER") {
-        // RootOp::AcceptInDockerUser puts our rules there with the first VM that needs them.
+        // RootOp::AcceptInDockerUser adds our rules there with the first VM that needs them.
         return None;
     }
     if is_iptables && has_chain("ufw-") {
@@ -130,7 +130,7 @@ fn judge(chain: &Chain<'_>, objects: &[&Value], tap_prefix: &str) -> Option<Find
     Some(doubtful(found, hint))
 }
 
-/// Whether the rule accepts by the name of an interface that all our TAPs match.
+/// Whether the rule accepts an interface by a name that matches all our TAPs.
 fn accepts_taps(rule: &Value, key: &str, tap_prefix: &str) -> bool {
     let parts = || {
         rule.get("expr")
@@ -149,7 +149,7 @@ fn accepts_taps(rule: &Value, key: &str, tap_prefix: &str) -> bool {
     matches && parts().any(|it| it.get("accept").is_some())
 }
 
-/// The other iptables, whose rules nft does not list.
+/// The legacy iptables, whose rules nft does not list.
 fn legacy(tap_prefix: &str) -> Option<Finding> {
     let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").ok()?;
     tables.lines().find(|line| *line == "filter")?;

@@ -1,6 +1,6 @@
-//! Whether Firecracker's jailer can jail it here. The jailer trusts all that it is given, so that
-//! must be root's alone; it changes the owner of what it finds in the jail (CVE-2026-1386); and
-//! it does not look whether its Firecracker can be run, or used, inside.
+//! Whether Firecracker's jailer can make a jail here. The jailer trusts its input, so that must
+//! belong to root alone. It changes the owner of files in the jail (CVE-2026-1386). It does not
+//! check whether its Firecracker can run in the jail, or use its devices.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::command::Command;
 use crate::elf::Elf;
 use crate::root::confine::check_file;
 
-/// How long a program may take to say its version.
+/// How long a program may take to print its version.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) type Trouble = (String, String);
@@ -40,7 +40,7 @@ fn look(directory: &Path, firecracker: &Path, jailer: &Path) -> Result<String, T
     Ok(said)
 }
 
-/// What both programs must be; their version.
+/// Checks both programs, and returns their version.
 pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String, Trouble> {
     let said = version(jailer)?;
     let of = version(firecracker)?;
@@ -72,14 +72,14 @@ pub(crate) fn check_programs(firecracker: &Path, jailer: &Path) -> Result<String
     Ok(said)
 }
 
-/// The file, and all above it, must be root's alone.
+/// Checks that only root may write the file and the folders above it.
 fn check_owner(path: &Path) -> Result<(), Trouble> {
     let hint = format!("ls -ld {}", path.display());
     let path = fs::canonicalize(path).map_err(|cause| (finding(path, &cause), hint.clone()))?;
     check_file(&path).map_err(|error| (in_one_line(&error), hint))
 }
 
-/// The devices and the program in a jail must work.
+/// Checks that devices and programs work in a jail below this folder.
 fn check_mount(base: &Path) -> Result<(), Trouble> {
     let hint = format!("findmnt --target {}", base.display());
     let found =
@@ -103,8 +103,8 @@ fn finding(path: &Path, cause: &std::io::Error) -> String {
     format!("`{}`: {cause}", path.display())
 }
 
-/// What the program says of itself, without the `v`; the whole of it, as releases are told apart
-/// by their last part.
+/// The version that the program prints, without the `v`. All of it counts, because releases may
+/// differ in the last part only.
 fn version(path: &Path) -> Result<String, Trouble> {
     let hint = || format!("put it there: `{}`", path.display());
     if !path.is_file() {

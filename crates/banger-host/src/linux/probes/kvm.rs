@@ -1,4 +1,4 @@
-//! Whether KVM truly works: the device opens, it makes a machine, and the CPU can run one.
+//! Whether KVM works: the device opens, it makes a machine, and the CPU can run one.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use super::{bad, good};
 use crate::Finding;
 use crate::linux::sys;
 
-/// What the CPU has for it, by the flag in `/proc/cpuinfo`.
+/// The CPU's virtualization extension, and its flag in `/proc/cpuinfo`.
 fn extension() -> Option<(&'static str, &'static str)> {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = text.lines().find(|line| line.starts_with("flags"))?;

@@ -1,4 +1,4 @@
-//! What this host can do, each tried for real, with what was found and what mends it.
+//! The abilities of this host, each tested in practice, with a finding and a hint.
 
 mod binary;
 mod firewalls;
@@ -71,7 +71,7 @@ fn bad(found: impl Into<String>, hint: impl Into<String>) -> Finding {
     }
 }
 
-/// An error and what lies below it, in one line.
+/// An error and its causes, in one line.
 pub(crate) fn in_one_line(error: &crate::Error) -> String {
     let mut text = error.to_string();
     let mut below = std::error::Error::source(error);
@@ -92,8 +92,7 @@ pub(super) fn other_firewalls(tap_prefix: &str) -> Finding {
     firewalls::probe(tap_prefix)
 }
 
-/// A TAP that is gone when it is closed, and a look at the firewall, which needs the same right
-/// as changing it.
+/// Makes a temporary TAP, and lists the firewall, which needs the same privilege as changing it.
 fn network() -> Finding {
     let trouble = |error: &crate::Error, what: &str| {
         let found = match error.kind() {
@@ -142,7 +141,7 @@ fn space(host: &Linux, directory: &Path, least_mib: u64) -> Finding {
     }
 }
 
-/// The directory, or the nearest above it that is there.
+/// The directory, or its nearest ancestor that exists.
 pub(crate) fn existing(directory: &Path) -> &Path {
     directory
         .ancestors()

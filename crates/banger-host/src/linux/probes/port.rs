@@ -1,4 +1,4 @@
-//! Whether an address on loopback can be bound, and who has it if not.
+//! Whether an address on loopback can be bound, and which process has it if not.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddrV4, TcpListener, UdpSocket};
@@ -19,7 +19,7 @@ pub(super) fn probe(address: SocketAddrV4) -> Finding {
                 "ports below 1024 need root; set another in ~/.config/banger/config.toml",
             );
         }
-        // Where root keeps it for us, systemd has it as well.
+        // If root keeps the port for us, systemd has it open as well.
         if is_ours(protocol, address) {
             continue;
         }
@@ -40,7 +40,7 @@ struct Holder {
     name: String,
 }
 
-/// The process that has a socket at this address, as far as we may see.
+/// The process with a socket at this address, as far as we may see it.
 fn holder(protocol: &str, address: SocketAddrV4) -> Option<Holder> {
     let table = std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}")).ok()?;
     let inode = socket_inode(&table, address)?;
@@ -63,7 +63,7 @@ fn holder(protocol: &str, address: SocketAddrV4) -> Option<Holder> {
     None
 }
 
-/// Whether we have a socket at this address ourselves, whoever else has it.
+/// Whether this process has a socket at this address, even if others have it, too.
 fn is_ours(protocol: &str, address: SocketAddrV4) -> bool {
     std::fs::read_to_string(format!("/proc/thread-self/net/{protocol}"))
         .ok()
@@ -71,7 +71,7 @@ fn is_ours(protocol: &str, address: SocketAddrV4) -> bool {
         .is_some_and(|inode| has_open("self", inode))
 }
 
-/// Whether a process has this socket open, as far as we may see.
+/// Whether a process has this socket open, as far as we may see it.
 fn has_open(process: &str, inode: u64) -> bool {
     let link = format!("socket:[{inode}]");
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"));
@@ -82,8 +82,8 @@ fn has_open(process: &str, inode: u64) -> bool {
         .any(|it| std::fs::read_link(it.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
 }
 
-/// A line of the table reads `sl local_address rem_address st …`, the inode is field 10; an
-/// address is written as the machine holds it, `0100007F:A455`. See proc_pid_net(5).
+/// The inode in a line of the table, `sl local_address rem_address st …`: field 10. An address is
+/// in host byte order, `0100007F:A455`. See proc_pid_net(5).
 fn socket_inode(table: &str, address: SocketAddrV4) -> Option<u64> {
     let port = format!("{:04X}", address.port());
     let own = format!("{:08X}", u32::from_ne_bytes(address.ip().octets()));

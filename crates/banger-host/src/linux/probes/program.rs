@@ -1,7 +1,7 @@
-//! Whether a program is there, and new enough.
+//! Whether a program exists and is new enough.
 //!
-//! A large program takes tens of milliseconds to say its version, which every start would wait
-//! for. So what a file said is remembered as long as it is the same file.
+//! A large program takes tens of milliseconds to print its version, which would delay every start.
+//! So the version of a file is remembered as long as the file is the same.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,10 +14,10 @@ use crate::command::{Command, find_program};
 
 type Version = (u32, u32);
 
-/// What makes a program's file the same file: device, inode, size, and when it last changed.
+/// The identity of a program's file: device, inode, size, and time of the last change.
 pub(super) type Identity = (u64, u64, u64, i64, i64);
 
-/// The versions that files said; a host has a handful of such programs.
+/// The versions that programs printed; a host has a handful of such programs.
 static SAID: Mutex<BTreeMap<Identity, Version>> = Mutex::new(BTreeMap::new());
 
 fn identity(name: &str) -> Option<Identity> {
@@ -69,7 +69,7 @@ pub(super) fn probe(name: &str, version_argument: &str, least: Version, package:
 
 fn ask(command: &Command) -> Result<Version, String> {
     let output = command.output().map_err(|error| in_one_line(&error))?;
-    // Some programs print their version to the standard error.
+    // Some programs print their version to standard error.
     version(&output.text())
         .or_else(|| version(&output.errors()))
         .ok_or_else(|| format!("`{command}` prints no version"))

@@ -1,4 +1,4 @@
-//! Whether files in a directory can share blocks: tried with a real FICLONE.
+//! Whether files in a directory can share blocks, tested with a real FICLONE.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -29,7 +29,7 @@ pub(super) fn probe(directory: &Path) -> Finding {
     }
 }
 
-/// Two files of our own, gone when this returns.
+/// Clones a temporary file to another.
 fn attempt(place: &Path) -> Result<()> {
     let from = Replacement::begin(&place.join("banger-probe-from"))?;
     let mut file: File = from.create()?;
@@ -39,12 +39,12 @@ fn attempt(place: &Path) -> Result<()> {
     disk::try_clone(&name, &place.join("banger-probe-to"))
 }
 
-/// The name of the file system, where it is one that people have.
+/// The name of the file system, if it is a common one.
 fn file_system(place: &Path) -> String {
     let Ok(found) = rustix::fs::statfs(place) else {
         return "of an unknown kind".to_owned();
     };
-    // Magic numbers of linux/magic.h; fuse, ZFS and bcachefs have theirs in their own sources.
+    // Magic numbers of linux/magic.h; those of fuse, ZFS and bcachefs are in their own sources.
     let name = match found.f_type {
         0xEF53 => "ext4",
         0x5846_5342 => "XFS",

@@ -7,7 +7,7 @@ use crate::command::Command;
 use crate::linux::scope::Scopes;
 use crate::{Finding, Result};
 
-/// What is at stake.
+/// The consequence of doing without.
 const WITHOUT: &str = "VMs run in the daemon's cgroup: an out-of-memory kill may hit more than one";
 
 pub(super) fn probe() -> Finding {
@@ -23,7 +23,7 @@ pub(super) fn probe() -> Finding {
             return bad(format!("{}; {WITHOUT}", in_one_line(&error)), hint);
         }
     };
-    // Scopes of a user's manager end with it, and it ends with the last login.
+    // A user's scopes end with the user's manager, and that ends with the last session.
     if uid != 0 && !lingers(uid) {
         return bad(
             format!("systemd ends this user's units at logout; {WITHOUT}"),

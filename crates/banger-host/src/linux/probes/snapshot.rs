@@ -1,4 +1,4 @@
-//! Whether the kernel has device-mapper's snapshots and loop devices, and we may use them.
+//! Whether the kernel has device-mapper snapshots and loop devices, and we may use them.
 
 use super::{bad, good, in_one_line};
 use crate::linux::snapshot;

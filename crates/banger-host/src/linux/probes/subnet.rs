@@ -1,11 +1,11 @@
-//! Whether the host reaches something else by the addresses that we give to guests.
+//! Whether the network for guests overlaps a network that the host already reaches.
 
 use super::{bad, doubtful, good, in_one_line};
 use crate::linux::context::During as _;
 use crate::linux::netlink;
 use crate::{Finding, Subnet};
 
-/// What is to be done about either.
+/// The hint for either case.
 const HINT: &str = "set `subnet` in ~/.config/banger/config.toml to one that `ip route show table \
                     all` does not have";
 
@@ -26,7 +26,8 @@ pub(super) fn probe(subnet: Subnet, tap_prefix: &str) -> Finding {
     }
 }
 
-/// The longest route but a default one or one of our TAPs that overlaps it, and its interface.
+/// The longest route that overlaps the network, and its interface, except default routes and our
+/// TAPs.
 fn clash(subnet: Subnet, tap_prefix: &str) -> crate::Result<Option<(Subnet, String)>> {
     let prefix = tap_prefix.to_owned();
     netlink::talk(move |handle| {
@@ -35,7 +36,7 @@ fn clash(subnet: Subnet, tap_prefix: &str) -> crate::Result<Option<(Subnet, Stri
             let mut routes = netlink::routes(&handle).await.during(look)?;
             routes.sort_by_key(|it| std::cmp::Reverse(it.to.prefix));
             for route in routes {
-                // A shorter one is as good as a default route: VPNs halve it, 0.0.0.0/1.
+                // A shorter route counts as a default route: VPNs split it into halves, 0.0.0.0/1.
                 if route.to.prefix < 4 || !route.to.overlaps(subnet) {
                     continue;
                 }

@@ -16,7 +16,7 @@ use crate::{Error, Kind, Result};
 
 const CONTROL: &str = "/dev/mapper/control";
 
-/// Commands, by their place in the enumeration of linux/dm-ioctl.h.
+/// Commands, by their position in the enumeration of linux/dm-ioctl.h.
 const DEV_CREATE: u8 = 3;
 const DEV_REMOVE: u8 = 4;
 const DEV_SUSPEND: u8 = 6;
@@ -33,7 +33,7 @@ const ACTIVE_PRESENT: u32 = 1 << 5;
 const INACTIVE_PRESENT: u32 = 1 << 6;
 const BUFFER_FULL: u32 = 1 << 8;
 const QUERY_INACTIVE: u32 = 1 << 12;
-/// No file system on the device is frozen: only guests have one there.
+/// Skips freezing the file system on the device: only guests have one there.
 const SKIP_LOCK_FS: u32 = 1 << 10;
 
 /// `DM_UDEV_DISABLE_DM_RULES`, `…_SUBSYSTEM_RULES`, `…_DISK_RULES`, `…_OTHER_RULES` and
@@ -53,7 +53,7 @@ const LONGEST_NAME: usize = 127;
 /// The bytes of `struct dm_target_spec`.
 const SPEC: usize = 40;
 
-/// A stretch of a device, and what is behind it.
+/// A segment of a device, and the target behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     /// Where it begins, in sectors of 512 bytes.
@@ -71,7 +71,7 @@ pub(super) struct Target {
 pub(super) struct Device {
     /// Its device number.
     pub(super) number: u64,
-    /// How many have it open.
+    /// The number of times that it is open.
     pub(super) open_count: u32,
     /// Whether exactly one table is in force, and running.
     pub(super) is_live: bool,
@@ -89,7 +89,7 @@ struct Message(Box<DeviceMapperBuffer>);
 impl Message {
     fn new(name: &str) -> Result<Self> {
         let mut message = Self(Box::new([0; 2048]));
-        // The version of the interface that we speak, 4.0.0; kernels are compatible from there on.
+        // The interface version that we use, 4.0.0; newer kernels are compatible with it.
         message.set(0, &4u32.to_le_bytes());
         message.set(16, &(DEVICE_MAPPER_HEADER as u32).to_le_bytes());
         if name.len() > LONGEST_NAME || name.contains('\0') {
@@ -161,7 +161,7 @@ impl Message {
         Ok(())
     }
 
-    /// The table that the kernel answered with.
+    /// The table in the kernel's answer.
     fn table(&self) -> Vec<Target> {
         let bytes = self.bytes();
         let first = self.word(16) as usize;
@@ -177,14 +177,14 @@ impl Message {
                 kind: text(&bytes[at + 24..at + SPEC]),
                 parameters: text(&bytes[at + SPEC..]),
             });
-            // From the kernel's answer this counts from the first one.
+            // In an answer, this offset counts from the first target.
             at = first + u32::from_le_bytes(Self::number(&bytes, at + 20)) as usize;
         }
         table
     }
 }
 
-/// The text up to the terminating zero.
+/// The text before the terminating zero.
 fn text(bytes: &[u8]) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
@@ -195,7 +195,7 @@ impl DeviceMapper {
     pub(super) fn open() -> Result<Option<Self>> {
         let opened = File::options().read(true).write(true).open(CONTROL);
         let opened = match opened {
-            // The node is there, and no module behind it.
+            // The node exists, but its module does not.
             Err(error) if matches!(error.raw_os_error(), Some(6 | 19)) => None,
             other => absent(other).during(|| format!("open `{CONTROL}`"))?,
         };
@@ -206,7 +206,7 @@ impl DeviceMapper {
         Ok(device_mapper(&self.control, command, &mut message.0)?)
     }
 
-    /// Makes a device without a table.
+    /// Creates a device without a table.
     pub(super) fn create(&self, name: &str) -> Result<Device> {
         let mut message = Message::new(name)?;
         self.run(DEV_CREATE, &mut message)
@@ -214,7 +214,7 @@ impl DeviceMapper {
         Ok(message.device())
     }
 
-    /// Loads a table, to be in force from the next resume on.
+    /// Loads a table, which the next resume activates.
     pub(super) fn load(&self, name: &str, table: &[Target], read_only: bool) -> Result<()> {
         let mut message = Message::flagged(name, if read_only { READ_ONLY } else { 0 })?;
         message.add(table)?;
@@ -223,14 +223,14 @@ impl DeviceMapper {
             .map_err(|error| error.hint("sudo dmesg | grep device-mapper"))
     }
 
-    /// Lets I/O wait, after what is under way has ended.
+    /// Suspends the device: pending I/O completes, and new I/O waits.
     pub(super) fn suspend(&self, name: &str) -> Result<()> {
         let mut message = Message::flagged(name, SUSPEND | SKIP_LOCK_FS)?;
         self.run(DEV_SUSPEND, &mut message)
             .during(|| format!("suspend `{name}`"))
     }
 
-    /// Puts the table that was loaded in force, and lets I/O go on.
+    /// Activates the loaded table, and lets I/O continue.
     pub(super) fn resume(&self, name: &str) -> Result<()> {
         let mut message = Message::flagged(name, SKIP_LOCK_FS)?;
         message.set(EVENT, &LEAVE_ALONE.to_le_bytes());
@@ -250,7 +250,7 @@ impl DeviceMapper {
         }
     }
 
-    /// A device as it is now, if it is there.
+    /// The state of a device, if it exists.
     pub(super) fn device(&self, name: &str) -> Result<Option<Device>> {
         let mut message = Message::new(name)?;
         match self.run(DEV_STATUS, &mut message) {
@@ -260,12 +260,12 @@ impl DeviceMapper {
         }
     }
 
-    /// The table that is in force.
+    /// The active table.
     pub(super) fn table(&self, name: &str) -> Result<Vec<Target>> {
         self.ask(name, STATUS_TABLE)
     }
 
-    /// The table that is loaded, and not in force yet.
+    /// The table that is loaded and not active yet.
     pub(super) fn loaded_table(&self, name: &str) -> Result<Vec<Target>> {
         self.ask(name, STATUS_TABLE | QUERY_INACTIVE)
     }
@@ -285,7 +285,7 @@ impl DeviceMapper {
         Ok(message.table())
     }
 
-    /// The version of a type of target; the kernel loads its module if need be.
+    /// The version of a target type. The kernel loads its module if necessary.
     pub(super) fn version_of(&self, kind: &str) -> Result<String> {
         let mut message = Message::new(kind)?;
         self.run(GET_TARGET_VERSION, &mut message)

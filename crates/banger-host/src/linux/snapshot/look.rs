@@ -34,7 +34,7 @@ pub(crate) fn state(name: &str) -> Result<Option<Snapshot>> {
     }))
 }
 
-/// Look::snapshots. Needs no right: the kernel tells the names of all devices to everybody.
+/// Look::snapshots. It needs no privilege: the kernel lists all devices to every user.
 pub(crate) fn names(prefix: &str) -> Result<Vec<String>> {
     let describe = || "list the devices of device-mapper".to_owned();
     let Some(entries) = absent(std::fs::read_dir("/sys/block")).during(describe)? else {

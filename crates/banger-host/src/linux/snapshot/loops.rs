@@ -1,7 +1,7 @@
-//! Loop devices: the base's, shared by all snapshots over it, and each store's own.
+//! Loop devices: one for the base, shared by all snapshots over it, and one for each store.
 //!
-//! Each loop device ends with its last user (`LO_FLAGS_AUTOCLEAR`): device-mapper, or the open file
-//! here until a table is loaded. So none can be left behind.
+//! Each loop device is removed with its last user (`LO_FLAGS_AUTOCLEAR`). That is device-mapper, or
+//! the open file here until a table is loaded. So none can be left behind.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,10 +21,10 @@ const CONTROL: &str = "/dev/loop-control";
 /// The name of every base's loop device; a store's has the name of its snapshot.
 const BASE: &str = "banger-1-base";
 
-/// How often another program may take the device that was free.
+/// The number of times that another program may take the free device first.
 const TRIES: u32 = 64;
 
-/// A loop device that stays while this is open.
+/// A loop device that exists at least while this is open.
 #[derive(Debug)]
 pub(super) struct Loop {
     device: File,
@@ -64,7 +64,7 @@ impl LoopSpec<'_> {
     }
 }
 
-/// The read-only loop device of this base, the one that is there or a new one.
+/// The read-only loop device of this base, either the existing one or a new one.
 pub(super) fn of_base(base: &File) -> Result<Loop> {
     find_or_make(&LoopSpec {
         file: base,
@@ -82,14 +82,14 @@ pub(super) fn of_store(store: &File, name: &str) -> Result<Loop> {
         read_only: false,
     })
     .and_then(|found| {
-        // The file may have grown since.
+        // The file may have grown since the device was made.
         stretch_loop(&found.device).during(|| "make it as long as its file".to_owned())?;
         Ok(found)
     });
     found.map_err(|error| error.within("put a loop device over the store"))
 }
 
-/// What is behind the loop device of this number: device and inode, if something is.
+/// The device and inode of the file behind the loop device with this number, if there is one.
 pub(super) fn behind(number: u64) -> Option<(u64, u64)> {
     let minor = rustix::fs::minor(number);
     let device = File::open(format!("/dev/loop{minor}")).ok()?;
@@ -118,13 +118,13 @@ fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
         if !name.starts_with("loop") || !goes_with_its_last_user(&name) {
             continue;
         }
-        // It may go at any moment, and one that another program uses may refuse.
+        // It may be removed at any moment, and another program's device may not open.
         let device = File::options()
             .read(true)
             .write(!wanted.read_only)
             .open(format!("/dev/{name}"));
         let Ok(device) = device else { continue };
-        // From here on it stays.
+        // While it is open, it is not removed.
         let Ok(status) = loop_status(&device) else {
             continue;
         };
@@ -135,7 +135,7 @@ fn find(wanted: &LoopSpec<'_>) -> Result<Option<Loop>> {
     Ok(None)
 }
 
-/// Whether this loop device has a file, and the flag that all of banger's have.
+/// Whether this loop device has a file and the autoclear flag, as all of banger's do.
 fn goes_with_its_last_user(name: &str) -> bool {
     let flag = std::fs::read_to_string(format!("/sys/block/{name}/loop/autoclear"));
     flag.is_ok_and(|flag| flag.trim() == "1")
@@ -166,7 +166,7 @@ fn make(wanted: &LoopSpec<'_>) -> Result<Loop> {
         };
         match configure_loop(&device, configuration) {
             Ok(()) => return held(device),
-            // Another program was faster.
+            // Another program took it first.
             Err(Errno::BUSY | Errno::NXIO) => {}
             Err(error) => return Err(error).during(|| format!("put a file behind `{path}`")),
         }
@@ -188,7 +188,7 @@ fn open_control() -> Result<File> {
         })
 }
 
-/// Whether loop devices are to be had.
+/// Checks that loop devices are available.
 pub(super) fn attempt() -> Result<()> {
     open_control().map(drop)
 }

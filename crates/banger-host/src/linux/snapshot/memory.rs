@@ -1,7 +1,7 @@
 //! The kernel memory that the store of a snapshot may need.
 //!
-//! Users may change the store's file during the check. So the values are checked again where they
-//! can no longer change: in the loop device and the table.
+//! A user may change the store's file during the check. So the values are checked again in the loop
+//! device and in the table, where a user cannot change them.
 
 use super::device_mapper::{DeviceMapper, Target};
 use super::loops::Loop;
@@ -12,15 +12,15 @@ use crate::cow;
 use crate::linux::context::During as _;
 use crate::{Error, Kind, Result};
 
-/// What the store of a snapshot may come to take, in bytes.
+/// The most memory that the store of a snapshot may take, in bytes.
 pub(crate) fn memory_of_store(wanted: &SnapshotSpec) -> Result<u64> {
     let length = wanted.cow.metadata();
     let length = length.during(|| "examine the store".to_owned())?.len();
     Ok(cow::memory(length, header(&wanted.cow)?.chunk()))
 }
 
-/// What the store of the snapshot of this name takes at most, in bytes; nothing where there is none,
-/// or no table is in force.
+/// The most memory that the store of this snapshot takes, in bytes; 0 without a snapshot or an
+/// active table.
 pub(crate) fn memory(name: &str) -> Result<u64> {
     check_name(name)?;
     let Some(mapper) = DeviceMapper::open()? else {
@@ -54,7 +54,7 @@ fn length(device: u64) -> Result<u64> {
     Ok(sectors.ok_or_else(odd)?.saturating_mul(SECTOR))
 }
 
-/// Refuses a store that has grown since it was measured.
+/// Rejects a store that has grown since it was measured.
 pub(super) fn need_length(store: &Loop, measures: &Measures) -> Result<()> {
     if length(store.number)? <= measures.cow {
         return Ok(());
@@ -65,8 +65,8 @@ pub(super) fn need_length(store: &Loop, measures: &Measures) -> Result<()> {
     ))
 }
 
-/// Refuses a store whose header says another chunk than when it was measured: the kernel goes by
-/// what it has read itself.
+/// Rejects a store whose chunk size has changed since it was measured. The kernel uses the one that
+/// it has read itself.
 pub(super) fn need_chunk(mapper: &DeviceMapper, name: &str, measures: &Measures) -> Result<()> {
     let table = mapper.loaded_table(name)?;
     match store_of_table(&table) {

@@ -12,11 +12,10 @@
 //!   the base                                      the store
 //! ```
 //!
-//! A snapshot cannot be longer than its origin, so each has an origin of its own: the base, and
-//! zeros behind it. Growing loads longer tables into both.
+//! A snapshot cannot be longer than its origin, so each has an origin of its own: the base,
+//! followed by zeros. Growing loads longer tables into both.
 //!
-//! The base cannot be written: not through its loop device, which is read-only, nor through the
-//! origin, whose table is loaded read-only.
+//! The base cannot be written: its loop device is read-only, and so is the table of the origin.
 
 mod device_mapper;
 mod look;
@@ -49,15 +48,14 @@ pub(crate) use memory::{memory, memory_of_store};
 pub(crate) use node::path as node_path;
 pub(crate) use store::restore;
 
-/// How long a device may be in use before its removal is given up. udev and the like look at a
-/// device for a moment; a hypervisor that was killed lets go when its last write is through.
+/// How long to retry the removal of a device in use. udev and similar programs open a device for a
+/// moment, and a killed hypervisor closes it after its last write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the names of all snapshots begin with.
+/// The prefix of the names of all snapshots.
 const PREFIX: &str = "banger-1-";
 
-/// The snapshot to make. The files are open, so the caller must have been able to open
-/// them.
+/// The snapshot to make. Its files are open, which shows that the caller may open them.
 #[derive(Debug)]
 pub(crate) struct SnapshotSpec {
     /// `banger-1-<4 hexadecimal digits>-<8 hexadecimal digits>`.
@@ -66,15 +64,15 @@ pub(crate) struct SnapshotSpec {
     pub(crate) base: File,
     /// Its own store, open for reading and writing.
     pub(crate) cow: File,
-    /// How large it is.
+    /// Its size in MiB.
     pub(crate) size_mib: u64,
-    /// Who may use its node.
+    /// The user of its node.
     pub(crate) uid: u32,
-    /// Their group.
+    /// The group of its node.
     pub(crate) gid: u32,
 }
 
-/// One change at a time, so that two do not both make a loop device over one base.
+/// A lock that serializes changes, so that two of them do not both make a loop device for one base.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,7 +98,7 @@ fn origin_of(name: &str) -> String {
     format!("{name}-origin")
 }
 
-/// Opens a base and a store as [`make`] requires. A store may not be a symbolic link.
+/// Opens a base and a store for [`make`]. A store may not be a symbolic link.
 pub(crate) fn open(files: &SnapshotFiles) -> Result<(File, File)> {
     let opened = |path: &Path, write: bool, flags: OFlags| {
         File::options()
@@ -116,16 +114,16 @@ pub(crate) fn open(files: &SnapshotFiles) -> Result<(File, File)> {
     ))
 }
 
-/// What is there under a name.
+/// The state of the device with a snapshot's name.
 #[derive(Debug)]
 enum SnapshotState {
     Nothing,
-    /// A whole one over the wanted files, as large as this many sectors.
+    /// A complete snapshot over the wanted files, with this size in sectors.
     Same {
         device: u64,
         size: u64,
     },
-    /// Something else: half-made, over other files, or given up by the kernel.
+    /// Anything else: incomplete, over other files, or invalidated by the kernel.
     Other,
 }
 
@@ -229,7 +227,7 @@ fn make_checked(wanted: &SnapshotSpec) -> Result<Change> {
             }
             let built = build(&mapper, wanted, &measures);
             if built.is_err() {
-                // What is left, if anything, `remove` takes; the first cause is what counts.
+                // `remove` can remove the rest later; the first error is the one to report.
                 let _ = dismantle(&mapper, name);
             }
             (built?, true)
@@ -249,8 +247,8 @@ fn open_mapper() -> Result<DeviceMapper> {
     })
 }
 
-/// Makes both devices from nothing, and returns the snapshot's number. The loop devices are open
-/// here until device-mapper has them.
+/// Makes both devices, and returns the snapshot's number. The loop devices stay open here until
+/// device-mapper has them.
 fn build(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Result<u64> {
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
@@ -270,7 +268,7 @@ fn build(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> R
     Ok(snapshot.number)
 }
 
-/// Loads longer tables, the origin's first: a snapshot is never longer than that.
+/// Loads longer tables, the origin's first, because a snapshot is never longer than its origin.
 fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Result<()> {
     let origin_name = origin_of(&wanted.name);
     let base = loops::of_base(&wanted.base)?;
@@ -281,22 +279,22 @@ fn grow(mapper: &DeviceMapper, wanted: &SnapshotSpec, measures: &Measures) -> Re
         .ok_or_else(|| Error::new(Kind::Missing, "its origin disappeared while it was growing"))?;
     mapper.load(&origin_name, &measures.origin_table(base.number), true)?;
     mapper.resume(&origin_name)?;
-    // The exceptions go from the old table to the new one, so the old one must stand still.
+    // The exceptions move from the old table to the new one, so the old one must be suspended.
     mapper.suspend(&wanted.name)?;
     let loaded = mapper.load(
         &wanted.name,
         &measures.table(origin.number, store.number),
         false,
     );
-    // Resumes in any case, so that no writes wait forever.
+    // Resumes even after an error, so that no write waits forever.
     let resumed = mapper.resume(&wanted.name);
     loaded.and(resumed)
 }
 
 /// RootOp::RemoveSnapshot.
 ///
-/// What still runs for the machine may have another node of the device, and only waits until its
-/// number is another disk's; so there must be nothing.
+/// Fails while a process still runs as the machine's user: it may have another node of the device,
+/// and would reach the next disk that gets the number.
 pub(crate) fn remove(name: &str) -> Result<Change> {
     let what = || format!("remove the snapshot `{}`", name.escape_debug());
     let removed = check_name(name).and_then(|()| {
@@ -311,9 +309,8 @@ pub(crate) fn remove(name: &str) -> Result<Change> {
     Ok(made(removed.map_err(|error| error.within(what()))?))
 }
 
-/// Takes all of it away. The node first, from whoever still has it, too: its number may be another
-/// device's a moment later.
-/// The loop devices go with it.
+/// Removes both devices. The node is revoked first, because its number may be another device's a
+/// moment later. The loop devices end with the tables.
 fn dismantle(mapper: &DeviceMapper, name: &str) -> Result<bool> {
     let node = node::remove(name)?;
     let snapshot = remove_device(mapper, name)?;
@@ -330,7 +327,7 @@ fn remove_device(mapper: &DeviceMapper, name: &str) -> Result<bool> {
                 if Instant::now() >= deadline {
                     return Err(busy(mapper, name));
                 }
-                // Nothing tells that a device is let go of.
+                // The kernel sends no event when a device is closed.
                 let pause = rustix::time::Timespec {
                     tv_sec: 0,
                     tv_nsec: 20_000_000,

@@ -1,4 +1,4 @@
-//! The nodes of snapshots: `/dev/banger/<name>`, each for one user alone.
+//! The nodes of snapshots: `/dev/banger/<name>`, each for one user.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use crate::linux::files::make_directory;
 use crate::linux::{children, node, units};
 use crate::{Instance, Owner, Result};
 
-/// Their folder. `/dev` is new at each boot of the host, and so are they.
+/// The folder of the nodes. `/dev` is empty after each boot of the host.
 const FOLDER: &str = "/dev/banger";
 
 /// The node of a snapshot.
@@ -15,14 +15,14 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-/// Makes the node of this device, for this owner alone; whether that changed anything.
+/// Makes the node of this device, for this owner alone; returns whether anything changed.
 pub(super) fn put(name: &str, device: u64, owner: Owner) -> Result<bool> {
     make_directory(Path::new(FOLDER), 0o711, None)?;
     node::put(&path(name), device, owner)
 }
 
-/// Refuses, after some patience, while something runs as the user of the node, should that be one
-/// that only its machine runs as.
+/// Rejects, after some retries, while a process runs as the owner of the node, if that is a user of
+/// one machine only.
 pub(super) fn need_no_user(name: &str) -> Result<()> {
     let Ok(node) = std::fs::symlink_metadata(path(name)) else {
         return Ok(());
@@ -36,7 +36,7 @@ pub(super) fn need_no_user(name: &str) -> Result<()> {
     })
 }
 
-/// Removes the node; says whether it was there.
+/// Removes the node; returns whether it existed.
 pub(super) fn remove(name: &str) -> Result<bool> {
     node::remove(&path(name))
 }

@@ -1,4 +1,4 @@
-//! The plan of a snapshot: sizes and tables, from files and sizes that are checked again later.
+//! The plan of a snapshot: sizes and tables, from values that are checked again later.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -17,16 +17,16 @@ pub(super) const SECTORS_OF_MIB: u64 = 2048;
 /// The largest disk, in MiB: 64 TiB.
 pub(super) const LARGEST_MIB: u64 = 64 << 20;
 
-/// What the files and the size amount to, all of it looked at again.
+/// The measures of the files and of the requested disk; all of them are checked again later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measures {
-    /// Of the disk, in sectors.
+    /// The size of the disk, in sectors.
     pub(super) size: u64,
-    /// Of the base, in sectors.
+    /// The size of the base, in sectors.
     pub(super) base: u64,
-    /// Of a chunk, in sectors.
+    /// The size of a chunk, in sectors.
     pub(super) chunk: u64,
-    /// Of the store, in bytes.
+    /// The length of the store, in bytes.
     pub(super) cow: u64,
     pub(super) base_file: (u64, u64),
     pub(super) cow_file: (u64, u64),
@@ -93,7 +93,7 @@ impl Measures {
         })
     }
 
-    /// The base, and zeros behind it.
+    /// The table of the origin: the base, followed by zeros.
     pub(super) fn origin_table(&self, base: u64) -> Vec<Target> {
         let mut table = vec![Target {
             start: 0,
@@ -112,8 +112,9 @@ impl Measures {
         table
     }
 
-    /// `P`: what is written stays. `O`: an overflow is reported as one (Linux 4.4). A discard of whole
-    /// chunks zeroes them in the store, which punches holes into its file (Linux 5.3).
+    /// The table of the snapshot. `P`: writes are persistent. `O`: an overflow is reported as one
+    /// (Linux 4.4). A discard of whole chunks zeroes them in the store, which punches holes into
+    /// its file (Linux 5.3).
     pub(super) fn table(&self, origin: u64, store: u64) -> Vec<Target> {
         vec![Target {
             start: 0,
@@ -129,7 +130,7 @@ impl Measures {
     }
 }
 
-/// A device number as device-mapper reads and writes it.
+/// A device number in the notation of device-mapper.
 fn major_minor(device: u64) -> String {
     format!(
         "{}:{}",

@@ -1,4 +1,4 @@
-//! What can be seen without device-mapper; the rest is in `tests/kernel`.
+//! Tests that need no device-mapper; the others are in `tests/kernel`.
 
 use std::fs;
 use std::os::unix::fs::{FileExt as _, symlink};

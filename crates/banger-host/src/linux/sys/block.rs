@@ -1,4 +1,4 @@
-//! The ioctls of device-mapper, of loop devices, and of where a file lies.
+//! The ioctls of device-mapper, of loop devices, and of the extents of a file.
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -16,8 +16,8 @@ pub(in crate::linux) const DEVICE_MAPPER_HEADER: usize = 312;
 /// `DM_IOCTL` of linux/dm-ioctl.h.
 const DEVICE_MAPPER: u8 = 0xfd;
 
-/// A `struct dm_ioctl` and its data: the input of a command, and its output. Words, as the
-/// kernel wants it aligned.
+/// A `struct dm_ioctl` and its data, the input and the output of a command. It consists of words,
+/// because the kernel requires their alignment.
 pub(in crate::linux) type DeviceMapperBuffer = [u64; 2048];
 
 /// A command of device-mapper.
@@ -80,24 +80,24 @@ unsafe impl Ioctl for FreeLoop {
     }
 }
 
-/// The number of a loop device that is free now; another may take it before us.
+/// The number of a free loop device, which another program may take first.
 pub(in crate::linux) fn free_loop(control: &File) -> Result<u32, Errno> {
     // SAFETY: see `FreeLoop`.
     unsafe { ioctl(control, FreeLoop) }
 }
 
-/// What a loop device is to be.
+/// The configuration of a loop device.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::linux) struct LoopConfiguration<'a> {
     /// The file behind it.
     pub(in crate::linux) file: &'a File,
-    /// Of linux/loop.h.
+    /// Flags of linux/loop.h.
     pub(in crate::linux) flags: u32,
-    /// The name that it is found by again, at most 63 bytes.
+    /// The name that identifies it later, at most 63 bytes.
     pub(in crate::linux) name: &'a str,
 }
 
-/// Nothing but zeros.
+/// A zeroed value.
 const EMPTY: loop_info64 = loop_info64 {
     lo_device: 0,
     lo_inode: 0,
@@ -114,14 +114,14 @@ const EMPTY: loop_info64 = loop_info64 {
     lo_init: [0; 2],
 };
 
-/// Puts a file behind an open loop device, at once and whole; EBUSY where it has one.
+/// Attaches a file to an open loop device in one step; EBUSY if it has one already.
 pub(in crate::linux) fn configure_loop(
     device: &File,
     wanted: LoopConfiguration<'_>,
 ) -> Result<(), Errno> {
     let mut info = EMPTY;
     let name = wanted.name.as_bytes();
-    // One byte stays for the terminating zero.
+    // One byte is reserved for the terminating zero.
     if name.len() >= info.lo_file_name.len() {
         return Err(Errno::NAMETOOLONG);
     }
@@ -143,7 +143,7 @@ pub(in crate::linux) fn configure_loop(
     }
 }
 
-/// What an open loop device is; ENXIO where there is no file behind it.
+/// The status of an open loop device; ENXIO if it has no file.
 pub(in crate::linux) fn loop_status(device: &File) -> Result<loop_info64, Errno> {
     // SAFETY: LOOP_GET_STATUS64 writes one `loop_info64`, whole.
     unsafe {
@@ -154,23 +154,23 @@ pub(in crate::linux) fn loop_status(device: &File) -> Result<loop_info64, Errno>
     }
 }
 
-/// Makes an open loop device as long as its file is now.
+/// Updates an open loop device to the current length of its file.
 pub(in crate::linux) fn stretch_loop(device: &File) -> Result<(), Errno> {
     // SAFETY: LOOP_SET_CAPACITY takes no argument and touches no memory of this process.
     unsafe { ioctl(device, NoArg::<{ LOOP_SET_CAPACITY as Opcode }>::new()) }
 }
 
-/// A piece of a file, `struct fiemap_extent` of linux/fiemap.h.
+/// An extent of a file, `struct fiemap_extent` of linux/fiemap.h.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::linux) struct Extent {
-    /// Where in the file it begins, in bytes.
+    /// Its offset in the file, in bytes.
     pub(in crate::linux) logical: u64,
     physical: u64,
     /// Its length in bytes.
     pub(in crate::linux) length: u64,
     reserved: [u64; 2],
-    /// Of linux/fiemap.h.
+    /// Flags of linux/fiemap.h.
     pub(in crate::linux) flags: u32,
     reserved_too: [u32; 3],
 }
@@ -190,10 +190,10 @@ struct ExtentMap {
 
 const ROOM: usize = 256;
 
-/// FS_IOC_FIEMAP, `_IOWR('f', 11, struct fiemap)`, where that is counted without its extents.
+/// FS_IOC_FIEMAP, `_IOWR('f', 11, struct fiemap)`, whose size does not count the extents.
 const FIEMAP: Opcode = opcode::read_write::<[u8; 32]>(b'f', 11);
 
-/// The next pieces of a file from an offset on; none after its last.
+/// The next extents of a file from an offset on; none after the last.
 pub(in crate::linux) fn extents(file: &File, from: u64) -> Result<Vec<Extent>, Errno> {
     let mut map = ExtentMap {
         start: from,

@@ -23,8 +23,8 @@ unsafe extern "C" {
     fn _exit(status: i32) -> !;
 }
 
-/// Shows the files of `disk` on this mount, which is attached nowhere yet, as those of `seen`, and
-/// as nobody's those of all others; takes devices, programs and set-user-id from it.
+/// Shows the files of `disk` on this detached mount as those of `seen`, and the files of others as
+/// nobody's. Disables devices, programs and set-user-id on the mount.
 pub(crate) fn show_as(mount: impl AsFd, disk: Owner, seen: Owner) -> Result<()> {
     let namespace = namespace(disk, seen)?;
     let bits = MOUNT_ATTR_IDMAP | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
@@ -54,8 +54,8 @@ pub(crate) fn show_as(mount: impl AsFd, disk: Owner, seen: Owner) -> Result<()> 
     }
 }
 
-/// A user namespace with this one pair of users and of groups in it. It needs a process to begin
-/// with, and none to stay.
+/// A user namespace with this one pair of users and of groups. It needs a process only while it is
+/// created.
 fn namespace(disk: Owner, seen: Owner) -> Result<OwnedFd> {
     let (receiver, sender) = pipe_with(PipeFlags::CLOEXEC)?;
     let (held, hold) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -65,7 +65,7 @@ fn namespace(disk: Owner, seen: Owner) -> Result<OwnedFd> {
         drop(hold);
         let made = super::unshare(UnshareFlags::NEWUSER).is_ok();
         let _ = rustix::io::write(&sender, &[u8::from(made)]);
-        // Until our parent closes its end.
+        // The read returns when our parent closes its end.
         let _ = rustix::io::read(&held, &mut [0]);
         // SAFETY: _exit(2) does not return, and runs no code of this process.
         unsafe { _exit(0) }
@@ -93,7 +93,7 @@ fn fill(pid: Pid, receiver: &OwnedFd, disk: Owner, seen: Owner) -> Result<OwnedF
         let mut file = File::options()
             .write(true)
             .open(format!("{folder}/{name}"))?;
-        // It is taken in one write, or not at all; user_namespaces(7).
+        // The kernel accepts the map in a single write only; user_namespaces(7).
         file.write_all(format!("{inside} {outside} 1\n").as_bytes())?;
     }
     Ok(File::open(format!("{folder}/ns/user"))?.into())

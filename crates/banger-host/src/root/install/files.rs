@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode};
 
 use crate::{Error, Result};
 
-/// Waits for concurrent installations.
+/// Takes the lock that serializes installations.
 pub(super) fn lock(path: &Path) -> Result<File> {
     let map_io_error = |cause| Error::io(format!("lock `{}`", path.display()), cause);
     let file = File::options()
@@ -24,13 +24,13 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The name that a file has until it is whole. One that an earlier run left is written over.
+/// The temporary name of a file. A leftover of an earlier run is overwritten.
 pub(super) fn fresh(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.new"))
 }
 
-/// Writes a file whole: aside, to the disk, then in place.
+/// Writes a file atomically: to the temporary name, synced, then renamed.
 pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let describe = || format!("write `{}`", path.display());
     let fresh = fresh(path);
@@ -40,7 +40,7 @@ pub(super) fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     settle(&file, &fresh, path, mode)
 }
 
-/// A new file that no other user can open yet.
+/// Creates a file that no other user can open yet.
 pub(super) fn create(fresh: &Path) -> Result<File> {
     remove(fresh)?;
     let opened = File::options()
@@ -52,7 +52,7 @@ pub(super) fn create(fresh: &Path) -> Result<File> {
     opened.map_err(|cause| Error::io(format!("write `{}`", fresh.display()), cause))
 }
 
-/// Puts a file that is whole into its place.
+/// Sets a complete file's mode, and renames it into place.
 pub(super) fn settle(file: &File, fresh: &Path, path: &Path, mode: u32) -> Result<()> {
     let map_io_error = |cause| Error::io(format!("write `{}`", path.display()), cause);
     rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
@@ -65,7 +65,7 @@ pub(super) fn settle(file: &File, fresh: &Path, path: &Path, mode: u32) -> Resul
         .map_err(map_io_error)
 }
 
-/// The file is not there.
+/// Removes a file, if it exists.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => {
@@ -75,7 +75,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// The folder is not there.
+/// Removes a folder, if it exists.
 pub(super) fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(cause) if cause.kind() != ErrorKind::NotFound => {

@@ -1,13 +1,13 @@
 //! Installs root's side of banger for one user, and uninstalls it.
 //!
-//! The whole request is checked before anything is changed. Each file is written atomically, so the
-//! next run completes an interrupted one:
+//! The whole request is checked before anything is changed. Each file is written atomically, and
+//! the next run completes an interrupted one:
 //!
 //! ```text
 //! check ─► programs ─► claim ─► units ─► enabled ─► linger
 //! ```
 //!
-//! Root's own daemon needs no helper, and has only the last three: see [`own`].
+//! Root's own daemon needs no helper, and gets only the last three: see [`own`].
 
 mod files;
 mod network;
@@ -36,37 +36,37 @@ use user::User;
 /// The request of an installation.
 #[derive(Debug, Clone, Default)]
 pub struct InstallRequest {
-    /// The user's number; 0 is root, whose daemon works directly.
+    /// The user's number; 0 is root, whose daemon needs no helper.
     pub uid: u32,
-    /// The state directory, an absolute path; the user's, if it exists.
+    /// The state directory, an absolute path. If it exists, it belongs to the user.
     pub state: PathBuf,
-    /// The network of the user's guests; one that is free otherwise.
+    /// The network of the user's guests; `None` chooses an unused one.
     pub subnet: Option<Subnet>,
-    /// The port on 127.0.0.1 where names are answered; one that is free otherwise.
+    /// The port on 127.0.0.1 that answers names; `None` chooses an unused one.
     pub dns_port: Option<u16>,
-    /// The program `banger`, which stops the user's VMs when the host goes down.
+    /// The program `banger`, which stops the user's VMs when the host shuts down.
     pub cli: PathBuf,
-    /// A Firecracker, to be copied.
+    /// The Firecracker to copy.
     pub firecracker: Option<PathBuf>,
-    /// A jailer, to be copied.
+    /// The jailer to copy.
     pub jailer: Option<PathBuf>,
 }
 
 /// The result of an installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installation {
-    /// What the user was granted; nothing where that is root, who has all of it.
+    /// The grant to the user; `None` for root, which needs none.
     #[serde(flatten)]
     pub claim: Option<Claim>,
-    /// What root runs.
+    /// The programs that root runs.
     pub programs: Vec<InstalledProgram>,
 }
 
-/// Installs everything. `say` gets a line for each step.
+/// Installs everything, and passes a line for each step to `say`.
 ///
 /// # Errors
-/// When something that was asked for cannot be, before anything is changed; or when a step fails,
-/// and then the same call finishes it later.
+/// Before any change, if the request cannot be granted. Later, if a step fails; the same call then
+/// completes the installation.
 pub fn install(request: &InstallRequest, say: &mut dyn FnMut(&str)) -> Result<Installation> {
     need_root()?;
     install_in(&Paths::of_this_host(), request, say)
@@ -102,7 +102,7 @@ pub(crate) fn install_in(
         state,
     };
 
-    // A root daemon may have made it first; every user passes through it to their socket.
+    // A root daemon may have made it first. Every user passes through it to their socket.
     root_folder::make(&paths.run)?;
     let programs = sources.put(&paths.programs, say)?;
     let text = serde_json::to_string_pretty(&claim)
@@ -136,8 +136,8 @@ fn others(paths: &Paths, uid: u32) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-/// Names must be unique to a user, and what has the old names must be gone before there are new
-/// ones.
+/// Rejects an instance that another user has, and a new state directory while objects with the old
+/// names exist.
 fn check_instance(
     paths: &Paths,
     uid: u32,
@@ -168,7 +168,7 @@ fn check_instance(
     }
 }
 
-/// Rejects where something that root made for the user still exists.
+/// Fails while an object that root made for the user exists.
 fn check_empty(claim: &Claim) -> Result<()> {
     let linux = Linux::new()?;
     let mut left = linux.interfaces(&claim.instance().tap_prefix())?;
@@ -185,11 +185,11 @@ fn check_empty(claim: &Claim) -> Result<()> {
     Err(Error::new(Kind::Busy, text).hint(format!("as {}: banger vm stop --all", claim.user)))
 }
 
-/// Removes what [`install`] installed for this user; what all users share goes with the
-/// last. Idempotent.
+/// Removes what [`install`] installed for this user, and with the last user what all share.
+/// Idempotent.
 ///
 /// # Errors
-/// When VMs of the user are not stopped, or a step fails.
+/// If VMs of the user run, or a step fails.
 pub fn uninstall(uid: u32, say: &mut dyn FnMut(&str)) -> Result<()> {
     need_root()?;
     uninstall_in(&Paths::of_this_host(), uid, say)
@@ -206,14 +206,14 @@ pub(crate) fn uninstall_in(paths: &Paths, uid: u32, say: &mut dyn FnMut(&str)) -
         return Ok(());
     }
     let held = files::lock(&paths.claims.join("lock"))?;
-    // An unreadable claim can still be removed.
+    // Even an unreadable claim can be removed.
     if let Ok(Some(claim)) = Claim::read(&paths.claim(uid), uid) {
         check_empty(&claim)?;
     }
     let is_last = others(paths, uid)?.is_empty();
     units::remove(paths, uid, is_last, say)?;
     if paths.run.is_dir() {
-        // No VM of the user is left, so what only they held is put back.
+        // No VM of the user is left, so the interfaces that only they held are restored.
         Linux::in_folder(&paths.run)?.settle_forwarding()?;
         files::remove_folder(&paths.run.join(uid.to_string()))?;
     }

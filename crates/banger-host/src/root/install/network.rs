@@ -6,16 +6,16 @@ use std::path::Path;
 use super::InstallRequest;
 use crate::{Claim, Error, Finding, Instance, Kind, Linux, Look as _, Probe, Result, Subnet};
 
-/// The second bytes of the networks 10.x.0.0/16 that are given out, in parts of 20 bits.
+/// The second bytes of the networks 10.x.0.0/16 to choose from, in blocks of /20.
 const NETWORKS: std::ops::RangeInclusive<u8> = 215..=229;
 
-/// The first DNS port; others get those above it.
+/// The first DNS port to try; the next ones follow it.
 const FIRST_PORT: u16 = 42069;
 
-/// How many ports are tried.
+/// The number of ports to try.
 const PORTS: u16 = 1000;
 
-/// What no guest may have, and why.
+/// Networks that no guest may have, with the reason.
 const KEPT: [([u8; 4], u8, &str); 4] = [
     ([0, 0, 0, 0], 8, "this network"),
     ([127, 0, 0, 0], 8, "loopback"),
@@ -23,7 +23,7 @@ const KEPT: [([u8; 4], u8, &str); 4] = [
     ([224, 0, 0, 0], 3, "multicast and reserved addresses"),
 ];
 
-/// The network that is wanted, or that the user has, or the first that is free.
+/// The requested network, or the user's current one, or the first unused one.
 pub(super) fn subnet(
     request: &InstallRequest,
     before: Option<&Claim>,
@@ -60,7 +60,7 @@ pub(super) fn subnet(
     .hint("name one with --subnet, such as 172.30.0.0/20"))
 }
 
-/// Why this network cannot be given, if it cannot.
+/// The reason why this network cannot be granted, if there is one.
 fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<String>> {
     for (network, prefix, what) in KEPT {
         let network = network.into();
@@ -77,8 +77,8 @@ fn trouble(subnet: Subnet, others: &[Claim], tap_prefix: &str) -> Result<Option<
         tap_prefix: tap_prefix.to_owned(),
     };
     Ok(match Linux::new()?.probe(&probe) {
-        // A route that covers all of it, such as a VPN's, is less specific than the routes to
-        // guests.
+        // A route that covers the whole network, such as a VPN's, is less specific than the routes
+        // to guests.
         Finding::Good(_) | Finding::Doubtful { .. } => None,
         Finding::Bad { found, .. } => Some(found),
     })

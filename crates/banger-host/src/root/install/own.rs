@@ -8,14 +8,14 @@ use super::{InstallRequest, Paths, programs, units};
 use crate::root::confine::check_file;
 use crate::{Error, Kind, Result};
 
-/// Root's number.
+/// Root's user id.
 pub(super) const ROOT: u32 = 0;
 
-/// Puts the unit in place.
+/// Installs the unit.
 ///
 /// # Errors
-/// Where something is asked for that only the helper gives, or somebody else could change a
-/// program that the unit runs.
+/// If the request has an option that only the helper uses, or another user could change a program
+/// that the unit runs.
 pub(super) fn install(
     paths: &Paths,
     request: &InstallRequest,
@@ -36,13 +36,13 @@ pub(super) fn install(
     let root = User::find(ROOT)?;
     let state = root.check_state(&request.state)?;
     let cli = only_root_s(&programs::check_cli(&request.cli)?)?;
-    // The CLI writes it into the daemon's own unit.
+    // The CLI writes this program's path into the daemon's unit.
     only_root_s(&cli.with_file_name("bangerd"))?;
     let program = only_root_s(&cli.with_file_name("banger-root"))?;
     units::put_own(paths, &root, &state, (&cli, &program), say)
 }
 
-/// The real path of a program that only root can change, because root runs it at each boot.
+/// The real path of a program that only root can change; root runs it at each boot.
 fn only_root_s(program: &Path) -> Result<PathBuf> {
     let found = program
         .canonicalize()
@@ -54,7 +54,7 @@ fn only_root_s(program: &Path) -> Result<PathBuf> {
         })
 }
 
-/// Takes it away again; VMs that run go on.
+/// Uninstalls the unit; running VMs continue.
 pub(super) fn uninstall(paths: &Paths, say: &mut dyn FnMut(&str)) -> Result<()> {
     if units::remove_own(paths)? {
         say("root's VMs are no longer stopped before the host shuts down");

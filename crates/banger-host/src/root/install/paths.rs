@@ -7,26 +7,26 @@ use crate::command::Command;
 use crate::root::{PROGRAMS, RUN};
 use crate::{Claim, Result};
 
-/// The folders of a host, and how its systemd is called.
+/// The folders of a host, and the way to run systemd's commands.
 #[derive(Debug, Clone)]
 pub(crate) struct Paths {
     /// The programs that root runs.
     pub(crate) programs: PathBuf,
-    /// One file a user.
+    /// The claims, one file for each user.
     pub(crate) claims: PathBuf,
-    /// Sockets, until the next boot.
+    /// The sockets, which do not survive a reboot.
     pub(crate) run: PathBuf,
-    /// Units of the administrator.
+    /// The administrator's units.
     pub(crate) units: PathBuf,
-    /// Rules of the administrator for devices.
+    /// The administrator's udev rules.
     pub(crate) rules: PathBuf,
-    /// How systemd is called, where it runs.
+    /// Runs a command of systemd; `None` if systemd does not run.
     pub(crate) systemd: Option<fn(&Command) -> Result<()>>,
 }
 
 impl Paths {
     pub(crate) fn of_this_host() -> Self {
-        // What sd_booted(3) looks at.
+        // sd_booted(3) checks this path.
         let booted = Path::new("/run/systemd/system").is_dir();
         Self {
             programs: PROGRAMS.into(),

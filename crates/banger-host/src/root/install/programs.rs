@@ -2,7 +2,7 @@
 //! digests.
 //!
 //! The user may change the originals at any time. So each is opened once, and the checks and the
-//! digest are those of the copy.
+//! digest apply to the copy.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -17,19 +17,19 @@ use crate::elf::Elf;
 use crate::root_folder;
 use crate::{Error, Kind, Result};
 
-/// The largest program that is copied, in bytes.
+/// The largest program to copy, in bytes.
 const LARGEST: u64 = 256 << 20;
 
-/// A program in its place.
+/// An installed program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InstalledProgram {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// What is to be copied, open.
+/// The programs to copy, open.
 #[derive(Debug)]
 pub(super) struct Sources(Vec<Source>);
 
@@ -38,14 +38,14 @@ struct Source {
     name: &'static str,
     from: PathBuf,
     file: File,
-    /// Whether it must need no library: it runs where there is none.
+    /// Whether it must be static: a jail has no libraries.
     is_static: bool,
 }
 
 impl Sources {
-    /// Opens what was named, and ourselves.
+    /// Opens the requested programs, and this one.
     pub(super) fn open(firecracker: Option<&Path>, jailer: Option<&Path>) -> Result<Self> {
-        // Not by its path, which another program may have taken.
+        // Not by its path, which another program may have by now.
         let mut sources = vec![Source::open(
             "banger-root",
             Path::new("/proc/self/exe"),
@@ -59,7 +59,7 @@ impl Sources {
         Ok(Self(sources))
     }
 
-    /// Copies all of them.
+    /// Copies all programs.
     pub(super) fn put(
         mut self,
         folder: &Path,
@@ -123,7 +123,7 @@ impl Source {
     }
 }
 
-/// Rejects what is not a program for this machine.
+/// Rejects files that are not programs for this machine.
 fn check_program(file: &File, is_static: bool) -> Result<()> {
     let odd = |text: &str| Err(Error::new(Kind::Other, text));
     let meta = file
@@ -145,7 +145,8 @@ fn check_program(file: &File, is_static: bool) -> Result<()> {
     }
 }
 
-/// The program that stops VMs when the host goes down: run as the user, from wherever it is.
+/// Checks the program that stops VMs when the host shuts down. It runs as the user, from where it
+/// is.
 pub(super) fn check_cli(path: &Path) -> Result<PathBuf> {
     let refused = |what: &str| {
         Err(

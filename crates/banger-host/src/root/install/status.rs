@@ -18,24 +18,24 @@ use crate::command::Command;
 use crate::root::socket_path;
 use crate::{Claim, Result};
 
-/// Root's side of banger for one user.
+/// The status of root's side of banger for one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HelperStatus {
     /// The user's number.
     pub uid: u32,
-    /// Whether that is root, whose daemon needs no helper.
+    /// Whether the user is root, whose daemon needs no helper.
     pub is_root: bool,
-    /// Whether systemd listens for the user.
+    /// Whether the user's socket has a listener.
     pub answers: bool,
-    /// The socket where it does.
+    /// The path of the user's socket.
     pub socket: PathBuf,
-    /// What root keeps for the user.
+    /// The grant to the user.
     pub claim: Option<Claim>,
     /// The version of this program.
     pub version: String,
-    /// What root runs; nothing for root.
+    /// The programs that root runs; empty for root.
     pub programs: Vec<ProgramStatus>,
-    /// The units of the system, in the order in which they start; none without systemd.
+    /// The system's units, in the order in which they start; empty without systemd.
     pub units: Vec<UnitStatus>,
     /// Whether the user's units keep running without a login; `None` without systemd.
     pub linger: Option<bool>,
@@ -44,16 +44,16 @@ pub struct HelperStatus {
 /// A program that root runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProgramStatus {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
-    /// Whether it is the same as the program of its name in the folder to compare with; nothing
-    /// where there is none.
+    /// Whether it equals the program of its name in the folder to compare with; `None` if that has
+    /// none.
     pub is_ours: Option<bool>,
 }
 
-/// A unit, in systemd's own words.
+/// The status of a unit, in systemd's own words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnitStatus {
     /// Its name.
@@ -71,10 +71,10 @@ impl UnitStatus {
 }
 
 impl HelperStatus {
-    /// Looks at this host, and compares the programs with those of the same names in `beside`.
+    /// Inspects this host, and compares the programs with those of the same names in `beside`.
     ///
     /// # Errors
-    /// When the user's claim is there and cannot be read, or systemd cannot be asked.
+    /// If the user's claim exists and cannot be read, or systemd cannot be asked.
     pub fn look(uid: u32, beside: Option<&Path>) -> Result<Self> {
         Self::look_in(&Paths::of_this_host(), uid, beside)
     }
@@ -107,7 +107,7 @@ impl HelperStatus {
         })
     }
 
-    /// Whether all that the user needs of root is there.
+    /// Whether everything that the user needs of root is installed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         if self.is_root {
@@ -117,7 +117,7 @@ impl HelperStatus {
         }
     }
 
-    /// It in words, a line each, with or without colours.
+    /// The status as text, a line for each item, with or without colours.
     #[must_use]
     pub fn text(&self, colour: bool) -> String {
         let mut text = String::new();
@@ -223,7 +223,7 @@ fn unit(name: String) -> Result<UnitStatus> {
 fn lingers(uid: u32) -> Result<bool> {
     let uid = uid.to_string();
     let words = ["show-user", &uid, "--property=Linger", "--value"];
-    // logind does not know a user who is neither logged in nor lingers.
+    // logind does not know a user who has no session and does not linger.
     let output = Command::new("loginctl").args(words).output()?;
     Ok(output.status.success() && output.text().trim() == "yes")
 }
@@ -336,7 +336,7 @@ linger      off: VMs end when you log out; sudo loginctl enable-linger $USER
             text.contains("claim       not installed for this user\n"),
             "{text}"
         );
-        // One program is there, and another beside.
+        // The installed program and the one beside differ.
         for (folder, contents) in [("libexec", "one"), ("beside", "another")] {
             std::fs::create_dir(path(folder)).unwrap();
             std::fs::write(path(folder).join("banger-root"), contents).unwrap();

@@ -1,4 +1,4 @@
-//! Installing into folders of a test's own.
+//! Installations into folders of a test's own.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -9,10 +9,10 @@ use super::*;
 use crate::command::Command;
 use crate::linux::testing::is_root;
 
-/// A user whom every host has.
+/// A user that every host has.
 const UID: u32 = 65534;
 
-/// The commands to systemd, of all tests.
+/// The systemd commands that each test has run.
 static COMMANDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 #[expect(clippy::unnecessary_wraps, reason = "as it is where systemd runs")]
@@ -28,7 +28,7 @@ struct TestRoot {
 
 impl TestRoot {
     fn new() -> Self {
-        // Not below `/tmp`, where everybody may write.
+        // `/tmp` is unsuitable, because every user may write there.
         let folder = tempfile::Builder::new()
             .prefix("banger-test-")
             .tempdir_in("/run")
@@ -71,7 +71,7 @@ impl TestRoot {
         install_in(&self.paths, request, &mut |_| {})
     }
 
-    /// All files below, with what is in them.
+    /// All files below the root, with their modes and contents.
     fn everything(&self) -> Vec<(PathBuf, u32, Vec<u8>)> {
         let mut found = Vec::new();
         let mut todo = vec![self.folder.path().to_owned()];
@@ -91,7 +91,7 @@ impl TestRoot {
     }
 }
 
-/// A claim of another user, as it lies on the disk.
+/// Writes a claim of another user.
 fn claim_of(place: &TestRoot, uid: u32, subnet: &str, dns_port: u16) {
     let claim = Claim {
         uid,
@@ -154,7 +154,7 @@ fn an_installation_is_whole_and_goes_whole() {
     ] {
         assert!(unit.lines().any(|it| it == line), "{line}: {unit}");
     }
-    // As it is after a run that was cut off in the middle of a file.
+    // The state after a run that was interrupted in the middle of a file.
     let after = place.everything();
     fs::write(place.path("libexec/.banger-root.new"), "half").unwrap();
     fs::write(place.path("claims/.65534.json.new"), "half").unwrap();
@@ -315,7 +315,7 @@ fn users_have_networks_and_ports_of_their_own() {
     let second = install(&place.request());
     assert!(!second.subnet.overlaps(first.subnet));
     assert_ne!(second.dns_port, first.dns_port);
-    // What a user has she keeps, and what she asks for she gets.
+    // The user keeps the current values, and gets the requested ones.
     claim_of(&place, 1001, "192.168.77.0/24", 1);
     assert_eq!(install(&place.request()), second);
     let request = InstallRequest {
@@ -328,7 +328,7 @@ fn users_have_networks_and_ports_of_their_own() {
         (Some(third.subnet), Some(third.dns_port)),
         (request.subnet, request.dns_port)
     );
-    // The other's things stay when one goes.
+    // The other user's files stay when one user is uninstalled.
     uninstall_in(&place.paths, UID, &mut |_| {}).unwrap();
     assert!(place.paths.claim(1001).exists());
     assert!(place.path("libexec/banger-root").exists());
@@ -363,7 +363,7 @@ fn root_s_own_daemon_has_units_that_stop_its_vms_and_put_its_firewall_back_and_n
     let text = fs::read_to_string(place.path("units/banger-firewall@0.service")).unwrap();
     assert!(text.contains("banger-root\" restore"), "{text}");
     assert_eq!(place.everything().len(), before.len() + 2);
-    // Her part of another user's installation is not root's.
+    // Removing root's part keeps the rest of another user's installation.
     uninstall_in(&place.paths, 0, &mut |_| {}).unwrap();
     assert_eq!(place.everything(), before);
     let mut said = Vec::new();

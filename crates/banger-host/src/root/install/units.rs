@@ -7,7 +7,7 @@
 //! | `banger-firewall@<uid>.service` | runs `banger-root restore` whenever nftables.service has replaced all rules |
 //! | `banger-port@<uid>.socket` | holds the user's DNS port, from before the first login |
 //! | `banger-port@<uid>.service` | passes it to the user's daemon |
-//! | `banger-shutdown@<uid>.service` | stops the user's VMs when the host shuts down, before their units and the network end |
+//! | `banger-shutdown@<uid>.service` | stops the user's VMs when the host shuts down, before the network and their own units stop |
 
 use std::path::Path;
 
@@ -33,20 +33,21 @@ const PORT_SERVICE: (&str, &str) = (
     include_str!("../../../units/banger-port@.service"),
 );
 
-/// A message of each uninstallation.
+/// The line that each uninstallation prints about lingering.
 pub(super) const LINGER_STAYS: &str =
     "lingering stays enabled; to disable it: loginctl disable-linger";
 
-/// The state directory below a home that is the user's by default.
+/// The default state directory, below the user's home.
 const USUAL_STATE: &str = ".local/state/banger";
 
-/// Makes udev ignore the devices of VMs, so that no program of the host reads what guests write.
+/// The udev rule that ignores the devices of VMs, so that no program of the host reads what guests
+/// write.
 const RULE: (&str, &str) = (
     "56-banger.rules",
     include_str!("../../../udev/56-banger.rules"),
 );
 
-/// Writes the units, and has them started now and at each boot.
+/// Writes the units, and enables and starts them.
 pub(super) fn put(
     paths: &Paths,
     claim: &Claim,
@@ -78,7 +79,7 @@ pub(super) fn put(
     let systemctl = |words: &[&str]| run(&Command::new("systemctl").args(words));
     let (socket, service) = (socket_of(claim.uid), service_of(claim.uid));
     systemctl(&["daemon-reload"])?;
-    // One that runs is of the program that was there before.
+    // A running service is that of the program before.
     systemctl(&["stop", &service])?;
     systemctl(&["enable", &socket, &shutdown, &firewall])?;
     systemctl(&["restart", &socket])?;
@@ -88,12 +89,12 @@ pub(super) fn put(
         claim.user
     ));
     put_port(paths, run, claim, say)?;
-    // The user's units, and with them the VMs, live on after a logout.
+    // The user's units, and with them the VMs, continue after a logout.
     linger(run, &claim.user, say)
 }
 
-/// Has systemd keep the user's DNS port. A daemon that has it now keeps it from that: then systemd
-/// has it from the next boot on, or as soon as that daemon is gone and the unit is started.
+/// Makes systemd hold the user's DNS port. While the user's daemon has it, systemd cannot: it takes
+/// the port at the next boot, or when the unit is started after that daemon has ended.
 fn put_port(
     paths: &Paths,
     run: fn(&Command) -> Result<()>,
@@ -112,7 +113,7 @@ fn put_port(
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", &socket])?;
     if before != text {
-        // Neither is there the first time.
+        // At the first installation neither of them exists.
         let _ = systemctl(&["stop", &socket, &service]);
     }
     match systemctl(&["start", &socket]) {
@@ -144,7 +145,7 @@ fn remove_port(paths: &Paths, uid: u32) -> Result<()> {
     files::remove(&path)
 }
 
-/// The unit that has a user's DNS port.
+/// The text of the unit that holds a user's DNS port.
 fn port_text(claim: &Claim) -> String {
     let (uid, port) = (claim.uid, claim.dns_port);
     let asked_at = port_path(Path::new(RUN), uid);
@@ -168,8 +169,8 @@ fn port_text(claim: &Claim) -> String {
     )
 }
 
-/// Writes the units that stop the VMs of root's own daemon and put its firewall back, and has that
-/// daemon's unit live on when root logs out.
+/// Writes the units that stop the VMs of root's own daemon and restore its firewall, and makes that
+/// daemon's unit continue when root logs out.
 pub(super) fn put_own(
     paths: &Paths,
     root: &User,
@@ -197,7 +198,7 @@ pub(super) fn put_own(
     linger(run, &root.name, say)
 }
 
-/// Takes away what [`put_own`] wrote; whether it was there.
+/// Removes the units that [`put_own`] wrote; returns whether there were any.
 pub(super) fn remove_own(paths: &Paths) -> Result<bool> {
     let (shutdown, firewall) = (shutdown_of(ROOT), firewall_of(ROOT));
     let path = paths.units.join(&shutdown);
@@ -217,7 +218,8 @@ pub(super) fn remove_own(paths: &Paths) -> Result<bool> {
     }
     files::remove(&firewall_unit)?;
     files::remove(&path)?;
-    // Also where an earlier run was cut off just before.
+    // The reload happens even without a removal, because an earlier run may have ended just before
+    // it.
     systemctl(&["daemon-reload"])?;
     Ok(is_there)
 }
@@ -228,7 +230,7 @@ fn linger(run: fn(&Command) -> Result<()>, user: &str, say: &mut dyn FnMut(&str)
     Ok(())
 }
 
-/// Takes the user's units away, and with the last user those that all share.
+/// Removes the user's units, and with the last user those that all share.
 pub(super) fn remove(
     paths: &Paths,
     uid: u32,
@@ -253,8 +255,8 @@ pub(super) fn remove(
         }
         if own.exists() {
             systemctl(&["disable", "--now", &shutdown])?;
-            // One whose last stop failed would stay in the list of failed units for ever. It is no
-            // failure when there is nothing to forget.
+            // A unit whose last stop failed would stay in the list of failed units. If there is
+            // nothing to reset, the error does not matter.
             let _ = systemctl(&["reset-failed", &shutdown]);
             say(LINGER_STAYS);
         }
@@ -273,7 +275,7 @@ pub(super) fn remove(
     }
 }
 
-/// The user's units that are enabled, in the order in which they start.
+/// The user's enabled units, in the order in which they start.
 pub(super) fn of(uid: u32) -> Vec<String> {
     let socket = (uid != ROOT).then(|| socket_of(uid));
     let others = [shutdown_of(uid), firewall_of(uid)];
@@ -304,9 +306,9 @@ fn firewall_of(uid: u32) -> String {
     format!("banger-firewall@{uid}.service")
 }
 
-/// The unit that puts the rules of all VMs back each time nftables.service is started, restarted or
-/// reloaded, since that begins with a flush of everybody's. Where VMs run, or none, is nothing to
-/// it: it goes by the TAPs that are there.
+/// The text of the unit that restores the rules of all VMs whenever nftables.service is started,
+/// restarted or reloaded, because each of these flushes all rules of the host. It goes by the
+/// existing TAPs, so it also runs on a host without VMs.
 fn firewall_text(program: &Path) -> String {
     let program = quoted(&program.display().to_string());
     format!(
@@ -337,8 +339,8 @@ fn firewall_text(program: &Path) -> String {
     )
 }
 
-/// The unit that stops a user's VMs when the host goes down. What starts after something stops
-/// before it. `state` is named where it is not the usual one.
+/// The text of the unit that stops a user's VMs when the host shuts down. systemd stops units in
+/// the reverse of their start order. `state` is given if it is not the default.
 fn shutdown_text(uid: u32, home: &Path, state: Option<&Path>, cli: &Path) -> String {
     let state = state.map_or_else(String::new, |state| {
         let variable = format!("BANGER_STATE={}", state.display());
@@ -370,7 +372,7 @@ fn shutdown_text(uid: u32, home: &Path, state: Option<&Path>, cli: &Path) -> Str
     )
 }
 
-/// A word as systemd reads it back (systemd.syntax(7), systemd.service(5)).
+/// A word quoted for systemd (systemd.syntax(7), systemd.service(5)).
 fn quoted(word: &str) -> String {
     let escaped = word
         .replace('\\', "\\\\")

@@ -1,4 +1,4 @@
-//! The user that an installation is for.
+//! The user of an installation.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::command::Command;
 use crate::{Error, Kind, Result, real_path};
 
-/// What the host knows of a user.
+/// The account of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct User {
     pub(super) uid: u32,
@@ -16,7 +16,7 @@ pub(super) struct User {
 }
 
 impl User {
-    /// The user of this number, by whatever the host keeps its users in.
+    /// Finds the user with this number in the host's account database.
     pub(super) fn find(uid: u32) -> Result<Self> {
         let asked = Command::new("getent").args(["passwd", &uid.to_string()]);
         let output = asked.output()?;
@@ -26,7 +26,7 @@ impl User {
         })
     }
 
-    /// A line of passwd(5).
+    /// Parses a line of passwd(5).
     fn read(line: &str, uid: u32) -> Option<Self> {
         let fields: Vec<&str> = line.trim_end().split(':').collect();
         let [name, _, number, _, _, home, _] = fields.as_slice() else {
@@ -41,7 +41,8 @@ impl User {
         (plain && found.uid == uid && found.home.is_absolute()).then_some(found)
     }
 
-    /// The real path of the state directory, if it is the user's, or may become theirs.
+    /// Checks that the state directory is the user's, or can become theirs, and returns its real
+    /// path.
     pub(super) fn check_state(&self, state: &Path) -> Result<PathBuf> {
         let shown = state.display();
         let refused = |what: String| {
@@ -57,7 +58,7 @@ impl User {
         if !state.is_absolute() || !plain {
             return refused("is not an absolute path".to_owned());
         }
-        // Names are made of every byte.
+        // The instance is a hash of the exact path.
         let state = match real_path(state) {
             Ok(state) => state,
             Err(cause) => return refused(format!("has no real path: {cause}")),

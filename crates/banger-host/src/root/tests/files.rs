@@ -1,4 +1,4 @@
-//! Descriptors that a user hands over for a snapshot.
+//! Descriptors that a user passes for a snapshot.
 
 use std::fs::{File, Permissions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::Sim;
 use crate::linux::snapshot::SnapshotSpec;
 use crate::linux::testing::is_root;
 
-/// What the kernel would have been asked for.
+/// The number of snapshots that the kernel would have been asked for.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 fn make(wanted: &SnapshotSpec) -> crate::Result<Change> {
@@ -38,7 +38,7 @@ impl Files {
         self.folder.path().join(name)
     }
 
-    /// A file of this user.
+    /// A file that this user owns.
     fn file(&self, name: &str, uid: u32) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, [0; 4096]).unwrap();
@@ -66,7 +66,7 @@ fn writing(path: &Path) -> OwnedFd {
     open(path, true, OFlags::empty())
 }
 
-/// What could never be a base.
+/// Files that can never be a base.
 fn bad_bases(files: &Files, base: &Path) -> Vec<(&'static str, OwnedFd)> {
     let fifo = files.path("fifo");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
@@ -88,7 +88,7 @@ fn bad_bases(files: &Files, base: &Path) -> Vec<(&'static str, OwnedFd)> {
     ]
 }
 
-/// What could never be a store, beyond that.
+/// Files that can never be a store, in addition to those.
 fn bad_stores(files: &Files, store: &Path) -> Vec<(&'static str, OwnedFd)> {
     let linked = files.file("linked", USER);
     std::fs::hard_link(&linked, files.path("second")).unwrap();
@@ -149,7 +149,7 @@ fn only_files_of_the_user_are_put_under_a_snapshot() {
     assert_eq!(CALLS.load(Ordering::SeqCst), 0);
     let made = Reply::Changed(Change::Made);
     assert_eq!(ask(&[good_base.as_fd(), good_store.as_fd()]), made);
-    // A base that an administrator keeps for everybody.
+    // A base that an administrator provides for everybody.
     let roots = reading(&files.file("shared", 0));
     assert_eq!(ask(&[roots.as_fd(), good_store.as_fd()]), made);
     assert_eq!(CALLS.load(Ordering::SeqCst), 2);

@@ -1,5 +1,4 @@
-//! Every op with every value that a user could hope to get through, and every message that is
-//! none.
+//! Every op with every value that a user could try to get through, and every invalid message.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -10,7 +9,7 @@ use crate::linux::testing::is_root;
 use crate::root::message::{LONGEST, RootLook};
 use crate::{Instance, Op, Sim, SnapshotFiles};
 
-/// Names that are not the user's, whatever they are asked for.
+/// Names of objects that do not belong to the user.
 pub(super) fn bad_names() -> Vec<String> {
     let (tap, table, prefix, snapshot) = (tap(), table(), prefix(), snapshot());
     let mut names: Vec<String> = [
@@ -102,17 +101,17 @@ fn make_tap() -> RootOp {
     RootOp::MakeTap(good_tap())
 }
 
-/// Every op with one value that is bad, and all others good.
+/// Every op with one bad value, and all others good.
 pub(super) fn bad_ops() -> Vec<RootOp> {
     let mut ops = bad_taps();
-    // No TAP of its own.
+    // The machine has no TAP.
     ops.push(RootOp::HoldForwarding {
         machine: MachineId::from_bits(0xdead_beef),
     });
     for size_mib in [0, (64 << 20) + 1, u64::MAX >> 11, u64::MAX] {
         ops.push(make_snapshot(size_mib));
     }
-    // Without the files that come with it.
+    // The message lacks the files.
     ops.push(make_snapshot(16));
     for address in bad_guests() {
         let machine = MACHINE;
@@ -158,7 +157,7 @@ fn bad_taps() -> Vec<RootOp> {
     taps.into_iter().map(RootOp::MakeTap).collect()
 }
 
-/// Messages that name what is not a machine's id, in each place where one belongs.
+/// Messages with an invalid id in each place for a machine's id.
 fn messages_with_bad_ids() -> Vec<String> {
     let mut messages = Vec::new();
     for name in bad_names() {
@@ -184,7 +183,7 @@ fn messages_with_bad_ids() -> Vec<String> {
     messages
 }
 
-/// A host on which things of others are, too.
+/// A host with objects of other users, too.
 fn inhabited() -> Sim {
     let sim = Sim::new();
     sim.tamper(|state| {
@@ -239,7 +238,7 @@ fn no_user_releases_what_anothers_guest_holds_nor_adopts_a_record() {
     let before = sim.state();
     assert!(before.forwarding["eth0"]);
     let mut client = Client::greeted(&served(sim.clone()));
-    // The machine of the same number, and every other.
+    // The machine with the same number, and two others.
     for machine in [MACHINE, MachineId::from_bits(0), MachineId::from_bits(1)] {
         client.must(RootOp::ReleaseForwarding { machine });
         assert_eq!(sim.state(), before);
@@ -352,7 +351,7 @@ fn what_is_no_message_is_refused_and_root_lives_on() {
     let whole = serde_json::to_vec(&Request::Change(make_tap())).unwrap();
     let nested = "[".repeat(30_000).into_bytes();
     let mut garbage: Vec<Vec<u8>> = vec![nested, vec![0; 100], b"\xff\xfe".to_vec()];
-    // Every beginning of a message, and every message with a byte that is another.
+    // Every prefix of a message, and every message with one byte changed.
     garbage.extend((1..whole.len()).map(|length| whole[..length].to_vec()));
     garbage.push([whole.clone(), whole.clone()].concat());
     garbage.push(br#"{"change":{"remove-file":{"path":"/etc/passwd"}}}"#.to_vec());

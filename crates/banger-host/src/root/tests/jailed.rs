@@ -1,4 +1,4 @@
-//! What a user has jailed, and what she hands over for it.
+//! Jails of a user, and the descriptors that she passes for them.
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,7 +32,7 @@ fn start(wanted: &JailSpec) -> crate::Result<Process> {
     })
 }
 
-/// A user of the range of the user's instance.
+/// A user id in the range of the user's instance.
 fn vm_user() -> u32 {
     claim().instance().users().start() + 7
 }
@@ -78,7 +78,7 @@ fn name_only(path: &Path) -> OwnedFd {
     rustix::fs::open(path, flags, Mode::empty()).unwrap()
 }
 
-/// What could never be the folder of a machine.
+/// Folders that can never be a machine's.
 fn bad_folders(folders: &Folders, good: &Path) -> Vec<(&'static str, OwnedFd)> {
     let at = |name: &str| folders.0.path().join(name);
     std::os::unix::fs::symlink(good, at("link")).unwrap();
@@ -199,7 +199,7 @@ fn a_folder_with_a_file_that_has_another_name_goes_into_no_jail() {
         fs::remove_file(&link).unwrap();
     }
     check().unwrap();
-    // What a link names is not looked at, and a loop of them is none.
+    // Links are not followed, so a loop of them does no harm.
     std::os::unix::fs::symlink(&good, good.join("link")).unwrap();
     check().unwrap();
     for number in 0..1000 {
@@ -219,7 +219,7 @@ fn a_look_at_what_can_be_jailed_says_what_is_missing() {
     let folder = name_only(&folders.folder("state", USER, 0o700));
     let request = Request::Look(RootLook::Jails);
     client.wire.say(&request, &[folder.as_fd()]).unwrap();
-    // Neither systemd nor root's Firecracker is there where these tests run, or both are.
+    // Where these tests run, systemd and root's Firecracker are either both missing or both there.
     let reply = client.hear().unwrap();
     assert!(
         matches!(&reply, Reply::Found(Finding::Bad { hint, .. }) if !hint.is_empty())
@@ -317,11 +317,11 @@ fn in_a_jail_the_users_files_are_the_vms_and_what_it_makes_is_the_users() {
             let of = |name: &str| fs::metadata(inside.join(name)).unwrap().uid();
             assert_eq!((of("."), of("root.img")), (vm_user(), vm_user()));
             assert_eq!(of("roots"), 65534, "what is not the user's is nobody's");
-            // The jailer's root begins at `root`; we come from above.
+            // The jailer's own root begins at `root`; the test starts above it.
             for above in inside.ancestors().skip(1).take(3) {
                 fs::set_permissions(above, Permissions::from_mode(0o711)).unwrap();
             }
-            // On this thread, which keeps the namespace and loses all rights.
+            // This thread keeps the namespace, and drops all privileges.
             let id = rustix::process::Uid::from_raw(vm_user());
             let group = rustix::process::Gid::from_raw(vm_user());
             rustix::thread::set_thread_groups(&[]).unwrap();
@@ -344,6 +344,6 @@ fn in_a_jail_the_users_files_are_the_vms_and_what_it_makes_is_the_users() {
         return skipped(&format!("no such mounts here: {error}: {cause:?}"));
     }
     assert_eq!(fs::metadata(machine.join("made")).unwrap().uid(), USER);
-    // On the host there is nothing of the jail.
+    // The host does not see the jail.
     assert_eq!(fs::read_dir(&base).unwrap().count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Root against a user who means harm, and against one who does not.
+//! Root against hostile and friendly users.
 
 mod files;
 mod hostile;
@@ -18,7 +18,7 @@ use super::served::{ClaimedHost, FileOperations};
 use super::wire::{Received, Wire, understand};
 use crate::{Change, Claim, Error, GuestTap, Host, Kind, MacAddress, MachineId, RootOp};
 
-/// The user who is served; the tests need no entry for her anywhere.
+/// The user who is served; no account for her is needed.
 const USER: u32 = 64_001;
 
 fn claim() -> Claim {
@@ -52,7 +52,7 @@ fn prefix() -> String {
     claim().instance().tap_prefix()
 }
 
-/// Does something as another user, on a thread of its own.
+/// Runs a closure as another user, on a thread of its own.
 fn as_user<T: Send>(uid: u32, what: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let running = scope.spawn(|| {
@@ -74,13 +74,13 @@ fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap()
 }
 
-/// The user's end of a conversation with root.
+/// The user's end of a connection to root.
 struct Client {
     wire: Wire,
 }
 
 impl Client {
-    /// A conversation that root, on a thread that sees what this one sees, answers.
+    /// A connection that root serves on a thread, which has the namespaces of this one.
     fn of(served: &Arc<ClaimedHost>) -> Self {
         let (ours, theirs) = as_user(USER, pair);
         let served = served.clone();
@@ -102,7 +102,7 @@ impl Client {
         self.hear()
     }
 
-    /// What root says, or nothing where it has ended the conversation.
+    /// Root's next message, or `None` if root has closed the connection.
     fn hear(&mut self) -> Option<Reply> {
         match self.wire.receive().unwrap() {
             Received::Message(bytes, _) => Some(understand(&bytes).unwrap()),
@@ -135,7 +135,7 @@ fn another() -> GuestTap {
     }
 }
 
-/// Whether the answer is a refusal, by its kind.
+/// Whether the answer is an error of the kind `Denied`.
 fn is_denied(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(layers) if layers[0].kind == Kind::Denied)
 }
@@ -144,7 +144,7 @@ fn served(host: impl Host + 'static) -> Arc<ClaimedHost> {
     Arc::new(ClaimedHost::new(claim(), Box::new(host), OPERATIONS))
 }
 
-/// Nothing is made, and all of it is there.
+/// Operations that make nothing, and report that everything exists.
 const OPERATIONS: FileOperations = FileOperations {
     snapshot: |_| Ok(Change::Made),
     jailed: |_| Err(Error::new(Kind::Other, "no jail is made in tests")),

@@ -1,4 +1,4 @@
-//! A user who wants more of the host than is hers.
+//! A user who wants more of the host than her quota.
 
 use std::fs::File;
 use std::net::Ipv4Addr;
@@ -38,7 +38,7 @@ fn allow_nat(number: usize) -> RootOp {
     }
 }
 
-/// Why it is not made.
+/// The message of the refusal.
 fn refused(reply: Option<Reply>) -> String {
     match reply {
         Some(Reply::Error(layers)) => {
@@ -94,7 +94,7 @@ fn no_user_has_taps_or_elements_beyond_the_quota() {
     assert_eq!(client.must(allow_nat(ELEMENTS - 1)), Change::Already);
 }
 
-/// A base and a store of the user, with such a header and length.
+/// A base and a store of the user, with a given header and length.
 struct Files {
     base: File,
     store: File,
@@ -117,7 +117,7 @@ impl Files {
         }
     }
 
-    /// A store that the kernel has used, with chunks of so many sectors.
+    /// Writes the header of a used store, with chunks of this many sectors.
     fn begin_with(&self, sectors: u32) {
         let words = [0x7041_6e53, 1, 1, sectors];
         let header: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
@@ -148,7 +148,7 @@ fn no_user_has_snapshots_or_memory_for_them_beyond_the_quota() {
     let made = Some(Reply::Changed(Change::Made));
     assert_eq!(ask(&mut client, &files), made);
 
-    // The model has 64 GiB, a quarter of which is 8 TiB of store in chunks of 16 KiB.
+    // The simulated host has 64 GiB; a quarter of that allows 8 TiB of store in chunks of 16 KiB.
     files.begin_with(8);
     files.store.set_len(3 << 40).unwrap();
     let text = refused(ask(&mut client, &files));

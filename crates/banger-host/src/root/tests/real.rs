@@ -1,4 +1,4 @@
-//! Root on the real host, in a network of its own.
+//! Root on the real host, in a network namespace of its own.
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ fn forwards(interface: &str) -> String {
         .to_owned()
 }
 
-/// A network with a way out, and what somebody else has in it.
+/// Adds an uplink, and objects that belong to others.
 fn inhabit() {
     run("ip", "link add out0 type veth peer name other0");
     run("ip", "address add 192.0.2.2/24 dev out0");
@@ -32,7 +32,7 @@ fn inhabit() {
     run("nft", "add table inet filter");
 }
 
-/// All of the host that could be changed.
+/// Everything on the host that could have been changed.
 fn everything() -> String {
     [
         run("ip", "tuntap show"),
@@ -45,7 +45,7 @@ fn everything() -> String {
         forwards("all"),
     ]
     .join("\n")
-    // The kernel sees a moment later that a link which was set up has its other end.
+    // The kernel notices a moment later that a link which was set up has its other end.
     .replace(" linkdown", "")
 }
 
@@ -187,7 +187,7 @@ fn hostile_values_leave_the_real_host_as_it_is() {
     });
 }
 
-/// A socket that root listens on, for everybody to try.
+/// A socket that root listens on, and every user can connect to.
 fn listener(path: &std::path::Path) -> OwnedFd {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
@@ -205,7 +205,7 @@ fn call(path: &std::path::Path) -> Client {
     }
 }
 
-/// Where a test's socket is, for every user to reach.
+/// A folder for a test's socket that every user can enter.
 fn open_folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
@@ -234,7 +234,7 @@ fn only_the_served_user_is_accepted_and_idle_clients_lock_no_one_out() {
         let mut client = as_user(stranger, || call(&path));
         assert!(!greets(&mut client), "user {stranger} is served");
     }
-    // All paths but one are taken by who says nothing.
+    // All connections but one are held by silent clients.
     let silent: Vec<Client> = (0..7).map(|_| as_user(USER, || call(&path))).collect();
     let mut client = as_user(USER, || call(&path));
     assert!(greets(&mut client));
