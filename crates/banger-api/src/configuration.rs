@@ -1,5 +1,5 @@
-//! The names of the configuration's keys, and the view of a setting. The values that a key takes
-//! are `bangerd`'s matter.
+//! The names of the configuration's keys, and the view of a setting. `bangerd` decides which values
+//! a key accepts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,8 +46,7 @@ pub fn variable(key: &str) -> String {
     format!("BANGER_{}", key.to_uppercase())
 }
 
-/// The settings that come from environment variables: the name of a key, and the value of its
-/// variable.
+/// The settings from environment variables: the name of a key, and the value of its variable.
 pub type Overrides = BTreeMap<String, String>;
 
 /// The level of the daemon's log: it holds events of this level and of the more severe ones.
@@ -150,7 +149,7 @@ impl fmt::Display for Origin {
 pub struct Setting {
     /// The key's name.
     pub key: String,
-    /// Its value, as in the file; null if it has none, and banger decides.
+    /// Its value, as in the file; null if it has none, and banger chooses.
     pub value: serde_json::Value,
     /// The origin of the value.
     #[serde(flatten)]

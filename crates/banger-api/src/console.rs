@@ -1,31 +1,31 @@
-//! What crosses the connection of a console (`GET /v1/vms/{ref}/console`).
+//! The frames on the connection of a console (`GET /v1/vms/{ref}/console`).
 //!
-//! The client sends what is typed, as it is, at most [`TYPING_WINDOW`] bytes ahead of the guest. The daemon
-//! sends frames: a byte for the kind, four bytes (big-endian) for the payload's length, at most
-//! [`LONGEST_CONSOLE_FRAME`], and the payload. The last frame is the end; a connection that ends without
-//! it was lost.
+//! The client sends typed bytes unframed, at most [`TYPING_WINDOW`] of them ahead of the guest. The
+//! daemon sends frames: a byte for the kind, four bytes (big-endian) for the payload's length, at
+//! most [`LONGEST_CONSOLE_FRAME`], and the payload. The last frame is the end; a connection that
+//! ends without it was lost.
 
 use crate::frames::{self, FrameBuffer};
 
 /// The protocol of the connection, in the header `upgrade`.
 pub const UPGRADE: &str = "banger-console";
 
-/// The longest payload, in bytes.
+/// The maximum length of a payload, in bytes.
 pub const LONGEST_CONSOLE_FRAME: usize = 64 << 10;
 
-/// How many typed bytes may be under way to the guest.
+/// The maximum number of typed bytes that the guest has not taken yet.
 pub const TYPING_WINDOW: usize = 64 << 10;
 
 /// A frame from the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsoleFrame {
-    /// What the guest printed before the session: the end of it.
+    /// The end of what the guest printed before the session.
     Earlier(Vec<u8>),
-    /// What it prints now.
+    /// What the guest prints now.
     Output(Vec<u8>),
-    /// So many more bytes may be typed.
+    /// The client may type this many more bytes.
     Room(u32),
-    /// The console has ended, and how, in words.
+    /// The console has ended, for this reason.
     End(String),
 }
 
@@ -58,7 +58,7 @@ impl ConsoleFrame {
     }
 }
 
-/// Cuts bytes into frames, in bounded memory.
+/// Splits bytes into frames, in bounded memory.
 #[derive(Debug, Default)]
 pub struct ConsoleFrames {
     buffer: FrameBuffer,
@@ -73,7 +73,7 @@ impl ConsoleFrames {
     /// The next complete frame.
     ///
     /// # Errors
-    /// The bytes are no frame; nothing after them can be read.
+    /// If the bytes are not a frame; nothing after them can be read.
     pub fn next_frame(&mut self) -> Result<Option<ConsoleFrame>, &'static str> {
         self.buffer.next(LONGEST_CONSOLE_FRAME, ConsoleFrame::read)
     }

@@ -76,7 +76,7 @@ impl Error {
         }
     }
 
-    /// Adds a command to type, or a fact to check.
+    /// Adds a hint: a command to type, or a fact to check.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();

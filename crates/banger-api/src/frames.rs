@@ -1,5 +1,5 @@
-//! Frames on a connection that has been taken over: a byte for the kind, four bytes (big-endian) for the length
-//! of the payload, and the payload.
+//! Frames on a connection that was taken over: a byte for the kind, four bytes (big-endian) for the
+//! length of the payload, and the payload.
 
 /// The bytes of a frame. A payload longer than `longest` is cut.
 pub(crate) fn encode(kind: u8, payload: &[u8], longest: usize) -> Vec<u8> {
@@ -10,7 +10,7 @@ pub(crate) fn encode(kind: u8, payload: &[u8], longest: usize) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that become frames, in bounded memory.
+/// Buffers bytes until they are a frame, in bounded memory.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
@@ -22,11 +22,11 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next complete frame, as `read` understands its kind and payload.
+    /// The next complete frame, parsed by `read` from its kind and payload.
     ///
     /// # Errors
-    /// The payload is longer than `longest`, or `read` does not understand the frame; nothing after it can be
-    /// read.
+    /// If the payload is longer than `longest`, or `read` does not know the frame; nothing after it
+    /// can be read.
     pub(crate) fn next<T>(
         &mut self,
         longest: usize,

@@ -1,8 +1,8 @@
 //! Escapes text that may come from a guest, so that it is harmless for a terminal.
 //!
-//! A terminal obeys control characters, those of C1 (U+0080 to U+009F) as well as those of C0, and
-//! shows text in another order than it is written where bidirectional formatting asks for it: a
-//! name, a path or a command can look like another (CVE-2021-42574).
+//! A terminal obeys control characters, those of C1 (U+0080 to U+009F) like those of C0.
+//! Bidirectional formatting makes it show text in another order than it is written, so that a name,
+//! a path or a command can look like another (CVE-2021-42574).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -49,7 +49,7 @@ pub fn json(json: &str) -> Cow<'_, str> {
     for character in json.chars() {
         if needs_it(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {

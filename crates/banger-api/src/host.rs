@@ -1,4 +1,4 @@
-//! The machine that a daemon runs on: how much room it has, and what it can run.
+//! The machine that a daemon runs on: its free memory and disk space, and its abilities.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ pub struct HostImage {
 }
 
 impl HostView {
-    /// The memory in MiB that a new VM can have: free now, and promised to no running VM.
+    /// The memory in MiB that is left for a new VM: free, and not promised to a running VM.
     #[must_use]
     pub fn memory_room_mib(&self) -> u64 {
         let unpromised = self.memory_mib.saturating_sub(self.memory_of_vms_mib);

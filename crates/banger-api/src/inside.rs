@@ -1,4 +1,4 @@
-//! What is asked of a running guest: its ports, its usage.
+//! The state inside a running guest: its ports and its usage.
 
 use std::net::IpAddr;
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{InvalidName, SignalName};
 
-/// The longest id or name, in letters.
+/// The maximum length of an id or a name, in letters.
 const LONGEST: usize = 64;
 
 /// A job's id or its name: 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or a digit. An

@@ -5,16 +5,16 @@ use std::str::FromStr;
 
 use crate::limits;
 
-/// One condition on a VM's labels, in the words of kubectl(1).
+/// One condition on a VM's labels, in the notation of kubectl(1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LabelSelector {
     /// `key=value`: the label has this value.
     Is(String, String),
-    /// `key!=value`: it has another value, or is not there.
+    /// `key!=value`: the label has another value, or does not exist.
     IsNot(String, String),
-    /// `key`: it is there, whatever its value.
+    /// `key`: the label exists, with any value.
     Has(String),
-    /// `!key`: it is not there.
+    /// `!key`: the label does not exist.
     Lacks(String),
 }
 

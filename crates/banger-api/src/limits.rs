@@ -109,16 +109,16 @@ pub fn labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     labels.iter().try_for_each(|(key, value)| label(key, value))
 }
 
-/// The most volumes of a VM.
+/// The maximum number of volumes of a VM.
 pub const MOST_VOLUMES: usize = 8;
 
-/// Directories that the guest's system mounts something at, or keeps nothing in.
+/// Directories that the guest's system mounts something at, or whose content it discards.
 const NOT_FOR_VOLUMES: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/boot"];
 
 /// Checks the directory that a volume is mounted at.
 ///
 /// # Errors
-/// In words, if it is not a plain absolute path, or has another use in the guest.
+/// A description, if the path is not a plain absolute path, or has another use in the guest.
 pub fn mount(path: &str) -> Result<(), String> {
     let shown: String = path.chars().take(80).collect();
     let wrong = |why: &str| Err(format!("a volume cannot be mounted at {shown:?}: {why}"));

@@ -14,9 +14,9 @@ pub struct Location {
     pub socket: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
-    /// The bundle that `banger bundle build` writes and new VMs are created from.
+    /// The bundle that `banger bundle build` writes, and that new VMs are created from.
     pub bundle: PathBuf,
-    /// Why it is this bundle, for a person.
+    /// The reason for this bundle, for a person.
     pub bundle_reason: String,
 }
 
@@ -110,7 +110,7 @@ pub fn usual_home(uid: u32) -> Option<PathBuf> {
 pub struct Runtime {
     /// The directory, if there is one that only this user can enter.
     pub folder: Option<PathBuf>,
-    /// Why `XDG_RUNTIME_DIR` is not used.
+    /// The reason why `XDG_RUNTIME_DIR` is not used.
     pub passed_over: Option<String>,
 }
 
@@ -152,8 +152,8 @@ impl Runtime {
     }
 }
 
-/// Why a directory is unsuitable as a runtime directory, which must belong to this user and be
-/// closed to all others (<https://specifications.freedesktop.org/basedir-spec>).
+/// The reason why a directory is unsuitable as a runtime directory, which must belong to this user
+/// and be closed to all others (<https://specifications.freedesktop.org/basedir-spec>).
 fn unfit(folder: &Path, uid: u32) -> Option<String> {
     let found = match folder.symlink_metadata() {
         Ok(found) => found,

@@ -1,5 +1,5 @@
-//! Reads the objects of a request. serde also accepts a list of values for a structure; a request
-//! may not.
+//! Reads the objects of a request. For a structure, serde also accepts a list of values; a request
+//! may not have one.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -16,7 +16,7 @@ pub struct Mib(pub u64);
 /// The largest size: 64 TiB.
 const LARGEST: u64 = 64 << 20;
 
-/// What is wrong with a size.
+/// The trouble with a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSize(String);

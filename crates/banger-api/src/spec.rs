@@ -154,7 +154,7 @@ impl Default for VmSpec {
 }
 
 impl VmSpecPatch {
-    /// The settings of the VM of an image build: its packages come from the network, and it is
+    /// The settings of the VM for an image build: its packages come from the network, and it is
     /// deleted at the end, whatever the configuration sets for new VMs.
     #[must_use]
     pub fn of_a_build() -> Self {
@@ -200,8 +200,8 @@ impl VmSpec {
             .collect()
     }
 
-    /// Rejects settings that no host can provide. Memory that equals that of `before` passes: the
-    /// minimum has been raised since, and older VMs keep what they have.
+    /// Rejects settings that no host can provide. The memory may stay as in `before`: the minimum
+    /// has been raised since, and older VMs keep theirs.
     ///
     /// # Errors
     /// For the first setting that is out of range, with the range.
@@ -233,7 +233,7 @@ fn labels_schema() -> utoipa::openapi::Object {
         .build()
 }
 
-/// Names as [`VolumeName`] has them, directories as [`limits::mount`] has them.
+/// The names that [`VolumeName`] accepts, and the directories that [`limits::mount`] accepts.
 #[cfg(feature = "schema")]
 fn volumes_schema() -> utoipa::openapi::Object {
     use utoipa::openapi::{ObjectBuilder, Type};

@@ -4,7 +4,7 @@ use crate::SshView;
 
 impl SshView {
     /// The options of `ssh_config`(5) that make a connection safe, as keywords and their arguments.
-    /// ssh keeps the first value of an option, so these come before all others, and none of those
+    /// ssh keeps the first value of an option, so these come before all others, and no later one
     /// can turn off the check of the host key.
     #[must_use]
     pub fn options(&self) -> [(&'static str, String); 9] {
@@ -15,16 +15,16 @@ impl SshView {
             ("GlobalKnownHostsFile", "/dev/null".to_owned()),
             ("HostKeyAlias", self.host_key_alias.clone()),
             ("StrictHostKeyChecking", "yes".to_owned()),
-            // The pinned keys are the daemon's to write.
+            // Only the daemon writes the pinned keys.
             ("UpdateHostKeys", "no".to_owned()),
             ("CheckHostIP", "no".to_owned()),
-            // The key is the way in; a prompt for a password would only hide that it is not taken.
+            // Only the key can log in; a prompt for a password would hide that it was rejected.
             ("PreferredAuthentications", "publickey".to_owned()),
         ]
     }
 }
 
-/// Quotes a path for ssh's configuration, where spaces split a value and `%` begins a token.
+/// Quotes a path for ssh's configuration, in which a space ends a value and `%` begins a token.
 fn path(path: &str) -> String {
     if path
         .chars()

@@ -1,11 +1,11 @@
-//! The output of a command, bounded: its beginning and its end are what an agent reads.
+//! The bounded output of a command: its beginning and its end.
 
 use std::collections::VecDeque;
 
 /// One stream's output of at most `most` bytes.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    /// What may be kept of the beginning, and as much of the end.
+    /// The maximum number of bytes kept of the beginning, and of the end.
     half: usize,
     head: Vec<u8>,
     tail: VecDeque<u8>,
@@ -13,7 +13,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    /// Nothing yet, and at most `most` bytes later.
+    /// An empty capture that keeps at most `most` bytes.
     pub(crate) fn new(most: usize) -> Self {
         Self {
             half: most / 2,
@@ -34,7 +34,7 @@ impl Capture {
         self.omitted += (rest.len() - last + over) as u64;
     }
 
-    /// The text, with a line that says what is missing in the middle.
+    /// The text, with a line about the missing middle.
     pub(crate) fn text(&self) -> String {
         let tail: Vec<u8> = self.tail.iter().copied().collect();
         if self.omitted == 0 {

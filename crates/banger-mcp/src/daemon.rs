@@ -1,4 +1,4 @@
-//! The daemon that the tools ask. `banger` finds it and starts it: it knows how both is done.
+//! The daemon that the tools use. `banger` finds it and starts it.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use banger_api::{Code, Error, Result};
 
 use crate::options::Options;
 
-/// Where the daemon is.
+/// The location of the daemon.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
     socket: PathBuf,
-    /// The options that lead `banger` to it.
+    /// The options with which `banger` finds it.
     options: Vec<(&'static str, PathBuf)>,
 }
 
 impl Daemon {
-    /// The user's daemon, by the options and the environment.
+    /// Finds the user's daemon, by the options and the environment.
     ///
     /// # Errors
-    /// `not-ready` if `banger` cannot be run, or its own error.
+    /// `not-ready` if `banger` cannot be run, or `banger`'s own error.
     pub(crate) fn find(options: &Options) -> Result<Self> {
         let named = [("--state", &options.state), ("--socket", &options.socket)];
         let named = named
@@ -39,7 +39,7 @@ impl Daemon {
         })
     }
 
-    /// A client; the daemon is started if it does not run.
+    /// Connects to the daemon, which is started if it does not run.
     ///
     /// # Errors
     /// `not-ready` if it cannot be started.
@@ -78,7 +78,7 @@ impl Daemon {
     }
 }
 
-/// `banger`: beside this program, else in PATH.
+/// The path of `banger`: beside this program, else in PATH.
 fn program() -> PathBuf {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent);

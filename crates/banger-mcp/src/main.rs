@@ -1,4 +1,4 @@
-//! `banger-mcp`: what an agent can do with banger's VMs, over the Model Context Protocol
+//! `banger-mcp`: banger's VMs for an agent, over the Model Context Protocol
 //! (<https://modelcontextprotocol.io/specification/2026-07-28>) on standard input and output.
 //!
 //! ```text
@@ -6,8 +6,8 @@
 //!                           policy
 //! ```
 //!
-//! The policy comes from the command line, which the user writes and the agent does not: which VMs
-//! exist for it, and whether it may change or destroy them ([`policy`]). A tool that the policy
+//! The policy comes from the command line, which the user writes, not the agent: which VMs the
+//! agent sees, and whether it may change or destroy them ([`policy`]). A tool that the policy
 //! forbids is not listed.
 
 mod arguments;
@@ -63,7 +63,7 @@ fn serve(options: &Options) -> banger_api::Result<()> {
             .await
             .map_err(|cause| failed(cause.to_string()))
     });
-    // A request that still waits for the daemon is not waited for.
+    // Requests that still wait for the daemon are abandoned.
     runtime.shutdown_background();
     outcome.map(drop)
 }

@@ -50,7 +50,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What the agent may do.
+    /// The policy for the agent.
     pub(crate) fn policy(&self) -> Policy {
         let permission = match (self.read_only, self.allow_destructive) {
             (true, _) => Permission::Read,
@@ -65,7 +65,7 @@ impl Options {
     }
 }
 
-/// A selector that a new VM can be given as a label.
+/// A selector whose label a new VM can have.
 fn positive_selector(text: &str) -> Result<LabelSelector, String> {
     match text.parse()? {
         LabelSelector::IsNot(..) | LabelSelector::Lacks(_) => {

@@ -1,10 +1,10 @@
-//! What an agent may do: the user decides it when they start the server.
+//! The policy for an agent, which the user sets when they start the server.
 
 use std::collections::BTreeMap;
 
 use banger_api::{Code, Error, LabelSelector, Result, VmName, VmView};
 
-/// What the tools may do at most. Each level includes those before it.
+/// The permissions of the tools. Each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Permission {
     /// Look at VMs and at files in them.
@@ -18,25 +18,25 @@ pub(crate) enum Permission {
 /// The policy of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// What the tools may do.
+    /// The highest permission of the tools.
     pub(crate) permission: Permission,
-    /// The VMs that exist for the agent; all if there are neither names nor selectors.
+    /// The VMs that the agent sees; all of them without names and selectors.
     pub(crate) names: Vec<VmName>,
-    /// The labels that those VMs have.
+    /// The labels that those VMs must have.
     pub(crate) selectors: Vec<LabelSelector>,
 }
 
 impl Policy {
-    /// Whether this VM exists for the agent.
+    /// Whether the agent sees this VM.
     pub(crate) fn admits(&self, vm: &VmView) -> bool {
         (self.names.is_empty() || self.names.contains(&vm.name))
             && self.selectors.iter().all(|it| it.selects(&vm.spec.labels))
     }
 
-    /// The labels of a VM that the agent creates under this name, which makes it one of its VMs.
+    /// The labels of a VM that the agent creates under this name, so that the agent sees it.
     ///
     /// # Errors
-    /// `conflict` if the policy names its VMs, and this is none of them.
+    /// `conflict` if the policy lists names, and this is not one of them.
     pub(crate) fn labels_of_new(&self, name: Option<&str>) -> Result<BTreeMap<String, String>> {
         if !self.names.is_empty() && !self.names.iter().any(|it| Some(it.as_str()) == name) {
             let names: Vec<&str> = self.names.iter().map(VmName::as_str).collect();

@@ -1,11 +1,11 @@
-//! What tools answer with.
+//! The replies of tools.
 
 use banger_api::Error;
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde::Serialize;
 
-/// The outcome of a tool; both sides are results of the protocol, since an agent can read and correct
-/// an error of a tool.
+/// The outcome of a tool. Both sides are results of the protocol, because an agent can read and
+/// correct the error of a tool.
 pub(crate) type Reply = Result<CallToolResult, CallToolResult>;
 
 /// A JSON object.

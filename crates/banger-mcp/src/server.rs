@@ -1,4 +1,4 @@
-//! The server: one policy, one daemon, and the tools that the policy allows.
+//! The server: a policy, a daemon, and the tools that the policy allows.
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -18,23 +18,23 @@ use crate::daemon::Daemon;
 use crate::policy::{Permission, Policy};
 use crate::reply;
 
-/// What an agent reads about the server as a whole.
+/// The description of the server that an agent reads.
 const INSTRUCTIONS: &str = "\
 banger's VMs are Debian machines that keep their disks until they are deleted. Commands run as root in them, and cannot \
 harm the host. `create_vm` returns when the VM is ready. Use `exec` for everything that a shell does; begin what lasts \
 longer than its timeout with `systemd-run` or `nohup`, and look at it later.";
 
-/// What a tool asks the daemon with.
+/// The context in which a tool runs.
 pub(crate) struct Work<'a> {
     /// The daemon.
     pub(crate) client: &'a Client,
-    /// What the agent may do.
+    /// The policy for the agent.
     pub(crate) policy: &'a Policy,
-    /// Takes the steps and the sockets of this request.
+    /// Sends the steps and the sockets of this request.
     events: UnboundedSender<WorkEvent>,
 }
 
-/// What a request tells while it lasts.
+/// An event during a request.
 enum WorkEvent {
     Step(Progress),
     /// A connection that a cancellation closes.
@@ -42,10 +42,10 @@ enum WorkEvent {
 }
 
 impl Work<'_> {
-    /// The VM of this name or id, if it exists for the agent.
+    /// The VM of this name or id, if the agent sees it.
     ///
     /// # Errors
-    /// `not-found`; a VM that the policy does not admit is one that does not exist.
+    /// `not-found`, also for a VM that the policy does not admit.
     pub(crate) fn find(&self, vm: &str) -> banger_api::Result<VmView> {
         let vm: VmRef = vm
             .parse()
@@ -63,10 +63,10 @@ impl Work<'_> {
         })
     }
 
-    /// The same VM by its id: one that is renamed meanwhile stays the same.
+    /// The VM's id, which stays the same if the VM is renamed meanwhile.
     ///
     /// # Errors
-    /// As [`Work::find`].
+    /// Those of [`Work::find`].
     pub(crate) fn vm(&self, vm: &str) -> banger_api::Result<VmRef> {
         Ok(self.find(vm)?.id.into())
     }
@@ -77,7 +77,7 @@ impl Work<'_> {
         move |step| drop(events.send(WorkEvent::Step(step)))
     }
 
-    /// Lets a cancellation of the request close this connection.
+    /// Makes a cancellation of the request close this connection.
     pub(crate) fn close_on_cancellation(&self, socket: &UnixStream) {
         if let Ok(socket) = socket.try_clone() {
             let _ = self.events.send(WorkEvent::Socket(socket));
@@ -110,10 +110,10 @@ impl Server {
         }
     }
 
-    /// Does the work of one request on a thread that may block, and passes its steps on.
+    /// Runs the work of one request on a thread that may block, and passes on its steps.
     ///
     /// # Errors
-    /// The work's, as the agent reads it.
+    /// Those of the work, in the form for an agent.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         context: &RequestContext<RoleServer>,
@@ -137,7 +137,7 @@ impl Server {
         };
         let outcome = loop {
             tokio::select! {
-                // What was told before the end is passed on before it.
+                // Steps before the end are passed on before it.
                 biased;
                 Some(event) = received.recv() => match event {
                     WorkEvent::Step(step) => steps.pass_on(&step).await,
@@ -160,7 +160,7 @@ impl Server {
     }
 }
 
-/// The steps of a request, for an agent that asked for progress: its own timeout begins anew with each.
+/// Sends the steps of a request to an agent that asked for progress: each one restarts its timeout.
 struct Steps<'a> {
     context: &'a RequestContext<RoleServer>,
     count: f64,

@@ -1,4 +1,4 @@
-//! A command in a guest from its start to its end, for callers that have no terminal.
+//! Runs a command in a guest to its end, for callers without a terminal.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use crate::{Code, Error, Result};
 /// How long a guest may be silent after the command's own timeout.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// A command and what it gets.
+/// A command and its environment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Command<'a> {
     /// The program and its arguments.
@@ -20,7 +20,7 @@ pub struct Command<'a> {
     pub user: Option<&'a str>,
     /// The working directory; the user's home if there is none.
     pub directory: Option<&'a str>,
-    /// When it is ended with status 124.
+    /// The time after which it is ended with status 124.
     pub timeout: Option<Duration>,
     /// All of its standard input.
     pub stdin: &'a [u8],
@@ -41,9 +41,9 @@ pub enum CommandEnd {
     /// It ended with this status: 128 plus the signal's number if a signal ended it, 124 at the
     /// timeout.
     Exit(u8),
-    /// It was not started: a shell's status for it, and the reason.
+    /// It was not started: a shell's status for that, and the reason.
     Refusal(u8, String),
-    /// `on_output` has had enough.
+    /// `on_output` wanted no more.
     Enough,
 }
 
@@ -126,7 +126,7 @@ fn lost(cause: String) -> Error {
     Error::new(Code::Guest, "the connection to the command was lost").cause(cause)
 }
 
-/// What is left of the standard input.
+/// The unsent rest of the standard input.
 struct StandardInput<'a> {
     rest: &'a [u8],
     room: usize,
@@ -134,7 +134,7 @@ struct StandardInput<'a> {
 }
 
 impl StandardInput<'_> {
-    /// Sends as much as the guest has room for; a command that reads nothing more is no failure.
+    /// Sends as much as the guest accepts. A command that stops reading is not an error.
     fn send(&mut self, stream: &ExecStream) {
         let mut socket = &stream.socket;
         while self.room > 0 && !self.rest.is_empty() {

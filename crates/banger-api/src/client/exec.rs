@@ -1,5 +1,4 @@
-//! Connections that the daemon hands over: that of a command in a guest, that to a port of it, that of a
-//! console.
+//! Connections that the daemon hands over: to a command in a guest, to a port of it, to a console.
 
 use std::os::unix::net::UnixStream;
 
@@ -11,22 +10,22 @@ use super::{Client, broken, verbs};
 use crate::exec::UPGRADE;
 use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, console, forward};
 
-/// A connection that is the caller's: what crosses it is described in [`crate::exec`] and
-/// [`crate::console`].
+/// A connection that the caller takes over; [`crate::exec`] and [`crate::console`] describe its
+/// frames.
 #[derive(Debug)]
 pub struct ExecStream {
-    /// The socket, which blocks.
+    /// The socket, in blocking mode.
     pub socket: UnixStream,
-    /// What has been read from it already.
+    /// Bytes that have been read from it already.
     pub early: Vec<u8>,
 }
 
 /// A connection to a port or a socket of a guest: bytes both ways.
 #[derive(Debug)]
 pub struct ConnectStream {
-    /// The socket, which blocks.
+    /// The socket, in blocking mode.
     pub socket: UnixStream,
-    /// What has been read from it already.
+    /// Bytes that have been read from it already.
     pub early: Vec<u8>,
 }
 
@@ -42,15 +41,15 @@ impl Client {
     /// Opens a connection that starts one job in a running guest.
     ///
     /// # Errors
-    /// As [`Client::exec`]; `guest` if the guest's program knows no jobs.
+    /// Those of [`Client::exec`]; `guest` if the guest's program does not support jobs.
     pub fn detach(&self, vm: &VmRef) -> Result<ExecStream> {
         self.take_over(&verbs::path(vm, "/detach"), UPGRADE)
     }
 
-    /// Opens a connection to a job's output and input. Dropping it leaves the job alone.
+    /// Opens a connection to a job's output and input. Dropping it does not affect the job.
     ///
     /// # Errors
-    /// As [`Client::detach`].
+    /// Those of [`Client::detach`].
     pub fn attach(&self, vm: &VmRef, job: &JobRef) -> Result<ExecStream> {
         let path = verbs::path(vm, &format!("/jobs/{job}/attach"));
         self.take_over(&path, UPGRADE)
@@ -66,11 +65,12 @@ impl Client {
         Ok(ConnectStream { socket, early })
     }
 
-    /// Opens a connection to the console of a running VM, and types to it, or only reads. One client at a
-    /// time types.
+    /// Opens a connection to the console of a running VM, to type to it or only to read. One client
+    /// at a time may type.
     ///
     /// # Errors
-    /// The daemon's error, such as `conflict` if the VM does not run, and `busy` if somebody else types.
+    /// The daemon's error, such as `conflict` if the VM does not run, and `busy` if another client
+    /// types.
     pub fn console(&self, vm: &VmRef, types: bool) -> Result<ExecStream> {
         let path = verbs::path(vm, &format!("/console?input={types}"));
         self.take_over(&path, console::UPGRADE)
@@ -79,12 +79,12 @@ impl Client {
     /// Opens a connection for one copy to or from a running guest. Dropping it ends the copy.
     ///
     /// # Errors
-    /// As [`Client::detach`].
+    /// Those of [`Client::detach`].
     pub fn copy(&self, vm: &VmRef) -> Result<ExecStream> {
         self.take_over(&verbs::path(vm, "/copy"), UPGRADE)
     }
 
-    /// Asks for a connection with this protocol, and takes it over.
+    /// Requests a connection with this protocol, and takes it over.
     fn take_over(&self, path: &str, protocol: &str) -> Result<ExecStream> {
         let failed =
             |cause: String| Error::new(Code::Internal, "take the connection over").cause(cause);

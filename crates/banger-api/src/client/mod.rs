@@ -1,6 +1,6 @@
 //! A client of the daemon, for threads that may block.
 //!
-//! Every request is a method (`verbs.rs`); events and consoles are streams, which their reader can
+//! Every request is a method (`verbs.rs`). Events and consoles are streams, which their reader can
 //! end at any time ([`CancelToken`]).
 //!
 //! Each request has its own connection, and names the version of the API in a header. A response with
@@ -44,10 +44,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the daemon at `socket`; nothing is connected yet.
+    /// A client of the daemon at `socket`; it does not connect yet.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// If the process has no descriptors left.
     pub fn new(socket: impl Into<PathBuf>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -160,7 +160,8 @@ impl Client {
         self.send_with(method, path, body, None).await
     }
 
-    /// The same; `upgrade` is the protocol that the connection is to have then, if any.
+    /// Like [`Client::send`], with `upgrade` as the protocol that the connection switches to, if
+    /// any.
     async fn send_with(
         &self,
         method: Method,

@@ -44,12 +44,12 @@ impl Client {
         self.work(Method::PUT, "/v1/daemon/log-level", &wanted, |_| {})
     }
 
-    /// The daemon's machine: its room, and what it can run.
+    /// The daemon's machine: its free memory and disk space, and its abilities.
     pub fn host(&self) -> Result<HostView> {
         self.get("/v1/host")
     }
 
-    /// All checks, with what they found.
+    /// All checks, with their findings.
     pub fn doctor(&self) -> Result<Report> {
         self.get("/v1/doctor")
     }
@@ -69,7 +69,7 @@ impl Client {
         self.get(&path(vm, ""))
     }
 
-    /// What listens in a running guest.
+    /// The listening sockets of a running guest.
     pub fn ports(&self, vm: &VmRef) -> Result<Vec<PortView>> {
         self.get(&path(vm, "/ports"))
     }
@@ -96,7 +96,7 @@ impl Client {
         self.work(Method::DELETE, &path(vm, "/jobs"), request, |_| {})
     }
 
-    /// What a running VM uses.
+    /// The resource usage of a running VM.
     pub fn stats(&self, vm: &VmRef) -> Result<StatsView> {
         self.get(&path(vm, "/stats"))
     }
@@ -262,7 +262,7 @@ impl Client {
         self.work(Method::POST, "/v1/images", request, on_progress)
     }
 
-    /// Makes an image of another one in a VM of its own.
+    /// Builds an image from another one, in a VM of its own.
     pub fn build_image(
         &self,
         request: &BuildImage,
@@ -330,7 +330,7 @@ impl Client {
         self.work(Method::POST, "/v1/volumes", request, on_progress)
     }
 
-    /// Deletes a volume that no VM has; returns it as it was.
+    /// Deletes a volume that no VM has; returns its last state.
     pub fn delete_volume(
         &self,
         name: &VolumeName,

@@ -17,11 +17,11 @@ use crate::capture::Capture;
 use crate::reply::{self, Reply};
 use crate::server::{Server, Work};
 
-/// How long a command may run, unless asked for otherwise, and at most.
+/// How long a command may run: the default, and the maximum.
 const USUAL_SECONDS: u64 = 120;
 const MOST_SECONDS: u64 = 3600;
 
-/// The bytes of an output that are returned, unless asked for otherwise, and at most.
+/// The number of bytes of an output that are returned: the default, and the maximum.
 const USUAL_OUTPUT: usize = 32 << 10;
 const MOST_OUTPUT: usize = 1 << 20;
 
@@ -34,8 +34,8 @@ const FILE_TIME: Duration = Duration::from_secs(60);
 /// The status of a command that its timeout ended.
 const TIMED_OUT: u8 = 124;
 
-/// Writes standard input to a file: to a temporary one first, which replaces it when all bytes have come. An
-/// existing file keeps its mode and owner, and a link its place.
+/// Writes standard input to a file: to a temporary file first, which replaces it when all bytes
+/// have arrived. An existing file keeps its mode and owner, and a link stays a link.
 const WRITE_FILE: &str = r#"
 set -eu
 path=$(readlink -m -- "$1")
@@ -171,7 +171,8 @@ fn exec(work: &Work<'_>, command: &OneCommand) -> Result<CallToolResult> {
         work,
         &vm,
         &Command {
-            // A shell below another one does not clear the terminal at its end, as Debian's `.bash_logout` does.
+            // A shell at level 2 does not clear the terminal when it exits, as Debian's
+            // `.bash_logout` would.
             words: &["env", "SHLVL=1", "bash", "-lc", &command.command],
             user: command.user.as_deref(),
             directory: command.cwd.as_deref(),

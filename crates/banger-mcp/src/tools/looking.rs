@@ -15,14 +15,15 @@ use crate::arguments::{Console, FileToRead, OneVm};
 use crate::reply::{self, Reply};
 use crate::server::{Server, Work};
 
-/// The bytes of a file that are returned at most, and unless asked for.
+/// The number of bytes of a file that are returned: the maximum, and the default.
 const MOST_OF_A_FILE: usize = 1 << 20;
 const USUAL_PART_OF_A_FILE: usize = 64 << 10;
 
-/// How long a file may take.
+/// How long reading a file may take.
 const FILE_TIME: Duration = Duration::from_secs(60);
 
-/// The lines of a console that are returned at most, and unless asked for; and the bytes that are kept for them.
+/// The number of lines of a console that are returned, the maximum and the default; and the bytes
+/// that are kept for them.
 const MOST_LINES: usize = 2000;
 const USUAL_LINES: usize = 100;
 const CONSOLE_BYTES: usize = 256 << 10;
@@ -50,7 +51,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Reply {
         let view = self.work(&context, move |work| work.find(&vm)).await?;
-        // The way in by SSH, with the path of its private key, is the user's.
+        // The SSH connection, with the path of its private key, is for the user only.
         reply::object(&VmView { ssh: None, ..view })
     }
 
@@ -89,7 +90,7 @@ impl Server {
     }
 }
 
-/// The end of a console, harmless for a terminal.
+/// The last lines of a console, harmless for a terminal.
 fn last_lines(work: &Work<'_>, vm: &str, lines: usize) -> Result<String> {
     let vm = work.vm(vm)?;
     let mut end = VecDeque::new();
@@ -147,7 +148,7 @@ fn read_file(work: &Work<'_>, file: &FileToRead) -> Result<String> {
     Ok(text)
 }
 
-/// The text of these bytes; the last character may be cut where more follows.
+/// The text of these bytes. If more follow, the last character may be incomplete.
 fn text_of(mut bytes: Vec<u8>, has_more: bool) -> Option<String> {
     if let Err(cause) = std::str::from_utf8(&bytes) {
         if cause.error_len().is_some() || !has_more {

@@ -1,4 +1,4 @@
-//! The tools, by what they need the user's permission for.
+//! The tools, by the permission that they need.
 
 mod changing;
 mod destroying;
@@ -7,7 +7,7 @@ mod looking;
 use banger_api::VmView;
 use serde::Serialize;
 
-/// A VM, as far as an agent needs it.
+/// The properties of a VM that an agent needs.
 #[derive(Debug, Serialize)]
 struct VmSummary<'a> {
     name: &'a str,
