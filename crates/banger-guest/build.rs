@@ -1,10 +1,10 @@
-//! Gives each build of these sources a mark of its own, for [`BUILD`](src/lib.rs).
+//! Gives each build of these sources a mark, for [`BUILD`](src/lib.rs).
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The sources of copies, which the guest runs, too.
+/// The sources of copies, which the guest runs as well.
 const COPY: &str = "../banger-copy/src";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,8 +35,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// FNV-1a, 64 bits: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>. It tells builds
-/// apart and keeps nobody out.
+/// FNV-1a, 64 bits: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>. The mark
+/// distinguishes builds; it is not a protection.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn fnv(start: u64, bytes: &[u8]) -> u64 {

@@ -1,5 +1,5 @@
-//! Ignored tests, on a kernel that has what they need: QEMU boots the bundle's kernel with an
-//! initramfs of nothing but this test program, its libraries and the modules.
+//! Runs ignored tests on a kernel that has what they need: QEMU boots the bundle's kernel with an
+//! initramfs of only this test program, its libraries and the modules.
 
 #![expect(
     clippy::disallowed_methods,
@@ -24,10 +24,10 @@ mod initramfs;
 
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
-/// Where the initramfs has the modules, named so that they sort in the order of loading.
+/// The initramfs's folder of modules, whose names sort in the order of loading.
 const MODULES: &str = "/modules";
 
-/// How long the kernel and the tests may take; four seconds are usual in software.
+/// How long the kernel and the tests may take; four seconds are usual in software emulation.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Loads the modules of the initramfs, once.
@@ -46,7 +46,7 @@ pub(crate) fn load_modules() {
     });
 }
 
-/// The bundle's folder, or why there is none to boot.
+/// The bundle's folder, or the reason why there is none to boot.
 pub(crate) fn bundle() -> Result<PathBuf, String> {
     if !Path::new(QEMU).exists() {
         return Err("QEMU is not installed".to_owned());
@@ -71,8 +71,8 @@ fn libraries() -> Vec<String> {
     paths
 }
 
-/// Boots this program with these modules and perhaps a disk, runs the ignored tests whose names
-/// have `filter` in them, and returns what the kernel and they said.
+/// Boots this program with these modules and optionally a disk, runs the ignored tests whose names
+/// contain `filter`, and returns the output of the kernel and the tests.
 pub(crate) fn run(bundle: &Path, modules: &[PathBuf], disk: Option<&Path>, filter: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (archive, console) = (
@@ -81,10 +81,10 @@ pub(crate) fn run(bundle: &Path, modules: &[PathBuf], disk: Option<&Path>, filte
     );
     let files = libraries();
     let files = files.iter().map(String::as_str);
-    // Where a test mounts what the kernel tells.
+    // The mount points of kernel file systems that the tests use.
     let folders = ["/dev", "/sys"];
     fs::write(&archive, initramfs(files, modules, &folders)).unwrap();
-    // The first process ends with its tests, at which the kernel panics and QEMU ends.
+    // The first process ends with its tests; the kernel panics then, and QEMU ends.
     let append = format!(
         "console=ttyS0 panic=-1 loglevel=4 -- {filter} --ignored --nocapture --test-threads=1"
     );

@@ -1,17 +1,17 @@
-//! What `/init` leaves for the agent: the mounts that are banger's, and what went wrong on the way.
+//! The record that `/init` leaves for the agent: banger's mounts, and warnings.
 
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Our folder while the guest runs.
+/// Banger's folder while the guest runs.
 pub(crate) const FOLDER: &str = "/run/banger";
 
-/// The program, as the agent's unit runs it.
+/// The program that the agent's unit runs.
 pub(crate) const PROGRAM: &str = "/run/banger/banger-guest";
 
-/// The resolvers that `/etc/resolv.conf` points at.
+/// The target of `/etc/resolv.conf`.
 pub(crate) const RESOLV_CONF: &str = "/run/banger/resolv.conf";
 
 /// The token of the conversation, for the process that continues it.
@@ -19,12 +19,12 @@ pub(crate) const SESSION: &str = "/run/banger/session";
 
 const RECORD: &str = "/run/banger/boot.json";
 
-/// What `/init` did.
+/// The outcome of `/init`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BootRecord {
-    /// Where banger's disks are mounted, `/` first.
+    /// The mount points of banger's disks, `/` first.
     pub(crate) mounts: Vec<String>,
-    /// What did not work, but did not keep the guest from starting.
+    /// The failures that did not keep the guest from starting.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -33,8 +33,8 @@ impl BootRecord {
         fs::write(RECORD, serde_json::to_vec(self)?)
     }
 
-    /// The record of this boot; an empty one where there is none, because the agent is there to
-    /// answer whatever happened before it.
+    /// The record of this boot. It is empty if there is none, because the agent must answer
+    /// whatever happened before.
     pub(crate) fn read() -> Self {
         Self::read_from(Path::new(RECORD))
     }

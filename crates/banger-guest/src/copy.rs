@@ -10,7 +10,7 @@ use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use crate::exec::account::Account;
 use crate::exec::{leave_agent, take_stream};
 
-/// The argument that makes this program a copy's.
+/// The argument that selects this role of the program.
 pub(crate) const ROLE: &str = "copy-session";
 
 /// Runs the copy on standard input.
@@ -24,8 +24,8 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Becomes the user of this name, or root, and returns the home. This process has one thread, so that the
-/// calls for a thread are for all of it.
+/// Becomes the user of this name, or root, and returns the home. This process has one thread, so
+/// calls that change a thread change all of it.
 fn become_user(name: Option<&str>) -> Result<PathBuf, String> {
     let account = Account::find(name.unwrap_or("root"))?;
     set_thread_groups(&account.groups)

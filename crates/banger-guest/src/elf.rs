@@ -1,4 +1,4 @@
-//! What the headers of an ELF file say: elf(5).
+//! The headers of an ELF file: elf(5).
 
 use object::LittleEndian;
 use object::elf::{FileHeader64, PT_INTERP};
@@ -11,12 +11,13 @@ pub use object::elf::EM_X86_64;
 pub struct Elf<'a> {
     /// The processor that it is for, such as [`EM_X86_64`].
     pub machine: u16,
-    /// The path of the loader that it asks for; a static program asks for none.
+    /// The path of the loader that it needs; `None` for a static program.
     pub loader: Option<&'a [u8]>,
 }
 
 impl<'a> Elf<'a> {
-    /// The headers at the beginning of these bytes; `None` for what is no such file, or is cut off.
+    /// Parses the headers at the beginning of these bytes; `None` if they are not such a file, or
+    /// incomplete.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;

@@ -1,43 +1,44 @@
-//! The end of a guest, as it prints it on its console and the daemon reads it.
+//! The end of a guest: the line that the guest prints on its console, and its parser for the
+//! daemon.
 //!
-//! An orderly end finishes with a line of our own program, after the image's init has unmounted
+//! An orderly end finishes with a line of this program, after the image's init has unmounted
 //! everything: `banger: end poweroff`, alone on a line. A panic is the kernel's own line. The guest
-//! writes its console, so what is read here affects that guest only.
+//! writes its console, so a false line affects that guest only.
 
 pub use crate::protocol::Verb;
 
-/// The beginning of the last words.
+/// The prefix of the line for an orderly end.
 const END: &str = "banger: end ";
 
-/// The beginning of the words of a start that failed.
+/// The prefix of the line for a start that failed.
 const CANNOT_BOOT: &str = "banger: cannot boot: ";
 
-/// What our program says first; what is above it belongs to an earlier start.
+/// The first line of this program; earlier lines belong to an earlier start.
 const START: &str = "banger: start";
 
 const PANIC: &str = "Kernel panic - not syncing: ";
 
-/// The longest line that is handed on, in characters.
+/// The maximum length of a reason, in characters.
 const LONGEST: usize = 300;
 
 /// How a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// Orderly, and wants to be off.
+    /// An orderly power-off.
     Poweroff,
-    /// Orderly, and wants to be started again.
+    /// An orderly reboot: the machine is started again.
     Reboot,
-    /// Orderly, and wants to stand still.
+    /// An orderly halt.
     Halt,
-    /// Its kernel panicked; with the kernel's line, from `Kernel panic` on.
+    /// A panic of its kernel, with the kernel's line from `Kernel panic` on.
     Panic(String),
-    /// Our program could not start the image; with the reason.
+    /// A failure of this program to start the image, with the reason.
     CannotBoot(String),
-    /// It said nothing: it was reset or ended without notice.
+    /// No line: the machine was reset, or ended without notice.
     Unknown,
 }
 
-/// The line to write on the console for an orderly end, with a newline before and after it.
+/// The console line for an orderly end, with a newline before and after it.
 #[must_use]
 pub fn end_line(verb: Verb) -> String {
     let word = match verb {
@@ -48,20 +49,20 @@ pub fn end_line(verb: Verb) -> String {
     format!("\r\n{END}{word}\r\n")
 }
 
-/// The line to write on the console when the image cannot be started.
+/// The console line for an image that cannot be started.
 #[must_use]
 pub fn cannot_boot_line(chain: &str) -> String {
     format!("\r\n{CANNOT_BOOT}{}\r\n", plain(chain))
 }
 
-/// The line to write on the console at the start.
+/// The console line at the start.
 #[must_use]
 pub fn start_line() -> String {
     format!("\r\n{START}\r\n")
 }
 
-/// How the guest ended, from what its console said in its last boot, or the end of that. The last
-/// word of banger's or of a panic counts.
+/// Determines how the guest ended, from the end of its last boot's console. The last line of
+/// banger's or of a panic counts.
 #[must_use]
 pub fn read_end(console_tail: &str) -> End {
     let mut end = End::Unknown;
@@ -69,7 +70,7 @@ pub fn read_end(console_tail: &str) -> End {
         match read_line(&plain(line)) {
             Some(Word::Start) => end = End::Unknown,
             Some(Word::End(said)) => end = said,
-            // The kernel's lines after banger's last word, or after a panic, add nothing.
+            // Lines of the kernel after banger's last line, or after a panic, add nothing.
             Some(Word::Kernel(said)) if end == End::Unknown => end = said,
             Some(Word::Kernel(_)) | None => {}
         }
@@ -77,7 +78,7 @@ pub fn read_end(console_tail: &str) -> End {
     end
 }
 
-/// Whether a machine that still runs is over: its kernel said so in its last line.
+/// Whether a machine that still runs has ended, according to its kernel's last line.
 #[must_use]
 pub fn is_over(console_tail: &str) -> bool {
     let last = console_tail
@@ -122,8 +123,8 @@ fn read_line(line: &str) -> Option<Word> {
     }
 }
 
-/// The kernel's panic in a line: at its start, or behind the time stamp of a kernel message, which
-/// may itself stand behind a prompt. (`end Kernel panic` is the kernel's second word for it.)
+/// The text of a kernel panic in a line: at its start, or after the time stamp of a kernel message,
+/// which may itself follow a prompt. (`end Kernel panic` is the kernel's second line about it.)
 fn find_panic(line: &str) -> Option<&str> {
     let (at, _) = line
         .match_indices(PANIC)
@@ -167,7 +168,7 @@ fn plain(text: &str) -> String {
     plain.trim().to_owned()
 }
 
-/// Whether a terminal shows what is around it in another order than it was written.
+/// Whether a character makes a terminal reorder the text around it.
 fn reorders(letter: char) -> bool {
     matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A chain of what was being done and why it did not work.
+/// A chain of what was being done, and the reason why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     chain: Vec<String>,
@@ -25,7 +25,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A cause in words alone; the library adds a number for those who have the table at hand.
+/// The text of a cause, without the number that the library adds.
 fn words(cause: &impl fmt::Display) -> String {
     let text = cause.to_string();
     text.rsplit_once(" (os error ")

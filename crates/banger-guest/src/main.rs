@@ -2,8 +2,8 @@
 //!
 //! One static file has eight roles, selected by the name that it is called with:
 //!
-//! - `/init`, the first process of the initramfs, which makes the guest ready for the image's own
-//!   init and hands over to it ([`init`]);
+//! - `/init`, the first process of the initramfs, which prepares the guest and starts the image's
+//!   own init ([`init`]);
 //! - the agent, which answers the daemon while the guest runs ([`agent`]);
 //! - the session of each command of `banger vm exec` ([`exec`]);
 //! - the supervisor of each job, a command that outlives its stream ([`job`]);
@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use system::enter;
 
-/// What the daemon looks for in this file before it gives it to a guest.
+/// The daemon searches this file for the mark before it gives the file to a guest.
 #[used]
 static BUILD: &str = banger_guest::BUILD;
 

@@ -1,11 +1,12 @@
 //! One command of `banger vm ssh`, between sshd and the command itself.
 //!
-//! sshd starts a command without a terminal and does not supervise it. Two things are missing that
-//! a person at a terminal takes for granted: a command whose connection is lost gets hung up, and
-//! one that a signal ended says which signal. This process stays next to the command and adds both.
+//! sshd starts a command without a terminal and does not supervise it. Two properties are missing
+//! that users expect from a terminal: a command whose connection is lost gets a hangup, and a
+//! command that a signal ended reports the signal. This process stays beside the command and adds
+//! both.
 //!
 //! When sshd's process for the connection ends, the command's process group gets `SIGCONT` and
-//! `SIGHUP`, as from the kernel when a terminal goes away. A command that ignores `SIGHUP`
+//! `SIGHUP`, as from the kernel when a terminal is closed. A command that ignores `SIGHUP`
 //! (`nohup`) or has a session of its own (`setsid`, a unit) keeps running.
 
 use std::ffi::{OsStr, OsString};
@@ -26,28 +27,28 @@ use rustix::process::{
 use crate::system::enter::program;
 use crate::system::raw::block_endings;
 
-/// The name that makes this program a session's.
+/// The name that selects this role of the program.
 pub(crate) const NAME: &str = "banger-session";
 
-/// The variable that has the command's line. As an argument it would be found by a `pgrep -f` that
-/// looks for the command, or that is the command.
+/// The variable with the command's line. As an argument of this process, a `pgrep -f` for the
+/// command would find it here as well.
 const LINE: &str = "BANGER_COMMAND";
 
-/// What a shell says of a command that it cannot run, and of one that it cannot find.
+/// A shell's status for a command that it cannot run, and for one that it cannot find.
 const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// What a shell adds to the number of the signal that ended a command.
+/// The number that a shell adds to that of the signal that ended a command.
 const SIGNALLED: i32 = 128;
 
-/// The kernel gives a quarter of the stack's limit to arguments and environment.
+/// The divisor of the stack limit that yields the kernel's limit for arguments and environment.
 const STACK_SHARE: u64 = 4;
-/// Beside the arguments themselves: a pointer for each, and the environment with its own.
+/// The size beside the arguments themselves: a pointer for each, and the environment.
 const BESIDE_ARGUMENTS: u64 = 256 << 10;
 const POINTER: u64 = 8;
 
 /// Runs the line in `BANGER_COMMAND` with the user's shell, or the command in `-f FILE`, and
-/// answers with its status.
+/// returns its status.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let command = match (arguments, variable(LINE)) {
         ([option, file], _) if option == "-f" => from_file(Path::new(file)),
@@ -71,7 +72,7 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// As sshd itself would run it.
+/// The line's command, built as sshd itself would do it.
 fn shell(line: &OsStr) -> Command {
     let shell = variable("SHELL").filter(|it| Path::new(it).is_absolute());
     let shell = shell.unwrap_or_else(|| "/bin/sh".into());
@@ -83,7 +84,8 @@ fn shell(line: &OsStr) -> Command {
     command
 }
 
-/// A command too long for a line: its words, each ended by a zero byte. The file goes at once.
+/// A command too long for a line, from its words in a file, each with a terminating zero. The file
+/// is removed at once.
 fn from_file(path: &Path) -> Result<Command, String> {
     let map_io_error =
         |cause: std::io::Error| format!("read the command in `{}`: {cause}", path.display());
@@ -99,7 +101,7 @@ fn from_file(path: &Path) -> Result<Command, String> {
     Ok(command)
 }
 
-/// The words of a file; `None` where the last one is cut off.
+/// The words in a file; `None` if the last one is incomplete.
 fn words(bytes: &[u8]) -> Option<Vec<&OsStr>> {
     let rest = bytes.strip_suffix(b"\0")?;
     Some(
@@ -109,14 +111,14 @@ fn words(bytes: &[u8]) -> Option<Vec<&OsStr>> {
     )
 }
 
-/// Raises the stack's limit where the arguments would not fit otherwise: whoever typed them has a
-/// limit that they did fit.
+/// Raises the stack limit if the arguments would not fit otherwise; they did fit where they were
+/// typed.
 pub(crate) fn make_room(size: u64) {
     let wanted = STACK_SHARE * (size + BESIDE_ARGUMENTS);
     let limit = getrlimit(Resource::Stack);
     if limit.current.is_some_and(|current| current < wanted) {
         let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
-        // Where it stays, the command is refused in words.
+        // If the limit stays, the command fails with a reason.
         let _ = setrlimit(
             Resource::Stack,
             Rlimit {
@@ -127,12 +129,13 @@ pub(crate) fn make_room(size: u64) {
     }
 }
 
-/// Runs the command to its end, or until the connection goes away.
+/// Runs the command until it ends, or the connection does.
 fn watch(mut command: Command) -> u8 {
     let parent = getppid();
-    // Opened before the command starts: a connection that goes away meanwhile is seen below.
+    // The pidfd is opened before the command starts, so that a connection that ends meanwhile is
+    // noticed below.
     let connection = parent.and_then(|it| pidfd_open(it, PidfdFlags::empty()).ok());
-    // The keys of a terminal are for the command, and so is its hang-up.
+    // The keys of a terminal, and its hangup, are for the command only.
     block_endings(&mut command);
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -152,7 +155,7 @@ fn watch(mut command: Command) -> u8 {
     wait(&mut child)
 }
 
-/// The command alone has the connection's streams: what it closes is closed.
+/// Closes this process's copies of the streams, so that only the command holds them open.
 fn leave_streams() {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);
@@ -161,7 +164,7 @@ fn leave_streams() {
     }
 }
 
-/// Whether the command ends before the connection does.
+/// Waits, and returns whether the command ends before the connection does.
 fn ends_first(command: &OwnedFd, connection: &OwnedFd) -> bool {
     loop {
         let mut both = [
@@ -176,7 +179,8 @@ fn ends_first(command: &OwnedFd, connection: &OwnedFd) -> bool {
     }
 }
 
-/// What a terminal that goes away sends. Blocked here, it ends everyone in the group but us.
+/// Sends the signals of a closed terminal. They are blocked here, so they reach every process of
+/// the group but this one.
 fn hang_up() {
     for signal in [Signal::CONT, Signal::HUP] {
         let _ = rustix::process::kill_current_process_group(signal);
@@ -187,7 +191,7 @@ fn wait(child: &mut Child) -> u8 {
     child.wait().map_or(CANNOT_RUN, status)
 }
 
-/// The status of a command as a shell has it.
+/// The status of a command, in the form that a shell uses.
 fn status(ended: ExitStatus) -> u8 {
     let signalled = ended.signal().map(|signal| SIGNALLED + signal);
     let status = ended.code().or(signalled).unwrap_or(i32::from(CANNOT_RUN));

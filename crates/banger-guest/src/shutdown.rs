@@ -1,6 +1,6 @@
 //! `/shutdown`: the last process of a guest with systemd, which returns here when it has stopped
-//! everything. It unmounts what is left, prints how the guest ends, and resets the machine: a reset
-//! ends the process of every hypervisor, a power-off does not.
+//! everything. It unmounts the remaining file systems, prints how the guest ends, and resets the
+//! machine: a reset ends the process of every hypervisor, while a power-off does not.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use rustix::system::{RebootCommand, reboot};
 use crate::system::console;
 use crate::system::port::Port;
 
-/// Where systemd puts the root that it came from.
+/// The directory where systemd mounts the old root.
 const OLD_ROOT: &str = "/oldroot";
 
-/// How often unmounting is tried again; a round without success is the last.
+/// The maximum number of rounds of unmounting; a round without success is the last.
 const ROUNDS: usize = 8;
 
 pub(crate) fn run(arguments: &[String]) -> ! {
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &[String]) -> ! {
     tell(verb);
     console::say(&end_line(verb));
     let _ = reboot(RebootCommand::Restart);
-    // The kernel did not want to: then it panics, as the first process ends, and restarts.
+    // The reboot failed. The kernel panics when the first process ends, and restarts.
     std::process::abort();
 }
 
@@ -45,7 +45,7 @@ fn verb(arguments: &[String]) -> Verb {
     Verb::Reboot
 }
 
-/// Tells a daemon that listens; one that does not reads the console.
+/// Reports the end to a connected daemon; otherwise the daemon reads it on the console.
 fn tell(verb: Verb) {
     if let Some(mut port) = Port::open(None) {
         port.session().tell(Event::End(verb));
@@ -53,7 +53,7 @@ fn tell(verb: Verb) {
     }
 }
 
-/// Unmounts everything of the old root, or makes it read-only; the answer is what is left mounted.
+/// Unmounts everything of the old root, or makes it read-only; returns what is still mounted.
 fn unmount_all() -> Vec<PathBuf> {
     let mut before = usize::MAX;
     for _ in 0..ROUNDS {

@@ -1,5 +1,5 @@
 //! Recorded conversations of earlier builds, replayed to this build's guest side: it answers every
-//! ask that a daemon ever sent, and its answers still have every field that one ever read.
+//! ask that a daemon ever sent, and its answers still have every field that a daemon ever read.
 
 use banger_guest::protocol::{
     Answer, Ask, GuestStatus, Identity, Phase, Session, Status, Usage, Welcome,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-/// The program under the name that makes it a session's.
+/// The program under the name that selects its role as a session.
 fn session() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_banger-guest"));
     command.arg0("banger-session").env("SHELL", "/bin/sh");
@@ -23,20 +23,20 @@ fn line(line: &str) -> Output {
     session().env("BANGER_COMMAND", line).output().unwrap()
 }
 
-/// A link that is called as the guest has it, for a shell to start.
+/// A link with the name of the program in the guest, for a shell to start.
 fn link(folder: &Path) -> PathBuf {
     let link = folder.join("banger-session");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_banger-guest"), &link).unwrap();
     link
 }
 
-/// What sshd is to a command: the leader of a group whose end is the connection's.
+/// A stand-in for sshd: the leader of a group, whose end is that of the connection.
 fn connection(folder: &Path, line: &str) -> Child {
     let script = format!("'{}'; true", link(folder).display());
     let mut command = Command::new("setsid");
     command.args(["sh", "-c", &script]);
     command.env("SHELL", "/bin/sh").env("BANGER_COMMAND", line);
-    // What is left by a test that failed holds nothing of whoever runs it.
+    // A process that a failed test leaves holds no stream of the test runner.
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::null()).spawn().unwrap()
 }
@@ -166,7 +166,7 @@ fn a_stream_that_the_command_closes_is_closed() {
         .spawn()
         .unwrap();
     let mut said = Vec::new();
-    // Returns while the command still waits.
+    // The read returns while the command still waits.
     std::io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut said).unwrap();
     assert_eq!(child.try_wait().unwrap(), None);
     drop(child.stdin.take());

@@ -1,4 +1,4 @@
-//! The agent's answer to each ask.
+//! The agent's answers to asks.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,16 +12,16 @@ use crate::boot_record::BootRecord;
 use crate::system::replace::{self, Rights};
 use crate::system::{clock, enter, host_name, raw, resolvers};
 
-/// An answer, or a refusal in words.
+/// An answer, or the reason of a refusal.
 pub(crate) type Answered = Result<Answer, String>;
 
-/// There while systemd is the first process.
+/// This directory exists while systemd is the first process.
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// The real-time signal at which systemd powers off, counted from `SIGRTMIN`.
 const SYSTEMD_POWEROFF: i32 = 4;
 
-/// Does what is asked at once; `None` for what takes long, which is [`sync`].
+/// Answers an ask at once; `None` for the one that takes long, which is [`sync`].
 pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Answered> {
     match ask {
         Ask::Sync => None,
@@ -39,7 +39,7 @@ pub(crate) fn answer(ask: &Ask, phase: Phase, record: &BootRecord) -> Option<Ans
     }
 }
 
-/// Syncs all disks: banger's one by one, because only that reports errors, then the rest.
+/// Syncs all disks: banger's one by one, because only that reports errors, then all others.
 pub(crate) fn sync(mounts: &[String]) -> Answered {
     for mount in mounts {
         File::open(mount)

@@ -1,4 +1,4 @@
-//! Who listens on which port, from the kernel's own tables.
+//! The listening sockets, from the kernel's own tables.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use banger_guest::streams::ListeningSocket;
 
-/// The state of a socket that listens, in the kernel's tables.
+/// The state of a listening socket in the kernel's tables.
 const LISTEN: &str = "0A";
 
-/// Whether anybody listens on `port`, over IPv4 or IPv6.
+/// Whether a socket listens on `port`, over IPv4 or IPv6.
 pub(crate) fn listens(port: u16) -> bool {
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
         let text = fs::read_to_string(table).unwrap_or_default();
@@ -26,7 +26,7 @@ fn is_in(table: &str, port: u16) -> bool {
     })
 }
 
-/// The most sockets that are reported.
+/// The maximum number of sockets that are reported.
 const MOST: usize = 4096;
 
 /// The state of an unconnected UDP socket.
@@ -91,7 +91,7 @@ fn address_of(text: &str) -> Option<IpAddr> {
     (text.len() == 32).then(|| Ipv6Addr::from(bytes).into())
 }
 
-/// Which process has which socket open, by inode: the one with the lowest number.
+/// The process that has each socket open, by inode; of several, the one with the lowest number.
 fn owners() -> BTreeMap<u64, (u32, String)> {
     let mut owners = BTreeMap::new();
     let mut pids: Vec<u32> = fs::read_dir("/proc")

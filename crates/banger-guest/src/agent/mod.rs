@@ -1,4 +1,4 @@
-//! The agent: what answers the daemon while the guest runs.
+//! The agent, which answers the daemon while the guest runs.
 //!
 //! It may be killed at any time. It keeps no state that cannot be rebuilt, and the next agent
 //! continues the conversation.
@@ -27,11 +27,11 @@ use worker::Worker;
 
 pub(crate) use readiness::mark_booted;
 
-/// The wait for a port, or for a reader at its other end: at first, and at most.
+/// The pause while the port, or a reader at its other end, is missing: the first, and the longest.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// How long to wait when there is nothing to look after but the port.
+/// The longest wait while only the port can need attention.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Answers until the process is ended.
@@ -74,7 +74,7 @@ impl Agent {
         }
     }
 
-    /// One round: look whether we are ready, wait for something, and answer.
+    /// One round: checks readiness, waits for an event, and answers.
     fn turn(&mut self) {
         let standing = self.standing();
         if self.port.is_none() {
@@ -85,7 +85,7 @@ impl Agent {
         }
         let hung_up = self.wait();
         if let Some(port) = self.port.as_mut().filter(|_| hung_up) {
-            // Before anything is read: that may be the next daemon's hello already.
+            // Before any read, which may return the next daemon's hello already.
             port.hung_up();
         }
         self.takeover.look();
@@ -111,9 +111,9 @@ impl Agent {
         self.finish();
     }
 
-    /// Waits for the port, the worker or the time to look again; says whether nobody is at the
-    /// port's other end. A port that nobody listens at is always ready, so it is not waited for
-    /// but looked at, after growing pauses.
+    /// Waits for the port, the worker or the time of the next check; returns whether the port's
+    /// other end is closed. Such a port is always ready to poll, so it is checked after growing
+    /// pauses instead.
     fn wait(&mut self) -> bool {
         let longest = self.readiness.pause().unwrap_or(IDLE);
         let Some(port) = &self.port else {
@@ -132,7 +132,7 @@ impl Agent {
         true
     }
 
-    /// What else than the port is waited for.
+    /// The descriptors to wait for besides the port's.
     fn others(&self) -> impl Iterator<Item = PollFd<'_>> {
         let fds = std::iter::once(self.worker.fd())
             .chain(self.readiness.fd())

@@ -1,11 +1,11 @@
-//! When the guest is ready: its init has started, and sshd listens.
+//! The readiness of the guest: its init has started, and sshd listens.
 //!
 //! sshd writes `/run/sshd.pid` once it listens, so `/run` is watched, and the kernel's tables are
 //! read when that file appears. Not every sshd writes it, so they are read from time to time as
-//! well, less often the longer it takes to read them.
+//! well, less often the longer reading takes.
 //!
-//! A user may have moved sshd to another port, or removed it. Such a guest is ready a while after
-//! its init has started everything, with a warning.
+//! A user may have moved sshd to another port, or removed it. Such a guest becomes ready, with a
+//! warning, some seconds after its init has started everything.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -20,23 +20,23 @@ use super::listening::listens;
 
 const SSH: u16 = 22;
 
-/// Made by the unit that runs after everything else.
+/// The file that the unit after all others creates.
 const BOOTED: &str = "/run/banger/booted";
 
 /// How long sshd may take after that.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long to pause after a look, in what it took, which is tens of milliseconds on an emulated
-/// machine; and at least and at most.
+/// The pause after a check, as a multiple of its duration, which is tens of milliseconds on an
+/// emulated machine; and the shortest and the longest pause.
 const SHARE: u32 = 50;
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Where sshd's file comes, and how its name begins.
+/// The directory of sshd's file, and the prefix of its name.
 const RUN: &str = "/run";
 const SSHD: &[u8] = b"sshd";
 
-/// Notes that the image's init has started everything that it starts.
+/// Records that the image's init has started everything.
 pub(crate) fn mark_booted() -> ExitCode {
     match fs::write(BOOTED, "") {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +44,7 @@ pub(crate) fn mark_booted() -> ExitCode {
     }
 }
 
-/// How far the guest has come, from the moment that its init runs.
+/// The progress of the guest since its init runs.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     booted: Option<Instant>,
@@ -53,7 +53,7 @@ pub(crate) struct Readiness {
     due: Instant,
 }
 
-/// A watch over what comes into `/run`; a guest that is out of watches is looked at all the same.
+/// A watch for new files in `/run`; `None` if the guest has no inotify watches left.
 fn watch() -> Option<OwnedFd> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
     let coming = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO;
@@ -61,7 +61,7 @@ fn watch() -> Option<OwnedFd> {
     Some(fd)
 }
 
-/// Whether sshd's file is among what came.
+/// Whether sshd's file is among the new files.
 fn saw_sshd(watch: &OwnedFd) -> bool {
     let mut bytes = [MaybeUninit::uninit(); 2048];
     let mut reader = inotify::Reader::new(watch, &mut bytes);
@@ -76,7 +76,7 @@ fn saw_sshd(watch: &OwnedFd) -> bool {
 
 impl Readiness {
     pub(crate) fn new() -> Self {
-        // The watch first: what comes between it and the look is seen by one of the two.
+        // The watch comes first, so that no file is missed between it and the first check.
         let watch = watch();
         let now = Instant::now();
         let mut readiness = Self {
@@ -97,7 +97,7 @@ impl Readiness {
         }
     }
 
-    /// Looks again; the answer is a warning, if the guest is ready without sshd.
+    /// Checks again; returns a warning if the guest is ready without sshd.
     pub(crate) fn look(&mut self) -> Option<String> {
         let woken = self.watch.as_ref().is_some_and(saw_sshd);
         if self.ready || (!woken && Instant::now() < self.due) {
@@ -129,12 +129,12 @@ impl Readiness {
         self.watch = None;
     }
 
-    /// Becomes readable when it is worth to look again.
+    /// Becomes readable when a check is worthwhile.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// How long until it is time to look again; `None` once there is nothing to look for.
+    /// The time until the next check; `None` once the guest is ready.
     pub(crate) fn pause(&self) -> Option<Duration> {
         (!self.ready).then(|| self.due.saturating_duration_since(Instant::now()))
     }

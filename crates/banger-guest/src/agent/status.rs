@@ -36,7 +36,7 @@ fn usage(mount: &str) -> Option<Usage> {
     })
 }
 
-/// A line such as `MemTotal:  1024 kB`, in bytes.
+/// The value of a line such as `MemTotal:  1024 kB`, in bytes.
 fn memory_bytes(meminfo: &str, name: &str) -> u64 {
     let line = meminfo
         .lines()
@@ -46,7 +46,7 @@ fn memory_bytes(meminfo: &str, name: &str) -> u64 {
     kib * 1024
 }
 
-/// The first number of `0.42 0.10 0.02 1/80 1234`, in hundredths; it has always two decimals.
+/// The first number of `0.42 0.10 0.02 1/80 1234`, in hundredths; it always has two decimals.
 fn load(loadavg: &str) -> u32 {
     let first = loadavg.split(' ').next().unwrap_or_default();
     first.replace('.', "").parse().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Takes the daemon's streams: from QEMU's second serial port, or from a vsock.
+//! Accepts the daemon's streams, over QEMU's second serial port or over a vsock.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -22,21 +22,21 @@ use super::{listening, usage};
 use crate::system::{enter, port, vsock, wait};
 use crate::{connections, copy, exec, job};
 
-/// The pause before a missing or deserted port is looked at again.
+/// The pause before a missing port, or one without a daemon, is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The pause before a port that another process of ours has open is looked at again.
+/// The pause before a port that another of our processes has open is tried again.
 const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a stream may take to say what it is for.
+/// How long a stream may take to name its kind.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes streams on threads of its own.
+/// Accepts streams on threads of its own.
 pub(crate) fn serve_beside() {
     thread::spawn(serve);
 }
 
-/// Takes streams until somebody ends this process.
+/// Accepts streams until this process is ended.
 pub(crate) fn serve() {
     loop {
         let served = if let Some(path) = port::find(Path::new(port::PORTS), PORT_NAME) {
@@ -60,7 +60,7 @@ fn port_of_agent() -> &'static str {
     banger_guest::protocol::PORT_NAME
 }
 
-/// Carries the streams of each daemon that comes to the port; ends where it cannot be opened.
+/// Carries the streams of each daemon that opens the port; returns an error if it cannot be opened.
 fn serve_port(path: &Path) -> io::Result<()> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
@@ -68,7 +68,7 @@ fn serve_port(path: &Path) -> io::Result<()> {
     options.read(true).write(true).custom_flags(flags);
     let mut port = options.open(path)?;
     loop {
-        // A port that nobody listens at is always ready, so it cannot be waited for.
+        // A port without a daemon is always ready to poll, so this loop sleeps instead.
         while is_deserted(&port) {
             wait::ready(&mut [], PAUSE / 8);
         }
@@ -82,7 +82,7 @@ fn is_deserted(port: &std::fs::File) -> bool {
     fds[0].revents().contains(PollFlags::HUP)
 }
 
-/// Accepts the daemon's connections; ends where nobody can listen.
+/// Accepts the daemon's connections; returns an error if it cannot listen.
 fn serve_vsock() -> io::Result<()> {
     let listener = vsock::listen_on(VSOCK_PORT)?;
     let open = Arc::new(AtomicUsize::new(0));
@@ -106,9 +106,9 @@ fn attend(stream: OwnedFd) {
     thread::spawn(move || greet(stream));
 }
 
-/// Reads what the stream is for, and does it.
+/// Reads the kind of the stream, and serves it.
 fn greet(stream: OwnedFd) {
-    // A vsock behaves as any other stream socket here.
+    // A vsock behaves like any other stream socket here.
     let mut stream = UnixStream::from(stream);
     let _ = stream.set_nonblocking(false);
     let Ok(head) = read_line(&mut stream) else {
@@ -149,7 +149,7 @@ fn greet(stream: OwnedFd) {
             let _ = stream.write_all(&json(&usage::usage()));
         }
         Some(kind @ (StreamKind::Connect | StreamKind::Listen | StreamKind::Accept)) => {
-            // Without the process the daemon sees the stream end.
+            // If there is no process, the daemon sees the end of the stream.
             let _ = connections::hand_over(&stream, kind);
         }
         None => {}
@@ -160,7 +160,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
     banger_guest::protocol::encode(value)
 }
 
-/// Reads one of the daemon's lines, byte by byte: what follows is not ours.
+/// Reads one of the daemon's lines, byte by byte, because the bytes after it belong to others.
 fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = Vec::new();
@@ -176,22 +176,22 @@ fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     Err(io::Error::other("a line is too long"))
 }
 
-/// Each command and each copy has a process of ours beside it, outside of the agent's limits, so that neither
-/// disturbs the other.
+/// Runs a session process beside each command and each copy, outside of the agent's limits, so that
+/// the two do not disturb each other.
 fn run_session(role: &str, stream: UnixStream) {
     if let Ok(mut child) = start_beside(role, stream) {
         let _ = child.wait();
     }
 }
 
-/// A job's supervisor outlives its stream, so that the stream does not wait for it.
+/// Starts a job's supervisor, which outlives the stream.
 fn run_supervisor(stream: UnixStream) {
     if let Ok(mut child) = start_beside(job::ROLE, stream) {
         thread::spawn(move || child.wait());
     }
 }
 
-/// Runs this program again as something else, with the stream as its standard input.
+/// Starts this program in another role, with the stream as its standard input.
 fn start_beside(role: &str, stream: UnixStream) -> io::Result<Child> {
     enter::ourselves()
         .arg(role)

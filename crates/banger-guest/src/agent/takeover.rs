@@ -1,4 +1,4 @@
-//! Whether another program's resolvers are in use, and when they are gone.
+//! Watches whether another program's resolvers are in use, and restores banger's after them.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -9,8 +9,8 @@ use rustix::fs::inotify::{self, WatchFlags};
 use crate::boot_record::RESOLV_CONF;
 use crate::system::resolvers;
 
-/// A watch over the file that `/etc/resolv.conf` leads to. A guest that is out of watches does
-/// without: the next word of the daemon puts things right.
+/// A watch on the target of `/etc/resolv.conf`. Without inotify watches left, the daemon's next
+/// message restores the resolvers.
 #[derive(Debug)]
 pub(crate) struct Takeover {
     watch: Option<OwnedFd>,
@@ -34,7 +34,7 @@ impl Takeover {
         self.watch.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// Restores banger's resolvers if no others are left.
+    /// Restores banger's resolvers if no other program's are left.
     pub(crate) fn look(&self) {
         if self.changed() {
             // A file that cannot be written is reported at the daemon's next request.

@@ -1,4 +1,4 @@
-//! What the guest uses, from the kernel's own counters.
+//! The resource usage of the guest, from the kernel's counters.
 
 use std::fs;
 
@@ -6,10 +6,10 @@ use banger_guest::streams::Usage;
 
 use crate::system::clock;
 
-/// Linux counts time for programs in hundredths of a second on every architecture.
+/// The kernel reports CPU time in hundredths of a second, on every architecture.
 const MILLIS_PER_TICK: u64 = 10;
 
-/// The usage now; what cannot be read is zero.
+/// The usage now; a value that cannot be read is zero.
 pub(super) fn usage() -> Usage {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo");
@@ -25,8 +25,8 @@ pub(super) fn usage() -> Usage {
     }
 }
 
-/// All CPUs' ticks but the idle ones (fields 4 and 5) and those that are in others already (9, 10):
-/// proc_stat(5).
+/// The ticks of all CPUs, without idle time (fields 4 and 5) and guest time, which user time
+/// includes (9, 10): proc_stat(5).
 fn busy_ticks(stat: &str) -> u64 {
     let fields = stat.lines().next().unwrap_or_default().split_whitespace();
     let fields: Vec<u64> = fields.skip(1).map(|it| it.parse().unwrap_or(0)).collect();
@@ -55,7 +55,7 @@ fn traffic(text: &str) -> (u64, u64) {
         let Some((name, rest)) = line.split_once(':') else {
             continue;
         };
-        // Only what leaves the guest: neither loopback nor a bridge of Docker's.
+        // Only traffic that leaves the guest counts, not loopback or a bridge of Docker's.
         if !name.trim().starts_with("eth") {
             continue;
         }

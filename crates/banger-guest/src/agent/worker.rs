@@ -1,4 +1,4 @@
-//! Long work, one piece at a time, while the agent keeps answering.
+//! A worker for long tasks, one at a time, while the agent keeps answering.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use super::answer::Answered;
 
 type Outcome = (PendingAsk, Answered);
 
-/// A thread that works while [`Worker::fd`] tells when it is done.
+/// A thread that works; [`Worker::fd`] tells when it is done.
 #[derive(Debug)]
 pub(crate) struct Worker {
     done: Arc<OwnedFd>,
@@ -35,7 +35,7 @@ impl Worker {
         self.done.as_fd()
     }
 
-    /// Starts to work on what is asked, or hands it back if there is work already.
+    /// Starts the task of an ask, or returns the ask if a task is running.
     pub(crate) fn start(
         &mut self,
         asked: PendingAsk,
@@ -49,13 +49,13 @@ impl Worker {
         thread::spawn(move || {
             let answer = work();
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked, answer));
-            // It holds far fewer than the 2^64 - 2 pieces of work at which this would fail.
+            // A write fails only at 2^64 - 2 finished tasks, and there is one at most.
             let _ = rustix::io::write(&*done, &1_u64.to_ne_bytes());
         });
         Ok(())
     }
 
-    /// What was done, once.
+    /// The outcome of a finished task, once.
     pub(crate) fn finished(&mut self) -> Option<Outcome> {
         let outcome = self
             .outcome

@@ -1,8 +1,8 @@
-//! The guest config: everything that one start of a guest needs to know.
+//! The guest config: everything that a guest needs to know for one start.
 //!
-//! The daemon renders a [`GuestConfig`] at each start and packs it as [`CONFIG_PATH`] into the
-//! second archive of the initramfs, beside the guest program of its own build. A config of another
-//! schema, or with fields that this build does not know, is rejected in words.
+//! The daemon renders a [`GuestConfig`] at each start, and packs it as [`CONFIG_PATH`] into the
+//! second archive of the initramfs, beside the guest program of its own build. A config with
+//! another schema, or with fields that this build does not know, is rejected with a reason.
 
 mod validate;
 
@@ -16,69 +16,70 @@ use serde::{Deserialize, Serialize};
 /// The schema that this build writes and reads.
 pub const SCHEMA: u32 = 1;
 
-/// Where the config lies in the initramfs.
+/// The path of the config in the initramfs.
 pub const CONFIG_PATH: &str = "/banger/config.json";
 
-/// What is wrong with a guest config.
+/// The trouble with a guest config.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Made by a newer or an older banger.
+    /// The config is that of a newer or an older banger.
     #[error("the guest config has schema {found}, and this guest program reads {SCHEMA}")]
     Schema {
         /// The schema of the config.
         found: u32,
     },
-    /// Not JSON, or not the JSON of a guest config.
+    /// The text is not JSON, or not a guest config.
     #[error("the guest config is not readable: {0}")]
     Unreadable(String),
-    /// A value that must not be.
+    /// A value is not allowed.
     #[error("the guest config's `{field}` is not valid: {problem}")]
     Invalid {
         /// The name of the field.
         field: &'static str,
-        /// What is wrong with it, with the value.
+        /// The trouble with it, quoting the value.
         problem: String,
     },
 }
 
-/// What the daemon tells a guest before it starts.
+/// The daemon's instructions to a guest before it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestConfig {
     /// Always [`SCHEMA`] in a config that this build writes.
     pub schema: u32,
-    /// A DNS label. Set at each start; written to `/etc/hostname` at first boot, and where that has
-    /// one of `former_hostnames`.
+    /// The host name, a DNS label. The kernel's name is set at each start. `/etc/hostname` is
+    /// written at first boot, and when it has one of `former_hostnames`.
     pub hostname: String,
     /// The names that the guest may still have from before the VM was renamed.
     #[serde(default)]
     pub former_hostnames: Vec<String>,
-    /// 32 lower-case hexadecimal digits; written where the image has none yet, or has one of
-    /// `former_machine_ids`.
+    /// The machine-id, 32 lower-case hexadecimal digits. It is written if the image has none yet,
+    /// or one of `former_machine_ids`.
     pub machine_id: String,
-    /// The machine-ids that the disk may still have from the VM that this one is a clone of.
+    /// The machine-ids that a clone's disk may still have from its original.
     #[serde(default)]
     pub former_machine_ids: Vec<String>,
-    /// Kernel modules inside the initramfs in the order of loading, such as
-    /// `/modules/virtio_blk.ko`; uncompressed.
+    /// Kernel modules in the initramfs, uncompressed, in the order of loading, such as
+    /// `/modules/virtio_blk.ko`.
     pub modules: Vec<String>,
     /// The root file system.
     pub root: Root,
     /// Further disks, mounted in this order.
     pub disks: Vec<Disk>,
-    /// The guest's network interface; `None` leaves it with the loopback interface alone.
+    /// The guest's network interface; with `None` the guest has loopback only.
     pub network: Option<Network>,
-    /// Where names are resolved.
+    /// The resolvers.
     pub dns: Resolvers,
-    /// Lines for `/etc/hosts` beside those of `localhost`; written at first boot, after which only
-    /// the names in them change.
+    /// Lines for `/etc/hosts` beside those of `localhost`. They are written at first boot;
+    /// afterwards only the names in them change.
     pub hosts: Vec<HostsLine>,
     /// Files to write, in this order.
     pub files: Vec<File>,
-    /// The host's clock when the config was rendered, in nanoseconds since 1970; the guest sets
-    /// its clock early if it is behind that, or more than a minute ahead.
+    /// The host's clock when the config was rendered, in nanoseconds since 1970. The guest sets its
+    /// clock early if it is behind that, or more than a minute ahead.
     pub clock_unix_nanos: Option<u64>,
-    /// Gives a shell on the console, with the root file system read-only, instead of starting.
+    /// Whether the guest gives a shell on the console, with the root file system read-only, instead
+    /// of starting.
     pub rescue: bool,
 }
 
@@ -86,9 +87,9 @@ pub struct GuestConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
-    /// Such as `/dev/vda`.
+    /// The device, such as `/dev/vda`.
     pub device: String,
-    /// Only `ext4` is known.
+    /// The type, always `ext4`.
     pub fstype: String,
 }
 
@@ -96,13 +97,13 @@ pub struct Root {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Disk {
-    /// Such as `/dev/vdb`.
+    /// The device, such as `/dev/vdb`.
     pub device: String,
     /// The directory to mount it at, such as `/root`.
     pub mount: String,
-    /// Whether to fill it with the image's own content of that directory on first use.
+    /// Whether its first use fills it with the image's own content of that directory.
     pub seed: bool,
-    /// Whether the file system is to grow when its device grew.
+    /// Whether the file system grows when its device has grown.
     pub grow: bool,
 }
 
@@ -112,29 +113,30 @@ pub struct Disk {
 pub struct Network {
     /// The interface's name inside the guest, such as `eth0`.
     pub interface: String,
-    /// The guest's address.
+    /// The guest's IPv4 address.
     pub address: Ipv4Addr,
     /// The address's prefix length: 32 on a routed TAP, 24 with QEMU's user networking.
     pub prefix: u8,
     /// The next hop of the default route.
     pub gateway: Ipv4Addr,
-    /// Whether the gateway needs a route of its own, as it does beside a prefix of 32.
+    /// Whether the gateway needs a route of its own, as with a prefix of 32.
     pub on_link_gateway: bool,
-    /// In bytes; `None` leaves what the driver chose.
+    /// The MTU in bytes; `None` keeps the driver's.
     pub mtu: Option<u32>,
 }
 
-/// The content of `resolv.conf`. It crosses builds, as an ask of [`protocol`](crate::protocol).
+/// The content of `resolv.conf`. It is also an ask of [`protocol`](crate::protocol), so other
+/// builds read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolvers {
-    /// The name servers, the best first.
+    /// The name servers, in order of preference.
     pub servers: Vec<IpAddr>,
-    /// The domains in which short names are looked up.
+    /// The search domains for short names.
     pub search: Vec<String>,
 }
 
 impl Resolvers {
-    /// The text of a `resolv.conf` that says this.
+    /// The text of a `resolv.conf` with these resolvers.
     #[must_use]
     pub fn resolv_conf(&self) -> String {
         let mut text = String::from("# Written by banger; edits are lost.\n");
@@ -148,18 +150,18 @@ impl Resolvers {
     }
 }
 
-/// Where a login finds the greeting that has the VM's name.
+/// The file with the greeting that a login shows, which has the VM's name.
 pub const GREETING_PATH: &str = "/run/motd.d/10-banger";
 
-/// Another name for a guest that runs. It crosses builds, as an ask of
-/// [`protocol`](crate::protocol).
+/// A new name for a running guest. It is also an ask of [`protocol`](crate::protocol), so other
+/// builds read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewName {
-    /// The names that the guest may still have; files that have another one are the user's.
+    /// The names that the guest may still have; a file with any other name is the user's.
     pub former: Vec<String>,
-    /// The new one, a DNS label.
+    /// The new name, a DNS label.
     pub hostname: String,
-    /// What a login shows from now on, the content of [`GREETING_PATH`].
+    /// The new greeting, the content of [`GREETING_PATH`].
     pub greeting: String,
 }
 
@@ -169,39 +171,40 @@ pub struct NewName {
 pub struct HostsLine {
     /// The address.
     pub address: IpAddr,
-    /// The names that it has. The first is the canonical one, which `hostname -f` answers.
+    /// Its names. The first is the canonical one, which `hostname -f` prints.
     pub names: Vec<String>,
 }
 
-/// A file to write into the guest at each start. It lies in `/run` or is a drop-in of ours (a file with
-/// `banger` in its name in a directory whose name ends in `.d`): a user's edits are never overwritten.
+/// A file that is written into the guest at each start. It is in `/run` or is a drop-in of banger's
+/// (a file with `banger` in its name, in a directory whose name ends in `.d`), so that a user's
+/// edits are never overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct File {
-    /// Where, absolute. Directories above it are made (root, 0755) where they are missing.
+    /// Its absolute path. Missing parent directories are created (root, 0755).
     pub path: String,
-    /// The permission bits, such as 0o600.
+    /// Its permission bits, such as 0o600.
     pub mode: u32,
-    /// The owner.
+    /// Its owner.
     pub uid: u32,
-    /// The owner's group.
+    /// Its group.
     pub gid: u32,
-    /// What is in it.
+    /// Its content.
     pub content: Content,
 }
 
-/// The content of a file; bytes that are not UTF-8 travel as base64.
+/// The content of a file; bytes that are not UTF-8 are encoded as base64.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// As it is.
+    /// The text itself.
     Text(String),
-    /// In the standard alphabet, padded.
+    /// Base64 in the standard alphabet, with padding.
     Base64(String),
 }
 
 impl Content {
-    /// The content of these bytes, as text if they are text.
+    /// The content of these bytes: text if they are UTF-8.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
@@ -213,7 +216,7 @@ impl Content {
     /// The bytes to write.
     ///
     /// # Errors
-    /// When the base64 is none; says where.
+    /// If the base64 is invalid, with the position.
     pub fn bytes(&self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
@@ -222,7 +225,7 @@ impl Content {
     }
 }
 
-/// Host keys are among the files, so the content never gets into a log.
+/// Host keys are among the files, so the content must not appear in a log.
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -233,7 +236,7 @@ impl fmt::Debug for Content {
 }
 
 impl GuestConfig {
-    /// A config for a root device, with nothing else in it: no disks, network or files.
+    /// A config with only a root device: no disks, network or files.
     #[must_use]
     pub fn new(hostname: &str, machine_id: &str, root_device: &str) -> Self {
         Self {
@@ -257,11 +260,11 @@ impl GuestConfig {
         }
     }
 
-    /// Reads a config and validates it.
+    /// Parses a config and validates it.
     ///
     /// # Errors
-    /// [`ConfigError::Schema`] before anything else is looked at, so that a config of another
-    /// banger is refused for what it is.
+    /// [`ConfigError::Schema`] before any other check, so that a config of another banger gets this
+    /// error.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
         struct Versioned {
@@ -280,7 +283,7 @@ impl GuestConfig {
     /// The config as JSON, validated.
     ///
     /// # Errors
-    /// As [`GuestConfig::validate`].
+    /// Those of [`GuestConfig::validate`].
     pub fn to_json(&self) -> Result<Vec<u8>, ConfigError> {
         self.validate()?;
         serde_json::to_vec(self).map_err(|cause| ConfigError::Unreadable(cause.to_string()))

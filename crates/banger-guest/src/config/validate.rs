@@ -1,13 +1,14 @@
-//! What a guest config must hold; asked by the daemon before it boots, and by the guest again.
+//! The rules for a guest config. The daemon checks them before it boots, and the guest checks them
+//! again.
 
 use std::collections::BTreeSet;
 
 use super::{ConfigError, Disk, File, GuestConfig, Network, NewName, Resolvers, SCHEMA};
 
-/// The length of the longest path that Linux takes, without its final zero byte.
+/// The length of the longest path on Linux, without its final zero byte.
 const LONGEST_PATH: usize = 4095;
 
-/// The length of the longest interface name that Linux takes.
+/// The length of the longest interface name on Linux.
 const LONGEST_INTERFACE: usize = 15;
 
 fn invalid(field: &'static str, problem: impl Into<String>) -> ConfigError {
@@ -17,7 +18,7 @@ fn invalid(field: &'static str, problem: impl Into<String>) -> ConfigError {
     }
 }
 
-/// Whether a file that is written at each start may lie at `path`, where a user edits nothing.
+/// Whether `path` may be written at each start, because users do not edit files there.
 fn is_ours(path: &str) -> bool {
     let Some((directory, name)) = path.rsplit_once('/') else {
         return false;
@@ -25,7 +26,7 @@ fn is_ours(path: &str) -> bool {
     path.starts_with("/run/") || (directory.ends_with(".d") && name.contains("banger"))
 }
 
-/// Absolute, in its one shortest spelling, and printable.
+/// Checks that a path is absolute, normalized and printable.
 fn check_path(field: &'static str, path: &str) -> Result<(), ConfigError> {
     let refuse = |problem: &str| {
         Err(invalid(
@@ -79,7 +80,8 @@ fn check_label(field: &'static str, text: &str) -> Result<(), ConfigError> {
     Err(invalid(field, format!("`{shown}` is not a DNS label")))
 }
 
-/// A host name or a domain: printable, without blanks, so that it cannot become a second line.
+/// Checks a host name or a domain: printable and without blanks, so that it cannot begin a second
+/// line.
 fn check_name(field: &'static str, name: &str) -> Result<(), ConfigError> {
     let byte_is_fine =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -169,10 +171,10 @@ fn check_files(files: &[File]) -> Result<(), ConfigError> {
 }
 
 impl Resolvers {
-    /// Checks that no search domain could become a second line of a `resolv.conf`.
+    /// Checks the search domains, so that none can begin a second line of a `resolv.conf`.
     ///
     /// # Errors
-    /// The first domain that is none.
+    /// The first invalid domain.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.search
             .iter()
@@ -181,10 +183,11 @@ impl Resolvers {
 }
 
 impl NewName {
-    /// Checks that each name is a DNS label, which nothing that has it in it takes for more.
+    /// Checks that each name is a DNS label, which has no special meaning in any file that contains
+    /// it.
     ///
     /// # Errors
-    /// The first that is none.
+    /// The first invalid name.
     pub fn validate(&self) -> Result<(), ConfigError> {
         check_label("hostname", &self.hostname)?;
         self.former
@@ -206,11 +209,11 @@ fn check_machine_id(field: &'static str, id: &str) -> Result<(), ConfigError> {
 }
 
 impl GuestConfig {
-    /// Checks every value; names that could break out of a line, paths that are not plain, and
-    /// two writers of one path are refused.
+    /// Checks every value. Names that could break out of a line, paths that are not plain, and two
+    /// files with one path are rejected.
     ///
     /// # Errors
-    /// The first value that is wrong, with its field.
+    /// The first invalid value, with its field.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.schema != SCHEMA {
             return Err(ConfigError::Schema { found: self.schema });

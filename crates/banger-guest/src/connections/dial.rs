@@ -11,7 +11,7 @@ use banger_guest::streams::Target;
 /// How long a service may take to accept.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The connection, or why there is none, in words.
+/// Connects to a service, or returns the reason why it cannot.
 pub(super) fn dial(target: &Target) -> Result<OwnedFd, String> {
     match target {
         Target::Unix(path) => match UnixStream::connect(path) {
@@ -29,7 +29,7 @@ pub(super) fn dial(target: &Target) -> Result<OwnedFd, String> {
             for address in target.addresses()? {
                 match connect(address) {
                     Ok(stream) => return Ok(stream.into()),
-                    // The first address's failure says more than that of a missing IPv6.
+                    // The error of the first address says more than that of a missing IPv6.
                     Err(cause) => last = Some(last.unwrap_or(cause)),
                 }
             }

@@ -1,4 +1,5 @@
-//! Listens for a service of the host (`banger vm forward -R`), and tells the daemon of each connection.
+//! Listens for a service of the host (`banger vm forward -R`), and reports each connection to the
+//! daemon.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +21,10 @@ use crate::system::wait;
 /// How long a connection waits for the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The pause before expired connections are looked for.
+/// The interval at which expired connections are removed.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Connections that the daemon has been told of.
+/// Connections that the daemon knows of and has not accepted yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingConnections {
     last: AtomicU64,
@@ -31,13 +32,13 @@ pub(super) struct PendingConnections {
 }
 
 impl PendingConnections {
-    /// The connection with this number, once.
+    /// Removes and returns the connection with this number.
     pub(super) fn take(&self, number: u64) -> Option<OwnedFd> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&number).map(|it| it.0)
     }
 
-    /// The number of a new one; `None` if too many wait.
+    /// Adds a connection, and returns its number; `None` if too many wait.
     fn add(&self, connection: OwnedFd) -> Option<u64> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() >= MOST_PENDING {
@@ -121,7 +122,7 @@ impl Drop for Listener {
     }
 }
 
-/// Removes a socket that nobody listens at any more.
+/// Removes a socket without a listener.
 fn remove_stale(path: &str) -> Result<(), String> {
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -151,7 +152,7 @@ pub(super) fn serve(
         ];
         wait::ready(&mut fds, LOOK);
         let (comes, ends) = (!fds[0].revents().is_empty(), !fds[1].revents().is_empty());
-        // The daemon says nothing more, so this is the end.
+        // The daemon sends nothing more, so any event is the end.
         if ends && !matches!(stream.read(&mut [0; 64]), Ok(1..)) {
             return Ok(());
         }

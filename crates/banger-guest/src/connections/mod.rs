@@ -1,8 +1,8 @@
-//! Connections of `banger vm forward`: a process beside the agent carries all of them.
+//! The carrier of `banger vm forward`: one process beside the agent for all connections.
 //!
-//! The agent reads what a stream is for, and gives the stream to this process over a Unix socket. A guest
-//! whose memory is used up may lose this process, and never the agent; the next connection starts it anew.
-//! Each stream has a thread with a small stack.
+//! The agent reads the kind of a stream, and passes the stream to this process over a Unix socket.
+//! A guest without free memory may lose this process, but never the agent; the next connection
+//! starts it again. Each stream has a thread with a small stack.
 
 mod dial;
 mod listen;
@@ -26,7 +26,7 @@ use crate::exec;
 use crate::system::enter;
 use listen::PendingConnections;
 
-/// The argument that makes this program that process.
+/// The argument that selects this role of the program.
 pub(crate) const ROLE: &str = "connections";
 
 /// The stack of a thread, in bytes.
@@ -35,7 +35,7 @@ const STACK: usize = 128 << 10;
 /// How long the daemon's line may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The process, as the agent knows it.
+/// The carrier process, as the agent knows it.
 struct Carrier {
     socket: UnixStream,
     process: Child,
@@ -43,10 +43,10 @@ struct Carrier {
 
 static CARRIER: Mutex<Option<Carrier>> = Mutex::new(None);
 
-/// Gives a stream of one of these kinds to the process, which is started if it is not running.
+/// Passes a stream of one of these kinds to the process, which is started if it is not running.
 ///
 /// # Errors
-/// It cannot be started.
+/// If it cannot be started.
 pub(crate) fn hand_over(stream: &UnixStream, kind: StreamKind) -> io::Result<()> {
     let mut carrier = CARRIER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = carrier.as_ref()
@@ -104,7 +104,7 @@ fn send(socket: &UnixStream, stream: &UnixStream, kind: StreamKind) -> io::Resul
     Ok(())
 }
 
-/// The next stream and the byte for its kind; `None` when the agent is gone.
+/// The next stream and the byte for its kind; `None` once the agent has ended.
 fn receive(socket: &UnixStream) -> io::Result<Option<(u8, UnixStream)>> {
     loop {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -132,7 +132,7 @@ fn receive(socket: &UnixStream) -> io::Result<Option<(u8, UnixStream)>> {
     }
 }
 
-/// Carries connections until the agent is gone and the last one has ended.
+/// Carries connections until the agent and the last connection have ended.
 pub(crate) fn run() -> ExitCode {
     exec::leave_agent();
     let Ok(agent) = io::stdin().as_fd().try_clone_to_owned() else {
@@ -152,7 +152,7 @@ pub(crate) fn run() -> ExitCode {
         let thread = std::thread::Builder::new()
             .stack_size(STACK)
             .spawn(move || {
-                // Whoever waits at the stream's other end sees it end.
+                // The peer of the stream sees its end.
                 let _ = serve(kind, stream, &pending);
                 count.fetch_sub(1, Ordering::SeqCst);
             });
@@ -189,7 +189,7 @@ fn serve(kind: u8, mut stream: UnixStream, pending: &PendingConnections) -> io::
     }
 }
 
-/// Says how it went, and carries the bytes.
+/// Sends the outcome of the connect, and carries the bytes.
 fn carry(mut stream: UnixStream, connection: Result<OwnedFd, String>) -> io::Result<()> {
     let (reply, connection) = match connection {
         Ok(connection) => (ConnectReply::Connected, Some(connection)),
@@ -202,7 +202,7 @@ fn carry(mut stream: UnixStream, connection: Result<OwnedFd, String>) -> io::Res
     }
 }
 
-/// Reads byte by byte: what follows is not ours.
+/// Reads byte by byte, because the bytes after the line belong to the connection.
 fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut byte = [0];

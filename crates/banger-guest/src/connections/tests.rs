@@ -83,7 +83,7 @@ fn a_listener_tells_of_connections_and_each_is_taken_once() {
     let mut busy = stream(StreamKind::Listen, &target, &pending);
     assert!(line_of(&mut busy).contains("exists in the guest"));
     let mut lines = io::BufReader::new(told.try_clone().unwrap()).lines();
-    // The look of the second listener was a connection, too.
+    // The probe of the second listener was a connection, too.
     let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"hello").unwrap();
     let mut number = 0;

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Gid, Uid};
 
-/// The shell of a user who has none.
+/// The shell of a user without one.
 const SHELL: &str = "/bin/sh";
 
 /// A user of the guest.
@@ -25,7 +25,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// The user of this name or number; root needs no file.
+    /// Finds the user of this name or number; root needs no entry.
     pub(crate) fn find(wanted: &str) -> Result<Self, String> {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         Self::find_in(wanted, &read("/etc/passwd"), &read("/etc/group"))
@@ -50,7 +50,7 @@ impl Account {
         let (Some(user), Some(group)) = (number(2), number(3)) else {
             return Err(format!("/etc/passwd of the VM is broken for `{wanted}`"));
         };
-        // Both mean "leave it as it is" to the kernel.
+        // The kernel takes either value for "leave it unchanged".
         if user == u32::MAX || group == u32::MAX {
             return Err(format!("`{wanted}` has a number that is no user's"));
         }

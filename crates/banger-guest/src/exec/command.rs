@@ -19,14 +19,14 @@ use crate::session::make_room;
 use crate::system::enter::program;
 use crate::system::raw;
 
-/// What a shell says of a command that it cannot run, and of one that it cannot find.
+/// A shell's status for a command that it cannot run, and for one that it cannot find.
 pub(crate) const CANNOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Where programs are, as in a login of Debian's root.
+/// The search path for programs, as in a login of Debian's root.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is to be run.
+/// The command to run.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) words: Vec<Vec<u8>>,
@@ -34,7 +34,7 @@ pub(crate) struct Request {
     pub(crate) start: ExecStart,
 }
 
-/// Why it was not.
+/// The reason why a command was not started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u8,
@@ -48,18 +48,18 @@ impl Refusal {
     }
 }
 
-/// A command that runs, with our ends of its streams.
+/// A running command, with our ends of its streams.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) stdin: Option<File>,
     pub(crate) stdout: Option<File>,
     pub(crate) stderr: Option<File>,
-    /// The terminal's other side, which is standard input and output, too.
+    /// The other side of its terminal, which is its standard input and output.
     pub(crate) terminal: Option<File>,
 }
 
-/// Starts it; `bound` if it is to get `SIGTERM` when this process is killed.
+/// Starts the command; with `bound` it gets `SIGTERM` when this process is killed.
 pub(crate) fn start(request: &Request, bound: bool) -> Result<Running, Refusal> {
     let user = request.start.user.as_deref().unwrap_or("root");
     let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
@@ -101,7 +101,7 @@ pub(crate) fn start(request: &Request, bound: bool) -> Result<Running, Refusal> 
     let mut child = command
         .spawn()
         .map_err(|cause| refusal(&name, &request.start, &cause))?;
-    // The parent's copies of the terminal's other side go with the command.
+    // Dropping the command closes our copies of the terminal's other side.
     drop(command);
     let file = |fd: Option<OwnedFd>| fd.map(File::from);
     Ok(Running {
@@ -156,7 +156,7 @@ fn command(request: &Request, account: &Account) -> Result<Command, Refusal> {
         None => {
             let mut command = program(&account.shell);
             let name = Path::new(&account.shell).file_name().unwrap_or_default();
-            // A shell whose name begins so is a login shell.
+            // A shell whose name begins with a hyphen is a login shell.
             let mut login = OsString::from("-");
             login.push(name);
             command.arg0(login);

@@ -1,9 +1,9 @@
 //! One command of `banger vm exec`: a process between the daemon's stream, which is its standard
 //! input, and the command.
 //!
-//! It ends with the command, or with the stream: then the command's process group gets `SIGHUP`, and
-//! after a grace `SIGTERM` and `SIGKILL`. What the command has started in the background keeps running
-//! after the command, as from a shell that exits.
+//! The session ends with the command, or with the stream. In the latter case the command's process
+//! group gets `SIGHUP`, and after a grace period `SIGTERM` and `SIGKILL`. Background processes of
+//! the command keep running after it, as after a shell that exits.
 
 pub(crate) mod account;
 pub(crate) mod command;
@@ -20,13 +20,13 @@ use banger_guest::streams::{ExecFrame, ExecReader, ExecStart, MOST_WORDS};
 
 use command::{Refusal, Request};
 
-/// The argument that makes this program a session's.
+/// The argument that selects this role of the program.
 pub(crate) const ROLE: &str = "exec-session";
 
 /// How long the frames up to the start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The cgroup of commands, so that the agent's limits are not theirs.
+/// The cgroup of commands, so that the agent's limits do not apply to them.
 const CGROUP: &str = "/sys/fs/cgroup/banger-exec";
 
 /// Runs the session on standard input.
@@ -41,7 +41,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// The stream that is standard input, which has nothing to read then.
+/// Takes the stream from standard input, which is empty afterwards.
 pub(crate) fn take_stream() -> std::io::Result<UnixStream> {
     let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
     if let Ok(null) = rustix::fs::open(
@@ -54,8 +54,8 @@ pub(crate) fn take_stream() -> std::io::Result<UnixStream> {
     Ok(UnixStream::from(stream))
 }
 
-/// Without the agent's protection from the kernel's out-of-memory killer, and out of its cgroup;
-/// where neither is there, nothing is to be left.
+/// Gives up the agent's protection from the kernel's out-of-memory killer, and leaves its cgroup.
+/// Without either there is nothing to do.
 pub(crate) fn leave_agent() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
     if std::fs::metadata("/sys/fs/cgroup/cgroup.procs").is_ok() {
@@ -82,7 +82,7 @@ fn serve(mut stream: UnixStream) -> std::io::Result<()> {
     }
 }
 
-/// Reads up to the start.
+/// Reads the frames up to the start.
 pub(crate) fn read_request(
     stream: &mut UnixStream,
     reader: &mut ExecReader,

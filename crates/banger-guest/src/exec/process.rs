@@ -1,4 +1,4 @@
-//! A command that runs: its streams, its signals and its end.
+//! A running command: its streams, its signals and its end.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,16 +15,16 @@ use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
 
 use super::command::{CANNOT_RUN, Running};
 
-/// How long a command that is to end may take after each signal.
+/// How long a command may take to end after each signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// What a terminal takes as the end of input.
+/// The byte that a terminal takes as the end of input.
 const END_OF_INPUT: u8 = 4;
 
-/// The longest wait: forever, but for what is due.
+/// The longest wait while nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// What a command that is to end gets, in this order.
+/// The signals that end a command, in order.
 const ENDINGS: [Signal; 3] = [Signal::HUP, Signal::TERM, Signal::KILL];
 
 /// A command, from its start to its end.
@@ -33,12 +33,12 @@ pub(crate) struct Process {
     running: Running,
     group: Pid,
     ended: OwnedFd,
-    /// What waits for the command.
+    /// Input that the command has not read yet.
     input: Vec<u8>,
     input_ends: bool,
     hung_up: bool,
     timed_out: bool,
-    /// When the next ending is due.
+    /// When the next of those signals is due.
     due: Option<Instant>,
     endings: usize,
 }
@@ -73,7 +73,7 @@ impl Process {
         self.group.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Whether it still takes input.
+    /// Whether its input is still open.
     pub(crate) fn takes_input(&self) -> bool {
         !self.input_ends
     }
@@ -83,7 +83,7 @@ impl Process {
         self.input.extend(bytes);
     }
 
-    /// Its input ends after what it was given.
+    /// Closes its input after the bytes that were given.
     pub(crate) fn end_input(&mut self) {
         self.input_ends = true;
     }
@@ -91,7 +91,7 @@ impl Process {
     /// Sends a signal, by its number on x86-64, to its process group.
     pub(crate) fn signal(&self, number: u8) {
         if let Some(signal) = Signal::from_named_raw(i32::from(number)) {
-            // It may have ended just now.
+            // The command may have ended just now.
             let _ = kill_process_group(self.group, signal);
         }
     }
@@ -105,12 +105,12 @@ impl Process {
                 ws_xpixel: 0,
                 ws_ypixel: 0,
             };
-            // The command keeps the old size, then.
+            // On failure the command keeps the old size.
             let _ = tcsetwinsize(terminal, size);
         }
     }
 
-    /// Has what is on its terminal's screen draw it again.
+    /// Makes the program on its terminal redraw its screen.
     pub(crate) fn redraw(&self) {
         if let Some(terminal) = &self.running.terminal
             && let Ok(foreground) = tcgetpgrp(terminal)
@@ -119,7 +119,7 @@ impl Process {
         }
     }
 
-    /// Nobody is there any more: it is to end.
+    /// Begins to end the command, because its client has gone.
     pub(crate) fn hang_up(&mut self) {
         if !self.hung_up {
             self.hung_up = true;
@@ -146,14 +146,15 @@ impl Process {
         self.due = Some(now + GRACE);
     }
 
-    /// How long nothing is due.
+    /// The time until something is due.
     pub(crate) fn patience(&self) -> Duration {
         let now = Instant::now();
         self.due
             .map_or(IDLE, |due| due.saturating_duration_since(now))
     }
 
-    /// What to wait for: its end first, then its output, if that is wanted, and room for its input.
+    /// The descriptors to poll: its end first, then its output if wanted, and its input if some
+    /// waits.
     pub(crate) fn polled(&self, output: bool) -> Vec<PollFd<'_>> {
         let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
         let files = [
@@ -175,7 +176,7 @@ impl Process {
         fds
     }
 
-    /// Writes what its input takes; how many bytes are out of the way then.
+    /// Writes as much input as the command takes; returns the number of bytes that no longer wait.
     pub(crate) fn write_input(&mut self) -> usize {
         let input = self
             .running
@@ -183,7 +184,7 @@ impl Process {
             .as_mut()
             .or(self.running.terminal.as_mut());
         let Some(file) = input else {
-            // Closed by the command: the rest goes nowhere, as into a broken pipe.
+            // The command has closed its input: the rest is discarded, as with a broken pipe.
             return std::mem::take(&mut self.input).len();
         };
         let mut taken = 0;
@@ -212,7 +213,7 @@ impl Process {
         taken
     }
 
-    /// Reads what is there of its output.
+    /// Reads its available output.
     pub(crate) fn read_output(&mut self) -> Vec<ExecFrame> {
         let mut bytes = [0; 32 << 10];
         let mut read = |file: &mut Option<File>| {
@@ -220,7 +221,7 @@ impl Process {
             match result {
                 Ok(count @ 1..) => Some(bytes[..count].to_vec()),
                 Err(cause) if is_later(&cause) => None,
-                // EIO of a terminal that nobody has open.
+                // A terminal that no process has open returns EIO.
                 Ok(0) | Err(_) => {
                     *file = None;
                     None
@@ -237,7 +238,7 @@ impl Process {
         frames.into_iter().flatten().collect()
     }
 
-    /// How it has ended; waits for the end.
+    /// Waits for the end, and returns how the command ended.
     pub(crate) fn wait(&mut self) -> io::Result<JobState> {
         let ended = self.running.child.wait()?;
         Ok(if self.timed_out {
@@ -257,7 +258,7 @@ fn state(ended: ExitStatus) -> JobState {
     }
 }
 
-/// Whether the same may work later.
+/// Whether the same call may succeed later.
 pub(crate) fn is_later(cause: &io::Error) -> bool {
     matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

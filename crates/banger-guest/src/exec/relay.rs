@@ -1,4 +1,4 @@
-//! Carries bytes between the stream and the command that runs, until either ends.
+//! Copies bytes between the stream and the running command, until either ends.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -12,10 +12,10 @@ use super::command::Running;
 use super::process::{GRACE, Process, is_later};
 use crate::system::wait;
 
-/// The output that may wait for the stream before the command has to.
+/// The output that may wait for the stream before the command is paused.
 const BACKLOG: usize = 128 << 10;
 
-/// Carries bytes until the command has ended and its output is sent.
+/// Copies bytes until the command has ended and its output is sent.
 pub(super) fn relay(
     stream: UnixStream,
     reader: ExecReader,
@@ -39,18 +39,18 @@ struct Relay {
     stream: UnixStream,
     reader: ExecReader,
     process: Process,
-    /// What waits for the stream.
+    /// Bytes that wait for the stream.
     out: Vec<u8>,
-    /// What the client may still send.
+    /// The number of bytes that the client may still send.
     window: usize,
-    /// Nobody is at the stream's other end.
+    /// The client has gone.
     is_alone: bool,
 }
 
 impl Relay {
-    /// Until the command ends.
+    /// Runs until the command ends.
     fn run(&mut self) -> io::Result<JobState> {
-        // What came together with the start.
+        // Frames that arrived together with the start.
         self.obey();
         loop {
             self.process.end_if_due();
@@ -115,7 +115,7 @@ impl Relay {
         }
     }
 
-    /// The client is gone, and so the command is to end.
+    /// Handles that the client has gone: the command is ended.
     fn be_alone(&mut self) {
         self.is_alone = true;
         self.out.clear();
@@ -136,7 +136,7 @@ impl Relay {
         }
     }
 
-    /// Reads what is there; whether anything was.
+    /// Reads available output; returns whether there was any.
     fn read_output(&mut self) -> bool {
         let frames = self.process.read_output();
         for frame in &frames {
@@ -155,7 +155,7 @@ impl Relay {
         }
     }
 
-    /// Sends what the command had written when it ended, and its status.
+    /// Sends the last output of the command, and its status.
     fn finish(mut self, ended: JobState) -> io::Result<()> {
         if self.is_alone {
             return Ok(());
@@ -171,7 +171,8 @@ impl Relay {
         let status = ended.status().unwrap_or(super::command::CANNOT_RUN);
         self.stream.write_all(&ExecFrame::Exit(status).encode())?;
         self.stream.shutdown(std::net::Shutdown::Write)?;
-        // What the client still sends is taken, so that closing does not cut off the status.
+        // Reads what the client still sends, because closing with unread bytes could cut off the
+        // status.
         let _ = self.stream.set_read_timeout(Some(GRACE));
         let mut bytes = [0; 16 << 10];
         while matches!(self.stream.read(&mut bytes), Ok(1..)) {}

@@ -3,7 +3,8 @@ use std::thread;
 
 use super::*;
 
-/// A session in this process; it runs as whoever runs the test, so only root's tests start commands.
+/// A session in this process, which runs as the user of the tests; only root's tests start
+/// commands.
 struct Client {
     stream: UnixStream,
     reader: ExecReader,

@@ -1,8 +1,8 @@
 //! Repairs a file system that has errors, with the image's own `e2fsck -p`.
 //!
 //! The tool is on the disk that it repairs. So that disk is mounted read-only and without replaying
-//! its journal, the tool is copied into memory together with the libraries that its loader names,
-//! and the disk is unmounted again before the tool runs on it.
+//! its journal, and the tool is copied into memory with the libraries that its loader names. The
+//! disk is unmounted before the tool runs on it.
 
 use std::fs;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::{console, enter};
 
-/// Where the image is mounted read-only, and where the copy of the tool lies.
+/// The read-only mount point of the image, and the folder of the tool's copy.
 const IMAGE: &str = "/run/check/image";
 const TOOL: &str = "/run/check/tool";
 
-/// Where an image keeps the tool.
+/// The paths of the tool in an image.
 const PATHS: [&str; 3] = ["/sbin/e2fsck", "/usr/sbin/e2fsck", "/usr/bin/e2fsck"];
 
-/// The exit status from which on `e2fsck` left something as it was, or did nothing at all.
+/// The lowest exit status with which `e2fsck` left errors uncorrected, or failed.
 const NOT_MENDED: i32 = 4;
 
-/// Mends the root disk, which is not mounted.
+/// Repairs the root disk, which is not mounted.
 pub(crate) fn check_root(device: &str) -> Result<()> {
     make_directory(Path::new(IMAGE), 0o755).while_doing(|| format!("make `{IMAGE}`"))?;
     mount(device, IMAGE, "ext4", MountFlags::RDONLY, c"noload")
@@ -48,7 +48,7 @@ pub(crate) fn check_root(device: &str) -> Result<()> {
     checked
 }
 
-/// Mends another disk, which is not mounted, when the image is the root already.
+/// Repairs another disk, which is not mounted, while the image is the root.
 pub(crate) fn check_disk(device: &str) -> Result<()> {
     let tool = find("/")?;
     run(&mut enter::program(tool), device)
@@ -92,7 +92,7 @@ fn judge(status: ExitStatus, device: &str) -> Result<()> {
     }
 }
 
-/// Copies the tool, its loader and its libraries from the image; the answer is its path.
+/// Copies the tool, its loader and its libraries from the image; returns the copy's path.
 fn copy_tool() -> Result<&'static str> {
     let tool = find(IMAGE)?;
     let mut needed = vec![tool.to_owned()];
@@ -117,7 +117,7 @@ fn copy_tool() -> Result<&'static str> {
     Ok(tool)
 }
 
-/// The place of a file of the image, of which a link in `path` may be absolute.
+/// The path of a file of the image, with absolute links resolved within the image.
 fn in_image(path: &str) -> Result<String> {
     let mut inside = path.to_owned();
     for _ in 0..8 {
@@ -131,7 +131,7 @@ fn in_image(path: &str) -> Result<String> {
     )))
 }
 
-/// The files that a loader names: `libx.so.1 => /lib/libx.so.1 (0x7f…)`, or the path alone.
+/// The files in a loader's list: `libx.so.1 => /lib/libx.so.1 (0x7f…)`, or the path alone.
 fn libraries(listed: &str) -> Vec<String> {
     let path = |line: &str| {
         let word = line.split_whitespace().find(|word| word.starts_with('/'));

@@ -1,4 +1,4 @@
-//! Copying a tree as it is: owners, permissions, times, extended attributes, links, devices.
+//! Copies a tree faithfully: owners, permissions, times, extended attributes, links, devices.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,12 +10,12 @@ use rustix::fs::{
     lsetxattr, mknodat, utimensat,
 };
 
-/// The longest value of an extended attribute that Linux has.
+/// The maximum length of an extended attribute on Linux.
 const LONGEST_ATTRIBUTE: usize = 64 * 1024;
 
-/// Copies what is in the directory `from` into the directory `to`, which gets its permissions and
-/// its owner too. What is mounted below `from` is left out. The answer is how many entries there
-/// were.
+/// Copies the content of the directory `from` into the directory `to`, which also gets its
+/// permissions and its owner. File systems mounted below `from` are left out. Returns the number of
+/// entries.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<u64> {
     let source = fs::symlink_metadata(from)?;
     let mut copied = 0;
@@ -58,7 +58,8 @@ fn copy_entry(from: &Path, to: &Path, device: u64) -> io::Result<u64> {
     Ok(copied)
 }
 
-/// Owner before permissions, because changing it clears the set-user-id bit; times last.
+/// Sets the owner before the permissions, because a change of owner clears the set-user-id bit;
+/// times come last.
 fn copy_properties(from: &Path, to: &Path, source: &Metadata) -> io::Result<()> {
     lchown(to, Some(source.uid()), Some(source.gid()))?;
     if !source.file_type().is_symlink() {
@@ -82,7 +83,7 @@ fn copy_properties(from: &Path, to: &Path, source: &Metadata) -> io::Result<()> 
 }
 
 fn copy_attributes(from: &Path, to: &Path) -> io::Result<()> {
-    // Most files have none, and to ask how long the list is costs next to nothing.
+    // Most files have none, and this query is cheap.
     let length = match llistxattr(from, &mut [0_u8; 0]) {
         Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Ok(()),
         found => found?,

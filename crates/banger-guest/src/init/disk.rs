@@ -10,11 +10,11 @@ use super::{check, grow, root, seed};
 use crate::failure::{Context as _, Result};
 use crate::system::replace::make_directory;
 
-/// Where a disk is mounted until it may be seen.
+/// The mount point of a disk until it is ready.
 const PRIVATE: &str = "/run/banger/disk";
 
-/// Mounts a disk. A disk that cannot be had ends the start: without it the guest would write its
-/// work elsewhere, and look as if it had lost it. The inner answer says whether it could be grown.
+/// Mounts a disk. An unusable disk ends the start, because the guest would write its work elsewhere
+/// and seem to have lost it. The inner result is that of growing it.
 pub(crate) fn mount(disk: &Disk) -> Result<Result<()>> {
     let what = || format!("the disk for `{}`", disk.mount);
     mount_and_seed(disk).while_doing(what)

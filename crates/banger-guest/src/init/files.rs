@@ -1,7 +1,7 @@
 //! The files of the guest config, and those that are written once.
 //!
-//! A file that cannot be written is a warning: a user may have made it immutable, or a directory,
-//! and still expects the guest to start.
+//! A file that cannot be written causes a warning only: a user may have made it immutable, or a
+//! directory, and still expects the guest to start.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::system::host_name;
 use crate::system::replace::{self, Rights};
 
-/// There once everything that is written once has reached the disk.
+/// This file exists once everything that is written once has reached the disk.
 const FIRST_BOOT: &str = "/var/lib/banger/first-boot";
 
-/// Writes them; the answer is what could not be written.
+/// Writes the files; returns the failures.
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
     let is_first = !fs::exists(FIRST_BOOT).unwrap_or(false);
     let mut results: Vec<Result<()>> = config.files.iter().map(write_file).collect();

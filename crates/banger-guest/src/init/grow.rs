@@ -1,4 +1,4 @@
-//! Growing a mounted ext4 file system to its device.
+//! Grows a mounted ext4 file system to the size of its device.
 
 use std::fs::{self, File};
 
@@ -6,7 +6,7 @@ use super::superblock::Superblock;
 use crate::failure::{Context as _, Result};
 use crate::system::{console, raw};
 
-/// The unit in which the kernel tells a device's size, in bytes.
+/// The unit in which the kernel reports a device's size, in bytes.
 const SECTOR: u64 = 512;
 
 /// A device's size, in bytes.
@@ -21,7 +21,7 @@ fn device_size(device: &str) -> Result<u64> {
     Ok(sectors * SECTOR)
 }
 
-/// Grows the file system on `device`, mounted at `mount`, if the device has more blocks than it.
+/// Grows the file system on `device`, mounted at `mount`, if the device has more blocks.
 pub(crate) fn grow(device: &str, mount: &str) -> Result<()> {
     let superblock = Superblock::read(device)?;
     let blocks = device_size(device)? / superblock.block_size;

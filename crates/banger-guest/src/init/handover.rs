@@ -1,4 +1,4 @@
-//! The end of the start: our agent becomes a unit of the image's systemd, and the image's init
+//! The end of the start: the agent becomes a unit of the image's systemd, and the image's init
 //! becomes the first process.
 
 use std::fs;
@@ -14,17 +14,17 @@ use crate::session;
 use crate::system::replace::{self, Rights, make_directory};
 use crate::system::{console, enter};
 
-/// Where systemd goes back to when everything is unmounted.
+/// The directory that systemd returns to when everything is unmounted.
 const EXIT: &str = "/run/initramfs";
 
-/// The directories that systemd moves its mounts to on that way.
+/// The directories that systemd moves its mounts to then.
 const EXIT_FOLDERS: [&str; 5] = ["proc", "sys", "dev", "run", "oldroot"];
 
 const UNITS: &str = "/run/systemd/system";
 
-/// The agent's own slice: what happens to the other slices, such as freezing all of them, does not
-/// happen to the agent. A slice without a unit file has the default dependencies, and a shutdown
-/// would stop it together with the agent.
+/// The agent's own slice, so that operations on other slices, such as freezing them, do not affect
+/// the agent. A slice without a unit file has the default dependencies, and a shutdown would stop
+/// it together with the agent.
 const SLICE: &str = "\
 [Unit]
 Description=banger's agent and nothing else
@@ -34,8 +34,8 @@ DefaultDependencies=no
 MemoryMin=16M
 ";
 
-/// Without the default dependencies it starts first and is not stopped by a shutdown's units, so
-/// that it still answers when one hangs; systemd's last round of signals ends it.
+/// Without the default dependencies the agent starts first, and no unit of a shutdown stops it, so
+/// that it still answers when one hangs. systemd's last round of signals ends it.
 const AGENT: &str = "\
 [Unit]
 Description=banger's agent
@@ -53,7 +53,7 @@ StandardOutput=null
 StandardError=null
 ";
 
-/// Says that the image's init has started what it starts, for guests without an sshd on port 22.
+/// The unit that records the end of the boot, for guests without an sshd on port 22.
 const BOOTED: &str = "\
 [Unit]
 Description=Notify banger's agent that the system is up
@@ -65,8 +65,8 @@ Type=oneshot
 ExecStart=/run/banger/banger-guest booted
 ";
 
-/// Puts this program where the agent's unit, sessions and systemd's way back find it. It is copied
-/// once: the other names are links.
+/// Installs this program where the agent's unit, sessions and systemd's return find it. It is
+/// copied once; the other names are links.
 pub(crate) fn install_program() -> Result<()> {
     let what = || format!("install `{PROGRAM}`");
     fs::copy("/proc/self/exe", PROGRAM).while_doing(what)?;
@@ -87,7 +87,7 @@ fn write_unit(name: &str, text: &str) -> Result<String> {
     Ok(unit)
 }
 
-/// Writes a unit that starts with another.
+/// Writes a unit that starts with another one.
 fn install_unit(name: &str, text: &str, wanted_by: &str) -> Result<()> {
     let unit = write_unit(name, text)?;
     let what = || format!("have `{wanted_by}` start `{name}`");
@@ -106,8 +106,8 @@ fn is_there(path: &str) -> bool {
     fs::exists(path).unwrap_or(false)
 }
 
-/// Commands of the host are served from now on, seconds before systemd starts the agent. The process stays,
-/// and takes no part in what happens to the agent, which serves in its place should it end.
+/// Serves the host's commands from now on, seconds before systemd starts the agent. This process is
+/// independent of the agent, and continues to serve if the agent ends.
 fn serve_streams() {
     let started = enter::program(PROGRAM)
         .args(["streams", "/"])
@@ -120,7 +120,7 @@ fn serve_streams() {
     }
 }
 
-/// The image's init: what the kernel's command line names, or what there is.
+/// The image's init: the one on the kernel's command line, or the first that exists.
 fn image_init(command_line: &str) -> Option<String> {
     let words = command_line.split_whitespace();
     let named = words
@@ -147,7 +147,7 @@ pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
         install_unit("banger-agent.service", AGENT, "sysinit.target")?;
         install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
         serve_streams();
-        // Without it a login waits longer; that is no reason not to start.
+        // Without this a login takes longer, which does not keep the guest from starting.
         if let Err(failure) = login::prepare() {
             console::warn(&failure.to_string());
         }

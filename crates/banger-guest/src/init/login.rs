@@ -1,10 +1,11 @@
-//! A login in the guest's first second: it gets its session as one an hour later does.
+//! A login in the guest's first seconds gets a full session, without waiting for the rest of the
+//! boot.
 //!
-//! sshd listens long before the rest of the image's init is up. Whoever logs in then waits for
-//! logind, and for a user manager, and these must neither wait for units that a login does not
-//! need, such as a disk in `/etc/fstab` that is not there, nor share the processor equally with
-//! those that nobody waits for. Where each process costs tens of milliseconds, as without KVM, the
-//! shares alone save 8 % of the processor time until ready and 14 % of that until the first login ends.
+//! sshd listens long before the rest of the image's init is up. A login then waits for logind and
+//! for a user manager. These must neither wait for units that a login does not need, such as a
+//! missing disk in `/etc/fstab`, nor share the processor equally with units that nobody waits for.
+//! If each process costs tens of milliseconds, as without KVM, the shares alone save 8 % of the
+//! processor time until ready and 14 % of that until the first login ends.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,11 +16,11 @@ use crate::system::replace::{self, Rights, make_directory};
 
 const UNITS: &str = "/run/systemd/system";
 
-/// `pam_systemd` takes a system without this folder for one without logind, and leaves a login
-/// without a session. With it, it asks over the bus, which starts logind and waits for it.
+/// Without this folder `pam_systemd` takes the system for one without logind, and a login gets no
+/// session. With it, it asks over the bus, which starts logind and waits for it.
 const SEATS: &str = "/run/systemd/seats";
 
-/// Not ordered after `sysinit.target`.
+/// Removes the ordering after `sysinit.target`.
 const EARLY: &str = "\
 [Unit]
 DefaultDependencies=no
@@ -27,17 +28,17 @@ Conflicts=shutdown.target
 Before=shutdown.target
 ";
 
-/// logind once sshd listens: until then the processor is sshd's. Its own `/tmp` may not be a folder
-/// of the system's, because that waits for every disk of `/etc/fstab`.
+/// Starts logind once sshd listens, because until then sshd needs the processor. logind's private
+/// `/tmp` may not be a folder of the system's, because that waits for every disk of `/etc/fstab`.
 const LOGIND: &str = "After=ssh.service\n[Service]\nPrivateTmp=disconnected\n";
 
-/// Ahead of everything else until the boot is done.
+/// Precedence over other units until the boot is done.
 const FIRST: &str = "StartupCPUWeight=1000\n";
 
-/// Behind everything else until the boot is done.
+/// Low precedence until the boot is done.
 const LAST: &str = "[Service]\nStartupCPUWeight=20\n";
 
-/// The units, with what is said of them. sshd is first in the image already.
+/// The units, with the texts of their drop-ins. sshd is first in the image already.
 const DROP_INS: [(&str, &[&str]); 16] = [
     ("init.scope", &["[Scope]\n", FIRST]),
     ("user.slice", &["[Slice]\n", FIRST]),
@@ -57,8 +58,8 @@ const DROP_INS: [(&str, &[&str]); 16] = [
     ("systemd-udevd.service", &[LAST]),
 ];
 
-/// Each session is ordered after this unit, which on Debian waits for the network's disks. There is no
-/// `/run/nologin` to take away at boot; at a shutdown it is made, as on Debian.
+/// Each session is ordered after this unit, which on Debian waits for network file systems. At boot
+/// there is no `/run/nologin` to remove; a shutdown creates it, as on Debian.
 const USER_SESSIONS: (&str, &str) = (
     "systemd-user-sessions.service",
     "\
@@ -76,12 +77,13 @@ ExecStop=/usr/lib/systemd/systemd-user-sessions stop
 ",
 );
 
-/// Applies options of `/etc/fstab` to `/`, which costs a process where there are none.
+/// A unit that applies options of `/etc/fstab` to `/`; without any it would cost a process for
+/// nothing.
 const REMOUNT: &str = "systemd-remount-fs.service";
 
 const FSTAB: &str = "/etc/fstab";
 
-/// Tells the image's systemd so.
+/// Writes the drop-ins for the image's systemd.
 pub(crate) fn prepare() -> Result<()> {
     make_directory(Path::new(SEATS), 0o755).while_doing(|| format!("make `{SEATS}`"))?;
     for (unit, parts) in DROP_INS {

@@ -1,16 +1,16 @@
-//! The first process of the initramfs: it makes the guest ready for the image's own init.
+//! The first process of the initramfs, which prepares the guest for the image's own init.
 //!
-//! The order, and why:
+//! The order, with the reasons:
 //!
 //! 1. the kernel's own file systems, because everything else is found through them;
 //! 2. the modules, then the root disk: checked if it has errors, mounted, grown;
-//! 3. the switch to the root disk, at once, so that every later path is the one that the image's
-//!    programs and a user's symbolic links mean;
-//! 4. network, further disks, files: what the image's init must find done;
+//! 3. the switch to the root disk, at once, so that all later paths have the meaning that they have
+//!   for the image's programs and for a user's symbolic links;
+//! 4. network, further disks, files, which the image's init must find ready;
 //! 5. the agent's unit, and the image's init.
 //!
-//! Nothing here waits for the daemon. A failure of something essential ends the start, with a line that
-//! the daemon reads on the console; any other failure is a warning, in the log and in the agent's
+//! Nothing here waits for the daemon. If an essential step fails, the start ends with a line that
+//! the daemon reads on the console. Any other failure is a warning, in the log and in the agent's
 //! status.
 
 mod check;
@@ -43,8 +43,8 @@ use crate::failure::{Context as _, Result};
 use crate::system::port::Port;
 use crate::system::{clock, console};
 
-/// How far behind the host's time at start the guest's clock may be, and how far ahead, which it
-/// honestly is by what the start took so far.
+/// How far the guest's clock may be behind the host's time at the start, and how far ahead; it is
+/// rightly ahead by the duration of the start so far.
 const BEHIND_NANOS: u64 = 1_000_000_000;
 const AHEAD_NANOS: u64 = 60_000_000_000;
 
@@ -55,20 +55,20 @@ struct Start {
 }
 
 impl Start {
-    /// Notes what did not work, but is not worth ending the start.
+    /// Records a failure that does not end the start.
     fn warn(&mut self, text: String) {
         console::warn(&text);
         self.record.warnings.push(text);
     }
 
-    /// The same for a step that may fail.
+    /// Records the failure of a step, if it failed.
     fn try_to(&mut self, step: Result<()>) {
         if let Err(failure) = step {
             self.warn(failure.to_string());
         }
     }
 
-    /// Lets a daemon that said hello know that we are here; never waits.
+    /// Answers the hello of a daemon; never waits.
     fn attend(&mut self) {
         let standing = GuestStatus {
             phase: Phase::Initramfs,
@@ -86,7 +86,7 @@ impl Start {
     }
 }
 
-/// Starts the guest; what does not come back is the image's init.
+/// Starts the guest. It does not return: the image's init takes over.
 pub(crate) fn run(arguments: &[String]) -> ! {
     if let Err(failure) = start(arguments) {
         console::warn(&format!("cannot boot: {failure}"));
@@ -94,11 +94,11 @@ pub(crate) fn run(arguments: &[String]) -> ! {
     }
     rustix::fs::sync();
     let _ = reboot(RebootCommand::Restart);
-    // Only a first process that ends is left, at which the kernel panics and restarts.
+    // All that is left is to end the first process, so that the kernel panics and restarts.
     std::process::abort();
 }
 
-/// Returns only when the guest cannot start, or a rescue is over.
+/// Returns only if the guest cannot start, or after a rescue.
 fn start(arguments: &[String]) -> Result<()> {
     mounts::kernel_file_systems()?;
     console::say(&end::start_line());
@@ -127,7 +127,7 @@ fn start(arguments: &[String]) -> Result<()> {
     hand_over(arguments, start)
 }
 
-/// Everything that is done in the guest's own tree.
+/// The steps in the guest's own tree.
 fn prepare(config: &GuestConfig, start: &mut Start) -> Result<()> {
     if let Some(network) = &config.network {
         start.try_to(network::configure(network));
@@ -152,7 +152,7 @@ fn prepare(config: &GuestConfig, start: &mut Start) -> Result<()> {
 
 fn hand_over(arguments: &[String], mut start: Start) -> Result<()> {
     start.attend();
-    // The agent opens the port next; it can be open once only.
+    // The agent opens the port next, and only one process at a time can.
     start.port = None;
     start
         .record

@@ -1,4 +1,4 @@
-//! Loads the kernel modules that the daemon packed, in the order that it chose.
+//! Loads the kernel modules of the guest config, in its order.
 
 use std::fs::File;
 
@@ -7,7 +7,7 @@ use rustix::system::finit_module;
 
 use crate::failure::{Context as _, Result};
 
-/// Loads them. One that is there already, or built in, is as good as loaded.
+/// Loads the modules. One that is loaded already, or built in, is not an error.
 pub(crate) fn load(paths: &[String]) -> Result<()> {
     for path in paths {
         let what = || format!("load `{path}`");

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount};
 use crate::failure::{Context as _, Result};
 use crate::system::replace::make_directory;
 
-/// Those that move over to the root disk, in the order of mounting.
+/// The file systems that move to the root disk, in the order of mounting.
 pub(crate) const KERNEL: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
 
 fn mount_at(kind: &str, at: &str, flags: MountFlags, options: &str) -> Result<()> {
@@ -22,7 +22,7 @@ fn mount_at(kind: &str, at: &str, flags: MountFlags, options: &str) -> Result<()
     }
 }
 
-/// Mounts them. `/run` is not `noexec`: the agent lies there.
+/// Mounts them. `/run` is not `noexec`, because it contains the agent.
 pub(crate) fn kernel_file_systems() -> Result<()> {
     let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let devices = MountFlags::NOSUID;
@@ -33,8 +33,9 @@ pub(crate) fn kernel_file_systems() -> Result<()> {
     mount_at("tmpfs", "/run", run, "mode=0755,size=20%")
 }
 
-/// File systems that programs look for and that systemd would take a process each to mount: message
-/// queues, huge pages, and what debuggers and tracers read. A kernel may lack any of them.
+/// Mounts file systems that programs look for, and that systemd would start a process each to
+/// mount: message queues, huge pages, and those of debuggers and tracers. A kernel may lack any of
+/// them.
 pub(crate) fn for_programs() {
     let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;

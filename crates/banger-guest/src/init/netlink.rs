@@ -1,4 +1,4 @@
-//! The three requests of rtnetlink that a guest needs, as bytes.
+//! The three rtnetlink requests that a guest needs, encoded by hand.
 
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
 const ERROR: u16 = 2;
 
-/// A request that is acknowledged, and one that also makes or replaces something.
+/// The flags of an acknowledged request, and of one that also creates or replaces an object.
 const REQUEST: u16 = 0x1 | 0x4;
 const REPLACE: u16 = REQUEST | 0x400 | 0x100;
 
@@ -31,7 +31,8 @@ const DESTINATION: u16 = 1;
 const INTERFACE: u16 = 4;
 const GATEWAY: u16 = 5;
 
-/// The main table, routes set by hand, how far a route reaches, and routes to one address.
+/// The main table, the origin of manual routes, the scope of a route, and the type of a unicast
+/// route.
 const MAIN_TABLE: u8 = 254;
 const STATIC: u8 = 4;
 const EVERYWHERE: u8 = 0;
@@ -43,13 +44,13 @@ const HEADER: usize = 16;
 /// A route to add.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Route {
-    /// To one address, which is on the link itself.
+    /// To one address, directly on the link.
     OnLink(Ipv4Addr),
-    /// To everything, over a gateway.
+    /// To everything else, through a gateway.
     Default(Ipv4Addr),
 }
 
-/// A conversation with the kernel about its network.
+/// A netlink socket for the kernel's network settings.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     socket: OwnedFd,
@@ -100,7 +101,7 @@ impl Netlink {
         verdict(&answer[..length.min(answer.len())])
     }
 
-    /// Brings an interface up, with another MTU, in bytes, if one is given.
+    /// Brings an interface up, and sets its MTU, in bytes, if given.
     pub(crate) fn bring_up(&mut self, index: u32, mtu: Option<u32>) -> Result<()> {
         let mut body = vec![0; 4];
         body.extend(index.to_ne_bytes());
@@ -123,7 +124,7 @@ impl Netlink {
         self.ask(request)
     }
 
-    /// Adds a route over an interface.
+    /// Adds a route through an interface.
     pub(crate) fn add_route(&mut self, index: u32, route: Route) -> Result<()> {
         let (length, scope, attribute, address) = match route {
             Route::OnLink(address) => (32, LINK, DESTINATION, address),
@@ -139,7 +140,7 @@ impl Netlink {
     }
 }
 
-/// What the kernel's acknowledgement says: an error number, negated, or zero.
+/// The result in the kernel's acknowledgement: a negated error number, or zero.
 fn verdict(answer: &[u8]) -> Result<()> {
     let kind = answer
         .get(4..6)

@@ -11,7 +11,7 @@ use crate::system::wait;
 
 const INTERFACES: &str = "/sys/class/net";
 
-/// The loopback interface is always the first.
+/// The loopback interface is always the first one.
 const LOOPBACK: u32 = 1;
 
 /// How long an interface may take to appear after its driver was loaded.
@@ -22,7 +22,7 @@ fn index(name: &str) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Brings the loopback interface and the guest's own up, with address and routes.
+/// Brings up the loopback interface and the guest's own, with address and routes.
 pub(crate) fn configure(network: &Network) -> Result<()> {
     let name = &network.interface;
     let mut netlink = Netlink::open()?;

@@ -1,4 +1,4 @@
-//! A shell on the console instead of a start, for a guest that does not start.
+//! A rescue: a shell on the console instead of a start, for a guest that cannot start.
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
 
@@ -19,7 +19,7 @@ fn welcome(device: &str) -> String {
 pub(crate) fn run(device: &str) -> Result<()> {
     make_directory(std::path::Path::new(root::NEW_ROOT), 0o755)
         .while_doing(|| "make a mount point for the root disk".to_owned())?;
-    // Without replaying the journal, should that be what does not work.
+    // The second try does not replay the journal, which may be what fails.
     let try_mount = |options| mount(device, root::NEW_ROOT, "ext4", MountFlags::RDONLY, options);
     try_mount(None)
         .or_else(|_| try_mount(Some(c"noload")))

@@ -1,4 +1,4 @@
-//! The root disk: found, checked where it has errors, mounted, grown, and made the root.
+//! The root disk: found, checked if it has errors, mounted, grown, and made the root.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::make_directory;
 use crate::system::wait;
 
-/// Where the root disk is mounted until it is the root.
+/// The mount point of the root disk until it is the root.
 pub(crate) const NEW_ROOT: &str = "/newroot";
 
 /// How long a device may take to appear; a slow emulated machine takes tens of milliseconds.
@@ -31,7 +31,7 @@ pub(crate) fn wait_for(device: &str) -> Result<()> {
     .map(|_| ())
 }
 
-/// Mounts an ext4 file system read-write; what has errors is first given to `mend`, once.
+/// Mounts an ext4 file system read-write. If it has errors, `mend` repairs it first, once.
 pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<()>) -> Result<()> {
     let what = || format!("mount `{device}`");
     make_directory(Path::new(at), 0o755).while_doing(what)?;
@@ -44,7 +44,7 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
             Ok(())
         };
         match replayed.and_then(|()| try_mount()) {
-            // The journal may have brought the news of errors with it.
+            // The replayed journal may have set the error flag.
             Ok(()) if !Superblock::read(device)?.has_errors => return Ok(()),
             Ok(()) => unmount(at, UnmountFlags::empty()).while_doing(what)?,
             Err(Errno::NODEV) => return Err(Failure::new("this kernel has no ext4")),
@@ -55,24 +55,24 @@ pub(crate) fn mount_sound(device: &str, at: &str, mend: impl FnOnce() -> Result<
     try_mount().while_doing(what)
 }
 
-/// Brings the journal of a file system home that was not unmounted.
+/// Replays the journal of a file system that was not unmounted.
 ///
-/// A mount would do that, too, and goes on with how many groups there were before: Linux 6.12
-/// reads the superblock, replays the journal over it, and does not look again. Where the power was
-/// cut while the file system grew, the next growth is a `BUG` in `ext4_flex_group_add` then, and
-/// the start a panic. So it is mounted once for the journal alone.
+/// A normal mount would replay it, too, but then continue with the old number of groups: Linux 6.12
+/// reads the superblock, replays the journal over it, and does not read it again. If the power was
+/// cut while the file system grew, the next growth would hit a `BUG` in `ext4_flex_group_add`, and
+/// the guest would panic. So it is mounted once for the journal alone.
 fn replay(device: &str, at: &str) -> rustix::io::Result<()> {
     mount_device(device, at, "ext4", MountFlags::RDONLY, None)?;
     unmount(at, UnmountFlags::empty())
 }
 
-/// Mounts the root disk; the answer says whether it could be grown, which is not vital.
+/// Mounts the root disk. The inner result is that of growing it, which is not essential.
 pub(crate) fn mount(device: &str) -> Result<Result<()>> {
     mount_sound(device, NEW_ROOT, || check::check_root(device))?;
     Ok(grow::grow(device, NEW_ROOT))
 }
 
-/// Makes the root disk the root, and gives the initramfs's memory back.
+/// Makes the root disk the root, and frees the initramfs's memory.
 pub(crate) fn switch() -> Result<()> {
     for at in mounts::KERNEL {
         let there = format!("{NEW_ROOT}{at}");
@@ -81,7 +81,7 @@ pub(crate) fn switch() -> Result<()> {
         mount_move(at, there.as_str()).while_doing(what)?;
     }
     for path in ["/modules", "/banger", "/lib"] {
-        // It is memory that is not given back, at worst.
+        // At worst, some memory is not freed.
         let _ = fs::remove_dir_all(path);
     }
     let _ = fs::remove_file("/init");

@@ -1,8 +1,8 @@
-//! Filling a new disk with the image's own content of the directory that it is mounted over.
+//! Fills a new disk with the image's own content of the directory that it is mounted over.
 //!
-//! A disk that is filled carries a mark, an extended attribute of its root directory, set after
-//! everything else has reached the disk. Without the mark filling starts over, so an interrupted
-//! start leaves no partial content.
+//! A filled disk carries a mark, an extended attribute of its root directory, which is set after
+//! everything else has reached the disk. Without the mark the disk is filled again, so an
+//! interrupted start leaves no partial content.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,13 +14,13 @@ use super::copy;
 use crate::failure::{Context as _, Result};
 use crate::system::console;
 
-/// Only root can see or set it.
+/// The mark; only root can see or set an attribute with this prefix.
 const MARK: &str = "trusted.banger.seeded";
 
-/// The directory that `e2fsck` keeps what it finds in; it makes it where it is missing.
+/// The directory for files that `e2fsck` recovers, which it creates if necessary.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Fills the disk mounted at `disk` from `image`, unless that was done.
+/// Fills the disk mounted at `disk` from `image`, unless it has the mark.
 pub(crate) fn seed(image: &Path, disk: &Path) -> Result<()> {
     if getxattr(disk, MARK, &mut [0_u8; 16]).is_ok() {
         return Ok(());

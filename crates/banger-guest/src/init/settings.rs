@@ -1,4 +1,4 @@
-//! The machine's own settings: its name, its machine id and its resolvers.
+//! The machine's own settings: its host name, machine-id and resolvers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::system::replace::{self, Rights};
 use crate::system::{host_name, resolvers};
 
-/// Writes them; the answer is what could not be written.
+/// Writes the settings; returns the failures.
 pub(crate) fn write(config: &GuestConfig) -> Vec<Failure> {
     let steps = [
         set_host_name(&config.hostname),
@@ -26,8 +26,8 @@ fn set_host_name(name: &str) -> Result<()> {
     host_name::set(name).while_doing(|| "set the host name".to_owned())
 }
 
-/// Before the image's init starts, which would make up one of its own. One that is neither missing
-/// nor that of the VM that this is a clone of stays.
+/// Writes the machine-id before the image's init starts, which would generate one. An existing id
+/// stays, unless it is that of this clone's original.
 fn write_machine_id(path: &Path, config: &GuestConfig) -> Result<()> {
     let found = fs::read_to_string(path).unwrap_or_default();
     let found = found.trim();
@@ -46,8 +46,8 @@ fn write_resolvers(config: &GuestConfig) -> Result<()> {
         .while_doing(|| format!("write `{RESOLV_CONF}`"))
 }
 
-/// What may stand behind a link in `/run`: where it leads, the program, and its unit if that is
-/// what makes the file.
+/// The known targets in `/run` of a link: the path, the program, and its unit if that writes the
+/// file.
 const LINKED: [(&str, &str, Option<&str>); 2] = [
     (
         "/run/systemd/resolve",
@@ -57,8 +57,8 @@ const LINKED: [(&str, &str, Option<&str>); 2] = [
     ("/run/resolvconf", "/usr/sbin/resolvconf", None),
 ];
 
-/// Makes `/etc/resolv.conf` ours where nobody has said anything in it, and where what it leads to
-/// will never be made: its package is gone, or its unit is masked.
+/// Links `/etc/resolv.conf` to banger's file if its content is empty, or if its target will never
+/// exist, because the package is removed or the unit is masked.
 fn link_resolvers(path: &Path) -> Result<()> {
     let what = || format!("link `{}` to `{RESOLV_CONF}`", path.display());
     match fs::symlink_metadata(path) {
@@ -71,7 +71,8 @@ fn link_resolvers(path: &Path) -> Result<()> {
     symlink(RESOLV_CONF, path).while_doing(what)
 }
 
-/// Whether a link leads to the file of one of these programs that is not there to write it.
+/// Whether a link leads to the file of one of these programs, which is missing, or whose unit is
+/// masked.
 fn is_orphan(link: &Path, linked: &[(&str, &str, Option<&str>)]) -> bool {
     let is_masked = |unit: &str| fs::read_link(unit).is_ok_and(|it| it == Path::new("/dev/null"));
     linked.iter().any(|&(folder, program, unit)| {

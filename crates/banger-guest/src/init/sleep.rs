@@ -1,5 +1,5 @@
 //! Suspend and hibernation, which a guest may not use: nothing outside would wake it, and the host
-//! saves its memory, not its own kernel.
+//! suspends a VM itself.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::failure::{Context as _, Result};
 /// A write to this file suspends the machine, whichever process writes.
 const STATE: &str = "/sys/power/state";
 
-/// Makes the kernel's switch one that can be read only. systemd is told in words by the image.
+/// Makes the kernel's control file read-only. The image configures systemd accordingly.
 pub(crate) fn forbid() -> Result<()> {
     if !Path::new(STATE).exists() {
         return Ok(());

@@ -1,35 +1,35 @@
-//! The few numbers of an ext4 superblock that the start depends on, read from the device itself.
+//! The fields of an ext4 superblock that the start needs, read from the device itself.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use crate::failure::{Context as _, Failure, Result};
 
-/// Where the superblock lies, whatever the block size.
+/// The offset of the superblock, for every block size.
 const OFFSET: u64 = 1024;
 const LENGTH: usize = 1024;
 
 const MAGIC: u16 = 0xEF53;
 
-/// The flag of a file system in which the kernel found errors.
+/// The flag for a file system in which the kernel found errors.
 const HAS_ERRORS: u16 = 2;
 
-/// The feature flag of a journal that has not been brought home.
+/// The feature flag for a journal that must be replayed.
 const RECOVER: u32 = 0x4;
 
-/// The feature flag of block numbers with 64 bits.
+/// The feature flag for block numbers with 64 bits.
 const WIDE: u32 = 0x80;
 
-/// What we read of a superblock.
+/// The fields of a superblock that we read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Superblock {
     /// The size of a block, in bytes.
     pub(crate) block_size: u64,
-    /// How many blocks the file system has.
+    /// The number of blocks of the file system.
     pub(crate) blocks: u64,
     /// Whether it has errors that are not repaired yet.
     pub(crate) has_errors: bool,
-    /// Whether its journal is still to be replayed: it was not unmounted.
+    /// Whether its journal must be replayed, because it was not unmounted.
     pub(crate) needs_recovery: bool,
 }
 

@@ -1,5 +1,5 @@
-//! How the agent reaches a job's supervisor: one message over its socket, with the client's stream, and
-//! one byte back. Nobody but root may connect.
+//! The agent's calls to a job's supervisor: one message over its socket, with the client's stream,
+//! and one byte back. Only root may connect.
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -16,19 +16,19 @@ use rustix::net::{
 /// How long the other side may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What says that a call is obeyed.
+/// The byte that acknowledges a call.
 const OBEYED: u8 = b'+';
 
-/// What the agent wants of a supervisor.
+/// A call to a supervisor.
 #[derive(Debug)]
 pub(crate) enum Call {
-    /// Serves this client.
+    /// Serve this client.
     Attach(OwnedFd),
-    /// Sends this signal, by its number on x86-64, to the job's process group.
+    /// Send this signal, by its number on x86-64, to the job's process group.
     Signal(u8),
 }
 
-/// Makes a call. An error means that nobody obeys: the job has ended, or is lost.
+/// Makes a call. An error means that no supervisor answers: the job has ended, or is lost.
 pub(crate) fn call(socket: &Path, call: &Call) -> io::Result<()> {
     let mut connection = UnixStream::connect(socket)?;
     connection.set_read_timeout(Some(PATIENCE))?;
@@ -61,7 +61,7 @@ pub(crate) fn call(socket: &Path, call: &Call) -> io::Result<()> {
     }
 }
 
-/// Reads the call of a connection that was accepted.
+/// Reads the call of an accepted connection.
 pub(crate) fn read(connection: &UnixStream) -> io::Result<Call> {
     connection.set_nonblocking(false)?;
     connection.set_read_timeout(Some(PATIENCE))?;
@@ -88,7 +88,7 @@ pub(crate) fn read(connection: &UnixStream) -> io::Result<Call> {
     }
 }
 
-/// Says that a call is obeyed.
+/// Acknowledges a call.
 pub(crate) fn obeyed(mut connection: &UnixStream) {
     // The agent may have ended.
     let _ = connection.write_all(&[OBEYED]);
@@ -115,7 +115,7 @@ mod tests {
             let (connection, _) = listener.accept().unwrap();
             assert!(matches!(read(&connection), Ok(Call::Signal(15))));
             obeyed(&connection);
-            // The next one is closed without an answer.
+            // The next call is closed without an answer.
             drop(listener.accept().unwrap());
         });
         let (mut ours, theirs) = UnixStream::pair().unwrap();

@@ -6,8 +6,8 @@
 //!   └ stream ─────── socket                      a client that attaches
 //! ```
 //!
-//! The agent keeps nothing of a job: it reads what supervisors have written, and hands clients over to
-//! them. So an agent that ends, and a daemon that ends, disturb no job.
+//! The agent keeps no state of jobs: it reads what supervisors have written, and passes clients to
+//! them. So the end of an agent or of a daemon does not affect a job.
 
 mod call;
 mod output;
@@ -35,19 +35,19 @@ use visitor::description;
 
 pub(crate) use supervisor::{ROLE, run};
 
-/// How long a client may take to say how it attaches.
+/// How long a client may take to send its start frame.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a job that ends just now is looked at again.
+/// The number of attempts for a job that is just ending.
 const LOOKS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes all jobs to the stream.
+/// Writes the list of all jobs to the stream.
 pub(crate) fn list(stream: &mut UnixStream) -> io::Result<()> {
     stream.write_all(&encode(&Store::of_guest().list()))
 }
 
-/// Does what a line asks, and answers.
+/// Executes the ask in a line, and answers.
 pub(crate) fn ask(stream: &mut UnixStream, line: &[u8]) -> io::Result<()> {
     let reply = match serde_json::from_slice(line) {
         Ok(ask) => obey(&Store::of_guest(), &ask),
@@ -95,14 +95,14 @@ fn remove(store: &Store, mut job: Job, force: bool) -> JobReply {
     }
     match store.remove(&job.id) {
         Ok(true) => JobReply::Done(vec![job]),
-        // Somebody else was faster.
+        // Another client was faster.
         Ok(false) => JobReply::Unknown,
         Err(cause) => JobReply::Refused(cause.to_string()),
     }
 }
 
-/// Attaches the stream to the job that a line names: hands it over to the supervisor, or sends what is
-/// kept of a job that has ended.
+/// Attaches the stream to the job that a line names: passes it to the supervisor, or sends the kept
+/// output of an ended job.
 pub(crate) fn attach(stream: UnixStream, line: &[u8]) -> io::Result<()> {
     attach_in(&Store::of_guest(), stream, line)
 }
@@ -132,7 +132,7 @@ fn attach_in(store: &Store, mut stream: UnixStream, line: &[u8]) -> io::Result<(
     refuse(stream, format!("the job `{wanted}` does not answer"))
 }
 
-/// Sends what is kept of a job that has ended.
+/// Sends the kept output of an ended job.
 fn replay(stream: &mut UnixStream, store: &Store, job: &Job) -> io::Result<()> {
     let start = read_start(stream)?;
     stream.write_all(&description(job).encode())?;
@@ -170,8 +170,8 @@ fn read_start(stream: &mut UnixStream) -> io::Result<AttachStart> {
     }
 }
 
-/// Ends the stream. What the client still sends is taken, so that closing does not cut off the last
-/// frame.
+/// Ends the stream. It reads what the client still sends, because closing with unread bytes could
+/// cut off the last frame.
 fn part(stream: &mut UnixStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(GRACE))?;

@@ -1,9 +1,9 @@
-//! The output of a job, kept in a folder of bounded size.
+//! The output of a job, in a folder of bounded size.
 //!
-//! It is a row of segments, files whose names are numbers. Each begins with the number of bytes of output
-//! before it, and continues with frames, so that standard output and standard error stay apart. The
-//! oldest segment goes when a new one is needed. Readers have a position in the row of their own: one that
-//! is too slow learns how much it missed, and delays nobody.
+//! The folder has segments, files whose names are numbers. Each begins with the number of bytes of
+//! output before it, and continues with frames, so that standard output and standard error stay
+//! distinct. The oldest segment is removed when a new one is needed. Each reader has its own
+//! position: a slow one learns how much it missed, and delays nobody.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -13,22 +13,22 @@ use banger_guest::streams::{ExecFrame, ExecReader, KEPT_OUTPUT};
 
 use crate::system::replace::make_directory;
 
-/// How many segments there are at most, and their size, in bytes.
+/// The maximum number of segments, and their size, in bytes.
 const SEGMENTS: usize = 4;
 const SEGMENT: u64 = KEPT_OUTPUT / SEGMENTS as u64;
 
-/// The bytes that a reader takes from a segment at once.
+/// The number of bytes that a reader takes from a segment at once.
 const PIECE: usize = 16 << 10;
 
 /// The writer's side.
 #[derive(Debug)]
 pub(crate) struct Output {
     folder: PathBuf,
-    /// The segment that is written, and its length; none before the first, and after a failure.
+    /// The current segment and its length; `None` before the first one, and after a failure.
     current: Option<(File, u64)>,
-    /// The numbers of the segments, the oldest first.
+    /// The numbers of the segments, in order.
     numbers: Vec<u64>,
-    /// All bytes of output so far.
+    /// The total number of bytes of output so far.
     written: u64,
 }
 
@@ -44,7 +44,7 @@ impl Output {
         })
     }
 
-    /// All bytes of output so far.
+    /// The total number of bytes of output so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
@@ -54,7 +54,7 @@ impl Output {
         self.numbers.last().copied().unwrap_or(0)
     }
 
-    /// Keeps a frame of output. What cannot be kept, because memory is full, counts as dropped.
+    /// Stores a frame of output. If memory is full, the frame counts as dropped.
     pub(crate) fn append(&mut self, frame: &ExecFrame) {
         let bytes = frame.encode();
         let is_full = |length: u64| length + bytes.len() as u64 > SEGMENT;
@@ -68,7 +68,7 @@ impl Output {
         if file.write_all(&bytes).is_ok() {
             *length += bytes.len() as u64;
         } else {
-            // Readers see the gap by the number in the next segment.
+            // Readers detect the gap by the number in the next segment.
             let _ = file.set_len(*length);
             self.current = None;
         }
@@ -93,7 +93,7 @@ impl Output {
     }
 }
 
-/// Whether the file system has less than a quarter of its room left: it is the guest's `/run`.
+/// Whether less than a quarter of the file system, the guest's `/run`, is free.
 fn is_short_of_room(folder: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|it| it.f_bavail < it.f_blocks / 4)
 }
@@ -118,7 +118,7 @@ fn numbers(folder: &Path) -> Vec<u64> {
     numbers
 }
 
-/// The number of the newest segment in a folder that nobody writes to.
+/// The number of the newest segment in a folder without a writer.
 pub(crate) fn newest(folder: &Path) -> u64 {
     numbers(folder).last().copied().unwrap_or(0)
 }
@@ -127,7 +127,7 @@ pub(crate) fn newest(folder: &Path) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Cursor {
     folder: PathBuf,
-    /// The segment that is read, or the least that is wanted next.
+    /// The number of the segment that is read, or the lowest one to read next.
     number: u64,
     file: Option<File>,
     reader: ExecReader,
@@ -152,16 +152,16 @@ impl Cursor {
         self.read
     }
 
-    /// Counts so many bytes as read.
+    /// Counts this many bytes as read.
     pub(crate) fn skip(&mut self, count: u64) {
         self.read += count;
     }
 
-    /// The next frame of output, or how much is not there any more; `newest` is the number of the newest
-    /// segment. None at the end of what was written.
+    /// The next frame of output, or the number of bytes that are missing; `newest` is the number of
+    /// the newest segment. `None` at the end of the output.
     pub(crate) fn next(&mut self, newest: u64) -> io::Result<Option<ExecFrame>> {
         loop {
-            // What a supervisor that was killed left in half is not read.
+            // An incomplete frame of a supervisor that was killed is not returned.
             if let Ok(Some(frame)) = self.reader.next_frame() {
                 self.read += payload(&frame);
                 return Ok(Some(frame));
@@ -186,7 +186,7 @@ impl Cursor {
         }
     }
 
-    /// Opens the next segment; how many bytes of output are missing before it.
+    /// Opens the next segment; returns the number of missing bytes before it.
     fn open_next(&mut self) -> io::Result<Option<u64>> {
         let mut numbers = numbers(&self.folder).into_iter();
         let Some(number) = numbers.find(|number| *number >= self.number) else {
@@ -255,7 +255,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
 
-        /// Whatever is written, the end of it is read, as much as is kept, and the rest is counted.
+        /// For any output, its end is readable, as much as is kept, and the rest is counted.
         #[test]
         fn the_latest_output_is_kept(
             sizes in proptest::collection::vec(1_usize..40_000, 1..120),

@@ -7,9 +7,9 @@
 //! | `ID/lock` | locked as long as the job's supervisor lives |
 //! | `ID/record.json` | the job, as its supervisor last wrote it |
 //! | `ID/output/` | its output |
-//! | `ID/socket` | where the supervisor takes clients and signals |
+//! | `ID/socket` | the socket where the supervisor accepts clients and signals |
 //!
-//! Nobody else keeps state of jobs, so the agent may end and start at any time.
+//! State of jobs exists nowhere else, so the agent may end and start at any time.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -24,11 +24,11 @@ use crate::boot_record::FOLDER;
 use crate::system::clock;
 use crate::system::replace::{self, Rights, make_directory};
 
-/// What a supervisor writes of its job.
+/// The record of a job, which its supervisor writes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) job: Job,
-    /// When it was started, in milliseconds since the kernel started.
+    /// The start time, in milliseconds since the kernel started.
     pub(crate) started_uptime_millis: u64,
 }
 
@@ -38,12 +38,12 @@ pub(crate) struct Store {
     folder: PathBuf,
 }
 
-/// The folder of one job, held by its supervisor.
+/// The folder of one job, locked by its supervisor.
 #[derive(Debug)]
 pub(crate) struct JobFolder {
     pub(crate) id: String,
     folder: PathBuf,
-    /// Locked until this is dropped.
+    /// The lock, held until this is dropped.
     _lock: File,
 }
 
@@ -59,12 +59,12 @@ impl JobFolder {
         self.folder.join("output")
     }
 
-    /// Where the supervisor listens.
+    /// The path of the supervisor's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.join("socket")
     }
 
-    /// Forgets a job that was never started.
+    /// Removes a job that was never started.
     pub(crate) fn give_up(self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
@@ -81,7 +81,7 @@ impl Store {
         Self { folder }
     }
 
-    /// Where the supervisor of a job listens.
+    /// The path of the socket of a job's supervisor.
     pub(crate) fn socket(&self, id: &str) -> PathBuf {
         self.folder.join(id).join("socket")
     }
@@ -91,7 +91,8 @@ impl Store {
         self.folder.join(id).join("output")
     }
 
-    /// A folder for a new job; refused in words where there are too many, or the name is taken.
+    /// Creates the folder of a new job; fails with a reason if there are too many, or the name is
+    /// taken.
     pub(crate) fn allot(&self, name: Option<&str>) -> Result<JobFolder, String> {
         if let Some(name) = name.filter(|name| !is_job_name(name)) {
             let name = name.escape_debug();
@@ -161,7 +162,7 @@ impl Store {
         };
         let mut found = record()?;
         if found.job.state == JobState::Running && self.is_abandoned(id) {
-            // It may have ended between both looks.
+            // The job may have ended between the two looks.
             found = record()?;
             if found.job.state == JobState::Running {
                 found.job.state = JobState::Lost;
@@ -174,13 +175,13 @@ impl Store {
         Some(job)
     }
 
-    /// Whether the supervisor is gone.
+    /// Whether the supervisor has ended.
     fn is_abandoned(&self, id: &str) -> bool {
         let lock = File::open(self.folder.join(id).join("lock"));
         lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_ok())
     }
 
-    /// Forgets a job that has ended; whether it did.
+    /// Removes an ended job; returns whether it did.
     pub(crate) fn remove(&self, id: &str) -> io::Result<bool> {
         let _lock = self.lock()?;
         self.remove_ended(id)
@@ -195,7 +196,7 @@ impl Store {
         }
     }
 
-    /// Forgets the oldest ended jobs but so many; those that are forgotten.
+    /// Removes all ended jobs except the `keep` newest; returns the removed ones.
     pub(crate) fn prune(&self, keep: usize) -> io::Result<Vec<Job>> {
         let _lock = self.lock()?;
         let mut ended = self.list();
@@ -207,9 +208,9 @@ impl Store {
         Ok(ended)
     }
 
-    /// Forgets the oldest ended jobs that are too many.
+    /// Removes the oldest ended jobs beyond the limit.
     pub(crate) fn make_room(&self) {
-        // Those that cannot be removed stay until the guest ends.
+        // Jobs that cannot be removed stay until the guest ends.
         let _ = self.prune(MOST_ENDED_JOBS);
     }
 

@@ -1,7 +1,8 @@
-//! The process beside a job: it keeps the job's output, serves those who attach, and records the end.
+//! The process beside a job: it keeps the job's output, serves attached clients, and records the
+//! end.
 //!
-//! It depends on nobody: the agent, its streams and the daemon may end. When it is killed itself, its
-//! command gets `SIGTERM`, and the job is lost.
+//! It depends on no other process: the agent, its streams and the daemon may end. If it is killed
+//! itself, its command gets `SIGTERM`, and the job is lost.
 
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,27 +23,27 @@ use crate::exec::process::Process;
 use crate::exec::{leave_agent, read_request, take_stream};
 use crate::system::{clock, wait};
 
-/// The argument that makes this program a job's supervisor.
+/// The argument that selects this role of the program.
 pub(crate) const ROLE: &str = "job-supervisor";
 
-/// The most clients that are attached to one job at a time.
+/// The maximum number of clients that are attached to a job.
 const MOST_VISITORS: usize = 16;
 
-/// How often what a command had written at its end is looked for.
+/// The maximum number of reads for the last output of an ended command.
 const LAST_READS: usize = 64;
 
-/// How long clients that read nothing keep the supervisor of a job that has ended. They lose the
-/// connection then, and the output is still kept.
+/// How long clients that read nothing keep the supervisor of an ended job. They then lose the
+/// connection, and the output is still kept.
 const LAST_PATIENCE: Duration = Duration::from_secs(600);
 
-/// The most letters of all words that are shown, and of each.
+/// The maximum number of letters of all words that are shown, and of each word.
 const LONGEST_COMMAND: usize = 1024;
 const LONGEST_WORD: usize = 200;
 
-/// Makes a job of the request on standard input, and stays with it to its end.
+/// Makes a job of the request on standard input, and supervises it until it ends.
 pub(crate) fn run() -> ExitCode {
     leave_agent();
-    // It has no terminal, and no signal of another group reaches it.
+    // It has no terminal, and signals to other groups do not reach it.
     let _ = rustix::process::setsid();
     let Ok(stream) = take_stream() else {
         return ExitCode::FAILURE;
@@ -53,14 +54,14 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Starts the job, says so on the stream, and lets the stream go.
+/// Starts the job, reports it on the stream, and closes the stream.
 pub(super) fn serve(mut stream: UnixStream, store: &Store) -> io::Result<()> {
     use std::io::Write as _;
     let mut reader = ExecReader::default();
     let begun = read_request(&mut stream, &mut reader).and_then(|request| begin(&request, store));
     match begun {
         Ok(mut supervisor) => {
-            // A client that is gone does not learn of the job; it runs nevertheless.
+            // If the client has gone, the job runs all the same.
             let _ = stream.write_all(&description(&supervisor.record.job).encode());
             let _ = stream.shutdown(std::net::Shutdown::Write);
             drop(stream);
@@ -89,7 +90,7 @@ fn begin(request: &Request, store: &Store) -> Result<Supervisor, Refusal> {
     }
 }
 
-/// A job that runs.
+/// A running job.
 struct Supervisor {
     folder: JobFolder,
     record: Record,
@@ -118,7 +119,7 @@ impl Supervisor {
             Ok(running) => running,
             Err(refusal) => return Err((folder, refusal)),
         };
-        // From now on the kernel rather ends the command than the one who keeps its output.
+        // From now on, out of memory, the kernel kills the command rather than its supervisor.
         let _ = fs::write("/proc/self/oom_score_adj", "-900");
         if !request.start.input {
             running.stdin = None;
@@ -178,7 +179,7 @@ impl Supervisor {
         !fds[0].revents().is_empty()
     }
 
-    /// Reads what clients say, and sends them output; whether any of them took some.
+    /// Reads frames of clients, and sends them output; returns whether any was sent.
     fn serve_visitors(&mut self, end: Option<&ExecFrame>) -> bool {
         let mut any = false;
         for index in 0..self.visitors.len() {
@@ -217,8 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what the command had written when it ended, records the end, and tells those who are
-    /// attached.
+    /// Stores the last output of the command, records the end, and reports it to attached clients.
     fn finish(&mut self, state: JobState) -> io::Result<()> {
         for _ in 0..LAST_READS {
             let frames = self.process.read_output();
@@ -233,7 +233,7 @@ impl Supervisor {
         self.record.job.state = state;
         self.record.job.run_millis = uptime.saturating_sub(self.record.started_uptime_millis);
         self.folder.write(&self.record)?;
-        // Who comes now is served by the agent, from what is kept.
+        // From now on the agent serves new clients from the kept output.
         fs::remove_file(self.folder.socket())?;
         let end = ExecFrame::Exit(state.status().unwrap_or(command::CANNOT_RUN));
         let mut idle_since = Instant::now();
@@ -275,7 +275,7 @@ fn describe(request: &Request, id: &str, pid: u32) -> Job {
     }
 }
 
-/// The words as text, within bounds.
+/// The words as text, within the limits.
 fn bounded_words(words: &[Vec<u8>]) -> Vec<String> {
     let mut left = LONGEST_COMMAND;
     let mut shown = Vec::new();

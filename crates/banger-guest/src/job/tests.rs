@@ -5,7 +5,8 @@ use banger_guest::streams::ExecStart;
 
 use super::*;
 
-/// A store of its own; its supervisors are threads of this process. Only root's tests start commands.
+/// A store of its own, whose supervisors are threads of this process. Only root's tests start
+/// commands.
 struct Guest {
     store: Store,
     folder: tempfile::TempDir,
@@ -48,7 +49,7 @@ impl Client {
         }
     }
 
-    /// Output until a frame that is none.
+    /// The output up to a frame that is not output, and that frame.
     fn output(&mut self) -> (String, Option<ExecFrame>) {
         let mut text = Vec::new();
         loop {
@@ -60,7 +61,7 @@ impl Client {
         }
     }
 
-    /// Output until this is part of it.
+    /// Reads output until it contains `wanted`.
     fn output_until(&mut self, wanted: &str) {
         let mut text = String::new();
         while !text.contains(wanted) {
@@ -193,10 +194,10 @@ fn several_clients_read_and_one_writes() {
     let mut reader = guest.attach("j1", &following(false));
     assert!(matches!(reader.next(), Some(ExecFrame::Job(_))));
     reader.output_until("got one\n");
-    // Input of a reader is not its business.
+    // A client that only reads must not end the input.
     reader.send(&ExecFrame::StdinEnd);
     drop(writer);
-    // Once the writer is gone, the next one writes.
+    // Once the writer has gone, the next client may write.
     let mut next = loop {
         let mut next = guest.attach("j1", &following(true));
         match next.next() {

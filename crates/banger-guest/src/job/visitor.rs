@@ -1,4 +1,4 @@
-//! A client that is attached to a job that runs.
+//! A client that is attached to a running job.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::output::{Cursor, Output};
 use crate::exec::process::{GRACE, Process, is_later};
 
-/// The output that may wait for a client; what it reads later is taken from what is kept.
+/// The output that may wait for a client, which later reads the rest from the kept output.
 const BACKLOG: usize = 64 << 10;
 
 /// The client's connection.
@@ -21,25 +21,25 @@ const BACKLOG: usize = 64 << 10;
 pub(crate) struct Visitor {
     stream: UnixStream,
     reader: ExecReader,
-    /// None until the client has said how it attaches.
+    /// `None` until the client has sent its start frame.
     start: Option<AttachStart>,
     cursor: Cursor,
     /// The number of bytes of output after which a client that does not follow is done.
     until: Option<u64>,
-    /// What waits for the stream.
+    /// Bytes that wait for the stream.
     out: Vec<u8>,
-    /// What the client may still send.
+    /// The number of bytes that the client may still send.
     window: usize,
-    /// The last frame is among what was written; the client is to close now.
+    /// The last frame is written; the client is expected to close now.
     said_all: bool,
-    /// When it is given up.
+    /// When the client is given up.
     deadline: Option<Instant>,
     is_gone: bool,
 }
 
 impl Visitor {
     pub(crate) fn new(stream: OwnedFd, output: PathBuf) -> io::Result<Self> {
-        // A vsock behaves as any other stream socket here.
+        // A vsock behaves like any other stream socket here.
         let stream = UnixStream::from(stream);
         stream.set_nonblocking(true)?;
         Ok(Self {
@@ -98,7 +98,7 @@ impl Visitor {
         frames
     }
 
-    /// Does what the client says; `is_taken` if somebody else writes to the job's input.
+    /// Obeys the client's frames; `is_taken` if another client writes to the job's input.
     pub(crate) fn obey(
         &mut self,
         frame: ExecFrame,
@@ -119,7 +119,7 @@ impl Visitor {
                     self.window -= bytes.len();
                     process.give(&bytes);
                 } else {
-                    // Its input has ended: the rest goes nowhere.
+                    // The job's input has ended, so the rest is discarded.
                     self.say(&ExecFrame::Room(u32::try_from(bytes.len()).unwrap_or(0)));
                 }
             }
@@ -162,7 +162,7 @@ impl Visitor {
         ));
     }
 
-    /// So many bytes of input are out of the way.
+    /// Lets the client send this many more bytes of input.
     pub(crate) fn give_room(&mut self, count: usize) {
         if count > 0 {
             self.window = (self.window + count).min(STDIN_WINDOW);
@@ -170,8 +170,8 @@ impl Visitor {
         }
     }
 
-    /// Sends output that is kept and that the client has not got; `end` is the last frame for one that
-    /// follows, when the job has ended. Whether anything was sent.
+    /// Sends kept output that the client does not have yet. `end` is the last frame for a client
+    /// that follows, once the job has ended. Returns whether anything was sent.
     pub(crate) fn advance(&mut self, output: &Output, job: &Job, end: Option<&ExecFrame>) -> bool {
         let mut any = false;
         while !self.is_gone {
@@ -200,7 +200,7 @@ impl Visitor {
         {
             match self.cursor.next(output.newest()) {
                 Ok(Some(frame)) => self.say(&frame),
-                // What is missing at the end was not kept, and no later frame tells of it.
+                // Output that is missing at the end was not kept, and no later frame reports it.
                 Ok(None) => {
                     let missing = until - self.cursor.read();
                     self.cursor.skip(missing);
@@ -224,7 +224,7 @@ impl Visitor {
         self.deadline = Some(Instant::now() + 6 * GRACE);
     }
 
-    /// Writes what the stream takes.
+    /// Writes as much as the stream takes.
     fn flush(&mut self) -> usize {
         let mut sent = 0;
         while sent < self.out.len() && !self.is_gone {
@@ -236,7 +236,8 @@ impl Visitor {
         }
         self.out.drain(..sent);
         if self.said_all && self.out.is_empty() && sent > 0 {
-            // The client reads to the end and closes; what it still sends is taken meanwhile.
+            // The client reads to the end and closes; frames that it sends meanwhile are read and
+            // discarded.
             let _ = self.stream.shutdown(Shutdown::Write);
             self.deadline = Some(Instant::now() + GRACE);
         }
@@ -244,7 +245,7 @@ impl Visitor {
     }
 }
 
-/// The job as a frame.
+/// The job's description as a frame.
 pub(crate) fn description(job: &Job) -> ExecFrame {
     ExecFrame::Job(serde_json::to_vec(job).unwrap_or_default())
 }

@@ -1,4 +1,5 @@
-//! The daemon's side of the conversation: blocking, over a Unix socket, each step with a deadline.
+//! The daemon's side of the conversation: blocking, over a Unix socket, with a deadline for each
+//! step.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,17 +9,17 @@ use super::{
     Answer, Ask, Event, FromGuest, Hello, LineReader, PROTOCOL, Phase, ToGuest, Welcome, encode,
 };
 
-/// The pause before a silent guest is greeted again, at first and at most.
+/// The pause before a silent guest gets another hello: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The pause after another agent process took over inside the guest.
+/// The pause after another agent process has taken over inside the guest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why a guest did not answer.
+/// The reason why a guest did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ConversationError {
-    /// Nothing came in time.
+    /// No answer came in time.
     #[error("the guest did not answer within {} ms", .0.as_millis())]
     Silent(Duration),
     /// The other end closed the channel: the machine has ended or, over a vsock, the process in
@@ -28,7 +29,7 @@ pub enum ConversationError {
     /// The guest rejected the ask.
     #[error("the guest refused: {0}")]
     Refused(String),
-    /// The guest is of a build that does not know the ask.
+    /// The guest's build does not know the ask.
     #[error(
         "the guest program {version} does not support `{feature}`; restart the VM to update it"
     )]
@@ -38,10 +39,10 @@ pub enum ConversationError {
         /// The version of the guest program.
         version: String,
     },
-    /// The answer is none that this build knows.
+    /// This build does not know the answer.
     #[error("the guest's answer is unknown: {0}")]
     Unreadable(String),
-    /// The channel broke.
+    /// The channel failed.
     #[error("the guest's channel: {0}")]
     Stream(#[from] io::Error),
 }
@@ -51,8 +52,8 @@ type Result<T> = std::result::Result<T, ConversationError>;
 /// The daemon's side of the conversation.
 ///
 /// It may be opened before the guest's kernel runs: frames wait in the socket until the guest opens
-/// its port. A restarted agent goes on with the conversation. Memory is bounded, and deadlines
-/// hold, whatever the guest sends.
+/// its port. A restarted agent continues the conversation. Memory is bounded, and deadlines hold,
+/// whatever the guest sends.
 #[derive(Debug)]
 pub struct Conversation {
     stream: UnixStream,
@@ -78,7 +79,7 @@ impl Conversation {
         }
     }
 
-    /// Waits until the guest answers at all.
+    /// Waits for the guest's first answer.
     ///
     /// # Errors
     /// [`ConversationError::Silent`] at the deadline, [`ConversationError::Closed`] when the
@@ -90,7 +91,7 @@ impl Conversation {
     /// Waits until the guest has reached this phase.
     ///
     /// # Errors
-    /// As [`Conversation::hello`].
+    /// Those of [`Conversation::hello`].
     pub fn wait_phase(&mut self, phase: Phase, deadline: Instant) -> Result<Welcome> {
         let hello = self.hello_line();
         self.until(deadline, &hello, |talk, _| {
@@ -104,8 +105,8 @@ impl Conversation {
     /// Sends an ask and waits for its answer.
     ///
     /// # Errors
-    /// As [`Conversation::hello`]; [`ConversationError::Unsupported`] without sending anything,
-    /// and [`ConversationError::Refused`] with the guest's words.
+    /// Those of [`Conversation::hello`]; [`ConversationError::Unsupported`] without sending
+    /// anything, and [`ConversationError::Refused`] with the guest's reason.
     pub fn ask(&mut self, ask: &Ask, deadline: Instant) -> Result<Answer> {
         let welcome = self.hello(deadline)?;
         if !welcome.supports(ask.feature()) {
@@ -121,7 +122,7 @@ impl Conversation {
             id: expected,
             ask: serde_json::to_value(ask).map_err(io::Error::from)?,
         };
-        // With a hello, because the process that was greeted may be gone.
+        // With a hello, because the process that was greeted may have ended.
         let lines = [self.hello_line(), encode(&frame)].concat();
         self.until(deadline, &lines, |_, frame| match frame {
             Some(FromGuest::Answer { id, answer, .. }) if id == expected => Some(read(answer)),
@@ -165,8 +166,8 @@ impl Conversation {
             }
             for frame in self.listen(again.min(deadline))? {
                 if matches!(frame, FromGuest::Welcome { .. }) && !self.was_due() {
-                    // Another process took over in the guest, and the ask to the one before
-                    // may be lost. An ask is idempotent within one process.
+                    // Another process has taken over in the guest, and the previous one may have
+                    // lost the ask. An ask is idempotent within one process.
                     again = again.min(now + SHORTEST_PAUSE);
                 }
                 if let Some(result) = found(self, Some(frame)) {
@@ -191,13 +192,14 @@ impl Conversation {
         self.stream.set_write_timeout(Some(left(deadline)))?;
         match self.stream.write_all(lines) {
             Ok(()) => Ok(()),
-            // Nobody reads yet. The next hello begins with a newline, which ends a partial line.
+            // No process reads yet. The next hello begins with a newline, which ends a partial
+            // line.
             Err(cause) if is_timeout(&cause) => Ok(()),
             Err(cause) => Err(closed(cause)),
         }
     }
 
-    /// The conversation's frames that one read brings, waiting at most until `until`.
+    /// The conversation's frames from one read, which waits at most until `until`.
     fn listen(&mut self, until: Instant) -> Result<Vec<FromGuest>> {
         let mut bytes = [0; 8192];
         self.stream.set_read_timeout(Some(left(until)))?;
@@ -261,7 +263,7 @@ fn closed(cause: io::Error) -> ConversationError {
     ConversationError::Stream(cause)
 }
 
-/// A guest's words cut for a message: one line of at most 300 characters.
+/// A guest's text shortened for a message: one line of at most 300 characters.
 fn short(words: &str) -> String {
     words
         .chars()

@@ -1,8 +1,8 @@
-//! Lines out of a byte stream, in bounded memory.
+//! Splits a byte stream into lines, in bounded memory.
 
 use super::LONGEST_LINE;
 
-/// Cuts a stream of bytes into lines; a line that is too long is dropped up to its newline.
+/// Splits a stream of bytes into lines; a line that is too long is dropped up to its newline.
 #[derive(Debug, Default)]
 pub struct LineReader {
     line: Vec<u8>,
@@ -16,8 +16,8 @@ impl LineReader {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream, and hands each line that they end to `take`, without
-    /// its newline. Empty lines are not handed on. Keeps at most [`LONGEST_LINE`] bytes.
+    /// Takes the next bytes of the stream, and passes each complete line to `take`, without its
+    /// newline. Empty lines are skipped. Keeps at most [`LONGEST_LINE`] bytes.
     pub fn push(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) {
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {

@@ -16,16 +16,16 @@
 //!
 //! A hello and a welcome begin with a newline, which ends a line that was cut off. Both sides drop
 //! lines that they cannot read, lines longer than [`LONGEST_LINE`], and frames with another token.
-//! The daemon treats what a guest says as the guest's claim, and nothing more.
+//! The daemon treats everything from a guest as the guest's claim only.
 //!
 //! # Compatibility
 //!
 //! A guest outlives the daemon that started it, so this protocol only grows:
 //!
-//! - A new ask gets a name in [`FEATURES`], which a [`Welcome`] lists; a daemon sends an ask only to a
-//!   guest that lists it. A guest answers an unknown ask with a refusal in words.
-//! - Both sides ignore unknown fields and drop unknown events. A field that is new carries
-//!   `#[serde(default)]`; a field that was ever sent stays.
+//! - A new ask gets a name in [`FEATURES`], which a [`Welcome`] lists; a daemon sends an ask only
+//!   to a guest that lists it. A guest answers an unknown ask with a refusal and its reason.
+//! - Both sides ignore unknown fields and drop unknown events. A new field has `#[serde(default)]`;
+//!   a field that was ever sent stays.
 //! - [`Phase`] and [`Verb`] are closed: an older daemon could not read a new one.
 //! - [`Resolvers`] is closed for guests that list no features, which reject unknown fields in it.
 //!
@@ -43,17 +43,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{NewName, Resolvers};
 
-/// The version of the protocol that this build speaks.
+/// The version of the protocol in this build.
 pub const PROTOCOL: u32 = 1;
 
-/// The longest line that either side takes, in bytes, without its newline.
+/// The maximum length of a line on either side, in bytes, without its newline.
 pub const LONGEST_LINE: usize = 64 * 1024;
 
 /// The name of the virtio-serial port that the guest looks for.
 pub const PORT_NAME: &str = "banger.agent";
 
-/// The port that the guest listens on where it has a vsock and no such port. Listening below 1024
-/// needs a privilege, so an ordinary user of the guest cannot impersonate the agent.
+/// The port that the guest listens on if it has a vsock and no such serial port. Listening below
+/// 1024 needs a privilege, so an ordinary user of the guest cannot impersonate the agent.
 pub const VSOCK_PORT: u32 = 1023;
 
 /// The names of the asks that this build answers, as [`Welcome::features`] lists them.
@@ -66,13 +66,13 @@ pub const FEATURES: [&str; 6] = [
     "rename",
 ];
 
-/// What a [`Welcome`] lists for a guest that takes [streams](crate::streams).
+/// The name in a [`Welcome`] of a guest that supports [streams](crate::streams).
 pub const STREAMS_FEATURE: &str = "streams";
 
-/// What a guest answers that lists no features; closed.
+/// The asks that a guest without a list of features answers; this list is closed.
 const UNLISTED_FEATURES: [&str; 5] = ["sync", "poweroff", "set_clock", "set_resolvers", "status"];
 
-/// How far a guest has booted.
+/// The progress of a guest's boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -84,7 +84,7 @@ pub enum Phase {
     Ready,
 }
 
-/// How a guest ends.
+/// The kind of a guest's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
@@ -105,7 +105,8 @@ pub struct Hello {
     pub protocol: u32,
 }
 
-/// The guest's answer to a hello; also sent unasked when the agent takes over or restarts.
+/// The guest's answer to a hello. It is also sent without one when the agent takes over or
+/// restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The protocol that the guest speaks.
@@ -142,7 +143,7 @@ pub enum Ask {
     Sync,
     /// Begin an orderly power-off: [`Answer::Done`] once it has begun.
     Poweroff,
-    /// Set the clock if it is off by more than a tolerance: [`Answer::Clock`].
+    /// Set the clock if it deviates by more than a tolerance: [`Answer::Clock`].
     SetClock {
         /// The time now, in nanoseconds since 1970.
         unix_nanos: u64,
@@ -153,7 +154,7 @@ pub enum Ask {
     SetResolvers(Resolvers),
     /// Report the guest's state: [`Answer::Status`].
     Status,
-    /// Take another name: [`Answer::Done`].
+    /// Take another host name: [`Answer::Done`].
     Rename(NewName),
 }
 
@@ -176,7 +177,7 @@ impl Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is done.
+    /// The ask is done.
     Done,
     /// The state of the clock.
     Clock {
@@ -200,11 +201,11 @@ pub struct Status {
     pub load_hundredths: u32,
     /// The memory of its kernel, in bytes.
     pub memory_bytes: u64,
-    /// The part of it that programs could still get, in bytes.
+    /// The part of it that is still available to programs, in bytes.
     pub memory_available_bytes: u64,
     /// The file systems that banger mounted, `/` first.
     pub filesystems: Vec<Usage>,
-    /// What failed at boot without ending it, such as growing a disk.
+    /// The failures at boot that did not end it, such as growing a disk.
     pub warnings: Vec<String>,
 }
 
@@ -217,11 +218,11 @@ pub struct Usage {
     pub size_bytes: u64,
     /// The part in use, in bytes.
     pub used_bytes: u64,
-    /// What an unprivileged program can still write, in bytes.
+    /// The bytes that an unprivileged program can still write.
     pub available_bytes: u64,
 }
 
-/// A notice that the guest sends unasked.
+/// A notice that the guest sends without an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -277,7 +278,7 @@ pub enum FromGuest {
         token: String,
         /// The ask's id.
         id: u64,
-        /// The reason, in words.
+        /// The reason.
         refusal: String,
     },
     /// Sends a notice.
@@ -302,9 +303,9 @@ impl FromGuest {
     }
 }
 
-/// A frame as it crosses the stream: JSON and a newline.
+/// A frame as it is sent: JSON and a newline.
 ///
-/// Encoding fails only for maps whose keys are not strings; no frame has one.
+/// Encoding fails only for maps whose keys are not strings, and no frame has one.
 #[must_use]
 pub fn encode<T: Serialize>(frame: &T) -> Vec<u8> {
     let mut line = serde_json::to_vec(frame).unwrap_or_default();

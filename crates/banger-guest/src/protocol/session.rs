@@ -1,11 +1,11 @@
-//! The guest's side of the conversation: a state machine without any input or output of its own.
+//! The guest's side of the conversation: a state machine without I/O.
 
 use super::{
     Answer, Ask, Event, FEATURES, FromGuest, LONGEST_LINE, LineReader, PROTOCOL, Phase,
     STREAMS_FEATURE, ToGuest, Welcome, encode,
 };
 
-/// The most bytes that wait to be sent; beyond that, the daemon counts as gone.
+/// The maximum number of bytes that wait to be sent; beyond that, the daemon counts as gone.
 const MOST_WAITING: usize = 4 * LONGEST_LINE;
 
 /// The longest valid token.
@@ -50,7 +50,7 @@ struct Last {
 /// The guest's side of the conversation.
 ///
 /// Bytes go in with [`Session::receive`]; bytes to send wait in [`Session::waiting`] until
-/// [`Session::sent`] removes them. A repeated ask is answered again and not executed again.
+/// [`Session::sent`] removes them. A repeated ask is answered again, but not executed again.
 #[derive(Debug)]
 pub struct Session {
     identity: Identity,
@@ -169,7 +169,8 @@ impl Session {
         }
     }
 
-    /// Answers an ask, or refuses it in words. An answer to an earlier conversation is dropped.
+    /// Answers an ask, or refuses it with a reason. An answer to an earlier conversation is
+    /// dropped.
     pub fn answer(&mut self, asked: &PendingAsk, answer: Result<Answer, String>) {
         self.finish(asked.token.clone(), asked.id, answer);
     }
@@ -226,7 +227,7 @@ impl Session {
     }
 }
 
-/// All that this build does: what it answers, and its streams.
+/// The features of this build: the asks that it answers, and its streams.
 fn features() -> Vec<String> {
     let all = FEATURES.into_iter().chain([STREAMS_FEATURE]);
     all.map(str::to_owned).collect()

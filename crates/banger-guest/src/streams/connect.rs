@@ -1,4 +1,4 @@
-//! What crosses streams that carry connections: a line of JSON each way, and then bytes.
+//! The lines of streams that carry connections: a line of JSON each way, and then bytes.
 //!
 //! ```text
 //! connect   daemon  {"tcp":{"host":"localhost","port":80}}⏎   or   {"unix":"/run/docker.sock"}⏎
@@ -24,10 +24,10 @@ pub const LOCALHOST: &str = "localhost";
 /// The longest path of a Unix socket, in bytes (unix(7), without its last NUL).
 pub const LONGEST_SOCKET_PATH: usize = 107;
 
-/// The number of connections of a listener that wait to be accepted by the daemon.
+/// The maximum number of connections of a listener that the daemon has not accepted yet.
 pub const MOST_PENDING: usize = 64;
 
-/// Where a connection goes to in the guest, or comes from.
+/// The address of a connection in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -46,7 +46,7 @@ impl Target {
     /// The addresses of a TCP port, in the order in which they are tried; none for a Unix socket.
     ///
     /// # Errors
-    /// The host is a name, which only a resolver of the guest knows.
+    /// If the host is a name that only a resolver of the guest knows.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let Self::Tcp { host, port } = self else {
             return Ok(Vec::new());
@@ -62,13 +62,13 @@ impl Target {
     }
 }
 
-/// The guest's line in a stream that is to carry one connection.
+/// The guest's line in a stream for one connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectReply {
-    /// Bytes follow, both ways.
+    /// The connection is open; bytes follow, both ways.
     Connected,
-    /// There is no connection, for this reason, in words.
+    /// The connection failed, for this reason.
     Refused(String),
 }
 
@@ -78,9 +78,9 @@ pub enum ConnectReply {
 pub enum ListenLine {
     /// The guest listens, on this port; 0 for a Unix socket.
     Listening(u16),
-    /// It does not, for this reason, in words.
+    /// The guest does not listen, for this reason.
     Refused(String),
-    /// Somebody has connected; a stream of the kind accept takes the connection by this number.
+    /// A client has connected; a stream of the kind accept takes the connection by this number.
     Connection(u64),
 }
 

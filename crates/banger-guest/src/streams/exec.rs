@@ -1,4 +1,4 @@
-//! What crosses a stream that runs a command: frames of a kind, a length and a payload.
+//! The frames on a stream that runs a command: a kind, a length and a payload.
 //!
 //! | bytes | content |
 //! |---|---|
@@ -6,25 +6,25 @@
 //! | 4 | the length of the payload, big-endian, at most [`LONGEST_EXEC_FRAME`] |
 //! | … | the payload |
 //!
-//! The client sends a word frame for each argument and a variable frame for each variable, then start.
-//! The command's standard input may be [`STDIN_WINDOW`] bytes ahead of what it has read; each room
-//! frame adds to that, so that a signal never waits behind input. The last frame is exit or refusal.
-//! A client that closes the stream before has the command ended.
+//! The client sends a word frame for each argument and a variable frame for each variable, then
+//! start. It may send up to [`STDIN_WINDOW`] bytes of standard input ahead of the command, and more
+//! after each room frame, so that a signal never waits behind input. The last frame is exit or
+//! refusal. If the client closes the stream earlier, the command is ended.
 //!
-//! Clients of the API use the same frames; `banger-api` has its own half of them.
+//! Clients of the API use the same frames; `banger-api` has its own definition of them.
 
 use serde::{Deserialize, Serialize};
 
-/// The longest payload, in bytes: the kernel's longest argument fits.
+/// The maximum length of a payload, in bytes: the kernel's longest argument fits.
 pub const LONGEST_EXEC_FRAME: usize = 256 << 10;
 
-/// The largest size of all arguments and variables, in bytes.
+/// The maximum size of all arguments and variables, in bytes.
 pub const MOST_WORDS: usize = 8 << 20;
 
-/// How far standard input may be ahead of the command, in bytes.
+/// The number of bytes of standard input that may be ahead of the command.
 pub const STDIN_WINDOW: usize = 256 << 10;
 
-/// How a command is started.
+/// The way to start a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecStart {
     /// The user, by name or number; root if there is none.
@@ -33,16 +33,16 @@ pub struct ExecStart {
     /// The working directory; the user's home if there is none.
     #[serde(default)]
     pub directory: Option<String>,
-    /// The size of its terminal, columns and rows; no terminal if there is none.
+    /// The size of its terminal, columns and rows; `None` for no terminal.
     #[serde(default)]
     pub terminal: Option<(u16, u16)>,
-    /// When it is ended, in milliseconds after its start.
+    /// The time after which it is ended, in milliseconds.
     #[serde(default)]
     pub timeout_millis: Option<u64>,
     /// The name of the job, if it is one.
     #[serde(default)]
     pub name: Option<String>,
-    /// Whether a job takes input from those who attach; otherwise it has none.
+    /// Whether a job accepts input from attached clients; otherwise its input is empty.
     #[serde(default)]
     pub input: bool,
 }
@@ -50,7 +50,7 @@ pub struct ExecStart {
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecFrame {
-    /// An argument, the program first. None at all means the user's login shell.
+    /// An argument, the program first. Without any, the user's login shell runs.
     Word(Vec<u8>),
     /// A variable, `NAME=VALUE`.
     Variable(Vec<u8>),
@@ -64,23 +64,23 @@ pub enum ExecFrame {
     Signal(u8),
     /// The terminal's size: columns, rows.
     Resize(u16, u16),
-    /// The command runs.
+    /// The command has started.
     Started,
     /// Bytes of standard output, or of the terminal.
     Stdout(Vec<u8>),
     /// Bytes of standard error.
     Stderr(Vec<u8>),
-    /// So many more bytes of standard input may be sent.
+    /// The client may send this many more bytes of standard input.
     Room(u32),
-    /// The command has ended with this status: 128 and the signal's number if one ended it, 124 at
-    /// the timeout.
+    /// The command has ended with this status: 128 plus the signal's number if a signal ended it,
+    /// 124 at the timeout.
     Exit(u8),
-    /// The command was not started, for this reason; a shell's status for it is the first byte.
+    /// The command was not started: a shell's status for that, and the reason.
     Refusal(u8, String),
-    /// The job: its description as JSON. It comes when a job was started, and first and, unless its
-    /// output is followed, last when a client attaches.
+    /// The job, described as JSON. The guest sends it when it has started a job, and when a client
+    /// attaches: first, and again last unless the client follows the output.
     Job(Vec<u8>),
-    /// So many bytes of output were not kept, or not read in time.
+    /// This many bytes of output were not kept, or not read in time.
     Dropped(u64),
 }
 
@@ -141,7 +141,7 @@ impl ExecFrame {
     }
 }
 
-/// Cuts bytes into frames, in bounded memory.
+/// Splits bytes into frames, in bounded memory.
 #[derive(Debug, Default)]
 pub struct ExecReader {
     bytes: Vec<u8>,
@@ -156,7 +156,7 @@ impl ExecReader {
     /// The next complete frame.
     ///
     /// # Errors
-    /// The bytes are no frame; nothing after them can be read.
+    /// If the bytes are not a frame; nothing after them can be read.
     pub fn next_frame(&mut self) -> Result<Option<ExecFrame>, &'static str> {
         let Some((head, rest)) = self.bytes.split_first_chunk::<5>() else {
             return Ok(None);

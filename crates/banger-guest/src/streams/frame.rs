@@ -8,11 +8,11 @@
 //! | … | the payload |
 //! | 1 | [`TRAILER`] |
 //!
-//! A daemon may be killed in the middle of a frame, and the next one shares the same byte stream. It
-//! begins with as many zeros as the longest frame has bytes, and a hello. The zeros complete the frame
-//! that was cut off, whose trailer is then wrong, so none of it is taken.
+//! A daemon may be killed in the middle of a frame, and the next one shares the same byte stream.
+//! It begins with as many zeros as the longest frame has bytes, and a hello. The zeros complete the
+//! interrupted frame, whose trailer is then wrong, so all of it is dropped.
 
-/// The longest payload, in bytes.
+/// The maximum length of a payload, in bytes.
 pub const LONGEST_FRAME: usize = 16 << 10;
 
 /// The length of a hello's token, in bytes.
@@ -23,24 +23,24 @@ const TRAILER: u8 = 0xA5;
 
 const HEAD: usize = 7;
 
-/// What a frame says.
+/// The meaning of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// From the daemon: forget all streams; the payload is a token.
     Hello,
-    /// From the guest: the hello with this token is obeyed.
+    /// From the guest: the hello with this token has been obeyed.
     Welcome,
     /// From the daemon: a new stream.
     Open,
     /// Bytes of a stream.
     Data,
-    /// So many more bytes may be sent: four bytes, big-endian.
+    /// This many more bytes may be sent: four bytes, big-endian.
     Credit,
-    /// No more bytes come; the other direction continues.
+    /// The end of this direction; the other one continues.
     End,
     /// The sender has closed the stream; bytes before it are still valid.
     Close,
-    /// From the guest: it has lost its place or started anew; a hello is needed.
+    /// From the guest: it has lost its position or has restarted, and needs a hello.
     Lost,
 }
 
@@ -68,7 +68,7 @@ impl FrameKind {
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What it says.
+    /// Its meaning.
     pub kind: FrameKind,
     /// The stream that it concerns, or 0.
     pub stream: u32,
@@ -88,13 +88,13 @@ impl Frame {
         out.push(TRAILER);
     }
 
-    /// Appends what completes any frame that was cut off.
+    /// Appends zeros that complete any interrupted frame.
     pub fn write_padding(out: &mut Vec<u8>) {
         out.resize(out.len() + HEAD + LONGEST_FRAME + 1, 0);
     }
 }
 
-/// What ends the search for the beginning of a conversation.
+/// The frame that begins a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Start {
     /// Any hello.
@@ -103,8 +103,8 @@ enum Start {
     Welcome([u8; TOKEN]),
 }
 
-/// Cuts bytes into frames, in bounded memory. It starts lost: everything up to a hello, or to the
-/// welcome that answers ours, is dropped.
+/// Splits bytes into frames, in bounded memory. At first it has no position: everything up to a
+/// hello, or to the welcome for ours, is dropped.
 #[derive(Debug)]
 pub struct FrameReader {
     bytes: Vec<u8>,
@@ -133,13 +133,13 @@ impl FrameReader {
         }
     }
 
-    /// Whether it waits for a beginning.
+    /// Whether it waits for the beginning of a conversation.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Takes the next bytes, and hands each complete frame to `take`.
+    /// Takes the next bytes, and passes each complete frame to `take`.
     pub fn push(&mut self, bytes: &[u8], mut take: impl FnMut(Frame)) {
         self.bytes.extend_from_slice(bytes);
         let mut at = 0;

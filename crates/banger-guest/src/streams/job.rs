@@ -5,22 +5,22 @@
 //! | `detach` | words, variables and start, as for a command | [`ExecFrame::Job`] or a refusal, and the end |
 //! | `jobs` | | a list of [`Job`] as JSON, and the end |
 //! | `job` | a [`JobAsk`] in one line | a [`JobReply`] in one line, and the end |
-//! | `attach` | a [`JobName`] in one line; then start ([`AttachStart`]), and frames as for a command | [`ExecFrame::Job`], output that was kept, output as it comes, and exit |
+//! | `attach` | a [`JobName`] in one line; then start ([`AttachStart`]), and frames as for a command | [`ExecFrame::Job`], kept output, new output, and exit |
 //!
 //! [`ExecFrame::Job`]: super::ExecFrame::Job
 
 use serde::{Deserialize, Serialize};
 
-/// The most jobs that run at a time.
+/// The maximum number of running jobs.
 pub const MOST_JOBS: usize = 256;
 
-/// The most jobs that are kept after their end.
+/// The maximum number of ended jobs that are kept.
 pub const MOST_ENDED_JOBS: usize = 64;
 
-/// The output that is kept of each job, in bytes, at most.
+/// The maximum number of bytes of output that are kept of each job.
 pub const KEPT_OUTPUT: u64 = 1 << 20;
 
-/// The most letters of a job's name.
+/// The maximum length of a job's name, in letters.
 pub const LONGEST_JOB_NAME: usize = 64;
 
 /// A job, as the guest reports it.
@@ -31,27 +31,27 @@ pub struct Job {
     /// The name that its user gave it.
     #[serde(default)]
     pub name: Option<String>,
-    /// The command's words, as text; long ones and many are cut, which an ellipsis shows.
+    /// The command's words, as text. Long words and long lists end with an ellipsis.
     pub command: Vec<String>,
     /// The user that it runs as.
     pub user: String,
     /// The command's process in the guest.
     pub pid: u32,
-    /// When it was started, by the guest's clock, in milliseconds since 1970.
+    /// Its start time by the guest's clock, in milliseconds since 1970.
     pub started_unix_millis: u64,
-    /// How long it has run, or ran, in milliseconds.
+    /// Its duration so far, or until its end, in milliseconds.
     pub run_millis: u64,
-    /// How it is.
+    /// Its state.
     pub state: JobState,
     /// Whether it has a terminal.
     #[serde(default)]
     pub terminal: bool,
-    /// Whether it takes input from those who attach.
+    /// Whether it accepts input from attached clients.
     #[serde(default)]
     pub input: bool,
 }
 
-/// How a job is.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -63,12 +63,12 @@ pub enum JobState {
     Killed(u8),
     /// It was ended at its timeout.
     TimedOut,
-    /// Its supervisor was killed, and nobody knows how it ended.
+    /// Its supervisor was killed, so its end is unknown.
     Lost,
 }
 
 impl JobState {
-    /// The status of a shell for a command that ended so; none for a job that runs or is lost.
+    /// A shell's status for a command with this end; `None` for a job that runs or is lost.
     #[must_use]
     pub fn status(self) -> Option<u8> {
         match self {
@@ -87,7 +87,7 @@ pub struct JobName {
     pub job: String,
 }
 
-/// What is asked about jobs.
+/// A request about jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobAsk {
@@ -113,36 +113,36 @@ pub enum JobAsk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobReply {
-    /// It was done, for these jobs.
+    /// The request was executed, for these jobs.
     Done(Vec<Job>),
     /// There is no such job.
     Unknown,
-    /// It was not done, for this reason.
+    /// The request was refused, for this reason.
     Refused(String),
 }
 
-/// How a client attaches to a job.
+/// The way in which a client attaches to a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachStart {
-    /// Whether it writes to the job's input; one client at a time does.
+    /// Whether the client writes to the job's input; one client at a time does.
     #[serde(default)]
     pub input: bool,
-    /// Whether it reads on after the output that was kept.
+    /// Whether the client continues to read after the kept output.
     #[serde(default)]
     pub follow: bool,
-    /// The size of its terminal, columns and rows, which becomes that of the job's.
+    /// The size of its terminal, columns and rows, which the job's terminal gets.
     #[serde(default)]
     pub terminal: Option<(u16, u16)>,
 }
 
-/// Whether a job may be named so: 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or a
-/// digit; not as an id is.
+/// Whether this is a valid name for a job: 1 to 64 letters, digits, `.`, `_` and `-`, the first a
+/// letter or a digit, and not an id.
 #[must_use]
 pub fn is_job_name(name: &str) -> bool {
     is_job_reference(name) && !is_job_id(name)
 }
 
-/// Whether this may be the id or the name of a job.
+/// Whether this can be the id or the name of a job.
 #[must_use]
 pub fn is_job_reference(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

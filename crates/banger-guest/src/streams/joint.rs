@@ -1,4 +1,4 @@
-//! Two sockets whose bytes are copied both ways, by one thread.
+//! Copies bytes between two sockets, both ways, on one thread.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 
-/// The bytes that are under way in each direction, at most.
+/// The maximum number of bytes in transit in each direction.
 const CHUNK: usize = 32 << 10;
 
 /// One direction.
@@ -15,11 +15,11 @@ struct Direction<'f> {
     from: BorrowedFd<'f>,
     to: BorrowedFd<'f>,
     bytes: Vec<u8>,
-    /// The part of them that is not written yet begins here.
+    /// The offset of the part that is not written yet.
     at: usize,
-    /// Nothing more comes.
+    /// The source has ended.
     ended: bool,
-    /// The end is passed on, or nobody takes more.
+    /// The end was passed on, or the destination accepts nothing more.
     over: bool,
 }
 
@@ -47,7 +47,7 @@ impl<'f> Direction<'f> {
         !self.over && !self.is_empty()
     }
 
-    /// Reads what is there, and writes what fits.
+    /// Reads what is available, and writes what fits.
     fn advance(&mut self) {
         if self.wants_input() {
             self.bytes.resize(CHUNK, 0);
@@ -62,7 +62,7 @@ impl<'f> Direction<'f> {
             match rustix::io::write(self.to, &self.bytes[self.at..]) {
                 Ok(count @ 1..) => self.at += count,
                 Err(cause) if is_later(cause) => return,
-                // Nobody takes it, so nothing more is read either.
+                // The destination accepts nothing, so nothing more is read either.
                 Ok(_) | Err(_) => {
                     self.give_up();
                     let _ = shutdown(self.from, Shutdown::Read);
@@ -86,11 +86,11 @@ fn is_later(cause: Errno) -> bool {
     matches!(cause, Errno::AGAIN | Errno::INTR)
 }
 
-/// Copies both ways. The end of one direction is passed on, and the other one goes on. Returns when both
-/// have ended; a side that is gone ends both.
+/// Copies both ways. The end of one direction is passed on, and the other one continues. Returns
+/// when both have ended; a side that hangs up ends both.
 ///
 /// # Errors
-/// The sockets cannot be set up or waited for.
+/// If the sockets cannot be set up or polled.
 pub fn join(one: impl AsFd, other: impl AsFd) -> io::Result<()> {
     let (one, other) = (one.as_fd(), other.as_fd());
     for socket in [one, other] {
@@ -98,7 +98,7 @@ pub fn join(one: impl AsFd, other: impl AsFd) -> io::Result<()> {
     }
     let mut there = Direction::new(one, other);
     let mut back = Direction::new(other, one);
-    // A side that has hung up is always ready, so it is waited for only while it has more to say.
+    // A side that has hung up is always ready, so it is polled only while it may have more to read.
     let mut gone = [false; 2];
     while !(there.over && back.over) {
         let wanted = |from: &Direction<'_>, to: &Direction<'_>| {
@@ -127,7 +127,7 @@ pub fn join(one: impl AsFd, other: impl AsFd) -> io::Result<()> {
         };
         gone[0] |= has_one && hung_up(fds.first());
         gone[1] |= hung_up(fds.get(usize::from(has_one)));
-        // What a side said before it went is still passed on; it takes nothing itself.
+        // The last bytes of a side that has hung up are still passed on.
         if gone[0] {
             back.give_up();
         }
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_reader_that_stalls_delays_only_its_direction() {
         let (mut client, mut service, joint) = joined();
-        // Nobody reads what the service says.
+        // Nobody reads the output of the service.
         let mut talks = service.try_clone().unwrap();
         let talking = spawn(move || talks.write_all(&vec![1; 32 << 20]).is_err());
         client.write_all(b"hello").unwrap();

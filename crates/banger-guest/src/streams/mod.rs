@@ -1,4 +1,4 @@
-//! Streams between the daemon and a guest: what runs beside the control channel.
+//! Streams between the daemon and a guest, beside the control channel.
 //!
 //! A stream is a byte pipe that both ends hold as a Unix socket. Over Firecracker's vsock, a stream is
 //! a connection of its own to [`VSOCK_PORT`]. QEMU's second serial port has one byte stream for all;
@@ -39,10 +39,10 @@ pub const PORT_NAME: &str = "banger.streams";
 /// The vsock port for streams; below 1024, as the agent's.
 pub const VSOCK_PORT: u32 = 1022;
 
-/// The longest first line of either side, in bytes, without its newline.
+/// The maximum length of the first line of either side, in bytes, without its newline.
 pub const LONGEST_HEAD: usize = 1024;
 
-/// What a stream is for.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {
@@ -52,7 +52,7 @@ pub enum StreamKind {
     Detach,
     /// The guest writes one JSON value, a list of [`Job`], and ends the stream.
     Jobs,
-    /// Does something to jobs: a [`JobAsk`], and a [`JobReply`].
+    /// Controls jobs: a [`JobAsk`], and a [`JobReply`].
     Job,
     /// The output of a job, and its input.
     Attach,
@@ -64,16 +64,16 @@ pub enum StreamKind {
     Usage,
     /// The guest connects to a [`Target`] of its own, and the stream is that connection.
     Connect,
-    /// The guest listens on a [`Target`], and tells of each connection ([`ListenLine`]).
+    /// The guest listens on a [`Target`], and reports each connection ([`ListenLine`]).
     Listen,
-    /// The stream is a connection that a listener has told of ([`Accept`]).
+    /// The stream is a connection that a listener has reported ([`Accept`]).
     Accept,
 }
 
 /// The daemon's first line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// What the stream is for: a [`StreamKind`], as JSON, so that a guest can refuse an unknown one.
+    /// The purpose: a [`StreamKind`], as JSON, so that a guest can refuse an unknown one.
     pub open: serde_json::Value,
 }
 
@@ -81,9 +81,9 @@ pub struct Open {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OpenReply {
-    /// The stream is open, for this.
+    /// The stream is open, for this purpose.
     Opened(StreamKind),
-    /// It is not, for this reason, in words.
+    /// The stream is refused, for this reason.
     Refused(String),
 }
 
@@ -104,21 +104,21 @@ pub struct ListeningSocket {
     pub process: Option<String>,
 }
 
-/// What a guest has used since its kernel started, and what it uses now.
+/// The resource usage of a guest, since its kernel started and now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// The time since its kernel started, in milliseconds.
     pub uptime_millis: u64,
-    /// The time that its CPUs worked, all together, in milliseconds.
+    /// The busy time of all its CPUs together, in milliseconds.
     pub cpu_busy_millis: u64,
     /// The load average of the last minute, in hundredths.
     pub load_hundredths: u32,
     /// The memory of its kernel, in bytes.
     pub memory_bytes: u64,
-    /// The part of it that programs could still get, in bytes.
+    /// The part of it that is still available to programs, in bytes.
     pub memory_available_bytes: u64,
-    /// What its interfaces received, loopback excepted, in bytes.
+    /// The bytes that its interfaces received, except loopback.
     pub received_bytes: u64,
-    /// What its interfaces sent, loopback excepted, in bytes.
+    /// The bytes that its interfaces sent, except loopback.
     pub sent_bytes: u64,
 }

@@ -1,7 +1,8 @@
-//! Many streams over one port: one thread on each side that never waits for a single stream.
+//! Carries many streams over one port: one thread on each side that never waits for a single
+//! stream.
 //!
-//! Each direction of a stream has a window of [`WINDOW`] bytes. A sender stops where it is used up, so
-//! a stream that nobody reads holds at most one window, and delays no other. Streams take turns.
+//! Each direction of a stream has a window of [`WINDOW`] bytes. A sender stops when it is used up,
+//! so a stream that nobody reads holds at most one window, and delays no other. Streams take turns.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -15,19 +16,19 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
 
-/// The bytes that may be under way in each direction of a stream.
+/// The maximum number of bytes in transit in each direction of a stream.
 pub const WINDOW: usize = 256 << 10;
 
-/// The number of streams of one port.
+/// The maximum number of streams of one port.
 pub const MOST_STREAMS: usize = 256;
 
-/// The bytes that may wait for the port before streams have to wait.
+/// The number of bytes that wait for the port at which streams are paused.
 const BACKLOG: usize = 64 << 10;
 
-/// How often the port is read in one round.
+/// The maximum number of reads from the port in one round.
 const MOST_READS: usize = 8;
 
-/// Hands new streams to the thread of a daemon's [`Mux`].
+/// Passes new streams to the thread of a daemon's [`Mux`].
 #[derive(Debug)]
 pub struct Doorbell {
     fd: OwnedFd,
@@ -36,10 +37,10 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell that is not rung yet.
+    /// A doorbell without new streams.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// If the process has no descriptors left.
     pub fn new() -> io::Result<Arc<Self>> {
         let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let coming = Mutex::new(Some(Vec::new()));
@@ -54,7 +55,7 @@ impl Doorbell {
     /// Opens a stream; `None` if the port's conversation has ended.
     ///
     /// # Errors
-    /// The process has no descriptors left.
+    /// If the process has no descriptors left.
     pub fn open(&self) -> io::Result<Option<UnixStream>> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,7 +79,7 @@ impl Doorbell {
         let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
     }
 
-    /// What has come; `None` once it is closed.
+    /// The new streams; `None` once the doorbell is closed.
     fn take(&self) -> Option<Vec<UnixStream>> {
         let _ = rustix::io::read(&self.fd, &mut [0_u8; 8]);
         let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,25 +87,25 @@ impl Doorbell {
     }
 }
 
-/// One stream, seen from this side.
+/// One stream, as seen from this side.
 #[derive(Debug)]
 struct Lane {
     socket: UnixStream,
     /// Bytes of the other side that the socket has not taken yet.
     inbound: Vec<u8>,
-    /// What the other side may still send.
+    /// The number of bytes that the other side may still send.
     window: usize,
-    /// What the socket has taken and the other side has no credit for yet.
+    /// The number of bytes that the socket has taken and the other side has no credit for yet.
     owed: usize,
-    /// What we may still send.
+    /// The number of bytes that we may still send.
     credit: usize,
-    /// The other side sends no more.
+    /// The other side has ended its direction.
     ended: bool,
-    /// We send no more.
+    /// We have ended our direction.
     sent_end: bool,
     /// The other side has closed the stream.
     closed: bool,
-    /// Nobody reads our socket any more.
+    /// Our socket has no reader any more.
     deaf: bool,
     /// Our socket is closed; what it has written may still be unread.
     hung_up: bool,
@@ -131,7 +132,7 @@ impl Lane {
         self.credit > 0 && !self.sent_end && !self.closed
     }
 
-    /// Gives the socket what it takes now.
+    /// Writes as much to the socket as it takes.
     fn deliver(&mut self) {
         while !self.inbound.is_empty() {
             let taken = if self.deaf {
@@ -149,7 +150,7 @@ impl Lane {
             }
         }
         if self.ended || self.closed {
-            // Closed already, perhaps.
+            // The socket may be closed already.
             let _ = self.socket.shutdown(Shutdown::Write);
         }
     }
@@ -165,9 +166,9 @@ fn is_later(cause: &io::Error) -> bool {
 
 /// The side that a mux is on.
 enum Side {
-    /// It takes streams.
+    /// The guest, which accepts streams.
     Guest(Box<dyn FnMut(UnixStream) + Send>),
-    /// It opens them.
+    /// The daemon, which opens them.
     Daemon(Arc<Doorbell>),
 }
 
@@ -179,7 +180,7 @@ pub struct Mux<P> {
     out: Vec<u8>,
     lanes: BTreeMap<u32, Lane>,
     newest: u32,
-    /// The stream whose turn comes after this one's.
+    /// The stream that had the last turn.
     turn: u32,
     is_over: bool,
 }
@@ -193,15 +194,15 @@ impl<P> std::fmt::Debug for Mux<P> {
 }
 
 impl<P: AsFd> Mux<P> {
-    /// The guest's side; `accept` gets each stream. The port does not block.
+    /// The guest's side; `accept` gets each stream. The port must be non-blocking.
     pub fn of_guest(port: P, accept: impl FnMut(UnixStream) + Send + 'static) -> Self {
         let mut mux = Self::new(port, Side::Guest(Box::new(accept)), FrameReader::of_guest());
         mux.ask_for_hello();
         mux
     }
 
-    /// The daemon's side; it opens what `doorbell` brings. The port does not block. `token` is new
-    /// for each conversation.
+    /// The daemon's side; it opens the streams of `doorbell`. The port must be non-blocking.
+    /// `token` is new for each conversation.
     pub fn of_daemon(port: P, token: [u8; TOKEN], doorbell: Arc<Doorbell>) -> Self {
         let reader = FrameReader::of_daemon(token);
         let mut mux = Self::new(port, Side::Daemon(doorbell), reader);
@@ -223,8 +224,8 @@ impl<P: AsFd> Mux<P> {
         }
     }
 
-    /// Carries streams until nobody is at the port's other end, or it breaks; on the daemon's side
-    /// also until the guest has lost its place. All streams are closed then.
+    /// Carries streams until the port's other end is closed, or the port fails; on the daemon's
+    /// side also until the guest has lost its position. All streams are closed then.
     pub fn run(mut self) -> P {
         while !self.is_over {
             self.round();
@@ -255,7 +256,8 @@ impl<P: AsFd> Mux<P> {
         self.write_port();
     }
 
-    /// Polls everything; the port's events, and those of streams, the next turn first.
+    /// Polls everything; returns the port's events, and those of streams, in the order of their
+    /// turns.
     fn wait(&mut self) -> (PollFlags, Vec<(u32, PollFlags)>) {
         let has_room = self.out.len() < BACKLOG;
         let mut wanted = PollFlags::empty();
@@ -269,7 +271,7 @@ impl<P: AsFd> Mux<P> {
             let mut wanted = PollFlags::empty();
             wanted.set(PollFlags::IN, has_room && lane.may_send());
             wanted.set(PollFlags::OUT, !lane.inbound.is_empty());
-            // A socket that has hung up is always ready, so it is not waited for without reason.
+            // A socket that has hung up is always ready, so it is polled only for a reason.
             if lane.hung_up && wanted.is_empty() {
                 continue;
             }
@@ -279,7 +281,7 @@ impl<P: AsFd> Mux<P> {
         if let Side::Daemon(doorbell) = &self.side {
             fds.push(PollFd::from_borrowed_fd(doorbell.fd.as_fd(), PollFlags::IN));
         }
-        // An interrupted wait is a short one.
+        // An interrupted poll is a short wait.
         let _ = poll(&mut fds, None);
         let port = fds[0].revents();
         let ready = ids.into_iter().zip(fds[1..].iter().map(PollFd::revents));
@@ -339,7 +341,7 @@ impl<P: AsFd> Mux<P> {
         }
     }
 
-    /// The guest has no place in the conversation.
+    /// Asks the daemon for a hello, because the position in the conversation is lost.
     fn ask_for_hello(&mut self) {
         self.out.clear();
         Frame::write_padding(&mut self.out);
@@ -352,7 +354,7 @@ impl<P: AsFd> Mux<P> {
             (FrameKind::Hello, Side::Guest(_)) => {
                 self.lanes.clear();
                 self.out.clear();
-                // What was cut off here must not swallow the welcome.
+                // A frame that was interrupted here must not swallow the welcome.
                 Frame::write_padding(&mut self.out);
                 Frame::write(FrameKind::Welcome, 0, &frame.payload, &mut self.out);
             }
@@ -386,7 +388,7 @@ impl<P: AsFd> Mux<P> {
             }
             (FrameKind::End, _) => self.mark(id, |lane| lane.ended = true),
             (FrameKind::Close, _) => self.mark(id, |lane| lane.closed = true),
-            // Not theirs to send.
+            // The other side may not send these.
             (_, _) => {}
         }
     }
@@ -424,7 +426,7 @@ impl<P: AsFd> Mux<P> {
         }
     }
 
-    /// Closes a stream, also one that is not there.
+    /// Closes a stream, if it exists.
     fn close(&mut self, id: u32) {
         self.lanes.remove(&id);
         Frame::write(FrameKind::Close, id, &[], &mut self.out);

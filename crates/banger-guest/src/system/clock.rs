@@ -10,7 +10,7 @@ pub(crate) fn unix_nanos() -> u64 {
     nanos(clock_gettime(ClockId::Realtime))
 }
 
-/// The time since the kernel started, in milliseconds, with what it slept.
+/// The time since the kernel started, in milliseconds, including suspend.
 pub(crate) fn uptime_millis() -> u64 {
     nanos(clock_gettime(ClockId::Boottime)) / 1_000_000
 }
@@ -24,7 +24,7 @@ pub(crate) fn set(unix_nanos: u64) -> io::Result<()> {
     clock_settime(ClockId::Realtime, time)
 }
 
-/// What a clock that shows `ours` is off by, in milliseconds, when the time is `given`.
+/// The deviation of a clock that shows `ours`, in milliseconds, at the time `given`.
 pub(crate) fn off_by_millis(ours: u64, given: u64) -> i64 {
     let millis = i64::try_from(ours.abs_diff(given) / 1_000_000).unwrap_or(i64::MAX);
     if ours >= given { millis } else { -millis }

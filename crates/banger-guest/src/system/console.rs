@@ -1,4 +1,4 @@
-//! Messages: progress goes to the kernel's log, and what the daemon must read goes to the console.
+//! Messages: progress goes to the kernel's log, and lines for the daemon go to the console.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-/// The longest line that the kernel's log takes whole.
+/// The longest line that the kernel's log keeps whole.
 const LONGEST: usize = 900;
 
-/// How long a write to the console may take, if it is not read at the other end.
+/// How long a write to the console may take if its other end does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn log(level: u8, text: &str) {
@@ -22,22 +22,22 @@ fn log(level: u8, text: &str) {
         .collect();
     let shown = &line[..line.floor_char_boundary(LONGEST)];
     if let Ok(mut kmsg) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        // One write is one record; without a log there is nowhere to report to.
+        // One write is one record. Without a log there is nowhere to report the error.
         let _ = kmsg.write_all(format!("<{level}>banger: {shown}\n").as_bytes());
     }
 }
 
-/// Says how things go, in the kernel's log.
+/// Writes a note about progress to the kernel's log.
 pub(crate) fn note(text: &str) {
     log(6, text);
 }
 
-/// Says what is wrong, in the kernel's log.
+/// Writes a warning to the kernel's log.
 pub(crate) fn warn(text: &str) {
     log(4, text);
 }
 
-/// Writes lines to the console, and waits for a while until they are out.
+/// Writes lines to the console, and waits a while for them to be sent.
 pub(crate) fn say(lines: &str) {
     let bytes = lines.as_bytes().to_vec();
     let (done, wait) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Programs of the image: how they are run before the image's init does, in the image's own tree.
+//! Runs programs of the image in the image's own tree, before the image's init runs.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::console;
 
-/// What a program that could not be run ends with, as a shell would have it.
+/// A shell's status for a program that it cannot run.
 const NOT_FOUND: u8 = 127;
 
 /// A program to run inside the guest.
@@ -20,12 +20,12 @@ pub(crate) fn program(path: impl AsRef<Path>) -> Command {
     Command::new(path.as_ref())
 }
 
-/// Our own program, to be run again as something else; the file itself may be gone.
+/// This program, to run in another role; its file may be removed.
 pub(crate) fn ourselves() -> Command {
     program("/proc/self/exe")
 }
 
-/// A program of the tree at `root`, to be run with that tree as its root.
+/// A program of the tree at `root`, to run with that tree as its root.
 pub(crate) fn inside(root: &str, path: &str) -> Command {
     let mut command = ourselves();
     command.args(["enter", root, path]);
@@ -48,19 +48,19 @@ pub(crate) fn enter(root: &str, path: &str, arguments: &[&str]) -> ExitCode {
     ExitCode::from(NOT_FOUND)
 }
 
-/// Takes the daemon's streams inside the tree at `root`, until somebody ends this process.
+/// Accepts the daemon's streams inside the tree at `root`, until this process is ended.
 pub(crate) fn streams(root: &str) -> ExitCode {
     if let Err(cause) = change_root(root) {
         console::warn(&format!("enter `{root}`: {cause}"));
         return ExitCode::from(NOT_FOUND);
     }
-    // As the agent; its commands are not.
+    // Like the agent's; its commands do not inherit it.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
     crate::agent::streams::serve();
     ExitCode::SUCCESS
 }
 
-/// The terminal behind the console, which, unlike `/dev/console`, can be one for job control.
+/// The terminal behind the console: unlike `/dev/console`, it supports job control.
 fn terminal() -> String {
     let active = std::fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
     let last = active.split_whitespace().last().unwrap_or("console");
@@ -72,7 +72,7 @@ pub(crate) fn shell(root: &str) -> ExitCode {
     let terminal = terminal();
     let opened = rustix::process::setsid().and_then(|_| {
         let file = rustix::fs::open(&terminal, OFlags::RDWR, Mode::empty())?;
-        // A terminal without job control is still one to type on.
+        // A terminal without job control can still be typed on.
         let _ = rustix::process::ioctl_tiocsctty(&file);
         rustix::stdio::dup2_stdin(&file)?;
         rustix::stdio::dup2_stdout(&file)?;

@@ -1,8 +1,7 @@
 //! The guest's own name, after the VM was renamed.
 //!
-//! `/etc/hostname` and the guest's line of `/etc/hosts` are written once, and are the user's from then
-//! on. So the new name takes the place of a former one where that stands as banger wrote it, and
-//! nowhere else.
+//! `/etc/hostname` and the guest's line of `/etc/hosts` are written once, and belong to the user
+//! from then on. So the new name replaces a former one only where it is still as banger wrote it.
 
 use std::fs;
 use std::io;
@@ -11,12 +10,12 @@ use std::path::Path;
 
 use crate::system::replace::{self, Rights};
 
-/// Sets the name that the kernel gives.
+/// Sets the kernel's host name.
 pub(crate) fn set(name: &str) -> io::Result<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)
 }
 
-/// Puts `name` in the place of each of the former ones.
+/// Replaces each of the former names by `name`.
 pub(crate) fn replace(former: &[String], name: &str) -> io::Result<()> {
     replace_below(Path::new("/etc"), former, name)
 }
@@ -34,7 +33,7 @@ fn replace_below(etc: &Path, former: &[String], name: &str) -> io::Result<()> {
     })
 }
 
-/// `ADDRESS FORMER.vm FORMER` with the new name; any other line as it is.
+/// `ADDRESS FORMER.vm FORMER` with the new name; any other line unchanged.
 fn hosts_line(line: &str, former: &[String], name: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
@@ -49,7 +48,7 @@ fn hosts_line(line: &str, former: &[String], name: &str) -> String {
     }
 }
 
-/// Replaces a file's text where `with` gives another one. What is no plain file is left alone.
+/// Replaces a file's text if `with` returns another one. Only a plain file is changed.
 fn edit(path: &Path, with: impl FnOnce(&str) -> Option<String>) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What both `/init` and the agent need of Linux.
+//! The Linux interfaces that both `/init` and the agent use.
 
 pub(crate) mod clock;
 pub(crate) mod console;

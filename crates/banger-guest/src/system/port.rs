@@ -1,4 +1,4 @@
-//! The guest's end of the channel: a virtio-serial port, or a vsock where there is none. The device
+//! The guest's end of the channel: a virtio-serial port, or a vsock if there is none. The device
 //! may be missing, and its other end may be closed. Nothing here ever waits.
 //!
 //! A serial port is one permanent stream, so the conversation over it continues from process to
@@ -18,10 +18,10 @@ use rustix::fs::OFlags;
 use super::vsock::{self, Listener};
 use crate::boot_record::SESSION;
 
-/// Where Linux lists the ports.
+/// The directory where Linux lists the ports.
 pub(crate) const PORTS: &str = "/sys/class/virtio-ports";
 
-/// How often is read in one round, so that a daemon that never stops talking holds nothing up.
+/// The number of reads in one round, so that a daemon that sends without pause delays nothing else.
 const MOST_READS: usize = 16;
 
 /// An open channel with the conversation over it.
@@ -32,7 +32,7 @@ pub(crate) struct Port {
     remembered: Option<String>,
 }
 
-/// What the conversation goes over.
+/// The line of the conversation.
 #[derive(Debug)]
 enum Line {
     Serial(File),
@@ -86,7 +86,7 @@ pub(crate) fn find(ports: &Path, wanted: &str) -> Option<PathBuf> {
     None
 }
 
-/// What of this guest does not change.
+/// The constant properties of this guest.
 fn identity() -> Identity {
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     Identity {
@@ -96,8 +96,9 @@ fn identity() -> Identity {
 }
 
 impl Port {
-    /// Opens the channel, if it is there and nobody else has it open. Over a serial port, goes on
-    /// with the conversation of the process before us, if there was one; with a standing, says so.
+    /// Opens the channel, if it exists and no other process has it open. Over a serial port, it
+    /// continues the conversation of the previous process, if there was one, and sends a welcome if
+    /// `standing` is given.
     pub(crate) fn open(standing: Option<GuestStatus>) -> Option<Self> {
         let line = Line::open()?;
         let mut port = Self::over(line);
@@ -123,7 +124,7 @@ impl Port {
         &mut self.session
     }
 
-    /// What to poll, and for what.
+    /// The descriptors and events to poll.
     pub(crate) fn polled(&self) -> Vec<PollFd<'_>> {
         let waits = !self.session.waiting().is_empty();
         let events = if waits {
@@ -142,15 +143,16 @@ impl Port {
         }
     }
 
-    /// Whether polling said that nobody is at the other end of the port: it is then always ready,
-    /// so it is not worth to wait for it. A vsock's listener is never like that; a connection
-    /// that has ended is, and [`Port::attend`] closes it.
+    /// Whether the poll shows that the port's other end is closed. Such a port is always ready, so
+    /// polling it again does not wait. A vsock's listener is never in this state; a connection that
+    /// has ended is, and [`Port::attend`] closes it.
     pub(crate) fn is_deserted(first: PollFlags) -> bool {
-        // A port that nobody listens at is readable, too (its end of file is), so that says nothing.
+        // A port with a closed other end is readable, too (for its end of file), so only HUP
+        // counts.
         first.contains(PollFlags::HUP)
     }
 
-    /// Takes what has come, and sends what waits, as far as both go now.
+    /// Reads and writes as much as possible now; returns the new asks.
     pub(crate) fn attend(&mut self, standing: GuestStatus) -> Vec<PendingAsk> {
         if let Line::Vsock(listener) = &mut self.line
             && listener.accept()
@@ -174,8 +176,8 @@ impl Port {
         asked
     }
 
-    /// Reading came to an end. For a serial port that says only that nobody is there now, and
-    /// polling says the same.
+    /// Handles the end of a read. For a serial port it means only that the other end is closed now,
+    /// and the poll reports the same.
     fn ended(&mut self) {
         if let Line::Vsock(listener) = &mut self.line {
             listener.close();
@@ -183,7 +185,7 @@ impl Port {
         }
     }
 
-    /// Sends what waits, as far as it goes now.
+    /// Writes as much as possible now.
     pub(crate) fn flush(&mut self) {
         while !self.session.waiting().is_empty() {
             match self.line.write(self.session.waiting()) {
@@ -193,19 +195,19 @@ impl Port {
         }
     }
 
-    /// Nobody is at the other end any more.
+    /// Handles that the other end is closed.
     pub(crate) fn hung_up(&mut self) {
         self.session.disconnect();
         self.remember();
     }
 
-    /// Keeps the token for the process that comes after us on a serial port.
+    /// Stores the token for the next process on a serial port.
     fn remember(&mut self) {
         let token = self.session.token();
         if matches!(self.line, Line::Vsock(_)) || token == self.remembered.as_deref() {
             return;
         }
-        // Whoever comes after us without the token is greeted anew by the daemon.
+        // Without the token, the daemon greets the next process again.
         let _ = match token {
             Some(token) => fs::write(SESSION, token),
             None => match fs::remove_file(SESSION) {

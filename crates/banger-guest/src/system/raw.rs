@@ -1,4 +1,4 @@
-//! The only unsafe code of this program: calls for which rustix has no safe form.
+//! The only unsafe code of this program: calls without a safe form in rustix.
 #![expect(
     unsafe_code,
     reason = "an ioctl, a signal and an address that rustix cannot check"
@@ -17,10 +17,10 @@ use rustix::process::{Gid, Pid, Signal, Uid, kill_process};
 /// `EXT4_IOC_RESIZE_FS`, from the kernel's `include/uapi/linux/ext4.h`.
 const EXT4_RESIZE: Opcode = opcode::write::<u64>(b'f', 16);
 
-/// The first real-time signal that a C library leaves to programs, and systemd counts from.
+/// The first real-time signal that the C library leaves to programs; systemd counts from it.
 const FIRST_REAL_TIME: i32 = 34;
 
-/// Grows the mounted ext4 file system that `fd` lies in to so many blocks of its own size.
+/// Grows the mounted ext4 file system that contains `fd` to this many of its blocks.
 pub(crate) fn resize_ext4(fd: impl AsFd, blocks: u64) -> io::Result<()> {
     // SAFETY: EXT4_IOC_RESIZE_FS reads one u64 through its argument, as its definition above says,
     // and a kernel that does not know the number answers ENOTTY.
@@ -48,7 +48,7 @@ unsafe extern "C" {
 impl SignalSet {
     const NONE: Self = Self([0; 16]);
 
-    /// Makes this the set of signals that are blocked for this thread.
+    /// Makes this the set of blocked signals of this thread.
     fn block(&self) {
         const SIG_SETMASK: i32 = 2;
         // SAFETY: the set is whole, aligned, and read only during the call; nothing is written
@@ -57,8 +57,8 @@ impl SignalSet {
     }
 }
 
-/// Blocks what ends a command at a terminal or from outside (`SIGHUP`, `SIGINT`, `SIGQUIT`,
-/// `SIGTERM`, `SIGTSTP`) for this thread, and for nothing that `command` starts.
+/// Blocks the signals that end a command at a terminal or from outside (`SIGHUP`, `SIGINT`,
+/// `SIGQUIT`, `SIGTERM`, `SIGTSTP`) for this thread, but not for the process of `command`.
 pub(crate) fn block_endings(command: &mut Command) {
     let blocked = [
         Signal::HUP,
@@ -82,7 +82,7 @@ pub(crate) fn block_endings(command: &mut Command) {
     }
 }
 
-/// What ties a command to others.
+/// The ties of a command to its terminal and to this thread.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ties {
     /// Its standard input is the terminal of its session.
@@ -91,7 +91,7 @@ pub(crate) struct Ties {
     pub(crate) bound: bool,
 }
 
-/// Has `command` run in a session of its own, as this user and in these groups.
+/// Makes `command` run in a session of its own, as this user and in these groups.
 pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<Gid>, ties: Ties) {
     // SAFETY: between fork and exec the child makes system calls; it does not allocate, lock or
     // unwind. It has one thread, so the calls for a thread are for the whole process.
@@ -106,7 +106,7 @@ pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<G
             rustix::thread::set_thread_gid(group)?;
             rustix::thread::set_thread_uid(user)?;
             if ties.bound {
-                // Last, because a change of the user ends it.
+                // Last, because a change of the user resets it.
                 rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
             }
             Ok(())
@@ -159,7 +159,7 @@ unsafe impl SocketAddrArg for VsockAddress {
 }
 
 impl VsockAddress {
-    /// The address that a system call answered, if it is one of a vsock.
+    /// The address that a system call returned, if it is that of a vsock.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "what a system call answers is handed on as it comes"

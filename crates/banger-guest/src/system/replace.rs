@@ -1,4 +1,4 @@
-//! Writing a file so that a crash leaves the old one or the new one.
+//! Writes a file so that a crash leaves the old one or the new one.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -26,7 +26,7 @@ impl Rights {
     }
 }
 
-/// Makes a directory and those above it, where they are missing.
+/// Creates a directory and its missing parents.
 pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -34,8 +34,8 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
         .create(path)
 }
 
-/// Writes a file beside its place and moves it there. A file that says the same with the same
-/// permissions is left alone, so that a start without news writes nothing to a disk.
+/// Writes a file beside its place and renames it. A file with the same content and permissions is
+/// left alone, so that a start without changes writes nothing to a disk.
 pub(crate) fn write(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
     if is_so(path, bytes, rights) {
         return Ok(());
@@ -73,7 +73,7 @@ fn write_new(path: &Path, bytes: &[u8], rights: Rights) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    // The owner first: changing it clears the set-user-id bit.
+    // The owner first, because a change of owner clears the set-user-id bit.
     rustix::fs::fchown(
         &file,
         Some(Uid::from_raw(rights.uid)),

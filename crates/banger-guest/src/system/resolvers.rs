@@ -1,9 +1,10 @@
-//! The guest's resolvers, alongside other programs of the guest that set resolvers.
+//! The guest's resolvers, beside other programs of the guest that set resolvers.
 //!
 //! The daemon's resolvers are kept in one file, [`UPSTREAM`]. `/etc/resolv.conf` is a link to a
-//! second one, [`RESOLV_CONF`], and a program of the guest may write through the link: a VPN puts
-//! its own resolvers there, and removes them when it goes down. The file has ours as long as it has
-//! nobody else's. systemd-resolved, which a user may install, reads neither; it gets a drop-in.
+//! second one, [`RESOLV_CONF`], and a program of the guest may write through the link: a VPN writes
+//! its own resolvers there, and removes them when it goes down. The file has banger's whenever it
+//! has no other program's. systemd-resolved, which a user may install, reads neither; it gets a
+//! drop-in.
 
 use std::fs;
 use std::io;
@@ -16,19 +17,19 @@ use crate::boot_record::RESOLV_CONF;
 use crate::system::enter;
 use crate::system::replace::{self, Rights};
 
-/// What the daemon told last, in the form of a `resolv.conf`.
+/// The daemon's latest resolvers, in the format of a `resolv.conf`.
 const UPSTREAM: &str = "/run/banger/upstream-resolv.conf";
 
 /// The configuration of systemd-resolved (`resolved.conf`(5)).
 const RESOLVED: &str = "/run/systemd/resolved.conf.d/10-banger.conf";
 
-/// There while systemd-resolved runs.
+/// This directory exists while systemd-resolved runs.
 const RESOLVED_RUNS: &str = "/run/systemd/resolve";
 
 /// Debian's resolvconf, and openresolv under the same name.
 const RESOLVCONF: &str = "/usr/sbin/resolvconf";
 
-/// Where resolvconf's own `resolv.conf` lies, to which it links `/etc/resolv.conf`.
+/// The folder of resolvconf's own `resolv.conf`, the target of its link at `/etc/resolv.conf`.
 const RESOLVCONF_FOLDER: &str = "/run/resolvconf";
 
 const ETC_RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -36,7 +37,7 @@ const ETC_RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The beginning of the first line of every `resolv.conf` that banger writes.
 const OURS: &str = "# Written by banger";
 
-/// Writes what the daemon tells, and answers whether it is news to systemd-resolved.
+/// Writes the daemon's resolvers; returns whether they are new to systemd-resolved.
 pub(crate) fn write(resolvers: &Resolvers) -> io::Result<bool> {
     let text = resolvers.resolv_conf();
     put(UPSTREAM, &text)?;
@@ -49,7 +50,7 @@ pub(crate) fn write(resolvers: &Resolvers) -> io::Result<bool> {
     Ok(is_news)
 }
 
-/// The same in a guest that is up, where programs that keep a copy are notified.
+/// Writes the daemon's resolvers in a running guest, and notifies programs that keep a copy.
 pub(crate) fn tell(resolvers: &Resolvers) -> io::Result<()> {
     let is_news = write(resolvers)?;
     if is_news && Path::new(RESOLVED_RUNS).is_dir() {
@@ -71,7 +72,8 @@ pub(crate) fn tell(resolvers: &Resolvers) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts ours back when whoever wrote others has taken them away, or has put older ones of ours back.
+/// Restores banger's resolvers after another program has removed its own, or has put back older
+/// ones of banger's.
 pub(crate) fn restore() -> io::Result<()> {
     let Ok(upstream) = fs::read_to_string(UPSTREAM) else {
         return Ok(());
@@ -82,10 +84,10 @@ pub(crate) fn restore() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a symbolic link leads to something below `folder`.
+/// Whether the target of a symbolic link is below `folder`.
 pub(crate) fn leads_below(link: impl AsRef<Path>, folder: &str) -> bool {
     fs::read_link(link).is_ok_and(|target| {
-        // Packages write `../run/…` as well.
+        // Packages also write `../run/…`.
         Path::new("/etc").join(&target).starts_with(folder)
             || target
                 .strip_prefix("..")
@@ -93,7 +95,7 @@ pub(crate) fn leads_below(link: impl AsRef<Path>, folder: &str) -> bool {
     })
 }
 
-/// Whether ours may take the place of this `resolv.conf`: it is banger's, or names no resolver.
+/// Whether banger may replace this `resolv.conf`: it is banger's, or names no resolver.
 fn gives_way(resolv_conf: &str) -> bool {
     let names_somebody = |line: &str| {
         let mut words = line.split_whitespace();
@@ -114,7 +116,7 @@ fn resolved_conf(resolvers: &Resolvers) -> String {
     text
 }
 
-/// Runs a program without waiting for it.
+/// Starts a program without waiting for it.
 fn begin(command: &mut std::process::Command) -> io::Result<()> {
     let mut child = command
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! Sockets of the machine: where a hypervisor has no virtio-serial port but a vsock device, the
+//! Sockets of the machine: with a hypervisor that has a vsock device and no virtio-serial port, the
 //! daemon connects to us. Nothing here ever waits.
 //!
 //! Listening on a port below 1024 requires a privilege, so no ordinary user of the guest can
@@ -16,20 +16,20 @@ use rustix::net::{
 
 use super::raw::VsockAddress;
 
-/// Where Linux lists the virtio devices.
+/// The directory where Linux lists the virtio devices.
 const DEVICES: &str = "/sys/bus/virtio/devices";
 
-/// The kind of a virtio device that is a vsock: Virtual I/O Device (VIRTIO) 1.2, section 5.10.
+/// The device type of a vsock: Virtual I/O Device (VIRTIO) 1.2, section 5.10.
 const KIND: u32 = 19;
 
 /// Any address of the guest, and the address of the host: vsock(7).
 const ANY: u32 = u32::MAX;
 pub(crate) const HOST: u32 = 2;
 
-/// How many connections may wait to be accepted, and how many are looked at in one round.
+/// The maximum number of connections that wait to be accepted, and of those accepted in one round.
 const BACKLOG: u8 = 8;
 
-/// Whether this machine has a vsock device that the kernel knows.
+/// Whether this machine has a vsock device with a driver.
 pub(crate) fn is_there() -> bool {
     is_among(Path::new(DEVICES))
 }
@@ -56,7 +56,7 @@ fn listening(port: u32, flags: SocketFlags) -> io::Result<OwnedFd> {
 /// A socket that listens on `port`, for a thread that may wait.
 ///
 /// # Errors
-/// When the kernel has no vsock, or somebody else listens there.
+/// If the kernel has no vsock, or another process listens there.
 pub(crate) fn listen_on(port: u32) -> io::Result<OwnedFd> {
     listening(port, SocketFlags::empty())
 }
@@ -64,14 +64,14 @@ pub(crate) fn listen_on(port: u32) -> io::Result<OwnedFd> {
 /// Waits for a connection; `None` if it is from another context than `peer`.
 ///
 /// # Errors
-/// When the process has no descriptors left.
+/// If the process has no descriptors left.
 pub(crate) fn accept_from(socket: &OwnedFd, peer: u32) -> io::Result<Option<OwnedFd>> {
     let (connection, address) = acceptfrom_with(socket, SocketFlags::CLOEXEC)?;
     let context = address.and_then(VsockAddress::of).map(|it| it.context);
     Ok((context == Some(peer)).then_some(connection))
 }
 
-/// A socket that the peer can connect to, and the connection that counts: the newest.
+/// A socket that the peer can connect to, and its newest connection, which is the one that counts.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
@@ -83,7 +83,7 @@ impl Listener {
     /// Listens on `port` for connections from the context `peer`.
     ///
     /// # Errors
-    /// When the kernel has no vsock, or another process listens there.
+    /// If the kernel has no vsock, or another process listens there.
     pub(crate) fn new(port: u32, peer: u32) -> io::Result<Self> {
         Ok(Self {
             socket: listening(port, SocketFlags::NONBLOCK)?,
@@ -92,8 +92,8 @@ impl Listener {
         })
     }
 
-    /// Takes the newest connection that waits; whether there was one. The one before is closed,
-    /// which its other end sees.
+    /// Accepts the newest waiting connection; returns whether there was one. The previous one is
+    /// closed, which its other end sees.
     pub(crate) fn accept(&mut self) -> bool {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let mut came = false;
@@ -125,14 +125,14 @@ impl Listener {
         self.connection.as_ref().map(File::as_fd)
     }
 
-    /// Reads what is there; zero when the other end is gone, or there is none.
+    /// Reads what is available; zero without a connection, or when its other end is closed.
     pub(crate) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         self.connection
             .as_ref()
             .map_or(Ok(0), |mut it| it.read(bytes))
     }
 
-    /// Writes what goes now.
+    /// Writes as much as possible now.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.connection
             .as_ref()

@@ -1,4 +1,4 @@
-//! A file system whose growth was cut off by a power cut, on a kernel of its own.
+//! A file system whose growth was interrupted by a power cut, on a kernel of its own.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,13 +15,13 @@ const MKE2FS: &str = "/usr/sbin/mke2fs";
 const DISK: &str = "/dev/vda";
 const AT: &str = "/disk";
 
-/// Sizes in blocks of 4 KiB: of a new file system, of one that grew by half a group of groups, and
-/// of the whole disk. 128 MiB of blocks are a group.
+/// Sizes in blocks of 4 KiB: of a new file system, of one that grew by half a flex group, and of
+/// the whole disk. A block group has 128 MiB.
 const NEW: u64 = 1 << 18;
 const GROWN: u64 = 1 << 19;
 const WHOLE: u64 = 1 << 22;
 
-/// Where a superblock lies, and in it its flags of features that a mount must know.
+/// The offset of the superblock, and that of its incompatible feature flags.
 const SUPERBLOCK: u64 = 1024;
 const INCOMPATIBLE: usize = 0x60;
 const RECOVER: u8 = 4;
@@ -84,7 +84,7 @@ fn a_growth_that_was_cut_off_goes_on_on_a_bare_kernel() {
     let options = options.create_new(true).read(true).write(true);
     let file = options.open(&disk).unwrap();
     file.set_len(WHOLE * 4096).unwrap();
-    // Without a checksum of its superblock, which is put together below.
+    // The superblock has no checksum, because it is assembled below.
     let features = "^metadata_csum,^orphan_file";
     let made = Command::new(MKE2FS)
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-O", features])
@@ -100,8 +100,8 @@ fn a_growth_that_was_cut_off_goes_on_on_a_bare_kernel() {
     let run = |filter: &str| bare_kernel::run(&bundle, &modules, Some(&disk), filter);
     let output = run("on_a_disk_that_grows_the_power_is_cut");
     assert!(!output.contains("test result"), "{output}");
-    // The journal tells of the growth, and the superblock in its place does not yet: nothing says
-    // which of the two reaches the disk before the cut, and this is the worse.
+    // The journal has the growth, and the superblock in its place does not yet. Either may reach
+    // the disk first before a power cut, and this is the worse case.
     before[INCOMPATIBLE] |= RECOVER;
     file.write_all_at(&before, SUPERBLOCK).unwrap();
     let output = run("on_a_disk_whose_growth_was_cut_off_it_goes_on");

@@ -27,7 +27,7 @@ fn flush(session: &mut Session, stream: &mut UnixStream) -> bool {
     sent
 }
 
-/// A guest that answers until the stream ends; `answer` says how, and `None` is silence.
+/// A guest that answers until the stream ends; `answer` returns each answer, and `None` is silence.
 fn serve(
     mut stream: UnixStream,
     mut session: Session,
@@ -118,8 +118,8 @@ fn an_ask_to_a_killed_agent_is_answered_by_the_next() {
     guest.join().unwrap();
 }
 
-/// A guest of another build, which lists these features; it answers every ask with this. Its thread
-/// returns how many asks came.
+/// A guest of another build, which lists these features and gives this answer to every ask. Its
+/// thread returns the number of asks.
 fn another_build(features: &str, answer: &str) -> (Conversation, thread::JoinHandle<usize>) {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let welcome = format!(

@@ -187,7 +187,7 @@ fn assert_last_is_welcome(session: &mut Session) {
     );
 }
 
-/// Bytes, cut frames, whole frames and giant lines.
+/// Random bytes, incomplete frames, whole frames and very long lines.
 fn garbage() -> impl Strategy<Value = Vec<u8>> {
     let frame = prop_oneof![
         Just(hello("a1")),

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Longer than anything here takes.
+/// A time longer than any step here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn port() -> (UnixStream, UnixStream) {
@@ -18,7 +18,7 @@ fn port() -> (UnixStream, UnixStream) {
     (ours, theirs)
 }
 
-/// A guest at one end of a port that stays there; what it accepts comes out.
+/// A guest at one end of a permanent port; the receiver gets the streams that it accepts.
 fn guest(port: UnixStream) -> mpsc::Receiver<UnixStream> {
     let (accepted, streams) = mpsc::channel();
     thread::spawn(move || {
@@ -151,7 +151,7 @@ fn a_restarted_agent_ends_the_daemons_conversation() {
     far.write_all(b"x").unwrap();
     near.read_exact(&mut [0; 1]).unwrap();
     assert!(doorbell.is_welcomed());
-    // The next agent begins on the same line.
+    // The next agent starts on the same line.
     let mut bytes = Vec::new();
     Frame::write_padding(&mut bytes);
     Frame::write(FrameKind::Lost, 0, &[], &mut bytes);
@@ -164,7 +164,7 @@ fn a_restarted_agent_ends_the_daemons_conversation() {
     }
 }
 
-/// Frames in which everything is possible.
+/// Arbitrary frames.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let frame = (
         0_u8..10,
@@ -226,7 +226,7 @@ proptest! {
         theirs.set_nonblocking(false).unwrap();
         (&theirs).write_all(&all).unwrap();
         drop(theirs);
-        // It ends with the port, whatever came before.
+        // It ends with the port, whatever the bytes were.
         let mut sink = Vec::new();
         let _ = near.read_to_end(&mut sink);
         prop_assert!(sink.len() <= all.len());

@@ -9,7 +9,7 @@ use crate::bare_kernel;
 use crate::system::raw::VsockAddress;
 use crate::system::wait;
 
-/// This machine itself, where the kernel's loopback for vsock is loaded.
+/// This machine itself, if the kernel's loopback for vsock is loaded.
 const LOCAL: u32 = 1;
 
 #[test]
@@ -34,7 +34,7 @@ fn standing() -> GuestStatus {
     }
 }
 
-/// A channel that listens to this machine itself.
+/// A channel that accepts this machine itself as its peer.
 fn listening(port: u32, peer: u32) -> Port {
     bare_kernel::load_modules();
     Port::over(Line::Vsock(Listener::new(port, peer).unwrap()))
@@ -63,7 +63,7 @@ fn ask(token: &str, id: u64) -> Vec<u8> {
     })
 }
 
-/// Attends to the channel, answering what is asked, until `found` finds something.
+/// Attends to the channel and answers asks, until `found` returns a result.
 fn attend<T>(port: &mut Port, mut found: impl FnMut(&mut Port) -> Option<T>) -> T {
     let patience = Duration::from_secs(20);
     let result = wait::until(patience, || {
@@ -76,7 +76,7 @@ fn attend<T>(port: &mut Port, mut found: impl FnMut(&mut Port) -> Option<T>) -> 
     result.expect("the channel comes to it")
 }
 
-/// What comes until a line has `part` in it.
+/// Reads until a line contains `part`.
 fn hear(stream: &File, port: &mut Port, part: &str) {
     rustix::io::ioctl_fionbio(stream, true).unwrap();
     let mut heard = String::new();
@@ -136,7 +136,7 @@ fn over_vsock_a_daemon_that_dies_is_followed_by_the_next() {
         let mut daemon = dial(2003);
         daemon.write_all(&hello(token)).unwrap();
         hear(&daemon, &mut port, token);
-        // In the middle of a line.
+        // The message ends in the middle of a line.
         daemon.write_all(b"{\"token\":").unwrap();
         drop(daemon);
         attend(&mut port, |port| (port.polled().len() == 1).then_some(()));
@@ -149,7 +149,7 @@ fn over_vsock_a_daemon_that_dies_is_followed_by_the_next() {
 fn over_vsock_only_the_host_is_accepted() {
     let mut port = listening(2004, vsock::HOST);
     let mut stranger = dial(2004);
-    // The kernel may have output it already that it is not wanted.
+    // The connection may be closed already.
     let _ = stranger.write_all(&hello("a1"));
     attend(&mut port, |_| has_ended(&stranger));
     assert_eq!((port.polled().len(), port.session().token()), (1, None));
@@ -164,7 +164,7 @@ fn over_vsock_a_daemon_that_never_reads_or_never_stops_holds_nothing_up() {
     daemon.write_all(&hello("a1")).unwrap();
     let mut longest = 0;
     for id in 1..4000 {
-        // A full socket takes no more until the guest has read.
+        // A full socket accepts nothing more until the guest has read.
         let _ = daemon.write(&ask("a1", id));
         for asked in port.attend(standing()) {
             port.session().answer(&asked, Ok(Answer::Done));
@@ -192,7 +192,7 @@ fn over_vsock_two_agents_do_not_listen_at_once() {
 fn over_vsock_an_ordinary_user_cannot_stand_in_for_the_agent() {
     bare_kernel::load_modules();
     let stand_in = std::thread::spawn(|| {
-        // A user belongs to a thread, as far as the kernel is concerned; the others stay root.
+        // In the kernel a user id belongs to a thread; the others stay root.
         let user = rustix::process::Uid::from_raw(1000);
         rustix::thread::set_thread_res_uid(user, user, user).unwrap();
         Listener::new(VSOCK_PORT, vsock::HOST).unwrap_err()
