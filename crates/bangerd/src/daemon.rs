@@ -40,13 +40,13 @@ pub use image::{ImageBuild, build_image, import};
 /// The options of the daemon.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The paths that the user chose.
+    /// The paths that the user has set.
     pub wishes: LocationOptions,
     /// Whether the host is simulated.
     pub simulated: bool,
     /// Whether errors are printed as JSON.
     pub json: bool,
-    /// Why it is not fully detached from its starter, if so.
+    /// The reasons why it is not fully detached from its starter.
     pub kept: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl Names for VmNames {
 /// Runs the daemon until it is stopped.
 ///
 /// # Errors
-/// It cannot start.
+/// If it cannot start.
 pub fn run(options: &Options) -> Result<()> {
     let mut location = Location::find(&options.wishes, environment)?;
     let layout = Layout::new(&location.state);

@@ -1,4 +1,4 @@
-//! Every path that banger uses below its state directory, each with a remark.
+//! Every path that banger uses below its state directory, with a remark on each.
 //!
 //! ```text
 //! <state>/
@@ -73,13 +73,13 @@ impl Layout {
         self.state.join("settings.json")
     }
 
-    /// There once a new user was told what they have to do once.
+    /// A mark that the first user has had the advice.
     #[must_use]
     pub fn advice_given(&self) -> PathBuf {
         self.state.join("advice-given")
     }
 
-    /// The VMs that start with the host's present boot, and what became of them.
+    /// The VMs that start with the current boot of the host, with the outcomes.
     #[must_use]
     pub fn autostart(&self) -> PathBuf {
         self.state.join("autostart.json")
@@ -97,7 +97,7 @@ impl Layout {
         self.ssh().join("id_ed25519")
     }
 
-    /// How ssh reaches every VM, in the format of `ssh_config`(5).
+    /// The configuration by which ssh reaches every VM, in the format of `ssh_config`(5).
     #[must_use]
     pub fn ssh_config(&self) -> PathBuf {
         self.ssh().join("config")
@@ -147,7 +147,7 @@ impl Layout {
         self.state.join("volumes")
     }
 
-    /// Where images are while they are made; empty when no one is.
+    /// The folder for images under construction; empty otherwise.
     #[must_use]
     pub fn image_work(&self) -> PathBuf {
         self.state.join("image-work")
@@ -224,23 +224,23 @@ pub struct VmLayout {
     folder: PathBuf,
 }
 
-/// Names in the machine's folder, as the hypervisor gets them.
+/// The names in the machine's folder, relative to which the hypervisor works.
 pub mod machine {
     /// The writable root disk.
     pub const ROOT_DISK: &str = "root.img";
     /// The work disk, `/root` in the guest.
     pub const WORK_DISK: &str = "work.img";
-    /// What the names of volumes begin with, which are there while the VM runs.
+    /// The prefix of the names of volumes, which exist while the VM runs.
     pub const VOLUME: &str = "volume-";
-    /// The kernel: another name of the image's file, there while the VM runs.
+    /// The kernel: a hard link to the image's file, which exists while the VM runs.
     pub const KERNEL: &str = "vmlinux";
-    /// Both archives of the initramfs, there while the VM runs.
+    /// Both archives of the initramfs, which exist while the VM runs.
     pub const INITRAMFS: &str = "initramfs";
     /// The guest's console output, bounded, kept across runs.
     pub const CONSOLE: &str = "console.log";
-    /// What is typed to the guest's console: a FIFO, there while the VM runs.
+    /// The input of the guest's console: a FIFO, which exists while the VM runs.
     pub const CONSOLE_INPUT: &str = "console.in";
-    /// The name of the root disk for Firecracker where it is a block device: a link to its node.
+    /// Firecracker's name for a root disk that is a block device: a link to its node.
     pub const ROOT_DEVICE: &str = "root.dev";
     /// The channel to the guest's agent.
     pub const AGENT: &str = "agent.sock";

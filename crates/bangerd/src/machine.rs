@@ -13,7 +13,7 @@ use crate::vm::shape::Shape;
 /// A complete machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Which devices the guest sees, and where.
+    /// The devices that the guest sees, and their addresses.
     pub shape: Shape,
     /// The name by which its process is found.
     pub name: String,
@@ -21,10 +21,10 @@ pub struct Machine {
     pub directory: PathBuf,
     /// The user of the hypervisor, unless it is the daemon's.
     pub owner: Option<Owner>,
-    /// The user that the hypervisor runs as where its files are the daemon's own all the same:
-    /// root makes it that user, in a jail.
+    /// The user that the hypervisor runs as in a jail of the root helper, although its files are
+    /// the daemon's.
     pub jailed_as: Option<Owner>,
-    /// The name of its systemd scope without `.scope`, where the host has scopes.
+    /// The name of its systemd scope without `.scope`, if the host has scopes.
     pub scope: Option<String>,
     /// The number of virtual CPUs.
     pub vcpu: u32,
@@ -59,7 +59,7 @@ pub enum DiskCache {
 }
 
 impl DiskCache {
-    /// The word for it.
+    /// The name of the value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -197,7 +197,7 @@ fn configure(options: &Options, verb: Config) -> Result<(), banger_api::Error> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // First of all: whatever is open now is somebody else's.
+    // This comes first: files that are open now belong to the starter.
     let kept = if cli.detach {
         banger_host::detach()
     } else {

@@ -1,7 +1,7 @@
-//! What an archive of a VM says of it, before its files.
+//! The manifest of an archive: the description of its VM, before its files.
 //!
-//! An archive is self-contained: it holds the VM's disks and the kernel that it boots with, and no key.
-//! It is somebody else's text until it has been checked here.
+//! An archive is self-contained: it holds the VM's disks and the kernel that it boots with, and no
+//! key. A manifest is untrusted until it has been checked here.
 
 use banger_api::{Code, Error, ImageName, VmName, VmSpec};
 use banger_host::Packed;
@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::image::catalog::Kernel;
 use crate::vm::Vm;
 
-/// The root disk, whatever it was over.
+/// The root disk, as one file whatever its driver.
 pub(crate) const ROOT: &str = "root";
 /// The work disk.
 pub(crate) const WORK: &str = "work";
@@ -20,25 +20,25 @@ pub(crate) const KERNEL: &str = "kernel";
 /// The first archive of the kernel's initramfs.
 pub(crate) const MODULES: &str = "modules";
 
-/// Every file of an archive, each of which it has once.
+/// The names of the files, each of which an archive has once.
 const NAMES: [&str; 4] = [ROOT, WORK, KERNEL, MODULES];
 
-/// The version of what this program writes, and the only one that it reads.
+/// The version of the manifests that this program writes and reads.
 const SCHEMA: u32 = 1;
 
-/// The most bytes of a disk: as much as its setting may have.
+/// The maximum size of a disk in bytes, that of its setting.
 const LARGEST_DISK: u64 = 64 << 40;
 
-/// The most bytes of a kernel, or of its modules.
+/// The maximum size of a kernel, or of its modules, in bytes.
 const LARGEST_KERNEL: u64 = 1 << 30;
 
-/// The most entries of any list.
+/// The maximum number of entries of any list.
 const MOST: usize = 1024;
 
 /// A file of a VM that goes into an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// What it is called there.
+    /// Its name in the archive.
     pub name: &'static str,
     /// The file.
     pub file: Packed,
@@ -48,36 +48,36 @@ pub struct Content {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
-    /// What it is.
+    /// Its name.
     pub name: String,
     /// Its size in bytes, holes included.
     pub size: u64,
 }
 
-/// What an archive says of its VM.
+/// The description of an archive's VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
-    /// The version of this.
+    /// The version of the manifest.
     pub schema: u32,
     /// The VM's name.
     pub name: VmName,
-    /// The names that its disk may have, its own last.
+    /// The names that its disk may contain, its own last.
     pub names: Vec<VmName>,
-    /// The machine-ids that its disk may have.
+    /// The machine-ids that its disk may contain.
     pub machine_ids: Vec<String>,
     /// Its settings.
     pub spec: VmSpec,
-    /// What the image was called that it was created from.
+    /// The name of the image that it was created from.
     pub image: String,
-    /// What its kernel is booted with.
+    /// The kernel that it boots with.
     pub kernel: Kernel,
-    /// The files, in their order.
+    /// The files, in order.
     pub files: Vec<Entry>,
 }
 
 impl Manifest {
-    /// That of a VM with these files.
+    /// The manifest of a VM with these files.
     #[must_use]
     pub(crate) fn of(vm: &Vm, kernel: Kernel, contents: &[Content]) -> Self {
         let names = vm.former_names.iter().chain([&vm.name]);
@@ -91,7 +91,7 @@ impl Manifest {
             name: vm.name.clone(),
             names: names.cloned().collect(),
             machine_ids: machine_ids.cloned().collect(),
-            // Volumes are not the VM's own, and stay here.
+            // Volumes do not belong to the VM, and are not exported.
             spec: VmSpec {
                 volumes: std::collections::BTreeMap::new(),
                 ..vm.spec.clone()
@@ -102,10 +102,10 @@ impl Manifest {
         }
     }
 
-    /// Reads one, and refuses what no VM of a banger could have made.
+    /// Parses a manifest, and rejects values that no VM can have.
     ///
     /// # Errors
-    /// `invalid`, in words.
+    /// `invalid`, with the reason.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         let invalid = |what: String| Error::new(Code::Invalid, what);
         let json: serde_json::Value =

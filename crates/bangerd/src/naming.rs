@@ -8,27 +8,26 @@ use banger_host::command::Command;
 
 use crate::error::{During as _, Result};
 
-/// How long a program may take for a name.
+/// How long the user's program may take for a name.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The largest list of words that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Makes up names.
+/// The source of generated names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameSource {
-    /// Two words of a list that banger brings along.
+    /// Pairs of words from banger's own list.
     Petnames,
-    /// A file of the user's: a program that prints a name, or a list of words, one a line.
+    /// A file of the user's: a program that prints a name, or a list of words, one on each line.
     File(PathBuf),
 }
 
 impl NameSource {
-    /// Candidates for a name, one after the other. What is no name, or is taken, is the caller's to
-    /// see.
+    /// Candidates for a name. The caller rejects those that are invalid or taken.
     ///
     /// # Errors
-    /// When the user's program fails, or their list has no words.
+    /// If the user's list has no words, or the file cannot be read.
     pub fn candidates(&self) -> Result<Candidates<'_>> {
         Ok(match self {
             Self::Petnames => Candidates::Petnames,
@@ -45,12 +44,12 @@ pub enum Candidates<'s> {
     Petnames,
     /// From this program.
     Program(&'s Path),
-    /// From these words, which are all of a name's form.
+    /// From these words, which are valid parts of a name.
     Words(Vec<String>),
 }
 
 impl Candidates<'_> {
-    /// How many are tried before it is taken that none will be free.
+    /// The number of candidates to try before giving up.
     #[must_use]
     pub fn patience(&self) -> usize {
         match self {
@@ -59,10 +58,10 @@ impl Candidates<'_> {
         }
     }
 
-    /// The next one.
+    /// The next candidate.
     ///
     /// # Errors
-    /// When the program fails.
+    /// If the program fails.
     pub fn next(&self) -> Result<String> {
         match self {
             Self::Petnames => Ok(petname::petname(2, "-").unwrap_or_default()),
@@ -106,7 +105,7 @@ fn words(path: &Path) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// Whether two of these and a hyphen make a name.
+/// Whether two such words with a hyphen between them are a valid name.
 fn is_word(line: &str) -> bool {
     (1..=30).contains(&line.len()) && line.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

@@ -14,7 +14,7 @@ use crate::error::{During, Result};
 use crate::layout::{Layout, machine};
 use crate::vm::Vm;
 
-/// The end of the files' names.
+/// The suffix of the files' names.
 const END: &str = ".img";
 
 /// The volumes of one state directory.
@@ -99,7 +99,8 @@ impl Volumes {
     /// Links a volume into the folder of a machine that is about to start.
     pub(crate) fn attach(&self, vm: &Vm, name: &VolumeName, host: &dyn Host) -> Result<()> {
         let (own, lent) = (self.path(name), self.path_in(vm, name));
-        // Without the link here, a start that did not finish has left the one in the jail's folder.
+        // If there is no link here, a start that did not finish has left the only one in the jail's
+        // folder.
         if host.stat(&own).during("look at it")?.is_some() {
             host.change(&Op::File(FileOp::LinkFile {
                 from: own.clone(),

@@ -1,4 +1,4 @@
-//! What the documents name is there.
+//! Checks that what the documents name exists.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -60,7 +60,7 @@ fn every_test_that_docs_faults_names_exists() {
     assert_eq!(numbers, (1..=40).collect::<Vec<u32>>());
 }
 
-/// The names of all checks in the sources below a folder, those of unit tests excepted.
+/// The names of all checks in the sources below a folder, except in unit tests.
 fn checks(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

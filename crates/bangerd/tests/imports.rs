@@ -1,7 +1,6 @@
-//! Who may import whom: the table of ARCHITECTURE.md, held against the sources.
+//! The import rules: the table of ARCHITECTURE.md, checked against the sources.
 //!
-//! Everything that a file names counts, in a `use` as in the code. What stands under
-//! `#[cfg(test)]` does not.
+//! Every path in a file counts, in a `use` as in the code, except under `#[cfg(test)]`.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "imports/checker_tests.rs"]
@@ -13,11 +12,11 @@ use std::collections::BTreeSet;
 
 use source::{Source, sources};
 
-/// What a unit may not name.
+/// The modules that a unit must not name.
 enum Forbidden {
     /// These, and what is below them.
     These(&'static [&'static str]),
-    /// Of our own crates anything but these and what is below them.
+    /// All of our own crates except these modules and those below them.
     AllBut(&'static [&'static str]),
     /// Another module of the same family: a capability another capability.
     Siblings,
@@ -27,16 +26,16 @@ enum Forbidden {
 
 /// One row of the table.
 struct Row {
-    /// The modules that it is about, and all below them.
+    /// The modules that the row applies to, with all below them.
     units: &'static [&'static str],
-    /// Those below them that it is not about.
+    /// The modules below them that it does not apply to.
     but: &'static [&'static str],
     never: Forbidden,
-    /// The rule in words.
+    /// The rule, as text.
     rule: &'static str,
 }
 
-/// Our crates, as a path begins with them.
+/// Our crates, by the first component of their paths.
 const CRATES: &[&str] = &[
     "banger_api",
     "banger_copy",
@@ -47,17 +46,17 @@ const CRATES: &[&str] = &[
     "banger_mcp",
 ];
 
-/// Modules whose children are each one way of doing a job, and strangers to each other.
+/// Modules whose children each implement one job, and must not name each other.
 const FAMILIES: &[&str] = &[
     "bangerd::capability",
     "bangerd::storage",
     "bangerd::hypervisor",
 ];
 
-/// They put the parts together, and may name them all.
+/// Modules that put the parts together, and may name all of them.
 const ASSEMBLERS: &[&str] = &["bangerd::assemble", "bangerd::daemon"];
 
-/// What reaches out of the program, or reads a clock.
+/// Paths that reach outside the program, or read a clock.
 const OUTSIDE: &[&str] = &[
     "banger_host::Host",
     "banger_host::Look",
@@ -85,7 +84,7 @@ const OUTSIDE: &[&str] = &[
     "bangerd::vm::store",
 ];
 
-/// The table of design.md section 2, one row a unit.
+/// The table, with one row for each unit.
 const TABLE: &[Row] = &[
     Row {
         units: &["banger_api", "banger_copy", "banger_host"],
@@ -185,7 +184,7 @@ fn is_within_any(path: &str, above: &[&str]) -> bool {
     above.iter().any(|it| is_within(path, it))
 }
 
-/// The family and the member of it that a path leads to.
+/// The family and its member that a path leads to.
 fn member<'p>(path: &'p str, modules: &BTreeSet<String>) -> Option<(&'static str, &'p str)> {
     let family = FAMILIES.iter().find(|family| is_within(path, family))?;
     let name = path.get(family.len() + 2..)?.split("::").next()?;
@@ -216,7 +215,7 @@ impl Row {
     }
 }
 
-/// What the sources do against the table: file, line and rule.
+/// The violations of the table in the sources: file, line and rule.
 fn violations(sources: &[Source]) -> Vec<String> {
     let modules: BTreeSet<String> = sources.iter().map(|it| it.module.clone()).collect();
     let mut found = BTreeSet::new();
@@ -241,7 +240,7 @@ fn no_module_imports_what_the_table_forbids() {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
-/// What only one capability or driver is about.
+/// The terms of single capabilities or drivers.
 const FEATURES: &[&str] = &[
     "nat",
     "tap",

@@ -69,8 +69,8 @@ impl ConfigurationInForce {
         })
     }
 
-    /// Reads the file each time: otherwise nobody would notice that the next start of the daemon
-    /// fails.
+    /// Reads the file each time, because otherwise nobody would notice that the next start of the
+    /// daemon fails.
     pub(super) fn check(&self) -> Check {
         let own = self.clone();
         Check::new("configuration", move |_| {

@@ -74,8 +74,8 @@ impl Candidates {
         Firecracker::new(self.layout.clone(), program, self.network)
     }
 
-    /// Whether Firecracker can be jailed does not affect the choice: if it should be and cannot,
-    /// the start fails instead of running without a jail.
+    /// Whether Firecracker can be jailed does not affect the choice: if a jail is configured and
+    /// impossible, the start fails instead of running without one.
     ///
     /// `auto` takes Firecracker if its checks pass, and otherwise QEMU, whose own checks then
     /// report what is missing.
@@ -92,7 +92,7 @@ impl Candidates {
         }
     }
 
-    /// All hypervisors, the one for new starts first, and the check that tells of the choice.
+    /// All hypervisors, the one for new starts first, and the check that explains the choice.
     pub(super) fn choose(self, host: &dyn Host) -> (Vec<Box<dyn Hypervisor>>, Check) {
         let plain: Box<dyn Hypervisor> = Box::new(self.firecracker(host));
         let jailed = self.firecracker(host);

@@ -196,28 +196,28 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Makes what persists of a VM that is a clone of `of`, which does not run: content is copied, an
-    /// identity is made. Idempotent.
+    /// Creates what persists of a VM that is a clone of `of`, which does not run: content is
+    /// copied, an identity is generated. Idempotent.
     ///
     /// # Errors
-    /// When it does not exist afterwards.
+    /// If it does not exist afterwards.
     fn duplicate(&self, _of: &Vm, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.create(vm, host)
     }
 
-    /// Its files that an archive of a VM holds, of one that does not run.
+    /// The files that an archive of a VM contains. The VM does not run.
     ///
     /// # Errors
-    /// When one of them is not there or cannot be read.
+    /// If one of them is missing or cannot be read.
     fn contents(&self, _vm: &Vm, _host: &dyn Host) -> Result<Vec<Content>> {
         Ok(Vec::new())
     }
 
-    /// Makes what persists of a VM whose archive was unpacked into the folder `from`, one file by each
-    /// name. Idempotent.
+    /// Creates what persists of a VM whose archive was unpacked into the folder `from`, with one
+    /// file for each name. Idempotent.
     ///
     /// # Errors
-    /// When it does not exist afterwards.
+    /// If it does not exist afterwards.
     fn restore(&self, _from: &Path, vm: &Vm, host: &dyn Host) -> Result<()> {
         self.create(vm, host)
     }

@@ -45,8 +45,8 @@ impl Network {
 }
 
 impl Network {
-    /// Nothing else on the host has exactly this VM's address, such as the TAP of another installation: the
-    /// address may come from an earlier `subnet` of the configuration.
+    /// Checks that no other interface of the host has exactly this VM's address, such as the TAP of
+    /// another installation. The address may come from an earlier `subnet` of the configuration.
     fn address_check(&self, vm: &Vm) -> Check {
         let (name, address) = (vm.name.clone(), vm.address);
         let probe = Probe::SubnetFree {

@@ -149,7 +149,7 @@ impl Capability for RootDisks {
     fn choose(&self, vm: &mut Vm, host: &dyn Host) -> Result<()> {
         if vm.phase == Phase::Creating {
             let driver = storage::choose(self.wanted, &self.drivers, host)?;
-            // What becomes an image is a file; the last driver makes one everywhere.
+            // Only a file can become an image; the last driver makes one on every host.
             let of_files = self.drivers.iter().rfind(|it| !it.is_block());
             let driver = match of_files {
                 Some(of_files) if vm.builds.is_some() && driver.is_block() => &**of_files,

@@ -1,4 +1,4 @@
-//! The volumes of a VM: disks with names, mounted where its settings say.
+//! The volumes of a VM: disks with names, mounted at the directories of its settings.
 
 use banger_host::{Finding, Host};
 
@@ -54,7 +54,7 @@ impl Capability for AttachedVolumes {
     }
 
     fn plan(&self, vm: &Vm, plan: &mut Plan) -> Result<()> {
-        // A directory comes before those in it.
+        // A directory comes before those below it.
         let mut volumes: Vec<_> = vm.spec.volumes.iter().collect();
         volumes.sort_by_key(|(_, mount)| *mount);
         for (index, (name, mount)) in volumes.into_iter().enumerate() {

@@ -32,7 +32,7 @@ pub struct Build {
 /// Builds the bundle, and prints each stage on standard error.
 ///
 /// # Errors
-/// The build fails; an old bundle stays as it is.
+/// If the build fails; an old bundle is kept.
 pub fn build(options: &Options, build: Build) -> Result<()> {
     let beside = std::env::current_exe()
         .map(|exe| exe.with_file_name(program::FILE))
@@ -54,7 +54,7 @@ pub fn build(options: &Options, build: Build) -> Result<()> {
 /// Fetches the bundle of a manifest, and prints each stage on standard error.
 ///
 /// # Errors
-/// The bundle cannot be downloaded, or differs from the manifest; an old bundle stays as it is.
+/// If the bundle cannot be downloaded, or differs from the manifest; an old bundle is kept.
 pub fn fetch(options: &Options, manifest: PathBuf, dir: Option<PathBuf>) -> Result<()> {
     let location = location(options, dir)?;
     let downloads = Layout::new(&location.state).downloads();
@@ -71,7 +71,7 @@ pub fn fetch(options: &Options, manifest: PathBuf, dir: Option<PathBuf>) -> Resu
 /// Packages the bundle as an archive, and prints its SHA-256 as sha256sum(1) does.
 ///
 /// # Errors
-/// The bundle is incomplete, or the archive cannot be written.
+/// If the bundle is incomplete, or the archive cannot be written.
 pub fn package(options: &Options, archive: &Path, dir: Option<PathBuf>) -> Result<()> {
     let location = location(options, dir)?;
     let packed = bundle::package(&location.bundle, archive).during("package the bundle")?;

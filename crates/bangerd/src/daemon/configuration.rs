@@ -37,7 +37,7 @@ pub fn show(options: &Options, with_origins: bool) -> Result<()> {
     } else {
         table(&settings, with_origins)
     };
-    // The reader may be gone.
+    // The reader may have gone.
     let _ = std::io::stdout().write_all(shown.as_bytes());
     Ok(())
 }
@@ -68,7 +68,7 @@ fn table(settings: &[Setting], with_origins: bool) -> String {
 /// Checks that this file is a valid configuration.
 ///
 /// # Errors
-/// The faults of the file.
+/// Each fault of the file.
 pub fn check(file: &Path) -> Result<()> {
     Config::load(file).map(drop)
 }

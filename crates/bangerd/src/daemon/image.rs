@@ -1,8 +1,9 @@
-//! What the daemon's program does with images, in the environment of whoever asks for it.
+//! The commands of `banger image import` and `image build`, which the daemon's program runs with
+//! the user's environment.
 //!
-//! For `banger image import` it makes an ext4 file system of a source, and has the daemon make an image
-//! of that. For `banger image build` it fetches what recipes name, and has the daemon build with it: the
-//! proxies, the certificates and the npm configuration are the user's, and not the daemon's.
+//! `image import` makes an ext4 file system from a source, and has the daemon import it. `image
+//! build` downloads what the recipe names, and has the daemon build with it. So the proxies, the
+//! certificates and the npm configuration are the user's, not the daemon's.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use crate::layout::Layout;
 pub struct ImageBuild {
     /// The image's name.
     pub name: ImageName,
-    /// The image that it is made of.
+    /// The image to build from.
     pub from: Option<ImageName>,
     /// Whether Docker is added.
     pub docker: bool,
@@ -34,15 +35,15 @@ pub struct ImageBuild {
     pub recipe: Option<PathBuf>,
     /// The size of its root file system.
     pub size: Option<Mib>,
-    /// Whether the VM of a build that fails stays.
+    /// Whether the VM of a failed build is kept.
     pub keep_on_failure: bool,
 }
 
-/// Builds an image, and tells each stage on standard error.
+/// Builds an image, and prints each stage on standard error.
 ///
 /// # Errors
-/// What is wrong with the recipe, cannot be fetched, or fails in the VM. Nothing but the log is left
-/// then, and the VM where it shall be kept.
+/// If the recipe is invalid, a download fails, or a step fails in the VM. Only the log remains
+/// then, and the VM if it is to be kept.
 pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
     let location = location(options, None)?;
     let client = Client::new(&location.socket)?;
@@ -95,7 +96,7 @@ pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
     Ok(())
 }
 
-/// Whether a step is one of the many of every start, which nobody waits for.
+/// Whether a step is one of the many short ones of every start.
 fn is_brief(step: &str) -> bool {
     ["image", "check", "plan", "boot"].contains(&step)
         || ["create ", "prepare "]
@@ -103,7 +104,7 @@ fn is_brief(step: &str) -> bool {
             .any(|it| step.starts_with(it))
 }
 
-/// Where a built image comes from, in words.
+/// The description of a built image's origin.
 fn origin(ingredients: &Ingredients, base: Option<&str>) -> String {
     let base = base.unwrap_or(ImageName::DEFAULT);
     let recipes: Vec<&str> = ingredients.recipes.iter().map(|it| it.name()).collect();
@@ -156,7 +157,7 @@ fn take(
     client.import_image(&request, |_| {})
 }
 
-/// Refuses a name that is taken, before anything that takes long.
+/// Rejects a name that is taken, before any long step.
 fn refuse_taken(client: &Client, name: &ImageName) -> Result<()> {
     let is_taken = client.images()?.iter().any(|it| it.name == *name);
     if !is_taken {

@@ -70,7 +70,7 @@ fn other_kind(state: &Path, found: &str) -> Error {
     }
 }
 
-/// Atomically, because of crashes.
+/// Writes the kind atomically, because of crashes.
 fn write(path: &Path, kind: &str) -> std::io::Result<()> {
     let aside = path.with_extension("new");
     let mut file = std::fs::File::options()

@@ -5,9 +5,9 @@
 //! import:  head, checked ► image-work/vm-<number>/, digest checked ► images ► a VM as `create` makes it
 //! ```
 //!
-//! An imported VM is a clone over the distance: it has an identity of its own. Its disk is the base of its
-//! root disk, so that whichever driver this host has can be used. A crash leaves what the next daemon
-//! removes.
+//! An imported VM is like a clone from another host: it has an identity of its own. The disk in the
+//! archive becomes the base of its root disk, so every driver of this host can be used. The next
+//! daemon removes what a crash leaves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use crate::manifest::Manifest;
 use crate::readiness;
 use crate::vm::phase::{Verb, may};
 
-/// What stays free on the host's file system beside an archive's content, in MiB.
+/// The free space to leave on the host's file system beside an archive's content, in MiB.
 const SPARE: u64 = 512;
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when dropped.
 struct WorkFolder<'h> {
     path: PathBuf,
     host: &'h dyn Host,
@@ -40,7 +40,7 @@ struct WorkFolder<'h> {
 impl Drop for WorkFolder<'_> {
     fn drop(&mut self) {
         let path = self.path.clone();
-        // One that stays, the next daemon removes.
+        // The next daemon removes one that remains.
         let _ = self
             .host
             .change(&Op::File(FileOp::RemoveDirectory { path }));
@@ -56,7 +56,7 @@ impl Engine {
     ) -> Result<ExportedVm> {
         let name = slot.vm().name.clone();
         let doing = || format!("export `{name}`");
-        // Nobody starts it while its disks are read.
+        // The hold keeps other verbs from starting it while its disks are read.
         let hold = slot.hold("export").during(doing())?;
         let vm = hold.vm();
         may(Verb::Clone, vm.phase, &vm.name).during(doing())?;
@@ -85,7 +85,7 @@ impl Engine {
         })
     }
 
-    /// The digest at an archive's end, and its length.
+    /// The digest at the end of an archive, and the archive's length.
     fn digest_of(&self, archive: &Path) -> Result<(String, u64)> {
         let stat = self.host().stat(archive).during("look at the archive")?;
         let length = stat.map_or(0, |it| it.length);
@@ -107,7 +107,7 @@ impl Engine {
         let path = plain_path(&request.path).during(doing())?;
         let manifest = self.read_manifest(path).during(doing())?;
         let name = request.name.as_deref().unwrap_or(manifest.name.as_str());
-        // Before anything is unpacked, which may take a while.
+        // The check precedes the unpacking, which may take a while.
         self.admit_import(path, name, &manifest).during(doing())?;
         let number = format!("{:016x}", u64::from_le_bytes(random()?));
         let folder = self.work_folder(&number).during(doing())?;
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     fn read_manifest(&self, path: &Path) -> Result<Manifest> {
-        // The request may be right, and this file is not: it may become another.
+        // The request may be right and the file wrong; a later file with this path may be right.
         let conflict = |what: String| Error::new(Code::Conflict, what);
         let what = "read the archive";
         match self.host().stat(path).during(what)? {
@@ -160,7 +160,7 @@ impl Engine {
         self.admit(manifest.spec.clone(), None)?;
         admit::given_name(name, &self.claims(&lock(&self.vms)))
             .map_err(|error| error.hint("give it another name: --name NAME"))?;
-        // Holes take nothing, so no more comes out of it than is in it.
+        // Holes are not in the archive, so the content takes at most as much space as the archive.
         let stat = self.host().stat(path).during("look at the archive")?;
         let needed = stat.map_or(0, |it| it.length.div_ceil(1 << 20)) + SPARE;
         let state = self.parts.layout.state();

@@ -127,7 +127,7 @@ impl Engine {
         });
         let failure = match started {
             Ok(_) => None,
-            // A verb of a user holds it, which takes precedence.
+            // A user's verb holds it, and has precedence.
             Err(error) if error.code == Code::Busy => None,
             Err(error) => {
                 tracing::error!(vm = %vm.name, error = error.report(), "start it with the host");

@@ -34,7 +34,7 @@ const STACK: usize = 256 << 10;
 /// The number of open connections of each VM.
 pub(super) type OpenConnections = Arc<Mutex<BTreeMap<VmId, usize>>>;
 
-/// One of a VM's connections, until it is dropped.
+/// The permit for one of a VM's connections, until it is dropped.
 #[derive(Debug)]
 struct Permit {
     open: OpenConnections,
@@ -74,11 +74,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Copies both ways between a client and the service, on a thread of its own, until both directions
-    /// have ended or a side is gone. `early` is what the client has sent already; `ended` runs at the end.
+    /// Copies both ways between a client and the service, on a thread of its own, until both
+    /// directions have ended or a side has hung up. `early` is what the client has sent already;
+    /// `ended` runs at the end.
     ///
     /// # Errors
-    /// There is no thread for it.
+    /// If no thread can be started.
     pub fn carry(
         mut self,
         client: UnixStream,
@@ -104,8 +105,8 @@ impl Engine {
     /// Connects to a port or a socket of a guest.
     ///
     /// # Errors
-    /// `conflict` if the VM does not run, `busy` if it has too many connections, `guest` if the guest does
-    /// not answer or nothing listens there.
+    /// `conflict` if the VM does not run, `busy` if it has too many connections, `guest` if the
+    /// guest does not answer or nothing listens there.
     pub fn connect(&self, wanted: &VmRef, to: &Endpoint) -> Result<Connection> {
         let vm = self.find(wanted)?.vm();
         self.connect_to(&vm, to)
@@ -142,7 +143,7 @@ impl Engine {
     }
 }
 
-/// An endpoint of a VM, for people.
+/// The description of a VM's endpoint, for people.
 fn place(vm: &VmName, endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Tcp(EndpointHost::Localhost, port) => format!("port {port} of `{vm}`"),
@@ -152,7 +153,7 @@ fn place(vm: &VmName, endpoint: &Endpoint) -> String {
     }
 }
 
-/// The endpoint in the guest's words.
+/// The endpoint in the guest's protocol.
 fn target(endpoint: &Endpoint) -> Target {
     match endpoint {
         Endpoint::Tcp(host, port) => Target::Tcp {

@@ -1,8 +1,8 @@
 //! The serial console of a running VM: one typist, any number of readers.
 //!
-//! What is typed goes to the hypervisor through a FIFO, and what the guest prints is read from the
-//! console's file, from near its end. So a session holds nothing of the machine: a daemon that ends
-//! takes only its sessions along. A typist's permit belongs to the session, and ends with it.
+//! Typed bytes go to the hypervisor through a FIFO, and the guest's output is read from the
+//! console's file, from near its end. So a session holds no part of the machine: a daemon that ends
+//! ends only its sessions. A typist's permit belongs to the session, and ends with it.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -18,31 +18,31 @@ use super::{CHUNK, Engine, lock};
 use crate::error::{During, Result};
 use crate::layout::machine;
 
-/// How much of what was printed before a session is shown at its begin, in bytes.
+/// The number of bytes of earlier output that a session begins with.
 const EARLIER: u64 = 4 << 10;
 
-/// The interval at which a console is read while it prints, or somebody types.
+/// The interval at which a console is read while the guest prints, or a client types.
 const BUSY: Duration = Duration::from_millis(10);
 
 /// The interval at which it is read otherwise.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// How long after the last output it still counts as printing.
+/// How long after its last output a guest counts as printing.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The VMs that somebody types to.
+/// The VMs that have a typist.
 pub(super) type Typists = Arc<Mutex<BTreeSet<VmId>>>;
 
 /// One client at a console.
 #[derive(Debug)]
 pub struct ConsoleSession {
-    /// What the guest prints.
+    /// The output of the guest.
     pub reader: ConsoleReader,
-    /// What the client types, unless it only reads.
+    /// The input of the client, unless it only reads.
     pub typing: Option<Typing>,
 }
 
-/// The typist of a VM: there is one at a time.
+/// The input of the only typist of a VM.
 #[derive(Debug)]
 pub struct Typing {
     /// The writing end of a pipe to the machine's serial port; it does not block.
@@ -51,7 +51,7 @@ pub struct Typing {
     pub permit: TypingPermit,
 }
 
-/// The permit of the one typist of a VM.
+/// The permit of the only typist of a VM.
 #[derive(Debug)]
 pub struct TypingPermit {
     vm: VmId,
@@ -68,23 +68,23 @@ impl Drop for TypingPermit {
 #[derive(Debug)]
 pub struct ConsoleReader {
     slot: Arc<Slot>,
-    /// The run that is read: the session ends with it.
+    /// The process of the run that is read; the session ends with it.
     process: Process,
     next: u64,
-    /// Where what was printed before the session ends.
+    /// The end of the output from before the session.
     earlier: u64,
     printed: Instant,
     is_over: bool,
 }
 
-/// What a look at a console brings.
+/// The result of one read of a console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConsolePiece {
     /// Output from before the session.
     Earlier(Vec<u8>),
     /// Output; empty if there was none for a moment.
     Output(Vec<u8>),
-    /// The VM does not run any more: how it is said.
+    /// The VM does not run any more, with the reason.
     Ended(String),
 }
 
@@ -92,7 +92,8 @@ impl Engine {
     /// Begins a session at the console of a running VM.
     ///
     /// # Errors
-    /// `conflict` if the VM does not run, or its machine takes no input; `busy` if somebody else types.
+    /// `conflict` if the VM does not run, or its machine has no input; `busy` if another client
+    /// types.
     pub fn attach_console(&self, wanted: &VmRef, types: bool) -> Result<ConsoleSession> {
         let slot = self.find(wanted)?;
         let vm = slot.vm();
@@ -132,7 +133,7 @@ impl Engine {
         Ok(TypingPermit { vm, typists })
     }
 
-    /// What was printed since the last look. Waits for a moment if nothing was.
+    /// The output since the last read. Waits for a moment if there is none.
     ///
     /// # Errors
     /// If the console cannot be read.
@@ -154,8 +155,8 @@ impl Engine {
         if !bytes.is_empty() && !reader.is_over {
             reader.next += bytes.len() as u64;
             reader.printed = Instant::now();
-            // What a machine printed last may be more than one piece; what the next one prints is
-            // another session's.
+            // The last output of a machine may be more than one piece. Output of the next machine
+            // belongs to another session.
             reader.is_over = !runs && bytes.len() < CHUNK;
             return Ok(ConsolePiece::Output(bytes));
         }
@@ -169,7 +170,7 @@ impl Engine {
         };
         let process = std::slice::from_ref(&reader.process);
         if !self.host().wait_any(process, pause).is_empty() {
-            // Its end is still being recorded.
+            // Its end is not recorded yet.
             self.host().wait_any(&[], BUSY);
         }
         Ok(ConsolePiece::Output(Vec::new()))

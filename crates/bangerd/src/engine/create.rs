@@ -78,7 +78,8 @@ impl Engine {
         true
     }
 
-    /// A VM with all that persists of it, stopped; `builds` is the image that is made in it.
+    /// Makes a VM with everything that persists of it, stopped; `builds` is the image that is built
+    /// in it.
     pub(super) fn make(
         &self,
         request: &CreateVm,
@@ -125,7 +126,7 @@ impl Engine {
         Ok(hold)
     }
 
-    /// A VM with an identity of its own, which is nobody's yet.
+    /// A VM with an identity of its own, which is not reserved yet.
     pub(super) fn fresh(
         &self,
         name: VmName,
@@ -139,9 +140,9 @@ impl Engine {
         Ok(vm)
     }
 
-    /// Claims the VM's name, id and index under the lock, and writes its first record. None if
-    /// another verb has claimed one of the generated ones meanwhile; `is_made_up` says whether the
-    /// name is generated.
+    /// Reserves the VM's name, id and index under the lock, and writes its first record. `None` if
+    /// another verb has taken a generated one meanwhile; `is_made_up` says whether the name is
+    /// generated.
     pub(super) fn reserve(
         &self,
         mut vm: Vm,
@@ -177,8 +178,8 @@ impl Engine {
         Ok(Some(hold))
     }
 
-    /// Has `make` make what persists of each capability, and records the VM as stopped. Of a VM that
-    /// does not come about nothing is left.
+    /// Lets `make` create what persists of each capability, and records the VM as stopped. If that
+    /// fails, nothing of the VM remains.
     pub(super) fn furnish(
         &self,
         hold: &Hold,

@@ -20,7 +20,7 @@ impl Engine {
     ) -> Result<VmView> {
         let name = slot.vm().name.clone();
         let doing = || format!("delete `{name}`");
-        // Before anything is killed.
+        // Checked before anything is killed.
         protection::admit_delete(&slot.vm()).during(doing())?;
         let hold = if request.force {
             self.seize(slot, "delete", progress).map(|it| it.0)
@@ -71,7 +71,7 @@ impl Engine {
     }
 }
 
-/// Refuses a VM that somebody else has put into the trash just now.
+/// Rejects a VM that another verb has just moved to the trash.
 fn still_there(vm: &Vm) -> Result<()> {
     if !vm.is_in_trash() {
         return Ok(());

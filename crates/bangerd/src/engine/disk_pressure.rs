@@ -233,7 +233,7 @@ impl Engine {
     }
 
     /// Marks a process that the guard had stopped as resumed. The VM is shown as paused until its
-    /// machine reports that it runs (`stall.rs`): a write may have failed before it was stopped.
+    /// machine reports that it runs (`stall.rs`), because a write may have failed before the pause.
     fn go_on(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<()> {
         let _turn = slot.turn();
         let vm = slot.vm();

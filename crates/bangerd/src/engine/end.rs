@@ -43,7 +43,7 @@ impl Engine {
         matches!(end, Ok(End::Poweroff | End::Reboot | End::Halt))
     }
 
-    /// Why a start failed, as far as the console or the hypervisor says.
+    /// The reason why a start failed, as far as the console or the hypervisor tells it.
     pub(super) fn words_of_end(&self, vm: &Vm, hypervisor: &dyn Hypervisor) -> Option<String> {
         let tail = self.console_tail(vm).unwrap_or_default();
         match end::read_end(&tail) {
@@ -62,7 +62,7 @@ impl Engine {
         hypervisor: &dyn Hypervisor,
         silent: bool,
     ) -> Option<String> {
-        // If the boot left no process, its error already says why.
+        // A boot that left no process has an error with the reason already.
         let process = vm.process()?;
         match self.host().exit_of(process) {
             Some(Exit::Status(0)) | None if silent => hypervisor.last_words(vm, self.host()),

@@ -26,9 +26,9 @@ pub struct Slot {
     vm: Mutex<Arc<Vm>>,
     holder: Mutex<Option<(&'static str, Instant)>>,
     released: Condvar,
-    /// A kill is requested, whatever verb holds the VM.
+    /// Set when a kill is requested, whatever verb holds the VM.
     killed: Mutex<bool>,
-    /// The name that it is about to get, which is reserved.
+    /// The reserved name that it is about to get.
     next_name: Mutex<Option<VmName>>,
     /// Held while its process is stopped or resumed, so that the two never overlap.
     turn: Mutex<()>,
@@ -88,7 +88,7 @@ impl Slot {
         Ok(Hold { slot: self.clone() })
     }
 
-    /// The name that it is about to get.
+    /// The reserved name that it is about to get.
     pub(super) fn next_name(&self) -> Option<VmName> {
         lock(&self.next_name).clone()
     }
@@ -99,13 +99,13 @@ impl Slot {
         NameClaim { slot: self.clone() }
     }
 
-    /// Whether it is held.
+    /// Whether a verb holds it.
     #[must_use]
     pub fn is_held(&self) -> bool {
         lock(&self.holder).is_some()
     }
 
-    /// Waits until it is not held, or until the deadline.
+    /// Waits until no verb holds it, or until the deadline.
     pub(super) fn wait_released(&self, timeout: Duration) -> bool {
         let holder = lock(&self.holder);
         let waited = self
@@ -137,7 +137,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// What is held.
+    /// The held VM.
     #[must_use]
     pub fn slot(&self) -> &Arc<Slot> {
         &self.slot

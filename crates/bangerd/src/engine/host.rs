@@ -1,4 +1,4 @@
-//! The view of the host: how much room it has, and what it can run.
+//! The view of the host: its free memory and disk space, and its abilities.
 
 use banger_api::{HostImage, HostView, HypervisorView};
 
@@ -8,10 +8,10 @@ use crate::hypervisor::Hypervisor;
 use crate::readiness;
 
 impl Engine {
-    /// The host at this moment. The checks of every hypervisor run anew.
+    /// The state of the host now. The checks of every hypervisor run anew.
     ///
     /// # Errors
-    /// If the host cannot tell its memory, load or disk space, or the images cannot be read.
+    /// If the host does not report its memory, load or disk space, or the images cannot be read.
     pub fn host_view(&self) -> Result<HostView> {
         let host = self.host();
         let daemon = self.daemon();

@@ -1,5 +1,5 @@
-//! What is asked of a guest over streams: commands, its ports, its usage. None of it needs a hold: a
-//! guest that ends takes its streams along.
+//! Requests to a guest over streams: commands, its ports, its usage. None of them needs a hold:
+//! when a guest ends, its streams end, too.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -12,20 +12,20 @@ use super::Engine;
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// Timeout for a guest that answers at once when it is well.
+/// Timeout for requests that a healthy guest answers at once.
 pub(super) const PROMPT: Duration = Duration::from_secs(5);
 
-/// Timeout for a guest that is to run a command: it may still boot.
+/// Timeout for a command, because the guest may still be booting.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The longest answer of a guest, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// The most ports that are shown.
+/// The maximum number of ports in an answer.
 const MOST_PORTS: usize = 4096;
 
 impl Engine {
-    /// Opens a stream for one command; what crosses it is described in `docs/exec.md`.
+    /// Opens a stream for one command; `docs/exec.md` describes its frames.
     ///
     /// # Errors
     /// `conflict` if the VM does not run, `guest` if the guest does not answer.
@@ -36,10 +36,10 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Opens a stream for one copy; what crosses it is described in the crate `banger-copy`.
+    /// Opens a stream for one copy; the crate `banger-copy` describes its frames.
     ///
     /// # Errors
-    /// As [`Engine::exec`].
+    /// Those of [`Engine::exec`].
     pub fn copy(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
         let stream = self.open_stream(&vm, StreamKind::Copy, PATIENCE)?;
@@ -47,10 +47,10 @@ impl Engine {
         Ok(stream)
     }
 
-    /// What listens in the guest.
+    /// The listening sockets of the guest.
     ///
     /// # Errors
-    /// As [`Engine::exec`].
+    /// Those of [`Engine::exec`].
     pub fn ports(&self, wanted: &VmRef) -> Result<Vec<PortView>> {
         let vm = self.find(wanted)?.vm();
         let ports: Vec<ListeningSocket> = self.ask_stream(&vm, StreamKind::Ports, &[], PROMPT)?;
@@ -64,7 +64,8 @@ impl Engine {
         Ok(ports.into_iter().take(MOST_PORTS).map(view).collect())
     }
 
-    /// What the VM uses. A guest that does not answer is no error: the host's side is known.
+    /// The resource usage of the VM. If the guest does not answer, the result has only the host's
+    /// side.
     ///
     /// # Errors
     /// `conflict` if the VM does not run.
@@ -92,7 +93,7 @@ impl Engine {
         })
     }
 
-    /// What the VM's process uses on the host, if it runs.
+    /// The resource usage of the VM's process on the host, if it runs.
     pub(super) fn host_usage(&self, vm: &Vm) -> Option<HostUsage> {
         let process = vm.process()?;
         let usage = self.host().usage(process).ok()??;
@@ -115,7 +116,7 @@ impl Engine {
         let mut stream = self.open_stream(vm, kind, timeout)?;
         let broken =
             |cause: String| Error::new(Code::Guest, "read the guest's answer").cause(cause);
-        // The buffer of a new socket has room for a line.
+        // A line fits into the buffer of a new socket.
         stream
             .write_all(ask)
             .map_err(|cause| broken(cause.to_string()))?;
@@ -158,7 +159,7 @@ impl Engine {
     }
 }
 
-/// Puts the VM's name where a hint has `NAME`.
+/// Replaces `NAME` in hints by the VM's name.
 fn name_in_hints(mut error: Error, vm: &Vm) -> Error {
     for hint in &mut error.hints {
         *hint = hint.replace("NAME", vm.name.as_str());
@@ -190,7 +191,7 @@ fn guest_usage(usage: &Usage) -> GuestUsage {
     }
 }
 
-/// A guest's word, short and without control characters.
+/// A guest's text, shortened and without control characters.
 pub(super) fn plain(text: &str) -> String {
     let letters = text.chars().filter(|letter| !letter.is_control());
     letters.take(64).collect()

@@ -1,5 +1,5 @@
-//! Jobs: commands in a guest that outlive their caller. The guest keeps them; the daemon passes on what
-//! is asked, and knows nothing of a job itself.
+//! Jobs: commands in a guest that outlive their caller. The guest keeps them; the daemon passes on
+//! requests, and has no state of jobs.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -18,18 +18,19 @@ use super::{Engine, ProgressSink};
 use crate::error::Result;
 use crate::vm::Vm;
 
-/// How many jobs are shown at most; a guest keeps fewer.
+/// The maximum number of jobs in an answer; a guest keeps fewer.
 const MOST_SHOWN: usize = 2 * (MOST_JOBS + MOST_ENDED_JOBS);
 
-/// The most words of a command that are shown, and the most letters of each.
+/// The maximum number of words of a command in an answer, and of letters in each.
 const MOST_WORDS: usize = 1100;
 const LONGEST_WORD: usize = 256;
 
 impl Engine {
-    /// Opens a stream that starts one job; what crosses it is described in `docs/exec.md`.
+    /// Opens a stream that starts one job; `docs/exec.md` describes its frames.
     ///
     /// # Errors
-    /// `conflict` if the VM does not run, `guest` if the guest does not answer or knows no jobs.
+    /// `conflict` if the VM does not run, `guest` if the guest does not answer or does not support
+    /// jobs.
     pub fn detach(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
         let stream = self.open_stream(&vm, StreamKind::Detach, PATIENCE)?;
@@ -37,10 +38,11 @@ impl Engine {
         Ok(stream)
     }
 
-    /// Opens a stream to a job's output and input. Whether there is such a job, the guest says over it.
+    /// Opens a stream to a job's output and input. If there is no such job, the guest refuses on
+    /// the stream.
     ///
     /// # Errors
-    /// As [`Engine::detach`].
+    /// Those of [`Engine::detach`].
     pub fn attach(&self, wanted: &VmRef, job: &JobRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
         let mut stream = self.open_stream(&vm, StreamKind::Attach, PATIENCE)?;
@@ -56,7 +58,7 @@ impl Engine {
     /// The guest's jobs, in the order of their start.
     ///
     /// # Errors
-    /// As [`Engine::detach`].
+    /// Those of [`Engine::detach`].
     pub fn jobs(&self, wanted: &VmRef) -> Result<Vec<JobView>> {
         let vm = self.find(wanted)?.vm();
         let jobs: Vec<Job> = self.ask_stream(&vm, StreamKind::Jobs, &[], PROMPT)?;
@@ -66,7 +68,8 @@ impl Engine {
     /// Sends a signal to a job's process group. Returns the job before it.
     ///
     /// # Errors
-    /// As [`Engine::detach`]; `not-found` if there is no such job, `conflict` if it has ended.
+    /// Those of [`Engine::detach`]; `not-found` if there is no such job, `conflict` if it has
+    /// ended.
     pub fn kill_job(&self, wanted: &VmRef, job: &JobRef, request: &KillJob) -> Result<JobView> {
         let ask = JobAsk::Signal {
             job: job.to_string(),
@@ -78,7 +81,7 @@ impl Engine {
     /// Forgets an ended job and its output. Returns its last state.
     ///
     /// # Errors
-    /// As [`Engine::kill_job`], with `conflict` if it runs and `force` is not set.
+    /// Those of [`Engine::kill_job`], with `conflict` if it runs and `force` is not set.
     pub fn remove_job(&self, wanted: &VmRef, job: &JobRef, request: &RemoveJob) -> Result<JobView> {
         let ask = JobAsk::Remove {
             job: job.to_string(),
@@ -90,7 +93,7 @@ impl Engine {
     /// Forgets all ended jobs. Returns them.
     ///
     /// # Errors
-    /// As [`Engine::detach`].
+    /// Those of [`Engine::detach`].
     pub fn prune_jobs(
         &self,
         wanted: &VmRef,
@@ -133,7 +136,7 @@ impl Engine {
     }
 }
 
-/// What the guest reports, as far as it is a job.
+/// The valid jobs of a guest's report.
 fn views(jobs: Vec<Job>) -> Vec<JobView> {
     jobs.into_iter().take(MOST_SHOWN).filter_map(view).collect()
 }
@@ -166,12 +169,12 @@ fn view(job: Job) -> Option<JobView> {
     })
 }
 
-/// A word of a command, within bounds. What prints it takes care of control characters.
+/// A word of a command, shortened. Whoever prints it escapes control characters.
 fn excerpt(word: &str) -> String {
     word.chars().take(LONGEST_WORD).collect()
 }
 
-/// A signal's number on x86-64, which is the guest's, too.
+/// The number of a signal on x86-64, the guest's architecture.
 fn number(signal: SignalName) -> u8 {
     match signal {
         SignalName::Hup => 1,

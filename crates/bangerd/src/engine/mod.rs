@@ -180,7 +180,7 @@ pub struct Engine {
     kept: StaleRecords,
     boots: BootPermits,
     autostart: Mutex<autostart::Autostart>,
-    /// Held while it is decided who has which volume.
+    /// Held while a volume is assigned to a VM.
     volume_claims: Mutex<()>,
     /// The open connections to guests.
     connections: connect::OpenConnections,
@@ -314,14 +314,14 @@ impl Engine {
         }
     }
 
-    /// The slots of all VMs that are not in the trash, in the order of their ids.
+    /// The slots of all VMs except those in the trash, in the order of their ids.
     fn slots(&self) -> Vec<Arc<Slot>> {
         let mut slots = self.all_slots();
         slots.retain(|slot| !slot.vm().is_in_trash());
         slots
     }
 
-    /// All slots, those in the trash, too.
+    /// All slots, including those in the trash.
     fn all_slots(&self) -> Vec<Arc<Slot>> {
         lock(&self.vms).values().cloned().collect()
     }
@@ -406,7 +406,7 @@ impl Engine {
     }
 }
 
-/// A reference that several VMs answer to.
+/// The error for a reference that matches several VMs.
 fn ambiguous(what: String, slots: &[&Arc<Slot>]) -> Error {
     let vms = slots.iter().map(|slot| slot.vm());
     let names: Vec<String> = vms.map(|vm| format!("{} ({})", vm.id, vm.name)).collect();

@@ -188,11 +188,11 @@ impl Engine {
         })
     }
 
-    /// Makes a new VM with the content of one that is stopped, and an identity of its own.
+    /// Creates a VM with the content of a stopped one, and an identity of its own.
     ///
     /// # Errors
-    /// `conflict` where it is not stopped, or the new name is taken; `invalid` for settings that no
-    /// VM can have, or that would shrink a disk. Nothing of the new VM is left then.
+    /// `conflict` if the VM is not stopped, or the new name is taken; `invalid` for settings that
+    /// no VM can have, or that would shrink a disk. Nothing of the new VM remains then.
     pub fn clone_of(
         &self,
         wanted: &VmRef,
@@ -204,11 +204,11 @@ impl Engine {
         })
     }
 
-    /// Writes a VM that is stopped into one file.
+    /// Writes a stopped VM into one file.
     ///
     /// # Errors
-    /// `conflict` where it is not stopped, or there is a file already; `invalid` for a path that is not
-    /// absolute; or what could not be written, after which there is no new file.
+    /// `conflict` if the VM is not stopped, or the file exists; `invalid` for a relative path; or
+    /// the failure of writing, after which there is no new file.
     pub fn export(
         &self,
         wanted: &VmRef,
@@ -223,8 +223,8 @@ impl Engine {
     /// Makes a new VM from such a file.
     ///
     /// # Errors
-    /// `invalid` for what is no archive, or is damaged; `conflict` for a name that is taken, or
-    /// settings that this host cannot give. Nothing of the new VM is left then.
+    /// `invalid` for a file that is not an archive, or is damaged; `conflict` for a name that is
+    /// taken, or settings that this host cannot provide. Nothing of the new VM remains then.
     pub fn import(&self, request: &ImportVm, progress: ProgressSink<'_>) -> Result<VmView> {
         self.operate(Verb::Import, None, progress, |operation, progress| {
             self.import_vm(request, operation, progress)
@@ -250,8 +250,8 @@ impl Engine {
     /// Takes a VM out of the trash, stopped, under its own name or another.
     ///
     /// # Errors
-    /// `not-found`; `conflict` where the name is taken meanwhile, or the reference fits several.
-    /// Nothing is changed then.
+    /// `not-found`; `conflict` if the name is taken meanwhile, or the reference matches several
+    /// VMs. Nothing is changed then.
     pub fn undelete(
         &self,
         wanted: &VmRef,
@@ -267,8 +267,7 @@ impl Engine {
     /// Deletes a VM in the trash permanently.
     ///
     /// # Errors
-    /// `not-found`; or what could not be removed, after which the same purge goes on where this one
-    /// ended.
+    /// `not-found`; or the failure of the removal, after which another purge continues from there.
     pub fn purge(
         &self,
         wanted: &VmRef,

@@ -131,7 +131,8 @@ impl Engine {
             let answers = capability.holds(&running, self.host());
             let looked_at = slots.iter().zip(vms).zip(&mut *findings);
             for (((slot, vm), finding), holds) in looked_at.zip(answers) {
-                // A change that a verb made meanwhile is not damage: the next round looks again.
+                // A VM that a verb has changed meanwhile is not damaged: the next round looks
+                // again.
                 let is_steady = !slot.is_held() && Arc::ptr_eq(&slot.vm(), vm);
                 if is_steady || holds != Ok(false) {
                     memory.take(vm.id, capability.name(), holds, finding);

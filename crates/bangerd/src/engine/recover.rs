@@ -1,18 +1,18 @@
 //! Recovery, the first work of a daemon: it adopts the VMs that run, takes down those between two
 //! phases, and reports (never removes) what belongs to no VM.
 //!
-//! | record says | process runs | process is gone |
+//! | record | process runs | process has ended |
 //! |---|---|---|
 //! | creating | taken down, removed | removed |
 //! | stopped | taken down | nothing to do |
 //! | starting | taken down | taken down |
-//! | running | adopted | taken down, how it ended read from its console |
-//! | suspending | adopted, as running | taken down, how it ended read from its console |
-//! | suspended | taken down to what is on disk | nothing to do |
+//! | running | adopted | taken down; the console tells how it ended |
+//! | suspending | adopted, as running | taken down; the console tells how it ended |
+//! | suspended | taken down, its disks stay | nothing to do |
 //! | resuming | taken down | taken down |
 //! | stopping | taken down | taken down |
 //! | deleting | removed | removed |
-//! | anything, of a VM that an image is built in | removed | removed |
+//! | any, of a VM for an image build | removed | removed |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Engine {
             }
             Phase::Stopping => self.recover_half_way(&hold, EndReason::Stopped),
             Phase::Suspending => {
-                // It has nothing that a create could continue from.
+                // It has no data that a create could continue from.
                 vm.phase = Phase::Running;
                 self.save_or_keep(slot, &vm)?;
                 drop(hold);

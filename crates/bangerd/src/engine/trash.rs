@@ -82,7 +82,7 @@ impl Engine {
         Ok(self.view(&vm))
     }
 
-    /// Gives the VM the name while nobody else can.
+    /// Gives the VM its name under the lock, so that no other verb takes it meanwhile.
     fn take_name_back(&self, slot: &Arc<Slot>, vm: &mut Vm, name: &str) -> Result<NameClaim> {
         let vms = lock(&self.vms);
         let mut claims = self.claims(&vms);
@@ -111,7 +111,7 @@ impl Engine {
     }
 }
 
-/// Refuses a VM that somebody else has taken back just now.
+/// Rejects a VM that another verb has just restored.
 fn still_there(vm: &Vm) -> Result<()> {
     if vm.is_in_trash() && matches!(vm.phase, Phase::Stopped | Phase::Deleting) {
         return Ok(());

@@ -28,7 +28,7 @@ impl Engine {
     /// If they cannot be listed.
     pub fn volumes(&self) -> Result<Vec<VolumeView>> {
         let mut names = self.volume_store().names(self.host())?;
-        // The only name of some may be in the folder of a machine.
+        // The only link of a volume's file may be in the folder of a machine.
         for slot in self.all_slots() {
             names.extend(had(&slot.vm()).cloned());
         }

@@ -6,7 +6,7 @@ use super::*;
 const GUEST_MAC: [u8; 6] = [0x02, 0xba, 1, 2, 3, 4];
 const GATEWAY_MAC: [u8; 6] = [0x52, 0x55, 10, 0, 2, 2];
 
-/// A host with one address of its own, and a neighbour.
+/// A host with one address of its own, and its neighbour.
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 1);
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 168, 7, 9);
 
@@ -117,7 +117,7 @@ fn without_nat_only_the_answers_of_the_ssh_server_pass() {
 
 #[test]
 fn the_ssh_servers_port_opens_no_connection_to_the_host() {
-    // As the library behind QEMU has it, what has SYN without ACK asks for a connection.
+    // For the library behind QEMU, a packet with SYN and without ACK opens a connection.
     for (with_push, with_ece) in [(false, false), (true, false), (false, true)] {
         let mut builder = to(GATEWAY).tcp(22, 8099, 7, 64_000).syn();
         if with_push {
@@ -230,7 +230,7 @@ proptest! {
         ]),
         shape in 0..3,
     ) {
-        // Most frames would be none at all: these have a head that is nearly right.
+        // Random bytes are rarely a valid frame, so most of these have a nearly valid head.
         if frame.len() > 54 && shape > 0 {
             let length = u16::try_from(frame.len() - 14).unwrap();
             frame[12..14].copy_from_slice(&[8, 0]);

@@ -1,9 +1,9 @@
 //! The gate: a process between a guest and QEMU's user networking.
 //!
-//! QEMU's user networking answers for the host. What a guest sends to its gateway 10.0.2.2, to
-//! 127.0.0.1 or to any address of the host itself arrives at the host's own listeners, as if a
-//! program of the user's had sent it: databases on loopback, and other VMs' SSH ports. QEMU has no
-//! option that closes this path and keeps the network, so QEMU passes each frame through the gate:
+//! QEMU's user networking answers for the host. A packet of a guest for its gateway 10.0.2.2, for
+//! 127.0.0.1 or for any address of the host arrives at the host's own listeners, as if it came from
+//! a program of the user: at databases on loopback, and at other VMs' SSH ports. QEMU has no option
+//! that closes this path and keeps the network, so QEMU passes each frame through the gate:
 //!
 //! ```text
 //! guest ─ virtio-net ─ guest.sock ─► gate ─► outside.sock ─ hub ─ user networking ─► network
@@ -32,7 +32,7 @@ use crate::layout::machine;
 use judge::Judge;
 use route_cache::RouteCache;
 
-/// The guest's address, which QEMU's user networking has by itself, as it has those below:
+/// The guest's address. QEMU's user networking assigns it by default, like the next two:
 /// <https://www.qemu.org/docs/master/system/devices/net.html>
 pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
@@ -75,7 +75,7 @@ fn connect(path: &Path) -> Result<UnixStream> {
             }
             Err(_) => {
                 let pause = Timespec::try_from(PAUSE).unwrap_or_default();
-                // An interrupted wait is a short one.
+                // An interrupted poll is a short wait.
                 let _ = poll(&mut [], Some(&pause));
             }
         }

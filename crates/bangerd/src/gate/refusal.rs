@@ -40,7 +40,7 @@ fn is_error(packet: &Packet<'_>) -> bool {
     })
 }
 
-/// A reset as RFC 9293, 3.10.7.1 has it for a connection that does not exist.
+/// A reset for a connection that does not exist, as in RFC 9293, 3.10.7.1.
 fn reset(packet: &Packet<'_>, tcp: &TcpHeaderSlice<'_>) -> Option<Vec<u8>> {
     let builder = PacketBuilder::ethernet2(packet.link.destination(), packet.link.source()).ipv4(
         packet.header.destination(),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// A relay between two of our own sockets, which stand for QEMU's.
+/// A relay between two sockets of the test, in place of QEMU's.
 struct TestRelay {
     guest: UnixStream,
     outside: UnixStream,
@@ -39,7 +39,7 @@ fn receive(socket: &mut UnixStream) -> Vec<u8> {
     frame
 }
 
-/// Frames say themselves what becomes of them.
+/// A verdict that the first byte of the frame selects.
 fn by_first_byte(frame: &[u8]) -> Verdict {
     match frame.first() {
         Some(b'p') => Verdict::Passes,
@@ -77,7 +77,7 @@ fn what_waits_is_bounded_and_nothing_of_it_is_lost() {
     const FRAMES: usize = 2000;
     let mut it = relayed(by_first_byte);
     let mut guest = it.guest.try_clone().unwrap();
-    // Far more than all queues hold: the sender waits until the other side reads.
+    // More than all queues hold, so the sender waits until the other side reads.
     let sender = thread::spawn(move || {
         for index in 0..FRAMES {
             let mut frame = vec![b'p'; 1500];

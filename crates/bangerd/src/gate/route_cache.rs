@@ -54,7 +54,7 @@ mod tests {
         ] {
             assert!(!ways.is_outside(address), "{address}");
         }
-        // TEST-NET-1: another machine's, or nobody's.
+        // TEST-NET-1: another machine's address, or one without a route.
         assert!(ways.is_outside(Ipv4Addr::new(192, 0, 2, 1)));
     }
 }

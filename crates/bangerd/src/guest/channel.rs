@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Channel {
     socket: PathBuf,
     way: Transport,
-    /// Over a vsock, from the first word on.
+    /// The lock on the socket, for a vsock, from the first frame on.
     turn: Option<SocketLock>,
     dial: Option<Dial>,
     conversation: Option<Conversation>,

@@ -122,7 +122,7 @@ impl GuestConfig {
         Ok(())
     }
 
-    /// The machine-id, where the disk has none, or one of the former.
+    /// The machine-id, which the guest writes if its disk has none, or one of `former`.
     ///
     /// # Errors
     /// Another capability has claimed it.

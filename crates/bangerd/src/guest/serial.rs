@@ -1,5 +1,6 @@
-//! The input of a machine's serial console: a FIFO that the hypervisor itself holds open for reading and
-//! writing, so that it has no end, whichever daemon comes and goes (docs/adr/0049).
+//! The input of a machine's serial console: a FIFO that the hypervisor itself holds open for
+//! reading and writing. So it has no end of file, whichever daemons open and close it
+//! (docs/adr/0049).
 
 use std::os::fd::OwnedFd;
 
@@ -17,7 +18,7 @@ pub(crate) fn open_input(vm: &Vm, layout: &Layout) -> Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(&path, flags, Mode::empty()) {
         Ok(input) if is_fifo(&input) => Ok(input),
-        // The folder is the hypervisor's, and so may be what is in it.
+        // The folder belongs to the hypervisor's user, who may have replaced the FIFO.
         Ok(_) => Err(failed("it is no FIFO")),
         Err(Errno::NOENT | Errno::NXIO) => Err(without(vm)),
         Err(cause) => Err(failed(&cause.to_string())),
@@ -32,7 +33,8 @@ fn failed(cause: &str) -> Error {
     Error::new(Code::Host, "open the input of the console").cause(cause)
 }
 
-/// The machine was started by an older banger, or by a root helper that is older.
+/// The error for a machine without the FIFO: an older banger or an older root helper has started
+/// it.
 pub(crate) fn without(vm: &Vm) -> Error {
     let name = &vm.name;
     let text = format!("the machine of `{name}` was started without an input for its console");

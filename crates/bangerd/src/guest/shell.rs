@@ -50,7 +50,7 @@ pub trait Shell: std::fmt::Debug + Send + Sync {
     fn run(&self, vm: &VmView, script: Script<'_>, log: &Path) -> Result<()>;
 }
 
-/// The real one.
+/// The shell of real guests.
 #[derive(Debug)]
 pub(crate) struct SshShell;
 
@@ -168,7 +168,7 @@ pub(crate) struct SimulatedShell {
 }
 
 impl SimulatedShell {
-    /// In the guests of this model.
+    /// A shell for the guests of this simulated host.
     #[must_use]
     pub(crate) fn new(sim: Sim) -> Self {
         Self { sim }

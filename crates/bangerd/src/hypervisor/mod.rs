@@ -1,6 +1,6 @@
 //! The drivers that turn a machine into a running process.
 //!
-//! What a driver lacks is data ([`Hypervisor::features`]), not a method that fails.
+//! A missing ability of a driver is data ([`Hypervisor::features`]), not a method that fails.
 
 pub mod firecracker;
 pub mod qemu;
@@ -21,7 +21,7 @@ use crate::machine::Machine;
 use crate::readiness::Check;
 use crate::vm::Vm;
 
-/// What a driver can do beyond booting.
+/// The abilities of a driver beyond booting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
     /// The largest number of vCPUs of a machine.
@@ -61,7 +61,7 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// Its name in the configuration and in records.
     fn name(&self) -> &'static str;
 
-    /// What it can do beyond booting.
+    /// Its abilities beyond booting.
     fn features(&self) -> Features;
 
     /// The programs by which the processes of its machines are recognised.
@@ -83,39 +83,39 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// the machine's name after a failure.
     ///
     /// # Errors
-    /// When the machine does not run; a process may be left.
+    /// If the machine does not run; a process may be left.
     fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process>;
 
     /// Opens the channel to the guest.
     ///
     /// # Errors
-    /// When the hypervisor does not run.
+    /// If the hypervisor does not run.
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>>;
 
     /// Opens a stream to the guest.
     ///
     /// # Errors
-    /// `conflict` where the machine has no port for streams; `guest` when the guest does not answer
-    /// in time, or refuses.
+    /// `conflict` if the machine has no port for streams; `guest` if the guest does not answer in
+    /// time, or refuses.
     fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream>;
 
-    /// Opens what is typed to the machine's serial console: the writing end of a pipe, which does not
-    /// wait. What comes back is in the console's file.
+    /// Opens the input of the machine's serial console: the writing end of a pipe, in non-blocking
+    /// mode. The output is in the console's file.
     ///
     /// # Errors
-    /// `conflict` where the machine was started without one.
+    /// `conflict` if the machine was started without one.
     fn console_input(&self, vm: &Vm) -> Result<OwnedFd>;
 
     /// Presses the power button.
     ///
     /// # Errors
-    /// When the hypervisor does not answer before the deadline.
+    /// If the hypervisor does not answer before the deadline.
     fn press_power_button(&self, vm: &Vm, deadline: Instant) -> Result<()>;
 
-    /// The state of the machine, where the driver reports it ([`Features::reports_state`]).
+    /// The state of the machine, if the driver reports it ([`Features::reports_state`]).
     ///
     /// # Errors
-    /// When the hypervisor does not answer in time.
+    /// If the hypervisor does not answer in time.
     fn state(&self, vm: &Vm, timeout: Duration) -> Result<MachineState> {
         let _ = (vm, timeout);
         Ok(MachineState::Running)
@@ -124,7 +124,7 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// Resumes a machine that stopped on a failed write; the write is repeated.
     ///
     /// # Errors
-    /// When the hypervisor does not answer in time.
+    /// If the hypervisor does not answer in time.
     fn resume(&self, vm: &Vm, timeout: Duration) -> Result<()> {
         let _ = (vm, timeout);
         Ok(())
@@ -133,7 +133,7 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// The last lines of the hypervisor's own log that may explain its end.
     fn last_words(&self, vm: &Vm, host: &dyn Host) -> Option<String>;
 
-    /// The meaning of an exit status, where the hypervisor defines one.
+    /// The meaning of an exit status, if the hypervisor defines one.
     fn words_of_exit(&self, status: i32) -> Option<&'static str> {
         let _ = status;
         None

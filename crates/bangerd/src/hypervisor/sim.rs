@@ -1,5 +1,5 @@
 //! A hypervisor without machines, for `bangerd --sim` and for tests: its guests are ready at once,
-//! and answer as a real one would.
+//! and answer like real ones.
 
 mod console;
 mod jobs;
@@ -229,7 +229,7 @@ impl Guest for SimGuest {
         if self.sim.write(self.process.pid) {
             return Ok(());
         }
-        // As a real one: nothing comes until the machine goes on or ends.
+        // Like a real guest, it does not answer until the machine resumes or ends.
         self.sim
             .wait_any(std::slice::from_ref(&self.process), timeout);
         Err(Error::new(Code::Guest, "the simulated machine is paused"))
@@ -249,7 +249,7 @@ impl Guest for SimGuest {
         Ok(())
     }
 
-    /// A test sees it on the console.
+    /// A test sees the new name on the console.
     fn rename(&mut self, name: &NewName) -> Result<()> {
         if self.sim.is_stalled(self.process.pid) {
             return Err(Error::new(Code::Guest, "the simulated machine is paused"));

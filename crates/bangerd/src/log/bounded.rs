@@ -1,16 +1,16 @@
-//! A file that is appended to and bounded: when it is long, it takes the place of the one before and
-//! begins anew.
+//! An append-only file of bounded size: when it is full, it replaces the previous one, and a new
+//! one begins.
 
 use std::fs::File;
 use std::io::{Result, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-/// A log that would grow beyond this many bytes is put aside. The one put aside before goes, so
-/// that both together take no more than twice as much.
+/// The size at which a log is rotated, in bytes. Only one rotated log is kept, so both together
+/// take at most twice as much.
 pub(super) const LONGEST: u64 = 8 << 20;
 
-/// A file that is appended to, and never longer than [`LONGEST`].
+/// An append-only file that is never longer than [`LONGEST`].
 #[derive(Debug)]
 pub(super) struct BoundedFile {
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct BoundedFile {
 }
 
 impl BoundedFile {
-    /// Goes on with the file at `path`, or makes it, for us alone.
+    /// Opens the file at `path` for appending, or creates it, for this user only.
     pub(super) fn open(path: PathBuf, longest: u64) -> Result<Self> {
         let file = append_to(&path)?;
         let length = file.metadata()?.len();
@@ -49,7 +49,7 @@ impl Write for BoundedFile {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         let more = bytes.len() as u64;
         if self.length > 0 && self.length + more > self.longest && self.put_aside().is_err() {
-            // Where it cannot be put aside, what is said now is worth more than what was said then.
+            // If it cannot be rotated, new lines are worth more than old ones.
             self.file.set_len(0)?;
             self.length = 0;
         }

@@ -1,7 +1,7 @@
 //! The resolver: `<name>.vm` on loopback, UDP and TCP, authoritative, and nothing else.
 //!
-//! It does not recurse: other zones are refused. Answers are a pure function ([`answer`]); this file
-//! only receives and sends packets, with bounds on every wait and count.
+//! It does not recurse: queries for other zones are refused. Answers are a pure function
+//! ([`answer`]); this file only receives and sends packets, with bounds on every wait and count.
 //!
 //! A separate thread serves datagrams by `recvfrom`: two system calls per query, where a socket of the
 //! runtime needs four.
@@ -133,7 +133,7 @@ pub(crate) async fn serve(
 #[derive(Debug)]
 struct Datagrams {
     address: SocketAddr,
-    /// The thread ends once this is gone.
+    /// The thread ends once this is dropped.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -141,7 +141,7 @@ struct Datagrams {
 impl Datagrams {
     fn serve(socket: UdpSocket, names: Arc<dyn Names>) -> io::Result<Self> {
         socket.set_nonblocking(false)?;
-        // The wake-up call of `drop` may be lost for want of memory.
+        // The wake-up of `drop` may be lost for lack of memory.
         socket.set_read_timeout(Some(PATIENCE))?;
         let address = socket.local_addr()?;
         let (stop, stopped) = mpsc::channel();
@@ -180,7 +180,7 @@ fn serve_udp(socket: &UdpSocket, names: &dyn Names, stopped: &Receiver<()>) {
                 }
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
-            // The client of an earlier answer is gone (ICMP), or the host is short of memory.
+            // The client of an earlier answer has gone (ICMP), or the host is short of memory.
             Err(_) => match stopped.recv_timeout(PAUSE / 10) {
                 Err(RecvTimeoutError::Disconnected) => return,
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -191,7 +191,7 @@ fn serve_udp(socket: &UdpSocket, names: &dyn Names, stopped: &Receiver<()>) {
 
 async fn serve_tcp(listener: &TcpListener, names: Arc<dyn Names>) {
     let seats = Arc::new(Semaphore::new(CONNECTIONS));
-    // Dropped with this future, and every connection with it.
+    // It is dropped with this future, and every connection with it.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {

@@ -1,4 +1,5 @@
-//! A connection to a port or a socket of a guest. The engine copies the bytes and reads none of them.
+//! Connections to ports and sockets of guests. The engine copies the bytes and interprets none of
+//! them.
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -12,7 +13,7 @@ use super::reply::Refusal;
 use super::work::ask;
 use super::{App, upgrade};
 
-/// Connects to the guest, and hands the connection over.
+/// Connects to the guest, and passes the connection to the client.
 pub(super) async fn connect(
     app: App,
     vm: VmRef,
@@ -39,7 +40,7 @@ pub(super) async fn connect(
         };
         let (ends, ended) = oneshot::channel();
         let early = parts.read_buf.to_vec();
-        // Without a thread the client sees its connection end.
+        // Without a thread the client sees the end of its connection.
         let carried = connection.carry(client, early, move || {
             let _ = ends.send(());
         });

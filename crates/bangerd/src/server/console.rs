@@ -1,8 +1,8 @@
-//! A client at a VM's console, on a connection of its own (RFC 9110, 7.8): what it types goes to the
-//! machine's serial port, and what the guest prints comes as frames (`banger_api::console`).
+//! A client at a VM's console, on an upgraded connection (RFC 9110, 7.8): typed bytes go to the
+//! machine's serial port, and the guest's output comes as frames (`banger_api::console`).
 //!
-//! What is typed is always read at once, so that a client that is gone is noticed even if the guest takes
-//! nothing; the client waits for room instead.
+//! Typed bytes are always read at once, so that a client that disconnects is noticed even if the
+//! guest reads nothing; the client waits for room frames instead.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::engine::{ConsolePiece, ConsoleReader, Engine};
 /// The number of frames that are queued for a slow client.
 const FRAMES: usize = 4;
 
-/// The number of typed bytes that are read at once.
+/// The number of typed bytes per read.
 const PIECE: usize = 16 << 10;
 
-/// Begins a session, and hands the connection over to it.
+/// Starts a session, and passes the connection to it.
 pub(super) async fn console(
     app: App,
     vm: VmRef,
@@ -60,7 +60,7 @@ pub(super) async fn console(
     Ok(upgrade::response(UPGRADE))
 }
 
-/// Carries bytes both ways until the client is gone, or has been told of the end.
+/// Copies bytes both ways until the client disconnects, or has got the end frame.
 async fn relay(
     client: impl AsyncRead + AsyncWrite,
     engine: Arc<Engine>,
@@ -86,7 +86,7 @@ async fn relay(
     let _ = to_client.shutdown().await;
 }
 
-/// Sends what the guest prints, until the client is gone or the machine has ended.
+/// Sends the guest's output, until the client disconnects or the machine has ended.
 fn read(engine: &Engine, mut reader: ConsoleReader, frame: &mpsc::Sender<ConsoleFrame>) {
     while !frame.is_closed() && !engine.is_stopping() {
         let next = match engine.read_console(&mut reader) {
@@ -104,7 +104,7 @@ fn read(engine: &Engine, mut reader: ConsoleReader, frame: &mpsc::Sender<Console
     }
 }
 
-/// Types what the client sends, until the client is gone, or sends more than there is room for.
+/// Types the client's bytes, until the client disconnects or exceeds its window.
 async fn typed(
     mut client: impl AsyncRead + Unpin,
     mut input: Option<Sender>,
@@ -127,10 +127,10 @@ async fn typed(
                 Ok(count) => {
                     pending.drain(..count);
                     let room = ConsoleFrame::Room(u32::try_from(count).unwrap_or(0));
-                    // Whoever reads frames no more is gone, too.
+                    // A client that does not read frames has disconnected, too.
                     frame.send(room).await.map_err(|_| IoError::from(ErrorKind::BrokenPipe))?;
                 }
-                // The machine has ended, which its reader says.
+                // The machine has ended, which the reader reports.
                 Err(_) => {
                     input = None;
                     pending.clear();
@@ -140,7 +140,7 @@ async fn typed(
     }
 }
 
-/// Waits until the machine takes typed bytes, and returns how many.
+/// Waits until the machine accepts typed bytes, and returns how many.
 async fn take(input: Option<&Sender>, pending: &[u8]) -> std::io::Result<usize> {
     let Some(input) = input else {
         return std::future::pending().await;

@@ -1,4 +1,4 @@
-//! A command or a job in a guest. The server copies bytes both ways and reads none of them.
+//! Commands and jobs in a guest. The server copies the bytes both ways and interprets none of them.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::engine::Engine;
 /// The number of simultaneous commands.
 pub(super) const COMMANDS: usize = 256;
 
-/// Opens a stream to the guest, and hands the connection over to it.
+/// Opens a stream to the guest, and passes the connection to it.
 pub(super) async fn hand_over(
     app: App,
     mut request: Request,
@@ -50,8 +50,8 @@ pub(super) async fn hand_over(
     Ok(upgrade::response(UPGRADE))
 }
 
-/// Copies both ways until either side has ended: a client that is gone ends its command, and a guest
-/// that has ended has said all.
+/// Copies both ways until either side has ended: a client that disconnects ends its command, and a
+/// guest that ends its stream has sent everything.
 async fn relay(client: impl AsyncRead + AsyncWrite, guest: UnixStream) {
     let (mut from_client, mut to_client) = split(client);
     let (mut from_guest, mut to_guest) = guest.into_split();

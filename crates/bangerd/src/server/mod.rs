@@ -84,11 +84,11 @@ struct App {
     document: Arc<str>,
 }
 
-/// The runtime of the server and the resolver. Verbs run on its blocking threads, which suffice for
-/// all connections, so no verb waits for another's thread.
+/// The runtime of the server and the resolver. Verbs run on its blocking threads, of which there
+/// are enough for all connections, so no verb waits for another's thread.
 ///
 /// # Errors
-/// The process has no threads or descriptors left.
+/// If the process has no threads or descriptors left.
 pub(crate) fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(2)
@@ -208,8 +208,8 @@ async fn next(
     Ok((listener.accept().await?.0, permit))
 }
 
-/// Listens again if the socket's file is gone: a logout clears the runtime directory, and the daemon
-/// keeps running.
+/// Listens again if the socket's file is missing: a logout clears the runtime directory, and the
+/// daemon keeps running.
 fn return_to_path(socket: &mut Socket, listener: &mut UnixListener) {
     if socket.is_there() {
         return;

@@ -133,7 +133,7 @@ fn make_whole(json: &mut Value) {
     }
 }
 
-/// The VM of the path.
+/// The VM in the path.
 #[derive(Debug)]
 pub(super) struct VmPath(pub(super) VmRef);
 
@@ -145,7 +145,7 @@ impl<S: Send + Sync> FromRequestParts<S> for VmPath {
     }
 }
 
-/// The VM and the job of the path.
+/// The VM and the job in the path.
 #[derive(Debug)]
 pub(super) struct JobPath(pub(super) VmRef, pub(super) JobRef);
 
@@ -167,7 +167,7 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     }
 }
 
-/// The image that the path names.
+/// The image in the path.
 #[derive(Debug)]
 pub(super) struct ImagePath(pub(super) ImageName);
 
@@ -179,7 +179,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ImagePath {
     }
 }
 
-/// The volume of the path.
+/// The volume in the path.
 #[derive(Debug)]
 pub(super) struct VolumePath(pub(super) VolumeName);
 
@@ -191,7 +191,7 @@ impl<S: Send + Sync> FromRequestParts<S> for VolumePath {
     }
 }
 
-/// What the path names.
+/// Parses the name in the path.
 async fn name_in_path<S: Send + Sync, N>(parts: &mut Parts, state: &S) -> Result<N, Refusal>
 where
     N: FromStr<Err = InvalidName>,

@@ -1,8 +1,8 @@
-//! The one signal that ends the daemon's edges: the server, its open streams, the resolver.
+//! The one signal that ends the daemon's network side: the server, its open streams, the resolver.
 
 use tokio::sync::watch;
 
-/// A signal that is given once and seen by all who wait for it, late-comers included.
+/// A signal that is given once and reaches every waiter, including later ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown(watch::Sender<bool>);
 

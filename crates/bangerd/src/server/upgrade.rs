@@ -1,4 +1,4 @@
-//! A request that becomes a connection of its own (RFC 9110, 7.8).
+//! Requests that upgrade their connection (RFC 9110, 7.8).
 
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use banger_api::{Code, Error, Result};
 use hyper::upgrade::OnUpgrade;
 
-/// The connection that the request is to become, if it asks for `protocol`. `command` is what a person
-/// types instead.
+/// The upgrade of the connection, if the request asks for `protocol`. `command` is the one for a
+/// person to type instead.
 pub(super) fn take(request: &mut Request, protocol: &str, command: &str) -> Result<OnUpgrade> {
     let wanted = request.headers().get(header::UPGRADE);
     let is_ours = wanted.is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
@@ -23,7 +23,7 @@ pub(super) fn take(request: &mut Request, protocol: &str, command: &str) -> Resu
     })
 }
 
-/// The response that hands the connection over.
+/// The response that switches the protocol.
 pub(super) fn response(protocol: &'static str) -> Response {
     let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, protocol)];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()

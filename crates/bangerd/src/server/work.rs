@@ -1,8 +1,8 @@
-//! A verb: a thread of its own that runs to the end, and an answer that reports each step.
+//! Verbs: each runs on a thread of its own to the end, and its response reports each step.
 //!
-//! A client that goes away cancels nothing. Steps pass through a bounded channel that the verb never
-//! waits for; those that do not fit are dropped. The outcome has a channel of its own, so it always
-//! arrives.
+//! A client that disconnects cancels nothing. Steps pass through a bounded channel that the verb
+//! never waits for; those that do not fit are dropped. The outcome has a channel of its own, so it
+//! always arrives.
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};

@@ -78,10 +78,10 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
         self.grow(vm, host)
     }
 
-    /// What is on the disk of a VM that does not run.
+    /// The content of the disk of a VM that does not run.
     ///
     /// # Errors
-    /// The disk is not there, or cannot be read.
+    /// If the disk is missing, or cannot be read.
     fn content(&self, vm: &Vm, host: &dyn Host) -> Result<Packed> {
         whole_file(self.file(vm), host)
     }
@@ -220,10 +220,10 @@ pub(crate) fn admit_size(
     Ok(())
 }
 
-/// A file as an archive holds it.
+/// A file in the form that an archive contains.
 ///
 /// # Errors
-/// `not-ready` where it is gone.
+/// `not-ready` if it is missing.
 pub(crate) fn whole_file(path: PathBuf, host: &dyn Host) -> Result<Packed> {
     let stat = host.stat(&path).during("look at its file")?;
     let Some(size) = stat.map(|stat| stat.length) else {
@@ -237,14 +237,14 @@ pub(crate) fn whole_file(path: PathBuf, host: &dyn Host) -> Result<Packed> {
     })
 }
 
-/// What stays free on the file system of a copy, in MiB.
+/// The free space to leave on the file system of a copy, in MiB.
 const SPARE: u64 = 512;
 
-/// Makes `to` a copy of the disk `from`: blocks are shared where the file system can, and copied where
-/// it cannot. Holes stay holes.
+/// Makes `to` a copy of the disk `from`. The blocks are shared if the file system supports that,
+/// and copied otherwise; holes stay holes.
 ///
 /// # Errors
-/// `not-ready` where the file system has no room for a copy; nothing is copied then.
+/// `not-ready` if the file system has no space for a copy; nothing is copied then.
 pub(crate) fn duplicate(
     from: &Path,
     to: &Path,

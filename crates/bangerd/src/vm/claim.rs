@@ -43,7 +43,7 @@ impl Claim {
         }
     }
 
-    /// The claim of a VM. One in the trash keeps its number, and leaves its name to others.
+    /// The claim of a VM. One in the trash keeps its index, but not its name.
     #[must_use]
     pub fn of(vm: &Vm) -> Self {
         let users = [vm.owner, vm.jailed_as()].into_iter().flatten();

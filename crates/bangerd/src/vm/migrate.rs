@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A record of schema 2, field by field as the last banger of that schema wrote it.
+    /// A record of schema 2, field by field as the last banger with that schema wrote it.
     fn schema_2(phase: &str) -> Value {
         let runs = phase == "running";
         let process = json!({"pid": 22178, "start_time": 1_853_991, "boot_id": "one"});
@@ -116,8 +116,8 @@ mod tests {
         json!({"schema": 2, "vm": vm})
     }
 
-    /// The VM of such a record. Nothing of the record is lost, and nothing is made up but the
-    /// defaults of settings that came later.
+    /// The VM of such a record, after a check that nothing is lost, and that only later settings
+    /// have defaults.
     fn read(mut record: Value) -> Vm {
         migrate(2, &mut record);
         let vm: Vm = serde_json::from_value(record["vm"].clone()).unwrap();

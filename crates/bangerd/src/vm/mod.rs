@@ -113,7 +113,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// A VM that is being made. What capabilities choose and allot is not there yet.
+    /// A new VM. Capabilities have not chosen or allotted anything yet.
     #[must_use]
     pub fn new(id: VmId, name: VmName, spec: VmSpec, images: Images, created: Timestamp) -> Self {
         Self {
@@ -207,13 +207,13 @@ impl Vm {
             .map_or(0, |boot| boot.console_offset)
     }
 
-    /// Whether only root may signal its hypervisor, and may take its time over that.
+    /// Whether only root may signal its hypervisor, which may take a while.
     #[must_use]
     pub fn is_signalled_by_root(&self) -> bool {
         self.jailed_as().is_some()
     }
 
-    /// The address by which the host reaches it, where it has one.
+    /// The address by which the host reaches it, if it has one.
     #[must_use]
     pub fn reachable_address(&self) -> Option<Ipv4Addr> {
         (self.network == NetworkKind::Tap).then_some(self.address)

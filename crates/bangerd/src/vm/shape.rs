@@ -6,15 +6,15 @@
 //!
 //! | number | machine |
 //! |---|---|
-//! | 0 | VMs made before shapes: QEMU's `q35` of the day, its devices where QEMU puts them; on Firecracker a disk on a device has that device's path |
-//! | 1 | a versioned machine type, its devices at fixed addresses, with vmgenid, a balloon that reports free pages, and a port each for control, streams and shares; on Firecracker the balloon, and disks by names that are the same for all VMs |
+//! | 0 | VMs from before shapes: QEMU's `q35` of the day, with devices where QEMU puts them; on Firecracker, a disk that is a device has that device's path |
+//! | 1 | a versioned machine type, with devices at fixed addresses, vmgenid, a balloon that reports free pages, and a port each for control, streams and shares; on Firecracker the balloon, and disks by names that are the same for all VMs |
 
 use serde::{Deserialize, Serialize};
 
 /// The newest number.
 pub const NEWEST: u32 = 1;
 
-/// QEMU's machine type of new VMs: the newest one that every supported QEMU has. A QEMU keeps a
+/// QEMU's machine type of new VMs: the newest one of the oldest supported QEMU. QEMU keeps a
 /// versioned type for six years.
 const MACHINE_TYPE: &str = "pc-q35-7.2";
 
@@ -64,7 +64,7 @@ mod tests {
     use banger_host::{FileOp, Host as _, Look as _, Op, Sim};
     use serde_json::{Value, json};
 
-    /// The record of a new VM with something changed, as it lies on the disk.
+    /// The record of a new VM after a change of its JSON.
     fn changed(with: impl FnOnce(&mut Value)) -> (Sim, Vm, Store) {
         let (sim, vm, _) = made();
         let layout = Layout::new("/state");

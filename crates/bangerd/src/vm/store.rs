@@ -212,8 +212,8 @@ impl Store {
         Ok(Some(digests))
     }
 
-    /// Whether a folder without a record is what a crash just before the first write of one, or
-    /// just after its removal, leaves: nothing, or the beginning of a record.
+    /// Whether a folder without a record was left by a crash just before the first write of one, or
+    /// just after its removal: it is empty, or has a partial record.
     fn is_ours_and_empty(&self, host: &dyn Host, id: VmId) -> Result<bool> {
         let folder = self.layout.vm(id).folder().to_owned();
         let names = host.list(&folder).during("list a VM's folder")?;

@@ -1,6 +1,5 @@
-//! A state directory that an older daemon left with a running VM: the first records and images,
-//! kept as that daemon wrote them. The machine, the host's boot and the VM's user are the
-//! simulation's.
+//! A state directory of an older daemon with a running VM: its records and images, as that daemon
+//! wrote them. The machine, the host's boot and the VM's user are simulated.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,7 @@ const KERNEL_IMAGE: &str = include_str!("older_state/kernel.json");
 const ID: &str = "d17a3f95";
 const PROCESS: u32 = 22178;
 
-/// The first archive of an older image, which has a guest program of its own.
+/// The first archive of an older image, which contains a guest program.
 const BASE: &[u8] = b"base archive with an /init of an older build";
 
 fn record() -> serde_json::Value {
@@ -37,7 +36,8 @@ fn make_directory(world: &World, path: impl Into<PathBuf>) {
 /// A host on which an older daemon was killed beside its running VM.
 fn older_host() -> World {
     let world = World::new();
-    // Its process is named as the first VM of this state directory; simulated VMs have no user.
+    // Its process has the name for the first VM of this state directory; simulated VMs have no
+    // user.
     let other = world.create("another", false, true);
     let name = world.run_time().processes[0][0].replace(&other.id.to_string(), ID);
     let mut record = record();

@@ -1,4 +1,4 @@
-//! Archives: a VM comes out as it went in, and nothing hostile or half-made does.
+//! Archives: an import restores the exported VM, and rejects hostile and incomplete files.
 
 use banger_api::{Code, Error, ExportVm, ExportedVm, ImportVm, Phase, VmView};
 use banger_host::{FileOp, Look as _, Op, Sim};
@@ -22,7 +22,7 @@ fn import(world: &World, name: Option<&str>) -> Result<VmView, Error> {
     world.engine.import(&request, &|_| {})
 }
 
-/// A world with the VM `golden`, whose disks hold something, and its archive.
+/// A world with the VM `golden`, whose disks have content, and its archive.
 fn exported(config: Config) -> (World, VmView, Vec<u8>) {
     let world = World::configured(Sim::new(), config);
     let vm = world.create("golden", true, false);
@@ -42,7 +42,7 @@ fn on_devices_with_vm() -> World {
     world
 }
 
-/// Another host with this file.
+/// Another host that has this file.
 fn elsewhere(archive: &[u8], config: Config) -> World {
     let world = World::configured(Sim::new(), config);
     world.write(FILE, archive);

@@ -1,4 +1,4 @@
-//! VMs that start with the host: which, when, and what is told of those that do not.
+//! VMs that start with the host: which ones, when, and the notes of those that fail.
 
 use banger_api::{Mib, Phase, StopVm, VmSpecPatch};
 use banger_host::{FileOp, Look as _, Op};
@@ -45,7 +45,7 @@ fn vms_start_with_the_host_and_not_with_the_daemon() {
     );
 
     reboot(&mut world);
-    // What is shown before anything is started is true.
+    // The view is correct even before anything is started.
     for name in ["runs", "is-stopped", "stays"] {
         assert_eq!(phase(&world, name), Phase::Stopped, "{name}");
     }

@@ -1,4 +1,4 @@
-//! Images that are built in a VM: what becomes of the VM, and of a build that does not end.
+//! Images that are built in a VM: the fate of the VM, and of an interrupted build.
 
 use banger_api::{BuildImage, BuildStep, Code, CreateVm, ImageName, Mib};
 use banger_host::Look as _;

@@ -1,4 +1,4 @@
-//! Clones: the content of another VM, an identity of their own.
+//! Clones: the content of another VM, and an identity of their own.
 
 use banger_api::{CloneVm, Code, Error, Mib, Phase, VmSpecPatch, VmView};
 use banger_host::Look as _;
@@ -59,7 +59,7 @@ fn a_clone_has_the_disks_and_settings_of_the_other_and_an_identity_of_its_own() 
         assert_eq!(new["vm"]["former_names"], serde_json::json!(["golden"]));
         let former = new["vm"]["former_machine_ids"].clone();
         assert_eq!(former, serde_json::json!([old["vm"]["machine_id"]]));
-        // Both run side by side, and the clone's guest has learnt who it is.
+        // Both run at the same time, and the clone's guest has its new identity.
         world.start("golden").unwrap();
         world.start("copy").unwrap();
         let new = world.record(vm.id);
@@ -104,7 +104,7 @@ fn what_cannot_be_cloned_is_refused_and_nothing_is_made() {
         assert!(!error.hints.is_empty(), "{}", error_text(&error));
     }
     assert_eq!(world.engine.list().len(), 2);
-    // How ssh reaches VMs is as it was.
+    // The ssh configuration for VMs is unchanged.
     assert_eq!(world.sim.changes(), before);
 }
 

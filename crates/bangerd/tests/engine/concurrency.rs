@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent verbs.
 
 use std::sync::{Arc, Barrier};
 

@@ -1,4 +1,4 @@
-//! What a configuration changes.
+//! The effects of the configuration.
 
 use banger_api::{StopVm, Verdict};
 use banger_host::Sim;

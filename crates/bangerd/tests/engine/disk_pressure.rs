@@ -58,7 +58,7 @@ fn stands_still(world: &World) -> bool {
     living.any(|it| it.stopped)
 }
 
-/// A VM that was paused as the host filled up, under a daemon that is gone.
+/// A VM that was paused when the host filled up, under a daemon that has ended.
 fn paused() -> World {
     paused_on(RootDiskChoice::DmSnapshot)
 }
@@ -73,7 +73,7 @@ fn paused_on(root_disk: RootDiskChoice) -> World {
     world
 }
 
-/// A VM whose write found the host's file system full, which nobody has seen yet.
+/// A VM whose write found the host's file system full, before the daemon notices.
 fn stalled() -> (World, u32) {
     let world = World::new();
     let pid = world.create("calm-otter", true, true).pid.unwrap();
@@ -191,7 +191,7 @@ fn a_stop_on_a_full_host_ends_the_vm_at_once_and_says_what_is_lost() {
     assert_eq!(stopped.vm.phase, Phase::Stopped);
     let detail = stopped.vm.last_end.unwrap().detail;
     assert!(detail.contains("was full"), "{detail}");
-    // The record still tells of a run; the next daemon finds none.
+    // The record still has a run; the next daemon finds no process.
     world.restart();
     assert_eq!(show(&world).phase, Phase::Stopped);
     world.start("calm-otter").unwrap();
@@ -278,7 +278,7 @@ fn a_delete_that_a_crash_cuts_off_on_a_full_host_is_finished_by_the_next_daemon(
         if world.engine.list().is_empty() {
             assert_eq!(world.persistent(), before, "change {n}");
         } else {
-            // It was not begun.
+            // The delete did not begin.
             world.sim.revive();
             world.start("calm-otter").unwrap();
         }

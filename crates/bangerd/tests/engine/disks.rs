@@ -45,7 +45,7 @@ fn disks_grow_at_the_next_start_and_never_shrink() {
 
 #[test]
 fn a_disk_that_the_file_system_cannot_hold_is_refused_when_it_is_asked_for() {
-    // What ext4 takes with blocks of 4 KiB.
+    // The limit of ext4 with blocks of 4 KiB.
     const LARGEST: u64 = (16 << 40) - 4096;
     for root_disk in [RootDiskChoice::Auto, RootDiskChoice::DmSnapshot] {
         let world = World::with_root_disks(root_disk);

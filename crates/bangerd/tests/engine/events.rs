@@ -1,4 +1,4 @@
-//! What everybody hears of VMs and of the verbs at work on them.
+//! The events of VMs and of running verbs.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub(crate) fn newest(engine: &Engine) -> u64 {
     engine.events(None, Duration::ZERO)[0].seq
 }
 
-/// All events after this number that there are.
+/// All events after this number.
 pub(crate) fn after(engine: &Engine, mut seq: u64) -> Vec<Event> {
     let mut all = Vec::new();
     loop {
@@ -31,7 +31,7 @@ pub(crate) fn after(engine: &Engine, mut seq: u64) -> Vec<Event> {
     }
 }
 
-/// The VMs as the events show them, one after the other.
+/// The views of VMs in the events, in order.
 pub(crate) fn views(events: &[Event]) -> Vec<VmView> {
     let view = |event: &Event| match &event.change {
         Change::Vm(vm) => Some((**vm).clone()),
@@ -54,7 +54,7 @@ fn operations(events: &[Event]) -> Vec<Operation> {
     events.iter().filter_map(operation).collect()
 }
 
-/// How operations of this verb ended, whoever asked.
+/// The outcomes of operations of this verb, whoever requested them.
 fn ends(events: &[Event], verb: Verb) -> Vec<OperationState> {
     let ends = operations(events).into_iter().filter(|it| it.verb == verb);
     ends.map(|it| it.state)
@@ -72,7 +72,7 @@ fn each_verb_publishes_every_phase_and_the_whole_vm() {
         let seq = newest(engine);
         work();
         let events = after(engine, seq);
-        // The newest view of a VM is what a list shows.
+        // The newest view of a VM equals the one in a list.
         if let (Some(last), Some(listed)) = (views(&events).pop(), engine.list().pop()) {
             assert_eq!(last, listed);
         }
@@ -242,7 +242,7 @@ fn a_reader_that_is_too_far_behind_is_given_a_snapshot() {
     let seq = newest(&world.engine);
     let name = named("calm-otter");
     let request = StopVm::default();
-    // Each tells of its beginning and its end.
+    // Each operation has events for its beginning and its end.
     for _ in 0..KEPT_EVENTS / 2 {
         world.engine.stop(&name, &request, &|_| {}).unwrap();
     }
@@ -292,7 +292,8 @@ fn a_reader_that_waits_is_woken_by_an_event_and_by_the_end_of_the_daemon() {
     assert_eq!(reader.join().unwrap(), []);
 }
 
-/// The guard and a verb tell of one VM at once: the newest event still has its newest state.
+/// The guard and a verb publish one VM at the same time: the newest event still has its newest
+/// state.
 #[test]
 fn views_never_go_back_and_the_last_is_what_a_list_shows() {
     let world = World::new();

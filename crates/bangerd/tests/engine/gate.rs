@@ -1,4 +1,4 @@
-//! The gate of a VM on user networking: one, as NAT wants it, for as long as the VM runs.
+//! The gate of a VM on user networking: exactly one, according to NAT, while the VM runs.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ fn world() -> World {
     World::configured(Sim::new(), config)
 }
 
-/// The gates that run: their numbers, and whether they let the guest out.
+/// The running gates: their numbers, and whether they are open.
 fn gates(world: &World) -> Vec<(u32, bool)> {
     let processes = world.sim.state().processes.into_iter();
     let running = processes.filter(|(_, it)| it.exit.is_none() && it.arguments[0] == "gate");
@@ -72,7 +72,7 @@ fn the_next_daemon_finds_the_gate_and_starts_no_other() {
 fn a_setting_that_a_crash_cut_off_is_in_force_after_it() {
     let mut world = world();
     world.create("calm-otter", true, true);
-    // The record is written, and then nothing more.
+    // The daemon crashes after it has written the record.
     world.sim.crash_before(1);
     let request = VmSpecPatch {
         nat: Some(false),
@@ -113,7 +113,7 @@ fn a_gate_that_is_gone_is_put_back_and_one_without_its_vm_ends() {
     watch.join().unwrap();
 }
 
-/// Waits for the watch, which looks twice a second.
+/// Waits for the watch, which runs twice a second.
 fn until(world: &World, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {

@@ -1,4 +1,4 @@
-//! Images: their names, their users, and what a crash leaves of them.
+//! Images: their names, their users, and their state after a crash.
 
 use banger_api::{Code, CreateVm, DeleteVm, ExportImage, ImageName, ImportImage, PruneImages};
 use banger_api::{RenameImage, VmRef};
@@ -88,7 +88,7 @@ fn a_vm_whose_record_cannot_be_read_uses_its_image() {
     assert!(error.unwrap_err().to_string().contains(&id.to_string()));
     world.write("/state/image-names/mine.json", b"{}");
     world.restart();
-    // Now neither the name nor the VM says what it needs.
+    // Now neither the name nor the VM tells which images it needs.
     world.engine.delete_image(&image("mine")).unwrap();
     let root = format!("/state/images/{}/rootfs.ext4", mine.digest);
     assert!(world.sim.stat(root.as_ref()).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! What a VM is shown to have is what its run has; what waits for the next start is told apart.
+//! The view of a VM has the settings of its run; changes for the next start are separate.
 
 use banger_api::{Code, KillVm, Mib, NetworkKind, Phase, SignalName, StartVm, StopVm, VmSpecPatch};
 use banger_host::Sim;
@@ -6,7 +6,7 @@ use bangerd::config::{Config, NetworkChoice};
 
 use crate::world::{World, named};
 
-/// Everything that only a start brings.
+/// Every setting that takes effect only at a start.
 fn larger() -> VmSpecPatch {
     VmSpecPatch {
         vcpu: Some(4),
@@ -142,7 +142,7 @@ fn labels_follow_at_once_and_outlive_the_daemon_and_the_run() {
     assert_eq!((labels.len(), labels["team"].as_str()), (1, "api"));
 }
 
-/// Takes away what a banger without gates never made.
+/// Removes what a banger without gates never made.
 fn as_an_older_banger_started_it(world: &mut World) {
     world.sim.tamper(|state| {
         state

@@ -1,4 +1,4 @@
-//! What is refused, before any side effect, with what to do instead.
+//! Requests that are rejected before any side effect, with a hint.
 
 use banger_api::{Code, CreateVm, Mib, VmSpecPatch};
 
@@ -83,7 +83,7 @@ fn sizes_out_of_range() {
         },
     ];
     for spec in wrong {
-        // More than this host has, where another could have it.
+        // More than this host has; another host might have it.
         let code = if spec.memory == Some(Mib(65_537)) {
             Code::Conflict
         } else {

@@ -79,7 +79,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
                         error_text(&error)
                     );
                 }
-                // A step of a ladder may fail where the next one does the same.
+                // A step of a stop may fail if the next one has the same effect.
                 Ok(()) => assert!(
                     ["stop", "restart", "delete", "delete by force"].contains(&verb.name),
                     "{context}: the fault is not told"
@@ -100,7 +100,7 @@ fn a_fault_at_any_change_leaves_the_host_pristine_and_is_the_first_cause() {
     }
 }
 
-/// What a failed way down leaves is told, and the next attempt ends it.
+/// A failed teardown reports what it leaves, and the next attempt completes it.
 fn settle(world: &World, context: &str) {
     match phase(world) {
         Some(Phase::Stopping | Phase::Starting | Phase::Suspending | Phase::Resuming) => {
@@ -190,7 +190,7 @@ fn a_failed_teardown_still_removes_everything_else_and_is_reported() {
         let nat: usize = left.tables.values().map(|table| table.nat.len()).sum();
         assert_eq!(nat, if name == "ForbidNat" { 2 } else { 1 }, "{name}");
         let guests: usize = left.tables.values().map(|table| table.guests.len()).sum();
-        // A TAP that is left keeps its filter.
+        // A TAP that remains keeps its filter.
         let kept = matches!(name, "ForbidGuest" | "RemoveTap");
         assert_eq!(guests, if kept { 2 } else { 1 }, "{name}");
         assert_ne!(
@@ -222,7 +222,7 @@ fn a_crash_at_any_change_is_put_right_by_the_next_daemon() {
             world.restart();
             let context = format!("{} with a crash at change {n}, on {ground}", verb.name);
             assert_consistent(&world, &alone, &context);
-            // A create that did not come about may have imported the bundle's two.
+            // A failed create may have imported the bundle's two images.
             let most = if verb.name.starts_with("create") {
                 2
             } else {

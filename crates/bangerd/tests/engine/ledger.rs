@@ -1,11 +1,11 @@
-//! The host's ledger of forwarding, and what an older daemon recorded instead of it.
+//! The host's ledger of forwarding, and the record of an older daemon that it replaced.
 
 use banger_api::{DeleteVm, KillVm};
 use banger_host::Ledger;
 
 use crate::world::{World, named};
 
-/// What an older daemon left, which recorded the host's settings in its own state directory.
+/// Writes the record of an older daemon, which kept the host's settings in its own state directory.
 fn older_settings(world: &World, contents: &str) {
     world.write("/state/settings.json", contents.as_bytes());
 }
@@ -33,7 +33,7 @@ fn the_host_settings_of_an_older_daemon_are_adopted_with_its_running_vms() {
     let mut world = World::new();
     let before = world.run_time();
     world.create("calm-otter", true, true);
-    // As the older daemon left it: its own record, and none of the host's.
+    // The state after the older daemon: its own record, and no ledger of the host's.
     world.sim.tamper(|state| state.ledger = Ledger::default());
     older_settings(
         &world,

@@ -7,7 +7,7 @@ use banger_api::{EndReason, PauseReason, Phase, VmView};
 
 use crate::world::{World, named};
 
-/// Sets what the hypervisor reports of the machine; nothing is a machine that runs.
+/// Sets the machine's state as the hypervisor reports it; empty for a running machine.
 fn report(world: &World, state: &str) {
     let id = show(world).id;
     let socket = PathBuf::from(format!("/state/vms/{id}/machine/qmp.sock"));
@@ -19,7 +19,7 @@ fn show(world: &World) -> VmView {
     world.engine.show(&named("calm-otter")).unwrap()
 }
 
-/// Runs the thread that asks machines, and `work` beside it.
+/// Runs the thread that queries machines, and `work` beside it.
 fn watched(world: &World, work: impl FnOnce()) {
     std::thread::scope(|scope| {
         scope.spawn(|| world.engine.watch_machines());

@@ -37,7 +37,7 @@ fn the_uplinks_forwarding_is_restored_when_the_last_vm_that_needs_it_goes() {
     assert!(world.run_time().forwarding["eth0"], "two still needs it");
     world.engine.kill(&named("two"), &kill, &|_| {}).unwrap();
     assert!(!world.run_time().forwarding["eth0"]);
-    // One that forwarded before goes on.
+    // An interface that forwarded before continues to.
     world
         .sim
         .tamper(|state| state.forwarding.insert("eth0".to_owned(), true));

@@ -1,4 +1,4 @@
-//! The host changes under running VMs, and what their users are told of it.
+//! Changes of the host under running VMs, and the notes about them.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use banger_host::{Finding, MacAddress, Probe, Resolvers, SimState};
 
 use crate::world::{World, named, request};
 
-/// Something that somebody does to the host.
+/// A change that damages the host.
 type Harm = (&'static str, fn(&mut SimState, &str));
 
-/// Every single thing that a running VM has on its host's network, taken away.
+/// Removes each single object that a running VM has on its host's network.
 const HARMS: [Harm; 9] = [
     (
         "the TAP's link, address, route or programs",
@@ -122,7 +122,7 @@ fn forwarding_that_another_program_enabled_stays_enabled() {
     let world = World::new();
     world.create("calm-otter", true, true);
     watched(&world, || {
-        // Docker starts.
+        // Docker is installed.
         world.sim.tamper(|state| state.forwards_everywhere = true);
         wait_until("nothing is kept to guests", || {
             let tables = world.sim.state().tables;
@@ -142,7 +142,7 @@ fn a_vm_without_nat_has_a_tap_that_does_not_forward() {
     let tap = world.sim.state().taps.into_keys().next().unwrap();
     assert!(!world.run_time().forwarding[&tap]);
     watched(&world, || {
-        // Forwarding for the whole host comes to every interface that there is.
+        // Forwarding for the whole host applies to every interface that exists.
         let on = |state: &mut SimState| state.forwarding.insert(tap.clone(), true);
         world.sim.tamper(on);
         wait_until("off", || !world.run_time().forwarding[&tap]);

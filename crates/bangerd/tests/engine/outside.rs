@@ -1,4 +1,4 @@
-//! What others change from outside, and a root that does not say whether they did.
+//! Changes from outside, and a root helper that does not answer whether there were any.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Does something while the watch runs.
+/// Runs `what` while the watch runs.
 fn while_watched(world: &World, what: impl FnOnce()) {
     std::thread::scope(|scope| {
         scope.spawn(|| world.engine.watch());

@@ -1,4 +1,4 @@
-//! Who may use the files of VMs, and what they take on the disk.
+//! The permissions of the files of VMs, and the space that they take.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ const ROOT_DISKS: [RootDiskChoice; 3] = [
     RootDiskChoice::DmSnapshot,
 ];
 
-/// Whether another user of the host reaches a file. The state directory itself counts as open, as
-/// root's is.
+/// Whether another user of the host can reach a file. The state directory itself counts as open,
+/// like root's.
 fn is_reachable(state: &SimState, path: &Path) -> bool {
     let mode = |path: &Path| state.permissions.get(path).map_or(0, |it| it.mode);
     let mut folders = path.ancestors().skip(1);

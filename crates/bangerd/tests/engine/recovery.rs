@@ -1,4 +1,4 @@
-//! What the next daemon makes of what it finds.
+//! Recovery: what the next daemon does with each state that it finds.
 
 use banger_api::{Code, DeleteVm, Mib, Phase, VmSpecPatch, VmView};
 use banger_host::Host as _;
@@ -54,7 +54,7 @@ fn a_foreign_process_with_a_vms_name_neither_delays_it_nor_is_killed() {
         arguments: vec!["stranger".to_owned(), name.clone()],
         ..banger_host::SimProcess::default()
     };
-    // Another user's, whatever it runs, and a pager of the daemon's own user.
+    // Another user's process, and a pager of the daemon's own user.
     world.sim.tamper(|state| {
         state.processes.insert(1, stranger(Some(4711), "/sim"));
         state.processes.insert(2, stranger(None, "/usr/bin/less"));
@@ -258,7 +258,7 @@ fn no_image_is_removed_while_a_record_cannot_be_read() {
         };
         delete(&world, "brisk-heron");
         assert_eq!(world.images(), images, "{what}");
-        // With its record back it starts, and its images go with it.
+        // With its record restored it starts, and later its images are removed with it.
         world.write(&path, text.as_bytes());
         world.restart();
         world

@@ -1,4 +1,4 @@
-//! Another name: whom it is refused, who has it at once, and what a crash in between leaves.
+//! Renames: rejected names, who uses the new name at once, and a crash in between.
 
 use banger_api::{Code, Error, Phase, RenameVm, StopVm, VmView};
 use banger_host::{Look as _, Sim};
@@ -119,7 +119,7 @@ fn a_name_that_is_none_or_is_taken_is_refused_and_nothing_changes() {
         assert!(!error.hints.is_empty(), "{name:?}");
         assert_eq!(world.engine.show(&named("calm-otter")).unwrap().id, vm.id);
     }
-    // The name that it has is no other's.
+    // Its own name does not count as taken.
     assert_eq!(
         rename(&world, "calm-otter", "calm-otter").unwrap().id,
         vm.id
@@ -148,7 +148,7 @@ fn a_crash_or_a_fault_at_any_change_leaves_one_name_or_the_other() {
             if outcome.is_ok() {
                 assert_eq!(name, "web", "{context}");
             }
-            // Whichever it has, the other one is free.
+            // Whichever name it has, the other one is free.
             let other = if name == "web" { "calm-otter" } else { "web" };
             world.create(other, false, false);
             if is_over {

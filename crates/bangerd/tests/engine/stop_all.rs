@@ -1,4 +1,4 @@
-//! `vm stop --all`: each VM that runs, whatever becomes of the others.
+//! `vm stop --all`: each running VM stops, whatever happens to the others.
 
 use banger_api::{Code, EndReason, Phase, StopAllVms};
 use banger_host::{Instance, Op, RootOp};

@@ -1,4 +1,4 @@
-//! The trash: what a VM in it is spared, what it has given up, and what a crash leaves.
+//! The trash: what a VM in it keeps, what it has given up, and its state after a crash.
 
 use banger_api::{
     Change, Code, DeleteVm, Error, ImageName, Mib, Phase, PurgeVm, StartVm, UndeleteVm,
@@ -121,7 +121,7 @@ fn its_name_is_free_and_its_number_is_not() {
     assert_eq!(in_trash(&world), ["web"]);
     let back = undelete(&world, "web", Some("api")).unwrap();
     assert_eq!((back.id, back.name.as_str()), (first.id, "api"));
-    // Two of one name, the later one first.
+    // Two VMs with one name; the one deleted later comes first.
     delete(&world, "web").unwrap();
     world.create("web", false, false);
     delete(&world, "web").unwrap();
@@ -170,7 +170,7 @@ fn without_a_trash_or_with_purge_a_delete_is_for_good() {
         .delete(&named("web"), &request, &|_| {})
         .unwrap();
     assert_eq!(in_trash(&world), [] as [String; 0]);
-    // A running one is killed first, and protection holds.
+    // A running VM is killed first, and protection applies.
     world.create("web", false, true);
     assert_eq!(delete(&world, "web").unwrap_err().code, Code::Conflict);
     let protect = VmSpecPatch {

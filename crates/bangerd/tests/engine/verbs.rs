@@ -1,4 +1,4 @@
-//! Each verb, as a user sees it.
+//! The verbs, as a user sees them.
 
 use std::time::Duration;
 

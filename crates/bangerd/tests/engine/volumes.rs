@@ -1,4 +1,4 @@
-//! Volumes: one VM's at a time, and never lost.
+//! Volumes: used by one VM at a time, and never lost.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the watch does where something cannot be put right, and what nobody waits for.
+//! The watch, when a repair fails or is slow.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
@@ -45,7 +45,7 @@ fn dns_answers_do_not_wait_for_the_disk() {
         let is_record =
             matches!(op, Op::File(FileOp::WriteFile { path, .. }) if path.ends_with("vm.json"));
         if is_record && reached.send(()).is_ok() {
-            // As an fsync that takes its time.
+            // Blocks like a slow fsync.
             let _ = receiver
                 .lock()
                 .unwrap()

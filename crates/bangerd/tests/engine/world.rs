@@ -1,4 +1,4 @@
-//! A simulated host with an engine on it, and what is left of its VMs.
+//! A simulated host with an engine, and checks for leftovers of its VMs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) struct World {
     pub(crate) config: Config,
 }
 
-/// What lives only while VMs run.
+/// What exists only while VMs run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RunTime {
     pub(crate) snapshots: BTreeMap<String, SimSnapshot>,
@@ -44,7 +44,7 @@ fn location() -> Location {
     }
 }
 
-/// An engine that is configured so, and has recovered what is on the host.
+/// An engine with this configuration, after recovery.
 fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
     let engine = World::unrecovered(sim, config);
     engine.recover().unwrap();
@@ -52,7 +52,7 @@ fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
 }
 
 impl World {
-    /// An engine that is configured so, and knows no VM yet.
+    /// An engine with this configuration, before recovery.
     pub(crate) fn unrecovered(sim: &Sim, config: &Config) -> Engine {
         assemble(&location(), config, &Mode::Sim(sim.clone())).unwrap()
     }
@@ -61,7 +61,7 @@ impl World {
         Self::with_root_disks(RootDiskChoice::Auto)
     }
 
-    /// A host on which new VMs have such root disks; those with devices are jailed, too.
+    /// A host whose new VMs have such root disks; VMs on devices are jailed, too.
     pub(crate) fn with_root_disks(root_disk: RootDiskChoice) -> Self {
         let config = match root_disk {
             RootDiskChoice::DmSnapshot => Self::on_devices(),
@@ -73,7 +73,7 @@ impl World {
         Self::configured(Sim::new(), config)
     }
 
-    /// Root disks that are devices, and VMs that are jailed, too.
+    /// A configuration with root disks on devices, and jailed VMs.
     pub(crate) fn on_devices() -> Config {
         Config {
             root_disk: RootDiskChoice::DmSnapshot,
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// This host, with an engine that is configured so.
+    /// This host, with an engine of this configuration.
     pub(crate) fn configured(sim: Sim, config: Config) -> Self {
         let engine = engine_with(&sim, &config);
         Self {
@@ -92,13 +92,13 @@ impl World {
         }
     }
 
-    /// The next daemon on the same host, after a crash of the one before.
+    /// Starts the next daemon on the same host, as after a crash.
     pub(crate) fn restart(&mut self) {
         self.sim.revive();
         self.engine = engine_with(&self.sim, &self.config);
     }
 
-    /// The same, where not one block is free.
+    /// The same, without a single free block.
     pub(crate) fn restart_full(&mut self) {
         self.sim.revive();
         self.sim.set_free_mib(0);
@@ -117,7 +117,7 @@ impl World {
             .map(|outcome| outcome.vm)
     }
 
-    /// From now on new VMs are made from another bundle.
+    /// Replaces the bundle of new VMs.
     pub(crate) fn replace_bundle(&self, contents: &str) {
         let (folder, mode, owner) = ("/none".into(), 0o755, None);
         let made = self.sim.change(&Op::File(FileOp::MakeDirectory {
@@ -129,7 +129,7 @@ impl World {
         self.write("/none/bundle.json", contents.as_bytes());
     }
 
-    /// Writes a file past the engine.
+    /// Writes a file, bypassing the engine.
     pub(crate) fn write(&self, path: impl Into<PathBuf>, contents: &[u8]) {
         let op = Op::File(FileOp::WriteFile {
             path: path.into(),
@@ -140,13 +140,13 @@ impl World {
         self.sim.change(&op).unwrap();
     }
 
-    /// A VM's record, as it is on the disk.
+    /// A VM's record on disk.
     pub(crate) fn record(&self, id: VmId) -> serde_json::Value {
         let path: PathBuf = format!("{STATE}/vms/{id}/vm.json").into();
         serde_json::from_slice(&self.sim.state().files[&path].contents).unwrap()
     }
 
-    /// The images that are there, by their digests.
+    /// The existing images, by their digests.
     pub(crate) fn images(&self) -> BTreeSet<String> {
         let folder = Path::new("/state/images");
         let files = self.sim.state().files;
@@ -157,7 +157,7 @@ impl World {
         digests.map(str::to_owned).collect()
     }
 
-    /// Every VM that the engine knows finds the images that it starts from, whole.
+    /// Asserts that every VM's images exist and are complete.
     pub(crate) fn assert_images_are_whole(&self, context: &str) {
         let files = self.sim.state().files;
         for vm in self.engine.list() {
@@ -176,7 +176,7 @@ impl World {
         }
     }
 
-    /// At most so many images are there that no VM uses.
+    /// Asserts that there are at most this many unused images.
     pub(crate) fn assert_unused_images(&self, most: usize, context: &str) {
         let used: BTreeSet<String> = self
             .engine
@@ -230,8 +230,8 @@ impl World {
         }
     }
 
-    /// The files that persist, images excepted, with their lengths; records, whose times change,
-    /// by their existence.
+    /// The persistent files, except images, with their lengths; for records, whose times change,
+    /// only their existence.
     pub(crate) fn persistent(&self) -> BTreeMap<PathBuf, u64> {
         let state = self.sim.state();
         state
@@ -268,7 +268,7 @@ pub(crate) fn named(name: &str) -> VmRef {
     name.parse().unwrap()
 }
 
-/// An error with all that it says.
+/// An error with its causes and hints.
 pub(crate) fn error_text(error: &banger_api::Error) -> String {
     error.report()
 }

@@ -1,4 +1,4 @@
-//! Boots, and what becomes of them when Firecracker does something else at each step.
+//! Boots, with a Firecracker that fails in each way at each step.
 
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use bangerd::layout::machine;
 use crate::stand_in::{ASKED, Behaviour, COMPLAINT, CONSOLE, FAULT, Script};
 use crate::world::{DEVICE, PATIENCE, World, healthy};
 
-/// Every request of a boot, in order, with what an error calls it.
+/// Every request of a boot, in order, with its name in errors.
 const REQUESTS: [(&str, &str); 9] = [
     ("GET /version", "its version"),
     ("PUT /machine-config", "2 CPUs and 512 MiB of memory"),
@@ -51,7 +51,7 @@ pub(crate) fn a_machine_is_configured_step_by_step_and_runs() {
     assert_eq!(asked.lines().collect::<Vec<_>>(), expected);
     let device = std::fs::read_link(world.path(machine::ROOT_DEVICE));
     assert_eq!(device.unwrap(), std::path::Path::new(DEVICE));
-    // The console is the guest's alone.
+    // The console has only the guest's output.
     assert_eq!(world.read(machine::CONSOLE), CONSOLE);
     world.kill(&process);
     world.tear_down();

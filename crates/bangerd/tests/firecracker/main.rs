@@ -1,6 +1,6 @@
 //! The Firecracker driver under a Firecracker that answers, refuses, stalls and dies on request.
 //!
-//! The stand-in is this very program: started with Firecracker's arguments it is one, started with
+//! The stand-in is this program itself: with Firecracker's arguments it acts as Firecracker, with
 //! those of a test runner it runs the tests.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 

@@ -1,4 +1,4 @@
-//! The check of Firecracker's program, and what a start says of one that does not start.
+//! The check of Firecracker's program, and the error of a start if the program does not run.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -14,7 +14,7 @@ fn check(world: &World) -> CheckReport {
     reports.find(|it| it.name == "Firecracker").unwrap()
 }
 
-/// What a check that fails says, and its hint.
+/// The finding of a failed check, and its hint.
 fn fails(world: &World) -> (String, String) {
     let report = check(world);
     assert_eq!(report.verdict, Verdict::Fail, "{report:?}");
@@ -34,7 +34,7 @@ pub(crate) fn a_program_that_will_do_passes() {
     }
 }
 
-/// The stand-in as a file of its own: what a file said once is not asked again.
+/// Copies the stand-in to a new file, because the version of a file is remembered.
 fn copied(world: &World) {
     std::fs::remove_file(world.program()).unwrap();
     std::fs::copy(std::env::current_exe().unwrap(), world.program()).unwrap();

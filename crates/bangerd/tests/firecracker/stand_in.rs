@@ -1,5 +1,5 @@
-//! A program that behaves as Firecracker does at its API, but for one thing that it is told to do
-//! otherwise. Its machines are made of nothing.
+//! A program that behaves like Firecracker at its API, except for one step that its script changes.
+//! Its machines are empty.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,42 +9,42 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-/// Where it writes down what it was asked, a request a line, in its working directory.
+/// The file in its working directory to which it writes each request, one on each line.
 pub(crate) const ASKED: &str = "asked";
 
-/// What the guest says on its console.
+/// The guest's output on its console.
 pub(crate) const CONSOLE: &str = "hello from the guest\n";
 
-/// How it behaves; in a file beside the program, with `.json` behind its name.
+/// Its behaviour, in a file beside the program, whose name has the suffix `.json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Script {
-    /// What `--version` prints.
+    /// The output of `--version`.
     pub(crate) version: String,
-    /// What it says over its socket.
+    /// The version in its API.
     pub(crate) api_version: String,
-    /// Where it does something else: `--version`, `listen`, or a request such as `PUT /vsock`.
+    /// The step that it changes: `--version`, `listen`, or a request such as `PUT /vsock`.
     pub(crate) at: String,
-    /// What it does there.
+    /// Its behaviour at that step.
     pub(crate) does: Option<Behaviour>,
 }
 
-/// Something that a healthy Firecracker does not do.
+/// A behaviour that a healthy Firecracker does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Behaviour {
-    /// It refuses, with a reason.
+    /// It rejects the request, with a reason.
     Refuse,
-    /// It says nothing more, for ever.
+    /// It never answers again.
     Stall,
-    /// It ends with the status of a forbidden system call, and complains in its log.
+    /// It exits with the status for a forbidden system call, and logs an error.
     Die,
-    /// It answers something that is no answer.
+    /// It sends an invalid answer.
     Babble,
 }
 
-/// Firecracker's own words for a refusal here.
+/// Firecracker's own message for a rejection here.
 pub(crate) const FAULT: &str = "The kernel file cannot be opened: no luck today.";
 
-/// What it complains of in its log before it dies.
+/// The error in its log before it exits.
 pub(crate) const COMPLAINT: &str = "Shutting down VM after intercepting a bad syscall (41).";
 
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
@@ -77,8 +77,7 @@ struct StandIn {
 }
 
 impl StandIn {
-    /// Does at this place what the script has for it; whether it refuses or babbles is for the
-    /// caller.
+    /// Behaves as the script says for this step; the caller handles rejections and invalid answers.
     fn perhaps(&self, place: &str) -> Option<Behaviour> {
         let does = self.script.does.filter(|_| self.script.at == place);
         match does {
@@ -96,15 +95,15 @@ impl StandIn {
 
     fn serve(&self, socket: &Path) {
         self.perhaps("listen");
-        // A socket that is there already ends it, as it ends Firecracker.
+        // If the socket exists already, it exits, like Firecracker.
         let listener = UnixListener::bind(socket).unwrap();
         for stream in listener.incoming() {
-            // Who only knocks has nothing to ask.
+            // A client may connect without a request.
             while self.answer(stream.as_ref().unwrap()) {}
         }
     }
 
-    /// Reads one request and answers it; whether there was one.
+    /// Reads one request and answers it; returns whether there was one.
     fn answer(&self, mut stream: &UnixStream) -> bool {
         let Some((request, body)) = read(stream) else {
             return false;
@@ -149,7 +148,7 @@ fn say(text: &str) {
     out.flush().unwrap();
 }
 
-/// Method and path, and the body.
+/// The method and path of a request, and its body.
 fn read(stream: &UnixStream) -> Option<(String, String)> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

@@ -1,4 +1,4 @@
-//! A real host's folder with a VM in it, and the stand-in as its Firecracker.
+//! The folder of a VM on a real host, with the stand-in as its Firecracker.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::stand_in::Script;
 /// The root disk, a block device that the stand-in never opens.
 pub(crate) const DEVICE: &str = "/dev/banger/banger-1-00ff-aa12bb34";
 
-/// The name that every machine here has.
+/// The name of every machine here.
 pub(crate) const NAME: &str = "banger-1-test-aa12bb34";
 
-/// A patience that a stand-in which stalls uses up, and one which does not never does.
+/// A time-out that a stalled stand-in exceeds, and a healthy one never does.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) struct World {
@@ -33,7 +33,7 @@ pub(crate) struct World {
     pub(crate) driver: Firecracker,
 }
 
-/// A Firecracker that is new enough and does nothing amiss.
+/// A Firecracker that is new enough and behaves well.
 pub(crate) fn healthy() -> Script {
     Script {
         version: "1.16.1".to_owned(),
@@ -47,7 +47,7 @@ impl World {
         Self::below("", script)
     }
 
-    /// With the driver as it is.
+    /// A world with the driver's own time-outs.
     pub(crate) fn patient(script: &Script) -> Self {
         let mut world = Self::new(script);
         let program = world.program();
@@ -55,7 +55,7 @@ impl World {
         world
     }
 
-    /// With the state directory deeper below.
+    /// A world whose state directory is deeper in the tree.
     pub(crate) fn below(deeper: &str, script: &Script) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("firecracker");
@@ -119,7 +119,7 @@ impl World {
         self.driver.boot(&self.vm, &self.machine(), &self.host)
     }
 
-    /// The error of a boot that fails; nothing of it runs or is left.
+    /// The error of a boot that must fail; nothing of it may run or remain.
     pub(crate) fn fails(&self) -> Error {
         let error = self.boot().unwrap_err();
         self.assert_nothing_runs();
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// The way down, as far as the driver's files go.
+    /// Removes the driver's files, like a teardown.
     pub(crate) fn tear_down(&self) {
         let boot = Boot::new(self.layout.clone(), DiskCache::Writeback, false);
         boot.teardown(&self.vm, &self.host).unwrap();
@@ -176,7 +176,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// What a failed test left running ends with it.
+    /// Ends what a failed test has left running.
     fn drop(&mut self) {
         use banger_host::{Host as _, Signal};
         let folder = self.path("");

@@ -1,9 +1,9 @@
-//! The checker itself: which imports it finds, and which it ignores.
+//! The checker itself: the imports that it finds, and those that it ignores.
 
 use super::source::Source;
 use super::violations;
 
-/// Some modules that there are, and one whose text is `text`.
+/// Some existing modules, and one with this text.
 fn with(module: &str, text: &str) -> Vec<Source> {
     let source = |module: &str, text: &str| Source {
         file: format!("{}.rs", module.replace("::", "/")),

@@ -1,8 +1,8 @@
-//! What a source file names: every path in it, written out from the name of its crate on.
+//! The paths that a source file names, each written out from the name of its crate.
 //!
-//! A small reader, not a compiler. It knows comments, strings, `use` trees with their renames,
-//! `self`, `super` and `crate`, modules within a file, and leaves out what stands under
-//! `#[cfg(test)]`. It does not see what a macro makes, nor a method that is called on a value.
+//! This is a small parser, not a compiler. It knows comments, strings, `use` trees with their
+//! renames, `self`, `super` and `crate`, and modules within a file; it skips code under
+//! `#[cfg(test)]`. It does not see the output of macros, nor methods that are called on a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 /// A path that a file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PathReference {
-    /// The line that it stands in, from 1.
+    /// Its line, from 1.
     pub(crate) line: usize,
-    /// The module that names it, such as `bangerd::engine::start`.
+    /// The module that contains it, such as `bangerd::engine::start`.
     pub(crate) by: String,
-    /// What is named, such as `bangerd::vm::Vm`.
+    /// The path itself, such as `bangerd::vm::Vm`.
     pub(crate) path: String,
 }
 
 /// A file's text, and the module that it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// Where it lies, for messages.
+    /// Its path, for messages.
     pub(crate) file: String,
     /// The module, such as `bangerd::engine`.
     pub(crate) module: String,
-    /// What is in it.
+    /// Its text.
     pub(crate) text: String,
 }
 
@@ -43,8 +43,8 @@ impl Source {
         module
     }
 
-    /// Everything that it names. `modules` are all that there are, so that a path which begins
-    /// with a child module is known from one that begins with a crate.
+    /// Every path in the file. `modules` are all existing modules, which distinguish a path that
+    /// begins with a child module from one that begins with a crate.
     pub(crate) fn names(&self, modules: &BTreeSet<String>) -> Vec<PathReference> {
         let tokens = without_tests(&tokens(&self.text));
         let mut reader = Reader {
@@ -56,7 +56,7 @@ impl Source {
             renamed: BTreeMap::new(),
             named: Vec::new(),
         };
-        // Twice: a name may be used above the `use` that brings it in.
+        // Reads twice, because a name may be used above the `use` that imports it.
         reader.read();
         reader.named.clear();
         reader.at = 0;
@@ -65,7 +65,7 @@ impl Source {
     }
 }
 
-/// Every source file of these crates; whole files of tests are left out.
+/// Every source file of these crates, except files of tests.
 pub(crate) fn sources(names: &[&str]) -> Vec<Source> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
@@ -115,7 +115,8 @@ impl Token {
     }
 }
 
-/// Words, `::`, and every other character by itself; neither comments nor what is in quotes.
+/// Splits a text into words, `::`, and single other characters, without comments and string
+/// literals.
 fn tokens(text: &str) -> Vec<Token> {
     let characters: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
@@ -175,7 +176,7 @@ fn block_comment(rest: &[char]) -> usize {
     rest.len()
 }
 
-/// The length of a text in quotes that begins at `begin`; a backslash takes what follows with it.
+/// The length of a string literal from `begin`; a backslash escapes the next character.
 fn quoted(rest: &[char], begin: usize) -> usize {
     let quote = rest[begin];
     let mut at = begin + 1;
@@ -185,7 +186,7 @@ fn quoted(rest: &[char], begin: usize) -> usize {
     (at + 1).min(rest.len())
 }
 
-/// The length of a raw text, `r#"…"#`; 0 for what only looks like one, such as `r#type`.
+/// The length of a raw string, `r#"…"#`; 0 for other text, such as `r#type`.
 fn raw(rest: &[char]) -> usize {
     let letters = rest.iter().take_while(|c| c.is_alphabetic()).count();
     let hashes = rest[letters..].iter().take_while(|c| **c == '#').count();
@@ -199,7 +200,7 @@ fn raw(rest: &[char]) -> usize {
     inside.map_or(rest.len(), |inside| begin + inside + end.len())
 }
 
-/// Leaves out each `#[cfg(test)]` with the item that it stands before.
+/// Removes each `#[cfg(test)]` with the item that follows it.
 fn without_tests(tokens: &[Token]) -> Vec<Token> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
@@ -241,11 +242,11 @@ fn without_tests(tokens: &[Token]) -> Vec<Token> {
 struct Reader<'a> {
     tokens: &'a [Token],
     at: usize,
-    /// The modules that we are in, the file's own first, each with the depth of its braces.
+    /// The current modules, the file's own first, each with the depth of its braces.
     inner: Vec<(String, usize)>,
     depth: usize,
     modules: &'a BTreeSet<String>,
-    /// What a word stands for in a module since a `use`.
+    /// The meaning of a renamed word in a module.
     renamed: BTreeMap<(String, String), String>,
     named: Vec<PathReference>,
 }
@@ -298,7 +299,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A path in the code, such as `std::fs::read`.
+    /// A path in code, such as `std::fs::read`.
     fn inline(&mut self) {
         let line = self.tokens[self.at].line;
         let mut words = vec![self.text(self.at).to_owned()];
@@ -311,7 +312,7 @@ impl Reader<'_> {
         self.name(&words, line);
     }
 
-    /// One tree of a `use`, up to the comma, brace or semicolon behind it.
+    /// One tree of a `use`, up to the comma, brace or semicolon after it.
     fn use_tree(&mut self, above: &[String]) {
         let mut words = above.to_vec();
         let line = self.tokens.get(self.at).map_or(0, |token| token.line);
@@ -353,7 +354,7 @@ impl Reader<'_> {
         path
     }
 
-    /// The path from the name of its crate on.
+    /// The path, written out from the name of its crate.
     fn written_out(&self, words: &[String]) -> String {
         let Some((first, rest)) = words.split_first() else {
             return String::new();
@@ -366,7 +367,7 @@ impl Reader<'_> {
             "self" => here,
             "super" => parent(&here),
             _ => match self.renamed.get(&(here, first.clone())) {
-                // `use time::time` would go round in circles.
+                // `use time::time` would cause an endless loop.
                 Some(path) if !path.starts_with(&format!("{first}::")) || rest.is_empty() => {
                     path.clone()
                 }

@@ -1,5 +1,5 @@
-//! How an ssh of the user's own reaches every VM: a file in the format of `ssh_config`(5), which their
-//! `~/.ssh/config` includes.
+//! The file that makes a user's own ssh reach every VM, in the format of `ssh_config`(5). The
+//! user's `~/.ssh/config` includes it.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use banger_api::SshView;
 
 use crate::vm::Vm;
 
-/// The file, by name of the VM; a VM without a view is left out.
+/// The text of the file, with a block for each VM that has a view.
 pub(super) fn text(vms: &[&Vm], view: impl Fn(&Vm) -> Option<SshView>) -> String {
     let mut vms = vms.to_vec();
     vms.sort_by(|a, b| a.name.cmp(&b.name));
@@ -34,7 +34,7 @@ fn block(text: &mut String, ssh: &SshView) {
     for (keyword, value) in ssh.options() {
         option(keyword, &value);
     }
-    // A jump host for everything does not reach a VM of this host.
+    // A user's jump host for all hosts cannot reach a VM of this host.
     option("ProxyCommand", "none");
     option("ServerAliveInterval", "15");
 }

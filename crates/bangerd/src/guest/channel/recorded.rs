@@ -1,5 +1,5 @@
-//! Recorded conversations of earlier builds, replayed to this build's daemon side: agents of every
-//! one of them are reached, asked and understood.
+//! Recorded conversations of earlier builds, replayed to this build's daemon side: it reaches the
+//! agent of each build, and understands its answers.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
@@ -31,10 +31,10 @@ fn shape(value: &Value) -> Value {
     }
 }
 
-/// What the agents warn of; the recorded ones had nothing to say.
+/// The warning of the replayed agents; the recorded ones had none.
 const WARNING: &str = "`/dev/vdb` did not grow";
 
-/// An agent that answers each hello and each recorded ask as the recorded one did.
+/// An agent that answers each hello and each recorded ask as in the recording.
 fn replay(recorded: &str, stream: &UnixStream) {
     let (from_daemon, from_guest) = (frames(recorded, '>'), frames(recorded, '<'));
     for line in BufReader::new(stream).lines() {

@@ -18,7 +18,7 @@ use super::hybrid::{Dial, DialError, DialProgress};
 use super::{connect, wait};
 use crate::error::Result;
 
-/// The pause between attempts, at first.
+/// The first pause between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The reason that a stream was not opened.
@@ -61,7 +61,7 @@ impl OpenError {
     }
 }
 
-/// The ports of machines that the daemon carries streams over.
+/// The conversations of the daemon over serial ports, by socket.
 #[derive(Debug, Default)]
 pub(crate) struct SerialStreams {
     ports: Mutex<BTreeMap<PathBuf, Arc<Doorbell>>>,
@@ -86,7 +86,7 @@ impl SerialStreams {
             };
             let greeted = greet(stream, kind, deadline);
             if matches!(greeted, Err(OpenError::Silent)) && !doorbell.is_welcomed() {
-                // The next attempt begins anew.
+                // The next attempt starts a new conversation.
                 doorbell.close();
                 self.forget(socket, &doorbell);
             }
@@ -95,7 +95,7 @@ impl SerialStreams {
         .map_err(OpenError::for_client)
     }
 
-    /// The conversation over a port, begun if there is none.
+    /// The conversation over a port, started if there is none.
     fn doorbell(&self, socket: &Path) -> io::Result<Arc<Doorbell>> {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(doorbell) = ports.get(socket) {
@@ -125,7 +125,7 @@ impl SerialStreams {
 /// Opens a stream over Firecracker's vsock.
 ///
 /// # Errors
-/// As [`SerialStreams::open`].
+/// Those of [`SerialStreams::open`].
 pub(crate) fn open_vsock(socket: &Path, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
     retry(Instant::now() + timeout, |deadline| {
         let stream = Dial::new(socket, VSOCK_PORT)
@@ -158,7 +158,8 @@ fn retry<T>(
     }
 }
 
-/// Says what the stream is for, and reads the answer byte by byte, because the guest's data follows.
+/// Sends the kind of the stream, and reads the answer byte by byte, because the guest's data
+/// follows.
 fn greet(
     mut stream: UnixStream,
     kind: StreamKind,
@@ -169,7 +170,7 @@ fn greet(
         ErrorKind::WouldBlock | ErrorKind::TimedOut => OpenError::Silent,
         _ => OpenError::Ended,
     };
-    // The buffer of a new socket has room for this.
+    // The line fits into the buffer of a new socket.
     stream.write_all(&encode(&Open { open })).map_err(ended)?;
     let head = read_line(&mut stream, deadline).map_err(|cause| match cause.kind() {
         ErrorKind::InvalidData => OpenError::Garbage,

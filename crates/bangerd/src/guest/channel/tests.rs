@@ -1,5 +1,5 @@
-//! The host's side of Firecracker's vsock, against a peer that answers, refuses, stalls, dies, or
-//! says something else.
+//! The host's side of Firecracker's vsock, with a peer that answers, refuses, stalls, dies, or
+//! sends garbage.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -10,7 +10,7 @@ use banger_guest::protocol::{GuestStatus, Identity, Session, Status};
 
 use super::*;
 
-/// A folder with a socket in it that somebody listens at.
+/// A folder with a listening socket in it.
 struct Peer {
     folder: tempfile::TempDir,
     listener: UnixListener,
@@ -31,7 +31,7 @@ impl Peer {
     fn accept(&self) -> UnixStream {
         let (stream, _) = self.listener.accept().unwrap();
         let mut line = String::new();
-        // Byte by byte is how it must be read: a hello may follow.
+        // The line must be read byte by byte, because a hello may follow.
         let mut reader = BufReader::with_capacity(1, &stream);
         reader.read_line(&mut line).unwrap();
         assert_eq!(line, "CONNECT 1023\n");
@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-/// Answers as a guest in this phase, until the stream ends or has seen so many asks.
+/// Answers like a guest in this phase, until the stream ends or this many asks have come.
 fn serve(mut stream: UnixStream, phase: Phase, mut asks: usize) -> Vec<Ask> {
     let mut session = Session::new(Identity {
         version: "0.1.0".into(),
@@ -92,7 +92,7 @@ fn a_guest_that_listens_is_reached_and_asked() {
     let mut channel = peer.channel();
     let guest = thread::spawn(move || {
         let mut stream = peer.accept();
-        // What comes with the answer is the guest's already.
+        // The bytes after the answer are the guest's.
         stream.write_all(b"OK 1073741824\nhalf a li").unwrap();
         serve(stream, Phase::Ready, 9)
     });
@@ -135,12 +135,12 @@ fn the_agent_may_take_over_from_init_and_die_in_the_middle_of_an_ask() {
             stream.write_all(b"OK 1\n").unwrap();
             stream
         };
-        // `/init`, which hangs up once it has said where it is.
+        // `/init` closes the connection after its welcome.
         let mut stream = accept();
         let mut hello = [0; 16];
         stream.read_exact(&mut hello).unwrap();
         drop(stream);
-        // An agent that is killed when it is asked to sync, and the next one.
+        // An agent that is killed during a sync, and its successor.
         assert_eq!(serve(accept(), Phase::Ready, 1), [Ask::Status]);
         serve(accept(), Phase::Ready, 1)
     });
@@ -159,7 +159,7 @@ fn a_hypervisor_that_stalls_is_not_waited_for_beyond_the_deadline() {
         error.causes.join(": ").contains("does not answer"),
         "{error:?}"
     );
-    // The same connection is still good when the hypervisor comes to itself.
+    // The same connection works again when the hypervisor resumes.
     let (stop, stopped) = mpsc::channel::<()>();
     let guest = thread::spawn(move || {
         stopped.recv().unwrap();
@@ -230,7 +230,7 @@ fn an_invalid_answer_is_quoted() {
         let mut channel = peer.channel();
         let guest = thread::spawn(move || {
             let mut stream = peer.accept();
-            // The other end may hang up before it has read everything.
+            // The peer may close the connection before it has read everything.
             let _ = stream.write_all(said);
             let _ = stream.read(&mut [0; 64]);
         });

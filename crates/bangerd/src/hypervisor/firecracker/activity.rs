@@ -1,4 +1,4 @@
-//! Tells a Firecracker that is busy from one that hangs.
+//! Distinguishes a busy Firecracker from one that hangs.
 //!
 //! On a loaded host or a slow disk a healthy start may take longer than a user should wait for the
 //! report of a hang. The difference is whether the process used its processor or faulted in memory:
@@ -53,7 +53,7 @@ impl<'a> Activity<'a> {
         let passed = now.duration_since(self.looked);
         self.looked = now;
         let used = self.look();
-        // However little we came to look: nobody waits for ever.
+        // The total time is bounded even if samples were rare.
         self.observation.add(used, passed) || self.began.elapsed() >= 4 * LONGEST
     }
 

@@ -27,7 +27,7 @@ use crate::guest::channel::connect;
 use crate::layout::{VmLayout, machine};
 use crate::machine::Machine;
 
-/// How long a killed Firecracker may take to end; the engine's way down waits longer.
+/// How long a killed Firecracker may take to end; the engine's teardown waits longer.
 const KILLED: Duration = Duration::from_millis(500);
 
 /// The interval at which Firecracker's process is checked.
@@ -65,7 +65,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Removes an earlier run's files: Firecracker exits when its socket exists, and writes over its
+    /// Removes an earlier run's files: Firecracker exits if its socket exists, and overwrites its
     /// other files from the beginning.
     fn clear(&self) -> Result<()> {
         for name in [
@@ -83,7 +83,7 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Links block devices under the names that the requests have.
+    /// Links block devices under the names that the requests use.
     fn link_devices(&self, machine: &Machine) -> Result<()> {
         for drive in &machine.drives {
             if let Some(name) = link_name(drive, &machine.shape) {
@@ -99,8 +99,8 @@ impl Boot<'_> {
         Ok(())
     }
 
-    /// Its standard input and output are the guest's console and nothing else; its own messages go to
-    /// its log from the first line on.
+    /// Its standard input and output are only the guest's console. Its own messages go to its log
+    /// from the first line on.
     fn spawn(&self, machine: &Machine) -> Result<Spawn> {
         let arguments = [
             "--api-sock",
@@ -117,7 +117,7 @@ impl Boot<'_> {
         let (mut program, mut user) = (self.program, machine.owner);
         if let Some(jail) = self.jail {
             arguments = jail.arguments(machine, &arguments)?;
-            // The jailer becomes the VM's user itself, once the jail is closed.
+            // The jailer itself becomes the VM's user, once it has entered the jail.
             (program, user) = (jail.jailer(), None);
         } else {
             arguments.extend(["--id".to_owned(), machine.name.clone()]);
@@ -158,7 +158,7 @@ impl Boot<'_> {
     fn wait_for(&self, socket: &Path, process: &Process, watch: Option<&OwnedFd>) -> Result<()> {
         let mut activity = Activity::of(process, self.patience, self.host);
         let began = Instant::now();
-        // A connection, not a name: the name is there before anybody listens.
+        // A connection is the test, because the socket's name exists before Firecracker listens.
         while connect(socket).is_err() {
             if !self.host.is_alive(process) {
                 return Err(Error::new(Code::Host, "it ended before it listened"));
@@ -192,14 +192,14 @@ impl Boot<'_> {
             })
     }
 
-    /// Kills Firecracker if it runs, and adds to the error what is known of its end.
+    /// Kills Firecracker if it runs, and adds to the error what is known about its end.
     fn end(&self, process: &Process, error: Error) -> Error {
         let before = |wait| {
             self.host
                 .wait_any(std::slice::from_ref(process), wait)
                 .is_empty()
         };
-        // What broke the connection may be its end, which takes a moment longer to be seen.
+        // The broken connection may be due to its end, which becomes visible a moment later.
         let by_itself = !before(GLANCE);
         let mut error = error.within("boot the machine in Firecracker");
         if by_itself {
@@ -270,6 +270,6 @@ fn wait(watch: Option<&OwnedFd>, time: Duration) {
         return;
     };
     let _ = poll(&mut [PollFd::new(watch, PollFlags::IN)], time.as_ref());
-    // What is read is over; nothing of it is needed, not even whether it could be read.
+    // The events themselves do not matter, nor does a failed read.
     let _ = rustix::io::read(watch, &mut [0; 4096]);
 }

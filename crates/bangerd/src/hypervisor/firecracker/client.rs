@@ -1,7 +1,8 @@
-//! One request to Firecracker's API: HTTP over its Unix socket, a connection each, never for longer
-//! than its deadline.
+//! A client of Firecracker's API: HTTP over its Unix socket, with a connection and a deadline for
+//! each request.
 //!
-//! hyper speaks the protocol, on a runtime of this thread's own: the engine's threads block.
+//! hyper implements the protocol, on a runtime of this thread's own, because the engine's threads
+//! block.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,10 +22,10 @@ use crate::guest::channel::connect;
 /// The longest answer accepted, in bytes.
 const LONGEST: usize = 64 << 10;
 
-/// Why a request failed.
+/// The reason why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Firecracker refused it, with this reason.
+    /// Firecracker rejected it, with this reason.
     Refused(String),
     /// It did not answer in time.
     Silent(Duration),
@@ -52,10 +53,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of the Firecracker at `socket`; nothing is connected yet.
+    /// A client of the Firecracker at `socket`; it does not connect yet.
     ///
     /// # Errors
-    /// When the process has no descriptors left.
+    /// If the process has no descriptors left.
     pub(super) fn new(socket: &Path) -> std::io::Result<Self> {
         Ok(Self {
             socket: socket.to_owned(),
@@ -65,7 +66,7 @@ impl Client {
         })
     }
 
-    /// Sends a request and returns the body of the answer. While there is none, `gives_up` is called
+    /// Sends a request and returns the body of the answer. Until it arrives, `gives_up` is called
     /// after each `wait`.
     ///
     /// # Errors
@@ -126,7 +127,7 @@ async fn read(answer: Response<Incoming>) -> Result<Bytes, Failure> {
     }
 }
 
-/// Firecracker's own words for what is wrong.
+/// Firecracker's own description of the fault.
 fn fault(status: StatusCode, body: &[u8]) -> String {
     #[derive(serde::Deserialize)]
     struct Fault {

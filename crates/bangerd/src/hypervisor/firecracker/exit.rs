@@ -1,8 +1,8 @@
-//! What Firecracker's exit statuses mean: `FcExitCode` in its `src/vmm/src/lib.rs`.
+//! The meanings of Firecracker's exit statuses: `FcExitCode` in its `src/vmm/src/lib.rs`.
 //!
-//! A guest that resets its processor, as `reboot=k` makes it do, ends Firecracker with 0.
+//! Firecracker exits with 0 when a guest resets its processor, as `reboot=k` makes it do.
 
-/// The status in words; `None` where Firecracker gives it no meaning.
+/// The meaning of a status; `None` if Firecracker defines none.
 pub(super) fn words(status: i32) -> Option<&'static str> {
     Some(match status {
         0 => "the guest reset its processor",

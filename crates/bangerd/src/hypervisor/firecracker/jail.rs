@@ -1,4 +1,5 @@
-//! The jailer: it starts Firecracker in a root of its own, as the VM's own user: <https://github.com/firecracker-microvm/firecracker/blob/main/docs/jailer.md>.
+//! The jailer, which starts Firecracker in a root of its own, as the VM's own user:
+//! <https://github.com/firecracker-microvm/firecracker/blob/main/docs/jailer.md>.
 //!
 //! ```text
 //! <state>/jails/               root's, 0711: nobody else may put a link there
@@ -8,9 +9,9 @@
 //!     firecracker.sock …       what it makes itself
 //! ```
 //!
-//! The requests name the same paths as without a jail: they are relative, or a device's, and mean the
-//! same inside. The jailer leaves its files behind and fails on those of an earlier run, so each start
-//! makes a new jail and the way down removes it.
+//! The requests have the same paths as without a jail: they are relative, or a device's, and mean
+//! the same inside. The jailer leaves its files behind and fails on those of an earlier run, so
+//! each start makes a new jail and the teardown removes it.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ const KEPT: [&str; 2] = [machine::HYPERVISOR_LOG, machine::METRICS];
 /// The jails of one Firecracker program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Jail {
-    /// The jailer's program: the one beside Firecracker's.
+    /// The jailer's program, beside Firecracker's.
     jailer: PathBuf,
     program: PathBuf,
     /// The folder of all jails.
@@ -62,7 +63,7 @@ impl Jail {
         &self.jailer
     }
 
-    /// The folder of one machine, as the jailer composes it.
+    /// The folder of one machine, at the path that the jailer derives.
     fn folder(&self, name: &str) -> PathBuf {
         let program = self.program.file_name().unwrap_or_default();
         self.base.join(program).join(name)

@@ -1,7 +1,7 @@
-//! The last words of a Firecracker, from its log and its error output.
+//! The last errors of a Firecracker, from its log and its standard error.
 //!
 //! A line of the log is `2026-11-24T11:39:10.123456789 [id:thread:ERROR] text` with the arguments
-//! that we start it with (its `docs/logger.md`). What the guest prints is in neither file.
+//! that banger passes (its `docs/logger.md`). The guest's output is in neither file.
 
 use banger_host::Host;
 
@@ -13,7 +13,7 @@ const TAIL: u64 = 8 << 10;
 /// The number of lines reported.
 const LINES: usize = 3;
 
-/// Its last errors.
+/// The last errors of this machine's Firecracker.
 pub(super) fn last_words(layout: &VmLayout, host: &dyn Host) -> Option<String> {
     let complaints = tail(layout, machine::HYPERVISOR_LOG, host);
     let complaints: Vec<String> = complaints.lines().filter_map(complaint).collect();
@@ -48,7 +48,7 @@ fn complaint(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" [")?;
     let (origin, text) = rest.split_once("] ")?;
     let level = origin.rsplit(':').next()?;
-    // That it ends is no reason for it.
+    // The message about its exit does not explain the exit.
     let telling = !text.starts_with("Firecracker exiting");
     (level == "ERROR" && telling).then(|| text.trim().to_owned())
 }

@@ -12,18 +12,18 @@ use crate::error::Result;
 use crate::machine::{Backend, DiskCache, Drive, Machine};
 use crate::vm::shape::Shape;
 
-/// The most CPUs that Firecracker gives a machine.
+/// The maximum number of CPUs of a machine on Firecracker.
 pub(super) const MOST_CPUS: u32 = 32;
 
-/// The guest's address on its vsock; each Firecracker has a vsock of its own, so that all guests
-/// can have the same.
+/// The guest's address on its vsock. Each Firecracker has a vsock of its own, so all guests can
+/// have the same address.
 const GUEST_CID: u32 = 3;
 
-/// The requests that make this machine, in order; the start is the last. `folder` is the machine's as
-/// Firecracker sees it, relative to its working directory: empty, or a name.
+/// The requests that make this machine, in order; the last one starts it. `folder` is the machine's
+/// folder as Firecracker sees it, relative to its working directory: empty, or a name.
 ///
 /// # Errors
-/// `invalid` where Firecracker has no such machine.
+/// `invalid` if Firecracker does not support such a machine.
 pub(super) fn requests(machine: &Machine, folder: &Path) -> Result<Vec<Request>> {
     if machine.vcpu > MOST_CPUS {
         return Err(Error::new(
@@ -93,9 +93,9 @@ pub(super) fn requests(machine: &Machine, folder: &Path) -> Result<Vec<Request>>
     Ok(requests)
 }
 
-/// What a drive is called in the machine's folder. Firecracker writes it into its snapshots and opens
-/// it when it loads one, so the name of a block device holds no VM's id: it is a link of the same name
-/// in each machine's folder. The original shape has the device's own path.
+/// The name of a drive in the machine's folder. Firecracker writes it into its snapshots and opens
+/// it when it loads one, so the name must not contain the VM's id: a block device has a link with
+/// the same name in each machine's folder. The original shape has the device's own path.
 pub(super) fn file_name(drive: &Drive, shape: &Shape) -> PathBuf {
     match link_name(drive, shape) {
         Some(name) => name.into(),
@@ -103,12 +103,12 @@ pub(super) fn file_name(drive: &Drive, shape: &Shape) -> PathBuf {
     }
 }
 
-/// The name of the link to a drive that is a block device, for a shape that has one.
+/// The name of the link to a drive that is a block device, in shapes with such links.
 pub(super) fn link_name(drive: &Drive, shape: &Shape) -> Option<String> {
     (drive.block && !shape.is_original()).then(|| format!("{}.dev", drive.name))
 }
 
-/// An id as Firecracker takes it: letters, digits and underscores.
+/// An id in Firecracker's alphabet: letters, digits and underscores.
 fn word(name: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(fits).collect()
@@ -170,8 +170,8 @@ pub(super) mod tests {
         lines.collect()
     }
 
-    /// What changes here is seen by guests, and spoils the snapshots of suspended ones: a change is a
-    /// new shape ([`crate::vm::shape`]).
+    /// Guests see a change here, and snapshots of suspended guests no longer load, so a change
+    /// needs a new shape ([`crate::vm::shape`]).
     #[test]
     fn the_machine_of_a_shape_never_changes() {
         insta::assert_snapshot!("shape_0", rendered(Shape::default()));

@@ -1,11 +1,11 @@
 //! Firecracker, over its API: <https://github.com/firecracker-microvm/firecracker>.
 //!
 //! It runs in the machine's folder with relative paths, in a session of its own, as the VM's own
-//! user where the daemon is root. Its devices are virtio over MMIO, told to the guest by ACPI, and
+//! user if the daemon is root. Its devices are virtio over MMIO, which the guest finds by ACPI, and
 //! the channel to the guest is its vsock.
 //!
-//! A guest's `poweroff` does not end Firecracker; what ends it is the reset that the guest's last
-//! program, or its kernel after a panic, asks for (`reboot=k`).
+//! A guest's `poweroff` does not end Firecracker. A reset does, which the guest's last program
+//! requests, or its kernel after a panic (`reboot=k`).
 
 mod activity;
 mod boot;
@@ -49,13 +49,13 @@ pub use program::find;
 /// seconds.
 const PATIENCE: Duration = Duration::from_millis(4000);
 
-/// Who runs the jailer.
+/// The process that runs the jailer.
 #[derive(Debug)]
 enum Jailing {
     /// The daemon, which is root.
     Daemon(Jail, Instance),
-    /// The root helper, with programs of its own. The machine's folder stays where it is and has
-    /// another name in the jail.
+    /// The root helper, with programs of its own. The machine's folder stays in place and has
+    /// another path in the jail.
     Root(Jail),
 }
 
@@ -71,7 +71,7 @@ pub struct Firecracker {
 }
 
 impl Firecracker {
-    /// Runs this program; `network` is what new starts have.
+    /// Runs this program; `network` is the kind of network of new starts.
     #[must_use]
     pub fn new(layout: Layout, program: PathBuf, network: NetworkKind) -> Self {
         Self {
@@ -94,8 +94,8 @@ impl Firecracker {
         }
     }
 
-    /// The same, jailed by the root helper for an ordinary user's daemon, with the root-owned
-    /// Firecracker whatever the configuration names.
+    /// A driver whose machines the root helper runs in jails, for an ordinary user's daemon. It
+    /// uses the root-owned Firecracker, whatever the configuration names.
     #[must_use]
     pub fn jailed_by_root(self) -> Self {
         let program = Path::new(ROOT_PROGRAMS).join("firecracker");

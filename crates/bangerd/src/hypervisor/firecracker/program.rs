@@ -13,7 +13,7 @@ pub(super) const LEAST: (u32, u32, u32) = (1, 16, 1);
 /// The faults of older versions.
 pub(super) const WHY: &str = "older ones have CVE-2026-5747, a way out of the guest, or lose the channel to a guest that was restored";
 
-/// Where it may be, after the bundle.
+/// The paths to try after the bundle.
 const PLACES: [&str; 3] = [
     "/usr/local/libexec/banger/firecracker",
     "/usr/bin/firecracker",
@@ -58,7 +58,7 @@ pub(super) fn checks(program: &Path, network: NetworkKind) -> Vec<Check> {
     ]
 }
 
-/// Parses a version as `GET /version` answers it: `1.17.0-dev`.
+/// Parses a version in the answer to `GET /version`, such as `1.17.0-dev`.
 pub(super) fn version(text: &str) -> Option<(u32, u32, u32)> {
     let plain = text.split(['-', '+']).next()?;
     let mut numbers = plain.split('.').map(str::parse::<u32>);

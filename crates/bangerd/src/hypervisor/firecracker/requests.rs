@@ -1,7 +1,8 @@
 //! The requests of Firecracker's API that banger uses, as types.
 //!
-//! A test holds them against Firecracker's own description, `src/firecracker/swagger/firecracker.yaml`.
-//! Firecracker rejects unknown fields, so optional ones that are not set are absent.
+//! A test compares them with Firecracker's own description,
+//! `src/firecracker/swagger/firecracker.yaml`. Firecracker rejects unknown fields, so optional ones
+//! that are not set are absent.
 
 use serde::Serialize;
 
@@ -116,7 +117,7 @@ pub(super) struct Balloon {
 pub(super) enum Action {
     /// Boots the machine; once.
     InstanceStart,
-    /// Presses Ctrl-Alt-Del, on which Linux shuts down.
+    /// Presses Ctrl-Alt-Del, which makes Linux shut down.
     SendCtrlAltDel,
 }
 
@@ -151,10 +152,10 @@ impl Request {
         }
     }
 
-    /// Its body, as JSON; empty where it has none.
+    /// Its body, as JSON; empty if it has none.
     ///
     /// # Errors
-    /// None of these types has a value that JSON cannot hold.
+    /// None in practice: these types have no value that JSON cannot represent.
     pub(super) fn body(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Version => Ok(Vec::new()),
@@ -169,7 +170,7 @@ impl Request {
         }
     }
 
-    /// Its subject, in words.
+    /// The description of its subject.
     pub(super) fn about(&self) -> String {
         match self {
             Self::Version => "its version".to_owned(),

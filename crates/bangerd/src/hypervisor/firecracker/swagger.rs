@@ -1,5 +1,5 @@
-//! Every request that the driver can send, against Firecracker's own description of its API
-//! (Swagger 2.0), where that file is beside the project.
+//! Compares every request that the driver can send with Firecracker's own description of its API
+//! (Swagger 2.0), if that file is beside the project.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::machine::{requests, tests::machine};
 use super::requests::{Action, Request};
 use crate::machine::DiskCache;
 
-/// Where the description is: beside the project's own folder, or beside that of a work tree.
+/// The description, beside the project's own folder, or beside that of a work tree.
 fn description() -> Option<Value> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
     let places = project.ancestors().skip(1).take(2);
@@ -19,7 +19,8 @@ fn description() -> Option<Value> {
     Some(serde_yaml_ng::from_str(&text).unwrap())
 }
 
-/// Counted by whoever runs the tests; not `println`, which is kept where a test passes.
+/// Prints a skip line, which `tools/test` counts. `println` would be captured in a test that
+/// passes.
 fn skipped(name: &str) {
     use std::io::Write as _;
     let reason = "there is no `shared/firecracker.yaml` beside the project";
@@ -71,7 +72,7 @@ fn resolve<'a>(description: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
-/// What is wrong with the value, one line a fault.
+/// The faults of the value, one line for each.
 fn faults(description: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let schema = resolve(description, schema);
     let mut found = Vec::new();
@@ -126,7 +127,7 @@ fn faults_of_fields(
     found
 }
 
-/// What is wrong with a body of this operation.
+/// The faults of a body of this operation.
 fn faults_of_body(description: &Value, operation: &Value, body: &Value, at: &str) -> Vec<String> {
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let parameter = parameters

@@ -13,8 +13,8 @@ const EMULATED: &str = "tcg,thread=single";
 /// failed read is reported to the guest, since waiting does not help.
 const ERRORS: &str = "werror=stop,rerror=report";
 
-/// The slots of the PCI bus in which a shape has its devices; the bus has 31. Slot 0 is the host
-/// bridge, 31 the chipset.
+/// The slots on the PCI bus for the devices of a shape; the bus has 31. Slot 0 is the host bridge,
+/// 31 the chipset.
 mod slot {
     pub(super) const RANDOM: usize = 0x01;
     pub(super) const BALLOON: usize = 0x02;
@@ -30,7 +30,7 @@ mod slot {
 pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Vec<String> {
     let shape = &machine.shape;
     let mut arguments = Arguments::default();
-    // An argument of its own, without `guest=`: the process is found by it.
+    // An argument of its own, without `guest=`, because the process is found by it.
     arguments.add("-name", escaped(&machine.name));
     arguments.add("-machine", machine_type(shape));
     arguments.add("-accel", if kvm { "kvm" } else { EMULATED });
@@ -48,7 +48,8 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
     arguments.add("-kernel", machine.kernel.clone());
     arguments.add("-initrd", machine.initramfs.clone());
     arguments.add("-append", machine.boot_args.join(" "));
-    // It is given the console's files (`boot`), and a ^C that is typed is the guest's.
+    // Its standard input and output are the console's files (`boot`), and a typed ^C is for the
+    // guest.
     arguments.add("-chardev", "stdio,id=console,signal=off");
     arguments.add("-serial", "chardev:console");
     arguments.add(
@@ -75,8 +76,8 @@ pub(super) fn arguments(machine: &Machine, kvm: bool, tap_descriptor: i32) -> Ve
     arguments.0
 }
 
-/// The machine type. Without the parts of a chipset that no guest of ours uses, there is less for a
-/// guest to attack.
+/// The machine type. It omits the parts of a chipset that no guest of ours uses, which leaves less
+/// to attack.
 fn machine_type(shape: &Shape) -> String {
     let unused = if shape.is_original() {
         ""
@@ -86,8 +87,8 @@ fn machine_type(shape: &Shape) -> String {
     format!("{}{unused}", shape.machine_type)
 }
 
-/// An emulated CPU has all that TCG can do, but 57-bit addresses. It copies memory faster by plain
-/// loads and stores than by `rep movsb`, which `erms` recommends.
+/// An emulated CPU has everything that TCG supports, except 57-bit addresses and `erms`: `erms`
+/// recommends `rep movsb` for copying memory, which is slower here than plain loads and stores.
 fn emulated_cpu(shape: &Shape) -> &'static str {
     if shape.is_original() {
         "max,la57=off"
@@ -118,8 +119,9 @@ impl Arguments {
     fn disk(&mut self, index: usize, drive: &Drive, machine: &Machine) {
         let read_only = if drive.read_only { ",read-only=on" } else { "" };
         let path = escaped(&drive.path);
-        // Past the page cache of a device: what waited there would still be written while QEMU is
-        // paused for want of space (docs/storage.md), and the files below are cached already.
+        // A device bypasses the page cache: data that waited there would still be written while
+        // QEMU is paused for lack of space (docs/storage.md), and the files below are cached
+        // already.
         let (driver, cache) = if drive.block {
             ("host_device", ",cache.direct=on")
         } else {
@@ -160,7 +162,7 @@ impl Arguments {
             Backend::User { ssh_port } => self.user_networking(index, *ssh_port),
         }
         let place = at(shape, &format!("eth{index}"), slot::INTERFACE + index);
-        // An empty ROM file spares the guest a network boot that nobody asked for.
+        // An empty ROM file spares the guest a network boot.
         self.add(
             "-device",
             format!(
@@ -187,7 +189,7 @@ impl Arguments {
                 "-chardev",
                 format!("socket,id={name},path={socket},server=on,wait=off"),
             );
-            // Port 0 is a console's.
+            // Port 0 is reserved for a console.
             let place = if shape.is_original() {
                 String::new()
             } else {
@@ -200,8 +202,9 @@ impl Arguments {
         }
     }
 
-    /// Two networks that only the gate (crate::gate) connects: the guest's, a socket, and a hub with
-    /// QEMU's user networking and another socket. Both are listened on again when a gate has gone.
+    /// Two networks that only the gate (crate::gate) connects: the guest's, a socket, and a hub
+    /// with QEMU's user networking and another socket. QEMU listens on both again when a gate has
+    /// ended.
     fn user_networking(&mut self, index: usize, ssh_port: u16) {
         let socket = |path| format!("server=on,addr.type=unix,addr.path={path}");
         let (guest, outside) = (socket(GUEST_SOCKET), socket(OUTSIDE_SOCKET));
@@ -260,7 +263,7 @@ mod tests {
         }
     }
 
-    /// What QEMU is given for a machine of this shape: a plain one, and one that has the rest.
+    /// QEMU's arguments for two machines of this shape: a plain one, and one with everything else.
     fn rendered(shape: Shape) -> String {
         let plain = Machine { shape, ..machine() };
         let mut other = plain.clone();
@@ -276,8 +279,8 @@ mod tests {
         format!("{plain}\n\n{other}")
     }
 
-    /// What changes here is seen by guests, and spoils the images of suspended ones: a change is a new
-    /// shape ([`crate::vm::shape`]).
+    /// Guests see a change here, and images of suspended guests no longer load, so a change needs a
+    /// new shape ([`crate::vm::shape`]).
     #[test]
     fn the_machine_of_a_shape_never_changes() {
         insta::assert_snapshot!("shape_0", rendered(Shape::default()));

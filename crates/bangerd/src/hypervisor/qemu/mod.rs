@@ -1,8 +1,8 @@
-//! QEMU, with KVM where the host has it and in software (TCG) otherwise.
+//! QEMU, with KVM if the host has it, and in software (TCG) otherwise.
 //!
-//! The machine is a versioned `q35` with virtio over PCI ([`crate::vm::shape`]); under TCG `microvm`
-//! hangs in one boot of three. QEMU runs in the machine's folder with relative paths, in a session of
-//! its own, with its sandbox on, and as the VM's own user where the daemon is root.
+//! The machine is a versioned `q35` with virtio over PCI ([`crate::vm::shape`]); under TCG
+//! `microvm` hangs in one boot of three. QEMU runs in the machine's folder with relative paths, in
+//! a session of its own, with its sandbox on, and as the VM's own user if the daemon is root.
 
 mod command_line;
 mod qmp;
@@ -32,8 +32,8 @@ use qmp::Session;
 /// The descriptor number of the TAP in QEMU.
 const TAP_DESCRIPTOR: i32 = 3;
 
-/// A warning that is no fault: with user networking the guest's interface is not on QEMU's hub, as
-/// the gate stands between the two.
+/// A harmless warning: with user networking the guest's interface is not on QEMU's hub, because the
+/// gate is between the two.
 const EXPECTED: &str = "warning: hub 0 with no nics";
 
 /// The oldest supported version.
@@ -49,7 +49,7 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Runs this program, with KVM or without.
+    /// Runs this program, with or without KVM.
     #[must_use]
     pub fn new(layout: Layout, program: PathBuf, kvm: bool) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Qemu {
 }
 
 impl Qemu {
-    /// Opens a session, has `commands` use it, and closes it.
+    /// Opens a session, passes it to `commands`, and closes it.
     fn session<T>(
         &self,
         vm: &Vm,
@@ -84,7 +84,7 @@ impl Qemu {
     }
 }
 
-/// What QEMU's `RunState` means. States of a machine that comes up, is being saved or ends count as
+/// The meaning of QEMU's `RunState`. A machine that starts, is being saved or ends counts as
 /// running.
 fn state(session: &mut Session, deadline: Instant) -> io::Result<MachineState> {
     let status = session.execute("query-status", &json!({}), deadline)?;
@@ -115,7 +115,7 @@ impl Hypervisor for Qemu {
 
     fn features(&self) -> Features {
         Features {
-            // What q35 takes without an interrupt-remapping IOMMU (x2APIC ids above 254).
+            // The limit of q35 without an interrupt-remapping IOMMU (x2APIC ids above 254).
             most_vcpus: 255,
             power_button: true,
             jailed_by_root: false,

@@ -1,9 +1,9 @@
 //! A session on QEMU's control socket (QMP), as JSON lines:
 //! <https://www.qemu.org/docs/master/interop/qmp-spec.html>
 //!
-//! QEMU serves one client at a time and keeps the others waiting, so a session is short. The far end
-//! counts as hostile: every call ends at its deadline, and what is kept is bounded. A call that times
-//! out leaves the session usable; the late answer is told apart by its id and dropped.
+//! QEMU serves one client at a time and keeps the others waiting, so a session is short. The peer
+//! counts as hostile: every call ends at its deadline, and buffers are bounded. A call that times
+//! out leaves the session usable; the late answer is recognized by its id and dropped.
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, IoSlice, Read as _, Result};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::guest::channel::connect;
 
-/// The longest message accepted, in bytes. The longest that QEMU has, its schema, takes 200 KiB.
+/// The longest message accepted, in bytes. The longest of QEMU's, its schema, has 200 KiB.
 const LONGEST: usize = 1 << 20;
 
 /// The number of events kept; the oldest are dropped.
@@ -33,7 +33,7 @@ pub(super) struct Event {
     pub(super) data: Value,
 }
 
-/// A connection on which the capabilities are negotiated.
+/// A connection whose capabilities are negotiated.
 #[derive(Debug)]
 pub(super) struct Session {
     stream: UnixStream,
@@ -48,8 +48,8 @@ impl Session {
     /// Connects to the socket and negotiates the capabilities.
     ///
     /// # Errors
-    /// When nobody listens, the listener does not speak QMP, or the deadline passes, for instance
-    /// because another client is being served.
+    /// If nobody listens, the listener does not speak QMP, or the deadline passes, for instance
+    /// because QEMU serves another client.
     pub(super) fn open(socket: &Path, deadline: Instant) -> Result<Self> {
         let mut session = Self {
             stream: connect(socket)?,
@@ -67,7 +67,7 @@ impl Session {
     /// Executes a command and returns its answer.
     ///
     /// # Errors
-    /// QEMU's own words when it refuses; or when it does not answer before the deadline.
+    /// QEMU's own error; or a timeout if it does not answer before the deadline.
     pub(super) fn execute(
         &mut self,
         command: &str,
@@ -82,7 +82,7 @@ impl Session {
     /// duplicate.
     ///
     /// # Errors
-    /// As [`Session::execute`].
+    /// Those of [`Session::execute`].
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "suspend passes QEMU the file of its memory")
@@ -98,11 +98,11 @@ impl Session {
         self.answer(deadline)
     }
 
-    /// Waits for an event, and returns it with its data. Events received before count; this one and
-    /// those before it are consumed.
+    /// Waits for an event, and returns it with its data. Events that were received before count;
+    /// this one and those before it are consumed.
     ///
     /// # Errors
-    /// When it does not come before the deadline.
+    /// If it does not come before the deadline.
     #[cfg_attr(not(test), expect(dead_code, reason = "suspend waits for events"))]
     pub(super) fn wait_event(&mut self, name: &str, deadline: Instant) -> Result<Event> {
         loop {
@@ -128,7 +128,7 @@ impl Session {
         let line = format!("{message}\n");
         let sent = write(&self.stream, line.as_bytes(), descriptor, deadline);
         if sent.is_err() {
-            // Half a command would spoil the next one.
+            // A partial command would corrupt the next one.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
         sent
@@ -137,7 +137,7 @@ impl Session {
     fn answer(&mut self, deadline: Instant) -> Result<Value> {
         loop {
             let mut message = self.message(deadline)?;
-            // QEMU leaves the id out where it could not parse the command.
+            // QEMU omits the id if it could not parse the command.
             let is_late = message["id"].as_u64().is_some_and(|id| id != self.id);
             if is_late {
                 continue;
@@ -164,7 +164,7 @@ impl Session {
         self.events.push_back(Event { name, data });
     }
 
-    /// The next message, whatever it is.
+    /// The next message of any kind.
     fn message(&mut self, deadline: Instant) -> Result<Value> {
         let mut scanned = 0;
         loop {
@@ -218,7 +218,7 @@ fn write(
     Ok(())
 }
 
-/// Whether a transfer that failed is tried again, until its deadline.
+/// Whether a failed transfer is repeated, until its deadline.
 fn is_passing(error: &Error) -> bool {
     matches!(
         error.kind(),

@@ -29,7 +29,7 @@ pub(super) fn open(sim: Sim, console: PathBuf) -> Result<OwnedFd> {
     Ok(ours)
 }
 
-/// What the terminal shows: the keys, and after each line what the program says.
+/// The output of the terminal: the echoed keys, and after each line the program's output.
 fn answer_to(keys: &[u8], line: &mut Vec<u8>) -> String {
     let mut shown = String::new();
     for key in keys {

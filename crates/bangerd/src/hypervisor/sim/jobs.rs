@@ -1,4 +1,4 @@
-//! The jobs of simulated guests. They are in this process, as the guests are, and end with it.
+//! The jobs of simulated guests, which are in this process, like the guests, and end with it.
 //!
 //! A job's program prints its arguments. It ends when its input ends, which it does at once without
 //! `input`, unless an argument is `stay`; then a signal ends it.
@@ -17,7 +17,7 @@ use banger_guest::streams::{
 
 use super::streams::{Program, read_line, read_program};
 
-/// How often an attached client is looked at.
+/// The interval at which an attached client is checked.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The jobs of all simulated machines, by the machine's process.
@@ -70,7 +70,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What a client is told at once: the job, or why there is none.
+/// The first answer to a client: the job, or the reason why there is none.
 type Begun = Result<Job, String>;
 
 impl Jobs {
@@ -139,7 +139,7 @@ impl Jobs {
         stream.write_all(&encode(&views))
     }
 
-    /// Does what a line asks.
+    /// Executes the request in a line.
     pub(super) fn ask(&self, machine: u32, mut stream: UnixStream) -> io::Result<()> {
         let ask: JobAsk = serde_json::from_slice(&read_line(&mut stream)?)?;
         let reply = self.obey(self.lock().entry(machine).or_default(), &ask);
@@ -179,7 +179,7 @@ impl Jobs {
         }
     }
 
-    /// Serves a client of a job to the end of either.
+    /// Serves a client of a job until either ends.
     pub(super) fn attach(&self, machine: u32, mut stream: UnixStream) -> io::Result<()> {
         let JobName { job: name } = serde_json::from_slice(&read_line(&mut stream)?)?;
         let mut reader = ExecReader::default();

@@ -1,5 +1,5 @@
-//! The streams of a simulated guest. Its one program prints its arguments and its standard input, and
-//! ends with the status that an argument `exit=N` names.
+//! The streams of a simulated guest. Its one program prints its arguments and its standard input,
+//! and exits with the status that an argument `exit=N` names.
 
 use std::fs::DirBuilder;
 use std::io::{self, Read as _, Write as _};
@@ -18,8 +18,8 @@ use banger_guest::streams::{
 use super::jobs::Jobs;
 use crate::error::Result;
 
-/// A stream to the guest of this machine, which answers from a thread of its own.
-/// Its files lie below `root`, which is real.
+/// Opens a stream to the guest of this machine, which a thread serves. Its files are below `root`,
+/// which is real.
 pub(super) fn open(
     kind: StreamKind,
     machine: u32,
@@ -41,14 +41,14 @@ pub(super) fn open(
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
         StreamKind::Usage => theirs.write_all(&encode(&usage())),
         StreamKind::Connect => connect(theirs),
-        // Nobody connects in a simulated guest.
+        // No client connects in a simulated guest.
         StreamKind::Listen | StreamKind::Accept => Ok(()),
     };
     std::thread::Builder::new().spawn(answer).map_err(failed)?;
     Ok(ours)
 }
 
-/// Ports below 1000 have a service that sends back what it gets; nothing listens on others.
+/// Ports below 1000 have an echo service; nothing listens on others.
 fn connect(mut stream: UnixStream) -> io::Result<()> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -103,21 +103,21 @@ fn usage() -> Usage {
     }
 }
 
-/// What a client wants to be run.
+/// The program that a client wants to run.
 #[derive(Debug, Default)]
 pub(super) struct Program {
     /// The arguments.
     pub(super) words: Vec<String>,
-    /// The start, as it came, and as that of a command.
+    /// The start frame, as JSON and parsed.
     pub(super) json: Vec<u8>,
     pub(super) start: ExecStart,
-    /// What it prints.
+    /// Its output.
     pub(super) output: Vec<u8>,
-    /// The status that it ends with.
+    /// Its exit status.
     pub(super) status: u8,
 }
 
-/// Reads up to the start; none if the client is gone before.
+/// Reads the frames up to the start; `None` if the client disconnects before.
 pub(super) fn read_program(
     stream: &mut UnixStream,
     reader: &mut ExecReader,

@@ -1,4 +1,4 @@
-//! What is answered, packet by packet.
+//! The answers, packet by packet.
 
 mod wire;
 
@@ -127,7 +127,7 @@ fn an_unknown_name_does_not_exist() {
             assert_empty_with_soa(&ask(name, kind), ResponseCode::NXDomain);
         }
     }
-    // A label may be any bytes (RFC 2181, 11).
+    // A label may contain any bytes (RFC 2181, 11).
     let mut message = query("vm.", RecordType::A);
     let labels: [&[u8]; 2] = [b"\xff\0.", b"vm"];
     message.queries[0].set_name(Name::from_labels(labels).unwrap());
@@ -223,11 +223,11 @@ fn unreadable_input_is_reported_or_dropped() {
             "cut at {end}"
         );
     }
-    // A name that points at itself (RFC 1035, 4.1.4).
+    // A name that points to itself (RFC 1035, 4.1.4).
     let mut looped = whole[..12].to_vec();
     looped.extend([0xc0, 12, 0, 1, 0, 1]);
     assert_eq!(code(&looped), Some(ResponseCode::FormErr));
-    // Counts that promise what is not there.
+    // Counts of records that are missing.
     for at in [4, 6, 8, 10] {
         let mut promising = whole.clone();
         promising[at] = 0xff;

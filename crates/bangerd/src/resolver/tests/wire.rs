@@ -50,7 +50,7 @@ impl Running {
         stream
     }
 
-    /// Asks until an answer comes, as every resolver does: datagrams get lost in a full queue.
+    /// Queries until an answer comes, like every resolver: datagrams are lost when a queue is full.
     fn assert_answers(&self) {
         let socket = self.udp();
         socket
@@ -108,7 +108,7 @@ fn garbage_over_the_wire_does_no_harm() {
     use std::io::Write as _;
     let resolver = Running::new();
     let socket = resolver.udp();
-    // A small generator of our own: the packets are the same on each run.
+    // A small generator with a fixed seed: the packets are the same in each run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = move || {
         state ^= state << 13;
@@ -122,7 +122,7 @@ fn garbage_over_the_wire_does_no_harm() {
         socket.send(&packet).unwrap();
         if round % 50 == 0 {
             let mut stream = resolver.tcp();
-            // It may be closed on us in the middle, which is right.
+            // The resolver may close the connection in the middle, which is correct.
             let _ = stream.write_all(&packet);
         }
     }

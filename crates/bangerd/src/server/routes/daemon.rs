@@ -17,7 +17,7 @@ use super::super::request::{JsonBody, ReplyMode, UrlQuery};
 use super::super::stream;
 use super::super::work::{ask, work};
 
-/// Its paths.
+/// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(version))
@@ -56,7 +56,7 @@ async fn daemon(State(app): State<App>) -> Result<Json<DaemonView>, Refusal> {
 )]
 async fn daemon_stop(State(app): State<App>, mode: ReplyMode) -> Response {
     let answer = work(&app, mode, |engine, _| Ok(engine.daemon())).await;
-    // Pending responses are still sent, this one too.
+    // Pending responses are still sent, including this one.
     app.shutdown.begin();
     answer
 }

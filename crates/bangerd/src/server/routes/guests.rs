@@ -1,4 +1,4 @@
-//! What happens inside of guests: commands, jobs, files, connections, the console.
+//! The inside of guests: commands, jobs, files, connections, the console.
 
 use crate::engine::Engine;
 use axum::Json;
@@ -18,7 +18,7 @@ use super::super::work::{ask, work};
 use super::super::{connect, console, exec};
 use super::Reference;
 
-/// Their paths.
+/// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(exec_command))

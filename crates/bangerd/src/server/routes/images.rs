@@ -15,7 +15,7 @@ use super::super::reply::Refusal;
 use super::super::request::{ImagePath, JsonBody, ReplyMode};
 use super::super::work::{ask, work};
 
-/// Their paths.
+/// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(images, import_image))

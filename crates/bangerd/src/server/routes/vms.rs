@@ -19,7 +19,7 @@ use super::super::stream;
 use super::super::work::{ask, work};
 use super::Reference;
 
-/// Their paths.
+/// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))

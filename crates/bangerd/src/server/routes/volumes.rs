@@ -12,7 +12,7 @@ use super::super::reply::Refusal;
 use super::super::request::{JsonBody, ReplyMode, VolumePath};
 use super::super::work::{ask, work};
 
-/// Their paths.
+/// The routes of this file.
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(volumes, create_volume))

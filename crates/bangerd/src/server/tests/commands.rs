@@ -7,7 +7,7 @@ use banger_api::{JobState, JobView, KillJob, PortView, PruneJobs, RemoveJob, VmR
 
 use super::*;
 
-/// All frames up to the last.
+/// All frames up to the last one.
 fn read_to_end(stream: banger_api::client::ExecStream) -> Vec<ExecFrame> {
     let mut socket = stream.socket;
     let mut reader = ExecReader::default();
@@ -152,11 +152,11 @@ fn a_job_outlives_its_connection_and_is_attached_to_killed_and_removed() {
     assert_eq!(client.jobs(&otter).unwrap(), []);
 }
 
-/// The API and the guest's protocol each have their half of the frames.
+/// The API and the guest's protocol have separate definitions of the frames.
 #[test]
 fn a_clients_frames_are_the_guests() {
     use banger_guest::streams as guest;
-    // Each variant once, by both names.
+    // Lists each variant once, with both names.
     macro_rules! each {
         ($($frame:ident $(($($value:expr),+))?),+ $(,)?) => {
             [$((
@@ -254,7 +254,7 @@ fn a_connection_is_a_services_and_the_end_of_one_direction_leaves_the_other() {
         let answer = server.raw(&path);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
-    // A stop ends those that are open.
+    // A stop of the VM ends open connections.
     let mut open = connect("80").unwrap();
     server.shutdown.begin();
     let took = server.ended();

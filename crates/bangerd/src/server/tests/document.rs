@@ -92,7 +92,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
         .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
     assert_eq!(described, promised);
-    // A reload takes the trash away: there is no file that says it.
+    // A reload turns the trash off, because the file does not mention it.
     let (of_trash, others): (Vec<_>, Vec<_>) = described
         .iter()
         .partition(|(_, path)| path.contains("/trash/"));
@@ -138,7 +138,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
                 name: "mine".to_owned(),
                 size: None,
             };
-            // The one of the test before is there, unless it was deleted.
+            // The one of the previous request exists, unless that deleted it.
             let _ = server.client().create_volume(&request, nothing);
         }
         if path.contains("/images/mine") && server.engine.image(&mine()).is_err() {
@@ -146,7 +146,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
         }
         let path = path.replace("/connect", "/connect?tcp=80");
         let answer = server.raw(&request(method, &path, least_body(&path)));
-        // Only an upgrade has no plain answer; a test of its own makes it.
+        // Only an upgrade has no plain response; a test of its own covers it.
         let expected = if is_upgrade(&path) {
             "HTTP/1.1 409 "
         } else {
@@ -161,7 +161,7 @@ fn every_path_is_described_and_every_described_path_is_there() {
     }
 }
 
-/// Whether a path is for connections that are handed over.
+/// Whether a path is for upgraded connections.
 fn is_upgrade(path: &str) -> bool {
     [
         "/exec",
@@ -188,7 +188,7 @@ fn start_job(server: &Running) {
     stream.socket.read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Has the trash hold the VM and nothing else, and nobody else its name.
+/// Puts only this VM into the trash, and frees its name.
 fn only_in_trash(server: &Running) {
     let client = server.client();
     for vm in client.trash().unwrap() {
@@ -216,7 +216,7 @@ fn import_mine(server: &Running) {
     server.client().import_image(&request, nothing).unwrap();
 }
 
-/// What a request must at least hold; most need nothing.
+/// The minimal body of a request; most need none.
 fn least_body(path: &str) -> &'static str {
     match path.rsplit('/').next() {
         Some("rename") => r#"{"name":"calm-otter"}"#,
@@ -226,7 +226,7 @@ fn least_body(path: &str) -> &'static str {
         Some("build") => r#"{"name":"built"}"#,
         Some("log-level") => r#"{"level":"info"}"#,
         Some("images") => r#"{"name":"new","path":"/file"}"#,
-        // Removing one that runs.
+        // The job to remove is running.
         Some("mine") if path.contains("/jobs/") => r#"{"force":true}"#,
         Some("export") => r#"{"path":"/state/copy","force":true}"#,
         _ => "",

@@ -1,4 +1,4 @@
-//! How the daemon stops, and what it speaks with clients of another version.
+//! How the daemon stops, and what it answers to clients of another version.
 
 use super::*;
 use banger_api::API_VERSION;

@@ -22,7 +22,7 @@ fn follow(client: Client, since: Option<u64>) -> Follower {
         let events = client.events(since).unwrap();
         send_token.send(events.token()).unwrap();
         for event in events {
-            // An error is the end of the daemon.
+            // An error means the end of the daemon.
             let Ok(event) = event else { return };
             send.send(event).unwrap();
         }
@@ -39,7 +39,7 @@ impl Follower {
         self.events.recv_timeout(world::LONG).unwrap()
     }
 
-    /// All events up to the one that this picks.
+    /// All events up to the one that `is_last` picks.
     fn until(&self, is_last: impl Fn(&Change) -> bool) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
@@ -65,7 +65,7 @@ fn is_end_of(verb: Verb) -> impl Fn(&Change) -> bool {
     }
 }
 
-/// What a reader knows who has read these events, and that none is missing between them.
+/// The VMs after these events, of which none may be missing.
 fn replay(events: &[Event]) -> Vec<VmView> {
     let mut vms: Vec<VmView> = Vec::new();
     let mut last: Option<u64> = None;
@@ -101,7 +101,7 @@ fn two_clients_read_the_same_from_a_snapshot_to_the_end_of_a_verb() {
         assert_eq!(snapshot.missed, None);
         (follower, first)
     });
-    // Another client's verb, and one past the server.
+    // One verb comes from another client, and one bypasses the server.
     server.client().create(&named("web"), nothing).unwrap();
     let force = DeleteVm {
         force: true,
@@ -195,7 +195,7 @@ fn a_slow_client_delays_no_one_and_learns_what_it_missed() {
     let client = server.client();
     let mut events = client.events(None).unwrap();
     let first = events.next().unwrap().unwrap();
-    // Far more than the ring, the queue and the socket's buffer hold.
+    // More than the ring, the queue and the socket's buffer hold.
     let turn = |nat| VmSpecPatch {
         nat: Some(nat),
         ..VmSpecPatch::default()
@@ -222,7 +222,7 @@ fn a_slow_client_delays_no_one_and_learns_what_it_missed() {
     };
     assert_eq!(snapshot.seq, before.seq + missed);
     assert!(missed > KEPT_EVENTS as u64, "{missed}");
-    // From here on it misses nothing.
+    // From here on the reader misses nothing.
     let last = server.engine.events(None, Duration::ZERO)[0].seq;
     while read.last().unwrap().seq < last {
         read.push(events.next().unwrap().unwrap());

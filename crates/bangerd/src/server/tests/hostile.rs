@@ -1,4 +1,4 @@
-//! Clients that mean no good, or cannot speak.
+//! Hostile and broken clients.
 
 use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
@@ -100,7 +100,7 @@ fn a_body_without_a_length_is_cut_off() {
         .write_all(b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         .unwrap();
     let chunk = [b"10000\r\n", &vec![b' '; 0x10000][..], b"\r\n"].concat();
-    // It is sent away long before the hundredth.
+    // The connection is closed long before the hundredth.
     let sent = (0..100)
         .take_while(|_| stream.write_all(&chunk).is_ok())
         .count();
@@ -171,11 +171,11 @@ fn a_thousand_idle_clients_lock_no_one_out() {
     let begun = Instant::now();
     server.assert_serves();
     assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
-    // The oldest one was sent away for it.
+    // The oldest client was disconnected to make room.
     let _ = silent[1]
         .read(&mut [0; 8])
         .map(|length| assert_eq!(length, 0));
-    // One that has asked for something keeps its permit, however long its answer takes.
+    // A client with a request keeps its permit, however long the response takes.
     server.engine.create(&named("web"), &nothing).unwrap();
     events.next().unwrap().unwrap();
 }

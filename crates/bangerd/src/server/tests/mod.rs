@@ -255,7 +255,7 @@ fn steps_that_a_client_does_not_read_delay_no_one() {
     };
     let runtime = server.runtime.as_ref().unwrap();
     let answer = runtime.block_on(work::work(&app, request::ReplyMode::Lines, chatty));
-    // Nobody has read a byte of the answer.
+    // Nobody has read the response yet.
     is_done.recv_timeout(world::LONG).unwrap();
     let body = axum::body::to_bytes(answer.into_body(), usize::MAX);
     let body = runtime.block_on(body).unwrap();
@@ -273,7 +273,7 @@ fn hundreds_of_verbs_run_at_once() {
             let client = server.client();
             scope.spawn(move || client.create(&named(&format!("vm-{n}")), nothing).unwrap());
         }
-        // All of them are inside at the same time, so none waits for another's thread.
+        // All of them run at the same time, so none waits for another's thread.
         eventually("all are at work", || gate.arrived() == MANY);
         server.assert_serves();
         gate.open();

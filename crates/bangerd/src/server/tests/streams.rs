@@ -1,4 +1,4 @@
-//! Consoles, and what holds for all streams.
+//! Consoles, and what all streams have in common.
 
 use std::io::Write as _;
 

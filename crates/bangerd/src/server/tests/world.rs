@@ -17,7 +17,7 @@ use super::*;
 use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 
-/// Longer than anything here takes, on any machine.
+/// A time longer than any step here takes, on any machine.
 pub(super) const LONG: Duration = Duration::from_secs(30);
 
 /// A server, until dropped.
@@ -49,7 +49,7 @@ impl Running {
         Self::on(Sim::new())
     }
 
-    /// One whose deleted VMs go to the trash.
+    /// A server with a trash.
     pub(super) fn with_trash() -> Self {
         let config = Config {
             trash: true,
@@ -58,7 +58,7 @@ impl Running {
         Self::configured(Sim::new(), &config)
     }
 
-    /// The next daemon on this host.
+    /// The next daemon's server on this host.
     pub(super) fn on(sim: Sim) -> Self {
         Self::configured(sim, &Config::default())
     }
@@ -82,14 +82,14 @@ impl Running {
         }
     }
 
-    /// With the VM `calm-otter`, which runs.
+    /// A server with the running VM `calm-otter`.
     pub(super) fn with_vm() -> Self {
         let server = Self::new();
         server.create("calm-otter");
         server
     }
 
-    /// Makes a VM and starts it, past the server.
+    /// Creates and starts a VM, bypassing the server.
     pub(super) fn create(&self, name: &str) -> VmView {
         let request = CreateVm {
             no_start: false,
@@ -98,7 +98,7 @@ impl Running {
         self.engine.create(&request, &nothing).unwrap()
     }
 
-    /// What its guest prints.
+    /// Prints text on a guest's console.
     pub(super) fn print(&self, vm: &VmView, text: &str) {
         let console = format!("/state/vms/{}/machine/console.log", vm.id);
         self.sim.append(console.as_ref(), text);
@@ -114,7 +114,7 @@ impl Running {
         stream
     }
 
-    /// Asks, and leaves the answer unread.
+    /// Sends a request, and leaves the response unread.
     pub(super) fn ask(&self, line: &str, head: &str, body: &str) -> StdUnixStream {
         let mut stream = self.connect();
         let length = body.len();
@@ -126,7 +126,7 @@ impl Running {
         stream
     }
 
-    /// Sends these bytes and returns all that comes back.
+    /// Sends these bytes and returns the whole response.
     pub(super) fn raw(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -139,7 +139,7 @@ impl Running {
         assert_eq!(self.client().version().unwrap().api, API_VERSION);
     }
 
-    /// Waits for the server's end, and says how long that took.
+    /// Waits for the server's end, and returns how long that took.
     pub(super) fn ended(&mut self) -> Duration {
         let begun = Instant::now();
         let (runtime, served) = (self.runtime.as_ref().unwrap(), self.served.take().unwrap());
@@ -163,7 +163,7 @@ impl Drop for Running {
     }
 }
 
-/// Holds up every file system that is made, and so each create, until it is opened.
+/// A gate that delays every new file system, and so each create, until it is opened.
 pub(super) struct Gate(Arc<(Mutex<bool>, Condvar, AtomicUsize)>);
 
 impl Gate {
@@ -182,7 +182,7 @@ impl Gate {
         Self(gate)
     }
 
-    /// How many changes have come to it.
+    /// The number of changes that have reached it.
     pub(super) fn arrived(&self) -> usize {
         self.0.2.load(Ordering::SeqCst)
     }
@@ -199,12 +199,12 @@ impl Drop for Gate {
     }
 }
 
-/// Whether this makes a work disk, somewhere in the middle of a create.
+/// Whether this op makes a work disk, which is in the middle of a create.
 pub(super) fn is_made(op: &Op) -> bool {
     matches!(op, Op::File(FileOp::MakeFilesystem { .. }))
 }
 
-/// Waits for a condition, and fails when it does not come.
+/// Waits for a condition, and fails after a time-out.
 pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !is_so() {
@@ -213,7 +213,7 @@ pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A test has both ends of each connection.
+/// Raises the limit of descriptors, because a test has both ends of each connection.
 pub(super) fn raise_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -223,7 +223,7 @@ pub(super) fn raise_descriptors() {
 
 pub(super) fn nothing(_: Progress) {}
 
-/// Asks for a VM of this name that is not started.
+/// A request for a VM with this name that is not started.
 pub(super) fn named(name: &str) -> CreateVm {
     CreateVm {
         name: Some(name.to_owned()),

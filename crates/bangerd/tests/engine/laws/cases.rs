@@ -5,7 +5,7 @@ use bangerd::config::{Config, NetworkChoice};
 
 use crate::world::{World, named, request};
 
-/// A verb under test: how the host is made ready for it, and the verb.
+/// A verb under test: the preparation of the host, and the verb.
 pub(super) struct Verb {
     pub(super) name: &'static str,
     pub(super) ready: fn(&World),
@@ -22,7 +22,7 @@ pub(super) fn stopped(world: &World) {
     world.replace_bundle("newer than both");
 }
 
-/// Another VM that runs all the while, from images of its own, and must never notice.
+/// Starts another VM, with images of its own, which no verb may affect.
 pub(super) fn neighbour(world: &World) {
     world.replace_bundle("the neighbour's");
     world.create("neighbour", true, true);
@@ -142,8 +142,8 @@ pub(super) fn verbs() -> Vec<Verb> {
     ]
 }
 
-/// Each law holds whatever VMs are made of: a root disk that is a file of the VM's own or a device,
-/// a network that is a TAP or QEMU's with a gate before it.
+/// The hosts for the laws, which hold for every kind of VM: with a root disk that is a file or a
+/// device, and a network that is a TAP or QEMU's user networking with a gate.
 fn grounds() -> [(&'static str, Config); 3] {
     let user = Config {
         network: NetworkChoice::User,
@@ -156,7 +156,7 @@ fn grounds() -> [(&'static str, Config); 3] {
     ]
 }
 
-/// Every verb on each.
+/// Every verb on each of these hosts.
 pub(super) fn cases() -> impl Iterator<Item = (Verb, (&'static str, Config))> {
     let on = |ground: (&'static str, Config)| {
         verbs().into_iter().map(move |verb| (verb, ground.clone()))

@@ -16,7 +16,7 @@ fn nothing() -> Value {
     json!({})
 }
 
-/// A QEMU that has its side of the conversation from a closure, for one client.
+/// A fake QEMU that serves one client by a closure.
 fn fake(
     serve: impl FnOnce(BufReader<UnixStream>, UnixStream) + Send + 'static,
 ) -> (tempfile::TempDir, PathBuf) {
@@ -30,7 +30,7 @@ fn fake(
     (folder, path)
 }
 
-/// A QEMU that greets, and then has one text for each line it receives.
+/// A fake QEMU that greets, and then sends one text for each line that it receives.
 fn answering(answers: &'static [&'static str]) -> (tempfile::TempDir, PathBuf) {
     fake(move |mut lines, mut stream| {
         writeln!(stream, "{GREETING}").unwrap();
@@ -38,7 +38,7 @@ fn answering(answers: &'static [&'static str]) -> (tempfile::TempDir, PathBuf) {
             lines.read_line(&mut String::new()).unwrap();
             writeln!(stream, "{answer}").unwrap();
         }
-        // Until the session ends.
+        // Returns when the session ends.
         let _ = lines.read_line(&mut String::new());
     })
 }
@@ -197,7 +197,7 @@ impl Drop for Qemu {
 impl Qemu {
     const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
 
-    /// Starts a machine without anything in it; `None`, and a line that says so, without QEMU.
+    /// Starts an empty machine; without QEMU, prints a skip line and returns `None`.
     fn start(test: &str, machine: &str) -> Option<Self> {
         if !Path::new(Self::PROGRAM).exists() {
             let reason = "QEMU is not installed";
@@ -254,7 +254,7 @@ fn a_real_qemu_executes_a_session_of_commands() {
     assert!(error.to_string().contains("no-such"), "{error}");
     let schema = session.execute("query-qmp-schema", &nothing(), soon());
     assert!(schema.unwrap().as_array().unwrap().len() > 100);
-    // The next client is served once this one has gone.
+    // The next client is served once this one has disconnected.
     drop(session);
     assert_eq!(status(&mut qemu.session()), "running");
 }
