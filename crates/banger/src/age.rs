@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// How long something took: `85 ms`, `1.2 s`, `2 m 05 s`.
+/// A duration: `85 ms`, `1.2 s`, `2 m 05 s`.
 pub(crate) fn took(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
     if seconds < 0.9995 {
@@ -19,7 +19,7 @@ pub(crate) fn took(seconds: f64) -> String {
     }
 }
 
-/// How long ago it was, in the largest unit that fits: `45s`, `12m`, `3h`, `9d`.
+/// The age of a moment, in the largest unit that fits: `45s`, `12m`, `3h`, `9d`.
 pub(crate) fn since(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(then.as_second()).max(0);
     match seconds {
@@ -30,7 +30,7 @@ pub(crate) fn since(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A moment on the user's clock, and how long ago it was.
+/// A moment on the user's clock, with its age.
 pub(crate) fn moment(then: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let local = then.to_zoned(zone.clone());
     format!(

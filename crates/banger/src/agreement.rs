@@ -1,4 +1,4 @@
-//! Whether the daemon that answers is the intended one.
+//! Checks that the daemon that answers is the intended one.
 //!
 //! A socket leads to a daemon with its own state directory, configuration and bundle. If the user
 //! named others, the daemon gets no request: a `delete` would affect the VMs of the wrong state
@@ -12,7 +12,7 @@ use banger_api::{Code, DaemonView, Error, Result};
 
 use crate::paths::Paths;
 
-/// How `DaemonView` calls a daemon that works on a model of the machine.
+/// The mode in `DaemonView` of a daemon on a simulated host.
 const SIMULATED: &str = "sim";
 
 /// Whether the daemon's VMs are simulated.
@@ -20,17 +20,17 @@ pub(crate) fn is_simulated(daemon: &DaemonView) -> bool {
     daemon.mode == SIMULATED
 }
 
-/// Refuses a daemon that was not meant, whatever is wanted of it.
+/// Rejects a daemon that is not the intended one, for any request.
 ///
 /// # Errors
-/// `conflict`, where it has another state directory, or real VMs where simulated ones are wanted.
+/// `conflict` if it has another state directory, or real VMs while simulated ones are requested.
 pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
-    // The paths and settings of this machine are not those of another one.
+    // Paths and settings of this machine do not apply to another one.
     if places.remote.is_some() {
         return Ok(());
     }
     let wanted = &places.location.state;
-    // A socket that was named leads to whichever state directory its daemon has.
+    // A socket that the user named leads to its daemon's state directory, whichever that is.
     let is_named = places.wishes.state.is_some() || places.wishes.socket.is_none();
     if is_named && !is_same(wanted, Path::new(&daemon.state)) {
         let error = refused(daemon, "state directory", &daemon.state, wanted);
@@ -70,7 +70,7 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
         ("bundle", &daemon.bundle, &wishes.bundle),
     ] {
         let Some(wanted) = wanted else { continue };
-        // A daemon of another version may not say what it has.
+        // A daemon of another version may not report its paths.
         if !has.is_empty() && !is_same(wanted, Path::new(has)) {
             return Err(refused(daemon, what, has, wanted).hint(format!(
                 "omit --{0} and BANGER_{1}, or stop the daemon (its VMs keep running), and the next \
@@ -115,12 +115,12 @@ fn refused(daemon: &DaemonView, what: &str, has: &str, wanted: &Path) -> Error {
     .cause(format!("it answers on `{}`", daemon.socket))
 }
 
-/// Whether two paths lead to one place, however they are spelled.
+/// Whether two paths lead to the same file, however they are spelled.
 fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| Some((path.metadata().ok()?.dev(), path.metadata().ok()?.ino()));
     match (identity(one), identity(other)) {
         (Some(one), Some(other)) => one == other,
-        // One that is not there yet is known by its folder and its name.
+        // A file that does not exist yet is identified by its folder and its name.
         _ => resolved(one) == resolved(other),
     }
 }
@@ -153,7 +153,7 @@ mod tests {
                 folder.path().join("./state/../state").join(below),
             ]
         };
-        // A folder that is not there is its own name.
+        // A missing folder is identified by its path.
         assert!(is_same(&place, &place));
         assert!(!is_same(&place, folder.path()));
         std::fs::create_dir(&place).unwrap();

@@ -1,7 +1,8 @@
-//! Questions to every host that the user has named, and to this machine.
+//! Requests to every host that the user has named, and to this machine.
 //!
-//! All are asked at once and none is waited for longer than [`PATIENCE`]: a laptop that is off, or a network
-//! that swallows everything, is one line of the answer. ssh asks for nothing on the terminal meanwhile.
+//! All requests run at once, for at most [`PATIENCE`]: a laptop that is off, or a network that
+//! drops every packet, becomes one line of the output. ssh does not prompt on the terminal
+//! meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -26,15 +27,15 @@ const MARK: &str = "kind";
 pub(crate) struct Answers<T> {
     /// Those that answered.
     pub(crate) heard: Vec<(String, T)>,
-    /// Those that did not, and why.
+    /// The hosts that did not answer, with the reasons.
     pub(crate) silent: Vec<(String, Error)>,
 }
 
-/// Asks every host. This machine is asked if a daemon has run on it: a machine without VMs of its own
-/// needs no daemon.
+/// Sends a request to every host. This machine is included if a daemon has run on it: a machine
+/// without VMs of its own needs no daemon.
 ///
 /// # Errors
-/// The file of named hosts cannot be read.
+/// If the file of named hosts cannot be read.
 pub(crate) fn ask<T: Send + 'static>(
     session: &Session,
     question: fn(&Client) -> Result<T>,
@@ -58,7 +59,7 @@ pub(crate) fn ask<T: Send + 'static>(
                 .and_then(connected)
                 .and_then(|places| connect::or_start(&places, output))
                 .and_then(|client| question(&client));
-            // The receiver is gone if this took too long.
+            // The receiver is dropped if this took too long.
             let _ = sender.send((name, answer));
         });
     }
@@ -89,7 +90,7 @@ pub(crate) fn ask<T: Send + 'static>(
 /// A session with the host of this name.
 ///
 /// # Errors
-/// There is no such host, or it does not answer.
+/// If there is no such host, or it does not answer.
 pub(crate) fn session_with(session: &Session, name: &str) -> Result<Session> {
     let contexts = Contexts::read(&contexts_file(&session.places.location.config))?;
     let here = Paths {

@@ -1,10 +1,10 @@
-//! Questions to the person at the terminal.
+//! Questions to the user at the terminal.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use crate::output::{Output, clean};
 
-/// Whether a person can answer: not with a script, nor with a program that reads JSON.
+/// Whether a user can answer, which a script or a program that reads JSON cannot.
 pub(crate) fn somebody_is_there(output: Output) -> bool {
     !output.json && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
@@ -12,7 +12,7 @@ pub(crate) fn somebody_is_there(output: Output) -> bool {
 /// Asks on standard error. Only `y` and `yes` agree.
 ///
 /// # Errors
-/// When standard input cannot be read.
+/// If standard input cannot be read.
 pub(crate) fn agrees(question: &str) -> io::Result<bool> {
     let mut stderr = io::stderr().lock();
     write!(stderr, "{} [y/N] ", clean(question))?;
@@ -23,11 +23,11 @@ pub(crate) fn agrees(question: &str) -> io::Result<bool> {
     Ok(answer == "y" || answer == "yes")
 }
 
-/// Asks on standard error until it is answered with yes or no: none at the end of the input.
+/// Asks on standard error until the answer is yes or no; `None` at the end of the input.
 pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
     let mut answers = io::stdin().lock();
     loop {
-        // Who cannot be asked gives no answer.
+        // If the question cannot be shown, there is no answer.
         let mut stderr = io::stderr();
         write!(stderr, "{} [y/n] ", clean(question))
             .and_then(|()| stderr.flush())

@@ -1,4 +1,4 @@
-//! The command line as a whole. The options of a verb are in the verb's file.
+//! The command line as a whole. Each verb's file has the options of the verb.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -154,7 +154,7 @@ impl Cli {
                 places.location.socket = remote.connect(Prompts::Allowed)?;
                 output::speak_of(remote.name(), self.global.host.is_some());
             }
-            // Where it has no say there is nothing to tell.
+            // If the variable has no effect there is nothing to report.
             let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
             if let Some(why) = environment.passed_over().filter(|_| has_say) {
                 output.warning(why);
@@ -192,7 +192,7 @@ fn become_ssh(remote: &Remote, words: &[OsString]) -> banger_api::Error {
     }
 }
 
-/// What clap makes of these words.
+/// Parses these words with clap.
 fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches_from(words)?;
     let cli = Cli::from_arg_matches(&matches);
@@ -202,11 +202,11 @@ fn read(words: &[OsString]) -> Result<Cli, clap::Error> {
     Ok(cli)
 }
 
-/// Reads the command line. No words at all ask for the screen where it fits, and for help elsewhere; a
-/// verb of a VM needs no `vm`.
+/// Parses the command line. Without words it means the screen on a terminal that fits, and the help
+/// elsewhere. A verb of a VM needs no `vm`.
 ///
 /// # Errors
-/// When it is wrong, or asks for help or the version.
+/// If it is invalid, or asks for help or the version.
 pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage> {
     let words = match words {
         [] | [_] if screen => vec!["banger".into(), "tui".into()],
@@ -221,7 +221,7 @@ pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage>
         usage.kind(),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
     );
-    // Options alone, such as `--host lab`, ask for the screen, too.
+    // Options alone, such as `--host lab`, mean the screen, too.
     if screen
         && is_without_verb
         && let Ok(cli) = read(&[&words[..], &["tui".into()]].concat())

@@ -1,8 +1,8 @@
-//! Aligned columns of text, two spaces apart. A table library takes longer for a thousand rows than
-//! the rest of `vm list`.
+//! Aligned columns of text, two spaces apart. A table library would take longer for a thousand rows
+//! than the rest of `vm list`.
 
-/// Lays the rows out, each column as wide as its widest cell, with nothing after the last cell.
-/// `paint` returns a cell in colour: it is given the row's number, the column's and the cell. Colours
+/// Formats the rows, with each column as wide as its widest cell, and nothing after the last cell.
+/// `paint` gets the numbers of row and column and a cell, and returns the cell in colour. Colours
 /// have no width.
 pub(crate) fn columns(
     rows: &[Vec<String>],
@@ -17,7 +17,7 @@ pub(crate) fn columns(
     }
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
-        // The padding behind the last cell that is not empty is left out.
+        // The padding after the last non-empty cell is omitted.
         let mut padding = 0;
         for (column, (width, cell)) in widths.iter().zip(row).enumerate() {
             if !cell.is_empty() {

@@ -28,12 +28,12 @@ use crate::{agreement, connect};
 /// The longest time that a Tab waits for the daemon.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The variable in which a shell says its name.
+/// The variable that names the shell.
 const ASKED_BY: &str = "COMPLETE";
 
-/// Answers a shell that asks for the words that fit; whether one did.
+/// Answers a shell that requests completions; returns whether one did.
 pub(crate) fn answer(environment: &Environment, arguments: &[OsString]) -> bool {
-    // Others know the variable, too: what no shell of ours says is not for us.
+    // Other programs use the variable, too: only the names of supported shells count.
     let is_asked = environment
         .get(ASKED_BY)
         .is_some_and(|shell| ["bash", "fish", "zsh"].iter().any(|known| shell == known));
@@ -56,8 +56,8 @@ pub(crate) fn answer(environment: &Environment, arguments: &[OsString]) -> bool 
     }
 }
 
-/// The command whose options stand back: they are offered where nothing else fits. A name beside ten
-/// options is not completed, though it is the only one.
+/// The command with its options hidden, so that they are offered only if nothing else fits.
+/// Otherwise a shell would not complete the only name beside ten options.
 fn without_options(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| {
@@ -74,7 +74,7 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
         let stands = format!("{}{}", vm.phase, address.unwrap_or_default());
         CompletionCandidate::new(vm.name.to_string()).help(Some(stands.into()))
     };
-    // One that was given already is not offered again.
+    // A name that is on the command line already is not offered again.
     let mut words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
     words.pop();
     let is_new = |vm: &VmView| !words.iter().any(|word| word == vm.name.as_str());
@@ -111,7 +111,7 @@ pub(crate) fn volumes() -> Vec<CompletionCandidate> {
     asked(Client::volumes).into_iter().map(described).collect()
 }
 
-/// The names of the VMs in the trash, each with when it was deleted.
+/// The names of the VMs in the trash, each with its time of deletion.
 pub(crate) fn trash() -> Vec<CompletionCandidate> {
     let described = |vm: VmView| {
         let deleted = vm.deleted.map(|at| format!("deleted {at:.0}"));
@@ -128,7 +128,7 @@ pub(crate) fn labels() -> Vec<CompletionCandidate> {
     labels.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The names of other machines, each with where it is, and this machine's.
+/// The names of other machines, each with its destination, and that of this machine.
 pub(crate) fn hosts() -> Vec<CompletionCandidate> {
     let global = Global::default();
     let places = Paths::find(&global, &Environment::read()).ok();
@@ -154,12 +154,12 @@ pub(crate) fn images() -> Vec<CompletionCandidate> {
     asked(Client::images).into_iter().map(described).collect()
 }
 
-/// The answer of the daemon that the words so far select, if it comes in time.
+/// The answer of the daemon that the words so far select; empty if it takes too long.
 fn asked<T: Send + 'static>(list: fn(&Client) -> banger_api::Result<Vec<T>>) -> Vec<T> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
-        // The receiver is gone if this took too long.
+        // The receiver is dropped if this took too long.
         let _ = sender.send(ask(&words, list).unwrap_or_default());
     });
     receiver.recv_timeout(PATIENCE).unwrap_or_default()
@@ -181,8 +181,7 @@ fn ask<T>(words: &[OsString], list: fn(&Client) -> banger_api::Result<Vec<T>>) -
     list(&client).ok()
 }
 
-/// The value of an option among the words, however it is attached: bash makes three words of
-/// `--state=DIR`.
+/// The value of an option among the words, in any form: bash makes three words of `--state=DIR`.
 fn typed(words: &[OsString], option: &str) -> Option<PathBuf> {
     let position = words.iter().position(|word| {
         let rest = word.to_str().and_then(|word| word.strip_prefix(option));

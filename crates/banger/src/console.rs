@@ -93,7 +93,7 @@ impl Filter {
     fn next(&mut self, character: char, passed: &mut String) -> State {
         let in_string = matches!(self.state, State::String(_) | State::StringEscape);
         match (self.state, character) {
-            // A new sequence begins anywhere, and a line's end ends a broken one.
+            // A new sequence can begin anywhere, and the end of a line ends a broken one.
             (State::String(_), '\x1b') => State::StringEscape,
             (_, '\x1b') => State::Escape,
             (_, '\n') => {

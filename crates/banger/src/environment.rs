@@ -1,4 +1,4 @@
-//! The environment: read once, here, and passed down.
+//! The environment, which is read once, here, and passed down.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Runtime, usual_home};
 
-/// Every variable that this program looks at.
+/// Every variable that this program reads.
 const READ: [&str; 24] = [
     // The older name of BANGER_RUNTIME_DIR.
     "BANGER_BUNDLE",
@@ -36,21 +36,21 @@ const READ: [&str; 24] = [
     STATE_HOME,
 ];
 
-/// Where a user's files are.
+/// The variable for a user's home.
 const HOME: &str = "HOME";
 const CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 const DATA_HOME: &str = "XDG_DATA_HOME";
 const STATE_HOME: &str = "XDG_STATE_HOME";
-/// Where a user's sockets are.
+/// The variable for a user's runtime directory.
 const RUNTIME: &str = "XDG_RUNTIME_DIR";
 
-/// The variables as they were when the program began; an empty one counts as not set.
+/// The variables at the start of the program; an empty one counts as not set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<&'static str, OsString>,
-    /// What variables of keys set in the daemon's configuration.
+    /// The configuration's keys that variables set.
     overrides: Overrides,
-    /// Why the runtime directory that was named is not used.
+    /// The reason why the named runtime directory is not used.
     passed_over: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Environment {
         let runtime = Runtime::find(std::env::var_os(RUNTIME).map(PathBuf::from), uid);
         variables.remove(RUNTIME);
         variables.extend(runtime.folder.map(|it| (RUNTIME, it.into())));
-        // A bundle is a place, and has an option; see `Paths`.
+        // The bundle is a path, and has an option; see `Paths`.
         let keys = KEYS.into_iter().filter(|key| *key != "runtime_dir");
         let overrides = keys.filter_map(|key| {
             let value = std::env::var_os(variable(key)).filter(|value| !value.is_empty())?;
@@ -90,17 +90,17 @@ impl Environment {
         }
     }
 
-    /// What variables of keys set in the daemon's configuration.
+    /// The configuration's keys that variables set.
     pub(crate) fn overrides(&self) -> &Overrides {
         &self.overrides
     }
 
-    /// Why the runtime directory that was named is not used.
+    /// The reason why the named runtime directory is not used.
     pub(crate) fn passed_over(&self) -> Option<&str> {
         self.passed_over.as_deref()
     }
 
-    /// The variable's value, where it is set and not empty.
+    /// The variable's value, if it is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&OsString> {
         debug_assert!(READ.contains(&name), "{name} is not read");
         self.variables.get(name)
@@ -111,14 +111,14 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
-    /// All that a daemon has of this environment: where things are, and what its configuration is
-    /// to say. Everything else is of the command that happens to start it.
+    /// The variables for a daemon: its paths and its configuration. All others belong only to the
+    /// command that happens to start it.
     pub(crate) fn of_a_daemon(&self) -> Vec<(String, OsString)> {
         let mut passed: Vec<_> = [HOME, CONFIG_HOME, DATA_HOME, STATE_HOME]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), self.get(name)?.clone())))
             .collect();
-        // Set and empty it asks for none, as it does of us.
+        // An empty value means no runtime directory, for the daemon as for this program.
         let runtime = self.get(RUNTIME).cloned().unwrap_or_default();
         passed.push((RUNTIME.to_owned(), runtime));
         let overrides = self.overrides.iter();

@@ -1,9 +1,9 @@
-//! The key that leaves a terminal which is not the user's own: `Ctrl-]` by default, as in telnet(1).
+//! The key that leaves a guest's terminal: `Ctrl-]` by default, as in telnet(1).
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What `Ctrl` makes of a letter.
+/// The bits of a letter that `Ctrl` keeps.
 const CONTROL: u8 = 0x1f;
 
 /// A key with `Ctrl`, or none.
@@ -17,10 +17,10 @@ impl Default for Escape {
 }
 
 impl Escape {
-    /// No key leaves.
+    /// No key.
     pub(crate) const NONE: Self = Self(None);
 
-    /// The part of what was typed before the key, and whether the key was there.
+    /// The typed bytes before the key, and whether the key was typed.
     pub(crate) fn split<'b>(&self, typed: &'b [u8]) -> (&'b [u8], bool) {
         let key = self.0;
         match typed.iter().position(|byte| Some(*byte) == key) {

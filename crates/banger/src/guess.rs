@@ -8,8 +8,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::Cli;
 
-/// The command lines with a `vm` before the word that is no verb, where it is one of a VM; a word
-/// that an option has as its value may be the same, so there may be several.
+/// The command lines with `vm` inserted before an unknown word that is a verb of a VM. The value of
+/// an option may be the same word, so there may be several.
 pub(crate) fn with_vm(usage: &clap::Error, words: &[OsString]) -> Vec<Vec<OsString>> {
     let command = Cli::command();
     let vm = command.find_subcommand("vm");
@@ -19,7 +19,7 @@ pub(crate) fn with_vm(usage: &clap::Error, words: &[OsString]) -> Vec<Vec<OsStri
     let Some(verb) = unknown_verb(usage).filter(is_of_a_vm) else {
         return Vec::new();
     };
-    // Behind a verb it is that verb's to refuse.
+    // After a verb, that verb rejects it.
     let is_verb = |word: &OsString| command.find_subcommand(word).is_some();
     let first = words.iter().enumerate().skip(1);
     first
@@ -32,7 +32,7 @@ pub(crate) fn with_vm(usage: &clap::Error, words: &[OsString]) -> Vec<Vec<OsStri
         .collect()
 }
 
-/// What to type instead, in a sentence.
+/// The sentence about what to type instead.
 pub(crate) fn hint(usage: &clap::Error, words: &[OsString]) -> Option<String> {
     let vm = words.iter().position(|it| it == "vm")?;
     let verb = words.get(vm + 1)?.to_str()?;
@@ -107,7 +107,8 @@ fn instead_of_option(verb: &str, word: &str) -> Option<&'static str> {
     })
 }
 
-/// Options of ssh(1) that `vm ssh` does not take, and words that are easily taken for a command.
+/// The hint for options of ssh(1) that `vm ssh` does not take, and for words that look like a
+/// command.
 fn instead_for_ssh(word: &str) -> String {
     if !word.starts_with('-') {
         return "put the command after two hyphens: banger vm ssh NAME -- COMMAND".to_owned();

@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The exit status for SIGINT (2).
 const INTERRUPTED: i32 = 128 + 2;
 
-/// Whether ^C is for a command in a guest now.
+/// Whether ^C belongs to a command in a guest now.
 static IS_FOR_A_COMMAND: AtomicBool = AtomicBool::new(false);
 
-/// From now on ^C ends nothing here: whoever runs a command in a guest passes it on.
+/// Stops handling ^C: whoever runs a command in a guest passes it on.
 pub(crate) fn leave_to_a_command() {
     IS_FOR_A_COMMAND.store(true, Ordering::SeqCst);
 }

@@ -13,7 +13,8 @@ impl NamePattern {
     }
 }
 
-/// In time proportional to both lengths: a star that fails gives way to the next one only.
+/// Matches in time proportional to the product of both lengths: after a mismatch only the last star
+/// is tried again.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     let mut star = None;

@@ -41,22 +41,22 @@ pub(crate) enum Colour {
     Grey = 90,
 }
 
-/// Another machine that this command works with.
+/// The other machine that this command works with.
 #[derive(Debug)]
 struct OtherHost {
     name: String,
-    /// Whether commands that the user types next work with it only if they name it.
+    /// Whether the user's next commands must name it to work with it.
     named: bool,
 }
 
 /// Set once, when the command has connected: all text of a process is about one host.
 static OTHER_HOST: OnceLock<OtherHost> = OnceLock::new();
 
-/// Has all text say that VMs are on this host. `named`: commands in it get `--host NAME`, because this
-/// command had it.
+/// Makes all text say that VMs are on this host. With `named`, commands in it get `--host NAME`,
+/// because this command had it.
 pub(crate) fn speak_of(name: &str, named: bool) {
     let name = name.to_owned();
-    // The first one stays.
+    // The first one is kept.
     let _ = OTHER_HOST.set(OtherHost { name, named });
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn other_host() -> Option<&'static str> {
     OTHER_HOST.get().map(|it| it.name.as_str())
 }
 
-/// Text whose commands work with the host that this command works with.
+/// The text, with its commands changed to use the host of this command.
 pub(crate) fn with_host(text: &str) -> Cow<'_, str> {
     match OTHER_HOST.get().filter(|it| it.named) {
         Some(host) => Cow::Owned(commands_with(text, &host.name)),
@@ -73,7 +73,7 @@ pub(crate) fn with_host(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The text with `--host NAME` in each command of banger that has a use for it.
+/// The text with `--host NAME` in each banger command that accepts it.
 fn commands_with(text: &str, host: &str) -> String {
     const VERBS: [&str; 11] = [
         "vm",

@@ -22,7 +22,7 @@ pub(crate) struct Paths {
     pub(crate) wishes: LocationOptions,
     /// Whether a daemon that this command starts is simulated.
     pub(crate) sim: bool,
-    /// Where programs are looked for.
+    /// The search path for programs.
     pub(crate) search: Option<std::ffi::OsString>,
     /// The user who ran `sudo`, if this command was started by it.
     pub(crate) sudo_uid: Option<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Paths {
     pub(crate) runtime: Option<PathBuf>,
     /// The environment of a daemon that this command starts.
     pub(crate) of_a_daemon: Vec<(String, std::ffi::OsString)>,
-    /// What variables of keys set in the daemon's configuration.
+    /// The configuration's keys that variables set.
     pub(crate) overrides: Overrides,
     /// The user's editor, by `VISUAL` or `EDITOR`.
     pub(crate) editor: Option<std::ffi::OsString>,
@@ -49,7 +49,7 @@ impl Paths {
     /// Finds the paths: an option overrides a variable, and a variable the default.
     ///
     /// # Errors
-    /// Where a home is needed and not known, or the socket's path is too long for Linux.
+    /// If a home is needed and unknown, or the socket's path is too long for Linux.
     pub(crate) fn find(global: &Global, environment: &Environment) -> Result<Self> {
         let wish = |option: &Option<PathBuf>, variable: &str| {
             let path = option.clone().or_else(|| environment.path(variable));
@@ -94,7 +94,7 @@ impl Paths {
 }
 
 impl Paths {
-    /// The machine that a user calls `name`; none for this one.
+    /// The machine that a user calls `name`; `None` for this one.
     ///
     /// # Errors
     /// `invalid` if it is neither a named host nor a destination of ssh.
@@ -124,7 +124,7 @@ fn find_remote(
         )
         .hint("omit one of them; for this machine: --host local"));
     }
-    // Who names a daemon of this machine means this machine.
+    // A user who names a daemon of this machine means this machine.
     let is_here = wishes.state.is_some() || wishes.socket.is_some() || wishes.bundle.is_some();
     if named.as_ref().is_some_and(is_local) || (named.is_none() && is_here) {
         return Ok(None);
@@ -138,7 +138,7 @@ fn find_remote(
     Remote::find(&name, &contexts, &folders)
 }
 
-/// Where the files of connections to other machines are.
+/// The folders of connections to other machines.
 fn folders(runtime: Option<PathBuf>, location: &Location) -> Folders {
     Folders {
         runtime,
@@ -158,7 +158,7 @@ fn option_of_this_machine(global: &Global) -> Option<&'static str> {
     given.next().map(|(option, _)| option)
 }
 
-/// A path as the daemon can use it, which works in another directory.
+/// An absolute path, because the daemon's working directory is another one.
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|cause| {
         Error::new(
@@ -184,7 +184,7 @@ fn check_length(socket: &Path) -> Result<()> {
     .hint("set BANGER_SOCKET to a shorter path"))
 }
 
-/// The path as the daemon, whose directory is another, has to be told it.
+/// The absolute path for the daemon, whose working directory is another one.
 pub(crate) fn for_daemon(path: &Path) -> Result<String> {
     let invalid = |what: String| Error::new(Code::Invalid, what);
     let shown = path.display();

@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::connect::is_readable;
 
-/// How long an ssh whose stream has ended may take to end itself.
+/// How long an ssh may take to end after its stream has ended.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A daemon that is starting.
@@ -178,8 +178,8 @@ pub(crate) fn attend(words: &[OsString]) -> Result<bool> {
         .map_err(|cause| cannot_run(program, &cause))
 }
 
-/// Starts a program that goes on by itself, such as a browser. What it prints is dropped, and a ^C of the terminal
-/// is not for it.
+/// Starts a program that runs independently, such as a browser. Its output is dropped, and a ^C in
+/// the terminal does not reach it.
 ///
 /// # Errors
 /// The program cannot be started.
@@ -233,25 +233,25 @@ pub(crate) fn feed_ssh(arguments: &[OsString], input: &[u8]) -> Result<SshOutput
     })
 }
 
-/// An ssh whose standard input and output are a stream of ours.
+/// An ssh whose standard input and output are a stream of this process.
 #[derive(Debug)]
 pub(crate) struct SshProcess {
     child: Child,
-    /// A memory file: ssh's master, which goes to the background, would keep a pipe open.
+    /// A memory file, because ssh's master would keep a pipe open in the background.
     stderr: File,
 }
 
-/// How an ssh has ended.
+/// The end of an ssh.
 #[derive(Debug)]
 pub(crate) struct SshEnd {
     /// Its exit status; `None` if a signal ended it.
     pub(crate) status: Option<i32>,
-    /// Its standard error, at most 64 KiB of it.
+    /// Its standard error, at most 64 KiB.
     pub(crate) stderr: String,
 }
 
 impl SshProcess {
-    /// How it has ended. If it does not end by itself soon, it is killed.
+    /// Waits for its end, and kills it after a time-out.
     pub(crate) fn end(mut self) -> SshEnd {
         if !ends_until(&self.child, Instant::now() + END_PATIENCE) {
             let _ = self.child.kill();
@@ -296,7 +296,7 @@ pub(crate) fn open_ssh(arguments: &[OsString]) -> Result<(SshProcess, UnixStream
     Ok((SshProcess { child, stderr }, ours))
 }
 
-/// Runs ssh without input and output; whether its exit status was 0 before the deadline.
+/// Runs ssh without input and output; returns whether it exited with 0 before the deadline.
 pub(crate) fn ask_ssh(arguments: &[OsString], deadline: Instant) -> bool {
     let child = ssh(arguments)
         .stdin(Stdio::null())

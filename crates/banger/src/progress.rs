@@ -11,20 +11,20 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use crate::age;
 use crate::output::{Output, clean, say};
 
-/// A step shorter than this, in seconds, is not worth a line: a start has twenty of them.
+/// The shortest step that is printed, in seconds: a start has twenty shorter ones.
 const WORTH_A_LINE: f64 = 0.010;
 
-/// The same where several VMs have steps at once.
+/// The same for steps of several VMs at once.
 const WORTH_A_LINE_OF_MANY: f64 = 1.0;
 
-/// How often a spinner turns.
+/// The interval of a spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows steps as they come.
+/// Prints steps as they happen.
 #[derive(Debug)]
 pub(crate) struct Steps {
     mode: Mode,
-    /// What began and has not ended.
+    /// The steps that have begun and not ended.
     open: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Steps {
         }
     }
 
-    /// Nothing follows: a step that has not ended now did not succeed.
+    /// Ends the output: a step that has not ended by now has failed.
     pub(crate) fn end(self) {
         if let Mode::Live(bar) = &self.mode {
             bar.finish_and_clear();
@@ -98,11 +98,11 @@ fn spinner(prefix: &str) -> ProgressBar {
     bar
 }
 
-/// The steps of several VMs at once: a line for each that is being worked on, on a terminal.
+/// The steps of several VMs at once: a line on a terminal for each VM in progress.
 #[derive(Debug)]
 pub(crate) struct VmSteps {
     mode: ManyMode,
-    /// The lines are aligned behind the longest name, in characters.
+    /// The width of the longest name, in characters, to which the lines are aligned.
     width: usize,
 }
 
@@ -127,7 +127,7 @@ impl VmSteps {
         Self { mode, width }
     }
 
-    /// Work on a VM begins.
+    /// Begins the line of a VM.
     pub(crate) fn begin(&mut self, name: &str) {
         if let ManyMode::Live(screen, lines) = &mut self.mode {
             let prefix = format!("{name:width$}  ", width = self.width);
@@ -153,7 +153,7 @@ impl VmSteps {
         }
     }
 
-    /// Work on a VM has ended.
+    /// Ends the line of a VM.
     pub(crate) fn end(&mut self, name: &str) {
         if let ManyMode::Live(screen, lines) = &mut self.mode
             && let Some(line) = lines.remove(name)
@@ -172,7 +172,7 @@ impl VmSteps {
     }
 }
 
-/// A spinner for a wait that is usually over at once, and leaves nothing behind.
+/// A spinner for a wait that is usually short, and that leaves nothing behind.
 pub(crate) struct Wait(Option<ProgressBar>);
 
 impl Wait {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 /// The arguments as one line, which a POSIX shell splits into exactly these arguments.
 ///
-/// Each one is quoted, plain words too: a bare `FOO=1` or `if` would not be a command's name.
+/// Even plain words are quoted, because a bare `FOO=1` or `if` would not be a command's name.
 pub(crate) fn command_line<'a>(words: impl IntoIterator<Item = &'a OsString>) -> OsString {
     let mut line = Vec::new();
     for word in words {
@@ -34,7 +34,7 @@ pub(crate) fn readable<'a>(words: impl IntoIterator<Item = &'a OsString>) -> Str
     String::from_utf8_lossy(&line).into_owned()
 }
 
-/// Between single quotes everything is literal; only the quote itself has to leave them.
+/// Everything between single quotes is literal; only a single quote itself must be outside of them.
 fn quote_into(line: &mut Vec<u8>, word: &OsStr) {
     line.push(b'\'');
     for byte in word.as_bytes() {
@@ -54,8 +54,8 @@ mod tests {
 
     use super::*;
 
-    /// What a real shell makes of the line: each argument as the shell's own builtin prints it,
-    /// ended by a zero byte.
+    /// The arguments that a real shell reads from the line, each with a terminating zero, printed
+    /// by the shell's own builtin.
     #[expect(clippy::disallowed_methods, reason = "a test asks a real shell")]
     fn read_back(words: &[OsString]) -> Vec<OsString> {
         let script = OsString::from("printf '%s\\0' x");

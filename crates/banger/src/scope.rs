@@ -1,10 +1,12 @@
-//! What each verb does when the host is another machine (`--host`).
+//! The scope of each verb when the host is another machine (`--host`).
 //!
-//! Most verbs are requests to a daemon, wherever it is. Some are about a machine itself, such as its
-//! services and its configuration: banger runs on that machine, by ssh, on the user's terminal.
+//! Most verbs are requests to a daemon, wherever it runs. Some are about a machine itself, such as
+//! its services and its configuration: those run banger on that machine, by ssh, on the user's
+//! terminal.
 //!
-//! A path on a command line always means the machine that the line is typed on. Nothing reads the same path
-//! on another machine silently: a verb that would is refused, with the commands that do it.
+//! A path on a command line always means the machine that the line is typed on. No verb silently
+//! reads the same path on another machine: a verb that would do so is rejected, with the commands
+//! to type instead.
 
 use std::ffi::OsString;
 
@@ -14,7 +16,7 @@ use clap::parser::ValueSource;
 
 use crate::remote::Remote;
 
-/// Where a verb works.
+/// Where a verb runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Through the daemon, wherever that is.
@@ -27,8 +29,8 @@ pub(crate) enum Scope {
 
 use Scope::{Daemon, Here, There};
 
-/// Every verb, where it works, and the arguments of it that are paths. A verb that works through the daemon
-/// reads and writes them itself, and so means this machine's.
+/// Every verb, its scope, and its arguments that are paths. A verb that works through the daemon
+/// reads and writes them itself, so they are paths of this machine.
 const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm create", Daemon, &[]),
     ("vm list", Daemon, &[]),
@@ -57,7 +59,7 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm job kill", Daemon, &[]),
     ("vm job remove", Daemon, &[]),
     ("vm forward", Daemon, &[]),
-    // `path` is one of a URL.
+    // `path` is a part of a URL.
     ("vm open", Daemon, &[]),
     ("vm ports", Daemon, &[]),
     ("vm stats", Daemon, &[]),
@@ -114,14 +116,14 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("dial-stdio", Here, &[]),
 ];
 
-/// The verb of a command line, and where it works.
+/// The verb of a command line, and its scope.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VerbScope {
     /// The words that name it, such as `vm create`.
     verb: String,
     /// The first argument that is a path, as the user wrote it.
     path: Option<(&'static str, String)>,
-    /// Whether it chooses its hosts itself.
+    /// Whether it selects its hosts itself.
     chooses: bool,
 }
 
@@ -152,16 +154,16 @@ impl VerbScope {
         }
     }
 
-    /// Where it works.
+    /// Its scope.
     pub(crate) fn scope(&self) -> Scope {
         if self.chooses {
             return Here;
         }
-        // A test holds that every verb is in the table.
+        // A test checks that every verb is in the table.
         find(&self.verb).map_or(Daemon, |it| it.1)
     }
 
-    /// Refuses a path of this machine that another one would read.
+    /// Rejects a path of this machine that another one would read.
     ///
     /// # Errors
     /// `invalid`, with the commands to type.
@@ -187,7 +189,7 @@ fn find(verb: &str) -> Option<&'static (&'static str, Scope, &'static [&'static 
     VERBS.iter().find(|it| it.0 == verb)
 }
 
-/// The arguments of a command line without the program, and without what selects a host or a
+/// The arguments of a command line, without the program and without options that select a host or a
 /// configuration here.
 pub(crate) fn words_for_there(words: &[OsString]) -> Vec<OsString> {
     let mut kept = Vec::new();
@@ -251,7 +253,7 @@ mod tests {
     #[test]
     fn no_verb_sends_a_path_to_a_daemon() {
         for (verb, scope, paths) in VERBS {
-            // They send and fetch the file themselves, or write it here.
+            // These send and fetch the file themselves, or write it here.
             let themselves = [
                 "metrics",
                 "vm export",

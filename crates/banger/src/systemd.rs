@@ -14,11 +14,12 @@ use crate::programs::{self, Interaction, ProgramOutput};
 /// The daemon's unit.
 pub(crate) const UNIT: &str = "bangerd.service";
 
-/// systemd, as a user sees it.
+/// systemd, as the user reaches it.
 #[derive(Debug, Clone)]
 pub(crate) struct Systemd {
     systemctl: Option<PathBuf>,
-    /// Where the user's manager listens: its environment may be that of `su` or of a unit.
+    /// The runtime directory of the user's manager: the environment may be that of `su` or of a
+    /// unit.
     runtime: PathBuf,
     /// The user's home.
     home: Option<PathBuf>,
@@ -43,7 +44,7 @@ impl Systemd {
         !matches!(self.state().as_str(), "" | "offline" | "unknown")
     }
 
-    /// Whether the host is on its way down: halt, power off, reboot, kexec.
+    /// Whether the host is shutting down: halt, power off, reboot, kexec.
     pub(crate) fn host_goes_down(&self) -> bool {
         self.state() == "stopping"
     }
@@ -54,14 +55,13 @@ impl Systemd {
             .map_or_else(|_| String::new(), |ended| ended.stdout)
     }
 
-    /// Where the user's unit of the daemon is kept.
+    /// The path of the user's unit of the daemon.
     pub(crate) fn unit_path(&self) -> Option<PathBuf> {
         Some(self.home.as_ref()?.join(".config/systemd/user").join(UNIT))
     }
 
-    /// Whether a daemon for these places is what the user's unit starts: the unit is installed,
-    /// all places are those that the unit's own environment leads to, and no variable here asks for
-    /// another configuration.
+    /// Whether the user's unit starts the daemon for these paths: the unit is installed, all paths
+    /// are those of the unit's own environment, and no variable here selects another configuration.
     pub(crate) fn unit_serves(&self, places: &Paths) -> bool {
         !places.sim
             && places.overrides.is_empty()
@@ -70,7 +70,7 @@ impl Systemd {
             && self.is_there()
     }
 
-    /// Whether all places are those that the unit's own environment leads to.
+    /// Whether all paths are those of the unit's own environment.
     pub(crate) fn has_usual_places(&self, places: &Paths) -> bool {
         let lookup = |name: &str| match name {
             "HOME" => self.home.clone(),
@@ -81,26 +81,26 @@ impl Systemd {
         own.is_ok_and(|own| own == places.location)
     }
 
-    /// Asks the system's manager.
+    /// Sends a request to the system's manager.
     ///
     /// # Errors
-    /// Where there is no systemd.
+    /// If systemd does not run.
     pub(crate) fn system(&self, arguments: &[&str]) -> Result<ProgramOutput> {
         self.ask(arguments)
     }
 
-    /// Asks the user's manager.
+    /// Sends a request to the user's manager.
     ///
     /// # Errors
-    /// Where there is no systemd.
+    /// If systemd does not run.
     pub(crate) fn user(&self, arguments: &[&str]) -> Result<ProgramOutput> {
         self.ask(&[&["--user"], arguments].concat())
     }
 
-    /// Asks the user's manager for something that has to succeed.
+    /// Sends a request to the user's manager that must succeed.
     ///
     /// # Errors
-    /// What it says when it does not.
+    /// The manager's own message if it does not.
     pub(crate) fn user_does(&self, arguments: &[&str]) -> Result<()> {
         let ended = self.user(arguments)?;
         if ended.done {

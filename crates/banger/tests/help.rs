@@ -1,10 +1,10 @@
-//! The help of every verb, as a user sees it: a change of it is a change of the product.
+//! The help of every verb: a change of it is a change of the product.
 #![expect(clippy::disallowed_methods, reason = "a test starts the program")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::process::Command;
 
-/// Every verb, as it is typed.
+/// Every verb, as a user types it.
 const VERBS: &[&str] = &[
     "",
     "vm",
@@ -98,7 +98,7 @@ const VERBS: &[&str] = &[
     "vm ssh calm-otter ls",
 ];
 
-/// What the program prints on a terminal of 80 columns, and its exit status.
+/// The output on a terminal of 80 columns, and the exit status.
 fn run(arguments: &[&str]) -> (String, i32) {
     let output = Command::new(env!("CARGO_BIN_EXE_banger"))
         .args(arguments)

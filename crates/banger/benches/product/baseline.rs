@@ -1,8 +1,8 @@
 //! The same root file system, booted with Debian's own kernel image and initrd on the same QEMU.
 //!
-//! The image has no host keys and no network daemon, since banger gives its guests both. The
-//! baseline's copy of it is given host keys and a unit that sets the address with `ip`, which is
-//! the least that any guest would need.
+//! The image has no host keys and no network daemon, because banger gives its guests both. The
+//! baseline's copy gets host keys, and a unit that sets the address with `ip`, which is the minimum
+//! for any guest.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use banger_api::{StopVm, VmView};
 
 use crate::daemon::{Daemon, program};
 
-/// What is done to the copy, inside a guest.
+/// The script that adapts the copy, inside a guest.
 const ADAPT: &str = "set -e
 rm -f /etc/ssh/sshd_config.d/10-banger.conf
 ssh-keygen -A >/dev/null
@@ -39,7 +39,7 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Takes the disk of a VM, adapts it in a guest, and puts the VM's own back.
+    /// Takes the disk of a VM, adapts it in a guest, and restores the VM's own.
     pub(crate) fn prepare(daemon: &Daemon, vm: &VmView) -> Self {
         let boot = PathBuf::from(std::env::var_os("BANGER_BENCH_BOOT").unwrap());
         let folder = tempfile::Builder::new()
@@ -142,7 +142,7 @@ impl Baseline {
     }
 }
 
-/// As banger chooses: KVM only where the CPU truly virtualises.
+/// The accelerator that banger would choose: KVM only if the CPU really virtualises.
 fn accelerator() -> &'static str {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap();
     let flags = cpus

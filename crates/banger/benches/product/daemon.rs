@@ -1,4 +1,4 @@
-//! A daemon of our own, on a state directory of our own.
+//! A daemon of the bench's own, with its own state directory.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ pub(crate) struct Daemon {
     child: Child,
 }
 
-/// The client's program; the daemon's lies beside it.
+/// The path of a program; the daemon is beside the client.
 pub(crate) fn program(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_banger")).with_file_name(name)
 }
@@ -49,7 +49,7 @@ impl Daemon {
         Client::new(self.state().join("run/bangerd.sock")).unwrap()
     }
 
-    /// The memory that the daemon holds, in MiB: `VmRSS` (proc(5)).
+    /// The resident memory of the daemon, in MiB: `VmRSS` (proc(5)).
     pub(crate) fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status

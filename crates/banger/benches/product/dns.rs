@@ -1,7 +1,7 @@
-//! Names: the resolver against dnsmasq, turn by turn, one question after the other.
+//! The resolver against dnsmasq, in turns, with one query after the other.
 //!
-//! A simulated daemon answers no names, and a real one has no VM here, so the question is for a name
-//! that nobody has, in a zone of the server's own.
+//! A simulated daemon answers no names, and a real one has no VM here, so the query is for an
+//! unknown name, in a zone of the server's own.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use crate::daemon::Daemon;
 use crate::{Row, median};
 
-/// Where the daemon of a bench answers, and where dnsmasq does.
+/// The ports of the bench's daemon and of dnsmasq.
 const OURS: u16 = 42269;
 const THEIRS: u16 = 42270;
 
-/// How many questions make one measurement, and how many measurements each server has.
+/// The number of queries of a measurement, and of measurements of each server.
 const QUESTIONS: u32 = 5000;
 const ROUNDS: usize = 15;
 
-/// A question for the address of `nobody.vm` (RFC 1035, 4.1).
+/// A query for the address of `nobody.vm` (RFC 1035, 4.1).
 const QUESTION: &[u8] =
     b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06nobody\x02vm\x00\x00\x01\x00\x01";
 
@@ -75,7 +75,7 @@ fn answered(socket: &UdpSocket) {
     let mut reply = [0; 512];
     loop {
         let _ = socket.send(QUESTION);
-        // The low bits of its second word say that there is no such name.
+        // The low bits of the header's second word are the code NXDOMAIN.
         if socket.recv(&mut reply).is_ok() && reply[3] & 0xf == NO_SUCH_NAME {
             return;
         }
@@ -84,7 +84,7 @@ fn answered(socket: &UdpSocket) {
     }
 }
 
-/// Microseconds for one question and its answer.
+/// The duration of one query and its answer, in microseconds.
 fn round(socket: &UdpSocket) -> f64 {
     let mut reply = [0; 512];
     let began = Instant::now();

@@ -1,4 +1,5 @@
-//! What needs a real guest: our own share of a start, and a boot against Debian's own initrd.
+//! Measurements with a real guest: banger's own part of a start, and a boot against Debian's own
+//! initrd.
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +12,7 @@ use crate::baseline::Baseline;
 use crate::daemon::Daemon;
 use crate::{Row, median, spread};
 
-/// How often each boot is measured.
+/// The number of measurements of each boot.
 const ROUNDS: usize = 3;
 
 /// The files that `make bench` has made.
@@ -19,7 +20,7 @@ pub(crate) fn bundle() -> Option<PathBuf> {
     std::env::var_os("BANGER_TEST_BUNDLE").map(PathBuf::from)
 }
 
-/// Why no real guest can be had, if none can.
+/// The reason why no real guest can run here, if there is one.
 pub(crate) fn lacking() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root");
@@ -50,8 +51,8 @@ pub(crate) fn banner(address: SocketAddr) {
     panic!("no sshd at {address}");
 }
 
-/// One start: our own share until the hypervisor runs, then the guest's until it is ready and
-/// until sshd speaks, in milliseconds.
+/// One start, in milliseconds: banger's own part until the hypervisor runs, then the guest's until
+/// it is ready and until sshd answers.
 struct Start {
     own: f64,
     ready: f64,
@@ -123,7 +124,7 @@ pub(crate) fn measure() -> Vec<Row> {
         ours.push(start.banner);
         let kill = KillVm::default();
         client.kill(&bench(), &kill, |_| {}).unwrap();
-        // Turn by turn, so that a host that slows down slows both.
+        // In turns, so that a host that slows down slows both.
         theirs.push(baseline.boot());
     }
     client.start(&bench(), &StartVm::default(), |_| {}).unwrap();

@@ -1,4 +1,4 @@
-//! What banger costs, measured in one run and printed as the table of `docs/performance.md`.
+//! Measures banger in one run, and prints the table of `docs/performance.md`.
 //!
 //! `make bench` runs it with a bundle and, as root where QEMU is installed, with real guests.
 
@@ -42,13 +42,13 @@ fn main() {
     }
 }
 
-/// The middle of several measurements.
+/// The median of several measurements.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// The least, the middle and the most, in milliseconds.
+/// The minimum, the median and the maximum, in milliseconds.
 fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);

@@ -1,4 +1,4 @@
-//! What can be measured without a guest: the CLI, the daemon's memory, many starts at once.
+//! Measurements without a guest: the CLI, the daemon's memory, many starts at once.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;

@@ -8,17 +8,17 @@ use std::time::Instant;
 use crate::daemon::{Daemon, program};
 use crate::{Row, median, spread};
 
-/// How often each is measured.
+/// The number of measurements of each.
 const ROUNDS: usize = 7;
 
-/// The bulk that is carried, in bytes.
+/// The size of the bulk data, in bytes.
 const BULK: u64 = 64 << 20;
 
-/// The ways to one guest.
+/// The commands that reach one guest.
 struct Ways {
     state: PathBuf,
     configuration: PathBuf,
-    /// Zeros as large as the bulk.
+    /// A file of zeros with the size of the bulk data.
     bulk: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Ways {
     }
 }
 
-/// The time of one command from its start to its end, in milliseconds.
+/// The duration of one command, in milliseconds.
 fn time(command: &mut Command, input: Option<&Path>) -> f64 {
     let input = input.map_or_else(Stdio::null, |path| File::open(path).unwrap().into());
     command
@@ -63,7 +63,7 @@ fn time(command: &mut Command, input: Option<&Path>) -> f64 {
     began.elapsed().as_secs_f64() * 1000.0
 }
 
-/// Both of a pair, in turn.
+/// Measures the two commands of a pair in turn.
 fn compare(ours: &mut Command, theirs: &mut Command, input: Option<&Path>) -> (Vec<f64>, Vec<f64>) {
     (0..ROUNDS)
         .map(|_| (time(ours, input), time(theirs, input)))
@@ -120,7 +120,7 @@ pub(crate) fn measure(daemon: &Daemon) -> Vec<Row> {
     ]
 }
 
-/// From `vm create` to the first command that answers, and to ready.
+/// Measures from `vm create` to the first command that runs, and to ready.
 pub(crate) fn first_command(daemon: &Daemon) -> Row {
     let state = daemon.state();
     let banger = |words: &[&str]| {

@@ -1,4 +1,4 @@
-//! `banger bundle`: this process becomes the daemon's program, which does the work.
+//! `banger bundle`: executes the daemon's program, which does the work.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -81,12 +81,13 @@ pub(crate) struct Package {
 }
 
 impl Verb {
-    /// Becomes the daemon's program, which does the work.
+    /// Executes the daemon's program.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let places = &session.places;
         let program = programs::find_bangerd(places.search.as_deref())?;
         let arguments = self.arguments(&places.location.state, &places.location.config);
-        // Without either the daemon's program decides: the configuration may name a place.
+        // Without either, the daemon's program decides, because the configuration may name a
+        // directory.
         let directory = self.dir().or(places.wishes.bundle.as_ref());
         let directory = directory.map(|it| std::path::absolute(it).unwrap_or_else(|_| it.clone()));
         let directory = directory.map(|it| ["--dir".into(), OsString::from(it)]);

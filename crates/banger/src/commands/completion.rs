@@ -34,12 +34,12 @@ pub(super) enum Shell {
 }
 
 impl Shell {
-    /// What this shell reads when it first wants completions of `banger`.
+    /// The script that this shell loads when it first needs completions of `banger`.
     pub(super) fn loader(self) -> &'static str {
         match self {
             Self::Bash => "source <(COMPLETE=bash banger 2>/dev/null)",
-            // As a file of fpath it is called for the first Tab, which the function that it has
-            // just loaded must answer.
+            // zsh calls a file of fpath for the first Tab, so the function that the file has just
+            // loaded must answer.
             Self::Zsh => {
                 "\
 #compdef banger
@@ -52,7 +52,7 @@ fi"
         }
     }
 
-    /// Where this shell finds the loader by itself, below `share`.
+    /// The path below `share` where this shell finds the loader by itself.
     pub(super) fn installed_at(self) -> &'static str {
         match self {
             Self::Bash => "bash-completion/completions/banger",

@@ -112,10 +112,10 @@ impl Verb {
     }
 }
 
-/// Every setting as a daemon that is started now would have it.
+/// Every setting that a daemon would have if it started now.
 ///
 /// # Errors
-/// What is wrong with the configuration.
+/// The faults of the configuration.
 pub(crate) fn settings(session: &Session) -> Result<Vec<Setting>> {
     let text = ask(session, &["show"])?;
     serde_json::from_str(&text).map_err(|cause| {
@@ -123,10 +123,10 @@ pub(crate) fn settings(session: &Session) -> Result<Vec<Setting>> {
     })
 }
 
-/// Has the daemon's program change the file.
+/// Makes the daemon's program change the file.
 ///
 /// # Errors
-/// Why it does not; the file is as it was then.
+/// The reason why it does not; the file is unchanged then.
 pub(crate) fn change(session: &Session, words: &[&str]) -> Result<()> {
     ask(session, words).map(drop)
 }
@@ -182,7 +182,7 @@ fn words(session: &Session, verb: &[&str]) -> Vec<OsString> {
     words
 }
 
-/// Runs the daemon's program for its answer.
+/// Runs the daemon's program and returns its output.
 fn ask(session: &Session, verb: &[&str]) -> Result<String> {
     let program = programs::find_bangerd(session.places.search.as_deref())?;
     let mut words = words(session, verb);

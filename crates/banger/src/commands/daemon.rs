@@ -242,17 +242,17 @@ fn stop(session: &Session) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The end of a daemon, as JSON has it.
+/// The end of a daemon, in JSON.
 #[derive(Debug, Serialize)]
 struct Ended<'a> {
-    /// The daemon as it was; nothing where none ran.
+    /// The daemon's last state; `None` if none was running.
     #[serde(flatten)]
     daemon: Option<&'a DaemonView>,
-    /// Whether none ran, and nothing was done.
+    /// Whether no daemon was running, so that nothing was done.
     already: bool,
 }
 
-/// What happens to the VMs of a daemon that has ended.
+/// The message about the VMs of a daemon that has ended.
 fn farewell(view: &DaemonView) -> String {
     let vms = match (agreement::is_simulated(view), view.vms, view.running) {
         (true, 0, _) | (false, _, 0) => return "bangerd is stopped".to_owned(),
@@ -264,10 +264,10 @@ fn farewell(view: &DaemonView) -> String {
     format!("bangerd is stopped; {vms}")
 }
 
-/// Ends the daemon if one is running, and waits until it is gone. Its VMs keep running.
+/// Ends the daemon if one is running, and waits until it has ended. Its VMs keep running.
 ///
 /// # Errors
-/// When it does not end.
+/// If it does not end.
 pub(crate) fn end_running(session: &Session) -> Result<(), Error> {
     match session.running_daemon()? {
         Some((client, view)) => end(&client, &view).map(drop),
@@ -275,9 +275,9 @@ pub(crate) fn end_running(session: &Session) -> Result<(), Error> {
     }
 }
 
-/// Ends the daemon, waits until it is gone, and returns how it was.
+/// Ends the daemon, waits until it has ended, and returns its last state.
 fn end(client: &Client, view: &DaemonView) -> Result<DaemonView, Error> {
-    // Opened while the daemon surely lives, so that no later process is taken for it.
+    // Opened while the daemon certainly runs, so that no later process is mistaken for it.
     let process = i32::try_from(view.pid)
         .ok()
         .and_then(Pid::from_raw)

@@ -1,8 +1,8 @@
-//! `banger dial-stdio`: standard input and output become a stream to the daemon of this machine.
+//! `banger dial-stdio`: connects standard input and output to the daemon of this machine.
 //!
-//! Commands with `--host` run it by ssh where the server forwards no sockets, and once for each new
+//! Commands with `--host` run it by ssh if the server forwards no sockets, and once for each new
 //! connection. It can be the forced command of a key (`command="banger dial-stdio",restrict` in
-//! `authorized_keys`): such a key reaches VMs, and no shell of the machine.
+//! `authorized_keys`): such a key reaches VMs, but no shell of the machine.
 
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ impl DialStdio {
     /// Copies until the daemon closes the stream.
     #[expect(clippy::unused_self, reason = "as the other verbs")]
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        // Whoever waits knows now that banger is here, however long the daemon takes to start.
+        // The greeting comes at once, however long the daemon takes to start.
         session.output.text(GREETING)?;
         let dialled = session.daemon().and_then(|client| {
             UnixStream::connect(client.socket()).map_err(|cause| {
@@ -42,7 +42,7 @@ impl DialStdio {
         match dialled.and_then(|daemon| join(&daemon)) {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
-                // The other side reads it, and shows it as its own.
+                // The other side reads it, and prints it as its own.
                 error_as_json(&error);
                 Err(Failure::Status(1))
             }
@@ -50,7 +50,8 @@ impl DialStdio {
     }
 }
 
-/// Copies both ways. The end of the input is passed on, and the daemon's answer is still copied to its end.
+/// Copies both ways. The end of the input is passed on, and the daemon's answer is still copied
+/// completely.
 fn join(daemon: &UnixStream) -> Result<()> {
     let trouble = |cause: io::Error| {
         Error::new(Code::Host, "join standard input and output to the daemon")
@@ -72,7 +73,7 @@ fn join(daemon: &UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// Copies to the end, or until one side is gone.
+/// Copies until the end of the input, or until the output is closed.
 pub(crate) fn copy(from: &mut impl io::Read, to: &mut impl io::Write) {
     let mut chunk = [0; 16 << 10];
     loop {

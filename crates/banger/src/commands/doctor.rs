@@ -38,7 +38,7 @@ impl Doctor {
         let mut report = session.daemon()?.doctor()?;
         if self.fix {
             fix::all(session, &report, self.yes)?;
-            // The daemon may have been stopped by it.
+            // The command may have stopped the daemon.
             let again = Session::new(session.places.clone(), session.output);
             report = again.daemon()?.doctor()?;
         }
@@ -77,7 +77,7 @@ fn table(report: &Report, output: Output) -> String {
     text + &summary(&report.checks) + &offer(&report.checks)
 }
 
-/// How many of the troubles have a command that fixes them.
+/// The number of problems with a command that fixes them, as text.
 fn offer(checks: &[CheckReport]) -> String {
     match checks.iter().filter(|check| check.fix.is_some()).count() {
         0 => String::new(),

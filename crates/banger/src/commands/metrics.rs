@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Prints or writes them.
+    /// Prints the metrics, or writes them to a file.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let text = session.daemon()?.metrics()?;
         match &self.write {
@@ -44,8 +44,8 @@ impl Metrics {
     }
 }
 
-/// Puts the text in the file's place at once, so that a reader never sees half of it. It is not made
-/// durable: the next minute writes it anew.
+/// Replaces the file atomically, so that a reader never sees a part of it. It is not synced,
+/// because the next minute replaces it.
 fn replace(path: &Path, text: &[u8]) -> Result<()> {
     let trouble = |cause: std::io::Error| {
         Error::new(Code::Host, format!("write `{}`", path.display())).cause(cause.to_string())
@@ -56,7 +56,7 @@ fn replace(path: &Path, text: &[u8]) -> Result<()> {
             format!("`{}` is not the path of a file", path.display()),
         )
     })?;
-    // The collector reads names that end in `.prom` only.
+    // The collector reads only names that end in `.prom`.
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
     temporary.push(format!(".{}.new", std::process::id()));

@@ -1,4 +1,4 @@
-//! The verbs, one a file: its options, its help, and what it does.
+//! The verbs, one in each file: its options, its help, and its code.
 
 pub(crate) mod bundle;
 pub(crate) mod completion;

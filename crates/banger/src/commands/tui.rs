@@ -43,7 +43,7 @@ impl Tui {
     }
 }
 
-/// How the terminal can show things: Unicode where the user's language is written in it.
+/// The abilities of the terminal: Unicode if the user's locale uses it.
 fn look(environment: &Environment) -> Look {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -51,7 +51,7 @@ fn look(environment: &Environment) -> Look {
         .map(|it| it.to_string_lossy().to_lowercase().replace('-', ""));
     Look {
         colour: environment.get("NO_COLOR").is_none(),
-        // Unknown, it is what terminals of today have.
+        // If the locale is unknown, Unicode is assumed, which terminals of today have.
         unicode: locale.is_none_or(|it| it.contains("utf8")),
     }
 }

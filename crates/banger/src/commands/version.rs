@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::failure::Outcome;
 use crate::output::Output;
 
-/// The list of files that `make install` leaves, seen from the folder of the programs.
+/// The list of files of `make install`, relative to the folder of the programs.
 const INSTALLED: &str = "../share/banger/installed";
 /// dpkg's list of the package's files.
 const PACKAGED: &str = "/var/lib/dpkg/info/banger.list";
@@ -33,7 +33,7 @@ enum Way {
     Copied,
 }
 
-/// What is said of the program.
+/// The description of the program.
 #[derive(Debug, Serialize)]
 struct VersionReport {
     version: &'static str,

@@ -1,7 +1,8 @@
 //! The hosts that a user has named: `hosts.toml`, beside the client's `config.toml`.
 //!
-//! The daemon never reads this file. It is replaced as a whole, under a lock on its directory, so that
-//! two commands at once keep each other's changes and a crash leaves the old file or the new one.
+//! The daemon never reads this file. It is replaced atomically, under a lock on its directory, so
+//! that two commands at once keep each other's changes and a crash leaves the old file or the new
+//! one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,12 +18,12 @@ use super::destination::Destination;
 
 /// The file's name.
 const FILE: &str = "hosts.toml";
-/// This machine, which needs no context.
+/// The name of this machine, which needs no context.
 pub(crate) const LOCAL: &str = "local";
 /// The longest name of a host, in characters.
 const LONGEST: usize = 32;
 
-/// What the file's first line says.
+/// The first line of the file.
 const HEAD: &str = "# Written by `banger host add`, `use` and `remove`.\n";
 
 /// The named hosts.
@@ -48,10 +49,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Where it is.
+    /// Its destination.
     ///
     /// # Errors
-    /// If the file was edited, and the text is no destination any more.
+    /// If the file was edited, and the text is not a destination any more.
     pub(crate) fn destination(&self) -> Result<Destination> {
         self.destination.parse()
     }
@@ -83,10 +84,11 @@ impl Contexts {
         }
     }
 
-    /// Changes the file; what `change` returns is returned.
+    /// Changes the file; returns the result of `change`.
     ///
     /// # Errors
-    /// The error of `change`, and nothing has changed then; or the file cannot be read or written.
+    /// The error of `change`, after which the file is unchanged; or the file cannot be read or
+    /// written.
     pub(crate) fn change<T>(file: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let folder = file.parent().unwrap_or(Path::new("/"));
         let trouble = |cause: std::io::Error| {
@@ -133,7 +135,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if name == LOCAL {
         return wrong("it is this machine's own");
     }
-    // It becomes a part of names such as `web.lab`, for which ssh_config(5) has patterns.
+    // It becomes a part of names such as `web.lab`, in which ssh_config(5) has patterns.
     let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.is_empty() || name.len() > LONGEST || !name.bytes().all(legal) {
         return wrong("use up to 32 lower-case letters, digits and hyphens");
@@ -147,7 +149,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file as a whole, or leaves the old one.
+/// Replaces a file atomically.
 pub(super) fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let new = file.with_extension(format!("{}.new", std::process::id()));
     let mut written = File::options()

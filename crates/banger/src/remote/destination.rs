@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use banger_api::{Code, Error};
 
-/// Where ssh goes.
+/// The destination of an ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
     user: Option<String>,
@@ -15,8 +15,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// The arguments of ssh that lead there, without options of ours: what they leave open, the
-    /// user's own configuration of ssh says.
+    /// The arguments of ssh for it, without options of banger's: the user's own configuration of
+    /// ssh provides the rest.
     pub(crate) fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         if let Some(user) = &self.user {
@@ -29,7 +29,7 @@ impl Destination {
         arguments
     }
 
-    /// The command that a person types to go there.
+    /// The command that a person types to log in there.
     pub(crate) fn command(&self) -> String {
         let port = self.port.map(|it| format!("-p {it} ")).unwrap_or_default();
         let user = self.user.as_ref().map(|it| format!("{it}@"));

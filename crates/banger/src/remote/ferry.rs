@@ -1,8 +1,8 @@
 //! Files between this machine and another one: `vm export` and `image export` write a file here, `vm import` and
 //! `image import` read one.
 //!
-//! banger there works with a file in a directory of its own, which goes when the command ends, whichever way.
-//! The file passes through the master of ssh.
+//! banger there works with a file in a temporary directory, which is removed however the command
+//! ends. The file passes through ssh's master connection.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -28,8 +28,8 @@ folder=$(mktemp -d "${TMPDIR:-/var/tmp}/banger.XXXXXXXX") || exit
 trap 'rm -rf "$folder"' EXIT; trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM
 "$@" "$folder/$name" && cat "$folder/$name""#;
 
-/// Runs a command that reads the file `$1`, of `$2` bytes, which comes from standard input. A file that was cut
-/// off on its way is never given to the command.
+/// Runs a command that reads the file `$1`, of `$2` bytes, from standard input. The command never
+/// gets an incomplete file.
 const SEND: &str = r#"name=$1; size=$2; shift 2; umask 077
 folder=$(mktemp -d "${TMPDIR:-/var/tmp}/banger.XXXXXXXX") || exit
 trap 'rm -rf "$folder"' EXIT; trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM
@@ -39,16 +39,16 @@ cat > "$folder/$name" || exit
 
 /// The longest answer of a command, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
-/// The size of a block that is left out of a file if all of it is zero, in bytes.
+/// The size of a block that becomes a hole if all of it is zero, in bytes.
 const BLOCK: usize = 64 << 10;
 
 impl Remote {
-    /// Has banger there write a file, by a verb whose last argument is that file, and writes it to `file` here.
-    /// Returns the verb's answer.
+    /// Makes banger there write a file, by a verb whose last argument is that file, and writes it
+    /// to `file` here. Returns the verb's answer.
     ///
     /// # Errors
-    /// The verb's own; `conflict` if the file is there and `force` is not set; or the transfer broke, and
-    /// nothing is left of it.
+    /// The verb's own error; `conflict` if the file exists and `force` is not set; or a failed
+    /// transfer, after which nothing of the file is left.
     pub(crate) fn fetch<T: DeserializeOwned>(
         &self,
         verb: &[OsString],
@@ -66,7 +66,7 @@ impl Remote {
         let command = self.script(FETCH, &["file".into()], verb);
         let (process, mut stream) =
             master::open(&self.files, &self.destination, &command, Prompts::Allowed)?;
-        // There is no input.
+        // The command has no input.
         let _ = stream.shutdown(Shutdown::Write);
         let Some(answer) = first_line(&mut stream) else {
             return Err(self.failure(&process.end()));
@@ -82,11 +82,11 @@ impl Remote {
         outcome.map(|()| answer)
     }
 
-    /// Sends a file, and has banger there read it, by a verb whose last argument is that file. Returns the
-    /// verb's answer.
+    /// Sends a file, and makes banger there read it, by a verb whose last argument is that file.
+    /// Returns the verb's answer.
     ///
     /// # Errors
-    /// The verb's own; or the file cannot be read, or the transfer broke.
+    /// The verb's own error; or the file cannot be read, or the transfer failed.
     pub(crate) fn send<T: DeserializeOwned>(
         &self,
         verb: &[OsString],
@@ -116,7 +116,7 @@ impl Remote {
         let command = self.script(SEND, &[name, size.to_string().into()], verb);
         let (process, mut stream) =
             master::open(&self.files, &self.destination, &command, Prompts::Allowed)?;
-        // A command that ends early says why.
+        // A command that ends early reports why.
         let _ = io::copy(&mut Read::by_ref(&mut source).take(size), &mut stream);
         let _ = stream.shutdown(Shutdown::Write);
         let Some(answer) = first_line(&mut stream) else {
@@ -183,7 +183,7 @@ fn read_answer<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
     })
 }
 
-/// The first line, if one comes. Nothing behind it is read.
+/// The first line, if there is one. Nothing after it is read.
 fn first_line(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     let mut byte = [0];

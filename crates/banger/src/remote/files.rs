@@ -1,7 +1,7 @@
 //! The files of a connection: sockets in a directory that only this user can enter.
 //!
-//! A socket's path has at most 107 bytes, and ssh adds 17 to the one of its master while it makes it. So
-//! names are short, and where the runtime directory is too deep the directory is below `/tmp`.
+//! A socket's path has at most 107 bytes, and ssh adds 17 to its master's path while it creates it.
+//! So names are short, and if the runtime directory is too deep the directory is below `/tmp`.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 
 use super::destination::Destination;
 
-/// The longest path of a directory whose sockets have a path that Linux allows, in bytes.
+/// The longest path of a directory for these sockets, in bytes.
 const LONGEST_FOLDER: usize = 107 - 17 - "/0123456789abcdef.ctl".len();
 
 /// The files of the connection to one destination.
@@ -23,13 +23,14 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// The files in `runtime`, the user's runtime directory, or else in `state`. Nothing is made yet.
+    /// The files in `runtime`, the user's runtime directory, or else in `state`. Nothing is created
+    /// yet.
     pub(crate) fn new(runtime: Option<&Path>, state: &Path, destination: &Destination) -> Self {
         let own = runtime.map_or_else(|| state.join("run"), |it| it.join("banger"));
         let mut folder = own.join("hosts");
         if folder.as_os_str().len() > LONGEST_FOLDER {
             let uid = rustix::process::geteuid().as_raw();
-            // One place for each directory that is too long: tests have many.
+            // One folder for each directory that is too long, because tests have many.
             let place = hash(folder.as_os_str().as_encoded_bytes());
             folder = PathBuf::from(format!("/tmp/banger-{uid}-{place}"));
         }
@@ -53,17 +54,17 @@ impl Files {
         self.file("s")
     }
 
-    /// Exists where the server forwards no sockets.
+    /// A mark that the server forwards no sockets.
     pub(crate) fn no_forwarding(&self) -> PathBuf {
         self.file("no-fwd")
     }
 
-    /// The socket of this process, where the server forwards none.
+    /// The socket of this process, if the server forwards none.
     pub(crate) fn own_socket(&self) -> PathBuf {
         self.file(&format!("{}.s", std::process::id()))
     }
 
-    /// The mark that a VM, in this run, lets the client's key in.
+    /// The mark that a VM, in this run, has authorised the client's key.
     pub(crate) fn authorized(&self, vm: &str, run: &str) -> PathBuf {
         self.file(&format!("{vm}-{}", hash(run.as_bytes())))
     }
@@ -73,10 +74,10 @@ impl Files {
         &self.stem
     }
 
-    /// Makes the directory.
+    /// Creates the directory.
     ///
     /// # Errors
-    /// If it cannot be made, or others own or can enter it.
+    /// If it cannot be created, or others own or can enter it.
     pub(crate) fn make_folder(&self) -> Result<()> {
         make_private(&self.folder)
     }
@@ -84,7 +85,7 @@ impl Files {
     /// Waits until no other command connects to this destination.
     ///
     /// # Errors
-    /// If the lock's file cannot be made.
+    /// If the lock's file cannot be created.
     pub(crate) fn lock(&self) -> Result<File> {
         let trouble = |cause: std::io::Error| {
             Error::new(
@@ -99,7 +100,7 @@ impl Files {
         Ok(file)
     }
 
-    /// Removes the sockets of processes that are gone.
+    /// Removes the sockets of processes that have ended.
     pub(crate) fn remove_stale_sockets(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for entry in entries {
@@ -118,10 +119,10 @@ impl Files {
     }
 }
 
-/// Makes a directory that only this user can enter, or checks that it is one.
+/// Creates a directory that only this user can enter, or checks that it is one.
 ///
 /// # Errors
-/// If it cannot be made, or others own or can enter it.
+/// If it cannot be created, or others own or can enter it.
 pub(crate) fn make_private(folder: &Path) -> Result<()> {
     let trouble = |cause: String| {
         Error::new(

@@ -1,10 +1,12 @@
 //! Logins to VMs of another machine.
 //!
-//! A VM accepts the key of its own machine, which never leaves that. So the client has a key of its own, and the
-//! banger there, which may log in, lets its public half in: into `/run` of the guest, until the guest stops.
+//! A VM accepts the key of its own machine, which never leaves that machine. So the client has a
+//! key of its own. banger there can log in, and adds the public half to the guest's `/run`, where
+//! it stays until the guest stops.
 //!
-//! The VM's host key comes from the daemon's view of it, and is pinned in a file here under two names: the one
-//! that `vm ssh` uses, which stays when the VM is renamed, and `NAME.HOST` for an ssh of the user's own.
+//! The VM's host key comes from the daemon's view of it, and is pinned in a file here under two
+//! names: the one that `vm ssh` uses, which stays when the VM is renamed, and `NAME.HOST` for the
+//! user's own ssh.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,20 +20,20 @@ use super::{Prompts, Remote, master};
 use crate::programs;
 use crate::quote;
 
-/// How ssh reaches a VM of another machine.
+/// The login to a VM of another machine.
 #[derive(Debug)]
 pub(crate) struct Login {
-    /// With this machine's files in place of the other's.
+    /// The view, with this machine's files in place of the other's.
     pub(crate) view: SshView,
-    /// The command that is the connection (`ProxyCommand`).
+    /// The command that provides the connection (`ProxyCommand`).
     pub(crate) proxy: OsString,
 }
 
 impl Remote {
-    /// How ssh reaches a running VM there. `program` is banger's command line that leads to the same host.
+    /// The login to a running VM there. `program` is banger's command line for the same host.
     ///
     /// # Errors
-    /// The key cannot be made, or the host keys cannot be pinned here.
+    /// If the key cannot be generated, or the host keys cannot be pinned here.
     pub(crate) fn login(&self, vm: &VmView, view: &SshView, program: &[OsString]) -> Result<Login> {
         let words = ["vm", "proxy"].map(OsString::from);
         let name = [vm.name.to_string().into(), "22".into()];
@@ -55,10 +57,10 @@ impl Remote {
         Ok(folder)
     }
 
-    /// The client's private key for VMs of all other machines, which is made when it is first needed.
+    /// The client's private key for VMs of all other machines, generated on first use.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// If it cannot be generated.
     pub(crate) fn key(&self) -> Result<PathBuf> {
         make_private(&self.kept)?;
         let key = self.kept.join("id_ed25519");
@@ -80,7 +82,7 @@ impl Remote {
             let _ = fs::remove_file(left);
         }
         programs::make_ssh_key(&new, "banger")?;
-        // The private key comes last: where it is, all is.
+        // The private key comes last: if it exists, the pair is complete.
         fs::rename(public(&new), public(&key)).map_err(trouble)?;
         fs::rename(&new, &key).map_err(trouble)?;
         Ok(key)
@@ -89,7 +91,7 @@ impl Remote {
     /// Pins the host keys of these VMs beside those that are pinned, and returns the known_hosts file.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn pin(&self, vms: &[VmView]) -> Result<PathBuf> {
         let file = self.kept()?.join("known_hosts");
         let trouble = |cause: std::io::Error| {
@@ -105,10 +107,10 @@ impl Remote {
         Ok(file)
     }
 
-    /// Has the banger there let this client's key into a VM, once for each of its runs.
+    /// Makes banger there authorise this client's key in a VM, once for each of its runs.
     ///
     /// # Errors
-    /// It cannot log in there.
+    /// If banger there cannot log in.
     pub(crate) fn authorize(&self, vm: &VmView) -> Result<()> {
         let key = fs::read(public(&self.key()?)).unwrap_or_default();
         let run = format!("{:?} {}", vm.started, String::from_utf8_lossy(&key));
@@ -133,20 +135,20 @@ impl Remote {
                 self.ssh_command()
             )));
         }
-        // Without it, the key is let in again.
+        // Without the mark, the key is authorised again.
         let _ = File::create(mark);
         Ok(())
     }
 
-    /// The configuration for an ssh of the user's own, which reaches `NAME.HOST`.
+    /// The configuration with which the user's own ssh reaches `NAME.HOST`.
     ///
     /// # Errors
-    /// The key cannot be made, or the directory of host keys.
+    /// If the key cannot be generated, or the directory of host keys cannot be created.
     pub(crate) fn ssh_config(&self, program: &[OsString]) -> Result<String> {
         let host = self.name();
         let words = ["vm", "proxy"].map(OsString::from);
         let words: Vec<OsString> = program.iter().chain(&words).cloned().collect();
-        // ssh replaces the token; a name has no characters that a shell would see.
+        // ssh expands the token; a name has no characters that are special in a shell.
         let proxy = proxy_command(&words).to_string_lossy().into_owned() + " %n 22";
         let path = |path: &Path| format!("\"{}\"", path.display().to_string().replace('%', "%%"));
         let known_hosts = path(&self.kept()?.join("known_hosts"));
@@ -174,7 +176,7 @@ impl Remote {
     /// The file that `ssh-config --install` includes.
     ///
     /// # Errors
-    /// Its directory cannot be made.
+    /// If its directory cannot be created.
     pub(crate) fn ssh_config_file(&self) -> Result<PathBuf> {
         Ok(self.kept()?.join("config"))
     }
@@ -187,7 +189,7 @@ fn public(key: &Path) -> PathBuf {
     path.into()
 }
 
-/// A command line for ssh, which replaces tokens and has a shell execute it.
+/// A command line for ssh, which expands tokens and executes it by a shell.
 fn proxy_command<'a>(words: impl IntoIterator<Item = &'a OsString>) -> OsString {
     let line = quote::command_line(words);
     line.to_string_lossy().replace('%', "%%").into()

@@ -1,13 +1,15 @@
-//! ssh's master: one connection to a machine, which all commands share.
+//! ssh's master: one connection to a machine that all commands share.
 //!
-//! The first command that needs a machine starts `ssh` as a master (`ControlMaster`, ssh_config(5)), which
-//! goes to the background and stays for a while after its last user (`ControlPersist`). A new ssh takes 0.3 s
-//! and a login; what goes through the master takes neither. The server's limits on logins
-//! (`MaxStartups`) and sessions (`MaxSessions`) are met once, not once for each request.
+//! The first command that needs a machine starts `ssh` as a master (`ControlMaster`,
+//! ssh_config(5)), which goes to the background and stays for a while after its last user
+//! (`ControlPersist`). A new ssh takes 0.3 s and a login; a request through the master needs
+//! neither. The server's limits on logins (`MaxStartups`) and sessions (`MaxSessions`) apply once,
+//! not once for each request.
 //!
-//! The user's own configuration of ssh holds: there is no `-F`, and nothing of ours concerns host keys, users,
-//! keys, jump hosts or passwords. Only what would end up in the master and belongs to sessions of the user's
-//! own is left out: their forwards, and their remote and local commands.
+//! The user's own configuration of ssh applies: there is no `-F`, and no option of banger's
+//! concerns host keys, users, keys, jump hosts or passwords. Only options for the user's own
+//! sessions are left out, because they would end up in the master: forwards, and remote and local
+//! commands.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,15 +25,15 @@ use crate::programs::{self, SshProcess};
 
 /// How long the master stays after its last user.
 const PERSIST: &str = "ControlPersist=600";
-/// How long a request to the master takes at most: it answers on this machine, without the network.
+/// How long a request to the master may take: it answers on this machine, without the network.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether ssh may talk to the user.
+/// Whether ssh may prompt the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Prompts {
     /// On the terminal: for a password, a second factor, an unknown host key.
     Allowed,
-    /// Not at all: something else has the terminal, or several machines are asked at once.
+    /// Never: the terminal is in use, or several machines are asked at once.
     Refused,
 }
 
@@ -45,7 +47,7 @@ pub(super) fn options(files: &Files, prompts: Prompts) -> Vec<OsString> {
     ];
     let mut own = vec![
         PERSIST,
-        // A laptop that slept notices within a minute that its connection is gone.
+        // A laptop that slept notices within a minute that its connection is dead.
         "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
         "StreamLocalBindUnlink=yes",
@@ -61,7 +63,7 @@ pub(super) fn options(files: &Files, prompts: Prompts) -> Vec<OsString> {
     options
 }
 
-/// A path in ssh's configuration, where `%` begins a token and spaces split.
+/// A path in ssh's configuration, in which `%` begins a token and a space ends a value.
 fn control_path(path: &Path) -> OsString {
     let path = path.to_string_lossy().replace('%', "%%");
     format!("ControlPath=\"{path}\"").into()
@@ -71,7 +73,7 @@ fn control_path(path: &Path) -> OsString {
 /// master.
 ///
 /// # Errors
-/// ssh cannot be started.
+/// If ssh cannot be started.
 pub(super) fn open(
     files: &Files,
     destination: &Destination,
@@ -85,9 +87,9 @@ pub(super) fn open(
     programs::open_ssh(&arguments)
 }
 
-/// Asks the master to do something (`-O`); false if there is none, or it refuses.
+/// Sends a request to the master (`-O`); false if there is none, or it refuses.
 fn control(files: &Files, destination: &Destination, what: &[OsString]) -> bool {
-    // Without a socket, ssh would say so, after it has read all of its configuration.
+    // Without a socket, ssh would find that out only after reading all of its configuration.
     if !files.control().exists() {
         return false;
     }
@@ -97,25 +99,26 @@ fn control(files: &Files, destination: &Destination, what: &[OsString]) -> bool 
     programs::ask_ssh(&arguments, Instant::now() + PATIENCE)
 }
 
-/// Whether there is a master.
+/// Whether a master runs.
 pub(super) fn is_there(files: &Files, destination: &Destination) -> bool {
     control(files, destination, &["-O".into(), "check".into()])
 }
 
-/// Has the master forward a socket there to ours. False if it cannot.
+/// Makes the master forward a socket there to ours; false if it cannot.
 pub(super) fn forward(files: &Files, destination: &Destination, there: &str) -> bool {
     let quoted = |path: &str| path.replace('\\', "\\\\").replace(':', "\\:");
     let here = files.socket();
     let pair: OsString = format!("{}:{}", quoted(&here.to_string_lossy()), quoted(there)).into();
     let words = |what: &str| ["-O".into(), what.into(), "-L".into(), pair.clone()];
-    // A master takes a forward that it has already for done, even if the file of its socket is gone.
+    // A master treats a forward that it already has as done, even if the file of its socket is
+    // missing.
     control(files, destination, &words("cancel"));
-    // The file stays when a master ends, and ssh does not bind a path that exists.
+    // The file stays when a master ends, and ssh does not bind an existing path.
     let _ = fs::remove_file(&here);
     control(files, destination, &words("forward"))
 }
 
-/// Ends the master, which may be one whose network is gone.
+/// Ends the master, whose network may be dead.
 pub(super) fn end(files: &Files, destination: &Destination) {
     control(files, destination, &["-O".into(), "exit".into()]);
     for left in [files.control(), files.socket(), files.no_forwarding()] {
@@ -129,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// What a real ssh makes of our options, where there is one.
+    /// The options as the real ssh reads them, if ssh is installed.
     #[expect(clippy::disallowed_methods, reason = "a test asks the real ssh")]
     fn as_ssh_reads(files: &Files, own: &Path) -> Option<String> {
         let destination: Destination = "ada@lab:2222".parse().unwrap();

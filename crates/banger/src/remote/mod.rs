@@ -6,18 +6,19 @@
 //!                                                                                  are not forwarded
 //! ```
 //!
-//! Either way the daemon there has a socket here, and everything that works with a daemon connects to its
-//! path: the typed client, streams that it upgrades, the screen. A request through the master takes less
+//! Either way the daemon there has a socket here, and all clients of a daemon connect to its path:
+//! the typed client, streams that it upgrades, the screen. A request through the master takes less
 //! than a millisecond more than one on the machine itself.
 //!
-//! The socket here is ssh's own, or this process's, in a directory that only this user can enter. So the
-//! client's check of its peer's user passes and says nothing of the other end. There sshd connects as the
-//! user who logged in, `banger dial-stdio` makes the same check, and the daemon admits its own user and
-//! root only.
+//! The socket here is ssh's own, or this process's, in a directory that only this user can enter.
+//! So the client's check of its peer's user passes, but says nothing about the other end. There,
+//! sshd connects as the user who logged in, `banger dial-stdio` makes the same check, and the
+//! daemon admits only its own user and root.
 //!
-//! A forwarded socket that answers is used as it is. If it does not, `banger dial-stdio` runs there: it shows
-//! that banger is installed, starts the daemon as every command does, and carries one request, which tells
-//! the daemon's version and socket. A forward to a missing socket would only show as a reset connection.
+//! A forwarded socket that answers is used as it is. If it does not, `banger dial-stdio` runs
+//! there: it shows that banger is installed, starts the daemon as every command does, and carries
+//! one request, whose answer has the daemon's version and socket. A forward to a missing socket
+//! would only show as a reset connection.
 
 mod contexts;
 mod destination;
@@ -49,21 +50,21 @@ use files::Files;
 
 pub(crate) use master::Prompts;
 
-/// The first line of `banger dial-stdio`. What a login shell prints comes before it.
+/// The first line of `banger dial-stdio`. Output of a login shell may come before it.
 pub(crate) const GREETING: &str = "banger-dial-stdio 1\n";
 /// The largest text before that line, in bytes.
 const LARGEST_PREAMBLE: usize = 64 << 10;
 
-/// How long a machine may take for a sign of life through a master that is there already.
+/// How long a machine may take to answer through an existing master.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a daemon may take to start there.
 const START_PATIENCE: Duration = Duration::from_secs(45);
 
-/// How long to wait before a lost connection is tried again.
+/// The pause before a lost connection is tried again: the first, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// The status of a shell that does not find a program.
+/// The status of a shell for a program that it does not find.
 const NOT_FOUND: i32 = 127;
 /// The status of ssh's own failures.
 const SSH_FAILED: i32 = 255;
@@ -71,29 +72,30 @@ const SSH_FAILED: i32 = 255;
 /// Another machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
-    /// As the user calls it.
+    /// The user's name for it.
     name: String,
     destination: Destination,
     /// The program there, if it is not simply `banger`.
     program: Option<String>,
     files: Files,
-    /// Where the client keeps what outlives a connection: its key, and pinned host keys.
+    /// The folder for what outlives a connection: the client's key, and pinned host keys.
     kept: PathBuf,
 }
 
-/// Where the files of connections are.
+/// The folders of connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Folders {
     /// The user's runtime directory.
     pub(crate) runtime: Option<PathBuf>,
     /// The client's state directory.
     pub(crate) state: PathBuf,
-    /// Where the client keeps its key for VMs of other machines, and their pinned host keys.
+    /// The folder of the client's key for VMs of other machines, and of their pinned host keys.
     pub(crate) kept: PathBuf,
 }
 
 impl Remote {
-    /// The machine that a user calls `name`: a named host, or a destination of ssh. None for `local`.
+    /// Finds the machine that a user calls `name`: a named host, or a destination of ssh. `None`
+    /// for `local`.
     ///
     /// # Errors
     /// `invalid` if it is neither.
@@ -114,17 +116,17 @@ impl Remote {
         }))
     }
 
-    /// As the user calls it.
+    /// The user's name for it.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The daemon's socket here, as earlier commands have left it: perhaps nothing listens there.
+    /// The path of the daemon's socket here, which may have no listener.
     pub(crate) fn forwarded_socket(&self) -> PathBuf {
         self.files.socket()
     }
 
-    /// The command that a person types to go there.
+    /// The command that a person types to log in there.
     pub(crate) fn ssh_command(&self) -> String {
         self.destination.command()
     }
@@ -132,22 +134,24 @@ impl Remote {
     /// Connects, and starts the daemon there if it is not running. Returns the socket's path here.
     ///
     /// # Errors
-    /// ssh fails, banger is not there, its daemon does not start, or has another version of the API.
+    /// If ssh fails, banger is not installed there, its daemon does not start, or has another
+    /// version of the API.
     pub(crate) fn connect(&self, prompts: Prompts) -> Result<PathBuf> {
         self.files.make_folder()?;
         if let Some(socket) = self.shared(|| {})? {
             return Ok(socket);
         }
         let _lock = self.files.lock()?;
-        // Another command may have connected meanwhile. One that still does not answer has a dead
-        // network behind it, such as that of a laptop before it slept.
+        // Another command may have connected meanwhile. A master that still does not answer has a
+        // dead network, such as that of a laptop before it slept.
         if let Some(socket) = self.shared(|| master::end(&self.files, &self.destination))? {
             return Ok(socket);
         }
         self.open(prompts)
     }
 
-    /// Connects again after a stream broke, for as long as it takes: a laptop that wakes has no network yet.
+    /// Reconnects after a stream broke, however long it takes: a laptop that wakes has no network
+    /// yet.
     pub(crate) fn return_to(&self, output: Output) {
         let name = &self.name;
         output.warning(&format!(
@@ -164,8 +168,8 @@ impl Remote {
         output.note(&format!("connected to {name} again"));
     }
 
-    /// The forwarded socket of an earlier command, if it leads to the daemon. `on_silence` runs if it
-    /// takes a request and answers nothing.
+    /// The forwarded socket of an earlier command, if it leads to the daemon. `on_silence` runs if
+    /// it accepts a request and does not answer.
     fn shared(&self, on_silence: impl FnOnce()) -> Result<Option<PathBuf>> {
         let socket = self.files.socket();
         match question::ask_socket(&socket, PATIENCE) {
@@ -202,7 +206,7 @@ impl Remote {
         {
             return Ok(socket);
         }
-        // Where this mark cannot be made, the next command tries again.
+        // If this mark cannot be created, the next command tries a forward again.
         let _ = fs::File::create(self.files.no_forwarding());
         relay::start(self)
     }
@@ -210,11 +214,11 @@ impl Remote {
     /// A stream to the daemon there, by `banger dial-stdio`.
     ///
     /// # Errors
-    /// ssh fails, or banger is not there.
+    /// If ssh fails, or banger is not installed there.
     fn dial(&self, prompts: Prompts) -> Result<(SshProcess, UnixStream)> {
         let command = self.command(&["dial-stdio".into()]);
         let open = || master::open(&self.files, &self.destination, &command, prompts);
-        // A new connection takes as long as the network and the user's fingers.
+        // A new connection takes as long as the network and the user's typing.
         let patience = self.files.control().exists().then_some(PATIENCE);
         let (mut process, mut stream) = open()?;
         let mut greeted = hear_greeting(&mut stream, patience);
@@ -248,7 +252,7 @@ impl Remote {
         const SCRIPT: &str =
             "PATH=$PATH:/usr/local/bin:$HOME/.local/bin:$HOME/.cargo/bin; export PATH; exec \"$@\"";
         let program = self.program.as_deref().unwrap_or("banger");
-        // A host that is selected there does not concern this command.
+        // The host selected there does not apply to this command.
         let words = ["/bin/sh", "-c", SCRIPT, "sh", program, "--host", LOCAL].map(OsString::from);
         words.into_iter().chain(arguments.iter().cloned()).collect()
     }
@@ -288,7 +292,7 @@ impl Remote {
         })
     }
 
-    /// Why `banger dial-stdio` did not come to a stream.
+    /// The error of a `banger dial-stdio` that did not provide a stream.
     fn explain(&self, end: &SshEnd) -> Error {
         let name = &self.name;
         let lines = || {
@@ -335,22 +339,22 @@ impl Remote {
     }
 }
 
-/// Writes a file of the client's own as a whole, or leaves the old one.
+/// Replaces a file of the client's own atomically.
 ///
 /// # Errors
-/// It cannot be written.
+/// If it cannot be written.
 pub(crate) fn write_file(file: &Path, text: &str) -> Result<()> {
     contexts::replace(file, text).map_err(|cause| {
         Error::new(Code::Host, format!("write `{}`", file.display())).cause(cause.to_string())
     })
 }
 
-/// Reads up to the greeting, past what the login shell there prints.
+/// Reads up to the greeting, past the output of the login shell there.
 fn hear_greeting(stream: &mut UnixStream, patience: Option<Duration>) -> std::io::Result<()> {
     stream.set_read_timeout(patience)?;
     let mut heard = Vec::new();
     let mut byte = [0];
-    // One byte at a time: what follows is the daemon's.
+    // One byte at a time, because the next bytes are the daemon's.
     while heard.len() < LARGEST_PREAMBLE {
         match stream.read(&mut byte) {
             Ok(0) => break,

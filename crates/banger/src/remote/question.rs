@@ -1,8 +1,8 @@
-//! One question to a daemon over a stream, with a time limit: is there a daemon, of which version, and
-//! where is its socket?
+//! One question to a daemon over a stream, with a time limit: whether there is a daemon, its
+//! version, and the path of its socket.
 //!
-//! The typed client waits for as long as the daemon works. This question is for streams whose other end
-//! may be gone: a laptop that slept has a socket that takes everything and never answers.
+//! The typed client waits for as long as the daemon works. This question is for streams whose other
+//! end may be dead: a laptop that slept has a socket that accepts every request and never answers.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 /// The largest answer, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// What a daemon of any version says of itself.
+/// The answer of a daemon of any version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The version of its API.
@@ -32,7 +32,7 @@ struct Daemon {
 /// Asks the daemon behind this socket.
 ///
 /// # Errors
-/// `TimedOut` if nothing answers in time; others if no daemon is there.
+/// `TimedOut` if there is no answer in time; others if there is no daemon.
 pub(crate) fn ask_socket(socket: &Path, patience: Duration) -> io::Result<Answer> {
     ask(&mut UnixStream::connect(socket)?, patience)
 }
@@ -40,7 +40,7 @@ pub(crate) fn ask_socket(socket: &Path, patience: Duration) -> io::Result<Answer
 /// Asks the daemon behind this stream.
 ///
 /// # Errors
-/// `TimedOut` if nothing answers in time; others if what answers is no daemon.
+/// `TimedOut` if there is no answer in time; others if the peer is not a daemon.
 pub(crate) fn ask(stream: &mut UnixStream, patience: Duration) -> io::Result<Answer> {
     let deadline = Instant::now() + patience;
     let request = format!(
@@ -67,7 +67,7 @@ pub(crate) fn ask(stream: &mut UnixStream, patience: Duration) -> io::Result<Ans
     }
 }
 
-/// A stream with a time limit says that it would block.
+/// A timed-out stream returns `WouldBlock`.
 fn timed_out(cause: io::Error) -> io::Error {
     match cause.kind() {
         ErrorKind::WouldBlock => ErrorKind::TimedOut.into(),

@@ -1,7 +1,8 @@
-//! Streams to a daemon on a server that forwards no sockets: each is a command there, `banger dial-stdio`.
+//! Streams to a daemon on a server that forwards no sockets: each one runs `banger dial-stdio`
+//! there.
 //!
-//! The typed client, upgrades of it and the screen all connect to a socket's path. So this process listens
-//! on one of its own, and joins each connection to an ssh of its own.
+//! The typed client, its upgrades and the screen all connect to a socket's path. So this process
+//! listens on a socket of its own, and connects each client to an ssh of its own.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +20,7 @@ use super::master::Prompts;
 /// Listens, and returns the socket's path. It serves until this process ends.
 ///
 /// # Errors
-/// The socket cannot be made.
+/// If the socket cannot be created.
 pub(super) fn start(remote: &Remote) -> Result<PathBuf> {
     static SERVED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let path = remote.files.own_socket();
@@ -39,7 +40,7 @@ pub(super) fn start(remote: &Remote) -> Result<PathBuf> {
         .spawn(move || {
             for stream in listener.incoming().flatten() {
                 let remote = remote.clone();
-                // Without a thread the client sees its connection end.
+                // Without a thread the client sees the end of its connection.
                 let _ = std::thread::Builder::new()
                     .name("relay".to_owned())
                     .spawn(move || join(&remote, stream));
@@ -54,7 +55,7 @@ fn join(remote: &Remote, mut here: UnixStream) {
     let (process, there) = match remote.dial(Prompts::Refused) {
         Ok(dialled) => dialled,
         Err(error) => {
-            // The client reads the error as the daemon's.
+            // The client reads the error as if it were the daemon's.
             let body = serde_json::to_vec(&error).unwrap_or_default();
             let head = format!(
                 "HTTP/1.1 503 Service Unavailable\r\n{API_HEADER}: {API_VERSION}\r\nconnection: close\r\n\
@@ -62,7 +63,7 @@ fn join(remote: &Remote, mut here: UnixStream) {
                 body.len()
             );
             let _ = here.write_all(&[head.as_bytes(), &body].concat());
-            // A client that is still sending would see a reset, and not the answer.
+            // A client that is still sending would see a reset instead of the answer.
             let _ = here.shutdown(Shutdown::Write);
             let mut rest = [0; 4096];
             while here.read(&mut rest).is_ok_and(|read| read > 0) {}
@@ -73,8 +74,8 @@ fn join(remote: &Remote, mut here: UnixStream) {
     process.end();
 }
 
-/// Copies both ways. The client's end of input is passed on, and the answer is still read to its end: a
-/// relay that ended with its input would lose it.
+/// Copies both ways. The client's end of input is passed on, and the answer is still read
+/// completely: a relay that ended with its input would lose it.
 fn join_streams(here: UnixStream, there: UnixStream) {
     let (Ok(from_here), Ok(to_there)) = (here.try_clone(), there.try_clone()) else {
         return;
@@ -85,7 +86,7 @@ fn join_streams(here: UnixStream, there: UnixStream) {
     drop(input);
 }
 
-/// Copies to the end, and passes that on.
+/// Copies until the end, and passes that on.
 fn copy(mut from: UnixStream, mut to: UnixStream) {
     let mut chunk = [0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut chunk) {

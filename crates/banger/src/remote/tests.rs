@@ -1,4 +1,4 @@
-//! What is read from another machine, and what its failures are called.
+//! The parsers of other machines' output, and the errors of connections.
 
 use std::io::Write as _;
 

@@ -1,4 +1,4 @@
-//! What the user says of the places, against the daemon that answers.
+//! The user's paths, and the daemon that answers.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,14 +12,14 @@ fn run(environment: &TestEnvironment, variables: &[(&str, &Path)], arguments: &[
     Run::of(command.envs(variables.iter().copied()).output().unwrap())
 }
 
-/// A daemon with a VM, and what each verb would do to it.
+/// An environment with a daemon and a VM, which verbs would affect.
 fn with_vm() -> TestEnvironment {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "--name", "web"]);
     environment
 }
 
-/// Every way of asking the daemon for something.
+/// Requests of every kind to the daemon.
 const VERBS: [&[&str]; 7] = [
     &["vm", "list"],
     &["vm", "show", "web"],
@@ -31,7 +31,7 @@ const VERBS: [&[&str]; 7] = [
 ];
 
 fn is_refused(run: &Run, what: &str, wanted: &Path) {
-    // 255 is what `vm ssh` fails with.
+    // `vm ssh` fails with 255.
     assert!([1, 255].contains(&run.status), "{run:#?}");
     assert_eq!(run.stdout, "", "{run:#?}");
     assert!(
@@ -122,7 +122,7 @@ fn a_configuration_or_a_bundle_that_is_not_the_daemons_is_refused_until_it_is_st
             refused.stderr.contains("banger daemon stop"),
             "{refused:#?}"
         );
-        // What the hint says works with the option still there.
+        // The command of the hint works with the option still set.
         let with_option = [(variable, &*other)];
         let stopped = run(&environment, &with_option, &["daemon", "stop"]);
         assert_eq!(stopped.status, 0, "{stopped:#?}");

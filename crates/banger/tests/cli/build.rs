@@ -4,7 +4,7 @@ use crate::environment::TestEnvironment;
 
 const DIGEST: &str = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
 
-/// A recipe with one download, whose content is `hello` and whose source is this.
+/// A recipe with one download from this URL, whose content is `hello`.
 fn recipe(environment: &TestEnvironment, url: &str) -> String {
     let path = environment.path("recipe.toml");
     let text = format!(

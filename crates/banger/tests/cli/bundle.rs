@@ -1,5 +1,5 @@
-//! Bundles that are packaged and fetched, with a small one that boots nothing. The examples of
-//! docs/bundle.md are run as they are printed.
+//! Packaged and fetched bundles, with a small one that boots nothing. The examples of
+//! docs/bundle.md run as they are printed.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::environment::{Run, TestEnvironment, program};
 
-/// Makes a bundle in the directory `$1`: its digests are right, and that is all.
+/// Makes a bundle in the directory `$1`: its digests are right, and nothing else.
 const BUNDLE: &str = r#"
 set -e
 mkdir -p "$1/modules"; cd "$1"
@@ -36,7 +36,7 @@ fn with_bundle() -> TestEnvironment {
     environment
 }
 
-/// All lines of the page that a user is told to type.
+/// All lines of the page that a user is to type.
 fn examples() -> String {
     let page = include_str!("../../../../docs/bundle.md");
     let blocks = page.split("```sh\n").skip(1);

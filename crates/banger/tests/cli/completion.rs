@@ -1,4 +1,4 @@
-//! Tab: what shells ask of the program, and the shells themselves on a terminal.
+//! Completion: the requests of shells to the program, and the shells themselves on a terminal.
 
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::environment::{Run, TestEnvironment, program};
 use crate::images::import;
 use crate::typist::Typist;
 
-/// What is offered for the last of these words, with the descriptions.
+/// The candidates for the last of these words, with their descriptions.
 fn offered(environment: &TestEnvironment, words: &[&str]) -> Vec<String> {
     let mut command = environment.command(&[&["--", "banger"], words].concat());
     let run = Run::of(command.env("COMPLETE", "fish").output().unwrap());
@@ -15,13 +15,13 @@ fn offered(environment: &TestEnvironment, words: &[&str]) -> Vec<String> {
     run.stdout.lines().map(str::to_owned).collect()
 }
 
-/// The same, where names are expected: a daemon that is slow to answer is not waited for, so a busy
-/// machine offers none at first.
+/// The same where names are expected. Completion does not wait for a slow daemon, so on a busy
+/// machine the first request may yield none.
 fn names_offered(environment: &TestEnvironment, words: &[&str]) -> Vec<String> {
     names(|| offered(environment, words))
 }
 
-/// What is offered, asked again until it begins with a name.
+/// The candidates, requested again until the first one is a name.
 pub(crate) fn names(mut ask: impl FnMut() -> Vec<String>) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -94,7 +94,7 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
             "{words:?}"
         );
     }
-    // Where nothing is connected, nothing is offered, and nobody is waited for.
+    // Without a connection there are no candidates, and no wait.
     assert_eq!(
         offered(&environment, &["--host", "lab", "vm", "show", "c"]),
         [] as [&str; 0]
@@ -111,7 +111,7 @@ fn no_daemon_is_started_and_none_is_waited_for() {
     let environment = TestEnvironment::new();
     assert_eq!(offered(&environment, &["vm", "show", "c"]), [] as [&str; 0]);
     assert!(environment.daemons().is_empty());
-    // One that takes the call and never answers.
+    // This daemon accepts the connection and never answers.
     let silent = UnixListener::bind(environment.path("s")).unwrap();
     let socket = environment.path("s").display().to_string();
     let began = Instant::now();
@@ -133,7 +133,7 @@ fn a_shell_that_is_none_of_ours_gets_the_program_as_ever() {
     assert!(run.stdout.starts_with("banger "), "{run:#?}");
 }
 
-/// The loader of this shell at `below` in the user's home, and a shell in which `banger` is found.
+/// Checks that this shell completes, with its loader at `below` in the user's home.
 fn shell_completes(test: &str, shell: &[&str], below: &str, setup: &str) {
     if !std::path::Path::new("/usr/bin").join(shell[0]).exists() {
         eprintln!("SKIPPED: {test}: {} is not installed", shell[0]);

@@ -1,4 +1,4 @@
-//! The configuration: shown, set, edited, asked for once, and taken over by a daemon that runs.
+//! The configuration: shown, set, edited, asked for once, and reloaded by a running daemon.
 
 use std::path::PathBuf;
 
@@ -152,7 +152,7 @@ fn a_variable_that_the_running_daemon_does_not_have_is_not_ignored() {
         run.stderr.contains("it has `1G`, yours is `2G`") && run.stderr.contains("daemon stop"),
         "{run:#?}"
     );
-    // Who sets nothing uses what the daemon has.
+    // A user who sets nothing uses what the daemon has.
     environment.done(&["vm", "list"]);
 }
 
@@ -204,7 +204,7 @@ fn an_edit_is_checked_before_it_is_saved() {
 fn the_first_create_on_a_terminal_asks_once_for_nat() {
     let environment = TestEnvironment::new();
     write(&environment, "# mine\n");
-    // A daemon that runs already has read a file without the key.
+    // The running daemon has read a file without the key.
     environment.done(&["daemon", "start"]);
     let banger = program().to_str().unwrap();
     let mut typist = Typist::new(&environment, &[banger, "vm", "create", "web", "--no-start"]);
@@ -218,7 +218,7 @@ fn the_first_create_on_a_terminal_asks_once_for_nat() {
         environment.json(&["vm", "show", "web"])["spec"]["nat"],
         true
     );
-    // The daemon has it, whoever asks.
+    // The daemon has the setting, for every client.
     let vm = environment.json(&["vm", "create", "one", "--no-start"]);
     assert_eq!(vm["spec"]["nat"], true, "{vm}");
     let mut again = Typist::new(&environment, &[banger, "vm", "create", "two", "--no-start"]);
@@ -256,7 +256,8 @@ fn an_answer_that_cannot_be_written_holds_for_the_vm() {
     let environment = TestEnvironment::new();
     let folder = environment.path("home/.config/banger");
     std::fs::create_dir_all(&folder).unwrap();
-    // Empty, as no timer runs, and beside it not even root makes a file: proc_pid_timers(5).
+    // The file is empty, because no timer runs, and not even root can create a file beside it:
+    // proc_pid_timers(5).
     std::os::unix::fs::symlink("/proc/self/timers", folder.join("config.toml")).unwrap();
     let banger = program().to_str().unwrap();
     let words = [banger, "vm", "create", "web", "--no-start"];

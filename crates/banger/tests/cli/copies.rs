@@ -68,7 +68,7 @@ fn a_deleted_vm_is_in_the_trash_until_it_is_purged() {
 fn a_vm_is_exported_and_imported_under_another_name() {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "web", "--no-start", "--label", "team=web"]);
-    // A simulated host has files of its own.
+    // The files of a simulated host are simulated, too.
     let file = environment.state().join("web.banger");
     let file = file.to_str().unwrap();
     let run = environment.done(&["vm", "export", "web", file]);

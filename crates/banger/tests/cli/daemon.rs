@@ -1,4 +1,4 @@
-//! The daemon: started when needed, one of it, and never without need.
+//! The daemon: started when needed, only once, and never otherwise.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -144,7 +144,7 @@ fn a_daemon_that_finds_a_newer_record_changes_nothing() {
     assert_eq!(names, ["lock", "vms"].map(OsString::from).into());
 }
 
-/// The lines of a file of `/proc` that begin so, with what follows.
+/// The rest of the lines of a file in `/proc` that begin with this text.
 fn process_status(process: Pid, file: &str, begins: &str) -> String {
     let path = format!("/proc/{}/{file}", process.as_raw_nonzero());
     let text = std::fs::read_to_string(path).unwrap();
@@ -195,10 +195,11 @@ fn the_daemon_keeps_nothing_of_the_command_that_started_it() {
         process_status(daemon, "status", "SigBlk:"),
         "0000000000000000"
     );
-    // SIGPIPE (13) and SIGXFSZ (25) are errors of a write instead. 32 and 33 are the C library's.
+    // SIGPIPE (13) and SIGXFSZ (25) are ignored, so that they become errors of a write. 32 and 33
+    // are the C library's.
     let ignored = u64::from_str_radix(&process_status(daemon, "status", "SigIgn:"), 16).unwrap();
     assert_eq!(ignored & !(0b11 << 31), 1 << 12 | 1 << 24, "{ignored:x}");
-    // Soft and hard limit are one, whatever that is here.
+    // The soft limit equals the hard one, whatever that is here.
     for name in ["Max file size", "Max open files", "Max cpu time"] {
         let limit = process_status(daemon, "limits", name);
         let words: Vec<_> = limit.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! `doctor --fix`: what the hints say is done, after asking.
+//! `doctor --fix`: the commands of the hints, run after a question.
 
 use crate::environment::{TestEnvironment, program};
 use crate::typist::Typist;
@@ -42,7 +42,7 @@ fn what_a_command_fixes_is_fixed_and_the_report_is_of_afterwards() {
     let vm = environment.json(&["vm", "create", "web", "--no-start"]);
     assert_eq!(vm["spec"]["vcpu"], 3, "{vm}");
 
-    // What the daemon cannot change while it runs: another one takes its place.
+    // The daemon cannot change this while it runs, so a new one replaces it.
     write(&environment, "vcpu = 3\nsubnet = \"10.9.0.0/20\"\n");
     let before = environment.json(&["daemon", "status"])["pid"].clone();
     let run = environment.done(&["doctor", "--fix", "--yes"]);

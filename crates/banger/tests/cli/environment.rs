@@ -1,4 +1,4 @@
-//! A home of its own for each test: nothing of the user's own, nothing left behind.
+//! A home for each test: nothing of the user's own, and nothing left behind.
 
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,19 +8,19 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A directory with a home, a state directory, and a daemon when one is started.
+/// A directory with a home, a state directory, and a daemon once it is started.
 pub(crate) struct TestEnvironment {
     directory: TempDir,
-    /// Whether a daemon that is started here simulates.
+    /// Whether a daemon that is started here is simulated.
     simulated: bool,
 }
 
-/// What a run of the client came to.
+/// The result of a run of the client.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// The exit status; 128 and the signal where one ended it, as a shell has it.
+    /// The exit status; after a signal 128 plus its number, as in a shell.
     pub(crate) status: i32,
 }
 
@@ -48,7 +48,7 @@ impl TestEnvironment {
         }
     }
 
-    /// One for a fake daemon that says it is real; no daemon of ours is wanted here.
+    /// An environment for a fake daemon that claims to be real; no other daemon may start.
     pub(crate) fn for_fake() -> Self {
         let mut environment = Self::new();
         environment.simulated = false;
@@ -67,7 +67,7 @@ impl TestEnvironment {
         self.state().join("run/bangerd.sock")
     }
 
-    /// The client with these arguments, in this environment and no other.
+    /// The client with these arguments, in this environment only.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
@@ -91,28 +91,28 @@ impl TestEnvironment {
         Run::of(self.command(arguments).output().unwrap())
     }
 
-    /// Runs it, and wants it to succeed.
+    /// Runs the client, which must succeed.
     pub(crate) fn done(&self, arguments: &[&str]) -> Run {
         let run = self.run(arguments);
         assert_eq!(run.status, 0, "banger {arguments:?}: {run:#?}");
         run
     }
 
-    /// Runs it with `--json`, and reads its one value.
+    /// Runs the client with `--json`, and parses its one value.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let run = self.done(&[arguments, &["--json"]].concat());
         assert_eq!(run.stderr, "", "nothing but the value with --json");
         serde_json::from_str(&run.stdout).unwrap()
     }
 
-    /// Puts a shell script where programs are looked for.
+    /// Writes a shell script into the search path for programs.
     pub(crate) fn script(&self, name: &str, text: &str) {
         let path = self.path("bin").join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    /// The processes of daemons that were started here.
+    /// The processes of daemons of this environment.
     pub(crate) fn daemons(&self) -> Vec<Pid> {
         let place = self.directory.path().as_os_str().as_encoded_bytes();
         let is_ours = |process: &Path| {

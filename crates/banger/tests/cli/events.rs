@@ -1,4 +1,4 @@
-//! `vm events`: what happened, what happens.
+//! `vm events`: past and current events.
 
 use std::io::{BufRead as _, BufReader};
 

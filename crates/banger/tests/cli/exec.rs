@@ -1,5 +1,5 @@
-//! `vm exec`, `vm ports` and `vm stats` on a simulated guest, whose program prints its arguments and its
-//! input, and ends as an argument `exit=N` says.
+//! `vm exec`, `vm ports` and `vm stats` on a simulated guest, whose program prints its arguments
+//! and its input, and exits with the status in an argument `exit=N`.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -25,7 +25,7 @@ fn output_input_and_status_are_the_commands() {
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let input = "line\n".repeat(200_000);
-    // Its echo fills a pipe long before the input ends, so both are served at once.
+    // The echo fills a pipe long before the input ends, so both must be served at once.
     let (mut stdin, bytes) = (child.stdin.take().unwrap(), input.clone());
     let typist = std::thread::spawn(move || stdin.write_all(bytes.as_bytes()).unwrap());
     let run = Run::of(child.wait_with_output().unwrap());
@@ -54,10 +54,10 @@ fn a_signal_is_passed_on() {
     let mut command = environment.command(&["vm", "exec", "web", "-i", "--", "x"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Waiting for the child would close it, and so end the command.
+    // Waiting for the child would close its input, and so end the command.
     let _stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
-    // It runs, and listens for signals, once it has printed this.
+    // Once it has printed this, it runs and listens for signals.
     std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -108,7 +108,7 @@ fn an_interrupt_ends_the_command_and_its_vm_goes() {
     let mut command = environment.command(&["vm", "run", "--rm", "-i", "--", "x"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    // Waiting for the child would close it, and so end the command.
+    // Waiting for the child would close its input, and so end the command.
     let _stdin = child.stdin.take();
     let mut stdout = child.stdout.take().unwrap();
     std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();

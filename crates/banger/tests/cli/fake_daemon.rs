@@ -1,5 +1,5 @@
-//! A daemon that says of itself what a test wants, and has one VM, `web`: for what a simulated one
-//! rightly refuses, such as to be connected to.
+//! A fake daemon that reports what a test wants, and has one VM, `web`. It is for requests that a
+//! simulated daemon rejects, such as connections to a VM.
 
 use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use crate::environment::TestEnvironment;
 
-/// What the daemon says of itself: a real one, for the state directory of this environment.
+/// The view of a real daemon for the state directory of this environment.
 pub(crate) fn daemon(environment: &TestEnvironment) -> Value {
     json!({
         "version": "0.1.0",
-        // Nobody is waited for who never was.
+        // No such process exists, so nobody waits for it.
         "pid": i32::MAX,
         "mode": "direct",
         "socket": environment.socket(),
@@ -30,7 +30,7 @@ pub(crate) fn daemon(environment: &TestEnvironment) -> Value {
     })
 }
 
-/// The VM `web`, which runs at an address that is nobody's.
+/// The running VM `web`, at an unused address.
 pub(crate) fn web(environment: &TestEnvironment) -> Value {
     let state = environment.state();
     json!({
@@ -66,7 +66,7 @@ pub(crate) fn web(environment: &TestEnvironment) -> Value {
     })
 }
 
-/// Answers on the socket of this environment for as long as the test runs.
+/// Answers on the socket of this environment until the test ends.
 pub(crate) fn listen(environment: &TestEnvironment, daemon: Value, web: Value) {
     let socket = environment.socket();
     let mut folder = std::fs::DirBuilder::new();
@@ -75,12 +75,12 @@ pub(crate) fn listen(environment: &TestEnvironment, daemon: Value, web: Value) {
     listen_on(&socket, API_VERSION, daemon, web);
 }
 
-/// Answers on this socket, and names this version of the API.
+/// Answers on this socket, with this version of the API.
 pub(crate) fn listen_on(socket: &Path, version: u32, daemon: Value, web: Value) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // The client knocks first, and a client may go away.
+            // The client first connects without a request, and it may disconnect.
             let _ = serve(stream.unwrap(), version, &daemon, &web);
         }
     });

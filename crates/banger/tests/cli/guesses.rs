@@ -1,4 +1,4 @@
-//! What a newcomer types from other tools: it works, or what to type instead is said.
+//! Commands that a newcomer knows from other tools: they work, or the hint has the right one.
 
 use serde_json::Value;
 
@@ -94,7 +94,7 @@ fn what_cannot_work_says_what_to_type() {
         (&["create", "--cpus", "4"], "--vcpu 4"),
     ] {
         let run = environment.run(words);
-        // `vm ssh` and `vm exec` keep all other statuses for the command.
+        // `vm ssh` and `vm exec` leave all other statuses to the command.
         let is_of_a_command = ["ssh", "exec", "run"].contains(&words[0]);
         let wrong_usage = if is_of_a_command { 255 } else { 2 };
         assert_eq!(run.status, wrong_usage, "{words:?}: {run:#?}");

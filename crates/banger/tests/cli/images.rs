@@ -1,4 +1,4 @@
-//! `banger image`, on a simulated host, where any path is a root file system.
+//! `banger image`, on a simulated host, where every path is a root file system.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::environment::TestEnvironment;
 
-/// A tree of files that boot, as far as anybody looks.
+/// A tree of files that passes the checks of a bootable image.
 fn tree(environment: &TestEnvironment, name: &str) -> PathBuf {
     let tree = environment.path(name).with_extension("tree");
     let mut program = vec![0; 64];
@@ -22,7 +22,7 @@ fn tree(environment: &TestEnvironment, name: &str) -> PathBuf {
     tree
 }
 
-/// Runs a program of the host, which has to end well.
+/// Runs a program of the host, which must succeed.
 fn run(program: &str, arguments: &[&OsStr]) {
     let status = Command::new(program).args(arguments).status().unwrap();
     assert!(status.success(), "{program} {arguments:?}");
@@ -90,7 +90,7 @@ fn an_image_is_imported_used_renamed_and_deleted_when_unused() {
     let run = environment.done(&["image", "prune", "--all"]);
     assert!(!run.stdout.contains("ours"), "{run:#?}");
 
-    // The images outlive the daemon's process; simulated ones do not, and neither do VMs.
+    // The images outlive the daemon's process, but simulated ones do not, nor do VMs.
     environment.done(&["vm", "delete", "--force", "web"]);
     let run = environment.done(&["image", "delete", "ours"]);
     assert_eq!(run.stdout, "ours is deleted\n");

@@ -1,4 +1,4 @@
-//! `make install` and `make uninstall`, as far as they are not the build.
+//! `make install` and `make uninstall`, without the build.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -90,7 +90,7 @@ fn what_is_installed_works_without_the_checkout_and_goes_whole() {
     let starts = format!("ExecStart=\"{}\"", prefix.join("bin/bangerd").display());
     assert!(unit.contains(&starts), "{unit}");
 
-    // An upgrade takes away what only the old one had.
+    // An upgrade removes files that only the old version had.
     fs::remove_dir_all(environment.path("bundle")).unwrap();
     fs::create_dir(environment.path("bundle")).unwrap();
     fs::write(environment.path("bundle/bundle.json"), "").unwrap();
@@ -116,7 +116,7 @@ fn what_is_installed_works_without_the_checkout_and_goes_whole() {
 
     let run = tool(&environment, "uninstall", &prefix);
     assert_eq!(run.status, 0, "{run:#?}");
-    // The state directory is the user's.
+    // The state directory is the user's, and stays.
     let after = below(&prefix);
     let left: Vec<_> = after
         .iter()

@@ -1,5 +1,5 @@
-//! Jobs on a simulated guest: its program prints its arguments, and ends when its input ends; without
-//! input that is at once, unless an argument is `stay`.
+//! Jobs on a simulated guest: its program prints its arguments, and ends when its input ends.
+//! Without input that is at once, unless an argument is `stay`.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Stdio};
@@ -71,7 +71,7 @@ fn clients_come_and_go_and_one_of_them_writes() {
     let run = environment.run(&["vm", "attach", "web", "cat"]);
     assert_eq!(run.status, 255, "{run:#?}");
     assert!(run.stderr.contains("another client writes"), "{run:#?}");
-    // An interrupt leaves the job alone.
+    // An interrupt does not affect the job.
     let pid = rustix::process::Pid::from_child(&reader);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let run = Run::of(reader.wait_with_output().unwrap());
@@ -122,7 +122,7 @@ fn jobs_are_removed_and_what_is_no_job_is_said() {
         let run = environment.run(arguments);
         assert_eq!(run.status, status, "{arguments:?} {run:#?}");
     }
-    // A machine that starts anew has none of the old jobs.
+    // After a restart the machine has none of the old jobs.
     environment.done(&["vm", "exec", "web", "-d", "--", "stay"]);
     environment.done(&["vm", "restart", "web"]);
     assert_eq!(

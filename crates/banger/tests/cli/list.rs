@@ -1,4 +1,4 @@
-//! `vm list`: which VMs, in which order, in which form.
+//! `vm list`: the selection, the order, and the formats.
 
 use serde_json::json;
 

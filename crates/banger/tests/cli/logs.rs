@@ -1,4 +1,4 @@
-//! The daemon's log, as people and programs read it, and the ids that tie it to requests and events.
+//! The daemon's log for people and programs, and the ids that connect it to requests and events.
 
 use std::io::{BufRead as _, BufReader};
 

@@ -1,5 +1,5 @@
-//! The real client against the real daemon on a model of the machine (`bangerd --sim`): every
-//! verb as a user types it, with no privileges and no VM.
+//! The real client with the real daemon on a simulated host (`bangerd --sim`): every verb as a user
+//! types it, without privileges and without VMs.
 #![expect(clippy::disallowed_methods, reason = "tests start programs")]
 #![expect(clippy::print_stderr, reason = "a test that cannot run here says so")]
 #![expect(clippy::unwrap_used, reason = "tests may")]

@@ -1,4 +1,4 @@
-//! Readers that go away, disks that are full, and ^C.
+//! Closed readers, full disks, and ^C.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -52,7 +52,7 @@ fn following_a_console_ends_with_130_at_an_interrupt() {
     let environment = TestEnvironment::new();
     environment.done(&["vm", "create", "--name", "web"]);
     let wanted = environment.command(&["vm", "logs", "-f", "web"]);
-    // Whoever runs the tests in the background of a shell lets them ignore interrupts.
+    // A shell that runs the tests in the background makes them ignore interrupts.
     let mut client = Command::new("env")
         .arg("--default-signal=INT")
         .arg(wanted.get_program())

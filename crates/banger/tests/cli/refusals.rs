@@ -1,4 +1,4 @@
-//! What is refused, in which words, and that nothing is made by it.
+//! Rejected requests: their messages, and no side effects.
 
 use serde_json::{Value, json};
 
@@ -227,7 +227,7 @@ fn a_state_directory_of_any_spelling_works_and_an_unwritable_one_is_reported() {
         assert!(run.stdout.contains("web"), "{name}: {run:#?}");
         assert_eq!(with(&["daemon", "stop"]).status, 0);
     }
-    // A file in the way is as good as a file system that takes nothing, and root is stopped by it.
+    // A file in place of a folder acts like a read-only file system, and stops even root.
     let file = environment.path("file");
     std::fs::write(&file, "").unwrap();
     let mut command = environment.command(&["vm", "list"]);

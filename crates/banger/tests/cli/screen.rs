@@ -1,4 +1,4 @@
-//! A program on a terminal, as a user sees it: what is on the screen, not what was sent.
+//! A program on a terminal as a user sees it: the content of the screen, not the bytes sent to it.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,10 +13,10 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use crate::environment::TestEnvironment;
 use crate::terminal;
 
-/// How long something on the screen may take.
+/// How long a change of the screen may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the terminal shows, and all that it was sent.
+/// The content of the terminal, and all bytes sent to it.
 struct Display {
     parser: vt100::Parser,
     bytes: Vec<u8>,
@@ -32,12 +32,12 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    /// Starts the words in a terminal of this size (rows, columns).
+    /// Starts the command on a terminal of this size (rows, columns).
     pub(crate) fn new(environment: &TestEnvironment, words: &[&str], size: (u16, u16)) -> Self {
         Self::with(environment, words, size, &[])
     }
 
-    /// The same with further variables.
+    /// The same, with further variables.
     pub(crate) fn with(
         environment: &TestEnvironment,
         words: &[&str],
@@ -58,7 +58,8 @@ impl Screen {
         std::thread::spawn(move || {
             let mut piece = [0; 65536];
             loop {
-                // A terminal is gone when its last master is, so this one is not held in a read.
+                // The terminal closes with its last master, so this thread must not block in a
+                // read.
                 let mut polled = [PollFd::new(&reader, PollFlags::IN)];
                 let soon = rustix::event::Timespec {
                     tv_sec: 0,
@@ -88,7 +89,7 @@ impl Screen {
         }
     }
 
-    /// Types.
+    /// Types keys.
     pub(crate) fn types(&mut self, keys: &str) {
         self.master
             .as_mut()
@@ -97,7 +98,7 @@ impl Screen {
             .unwrap();
     }
 
-    /// Gives the terminal another size.
+    /// Resizes the terminal.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         self.seen
             .0
@@ -109,22 +110,22 @@ impl Screen {
         tcsetwinsize(self.master.as_ref().unwrap(), winsize(size)).unwrap();
     }
 
-    /// What is on the screen.
+    /// The text on the screen.
     pub(crate) fn text(&self) -> String {
         self.seen.0.lock().unwrap().parser.screen().contents()
     }
 
-    /// Looks at the screen itself.
+    /// Gives access to the screen itself.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
         look(self.seen.0.lock().unwrap().parser.screen())
     }
 
-    /// All bytes that the terminal was sent.
+    /// All bytes sent to the terminal.
     pub(crate) fn sent(&self) -> Vec<u8> {
         self.seen.0.lock().unwrap().bytes.clone()
     }
 
-    /// Waits until the screen is so.
+    /// Waits until the screen satisfies the condition.
     pub(crate) fn waits(&self, what: &str, is_so: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut seen = self.seen.0.lock().unwrap();
@@ -142,17 +143,17 @@ impl Screen {
         }
     }
 
-    /// Waits until this is on the screen.
+    /// Waits until the text is on the screen.
     pub(crate) fn sees(&self, text: &str) {
         self.waits(&format!("`{text}`"), |screen| screen.contains(text));
     }
 
-    /// Waits until this is no longer on the screen.
+    /// Waits until the text is not on the screen any more.
     pub(crate) fn sees_no(&self, text: &str) {
         self.waits(&format!("no `{text}`"), |screen| !screen.contains(text));
     }
 
-    /// The process of the program.
+    /// The id of the program's process.
     pub(crate) fn pid(&self) -> u32 {
         let setsid = self.child.id();
         let children = format!("/proc/{setsid}/task/{setsid}/children");
@@ -163,7 +164,7 @@ impl Screen {
             .map_or(setsid, |it| it.parse().unwrap())
     }
 
-    /// Closes the terminal, as a window that is closed.
+    /// Closes the terminal, like a closed window.
     pub(crate) fn vanish(&mut self) {
         self.seen.0.lock().unwrap().closing = true;
         self.master = None;
@@ -187,8 +188,8 @@ impl Screen {
         }
     }
 
-    /// Waits until the reader has met the terminal's end. A process that outlives the program may
-    /// hold the terminal, so the wait is bounded.
+    /// Waits until the reader has reached the end of the terminal. A process that outlives the
+    /// program may hold the terminal open, so the wait is bounded.
     fn reads_to_the_end(&self) {
         let (display, changed) = &*self.seen;
         let is_open = |display: &mut Display| !display.ended && !display.closing;
@@ -224,7 +225,7 @@ fn winsize(size: (u16, u16)) -> Winsize {
     }
 }
 
-/// The screen as a picture: one text for each run of cells that look alike.
+/// The screen as an SVG picture, with one text for each run of cells with the same style.
 pub(crate) fn svg(screen: &vt100::Screen) -> String {
     use std::fmt::Write as _;
     const WIDTH: u32 = 9;

@@ -1,11 +1,12 @@
-//! One verb, several VMs: by name, by label, all of them.
+//! One verb on several VMs: by name, by label, and on all of them.
 
 use serde_json::{Value, json};
 
 use crate::environment::TestEnvironment;
 use crate::typist::Typist;
 
-/// An environment with these VMs, stopped; those whose name begins with `web` have `team=web`.
+/// An environment with these VMs, stopped. Those whose names begin with `web` have the label
+/// `team=web`.
 fn with(names: &[&str]) -> TestEnvironment {
     let environment = TestEnvironment::new();
     for name in names {
@@ -17,14 +18,14 @@ fn with(names: &[&str]) -> TestEnvironment {
     environment
 }
 
-/// The lines, in the order of their VMs' names: verbs end in any order.
+/// The lines, sorted by the names of their VMs, because verbs end in any order.
 fn sorted(text: &str) -> Vec<&str> {
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
     lines
 }
 
-/// What `vm list` says of these VMs' phases.
+/// The phases of these VMs in `vm list`.
 fn phases(environment: &TestEnvironment) -> Vec<(String, String)> {
     let vms = environment.json(&["vm", "list"]);
     let text = |it: &Value| it.as_str().unwrap().to_owned();

@@ -1,10 +1,10 @@
-//! A simulated daemon, its directory, and what is said of its VMs when it ends.
+//! A simulated daemon: its directory, and the messages about its VMs when it ends.
 
 use std::path::Path;
 
 use crate::environment::{Run, TestEnvironment};
 
-/// Without `BANGER_SIM`: the daemon would be a real one.
+/// Runs the client without `BANGER_SIM`, so that its daemon would be a real one.
 fn run_real(environment: &TestEnvironment, arguments: &[&str]) -> Run {
     let mut command = environment.command(arguments);
     Run::of(command.env_remove("BANGER_SIM").output().unwrap())

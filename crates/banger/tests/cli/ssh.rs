@@ -1,5 +1,5 @@
-//! `vm ssh` becomes ssh: here a stand-in that writes down what it was given, and then does as
-//! sshd would, handing the command to a shell.
+//! `vm ssh` executes ssh. Here a stand-in records its arguments, and then runs the command by a
+//! shell, as sshd would.
 
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::environment::{Run, TestEnvironment};
 use crate::fake_daemon;
 
-/// A running VM and an ssh that writes its arguments to `argv`, each ended by a zero byte, and
-/// runs what follows the destination as the guest's shell would.
+/// A running VM, and an ssh that writes its arguments to `argv`, each with a terminating zero, and
+/// runs the words after the destination as the guest's shell would.
 fn with_stand_in() -> TestEnvironment {
     let environment = TestEnvironment::for_fake();
     let (daemon, web) = (
@@ -162,7 +162,7 @@ fn the_host_key_is_always_checked_against_the_one_that_is_pinned() {
     );
 }
 
-/// A VM that is so, and what its daemon says of itself.
+/// A login that is rejected because of these fields of the daemon's view, or of the VM's.
 fn refused(of_daemon: &[(&str, Value)], of_web: &[(&str, Value)]) -> Run {
     let environment = TestEnvironment::for_fake();
     let mut daemon = fake_daemon::daemon(&environment);
@@ -208,7 +208,7 @@ fn a_rescue_is_reported_with_the_command_for_its_console() {
 
 #[test]
 fn a_simulated_vm_is_never_connected_to() {
-    // Even where its daemon names an address and a key.
+    // Even if its daemon reports an address and a key.
     let run = refused(&[("mode", json!("sim"))], &[]);
     assert!(run.stderr.contains("`web` is simulated"), "{run:#?}");
 

@@ -1,4 +1,4 @@
-//! `ssh-config`: the daemon's file in the user's own configuration, and out of it again.
+//! `ssh-config`: the daemon's file, included in the user's own configuration and removed from it.
 
 use crate::environment::{Run, TestEnvironment};
 use crate::fake_daemon;

@@ -1,5 +1,4 @@
-//! The client against a daemon that answers as the test wants: slow steps, one that goes away in
-//! the middle, one of another version.
+//! The client with a fake daemon: slow steps, a connection that breaks, another version.
 
 use banger_api::API_VERSION;
 use std::io::{Read as _, Write as _};
@@ -11,7 +10,7 @@ use rustix::process::{Pid, Signal};
 use crate::environment::{Run, TestEnvironment};
 use crate::fake_daemon;
 
-/// The lines of a create that takes its time: two steps worth a line, and one that is not.
+/// The lines of a slow create: two steps that are printed, and one that is too short.
 const STEPS: &str = concat!(
     r#"{"progress":{"step":"plan","seconds":null}}"#,
     "\n",
@@ -30,7 +29,7 @@ const FAILED: &str = concat!(
     "\n",
 );
 
-/// Answers the next request with this, and then nothing more until the client goes.
+/// Answers the next request with this body, and then waits until the client disconnects.
 fn answer(environment: &TestEnvironment, version: u32, body: &str, ends: bool) -> JoinHandle<()> {
     let listener = UnixListener::bind(environment.path("s")).unwrap();
     let length = if ends {
@@ -44,7 +43,7 @@ fn answer(environment: &TestEnvironment, version: u32, body: &str, ends: bool) -
     let answer = format!("{head}{length}\r\n{body}");
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // The client knocks first, to see whether anybody is there, and asks who it is.
+            // The client first connects without a request, and then asks for the daemon's view.
             if serve(stream.unwrap(), &itself, &answer) {
                 return;
             }
@@ -63,7 +62,7 @@ fn serve(mut stream: UnixStream, itself: &str, answer: &str) -> bool {
         return false;
     }
     stream.write_all(answer.as_bytes()).unwrap();
-    // Until the client goes away: its end of the stream is closed then.
+    // When the client disconnects, its end of the stream is closed.
     while stream.read(&mut request).is_ok_and(|read| read > 0) {}
     true
 }

@@ -1,14 +1,14 @@
-//! `banger system`: which programs are asked for what, in which order, by stand-ins that write
-//! down what they are told.
+//! `banger system`: the programs that it runs, and their order, with stand-ins that record their
+//! calls.
 
 use std::path::PathBuf;
 
 use crate::environment::{Run, TestEnvironment};
 
-/// What `banger-root install` says.
+/// The output of `banger-root install`.
 const PLACED: &str = r#"{"uid":7,"user":"ada","state":"/s","subnet":"10.215.16.0/20","dns_port":42070,"programs":[{"path":"/usr/local/libexec/banger/banger-root","sha256":"00ff"}]}"#;
 
-/// An environment in which sudo, systemctl and their like note each call and succeed.
+/// An environment in which stand-ins for sudo, systemctl and others record each call and succeed.
 fn pretended(systemd: &str) -> TestEnvironment {
     let environment = TestEnvironment::new();
     let log = environment.path("calls");
@@ -24,7 +24,7 @@ fn pretended(systemd: &str) -> TestEnvironment {
     let root = format!("{}\necho '{PLACED}'", note("sudo"));
     environment.script("sudo", &root);
     environment.script("loginctl", &format!("{}\necho yes", note("loginctl")));
-    // The tests may run as root, who has no helper; so they are somebody else here.
+    // The tests may run as root, who has no helper, so they run as another user here.
     environment.script("getent", "echo ada:x:7:7::/home/ada:/bin/sh");
     environment
 }
@@ -42,7 +42,7 @@ fn unit(environment: &TestEnvironment) -> PathBuf {
     environment.path("home/.config/systemd/user/bangerd.service")
 }
 
-/// What the user does: as `install` for root runs it, and without being root.
+/// Runs the user's part, as `install` for root does, without being root.
 fn user_part(environment: &TestEnvironment, verb: &str) -> Run {
     let mut command = environment.command(&["system", verb, "--user-part"]);
     command
@@ -51,7 +51,7 @@ fn user_part(environment: &TestEnvironment, verb: &str) -> Run {
     Run::of(as_somebody(&mut command).output().unwrap())
 }
 
-/// The user that the stand-in for getent knows, where the tests run as root.
+/// Makes the command run as the user of the getent stand-in, if the tests run as root.
 fn as_somebody(command: &mut std::process::Command) -> &mut std::process::Command {
     use std::os::unix::process::CommandExt as _;
     if rustix::process::getuid().is_root() {
@@ -60,7 +60,7 @@ fn as_somebody(command: &mut std::process::Command) -> &mut std::process::Comman
     command
 }
 
-/// Lets the user of [`as_somebody`] write everywhere below.
+/// Lets the user of [`as_somebody`] write to everything below.
 fn hand_over(environment: &TestEnvironment) {
     if rustix::process::getuid().is_root() {
         let folder = environment.path("");
@@ -78,7 +78,7 @@ fn runs_as_somebody(environment: &TestEnvironment) -> bool {
     if !ran || !rustix::process::getuid().is_root() {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
         let line = format!("SKIPPED: {name}: needs root, and a program that all can run\n");
-        // Not `eprintln`, which the test harness keeps to itself where a test passes.
+        // The test harness would capture `eprintln` in a test that passes.
         std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
         return false;
     }
@@ -156,7 +156,7 @@ fn without_systemd_it_is_said_what_is_skipped() {
 #[test]
 fn root_s_own_daemon_has_the_unit_with_what_a_jail_takes() {
     let environment = pretended("running");
-    // Which root alone can do.
+    // Only root can do this.
     if !runs_as_somebody(&environment) {
         return;
     }
@@ -178,11 +178,11 @@ fn root_s_own_daemon_has_the_unit_with_what_a_jail_takes() {
     let run = run_as_root("uninstall");
     assert_eq!(run.status, 0, "{run:#?}");
     assert!(!unit(&environment).exists());
-    // The helper of an ordinary user is not asked for.
+    // No helper of an ordinary user is needed.
     let run = environment.run(&["system", "status"]);
     assert!(run.stdout.contains("works directly"), "{run:#?}");
     assert!(!run.stdout.contains("banger-root@"), "{run:#?}");
-    // Another's home is not where root writes.
+    // Root does not write into another user's home.
     environment.script("getent", "echo root:x:0:0::/root:/bin/sh");
     let run = run_as_root("install");
     assert!(run.stderr.contains("HOME is not root's home"), "{run:#?}");
@@ -195,7 +195,7 @@ fn a_daemon_is_started_by_the_unit_where_that_is_installed() {
     std::fs::create_dir_all(unit(&environment).parent().unwrap()).unwrap();
     std::fs::write(unit(&environment), "").unwrap();
     let run_time = environment.path("run");
-    // The stand-in starts what the unit would.
+    // The stand-in starts the program of the unit.
     let bangerd = crate::environment::program().with_file_name("bangerd");
     environment.script(
         "systemctl",

@@ -8,8 +8,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::environment::TestEnvironment;
 
-/// Starts the words with the variables of the environment and these, as the leader of a session whose
-/// controlling terminal is new. Returns the process and the terminal's master.
+/// Starts the command with the environment's variables and these, as the leader of a session with a
+/// new controlling terminal. Returns the process and the terminal's master.
 pub(crate) fn start(
     environment: &TestEnvironment,
     words: &[&str],

@@ -1,4 +1,4 @@
-//! Whom the client speaks with: a daemon of its own user's, in a place of that user's.
+//! The peer of the client: a daemon of the same user, at a path that only this user can write.
 
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -6,18 +6,17 @@ use std::os::unix::process::CommandExt as _;
 
 use crate::environment::{Run, TestEnvironment};
 
-/// Nobody in particular.
+/// The id of another user.
 const SOMEBODY: u32 = 61_234;
 
-/// Counts the test as skipped. Not by `eprintln`, which the test harness keeps to itself where a test
-/// passes.
+/// Counts the test as skipped. The test harness would capture `eprintln` in a test that passes.
 fn skipped(reason: &str) -> bool {
     let line = format!("SKIPPED: {}: {reason}\n", module_path!());
     std::io::stderr().write_all(line.as_bytes()).unwrap();
     false
 }
 
-/// Whether another user can be had for a test, and can run what was built.
+/// Whether a test can run the programs as another user.
 fn somebody_is_there(environment: &TestEnvironment) -> bool {
     if !rustix::process::geteuid().is_root() {
         return skipped("not root");
@@ -75,7 +74,7 @@ fn a_runtime_directory_that_is_not_ones_own_is_passed_over_with_a_word() {
     std::fs::create_dir(&runtime).unwrap();
     let list = |arguments: &[&str]| {
         let mut command = environment.command(arguments);
-        // Where there is a usual one, the daemon shall not be in there.
+        // If the user has a runtime directory, the daemon must not use it.
         let state = environment.state();
         std::fs::create_dir_all(&state).unwrap();
         command.env("XDG_RUNTIME_DIR", &runtime);
@@ -89,7 +88,7 @@ fn a_runtime_directory_that_is_not_ones_own_is_passed_over_with_a_word() {
         "{run:#?}"
     );
     assert!(!run.stdout.contains("runtime/banger"), "{run:#?}");
-    // Where the socket is elsewhere anyway, there is nothing to tell.
+    // If the socket is elsewhere anyway, there is no warning.
     let socket = environment.path("s").display().to_string();
     let run = list(&["--socket", &socket, "daemon", "socket"]);
     assert_eq!((run.status, &*run.stderr), (0, ""), "{run:#?}");

@@ -1,4 +1,4 @@
-//! `banger tui` on a real terminal, against the real daemon on a model of the machine, driven by keys.
+//! `banger tui` on a real terminal, driven by keys, with the real daemon on a simulated host.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn with_vms(names: &[&str]) -> TestEnvironment {
     environment
 }
 
-/// What a terminal is sent last where it is given back.
+/// Asserts that the terminal's modes were reset at the end.
 fn is_given_back(screen: &Screen) {
     let sent = screen.sent();
     let sent = String::from_utf8_lossy(&sent);
@@ -36,7 +36,7 @@ fn is_given_back(screen: &Screen) {
     }
 }
 
-/// Seconds of processor time that a process has used.
+/// The CPU time of a process, in seconds.
 fn processor_time(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat
@@ -111,7 +111,7 @@ fn many_are_started_at_once_and_what_others_do_is_seen() {
     screen.sees_no("renamed ");
     screen.types("q");
     assert_eq!(screen.ends(), Some(0));
-    // What was shown is kept.
+    // The settings of the view are kept.
     let mut again = tui(&environment, (32, 120));
     again.sees("stopped hidden");
     again.types("q");
@@ -131,7 +131,7 @@ fn a_daemon_that_is_killed_is_told_and_one_that_is_back_is_used() {
     screen.types("s");
     screen.types("W");
     screen.sees("the daemon is back");
-    // The model of the machine went with its daemon, and what is shown is what is now.
+    // The simulated host ended with its daemon, and the screen shows the new state.
     screen.sees("there is no VM yet");
     screen.types("nnew\r");
     screen.sees("1 of 1 running");
@@ -147,7 +147,7 @@ fn a_shell_in_place_gives_the_screen_and_the_keys_back() {
     let words = [program().to_str().unwrap(), "tui"];
     let mut screen = Screen::with(&environment, &words, (24, 80), &[("EDITOR", "vi")]);
     screen.sees("1 of 2 running");
-    // The VM is simulated, so the shell says that there is none: its words stay to be read.
+    // The VM is simulated, so the shell fails; its message stays on the screen.
     screen.types("\r");
     screen.sees("there is nothing to log in to");
     screen.sees("press enter to return to banger");
@@ -334,7 +334,7 @@ fn idle_it_costs_next_to_nothing() {
     assert_eq!(screen.ends(), Some(0));
 }
 
-/// Writes the pictures of docs/tui.md. `make screenshots`
+/// Writes the pictures of docs/tui.md, for `make screenshots`.
 #[test]
 #[ignore = "writes docs/images: make screenshots"]
 fn screenshots() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::environment::TestEnvironment;
 use crate::terminal;
 
-/// A program on a terminal, as a user has it.
+/// A program on a terminal, driven by keys.
 pub(crate) struct Typist {
     shell: Child,
     keys: File,
@@ -42,7 +42,7 @@ impl Typist {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until this is on the screen.
+    /// Waits until the text is on the screen.
     pub(crate) fn sees(&mut self, text: &str) {
         let seen = self.sees_within(text, Duration::from_secs(30));
         assert!(
@@ -52,8 +52,8 @@ impl Typist {
         );
     }
 
-    /// Types the keys of a line again until this is on the screen: what a daemon has 200 ms for may come too
-    /// late on a busy machine.
+    /// Types the keys of a line again until the text is on the screen: an answer for which the
+    /// daemon has 200 ms may come too late on a busy machine.
     pub(crate) fn types_until_it_sees(&mut self, keys: &str, text: &str) {
         for _ in 0..5 {
             self.types(keys);

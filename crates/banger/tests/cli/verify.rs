@@ -1,4 +1,4 @@
-//! `banger verify`, as far as it goes without a guest.
+//! `banger verify`, without a guest.
 
 use crate::environment::TestEnvironment;
 

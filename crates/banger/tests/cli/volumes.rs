@@ -44,7 +44,7 @@ fn a_volume_goes_from_vm_to_vm_and_outlives_both() {
     ] {
         assert_eq!(environment.run(words).status, 2, "{words:?}");
     }
-    // It is the running VM's until that stops.
+    // The running VM keeps it until it stops.
     environment.done(&["vm", "set", "web", "--no-volume", "data"]);
     let run = environment.run(&["vm", "set", "api", "--volume", "data:/data"]);
     assert_eq!(run.status, 1, "{run:#?}");

@@ -113,7 +113,7 @@ pub(crate) fn the_own_service_of_root_stops_its_vms_with_the_host() {
         "{status}"
     );
     lab.root("banger vm create --name served --memory 384 --disk-size 512M --nat");
-    // It outlives its daemon, and the session of root that this is.
+    // It outlives its daemon, and the root session of this test.
     lab.root("systemctl --user restart bangerd.service");
     assert_eq!(lab.root("banger vm ssh served -- hostname"), "served");
     let late = "sync; echo unsynced > /root/late; echo unsynced > /opt/late";

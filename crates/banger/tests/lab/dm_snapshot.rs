@@ -6,7 +6,7 @@ use crate::host::User;
 use crate::shared::{PATIENT, SMALL, root_lab};
 use crate::{leftovers, needs_full_lab};
 
-/// Loop devices, one a line, by what is behind them.
+/// Loop devices, one on each line, with the files behind them.
 const LOOPS: &str =
     "for file in /sys/block/loop*/loop/backing_file; do [ -e $file ] && cat $file; done; true";
 
@@ -50,7 +50,7 @@ pub(crate) fn a_daemon_killed_while_a_vm_starts_leaves_nothing() {
     let lab = &*shared;
     lab.root(&format!("banger vm create --name half --no-start {SMALL}"));
     let before = leftovers::list(lab);
-    // The start has steps of milliseconds and others of seconds.
+    // Some steps of a start take milliseconds and others seconds.
     for after in ["0.1", "0.3", "0.6", "1", "2", "4"] {
         lab.root(&format!(
             "banger vm start half >/dev/null 2>&1 & sleep {after}; \

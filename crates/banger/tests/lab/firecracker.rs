@@ -1,4 +1,4 @@
-//! VMs on Firecracker, and the same on QEMU with KVM beside it.
+//! VMs on Firecracker, with the same tests on QEMU with KVM.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn shared(hypervisor: &str, more: &str) -> SharedLab {
     root_lab(&configuration(hypervisor, more))
 }
 
-/// Counts a test as skipped where no Firecracker was given.
+/// Counts a test as skipped without a Firecracker.
 macro_rules! needs_firecracker {
     () => {
         $crate::needs_lab!();
@@ -179,7 +179,7 @@ pub(crate) fn jailed_vms_have_a_root_and_a_user_of_their_own() {
         assert!(uid.parse::<u32>().unwrap() >= 1_900_000_000, "{uid}");
         let groups = lab.root(&format!("cat /proc/{pid}/cgroup"));
         eprintln!("in the jailer: user {uid}, cgroup {groups}");
-        // The next daemon finds it, even one that would not jail it any more.
+        // The next daemon finds it, even with a configuration without jails.
         lab.root("kill -9 $(pgrep -x bangerd)");
         lab.configure(User::Root, &configuration("firecracker", "jailer = false"));
         assert_eq!(lab.json(User::Root, "vm show jailed")["pid"], pid);

@@ -1,7 +1,7 @@
 //! The file system of the host fills up under a VM on dm-snapshot that writes and syncs.
 //!
-//! The guest appends numbers to a file on its system disk, and says each outside once fsync returned;
-//! what it said must be there, whatever the host went through.
+//! The guest appends numbers to a file on its system disk, and prints each once fsync has returned.
+//! The file must have every printed number, whatever happened to the host.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{leftovers, needs_full_lab};
 
 const END: Duration = Duration::from_secs(300);
 
-/// In the guest: numbers on the system disk, each said once it is flushed.
+/// The guest's script: numbers on the system disk, each printed once it is synced.
 const COUNT: &str = "i=$(tail -n 1 /opt/count 2>/dev/null || echo 0); while :; do i=$((i+1)); \
     echo $i | dd of=/opt/count oflag=append conv=notrunc,fsync status=none || exit 1; echo $i; done";
 
@@ -23,14 +23,14 @@ fn count(lab: &Lab) -> OutputReader {
     OutputReader::begin(lab, &format!("banger vm ssh full -- sh -c '{COUNT}'"))
 }
 
-/// Takes all of the host's space but this much, in MiB; some more is written at once by others.
+/// Uses all of the host's space except this much, in MiB. Other programs may use some more.
 pub(crate) fn fill(lab: &Lab, but: u64) {
     lab.root(&format!(
         "free=$(($(stat -f -c '%a * %S' /) / 1048576)); fallocate -l $((free - {but}))M /filler"
     ));
 }
 
-/// The numbers in the guest's file are whole, and hold everything that was said.
+/// Asserts that the numbers in the guest's file have no gap, and include every printed one.
 fn assert_kept(lab: &Lab, said: u64) {
     let text = lab.root("banger vm ssh full -- cat /opt/count");
     let numbers: Vec<u64> = text.lines().map(|it| it.parse().unwrap_or(0)).collect();
@@ -60,7 +60,7 @@ pub(crate) fn a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room() {
     });
     eprintln!("paused: {}", view["notes"]);
     let paused_at = last_number(&counter.so_far());
-    // Not one byte is left to anybody; the store is not written to meanwhile.
+    // No byte is free for any program; the store is not written to meanwhile.
     lab.run(User::Root, "dd if=/dev/zero of=/filler2 bs=1M; sync");
     let free = lab.root("echo $(($(stat -f -c '%a * %S' /) / 1048576))");
     eprintln!("the host has {free} MiB left");
@@ -82,7 +82,7 @@ pub(crate) fn a_store_that_was_given_up_comes_back_with_all_that_was_synced() {
     let base = lab.root(BASE);
     let counter = count(lab);
     wait_for_number(&counter, 5);
-    // A daemon that stands still cannot pause anything.
+    // A stopped daemon cannot pause a VM.
     lab.root("kill -STOP $(pgrep -x bangerd)");
     lab.run(User::Root, "dd if=/dev/zero of=/filler bs=1M; sync");
     wait_for(END, || {

@@ -1,4 +1,4 @@
-//! A lab: the QEMU process that is a host, its disk, and the way in.
+//! A lab: the QEMU process that is a host, its disk, and the access to it.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -7,30 +7,30 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a lab may take to answer after QEMU starts, on a machine without KVM that is busy.
+/// How long a lab may take to answer after QEMU starts, on a busy machine without KVM.
 pub(crate) const BOOT: Duration = Duration::from_secs(600);
 
 /// How long a command in a lab may take, unless a test says otherwise.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A login for guests that are emulated twice over: a minute may be too short for their first.
+/// A login to guests in nested emulation, whose first login may take more than a minute.
 const PATIENT_SSH: &str = "banger vm ssh -o ConnectTimeout=300 -o ServerAliveCountMax=50 ";
 
-/// Succeeds once the host is up; on a busy machine its SSH may answer before the payload is found.
+/// Succeeds once the host is up; on a busy machine SSH may answer before the payload is mounted.
 const UP: &str = "mountpoint -q /srv/payload || mount /srv/payload";
 
-/// The last lines of the consoles and logs of all VMs on a lab.
+/// Prints the last lines of the consoles and logs of all VMs in a lab.
 const CONSOLES: &str = "tail -n 30 \
     {/root,/home/*}/.local/state/banger/vms/*/machine/{console,hypervisor}.log 2>/dev/null; \
     ps -e -o pid,stat,time,wchan:20,args --sort=-time | head -n 15";
 
-/// Who a command runs as.
+/// The user that a command runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
     Root,
     /// May use sudo without a password.
     Ada,
-    /// May not.
+    /// May not use sudo.
     Bob,
 }
 
@@ -44,7 +44,7 @@ impl User {
     }
 }
 
-/// What a command in a lab came to.
+/// The result of a command in a lab.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) stdout: String,
@@ -52,17 +52,17 @@ pub(crate) struct Run {
     pub(crate) status: i32,
 }
 
-/// A host that is a QEMU process. When dropped it is cut off, and its disk is gone.
+/// A host that is a QEMU process. Dropping it cuts it off and removes its disk.
 #[derive(Debug)]
 pub(crate) struct Lab {
     folder: tempfile::TempDir,
     qemu: Option<Child>,
-    /// What serves the disk, and loses with the power what was not flushed.
+    /// The server of the disk, which loses unflushed data when the power is cut.
     nbdkit: Option<Child>,
     is_served: bool,
 }
 
-/// Why no lab can be had here, if none can.
+/// The reason why no lab can run here, if there is one.
 pub(crate) fn lacking() -> Option<String> {
     let Some(folder) = std::env::var_os("BANGER_LAB") else {
         return Some("BANGER_LAB names no payload (make lab does)".to_owned());
@@ -74,12 +74,12 @@ pub(crate) fn lacking() -> Option<String> {
     (!Path::new("/usr/bin/qemu-system-x86_64").exists()).then(|| "QEMU is not installed".to_owned())
 }
 
-/// Whether the long tests are wanted.
+/// Whether the long tests are requested.
 pub(crate) fn is_full() -> bool {
     std::env::var_os("BANGER_LAB_FULL").is_some_and(|it| it == "1")
 }
 
-/// Counts a long test as skipped where those are not wanted.
+/// Counts a long test as skipped unless they are requested.
 #[macro_export]
 macro_rules! needs_full_lab {
     () => {
@@ -107,12 +107,12 @@ fn tool() -> PathBuf {
 }
 
 impl Lab {
-    /// A lab with a fresh disk, booted, banger installed in it.
+    /// A booted lab with a fresh disk, in which banger is installed.
     pub(crate) fn new() -> Self {
         Self::with_disk(false)
     }
 
-    /// The same with a disk that loses, when the power is cut, what was not flushed.
+    /// The same, with a disk that loses unflushed data when the power is cut.
     pub(crate) fn with_lossy_disk() -> Self {
         Self::with_disk(true)
     }
@@ -190,7 +190,7 @@ impl Lab {
         String::from_utf8_lossy(&bytes).replace(|c: char| !c.is_ascii(), "?")
     }
 
-    /// Cuts the power: host and disk end at once, wherever they were.
+    /// Cuts the power: host and disk end at once, in any state.
     pub(crate) fn cut(&mut self) {
         let mut ended: Vec<Child> = self
             .nbdkit
@@ -206,7 +206,7 @@ impl Lab {
         }
     }
 
-    /// Restarts the host as its administrator would, and waits until it is up again.
+    /// Reboots the host as its administrator would, and waits until it is up again.
     pub(crate) fn reboot(&self) {
         let began = Instant::now();
         let boot_id = "cat /proc/sys/kernel/random/boot_id";
@@ -221,17 +221,17 @@ impl Lab {
         eprintln!("the lab's host is up again after {:.0?}", began.elapsed());
     }
 
-    /// Lets the next command come in over a connection of its own, as after a log-out.
+    /// Closes the connection, so that the next command logs in again.
     pub(crate) fn hang_up(&self) {
         for user in [User::Root, User::Ada, User::Bob] {
             let _ = std::fs::remove_file(self.folder.path().join(format!("ssh-{}", user.name())));
         }
     }
 
-    /// A command, not yet started: a script for the shell of a user in the lab.
+    /// A command that is not started yet: a script for the shell of a user in the lab.
     ///
-    /// Each `banger vm ssh` in it waits as long as an emulated guest on an emulated host takes for a
-    /// login.
+    /// Each `banger vm ssh` in it waits long enough for the login of an emulated guest on an
+    /// emulated host.
     pub(crate) fn command(&self, user: User, script: &str, patience: Duration) -> Command {
         let script = script.replace("banger vm ssh ", PATIENT_SSH);
         let mut command = Command::new("timeout");
@@ -247,7 +247,7 @@ impl Lab {
         command
     }
 
-    /// Runs a script as a user, whatever comes of it.
+    /// Runs a script as a user, whatever its status.
     pub(crate) fn run(&self, user: User, script: &str) -> Run {
         finish(&self.command(user, script, PATIENCE).output().unwrap())
     }
@@ -259,7 +259,8 @@ impl Lab {
         run.stdout.trim_end().to_owned()
     }
 
-    /// Panics, with the last words of the VMs in the lab and of its host, if a run failed.
+    /// Panics if a run failed, with the last lines of the consoles of the VMs and of the lab's
+    /// host.
     pub(crate) fn expect(&self, what: &str, run: &Run) {
         if run.status == 0 {
             return;
@@ -275,13 +276,13 @@ impl Lab {
         self.must(User::Root, script)
     }
 
-    /// What `banger --json` answers a user.
+    /// The output of `banger --json` for a user.
     pub(crate) fn json(&self, user: User, arguments: &str) -> Value {
         let text = self.must(user, &format!("banger --json {arguments}"));
         serde_json::from_str(&text).unwrap_or_else(|cause| panic!("{arguments}: {cause}: {text}"))
     }
 
-    /// Makes sure that a VM of this name runs, made with these options if it is not there.
+    /// Ensures that a VM of this name runs; if it is missing, it is created with these options.
     pub(crate) fn running(&self, user: User, name: &str, options: &str) {
         let make = format!("banger vm create --name {name} {options}");
         let start = format!("banger vm start {name}");
@@ -299,7 +300,8 @@ impl Lab {
         assert_eq!(run.status, 0, "{}", run.stderr);
     }
 
-    /// Gives a user's daemon this configuration; one that runs is ended, and the next reads it.
+    /// Writes the configuration of a user's daemon, and ends a running one, so that the next one
+    /// reads it.
     pub(crate) fn configure(&self, user: User, text: &str) {
         self.must(
             user,
@@ -325,7 +327,7 @@ fn finish(output: &Output) -> Run {
     }
 }
 
-/// Asks until the answer is good, or panics with the last bad one.
+/// Polls until the answer is good, or panics with the last bad one.
 pub(crate) fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + patience;
     loop {

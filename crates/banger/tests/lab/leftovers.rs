@@ -1,8 +1,8 @@
-//! What is on a lab's host that a VM may leave behind.
+//! The objects on a lab's host that a VM may leave behind.
 
 use crate::host::Lab;
 
-/// Lists, one a line, everything of a kind that banger makes while a VM lives: links, routes,
+/// Lists, one on each line, every object of a kind that banger makes for a VM: links, routes,
 /// forwarding, rules, devices, loops, mounts, processes of VMMs, their units, and folders of VMs.
 const LIST: &str = r#"
 set +e
@@ -26,14 +26,14 @@ ls -d /root/.local/state/banger/jails/*/* 2>/dev/null
 true
 "#;
 
-/// What is there now, as sorted lines.
+/// The current objects, as sorted lines.
 pub(crate) fn list(lab: &Lab) -> Vec<String> {
     let mut lines: Vec<String> = lab.root(LIST).lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
 
-/// Panics with what is there that was not before, and what has gone.
+/// Panics with the objects that are new or missing.
 pub(crate) fn assert_none(lab: &Lab, before: &[String]) {
     let now = list(lab);
     let more: Vec<_> = now.iter().filter(|it| !before.contains(it)).collect();

@@ -1,12 +1,12 @@
 //! Level 6: a QEMU guest that *is* the host, driven from outside over SSH.
 //!
-//! There, and only there, can be had on any machine: device-mapper, systemd as the first process,
-//! nested KVM, Firecracker, the root program, and a power cut. docs/lab.md tells what it is made of.
+//! On any machine, it has what its host may lack: device-mapper, systemd as the first process,
+//! nested KVM, Firecracker, the root program, and a power cut. docs/lab.md describes its parts.
 //!
-//! `BANGER_LAB` names the folder with the payload that `tools/lab payload` made; without it every
-//! test here is counted as skipped. `BANGER_LAB_FULL=1` adds those that take long. The tests run
-//! one after the other and share a lab; each takes it as it may find it, and passes alone and in any
-//! order.
+//! `BANGER_LAB` names the folder with the payload of `tools/lab payload`; without it every test
+//! here is counted as skipped. `BANGER_LAB_FULL=1` adds those that take long. The tests run one
+//! after the other and share a lab. Each accepts the lab in any state, so it passes alone and in
+//! any order.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(
@@ -96,11 +96,11 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Runs a test; once more on a fresh host where the emulated CPU made a guest's kernel panic.
+/// Runs a test; once more on a fresh host if the emulated CPU made a guest's kernel panic.
 ///
-/// QEMU emulates nested virtualization with faults of its own: now and then the first instruction of
-/// a guest's timer interrupt faults until its stack is full (docs/adr/0026). Nothing of banger's is
-/// tested then.
+/// QEMU's emulation of nested virtualization has faults: occasionally the first instruction of a
+/// guest's timer interrupt faults until its stack is full (docs/adr/0026). That is not a fault of
+/// banger.
 fn attempt(test: fn()) {
     let Err(panic) = catch_unwind(test) else {
         return;
@@ -113,10 +113,10 @@ fn attempt(test: fn()) {
     test();
 }
 
-/// What a guest's console says then.
+/// The guest's console line then.
 const EMULATED_PANIC: &str = "Kernel panic - not syncing: Fatal exception in interrupt";
 
-/// Whether the CPU has no virtualization of its own, as `tools/lab` decides it.
+/// Whether the CPU has no virtualization of its own, by the same rule as `tools/lab`.
 fn is_emulated() -> bool {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap();
     !cpu.split_whitespace().any(|it| it == "vmx" || it == "svm")

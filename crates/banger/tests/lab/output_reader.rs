@@ -16,7 +16,7 @@ pub(crate) struct OutputReader {
 }
 
 impl OutputReader {
-    /// Begins a script as root.
+    /// Starts a script as root.
     pub(crate) fn begin(lab: &Lab, script: &str) -> Self {
         let mut command = lab.command(User::Root, script, Duration::from_secs(3600));
         let mut process = command
@@ -28,7 +28,7 @@ impl OutputReader {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let writer = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
-            // The last line may have been cut in two.
+            // The last line may be incomplete.
             for line in stdout.split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 writer.lock().unwrap().push(line);
@@ -48,7 +48,8 @@ impl OutputReader {
 
     /// Ends the command and returns all of its output.
     pub(crate) fn end(mut self) -> Vec<String> {
-        // SIGTERM, which timeout(1) passes on: SIGKILL would leave the SSH below it, and its output open.
+        // SIGTERM, which timeout(1) passes on: SIGKILL would leave its child, ssh, with the output
+        // open.
         let process = rustix::process::Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
         let _ = self.process.wait();

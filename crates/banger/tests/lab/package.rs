@@ -1,4 +1,4 @@
-//! The life of the Debian package: installed, upgraded under a VM that runs, removed, purged.
+//! The Debian package: installed, upgraded under a running VM, removed, purged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::host::User;
 use crate::shared::{PATIENT, SMALL, root_lab};
 use crate::{leftovers, needs_full_lab};
 
-/// The lab's own programs step aside, so that only those of the package are found.
+/// Hides the lab's own programs, so that only those of the package are found.
 const HIDE: &str = "mkdir -p /usr/local/hidden; \
     mv /usr/local/bin/{banger,bangerd,banger-root,banger-guest} /usr/local/hidden/";
 const SHOW: &str = "mv /usr/local/hidden/* /usr/local/bin/; rmdir /usr/local/hidden";
@@ -32,7 +32,7 @@ pub(crate) fn a_package_is_installed_upgraded_under_a_vm_and_removed() {
     let run = lab.json(User::Root, "vm show packed");
     lab.root("banger vm ssh packed -- sh -c 'echo kept > /run/kept'");
 
-    // The VM and its daemon run on through the upgrade; the next daemon is the new program.
+    // The VM and its daemon run through the upgrade; the next daemon is the new program.
     lab.root(&format!("dpkg -i /usr/local/bin/{new}"));
     let same = lab.json(User::Root, "daemon status");
     assert_eq!(same["pid"], daemon["pid"], "{same}");
@@ -42,7 +42,7 @@ pub(crate) fn a_package_is_installed_upgraded_under_a_vm_and_removed() {
     let adopted = lab.json(User::Root, "vm show packed");
     assert_eq!(adopted["started"], run["started"], "{adopted}");
 
-    // Removal leaves both running, and says so.
+    // Removal keeps both running, and prints that.
     let removed = lab.run(User::Root, "dpkg -r banger");
     lab.expect("remove", &removed);
     let said = format!("{}{}", removed.stdout, removed.stderr);
@@ -50,7 +50,7 @@ pub(crate) fn a_package_is_installed_upgraded_under_a_vm_and_removed() {
     assert!(lab.run(User::Root, "command -v banger").status != 0);
     lab.root("pgrep -x bangerd && pgrep qemu-system && test ! -e /usr/share/man/man1/banger.1.gz");
 
-    // Another install finds them as they were, and purging takes nothing of a user's.
+    // A new installation finds them unchanged, and purging removes nothing of a user's.
     lab.root(&format!("dpkg -i /usr/local/bin/{new}"));
     assert_eq!(lab.root("banger vm ssh packed -- cat /run/kept"), "kept");
     lab.root("banger vm stop packed && banger daemon stop && dpkg -P banger");

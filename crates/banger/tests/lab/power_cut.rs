@@ -1,9 +1,9 @@
-//! The power of the whole host is cut, its disk losing what was not flushed.
+//! A power cut of the whole host, whose disk loses unflushed data.
 //!
-//! A VM appends numbers to a file on each of its disks, and says a number outside only after fsync
-//! returned; beside it VMs are made, started, stopped and deleted. At a seeded moment everything
-//! ends. When the host is up again, what was said to be on the disk is there, every VM is stopped,
-//! running or gone as was last said of it, nothing else is left, and the VMs start.
+//! A VM appends numbers to a file on each of its disks, and prints a number only after fsync has
+//! returned; beside it VMs are created, started, stopped and deleted. At a pseudo-random moment the
+//! power is cut. When the host is up again, every printed number is on the disks, every VM has the
+//! state that was last reported, there are no leftovers, and the VMs start.
 //!
 //! `BANGER_LAB_SEED` repeats one round.
 
@@ -15,16 +15,17 @@ use crate::output_reader::{OutputReader, last_number, wait_for_number};
 use crate::shared::{PATIENT, SMALL};
 use crate::{firecracker, leftovers, needs_full_lab, needs_lab};
 
-/// Rounds, and the longest until a cut, in milliseconds: in `make lab-full`, and in the short part.
+/// The number of rounds, and the longest time until a cut in milliseconds: in `make lab-full`, and
+/// in the short part.
 const FULL: (usize, u64) = (10, 120_000);
 const SHORT: (usize, u64) = (1, 30_000);
 
-/// In the guest: numbers, on both disks, each said once it is flushed.
+/// The guest's script: numbers on both disks, each printed once it is synced.
 const COUNT: &str = "rm -f /root/count /opt/count; i=0; while :; do i=$((i+1)); \
     for file in /root/count /opt/count; do \
     echo $i | dd of=$file oflag=append conv=notrunc,fsync status=none || exit 1; done; echo $i; done";
 
-/// On the host: VMs come and go, and what was asked and what was answered is said.
+/// The host's script: creates and deletes VMs, and prints each request and its result.
 const CHURN: &str = "n=$1; while :; do n=$((n+1)); vm=churn$n; \
     say() { echo $1 $vm; }; \
     say creating; banger vm create --name $vm --memory 384 --disk-size 512M --no-start >&2 && say created; \
@@ -61,7 +62,7 @@ fn count(lab: &Lab) -> OutputReader {
     OutputReader::begin(lab, &format!("banger vm ssh counter -- sh -c '{COUNT}'"))
 }
 
-/// What the counter's files hold: as many as were written without a gap, for both disks.
+/// The lengths of the counter's files, which must have no gaps, on both disks.
 fn counted(lab: &Lab) -> [u64; 2] {
     ["/root/count", "/opt/count"].map(|file| {
         let text = lab.root(&format!(
@@ -81,8 +82,8 @@ fn a_lab_with_a_counter(configuration: &str) -> (Lab, Vec<String>) {
     (lab, before)
 }
 
-/// In which hypervisor the VMs of a round run: where a Firecracker is given, every second round's in
-/// it, as seeds that follow each other are odd and even by turns.
+/// The hypervisor of a round: with a Firecracker, every second round uses it, because consecutive
+/// seeds alternate between odd and even.
 fn hypervisor(seed: u64) -> String {
     if seed.is_multiple_of(2) && std::env::var_os("FIRECRACKER").is_some() {
         return firecracker::configuration("firecracker", "");
@@ -90,9 +91,9 @@ fn hypervisor(seed: u64) -> String {
     format!("{PATIENT}\nhypervisor = \"qemu\"")
 }
 
-/// One round: work, cut, and what must hold when the host is up again.
+/// Runs one round: the work, the cut, and the checks after the boot.
 ///
-/// Returns the seed of the next round, in whose hypervisor the counter already runs.
+/// Returns the seed of the next round, whose hypervisor the counter already uses.
 fn round(lab: &mut Lab, before: &[String], number: usize, seed: u64, longest: u64) -> u64 {
     let mut next = seed;
     let moment = Duration::from_millis(2_000 + random(&mut next) % longest);
@@ -136,7 +137,7 @@ fn phases(lab: &Lab) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What was answered must have lasted; what was asked may have happened, or not.
+/// Reported results must have lasted; pending requests may have happened, or not.
 fn check_phases(asked: &[String], found: &BTreeMap<String, String>) -> String {
     for (name, phase) in found {
         assert!(
@@ -170,7 +171,7 @@ fn check_phases(asked: &[String], found: &BTreeMap<String, String>) -> String {
     format!("{:?}", last.iter().next_back())
 }
 
-/// The host is as it was before there were VMs, but for the folders of those in the list.
+/// Asserts that the host is as before, except for the folders of the listed VMs.
 fn assert_nothing_else(lab: &Lab, before: &[String]) {
     let ids = lab.root("banger --json vm list | grep -o '\"id\": *\"[0-9a-f]*\"' | cut -d'\"' -f4");
     let known: Vec<String> = ids

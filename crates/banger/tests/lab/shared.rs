@@ -1,17 +1,17 @@
-//! The lab that tests share, so that it boots, and takes its image in, once.
+//! The lab that tests share, so that it boots and imports its image only once.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::host::{Lab, User};
 
-/// Waits that suit a host which may itself be emulated, and then has one CPU to give.
+/// Timeouts for a host that may be emulated, with one CPU.
 pub(crate) const PATIENT: &str =
     "start_timeout_seconds = 600\nstop_timeout_seconds = 300\nvcpu = 1";
 
-/// As little of a VM as boots.
+/// The options of the smallest VM that boots.
 pub(crate) const SMALL: &str = "--memory 384 --disk-size 512M";
 
-/// Whose daemons a lab is for.
+/// The kind of daemons that a lab is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A daemon that is root's.
@@ -34,8 +34,8 @@ impl std::ops::Deref for SharedLab {
     }
 }
 
-/// The lab for this purpose. One that is there for another ends first: two at once are more than a
-/// small machine has memory and time for.
+/// The lab for this purpose. A lab for the other purpose is ended first, because a small machine
+/// has too little memory and time for two.
 pub(crate) fn lab(purpose: Purpose) -> SharedLab {
     let mut lab = LAB.lock().unwrap_or_else(PoisonError::into_inner);
     if lab.as_ref().is_none_or(|(other, _)| *other != purpose) {

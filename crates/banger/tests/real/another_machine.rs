@@ -1,4 +1,4 @@
-//! A real guest of "another machine": this one, through an sshd on loopback.
+//! A real guest of "another machine", which is this one, through an sshd on loopback.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -11,7 +11,7 @@ use crate::world::{World, host, shared, wait_for};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// An sshd that lets one key in, and a client's files.
+/// An sshd that accepts one key, and a client's files.
 struct Sshd {
     folder: tempfile::TempDir,
     child: Child,
@@ -19,7 +19,7 @@ struct Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // The master's own path finds it.
+        // ssh finds the master by the path of its socket; the configuration is the client's.
         let config = self.folder.path().join("config");
         let control = format!("{}/run/banger/hosts/", self.folder.path().display());
         for entry in std::fs::read_dir(&control).into_iter().flatten().flatten() {
@@ -37,7 +37,8 @@ impl Drop for Sshd {
     }
 }
 
-/// sshd wants a directory in /run, which a host without it lacks: this one has a /run of its own.
+/// sshd requires a directory in /run, which a host without it lacks, so this one has a /run of its
+/// own.
 fn sshd(world: &World) -> Sshd {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -141,7 +142,7 @@ pub(crate) fn a_guest_of_another_machine_is_reached_with_the_clients_own_key() {
     let (text, status, said) = run(&["printf", "<%s>", "it's", "a  b"]);
     assert_eq!((text.as_str(), status), ("<it's><a  b>", Some(0)), "{said}");
     assert_eq!(run(&["sh", "-c", "exit 7"]).1, Some(7));
-    // The guest lets the client's key in, and it goes with the run of the VM.
+    // The guest accepts the client's key until the VM stops.
     let own = std::fs::read_to_string(folder.join(".config/banger/hosts/id_ed25519.pub")).unwrap();
     let keys = world.ssh("first", &["cat", "/run/banger/authorized_keys"]);
     assert_eq!(keys.matches(own.trim()).count(), 1, "{keys}");

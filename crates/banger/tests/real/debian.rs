@@ -1,5 +1,5 @@
-//! The guest is the Debian that a developer expects. One guest serves all of these; whatever would
-//! change the others a test takes away again.
+//! The guest is the Debian that a developer expects. One guest serves all of these tests, and each
+//! undoes changes that would affect the others.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::{Shared, World, shared, wait_for};
 use crate::{needs_long_tests, needs_real_vms};
 
-/// How long something that is on its way may take in a guest without KVM.
+/// How long an expected change may take in a guest without KVM.
 const SOON: Duration = Duration::from_secs(60);
 
 /// The guest of these tests.
@@ -17,8 +17,8 @@ fn debian() -> (Shared, &'static str) {
     (world, "debian")
 }
 
-/// What somebody gets who logs in as this user with their own ssh and this environment: what the
-/// command printed, and what else they saw.
+/// The output of a login as this user with their own ssh and this environment: that of the command,
+/// and everything else.
 fn login(
     world: &World,
     vm: &str,
@@ -62,7 +62,7 @@ fn login(
     [stdout, stderr]
 }
 
-/// Has the guest's apt know what there is, once.
+/// Updates the guest's package lists, once.
 fn update(world: &World, vm: &str) {
     world.sh(
         vm,
@@ -159,7 +159,7 @@ pub(crate) fn terminals_of_today_are_known() {
         vm,
         &format!("for name in {terminals}; do TERM=$name tput colors > /dev/null; done"),
     );
-    // A login shell from a terminal that nobody has heard of has one that works.
+    // A login from an unknown terminal gets a terminal type that works.
     let term = world.sh(
         vm,
         "TERM=from-tomorrow bash -lc 'tput colors > /dev/null; echo $TERM'",
@@ -211,7 +211,7 @@ pub(crate) fn a_guest_cannot_be_put_to_sleep() {
 pub(crate) fn nothing_is_masked_that_a_package_brings() {
     needs_real_vms!();
     let (world, vm) = debian();
-    // A mask of a unit that is not there waits for whoever installs it.
+    // The mask of a missing unit applies to a later installation.
     let orphans = world.sh(
         vm,
         "for mask in $(find /etc/systemd/system -maxdepth 1 -lname /dev/null -printf '%f\\n'); do \
@@ -246,7 +246,7 @@ pub(crate) fn a_tunnels_resolvers_stay_until_it_goes() {
     world.sh(vm, "echo nameserver 192.0.2.53 | resolvconf -a wg0");
     let theirs = world.sh(vm, "cat /etc/resolv.conf");
     assert!(theirs.contains("nameserver 192.0.2.53"), "{theirs}");
-    // The next daemon tells the guest its resolvers anew.
+    // The next daemon sends the guest its resolvers again.
     world.must(&["daemon", "stop"]);
     world.must(&["vm", "list"]);
     wait_for(SOON, || {
@@ -261,7 +261,7 @@ pub(crate) fn a_tunnels_resolvers_stay_until_it_goes() {
         }
     });
     assert_eq!(world.sh(vm, "cat /etc/resolv.conf"), theirs);
-    // What openresolv kept may be older than what the host has now.
+    // openresolv's copy may be older than the host's current resolvers.
     world.sh(
         vm,
         "printf '# Written by banger\\nnameserver 192.0.2.99\\n' > /etc/resolv.conf.bak; resolvconf -d wg0",
@@ -301,7 +301,7 @@ pub(crate) fn names_resolve_with_systemd_resolved_and_without_it_again() {
         world.sh(vm, "systemctl is-active systemd-resolved"),
         "active"
     );
-    // A link to what will never be made is no reason to have no names.
+    // With a link to a file that will never exist, names must still resolve.
     world.sh(
         vm,
         "DEBIAN_FRONTEND=noninteractive apt-get -qqy purge systemd-resolved > /dev/null 2>&1; \

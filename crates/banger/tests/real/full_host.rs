@@ -1,7 +1,8 @@
-//! The file system under the state directory fills up beneath a VM that writes and syncs.
+//! The file system under the state directory fills up while a VM writes and syncs.
 //!
-//! The file system is small and the test's own. The guest appends numbers to a file and says each once fsync has returned; what it said must be there
-//! afterwards, and the guest must not have seen an error.
+//! The file system is small and the test's own. The guest appends numbers to a file and prints each
+//! once fsync has returned. Every printed number must be there afterwards, and the guest must not
+//! have seen an error.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,12 +19,11 @@ use crate::world::{World, host, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How the file system is made: nothing of it is kept for root, so that the test can fill it to the
-/// last block.
+/// Makes the file system without blocks reserved for root, so that the test can fill it completely.
 const EXT4: [&str; 5] = ["mkfs.ext4", "-q", "-F", "-m", "0"];
 const XFS: [&str; 3] = ["mkfs.xfs", "-q", "-f"];
 
-/// In the guest: numbers, each said once it is on the disk.
+/// The guest's script: numbers, each printed once it is synced.
 const COUNT: &str = "i=0; while :; do i=$((i+1)); \
     echo $i | dd of=/root/count oflag=append conv=notrunc,fsync status=none || exit 1; echo $i; done";
 
@@ -71,7 +71,7 @@ impl Drop for Counter {
     }
 }
 
-/// Fills the file system until so much is left, in MiB; with 0 not one block is.
+/// Fills the file system until this much is free, in MiB; with 0 no block is free.
 fn fill(state: &Path, but: u64) {
     let found = rustix::fs::statvfs(state).unwrap();
     let free = found.f_bavail * found.f_frsize;
@@ -112,7 +112,7 @@ fn goes_on(world: &World) {
     });
 }
 
-/// What QEMU itself says of its machine.
+/// QEMU's own status of its machine.
 fn status(socket: &Path) -> std::io::Result<String> {
     let folder = File::open(socket.parent().unwrap())?;
     let short = PathBuf::from(format!(
@@ -138,14 +138,14 @@ fn status(socket: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Fills the file system while the daemon stands still, so that nobody pauses the VM in time, and
+/// Fills the file system while the daemon is stopped, so that the VM is not paused in time, and
 /// waits until a write of the guest has found no space.
 fn overtake(world: &World, state: &Path) {
     let daemon = rustix::process::Pid::from_raw(i32::try_from(world.daemon_pid()).unwrap());
     let signal = |signal| rustix::process::kill_process(daemon.unwrap(), signal).unwrap();
     let id = world.show("full")["id"].as_str().unwrap().to_owned();
     let socket = state.join("vms").join(id).join("machine/qmp.sock");
-    // QEMU serves one client: a daemon that is stopped while it asks would keep us out.
+    // QEMU serves one client, and a daemon that was stopped during a query would keep us out.
     wait_for(PATIENCE, || {
         signal(rustix::process::Signal::STOP);
         status(&socket).map_err(|error| {
@@ -192,7 +192,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A VM on it, in which somebody counts.
+/// A VM in this world that counts.
 fn counting(world: &World) -> Counter {
     let sizes = ["--vcpu", "1", "--memory", "512", "--disk-size", "2G"];
     let create = ["vm", "create", "--name", "full"];
@@ -208,7 +208,7 @@ pub(crate) fn a_full_host_loses_nothing_of_a_vm_that_writes() {
     let (world, state) = (&disk.0, &*disk.0.state());
     let counter = counting(world);
 
-    // The guard sees it coming.
+    // The guard pauses the VM in time.
     fill(state, 150);
     let view = paused(world);
     assert_eq!(view["pause_reason"], "host-almost-full", "{view}");
@@ -224,7 +224,7 @@ pub(crate) fn a_full_host_loses_nothing_of_a_vm_that_writes() {
     goes_on(world);
     counter.wait_past(said);
 
-    // It comes faster than the guard looks, and the VM goes on all the same.
+    // The disk fills faster than the guard looks, and the VM continues all the same.
     overtake(world, state);
     paused(world);
     let said = counter.said();
@@ -234,7 +234,7 @@ pub(crate) fn a_full_host_loses_nothing_of_a_vm_that_writes() {
     let errors = world.sh("full", "dmesg | grep -ci 'i/o error' || true");
     assert_eq!(errors, "0");
 
-    // A stop in that state writes everything first, once there is room.
+    // A stop in that state writes everything first, once there is space.
     overtake(world, state);
     let said = counter.said();
     drain(state);

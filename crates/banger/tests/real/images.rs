@@ -25,7 +25,7 @@ pub(crate) fn an_image_with_a_guest_program_of_its_own_boots_with_the_daemons() 
         .map(|image| image.unwrap().path().join("base.cpio"))
         .find(|base| base.exists())
         .unwrap();
-    // A kernel that ran this would panic.
+    // A kernel that executed this would panic.
     let mut archive = archive_with_init(b"no program at all");
     archive.extend(fs::read(&base).unwrap());
     fs::write(&base, archive).unwrap();

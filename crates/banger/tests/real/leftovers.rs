@@ -1,4 +1,4 @@
-//! What a run that was killed has left: its daemons and VMs outlive it, as they are meant to.
+//! Leftovers of a killed test run: its daemons and VMs outlive it, as they are meant to.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,13 +9,13 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::ordinary_user;
 
-/// What the name of every test's folder begins with.
+/// The prefix of the names of all test folders.
 pub(crate) const PREFIX: &str = "banger-real-";
 
-/// Locked in a test's folder for as long as its run lives.
+/// The file in a test's folder that is locked while its run lives.
 pub(crate) const LOCK: &str = "run.lock";
 
-/// Ends and removes what runs that live no more have left, and nothing else.
+/// Ends and removes what dead runs have left, and nothing else.
 pub(crate) fn sweep() {
     let folders = std::fs::read_dir(std::env::temp_dir()).unwrap();
     for folder in folders.flatten() {
@@ -27,7 +27,7 @@ pub(crate) fn sweep() {
         if is_ours && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             eprintln!("an earlier run has left {}", path.display());
             end_vms(&path);
-            // Some tests have a file system of their own there.
+            // Some tests have mounted a file system there.
             let _ = Command::new("umount")
                 .arg("--lazy")
                 .arg(path.join("state"))
@@ -39,7 +39,7 @@ pub(crate) fn sweep() {
     remove_users();
 }
 
-/// Removes the users that runs which live no more have made, and root's side of banger for them.
+/// Removes the users that dead runs have made, and root's side of banger for them.
 fn remove_users() {
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     for line in users.lines() {
@@ -65,7 +65,7 @@ fn remove_users() {
     }
 }
 
-/// Ends `banger-root serve --uid UID`, which is root's.
+/// Ends `banger-root serve --uid UID`, which runs as root.
 fn end_processes(uid: &str) {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     for process in processes {

@@ -1,9 +1,9 @@
 //! Level 5: real VMs, driven through the real CLI and the real daemon.
 //!
-//! Boots are slow without KVM, so the tests share guests, which are made when one is asked for and
-//! deleted after the last test. Each test takes a guest as it may find it, and passes alone, in any
-//! order, and beside other banger VMs. `BANGER_TEST_BUNDLE` names a bundle; without it, or without
-//! root, every test here is counted as skipped.
+//! Boots are slow without KVM, so the tests share guests, which are created on first use and
+//! deleted after the last test. Each test accepts a guest in any state, so it passes alone, in any
+//! order, and beside other VMs of banger. `BANGER_TEST_BUNDLE` names a bundle; without it, or
+//! without root, every test here is counted as skipped.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::print_stderr, reason = "skips are counted by what is printed")]

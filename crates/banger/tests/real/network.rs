@@ -1,21 +1,21 @@
-//! A network and a port that nobody else on this machine uses.
+//! A network and a port that nothing else on this machine uses.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use rustix::fs::{FlockOperation, flock};
 
-/// A network with room for a few guests, this test's own for as long as it is held.
+/// A network for a few guests, reserved for this test until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Subnet {
-    /// The network, without its last number: `10.214.7`.
+    /// The network without its last number: `10.214.7`.
     pub(crate) prefix: String,
-    /// Where it is claimed, so that test runs beside this one take others.
+    /// The lock that makes other test runs use other networks.
     _claim: File,
 }
 
 impl Subnet {
-    /// The first network that no other test run claims and no route of this host overlaps.
+    /// The first network that no other test run has reserved and no route of this host overlaps.
     pub(crate) fn claim() -> Self {
         let routes = std::fs::read_to_string("/proc/net/route").unwrap();
         (0..=255)
@@ -53,7 +53,7 @@ fn is_routed(routes: &str, network: Ipv4Addr) -> bool {
         })
 }
 
-/// A port of 127.0.0.1 that nobody uses for UDP or TCP now.
+/// A port of 127.0.0.1 that is unused for UDP and TCP now.
 pub(crate) fn free_port() -> u16 {
     (0..100)
         .find_map(|_| {

@@ -1,5 +1,5 @@
-//! An ordinary user: on her own, who may not make a TAP, everything but addresses and DNS works; with
-//! the root helper, all of it.
+//! An ordinary user. On her own she may not create a TAP, and everything except addresses and DNS
+//! works; with the root helper, everything works.
 
 use std::process::Command;
 
@@ -7,10 +7,11 @@ use crate::needs_real_vms;
 use crate::user_networking;
 use crate::world::World;
 
-/// What the name of every user made for a test begins with; the number of the run's process follows.
+/// The prefix of the names of all users made for tests, followed by the number of the run's
+/// process.
 pub(crate) const PREFIX: &str = "banger-test-";
 
-/// A user made for the test, and removed after it.
+/// A user who is created for the test, and removed after it.
 pub(crate) struct User {
     name: String,
     pub(crate) uid: u32,

@@ -1,4 +1,4 @@
-//! An ordinary user with the root helper, which is started by hand where no systemd runs.
+//! An ordinary user with the root helper, which is started by hand if systemd does not run.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -12,17 +12,17 @@ use crate::needs_real_vms;
 use crate::ordinary_user::User;
 use crate::world::{World, host};
 
-/// Where root's side is put; a test does not touch what somebody has installed there.
+/// The paths of root's side; a test does not touch an existing installation.
 const INSTALLED: [&str; 2] = ["/usr/local/libexec/banger", "/etc/banger"];
 
 const TUN: &str = "/dev/net/tun";
 
-/// Root's side of banger for one user, put in place for the test and taken away after it.
+/// Root's side of banger for one user, installed for the test and removed after it.
 struct Root<'w> {
     world: &'w World,
     uid: u32,
     serves: Child,
-    /// The mode of `/dev/net/tun` before; where udev runs, everybody may open it.
+    /// The previous mode of `/dev/net/tun`; where udev runs, everybody may open it.
     tun: u32,
     granted: Value,
 }
@@ -54,7 +54,7 @@ impl<'w> Root<'w> {
 
 impl Drop for Root<'_> {
     fn drop(&mut self) {
-        // Of a test that failed; root's side goes only when nothing needs it.
+        // After a failed test; root's side can be removed only when no VM needs it.
         let _ = self.world.run(&["vm", "delete", "--force", "mine"]);
         let _ = self.world.run(&["daemon", "stop"]);
         let _ = self.serves.kill();
@@ -66,7 +66,7 @@ impl Drop for Root<'_> {
     }
 }
 
-/// What systemd does with the socket's unit.
+/// Serves the socket as systemd's unit would.
 fn serve(user: &User) -> Child {
     let folder = format!("/run/banger/{}", user.uid);
     std::fs::create_dir_all(&folder).unwrap();
@@ -139,7 +139,7 @@ pub(crate) fn an_ordinary_user_has_taps_nat_and_names_through_root() {
     world.must(&["vm", "set", "mine", "--no-nat"]);
     world.must(&["vm", "set", "mine", "--nat"]);
 
-    // A helper that is started anew is found again.
+    // After a restart the helper is found again.
     let mut root = root;
     root.serves.kill().unwrap();
     root.serves.wait().unwrap();

@@ -1,4 +1,4 @@
-//! Sessions of `banger vm ssh` with a real guest: how they end, and what their commands get.
+//! Sessions of `banger vm ssh` with a real guest: their ends, and the input of their commands.
 
 use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use crate::{needs_long_tests, needs_real_vms};
 
 /// The documented limit for a session whose VM has ended.
 const MINUTE: Duration = Duration::from_secs(60);
-/// A guest without KVM is slow to notice what happens to its processes.
+/// A guest without KVM is slow to notice changes of its processes.
 const SOON: Duration = Duration::from_secs(60);
 
 /// A client whose command runs in the guest. It ends with the test.
@@ -50,12 +50,12 @@ impl Drop for OpenSession {
     fn drop(&mut self) {
         let _ = self.client.kill();
         let _ = self.client.wait();
-        // The pipe is read to its end only once the client is gone.
+        // The pipe ends only when the client has exited.
         let _ = self.lines.by_ref().count();
     }
 }
 
-/// A command that stays until it is ended, and is found by this number among a guest's processes.
+/// A command that runs until it is ended, with this number as a mark among its arguments.
 fn stays(mark: u32) -> String {
     format!("echo open; exec sleep {mark}")
 }
@@ -113,7 +113,7 @@ pub(crate) fn two_mebibytes_of_arguments_arrive() {
     needs_real_vms!();
     let world = shared();
     world.first();
-    // Many words, as a wildcard gives them, beside one that is as long as Linux allows.
+    // Many words, like the result of a wildcard, and one of the maximum length on Linux.
     let long = "x".repeat((128 << 10) - 1);
     let words: Vec<String> = (0..18_000).map(|n| format!("{n:0>100}")).collect();
     let mut arguments = vec!["vm", "ssh", "first", "--", "sh", "-c"];
@@ -170,9 +170,9 @@ pub(crate) fn a_session_that_is_cut_off_leaves_no_command_running() {
     }
     wait_until_gone(&world, "first", plain);
     wait_until_gone(&world, "first", terminal);
-    // What asks to go on does, and goes with the test.
+    // A command that asked to continue does, and is ended by the test.
     world.sh("first", &format!("pkill -f '^[s]leep {kept}$'"));
-    // A pipeline goes whole.
+    // A pipeline ends as a whole.
     let script = format!("echo open; sleep {plain} | sleep {plain}; sleep {plain}");
     drop(OpenSession::open(
         &world,
@@ -213,7 +213,7 @@ pub(crate) fn connections_that_never_log_in_do_not_lock_the_owner_out() {
     let address = world.show("first")["address"].as_str().unwrap().to_owned();
     let sshd: SocketAddr = format!("{address}:22").parse().unwrap();
     let connect = || TcpStream::connect_timeout(&sshd, MINUTE).unwrap();
-    // A port scan connects and goes, or reads the banner, or says what is no SSH.
+    // A port scan connects and closes, or reads the banner, or sends something that is not SSH.
     for number in 0..60 {
         let mut stream = connect();
         stream.set_read_timeout(Some(MINUTE)).unwrap();
@@ -223,11 +223,11 @@ pub(crate) fn connections_that_never_log_in_do_not_lock_the_owner_out() {
             _ => drop(stream.write_all(b"GET / HTTP/1.0\r\n\r\n")),
         }
     }
-    // Others stay, and never say anything.
+    // Other clients stay connected, and never send anything.
     let silent: Vec<TcpStream> = (0..60).map(|_| connect()).collect();
     assert_eq!(world.sh("first", "echo in"), "in");
     drop(silent);
-    // A key that the guest does not know is tried again and again.
+    // An unknown key is tried again and again.
     let key = world.path("strangers-key");
     if !key.exists() {
         let file = key.to_str().unwrap();

@@ -1,4 +1,4 @@
-//! What is tested on guests that are shared.
+//! Tests on shared guests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
@@ -43,7 +43,7 @@ pub(crate) fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     a_port_of_this_machine_leads_to_the_guest(&world);
 }
 
-/// A tree with a hole, a mode and a link comes back as it was.
+/// A tree with a hole, a mode and a link is copied into the guest and back unchanged.
 fn files_go_there_and_back(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let (source, back) = (folder.path().join("tree"), folder.path().join("back"));
@@ -66,7 +66,7 @@ fn files_go_there_and_back(world: &World) {
     assert_eq!(link.to_str(), Some("below/data"));
 }
 
-/// `vm forward` on a free port: sshd's first words come through it.
+/// `vm forward` on a free port: sshd's banner comes through it.
 fn a_port_of_this_machine_leads_to_the_guest(world: &World) {
     let mut command = world.command(&["vm", "forward", "first", "0:22"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -146,7 +146,7 @@ pub(crate) fn the_guest_reaches_the_outside_with_nat_only() {
     let first = resolvers.lines().next().unwrap();
     let probe = format!("timeout 10 bash -c 'echo > /dev/tcp/{first}/53'");
     let run = world.run(&["vm", "ssh", "first", "--", "sh", "-c", &probe]);
-    // timeout(1) ends with 124 where nothing answers.
+    // timeout(1) exits with 124 if nothing answers.
     assert_eq!(run.status, 1, "{first} is refused at once: {}", run.stderr);
     assert!(
         world.show("first")["notes"]
@@ -157,7 +157,7 @@ pub(crate) fn the_guest_reaches_the_outside_with_nat_only() {
     world.sh("first", &probe);
 }
 
-/// Asks our resolver for the A record of a name, as RFC 1035, 4.1 has it; the code and the address.
+/// Asks banger's resolver for a record of a name (RFC 1035, 4.1); returns the code and the address.
 fn ask(world: &World, name: &str, kind: u8) -> (u8, Option<[u8; 4]>) {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -289,7 +289,7 @@ pub(crate) fn a_killed_agent_and_broken_conversations_change_nothing() {
     use std::os::fd::AsRawFd as _;
     let short = format!("/proc/self/fd/{}/agent.sock", folder.as_raw_fd());
     for n in 0..100 {
-        // The daemon may be speaking just now; the port has one place.
+        // The daemon may be connected just now; the port takes one client.
         if let Ok(mut stream) = UnixStream::connect(&short) {
             let _ = stream.write_all(&br#"{"hello":{"token":"ab","protocol":1}}"#[..n % 30 + 1]);
         }
@@ -316,7 +316,7 @@ pub(crate) fn memory_pressure_of_a_session_leaves_the_agent_alone() {
         before.contains("ControlGroup=/banger.slice/banger-agent.service"),
         "{before}"
     );
-    // The kernel ends what takes the most, which is the session's own process.
+    // The kernel kills the process with the most memory, which is the session's own.
     let hog = world.run(&["vm", "ssh", vm, "--", "tail", "/dev/zero"]);
     assert_ne!(hog.status, 0, "{hog:?}");
     assert_eq!(world.sh(vm, agent), before);
@@ -338,7 +338,7 @@ pub(crate) fn the_agent_answers_while_a_shutdown_hangs() {
         _ => Ok(()),
     };
     wait_for(Duration::from_secs(60), no_sshd);
-    // Only the agent can still say that everything is written.
+    // Only the agent can still confirm that everything is written.
     let stopped = world.json(&["vm", "stop", "--timeout", "20", vm]);
     assert_eq!(stopped[0]["synced"], true, "{stopped}");
     assert_eq!(stopped[0]["by"], "terminate", "{stopped}");
@@ -350,7 +350,7 @@ pub(crate) fn a_panic_is_reported_and_a_reboot_starts_again() {
     world.first();
     let before = world.show("first");
     let boot_id = world.sh("first", "cat /proc/sys/kernel/random/boot_id");
-    // The connection is cut by the reboot, whatever its status.
+    // The reboot breaks the connection, whatever its status.
     world.run(&["vm", "ssh", "first", "--", "reboot"]);
     wait_for(BOOT, || {
         let view = world.show("first");
@@ -422,7 +422,7 @@ pub(crate) fn everything_persists_and_disks_grow() {
     assert!(sizes[0] > 19_000 && sizes[1] > 1_800, "{sizes:?}");
 }
 
-/// Made while both are stopped; only the clone is started.
+/// The clone is made while both are stopped; only the clone is started.
 fn a_clone_has_the_files_and_another_identity(world: &World, of: &str) {
     world.must(&["vm", "clone", of, "copy"]);
     let machine_id = |vm: &str| {
@@ -471,10 +471,10 @@ pub(crate) fn delete_leaves_nothing_on_the_host() {
     let network = world.address(0);
     let network = network.trim_end_matches('0');
     assert!(!rules.contains(network), "{rules}");
-    // The ledger of forwarding names guests by their TAPs.
+    // The ledger of forwarding lists guests by their TAPs.
     for entry in std::fs::read_dir("/run/banger").unwrap().flatten() {
         if entry.file_name().to_string_lossy().ends_with(".json") {
-            // Another VM's end may remove it just now.
+            // The end of another VM may remove it just now.
             let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
             assert!(!text.contains(&id), "{text}");
         }

@@ -1,5 +1,5 @@
-//! A guest on user networking: the host is out of its reach, NAT follows at once, and the process
-//! that sees to it neither stays away nor stays behind.
+//! A guest on user networking cannot reach the host, NAT takes effect at once, and exactly one gate
+//! runs while the VM does.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::world::{World, kill, wait_for};
 
-/// A listener of the host that nobody may come to.
+/// A listener of the host that no guest may reach.
 fn listener(address: Ipv4Addr) -> TcpListener {
     let listener = TcpListener::bind((address, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -21,10 +21,10 @@ fn assert_no_connection(listener: &TcpListener) {
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
-/// The host's own address towards the outside, where it has one.
+/// The host's own address towards the outside, if it has one.
 fn own_address() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    // Nothing is sent; the address is of those that no host has (RFC 5737).
+    // Nothing is sent; no host has this address (RFC 5737).
     socket.connect(("198.51.100.1", 9)).ok()?;
     match socket.local_addr().ok()?.ip() {
         IpAddr::V4(address) => Some(address),
@@ -32,7 +32,7 @@ fn own_address() -> Option<Ipv4Addr> {
     }
 }
 
-/// A resolver that the host uses and that is another machine's.
+/// A resolver of the host that is another machine.
 fn resolver() -> Option<Ipv4Addr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let named = text.lines().filter_map(|it| it.strip_prefix("nameserver "));
@@ -41,7 +41,7 @@ fn resolver() -> Option<Ipv4Addr> {
         .find(|it| !it.is_loopback() && Some(*it) != own_address())
 }
 
-/// The gates of a VM that run, by their arguments.
+/// The running gates of a VM, with their arguments.
 fn gates(id: &str) -> Vec<(u32, String)> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let read = |path: &Path| {
@@ -54,7 +54,7 @@ fn gates(id: &str) -> Vec<(u32, String)> {
     processes.filter_map(|it| read(&it.path())).collect()
 }
 
-/// Looks at all of it on a VM that runs, is called `mine`, and has NAT. It is stopped afterwards.
+/// Tests all of this on the running VM `mine`, which has NAT. It is stopped afterwards.
 pub(crate) fn examine(world: &World) {
     let view = world.show("mine");
     the_host_is_refused(world, view["ssh"]["port"].as_u64().unwrap());
@@ -86,7 +86,7 @@ fn the_host_is_refused(world: &World, ssh_port: u64) {
     }
     assert_no_connection(&loopback);
     assert_no_connection(&everywhere);
-    // The packet leaves the guest as another machine's would, past the guest's own loopback.
+    // The packet leaves the guest as if for another machine, past the guest's own loopback.
     let raw = "sysctl -qw net.ipv4.conf.eth0.route_localnet=1 net.ipv4.conf.all.route_localnet=1; \
                ip route del table local 127.0.0.0/8 dev lo 2>/dev/null; \
                ip route del table local 127.0.0.1 dev lo 2>/dev/null; \

@@ -1,4 +1,4 @@
-//! A state directory of our own with a daemon on it, and the guests that the tests share.
+//! A state directory of the test's own, with a daemon, and the guests that the tests share.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use serde_json::Value;
 use crate::leftovers;
 use crate::network::{self, Subnet};
 
-/// Everything that a banger of this test needs to find.
+/// The paths and settings of the test's own banger.
 #[derive(Debug)]
 pub(crate) struct World {
     folder: tempfile::TempDir,
     bundle: PathBuf,
-    /// Whom the client runs as, where that is not root.
+    /// The user that the client runs as, if that is not root.
     user: Option<(u32, u32)>,
     subnet: Subnet,
     pub(crate) dns_port: u16,
-    /// Tells other runs that this one lives.
+    /// The lock that tells other runs that this one lives.
     _lock: File,
 }
 
-/// What a run of the client came to.
+/// The result of a run of the client.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) stdout: String,
@@ -33,7 +33,7 @@ pub(crate) struct Run {
     pub(crate) status: i32,
 }
 
-/// Why real VMs cannot be had here, if they cannot.
+/// The reason why no real VMs can run here, if there is one.
 pub(crate) fn lacking() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root".to_owned());
@@ -59,7 +59,7 @@ macro_rules! needs_real_vms {
     };
 }
 
-/// Counts a test that takes minutes as skipped where those are not wanted.
+/// Counts a test that takes minutes as skipped unless those are requested.
 #[macro_export]
 macro_rules! needs_long_tests {
     () => {
@@ -88,7 +88,7 @@ impl std::ops::Deref for Shared {
     }
 }
 
-/// The shared world, made with its first user.
+/// The shared world, which is created on first use.
 pub(crate) fn shared() -> Shared {
     let mut world = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     world.get_or_insert_with(|| World::new(None));
@@ -105,7 +105,7 @@ impl World {
         Self::configured(user, "")
     }
 
-    /// A world whose configuration has these lines, too.
+    /// A world with these further lines in its configuration.
     pub(crate) fn configured(user: Option<(u32, u32)>, more: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix(leftovers::PREFIX)
@@ -145,8 +145,8 @@ impl World {
         format!("{}.{last}", self.subnet.prefix)
     }
 
-    /// Makes sure that a guest of this name runs, with NAT, made with these options if it is not
-    /// there.
+    /// Ensures that a guest of this name runs with NAT; if it is missing, it is created with these
+    /// options.
     pub(crate) fn running(&self, name: &str, options: &[&str]) {
         if self.run(&["vm", "show", name]).status == 0 {
             self.must(&["vm", "start", name]);
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// Makes sure that the two shared guests run.
+    /// Ensures that the two shared guests run.
     pub(crate) fn first(&self) -> &'static str {
         self.running("first", &["--memory", "768", "--disk-size", "1G"]);
         "first"
@@ -167,7 +167,7 @@ impl World {
         "second"
     }
 
-    /// The name of its firewall's table.
+    /// The name of its nft table.
     pub(crate) fn table(&self) -> String {
         let tables = host("nft", &["list", "tables"]);
         let ours = tables
@@ -208,8 +208,8 @@ impl World {
         command
     }
 
-    /// Why this world's user cannot run what was built, if she cannot: it lies in a folder that
-    /// is closed to others, as root's home is.
+    /// The reason why this world's user cannot run the built programs, if she cannot: they are in a
+    /// folder that is closed to others, such as root's home.
     pub(crate) fn out_of_reach(&self) -> Option<String> {
         let ran = self.command(&["--version"]).output();
         let runs = ran.is_ok_and(|it| it.status.success());
@@ -285,7 +285,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Takes everything away that the world has on the host.
+    /// Removes everything that the world has on the host.
     fn drop(&mut self) {
         if !self.state().exists() {
             return;
@@ -315,7 +315,7 @@ fn consoles(state: &Path) -> String {
     text
 }
 
-/// Asks until the answer is good, or panics with the last bad one.
+/// Polls until the answer is good, or panics with the last bad one.
 pub(crate) fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + patience;
     loop {
@@ -327,18 +327,18 @@ pub(crate) fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T,
     }
 }
 
-/// A moment between two questions.
+/// A short pause between two polls.
 fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-/// What a program of the host prints.
+/// The output of a program of the host.
 pub(crate) fn host(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Ends a process at once.
+/// Kills a process.
 pub(crate) fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();

@@ -13,16 +13,16 @@ use crate::output::say;
 use crate::programs;
 use crate::session::Session;
 
-/// What a file that is not there yet begins with.
+/// The content of a new file.
 const TEMPLATE: &str = "\
 # banger's configuration. Every key is optional.
 # See them all, with their defaults: banger config show
 ";
 
-/// Edits a draft until it is right or the user gives up, and takes it over.
+/// Edits a draft until it is valid or the user gives up, and replaces the file by it.
 ///
 /// # Errors
-/// When there is no editor or no terminal, or the draft is wrong: it is kept then.
+/// If there is no editor or no terminal, or the draft is invalid: it is kept then.
 pub(super) fn run(session: &Session) -> Result<()> {
     let file = &session.places.location.config;
     let draft = draft_of(file);
@@ -65,7 +65,7 @@ fn draft_of(file: &Path) -> PathBuf {
     file.with_extension("draft.toml")
 }
 
-/// Makes the draft of the file's content; true where one was kept before.
+/// Copies the file's content to the draft; returns true if a draft existed.
 fn begin(file: &Path, draft: &Path) -> Result<bool> {
     if draft.exists() {
         return Ok(true);

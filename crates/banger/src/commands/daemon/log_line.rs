@@ -12,17 +12,17 @@ use crate::output::{Colour, Output, clean};
 pub(super) struct LogLine {
     pub(super) at: Option<Timestamp>,
     pub(super) level: LogLevel,
-    /// The VM that it is about.
+    /// The VM that the line is about.
     pub(super) vm: Option<String>,
-    /// The id of the request that it was done for.
+    /// The id of the request that caused it.
     pub(super) request: Option<String>,
     message: String,
-    /// What else it says, by name.
+    /// Its other fields, by name.
     fields: Map<String, Value>,
 }
 
 impl LogLine {
-    /// Reads a line; one that is no JSON, as a crash may leave, is its own message.
+    /// Parses a line. A line that is not JSON, as a crash may leave, becomes the message.
     pub(super) fn read(text: &str) -> Self {
         let Ok(Value::Object(mut fields)) = serde_json::from_str(text) else {
             return Self {
@@ -47,7 +47,7 @@ impl LogLine {
         let request = span.and_then(|span| Some(span.get("id")?.as_str()?.to_owned()));
         Self {
             at,
-            // What is more than debug is seen with it.
+            // A level below debug is shown with it.
             level: level.unwrap_or(LogLevel::Debug),
             vm,
             request,
@@ -56,7 +56,7 @@ impl LogLine {
         }
     }
 
-    /// Time, level, VM, message, the rest, and the request.
+    /// The text: time, level, VM, message, the other fields, and the request.
     pub(super) fn text(&self, zone: &TimeZone, output: Output) -> String {
         let at = self.at.map_or_else(
             || "-".repeat(23),
@@ -71,12 +71,12 @@ impl LogLine {
         let level = output.paint(colour, &format!("{:5}", self.level));
         let vm = self.vm.as_ref().map(|vm| format!("{vm}: "));
         let mut said = format!("{}{}", vm.unwrap_or_default(), self.message);
-        // An error has lines of its own.
+        // An error gets lines of its own.
         let (errors, fields): (Vec<_>, Vec<_>) = self.fields.iter().partition(|it| it.0 == "error");
         for (name, value) in fields.into_iter().chain(errors) {
             let value = match value {
                 Value::String(text) => text.clone(),
-                // A step of 0.0123456 s is as long as one of 0.012 s.
+                // A step of 0.0123456 s is printed as 0.012 s.
                 Value::Number(number) if number.is_f64() => {
                     format!("{:.3}", number.as_f64().unwrap_or_default())
                 }
@@ -84,7 +84,7 @@ impl LogLine {
             };
             said += &format!(" {name}={value}");
         }
-        // A guest's words may be among them; the colours are ours.
+        // The text may contain a guest's output, so it is cleaned before it is coloured.
         let said = indented(&clean(&said));
         let request = self.request.as_ref().map(|id| {
             let id = format!(" [{}]", clean(id));
@@ -94,7 +94,7 @@ impl LogLine {
     }
 }
 
-/// The further lines of an error are below its first one.
+/// Indents the further lines of an error.
 fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
 }

@@ -26,7 +26,7 @@ use crate::{completion, connect};
 /// The default number of past lines.
 const LAST: usize = 1000;
 
-/// How long a look at the log waits for more, at most.
+/// The longest wait for further lines.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Print the daemon's log, oldest line first.
@@ -66,7 +66,7 @@ impl Logs {
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let state = match session.running_daemon() {
             Ok(Some((_, view))) => PathBuf::from(view.state),
-            // A daemon that cannot be asked has a log all the same.
+            // If the daemon does not answer, its log exists all the same.
             Ok(None) | Err(_) => session.places.location.state.clone(),
         };
         let path = state.join("bangerd.log");
@@ -107,7 +107,7 @@ impl Logs {
         }
     }
 
-    /// The line as it is printed, if it is asked for.
+    /// The line in the requested form, if it is selected.
     fn render(&self, session: &Session, line: &[u8]) -> Option<String> {
         let text = String::from_utf8_lossy(line);
         let line = LogLine::read(text.trim_end());
@@ -128,11 +128,11 @@ impl Logs {
     }
 }
 
-/// The last lines of the log, and then each that comes, until `heard` returns false. It is also asked
-/// once in a while without a line.
+/// Passes the last lines of the log, and then each new one, to `heard`, until that returns false.
+/// It is also called from time to time without a line.
 ///
 /// # Errors
-/// There is no log, or it cannot be read.
+/// If there is no log, or it cannot be read.
 pub(crate) fn follow_log(
     state: &Path,
     mut heard: impl FnMut(Option<String>) -> bool,
@@ -166,17 +166,17 @@ pub(crate) fn follow_log(
     Ok(())
 }
 
-/// The log as it grows, also when it is put aside and begins anew.
+/// The log as it grows, across rotations.
 struct Log {
     path: PathBuf,
     watch: std::os::fd::OwnedFd,
     file: Option<BufReader<File>>,
-    /// What has come of a line whose end has not.
+    /// The beginning of a line whose end is not written yet.
     part: Vec<u8>,
 }
 
 impl Log {
-    /// Watches the folder, so that nothing that is logged from now on is missed.
+    /// Opens the log, and watches its folder, so that no later line is missed.
     fn open(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         if !folder.is_dir() {
@@ -203,7 +203,7 @@ impl Log {
         })
     }
 
-    /// Goes on where this reader has come to.
+    /// Continues at the position of this reader.
     fn read_to_here(&mut self, mut file: BufReader<File>) -> Result<()> {
         let here = file
             .stream_position()
@@ -214,13 +214,13 @@ impl Log {
         Ok(())
     }
 
-    /// The lines that have come since, after a wait for some.
+    /// Waits, and returns the new lines.
     fn wait_for_more(&mut self) -> Result<Vec<Vec<u8>>> {
         connect::is_readable(&self.watch, PATIENCE);
         self.forget_events();
         let mut lines = self.read_all()?;
         if self.is_another() {
-            // What was written before it was put aside has been read.
+            // Everything that was written before the rotation has been read.
             self.file = None;
             lines.extend(self.read_all()?);
         }
@@ -248,7 +248,7 @@ impl Log {
         Ok(lines)
     }
 
-    /// Whether another file has the log's name by now.
+    /// Whether the log has been rotated.
     fn is_another(&self) -> bool {
         let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
         let open = self
@@ -261,7 +261,7 @@ impl Log {
     fn forget_events(&self) {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.watch, &mut buffer);
-        // It would block once there are no more.
+        // The next read would block.
         while let Ok(event) = reader.next() {
             let _: Option<&OsStr> = event
                 .file_name()
@@ -279,7 +279,7 @@ fn trouble(path: &Path, cause: &std::io::Error) -> Error {
     Error::new(Code::Host, format!("read `{}`", path.display())).cause(cause.to_string())
 }
 
-/// A time: so long ago, or a date.
+/// A point in time: an age, or a date.
 fn since(text: &str) -> std::result::Result<Timestamp, String> {
     let now = Zoned::now();
     if let Ok(at) = text.parse::<Timestamp>() {

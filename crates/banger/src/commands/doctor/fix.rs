@@ -36,7 +36,7 @@ pub(super) fn all(session: &Session, report: &Report, yes: bool) -> Result<()> {
             say(format_args!("  hint: {}", clean(hint)));
         }
     }
-    // Two checks may name one command.
+    // Two checks may have the same command.
     let mut run: Vec<&Fix> = Vec::new();
     for check in fixes {
         let Some(fix) = check.fix.as_ref().filter(|it| !run.contains(it)) else {
@@ -72,10 +72,11 @@ fn one(session: &Session, check: &CheckReport, fix: &Fix, yes: bool) -> Result<(
     Ok(())
 }
 
-/// The command as it is run: banger is this program with the same places, root is sudo's.
+/// The command to execute: banger is this program with the same paths, and root commands run by
+/// sudo.
 ///
 /// # Errors
-/// Its program is not there, or nothing makes one root.
+/// If its program is missing, or there is no way to become root.
 pub(crate) fn words(places: &Paths, fix: &Fix) -> Result<Vec<OsString>> {
     let mut command = fix.command.iter().map(OsString::from);
     let program = command
@@ -103,10 +104,10 @@ pub(crate) fn words(places: &Paths, fix: &Fix) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-/// This program, with the options that lead it to the same places.
+/// This program, with the options for the same paths.
 ///
 /// # Errors
-/// Its file is gone.
+/// If its file is missing.
 pub(crate) fn own_program(places: &Paths) -> Result<Vec<OsString>> {
     let own = std::env::current_exe()
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;

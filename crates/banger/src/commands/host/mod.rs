@@ -43,9 +43,9 @@ impl Verb {
 struct Answer {
     /// Its name.
     name: String,
-    /// Where ssh goes; none for this machine.
+    /// Its destination for ssh; `None` for this machine.
     destination: Option<String>,
-    /// Whether commands that name no host work with it.
+    /// Whether it is the host of commands that name none.
     current: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `banger image build`: this process becomes the daemon's program, as for `banger image import`.
+//! `banger image build`: executes the daemon's program, as `banger image import` does.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Becomes the daemon's program, which fetches, and has the daemon build.
+    /// Executes the daemon's program, which downloads, and has the daemon build.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut own: Vec<OsString> = vec!["build".into(), format!("--name={}", self.name).into()];
         own.extend(self.from.iter().map(|it| format!("--from={it}").into()));

@@ -54,7 +54,7 @@ impl Export {
         self.report(copy, session.output)
     }
 
-    /// The path is the one that the user gave, wherever the image was written first.
+    /// Prints the path that the user gave, wherever the image was written first.
     fn report(&self, copy: ExportedImage, output: Output) -> Outcome {
         let path = self.file.display().to_string();
         let copy = if output::other_host().is_some() {

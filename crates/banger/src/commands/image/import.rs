@@ -1,4 +1,4 @@
-//! `banger image import`: this process becomes the daemon's program, as for `banger bundle`.
+//! `banger image import`: executes the daemon's program, as `banger bundle` does.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ impl Import {
     }
 }
 
-/// Becomes the daemon's program, for a verb on images in this environment.
+/// Executes the daemon's program, for a verb on images in this environment.
 pub(super) fn become_bangerd(
     session: &Session,
     own: impl IntoIterator<Item = OsString>,

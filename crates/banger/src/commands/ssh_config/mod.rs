@@ -47,9 +47,9 @@ struct Answer<'t> {
     file: &'t Path,
     /// The user's own.
     config: &'t Path,
-    /// Whether the user's own includes it now.
+    /// Whether the user's own file includes it now.
     installed: bool,
-    /// Whether it was so before.
+    /// Whether it was in that state before.
     already: bool,
 }
 
@@ -111,10 +111,10 @@ impl SshConfig {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// No daemon is needed, nor any VM.
+    /// Removes the lines, which needs no daemon and no VM.
     fn remove(session: &Session) -> Outcome {
         let state = &session.places.location.state;
-        // The daemon calls it by its real path.
+        // The daemon names it by its real path.
         let state = std::fs::canonicalize(state).unwrap_or_else(|_| state.clone());
         let file = file(&state);
         let own = UserConfig::of(&home(session)?);

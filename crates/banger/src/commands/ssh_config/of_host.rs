@@ -1,6 +1,7 @@
 //! `banger --host HOST ssh-config`: VMs of another machine as `NAME.HOST`.
 //!
-//! One block with a pattern is enough: banger connects, and writes the host keys that ssh then reads.
+//! One block with a pattern is enough: banger connects, and writes the host keys that ssh reads
+//! then.
 
 use std::process::ExitCode;
 

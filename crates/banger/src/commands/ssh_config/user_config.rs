@@ -17,50 +17,50 @@ use rustix::fs::{FlockOperation, flock};
 
 const BEGIN: &str =
     "# banger begin: added by `banger ssh-config --install`, taken out by --remove\n";
-/// The same where the file was made for it.
+/// The first line if the file was created for it.
 const BEGIN_OF_NEW: &str = "# banger begin: this file was made by `banger ssh-config --install`, and --remove takes it out\n";
 const END: &str = "# banger end\n";
 
-/// The most links in a row that are followed, as the kernel has it.
+/// The maximum number of links to follow, that of the kernel.
 const MOST_LINKS: usize = 40;
-/// How often a file is read again that another program changes meanwhile.
+/// The number of attempts if another program changes the file meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// One user's file.
+/// The file of one user.
 #[derive(Debug)]
 pub(super) struct UserConfig {
     folder: PathBuf,
     path: PathBuf,
 }
 
-/// The file as it was read.
+/// The file at the time of a read.
 struct Snapshot {
-    /// Where it really is.
+    /// Its real path.
     path: PathBuf,
-    /// What is in it; `None` where it is not there.
+    /// Its content; `None` if it does not exist.
     text: Option<Vec<u8>>,
-    /// The permissions that it has or gets.
+    /// Its permissions, which a new file gets, too.
     mode: u32,
     owner: (u32, u32),
 }
 
 impl UserConfig {
-    /// That of the user with this home.
+    /// The file of the user with this home.
     pub(super) fn of(home: &Path) -> Self {
         let folder = home.join(".ssh");
         let path = folder.join("config");
         Self { folder, path }
     }
 
-    /// Its path, as its user knows it.
+    /// Its path as the user knows it.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has it include `file` before all else; false where it does already.
+    /// Includes `file` before everything else; returns false if it is included already.
     ///
     /// # Errors
-    /// When it cannot be written, or `file` has a name that ssh cannot include.
+    /// If it cannot be written, or ssh cannot include a file with the name of `file`.
     pub(super) fn install(&self, file: &Path) -> Result<bool> {
         let include = include(file)?;
         if !self.folder.exists() {
@@ -83,10 +83,10 @@ impl UserConfig {
         })
     }
 
-    /// Takes the inclusion of `file` out; false where there is none.
+    /// Removes the inclusion of `file`; returns false if there is none.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub(super) fn remove(&self, file: &Path) -> Result<bool> {
         let include = include(file)?;
         if !self.folder.exists() {
@@ -94,12 +94,12 @@ impl UserConfig {
         }
         self.change(None, |text| {
             let (rest, was_made) = without(text?, &include);
-            // What was made for it and holds nothing else goes with it.
+            // A file that was created for the inclusion and is empty now is removed.
             (!(was_made && rest.is_empty())).then_some(rest)
         })
     }
 
-    /// The names of VMs that the user has as hosts of their own.
+    /// The names of VMs that the user has defined as hosts of their own.
     pub(super) fn shadowed(&self, vms: &[String]) -> Vec<String> {
         let text = fs::read(&self.path).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -128,7 +128,7 @@ impl UserConfig {
     ) -> Result<bool> {
         let trouble = |cause: io::Error| self.trouble(&cause, include);
         let folder = File::open(&self.folder).map_err(trouble)?;
-        // One at a time of ours; other programs do not ask.
+        // The lock is for banger's own processes; other programs do not take it.
         flock(&folder, FlockOperation::LockExclusive)
             .map_err(|cause| self.trouble(&cause.into(), include))?;
         for _ in 0..ATTEMPTS {
@@ -196,8 +196,9 @@ impl UserConfig {
     }
 }
 
-/// The line that includes a file. ssh splits at blanks, and takes the name for a pattern of the shell;
-/// newer ones also replace `%` and `$`, older ones do not, so there the pattern for any character stands.
+/// The line that includes a file. ssh splits it at blanks, and reads the name as a shell pattern.
+/// Newer versions also expand `%` and `$` and older ones do not, so the pattern for any character
+/// replaces these.
 fn include(file: &Path) -> Result<String> {
     let refused = || {
         Error::new(
@@ -238,14 +239,14 @@ fn without(text: &[u8], include: &str) -> (Vec<u8>, bool) {
     (rest, was_made)
 }
 
-/// Puts the new text in the file's place; false where the file is no longer as it was found.
+/// Replaces the file by the new text; returns false if the file has changed since it was read.
 fn replace(found: &Snapshot, new: Option<&[u8]>) -> io::Result<bool> {
     let folder = found.path.parent().unwrap_or(Path::new("/"));
     let mut name = found.path.file_name().unwrap_or_default().to_owned();
     name.push(".banger-new");
     let temporary = folder.join(name);
     if let Some(new) = new {
-        // One that a crash left behind.
+        // A crash may have left it behind.
         let _ = fs::remove_file(&temporary);
         let written = write(&temporary, new, found);
         if written.is_err() {
@@ -279,7 +280,7 @@ fn write(path: &Path, text: &[u8], found: &Snapshot) -> io::Result<()> {
     file.write_all(text)?;
     let metadata = file.metadata()?;
     if (metadata.uid(), metadata.gid()) != found.owner {
-        // With sudo it stays the user's own.
+        // With sudo the file stays the user's own.
         std::os::unix::fs::fchown(&file, Some(found.owner.0), Some(found.owner.1))?;
     }
     file.set_permissions(fs::Permissions::from_mode(found.mode))?;

@@ -1,4 +1,4 @@
-//! The user that banger is set up for.
+//! The user of `banger system`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Account {
             (None, own) => own.to_string(),
         };
         let account = look_up(&wanted, places)?;
-        // Of another home root would write there, and root's manager would not see it.
+        // Root would write into another home, and root's manager would not see that.
         if (account.uid, own) == (0, 0) && places.home.as_deref() != Some(&*account.home) {
             let text = format!("HOME is not root's home, `{}`", account.home.display());
             return Err(Error::new(Code::Invalid, text)

@@ -30,7 +30,7 @@ pub(super) fn has_claim(uid: u32) -> bool {
     Path::new(&format!("/etc/banger/{uid}.json")).exists()
 }
 
-/// The unit that stops the user's VMs when the host goes down.
+/// The unit that stops the user's VMs when the host shuts down.
 pub(super) fn shutdown_unit_file(uid: u32) -> PathBuf {
     format!("/etc/systemd/system/banger-shutdown@{uid}.service").into()
 }

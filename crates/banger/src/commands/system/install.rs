@@ -135,14 +135,14 @@ fn user_part(done: &mut InstallReport, account: &Account, session: &Session) -> 
         ));
         return Ok(());
     }
-    // What is root's has been looked at: the one beside.
+    // For root, only the program beside this one has been checked to be root's own.
     let search = session.places.search.as_deref();
     let program = programs::find_bangerd(search.filter(|_| !account.is_root()))?;
     unit::write(&path, &unit::text(&program, account.is_root()))?;
     systemd.user_does(&["daemon-reload"])?;
     systemd.user_does(&["enable", UNIT])?;
     super::super::daemon::end_running(session)?;
-    // One that was just asked to end would be left as it is by `start`.
+    // `start` would not restart a unit that is still stopping.
     systemd.user_does(&["restart", UNIT])?;
     done.unit = Some(path);
     Ok(())

@@ -31,7 +31,7 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// Runs it.
+    /// Runs the command.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         match self {
             Self::Install(verb) => verb.run(session),

@@ -52,7 +52,7 @@ impl DaemonUnit {
 }
 
 impl Status {
-    /// Shows it.
+    /// Prints the status.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let account = Account::find(self.user.as_deref(), &session.places)?;
         let output = session.output;

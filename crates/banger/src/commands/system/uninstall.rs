@@ -42,7 +42,7 @@ impl Uninstall {
             unit_removed: false,
             helper_removed: false,
         };
-        // Root's part first: it may refuse, and then nothing is half taken away.
+        // Root's part comes first: it may refuse, and then nothing has been removed.
         if !self.whom.user_part {
             done.helper_removed = if account.is_root() {
                 helper::shutdown_unit_file(account.uid).exists()

@@ -88,7 +88,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
         .and_then(|()| std::fs::rename(&temporary, path))
         .and_then(|()| File::open(folder)?.sync_all());
     if written.is_err() {
-        // It may never have been there.
+        // It may never have existed.
         let _ = std::fs::remove_file(&temporary);
     }
     written.map_err(map_io_error)

@@ -41,10 +41,10 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    /// Runs it.
+    /// Runs the test.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let mut report = Report::new(session.output);
-        // Steps of the daemon would stand between ours.
+        // The daemon's steps would appear between those of the test.
         let quiet = Output {
             quiet: true,
             ..session.output
@@ -151,7 +151,7 @@ impl<'a> Trial<'a> {
         Ok(Verdict::Good(format!("reached {reached}")))
     }
 
-    /// Files on both disks survive a stop and a start.
+    /// Checks that files on both disks survive a stop and a start.
     fn keep(&self, vm: &VmView) -> Result<Verdict> {
         let word = format!("{}-{}", self.name, vm.id);
         if !self.is_simulated {

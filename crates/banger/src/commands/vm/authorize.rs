@@ -1,6 +1,6 @@
-//! `banger vm authorize`: lets a key into a running VM, until the VM stops.
+//! `banger vm authorize`: authorises a key in a running VM, until the VM stops.
 //!
-//! A client on another machine has a key of its own, and this machine's key opens the VM.
+//! A client on another machine has a key of its own, which this machine's key adds to the VM.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ use crate::{agreement, programs};
 /// The longest key, in bytes.
 const LONGEST: u64 = 16 << 10;
 
-/// Adds the key on standard input to those that banger itself lets in, unless it is there.
+/// Adds the key on standard input to those that banger authorises, unless it is there.
 const SCRIPT: &str = r#"read -r key; keys=/run/banger/authorized_keys
 grep -qxF -e "$key" $keys || printf '%s\n' "$key" >> $keys"#;
 
@@ -58,7 +58,7 @@ impl Authorize {
     }
 }
 
-/// The one public key of a text, which has no options: they would restrict or extend what it opens.
+/// The one public key in a text, without options, which would restrict or extend the access.
 fn public_key(text: &str) -> Result<&str> {
     let key = text.trim();
     let kind = key.split(' ').next().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::ask;
 use crate::failure::Failure;
 use crate::output::{Output, say};
 
-/// So many VMs are named in a question; the others are counted.
+/// The number of VMs that a question names; the others are counted.
 const NAMED: usize = 10;
 
 /// The answer, given beforehand.
@@ -22,11 +22,11 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
-    /// Whether the user agrees to `verb` these VMs. Asks on a terminal, and says there that nothing is
-    /// done where they do not.
+    /// Asks the user whether to `verb` these VMs. Without consent it prints on the terminal that
+    /// nothing is done.
     ///
     /// # Errors
-    /// The error without a terminal.
+    /// If there is no terminal.
     pub(crate) fn is_given(
         self,
         output: Output,

@@ -121,7 +121,7 @@ impl Create {
         self.status(&vm, holds, session)
     }
 
-    /// Creates it, and waits for what is wanted; whether that holds.
+    /// Creates the VM, and waits for the condition, if any; also returns whether that holds.
     fn create(&self, session: &Session) -> Result<(VmView, bool)> {
         let vm = if self.early {
             self.new.create_early(session)?
@@ -135,7 +135,7 @@ impl Create {
         let timeout = Duration::from_secs(self.wait_timeout.unwrap_or(DEFAULT_TIMEOUT));
         let state = wait::until(condition, &id, Instant::now() + timeout, session)?;
         let mut now = session.daemon()?.show(&id)?;
-        // Some notes are for who creates a VM only.
+        // Some notes are only for the user who creates a VM.
         now.notes = vm.notes;
         Ok((now, state.holds))
     }
@@ -165,13 +165,13 @@ impl NewVm {
     /// Creates it, and starts it unless `no_start`.
     ///
     /// # Errors
-    /// The daemon's.
+    /// The daemon's error.
     pub(super) fn create(&self, session: &Session, no_start: bool) -> Result<VmView> {
         let request = self.request(session, no_start)?;
         session.work(|daemon, progress| daemon.create(&request, progress))
     }
 
-    /// Creates it, and waits until its guest takes commands.
+    /// Creates the VM, and waits until its guest runs commands.
     fn create_early(&self, session: &Session) -> Result<VmView> {
         let request = self.request(session, false)?;
         let begin = move |client: &Client, progress: &mut dyn FnMut(Progress)| {

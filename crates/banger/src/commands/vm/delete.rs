@@ -70,7 +70,7 @@ impl Delete {
         )
     }
 
-    /// What becomes of the files.
+    /// The description of what happens to the files.
     fn loss(&self, session: &Session) -> banger_api::Result<&'static str> {
         let is_kept = !self.purge && session.daemon()?.daemon()?.trash;
         Ok(if is_kept {
@@ -80,7 +80,7 @@ impl Delete {
         })
     }
 
-    /// A script that names its VMs is not asked, and nobody is where the daemon refuses anyway.
+    /// A script that names its VMs is not asked, nor is anybody if the daemon refuses anyway.
     fn has_to_ask(&self, session: &Session, targets: &[Target]) -> bool {
         let may_go = |target: &Target| {
             let phase = target.view.as_ref().map(|vm| vm.phase);

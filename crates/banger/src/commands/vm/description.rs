@@ -1,4 +1,4 @@
-//! The lines about a VM that has just changed.
+//! The lines about a VM after a verb.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -9,13 +9,13 @@ use super::outcomes::Description;
 use crate::failure::Outcome;
 use crate::output::{self, Output};
 
-/// Where it is, whether it was so before, and how to get in.
+/// The VM's state, whether it was in that state before, and how to log in.
 pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
     let name = &vm.name;
     let already = if already { " already" } else { "" };
     match vm.phase {
         Phase::Running => {
-            // Addresses are those of its own machine's network.
+            // Addresses belong to the network of the VM's own machine.
             let place = match (output::other_host(), vm.address, &vm.ssh) {
                 (Some(host), ..) => format!(" on {host}"),
                 (None, Some(address), _) => format!(" at {address} ({})", vm.dns_name),
@@ -46,7 +46,8 @@ pub(crate) fn how_it_stands(vm: &VmView, already: bool) -> String {
     }
 }
 
-/// Describes a started VM; alone, also the command that opens a shell in it.
+/// The description of a started VM. If it is the only one, it includes the command that opens a
+/// shell in it.
 pub(crate) fn started(vm: &VmView, already: bool, alone: bool) -> Description {
     let mut text = output::with_host(&how_it_stands(vm, already)).into_owned();
     if !alone {
@@ -58,7 +59,7 @@ pub(crate) fn started(vm: &VmView, already: bool, alone: bool) -> Description {
     }
 }
 
-/// Prints a new VM: its state and the way in, or its name alone with `--quiet`, which a script reads:
+/// Prints a new VM: its state and how to log in, or with `--quiet` only its name, for scripts:
 /// `name=$(banger vm create --quiet)`. The notes follow.
 pub(crate) fn report(vm: &VmView, output: Output) -> Outcome {
     output.result(vm, || {
@@ -82,7 +83,7 @@ pub(crate) fn plainly(vm: &VmView) -> Description {
     }
 }
 
-/// A setting as it is, and as the next start makes it.
+/// A setting in force, and that of the next start.
 pub(crate) fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
     if now == next {
         return now.to_string();
@@ -90,12 +91,12 @@ pub(crate) fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> St
     format!("{now} ({next} from its next start)")
 }
 
-/// NAT in a word.
+/// The state of NAT, as one word.
 pub(crate) fn on_or_off(nat: bool) -> &'static str {
     if nat { "on" } else { "off" }
 }
 
-/// What the daemon has to say of it.
+/// Prints the notes of the VM.
 pub(crate) fn notes(vm: &VmView, output: Output) {
     for note in &vm.notes {
         output.note(note);

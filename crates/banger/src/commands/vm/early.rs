@@ -1,5 +1,5 @@
-//! `--early`: a start that is watched until the guest takes commands, which is long before it is ready.
-//! The daemon continues with the start, as after any client that goes away.
+//! `--early`: waits until the guest runs commands, which is long before it is ready. The daemon
+//! continues with the start, as after any client that disconnects.
 
 use std::sync::mpsc::{self, TryRecvError};
 use std::time::Duration;
@@ -9,28 +9,28 @@ use banger_api::{Change, Code, Error, Progress, Result, VmRef, VmView};
 
 use crate::poll;
 
-/// The pause between two looks at a VM whose machine does not run yet.
+/// The pause between two checks of a VM whose machine does not run yet.
 const PAUSE: Duration = Duration::from_millis(30);
 
-/// How far a start has come.
+/// The progress of a start.
 pub(super) enum StartProgress<T> {
-    /// It is over.
+    /// The start has ended.
     Done(T),
-    /// The guest takes commands; the start continues.
+    /// The guest runs commands; the start continues.
     Answers(Box<VmView>),
 }
 
-/// What the thread of a request tells.
+/// The events of a request's thread.
 enum RequestEvent<T> {
     Step(Progress),
     Outcome(Result<T>),
 }
 
-/// Begins a request that starts a VM, and waits until the guest takes commands or the request has ended.
-/// `vm` is the VM, if it is known; otherwise the one that the request is about.
+/// Sends a request that starts a VM, and waits until the guest runs commands or the request has
+/// ended. `vm` is the VM, if it is known; otherwise it is that of the request.
 ///
 /// # Errors
-/// The daemon's.
+/// The daemon's error.
 pub(super) fn until_it_answers<T: Send + 'static>(
     daemon: &Client,
     vm: Option<&VmRef>,
@@ -41,7 +41,7 @@ pub(super) fn until_it_answers<T: Send + 'static>(
     let request = client.request().to_owned();
     let (tell, events) = mpsc::channel();
     std::thread::spawn(move || {
-        // The receiver is gone once the guest answers.
+        // The receiver is dropped once the guest answers.
         let outcome = begin(&client, &mut |step| {
             drop(tell.send(RequestEvent::Step(step)));
         });
@@ -75,7 +75,7 @@ pub(super) fn until_it_answers<T: Send + 'static>(
     }
 }
 
-/// The VM that a request is about, once it has one.
+/// The VM of a request, once it has one.
 fn vm_of(daemon: &Client, request: &str) -> Result<Option<VmRef>> {
     let first = daemon.events(None)?.next().transpose()?;
     let Some(Change::Snapshot(snapshot)) = first.map(|event| event.change) else {
@@ -86,11 +86,11 @@ fn vm_of(daemon: &Client, request: &str) -> Result<Option<VmRef>> {
     Ok(ours.and_then(|it| it.vm).map(VmRef::from))
 }
 
-/// Whether the guest takes a command: it is asked for a connection for one, which is closed unused.
+/// Whether the guest runs commands: tested by a connection for one, which is closed unused.
 fn takes_commands(daemon: &Client, vm: &VmRef) -> Result<bool> {
     match daemon.exec(vm) {
         Ok(_) => Ok(true),
-        // Its machine does not run yet, or its start fails just now, which the request tells.
+        // The machine does not run yet, or its start is just failing, which the request reports.
         Err(error) if matches!(error.code, Code::Conflict | Code::Guest | Code::NotFound) => {
             Ok(false)
         }

@@ -49,7 +49,7 @@ impl Events {
     /// Prints them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let daemon = session.daemon()?;
-        // How all VMs stand now, so that a change can be told from what was before.
+        // The state of all VMs now, so that changes can be told from it.
         let first = daemon.events(None)?.next();
         let first = first.ok_or_else(|| {
             Error::new(Code::NotReady, "the daemon stopped before the first event")
@@ -71,7 +71,7 @@ impl Events {
         if self.since.is_none() {
             self.print(&mut reader, first, session)?;
         } else {
-            // How VMs are now is later than the events that come first.
+            // The current state of the VMs is later than the first events.
             reader.vms.clear();
         }
         let since = self.since.unwrap_or(last);
@@ -81,7 +81,7 @@ impl Events {
         let mut read = since;
         while let Some(error) = self.read_on(daemon, &mut read, last, &mut reader, session)? {
             let remote = session.places.remote.as_ref();
-            // What the daemon refuses would be refused again.
+            // A request that the daemon has rejected would be rejected again.
             let is_broken = matches!(error.code, Code::Internal | Code::NotReady);
             let Some(remote) = remote.filter(|_| self.follow && is_broken) else {
                 return Err(error.into());
@@ -97,8 +97,8 @@ impl Events {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Prints what comes after the event `read`, until the stream ends, or without -f until the event
-    /// `last`. Returns why a stream broke.
+    /// Prints the events after `read`, until the stream ends, or without -f until the event `last`.
+    /// Returns the reason if the stream broke.
     fn read_on(
         &self,
         daemon: &Client,
@@ -142,10 +142,10 @@ impl Events {
 
 /// A reader of events, and the state of the VMs after those it has read.
 struct Reader {
-    /// The VMs that are meant; all where there are none.
+    /// The selected VMs; all if it is empty.
     wanted: Vec<VmRef>,
     vms: BTreeMap<VmId, VmView>,
-    /// The ids that the names stood for: they are followed through a rename.
+    /// The ids of the selected names: a VM stays selected through a rename.
     ids: Vec<VmId>,
 }
 
@@ -181,7 +181,7 @@ impl Reader {
         is_meant
     }
 
-    /// The event as far as it is about the VMs that are meant.
+    /// The part of the event that is about selected VMs.
     fn select(&mut self, mut event: Event) -> Option<Event> {
         let is_wanted = match &mut event.change {
             Change::Snapshot(snapshot) => {
@@ -200,7 +200,7 @@ impl Reader {
         is_wanted.then_some(event)
     }
 
-    /// What a person reads of it: a line for each thing that happened, none where it shows nowhere.
+    /// The text for people: a line for each change, none for invisible ones.
     fn text(&mut self, event: &Event, zone: &TimeZone) -> String {
         let at = event.at.to_zoned(zone.clone()).strftime("%H:%M:%S");
         let at = at.to_string();
@@ -262,7 +262,7 @@ fn name_of(operation: &Operation) -> String {
     name.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-/// The verb in the word that it has on the command line.
+/// The verb's name on the command line.
 fn verb(operation: &Operation) -> String {
     let word = serde_json::to_value(operation.verb).ok();
     let word = word.and_then(|it| it.as_str().map(str::to_owned));
@@ -280,7 +280,7 @@ fn phase(vm: &VmView) -> String {
     }
 }
 
-/// What is new about a VM, each in its own words.
+/// The changes of a VM, each described.
 fn changes(before: Option<&VmView>, vm: &VmView) -> Vec<String> {
     let Some(before) = before else {
         return vec![phase(vm)];

@@ -54,7 +54,7 @@ impl Export {
         self.report(archive, session.output)
     }
 
-    /// The path is the one that the user gave, wherever the archive was written first.
+    /// Prints the path that the user gave, wherever the archive was written first.
     fn report(&self, archive: ExportedVm, output: Output) -> Outcome {
         let path = self.file.display().to_string();
         let archive = if output::other_host().is_some() {

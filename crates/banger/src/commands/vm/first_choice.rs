@@ -12,10 +12,10 @@ use crate::session::Session;
 /// there is no terminal.
 ///
 /// # Errors
-/// When the configuration is wrong.
+/// If the configuration is invalid.
 pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let output = session.output;
-    // The configuration of another machine is its own.
+    // Another machine has a configuration of its own.
     if output.quiet || !somebody_is_there(output) || session.places.remote.is_some() {
         return Ok(None);
     }
@@ -32,7 +32,8 @@ pub(super) fn of_nat(session: &Session) -> Result<Option<bool>> {
     let written = config::change(session, &["set", "--", "nat", &answer.to_string()]);
     let path = session.places.location.config.display();
     if let Err(error) = written {
-        // Who keeps the file where it cannot be written, as in a read-only store, has VMs all the same.
+        // A user whose file cannot be written, as in a read-only store, can create VMs all the
+        // same.
         let why = error.causes.last().unwrap_or(&error.message);
         output.warning(&format!(
             "the answer applies to this VM only, because `{path}` cannot be written: {why}"

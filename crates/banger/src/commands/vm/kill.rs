@@ -41,7 +41,7 @@ impl Kill {
             signal: self.signal,
         };
         let targets = self.several.which.targets(session, RUNNING)?;
-        // Who names a VM has seen which one it is.
+        // A user who names a VM knows which one it is.
         let is_agreed = self.several.which.is_by_name()
             || self.confirmation.is_given(
                 session.output,

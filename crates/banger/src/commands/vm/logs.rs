@@ -58,11 +58,11 @@ impl Logs {
     }
 }
 
-/// Where the console's bytes go.
+/// The destination of the console's bytes.
 enum Sink {
     Bytes,
     Terminal(Filter),
-    /// As JSON; this is the line that has not ended.
+    /// JSON lines; this is the incomplete last line.
     Lines(Vec<u8>),
 }
 

@@ -114,7 +114,7 @@ impl Open {
     }
 }
 
-/// The address at which this machine reaches one of these sockets, if it does.
+/// The address at which this machine reaches one of these sockets, if there is one.
 fn direct_address(vm: &VmView, services: &[&PortView]) -> Option<IpAddr> {
     let address = IpAddr::from(vm.address?);
     let reached = [address, [0; 4].into(), [0_u16; 8].into()];

@@ -9,16 +9,16 @@ use serde::Serialize;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
-/// A VM after a verb, in words.
+/// A VM after a verb, as text.
 #[derive(Debug)]
 pub(crate) struct Description {
-    /// Its name, all that is printed with `--quiet`.
+    /// Its name, which is all that `--quiet` prints.
     pub(crate) name: VmName,
     /// Its state.
     pub(crate) text: String,
-    /// What its user has to know, quiet or not.
+    /// A warning, which is printed even with `--quiet`.
     pub(crate) warning: Option<String>,
-    /// What its user may want to know.
+    /// Notes for its user.
     pub(crate) notes: Vec<String>,
 }
 
@@ -30,16 +30,16 @@ enum Listed<T> {
     Failed { name: String, error: Error },
 }
 
-/// The outcomes of a verb, in the order in which its VMs were given.
+/// The outcomes of a verb, in the order of its VMs.
 #[derive(Debug)]
 pub(crate) struct Outcomes<T, F> {
     output: Output,
     describe: F,
     count: usize,
     listed: Vec<(usize, Listed<T>)>,
-    /// The notes on several VMs, with whom each is about: said once, at the end.
+    /// The notes on several VMs, each with its VMs, printed once at the end.
     notes: BTreeMap<String, Vec<String>>,
-    /// Why nothing more can be printed.
+    /// The reason why nothing more can be printed.
     mute: Option<Failure>,
 }
 
@@ -67,7 +67,7 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
             }
             Err(mut error) => {
                 if name == "all" {
-                    // The word is reserved: no VM has it as its name.
+                    // The word is reserved, so no VM has it as its name.
                     error = error.hint("for all VMs: --all");
                 }
                 if !self.output.json && self.count > 1 {
@@ -104,7 +104,7 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
         Ok(())
     }
 
-    /// All have ended: prints the list for programs, and how many failed.
+    /// Prints the list for programs, and how many verbs failed, after all have ended.
     pub(crate) fn end(mut self) -> Outcome {
         if let Some(failure) = self.mute {
             return Err(failure);
@@ -139,7 +139,7 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
     }
 }
 
-/// A note as it is said of several VMs, whose commands name `NAME` in place of one of them.
+/// A note for several VMs, whose commands have `NAME` in place of one VM's name.
 fn without_name(note: &str, name: &str) -> String {
     let words = note.split(' ');
     let words = words.map(|word| if word == name { "NAME" } else { word });

@@ -1,4 +1,4 @@
-//! Which host a new VM goes to: `banger vm create --on auto`.
+//! The choice of a host for a new VM: `banger vm create --on auto`.
 
 use std::cmp::Reverse;
 
@@ -12,21 +12,21 @@ use crate::session::Session;
 /// Takes the host with the most room.
 pub(super) const AUTO: &str = "auto";
 
-/// What a new VM wants of its host.
+/// The requirements of a new VM.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wish {
-    /// The image's name; the host's own default if there is none.
+    /// The image's name; `None` for the host's default.
     pub(super) image: Option<String>,
-    /// Its memory; the host's own default if there is none.
+    /// Its memory; `None` for the host's default.
     pub(super) memory: Option<Mib>,
     /// Whether it starts at once.
     pub(super) starts: bool,
 }
 
-/// The host for it, among those that the user has named and this machine.
+/// Chooses a host among those that the user has named and this machine.
 ///
 /// # Errors
-/// No host answers, or none is fit, with the reason of each.
+/// If no host answers, or none is suitable, with the reason for each.
 pub(super) fn choose(session: &Session, wish: &Wish) -> Result<String> {
     let Answers { heard, silent } = all_hosts::ask(session, Client::host)?;
     for (host, error) in &silent {
@@ -40,7 +40,7 @@ pub(super) fn choose(session: &Session, wish: &Wish) -> Result<String> {
 /// The host with the most free memory that no other VM may use; then the most free disk space.
 fn best(hosts: &[(String, HostView)], wish: &Wish) -> Result<String> {
     let fit = hosts.iter().filter(|(_, host)| unfit(host, wish).is_none());
-    // Of equal ones, the first by name.
+    // Among equal ones, the first by name.
     let room = |host: &HostView| (host.memory_room_mib(), host.disk_free_mib);
     if let Some((name, _)) = fit.min_by_key(|(_, host)| Reverse(room(host))) {
         return Ok(name.clone());
@@ -55,7 +55,7 @@ fn best(hosts: &[(String, HostView)], wish: &Wish) -> Result<String> {
     Err(error.hint("see their room: banger --host NAME host show"))
 }
 
-/// Why a host cannot take the VM. The host itself has the last word, when the VM is created.
+/// The reason why a host cannot take the VM. The host itself decides when the VM is created.
 fn unfit(host: &HostView, wish: &Wish) -> Option<String> {
     if wish.starts && !host.can_run_vms() {
         let first = host.hypervisors.first().and_then(|it| it.reason.as_deref());
@@ -125,7 +125,7 @@ mod tests {
         let mut hosts = vec![
             host("a", 20_000, 0),
             host("b", 40_000, 0),
-            // Free now, and promised to others.
+            // The memory is free now, but promised to other VMs.
             host("c", 60_000, 60_000),
         ];
         assert_eq!(best(&hosts, &wish(2048)).unwrap(), "b");
@@ -161,7 +161,7 @@ mod tests {
                 "b: no VM can run there: it is not installed"
             ]
         );
-        // Created only, it may wait for room.
+        // A VM that is only created may wait for memory.
         let later = Wish {
             starts: false,
             ..wish(2048)

@@ -47,7 +47,7 @@ impl Ports {
     }
 }
 
-/// The first TCP port that is not that of SSH, which `vm ssh` reaches.
+/// The first TCP port except that of SSH, for which `vm ssh` exists.
 fn port_to_forward(ports: &[PortView]) -> Option<u16> {
     let mut services = ports.iter().filter(|it| it.protocol == "tcp");
     services.find(|it| it.port != 22).map(|it| it.port)

@@ -1,7 +1,7 @@
-//! `banger vm proxy`: standard input and output become a TCP connection to a port of a VM.
+//! `banger vm proxy`: connects standard input and output to a TCP port of a VM.
 //!
-//! It is the `ProxyCommand` of an ssh whose VM is on another machine: banger there connects, whatever the
-//! VM's network is like. Ports other than that of SSH are reached over the guest program.
+//! It is the `ProxyCommand` of an ssh to a VM on another machine: banger there connects, whatever
+//! the VM's network is. Ports other than that of SSH are reached through the guest program.
 
 use std::fs::File;
 use std::io;
@@ -53,7 +53,8 @@ impl Proxy {
         if let Some(remote) = remote {
             return Err(self.become_ssh(remote, &vm)?.into());
         }
-        // An sshd that listens on the VM's address only is no reason to fail, nor is an older guest program.
+        // A direct connection also reaches an sshd that listens on the VM's address only, and works
+        // with an older guest program.
         if self.port == SSH
             && let Ok(address) = address(&vm)
             && let Ok(stream) = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)
@@ -78,13 +79,13 @@ impl Proxy {
             .map_err(|wrong: InvalidName| Error::new(Code::Invalid, wrong.to_string()))
     }
 
-    /// Becomes an ssh that runs the same there. Returns only on failure.
+    /// Executes an ssh that runs the same command there. Returns only on failure.
     fn become_ssh(&self, remote: &Remote, vm: &VmView) -> Result<Error> {
         if self.port == SSH {
             if vm.ssh.is_none() {
                 return Err(not_running(vm));
             }
-            // An ssh of the user's own reads the file after this command has answered.
+            // A user's own ssh reads the file after this command has answered.
             remote.pin(std::slice::from_ref(vm))?;
             remote.authorize(vm)?;
         }
@@ -95,7 +96,7 @@ impl Proxy {
     }
 }
 
-/// Where the sshd of a VM is on its own machine.
+/// The address of a VM's sshd on the VM's machine.
 fn address(vm: &VmView) -> Result<SocketAddr> {
     let Some(ssh) = &vm.ssh else {
         return Err(not_running(vm));
@@ -107,7 +108,7 @@ fn address(vm: &VmView) -> Result<SocketAddr> {
     Ok((address, ssh.port).into())
 }
 
-/// Copies both ways. The end of the input is passed on.
+/// Copies both ways, and passes on the end of the input.
 fn join(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = File::from(rustix::stdio::stdin().try_clone_to_owned()?);
@@ -133,7 +134,7 @@ mod tests {
         let mut vm = calm_otter();
         let found = |vm: &VmView| address(vm).map(|it| it.to_string());
         assert_eq!(found(&vm).unwrap(), "10.215.0.2:22");
-        // User networking has one port, on loopback.
+        // User networking forwards one port, on loopback.
         let ssh = vm.ssh.as_mut().unwrap();
         (ssh.host, ssh.port) = ("127.0.0.1".to_owned(), 40022);
         assert_eq!(found(&vm).unwrap(), "127.0.0.1:40022");

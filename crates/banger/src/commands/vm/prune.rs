@@ -75,7 +75,7 @@ impl Prune {
                     pruned.freed_bytes += space::own_bytes(&vm);
                     pruned.names.push(last.name);
                 }
-                // The others can go all the same.
+                // The other VMs can still be deleted.
                 Err(error) => pruned.errors.push(error),
             }
         }
@@ -95,7 +95,7 @@ impl Prune {
         })
     }
 
-    /// The VMs that go, each with its disks.
+    /// The VMs to delete, each with its disks.
     fn unneeded(&self, daemon: &Client, now: Timestamp) -> banger_api::Result<Vec<VmView>> {
         let mut vms = daemon.trash()?;
         if self.stopped {
@@ -146,7 +146,7 @@ fn text(pruned: &Pruned) -> String {
     deleted.chain([freed]).collect()
 }
 
-/// A span of time that is not negative.
+/// Parses a duration that is not negative.
 fn age(text: &str) -> Result<SignedDuration, String> {
     let wrong = || format!("{text:?} is not a span of time, such as 12h or 30d");
     let span: Span = text.parse().map_err(|_| wrong())?;

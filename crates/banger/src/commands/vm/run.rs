@@ -39,7 +39,7 @@ impl Run {
             session.output.error(&error);
             Failure::Status(NOT_OF_THE_COMMAND)
         })?;
-        // Its id, because somebody may rename it meanwhile.
+        // The id stays the same if the VM is renamed meanwhile.
         let vm: VmRef = vm.id.into();
         interrupt::leave_to_a_command();
         let outcome = self.command.run_in(&vm, session);

@@ -32,31 +32,31 @@ pub(crate) struct Selection {
     all: bool,
 }
 
-/// What a verb can do something to, among the VMs that no user named.
+/// The VMs that a verb can apply to if the user does not name them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope {
-    /// Whether it is of use to this VM.
+    /// Whether the verb applies to this VM.
     pub(crate) takes: fn(&VmView) -> bool,
-    /// What is said where it is of use to none: "no VM `is running`".
+    /// The end of the message if it applies to none: "no VM `is running`".
     pub(crate) or_none: &'static str,
 }
 
 impl Scope {
-    /// Of use to every VM.
+    /// Every VM.
     pub(crate) const ANY: Self = Self {
         takes: |_| true,
         or_none: "is there",
     };
 }
 
-/// One VM that a verb is done to.
+/// A VM that a verb applies to.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Its name, or the user's text if there is no such VM.
     pub(crate) name: String,
-    /// How the daemon is asked for it.
+    /// The reference for requests to the daemon.
     pub(crate) reference: VmRef,
-    /// How it was when the verb began, if that was looked up.
+    /// Its state when the verb began, if that was looked up.
     pub(crate) view: Option<VmView>,
 }
 
@@ -64,7 +64,7 @@ impl Target {
     pub(crate) fn of(view: VmView) -> Self {
         Self {
             name: view.name.to_string(),
-            // A VM that is renamed meanwhile is still the one that was selected.
+            // A VM that is renamed meanwhile stays selected.
             reference: view.id.into(),
             view: Some(view),
         }
@@ -77,12 +77,12 @@ impl Selection {
         !self.names.is_empty()
     }
 
-    /// Whether every VM is meant.
+    /// Whether all VMs are selected.
     pub(crate) fn is_all(&self) -> bool {
         self.all
     }
 
-    /// What is said where it selects none.
+    /// The message if it selects none.
     pub(crate) fn none(&self, scope: Scope) -> String {
         let selectors: Vec<_> = self.selectors.iter().map(|it| format!("`{it}`")).collect();
         let with = match &selectors[..] {
@@ -92,10 +92,10 @@ impl Selection {
         format!("no VM{with} {}", scope.or_none)
     }
 
-    /// The VMs, each once. A name that no VM has stays among them, and fails for itself only.
+    /// The VMs without duplicates. An unknown name is kept, and fails for itself only.
     ///
     /// # Errors
-    /// When the daemon cannot be asked.
+    /// If the daemon does not answer.
     pub(crate) fn targets(&self, session: &Session, scope: Scope) -> Result<Vec<Target>> {
         let vms = session.daemon()?.list()?;
         if !self.is_by_name() {
@@ -127,7 +127,7 @@ impl Selection {
     }
 }
 
-/// The one VM that the daemon takes this reference for.
+/// The VM that the daemon would find by this reference.
 fn named<'v>(vms: &'v [VmView], wanted: &VmRef) -> Option<&'v VmView> {
     if let Some(vm) = vms.iter().find(|vm| wanted.is_name(&vm.name)) {
         return Some(vm);

@@ -56,7 +56,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The settings that were given.
+    /// The settings that the user gave.
     pub(crate) fn patch(&self) -> VmSpecPatch {
         VmSpecPatch {
             vcpu: self.vcpu,
@@ -90,7 +90,7 @@ fn memory(text: &str) -> Result<Mib, String> {
     limits::memory(size(text)?)
 }
 
-/// The size of a disk.
+/// Parses the size of a disk.
 pub(crate) fn disk(text: &str) -> Result<Mib, String> {
     limits::disk(size(text)?)
 }

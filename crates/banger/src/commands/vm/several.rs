@@ -70,7 +70,7 @@ impl Several {
         self.each_of(session, scope, &targets, work, sender)
     }
 
-    /// As [`Several::each`], to VMs that were looked up before.
+    /// Like [`Several::each`], for VMs that were looked up before.
     pub(crate) fn each_of<T: Serialize + Send>(
         &self,
         session: &Session,

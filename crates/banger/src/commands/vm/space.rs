@@ -1,10 +1,10 @@
-//! What VMs take on the host.
+//! The space that VMs take on the host.
 
 use banger_api::{DiskView, Mib, VmView};
 
-/// What its disks take that no image and no clone shares, in bytes.
+/// The bytes of its disks that it shares with no image and no clone.
 pub(crate) fn own_bytes(vm: &VmView) -> u64 {
-    // A store of dm-snapshot holds nothing that is shared.
+    // A store of dm-snapshot contains only the VM's own data.
     let is_part_shared = vm.root_disk == "reflink";
     let own = |disk: &DiskView| {
         let shared = disk.shared_bytes.filter(|_| is_part_shared);

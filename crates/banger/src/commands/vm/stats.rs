@@ -76,7 +76,7 @@ impl Stats {
                 history.pop_front();
             }
             if self.watch && session.output.terminal && !session.output.json {
-                // The screen from its upper left corner on, and nothing of before.
+                // Clears the screen, and starts at its upper left corner.
                 write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
             }
             session.output.result(&sample, || {
@@ -101,7 +101,7 @@ impl Rates {
             .duration_since(before.time)
             .as_secs_f64()
             .max(0.001);
-        // A counter that shrinks has begun anew.
+        // A counter that has become smaller was reset.
         #[expect(
             clippy::cast_precision_loss,
             reason = "differences of a second are small"
@@ -181,7 +181,7 @@ fn of_rate(bytes: f64) -> String {
     size(bytes as u64)
 }
 
-/// A size with three digits or so.
+/// A size with about three digits.
 #[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
 fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -195,7 +195,7 @@ fn size(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// The last values of each rate, the newest on the right.
+/// A sparkline for each rate, with the newest value on the right.
 fn sparklines(history: &VecDeque<Rates>) -> String {
     let rows: [(&str, fn(&Rates) -> Option<f64>); 3] = [
         ("CPU", |rates| rates.guest_cpus.or(Some(rates.host_cpus))),
@@ -209,7 +209,7 @@ fn sparklines(history: &VecDeque<Rates>) -> String {
     format!("\n{}", columns(&rows, |_, _, _| None))
 }
 
-/// One character for each value, as high as its part of the largest.
+/// One character for each value, whose height is relative to the largest.
 fn sparkline(values: &[f64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = values.iter().copied().fold(0.0, f64::max);

@@ -74,7 +74,7 @@ impl Stop {
         )
     }
 
-    /// One request: the daemon stops all of them, also where this program is ended.
+    /// Sends one request: the daemon stops all VMs, even if this program is ended.
     fn run_for_all(&self, session: &Session) -> Outcome {
         if self.host_shutdown && !Systemd::new(&session.places).host_goes_down() {
             session

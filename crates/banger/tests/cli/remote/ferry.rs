@@ -1,13 +1,14 @@
-//! Files that cross between the two machines. The banger there is a stand-in: a simulated host has no files.
+//! Files between the two machines. banger on the other one is a stand-in, because a simulated host
+//! has no files.
 
 use super::machines::{TwoMachines, two_machines};
 use crate::environment::program;
 use crate::fake_daemon;
 
-/// What the stand-in exports: longer than a block, with zeros in it.
+/// The stand-in's exported file: longer than a block, with zeros in it.
 const EXPORTED: &str = "printf 'head'; head -c 300000 /dev/zero; printf 'tail'";
 
-/// Machines whose other one exports and imports files.
+/// Two machines, of which the other one exports and imports files.
 fn with_files() -> Option<TwoMachines> {
     let two = two_machines("")?;
     let vm = fake_daemon::web(&two.server).to_string();
@@ -27,12 +28,12 @@ esac"#,
         program = program().display(),
     );
     two.server.script("banger", &line);
-    // The directory of files on their way.
+    // The directory for files in transit.
     std::fs::create_dir(two.server.path("tmp")).unwrap();
     Some(two)
 }
 
-/// What is left of files on their way, here and there.
+/// The remaining files in transit, on both machines.
 fn left(two: &TwoMachines) -> Vec<String> {
     let mut names = Vec::new();
     for folder in [two.client.path(""), two.server.path("tmp")] {
@@ -56,7 +57,7 @@ fn a_vm_is_exported_to_a_file_of_this_machine_and_imported_from_one() {
     assert!(error.contains("`web.banger` exists"), "{error}");
     assert!(error.contains("--force"), "{error}");
     two.done(&["--host", "lab", "vm", "export", "web", "web.banger", "-f"]);
-    // It goes back under a name that a shell would see.
+    // The file returns under a name with characters that are special in a shell.
     let odd = two.client.path("it's a $(file)");
     std::fs::rename(file, &odd).unwrap();
     let odd = odd.to_str().unwrap();

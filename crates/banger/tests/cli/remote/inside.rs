@@ -1,4 +1,4 @@
-//! What is done inside the VMs of another machine: files and ports are those of this one.
+//! Commands inside the VMs of another machine: files and ports are those of this one.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

@@ -1,4 +1,4 @@
-//! Logins to VMs of another machine. A second sshd is the guest's.
+//! Logins to VMs of another machine. A second sshd stands in for the guest's.
 
 use std::process::{Child, Command};
 
@@ -6,7 +6,7 @@ use super::machines::{TwoMachines, free_port, machines, run, start_sshd, user};
 use crate::environment::{Run, program};
 use crate::fake_daemon;
 
-/// A machine whose daemon says that it has the VM `web`, and an sshd in place of the guest's.
+/// A machine whose daemon reports the VM `web`, and an sshd in place of the guest's.
 struct WithGuest {
     two: TwoMachines,
     guest: Child,
@@ -19,7 +19,7 @@ impl Drop for WithGuest {
     }
 }
 
-/// `host_key` is the one that the daemon tells, if it is not the guest's own.
+/// `host_key` is the one that the daemon reports, if it is not the guest's own.
 fn with_guest(host_key: Option<&str>) -> Option<WithGuest> {
     let two = machines("", "")?;
     let server = &two.server;
@@ -46,7 +46,7 @@ fn with_guest(host_key: Option<&str>) -> Option<WithGuest> {
     let words: Vec<&str> = host_key.split(' ').take(2).collect();
     web["ssh"]["host_key"] = words.join(" ").into();
     fake_daemon::listen(server, fake_daemon::daemon(server), web);
-    // The banger there has no key of its own for this guest.
+    // banger there has no key of its own for this guest.
     let line = format!(
         "case \"$*\" in *'vm authorize web'*) exec cat >> {} ;; esac\nexec {} \"$@\"",
         keys.display(),

@@ -13,7 +13,7 @@ use crate::environment::{Run, TestEnvironment, program};
 
 pub(super) const SSHD: &str = "/usr/sbin/sshd";
 
-/// The machine of the client and the other one.
+/// The client's machine and the other one.
 pub(super) struct TwoMachines {
     pub(super) client: TestEnvironment,
     pub(super) server: TestEnvironment,
@@ -21,13 +21,13 @@ pub(super) struct TwoMachines {
     pub(super) port: u16,
 }
 
-/// The user who runs the tests.
+/// The name of the user who runs the tests.
 pub(super) fn user() -> String {
     let user = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(user.stdout).unwrap().trim().to_owned()
 }
 
-/// A port on which nothing listens.
+/// A port without a listener.
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -38,12 +38,12 @@ pub(super) fn run(program: &str, arguments: &[&str]) {
     assert!(ended.status.success(), "{program} {arguments:?}: {ended:?}");
 }
 
-/// Two machines, or none where there is no sshd.
+/// Two machines, or `None` without an sshd.
 pub(super) fn two_machines(more: &str) -> Option<TwoMachines> {
     machines(more, "BANGER_SIM=1")
 }
 
-/// The same; sessions there have these variables, too.
+/// The same, with these variables in sessions there.
 pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
     if !Path::new(SSHD).is_file() {
         eprintln!(
@@ -110,8 +110,8 @@ pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
     })
 }
 
-/// As root it wants a directory in /run, which a living host without sshd does not have: this one is in a
-/// mount namespace of its own.
+/// As root, sshd requires a directory in /run, which a host without a running sshd lacks, so this
+/// sshd has a mount namespace of its own.
 pub(super) fn start_sshd(config: &Path, port: u16) -> Child {
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("unshare");
@@ -175,7 +175,7 @@ impl TwoMachines {
         self.done(&list).stdout.replace('\n', " ")
     }
 
-    /// The files of the connection whose names end so.
+    /// The files of the connection with this suffix.
     pub(super) fn files(&self, end: &str) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.client.path("run/banger/hosts"));
         let entries = entries.into_iter().flatten().flatten().map(|it| it.path());
@@ -184,13 +184,13 @@ impl TwoMachines {
             .collect()
     }
 
-    /// The processes of ssh that belong to this connection.
+    /// The ssh processes of this connection.
     pub(super) fn masters(&self) -> Vec<Pid> {
         processes(&self.client.path("run").display().to_string())
     }
 }
 
-/// The processes whose command line contains this.
+/// The processes whose command line contains this word.
 pub(super) fn processes(word: &str) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let has_word = |entry: &std::fs::DirEntry| {

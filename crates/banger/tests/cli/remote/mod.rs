@@ -40,7 +40,7 @@ fn verbs_work_with_the_vms_of_another_machine_through_one_master() {
         run.stdout.lines().map(str::to_owned).collect()
     });
     assert!(offered[0].starts_with("web\trunning"), "{offered:?}");
-    // A stream and many requests at once use the same one, more than MaxSessions allows.
+    // A stream and many requests at once share one connection, more than MaxSessions allows.
     let mut events = two.command(&["--host", "lab", "vm", "events", "-f"]);
     let mut events = events.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(events.stdout.take().unwrap()).lines();
@@ -79,7 +79,7 @@ fn named_hosts_are_used_until_another_is_named() {
     assert!(list.contains("*  lab    ssh://lab\n"), "{list}");
     two.done(&["vm", "create", "web"]);
     assert_eq!(two.server.json(&["vm", "list"])[0]["name"], "web");
-    // `local` is this machine, and so is a daemon that is named by its place.
+    // `local` is this machine, and a daemon named by its path is on this machine, too.
     let here = two.client.json(&["--host", "local", "vm", "list"]);
     assert_eq!(here.as_array().unwrap().len(), 0);
     let state = two.client.state();
@@ -100,7 +100,7 @@ fn a_server_that_forwards_no_sockets_is_reached_by_its_own_banger() {
     let Some(two) = two_machines("AllowStreamLocalForwarding no") else {
         return;
     };
-    // What a shell prints before is passed over.
+    // Output of the login shell before the greeting is skipped.
     let noisy = format!("echo Welcome; echo; exec {} \"$@\"", program().display());
     two.server.script("banger", &noisy);
     two.done(&["--host", "lab", "vm", "create", "web"]);
@@ -108,7 +108,7 @@ fn a_server_that_forwards_no_sockets_is_reached_by_its_own_banger() {
     let exec = ["--host", "lab", "vm", "exec", "web", "--", "a b"];
     assert_eq!(two.done(&exec).stdout, "a b\n");
     assert_eq!(two.files(".no-fwd").len(), 1);
-    // Several verbs at a time, each with a stream of its own.
+    // Several verbs run at the same time, each with a stream of its own.
     for name in ["one", "six", "two"] {
         two.done(&["--host", "lab", "vm", "create", name, "--no-start"]);
     }
@@ -151,7 +151,7 @@ fn a_daemon_that_was_stopped_and_a_master_that_died_are_replaced() {
     let Some(two) = two_machines("") else { return };
     two.done(&["--host", "lab", "vm", "create", "web", "--no-start"]);
     two.server.done(&["daemon", "stop"]);
-    // The daemon there is started; its simulated VM is gone.
+    // The daemon there is started again; its simulated VM is lost.
     assert_eq!(two.names(), "");
     two.done(&["--host", "lab", "vm", "create", "web", "--no-start"]);
     let first = two.masters();
@@ -160,7 +160,7 @@ fn a_daemon_that_was_stopped_and_a_master_that_died_are_replaced() {
     }
     assert_eq!(two.names(), "web ");
     assert_ne!(two.masters(), first);
-    // A laptop that slept: the connection takes everything and answers nothing.
+    // Like a laptop that slept: the connection accepts everything and does not answer.
     let sessions: Vec<Pid> = processes("sshd: ")
         .into_iter()
         .filter(|it| is_below(*it, two.sshd.id()))
@@ -200,7 +200,7 @@ fn is_below(process: Pid, ancestor: u32) -> bool {
 fn what_is_wrong_on_the_way_is_told_in_words() {
     let Some(two) = two_machines("") else { return };
     let list = ["--host", "lab", "vm", "list"];
-    // There is no such program.
+    // The program does not exist.
     two.server
         .script("banger", "echo 'sh: banger: not found' >&2; exit 127");
     let error = two.refused(&list);
@@ -209,14 +209,14 @@ fn what_is_wrong_on_the_way_is_told_in_words() {
         "{error}"
     );
     assert!(error.contains("--program"), "{error}");
-    // One of another version.
+    // The daemon has another version.
     let answer = r#"echo 'banger-dial-stdio 1'; read -r line; body='{"socket":"/none","pid":1}'
 printf 'HTTP/1.1 200 OK\r\nbanger-api: 99\r\ncontent-length: 27\r\n\r\n%s' "$body""#;
     two.server.script("banger", answer);
     let error = two.refused(&list);
     assert!(error.contains("uses version 99 of the API"), "{error}");
     assert!(error.contains("upgrade banger on this machine"), "{error}");
-    // One whose daemon does not start.
+    // The daemon does not start.
     let broken = format!(
         "BANGER_STATE=/proc/none exec {} \"$@\"",
         program().display()
@@ -225,7 +225,7 @@ printf 'HTTP/1.1 200 OK\r\nbanger-api: 99\r\ncontent-length: 27\r\n\r\n%s' "$bod
     let error = two.refused(&list);
     assert!(error.contains("reach the daemon on `lab`"), "{error}");
     assert!(error.contains("/proc/none"), "{error}");
-    // Something else.
+    // The program is not banger.
     two.server
         .script("banger", "echo 'this account is for git'");
     let error = two.refused(&list);
@@ -233,7 +233,7 @@ printf 'HTTP/1.1 200 OK\r\nbanger-api: 99\r\ncontent-length: 27\r\n\r\n%s' "$bod
         error.contains("what answers on `lab` is not banger"),
         "{error}"
     );
-    // Nobody who is let in.
+    // The login is rejected.
     std::fs::write(two.server.path("authorized_keys"), "").unwrap();
     for master in two.masters() {
         let _ = kill_process(master, Signal::KILL);
@@ -242,7 +242,7 @@ printf 'HTTP/1.1 200 OK\r\nbanger-api: 99\r\ncontent-length: 27\r\n\r\n%s' "$bod
     assert!(error.contains("ssh does not reach `lab`"), "{error}");
     assert!(error.contains("Permission denied"), "{error}");
     assert!(error.contains("hint: try it alone: ssh lab"), "{error}");
-    // A host key that is not the known one: ssh's own check holds.
+    // The host key differs from the known one: ssh's own check applies.
     let known = format!(
         "[127.0.0.1]:{} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEqbMbS4n4Yx1vpsYwDjEZUkRGWSXlVnpWvIYkPKfnmn\n",
         two.port

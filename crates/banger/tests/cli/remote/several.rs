@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::machines::{TwoMachines, free_port, two_machines};
 use crate::environment::Run;
 
-/// The client, whose own machine has a simulated daemon, too.
+/// Runs the client on its own machine, which has a simulated daemon, too.
 fn outcome(two: &TwoMachines, arguments: &[&str]) -> Run {
     Run::of(
         two.command(arguments)
@@ -26,7 +26,7 @@ fn done(two: &TwoMachines, arguments: &[&str]) -> Run {
     run
 }
 
-/// Two hosts: `lab`, and `off`, where nothing listens.
+/// Names two hosts: `lab`, and `off`, where nothing listens.
 fn name_hosts(two: &TwoMachines) {
     done(two, &["host", "add", "lab", "lab"]);
     let off = format!("127.0.0.1:{}", free_port());
@@ -82,7 +82,7 @@ fn all_hosts_are_listed_and_one_that_is_off_is_named() {
 fn a_new_vm_goes_to_the_host_with_the_most_room() {
     let Some(two) = two_machines("") else { return };
     name_hosts(&two);
-    // Of its 64G, this leaves less than what is free anywhere.
+    // This leaves less of its 64G than the other host has free.
     done(&two, &["vm", "create", "large", "--memory", "24G"]);
     let run = done(&two, &["vm", "create", "first", "--on", "auto"]);
     assert!(run.stderr.contains("off is not considered"), "{run:#?}");

@@ -1,5 +1,5 @@
-//! Firecracker in a jail that the root program makes for ada. The VM stays for whichever tests come
-//! next: a restart of the host and uninstall find it running.
+//! Firecracker in a jail that the root program makes for ada. The VM stays for the next tests: a
+//! reboot of the host and uninstall find it running.
 
 use crate::firecracker::needs_firecracker;
 use crate::host::{Lab, User, wait_for};
@@ -16,7 +16,7 @@ fn shared() -> SharedLab {
     lab
 }
 
-/// What `jailer = true` gives to an ordinary user's VM, by its process.
+/// Asserts the properties of an ordinary user's VM with `jailer = true`, by its process.
 fn is_jailed(lab: &Lab, view: &serde_json::Value) {
     let pid = &view["pid"];
     let status = lab.root(&format!(
@@ -45,7 +45,7 @@ fn is_jailed(lab: &Lab, view: &serde_json::Value) {
     );
 }
 
-/// Waits until a daemon answers after one was killed: systemd starts it again.
+/// Waits until a daemon answers after one was killed: systemd restarts it.
 fn wait_for_daemon(lab: &Lab) {
     wait_for(END, || {
         let run = lab.run(User::Ada, "banger daemon status");
@@ -59,7 +59,7 @@ fn kill_daemon(lab: &Lab) {
     wait_for_daemon(lab);
 }
 
-/// Units of jails, as systemd knows them.
+/// The units of jails in systemd.
 fn units(lab: &Lab) -> String {
     lab.root("systemctl list-units --all --no-legend 'banger-1-*.service'")
 }
@@ -83,7 +83,7 @@ pub(crate) fn a_jail_is_made_kept_and_taken_away() {
         &format!("banger vm ssh jailed -- sh -c '{keep}'"),
     );
     assert_eq!(heard_outside(lab, User::Ada, "jailed"), "outside");
-    // A daemon that is killed is followed by one that finds it.
+    // The daemon is killed, and the next one finds the VM.
     kill_daemon(lab);
     assert_eq!(pid(lab, User::Ada, "jailed"), view["pid"].as_u64().unwrap());
     lab.must(User::Ada, "banger vm stop jailed");

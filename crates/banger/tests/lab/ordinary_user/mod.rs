@@ -15,7 +15,7 @@ use crate::{leftovers, needs_full_lab, needs_lab};
 
 const END: Duration = Duration::from_secs(600);
 
-/// The lab, with the root program installed for ada and her daemon's configuration the plain one.
+/// The lab, with the root program installed for ada, and the default configuration of her daemon.
 fn shared() -> SharedLab {
     let lab = lab(Purpose::OrdinaryUsers);
     lab.configure(User::Ada, PATIENT);
@@ -32,7 +32,7 @@ fn shared() -> SharedLab {
     lab
 }
 
-/// The same, in which ada's VM `first` runs.
+/// The same, with ada's VM `first` running.
 fn with_first() -> SharedLab {
     let lab = shared();
     lab.running(User::Ada, "first", &format!("--nat {SMALL}"));
@@ -47,14 +47,14 @@ fn vms(lab: &Lab) -> Vec<String> {
         .collect()
 }
 
-/// The process of a VM, and that it is the same as before, alive.
+/// The id of a VM's process.
 fn pid(lab: &Lab, user: User, vm: &str) -> u64 {
     let view = lab.json(user, &format!("vm show {vm}"));
     assert_eq!(view["phase"], "running", "{view}");
     view["pid"].as_u64().unwrap()
 }
 
-/// What a guest hears from a port of the machine that the lab runs on, beyond the lab's own NAT.
+/// The answer that a guest gets from a port of the machine of the lab, outside of the lab's NAT.
 fn heard_outside(lab: &Lab, user: User, vm: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -119,7 +119,7 @@ pub(crate) fn a_vm_has_a_tap_and_nat_through_the_root_program() {
     assert_eq!(lab.root(&uid), "1000");
 }
 
-/// What bob gets when he wants ada's DNS port.
+/// The output when bob tries to take ada's DNS port.
 fn taken_by_bob(lab: &Lab, port: &str) -> String {
     let take = format!(
         "perl -MIO::Socket::INET -e 'for (qw(udp tcp)) {{ print IO::Socket::INET->new(\
@@ -134,7 +134,7 @@ pub(crate) fn the_dns_port_is_reserved_with_and_without_a_daemon() {
     let shared = shared();
     let lab = &*shared;
     let port = lab.root("sed -n 's/.*\"dns_port\": *\\([0-9]*\\).*/\\1/p' /etc/banger/1000.json");
-    // Any name below `vm`: that there is none is an answer, and nobody else would give it.
+    // Any name below `vm`: its NXDOMAIN can only come from banger.
     let ask = format!(
         "perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(PeerAddr => \
          \"127.0.0.1:{port}\", Proto => \"udp\"); $s->send(pack(\"n6\", 7, 256, 1, 0, 0, 0) . \
@@ -146,7 +146,7 @@ pub(crate) fn the_dns_port_is_reserved_with_and_without_a_daemon() {
     assert_eq!(taken_by_bob(lab, &port), "");
     lab.must(User::Ada, "banger daemon stop");
     assert_eq!(taken_by_bob(lab, &port), "");
-    // What comes for nobody wakes what keeps the port, and does not exhaust systemd's patience.
+    // Packets without a receiver start the port's keeper, but do not reach systemd's start limit.
     let knock = format!("for i in $(seq 300); do echo x > /dev/udp/127.0.0.1/{port}; done");
     lab.must(User::Bob, &format!("bash -c '{knock}'"));
     let unit = "systemctl is-active banger-port@1000.socket";
@@ -170,7 +170,7 @@ pub(crate) fn vms_outlive_their_daemon_and_a_log_out() {
     lab.root(&format!("kill -0 {before}"));
     lab.must(User::Ada, "systemctl --user start bangerd.service");
     assert_eq!(pid(lab, User::Ada, "first"), before);
-    // Every session of hers ends, as at a log-out.
+    // Every session of hers ends, as at a logout.
     lab.root("for id in $(loginctl list-sessions --no-legend | awk '$3 == \"ada\" { print $1 }'); do loginctl terminate-session $id; done");
     lab.hang_up();
     assert_eq!(pid(lab, User::Ada, "first"), before);
@@ -306,7 +306,7 @@ pub(crate) fn uninstall_waits_for_vms_and_then_leaves_nothing() {
         refused.stderr.contains("banger vm stop --all"),
         "{refused:?}"
     );
-    // Nothing of it was done.
+    // Nothing was changed.
     lab.must(User::Ada, "systemctl --user is-active bangerd.service");
     for vm in &vms {
         let hostname = format!("banger vm ssh {vm} -- hostname");

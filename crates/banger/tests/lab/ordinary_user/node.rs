@@ -1,4 +1,4 @@
-//! What ada keeps of her disk's device when it goes, and bob's device that gets its number.
+//! What ada can keep of her removed disk's device, and bob's device that gets its number.
 
 use crate::host::{Lab, User};
 use crate::shared::SMALL;
@@ -6,10 +6,10 @@ use crate::{leftovers, needs_full_lab};
 
 use super::shared;
 
-/// Where ada sees the node, whatever becomes of its name.
+/// The mount point where ada keeps the node after its name is removed.
 const KEPT: &str = "/home/ada/kept";
 
-/// Devices that somebody makes by hand, which take the numbers that are free.
+/// Devices that are created by hand, which take free numbers.
 const FOREIGN: std::ops::Range<u32> = 0..4;
 
 fn reads(lab: &Lab, user: User, path: &str) -> bool {
@@ -29,7 +29,7 @@ pub(crate) fn a_node_that_was_kept_opens_no_disk_of_another_user() {
     let id = view["id"].as_str().unwrap();
     let node = lab.root(&format!("ls -d /dev/banger/*-{id}"));
     let number = lab.root(&format!("stat -c %t:%T {node}"));
-    // As she could in a mount namespace of her own.
+    // She could do so in a mount namespace of her own.
     lab.root(&format!("touch {KEPT}; mount --bind {node} {KEPT}"));
     assert!(reads(lab, User::Ada, KEPT), "it is hers while her VM runs");
     assert!(!reads(lab, User::Bob, &node));

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A home whose `~/.ssh/config` is this, and a file to include.
+/// A home with this `~/.ssh/config`, and a file to include.
 fn home(text: Option<&[u8]>) -> (TempDir, UserConfig, PathBuf) {
     let folder = tempfile::Builder::new()
         .prefix("banger home ")
@@ -27,7 +27,7 @@ fn home(text: Option<&[u8]>) -> (TempDir, UserConfig, PathBuf) {
     (folder, own, file)
 }
 
-/// What the real ssh makes of it, where there is one.
+/// The value that the real ssh reads, if ssh is installed.
 #[expect(clippy::disallowed_methods, reason = "a test asks the real ssh")]
 fn as_ssh_reads(config: &Path, host: &str) -> Option<String> {
     let mut command = Command::new("ssh");
@@ -72,7 +72,7 @@ fn a_file_that_was_made_goes_with_its_only_lines() {
     assert_eq!((mode(&own.folder), mode(&own.path)), (0o700, 0o600));
     assert!(own.remove(&file).unwrap());
     assert!(!own.path.exists());
-    // What the user has added stays.
+    // The user's additions stay.
     own.install(&file).unwrap();
     let mut text = fs::read(&own.path).unwrap();
     text.extend(b"Host mine\n");

@@ -1,4 +1,4 @@
-//! Carries bytes between this process and a console.
+//! Copies bytes between this process and a console.
 
 use std::io::{self, Write as _};
 
@@ -14,39 +14,39 @@ use super::super::exec::conversation::read_input;
 use crate::console::Filter;
 use crate::escape::Escape;
 
-/// How a session ends.
+/// The end of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The user left.
     Left,
-    /// The VM does not run any more: how it is said.
+    /// The VM does not run any more, with the reason.
     Ended(String),
     /// This signal ended us.
     Signal(u8),
-    /// Nobody reads our output any more.
+    /// The reader of our output has gone.
     ReaderGone,
     /// The connection ended before the console did.
     Lost,
 }
 
-/// How a session is held.
+/// The options of a session.
 #[derive(Debug)]
 pub(super) struct SessionOptions {
-    /// What is typed goes to the guest.
+    /// Whether input is typed to the guest.
     pub(super) types: bool,
-    /// Standard input is a terminal.
+    /// Whether standard input is a terminal.
     pub(super) tty: bool,
-    /// What was printed earlier is filtered: a terminal would answer questions in it, and the answers
+    /// Whether earlier output is filtered: a terminal would answer queries in it, and the answers
     /// would be typed.
     pub(super) filters: bool,
-    /// The key that leaves.
+    /// The key that ends the session.
     pub(super) escape: Escape,
 }
 
-/// What `Ctrl-C` is on a raw terminal.
+/// The byte of `Ctrl-C` on a raw terminal.
 const INTERRUPT: u8 = 3;
 
-/// Carries bytes until the session ends.
+/// Copies bytes until the session ends.
 pub(super) fn hold(stream: ExecStream, options: &SessionOptions) -> Result<End, Error> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "speak with the console").cause(cause.to_string())
@@ -66,7 +66,7 @@ pub(super) fn hold(stream: ExecStream, options: &SessionOptions) -> Result<End, 
         conversation.frames.push(&stream.early);
         conversation.run().await
     });
-    // A read of standard input that goes on is not waited for.
+    // A pending read of standard input is abandoned.
     runtime.shutdown_background();
     end.map_err(failed)
 }
@@ -74,7 +74,7 @@ pub(super) fn hold(stream: ExecStream, options: &SessionOptions) -> Result<End, 
 struct Conversation<'a> {
     socket: UnixStream,
     frames: ConsoleFrames,
-    /// How many bytes may still be typed.
+    /// The number of bytes that may still be typed.
     room: usize,
     options: &'a SessionOptions,
 }
@@ -109,8 +109,9 @@ impl Conversation<'_> {
         }
     }
 
-    /// Takes what was typed, and says whether the user leaves. On a terminal, what a guest has no room for
-    /// is lost, as on any line, so that the key that leaves is always seen.
+    /// Takes typed bytes, and returns whether the user ends the session. On a terminal, bytes
+    /// without room are dropped, as on any serial line, so that the key that ends the session is
+    /// always seen.
     async fn take(&mut self, piece: &[u8], pending: &mut Vec<u8>) -> bool {
         let (typed, leaves) = self.options.escape.split(piece);
         if self.options.types {
@@ -124,13 +125,13 @@ impl Conversation<'_> {
         leaves || typed.contains(&INTERRUPT)
     }
 
-    /// Types what there is room for.
+    /// Sends as many bytes as there is room for.
     async fn send(&mut self, pending: &mut Vec<u8>) {
         let count = pending.len().min(self.room);
         if count > 0 {
             let piece: Vec<u8> = pending.drain(..count).collect();
             self.room -= count;
-            // One that is not taken is followed by the end of the connection.
+            // If it fails, the end of the connection follows.
             let _ = self.socket.write_all(&piece).await;
         }
     }

@@ -16,7 +16,7 @@ use crate::output::say;
 use crate::session::Session;
 use conversation::{End, SessionOptions};
 
-/// What gives a terminal back as it usually is, whatever the guest's programs have set: colours, the
+/// The sequence that resets a terminal, whatever the guest's programs have set: colours, the
 /// cursor, pasting, the mouse, the encoding of keys.
 const USUAL: &[u8] =
     b"\x1b[0m\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[>4;0m";
@@ -70,10 +70,10 @@ impl Console {
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(USUAL).and_then(|()| stdout.flush());
         }
-        // Before anything is said.
+        // The terminal is reset before any message.
         drop(terminal);
         if session.output.terminal {
-            // The guest's own line stays as it is.
+            // The guest's own line is kept.
             say("");
         }
         match end? {

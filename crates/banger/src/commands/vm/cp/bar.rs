@@ -1,4 +1,4 @@
-//! How far a copy is: one line on a terminal, nothing elsewhere.
+//! The progress of a copy: one line on a terminal, nothing elsewhere.
 
 use std::io::{self, IsTerminal as _};
 
@@ -11,11 +11,11 @@ const COUNTED: &str =
     "  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {wide_msg}";
 const UNCOUNTED: &str = "  {binary_bytes}  {binary_bytes_per_sec}  {wide_msg}";
 
-/// The line.
+/// The progress line.
 pub(super) struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// Shown on a terminal, unless the output options forbid it.
+    /// A line on a terminal, unless the output options forbid it.
     pub(super) fn new(output: Output) -> Self {
         let live = !output.quiet && !output.json && io::stderr().is_terminal();
         let bar = live.then(ProgressBar::no_length);
@@ -24,7 +24,7 @@ impl Bar {
         bar
     }
 
-    /// Whether anybody sees it.
+    /// Whether it is visible.
     pub(super) fn is_shown(&self) -> bool {
         self.0.is_some()
     }

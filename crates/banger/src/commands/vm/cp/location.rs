@@ -1,4 +1,4 @@
-//! Which machine a path is on.
+//! The two sides of a copy: paths of this machine, and of VMs.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,12 +11,12 @@ use banger_api::{Code, Error, VmRef};
 pub(super) enum Location {
     /// A path of this machine.
     Here(PathBuf),
-    /// A path of a VM, as its guest reads it.
+    /// A path in a VM, as its guest reads it.
     InVm(VmRef, Vec<u8>),
 }
 
 impl Location {
-    /// A colon before any slash makes it a VM's, as with scp.
+    /// Parses a path; a colon before any slash makes it a VM's, as with scp.
     pub(super) fn parse(text: &OsStr) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         let colon = bytes.iter().position(|byte| *byte == b':');
@@ -38,7 +38,7 @@ impl Location {
     }
 }
 
-/// The name that a source has in its destination; none if its contents are meant.
+/// The name that a source gets in its destination; `None` if only its contents are copied.
 pub(super) fn last_name(path: &OsStr) -> Option<Vec<u8>> {
     let bytes = path.as_bytes();
     let end = bytes.iter().rposition(|byte| *byte != b'/')? + 1;

@@ -53,7 +53,7 @@ pub(crate) struct Cp {
 }
 
 impl Cp {
-    /// Copies.
+    /// Runs the copy.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let places = self.paths.iter().map(|it| Location::parse(it));
         let mut places = places.collect::<Result<Vec<_>, Error>>()?;
@@ -152,7 +152,7 @@ impl Cp {
         received.map_err(|error| failed(vm, &error))
     }
 
-    /// Requires a source here.
+    /// Checks that the source exists on this machine.
     fn require(&self, path: &PathBuf) -> Result<(), Error> {
         let shown = path.display();
         match std::fs::metadata(path) {
@@ -174,7 +174,7 @@ fn between_vms() -> Error {
         .hint("from VM to VM, copy to a directory here first")
 }
 
-/// Opens the connection, and asks.
+/// Opens the connection, and sends the request.
 fn open(
     session: &Session,
     vm: &VmRef,
@@ -228,7 +228,7 @@ fn failed(vm: &VmRef, error: &CopyError) -> Error {
     }
 }
 
-/// Prints what became of it. Entries that failed are an error.
+/// Prints the outcome. Entries that failed are an error.
 fn said(session: &Session, report: &Report) -> Outcome {
     let output = session.output;
     if output.json {

@@ -1,4 +1,4 @@
-//! Carries bytes between this process and a command in a guest.
+//! Copies bytes between this process and a command in a guest.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -13,52 +13,52 @@ use tokio::sync::mpsc;
 use super::terminal;
 use crate::escape::Escape;
 
-/// What becomes of this process's standard input, its end and signals.
+/// The treatment of standard input, its end, and signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::commands::vm) enum Input {
-    /// They are the command's.
+    /// All of them are passed to the command.
     Passed,
-    /// The command's input ends at once; signals are passed.
+    /// The command's input is empty; signals are passed.
     Closed,
-    /// Input is a job's; a signal detaches from it.
+    /// Input is passed to a job; a signal detaches.
     Attached,
-    /// None of it is a job's; a signal detaches from it.
+    /// Nothing is passed to the job; a signal detaches.
     Untouched,
 }
 
-/// How a conversation is held.
+/// The options of a conversation.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::commands::vm) struct ConversationOptions {
     pub(in crate::commands::vm) input: Input,
-    /// The command has our terminal.
+    /// Whether the command has our terminal.
     pub(in crate::commands::vm) tty: bool,
-    /// What is typed to detach.
+    /// The key that detaches.
     pub(in crate::commands::vm) escape: Escape,
-    /// Which description of a job is the last frame; 0 if none is.
+    /// The number of the job description that is the last frame; 0 if there is none.
     pub(in crate::commands::vm) jobs: usize,
 }
 
-/// How a conversation ends.
+/// The end of a conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::commands::vm) enum End {
     /// The command's status.
     Exit(u8),
-    /// The command was not started: a shell's status for it, and why.
+    /// The command was not started: a shell's status for that, and the reason.
     Refusal(u8, String),
     /// The last description of a job, as JSON.
     Job(Vec<u8>),
-    /// We leave a job: by the key, or by this signal.
+    /// We detach from a job: by the key, or by this signal.
     Detached(Option<u8>),
-    /// Nobody reads our output any more.
+    /// The reader of our output has gone.
     ReaderGone,
     /// The connection ended before the command did.
     Lost,
 }
 
-/// The bytes of standard input that are read at once.
+/// The number of bytes per read of standard input.
 const PIECE: usize = 32 << 10;
 
-/// Sends `start`, and carries bytes to the end of the command.
+/// Sends `start`, and copies bytes until the command ends.
 pub(in crate::commands::vm) fn hold(
     stream: ExecStream,
     start: &[u8],
@@ -83,7 +83,7 @@ pub(in crate::commands::vm) fn hold(
         conversation.reader.push(&stream.early);
         conversation.run(start).await
     });
-    // A read of standard input that goes on is not waited for.
+    // A pending read of standard input is abandoned.
     runtime.shutdown_background();
     end.map_err(failed)
 }
@@ -91,10 +91,10 @@ pub(in crate::commands::vm) fn hold(
 struct Conversation {
     socket: UnixStream,
     reader: ExecReader,
-    /// What may still be sent of standard input.
+    /// The number of bytes of standard input that may still be sent.
     room: usize,
     options: ConversationOptions,
-    /// How many descriptions of a job have come.
+    /// The number of job descriptions so far.
     jobs: usize,
 }
 
@@ -131,7 +131,7 @@ impl Conversation {
                             return Ok(End::Detached(None));
                         }
                     }
-                    // The user's terminal is gone.
+                    // The user's terminal was closed.
                     None if self.options.input == Input::Attached && self.options.tty => {
                         return Ok(End::Detached(None));
                     }
@@ -172,7 +172,7 @@ impl Conversation {
         Ok(None)
     }
 
-    /// Passes a signal on, or the terminal's new size.
+    /// Passes on a signal, or the terminal's new size.
     async fn pass(&mut self, number: Option<u8>) -> Option<End> {
         match (number, self.options.input) {
             (None, _) => {
@@ -199,7 +199,7 @@ impl Conversation {
         }
     }
 
-    /// Sends a frame; one that is not taken is followed by the end of the connection.
+    /// Sends a frame; if that fails, the end of the connection follows.
     async fn send(&mut self, frame: &ExecFrame) {
         let _ = self.socket.write_all(&frame.encode()).await;
     }
@@ -293,7 +293,7 @@ impl Signals {
         Ok(Self { passed, resize })
     }
 
-    /// The next signal's number; none for a new size of the terminal.
+    /// The number of the next signal; `None` for a new size of the terminal.
     async fn next(&mut self) -> Option<u8> {
         std::future::poll_fn(|context| {
             for (number, signal) in &mut self.passed {

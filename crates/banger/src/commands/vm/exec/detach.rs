@@ -58,7 +58,7 @@ impl Request<'_> {
     }
 }
 
-/// The job as the API has it; the guest's own description, where it is gone already.
+/// The job in the API's form; if it has been removed already, as the guest described it.
 fn read(
     json: &[u8],
     vm: &banger_api::VmRef,

@@ -137,21 +137,21 @@ impl Exec {
 }
 
 impl Shell {
-    /// Opens it.
+    /// Opens the shell.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let request = Request {
             vm: &self.one.name,
             command: &[],
             conditions: &self.conditions,
             interactive: true,
-            // A shell that reads a script has none, so that its bytes arrive as they are.
+            // A shell that reads a script gets no terminal, so that its bytes arrive unchanged.
             tty: std::io::stdin().is_terminal(),
         };
         request.run(session)
     }
 }
 
-/// A failure of banger has a status that is no command's.
+/// Gives a failure of banger a status that no command uses.
 fn with_own_status(outcome: Outcome, session: &Session) -> Outcome {
     outcome.map_err(|failure| match failure {
         Failure::Error(error) => {
@@ -191,7 +191,7 @@ impl Request<'_> {
             jobs: 0,
         };
         let end = conversation::hold(stream, &start, &options);
-        // Before anything is said.
+        // The terminal is restored before any message.
         drop(terminal);
         match end? {
             conversation::End::Exit(status) => Ok(ExitCode::from(status)),

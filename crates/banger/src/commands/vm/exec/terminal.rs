@@ -1,8 +1,8 @@
-//! The user's terminal while a command of a guest has it.
+//! The user's terminal while a command in a guest uses it.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// The size where there is no terminal: columns, rows.
+/// The size without a terminal: columns, rows.
 const USUAL: (u16, u16) = (80, 24);
 
 /// A terminal in raw mode, until this is dropped.
@@ -10,7 +10,7 @@ const USUAL: (u16, u16) = (80, 24);
 pub(in crate::commands::vm) struct Terminal(Option<Termios>);
 
 impl Terminal {
-    /// Makes the terminal of standard input raw, if there is one and that is wanted.
+    /// Sets the terminal of standard input to raw mode, if there is one and `wanted` is true.
     pub(in crate::commands::vm) fn raw_if(wanted: bool) -> Self {
         if !wanted {
             return Self(None);

@@ -53,7 +53,7 @@ impl Attach {
 
     fn attach(&self, session: &Session) -> Outcome {
         let job = self.which.find(session)?;
-        // A terminal gets keys, and no end of a file.
+        // A terminal passes keys, but no end of file.
         let typed = !job.terminal || std::io::stdin().is_terminal();
         let input = job.input && typed && !self.no_input;
         let tty = input && job.terminal;
@@ -80,7 +80,7 @@ impl Attach {
         };
         let raw = Terminal::raw_if(tty);
         let end = self.which.converse(session, &start, &options);
-        // Before anything is said.
+        // The terminal is restored before any message.
         drop(raw);
         self.report(&job, end?, session)
     }
@@ -100,7 +100,7 @@ impl Attach {
             End::Detached(signal) => {
                 let (name, id) = (&self.which.one.name, &job.id);
                 if job.terminal && session.output.terminal {
-                    // The job's own line stays as it is.
+                    // The job's own line is kept.
                     say("");
                 }
                 session.output.note(&format!(

@@ -90,7 +90,7 @@ fn table(jobs: &[JobView], now: Timestamp) -> String {
     columns(&rows, |_, _, _| None)
 }
 
-/// A command that fits a line; JSON has more of it.
+/// A command shortened to one line; JSON has more of it.
 fn shortened(command: &str) -> String {
     const MOST: usize = 60;
     if command.chars().count() <= MOST {

@@ -1,4 +1,4 @@
-//! `banger vm job`, and what other verbs of jobs share.
+//! `banger vm job`, and what the verbs for jobs share.
 
 mod attach;
 mod kill;
@@ -60,7 +60,7 @@ impl JobArgument {
             .ok_or_else(|| unknown(&self.one.name, &self.job))
     }
 
-    /// Attaches to it, and carries its output to the end.
+    /// Attaches to the job, and copies its output until it ends.
     fn converse(
         &self,
         session: &Session,
@@ -74,7 +74,7 @@ impl JobArgument {
         conversation::hold(stream, &ExecFrame::Start(json).encode(), options)
     }
 
-    /// The connection ended before the job did.
+    /// The error for a connection that ended before the job.
     fn lost(&self) -> Error {
         let (name, job) = (&self.one.name, &self.job);
         Error::new(Code::Guest, "the connection was lost")
@@ -85,7 +85,7 @@ impl JobArgument {
     }
 }
 
-/// There is no such job.
+/// The error for an unknown job.
 pub(super) fn unknown(vm: &VmRef, job: &JobRef) -> Error {
     Error::new(Code::NotFound, format!("`{vm}` has no job `{job}`"))
         .hint(format!("list its jobs: banger vm jobs {vm}"))
@@ -97,7 +97,7 @@ pub(super) fn find<'j>(jobs: &'j [JobView], wanted: &JobRef) -> Option<&'j JobVi
     jobs.iter().rev().find(is_it)
 }
 
-/// How it is, in words.
+/// The state of a job, as text.
 pub(super) fn state(job: &JobView) -> String {
     match (job.state, job.status, job.signal) {
         (JobState::Exited, Some(status), _) => format!("exited {status}"),

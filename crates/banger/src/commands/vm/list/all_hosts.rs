@@ -37,7 +37,8 @@ struct Answer {
     unreachable: Vec<SilentHost>,
 }
 
-/// Prints the VMs of every host, and names those that did not answer: then the exit status is 1.
+/// Prints the VMs of every host, and the hosts that did not answer; with any of those the exit
+/// status is 1.
 pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
     let question = if list.deleted {
         Client::trash
@@ -86,7 +87,7 @@ pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
     }
 }
 
-/// As `ssh-config` calls it.
+/// The VM's name in `ssh-config`.
 fn full_name(one: &VmOnHost) -> String {
     if one.host == LOCAL {
         one.vm.name.to_string()

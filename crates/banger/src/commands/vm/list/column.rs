@@ -55,16 +55,16 @@ pub(super) enum Column {
     Deleted,
 }
 
-/// What a column is sorted by.
+/// The key by which a column is sorted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SortKey {
-    /// Nothing to sort by: first.
+    /// No value, which sorts first.
     None,
     Number(i128),
     Text(String),
 }
 
-/// What fits a terminal of 80 columns.
+/// The columns that fit a terminal of 80 columns.
 pub(super) const USUAL: [Column; 9] = [
     Column::Name,
     Column::Phase,
@@ -77,7 +77,7 @@ pub(super) const USUAL: [Column; 9] = [
     Column::Age,
 ];
 
-/// What is told of VMs in the trash.
+/// The columns for VMs in the trash.
 pub(super) const OF_TRASH: [Column; 5] = [
     Column::Name,
     Column::Id,
@@ -86,7 +86,7 @@ pub(super) const OF_TRASH: [Column; 5] = [
     Column::Age,
 ];
 
-/// What a wide one has room for.
+/// The columns for a wide terminal.
 pub(super) const WIDE: [Column; 14] = [
     Column::Name,
     Column::Id,
@@ -125,7 +125,7 @@ impl Column {
         value.map_or_else(String::new, |it| it.get_name().to_owned())
     }
 
-    /// What a person reads in it.
+    /// The text of a cell for people.
     pub(super) fn cell(self, vm: &VmView, at: Timestamp) -> String {
         let (now, next) = (&vm.spec, vm.next());
         match self {
@@ -146,8 +146,7 @@ impl Column {
         }
     }
 
-    /// What a program reads in it: the settings in force, in one unit, and empty where there is
-    /// nothing.
+    /// The value of a cell for programs: settings in force, in one unit, and empty without a value.
     pub(super) fn value(self, vm: &VmView, at: Timestamp) -> String {
         let seconds = |then: Timestamp| (at.as_second() - then.as_second()).max(0).to_string();
         match self {
@@ -177,7 +176,7 @@ impl Column {
         }
     }
 
-    /// What VMs are sorted by in this column: numbers as numbers, an address by its digits.
+    /// The sort key of a VM in this column: numbers by value, addresses by their numbers.
     pub(super) fn key(self, vm: &VmView, at: Timestamp) -> SortKey {
         let value = match self {
             Self::Phase => return SortKey::Number(vm.phase as i128),
@@ -199,7 +198,7 @@ fn none() -> String {
     "-".to_owned()
 }
 
-/// A setting, and after an arrow its value from the next start on.
+/// A setting, followed by an arrow and its value from the next start on.
 fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
     if now == next {
         return now.to_string();
@@ -207,7 +206,7 @@ fn now_and_next<T: Copy + Display + PartialEq>(now: T, next: T) -> String {
     format!("{now}→{next}")
 }
 
-/// The phase, or that the VM is paused in it.
+/// The phase, or `paused`.
 fn phase(vm: &VmView) -> String {
     match vm.pause_reason {
         Some(reason) => format!("paused: {reason}"),
@@ -216,7 +215,7 @@ fn phase(vm: &VmView) -> String {
     }
 }
 
-/// The VM's address, or where its SSH is if it has no address of its own.
+/// The VM's address, or that of its SSH port if it has none.
 fn address(vm: &VmView) -> String {
     match (vm.address, &vm.ssh) {
         (Some(address), _) => address.to_string(),

@@ -88,7 +88,7 @@ pub(crate) struct List {
     all: bool,
 }
 
-/// The phases, and what a VM can be in one of them.
+/// The phases, and the further states that `--filter` accepts.
 const PHASES: [&str; 10] = [
     "creating",
     "stopped",
@@ -177,7 +177,7 @@ impl List {
                 && selectors.all(|it| it.selects(&vm.spec.labels))
                 && (self.phase.is_empty() || self.phase.iter().any(|phase| is_in(phase)))
         });
-        // They come by name, and those that are alike stay so.
+        // The sort is stable, and the VMs are sorted by name already.
         if let Some(column) = self.sort {
             vms.sort_by_cached_key(|vm| column.key(vm, now));
         }
@@ -216,7 +216,7 @@ impl List {
         })
     }
 
-    /// As RFC 4180 has it, with lines that end as everywhere else on this system.
+    /// The list as in RFC 4180, but with the line ends of this system.
     fn csv(&self, vms: &[VmView], at: Timestamp) -> String {
         let chosen = self.chosen(&WIDE);
         let line = |cell: &dyn Fn(Column) -> String| {

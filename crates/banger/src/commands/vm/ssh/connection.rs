@@ -9,7 +9,7 @@ use banger_api::SshView;
 
 /// Timeout for connecting, in seconds.
 ///
-/// A small guest on an emulated CPU takes this long for fifty logins at once.
+/// A small guest on an emulated CPU takes this long for fifty simultaneous logins.
 const CONNECT_TIMEOUT: u32 = 45;
 
 /// Seconds of silence before a keepalive.
@@ -52,7 +52,7 @@ mod tests {
     use super::super::super::description::tests::calm_otter;
     use super::*;
 
-    /// What a real ssh makes of our options, where there is one.
+    /// The options as the real ssh reads them, if ssh is installed.
     #[expect(clippy::disallowed_methods, reason = "a test asks the real ssh")]
     fn as_ssh_reads(arguments: &[OsString]) -> Option<String> {
         let output = Command::new("ssh")
@@ -117,7 +117,7 @@ mod tests {
         let Some(read) = as_ssh_reads(&arguments(&view, None, &[])) else {
             return;
         };
-        // `-G` shows this one with its tokens replaced, and the other before.
+        // `-G` prints this option with its tokens expanded, and the other one unexpanded.
         assert!(
             read.contains("\nuserknownhostsfile /srv/my vms/50%h/known \"hosts\"\n"),
             "{read}"

@@ -35,7 +35,7 @@ impl LoginPermit {
     /// Waits for a permit for the VM `id`; the files are in `folder`.
     ///
     /// # Errors
-    /// What `look` returns for a VM that is not running any more.
+    /// The error of `look` for a VM that is not running any more.
     pub(super) fn take(
         folder: &Path,
         id: &str,
@@ -69,7 +69,7 @@ impl LoginPermit {
         };
         let words = [OsStr::new("rm"), OsStr::new("-f"), place.as_os_str()].map(OsString::from);
         let line = quote::command_line(&words).into_string();
-        // A folder with a name that is no text has its turns time out.
+        // Permits in a folder whose path is not UTF-8 are released by the timeout only.
         let Ok(line) = line else {
             return Vec::new();
         };
@@ -111,7 +111,7 @@ fn is_given_back(place: &Path) -> bool {
     if age.is_none_or(|age| age > LONGEST) {
         return true;
     }
-    // One that is just being written has no number yet.
+    // A permit that is just being written has no number yet.
     let text = fs::read_to_string(place).unwrap_or_default();
     let process = text.parse().ok().and_then(Pid::from_raw);
     process.is_some_and(|it| test_kill_process(it) == Err(rustix::io::Errno::SRCH))
@@ -142,7 +142,7 @@ mod tests {
         let gone = || Err(Error::new(Code::NotReady, "it is stopped").into());
         let refused = LoginPermit::take(folder.path(), "00ab12cd", gone).unwrap_err();
         assert!(matches!(refused, Failure::Error(_)), "{refused:?}");
-        // Another VM has turns of its own.
+        // Another VM has permits of its own.
         LoginPermit::take(folder.path(), "00ab12ce", || panic!("there is room")).unwrap();
         fs::remove_file(turns[1].0.as_ref().unwrap()).unwrap();
         taken(folder.path());
@@ -154,7 +154,7 @@ mod tests {
         let places: Vec<_> = (0..AT_A_TIME)
             .map(|_| taken(folder.path()).0.unwrap())
             .collect();
-        // No process has a number as large.
+        // No process has such a large number.
         fs::write(&places[0], i32::MAX.to_string()).unwrap();
         let old = std::time::SystemTime::now() - 2 * LONGEST;
         let file = File::options().write(true).open(&places[2]).unwrap();

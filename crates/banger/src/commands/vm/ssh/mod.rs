@@ -135,7 +135,7 @@ impl Ssh {
         let sent = programs::feed_ssh(&arguments, bytes)?;
         match sent.status {
             Some(0) => Ok(remote::run_file(&sent.stdout)),
-            // ssh has said why.
+            // ssh has printed the reason.
             Some(255) => Err(Failure::Status(NOT_OF_THE_COMMAND)),
             _ => Err(Error::new(
                 Code::Guest,
@@ -145,9 +145,9 @@ impl Ssh {
         }
     }
 
-    /// The destination last.
+    /// ssh's arguments, with the destination last.
     fn connection(&self, route: &Route, own: &[OsString]) -> Vec<OsString> {
-        // The first value of an option counts.
+        // ssh uses the first value of an option.
         let own = [&route.options, own].concat();
         let mut arguments = connection::arguments(&route.view, self.login.as_deref(), &own);
         let destination = arguments.pop();
@@ -179,11 +179,12 @@ impl Ssh {
             }
         }
         if self.no_command {
-            // Where nothing is forwarded there is nothing to wait for.
+            // Without its forwards such an ssh does nothing, so a failed forward ends it.
             own.extend(["-N", "-o", "ExitOnForwardFailure=yes"].map(OsString::from));
         }
-        // As ssh itself has it: a shell gets a terminal where there is one, a command does not,
-        // so that its bytes arrive as they are. Asked for twice, there is one without ours, too.
+        // As with ssh itself, a shell gets a terminal if there is one. A command does not, so that
+        // its bytes arrive unchanged. Given twice, the option requests one even without a terminal
+        // of ours.
         let wants_shell = line.is_none() && !self.no_command;
         own.push(if self.tty {
             "-tt".into()
@@ -198,15 +199,15 @@ impl Ssh {
     }
 }
 
-/// How ssh reaches a VM from here.
+/// The route of ssh to a VM.
 struct Route {
     view: SshView,
-    /// The options that come before those of the user.
+    /// The options before those of the user.
     options: Vec<OsString>,
 }
 
 impl Route {
-    /// Straight to a VM of this machine; through banger on its own machine to another one.
+    /// The route: direct to a VM of this machine, through banger on the VM's machine otherwise.
     fn of(vm: &VmView, view: &SshView, session: &Session) -> Result<Self, Error> {
         let Some(remote) = &session.places.remote else {
             return Ok(Self {
@@ -294,7 +295,7 @@ mod tests {
             view: calm_otter().ssh.unwrap(),
             options: Vec::new(),
         };
-        // Nothing can be made below a file.
+        // No file can be created below a file.
         let turn = LoginPermit::take(Path::new("/proc/version"), "00ab12cd", || Ok(())).unwrap();
         ssh.arguments(&route, &turn, line, stdin_is_terminal)
             .into_iter()

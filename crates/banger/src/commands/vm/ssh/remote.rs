@@ -58,7 +58,7 @@ pub(super) fn take() -> OsString {
     script(TAKE, OsStr::new(""))
 }
 
-/// The line that runs the command in the file which [`take`] answered with.
+/// The line that runs the command in the file whose name [`take`] printed.
 pub(super) fn run_file(answer: &str) -> OsString {
     let name = answer.strip_suffix('\n').unwrap_or(answer);
     script(RUN_FILE, OsStr::new(name))
@@ -83,7 +83,7 @@ mod tests {
         words.iter().map(OsString::from).collect()
     }
 
-    /// What sshd does with a line.
+    /// Runs a line like sshd.
     #[expect(clippy::disallowed_methods, reason = "a test asks a real shell")]
     fn sshd(line: &OsStr, input: &[u8]) -> Output {
         let mut child = Command::new("sh")
@@ -137,7 +137,7 @@ mod tests {
         let name = String::from_utf8(output.stdout).unwrap();
         assert_eq!(std::fs::read(name.trim_end()).unwrap(), bytes);
         let run = sshd(&run_file(&name), b"");
-        // This host is no guest; the file goes all the same.
+        // This host has no `banger-session`; the file is removed all the same.
         assert!(!std::fs::exists(name.trim_end()).unwrap(), "{run:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What `banger vm wait` waits for.
+//! The conditions of `banger vm wait`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use serde::{Serialize, Serializer};
 
 use super::super::job;
 
-/// How long a command of a condition may run in the guest.
+/// How long a command for a condition may run in the guest.
 const COMMAND_TIME: Duration = Duration::from_secs(30);
 
-/// Something that becomes true of a VM.
+/// A condition on a VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::commands::vm) enum Condition {
     /// Its guest boots or is ready.
@@ -32,13 +32,13 @@ pub(in crate::commands::vm) enum Condition {
     Job(JobRef),
 }
 
-/// A VM when its condition was examined.
+/// The result of a check.
 #[derive(Debug)]
 pub(in crate::commands::vm) struct State {
     pub(super) name: VmName,
     pub(super) phase: Phase,
     pub(in crate::commands::vm) holds: bool,
-    /// The job that was waited for, and has ended.
+    /// The job that was waited for, once it has ended.
     pub(super) job: Option<JobView>,
 }
 
@@ -93,10 +93,10 @@ impl Serialize for Condition {
 }
 
 impl Condition {
-    /// Whether it holds now. A guest that does not answer yet makes it false.
+    /// Whether the condition holds now; false while the guest does not answer.
     ///
     /// # Errors
-    /// The daemon's, such as `not-found`.
+    /// The daemon's error, such as `not-found`.
     pub(super) fn examine(&self, daemon: &Client, vm: &VmRef) -> Result<State> {
         let view = daemon.show(vm)?;
         let runs = matches!(view.phase, Phase::Starting | Phase::Running);
@@ -121,7 +121,7 @@ impl Condition {
         })
     }
 
-    /// Asks the guest of a VM that was in this phase.
+    /// Checks the condition in the guest of a VM that was in this phase.
     fn examine_guest(&self, daemon: &Client, vm: &VmRef, phase: Phase) -> Result<bool> {
         let answer = match self {
             Self::Port(port) => daemon.ports(vm).map(|ports| {
@@ -134,7 +134,7 @@ impl Condition {
         };
         match answer {
             Err(error) if error.code == Code::Guest => Ok(false),
-            // The VM has ended since, unless it has no streams at all.
+            // A changed phase means that the VM has ended; otherwise the error stands.
             Err(error) if error.code == Code::Conflict && daemon.show(vm)?.phase != phase => {
                 Ok(false)
             }
@@ -143,8 +143,8 @@ impl Condition {
     }
 }
 
-/// The job, if it has ended. A VM that does not run, and one without such a job, are errors: nothing would
-/// ever change that.
+/// The job, if it has ended. It is an error if the VM does not run, or has no such job, because
+/// that would never change.
 fn ended(daemon: &Client, vm: &VmRef, wanted: &JobRef) -> Result<Option<JobView>> {
     let jobs = daemon.jobs(vm)?;
     let Some(job) = job::find(&jobs, wanted) else {
@@ -153,7 +153,7 @@ fn ended(daemon: &Client, vm: &VmRef, wanted: &JobRef) -> Result<Option<JobView>
     Ok((job.state != JobState::Running).then(|| job.clone()))
 }
 
-/// Whether a command ends with status 0. Its output goes nowhere.
+/// Whether a command exits with status 0. Its output is dropped.
 fn succeeds(daemon: &Client, vm: &VmRef, words: &[&str]) -> Result<bool> {
     let command = Command {
         words,
@@ -162,7 +162,7 @@ fn succeeds(daemon: &Client, vm: &VmRef, words: &[&str]) -> Result<bool> {
     };
     match daemon.exec(vm)?.run(&command, |_, _| true) {
         Ok(end) => Ok(end == CommandEnd::Exit(0)),
-        // The guest has ended, or was asked too early.
+        // The guest has ended, or does not answer yet.
         Err(error) if error.code == Code::Guest => Ok(false),
         Err(error) => Err(error),
     }

@@ -19,13 +19,13 @@ use crate::session::Session;
 pub(super) use condition::Condition;
 use condition::State;
 
-/// The exit status at the timeout, as timeout(1) has it.
+/// The exit status at the timeout, that of timeout(1).
 pub(super) const TIMED_OUT: u8 = 124;
 
-/// How long is waited unless the user says otherwise, in seconds.
+/// The default timeout, in seconds.
 pub(super) const DEFAULT_TIMEOUT: u64 = 300;
 
-/// The pause before a condition is examined again, at first and at most.
+/// The pause between two checks: the first, and the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -64,7 +64,7 @@ pub(crate) struct Wait {
     timeout: u64,
 }
 
-/// The outcome of one VM.
+/// The outcome for one VM.
 #[derive(Debug, Serialize)]
 struct WaitOutcome<'a> {
     name: VmName,
@@ -77,7 +77,7 @@ struct WaitOutcome<'a> {
 }
 
 impl Wait {
-    /// Waits.
+    /// Waits for the VMs.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let deadline = Instant::now() + Duration::from_secs(self.timeout);
         let mut all = Vec::new();
@@ -122,10 +122,10 @@ impl Wait {
     }
 }
 
-/// Examines the condition until it holds, at least once.
+/// Checks the condition until it holds, at least once.
 ///
 /// # Errors
-/// The daemon's.
+/// The daemon's error.
 pub(super) fn until(
     condition: &Condition,
     vm: &VmRef,
