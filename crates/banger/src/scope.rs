@@ -125,6 +125,8 @@ pub(crate) struct VerbScope {
     path: Option<(&'static str, String)>,
     /// Whether it selects its hosts itself.
     chooses: bool,
+    /// Whether its path is the name of an image in a registry, which the daemon's machine asks.
+    is_in_registry: bool,
 }
 
 impl VerbScope {
@@ -147,10 +149,14 @@ impl VerbScope {
             let known = last.try_contains_id(id).unwrap_or(false);
             known && last.value_source(id) == Some(ValueSource::CommandLine)
         };
+        let is_in_registry = given
+            .as_ref()
+            .is_some_and(|(id, path)| *id == "source" && path.starts_with("docker://"));
         Self {
             verb,
-            path: given,
+            path: given.filter(|_| !is_in_registry),
             chooses: ["all_hosts", "on"].into_iter().any(is_given),
+            is_in_registry,
         }
     }
 
@@ -158,6 +164,9 @@ impl VerbScope {
     pub(crate) fn scope(&self) -> Scope {
         if self.chooses {
             return Here;
+        }
+        if self.is_in_registry {
+            return There;
         }
         // A test checks that every verb is in the table.
         find(&self.verb).map_or(Daemon, |it| it.1)
@@ -264,6 +273,19 @@ mod tests {
             assert!(
                 *scope != Daemon || paths.is_empty() || themselves.contains(verb),
                 "{verb}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_registry_is_asked_by_the_machine_that_the_image_is_for() {
+        for (source, scope) in [("docker://debian", There), ("docker.tar", Daemon)] {
+            let words = ["banger", "image", "import", source, "--name", "x"];
+            let matches = Cli::command().try_get_matches_from(words).unwrap();
+            let found = VerbScope::of(&matches);
+            assert_eq!(
+                (found.scope(), found.path.is_none()),
+                (scope, scope == There)
             );
         }
     }

@@ -1,10 +1,13 @@
 //! `banger image`, on a simulated host, where every path is a root file system.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::environment::TestEnvironment;
 
@@ -57,6 +60,97 @@ fn a_source_is_taken_for_what_it_is_and_nothing_is_left_of_one_that_is_refused()
     let refused = environment.run(&["--json", "image", "import", "nosuch", "--name", "mine"]);
     let error: serde_json::Value = serde_json::from_str(&refused.stderr).unwrap();
     assert_eq!(error["code"], "not-found");
+    assert_eq!(environment.done(&["image", "ls", "-q"]).stdout, "default\n");
+}
+
+/// A registry with one image, `ada/tool`, whose only layer has these bytes. It answers for as long as
+/// the test runs.
+fn registry(layer: Vec<u8>) -> String {
+    let digest = |bytes: &[u8]| {
+        let digits = Sha256::digest(bytes);
+        let digits: String = digits.iter().map(|it| format!("{it:02x}")).collect();
+        format!("sha256:{digits}")
+    };
+    let layer_digest = digest(&layer);
+    let configuration =
+        json!({"rootfs": {"type": "layers", "diff_ids": [layer_digest]}}).to_string();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": {"digest": digest(configuration.as_bytes()), "size": configuration.len()},
+        "layers": [{"digest": layer_digest, "size": layer.len()}],
+    });
+    let found = [
+        (
+            "manifests/latest".to_owned(),
+            manifest.to_string().into_bytes(),
+        ),
+        (
+            format!("blobs/{}", digest(configuration.as_bytes())),
+            configuration.into_bytes(),
+        ),
+        (format!("blobs/{layer_digest}"), layer),
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let first = lines.next().and_then(Result::ok).unwrap_or_default();
+            while lines
+                .next()
+                .and_then(Result::ok)
+                .is_some_and(|it| !it.is_empty())
+            {}
+            let path = first.split(' ').nth(1).unwrap_or_default();
+            let path = path.strip_prefix("/v2/ada/tool/").unwrap_or_default();
+            let content = found.iter().find(|it| it.0 == path).map(|it| &*it.1);
+            let status = if content.is_some() {
+                "200 OK"
+            } else {
+                "404 Not Found"
+            };
+            let content = content.unwrap_or_default();
+            let length = content.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            );
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(content));
+        }
+    });
+    address
+}
+
+#[test]
+fn an_image_of_a_registry_is_fetched_and_read_as_any_other() {
+    let environment = TestEnvironment::new();
+    let tree = tree(&environment, "layer");
+    let archive = environment.path("layer.tar");
+    let directory = tree.join("usr/sbin");
+    let arguments = [
+        "-cf",
+        archive.to_str().unwrap(),
+        "-C",
+        directory.to_str().unwrap(),
+        ".",
+    ];
+    run("tar", &arguments.map(OsStr::new));
+    let registry = registry(std::fs::read(&archive).unwrap());
+    let source = format!("docker://{registry}/ada/tool");
+    let refused = environment.run(&["image", "import", &source, "--name", "mine"]);
+    assert_eq!((refused.status, &*refused.stdout), (1, ""), "{refused:#?}");
+    for said in ["download layer 1 of 1", "unpack the layers", "cannot boot"] {
+        assert!(refused.stderr.contains(said), "{said}: {refused:#?}");
+    }
+    let source = format!("docker://{registry}/ada/nosuch:1");
+    let refused = environment.run(&["image", "import", &source, "--name", "mine"]);
+    assert!(refused.stderr.contains("there is no image"), "{refused:#?}");
+    let refused = environment.run(&["image", "import", "docker://debian", "--name", "mine"]);
+    assert!(
+        refused.stderr.contains("mirrors = { docker"),
+        "{refused:#?}"
+    );
     assert_eq!(environment.done(&["image", "ls", "-q"]).stdout, "default\n");
 }
 

@@ -261,7 +261,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "mirrors",
-        takes: "a table of addresses: debian, debian-security, npm and git, such as { npm = \"https://npm.example/\" }",
+        takes: "a table of addresses: debian, debian-security, npm, git and docker, such as { npm = \"https://npm.example/\" }",
         form: Form::List,
         set: |c, v| {
             c.mirrors = mirrors(v)?;

@@ -110,6 +110,7 @@ pub(super) fn mirrors(value: &DeValue<'_>) -> Result<Mirrors, String> {
             "debian-security" => &mut found.debian_security,
             "npm" => &mut found.npm,
             "git" => &mut found.git,
+            "docker" => &mut found.docker,
             _ => return Err(format!("has {name:?}")),
         };
         *place = Some(address.to_owned());

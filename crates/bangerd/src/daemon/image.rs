@@ -9,15 +9,18 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use banger_api::client::Client;
+use banger_api::location::Location;
 use banger_api::{BuildImage, Code, Error, ImageName, ImageView, ImportImage, Mib};
 
 use super::bundle::{location, progress};
 use super::{Options, environment, overrides};
 use crate::config::Config;
+use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
 use crate::image::bundle::Stage;
 use crate::image::foreign;
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
+use crate::image::registry::{self, ImageReference, Logins};
 use crate::layout::Layout;
 
 /// The options of `image build`.
@@ -123,38 +126,81 @@ fn origin(ingredients: &Ingredients, base: Option<&str>) -> String {
 pub fn import(options: &Options, source: &Path, name: &ImageName) -> Result<()> {
     let location = location(options, None)?;
     let client = Client::new(&location.socket)?;
-    let imported = take(&client, source, &location.bundle, name, options);
+    let importing = Importing {
+        options,
+        location: &location,
+        client: &client,
+        name,
+    };
+    let imported = importing.take(source);
     let image = imported.during(format!("import `{}`", source.display()))?;
     report(options, &image);
     Ok(())
 }
 
-fn take(
-    client: &Client,
-    source: &Path,
-    bundle: &Path,
-    name: &ImageName,
-    options: &Options,
-) -> Result<ImageView> {
-    refuse_taken(client, name)?;
-    let source = source.canonicalize().map_err(|cause| {
+/// An import.
+struct Importing<'a> {
+    options: &'a Options,
+    location: &'a Location,
+    client: &'a Client,
+    name: &'a ImageName,
+}
+
+impl Importing<'_> {
+    fn take(&self, source: &Path) -> Result<ImageView> {
+        refuse_taken(self.client, self.name)?;
+        let (bundle, mut show) = (&self.location.bundle, progress(self.options));
+        let (made, origin) = match source.to_str().filter(|it| ImageReference::is_meant_by(it)) {
+            Some(name) => {
+                let (image, origin) = self.pull(name)?;
+                let source = foreign::Source::Image(&image);
+                (foreign::make(source, bundle, &mut show)?, origin)
+            }
+            None => {
+                let source = found(source)?;
+                let made = foreign::make(foreign::Source::Path(&source), bundle, &mut show)?;
+                (made, text(&source)?)
+            }
+        };
+        let request = ImportImage {
+            name: self.name.to_string(),
+            path: text(&made.path)?,
+            origin: Some(origin),
+        };
+        self.client.import_image(&request, |_| {})
+    }
+
+    /// Fetches an image from a registry, and says where it comes from.
+    fn pull(&self, name: &str) -> Result<(foreign::FetchedImage, String)> {
+        let reference = ImageReference::parse(name)?;
+        let config = Config::of_daemon(self.location, &overrides(), self.options.simulated)?;
+        let downloads = Layout::new(&self.location.state).downloads();
+        let downloads = Downloads::new(downloads, Proxies::read(environment));
+        let source = registry::Source {
+            reference: &reference,
+            configured: config.mirrors.docker.as_deref(),
+            logins: &Logins::read(environment),
+        };
+        let image = registry::pull(&source, &downloads, &mut progress(self.options))?;
+        let origin = format!("{reference}, sha256:{}", image.digest);
+        Ok((image, origin))
+    }
+}
+
+/// The absolute path of a source.
+fn found(source: &Path) -> Result<PathBuf> {
+    source.canonicalize().map_err(|cause| {
         let code = match cause.kind() {
             std::io::ErrorKind::NotFound => Code::NotFound,
             _ => Code::Host,
         };
         Error::new(code, "it cannot be read").cause(cause.to_string())
-    })?;
-    let made = foreign::make(&source, bundle, &mut progress(options))?;
-    let text = |path: &Path| {
-        let text = path.to_str().map(str::to_owned);
-        text.ok_or_else(|| Error::new(Code::Invalid, format!("{path:?} is not text")))
-    };
-    let request = ImportImage {
-        name: name.to_string(),
-        path: text(&made.path)?,
-        origin: Some(text(&source)?),
-    };
-    client.import_image(&request, |_| {})
+    })
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Error::new(Code::Invalid, format!("{path:?} is not text")))
 }
 
 /// Rejects a name that is taken, before any long step.

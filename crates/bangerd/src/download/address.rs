@@ -62,7 +62,11 @@ impl fmt::Display for Address {
 }
 
 impl WebAddress {
-    fn parse(text: &str) -> Result<Self> {
+    /// Parses an `http` or `https` address.
+    ///
+    /// # Errors
+    /// `invalid` for anything else.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| invalid(format!("invalid web address: {why}"));
         // The fragment is never sent.
         let text = text.split('#').next().unwrap_or(text);
@@ -82,6 +86,40 @@ impl WebAddress {
             return Err(wrong("no host"));
         }
         Ok(Self { uri, login })
+    }
+
+    /// The same address with this `Authorization` header, which only its own server gets.
+    pub(crate) fn authorized(self, login: Option<String>) -> Self {
+        Self { login, ..self }
+    }
+
+    /// The `Authorization` header.
+    pub(crate) fn login(&self) -> Option<&str> {
+        self.login.as_deref()
+    }
+
+    /// The path, percent-encoded.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The scheme, host and port, without user and password.
+    pub(crate) fn server(&self) -> String {
+        let scheme = self.uri.scheme_str().unwrap_or("http");
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// The host and port, without user and password.
+    pub(crate) fn authority(&self) -> &str {
+        self.uri.authority().map_or("", |it| it.as_str())
+    }
+
+    /// Whether it is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let host = self.host();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let address: Option<std::net::IpAddr> = host.parse().ok();
+        host == "localhost" || address.is_some_and(|it| it.is_loopback())
     }
 
     /// The target of a redirection. The login is passed on to the same server only.
@@ -128,7 +166,7 @@ impl WebAddress {
     }
 
     /// Whether it is an `https` address.
-    pub(super) fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.uri.scheme() == Some(&Scheme::HTTPS)
     }
 

@@ -17,13 +17,15 @@ mod cache_entry;
 mod cancel;
 mod digest;
 mod failure;
+mod inquiry;
 mod proxies;
 mod relay;
+mod remarks;
 mod transfer;
 mod web;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +41,9 @@ pub(crate) use address::{Address, WebAddress};
 pub(crate) use cancel::CancelToken;
 pub(crate) use digest::Digest;
 pub(crate) use digest::hexadecimal;
+pub(crate) use inquiry::{Answer, Inquiry};
 pub(crate) use proxies::Proxies;
+pub(crate) use remarks::Remarks;
 
 /// A file to download.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! One GET request, with its redirections.
+//! GET requests, with their redirections.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -83,32 +83,64 @@ impl<'a> Web<'a> {
         address: &WebAddress,
         range: &RangeRequest,
     ) -> std::result::Result<Response, AttemptFailure> {
+        let mut headers = Vec::new();
+        if range.from > 0 {
+            headers.push((header::RANGE, format!("bytes={}-", range.from)));
+            headers.extend(range.version.clone().map(|it| (header::IF_RANGE, it)));
+        }
+        let response = self.follow(address, &headers, |from, to| from.redirected(to))?;
+        let (status, headers) = (response.status(), response.headers());
+        match status.as_u16() {
+            200 | 206 => {
+                let (from, total) = extent(status, headers)?;
+                Ok(Response {
+                    from,
+                    total,
+                    version: version(headers),
+                    body: Box::new(response.into_body().into_reader()),
+                })
+            }
+            416 => Err(AttemptFailure::mismatch()),
+            _ => Err(AttemptFailure::from_status(
+                status,
+                text(headers, &header::RETRY_AFTER),
+            )),
+        }
+    }
+
+    /// Requests a text without a digest. It is not followed from `https` to `http`.
+    pub(super) fn ask(
+        &self,
+        address: &WebAddress,
+        accept: &str,
+    ) -> std::result::Result<ureq::http::Response<ureq::Body>, AttemptFailure> {
+        let headers = [(header::ACCEPT, accept.to_owned())];
+        self.follow(address, &headers, |from, to| {
+            let to = from.redirected(to)?;
+            if from.is_secure() && !to.is_secure() {
+                return Err("it redirects from https to http, which is not followed".to_owned());
+            }
+            Ok(to)
+        })
+    }
+
+    /// Requests an address, and follows redirections as `next` says.
+    fn follow(
+        &self,
+        address: &WebAddress,
+        headers: &[(HeaderName, String)],
+        next: impl Fn(&WebAddress, &str) -> std::result::Result<WebAddress, String>,
+    ) -> std::result::Result<ureq::http::Response<ureq::Body>, AttemptFailure> {
         let mut at = address.clone();
         for _ in 0..=MOST_REDIRECTIONS {
-            let response = self.send(&at, range)?;
-            let (status, headers) = (response.status(), response.headers());
-            match status.as_u16() {
-                301 | 302 | 303 | 307 | 308 => {
-                    let to = text(headers, &header::LOCATION).ok_or_else(|| {
-                        AttemptFailure::next_source("the redirection has no Location header")
-                    })?;
-                    at = at.redirected(to).map_err(AttemptFailure::next_source)?;
-                }
-                200 | 206 => {
-                    let (from, total) = extent(status, headers)?;
-                    return Ok(Response {
-                        from,
-                        total,
-                        version: version(headers),
-                        body: Box::new(response.into_body().into_reader()),
-                    });
-                }
-                416 => return Err(AttemptFailure::mismatch()),
-                _ => {
-                    let retry_after = text(headers, &header::RETRY_AFTER);
-                    return Err(AttemptFailure::from_status(status, retry_after));
-                }
+            let response = self.send(&at, headers)?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
             }
+            let to = text(response.headers(), &header::LOCATION).ok_or_else(|| {
+                AttemptFailure::next_source("the redirection has no Location header")
+            })?;
+            at = next(&at, to).map_err(AttemptFailure::next_source)?;
         }
         Err(AttemptFailure::next_source(format!(
             "more than {MOST_REDIRECTIONS} redirections"
@@ -117,7 +149,7 @@ impl<'a> Web<'a> {
 
     /// Whether the server answers a request for this address, whatever it answers.
     pub(super) fn answers(&self, address: &WebAddress) -> std::result::Result<(), String> {
-        self.send(address, &RangeRequest::default())
+        self.send(address, &[])
             .map(drop)
             .map_err(|failure| crate::error::chain(&failure.error))
     }
@@ -125,18 +157,14 @@ impl<'a> Web<'a> {
     fn send(
         &self,
         at: &WebAddress,
-        range: &RangeRequest,
+        more: &[(HeaderName, String)],
     ) -> std::result::Result<ureq::http::Response<ureq::Body>, AttemptFailure> {
         let mut uri = at.uri.clone();
         let mut tunnel = None;
-        let mut headers: Vec<(HeaderName, String)> =
-            vec![(header::ACCEPT_ENCODING, "identity".to_owned())];
+        let mut headers = vec![(header::ACCEPT_ENCODING, "identity".to_owned())];
+        headers.extend_from_slice(more);
         if let Some(login) = &at.login {
             headers.push((header::AUTHORIZATION, login.clone()));
-        }
-        if range.from > 0 {
-            headers.push((header::RANGE, format!("bytes={}-", range.from)));
-            headers.extend(range.version.clone().map(|it| (header::IF_RANGE, it)));
         }
         let mut agent = None;
         if let Some(proxy) = self.proxies.of(at) {
@@ -197,6 +225,6 @@ fn version(headers: &HeaderMap) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }

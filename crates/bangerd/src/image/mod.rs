@@ -11,6 +11,7 @@ mod judge;
 pub(crate) mod lease;
 mod names;
 pub(crate) mod recipe;
+pub(crate) mod registry;
 mod source;
 
 /// The script of a build's first step.

@@ -13,15 +13,16 @@ use crate::session::Session;
 
 /// Make an image of a root file system that others have made.
 ///
-/// The source is an ext4 file system, a raw disk with partitions, a tar of all files, an OCI image layout (a directory or an archive), or what `docker save` writes; a file may be compressed with gzip, xz or zstd. It is neither mounted on this host nor given to a program of it. It must hold systemd and sshd for this processor; what cannot boot is refused with the reason.
+/// The source is an ext4 file system, a raw disk with partitions, a tar of all files, an OCI image layout (a directory or an archive), or what `docker save` writes; a file may be compressed with gzip, xz or zstd. docker://NAME is the image of a registry, which is fetched. It is neither mounted on this host nor given to a program of it. It must hold systemd and sshd for this processor; what cannot boot is refused with the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   banger image import root.tar.zst --name mine
   docker save my-vm -o my-vm.tar && banger image import my-vm.tar --name my-vm
+  banger image import docker://registry.example/my-vm:1.2 --name my-vm
   banger vm create --image mine")]
 pub(crate) struct Import {
-    /// The file, or the directory of an OCI layout.
+    /// The file, the directory of an OCI layout, or docker://[HOST/]NAME[:TAG][@sha256:DIGEST].
     source: PathBuf,
 
     /// The image's name, of lower-case letters, digits, hyphens, dots and underscores.

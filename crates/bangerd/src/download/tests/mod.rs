@@ -1,6 +1,6 @@
 mod files;
 mod proxy;
-mod server;
+pub(crate) mod server;
 mod servers;
 
 use std::path::{Path, PathBuf};

@@ -9,20 +9,20 @@ use std::thread;
 
 /// A received request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// What stands in its first line between the method and the version.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// By their names in lower case.
-    pub(super) headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl Request {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
     /// Where the range that it asks for begins.
-    pub(super) fn from(&self) -> usize {
+    pub(crate) fn from(&self) -> usize {
         self.header("range")
             .and_then(|it| it.strip_prefix("bytes="))
             .and_then(|it| it.strip_suffix('-'))
@@ -31,17 +31,17 @@ impl Request {
 }
 
 /// What to answer to the n-th request, counted from 0: it writes what it likes.
-pub(super) type Answers = dyn Fn(usize, &Request, &mut TcpStream) + Send + Sync;
+pub(crate) type Answers = dyn Fn(usize, &Request, &mut TcpStream) + Send + Sync;
 
 /// The server. It ends when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
     has_ended: Arc<AtomicBool>,
 }
 
 impl Server {
-    pub(super) fn start(
+    pub(crate) fn start(
         answers: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -65,20 +65,20 @@ impl Server {
     }
 
     /// A server of this file, which knows ranges.
-    pub(super) fn of(content: &'static [u8]) -> Self {
+    pub(crate) fn of(content: &'static [u8]) -> Self {
         Self::start(move |_, request, stream| whole(request, stream, content, "\"v1\""))
     }
 
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// All requests until now.
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 }
@@ -116,7 +116,7 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<Request>>, answers: &Answer
 }
 
 /// Answers with these headers, and this.
-pub(super) fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
+pub(crate) fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) {
     let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n{headers}\r\n");
     // A client may well go before the end.
     let _ = stream
@@ -125,7 +125,7 @@ pub(super) fn reply(stream: &mut TcpStream, status: &str, headers: &str, body: &
 }
 
 /// Answers with the file or the requested range (RFC 9110).
-pub(super) fn whole(request: &Request, stream: &mut TcpStream, content: &[u8], tag: &str) {
+pub(crate) fn whole(request: &Request, stream: &mut TcpStream, content: &[u8], tag: &str) {
     let from = request.from();
     let is_same = request.header("if-range").is_none_or(|it| it == tag);
     if from == 0 || !is_same {
@@ -150,13 +150,13 @@ pub(super) fn whole(request: &Request, stream: &mut TcpStream, content: &[u8], t
 }
 
 /// Announces the whole file, sends its first `after` bytes, and closes.
-pub(super) fn cut(stream: &mut TcpStream, content: &[u8], after: usize, tag: &str) {
+pub(crate) fn cut(stream: &mut TcpStream, content: &[u8], after: usize, tag: &str) {
     let headers = format!("etag: {tag}\r\ncontent-length: {}\r\n", content.len());
     reply(stream, "200 OK", &headers, &content[..after]);
 }
 
 /// Redirects.
-pub(super) fn redirect(stream: &mut TcpStream, to: &str) {
+pub(crate) fn redirect(stream: &mut TcpStream, to: &str) {
     let headers = format!("location: {to}\r\ncontent-length: 0\r\n");
     reply(stream, "302 Found", &headers, b"");
 }

@@ -14,10 +14,7 @@ use super::build_directory::{self, BuildDirectory};
 use super::error::failure_caused_by;
 use super::interrupt::InterruptSignal;
 use super::{Bundle, source, unpack};
-use crate::download::{CancelToken, Downloads, Progress};
-
-/// The distance between two progress remarks, in bytes.
-const STEP: u64 = 32 << 20;
+use crate::download::{CancelToken, Downloads, Remarks};
 
 /// The options of a fetch.
 #[derive(Debug)]
@@ -43,9 +40,9 @@ pub(crate) fn fetch(options: &FetchOptions, progress: StageSink<'_>) -> Result<B
     let interrupt = InterruptSignal::watch(move || ending.cancel())?;
     progress(Stage::Begun("download".to_owned()));
     let began = std::time::Instant::now();
-    let mut next = STEP;
+    let mut remarks = Remarks::default();
     let archive = options.downloads.fetch(&download, &cancel, &mut |it| {
-        if let Some(remark) = remark(it, &mut next) {
+        if let Some(remark) = remarks.line(it) {
             progress(Stage::Remark(remark));
         }
     })?;
@@ -71,26 +68,6 @@ fn check(folder: &Path) -> Result<()> {
     Bundle::load(folder)
         .and_then(|bundle| bundle.verify())
         .map_err(wrong)
-}
-
-/// The remark on a download's progress, if there is one: sizes at intervals of `STEP` only.
-fn remark(progress: Progress<'_>, next: &mut u64) -> Option<String> {
-    match progress {
-        Progress::Source(source) => Some(format!("from {source}")),
-        Progress::Remark(remark) => Some(remark.to_owned()),
-        Progress::Bytes { have, total } => {
-            let is_whole = total == Some(have);
-            if have < *next && !is_whole {
-                return None;
-            }
-            *next = have + STEP;
-            let have = have >> 20;
-            Some(match total {
-                Some(total) => format!("{have} of {} MiB", total >> 20),
-                None => format!("{have} MiB"),
-            })
-        }
-    }
 }
 
 #[cfg(test)]

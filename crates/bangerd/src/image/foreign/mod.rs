@@ -4,7 +4,7 @@
 //! *.gz *.xz *.zst ─► unpacked ─┬► ext4 ───────────────────────────────────► as it is
 //!                              ├► a disk with partitions ─► its root, copied
 //!                              ├► tar ───────────────┐
-//!  OCI layout ─────────────────┼► OCI, docker save ──┴► one tree ─► one tar ─► mke2fs
+//!  OCI layout, registry ───────┼► OCI, docker save ──┴► one tree ─► one tar ─► mke2fs
 //! ```
 //!
 //! This runs in a process of its own, not in the daemon, because it parses untrusted data. No file
@@ -29,6 +29,7 @@ use super::bundle::{
 use super::ext4::{self, Ext4Tree};
 use super::judge::judge;
 use crate::error::{During, Result};
+pub(crate) use oci::FetchedImage;
 use oci::Parts;
 use plain::{Window, head, unreadable};
 use tree::Tree;
@@ -49,6 +50,15 @@ impl Work<'_> {
     }
 }
 
+/// What is converted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// A file, or the directory of an OCI layout.
+    Path(&'a Path),
+    /// A container image.
+    Image(&'a FetchedImage),
+}
+
 /// An ext4 file system, removed when dropped unless it is the source itself.
 #[derive(Debug)]
 pub(crate) struct RootFileSystem {
@@ -64,7 +74,7 @@ pub(crate) struct RootFileSystem {
 /// `invalid` if the source has an unknown format, is rejected, or cannot boot; `not-ready` if a
 /// program is missing. Nothing remains after an error or ^C.
 pub(crate) fn make(
-    source: &Path,
+    source: Source<'_>,
     bundle: &Path,
     progress: StageSink<'_>,
 ) -> Result<RootFileSystem> {
@@ -80,13 +90,18 @@ pub(crate) fn make(
     std::fs::DirBuilder::new()
         .create(&work.folder)
         .map_err(|cause| unreadable(&work.folder, &cause))?;
-    let made = Foreign {
-        source,
+    let foreign = Foreign {
         bundle,
         work: &work,
         unshare,
-    }
-    .make(directory.folder(), progress);
+    };
+    let made = match source {
+        Source::Path(path) => foreign.make(path, directory.folder(), progress),
+        Source::Image(image) => {
+            let parts = Parts::Fetched(image.clone());
+            foreign.of_layers(&parts, directory.folder(), progress)
+        }
+    };
     // After ^C, the messages of the interrupted program are not the cause.
     work.check()?;
     Ok(RootFileSystem {
@@ -97,15 +112,13 @@ pub(crate) fn make(
 
 /// The conversion of one source.
 struct Foreign<'a> {
-    source: &'a Path,
     bundle: &'a Path,
     work: &'a Work<'a>,
     unshare: bool,
 }
 
 impl Foreign<'_> {
-    fn make(&self, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
-        let source = self.source;
+    fn make(&self, source: &Path, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
         let found = source
             .metadata()
             .map_err(|cause| unreadable(source, &cause))?;

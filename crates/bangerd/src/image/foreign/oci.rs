@@ -28,6 +28,9 @@ const LARGEST_TEXT: u64 = 4 << 20;
 /// The maximum number of layers of an image. Docker's overlay has 127.
 const MOST_LAYERS: usize = 512;
 
+/// Where a layout has its content, by digest.
+const BLOBS: &str = "blobs/sha256/";
+
 /// The location of the parts of a container image.
 #[derive(Debug)]
 pub(super) enum Parts {
@@ -35,6 +38,19 @@ pub(super) enum Parts {
     Directory(PathBuf),
     /// Files in an archive, each with its offset and length.
     Archive(File, BTreeMap<String, (u64, u64)>),
+    /// Files of a registry.
+    Fetched(FetchedImage),
+}
+
+/// A container image from a registry.
+#[derive(Debug, Clone)]
+pub(crate) struct FetchedImage {
+    /// Its manifest, whose digest is right.
+    pub manifest: Vec<u8>,
+    /// The digest of the manifest, in hexadecimal.
+    pub digest: String,
+    /// The configuration and the layers, by their digests in hexadecimal.
+    pub blobs: BTreeMap<String, PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +97,14 @@ struct RootFs {
 
 fn invalid(what: impl Into<String>) -> Error {
     Error::new(Code::Invalid, what)
+}
+
+impl FetchedImage {
+    /// The file at this path of a layout.
+    fn path(&self, name: &str) -> Option<&Path> {
+        let digest = name.strip_prefix(BLOBS)?;
+        self.blobs.get(digest).map(PathBuf::as_path)
+    }
 }
 
 impl Parts {
@@ -164,9 +188,14 @@ impl Parts {
 
     /// The names of the layers, and the digests of their uncompressed content.
     fn names(&self) -> Result<(Vec<String>, Vec<String>)> {
-        if self.has("index.json") && self.has("oci-layout") {
-            let index: Index = self.read("index.json")?;
-            let manifest: Manifest = self.manifest(&index, 0)?;
+        let manifest: Option<Manifest> = if let Self::Fetched(image) = self {
+            Some(parse("the manifest", &image.manifest)?)
+        } else if self.has("index.json") && self.has("oci-layout") {
+            Some(self.manifest(&self.read("index.json")?, 0)?)
+        } else {
+            None
+        };
+        if let Some(manifest) = manifest {
             let configuration: Configuration = self.named(&manifest.config.digest)?;
             let layers = manifest.layers.iter().map(|it| blob(&it.digest));
             return Ok((
@@ -211,6 +240,7 @@ impl Parts {
         match self {
             Self::Directory(folder) => folder.join(name).is_file(),
             Self::Archive(_, parts) => parts.contains_key(name),
+            Self::Fetched(image) => image.path(name).is_some(),
         }
     }
 
@@ -218,6 +248,7 @@ impl Parts {
         let missing = || invalid(format!("it lacks `{}`", name.escape_debug()));
         match self {
             Self::Directory(folder) => Window::whole(&folder.join(name)),
+            Self::Fetched(image) => Window::whole(image.path(name).ok_or_else(missing)?),
             Self::Archive(file, parts) => {
                 let (offset, length) = parts.get(name).ok_or_else(missing)?;
                 Window::part(file, *offset, *length)
@@ -266,6 +297,6 @@ fn blob(digest: &str) -> Result<String> {
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     });
     hexadecimal
-        .map(|it| format!("blobs/sha256/{it}"))
+        .map(|it| format!("{BLOBS}{it}"))
         .ok_or_else(|| invalid(format!("`{}` is not a SHA-256", digest.escape_debug())))
 }

@@ -22,7 +22,7 @@ const FOLDER: EntryType = EntryType::Directory;
 /// Makes a file system while no other test sends ^C.
 fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
     let _uninterrupted = uninterrupted();
-    super::make(source, bundle, progress)
+    super::make(Source::Path(source), bundle, progress)
 }
 
 /// An archive with these entries, whose paths and targets are taken as they are.

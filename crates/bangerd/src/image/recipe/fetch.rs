@@ -7,15 +7,12 @@ use banger_host::command::Command;
 
 use super::mirrors::{Mirrors, NpmRegistries};
 use super::{Origin, RecipeDownload, Repository};
-use crate::download::{Address, CancelToken, Download, Downloads, Progress, Proxies};
+use crate::download::{Address, CancelToken, Download, Downloads, Proxies, Remarks};
 use crate::error::{During, Result};
 use crate::image::bundle::{InterruptSignal, Stage, StageSink, stage};
 
 /// The largest download of a recipe, in bytes.
 const LARGEST: u64 = 16 << 30;
-
-/// The distance between two progress remarks, in bytes.
-const STEP: u64 = 16 << 20;
 
 /// How long git may take for one repository.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1800);
@@ -113,9 +110,9 @@ impl<'p> Fetcher<'p> {
             *progress,
             &format!("download {}", wanted.name),
             |progress| {
-                let mut next = STEP;
+                let mut remarks = Remarks::default();
                 downloads.fetch(&download, cancel, &mut |it| {
-                    if let Some(line) = words(it, &mut next) {
+                    if let Some(line) = remarks.line(it) {
                         progress(Stage::Remark(line));
                     }
                 })
@@ -150,24 +147,6 @@ impl<'p> Fetcher<'p> {
         .during(doing.clone())?;
         self.check()?;
         Ok(archive)
-    }
-}
-
-fn words(progress: Progress<'_>, next: &mut u64) -> Option<String> {
-    match progress {
-        Progress::Source(source) => Some(format!("from {source}")),
-        Progress::Remark(remark) => Some(remark.to_owned()),
-        Progress::Bytes { have, total } => {
-            if have < *next && total != Some(have) {
-                return None;
-            }
-            *next = have + STEP;
-            let have = have >> 20;
-            Some(match total {
-                Some(total) => format!("{have} of {} MiB", total >> 20),
-                None => format!("{have} MiB"),
-            })
-        }
     }
 }
 

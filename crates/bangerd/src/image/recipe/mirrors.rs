@@ -26,6 +26,9 @@ pub struct Mirrors {
     /// Of git repositories: their path without the host follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
+    /// The registry of container images whose names have no host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub docker: Option<String>,
 }
 
 /// The npm registries of the user, the first one first.

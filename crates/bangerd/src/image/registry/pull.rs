@@ -1,0 +1,426 @@
+//! Fetches one image: its manifest, then its configuration and layers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use banger_api::{Code, Error, harmless};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::challenge::Challenge;
+use super::logins::Logins;
+use super::manifest::{ACCEPT, Blob, Manifest};
+use super::reference::ImageReference;
+use super::server::Registry;
+use crate::download::{
+    Address, Answer, CancelToken, Digest, Download, Downloads, Inquiry, Remarks, WebAddress,
+    hexadecimal,
+};
+use crate::error::{During, Result};
+use crate::image::bundle::{InterruptSignal, Stage, StageSink, stage};
+use crate::image::foreign::FetchedImage;
+
+/// The longest manifest and the longest answer with a token, in bytes.
+const LONGEST: u64 = 4 << 20;
+
+/// The nesting of indexes.
+const DEEPEST: u32 = 3;
+
+/// The lifetime of a token that says none.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// The number of tokens for one part of an image.
+const MOST_TOKENS: u32 = 20;
+
+/// What is fetched, and from where.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    /// The image.
+    pub reference: &'a ImageReference,
+    /// The registry of the configuration.
+    pub configured: Option<&'a str>,
+    /// The user's logins.
+    pub logins: &'a Logins,
+}
+
+/// Fetches an image into the cache of downloads.
+///
+/// # Errors
+/// `not-ready` without a registry, `not-found` if it has no such image, `invalid` for an image that
+/// cannot be used, `host` if the registry fails. What has been downloaded stays in the cache.
+pub(crate) fn pull(
+    source: &Source<'_>,
+    downloads: &Downloads,
+    progress: StageSink<'_>,
+) -> Result<FetchedImage> {
+    let cancel = CancelToken::default();
+    let ending = cancel.clone();
+    let interruption = InterruptSignal::watch(move || ending.cancel())?;
+    let registry = Registry::of(source.reference, source.configured, source.logins)?;
+    let session = Session {
+        downloads,
+        cancel: &cancel,
+        registry,
+        challenge: None,
+        authorization: None,
+    };
+    let pulled = session.pull(source.reference, progress);
+    interruption.check()?;
+    pulled
+}
+
+/// The conversation about one image.
+struct Session<'a> {
+    downloads: &'a Downloads,
+    cancel: &'a CancelToken,
+    registry: Registry,
+    /// The way to log in, once the registry has asked for it.
+    challenge: Option<Challenge>,
+    authorization: Option<Authorization>,
+}
+
+/// An `Authorization` header.
+struct Authorization {
+    header: String,
+    /// When it ends; never for a password.
+    end: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    errors: Vec<ErrorItem>,
+}
+
+#[derive(Deserialize)]
+struct ErrorItem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Session<'_> {
+    fn pull(mut self, reference: &ImageReference, progress: StageSink<'_>) -> Result<FetchedImage> {
+        let (text, configuration, layers) = stage(progress, "find the image", |progress| {
+            self.manifest(reference, progress)
+        })?;
+        let mut blobs = BTreeMap::new();
+        let (count, parts) = (layers.len(), [configuration].into_iter().chain(layers));
+        for (number, blob) in parts.enumerate() {
+            if blobs.contains_key(blob.digest.as_str()) {
+                continue;
+            }
+            let what = match number {
+                0 => "the configuration".to_owned(),
+                _ => format!("layer {number} of {count}, {}", size(blob.size)),
+            };
+            let path = stage(progress, &format!("download {what}"), |progress| {
+                self.blob(&blob, &what, progress)
+            })?;
+            blobs.insert(blob.digest.as_str().to_owned(), path);
+        }
+        let mut hash = Sha256::new();
+        hash.update(&text);
+        Ok(FetchedImage {
+            digest: hexadecimal(hash),
+            manifest: text,
+            blobs,
+        })
+    }
+
+    /// The manifest of the image for this machine, whose digest is right, and its parts.
+    fn manifest(
+        &mut self,
+        reference: &ImageReference,
+        progress: &mut dyn FnMut(Stage),
+    ) -> Result<(Vec<u8>, Blob, Vec<Blob>)> {
+        let (mut wanted, mut expected) = (reference.wanted(), reference.digest().cloned());
+        for _ in 0..=DEEPEST {
+            let address = self.registry.address("manifests", &wanted)?;
+            progress(Stage::Remark(format!("from {address}")));
+            let answer = self.ask("ask for the manifest", &address, ACCEPT, progress)?;
+            self.accept(&answer, reference)
+                .during(format!("ask for the manifest: from {address}"))?;
+            check(&answer, expected.as_ref()).during(format!("the manifest from {address}"))?;
+            match Manifest::parse(&answer.text).during(reference.to_string())? {
+                Manifest::Image {
+                    configuration,
+                    layers,
+                } => return Ok((answer.text, configuration, layers)),
+                Manifest::Elsewhere(digest) => {
+                    wanted = format!("sha256:{digest}");
+                    expected = Some(digest);
+                }
+            }
+        }
+        let what = "its indexes of manifests are nested too deep";
+        Err(Error::new(Code::Invalid, what))
+    }
+
+    /// Fails unless there is a manifest.
+    fn accept(&self, answer: &Answer, reference: &ImageReference) -> Result<()> {
+        let status = answer.status;
+        let says = |error: Error| match message(&answer.text) {
+            Some(said) => error.cause(format!("the registry says: {said}")),
+            None => error,
+        };
+        match status {
+            200 => Ok(()),
+            401 | 403 => Err(self.registry.with_remedy(says(Error::new(
+                Code::NotFound,
+                format!("there is no image `{reference}`, or a login is required ({status})"),
+            )))),
+            404 => Err(self.registry.with_remedy(says(Error::new(
+                Code::NotFound,
+                format!("there is no image `{reference}`"),
+            )))),
+            _ => Err(says(Error::new(
+                Code::Host,
+                format!("the registry answers with the status {status}"),
+            ))),
+        }
+    }
+
+    /// Asks the registry, and logs in if it wants that.
+    fn ask(
+        &mut self,
+        what: &str,
+        address: &WebAddress,
+        accept: &str,
+        progress: &mut dyn FnMut(Stage),
+    ) -> Result<Answer> {
+        self.renew(progress)?;
+        let answer = self.ask_once(what, address, accept, progress)?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        let Some(challenge) = Challenge::choose(&answer.challenges) else {
+            return Ok(answer);
+        };
+        self.challenge = Some(challenge);
+        if !self.log_in(progress)? {
+            return Ok(answer);
+        }
+        self.ask_once(what, address, accept, progress)
+    }
+
+    fn ask_once(
+        &self,
+        what: &str,
+        address: &WebAddress,
+        accept: &str,
+        progress: &mut dyn FnMut(Stage),
+    ) -> Result<Answer> {
+        let inquiry = Inquiry {
+            what,
+            address: &address.clone().authorized(self.header()),
+            accept,
+            longest: LONGEST,
+        };
+        let mut remarks = Remarks::default();
+        self.downloads.ask(&inquiry, self.cancel, &mut |it| {
+            progress_line(&mut remarks, it, progress);
+        })
+    }
+
+    fn header(&self) -> Option<String> {
+        self.authorization.as_ref().map(|it| it.header.clone())
+    }
+
+    fn is_expired(&self) -> bool {
+        let end = self.authorization.as_ref().and_then(|it| it.end);
+        end.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Gets another token when the last one has ended.
+    fn renew(&mut self, progress: &mut dyn FnMut(Stage)) -> Result<()> {
+        if self.is_expired() {
+            self.log_in(progress)?;
+        }
+        Ok(())
+    }
+
+    /// Does what the registry wants of a client; returns whether that was possible.
+    fn log_in(&mut self, progress: &mut dyn FnMut(Stage)) -> Result<bool> {
+        let authorization = match self.challenge.clone() {
+            None => None,
+            Some(Challenge::Basic) => {
+                let login = self.registry.login();
+                login.map(|header| Authorization { header, end: None })
+            }
+            Some(Challenge::Bearer {
+                realm,
+                service,
+                scope,
+            }) => Some(self.token(&realm, service.as_deref(), scope.as_deref(), progress)?),
+        };
+        self.authorization = authorization;
+        Ok(self.authorization.is_some())
+    }
+
+    /// A token for reading this repository, and nothing else.
+    fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+        progress: &mut dyn FnMut(Stage),
+    ) -> Result<Authorization> {
+        let doing = "get a token for the registry";
+        let own = format!("repository:{}:pull", self.registry.repository);
+        let scope = match scope {
+            Some(offered) if offered.ends_with(":pull") && !offered.contains(' ') => offered,
+            _ => &own,
+        };
+        let mut address = realm.split('#').next().unwrap_or_default().to_owned();
+        for (name, value) in [("service", service), ("scope", Some(scope))] {
+            let Some(value) = value else { continue };
+            address.push(if address.contains('?') { '&' } else { '?' });
+            address.push_str(name);
+            address.push('=');
+            encode(value, &mut address);
+        }
+        let address = WebAddress::parse(&address).during(doing)?;
+        let login = self.registry.login_at(&address).during(doing)?;
+        let has_login = login.is_some();
+        let address = address.authorized(login);
+        let inquiry = Inquiry {
+            what: doing,
+            address: &address,
+            accept: "application/json",
+            longest: LONGEST,
+        };
+        let asked = Instant::now();
+        let mut remarks = Remarks::default();
+        let answer = self.downloads.ask(&inquiry, self.cancel, &mut |it| {
+            progress_line(&mut remarks, it, progress);
+        })?;
+        let refused = |what: String| {
+            let error = Error::new(Code::Host, what).within(format!("from {address}"));
+            self.registry.with_remedy(error.within(doing))
+        };
+        if answer.status != 200 {
+            let who = if has_login { "your login" } else { "anybody" };
+            let error = refused(format!("it gives {who} none: status {}", answer.status));
+            return Err(match message(&answer.text) {
+                Some(said) => error.cause(format!("it says: {said}")),
+                None => error,
+            });
+        }
+        let given: Option<TokenAnswer> = serde_json::from_slice(&answer.text).ok();
+        let lifetime = given.as_ref().and_then(|it| it.expires_in);
+        let token = given.and_then(|it| it.token.or(it.access_token));
+        let is_token = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_graphic());
+        let token = token.filter(is_token);
+        let token = token.ok_or_else(|| refused("its answer has no token".to_owned()))?;
+        let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs);
+        Ok(Authorization {
+            header: format!("Bearer {token}"),
+            // A little early, for requests that are on their way.
+            end: asked.checked_add(lifetime - lifetime / 6),
+        })
+    }
+
+    /// Downloads a part. A token that ends meanwhile is replaced, and the download resumes.
+    fn blob(
+        &mut self,
+        blob: &Blob,
+        what: &str,
+        progress: &mut dyn FnMut(Stage),
+    ) -> Result<PathBuf> {
+        let address = self
+            .registry
+            .address("blobs", &format!("sha256:{}", blob.digest))?;
+        let mut tokens = 0;
+        loop {
+            self.renew(progress)?;
+            let download = Download {
+                what: what.to_owned(),
+                sources: vec![Address::Web(address.clone().authorized(self.header()))],
+                sha256: blob.digest.clone(),
+                largest: blob.size,
+            };
+            let mut remarks = Remarks::default();
+            let fetched = self.downloads.fetch(&download, self.cancel, &mut |it| {
+                progress_line(&mut remarks, it, progress);
+            });
+            let Err(error) = fetched else {
+                return fetched;
+            };
+            tokens += 1;
+            if self.cancel.is_cancelled() || !self.is_expired() || tokens > MOST_TOKENS {
+                return Err(error);
+            }
+        }
+    }
+}
+
+fn progress_line(
+    remarks: &mut Remarks,
+    step: crate::download::Progress<'_>,
+    progress: &mut dyn FnMut(Stage),
+) {
+    if let Some(line) = remarks.line(step) {
+        progress(Stage::Remark(line));
+    }
+}
+
+/// Rejects a manifest with another digest than the one wanted, or than the one that the registry
+/// itself claims.
+fn check(answer: &Answer, expected: Option<&Digest>) -> Result<()> {
+    let mut hash = Sha256::new();
+    hash.update(&answer.text);
+    let found = hexadecimal(hash);
+    let claimed = answer.digest.as_deref();
+    let claimed = claimed.and_then(|it| it.strip_prefix("sha256:"));
+    let wrong = expected.map(Digest::as_str).filter(|it| *it != found);
+    match wrong.or(claimed.filter(|it| *it != found)) {
+        None => Ok(()),
+        Some(other) => Err(
+            Error::new(Code::Host, format!("its SHA-256 differs: {found}"))
+                .cause(format!("expected {}", harmless::visible(other)))
+                .hint("do not use it: the registry, or something on the way to it, has changed it"),
+        ),
+    }
+}
+
+/// The first message of a registry's error.
+fn message(text: &[u8]) -> Option<String> {
+    let answer: ErrorAnswer = serde_json::from_slice(text).ok()?;
+    let first = answer.errors.into_iter().next()?;
+    let said = if first.message.is_empty() {
+        first.code
+    } else {
+        first.message
+    };
+    let said: String = harmless::visible(&said).chars().take(200).collect();
+    (!said.is_empty()).then_some(said)
+}
+
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
+        mib => format!("{mib} MiB"),
+    }
+}
+
+/// Percent-encodes a value of a query.
+fn encode(value: &str, to: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
+            to.push(byte.into());
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(to, "%{byte:02X}");
+        }
+    }
+}
