@@ -5,7 +5,7 @@
 //! 1. the kernel's own file systems, because everything else is found through them;
 //! 2. the modules, then the root disk: checked if it has errors, mounted, grown;
 //! 3. the switch to the root disk, at once, so that all later paths have the meaning that they have
-//!   for the image's programs and for a user's symbolic links;
+//!    for the image's programs and for a user's symbolic links;
 //! 4. network, further disks, files, which the image's init must find ready;
 //! 5. the agent's unit, and the image's init.
 //!
