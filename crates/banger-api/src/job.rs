@@ -11,8 +11,8 @@ use crate::{InvalidName, SignalName};
 /// The maximum length of an id or a name, in letters.
 const LONGEST: usize = 64;
 
-/// A job's id or its name: 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or a digit. An
-/// id is `j` and a number.
+/// A job's id or its name: 1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or a
+/// digit. An id is `j` and a number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct JobRef(String);

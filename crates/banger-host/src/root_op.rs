@@ -60,8 +60,8 @@ pub enum RootOp {
         /// The machine.
         machine: MachineId,
     },
-    /// The nft table exists with all its chains and rules, and lets the machine's TAP send from this
-    /// address only.
+    /// The nft table exists with all its chains and rules, and lets the machine's TAP send from
+    /// this address only.
     AllowGuest {
         /// The machine.
         machine: MachineId,

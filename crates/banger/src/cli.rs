@@ -183,7 +183,8 @@ impl Cli {
     }
 }
 
-/// Replaces this process by an ssh that runs the same verb on another machine. Returns only on failure.
+/// Replaces this process by an ssh that runs the same verb on another machine. Returns only on
+/// failure.
 fn become_ssh(remote: &Remote, words: &[OsString]) -> banger_api::Error {
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     match remote.run_there(&words_for_there(words), is_terminal) {

@@ -36,8 +36,8 @@ pub(crate) struct Paths {
     pub(crate) overrides: Overrides,
     /// The user's editor, by `VISUAL` or `EDITOR`.
     pub(crate) editor: Option<std::ffi::OsString>,
-    /// The machine of the daemon, if it is another one. `location` is this machine's, except for the
-    /// socket of a session that has connected.
+    /// The machine of the daemon, if it is another one. `location` is this machine's, except for
+    /// the socket of a session that has connected.
     pub(crate) remote: Option<Remote>,
     /// Whether the user has a desktop, by `DISPLAY` or `WAYLAND_DISPLAY`.
     pub(crate) has_display: bool,

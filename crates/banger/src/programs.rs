@@ -347,8 +347,8 @@ pub(crate) fn become_ssh(arguments: &[OsString]) -> Error {
     cannot_run(OsStr::new("ssh"), &ssh(arguments).exec())
 }
 
-/// ssh with these arguments. It runs local commands with `SHELL`, which is `nologin` for some service
-/// users.
+/// ssh with these arguments. It runs local commands with `SHELL`, which is `nologin` for some
+/// service users.
 #[expect(
     clippy::disallowed_methods,
     reason = "the client becomes ssh; it has no host crate"

@@ -1,4 +1,5 @@
-//! systemd, through `systemctl`: whether the host is shutting down, and the user's unit of the daemon.
+//! systemd, through `systemctl`: whether the host is shutting down, and the user's unit of the
+//! daemon.
 //!
 //! On a host without systemd nothing is run, and every answer is that of such a host.
 

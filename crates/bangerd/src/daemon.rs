@@ -114,8 +114,8 @@ pub fn run(options: &Options) -> Result<()> {
     served
 }
 
-/// Finds the bundle: an option or variable overrides the configuration, which overrides a bundle beside
-/// this program, which overrides the user's own.
+/// Finds the bundle: an option or variable overrides the configuration, which overrides a bundle
+/// beside this program, which overrides the user's own.
 fn find_bundle(location: &mut Location, options: &Options, config: &Config) {
     if options.wishes.bundle.is_none() {
         let program = std::env::current_exe().ok();
@@ -177,8 +177,8 @@ async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Re
     served.map_err(|cause| Error::new(Code::Host, "serve").cause(cause.to_string()))
 }
 
-/// The sockets of the resolver: those that root reserved for this user, if the configured port is the
-/// reserved one, or else newly bound ones.
+/// The sockets of the resolver: those that root reserved for this user, if the configured port is
+/// the reserved one, or else newly bound ones.
 fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sockets> {
     let uid = rustix::process::geteuid().as_raw();
     let is_kept = |it: Claim| it.is_for(&location.state) && it.dns_port == port;
@@ -301,8 +301,8 @@ fn take_lock(layout: &Layout) -> Result<Option<File>> {
     }
 }
 
-/// Raises the limit of descriptors: each running VM and client uses some, and the soft limit of most
-/// logins is 1024.
+/// Raises the limit of descriptors: each running VM and client uses some, and the soft limit of
+/// most logins is 1024.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

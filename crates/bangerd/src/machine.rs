@@ -1,7 +1,8 @@
 //! The machine that a hypervisor runs: kernel, initramfs, drives, interfaces, channel, boot args.
 //!
-//! A pure value. Capabilities add to it, and a hypervisor driver renders it. Paths are relative to the
-//! machine's folder, the hypervisor's working directory; the path of a block device is absolute.
+//! A pure value. Capabilities add to it, and a hypervisor driver renders it. Paths are relative to
+//! the machine's folder, the hypervisor's working directory; the path of a block device is
+//! absolute.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! The plan of one start: the machine and the guest config.
 //!
-//! A pure value. A capability adds to both at once, so that a disk's position in the machine and its
-//! device name in the guest always agree.
+//! A pure value. A capability adds to both at once, so that a disk's position in the machine and
+//! its device name in the guest always agree.
 
 use crate::guest::config::GuestConfig;
 use crate::machine::{Drive, Machine};

@@ -61,8 +61,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, whose findings become notes of the running VMs that have it. It is checked
-    /// repeatedly, so it must take only a few milliseconds.
+    /// The same requirement, whose findings become notes of the running VMs that have it. It is
+    /// checked repeatedly, so it must take only a few milliseconds.
     #[must_use]
     pub fn noted(self) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, remembered: after a start has passed it, later starts skip it until one
-    /// fails.
+    /// The same requirement, remembered: after a start has passed it, later starts skip it until
+    /// one fails.
     #[must_use]
     pub fn lasting(self) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl Check {
         }
     }
 
-    /// The same requirement, with the command that fixes it. `fix` is called unless the check passes,
-    /// and returns `None` if no command helps.
+    /// The same requirement, with the command that fixes it. `fix` is called unless the check
+    /// passes, and returns `None` if no command helps.
     #[must_use]
     pub fn fixed_by(self, fix: impl Fn(&dyn Host) -> Option<Fix> + Send + Sync + 'static) -> Self {
         Self {

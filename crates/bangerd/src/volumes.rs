@@ -1,9 +1,9 @@
 //! Volumes: disks with names, which outlive the VMs that use them.
 //!
-//! A volume is one file in the folder of volumes. While a VM runs with it, the file has a second hard
-//! link in the machine's folder. The root helper's jail rejects files with two links: there the link in
-//! the machine's folder is the only one until the VM is taken down. A machine's folder with a volume is
-//! never removed.
+//! A volume is one file in the folder of volumes. While a VM runs with it, the file has a second
+//! hard link in the machine's folder. The root helper's jail rejects files with two links: there
+//! the link in the machine's folder is the only one until the VM is taken down. A machine's folder
+//! with a volume is never removed.
 
 use std::path::PathBuf;
 
@@ -120,8 +120,8 @@ impl Volumes {
         Ok(())
     }
 
-    /// Removes the links of all volumes from a machine's folder. A file whose only link is there gets the
-    /// one in the folder of volumes first.
+    /// Removes the links of all volumes from a machine's folder. A file whose only link is there
+    /// gets the one in the folder of volumes first.
     pub(crate) fn detach_all(&self, vm: &Vm, host: &dyn Host) -> Result<()> {
         let folder = self.layout.vm(vm.id).machine();
         let mut first = Ok(());

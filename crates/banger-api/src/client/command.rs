@@ -48,12 +48,12 @@ pub enum CommandEnd {
 }
 
 impl ExecStream {
-    /// Runs a command to its end. Each piece of its output goes to `on_output`, which answers whether
-    /// it wants more; an answer of `false` ends the command.
+    /// Runs a command to its end. Each piece of its output goes to `on_output`, which answers
+    /// whether it wants more; an answer of `false` ends the command.
     ///
     /// # Errors
-    /// `invalid` for an argument that is too long, `guest` if the connection ends before the command,
-    /// or the guest is silent for 30 seconds after the timeout.
+    /// `invalid` for an argument that is too long, `guest` if the connection ends before the
+    /// command, or the guest is silent for 30 seconds after the timeout.
     pub fn run(
         mut self,
         command: &Command<'_>,

@@ -58,7 +58,8 @@ impl Client {
     /// Opens a connection to a port or a socket of a running guest.
     ///
     /// # Errors
-    /// The daemon's error, such as `conflict` if the VM does not run, or `guest` if nothing listens.
+    /// The daemon's error, such as `conflict` if the VM does not run, or `guest` if nothing
+    /// listens.
     pub fn connect(&self, vm: &VmRef, to: &Endpoint) -> Result<ConnectStream> {
         let path = format!("{}{}", verbs::path(vm, "/connect"), to.query());
         let ExecStream { socket, early } = self.take_over(&path, forward::UPGRADE)?;

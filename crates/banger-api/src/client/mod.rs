@@ -3,8 +3,8 @@
 //! Every request is a method (`verbs.rs`). Events and consoles are streams, which their reader can
 //! end at any time ([`CancelToken`]).
 //!
-//! Each request has its own connection, and names the version of the API in a header. A response with
-//! another version is an error.
+//! Each request has its own connection, and names the version of the API in a header. A response
+//! with another version is an error.
 
 mod command;
 mod exec;
@@ -125,8 +125,8 @@ impl Client {
         Ok(Pieces::new(self, answer.into_body(), socket))
     }
 
-    /// Rejects another user's daemon before anything is exchanged: it would see the request, and could
-    /// return its own keys and addresses.
+    /// Rejects another user's daemon before anything is exchanged: it would see the request, and
+    /// could return its own keys and addresses.
     fn require_ours(&self, stream: &UnixStream) -> Result<()> {
         let socket = self.socket.display();
         let peer = stream.peer_cred().map_err(|cause| {

@@ -13,9 +13,9 @@ use crate::{
     VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
-/// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with `conflict`
-/// if the daemon belongs to another user or has another version. `on_progress` is called for each step;
-/// a verb continues in the daemon after its client has ended.
+/// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with
+/// `conflict` if the daemon belongs to another user or has another version. `on_progress` is called
+/// for each step; a verb continues in the daemon after its client has ended.
 #[expect(clippy::missing_errors_doc, reason = "said once, for all of them")]
 impl Client {
     /// The versions of the daemon and its API, for a daemon of any version.
@@ -204,8 +204,8 @@ impl Client {
         self.work(Method::POST, "/v1/import", request, on_progress)
     }
 
-    /// Deletes a VM: permanently, or into the trash where the configuration has one. Returns its last
-    /// state.
+    /// Deletes a VM: permanently, or into the trash where the configuration has one. Returns its
+    /// last state.
     pub fn delete(
         &self,
         vm: &VmRef,
@@ -342,8 +342,8 @@ impl Client {
 
     /// The events: a snapshot of all VMs first, then each change, until the daemon stops.
     ///
-    /// With the number of the last event read, the stream continues after it, or begins with a snapshot
-    /// if the daemon no longer has the later events.
+    /// With the number of the last event read, the stream continues after it, or begins with a
+    /// snapshot if the daemon no longer has the later events.
     pub fn events(&self, since: Option<u64>) -> Result<Events<'_>> {
         let query = since.map(|seq| format!("?since={seq}")).unwrap_or_default();
         self.stream(&format!("/v1/events{query}")).map(Events::new)

@@ -108,8 +108,8 @@ impl Scopes {
         words.push(format!("--description=banger's VM {name}").into());
         words.push(format!("--property=TasksMax={MOST_TASKS}").into());
         if self.runtime.is_none() {
-            // The unit that stops root's VMs before a shutdown must stop before their scopes do. For
-            // a user, it is ordered against the user's manager as a whole. If the unit is not
+            // The unit that stops root's VMs before a shutdown must stop before their scopes do.
+            // For a user, it is ordered against the user's manager as a whole. If the unit is not
             // installed, this has no effect.
             words.push("--property=Before=banger-shutdown@0.service".into());
         }

@@ -63,7 +63,8 @@ pub(super) fn set_tap_owner(tap: impl AsFd, uid: u32) -> Result<(), Errno> {
 
 /// Makes the TAP persistent: it exists even when no process has it open.
 pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
-    // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of this process.
+    // SAFETY: TUNSETPERSIST takes a truth value as its argument and touches no memory of this
+    // process.
     unsafe {
         ioctl(
             tap,
@@ -75,8 +76,8 @@ pub(super) fn set_tap_persistent(tap: impl AsFd) -> Result<(), Errno> {
 /// KVM_CREATE_VM, `_IO(0xAE, 0x01)`; see `Documentation/virt/kvm/api.rst` of Linux.
 struct CreateVm;
 
-// SAFETY: KVM_CREATE_VM takes the machine type as an integer, here 0, touches no memory of this process,
-// and returns a new descriptor that is owned here.
+// SAFETY: KVM_CREATE_VM takes the machine type as an integer, here 0, touches no memory of this
+// process, and returns a new descriptor that is owned here.
 unsafe impl Ioctl for CreateVm {
     type Output = OwnedFd;
     const IS_MUTATING: bool = false;
@@ -138,8 +139,8 @@ pub(super) struct HandedTap {
 /// would lose it.
 pub(crate) fn take_handed(number: RawFd) -> Option<OwnedFd> {
     identity(number)?;
-    // SAFETY: it is open, as `identity` has just seen, and this program has not opened it, nor taken
-    // it before, as our caller sees to.
+    // SAFETY: it is open, as `identity` has just seen, and this program has not opened it, nor
+    // taken it before, as our caller sees to.
     let taken = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&taken, FdFlags::CLOEXEC).ok()?;
     Some(taken)
@@ -251,8 +252,9 @@ fn default_signals() {
     const SIG_SETMASK: i32 = 2;
     let none = SignalSet([0; 16]);
     for number in 1..=64 {
-        // SAFETY: signal(2) with SIG_DFL (0) touches no memory of this process and is async-signal-safe;
-        // for SIGKILL, SIGSTOP and the C library's own (32, 33) it answers EINVAL.
+        // SAFETY: signal(2) with SIG_DFL (0) touches no memory of this process and is
+        // async-signal-safe; for SIGKILL, SIGSTOP and the C library's own (32, 33) it answers
+        // EINVAL.
         unsafe { signal(number, 0) };
     }
     // SAFETY: the set is whole, aligned, and read only during the call; nothing is written back.
@@ -267,8 +269,8 @@ fn close_on_exec() {
     // CLOSE_RANGE_CLOEXEC in linux/close_range.h.
     const FLAGS: std::ffi::c_uint = 1 << 2;
     let number = std::ffi::c_long::from(linux_raw_sys::general::__NR_close_range);
-    // SAFETY: close_range(2) touches no memory of this process. A kernel before 5.11 answers EINVAL, and
-    // then what the standard library opens closes at exec all the same.
+    // SAFETY: close_range(2) touches no memory of this process. A kernel before 5.11 answers
+    // EINVAL, and then what the standard library opens closes at exec all the same.
     unsafe { syscall(number, FIRST, std::ffi::c_uint::MAX, FLAGS) };
 }
 

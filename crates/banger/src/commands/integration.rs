@@ -1,5 +1,5 @@
-//! `banger integration`, a hidden verb for `tools/install`: the files of an installation besides the
-//! programs.
+//! `banger integration`, a hidden verb for `tools/install`: the files of an installation besides
+//! the programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Files between this machine and another one: `vm export` and `image export` write a file here, `vm import` and
-//! `image import` read one.
+//! Files between this machine and another one: `vm export` and `image export` write a file here,
+//! `vm import` and `image import` read one.
 //!
 //! banger there works with a file in a temporary directory, which is removed however the command
 //! ends. The file passes through ssh's master connection.
@@ -21,8 +21,8 @@ use crate::programs::{SshEnd, SshProcess};
 use crate::progress::Wait;
 use crate::quote;
 
-/// Runs a command that writes the file `$1` of a new directory: its last argument. What the command prints
-/// comes first, then the file.
+/// Runs a command that writes the file `$1` of a new directory: its last argument. What the command
+/// prints comes first, then the file.
 const FETCH: &str = r#"name=$1; shift; umask 077
 folder=$(mktemp -d "${TMPDIR:-/var/tmp}/banger.XXXXXXXX") || exit
 trap 'rm -rf "$folder"' EXIT; trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM

@@ -88,7 +88,8 @@ impl Remote {
         Ok(key)
     }
 
-    /// Pins the host keys of these VMs beside those that are pinned, and returns the known_hosts file.
+    /// Pins the host keys of these VMs beside those that are pinned, and returns the known_hosts
+    /// file.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -69,8 +69,8 @@ fn control_path(path: &Path) -> OsString {
     format!("ControlPath=\"{path}\"").into()
 }
 
-/// Starts `command` there, with one stream as its standard input and output. The first such ssh becomes the
-/// master.
+/// Starts `command` there, with one stream as its standard input and output. The first such ssh
+/// becomes the master.
 ///
 /// # Errors
 /// If ssh cannot be started.

@@ -239,8 +239,8 @@ impl Remote {
 
     /// The command line for the shell there that runs banger with these arguments.
     ///
-    /// ssh runs commands without the user's profile, so the usual directories are added to PATH. `sh`
-    /// does it, because the user's own shell may be any.
+    /// ssh runs commands without the user's profile, so the usual directories are added to PATH.
+    /// `sh` does it, because the user's own shell may be any.
     fn command(&self, arguments: &[OsString]) -> OsString {
         let mut command = OsString::from("exec ");
         command.push(quote::command_line(&self.words(arguments)));

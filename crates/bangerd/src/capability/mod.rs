@@ -83,8 +83,8 @@ pub trait Capability: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Adds drives, interfaces, channels and boot args to the machine, and files, mounts and settings
-    /// to its guest. Pure.
+    /// Adds drives, interfaces, channels and boot args to the machine, and files, mounts and
+    /// settings to its guest. Pure.
     ///
     /// # Errors
     /// If the VM cannot have it, or another capability writes the same path; the error names both.

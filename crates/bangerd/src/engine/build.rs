@@ -1,12 +1,13 @@
-//! `image build`: creates a VM from a base, runs scripts in it, and turns its system disk into an image.
+//! `image build`: creates a VM from a base, runs scripts in it, and turns its system disk into an
+//! image.
 //!
 //! ```text
 //! create ► start ► prepare ► the request's steps ► tidy ► stop ► judge, digest, name ► delete the VM
 //!   └──────────────── any error: the VM is deleted, and there is no image ─────────────────┘
 //! ```
 //!
-//! The build holds the VM, so no other verb changes it; `vm kill` ends it, and with it the build. Its
-//! record marks it as a build's, so the next daemon removes it after a crash.
+//! The build holds the VM, so no other verb changes it; `vm kill` ends it, and with it the build.
+//! Its record marks it as a build's, so the next daemon removes it after a crash.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,9 +63,9 @@ impl Engine {
     /// Builds an image from another one, in a temporary VM.
     ///
     /// # Errors
-    /// `invalid` for an invalid name, step or size, `conflict` if the name is taken, `not-found` for the
-    /// base, `guest` if a step fails. Afterwards only the log remains, and the VM if the request keeps
-    /// it on failure.
+    /// `invalid` for an invalid name, step or size, `conflict` if the name is taken, `not-found`
+    /// for the base, `guest` if a step fails. Afterwards only the log remains, and the VM if the
+    /// request keeps it on failure.
     pub fn build_image(
         &self,
         request: &BuildImage,

@@ -1,8 +1,8 @@
 //! `vm clone`: a new VM with the content of a stopped one, and an identity of its own.
 //!
-//! A clone is created like a new VM, except that its disks are copies. Its first record says that it is
-//! being created, so recovery removes it after a crash. At its first start the guest replaces the names
-//! and the machine-id of the original on its disk by its own.
+//! A clone is created like a new VM, except that its disks are copies. Its first record says that
+//! it is being created, so recovery removes it after a crash. At its first start the guest replaces
+//! the names and the machine-id of the original on its disk by its own.
 
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ impl Engine {
     }
 }
 
-/// Copies what the content of the disks depends on: their driver, the hardware that the guest knows,
-/// and the former identity that they contain.
+/// Copies what the content of the disks depends on: their driver, the hardware that the guest
+/// knows, and the former identity that they contain.
 fn take_over(vm: &mut Vm, of: &Vm) {
     vm.root_disk.clone_from(&of.root_disk);
     vm.shape.clone_from(&of.shape);

@@ -1,8 +1,8 @@
-//! Connections to ports and sockets of guests, over streams of the guest program: they need neither SSH
-//! nor a network in the guest.
+//! Connections to ports and sockets of guests, over streams of the guest program: they need neither
+//! SSH nor a network in the guest.
 //!
-//! All streams of a VM share a limit (`MOST_STREAMS`), so connections may use only a part of it: however
-//! many there are, commands still run.
+//! All streams of a VM share a limit (`MOST_STREAMS`), so connections may use only a part of it:
+//! however many there are, commands still run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

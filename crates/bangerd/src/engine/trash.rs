@@ -1,9 +1,9 @@
 //! The trash: deleted VMs that can be restored.
 //!
-//! A VM in the trash keeps its folder, its index with the address derived from it, and its image. Only
-//! the field `deleted` of its record changes, so one write moves the VM to the trash and one write
-//! restores it. Its name is free for others. Only `undelete` and `purge` find it, and it is in no
-//! list, event or DNS answer. It stays until it is purged.
+//! A VM in the trash keeps its folder, its index with the address derived from it, and its image.
+//! Only the field `deleted` of its record changes, so one write moves the VM to the trash and one
+//! write restores it. Its name is free for others. Only `undelete` and `purge` find it, and it is
+//! in no list, event or DNS answer. It stays until it is purged.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ impl Engine {
         slots
     }
 
-    /// Finds a VM in the trash by its name, which several of them may have; its id; or the first digits
-    /// of its id.
+    /// Finds a VM in the trash by its name, which several of them may have; its id; or the first
+    /// digits of its id.
     pub(super) fn find_deleted(&self, wanted: &VmRef) -> Result<Arc<Slot>> {
         let slots = self.slots_in_trash();
         let named = |slot: &&Arc<Slot>| wanted.is_name(&slot.vm().name);

@@ -1,7 +1,7 @@
 //! The verbs on volumes, and the VMs that use them.
 //!
-//! A volume is in the settings of at most one VM, so it has one writer at a time, whichever VMs run. A
-//! running VM keeps a removed volume until it stops.
+//! A volume is in the settings of at most one VM, so it has one writer at a time, whichever VMs
+//! run. A running VM keeps a removed volume until it stops.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -133,8 +133,8 @@ impl Engine {
         Ok(last)
     }
 
-    /// Rejects volumes that do not exist or that another VM uses, unless the VM had them `before`. No
-    /// other VM can claim one until the guard is dropped; the caller saves the record first.
+    /// Rejects volumes that do not exist or that another VM uses, unless the VM had them `before`.
+    /// No other VM can claim one until the guard is dropped; the caller saves the record first.
     pub(super) fn claim_volumes(
         &self,
         vm: &Vm,

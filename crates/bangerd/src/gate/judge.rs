@@ -101,8 +101,8 @@ impl<'a> Packet<'a> {
             && [GATEWAY, RESOLVER].contains(&self.header.destination_addr())
     }
 
-    /// A packet of a connection forwarded to the guest's SSH server: it comes from that port, and is
-    /// never the beginning of a connection.
+    /// A packet of a connection forwarded to the guest's SSH server: it comes from that port, and
+    /// is never the beginning of a connection.
     fn is_forwarded(&self) -> bool {
         self.header.destination_addr() == GATEWAY
             && self.is_whole()

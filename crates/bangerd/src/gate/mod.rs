@@ -11,9 +11,9 @@
 //!                          refused: a reset, or ICMP
 //! ```
 //!
-//! QEMU listens on both sockets, and only the gate connects them, so a guest without its gate has no
-//! network. The gate is stateless: another gate can replace it without breaking connections, which is
-//! how NAT is turned on and off. It ends when QEMU does.
+//! QEMU listens on both sockets, and only the gate connects them, so a guest without its gate has
+//! no network. The gate is stateless: another gate can replace it without breaking connections,
+//! which is how NAT is turned on and off. It ends when QEMU does.
 
 mod judge;
 mod refusal;

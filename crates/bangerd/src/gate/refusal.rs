@@ -1,5 +1,5 @@
-//! The reply to a refused packet: a reset for TCP, "administratively prohibited" (RFC 1812, 5.2.7.1)
-//! for the rest, as the firewall of a TAP does.
+//! The reply to a refused packet: a reset for TCP, "administratively prohibited" (RFC 1812,
+//! 5.2.7.1) for the rest, as the firewall of a TAP does.
 
 use etherparse::icmpv4::DestUnreachableHeader;
 use etherparse::{IcmpEchoHeader, Icmpv4Slice, Icmpv4Type, IpFragOffset, IpNumber};

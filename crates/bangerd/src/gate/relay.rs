@@ -114,8 +114,8 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), Io::BrokenPipe | Io::ConnectionReset)
 }
 
-/// Relays frames until one of the sockets ends. Frames from the guest are judged; frames from outside
-/// are replies or forwarded connections, and pass.
+/// Relays frames until one of the sockets ends. Frames from the guest are judged; frames from
+/// outside are replies or forwarded connections, and pass.
 ///
 /// # Errors
 /// A socket fails, or a frame is invalid.

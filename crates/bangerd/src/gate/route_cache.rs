@@ -11,7 +11,8 @@ use super::judge::Routing;
 /// The lifetime of an entry: addresses come and go while a guest runs.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The largest number of entries; at this number the cache is cleared, as when a guest scans a network.
+/// The largest number of entries; at this number the cache is cleared, as when a guest scans a
+/// network.
 const MOST: usize = 1024;
 
 /// The kernel's decisions by address.

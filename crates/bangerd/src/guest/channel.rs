@@ -23,8 +23,8 @@ use crate::error::{During, Result};
 use hybrid::{Dial, DialError, DialProgress};
 use socket_lock::SocketLock;
 
-/// Timeout for a request that a healthy guest answers at once. A guest that has just become ready is
-/// still busy, and has the rest of its start's timeout if that is longer.
+/// Timeout for a request that a healthy guest answers at once. A guest that has just become ready
+/// is still busy, and has the rest of its start's timeout if that is longer.
 const PROMPT: Duration = Duration::from_secs(5);
 
 /// The difference of a guest's clock from which it is set.
@@ -176,9 +176,9 @@ fn token() -> io::Result<String> {
 }
 
 /// Connects to a socket with a path of any length: the socket is opened with O_PATH and addressed
-/// through `/proc/self/fd`, because an address has at most 107 bytes (unix(7)). Does not follow links,
-/// which the hypervisor's user may have made, and does not wait: a listener with a full queue is an
-/// error.
+/// through `/proc/self/fd`, because an address has at most 107 bytes (unix(7)). Does not follow
+/// links, which the hypervisor's user may have made, and does not wait: a listener with a full
+/// queue is an error.
 pub(crate) fn connect(socket: &Path) -> io::Result<UnixStream> {
     use rustix::fs::{Mode, OFlags};
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};

@@ -1,7 +1,7 @@
 //! The guest config of one start, assembled by the capabilities.
 //!
-//! Capabilities do not know each other, so two of them may claim the same thing. The second claim is
-//! an error with both names, before anything is changed.
+//! Capabilities do not know each other, so two of them may claim the same thing. The second claim
+//! is an error with both names, before anything is changed.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

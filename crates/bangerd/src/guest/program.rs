@@ -1,7 +1,7 @@
 //! The guest program that each start carries: this daemon's own build.
 //!
-//! The build that writes a guest config also reads it, so a VM of any age boots with any daemon. Only
-//! the agent's protocol crosses builds, because a guest outlives its daemon.
+//! The build that writes a guest config also reads it, so a VM of any age boots with any daemon.
+//! Only the agent's protocol crosses builds, because a guest outlives its daemon.
 //!
 //! The program is read once, on first use: a newer one that is installed beside a running daemon is
 //! another build.

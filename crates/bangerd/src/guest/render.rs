@@ -1,8 +1,8 @@
 //! The second archive of the initramfs, made at each start: the guest program as `/init`, and the
 //! guest config, a few KiB.
 //!
-//! Files of the second archive replace files of the first one, so images whose first archive contains
-//! a guest program boot with the daemon's, too.
+//! Files of the second archive replace files of the first one, so images whose first archive
+//! contains a guest program boot with the daemon's, too.
 
 use banger_api::{Code, Error};
 use banger_guest::config::{CONFIG_PATH, GuestConfig};

@@ -1,7 +1,7 @@
 //! Commands in a running guest, as root: over SSH, with the VM's pinned host key.
 //!
-//! A script and its input go through one pipe, the script first, so that a script does not appear in
-//! the host's process list.
+//! A script and its input go through one pipe, the script first, so that a script does not appear
+//! in the host's process list.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -45,8 +45,8 @@ pub trait Shell: std::fmt::Debug + Send + Sync {
     /// Runs a script, and appends its output to the file `log`.
     ///
     /// # Errors
-    /// `guest` for a status other than 0 or a timeout, with the last lines of the output; `host` if the
-    /// log cannot be written.
+    /// `guest` for a status other than 0 or a timeout, with the last lines of the output; `host` if
+    /// the log cannot be written.
     fn run(&self, vm: &VmView, script: Script<'_>, log: &Path) -> Result<()>;
 }
 
@@ -128,8 +128,8 @@ impl Transcript {
         let _ = writeln!(self.log, "==> {name}");
     }
 
-    /// Adds a line. It comes from a guest, so it is escaped. A failed write to the log does not end the
-    /// script.
+    /// Adds a line. It comes from a guest, so it is escaped. A failed write to the log does not end
+    /// the script.
     fn hear(&mut self, line: &str) {
         // Only the last version of a line that a program overwrites is kept.
         let line = line.rsplit('\r').next().unwrap_or_default();

@@ -3,8 +3,8 @@
 //! It does not recurse: queries for other zones are refused. Answers are a pure function
 //! ([`answer`]); this file only receives and sends packets, with bounds on every wait and count.
 //!
-//! A separate thread serves datagrams by `recvfrom`: two system calls per query, where a socket of the
-//! runtime needs four.
+//! A separate thread serves datagrams by `recvfrom`: two system calls per query, where a socket of
+//! the runtime needs four.
 
 mod answer;
 
@@ -41,8 +41,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The source of VMs' names and addresses.
 pub(crate) trait Names: Send + Sync {
-    /// The address of the VM with this name (in lower case): `None` for an unknown name, `Some(None)`
-    /// for a VM without its own address. Called for each query, so it must not block.
+    /// The address of the VM with this name (in lower case): `None` for an unknown name,
+    /// `Some(None)` for a VM without its own address. Called for each query, so it must not block.
     fn address(&self, name: &str) -> Option<Option<Ipv4Addr>>;
 }
 
@@ -98,8 +98,8 @@ pub(crate) fn bind(port: u16) -> io::Result<Sockets> {
 }
 
 fn bind_both(port: u16) -> io::Result<Sockets> {
-    // The standard library sets SO_REUSEADDR on the listener, so lingering connections of an earlier
-    // daemon do not block the port.
+    // The standard library sets SO_REUSEADDR on the listener, so lingering connections of an
+    // earlier daemon do not block the port.
     let tcp = StdTcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, tcp.local_addr()?.port()))?;
     tcp.set_nonblocking(true)?;

@@ -53,8 +53,8 @@ const CONNECTIONS: usize = 512;
 /// Timeout for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Timeout for pending responses and verbs when the daemon stops. Recovery handles a verb that takes
-/// longer.
+/// Timeout for pending responses and verbs when the daemon stops. Recovery handles a verb that
+/// takes longer.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The interval at which the server checks that its socket still exists.
@@ -101,8 +101,8 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 
 /// The permits of clients.
 ///
-/// An idle client keeps its permit until another needs it: if none is left, the client that has been
-/// idle longest is disconnected. So a thousand idle clients do not lock out others.
+/// An idle client keeps its permit until another needs it: if none is left, the client that has
+/// been idle longest is disconnected. So a thousand idle clients do not lock out others.
 struct Clients {
     permits: Arc<Semaphore>,
     /// Wakes idle clients, one at a time, the oldest first.

@@ -76,7 +76,8 @@ pub(super) fn request_id() -> Option<String> {
     REQUEST.try_with(Clone::clone).ok()
 }
 
-/// Serves the request under the client's request id or a generated one, and adds the id to the response.
+/// Serves the request under the client's request id or a generated one, and adds the id to the
+/// response.
 pub(super) async fn name_request(request: Request, next: Next) -> Response {
     let given = request.headers().get(REQUEST_HEADER);
     let given = given.and_then(|it| it.to_str().ok()).filter(|it| is_id(it));

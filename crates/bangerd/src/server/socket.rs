@@ -1,8 +1,8 @@
 //! The Unix socket: its path and its permissions.
 //!
 //! Its folder has the mode 0700, and is rejected if others can write to it. The socket has the mode
-//! 0600 before it listens, so no other user can connect at any time. The server checks each client's
-//! user by `SO_PEERCRED` in addition.
+//! 0600 before it listens, so no other user can connect at any time. The server checks each
+//! client's user by `SO_PEERCRED` in addition.
 
 use std::fs::{DirBuilder, Metadata, Permissions};
 use std::io;
@@ -18,8 +18,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 /// The longest path of a socket, in bytes: `sun_path` without its NUL (unix(7)).
 pub(crate) const LONGEST_PATH: usize = 107;
 
-/// The length of the queue of clients; the kernel caps it at `net.core.somaxconn`. It is long because
-/// a full queue refuses clients.
+/// The length of the queue of clients; the kernel caps it at `net.core.somaxconn`. It is long
+/// because a full queue refuses clients.
 const BACKLOG: i32 = 4096;
 
 /// The daemon's listening socket. Its file is removed when this is dropped.
@@ -35,8 +35,8 @@ pub(crate) struct Socket {
 /// The caller holds the lock on the state directory, so no other daemon uses it.
 ///
 /// # Errors
-/// `invalid` for a path that is too long or writable by others; `conflict` if another daemon answers
-/// there, or another file exists there; `host` for the rest.
+/// `invalid` for a path that is too long or writable by others; `conflict` if another daemon
+/// answers there, or another file exists there; `host` for the rest.
 pub(crate) fn listen(path: &Path) -> Result<Socket> {
     let length = path.as_os_str().len();
     if length > LONGEST_PATH {

@@ -1,8 +1,8 @@
 //! Streamed responses: events, and followed consoles.
 //!
-//! A stream ends when the client disconnects or the daemon stops; otherwise it would keep the daemon
-//! from stopping (axum#2673). Each stream has a permit and its own thread, so that a slow client
-//! delays no other, and streams do not use the threads that verbs need.
+//! A stream ends when the client disconnects or the daemon stops; otherwise it would keep the
+//! daemon from stopping (axum#2673). Each stream has a permit and its own thread, so that a slow
+//! client delays no other, and streams do not use the threads that verbs need.
 
 use std::sync::Arc;
 use std::time::Duration;

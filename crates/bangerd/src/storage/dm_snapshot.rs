@@ -1,10 +1,10 @@
-//! The `dm-snapshot` driver: VMs share the base, and each VM's writes go to its own sparse store, on
-//! any file system. It needs device-mapper and the permission to use it.
+//! The `dm-snapshot` driver: VMs share the base, and each VM's writes go to its own sparse store,
+//! on any file system. It needs device-mapper and the permission to use it.
 //!
-//! A store has room for every chunk of its disk, so it never overflows. But the kernel invalidates a
-//! store when a write to it fails, for instance because the host's file system is full. So VMs are
-//! paused before that ([`RootDisk::breaks_when_full`]), and the next start restores an invalidated
-//! store.
+//! A store has room for every chunk of its disk, so it never overflows. But the kernel invalidates
+//! a store when a write to it fails, for instance because the host's file system is full. So VMs
+//! are paused before that ([`RootDisk::breaks_when_full`]), and the next start restores an
+//! invalidated store.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

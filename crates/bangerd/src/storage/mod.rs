@@ -178,8 +178,8 @@ impl OwnFile {
 }
 
 /// Rejects a size that is smaller than the disk, which only grows, or larger than the file system
-/// allows. `what` names the disk; `file_mib` maps the size of a disk to that of its file, both in MiB,
-/// and increases monotonically.
+/// allows. `what` names the disk; `file_mib` maps the size of a disk to that of its file, both in
+/// MiB, and increases monotonically.
 ///
 /// # Errors
 /// `conflict`, with the limit.
@@ -281,7 +281,8 @@ pub(crate) fn duplicate(
     host.change(&copy).during("copy its content").map(drop)
 }
 
-/// The largest number that `grows` maps to at most `most`. `grows` never returns less than its argument.
+/// The largest number that `grows` maps to at most `most`. `grows` never returns less than its
+/// argument.
 fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {
     let (mut fits, mut too_large) = (0, most + 1);
     while too_large - fits > 1 {

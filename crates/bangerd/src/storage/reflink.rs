@@ -1,5 +1,5 @@
-//! The `reflink` driver: a file that shares its blocks with the base until they are written (FICLONE),
-//! on XFS and btrfs.
+//! The `reflink` driver: a file that shares its blocks with the base until they are written
+//! (FICLONE), on XFS and btrfs.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! The claim of a record: the names and numbers that its VM occupies.
 //!
-//! A record that this program cannot use (damaged, or of a newer schema) still belongs to a VM, which
-//! occupies its name, index, address, user and images. So they are found by their keys anywhere in
-//! the text. Claiming too much does no harm.
+//! A record that this program cannot use (damaged, or of a newer schema) still belongs to a VM,
+//! which occupies its name, index, address, user and images. So they are found by their keys
+//! anywhere in the text. Claiming too much does no harm.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

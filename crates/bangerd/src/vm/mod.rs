@@ -99,8 +99,8 @@ pub struct Vm {
     /// Its last boot, if it was ever started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_boot: Option<LastBoot>,
-    /// The image that is built in it. Such a VM is temporary: it is deleted with its build, or by recovery
-    /// at the next daemon's start.
+    /// The image that is built in it. Such a VM is temporary: it is deleted with its build, or by
+    /// recovery at the next daemon's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds: Option<ImageName>,
     /// The time of its creation.

@@ -16,7 +16,8 @@ pub struct Run {
     pub in_force: VmSpec,
     /// Whether it boots into a rescue shell instead of the image's system.
     pub rescue: bool,
-    /// The user of its hypervisor in a jail of the root helper; the files belong to the daemon's user.
+    /// The user of its hypervisor in a jail of the root helper; the files belong to the daemon's
+    /// user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jailed_as: Option<Owner>,
     /// The hypervisor's process, once there is one.

@@ -7,8 +7,9 @@
 //!  uninstall  in reverse; VMs and their files stay
 //! ```
 //!
-//! Only `banger-root` runs as root; the rest runs as the user, even if root types the command. Root's
-//! own daemon needs no helper and no claim: it has its unit, and the system unit that stops its VMs.
+//! Only `banger-root` runs as root; the rest runs as the user, even if root types the command.
+//! Root's own daemon needs no helper and no claim: it has its unit, and the system unit that stops
+//! its VMs.
 
 mod account;
 mod helper;
@@ -53,7 +54,8 @@ pub(crate) struct UserArgument {
     user_part: bool,
 }
 
-/// The daemon's unit as an installation ships it, for every user; `system install` writes a user's own.
+/// The daemon's unit as an installation ships it, for every user; `system install` writes a user's
+/// own.
 pub(super) fn unit_text(bangerd: &std::path::Path) -> String {
     let text = unit::text(bangerd, false);
     let (_, rest) = text.split_once("[Unit]").unwrap_or_default();

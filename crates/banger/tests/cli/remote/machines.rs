@@ -1,5 +1,5 @@
-//! Two machines: a real sshd on 127.0.0.1, with a home, keys and a configuration of its own, and a client whose
-//! ssh reads no file of the user's own.
+//! Two machines: a real sshd on 127.0.0.1, with a home, keys and a configuration of its own, and a
+//! client whose ssh reads no file of the user's own.
 
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};

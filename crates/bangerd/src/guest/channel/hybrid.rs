@@ -1,6 +1,6 @@
-//! The host side of Firecracker's vsock: a Unix socket. The client sends the guest's port in one line,
-//! and Firecracker answers in one line; after that, the stream is connected to the guest. If nothing
-//! listens on the port, the stream ends:
+//! The host side of Firecracker's vsock: a Unix socket. The client sends the guest's port in one
+//! line, and Firecracker answers in one line; after that, the stream is connected to the guest. If
+//! nothing listens on the port, the stream ends:
 //! <https://github.com/firecracker-microvm/firecracker/blob/main/docs/vsock.md>
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -13,8 +13,8 @@ use super::connect;
 /// The longest answer, in bytes: `OK 4294967295` and a newline fit.
 const LONGEST: usize = 32;
 
-/// Timeout for the answer to one attempt. Firecracker itself waits two seconds for a guest, and does
-/// not answer at all before the guest's kernel has initialised the device.
+/// Timeout for the answer to one attempt. Firecracker itself waits two seconds for a guest, and
+/// does not answer at all before the guest's kernel has initialised the device.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The reason that there is no stream to the guest.

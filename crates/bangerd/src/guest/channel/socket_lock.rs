@@ -1,6 +1,6 @@
-//! A lock for conversations with a guest. On a serial port the hypervisor serves one connection after
-//! the other; on a vsock a second connection would end the first one in the middle of a request, so
-//! the daemon's threads wait for each other here.
+//! A lock for conversations with a guest. On a serial port the hypervisor serves one connection
+//! after the other; on a vsock a second connection would end the first one in the middle of a
+//! request, so the daemon's threads wait for each other here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

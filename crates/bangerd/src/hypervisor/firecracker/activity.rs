@@ -4,8 +4,9 @@
 //! report of a hang. The difference is whether the process used its processor or faulted in memory:
 //! fields 10, 12, 14 and 15 of `/proc/<pid>/stat` (proc_pid_stat(5)).
 //!
-//! A host that starves Firecracker may starve the daemon too, and time without a sample proves nothing.
-//! So a sample counts for little more than the interval between samples, however late it comes.
+//! A host that starves Firecracker may starve the daemon too, and time without a sample proves
+//! nothing. So a sample counts for little more than the interval between samples, however late it
+//! comes.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

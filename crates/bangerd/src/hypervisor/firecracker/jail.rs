@@ -74,8 +74,8 @@ impl Jail {
         self.folder(name).join("root")
     }
 
-    /// The jailer's arguments. Those after `--` are Firecracker's. The jailer itself passes the machine's
-    /// name on as an argument, by which the process is found.
+    /// The jailer's arguments. Those after `--` are Firecracker's. The jailer itself passes the
+    /// machine's name on as an argument, by which the process is found.
     pub(super) fn arguments(&self, machine: &Machine, handed_on: &[String]) -> Result<Vec<String>> {
         let Owner { uid, gid } = owner(machine)?;
         let own = [

@@ -42,8 +42,8 @@ fn last(lines: &[String]) -> String {
     lines[lines.len().saturating_sub(LINES)..].join("; ")
 }
 
-/// The text of a line that reports an error. Warnings do not count: a healthy boot logs dozens, one for
-/// each absent device that the guest probes.
+/// The text of a line that reports an error. Warnings do not count: a healthy boot logs dozens, one
+/// for each absent device that the guest probes.
 fn complaint(line: &str) -> Option<String> {
     let (_, rest) = line.split_once(" [")?;
     let (origin, text) = rest.split_once("] ")?;

@@ -45,8 +45,8 @@ use requests::{Action, Request};
 
 pub use program::find;
 
-/// How long an idle Firecracker may leave a request unanswered, so that a hang is reported within five
-/// seconds.
+/// How long an idle Firecracker may leave a request unanswered, so that a hang is reported within
+/// five seconds.
 const PATIENCE: Duration = Duration::from_millis(4000);
 
 /// The process that runs the jailer.
@@ -83,8 +83,8 @@ impl Firecracker {
         }
     }
 
-    /// A driver that runs its machines in jails, under a name of its own, so that a VM is found where it
-    /// was started even if the configuration has changed since.
+    /// A driver that runs its machines in jails, under a name of its own, so that a VM is found
+    /// where it was started even if the configuration has changed since.
     #[must_use]
     pub fn jailed(self, instance: Instance) -> Self {
         let jail = Jail::new(&self.program, self.layout.jails());

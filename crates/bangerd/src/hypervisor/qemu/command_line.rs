@@ -9,8 +9,8 @@ use crate::vm::shape::Shape;
 const EMULATED: &str = "tcg,thread=single";
 
 /// The response of a disk to errors of the host. A failed write stops the machine and is repeated
-/// when the machine resumes, so a full disk or a quota is hidden from the guest (docs/storage.md). A
-/// failed read is reported to the guest, since waiting does not help.
+/// when the machine resumes, so a full disk or a quota is hidden from the guest (docs/storage.md).
+/// A failed read is reported to the guest, since waiting does not help.
 const ERRORS: &str = "werror=stop,rerror=report";
 
 /// The slots on the PCI bus for the devices of a shape; the bus has 31. Slot 0 is the host bridge,
@@ -97,8 +97,8 @@ fn emulated_cpu(shape: &Shape) -> &'static str {
     }
 }
 
-/// The id and slot of a device on the PCI bus, as further options. The original shape leaves both to
-/// QEMU.
+/// The id and slot of a device on the PCI bus, as further options. The original shape leaves both
+/// to QEMU.
 fn at(shape: &Shape, id: &str, slot: usize) -> String {
     if shape.is_original() {
         String::new()

@@ -78,8 +78,8 @@ impl Session {
         self.answer(deadline)
     }
 
-    /// Executes a command that takes a file descriptor, such as `getfd` or `add-fd`. QEMU receives a
-    /// duplicate.
+    /// Executes a command that takes a file descriptor, such as `getfd` or `add-fd`. QEMU receives
+    /// a duplicate.
     ///
     /// # Errors
     /// Those of [`Session::execute`].

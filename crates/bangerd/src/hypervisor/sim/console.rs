@@ -1,4 +1,5 @@
-//! The serial console of a simulated guest: a terminal that echoes, and a program that repeats each line.
+//! The serial console of a simulated guest: a terminal that echoes, and a program that repeats each
+//! line.
 
 use std::fs::File;
 use std::io::Read as _;

@@ -14,8 +14,8 @@ const CONNECT_TIMEOUT: u32 = 45;
 
 /// Seconds of silence before a keepalive.
 const ALIVE_INTERVAL: u32 = 6;
-/// The number of keepalives without an answer: the session ends after (8 + 1) × 6 = 54 s, far longer
-/// than a busy guest needs.
+/// The number of keepalives without an answer: the session ends after (8 + 1) × 6 = 54 s, far
+/// longer than a busy guest needs.
 const ALIVE_COUNT: u32 = 8;
 
 /// The arguments of ssh: the login is `user` or root, and the destination comes last.

@@ -1,8 +1,8 @@
 //! The command line for the guest's shell.
 //!
 //! It runs the user's command under the guest's `banger-session`, which sends SIGHUP to the command
-//! when the connection is lost, and reports the signal that ended it. The line is one argument, which
-//! Linux limits to 128 KiB; a longer command is sent as a file first.
+//! when the connection is lost, and reports the signal that ended it. The line is one argument,
+//! which Linux limits to 128 KiB; a longer command is sent as a file first.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
