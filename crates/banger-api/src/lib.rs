@@ -45,8 +45,8 @@ pub use label_selector::LabelSelector;
 pub use name::{InvalidName, VmId, VmName, VmRef};
 pub use report::{CheckReport, Fix, Report, Verdict};
 pub use request::{
-    CloneVm, ConsoleQuery, CreateVm, DeleteVm, EventsQuery, ExportVm, ImportVm, KillVm, LogsQuery,
-    PurgeVm, RenameVm, SignalName, StartVm, StopAllVms, StopVm, UndeleteVm,
+    CloneVm, ConsoleQuery, CreateVm, DeleteVm, EventsQuery, ExportVm, ImportVm, KillVm, LogSource,
+    LogsQuery, PurgeVm, RenameVm, SignalName, StartVm, StopAllVms, StopVm, UndeleteVm,
 };
 pub use size::{InvalidSize, Mib};
 pub use spec::{LabelsPatch, VmSpec, VmSpecPatch, VolumesPatch};

@@ -243,13 +243,36 @@ impl std::str::FromStr for SignalName {
     }
 }
 
-/// Reads a VM's console.
+/// Reads a VM's console, or another of its logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LogsQuery {
-    /// Continues as the console grows.
+    /// Continues as it grows.
     pub follow: bool,
+    /// What is read.
+    pub source: LogSource,
+}
+
+/// What writes a log of a VM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LogSource {
+    /// The guest, on its console, since its last boot.
+    #[default]
+    Console,
+    /// The hypervisor, of this run or the last one.
+    Hypervisor,
+}
+
+impl std::fmt::Display for LogSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Console => "console",
+            Self::Hypervisor => "hypervisor",
+        })
+    }
 }
 
 /// Opens a VM's console.

@@ -7,10 +7,10 @@ use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
     BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
     ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, JobRef,
-    JobView, KillJob, KillVm, LogLevel, LogLevelView, PortView, Progress, PruneImages, PruneJobs,
-    PrunedImages, PurgeVm, ReloadReport, RemoveJob, RenameImage, RenameVm, Report, Result, StartVm,
-    StatsView, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm, VerbOutcome, VersionView,
-    VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
+    JobView, KillJob, KillVm, LogLevel, LogLevelView, LogSource, PortView, Progress, PruneImages,
+    PruneJobs, PrunedImages, PurgeVm, ReloadReport, RemoveJob, RenameImage, RenameVm, Report,
+    Result, StartVm, StatsView, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm,
+    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with
@@ -240,7 +240,13 @@ impl Client {
     /// The console output of a VM's guest, in chunks; with `follow`, also its further output until
     /// the run ends.
     pub fn logs(&self, vm: &VmRef, follow: bool) -> Result<Pieces<'_>> {
-        self.stream(&path(vm, &format!("/logs?follow={follow}")))
+        self.logs_of(vm, LogSource::Console, follow)
+    }
+
+    /// The same of any log of a VM.
+    pub fn logs_of(&self, vm: &VmRef, source: LogSource, follow: bool) -> Result<Pieces<'_>> {
+        let query = format!("/logs?follow={follow}&source={source}");
+        self.stream(&path(vm, &query))
     }
 
     /// All images, by name.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{PauseReason, Phase, VmRef, VmView};
+use banger_api::{LogSource, PauseReason, Phase, VmRef, VmView};
 
 use super::Engine;
 use crate::error::{During, Result};
@@ -102,27 +102,35 @@ impl Engine {
         notes
     }
 
-    /// A chunk of the console of the VM's last boot, from its beginning or from position `from`.
+    /// A chunk of the console of the VM's last boot or of its hypervisor's log, from the beginning or from
+    /// position `from`.
     ///
     /// Waits up to a second if there is none yet.
     ///
     /// # Errors
-    /// `not-found`, or if the console cannot be read.
-    pub fn console(&self, wanted: &VmRef, from: Option<u64>) -> Result<ConsoleChunk> {
+    /// `not-found`, or if the log cannot be read.
+    pub fn logs(
+        &self,
+        wanted: &VmRef,
+        source: LogSource,
+        from: Option<u64>,
+    ) -> Result<ConsoleChunk> {
         let slot = self.find(wanted)?;
         let deadline = Instant::now() + Duration::from_secs(1);
         loop {
             let vm = slot.vm();
-            let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
+            let (file, what, offset) = match source {
+                LogSource::Console => (machine::CONSOLE, "read the console", vm.console_offset()),
+                LogSource::Hypervisor => (machine::HYPERVISOR_LOG, "read the hypervisor's log", 0),
+            };
+            let path = self.parts.layout.vm(vm.id).in_machine(file);
             let live = matches!(vm.phase, Phase::Starting | Phase::Running | Phase::Stopping);
-            let what = "read the console";
             let length = self
                 .host()
                 .stat(&path)
                 .during(what)?
                 .map_or(0, |stat| stat.length);
-            let begin =
-                from.unwrap_or_else(|| vm.console_offset().max(length.saturating_sub(KEPT)));
+            let begin = from.unwrap_or_else(|| offset.max(length.saturating_sub(KEPT)));
             let bytes = self.host().read_at(&path, begin, CHUNK).during(what)?;
             if !bytes.is_empty() || !live || Instant::now() >= deadline || self.is_stopping() {
                 let next = begin + bytes.len() as u64;

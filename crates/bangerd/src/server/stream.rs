@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::response::Response;
-use banger_api::{Code, Error, Result, VmRef};
+use banger_api::{Code, Error, LogsQuery, Result, VmRef};
 use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -79,11 +79,12 @@ pub(super) fn events(app: &App, since: Option<u64>) -> Result<Response> {
     })
 }
 
-/// A guest's console output so far, and with `follow` its further output until the VM stops.
-pub(super) async fn console(app: &App, vm: VmRef, follow: bool) -> Result<Response> {
+/// A log of a VM so far, and with `follow` its further output until the VM stops.
+pub(super) async fn logs(app: &App, vm: VmRef, query: LogsQuery) -> Result<Response> {
     const TEXT: &str = "text/plain; charset=utf-8";
+    let LogsQuery { follow, source } = query;
     let asked = vm.clone();
-    let first = ask(app, move |engine| engine.console(&asked, None)).await??;
+    let first = ask(app, move |engine| engine.logs(&asked, source, None)).await??;
     if is_all(&first, follow) {
         return Ok(streamed(
             TEXT,
@@ -91,7 +92,8 @@ pub(super) async fn console(app: &App, vm: VmRef, follow: bool) -> Result<Respon
         ));
     }
     answer(app, TEXT, move |engine, piece| {
-        read_on(engine, &vm, follow, first, piece);
+        let next = |from| engine.logs(&vm, source, Some(from));
+        read_on(next, follow, first, piece);
     })
 }
 
@@ -103,8 +105,7 @@ fn is_all(chunk: &ConsoleChunk, follow: bool) -> bool {
 
 /// Sends the chunk and all later ones, until the client disconnects.
 fn read_on(
-    engine: &Engine,
-    vm: &VmRef,
+    read: impl Fn(u64) -> Result<ConsoleChunk>,
     follow: bool,
     first: ConsoleChunk,
     piece: &mpsc::Sender<Bytes>,
@@ -118,7 +119,7 @@ fn read_on(
         if is_all || piece.is_closed() {
             return;
         }
-        match engine.console(vm, Some(next)) {
+        match read(next) {
             Ok(more) => chunk = more,
             // The VM was deleted meanwhile.
             Err(_) => return,

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use banger_api::harmless;
+use banger_api::{LogSource, harmless};
 use clap::Args;
 
 use super::VmArgument;
@@ -21,14 +21,19 @@ use crate::session::Session;
 Examples:
   banger vm logs calm-otter
   banger vm logs -f calm-otter
-  banger vm logs calm-otter | grep -i panic")]
+  banger vm logs calm-otter | grep -i panic
+  banger vm logs calm-otter --hypervisor")]
 pub(crate) struct Logs {
     #[command(flatten)]
     one: VmArgument,
 
-    /// Follow the console as it grows, until ^C.
+    /// Follow it as it grows, until ^C.
     #[arg(long, short)]
     follow: bool,
+
+    /// The log of the VM's hypervisor instead: why a machine does not start, or has ended.
+    #[arg(long)]
+    hypervisor: bool,
 }
 
 impl Logs {
@@ -44,15 +49,26 @@ impl Logs {
             Sink::Bytes
         };
         let mut silent = true;
-        for piece in session.daemon()?.logs(&self.one.name, self.follow)? {
+        let source = if self.hypervisor {
+            LogSource::Hypervisor
+        } else {
+            LogSource::Console
+        };
+        let daemon = session.daemon()?;
+        for piece in daemon.logs_of(&self.one.name, source, self.follow)? {
             sink.write(&piece?)?;
             silent = false;
         }
         sink.end()?;
         if silent {
-            output.note(
-                "the console is empty: the VM has not been started, or its guest printed nothing",
-            );
+            output.note(match source {
+                LogSource::Console => {
+                    "the console is empty: the VM has not been started, or its guest printed nothing"
+                }
+                LogSource::Hypervisor => {
+                    "the log is empty: the VM has not been started, or its hypervisor had nothing to say"
+                }
+            });
         }
         Ok(ExitCode::SUCCESS)
     }

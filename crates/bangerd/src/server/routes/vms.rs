@@ -5,9 +5,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use banger_api::{
-    CloneVm, CreateVm, DeleteVm, ExportVm, ExportedVm, ImportVm, KillVm, Line, LogsQuery, PurgeVm,
-    RenameVm, StartVm, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm, VerbOutcome,
-    VmSpecPatch, VmView,
+    CloneVm, CreateVm, DeleteVm, ExportVm, ExportedVm, ImportVm, KillVm, Line, LogSource,
+    LogsQuery, PurgeVm, RenameVm, StartVm, StopAllReport, StopAllVms, StopReport, StopVm,
+    UndeleteVm, VerbOutcome, VmSpecPatch, VmView,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -250,13 +250,14 @@ async fn undelete(request: VmRequest<UndeleteVm>) -> Response {
     request.work(Engine::undelete).await
 }
 
-/// The output of a guest on its console, unmodified.
+/// The output of a guest on its console, unmodified, or the log of its hypervisor.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}/logs",
     params(
         Reference,
-        ("follow" = Option<bool>, Query, description = "continue as the console grows"),
+        ("follow" = Option<bool>, Query, description = "continue as it grows"),
+        ("source" = Option<LogSource>, Query, description = "what is read (`console` unless given)"),
     ),
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
@@ -265,5 +266,5 @@ async fn logs(
     VmPath(vm): VmPath,
     UrlQuery(query): UrlQuery<LogsQuery>,
 ) -> Result<Response, Refusal> {
-    Ok(stream::console(&app, vm, query.follow).await?)
+    Ok(stream::logs(&app, vm, query).await?)
 }

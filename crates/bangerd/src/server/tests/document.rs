@@ -56,6 +56,7 @@ const PATHS: &[(&str, &str)] = &[
     ("GET", "/v1/vms/{ref}/stats"),
     ("GET", "/v1/vms/{ref}/logs"),
     ("GET", "/v1/vms/{ref}/logs?follow=true"),
+    ("GET", "/v1/vms/{ref}/logs?source=hypervisor"),
     ("GET", "/v1/images"),
     ("POST", "/v1/images"),
     ("GET", "/v1/images/{name}"),

@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use banger_api::LogSource;
+
 use super::*;
 
 fn read_all(pieces: impl Iterator<Item = banger_api::Result<hyper::body::Bytes>>) -> Vec<u8> {
@@ -40,6 +42,34 @@ fn a_console_is_read_whole_while_its_vm_runs_and_after() {
     let kill = KillVm::default();
     server.engine.kill(&vm("web"), &kill, &nothing).unwrap();
     assert!(read() == expected, "{} of {}", read().len(), expected.len());
+}
+
+#[test]
+fn the_hypervisors_log_is_another_one_and_is_followed_until_the_vm_stops() {
+    let server = Running::with_vm();
+    let vm = vm("calm-otter");
+    let folder = format!(
+        "/state/vms/{}/machine",
+        server.client().show(&vm).unwrap().id
+    );
+    let log = format!("{folder}/hypervisor.log");
+    server.sim.append(log.as_ref(), "qemu: a warning\n");
+    let read = |source| read_all(server.client().logs_of(&vm, source, false).unwrap());
+    assert!(read(LogSource::Hypervisor).ends_with(b"qemu: a warning\n"));
+    let console = String::from_utf8_lossy(&read(LogSource::Console)).into_owned();
+    assert!(!console.contains("qemu"), "{console}");
+    let client = server.client();
+    let followed = std::thread::scope(|scope| {
+        let follow = || read_all(client.logs_of(&vm, LogSource::Hypervisor, true).unwrap());
+        let follower = scope.spawn(follow);
+        server.sim.append(log.as_ref(), "the last words\n");
+        server
+            .engine
+            .kill(&vm, &KillVm::default(), &nothing)
+            .unwrap();
+        follower.join().unwrap()
+    });
+    assert!(String::from_utf8_lossy(&followed).contains("the last words\n"));
 }
 
 #[test]
@@ -102,6 +132,7 @@ fn a_console_of_an_unknown_vm_and_an_invalid_query_are_rejected() {
     for bad in [
         "vms/calm-otter/logs?follow=maybe",
         "vms/calm-otter/logs?folow=true",
+        "vms/calm-otter/logs?source=kernel",
         "events?since=yesterday",
         "events?sinse=4",
     ] {
