@@ -32,6 +32,7 @@ mod scope;
 mod session;
 mod systemd;
 mod tui;
+mod usage;
 
 use std::process::ExitCode;
 

@@ -79,7 +79,10 @@ fn ports_and_usage_are_shown_for_people_and_for_programs() {
         "{stats}"
     );
     let stats = environment.json(&["vm", "stats", "web"]);
-    assert_eq!(stats["guest"]["sent_bytes"], 500);
+    assert!(
+        stats["guest"]["sent_bytes"].as_u64() >= Some(500),
+        "{stats}"
+    );
     assert!(stats["rates"]["host_cpus"].is_number(), "{stats}");
 }
 

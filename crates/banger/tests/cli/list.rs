@@ -1,8 +1,9 @@
 //! `vm list`: the selection, the order, and the formats.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::environment::TestEnvironment;
+use crate::environment::{TestEnvironment, program};
+use crate::screen::Screen;
 
 fn with_three_vms() -> TestEnvironment {
     let environment = TestEnvironment::new();
@@ -79,4 +80,44 @@ fn a_list_has_the_form_that_is_asked_for() {
     assert!(wide.lines().nth(1).unwrap().ends_with("note=a, \"b\""));
     let json: serde_json::Value = serde_json::from_str(&list(&["-o", "json"])).unwrap();
     assert_eq!(json, environment.json(&["vm", "list"]));
+}
+
+#[test]
+fn a_watched_list_changes_with_the_vms_and_shows_what_they_use() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "web"]);
+    let banger = program().to_str().unwrap();
+    let screen = Screen::new(&environment, &[banger, "vm", "list", "--watch"], (24, 100));
+    screen.waits("usage of the VM", |text| {
+        let line = text.lines().find(|line| line.starts_with("web "));
+        line.is_some_and(|line| line.contains("running") && line.contains("25%"))
+    });
+    environment.done(&["vm", "create", "db", "--no-start"]);
+    screen.sees("db ");
+    environment.done(&["vm", "stop", "web"]);
+    screen.waits("a stopped VM uses nothing", |text| {
+        let line = text.lines().find(|line| line.starts_with("web "));
+        line.is_some_and(|line| line.contains("stopped") && !line.contains('%'))
+    });
+    environment.done(&["vm", "delete", "db"]);
+    screen.sees_no("db ");
+}
+
+#[test]
+fn a_watched_list_of_a_program_is_a_line_for_each_state() {
+    use std::io::BufRead as _;
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "web", "--no-start"]);
+    let mut child = environment
+        .command(&["vm", "list", "--watch", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()[0]["phase"], "stopped");
+    environment.done(&["vm", "start", "web"]);
+    while next()[0]["phase"] != "running" {}
+    environment.done(&["daemon", "stop"]);
+    assert!(child.wait().unwrap().success(), "it ends with the daemon");
 }

@@ -119,10 +119,30 @@ fn many_are_started_at_once_and_what_others_do_is_seen() {
 }
 
 #[test]
+fn what_vms_use_is_measured_and_drawn() {
+    let environment = with_vms(&["db", "web"]);
+    environment.done(&["vm", "start", "web"]);
+    let mut screen = tui(&environment, (32, 120));
+    screen.sees("1 of 2 running");
+    screen.types("j");
+    screen.types("]");
+    screen.sees("memory 25%, 512M of 2G");
+    // The second measurement has the rates.
+    screen.waits("a part of the CPUs", |text| {
+        text.contains("% of 2 vCPUs") && text.contains("/s  (most")
+    });
+    environment.done(&["vm", "stop", "web"]);
+    screen.sees("it uses nothing: it does not run");
+    screen.types("q");
+    assert_eq!(screen.ends(), Some(0));
+}
+
+#[test]
 fn a_daemon_that_is_killed_is_told_and_one_that_is_back_is_used() {
     let environment = with_vms(&["web"]);
     let mut screen = tui(&environment, (24, 80));
-    screen.sees("1 VMs");
+    // The tab is called `1 VMs` before any are known.
+    screen.sees("0 of 1 running");
     for daemon in environment.daemons() {
         kill_process(daemon, Signal::KILL).unwrap();
     }

@@ -1,6 +1,5 @@
 //! `banger vm stats`.
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,12 +13,17 @@ use crate::columns::columns;
 use crate::failure::Outcome;
 use crate::poll;
 use crate::session::Session;
+use crate::usage::draw::{CURVES, size, sparkline};
+use crate::usage::{History, Rates};
 
 /// The time between two measurements.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The number of values that a sparkline shows.
 const SPARKS: usize = 40;
+
+/// The stretch of time of each of them, in seconds.
+const SECONDS: i64 = 1;
 
 /// Show what a running VM uses: CPU, memory, disks, network.
 ///
@@ -47,34 +51,19 @@ struct Sample<'a> {
     rates: Rates,
 }
 
-/// What is used for each second.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-struct Rates {
-    /// The guest's CPUs that work, such as 1.5.
-    guest_cpus: Option<f64>,
-    /// The host's CPUs that work for the VM.
-    host_cpus: f64,
-    /// Bytes.
-    received_bytes: Option<f64>,
-    /// Bytes.
-    sent_bytes: Option<f64>,
-}
-
 impl Stats {
     /// Prints them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let daemon = session.daemon()?;
         let mut before = daemon.stats(&self.one.name)?;
-        let mut history = VecDeque::new();
+        let mut history = History::default();
+        history.take(before.clone());
         loop {
             poll::pause(INTERVAL);
             let now = daemon.stats(&self.one.name)?;
             let rates = Rates::between(&before, &now);
             let sample = Sample { stats: &now, rates };
-            history.push_back(rates);
-            if history.len() > SPARKS {
-                history.pop_front();
-            }
+            history.take(now.clone());
             if self.watch && session.output.terminal && !session.output.json {
                 // Clears the screen, and starts at its upper left corner.
                 write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
@@ -90,29 +79,6 @@ impl Stats {
                 return Ok(ExitCode::SUCCESS);
             }
             before = now;
-        }
-    }
-}
-
-impl Rates {
-    fn between(before: &StatsView, now: &StatsView) -> Self {
-        let seconds = now
-            .time
-            .duration_since(before.time)
-            .as_secs_f64()
-            .max(0.001);
-        // A counter that has become smaller was reset.
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "differences of a second are small"
-        )]
-        let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
-        let guests = before.guest.zip(now.guest);
-        Self {
-            guest_cpus: guests.map(|(a, b)| rate(a.cpu_millis, b.cpu_millis) / 1000.0),
-            host_cpus: rate(before.host.cpu_millis, now.host.cpu_millis) / 1000.0,
-            received_bytes: guests.map(|(a, b)| rate(a.received_bytes, b.received_bytes)),
-            sent_bytes: guests.map(|(a, b)| rate(a.sent_bytes, b.sent_bytes)),
         }
     }
 }
@@ -181,49 +147,20 @@ fn of_rate(bytes: f64) -> String {
     size(bytes as u64)
 }
 
-/// A size with about three digits.
-#[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
-fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            let digits = usize::from(unit != "B" && value < 10.0);
-            return format!("{value:.digits$} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
-}
-
-/// A sparkline for each rate, with the newest value on the right.
-fn sparklines(history: &VecDeque<Rates>) -> String {
-    let rows: [(&str, fn(&Rates) -> Option<f64>); 3] = [
-        ("CPU", |rates| rates.guest_cpus.or(Some(rates.host_cpus))),
-        ("received", |rates| rates.received_bytes),
-        ("sent", |rates| rates.sent_bytes),
-    ];
-    let rows = rows.map(|(name, value)| {
-        let values: Vec<f64> = history.iter().map(|it| value(it).unwrap_or(0.0)).collect();
-        vec![name.to_owned(), sparkline(&values)]
+/// The last values of each curve, the newest on the right.
+fn sparklines(history: &History) -> String {
+    let rows = CURVES.map(|curve| {
+        let values = history.series(SPARKS, SECONDS, curve.value);
+        let most = curve.unit.most(&values);
+        let newest = values.last().copied().flatten();
+        let words = newest.map(|it| curve.unit.words(it)).unwrap_or_default();
+        vec![
+            curve.title.to_owned(),
+            sparkline(&values, most, true),
+            words,
+        ]
     });
     format!("\n{}", columns(&rows, |_, _, _| None))
-}
-
-/// One character for each value, whose height is relative to the largest.
-fn sparkline(values: &[f64]) -> String {
-    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let bar = |value: &f64| {
-        let part = if most > 0.0 { value / most * 7.0 } else { 0.0 };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "0 to 7"
-        )]
-        let at = part.round() as usize;
-        BARS[at.min(7)]
-    };
-    values.iter().map(bar).collect()
 }
 
 #[cfg(test)]
@@ -231,11 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_sparklines_are_short() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(300 << 20), "300 MiB");
-        assert_eq!(sparkline(&[0.0, 1.0, 2.0]), "▁▅█");
-        assert_eq!(sparkline(&[0.0, 0.0]), "▁▁");
+    fn each_curve_has_its_line_with_the_newest_value() {
+        let mut history = History::default();
+        for (second, millis) in [(0, 0), (1, 1000), (2, 3000)] {
+            history.take(crate::usage::stats_at(second, millis));
+        }
+        let text = sparklines(&history);
+        let lines: Vec<_> = text.lines().skip(1).map(str::trim_end).collect();
+        assert_eq!(lines.len(), CURVES.len());
+        assert!(lines[0].starts_with("CPU ") && lines[0].ends_with("▄█  100%"));
+        assert!(lines[1].starts_with("memory ") && lines[1].ends_with("▂▂▂  25%"));
+        assert!(lines[3].ends_with("▄█  1.9M/s"), "{text}");
     }
 }

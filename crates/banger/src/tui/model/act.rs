@@ -5,7 +5,7 @@ use tui_input::Input;
 
 use super::dialog::{Confirmation, Overlay, Palette, command_of, end_question};
 use super::form::Form;
-use super::keys::Action;
+use super::keys::{Action, Scope};
 use super::message::{Act, Defaults, Effect, Job, Program};
 use super::notices::Tone;
 use super::{Link, Model, Pane, Tab, Typing};
@@ -97,6 +97,7 @@ impl Model {
     /// What changes VMs, images and the host.
     fn act_on_objects(&mut self, action: Action) -> Vec<Effect> {
         match action {
+            Action::OpenPort | Action::ForwardPort | Action::CopyPort => self.act_on_port(action),
             Action::CopyFix => self.copy_fix(),
             Action::RunFix => self.run_fix(),
             _ if self.link != Link::Up => {
@@ -211,6 +212,7 @@ impl Model {
             return;
         }
         match self.tab {
+            Tab::Vms if self.scope() == Scope::Ports => self.ports.list.move_by(lines),
             Tab::Vms if self.pane_focus => {
                 let lines = lines.clamp(-10_000, 10_000) as i32;
                 let moved = i32::from(self.pane_scroll).saturating_add(lines);

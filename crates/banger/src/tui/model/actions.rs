@@ -53,6 +53,9 @@ pub(crate) enum Action {
     CreateFromImage,
     DeleteImage,
     PruneImages,
+    OpenPort,
+    ForwardPort,
+    CopyPort,
     CopyFix,
     RunFix,
     StartDaemon,
@@ -76,6 +79,8 @@ pub(crate) enum Scope {
     Vms,
     /// In text that scrolls: the panes beside the list, and the daemon's log.
     Text,
+    /// In the list of ports.
+    Ports,
     /// In the list of images.
     Images,
     /// In the list of checks.
@@ -114,7 +119,7 @@ const fn binding(
 }
 
 use Action as A;
-use Scope::{Doctor, Everywhere, Images, Text, Vms};
+use Scope::{Doctor, Everywhere, Images, Ports, Text, Vms};
 
 /// Every action. The order is that of the help.
 pub(crate) const BINDINGS: &[Binding] = &[
@@ -237,6 +242,21 @@ pub(crate) const BINDINGS: &[Binding] = &[
         &["Y"],
         "copy everything that is kept",
     ),
+    binding(
+        Ports,
+        A::OpenPort,
+        "open-port",
+        &["enter"],
+        "open the web service on the port in the browser, or show its URL",
+    ),
+    binding(
+        Ports,
+        A::ForwardPort,
+        "forward-port",
+        &["f"],
+        "forward the port to this machine, until ctrl-c",
+    ),
+    binding(Ports, A::CopyPort, "copy-port", &["y"], "copy the address"),
     binding(
         Images,
         A::CreateFromImage,

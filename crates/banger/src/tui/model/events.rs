@@ -7,6 +7,7 @@ use banger_api::{
 use super::message::{Act, Effect, Job, Question};
 use super::notices::Tone;
 use super::operations::Happening;
+use super::ports::Ports;
 use super::{Link, Model, Tab};
 
 impl Model {
@@ -21,6 +22,8 @@ impl Model {
         // A stream that ended with the daemon begins anew.
         self.source = None;
         self.disks = None;
+        self.ports = Ports::default();
+        self.usages.begin_anew();
         let mut effects = vec![
             Effect::Ask(Question::Images),
             Effect::Ask(Question::Defaults),
@@ -53,6 +56,9 @@ impl Model {
                 }
                 self.vms.replace(snapshot.vms);
                 self.operations.replace(snapshot.operations);
+                let vms = &self.vms;
+                let runs = |id| vms.get(id).is_some_and(|vm| vm.phase == Phase::Running);
+                self.usages.retain(runs);
                 self.disks = None;
                 Vec::new()
             }
@@ -60,6 +66,7 @@ impl Model {
             Change::Deleted { id, name } => {
                 self.vms.remove(id);
                 self.operations.forget(id);
+                self.usages.forget(id);
                 self.note(None, format!("{name} is deleted"), false, event.at);
                 self.users_changed()
             }
@@ -74,7 +81,14 @@ impl Model {
         let (id, name, phase) = (vm.id, vm.name.clone(), vm.phase);
         let end = vm.last_end.clone();
         let before = self.vms.put(vm);
+        if phase != Phase::Running {
+            self.usages.forget(id);
+        }
         let was = before.as_ref().map(|it| it.phase);
+        if was != Some(phase) && self.ports.of == Some(id) {
+            // Asked again by `sources`.
+            self.ports = Ports::default();
+        }
         if was != Some(phase) {
             let text = match was {
                 Some(was) => format!("{was} → {phase}"),

@@ -39,7 +39,7 @@ pub(crate) fn rooms(area: Rect, zoom: bool, has_pane: bool) -> Rooms {
     } else if zoom {
         (empty, body)
     } else if area.width >= WIDE {
-        let share = if area.width >= 180 { 50 } else { 55 };
+        let share = if area.width >= 180 { 60 } else { 55 };
         let sides = [Constraint::Percentage(share), Constraint::Fill(1)];
         let [list, pane] = Layout::horizontal(sides).areas(body);
         (list, pane)

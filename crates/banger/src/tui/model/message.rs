@@ -1,8 +1,10 @@
 //! What the model hears, and what it wants done.
 
+use std::time::Duration;
+
 use banger_api::{
-    CreateVm, DaemonView, Error, Event, ImageName, ImageView, Report, Result, VmId, VmSpecPatch,
-    VmView,
+    CreateVm, DaemonView, Error, Event, ImageName, ImageView, PortView, Report, Result, StatsView,
+    VmId, VmSpecPatch, VmView,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -29,6 +31,8 @@ pub(crate) enum Message {
     Ended(Box<Job>, Result<()>),
     /// An answer.
     Answer(Answer),
+    /// What a VM uses.
+    Measured(VmId, Result<Box<StatsView>>),
     /// Text of the followed source; what it is of, so that a late piece of another is known.
     Piece(Source, String),
     /// The followed source has ended, or cannot be read.
@@ -44,6 +48,8 @@ pub(crate) enum Message {
 pub(crate) enum Answer {
     /// One VM, with its disks.
     Vm(VmId, Result<Box<VmView>>),
+    /// What listens in one VM.
+    Ports(VmId, Result<Vec<PortView>>),
     /// The images.
     Images(Result<Vec<ImageView>>),
     /// The daemon's state.
@@ -59,6 +65,8 @@ pub(crate) enum Answer {
 pub(crate) enum Question {
     /// One VM, with its disks.
     Vm(VmId),
+    /// What listens in one VM.
+    Ports(VmId),
     /// The images.
     Images,
     /// The daemon's state.
@@ -95,6 +103,8 @@ pub(crate) enum Effect {
     Ask(Question),
     /// Follow this from now on, and what was followed no longer.
     Follow(Option<Source>),
+    /// Measure these VMs from now on, each at its pace, and no others.
+    Measure(Vec<(VmId, Duration)>),
     /// Put this into the terminal's clipboard.
     Copy(String),
     /// Give the terminal to this program until it ends.
@@ -110,6 +120,8 @@ pub(crate) enum Effect {
 pub(crate) enum Source {
     /// A guest's console.
     Console(VmId),
+    /// A hypervisor's log.
+    Hypervisor(VmId),
     /// The daemon's log.
     Daemon,
 }
@@ -119,6 +131,8 @@ pub(crate) enum Source {
 pub(crate) enum Program {
     /// `banger` with these words.
     Banger(Vec<String>),
+    /// The same, and what it has printed stays until the user has read it.
+    Shown(Vec<String>),
     /// The command that fixes what a check found.
     Fix(banger_api::Fix),
 }

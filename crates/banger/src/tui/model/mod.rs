@@ -13,8 +13,10 @@ pub(crate) mod message;
 mod mouse;
 pub(crate) mod notices;
 pub(crate) mod operations;
+pub(crate) mod ports;
 mod settings;
 pub(crate) mod text;
+mod usages;
 pub(crate) mod vms;
 
 #[cfg(test)]
@@ -37,7 +39,9 @@ use layout::Rooms;
 use message::{Answer, Defaults, Effect, Message, Question, Source};
 use notices::{Notices, Tone};
 use operations::Operations;
+use ports::Ports;
 use text::Text;
+use usages::Usages;
 use vms::Vms;
 
 /// Whether the daemon answers.
@@ -93,23 +97,49 @@ pub(crate) enum Pane {
     /// Its settings and its state.
     #[default]
     Details,
+    /// What it uses.
+    Usage,
+    /// What listens in it.
+    Ports,
     /// What happened to it.
     Events,
     /// Its console.
     Console,
+    /// Its hypervisor's log.
+    Hypervisor,
 }
 
 impl Pane {
     /// All panes, in order.
-    pub(crate) const ALL: [Self; 3] = [Self::Details, Self::Events, Self::Console];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Details,
+        Self::Usage,
+        Self::Ports,
+        Self::Events,
+        Self::Console,
+        Self::Hypervisor,
+    ];
 
     /// Its title.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Details => "details",
+            Self::Usage => "usage",
+            Self::Ports => "ports",
             Self::Events => "events",
             Self::Console => "console",
+            Self::Hypervisor => "hypervisor",
         }
+    }
+
+    /// Whether it is text with lines.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Console | Self::Hypervisor)
+    }
+
+    /// Whether it shows graphs.
+    pub(crate) fn has_graphs(self) -> bool {
+        matches!(self, Self::Details | Self::Usage)
     }
 }
 
@@ -181,6 +211,8 @@ pub(crate) struct Model {
     pub(crate) daemon: Option<DaemonView>,
     pub(crate) vms: Vms,
     pub(crate) operations: Operations,
+    pub(crate) usages: Usages,
+    pub(crate) ports: Ports,
     pub(crate) notices: Notices,
     pub(crate) tab: Tab,
     pub(crate) pane: Pane,
@@ -230,6 +262,8 @@ impl Model {
             daemon: None,
             vms,
             operations: Operations::default(),
+            usages: Usages::default(),
+            ports: Ports::default(),
             notices: Notices::default(),
             tab: kept.tab,
             pane: kept.pane,
@@ -284,6 +318,7 @@ impl Model {
             Message::Lost(error) => self.lost(error),
             Message::Ended(job, outcome) => self.ended(&job, outcome),
             Message::Answer(answer) => self.answer(answer),
+            Message::Measured(id, stats) => self.measured(id, stats).into_iter().collect(),
             Message::Piece(source, piece) => {
                 if self.source == Some(source) {
                     self.text.add(&piece);
@@ -310,6 +345,7 @@ impl Model {
         };
         effects.extend(self.sources());
         self.fit();
+        effects.extend(self.measurements());
         effects
     }
 
@@ -318,6 +354,7 @@ impl Model {
             Answer::Vm(id, Ok(vm)) => self.disks = Some((id, vm.disks)),
             // It may have gone meanwhile, which its event tells.
             Answer::Vm(_, Err(_)) => {}
+            Answer::Ports(id, ports) => self.ports_answered(id, ports),
             Answer::Images(images) => self.images.take(images),
             Answer::Daemon(Ok(daemon)) => self.daemon = Some(*daemon),
             Answer::Daemon(Err(error)) => self.notices.fail(&error, self.now),
@@ -333,7 +370,10 @@ impl Model {
             return Vec::new();
         }
         let question = match self.tab {
-            Tab::Vms => return Vec::new(),
+            Tab::Vms => {
+                self.ports.of = None;
+                return Vec::new();
+            }
             Tab::Images => {
                 self.images.asked = true;
                 Question::Images
@@ -353,6 +393,7 @@ impl Model {
         let selected = self.vms.selected().map(|vm| vm.id);
         let wanted = match (self.tab, self.pane) {
             (Tab::Vms, Pane::Console) => selected.map(Source::Console),
+            (Tab::Vms, Pane::Hypervisor) => selected.map(Source::Hypervisor),
             (Tab::Daemon, _) => Some(Source::Daemon),
             _ => None,
         };
@@ -372,6 +413,7 @@ impl Model {
             self.pane_scroll = 0;
             effects.push(Effect::Ask(Question::Vm(id)));
         }
+        effects.extend(self.ask_for_ports());
         effects
     }
 
@@ -408,7 +450,10 @@ impl Model {
     /// Which keys have a meaning of their own now.
     pub(crate) fn scope(&self) -> Scope {
         match self.tab {
-            Tab::Vms if self.pane_focus || self.zoom => Scope::Text,
+            Tab::Vms if self.pane_focus || self.zoom => match self.pane {
+                Pane::Ports => Scope::Ports,
+                _ => Scope::Text,
+            },
             Tab::Vms => Scope::Vms,
             Tab::Images => Scope::Images,
             Tab::Daemon => Scope::Text,
@@ -418,7 +463,7 @@ impl Model {
 
     /// Whether the keys that scroll go to text with lines, and not to details.
     fn is_in_text(&self) -> bool {
-        self.scope() == Scope::Text && (self.tab == Tab::Daemon || self.pane == Pane::Console)
+        self.scope() == Scope::Text && (self.tab == Tab::Daemon || self.pane.is_text())
     }
 
     /// After how long what is drawn is old; none while nothing on the screen changes by itself.

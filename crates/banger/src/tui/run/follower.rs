@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_api::client::{CancelToken, Client};
-use banger_api::{Error, Result, VmId, VmRef};
+use banger_api::{Error, LogSource, Result, VmId, VmRef};
 
 use super::inbox::Sender;
 use crate::commands::daemon::follow_log;
@@ -68,7 +68,10 @@ impl Follower {
             let heard =
                 |text: String| !course.is_ended() && sender.send(Message::Piece(source, text));
             let outcome = match source {
-                Source::Console(vm) => console(&places, vm, &course, heard),
+                Source::Console(vm) => follow_vm(&places, vm, LogSource::Console, &course, heard),
+                Source::Hypervisor(vm) => {
+                    follow_vm(&places, vm, LogSource::Hypervisor, &course, heard)
+                }
                 Source::Daemon => log(&places, &course, heard),
             };
             if !course.is_ended() {
@@ -78,9 +81,10 @@ impl Follower {
     }
 }
 
-fn console(
+fn follow_vm(
     places: &Paths,
     vm: VmId,
+    source: LogSource,
     course: &Course,
     mut heard: impl FnMut(String) -> bool,
 ) -> Result<()> {
@@ -91,7 +95,7 @@ fn console(
         .map_err(|wrong: banger_api::InvalidName| {
             Error::new(banger_api::Code::Internal, wrong.to_string())
         })?;
-    let pieces = client.logs(&vm, true)?;
+    let pieces = client.logs_of(&vm, source, true)?;
     *course.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(pieces.token());
     if course.is_ended() {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ use crate::session::Session;
 use crate::tui::files;
 use crate::tui::model::message::{Effect, Message, Program};
 use crate::tui::model::{Look, Model};
+use crate::usage::sampler::{self, Sampler};
 
 type Screen = Terminal<CrosstermBackend<io::Stdout>>;
 
@@ -41,6 +43,7 @@ struct Host<'s> {
     away: Arc<AtomicBool>,
     work: Work,
     follower: Follower,
+    sampler: Sampler,
     connect: mpsc::Sender<()>,
     mouse: bool,
 }
@@ -92,9 +95,24 @@ fn begin<'s>(
         away,
         work: Work::new(sender, &session.places),
         follower: Follower::new(sender, &session.places),
+        sampler: measure(sender, &session.places.location.socket),
         connect,
         mouse,
     })
+}
+
+/// Measures on threads of its own; what comes of it is a message.
+fn measure(sender: &Sender, socket: &Path) -> Sampler {
+    let sampler = Sampler::new();
+    for _ in 0..sampler::THREADS {
+        let (sampler, socket) = (sampler.clone(), socket.to_owned());
+        sender.spawn("usage", move |sender| {
+            sampler.run(&socket, |vm, stats| {
+                sender.send(Message::Measured(vm, stats.map(Box::new)))
+            });
+        });
+    }
+    sampler
 }
 
 impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
@@ -108,6 +126,7 @@ impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
             Effect::Quit => return Ok(Flow::End(0)),
             Effect::Work(job) => self.work.take(job),
             Effect::Ask(question) => self.work.ask(question),
+            Effect::Measure(wanted) => self.sampler.want(&wanted),
             Effect::Follow(source) => self.follower.follow(source),
             Effect::Connect => {
                 let _ = self.connect.send(());
@@ -149,13 +168,15 @@ impl Host<'_> {
         self.keyboard.park(inbox);
         screen::give_back();
         self.away.store(true, Ordering::SeqCst);
+        self.sampler.pause(true);
         let outcome = self
             .words(program)
             .and_then(|words| programs::attend(&words));
-        if !matches!(outcome, Ok(true)) {
+        if !matches!(outcome, Ok(true)) || matches!(program, Program::Shown(_)) {
             wait_for_enter(outcome.as_ref().err());
         }
         self.away.store(false, Ordering::SeqCst);
+        self.sampler.pause(false);
         // A program that was killed may have left keys behind that were meant for it.
         let _ = rustix::termios::tcflush(
             rustix::stdio::stdin(),
@@ -173,7 +194,7 @@ impl Host<'_> {
     fn words(&self, program: &Program) -> banger_api::Result<Vec<OsString>> {
         let places = &self.session.places;
         match program {
-            Program::Banger(words) => {
+            Program::Banger(words) | Program::Shown(words) => {
                 let mut line = doctor::own_program(places)?;
                 line.extend(words.iter().map(OsString::from));
                 Ok(line)

@@ -82,7 +82,7 @@ impl Work {
                     }
                 });
             }
-            Question::Vm(_) | Question::Images | Question::Daemon => {
+            Question::Vm(_) | Question::Ports(_) | Question::Images | Question::Daemon => {
                 let _ = self.questions.send(question);
             }
         }
@@ -182,6 +182,10 @@ fn answer(question: Question, places: &Paths) -> Option<Answer> {
         Question::Vm(id) => {
             let vm = reference(Some(id)).and_then(|vm| client()?.show(&vm));
             Answer::Vm(id, vm.map(Box::new))
+        }
+        Question::Ports(id) => {
+            let ports = reference(Some(id)).and_then(|vm| client()?.ports(&vm));
+            Answer::Ports(id, ports)
         }
         Question::Images => Answer::Images(client().and_then(|it| it.images())),
         Question::Daemon => Answer::Daemon(client().and_then(|it| it.daemon()).map(Box::new)),

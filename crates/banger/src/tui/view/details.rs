@@ -10,8 +10,10 @@ use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
 use super::frame::room;
 use super::line_of;
 use super::theme::Theme;
+use super::usage;
 use crate::age;
 use crate::tui::model::{Model, Pane};
+use crate::usage::draw::{bytes, meter};
 
 /// The titles of the panes, the one that is shown marked.
 fn titles(model: &Model, theme: Theme) -> Line<'static> {
@@ -26,23 +28,29 @@ fn titles(model: &Model, theme: Theme) -> Line<'static> {
     Line::from(spans.collect::<Vec<_>>())
 }
 
-fn pane_room(model: &Model, theme: Theme) -> Block<'static> {
+/// The room of a pane.
+pub(super) fn pane_room(model: &Model, theme: Theme) -> Block<'static> {
     let name = model.vms.selected().map(|vm| format!(" {} ", vm.name));
     room(theme, titles(model, theme), model.pane_focus)
         .title(Line::from(name.unwrap_or_default()).right_aligned())
 }
 
-/// Settings and state.
+/// Settings and state, and where there is room the graphs.
 pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
     let lines = match model.vms.selected() {
         Some(vm) => lines(model, theme, vm),
         None => Vec::new(),
     };
-    let text = Paragraph::new(lines)
+    let block = pane_room(model, theme);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let (text, graphs) = usage::beside(inside, count.saturating_add(1));
+    let lines = Paragraph::new(lines)
         .wrap(Wrap { trim: false })
-        .scroll((model.pane_scroll, 0))
-        .block(pane_room(model, theme));
-    frame.render_widget(text, area);
+        .scroll((model.pane_scroll, 0));
+    frame.render_widget(lines, text);
+    usage::graphs(model, theme, frame, graphs);
 }
 
 fn field(name: &str, value: impl Into<String>) -> Line<'static> {
@@ -147,7 +155,7 @@ fn disks(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
     match measured {
         Some(disks) if !disks.is_empty() => {
             let line = |disk: &banger_api::DiskView| {
-                let (taken, size) = (disk.allocated_bytes, disk.size_bytes.max(1));
+                let (taken, size) = (disk.allocated_bytes, disk.size_bytes);
                 let text = format!("{} {} of {}", meter(taken, size), bytes(taken), bytes(size));
                 field(&format!("{} disk", disk.name), text)
             };
@@ -160,34 +168,7 @@ fn disks(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
     }
 }
 
-/// A meter of ten characters.
-fn meter(part: u64, whole: u64) -> String {
-    let tenths = (part.saturating_mul(10) + whole / 2) / whole;
-    let full = usize::try_from(tenths.min(10)).unwrap_or(10);
-    format!("[{}{}]", "|".repeat(full), " ".repeat(10 - full))
-}
-
-/// Bytes in the largest unit that fits.
-pub(super) fn bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 4] = [
-        ("T", 1 << 40),
-        ("G", 1 << 30),
-        ("M", 1 << 20),
-        ("K", 1 << 10),
-    ];
-    let unit = UNITS.iter().find(|it| bytes >= it.1);
-    let Some((unit, size)) = unit else {
-        return format!("{bytes}B");
-    };
-    let tenths = bytes.saturating_mul(10) / size;
-    if tenths < 100 && !tenths.is_multiple_of(10) {
-        format!("{}.{}{unit}", tenths / 10, tenths % 10)
-    } else {
-        format!("{}{unit}", tenths / 10)
-    }
-}
-
-/// The operation that is under way with its steps, or how the last one failed or how long it took.
+/// The operation that is under way or has failed, with its steps, or how long the last one took.
 fn course(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     let Some(course) = model.operations.of(vm.id) else {
         return Vec::new();
@@ -210,7 +191,13 @@ fn course(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
         Span::styled(format!("{verb:>12} "), Theme::dim()),
         Span::styled(text, style),
     ])];
-    for step in &course.steps {
+    let is_well = course.operation.state == banger_api::OperationState::Done;
+    let steps = if is_well {
+        &[]
+    } else {
+        course.steps.as_slice()
+    };
+    for step in steps {
         let (time, style) = match step.seconds {
             Some(seconds) => (age::took(seconds), Theme::dim()),
             None => ("…".to_owned(), theme.warning()),

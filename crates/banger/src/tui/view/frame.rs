@@ -181,6 +181,15 @@ pub(super) fn keys(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
             (Action::NextPane, "next pane"),
             (Action::Help, "help"),
         ],
+        Scope::Ports => &[
+            (Action::Back, "back"),
+            (Action::OpenPort, "open"),
+            (Action::ForwardPort, "forward"),
+            (Action::CopyPort, "copy"),
+            (Action::Refresh, "refresh"),
+            (Action::NextPane, "next pane"),
+            (Action::Help, "help"),
+        ],
         Scope::Images => &[
             (Action::CreateFromImage, "new VM"),
             (Action::DeleteImage, "delete"),

@@ -14,83 +14,67 @@ use super::theme::Theme;
 use crate::age;
 use crate::tui::model::Model;
 use crate::tui::model::vms::Sort;
+use crate::usage::History;
+use crate::usage::draw::{CURVES, part};
+
+/// What a cell is made from.
+struct Subject<'m> {
+    vm: &'m VmView,
+    usage: Option<&'m History>,
+    now: Timestamp,
+    unicode: bool,
+}
 
 /// A column: its title, its width, what it is sorted by, and its cell.
 struct Column {
     title: &'static str,
     width: u16,
     sort: Option<Sort>,
-    cell: fn(&VmView, Timestamp) -> String,
+    cell: fn(&Subject<'_>) -> String,
+}
+
+const fn column(
+    title: &'static str,
+    width: u16,
+    sort: Option<Sort>,
+    cell: fn(&Subject<'_>) -> String,
+) -> Column {
+    Column {
+        title,
+        width,
+        sort,
+        cell,
+    }
 }
 
 /// The columns, in order; on a narrow screen the later ones go.
-const COLUMNS: [Column; 11] = [
-    Column {
-        title: "PHASE",
-        width: 9,
-        sort: Some(Sort::Phase),
-        cell: |vm, _| phase(vm),
-    },
-    Column {
-        title: "ADDRESS",
-        width: 15,
-        sort: Some(Sort::Address),
-        cell: |vm, _| address(vm),
-    },
-    Column {
-        title: "UP",
-        width: 4,
-        sort: Some(Sort::Uptime),
-        cell: |vm, now| vm.started.map(|it| age::since(it, now)).unwrap_or_default(),
-    },
-    Column {
-        title: "CPU",
-        width: 3,
-        sort: None,
-        cell: |vm, _| now_and_next(&vm.spec.vcpu, &vm.next().vcpu),
-    },
-    Column {
-        title: "MEMORY",
-        width: 6,
-        sort: Some(Sort::Memory),
-        cell: |vm, _| now_and_next(&vm.spec.memory, &vm.next().memory),
-    },
-    Column {
-        title: "NAT",
-        width: 3,
-        sort: None,
-        cell: |vm, _| if vm.next().nat { "on" } else { "-" }.to_owned(),
-    },
-    Column {
-        title: "DISK",
-        width: 5,
-        sort: Some(Sort::Disk),
-        cell: |vm, _| vm.spec.disk_size.to_string(),
-    },
-    Column {
-        title: "IMAGE",
-        width: 12,
-        sort: Some(Sort::Image),
-        cell: |vm, _| vm.image.clone(),
-    },
-    Column {
-        title: "AGE",
-        width: 4,
-        sort: None,
-        cell: |vm, now| age::since(vm.created, now),
-    },
-    Column {
-        title: "",
-        width: 10,
-        sort: None,
-        cell: |vm, _| flags(vm),
-    },
-    Column {
-        title: "LABELS",
-        width: 24,
-        sort: None,
-        cell: |vm, _| vm.spec.label_texts().join(" "),
-    },
+const COLUMNS: [Column; 13] = [
+    column("PHASE", 9, Some(Sort::Phase), |it| phase(it.vm)),
+    column("ADDRESS", 15, Some(Sort::Address), |it| address(it.vm)),
+    column("UP", 4, Some(Sort::Uptime), |it| {
+        let up = it.vm.started.map(|then| age::since(then, it.now));
+        up.unwrap_or_default()
+    }),
+    column("CPU", 10, None, |it| part(it.usage, &CURVES[0], it.unicode)),
+    column("MEMORY", 10, None, |it| {
+        part(it.usage, &CURVES[1], it.unicode)
+    }),
+    column("NAT", 3, None, |it| {
+        if it.vm.next().nat { "on" } else { "-" }.to_owned()
+    }),
+    column("DISK", 5, Some(Sort::Disk), |it| {
+        it.vm.spec.disk_size.to_string()
+    }),
+    column("IMAGE", 12, Some(Sort::Image), |it| it.vm.image.clone()),
+    column("LABELS", 18, None, |it| it.vm.spec.label_texts().join(" ")),
+    column("", 9, None, |it| flags(it.vm)),
+    column("VCPU", 4, None, |it| {
+        now_and_next(&it.vm.spec.vcpu, &it.vm.next().vcpu)
+    }),
+    column("RAM", 6, Some(Sort::Memory), |it| {
+        now_and_next(&it.vm.spec.memory, &it.vm.next().memory)
+    }),
+    column("AGE", 4, None, |it| age::since(it.vm.created, it.now)),
 ];
 
 /// The least width of names.
@@ -231,8 +215,14 @@ fn row(model: &Model, theme: Theme, vm: &VmView, columns: &[Column]) -> Row<'sta
         ),
         Span::styled(bad, theme.warning()),
     ]);
+    let subject = Subject {
+        vm,
+        usage: model.usages.of(vm.id),
+        now: model.now,
+        unicode: model.look.unicode,
+    };
     let cells = columns.iter().map(|column| {
-        let text = line_of(&(column.cell)(vm, model.now));
+        let text = line_of(&(column.cell)(&subject));
         let style = if column.title == "PHASE" {
             theme.phase(vm)
         } else {

@@ -4,8 +4,10 @@ mod details;
 mod frame;
 mod list;
 mod overlay;
+mod ports;
 mod tabs;
 mod theme;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -28,8 +30,12 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
             if !rooms.pane.is_empty() {
                 match model.pane {
                     Pane::Details => details::details(model, theme, frame, rooms.pane),
+                    Pane::Usage => usage::usage(model, theme, frame, rooms.pane),
                     Pane::Events => details::events(model, theme, frame, rooms.pane),
-                    Pane::Console => details::console(model, theme, frame, rooms.pane),
+                    Pane::Ports => ports::ports(model, theme, frame, rooms.pane),
+                    Pane::Console | Pane::Hypervisor => {
+                        details::console(model, theme, frame, rooms.pane);
+                    }
                 }
             }
         }

@@ -215,6 +215,7 @@ fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
     for (scope, title) in [
         (Scope::Vms, "the list of VMs"),
         (Scope::Text, "console and log"),
+        (Scope::Ports, "the ports of a VM"),
         (Scope::Images, "images"),
         (Scope::Doctor, "doctor"),
         (Scope::Everywhere, "everywhere"),

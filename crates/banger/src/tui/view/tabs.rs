@@ -6,16 +6,17 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState, Wrap};
 
-use super::details::{bytes, text};
+use super::details::text;
 use super::frame::room;
 use super::line_of;
 use super::theme::Theme;
 use crate::age;
 use crate::tui::model::dialog::command_of;
 use crate::tui::model::{List, Model, layout};
+use crate::usage::draw::bytes;
 
 /// The line in place of a list that has not come.
-fn waiting<T>(list: &List<T>, theme: Theme) -> Option<Line<'static>> {
+pub(super) fn waiting<T>(list: &List<T>, theme: Theme) -> Option<Line<'static>> {
     let failed = |error: &Error| Line::styled(line_of(&error.to_string()), theme.bad());
     match (&list.items, &list.error) {
         (_, Some(error)) => Some(failed(error)),

@@ -122,6 +122,34 @@ fn some() -> Model {
         };
         model.update(Message::Event(Box::new(event)), now());
     }
+    for (second, millis) in [
+        (0, 0),
+        (2, 800),
+        (4, 2400),
+        (6, 5200),
+        (8, 6000),
+        (10, 9200),
+    ] {
+        let stats = crate::usage::stats_at(second, millis);
+        let message = Message::Measured(banger_api::VmId::from_bits(1), Ok(Box::new(stats)));
+        model.update(message, now());
+    }
+    let port = |port, process: Option<&str>| banger_api::PortView {
+        protocol: "tcp".to_owned(),
+        address: [0, 0, 0, 0].into(),
+        port,
+        pid: process.map(|_| 412),
+        process: process.map(str::to_owned),
+    };
+    types(&mut model, "]]");
+    let ports = vec![
+        port(22, Some("sshd")),
+        port(8080, Some("node")),
+        port(9, None),
+    ];
+    let answer = Answer::Ports(banger_api::VmId::from_bits(1), Ok(ports));
+    model.update(Message::Answer(answer), now());
+    types(&mut model, "[[");
     let mut api = vm(1, "api", Phase::Running);
     api.disks = vec![DiskView {
         name: "work".to_owned(),
@@ -142,6 +170,20 @@ fn the_list_at_three_sizes() {
         let buffer = drawn(&mut some(), (width, height));
         insta::assert_snapshot!(format!("list-{width}x{height}"), told(&buffer));
     }
+}
+
+#[test]
+fn the_graphs_at_three_sizes() {
+    for (width, height) in SIZES {
+        let buffer = drawn_after("]", (width, height));
+        insta::assert_snapshot!(format!("usage-{width}x{height}"), told(&buffer));
+    }
+}
+
+#[test]
+fn the_ports_with_their_processes() {
+    let buffer = drawn_after("]]<tab>j", (80, 24));
+    insta::assert_snapshot!("ports-80x24", told(&buffer));
 }
 
 #[test]
@@ -216,8 +258,9 @@ fn the_checks_with_their_fixes() {
 }
 
 /// Every screen there is, by the keys that lead to it.
-const SCREENS: [&str; 16] = [
-    "", "j", "]", "]]", "l", "z", "2", "3", "4", "aD", "n", "e", "R", "?", "!", ":",
+const SCREENS: [&str; 19] = [
+    "", "j", "]", "]]", "]]]", "]]]]", "]]]]]", "l", "z", "2", "3", "4", "aD", "n", "e", "R", "?",
+    "!", ":",
 ];
 
 #[test]

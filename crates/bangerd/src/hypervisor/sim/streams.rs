@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use banger_api::{Code, Error};
 use banger_copy::Connection;
@@ -39,7 +41,7 @@ pub(super) fn open(
         StreamKind::Job => jobs.ask(machine, theirs),
         StreamKind::Attach => jobs.attach(machine, theirs),
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
-        StreamKind::Usage => theirs.write_all(&encode(&usage())),
+        StreamKind::Usage => theirs.write_all(&encode(&usage(machine, seconds()))),
         StreamKind::Connect => connect(theirs),
         // No client connects in a simulated guest.
         StreamKind::Listen | StreamKind::Accept => Ok(()),
@@ -91,16 +93,36 @@ fn ssh() -> ListeningSocket {
     }
 }
 
-fn usage() -> Usage {
+/// What a simulated guest has used after so many seconds: more in one minute than in another, and no
+/// two machines alike.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "seconds of a simulation"
+)]
+fn usage(machine: u32, seconds: f64) -> Usage {
+    // The integral of a wave that is never below 0.
+    let wave = |period: f64| seconds + period * (1.0 - ((seconds + shift(machine)) / period).cos());
     Usage {
-        uptime_millis: 60_000,
-        cpu_busy_millis: 1500,
+        uptime_millis: 60_000 + (seconds * 1000.0) as u64,
+        cpu_busy_millis: 1500 + (wave(7.0) * 300.0) as u64,
         load_hundredths: 25,
         memory_bytes: 2 << 30,
         memory_available_bytes: 3 << 29,
-        received_bytes: 1000,
-        sent_bytes: 500,
+        received_bytes: 1000 + (wave(5.0) * 20_000.0) as u64,
+        sent_bytes: 500 + (wave(11.0) * 4_000.0) as u64,
     }
+}
+
+/// Where in its waves a machine begins.
+fn shift(machine: u32) -> f64 {
+    f64::from(machine % 97)
+}
+
+/// The time that the simulation has been going on.
+fn seconds() -> f64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed().as_secs_f64()
 }
 
 /// The program that a client wants to run.

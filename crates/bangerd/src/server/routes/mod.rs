@@ -6,7 +6,7 @@ mod images;
 mod vms;
 mod volumes;
 
-use banger_api::{Error, Event};
+use banger_api::{Error, Event, LogSource};
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::path::Operation;
@@ -32,7 +32,7 @@ use super::reply::{NDJSON, check_version, name_request, unknown_method, unknown_
             cancel a request. Every response has the API's version in the header `banger-api`; a \
             request that names another version fails with 409."
     ),
-    components(schemas(Error, Event))
+    components(schemas(Error, Event, LogSource))
 )]
 struct Document;
 

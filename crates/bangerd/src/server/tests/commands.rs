@@ -93,7 +93,7 @@ fn ports_and_usage_are_the_guests_and_the_hosts() {
     let stats = client.stats(&vm("calm-otter")).unwrap();
     assert_eq!(stats.name.as_str(), "calm-otter");
     assert!(stats.host.memory_bytes > 0 && stats.host.shared_evenly);
-    assert_eq!(stats.guest.unwrap().received_bytes, 1000);
+    assert!(stats.guest.unwrap().received_bytes >= 1000);
     assert_eq!(stats.guest_error, None);
     let metrics = server.engine.metrics();
     for line in [

@@ -2,10 +2,12 @@
 
 mod all_hosts;
 mod column;
+mod watch;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use banger_api::{Phase, VmView};
+use banger_api::{Phase, VmId, VmView};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
@@ -17,6 +19,7 @@ use crate::failure::Outcome;
 use crate::name_pattern::NamePattern;
 use crate::output::{Colour, Output, say};
 use crate::session::Session;
+use crate::usage::History;
 use banger_api::LabelSelector;
 use column::{Column, OF_TRASH, USUAL, WIDE};
 
@@ -31,6 +34,7 @@ Examples:
   banger vm list --phase running 'web-*'
   banger vm list -l team=web --quiet   # the names alone
   banger vm list --sort memory --reverse -o wide
+  banger vm list --watch
   banger vm list --all-hosts
   banger vm list --columns name,address,uptime -o csv
   banger vm list --json | jq -r '.[] | select(.phase == \"running\") | .name'")]
@@ -83,10 +87,17 @@ pub(crate) struct List {
     #[arg(long)]
     all_hosts: bool,
 
+    /// Go on with each change, until ^C or the daemon stops. A terminal also shows what the VMs use. With --json each state is a line.
+    #[arg(long, short, conflicts_with_all = ["deleted", "all_hosts"])]
+    watch: bool,
+
     /// All are listed anyway; users of other tools type it.
     #[arg(long, short, hide = true)]
     all: bool,
 }
+
+/// What VMs use.
+type Usages = BTreeMap<VmId, History>;
 
 /// The phases, and the further states that `--filter` accepts.
 const PHASES: [&str; 10] = [
@@ -127,6 +138,9 @@ impl List {
         if self.all_hosts {
             return all_hosts::run(self, session, format);
         }
+        if self.watch {
+            return watch::run(self, session, format);
+        }
         let daemon = session.daemon()?;
         let (all, none) = if self.deleted {
             (daemon.trash()?, "the trash is empty")
@@ -136,30 +150,33 @@ impl List {
                 "there are no VMs yet; create one: banger vm create",
             )
         };
-        let now = Timestamp::now();
         let is_empty = all.is_empty();
-        let vms = self.selected(all, now);
-        match format {
-            Format::Json => output.value(&vms)?,
-            Format::Csv => output.text(&self.csv(&vms, now))?,
-            _ if vms.is_empty() => {
-                if is_empty && !output.quiet {
-                    say(none);
-                } else if !output.quiet {
-                    say("no VM matches");
-                }
+        let vms = self.selected(all, Timestamp::now());
+        let is_text = !matches!(format, Format::Json | Format::Csv);
+        if is_text && vms.is_empty() {
+            if !output.quiet {
+                say(if is_empty { none } else { "no VM matches" });
             }
-            Format::Name => {
-                let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
-                output.text(&names.join("\n"))?;
-            }
-            Format::Table if self.deleted => {
-                output.text(&self.table(&vms, &OF_TRASH, now, output))?;
-            }
-            Format::Table => output.text(&self.table(&vms, &USUAL, now, output))?,
-            Format::Wide => output.text(&self.table(&vms, &WIDE, now, output))?,
+        } else {
+            self.print(&vms, format, session)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, vms: &[VmView], format: Format, session: &Session) -> std::io::Result<()> {
+        let (now, output) = (Timestamp::now(), session.output);
+        let usual: &[Column] = match format {
+            Format::Json => return output.value(&vms),
+            Format::Csv => return output.text(&self.csv(vms, now)),
+            Format::Name => {
+                let names: Vec<_> = vms.iter().map(|vm| vm.name.as_str()).collect();
+                return output.text(&names.join("\n"));
+            }
+            Format::Table if self.deleted => &OF_TRASH,
+            Format::Table => &USUAL,
+            Format::Wide => &WIDE,
+        };
+        output.text(&self.table(vms, usual, now, output, None))
     }
 
     fn selected(&self, mut vms: Vec<VmView>, now: Timestamp) -> Vec<VmView> {
@@ -195,21 +212,31 @@ impl List {
         }
     }
 
-    fn table(&self, vms: &[VmView], usual: &[Column], at: Timestamp, output: Output) -> String {
+    fn table(
+        &self,
+        vms: &[VmView],
+        usual: &[Column],
+        at: Timestamp,
+        output: Output,
+        usages: Option<&Usages>,
+    ) -> String {
         let chosen = self.chosen(usual);
         let headers = usize::from(!self.no_headers);
         let mut rows = Vec::with_capacity(vms.len() + headers);
         if !self.no_headers {
-            rows.push(chosen.iter().map(|column| column.title()).collect());
+            let titles = chosen.iter().map(|column| column.title());
+            let used = usages.map(|_| ["CPU USED", "MEMORY USED"].map(str::to_owned));
+            rows.push(titles.chain(used.into_iter().flatten()).collect());
         }
-        rows.extend(
-            vms.iter()
-                .map(|vm| chosen.iter().map(|column| column.cell(vm, at)).collect()),
-        );
+        rows.extend(vms.iter().map(|vm| {
+            let cells = chosen.iter().map(|column| column.cell(vm, at));
+            let used = usages.map(|usages| watch::usage_cells(usages.get(&vm.id)));
+            cells.chain(used.into_iter().flatten()).collect()
+        }));
         columns(&rows, |row, column, cell| {
             let colour = match row.checked_sub(headers) {
                 None => Colour::Grey,
-                Some(row) if chosen[column] == Column::Phase => colour(&vms[row]),
+                Some(row) if chosen.get(column) == Some(&Column::Phase) => colour(&vms[row]),
                 Some(_) => return None,
             };
             output.colour.then(|| output.paint(colour, cell))
@@ -302,7 +329,7 @@ mod tests {
 
     #[test]
     fn the_list_is_aligned() {
-        insta::assert_snapshot!(list(&[]).table(&vms(), &USUAL, now(), PLAIN), @r"
+        insta::assert_snapshot!(list(&[]).table(&vms(), &USUAL, now(), PLAIN, None), @r"
         NAME         PHASE    ADDRESS          VCPU  MEMORY  DISK  NAT  IMAGE    AGE
         calm-otter   running  10.215.0.2       2     2G      16G   on   default  2h
         calm-otter   running  127.0.0.1:40022  2     2G      16G   on   default  2h
@@ -317,7 +344,7 @@ mod tests {
             colour: true,
             ..PLAIN
         };
-        let text = list(&[]).table(&vms(), &USUAL, now(), output);
+        let text = list(&[]).table(&vms(), &USUAL, now(), output, None);
         assert!(
             text.contains("calm-otter   \u{1b}[32mrunning\u{1b}[0m  10.215.0.2"),
             "{text}"

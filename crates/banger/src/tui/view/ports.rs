@@ -1,0 +1,64 @@
+//! What listens in the selected VM.
+
+use banger_api::Phase;
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Rect};
+use ratatui::text::Line;
+use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState};
+
+use super::details::pane_room;
+use super::line_of;
+use super::tabs::waiting;
+use super::theme::Theme;
+use crate::tui::model::Model;
+
+/// The pane of ports.
+pub(super) fn ports(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+    let block = pane_room(model, theme);
+    let list = &model.ports.list;
+    let runs = model
+        .vms
+        .selected()
+        .is_some_and(|vm| vm.phase == Phase::Running);
+    let line = match list.items.as_deref() {
+        _ if !runs => Some(Line::styled(
+            "nothing listens: it does not run",
+            Theme::dim(),
+        )),
+        Some([]) if list.error.is_none() => {
+            Some(Line::styled("nothing listens in the VM", Theme::dim()))
+        }
+        _ => waiting(list, theme),
+    };
+    if let Some(line) = line {
+        frame.render_widget(Paragraph::new(line).block(block), area);
+        return;
+    }
+    let rows = list.items.iter().flatten().map(|port| {
+        let process = match (&port.process, port.pid) {
+            (Some(process), Some(pid)) => format!("{} ({pid})", line_of(process)),
+            (Some(process), None) => line_of(process),
+            (None, _) => String::new(),
+        };
+        let cells = [
+            port.port.to_string(),
+            line_of(&port.protocol),
+            port.address.to_string(),
+            process,
+        ];
+        Row::new(cells.map(Cell::new))
+    });
+    let widths = [
+        Constraint::Length(5),
+        Constraint::Length(8),
+        Constraint::Length(18),
+        Constraint::Fill(1),
+    ];
+    let head = Row::new(["PORT", "PROTOCOL", "ADDRESS", "PROCESS"]).style(Theme::dim());
+    let table = Table::new(rows, widths)
+        .header(head)
+        .row_highlight_style(Theme::cursor(model.pane_focus))
+        .block(block);
+    let mut state = TableState::new().with_selected(list.at);
+    frame.render_stateful_widget(table, area, &mut state);
+}
