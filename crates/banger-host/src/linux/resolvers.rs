@@ -19,7 +19,7 @@ const STUB_OF_SYSTEMD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
 const MOST_DOMAINS: usize = 16;
 
 /// The servers of the first file, in the order of [`FILES`], that names one which a guest can
-/// reach. Guests cannot reach the host's own addresses, because the firewall drops their packets.
+/// reach. The firewall keeps guests from the host's own addresses.
 pub(super) fn choose(texts: &[String], is_own: impl Fn(Ipv4Addr) -> bool) -> Resolvers {
     let [of_programs, rest @ ..] = texts else {
         return Resolvers::default();

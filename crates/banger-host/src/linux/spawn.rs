@@ -128,8 +128,8 @@ pub(crate) fn open_log(path: &Path, user: Option<Owner>) -> Result<File> {
     if !found.is_file() {
         return Err(Error::new(Kind::Other, "it is not a regular file").within(describe()));
     }
-    // The program may open the log by its name next time, as this user. A file with a second name
-    // may belong to another user.
+    // A later program of this user may open the log by its name. A file with a second name may be
+    // another user's, so it keeps its owner.
     if let Some(user) = user.filter(|user| found.nlink() == 1 && found.uid() != user.uid) {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         rustix::fs::fchown(&file, Some(uid), Some(gid)).during(describe)?;

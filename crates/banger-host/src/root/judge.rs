@@ -132,8 +132,8 @@ pub(super) fn change(op: RootOp, claim: &Claim) -> Result<PermittedChange> {
                 size_mib: *size_mib,
             });
         }
-        // A removal grants nothing, whatever the address is. The host decides which interfaces
-        // forward, and the ledger for which machines.
+        // A removal grants nothing, whatever the address is. Root itself finds the interfaces that
+        // forward, and the ledger has their machines.
         RootOp::RemoveTap { .. }
         | RootOp::ForbidGuest { .. }
         | RootOp::ForbidNat { .. }

@@ -287,7 +287,7 @@ mod tests {
         vm.run = None;
         boot.prepare(&vm, &host).unwrap();
         assert_eq!(links(), 2, "nothing is copied where nobody could write it");
-        // The file gets its link even if an earlier run has left one of that name.
+        // A copy replaces the link that an earlier run has left.
         vm.run = Some(Run {
             jailed_as: Some(Owner { uid: 7, gid: 7 }),
             ..Run::begin(vm.spec.clone(), vm.created, "boot".to_owned())

@@ -43,7 +43,7 @@ pub(super) const CHAINS: [Chain; 5] = [
         rules: &[
             r#"iifname "@" meta nfproto ipv6 drop"#,
             r#"iifname "@" iifname . ip saddr != @guests drop"#,
-            // After that rule, so that an answer goes only to the owner of the address.
+            // After that rule, so that a rejection goes only to the owner of the source address.
             r#"iifname "@" ip daddr 169.254.0.0/16 meta l4proto tcp reject with tcp reset"#,
             r#"iifname "@" ip daddr 169.254.0.0/16 reject with icmpx type admin-prohibited"#,
             // Not in `forward`: a TAP without NAT does not forward, so no packet gets there.
