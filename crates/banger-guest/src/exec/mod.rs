@@ -72,7 +72,6 @@ fn serve(mut stream: UnixStream) -> std::io::Result<()> {
     });
     match started {
         Ok((running, start)) => {
-            stream.write_all(&ExecFrame::Started.encode())?;
             let timeout = start.timeout_millis.map(Duration::from_millis);
             relay::relay(stream, reader, running, timeout)
         }

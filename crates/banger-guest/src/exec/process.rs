@@ -44,29 +44,29 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Takes a command over. One that cannot be is ended at once.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
     pub(crate) fn new(running: Running, timeout: Option<Duration>) -> io::Result<Self> {
-        let files = [
-            &running.stdin,
-            &running.stdout,
-            &running.stderr,
-            &running.terminal,
-        ];
-        for file in files.into_iter().flatten() {
-            let flags = rustix::fs::fcntl_getfl(file)?;
-            rustix::fs::fcntl_setfl(file, flags | OFlags::NONBLOCK)?;
-        }
         let group = Pid::from_child(&running.child);
-        Ok(Self {
-            ended: pidfd_open(group, PidfdFlags::empty())?,
-            running,
-            group,
-            input: Vec::new(),
-            input_ends: false,
-            hung_up: false,
-            timed_out: false,
-            due: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
-            endings: 0,
-        })
+        match prepare(&running) {
+            Ok(ended) => Ok(Self {
+                ended,
+                running,
+                group,
+                input: Vec::new(),
+                input_ends: false,
+                hung_up: false,
+                timed_out: false,
+                due: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+                endings: 0,
+            }),
+            Err(cause) => {
+                let _ = kill_process_group(group, Signal::KILL);
+                Err(cause)
+            }
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -247,6 +247,24 @@ impl Process {
             state(ended)
         })
     }
+}
+
+/// Reads and writes of its streams do not wait; a descriptor that is ready once it has ended.
+fn prepare(running: &Running) -> io::Result<OwnedFd> {
+    let files = [
+        &running.stdin,
+        &running.stdout,
+        &running.stderr,
+        &running.terminal,
+    ];
+    for file in files.into_iter().flatten() {
+        let flags = rustix::fs::fcntl_getfl(file)?;
+        rustix::fs::fcntl_setfl(file, flags | OFlags::NONBLOCK)?;
+    }
+    Ok(pidfd_open(
+        Pid::from_child(&running.child),
+        PidfdFlags::empty(),
+    )?)
 }
 
 fn state(ended: ExitStatus) -> JobState {

@@ -15,22 +15,26 @@ use crate::system::wait;
 /// The output that may wait for the stream before the command is paused.
 const BACKLOG: usize = 128 << 10;
 
-/// Copies bytes until the command has ended and its output is sent.
+/// Copies bytes until the command has ended and its output is sent. A client that has already gone
+/// ends the command like one that goes later: the `Started` frame is output like any other.
 pub(super) fn relay(
     stream: UnixStream,
     reader: ExecReader,
     running: Running,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
+    let process = Process::new(running, timeout)?;
     let mut relay = Relay {
         stream,
         reader,
-        process: Process::new(running, timeout)?,
-        out: Vec::new(),
+        process,
+        out: ExecFrame::Started.encode(),
         window: STDIN_WINDOW,
         is_alone: false,
     };
+    if relay.stream.set_nonblocking(true).is_err() {
+        relay.be_alone();
+    }
     let ended = relay.run()?;
     relay.finish(ended)
 }

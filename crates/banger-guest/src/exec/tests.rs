@@ -192,3 +192,32 @@ fn what_cannot_be_run_is_refused_in_words() {
         Some(ExecFrame::Refusal(126, _))
     ));
 }
+
+/// Whether a process has exactly these arguments.
+fn runs(words: &[&str]) -> bool {
+    let mut expected = words.join("\0").into_bytes();
+    expected.push(0);
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.filter_map(|it| std::fs::read(it.path().join("cmdline")).ok());
+    lines.any(|line| line == expected)
+}
+
+#[test]
+fn a_client_that_leaves_before_the_command_has_started_ends_it() {
+    if !is_root() {
+        return;
+    }
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    // The number tells this run's command from those of others.
+    let seconds = format!("{}00000", std::process::id());
+    let words = ["sleep", &seconds];
+    for word in words {
+        let frame = ExecFrame::Word(word.as_bytes().to_vec());
+        ours.write_all(&frame.encode()).unwrap();
+    }
+    let start = ExecFrame::Start(serde_json::to_vec(&plain()).unwrap());
+    ours.write_all(&start.encode()).unwrap();
+    drop(ours);
+    let _ = serve(theirs);
+    assert!(!runs(&words), "the command still runs");
+}
