@@ -1,8 +1,10 @@
 //! `vm exec`, `vm ports` and `vm stats` on a simulated guest, whose program prints its arguments
 //! and its input, and exits with the status in an argument `exit=N`.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
+
+use banger_api::exec::{ExecFrame, ExecReader};
 
 use crate::environment::{Run, TestEnvironment};
 
@@ -187,4 +189,59 @@ fn a_new_vm_is_waited_for_as_told() {
     assert_eq!(run.status, 1, "{run:#?}");
     let run = environment.run(&["vm", "create", "--no-start", "--early"]);
     assert_eq!(run.status, 2, "{run:#?}");
+}
+
+/// The descriptors and threads of a process.
+fn holds(process: i32) -> (usize, usize) {
+    let count = |of: &str| {
+        let folder = format!("/proc/{process}/{of}");
+        std::fs::read_dir(folder).unwrap().count()
+    };
+    (count("fd"), count("task"))
+}
+
+#[test]
+fn ten_thousand_short_commands_leave_nothing_in_the_daemon() {
+    let environment = with_vm();
+    let run_many = |times: usize| {
+        let client = banger_api::client::Client::new(environment.socket()).unwrap();
+        let web = "web".parse().unwrap();
+        for _ in 0..times {
+            let mut stream = client.exec(&web).unwrap();
+            for frame in [
+                ExecFrame::Word(b"exit=3".to_vec()),
+                ExecFrame::Start(b"{}".to_vec()),
+                ExecFrame::StdinEnd,
+            ] {
+                stream.socket.write_all(&frame.encode()).unwrap();
+            }
+            let mut reader = ExecReader::default();
+            reader.push(&stream.early);
+            let mut bytes = Vec::new();
+            stream.socket.read_to_end(&mut bytes).unwrap();
+            reader.push(&bytes);
+            let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
+            assert_eq!(frames.last(), Some(ExecFrame::Exit(3)));
+        }
+    };
+    // Threads that wait for work are kept for a while, and are not counted as a leak.
+    let at_once = |times: usize| {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| run_many(times / 4));
+            }
+        });
+    };
+    let [daemon] = environment.daemons()[..] else {
+        panic!("one daemon runs");
+    };
+    let daemon = daemon.as_raw_nonzero().get();
+    at_once(400);
+    let (descriptors, threads) = holds(daemon);
+    at_once(10_000);
+    let (more_descriptors, more_threads) = holds(daemon);
+    assert!(
+        more_descriptors <= descriptors + 8 && more_threads <= threads + 8,
+        "{descriptors} descriptors and {threads} threads became {more_descriptors} and {more_threads}"
+    );
 }

@@ -22,6 +22,7 @@ mod ordinary_user;
 mod root_helper;
 mod sessions;
 mod shared;
+mod streams;
 #[path = "../suite/mod.rs"]
 mod suite;
 mod user_networking;
@@ -73,6 +74,11 @@ fn main() -> ExitCode {
             delete_leaves_nothing_on_the_host,
         ],
         another_machine: [a_guest_of_another_machine_is_reached_with_the_clients_own_key],
+        streams: [
+            a_hundred_commands_at_once_and_clients_killed_at_any_moment_leave_nothing,
+            a_daemon_killed_during_commands_ends_them_and_their_clients,
+            thousands_of_short_commands_leave_nothing,
+        ],
         sessions: [
             a_vm_that_stops_or_is_killed_or_deleted_ends_its_sessions,
             a_command_that_a_signal_ends_gives_128_and_its_number,
