@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::host::{Lab, User, wait_for};
-use crate::leftovers;
 use crate::shared::{PATIENT, SMALL, SharedLab, root_lab};
+use crate::{inside, leftovers};
 
 const END: Duration = Duration::from_secs(600);
 
@@ -194,5 +194,23 @@ pub(crate) fn jailed_vms_have_a_root_and_a_user_of_their_own() {
         assert_eq!(lab.json(User::Root, "vm show jailed")["phase"], "stopped");
     }
     lab.root("banger vm delete --force jailed");
+    leftovers::assert_none(lab, &before);
+}
+
+pub(crate) fn everything_inside_works_jailed_or_not() {
+    needs_firecracker!();
+    let shared = shared("firecracker", "");
+    let lab = &*shared;
+    let before = leftovers::list(lab);
+    lab.root(&format!("banger vm create --name inside {SMALL}"));
+    for more in ["jailer = false", "jailer = true"] {
+        lab.configure(User::Root, &configuration("firecracker", more));
+        lab.root("banger vm start inside");
+        inside::assert_works(lab, User::Root, "inside");
+        lab.root("banger vm stop inside");
+        inside::assert_console_in_rescue(lab, User::Root, "inside");
+    }
+    inside::assert_volume(lab, User::Root, "inside");
+    lab.root("banger vm delete --force inside; banger volume delete --force inside-data");
     leftovers::assert_none(lab, &before);
 }

@@ -23,6 +23,7 @@ mod dm_snapshot;
 mod firecracker;
 mod full_host;
 mod host;
+mod inside;
 mod leftovers;
 mod ordinary_user;
 mod output_reader;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
             a_killed_daemon_leaves_a_vm_running_or_nothing,
             a_killed_vmm_is_reported_and_leaves_nothing_on_the_host,
             jailed_vms_have_a_root_and_a_user_of_their_own,
+            everything_inside_works_jailed_or_not,
         ],
         full_host: [
             a_vm_is_paused_before_the_host_is_full_and_goes_on_with_room,
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
             a_jail_is_made_kept_and_taken_away,
             a_daemon_killed_while_a_jail_is_made_leaves_nothing,
             a_jailed_vm_is_paused_before_the_host_is_full,
+            everything_inside_works_in_a_users_jail,
         ],
         ordinary_user: [
             a_restart_of_the_host_stops_vms_cleanly,

@@ -4,7 +4,7 @@
 use crate::firecracker::needs_firecracker;
 use crate::host::{Lab, User, wait_for};
 use crate::shared::{PATIENT, SMALL, SharedLab};
-use crate::{leftovers, needs_full_lab};
+use crate::{inside, leftovers, needs_full_lab};
 
 use super::{END, heard_outside, pid};
 
@@ -146,4 +146,21 @@ pub(crate) fn a_jailed_vm_is_paused_before_the_host_is_full() {
     assert_ne!(lab.root(&state), "T");
     let hostname = lab.must(User::Ada, "banger vm ssh jailed -- hostname");
     assert_eq!(hostname, "jailed");
+}
+
+pub(crate) fn everything_inside_works_in_a_users_jail() {
+    needs_full_lab!();
+    needs_firecracker!();
+    let shared = shared();
+    let lab = &*shared;
+    lab.running(User::Ada, "jailed", &format!("--nat {SMALL}"));
+    inside::assert_works(lab, User::Ada, "jailed");
+    lab.must(User::Ada, "banger vm stop jailed");
+    inside::assert_console_in_rescue(lab, User::Ada, "jailed");
+    inside::assert_volume(lab, User::Ada, "jailed");
+    lab.must(
+        User::Ada,
+        "banger vm set jailed --no-volume jailed-data; banger volume delete --force jailed-data; \
+         banger vm start jailed",
+    );
 }
