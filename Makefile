@@ -21,7 +21,7 @@ test: ## Runs every test that this machine can, and counts the others as skipped
 test-full: ## The same, with the tests that take long: real VMs and the whole host lab
 	@BANGER_TEST_FULL=1 BANGER_LAB_FULL=1 tools/test
 
-test-long: ## Only the tests that take long or need registries, such as the round trip of a bundle
+test-long: ## Only the tests that take long or need registries, such as real builds of images
 	@tools/test long
 
 screenshots: ## Writes the pictures of docs/tui.md, from a simulated host

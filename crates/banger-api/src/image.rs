@@ -156,6 +156,11 @@ pub struct BuildImage {
     /// Where it comes from, in words, of which 200 characters are kept.
     #[serde(default)]
     pub origin: Option<String>,
+    /// Makes the image of the VM's work disk, which the steps have filled, instead of its system disk.
+    /// `size_mib` is the size of that disk then, and the file `/run/banger-build.disk` of the VM names its
+    /// device.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_work_disk: bool,
     /// Leaves the VM where a step fails, as an ordinary one.
     #[serde(default)]
     pub keep_on_failure: bool,

@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
 use crate::image::bundle::Stage;
-use crate::image::foreign;
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
 use crate::image::registry::{self, ImageReference, Logins};
+use crate::image::{foreign, init};
 use crate::layout::Layout;
 
 /// The options of `image build`.
@@ -84,9 +84,21 @@ pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
         base,
         size: build.size,
         steps,
+        of_work_disk: false,
         keep_on_failure: build.keep_on_failure,
     };
-    let image = client.build_image(&request, |step| {
+    let image = build_with(&client, &request, &mut show)?;
+    report(options, &image);
+    Ok(())
+}
+
+/// Has the daemon build, and shows each step.
+fn build_with(
+    client: &Client,
+    request: &BuildImage,
+    show: &mut dyn FnMut(Stage),
+) -> Result<ImageView> {
+    client.build_image(request, |step| {
         if is_brief(&step.step) {
             return;
         }
@@ -94,9 +106,7 @@ pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
             None => Stage::Begun(step.step),
             Some(seconds) => Stage::Ended(seconds),
         });
-    })?;
-    report(options, &image);
-    Ok(())
+    })
 }
 
 /// Whether a step is one of the many short ones of every start.
@@ -162,6 +172,9 @@ impl Importing<'_> {
                 (made, text(&source)?)
             }
         };
+        if !made.boots {
+            return self.add_init(&made.path, &origin, &mut show);
+        }
         let request = ImportImage {
             name: self.name.to_string(),
             path: text(&made.path)?,
@@ -170,10 +183,36 @@ impl Importing<'_> {
         self.client.import_image(&request, |_| {})
     }
 
+    /// Has the daemon install what this archive lacks, in a VM of the bundle's own image.
+    fn add_init(
+        &self,
+        archive: &Path,
+        origin: &str,
+        show: &mut dyn FnMut(Stage),
+    ) -> Result<ImageView> {
+        let remark = "it has no init: systemd and sshd are added in a VM";
+        show(Stage::Remark(remark.to_owned()));
+        let length = archive.metadata().map_or(0, |it| it.len());
+        let request = BuildImage {
+            name: self.name.to_string(),
+            base: Some(ImageName::DEFAULT.to_owned()),
+            size: Some(init::size(length)),
+            steps: init::steps(archive, &self.config()?.mirrors)?,
+            origin: Some(format!("{origin}, with an init")),
+            of_work_disk: true,
+            keep_on_failure: false,
+        };
+        build_with(self.client, &request, show)
+    }
+
+    fn config(&self) -> Result<Config> {
+        Config::of_daemon(self.location, &overrides(), self.options.simulated)
+    }
+
     /// Fetches an image from a registry, and says where it comes from.
     fn pull(&self, name: &str) -> Result<(foreign::FetchedImage, String)> {
         let reference = ImageReference::parse(name)?;
-        let config = Config::of_daemon(self.location, &overrides(), self.options.simulated)?;
+        let config = self.config()?;
         let downloads = Layout::new(&self.location.state).downloads();
         let downloads = Downloads::new(downloads, Proxies::read(environment));
         let source = registry::Source {

@@ -24,7 +24,8 @@ impl Remarks {
             Progress::Source(source) => Some(format!("from {source}")),
             Progress::Remark(remark) => Some(remark.to_owned()),
             Progress::Bytes { have, total } => {
-                if have < self.next && total != Some(have) {
+                let is_end = total == Some(have) && have >> 20 > 0;
+                if have < self.next && !is_end {
                     return None;
                 }
                 self.next = have + STEP;
@@ -53,6 +54,9 @@ mod tests {
             })
             .collect();
         assert_eq!(told, ["16 of 40 MiB", "32 of 40 MiB", "40 of 40 MiB"]);
+        let (have, total) = (500, Some(500));
+        let small = Remarks::default().line(Progress::Bytes { have, total });
+        assert_eq!(small, None);
         assert_eq!(remarks.line(Progress::Remark("a")).unwrap(), "a");
     }
 }

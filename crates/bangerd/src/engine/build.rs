@@ -47,7 +47,7 @@ const STOP: u64 = 300;
 /// The default size of the root file system, unless the base is larger.
 const USUAL_SIZE: Mib = Mib(4096);
 
-/// The work disk is not used.
+/// The size of the work disk where it is not used.
 const WORK_DISK: Mib = Mib(1024);
 
 /// A validated request.
@@ -88,7 +88,11 @@ impl Engine {
             None => image_name(ImageName::DEFAULT)?,
         };
         let base = self.parts.catalog.get(&base, self.host())?;
-        let least = Mib(base.size.div_ceil(1 << 20));
+        let least = if request.of_work_disk {
+            Mib(0)
+        } else {
+            Mib(base.size.div_ceil(1 << 20))
+        };
         let size = request.size.unwrap_or(USUAL_SIZE.max(least));
         limits::disk(size).map_err(|what| Error::new(Code::Invalid, what))?;
         if size < least {
@@ -119,12 +123,18 @@ impl Engine {
     ) -> Result<()> {
         self.begin_log(&build.log)?;
         let number = u32::from_le_bytes(random()?);
+        let (system, work) = if build.request.of_work_disk {
+            let system = Mib(build.base.size.div_ceil(1 << 20));
+            (USUAL_SIZE.max(system), build.size)
+        } else {
+            (build.size, WORK_DISK)
+        };
         let wanted = CreateVm {
             name: Some(format!("build-{number:08x}")),
             image: Some(build.base.name.to_string()),
             spec: VmSpecPatch {
-                disk_size: Some(WORK_DISK),
-                system_disk_size: Some(build.size),
+                disk_size: Some(work),
+                system_disk_size: Some(system),
                 ..VmSpecPatch::of_a_build()
             },
             no_start: false,
@@ -175,7 +185,12 @@ impl Engine {
         for wanted in &build.request.steps {
             self.run_step(build, hold, wanted, progress)?;
         }
-        self.run_step(build, hold, &own("tidy up", TIDY), progress)?;
+        let disk = if build.request.of_work_disk {
+            machine::WORK_DISK
+        } else {
+            self.run_step(build, hold, &own("tidy up", TIDY), progress)?;
+            machine::ROOT_DISK
+        };
         let deadline = stop::deadline_in(STOP)?;
         let (synced, by) = self.stop_held(hold, deadline, "`image build`", progress)?;
         if !synced || !matches!(&*by, "agent" | "power-button") {
@@ -185,7 +200,7 @@ impl Engine {
             ));
         }
         let vm = hold.vm();
-        let path = self.parts.layout.vm(vm.id).in_machine(machine::ROOT_DISK);
+        let path = self.parts.layout.vm(vm.id).in_machine(disk);
         let origin = match &build.request.origin {
             Some(origin) => harmless::visible(origin).chars().take(200).collect(),
             None => format!("built from {}", build.base.name),

@@ -32,6 +32,63 @@ const SSHD: [&str; 2] = ["usr/sbin/sshd", "usr/bin/sshd"];
 /// The hint for Debian's container images.
 const LACKING: &str = "add them to its build, and import it again: RUN apt-get update && apt-get install --yes systemd-sysv udev dbus iproute2 openssh-server";
 
+/// The package managers of other distributions.
+const OTHERS: [(&str, &str); 5] = [
+    ("sbin/apk", "apk"),
+    ("usr/bin/dnf", "dnf"),
+    ("usr/bin/microdnf", "dnf"),
+    ("usr/bin/zypper", "zypper"),
+    ("usr/bin/pacman", "pacman"),
+];
+
+/// What a root file system is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A VM boots from it.
+    Boots,
+    /// It lacks systemd or sshd, which its own apt can install.
+    LacksInit,
+}
+
+/// Judges the root file system of an archive.
+///
+/// # Errors
+/// If it cannot boot, and what it lacks cannot be added, with the reason.
+pub(super) fn judge_archive(tree: &dyn Tree) -> Result<Verdict> {
+    let Err(error) = judge(tree) else {
+        return Ok(Verdict::Boots);
+    };
+    let has = |path: &str| tree.head(path).map(|it| it.is_some());
+    let shell = match tree.head("bin/sh")? {
+        Some(shell) => Some(shell),
+        None => tree.head("usr/bin/sh")?,
+    };
+    let is_ours = shell.is_some_and(|it| check_processor(&it).is_ok());
+    let has_systemd = has(SYSTEMD[0])? || has(SYSTEMD[1])?;
+    let mut has_init = false;
+    for path in INIT {
+        has_init |= has(path)?;
+    }
+    // Another init would have to leave first, and with it what was set up for it.
+    if !is_ours || has_init && !has_systemd {
+        return Err(error);
+    }
+    if has("usr/bin/apt-get")? && has("usr/bin/dpkg")? {
+        return Ok(Verdict::LacksInit);
+    }
+    for (path, manager) in OTHERS {
+        if has(path)? {
+            return Err(refusal("it has no init or no sshd")
+                .cause(format!(
+                    "banger adds them with apt, and its packages are those of {manager}"
+                ))
+                .hint("build it with systemd and sshd, and import it again")
+                .hint("or begin with an image of Debian or Ubuntu"));
+        }
+    }
+    Err(error.cause("banger adds what lacks with apt, which it does not have, either"))
+}
+
 /// Rejects a root file system that cannot boot, with the reason.
 pub(super) fn judge(tree: &dyn Tree) -> Result<()> {
     let first = |paths: &[&str]| -> Result<Option<Vec<u8>>> {
@@ -120,6 +177,37 @@ pub(super) mod tests {
     fn verdict(files: &[(&'static str, Vec<u8>)]) -> String {
         let files = Files(files.iter().cloned().collect());
         judge(&files).map_or_else(|error| error.causes.join(": "), |()| "boots".to_owned())
+    }
+
+    #[test]
+    fn an_init_is_added_where_there_is_apt_and_refused_with_the_reason_elsewhere() {
+        let here = || program(62);
+        let shell = || ("bin/sh", here());
+        let apt = || [("usr/bin/apt-get", here()), ("usr/bin/dpkg", here())];
+        let verdict = |files: Vec<(&'static str, Vec<u8>)>| {
+            let verdict = judge_archive(&Files(files.into_iter().collect()));
+            verdict.map_err(|error| error.causes.join(": "))
+        };
+        let with = |more: Vec<(&'static str, Vec<u8>)>| verdict([more, vec![shell()]].concat());
+        assert_eq!(with(apt().to_vec()), Ok(Verdict::LacksInit));
+        let systemd = ("usr/lib/systemd/systemd", here());
+        let init = ("sbin/init", here());
+        let debian = [&apt()[..], &[systemd, init.clone()]].concat();
+        assert_eq!(with(debian.clone()), Ok(Verdict::LacksInit));
+        let sshd = ("usr/sbin/sshd", here());
+        assert_eq!(with([debian, vec![sshd]].concat()), Ok(Verdict::Boots));
+        for (files, why) in [
+            ([&apt()[..], &[init]].concat(), "is not systemd"),
+            (vec![("sbin/apk", here())], "those of apk"),
+            (vec![("usr/bin/dnf", here())], "those of dnf"),
+            (vec![], "adds what lacks with apt"),
+        ] {
+            let said = with(files).unwrap_err();
+            assert!(said.contains(why), "{said}");
+        }
+        let arm = [&apt()[..], &[("bin/sh", program(183))]].concat();
+        let said = verdict(arm).unwrap_err();
+        assert!(said.contains("arm64"), "{said}");
     }
 
     #[test]

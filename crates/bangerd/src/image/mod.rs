@@ -7,6 +7,7 @@ mod ext4;
 mod folder;
 pub(crate) mod foreign;
 pub(crate) mod import;
+pub(crate) mod init;
 mod judge;
 pub(crate) mod lease;
 mod names;

@@ -3,6 +3,8 @@
 use banger_api::{BuildImage, BuildStep, Code, CreateVm, ImageName, Mib};
 use banger_host::Look as _;
 use bangerd::config::RootDiskChoice;
+use bangerd::layout::Layout;
+use sha2::{Digest as _, Sha256};
 
 use crate::world::World;
 
@@ -77,6 +79,37 @@ fn a_build_becomes_an_image_and_nothing_of_its_vm_is_left() {
         };
         world.engine.create(&create, &|_| {}).unwrap();
     }
+}
+
+#[test]
+fn an_image_of_the_work_disk_has_its_size_and_is_not_tidied_up() {
+    let world = World::new();
+    let request = BuildImage {
+        of_work_disk: true,
+        size: Some(Mib(6000)),
+        ..request("mine", &[script("fill", "tar -x")])
+    };
+    let vms = std::cell::RefCell::new(Vec::new());
+    let built = world.engine.build_image(&request, &|step| {
+        assert_ne!(step.step, "tidy up");
+        vms.borrow_mut().extend(world.engine.list());
+    });
+    let vm = vms.into_inner().pop().unwrap();
+    assert_eq!(vm.spec.disk_size, Mib(6000));
+    // A simulated image is named by the path of its file.
+    let disk = Layout::new("/state").vm(vm.id).in_machine("work.img");
+    let mut digest = Sha256::new();
+    for part in ["root", disk.to_str().unwrap()] {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    let digest: String = digest
+        .finalize()
+        .iter()
+        .map(|it| format!("{it:02x}"))
+        .collect();
+    assert_eq!(built.unwrap().digest, digest);
+    assert!(world.engine.list().is_empty());
 }
 
 #[test]

@@ -27,7 +27,7 @@ use super::bundle::{
     stage, with_guest_ids,
 };
 use super::ext4::{self, Ext4Tree};
-use super::judge::judge;
+use super::judge::{Verdict, judge, judge_archive};
 use crate::error::{During, Result};
 pub(crate) use oci::FetchedImage;
 use oci::Parts;
@@ -59,16 +59,18 @@ pub(crate) enum Source<'a> {
     Image(&'a FetchedImage),
 }
 
-/// An ext4 file system, removed when dropped unless it is the source itself.
+/// A root file system, removed when dropped unless it is the source itself.
 #[derive(Debug)]
 pub(crate) struct RootFileSystem {
     /// Its path.
     pub path: PathBuf,
+    /// Whether it is an ext4 file system that boots, or a tar of one that still lacks an init.
+    pub boots: bool,
     _work: BuildDirectory,
 }
 
-/// Converts a source to an ext4 file system. One that is made from an archive gets the modules of
-/// the bundle's kernel.
+/// Converts a source to an ext4 file system, or to a tar if it lacks an init that can be added. What is
+/// made from an archive gets the modules of the bundle's kernel.
 ///
 /// # Errors
 /// `invalid` if the source has an unknown format, is rejected, or cannot boot; `not-ready` if a
@@ -104,11 +106,16 @@ pub(crate) fn make(
     };
     // After ^C, the messages of the interrupted program are not the cause.
     work.check()?;
+    let (path, verdict) = made?;
     Ok(RootFileSystem {
-        path: made?,
+        path,
+        boots: verdict == Verdict::Boots,
         _work: directory,
     })
 }
+
+/// The path of what has been made, and what it is good for.
+type Made = (PathBuf, Verdict);
 
 /// The conversion of one source.
 struct Foreign<'a> {
@@ -118,7 +125,7 @@ struct Foreign<'a> {
 }
 
 impl Foreign<'_> {
-    fn make(&self, source: &Path, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
+    fn make(&self, source: &Path, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
         let found = source
             .metadata()
             .map_err(|cause| unreadable(source, &cause))?;
@@ -156,11 +163,11 @@ impl Foreign<'_> {
         file: File,
         folder: &Path,
         progress: StageSink<'_>,
-    ) -> Result<PathBuf> {
+    ) -> Result<Made> {
         let io_error = |cause: std::io::Error| unreadable(path, &cause);
         if ext4::length_at(&file, 0).map_err(io_error)?.is_some() {
             judge(&Ext4Tree::open(path)?)?;
-            return Ok(path.to_owned());
+            return Ok((path.to_owned(), Verdict::Boots));
         }
         if head::<5>(&file, 257).map_err(io_error)? == b"ustar" {
             let parts = stage(progress, "read the archive", |_| {
@@ -185,12 +192,12 @@ impl Foreign<'_> {
                 plain::write(part, &to, LARGEST, self.work)
             })?;
             judge(&Ext4Tree::open(&to)?)?;
-            return Ok(to);
+            return Ok((to, Verdict::Boots));
         }
         Err(unknown(&head::<8>(&file, 0).map_err(io_error)?))
     }
 
-    fn of_layers(&self, parts: &Parts, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
+    fn of_layers(&self, parts: &Parts, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
         let layers = stage(progress, "unpack the layers", |_| parts.layers(self.work))?;
         let mut tree = Tree::new(LARGEST);
         stage(progress, "read the files", |_| {
@@ -200,10 +207,12 @@ impl Foreign<'_> {
         self.of_tree(&tree, folder, progress)
     }
 
-    /// Converts a tree, after checking that it can boot.
-    fn of_tree(&self, tree: &Tree, folder: &Path, progress: StageSink<'_>) -> Result<PathBuf> {
-        judge(tree)?;
-        check_maker(self.unshare)?;
+    /// Converts a tree, after checking that it can boot, or at least be made to.
+    fn of_tree(&self, tree: &Tree, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
+        let verdict = judge_archive(tree)?;
+        if verdict == Verdict::Boots {
+            check_maker(self.unshare)?;
+        }
         let bundle = Bundle::load(self.bundle)?;
         let archive = self.work.folder.join("root.tar");
         stage(progress, "put the files together", |_| {
@@ -211,12 +220,15 @@ impl Foreign<'_> {
             let modules = (modules.as_path(), bundle.kernel_version());
             merge::write(tree, &archive, Some(modules), self.work)
         })?;
+        if verdict == Verdict::LacksInit {
+            return Ok((archive, verdict));
+        }
         let image = folder.join("root.ext4");
         stage(progress, "ext4 image", |_| {
             let root = self.unpack(&archive, folder)?;
             make_image(self.unshare, &root, &image)
         })?;
-        Ok(image)
+        Ok((image, verdict))
     }
 
     /// Unpacks an archive that this program has written into a new tree, with the guest's users.

@@ -205,6 +205,13 @@ fn an_archive_becomes_a_file_system_with_its_owners_links_and_modules() {
     assert!(!work.exists(), "{}", work.display());
 }
 
+fn archive_names(path: &Path) -> Vec<String> {
+    let mut archive = tar::Archive::new(File::open(path).unwrap());
+    let entries = archive.entries().unwrap();
+    let path = |entry: tar::Entry<'_, File>| entry.path().unwrap().display().to_string();
+    entries.map(|it| path(it.unwrap())).collect()
+}
+
 #[test]
 fn what_cannot_boot_is_refused_before_anything_is_made() {
     let (bundle, folder) = place();
@@ -218,6 +225,19 @@ fn what_cannot_boot_is_refused_before_anything_is_made() {
     assert!(error.to_string().contains("it has no init"), "{error}");
     let is_late = |it: &Stage| matches!(it, Stage::Begun(name) if name == "ext4 image");
     assert!(!stages.iter().any(is_late));
+    let file = archive(&[
+        ("bin/sh", FILE, &program(62)),
+        ("usr/bin/apt-get", FILE, &program(62)),
+        ("usr/bin/dpkg", FILE, &program(62)),
+    ]);
+    let length = file.metadata().unwrap().len();
+    let mut from = Window::part(&file, 0, length).unwrap();
+    std::io::copy(&mut from, &mut File::create(&source).unwrap()).unwrap();
+    let made = make(&source, bundle.path(), &mut nothing).unwrap();
+    assert!(!made.boots);
+    let names = archive_names(&made.path);
+    assert!(names.contains(&"usr/bin/apt-get".to_owned()), "{names:?}");
+    assert!(names.iter().any(|it| it.ends_with("veth.ko")), "{names:?}");
     for (content, what) in [(&b"QFI\xfbxxxxx"[..], "qcow2"), (b"", "nothing")] {
         std::fs::write(&source, content).unwrap();
         let error = make(&source, bundle.path(), &mut nothing).unwrap_err();

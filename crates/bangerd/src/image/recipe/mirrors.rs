@@ -7,6 +7,7 @@ use banger_api::{Code, Error};
 use banger_host::command::Command;
 use serde::{Deserialize, Serialize};
 
+use super::quote::word;
 use crate::download::Address;
 use crate::error::Result;
 
@@ -128,6 +129,25 @@ fn of_npm(home: Option<PathBuf>) -> Option<String> {
 }
 
 impl Mirrors {
+    /// A part of a script that has apt read Debian's packages from here, for the build alone. Its
+    /// options are in `$@` afterwards.
+    pub(in crate::image) fn apt_sources(&self) -> String {
+        let (debian, security) = (self.debian.as_deref(), self.debian_security.as_deref());
+        if debian.is_none() && security.is_none() {
+            return "set --".to_owned();
+        }
+        let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+        let debian = word(debian.unwrap_or("http://deb.debian.org/debian"));
+        let security = word(security.unwrap_or("http://deb.debian.org/debian-security"));
+        format!(
+            ". /etc/os-release\nlist=/run/banger-build.list\n\
+             echo \"deb {key} \"{debian}\" $VERSION_CODENAME main\" >$list\n\
+             echo \"deb {key} \"{debian}\" $VERSION_CODENAME-updates main\" >>$list\n\
+             echo \"deb {key} \"{security}\" $VERSION_CODENAME-security main\" >>$list\n\
+             set -- -o Dir::Etc::SourceList=$list -o Dir::Etc::SourceParts=-"
+        )
+    }
+
     /// The addresses of a git repository: the mirror's, and its own.
     pub(super) fn repository(&self, url: &str) -> Vec<String> {
         let path = url

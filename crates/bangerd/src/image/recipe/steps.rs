@@ -92,7 +92,7 @@ impl Ingredients {
              set -- -q -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 \"$@\"\n\
              apt-get \"$@\" update\n\
              apt-get \"$@\" install --yes --no-install-recommends {}\n",
-            self.mirrored_sources(),
+            self.mirrors.apt_sources(),
             names.join(" ")
         );
         Some(BuildStep {
@@ -101,31 +101,6 @@ impl Ingredients {
             timeout_seconds: Some(PACKAGES),
             ..BuildStep::default()
         })
-    }
-
-    /// Has apt read other sources, for the build alone; its options are in `$@`.
-    fn mirrored_sources(&self) -> String {
-        let Mirrors {
-            debian,
-            debian_security,
-            ..
-        } = &self.mirrors;
-        if debian.is_none() && debian_security.is_none() {
-            return "set --".to_owned();
-        }
-        let key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
-        let debian = debian.as_deref().unwrap_or("http://deb.debian.org/debian");
-        let security = debian_security
-            .as_deref()
-            .unwrap_or("http://deb.debian.org/debian-security");
-        let (debian, security) = (word(debian), word(security));
-        format!(
-            ". /etc/os-release\nlist=/run/banger-build.list\n\
-             echo \"deb {key} \"{debian}\" $VERSION_CODENAME main\" >$list\n\
-             echo \"deb {key} \"{debian}\" $VERSION_CODENAME-updates main\" >>$list\n\
-             echo \"deb {key} \"{security}\" $VERSION_CODENAME-security main\" >>$list\n\
-             set -- -o Dir::Etc::SourceList=$list -o Dir::Etc::SourceParts=-"
-        )
     }
 }
 
