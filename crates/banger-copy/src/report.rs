@@ -1,8 +1,8 @@
 //! What became of a copy, as each side tells the other.
 
-use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
-use crate::path::RelativePath;
+use serde::{Deserialize, Serialize};
 
 /// The most problems that are told; the others are counted.
 const MOST_PROBLEMS: usize = 32;
@@ -49,7 +49,7 @@ pub struct Problem {
 
 impl Report {
     /// Adds a problem.
-    pub fn problem(&mut self, path: &RelativePath, reason: &str) {
+    pub fn problem(&mut self, path: &dyn Display, reason: &str) {
         self.failed += 1;
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem {

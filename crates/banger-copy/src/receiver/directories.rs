@@ -38,6 +38,11 @@ impl Receiver<'_> {
                 if !is_directory {
                     self.failed = Some(path.clone());
                     self.report.problem(path, "no directory is in its place");
+                } else if let Some(full) = self.full(self.source, path)?
+                    && let Some(known) = self.unfinished.get_mut(&full)
+                {
+                    // An archive may name a directory after what is in it.
+                    *known = meta;
                 }
                 return Ok(());
             }

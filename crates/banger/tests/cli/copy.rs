@@ -39,6 +39,31 @@ fn a_tree_goes_into_a_vm_and_comes_back() {
 }
 
 #[test]
+fn a_tree_goes_from_a_vm_to_another_one() {
+    let environment = with_vm();
+    environment.done(&["vm", "create", "lab"]);
+    let tree = environment.path("tree");
+    fs::create_dir_all(tree.join("below")).unwrap();
+    fs::write(tree.join("below/file"), "content").unwrap();
+    environment.done(&["vm", "cp", "-r", tree.to_str().unwrap(), "web:"]);
+    let run = environment.run(&["vm", "cp", "web:tree", "lab:"]);
+    assert!(run.stderr.contains("add -r"), "{run:#?}");
+    let report = environment.json(&["vm", "cp", "-r", "web:tree", "lab:there"]);
+    assert_eq!(
+        (&report["files"], &report["failed"]),
+        (&1.into(), &0.into())
+    );
+    environment.done(&["vm", "cp", "-r", "lab:there/.", "lab:again"]);
+    let back = environment.path("back");
+    let back = back.to_str().unwrap();
+    environment.done(&["vm", "cp", "lab:again/below/file", back]);
+    assert_eq!(fs::read_to_string(back).unwrap(), "content");
+    let run = environment.run(&["vm", "cp", "-r", "web:tree", "lab:no/such/place"]);
+    assert!(run.stderr.contains("copy with `lab`"), "{run:#?}");
+    assert!(run.stderr.contains("there is no directory"), "{run:#?}");
+}
+
+#[test]
 fn what_cannot_be_copied_is_said() {
     let environment = with_vm();
     let file = environment.path("file");
@@ -49,7 +74,12 @@ fn what_cannot_be_copied_is_said() {
         (vec!["web:", "."], "is a directory: add -r"),
         (vec![file, "web:no/such/file"], "there is no directory"),
         (vec![file, file, "web:new"], "there is no directory"),
-        (vec!["web:a", "web:b"], "one side of a copy"),
+        (vec!["web:a", "web:b"], "there is no `"),
+        (vec!["web:a", file, "web:"], "some sources are here"),
+        (vec!["web:a", "lab:a", "web:"], "several VMs"),
+        (vec!["-", "-"], "none of the paths"),
+        (vec!["-", file, "web:"], "is the only source"),
+        (vec!["-", "web:"], "it is empty"),
         (vec![file, file], "none of the paths"),
         (vec!["/no/such/file", "web:"], "No such file"),
         (vec![file, "nobody:"], "nobody"),

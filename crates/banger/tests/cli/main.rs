@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
 mod agreement;
+mod archives;
 mod build;
 mod bundle;
 mod completion;

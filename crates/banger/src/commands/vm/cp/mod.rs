@@ -1,29 +1,32 @@
 //! `banger vm cp`: files into a VM and out of one, without SSH.
 
+mod archive;
 mod bar;
+mod between;
+mod guest;
 mod location;
+mod said;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use banger_api::{Code, Error, VmRef};
-use banger_copy::{
-    Connection, CopyError, Frame, ReceiveOptions, Receiver, Report, Request, SendOptions, Sender,
-    Target, Verb,
-};
+use banger_copy::{ReceiveOptions, Receiver, Report, Request, SendOptions, Sender, Target, Verb};
 use clap::Args;
-use indicatif::BinaryBytes;
 
 use crate::failure::Outcome;
-use crate::output::clean;
 use crate::session::Session;
 use bar::Bar;
-use location::{Location, last_name};
+use guest::{failed, open};
+use location::{Location, Sources, last_name};
+use said::said;
 
 /// Copy files into a VM or out of one, without SSH.
 ///
 /// It works while the VM boots, in rescue, and without any network. A path in a VM is NAME:PATH; relative paths begin at the user's home. Permissions, times, symbolic and hard links and holes are kept; devices, sockets and pipes are left out. A directory that is there as the destination gets the source under its own name; DIR/. copies the contents.
+///
+/// `-` as the only source is a tar archive on standard input, which is unpacked in a directory of the VM; as the destination it is one on standard output. Directories are then taken without -r.
 ///
 /// A file has its name only when it is complete. The part of a large file (16 MiB or more) that arrived before a copy was cut off stays beside it as .FILE.banger-partial, and the next copy goes on from there.
 #[derive(Debug, Args)]
@@ -33,9 +36,12 @@ Examples:
   banger vm cp -r src calm-otter:/srv
   banger vm cp calm-otter:/etc/os-release .
   banger vm cp -r calm-otter:/var/log/. logs
-  banger vm cp ./odd:name calm-otter:/tmp/")]
+  banger vm cp -r calm-otter:/srv/app brave-fox:/srv
+  banger vm cp ./odd:name calm-otter:/tmp/
+  git archive main | banger vm cp - calm-otter:/srv/app
+  banger vm cp calm-otter:/srv/app - | gzip >app.tar.gz")]
 pub(crate) struct Cp {
-    /// The sources and, last, the destination: a path of this machine, or NAME:PATH.
+    /// The sources and, last, the destination: a path of this machine, NAME:PATH, or - for a tar archive.
     #[arg(value_name = "PATH", num_args = 2.., required = true)]
     paths: Vec<OsString>,
 
@@ -60,11 +66,22 @@ impl Cp {
         let Some(destination) = places.pop() else {
             return Err(Error::new(Code::Invalid, "a destination is missing").into());
         };
-        let report = match destination {
-            Location::InVm(vm, path) => self.push(session, &vm, &path, &places)?,
-            Location::Here(path) => self.pull(session, path, &places)?,
+        let is_packed = destination == Location::Stream;
+        let report = match (Sources::of(places)?, destination) {
+            (Sources::Stream, Location::InVm(vm, path)) => self.unpack(session, &vm, &path)?,
+            (Sources::InVm(vm, sources), Location::Stream) => self.pack(session, &vm, &sources)?,
+            (Sources::Here(paths), Location::InVm(vm, path)) => {
+                self.push(session, &vm, &path, &paths)?
+            }
+            (Sources::InVm(vm, sources), Location::Here(path)) => {
+                self.pull(session, path, &vm, &sources)?
+            }
+            (Sources::InVm(from, sources), Location::InVm(to, path)) => {
+                self.between(session, (&from, &sources), (&to, &path))?
+            }
+            _ => return Err(location::no_vm().into()),
         };
-        said(session, &report)
+        said(session, &report, is_packed)
     }
 
     fn request(&self, verb: Verb, sources: usize, watched: bool) -> Request {
@@ -83,17 +100,12 @@ impl Cp {
         session: &Session,
         vm: &VmRef,
         destination: &[u8],
-        places: &[Location],
+        paths: &[PathBuf],
     ) -> Result<Report, Error> {
-        let mut paths: Vec<&PathBuf> = Vec::new();
         let mut asked = vec![destination.to_vec()];
-        for place in places {
-            let Location::Here(path) = place else {
-                return Err(between_vms());
-            };
+        for path in paths {
             self.require(path)?;
             asked.push(last_name(path.as_os_str()).unwrap_or_default());
-            paths.push(path);
         }
         let mut bar = Bar::new(session.output);
         let request = self.request(Verb::Push, paths.len(), bar.is_shown());
@@ -103,7 +115,7 @@ impl Cp {
             recursive: self.recursive,
         };
         let mut sender = Sender::new(&mut connection, &mut bar, options);
-        let sent = sender.send_all(&paths).and_then(|()| sender.finish());
+        let sent = sender.send_all(paths).and_then(|()| sender.finish());
         drop(bar);
         sent.map_err(|error| failed(vm, &error))
     }
@@ -112,34 +124,16 @@ impl Cp {
         &self,
         session: &Session,
         destination: PathBuf,
-        places: &[Location],
+        vm: &VmRef,
+        sources: &[Vec<u8>],
     ) -> Result<Report, Error> {
-        let mut of = None;
-        let (mut asked, mut names) = (Vec::new(), Vec::new());
-        for place in places {
-            let Location::InVm(vm, path) = place else {
-                return Err(Error::new(Code::Invalid, "none of the paths is in a VM")
-                    .hint("write one as NAME:PATH: banger vm cp FILE NAME:DIR"));
-            };
-            if of.is_some_and(|other| other != vm) {
-                return Err(Error::new(Code::Invalid, "the sources are in several VMs")
-                    .hint("copy from one VM after the other"));
-            }
-            of = Some(vm);
-            let path_here: OsString = std::os::unix::ffi::OsStringExt::from_vec(path.clone());
-            let name = last_name(&path_here).filter(|name| name != b"~");
-            names.push(name.map(std::os::unix::ffi::OsStringExt::from_vec));
-            asked.push(path.clone());
-        }
-        let Some(vm) = of else {
-            return Err(Error::new(Code::Invalid, "a source is missing"));
-        };
         let mut bar = Bar::new(session.output);
-        let request = self.request(Verb::Pull, asked.len(), bar.is_shown());
-        let mut connection = open(session, vm, &asked, &request)?;
+        let request = self.request(Verb::Pull, sources.len(), bar.is_shown());
+        let mut connection = open(session, vm, sources, &request)?;
+        let name = |source: &Vec<u8>| Some(OsString::from_vec(location::name_in_vm(source)?));
         let target = Target {
             path: destination,
-            names,
+            names: sources.iter().map(name).collect(),
             into: request.into,
         };
         let options = ReceiveOptions {
@@ -167,106 +161,4 @@ impl Cp {
             }
         }
     }
-}
-
-fn between_vms() -> Error {
-    Error::new(Code::Invalid, "one side of a copy is this machine")
-        .hint("from VM to VM, copy to a directory here first")
-}
-
-/// Opens the connection, and sends the request.
-fn open(
-    session: &Session,
-    vm: &VmRef,
-    paths: &[Vec<u8>],
-    request: &Request,
-) -> Result<Connection, Error> {
-    let stream = session.daemon()?.copy(vm).map_err(|error| {
-        let is_older = error.report().contains("no streams of this kind");
-        if is_older {
-            error.hint(format!(
-                "its guest program is older and comes anew with a restart: banger vm restart {vm}"
-            ))
-        } else {
-            error
-        }
-    })?;
-    let mut connection = Connection::new(stream.socket, stream.early);
-    let json = serde_json::to_vec(request).map_err(|cause| {
-        Error::new(Code::Internal, "write the request").cause(cause.to_string())
-    })?;
-    let mut ask = || {
-        for path in paths {
-            connection.send(&Frame::Path(path.clone()))?;
-        }
-        connection.send(&Frame::Request(json.clone()))?;
-        connection.flush()?;
-        match connection.expect()? {
-            Frame::Accepted => Ok(()),
-            Frame::Refusal(reason) => Err(CopyError::Stopped(reason)),
-            _ => Err(CopyError::Broken("a frame came before the reply")),
-        }
-    };
-    ask().map_err(|error| failed(vm, &error))?;
-    Ok(connection)
-}
-
-fn failed(vm: &VmRef, error: &CopyError) -> Error {
-    match error {
-        CopyError::Stopped(reason) => {
-            Error::new(Code::Guest, format!("copy with `{vm}`")).cause(clean(reason))
-        }
-        CopyError::Refused(reason) => {
-            Error::new(Code::Host, format!("copy with `{vm}`")).cause(reason.as_str())
-        }
-        CopyError::Lost => Error::new(Code::Guest, "the connection was lost")
-            .cause("the VM ended, its guest program restarted, or the daemon stopped")
-            .hint("copy again: complete files are there, and large ones go on where they ended"),
-        CopyError::Broken(_) => {
-            Error::new(Code::Guest, format!("copy with `{vm}`")).cause(error.to_string())
-        }
-    }
-}
-
-/// Prints the outcome. Entries that failed are an error.
-fn said(session: &Session, report: &Report) -> Outcome {
-    let output = session.output;
-    if output.json {
-        output.value(report)?;
-    } else if !output.quiet {
-        let links = match report.links {
-            0 => String::new(),
-            links => format!(", {links} links"),
-        };
-        let directories = match report.directories {
-            0 => String::new(),
-            directories => format!(", {directories} new directories"),
-        };
-        let (files, size) = (report.files, BinaryBytes(report.bytes));
-        output.text(&format!("{files} files{directories}{links}, {size}"))?;
-    }
-    for (count, what) in [
-        (report.skipped, "devices, sockets and pipes were left out"),
-        (report.changed, "files changed while they were copied"),
-    ] {
-        if count > 0 {
-            output.warning(&format!("{count} {what}"));
-        }
-    }
-    if report.failed == 0 {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let error = Error::new(
-        Code::Host,
-        format!("{} entries were not copied", report.failed),
-    );
-    let causes = report.problems.iter().take(8).map(|problem| {
-        let path = if problem.path.is_empty() {
-            "the source"
-        } else {
-            &problem.path
-        };
-        clean(&format!("{path}: {}", problem.reason))
-    });
-    Err(error.cause(causes.collect::<Vec<_>>().join("; ")).into())
 }
