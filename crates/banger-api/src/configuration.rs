@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Every key of the configuration file. Each has an environment variable that overrides the file:
 /// see [`variable`].
-pub const KEYS: [&str; 28] = [
+pub const KEYS: [&str; 30] = [
     "log_level",
     "runtime_dir",
     "hypervisor",
@@ -22,8 +22,10 @@ pub const KEYS: [&str; 28] = [
     "dns_port",
     "ssh_key_path",
     "namegen_path",
-    "image",
+    "default_rootfs",
     "default_base_rootfs",
+    "default_kernel",
+    "default_modules_dir",
     "default_packages_file",
     "customize_script",
     "mirrors",

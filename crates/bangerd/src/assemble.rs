@@ -36,6 +36,7 @@ use crate::guest::program::{self, GuestProgram};
 use crate::guest::shell::{Shell, SimulatedShell, SshShell};
 use crate::hypervisor::Hypervisor;
 use crate::hypervisor::sim::SimHypervisor;
+use crate::image::bundle::OwnKernel;
 use crate::image::catalog::{Catalog, Source};
 use crate::layout::Layout;
 use crate::naming::NameSource;
@@ -120,7 +121,8 @@ impl<'a> Assembly<'a> {
             Mode::Real => {
                 let program = guest_program(&bundle);
                 let reason = self.location.bundle_reason.clone();
-                (Source::Bundle(bundle, reason), program)
+                let own = OwnKernel::of(config, layout);
+                (Source::Bundle(bundle, reason, own), program)
             }
             Mode::Sim(_) => (Source::Simulated(bundle), GuestProgram::simulated()),
         };

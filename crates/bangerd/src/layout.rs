@@ -115,6 +115,12 @@ impl Layout {
         self.known_hosts_folder().join(id.to_string())
     }
 
+    /// The bundle with the kernel that the configuration names.
+    #[must_use]
+    pub fn own_kernel(&self) -> PathBuf {
+        self.state.join("own-kernel")
+    }
+
     /// The cache of downloads: complete files by their SHA-256, and partial ones.
     #[must_use]
     pub fn downloads(&self) -> PathBuf {

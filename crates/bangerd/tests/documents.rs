@@ -146,7 +146,7 @@ fn the_page_of_the_configuration_names_what_a_daemon_takes_over() {
     let other = br#"
         log_level = "warn"
         namegen_path = "/w"
-        image = "other"
+        default_rootfs = "other"
         default_base_rootfs = "other"
         default_packages_file = "/p"
         customize_script = "/c"

@@ -12,6 +12,7 @@ mod change;
 mod keys;
 mod of_daemon;
 mod position;
+mod table;
 mod values;
 
 use std::collections::BTreeMap;
@@ -136,10 +137,14 @@ pub struct Config {
     /// `namegen_path`: the source of names for VMs, an absolute path: a program that prints one, or
     /// a list of words; by default petnames.
     pub namegen_path: Option<PathBuf>,
-    /// `image`: the default image of new VMs.
+    /// `default_rootfs`: the default image of new VMs.
     pub image: String,
     /// `default_base_rootfs`: the image that others are built from; `image` otherwise.
     pub default_base_rootfs: Option<String>,
+    /// `default_kernel`: a kernel instead of the bundle's, an absolute path.
+    pub default_kernel: Option<PathBuf>,
+    /// `default_modules_dir`: the modules of that kernel, an absolute path.
+    pub default_modules_dir: Option<PathBuf>,
     /// `default_packages_file`: the list of packages of `image build`, an absolute path; the shipped one
     /// otherwise.
     pub default_packages_file: Option<PathBuf>,
@@ -196,6 +201,8 @@ impl Default for Config {
             namegen_path: None,
             image: "default".to_owned(),
             default_base_rootfs: None,
+            default_kernel: None,
+            default_modules_dir: None,
             default_packages_file: None,
             customize_script: None,
             mirrors: Mirrors::default(),

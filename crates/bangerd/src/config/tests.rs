@@ -2,6 +2,8 @@ use banger_api::Mib;
 
 use super::*;
 
+mod files;
+
 fn load(text: &[u8]) -> Result<Config> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -55,7 +57,9 @@ fn every_key_is_taken() {
         dns_port = 0
         ssh_key_path = "/home/ada/.ssh/id"
         namegen_path = "/usr/share/dict/words"
-        image = "trixie-2.1"
+        default_rootfs = "trixie-2.1"
+        default_kernel = "/opt/linux/vmlinux"
+        default_modules_dir = "/opt/linux/modules"
         default_base_rootfs = "docker-dev"
         default_packages_file = "/home/ada/packages.apt"
         customize_script = "/home/ada/customize"
@@ -93,6 +97,8 @@ fn every_key_is_taken() {
             namegen_path: Some("/usr/share/dict/words".into()),
             image: "trixie-2.1".to_owned(),
             default_base_rootfs: Some("docker-dev".to_owned()),
+            default_kernel: Some("/opt/linux/vmlinux".into()),
+            default_modules_dir: Some("/opt/linux/modules".into()),
             default_packages_file: Some("/home/ada/packages.apt".into()),
             customize_script: Some("/home/ada/customize".into()),
             mirrors: Mirrors {
@@ -165,7 +171,10 @@ fn a_wrong_type_is_rejected_with_the_accepted_values() {
     for (line, is) in [
         ("dns = \"9.9.9.9\"", "`dns` is \"9.9.9.9\""),
         ("dns = [9]", "`dns` has an item that is 9"),
-        ("image = 2026-11-23", "`image` is a date or time"),
+        (
+            "default_rootfs = 2026-11-23",
+            "`default_rootfs` is a date or time",
+        ),
         ("runtime_dir = [\"/x\"]", "`runtime_dir` is a list"),
         ("hypervisor = true", "`hypervisor` is true"),
     ] {
@@ -206,10 +215,10 @@ fn a_value_out_of_range_is_rejected_with_the_range() {
         "qemu = \"qemu\"",
         "runtime_dir = \"/a\\u0000b\"",
         "ssh_key_path = \"/a\\nb\"",
-        "image = \"\"",
-        "image = \"../x\"",
-        "image = \"A\"",
-        "image = \"-x\"",
+        "default_rootfs = \"\"",
+        "default_rootfs = \"../x\"",
+        "default_rootfs = \"A\"",
+        "default_rootfs = \"-x\"",
         "dns = [\"::1\"]",
         "dns = [\"127.0.0.53\"]",
         "dns = [\"0.0.0.0\"]",
@@ -246,12 +255,13 @@ fn a_subnet_with_host_bits_is_rejected_with_its_first_address() {
 
 #[test]
 fn an_older_name_is_accepted_with_a_warning_but_not_beside_the_new_one() {
-    let config = load(b"bundle = \"/a\"\nfirecracker = \"/b\"\n").unwrap();
+    let config = load(b"bundle = \"/a\"\nfirecracker = \"/b\"\nimage = \"c\"\n").unwrap();
+    assert_eq!(config.image, "c");
     assert_eq!(config.runtime_dir, Some("/a".into()));
     assert_eq!(config.firecracker_bin, Some("/b".into()));
     let warning = &config.renamed[0];
     assert!(warning.contains("is called `runtime_dir` now"), "{warning}");
-    assert_eq!(config.renamed.len(), 2);
+    assert_eq!(config.renamed.len(), 3);
     let both = message("bundle = \"/a\"\nruntime_dir = \"/b\"\n");
     assert!(both.contains("the older name of `runtime_dir`"), "{both}");
 }
@@ -263,112 +273,6 @@ fn all_faults_are_reported_together_in_the_order_of_the_file() {
     assert_eq!(error.also.len(), 2, "{error:?}");
     assert!(error.also[0].starts_with("config.toml:2:1: "), "{error:?}");
     assert!(error.also[1].starts_with("config.toml:3:15: "), "{error:?}");
-}
-
-#[test]
-fn invalid_toml_is_reported_with_its_position() {
-    for (bad, place) in [
-        ("nat = yes", "1:7"),
-        ("nat = true\nvcpu 2\n", "2:6"),
-        ("nat = true\nnat = false\n", "2:1"),
-        ("image = \"é", "1:11"),
-        ("vcpu = ", "1:"),
-        ("= 3", "1:1"),
-        ("[[[", "1:"),
-    ] {
-        let message = message(bad);
-        assert!(
-            message.starts_with(&format!("config.toml:{place}")),
-            "{bad}: {message}"
-        );
-        assert!(message.contains(" is not TOML: "), "{bad}: {message}");
-    }
-}
-
-#[test]
-fn bytes_that_are_not_utf_8_are_reported_with_their_position() {
-    let error = load(b"nat = true\nimage = \"\xff\"\n").unwrap_err();
-    assert_eq!(error.message, "config.toml:2:10: this is not UTF-8");
-    let error = load(b"\xff\xfen\0a\0t\0").unwrap_err();
-    assert_eq!(error.message, "config.toml:1:1: this is not UTF-8");
-}
-
-#[test]
-fn a_byte_order_mark_is_refused() {
-    let error = load(b"\xef\xbb\xbfnat = true\n").unwrap_err();
-    assert_eq!(
-        error.message,
-        "config.toml:1:1: the file begins with a byte-order mark"
-    );
-}
-
-#[test]
-fn a_huge_file_is_refused_without_reading_it_whole() {
-    let error = load(&vec![b'#'; 10 << 20]).unwrap_err();
-    assert_eq!(
-        error.message,
-        "config.toml: it is larger than 1 MiB, which no configuration is"
-    );
-}
-
-#[test]
-fn what_is_no_file_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let error = Config::load(folder.path()).unwrap_err();
-    assert!(
-        error
-            .message
-            .ends_with("it is a directory, and should be a file"),
-        "{error:?}"
-    );
-
-    let error = Config::load(Path::new("/dev/zero")).unwrap_err();
-    assert_eq!(error.message, "/dev/zero: it is not a regular file");
-
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let error = Config::load(&file.join("config.toml")).unwrap_err();
-    assert!(error.message.contains("it cannot be read: "), "{error:?}");
-
-    let link = folder.path().join("link");
-    std::os::unix::fs::symlink("/nowhere/at/all", &link).unwrap();
-    let error = Config::load(&link).unwrap_err();
-    assert!(
-        error.message.ends_with("the link leads nowhere"),
-        "{error:?}"
-    );
-}
-
-#[test]
-fn a_file_that_cannot_be_read_is_refused() {
-    // A regular file whose first page is never mapped, so that even root gets an error.
-    let error = Config::load(Path::new("/proc/self/mem")).unwrap_err();
-    assert!(error.message.contains("it cannot be read: "), "{error:?}");
-}
-
-#[test]
-fn an_escape_sequence_does_not_reach_the_terminal() {
-    let message = message("\"a\\u001b[31m\" = 1\n");
-    assert!(!message.chars().any(char::is_control), "{message}");
-}
-
-proptest::proptest! {
-    #[test]
-    fn any_bytes_are_taken_or_refused_in_words(bytes: Vec<u8>) {
-        if let Err(error) = Config::default().parse(Path::new("c"), &bytes) {
-            proptest::prop_assert!(!error.message.chars().any(char::is_control));
-        }
-    }
-
-    #[test]
-    fn any_text_after_a_key_is_taken_or_refused_in_words(value in "[\\PC\n]{0,30}") {
-        for key in ["subnet", "dns", "memory", "runtime_dir", "vcpu"] {
-            let text = format!("{key} = {value}");
-            if let Err(error) = Config::default().parse(Path::new("c"), text.as_bytes()) {
-                proptest::prop_assert!(!error.message.chars().any(char::is_control));
-            }
-        }
-    }
 }
 
 #[test]

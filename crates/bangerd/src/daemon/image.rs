@@ -17,7 +17,7 @@ use super::{Options, environment, overrides};
 use crate::config::Config;
 use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
-use crate::image::bundle::Stage;
+use crate::image::bundle::{OwnKernel, Stage};
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
 use crate::image::registry::{self, ImageReference, Logins};
 use crate::image::{foreign, init};
@@ -159,7 +159,10 @@ struct Importing<'a> {
 impl Importing<'_> {
     fn take(&self, source: &Path) -> Result<ImageView> {
         refuse_taken(self.client, self.name)?;
-        let (bundle, mut show) = (&self.location.bundle, progress(self.options));
+        let layout = Layout::new(&self.location.state);
+        let own = OwnKernel::of(&self.config()?, &layout);
+        let bundle = &own.bundle(&self.location.bundle)?;
+        let mut show = progress(self.options);
         let (made, origin) = match source.to_str().filter(|it| ImageReference::is_meant_by(it)) {
             Some(name) => {
                 let (image, origin) = self.pull(name)?;

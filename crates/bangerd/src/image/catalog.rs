@@ -15,10 +15,10 @@ use banger_host::{Finding, Host};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::bundle::Bundle;
 use super::folder;
 use super::lease::{ImageLease, Leases};
 use super::names::{NamedImage, Names};
+use super::source;
 use crate::error::{During, Result};
 use crate::layout::Layout;
 use crate::readiness::Check;
@@ -97,12 +97,12 @@ impl Catalog {
     /// The requirement of a complete bundle.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        let Source::Bundle(folder, reason) = &self.source else {
+        let Source::Bundle(folder, reason, own) = &self.source else {
             return Vec::new();
         };
-        let (folder, reason) = (folder.clone(), reason.clone());
+        let (folder, reason, own) = (folder.clone(), reason.clone(), own.clone());
         vec![
-            Check::new("bundle", move |_| match Bundle::load(&folder) {
+            Check::new("bundle", move |_| match source::load(&folder, &own) {
                 Ok(bundle) => Finding::Good(format!(
                     "`{}`: {} with Linux {} ({reason})",
                     folder.display(),
@@ -111,7 +111,10 @@ impl Catalog {
                 )),
                 Err(error) => Finding::Bad {
                     found: crate::error::chain(&error),
-                    hint: "banger bundle build".to_owned(),
+                    hint: match error.hints.into_iter().next() {
+                        Some(hint) if own.is_configured() => hint,
+                        _ => "banger bundle build".to_owned(),
+                    },
                 },
             })
             .fixed_by(|_| Some(Fix::banger("build the bundle", &["bundle", "build"]))),

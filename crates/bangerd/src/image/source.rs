@@ -6,7 +6,7 @@ use banger_api::{Code, Error, ImageName};
 use banger_host::Host;
 use sha2::{Digest as _, Sha256};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, OwnKernel};
 use super::catalog::Kernel;
 use super::folder::{fresh, is_missing, record, share, write};
 use crate::error::{During, Result};
@@ -17,8 +17,8 @@ use crate::vm::Images;
 /// The source of the default image.
 #[derive(Debug)]
 pub enum Source {
-    /// The bundle in this folder, and the reason for this choice.
-    Bundle(PathBuf, String),
+    /// The bundle in this folder, the reason for this choice, and the kernel instead of its own.
+    Bundle(PathBuf, String, OwnKernel),
     /// A bundle in this folder of a simulated host, whose images are files of a few bytes. The
     /// content of its `bundle.json`, if any, determines their digests.
     Simulated(PathBuf),
@@ -41,8 +41,8 @@ impl Source {
     /// `not-ready` if there is no readable bundle.
     pub(super) fn look(&self, host: &dyn Host) -> Result<Bundled> {
         match self {
-            Self::Bundle(folder, _) => {
-                let bundle = Bundle::load(folder).map_err(damaged)?;
+            Self::Bundle(folder, _, own) => {
+                let bundle = load(folder, own)?;
                 Ok(Bundled {
                     images: images_of(&bundle),
                     origin: format!("the bundle: Debian {}", bundle.suite()),
@@ -63,7 +63,7 @@ impl Source {
     /// `not-ready` if the bundle is missing or damaged; or a failure to write.
     pub(super) fn import(&self, layout: &Layout, host: &dyn Host) -> Result<Images> {
         match self {
-            Self::Bundle(folder, _) => import(folder, layout, host),
+            Self::Bundle(folder, _, own) => import(&load(folder, own)?, layout, host),
             Self::Simulated(folder) => simulate(folder, layout, host),
         }
     }
@@ -76,6 +76,21 @@ fn damaged(error: Error) -> Error {
     }
 }
 
+/// The bundle, with the user's own kernel if there is one.
+pub(super) fn load(folder: &Path, own: &OwnKernel) -> Result<Bundle> {
+    if own.is_configured() {
+        let unusable = |error: Error| Error {
+            code: Code::NotReady,
+            ..error.within("use the kernel of the configuration")
+        };
+        return own
+            .bundle(folder)
+            .and_then(|it| Bundle::load(&it))
+            .map_err(unusable);
+    }
+    Bundle::load(folder).map_err(damaged)
+}
+
 fn images_of(bundle: &Bundle) -> Images {
     Images {
         name: ImageName::DEFAULT.to_owned(),
@@ -84,9 +99,8 @@ fn images_of(bundle: &Bundle) -> Images {
     }
 }
 
-fn import(folder: &Path, layout: &Layout, host: &dyn Host) -> Result<Images> {
-    let bundle = Bundle::load(folder).map_err(damaged)?;
-    let images = images_of(&bundle);
+fn import(bundle: &Bundle, layout: &Layout, host: &dyn Host) -> Result<Images> {
+    let images = images_of(bundle);
     let root = layout.image(&images.root);
     let kernel = layout.image(&images.kernel);
     if !is_missing(&root, host)? && !is_missing(&kernel, host)? {

@@ -48,7 +48,8 @@ pub(super) fn copy_modules(tree: &Path, version: &str, to: &Path) -> Result<()> 
     copy(&tree.join(MODULES).join(version), to)
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
+/// Copies a folder, without symbolic links.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     let map_io_error = |cause| failure_caused_by(format!("copy `{}`", from.display()), cause);
     fs::create_dir(to).map_err(map_io_error)?;
     for entry in fs::read_dir(from).map_err(map_io_error)? {

@@ -20,6 +20,7 @@ mod find;
 mod inheritable_file;
 mod interrupt;
 mod kernel;
+mod own_kernel;
 mod package;
 mod readiness;
 mod requirements;
@@ -50,6 +51,7 @@ pub(crate) use crate::download::Proxies;
 pub(crate) use build::{BuildOptions, Stage, build};
 pub(crate) use fetch::{FetchOptions, fetch};
 pub(crate) use find::find;
+pub(crate) use own_kernel::OwnKernel;
 pub(crate) use package::package;
 pub(crate) use readiness::readiness;
 

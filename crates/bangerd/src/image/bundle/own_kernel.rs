@@ -1,0 +1,312 @@
+//! A kernel of the user's own (`default_kernel` and `default_modules_dir`): a bundle in the state
+//! directory that has it, and everything else of the bundle proper.
+//!
+//! ```text
+//! bundle: rootfs.ext4, banger-guest ─┐
+//! default_kernel, modules ───────────┴─► <state>/own-kernel/, a bundle as any other
+//! ```
+//!
+//! It is made again when the bundle, the kernel or the modules have changed.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use banger_api::harmless;
+use memchr::memmem;
+
+use super::build::{above, prefix};
+use super::build_directory::BuildDirectory;
+use super::error::{failure, failure_caused_by};
+use super::{Bundle, GUEST, MANIFEST, MODULES, Manifest, ROOTFS, Result, VMLINUX, digest, kernel};
+use crate::config::Config;
+use crate::guest::initramfs;
+use crate::layout::Layout;
+
+/// The text before the version in a kernel (`linux_banner`).
+const BANNER: &[u8] = b"Linux version ";
+
+/// The text before the version in a module.
+const MAGIC: &[u8] = b"vermagic=";
+
+/// The record of what the folder is made of.
+const STAMP: &str = "made-of";
+
+/// The keys of the configuration that name a kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnKernel {
+    /// `default_kernel`.
+    pub kernel: Option<PathBuf>,
+    /// `default_modules_dir`.
+    pub modules: Option<PathBuf>,
+    /// The folder of the bundle with this kernel.
+    pub folder: PathBuf,
+}
+
+impl OwnKernel {
+    /// The kernel of this configuration.
+    #[must_use]
+    pub(crate) fn of(config: &Config, layout: &Layout) -> Self {
+        Self {
+            kernel: config.default_kernel.clone(),
+            modules: config.default_modules_dir.clone(),
+            folder: layout.own_kernel(),
+        }
+    }
+
+    /// Whether one is configured.
+    #[must_use]
+    pub(crate) fn is_configured(&self) -> bool {
+        self.kernel.is_some() || self.modules.is_some()
+    }
+
+    /// The bundle with this kernel; `bundle` itself if none is configured.
+    ///
+    /// # Errors
+    /// If one of the two keys lacks the other, or they do not fit together, with the reason.
+    pub(crate) fn bundle(&self, bundle: &Path) -> Result<PathBuf> {
+        let (image, modules) = match (&self.kernel, &self.modules) {
+            (None, None) => return Ok(bundle.to_owned()),
+            (Some(image), Some(modules)) => (image, modules),
+            (Some(_), None) => return Err(lacks("default_kernel", "default_modules_dir")),
+            (None, Some(_)) => return Err(lacks("default_modules_dir", "default_kernel")),
+        };
+        let stamp = stamp(bundle, image, modules)?;
+        let is_current = fs::read_to_string(self.folder.join(STAMP)).is_ok_and(|it| it == stamp);
+        if !is_current || Bundle::load(&self.folder).is_err() {
+            let base = Bundle::load(bundle)?;
+            let directory = BuildDirectory::create(&above(&self.folder), &prefix(&self.folder))?;
+            fill(directory.folder(), &base, image, modules)?;
+            let path = directory.folder().join(STAMP);
+            write(&path, stamp.as_bytes())?;
+            directory.publish(&self.folder)?;
+        }
+        Ok(self.folder.clone())
+    }
+}
+
+fn lacks(set: &str, other: &str) -> banger_api::Error {
+    failure(format!("`{set}` is set, and `{other}` is not"))
+        .cause("a kernel without its modules has no disks, and modules load into their own kernel only")
+        .hint(format!("set `{other}`, too, or: banger config unset {set}"))
+}
+
+/// What the folder is made of, as far as it shows without reading it all.
+fn stamp(bundle: &Path, image: &Path, modules: &Path) -> Result<String> {
+    let mut stamp = String::new();
+    for path in [&bundle.join(MANIFEST), image, &modules.join("modules.dep")] {
+        let found = path.metadata().map_err(|cause| {
+            let error = failure_caused_by(format!("read `{}`", path.display()), cause);
+            match path.ends_with("modules.dep") {
+                true => error.hint("make it: depmod VERSION"),
+                false => error,
+            }
+        })?;
+        stamp += &format!(
+            "{} {} {} {}.{}\n",
+            path.display(),
+            found.ino(),
+            found.len(),
+            found.mtime(),
+            found.mtime_nsec()
+        );
+    }
+    Ok(stamp)
+}
+
+/// Makes the parts of the bundle.
+fn fill(folder: &Path, base: &Bundle, image: &Path, modules: &Path) -> Result<()> {
+    kernel::unpack(image, &folder.join(VMLINUX))?;
+    // The users of VMs read it, whatever this process's umask is.
+    fs::set_permissions(folder.join(VMLINUX), fs::Permissions::from_mode(0o644))
+        .map_err(|cause| failure_caused_by("open the kernel to all", cause))?;
+    let version = version(&folder.join(VMLINUX), modules)?;
+    kernel::copy(modules, &folder.join(MODULES))?;
+    // Rejected now, and not when a VM is created.
+    let base_archive = initramfs::base(&folder.join(MODULES))?.archive;
+    if let Some(other) = version_of_modules(&base_archive).filter(|it| *it != version) {
+        return Err(mismatch(&version, other));
+    }
+    for (name, from) in [(ROOTFS, base.rootfs()), (GUEST, base.folder.join(GUEST))] {
+        let to = folder.join(name);
+        if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to)
+                .map_err(|cause| failure_caused_by(format!("copy `{}`", from.display()), cause))?;
+        }
+    }
+    let manifest = Manifest {
+        kernel_version: version,
+        vmlinux: digest::file(&folder.join(VMLINUX))?,
+        modules: digest::folder(&folder.join(MODULES))?,
+        ..base.manifest.clone()
+    };
+    let text = serde_json::to_vec_pretty(&manifest)
+        .map_err(|cause| failure_caused_by("write the manifest", cause))?;
+    write(&folder.join(MANIFEST), &text)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content)
+        .map_err(|cause| failure_caused_by(format!("write `{}`", path.display()), cause))
+}
+
+/// The version of the kernel that the first of these modules was built for (`MODULE_INFO`).
+fn version_of_modules(archive: &[u8]) -> Option<&str> {
+    let at = memmem::find(archive, MAGIC)? + MAGIC.len();
+    let version = archive[at..]
+        .split(|byte| *byte == b' ' || *byte == 0)
+        .next()?;
+    std::str::from_utf8(version).ok()
+}
+
+fn mismatch(kernel: &str, modules: &str) -> banger_api::Error {
+    let modules = harmless::visible(modules);
+    failure(format!(
+        "`default_kernel` is Linux {kernel}, and `default_modules_dir` has modules of {modules}"
+    ))
+    .hint("a kernel loads the modules that were built with it only")
+}
+
+/// The version of the kernel, which that of the modules must be.
+fn version(vmlinux: &Path, modules: &Path) -> Result<String> {
+    let kernel = fs::read(vmlinux)
+        .map_err(|cause| failure_caused_by(format!("read `{}`", vmlinux.display()), cause))?;
+    let banner = memmem::find(&kernel, BANNER).map(|at| &kernel[at + BANNER.len()..]);
+    let version = banner.and_then(|it| it.split(|byte| *byte == b' ').next());
+    let version = version.and_then(|it| std::str::from_utf8(it).ok());
+    let is_plain = |it: &&str| {
+        let allowed = |it: char| it.is_ascii_alphanumeric() || ".+-_~".contains(it);
+        (1..=64).contains(&it.len()) && it.chars().all(allowed)
+    };
+    let version = version
+        .filter(is_plain)
+        .ok_or_else(|| failure("`default_kernel` has no version of Linux in it"))?;
+    let folder = modules
+        .canonicalize()
+        .unwrap_or_else(|_| modules.to_owned());
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    // A folder `modules`, as in a bundle, says nothing.
+    if name != version && name.starts_with(|it: char| it.is_ascii_digit()) {
+        return Err(mismatch(version, &name));
+    }
+    Ok(version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::bundle::tests::bundle;
+
+    /// A kernel of this version, as far as anybody looks.
+    fn kernel_of(version: &str) -> Vec<u8> {
+        // An ELF-64 header, and one program header that loads nothing.
+        let mut kernel = b"\x7fELF\x02\x01\x01".to_vec();
+        kernel.resize(120, 0);
+        for (at, byte) in [(16, 2), (18, 62), (32, 64), (54, 56), (56, 1), (64, 1)] {
+            kernel[at] = byte;
+        }
+        let banner = [BANNER, version.as_bytes(), b" (gcc)"].concat();
+        kernel.extend(banner);
+        kernel
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+        base: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("vmlinux"), kernel_of("6.99.1-mine")).unwrap();
+            let modules = folder.path().join("6.99.1-mine");
+            fs::create_dir(&modules).unwrap();
+            fs::write(modules.join("modules.dep"), "").unwrap();
+            let (base, _) = bundle();
+            Self { folder, base }
+        }
+
+        fn own(&self) -> OwnKernel {
+            OwnKernel {
+                kernel: Some(self.folder.path().join("vmlinux")),
+                modules: Some(self.folder.path().join("6.99.1-mine")),
+                folder: self.folder.path().join("state/own-kernel"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_bundle_has_the_own_kernel_and_the_rest_of_the_other() {
+        let world = World::new();
+        let place = world.own().bundle(world.base.path()).unwrap();
+        let made = Bundle::load(&place).unwrap();
+        made.verify().unwrap();
+        assert_eq!(made.kernel_version(), "6.99.1-mine");
+        let mode = made.vmlinux().metadata().unwrap().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        let base = Bundle::load(world.base.path()).unwrap();
+        assert_eq!(made.rootfs_digest(), base.rootfs_digest());
+        assert_ne!(made.vmlinux_digest(), base.vmlinux_digest());
+        let made_at = || place.join(MANIFEST).metadata().unwrap().ino();
+        let before = made_at();
+        world.own().bundle(world.base.path()).unwrap();
+        assert_eq!(made_at(), before);
+        fs::write(
+            world.folder.path().join("vmlinux"),
+            kernel_of("6.99.1-mine "),
+        )
+        .unwrap();
+        world.own().bundle(world.base.path()).unwrap();
+        assert_ne!(made_at(), before);
+        let left = fs::read_dir(place.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_with_the_reason() {
+        let world = World::new();
+        let refused = |change: fn(&mut OwnKernel)| {
+            let mut own = world.own();
+            change(&mut own);
+            own.bundle(world.base.path()).unwrap_err().report()
+        };
+        for (change, why) in [
+            (
+                (|it| it.modules = None) as fn(&mut OwnKernel),
+                "`default_modules_dir` is not",
+            ),
+            (|it| it.kernel = None, "`default_kernel` is not"),
+            (|it| it.kernel = Some("/nonexistent".into()), "/nonexistent"),
+            (|it| it.modules = Some("/nonexistent".into()), "depmod"),
+            (|it| it.kernel = Some("/etc/os-release".into()), "bzImage"),
+        ] {
+            let said = refused(change);
+            assert!(said.contains(why), "{said}");
+        }
+        let other = world.folder.path().join("6.1.0");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("modules.dep"), "").unwrap();
+        let mut own = world.own();
+        own.modules = Some(other);
+        let said = own.bundle(world.base.path()).unwrap_err().report();
+        assert!(
+            said.contains("is Linux 6.99.1-mine") && said.contains("6.1.0"),
+            "{said}"
+        );
+        let bare = world.folder.path().join("modules");
+        fs::create_dir(&bare).unwrap();
+        fs::write(bare.join("modules.dep"), "kernel/virtio_net.ko:\n").unwrap();
+        fs::create_dir(bare.join("kernel")).unwrap();
+        let module = |version: &str| format!("\0vermagic={version} SMP mod_unload\0");
+        let path = bare.join("kernel/virtio_net.ko");
+        let mut own = world.own();
+        own.modules = Some(bare);
+        fs::write(&path, module("6.1.0")).unwrap();
+        let said = own.bundle(world.base.path()).unwrap_err().report();
+        assert!(said.contains("has modules of 6.1.0"), "{said}");
+        fs::write(&path, module("6.99.1-mine")).unwrap();
+        own.bundle(world.base.path()).unwrap();
+        let none = OwnKernel::default().bundle(world.base.path()).unwrap();
+        assert_eq!(none, world.base.path());
+    }
+}
