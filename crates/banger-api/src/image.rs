@@ -156,6 +156,13 @@ pub struct BuildImage {
     /// Where it comes from, in words, of which 200 characters are kept.
     #[serde(default)]
     pub origin: Option<String>,
+    /// The name of its VM, for a client that works in it; `build-` and a number otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schema(pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", max_length = 63)
+    )]
+    pub vm: Option<String>,
     /// Makes the image of the VM's work disk, which the steps have filled, instead of its system disk.
     /// `size_mib` is the size of that disk then, and the file `/run/banger-build.disk` of the VM names its
     /// device.

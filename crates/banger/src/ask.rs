@@ -23,6 +23,18 @@ pub(crate) fn agrees(question: &str) -> io::Result<bool> {
     Ok(answer == "y" || answer == "yes")
 }
 
+/// Asks on standard error for a text; `None` for an empty one, and at the end of the input.
+pub(crate) fn text(question: &str) -> Option<String> {
+    let mut stderr = io::stderr();
+    write!(stderr, "{} ", clean(question))
+        .and_then(|()| stderr.flush())
+        .ok()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).ok()?;
+    let answer = answer.trim().to_owned();
+    (!answer.is_empty()).then_some(answer)
+}
+
 /// Asks on standard error until the answer is yes or no; `None` at the end of the input.
 pub(crate) fn yes_or_no(question: &str) -> Option<bool> {
     let mut answers = io::stdin().lock();

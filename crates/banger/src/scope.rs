@@ -72,6 +72,7 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("image list", Daemon, &[]),
     ("image show", Daemon, &[]),
     ("image build", There, &["packages", "recipe"]),
+    ("image shell", Daemon, &[]),
     ("image import", Daemon, &["source"]),
     ("image export", Daemon, &["file"]),
     ("image rename", Daemon, &[]),

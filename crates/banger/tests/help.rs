@@ -49,6 +49,7 @@ const VERBS: &[&str] = &[
     "image list",
     "image show",
     "image build",
+    "image shell",
     "image import",
     "image export",
     "image rename",

@@ -84,6 +84,7 @@ pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
         base,
         size: build.size,
         steps,
+        vm: None,
         of_work_disk: false,
         keep_on_failure: build.keep_on_failure,
     };
@@ -202,6 +203,7 @@ impl Importing<'_> {
             size: Some(init::size(length)),
             steps: init::steps(archive, &self.config()?.mirrors)?,
             origin: Some(format!("{origin}, with an init")),
+            vm: None,
             of_work_disk: true,
             keep_on_failure: false,
         };

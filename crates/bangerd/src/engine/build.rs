@@ -130,7 +130,7 @@ impl Engine {
             (build.size, WORK_DISK)
         };
         let wanted = CreateVm {
-            name: Some(format!("build-{number:08x}")),
+            name: Some((build.request.vm.clone()).unwrap_or(format!("build-{number:08x}"))),
             image: Some(build.base.name.to_string()),
             spec: VmSpecPatch {
                 disk_size: Some(work),

@@ -113,6 +113,28 @@ fn an_image_of_the_work_disk_has_its_size_and_is_not_tidied_up() {
 }
 
 #[test]
+fn a_client_may_name_the_vm_of_a_build() {
+    let world = World::new();
+    world.create("web", false, false);
+    let named = |name: &str| BuildImage {
+        vm: Some(name.to_owned()),
+        ..request("mine", &[])
+    };
+    for name in ["web", "../x", ""] {
+        build(&world, &named(name)).unwrap_err();
+    }
+    let seen = std::cell::RefCell::new(Vec::new());
+    let built = world.engine.build_image(&named("shell-1"), &|_| {
+        let vms = world.engine.list();
+        seen.borrow_mut()
+            .extend(vms.into_iter().map(|it| it.name.to_string()));
+    });
+    built.unwrap();
+    assert!(seen.into_inner().contains(&"shell-1".to_owned()));
+    assert_eq!(world.engine.list().len(), 1);
+}
+
+#[test]
 fn a_step_that_fails_is_named_and_leaves_the_log_alone() {
     let world = World::new();
     let before = (world.run_time(), world.persistent());

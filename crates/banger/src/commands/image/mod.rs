@@ -7,6 +7,7 @@ mod import;
 mod list;
 mod prune;
 mod rename;
+mod shell;
 mod show;
 
 use banger_api::{ImageName, Mib};
@@ -25,6 +26,7 @@ pub(crate) enum Verb {
     #[command(alias = "inspect")]
     Show(show::Show),
     Build(build::Build),
+    Shell(shell::Shell),
     #[command(alias = "load")]
     Import(import::Import),
     #[command(alias = "save")]
@@ -43,6 +45,7 @@ impl Verb {
             Self::List(verb) => verb.run(session),
             Self::Show(verb) => verb.run(session),
             Self::Build(verb) => verb.run(session),
+            Self::Shell(verb) => verb.run(session),
             Self::Import(verb) => verb.run(session),
             Self::Export(verb) => verb.run(session),
             Self::Rename(verb) => verb.run(session),

@@ -105,7 +105,7 @@ pub(crate) struct Shell {
 }
 
 /// What a command finds when it starts.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Conditions {
     /// Run as this user of the VM, by name or number, instead of root.
     #[arg(long, short, value_name = "USER")]
@@ -149,6 +149,21 @@ impl Shell {
         };
         request.run(session)
     }
+}
+
+/// Runs a command in a VM as root, with the standard input and, if that is a terminal, with a terminal.
+///
+/// # Errors
+/// As `vm exec`: the status of the command, or one of banger's own.
+pub(crate) fn run_in_terminal(vm: &VmRef, command: &[OsString], session: &Session) -> Outcome {
+    let request = Request {
+        vm,
+        command,
+        conditions: &Conditions::default(),
+        interactive: true,
+        tty: std::io::stdin().is_terminal(),
+    };
+    request.run(session)
 }
 
 /// Gives a failure of banger a status that no command uses.
