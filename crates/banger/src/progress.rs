@@ -2,7 +2,7 @@
 //! lines elsewhere, nothing with `--quiet` or `--json`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::time::Duration;
 
 use banger_api::Progress;
@@ -16,6 +16,9 @@ const WORTH_A_LINE: f64 = 0.010;
 
 /// The same for steps of several VMs at once.
 const WORTH_A_LINE_OF_MANY: f64 = 1.0;
+
+/// A line without a number of bytes.
+const SPINNER: &str = "  {spinner} {prefix}{msg} {elapsed}";
 
 /// The interval of a spinner.
 const TICK: Duration = Duration::from_millis(100);
@@ -92,10 +95,12 @@ impl Steps {
 
 fn spinner(prefix: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(prefix.to_owned());
-    if let Ok(style) = ProgressStyle::with_template("  {spinner} {prefix}{msg} {elapsed}") {
-        bar.set_style(style);
-    }
+    bar.set_style(style(SPINNER));
     bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// The steps of several VMs at once: a line on a terminal for each VM in progress.
@@ -185,6 +190,36 @@ impl Wait {
         }
         Self(bar)
     }
+
+    /// Waits for something else.
+    pub(crate) fn turn_to(&self, for_what: &'static str) {
+        if let Some(bar) = &self.0 {
+            bar.set_style(style(SPINNER));
+            bar.set_message(for_what);
+        }
+    }
+
+    /// Shows the bytes that are read from now on, of the total if it is known.
+    pub(crate) fn count<'r>(
+        &self,
+        reader: impl Read + 'r,
+        doing: &'static str,
+        total: Option<u64>,
+    ) -> Box<dyn Read + 'r> {
+        let Some(bar) = &self.0 else {
+            return Box::new(reader);
+        };
+        bar.set_style(style(match total {
+            Some(_) => "  {spinner} {msg} {binary_bytes} of {binary_total_bytes} {elapsed}",
+            None => "  {spinner} {msg} {binary_bytes} {elapsed}",
+        }));
+        bar.set_message(doing);
+        bar.set_position(0);
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        Box::new(bar.wrap_read(reader))
+    }
 }
 
 impl Drop for Wait {
@@ -192,5 +227,24 @@ impl Drop for Wait {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_that_pass_are_counted_and_stay_the_same() {
+        let bar = ProgressBar::hidden();
+        let mut passed = Vec::new();
+        for wait in [Wait(None), Wait(Some(bar.clone()))] {
+            passed.clear();
+            let mut reader = wait.count(&b"0123456789"[..], "send", Some(10));
+            reader.read_to_end(&mut passed).unwrap();
+            assert_eq!(passed, b"0123456789");
+        }
+        assert_eq!((bar.position(), bar.length()), (10, Some(10)));
+        assert_eq!(bar.message(), "send");
     }
 }

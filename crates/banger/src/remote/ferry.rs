@@ -62,7 +62,7 @@ impl Remote {
                     .hint("replace it: --force"),
             );
         }
-        let _wait = Wait::new(output, "wait for the other host");
+        let wait = Wait::new(output, "wait for the other host");
         let command = self.script(FETCH, &["file".into()], verb);
         let (process, mut stream) =
             master::open(&self.files, &self.destination, &command, Prompts::Allowed)?;
@@ -73,7 +73,8 @@ impl Remote {
         };
         let answer = read_answer(&answer)?;
         let new = beside(file);
-        let outcome = write_file(&mut stream, &new).and_then(|()| self.finish(process));
+        let mut counted = wait.count(&mut stream, "fetch", None);
+        let outcome = write_file(&mut counted, &new).and_then(|()| self.finish(process));
         let outcome = outcome
             .and_then(|()| fs::rename(&new, file).map_err(|cause| trouble("write", file, &cause)));
         if outcome.is_err() {
@@ -108,7 +109,7 @@ impl Remote {
             )
             .hint("pack it into one, such as a tar"));
         }
-        let _wait = Wait::new(output, "wait for the other host");
+        let wait = Wait::new(output, "wait for the other host");
         let name = file
             .file_name()
             .map_or_else(|| "file".into(), OsStr::to_owned);
@@ -117,8 +118,10 @@ impl Remote {
         let (process, mut stream) =
             master::open(&self.files, &self.destination, &command, Prompts::Allowed)?;
         // A command that ends early reports why.
-        let _ = io::copy(&mut Read::by_ref(&mut source).take(size), &mut stream);
+        let part = Read::by_ref(&mut source).take(size);
+        let _ = io::copy(&mut wait.count(part, "send", Some(size)), &mut stream);
         let _ = stream.shutdown(Shutdown::Write);
+        wait.turn_to("wait for the other host");
         let Some(answer) = first_line(&mut stream) else {
             return Err(self.failure(&process.end()));
         };
