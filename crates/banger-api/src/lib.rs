@@ -18,6 +18,7 @@ mod image;
 mod inside;
 mod job;
 mod label_selector;
+pub mod lifeline;
 pub mod limits;
 pub mod location;
 mod name;

@@ -29,6 +29,9 @@ pub struct CreateVm {
     pub spec: VmSpecPatch,
     /// Creates it without starting it.
     pub no_start: bool,
+    /// Creates a temporary VM: it is deleted, permanently, as soon as the last connection of
+    /// `GET /v1/vms/{ref}/lifeline` has ended, or 30 seconds after its start if there was none.
+    pub temporary: bool,
 }
 
 /// Starts a VM.

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{Client, broken, verbs};
 use crate::exec::UPGRADE;
-use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, console, forward};
+use crate::{Code, Endpoint, Error, JobRef, Result, VmRef, console, forward, lifeline};
 
 /// A connection that the caller takes over; [`crate::exec`] and [`crate::console`] describe its
 /// frames.
@@ -83,6 +83,15 @@ impl Client {
     /// Those of [`Client::detach`].
     pub fn copy(&self, vm: &VmRef) -> Result<ExecStream> {
         self.take_over(&verbs::path(vm, "/copy"), UPGRADE)
+    }
+
+    /// Holds the lifeline of a temporary VM until the socket is closed.
+    ///
+    /// # Errors
+    /// The daemon's error, such as `conflict` if the VM is not temporary.
+    pub fn lifeline(&self, vm: &VmRef) -> Result<UnixStream> {
+        let path = verbs::path(vm, "/lifeline");
+        Ok(self.take_over(&path, lifeline::UPGRADE)?.socket)
     }
 
     /// Requests a connection with this protocol, and takes it over.

@@ -155,6 +155,7 @@ fn request(work: &Work<'_>, new: NewVm) -> Result<CreateVm> {
         name: new.name,
         image: new.image,
         no_start: false,
+        temporary: false,
     })
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use banger_api::exec::{ExecFrame, ExecReader};
 
@@ -121,6 +122,37 @@ fn an_interrupt_ends_the_command_and_its_vm_goes() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(environment.json(&["vm", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn the_vm_of_a_client_that_is_killed_goes_as_well() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "other"]);
+    let mut command = environment.command(&["vm", "run", "once", "--rm", "-i", "--", "x"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _stdin = child.stdin.take();
+    let mut stdout = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut stdout, &mut [0; 2]).unwrap();
+    let notes = environment.json(&["vm", "show", "once"])["notes"].to_string();
+    assert!(notes.contains("it is temporary"), "{notes}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = environment.json(&["vm", "list"]);
+        let names: Vec<_> = left
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["name"])
+            .collect();
+        if names == ["other"] {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{names:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]

@@ -138,6 +138,7 @@ impl Engine {
                 ..VmSpecPatch::of_a_build()
             },
             no_start: false,
+            temporary: false,
         };
         let hold = self.make(&wanted, Some(&build.name), operation, progress)?;
         let built = self.build_in(build, &hold, progress);

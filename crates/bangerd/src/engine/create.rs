@@ -34,8 +34,13 @@ impl Engine {
         if request.no_start {
             return Ok(self.advised(&hold.vm(), request));
         }
-        self.start_held(&hold, &StartVm::default(), progress).map_err(|error| {
+        self.start_held(&hold, &StartVm::default(), progress).map_err(|mut error| {
             let name = hold.vm().name;
+            if request.temporary {
+                let left = self.remove(&hold);
+                error.also.extend(left.err().map(|left| left.to_string()));
+                return error;
+            }
             error.hint(format!(
                 "the VM exists, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"
             ))
@@ -105,6 +110,7 @@ impl Engine {
             };
             let mut vm = self.fresh(name, spec.clone(), lease.images().clone(), &claims)?;
             vm.builds = builds.cloned();
+            vm.temporary = request.temporary;
             self.choose(&mut vm)?;
             self.admit_vm(&vm)?;
             let room = disk_pressure::check(&self.parts.layout, self.breaks_when_full(&vm));

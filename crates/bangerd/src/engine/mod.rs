@@ -32,6 +32,7 @@ mod host;
 mod images;
 mod inside;
 mod jobs;
+mod lifeline;
 mod metrics;
 mod operations;
 mod outside;
@@ -85,6 +86,7 @@ use record::StaleRecords;
 pub use connect::Connection;
 pub use console::{ConsolePiece, ConsoleReader, ConsoleSession, Typing};
 pub use events::KEPT_EVENTS;
+pub use lifeline::Lifeline;
 pub use view::{CHUNK, ConsoleChunk};
 
 /// Receives each step of a long operation.
@@ -185,6 +187,7 @@ pub struct Engine {
     /// The open connections to guests.
     connections: connect::OpenConnections,
     typists: console::Typists,
+    lifelines: Arc<lifeline::Lifelines>,
     stopping: AtomicBool,
 }
 
@@ -233,6 +236,7 @@ impl Engine {
             volume_claims: Mutex::default(),
             connections: connect::OpenConnections::default(),
             typists: console::Typists::default(),
+            lifelines: Arc::default(),
             stopping: AtomicBool::new(false),
         }
     }

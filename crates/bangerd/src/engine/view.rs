@@ -90,6 +90,9 @@ impl Engine {
                 vm.name
             ));
         }
+        if vm.temporary {
+            notes.push("it is temporary: it is deleted when its `banger vm run` ends".to_owned());
+        }
         if self.parts.simulated {
             notes.push("it is simulated: there is nothing to log in to".to_owned());
         }

@@ -79,6 +79,7 @@ impl Engine {
             self.look_at_files(&mut memory);
             self.look_outside(running.clone(), &memory.outside);
             self.look_at_clocks(&running, &mut memory);
+            self.delete_abandoned(Instant::now());
             if !gone.is_empty() {
                 // Until their threads have recorded the end, these would wake this thread again.
                 self.host().wait_any(&[], Duration::from_millis(20));

@@ -15,6 +15,7 @@
 mod connect;
 mod console;
 mod exec;
+mod lifeline;
 mod reply;
 mod request;
 mod routes;

@@ -103,6 +103,9 @@ pub struct Vm {
     /// recovery at the next daemon's start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builds: Option<ImageName>,
+    /// Whether it is deleted once no client holds its lifeline.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
     /// The time of its creation.
     pub created: Timestamp,
     /// How its last run ended.
@@ -140,6 +143,7 @@ impl Vm {
             run: None,
             last_boot: None,
             builds: None,
+            temporary: false,
             created,
             last_end: None,
             deleted: None,

@@ -18,6 +18,7 @@ mod in_force;
 mod input;
 mod laws;
 mod ledger;
+mod lifeline;
 mod machine_state;
 mod nat;
 mod network;

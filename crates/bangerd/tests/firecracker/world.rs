@@ -225,6 +225,7 @@ fn vm() -> Vm {
         former_machine_ids: Vec::new(),
         last_boot: None,
         builds: None,
+        temporary: false,
         created: jiff::Timestamp::UNIX_EPOCH,
         last_end: None,
         deleted: None,

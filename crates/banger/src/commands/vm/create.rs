@@ -1,5 +1,6 @@
 //! `banger vm create`.
 
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -171,6 +172,20 @@ impl NewVm {
         session.work(|daemon, progress| daemon.create(&request, progress))
     }
 
+    /// Creates a VM that lives as long as the lifeline that is returned with it.
+    ///
+    /// # Errors
+    /// The daemon's error; the VM is gone then, or goes within 30 seconds.
+    pub(super) fn create_temporary(&self, session: &Session) -> Result<(VmView, UnixStream)> {
+        let request = CreateVm {
+            temporary: true,
+            ..self.request(session, false)?
+        };
+        let vm = session.work(|daemon, progress| daemon.create(&request, progress))?;
+        let lifeline = session.daemon()?.lifeline(&vm.id.into())?;
+        Ok((vm, lifeline))
+    }
+
     /// Creates the VM, and waits until its guest runs commands.
     fn create_early(&self, session: &Session) -> Result<VmView> {
         let request = self.request(session, false)?;
@@ -199,6 +214,7 @@ impl NewVm {
             image: self.image.clone(),
             spec,
             no_start,
+            temporary: false,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! `banger vm run`.
 
-use banger_api::{DeleteVm, VmRef};
+use std::os::unix::net::UnixStream;
+
+use banger_api::{DeleteVm, Result, VmRef, VmView};
 use clap::Args;
 
 use super::create::NewVm;
@@ -35,7 +37,8 @@ pub(crate) struct Run {
 impl Run {
     /// Creates the VM, and runs the command.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let vm = self.new.create(session, false).map_err(|error| {
+        // Held until the VM is deleted: without it the daemon deletes the VM of a client that was killed.
+        let (vm, _lifeline) = self.create(session).map_err(|error| {
             session.output.error(&error);
             Failure::Status(NOT_OF_THE_COMMAND)
         })?;
@@ -57,5 +60,14 @@ impl Run {
             }
         }
         outcome
+    }
+
+    /// Creates the VM; a temporary one comes with its guard.
+    fn create(&self, session: &Session) -> Result<(VmView, Option<UnixStream>)> {
+        if self.rm {
+            let (vm, lifeline) = self.new.create_temporary(session)?;
+            return Ok((vm, Some(lifeline)));
+        }
+        Ok((self.new.create(session, false)?, None))
     }
 }

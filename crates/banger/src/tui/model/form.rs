@@ -260,6 +260,7 @@ impl Form {
                     image: self.text(Kind::Image),
                     spec: self.patch(None),
                     no_start: !self.is_on(Kind::Start),
+                    temporary: false,
                 }),
             },
             Purpose::Set(vm, before) => Job {

@@ -15,7 +15,7 @@ use super::super::App;
 use super::super::reply::Refusal;
 use super::super::request::{JobPath, JsonBody, ReplyMode, UrlQuery, VmPath, VmRequest};
 use super::super::work::{ask, work};
-use super::super::{connect, console, exec};
+use super::super::{connect, console, exec, lifeline};
 use super::Reference;
 
 /// The routes of this file.
@@ -23,6 +23,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(exec_command))
         .routes(routes!(copy_files))
+        .routes(routes!(lifeline_of))
         .routes(routes!(detach))
         .routes(routes!(jobs, prune_jobs))
         .routes(routes!(remove_job))
@@ -89,6 +90,23 @@ async fn copy_files(
     request: Request,
 ) -> Result<Response, Refusal> {
     exec::hand_over(app, request, move |engine| engine.copy(&vm)).await
+}
+
+/// Holds the lifeline of a VM that was created with `temporary`: this connection. The request needs
+/// the headers `connection: upgrade` and `upgrade: banger-lifeline`; nothing crosses the connection. The VM
+/// is deleted, permanently, when its last lifeline has ended.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/lifeline",
+    params(Reference),
+    responses((status = 101, description = "The connection is a lifeline."))
+)]
+async fn lifeline_of(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    request: Request,
+) -> Result<Response, Refusal> {
+    lifeline::hold(app, request, vm).await
 }
 
 /// Starts one command in a guest as a job, which outlives this connection. The upgrade and the frames are

@@ -44,6 +44,7 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/trash/{ref}/undelete"),
     ("GET", "/v1/vms/{ref}/exec"),
     ("GET", "/v1/vms/{ref}/copy"),
+    ("GET", "/v1/vms/{ref}/lifeline"),
     ("GET", "/v1/vms/{ref}/detach"),
     ("GET", "/v1/vms/{ref}/jobs"),
     ("DELETE", "/v1/vms/{ref}/jobs"),
@@ -167,6 +168,7 @@ fn is_upgrade(path: &str) -> bool {
     [
         "/exec",
         "/copy",
+        "/lifeline",
         "/detach",
         "/attach",
         "/connect",
@@ -272,7 +274,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (24, 25));
+    assert_eq!((bodies, references), (24, 26));
 }
 
 #[test]
