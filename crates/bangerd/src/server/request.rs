@@ -112,24 +112,26 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Converts integral numbers such as 2.0 to integers, in nested objects, too.
+/// Converts integral numbers such as 2.0 to integers, in nested objects and lists, too.
 fn make_whole(json: &mut Value) {
-    for (_, value) in json.as_object_mut().into_iter().flatten() {
-        make_whole(value);
-        let whole = value
-            .as_f64()
-            .filter(|number| value.is_f64() && number.fract() == 0.0);
-        // Above 2^53 a fraction could not be represented.
-        if let Some(number) = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it)) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "in range and whole, as was just looked at"
-            )]
-            {
-                *value = (number as u64).into();
+    match json {
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|it| it.fract() == 0.0);
+            // Above 2^53 a fraction could not be represented.
+            if let Some(whole) = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it)) {
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "in range and whole, as was just looked at"
+                )]
+                {
+                    *json = (whole as u64).into();
+                }
             }
         }
+        _ => {}
     }
 }
 
@@ -365,6 +367,11 @@ mod tests {
             let asked: CreateVm =
                 parse(format!("{{\"spec\": {{\"vcpu\": {two}}}}}").as_bytes()).unwrap();
             assert_eq!(asked.spec.vcpu, Some(2), "{two}");
+            let steps = format!(
+                "{{\"name\": \"web\", \"steps\": [{{\"name\": \"\", \"script\": \"\", \"timeout_seconds\": {two}}}]}}"
+            );
+            let asked: banger_api::BuildImage = parse(steps.as_bytes()).unwrap();
+            assert_eq!(asked.steps[0].timeout_seconds, Some(2), "{two}");
         }
     }
 
