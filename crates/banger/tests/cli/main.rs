@@ -36,6 +36,8 @@ mod several;
 mod simulated;
 mod ssh;
 mod ssh_config;
+#[path = "../sshd/mod.rs"]
+mod sshd;
 mod stand_in;
 mod system;
 mod terminal;

@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::needs_real_vms;
+use crate::sshd::TestSshd;
 use crate::world::{World, host, shared, wait_for};
-
-const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd that accepts one key, and a client's files.
 struct Sshd {
@@ -37,9 +36,8 @@ impl Drop for Sshd {
     }
 }
 
-/// sshd requires a directory in /run, which a host without it lacks, so this one has a /run of its
-/// own.
-fn sshd(world: &World) -> Sshd {
+/// Starts the sshd of "another machine".
+fn start(sshd: &TestSshd, world: &World) -> Sshd {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
@@ -75,8 +73,9 @@ fn sshd(world: &World) -> Sshd {
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\n\
          AuthorizedKeysFile {place}/user_key.pub\nStrictModes no\nUsePAM no\nPidFile none\n\
-         PasswordAuthentication no\nLogLevel ERROR\n\
+         PasswordAuthentication no\nLogLevel ERROR\n{}\
          SetEnv PATH={programs}:/usr/bin:/bin {}\n",
+        sshd.lines(),
         environment.join(" ")
     );
     std::fs::write(path("sshd_config"), config).unwrap();
@@ -97,10 +96,9 @@ fn sshd(world: &World) -> Sshd {
     let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F {place}/config \"$@\"\n");
     std::fs::write(path("bin/ssh"), script).unwrap();
     host("chmod", &["755", path("bin/ssh").to_str().unwrap()]);
-    let script =
-        "mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 755 /run/sshd && exec \"$0\" \"$@\"";
-    let child = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script, SSHD, "-D", "-e", "-f"])
+    let child = sshd
+        .command()
+        .args(["-D", "-e", "-f"])
         .arg(path("sshd_config"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -116,13 +114,16 @@ fn sshd(world: &World) -> Sshd {
 
 pub(crate) fn a_guest_of_another_machine_is_reached_with_the_clients_own_key() {
     needs_real_vms!();
-    if !Path::new(SSHD).is_file() {
-        eprintln!("SKIPPED: {}: there is no sshd here", module_path!());
+    let Some(sshd) = TestSshd::find() else {
+        eprintln!(
+            "SKIPPED: {}: there is no sshd here; tools/setup test unpacks one",
+            module_path!()
+        );
         return;
-    }
+    };
     let world = shared();
     world.first();
-    let sshd = sshd(&world);
+    let sshd = start(&sshd, &world);
     let folder = sshd.folder.path();
     let run = |command: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_banger"))

@@ -22,6 +22,8 @@ mod ordinary_user;
 mod root_helper;
 mod sessions;
 mod shared;
+#[path = "../sshd/mod.rs"]
+mod sshd;
 mod streams;
 #[path = "../suite/mod.rs"]
 mod suite;

@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use super::machines::{TwoMachines, free_port, machines, run, start_sshd, user};
 use crate::environment::{Run, program};
 use crate::fake_daemon;
+use crate::sshd::TestSshd;
 
 /// A machine whose daemon reports the VM `web`, and an sshd in place of the guest's.
 struct WithGuest {
@@ -21,6 +22,7 @@ impl Drop for WithGuest {
 
 /// `host_key` is the one that the daemon reports, if it is not the guest's own.
 fn with_guest(host_key: Option<&str>) -> Option<WithGuest> {
+    let sshd = TestSshd::find()?;
     let two = machines("", "")?;
     let server = &two.server;
     let path = server.path("guest_key");
@@ -30,12 +32,13 @@ fn with_guest(host_key: Option<&str>) -> Option<WithGuest> {
     let keys = server.path("guest_keys");
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {path}\nAuthorizedKeysFile {}\n\
-         StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nLogLevel ERROR\n",
-        keys.display()
+         StrictModes no\nUsePAM no\nPidFile none\nPasswordAuthentication no\nLogLevel ERROR\n{}",
+        keys.display(),
+        sshd.lines()
     );
     std::fs::write(server.path("guest_config"), config).unwrap();
     std::fs::write(&keys, "").unwrap();
-    let guest = start_sshd(&server.path("guest_config"), port);
+    let guest = start_sshd(&sshd, &server.path("guest_config"), port);
     let public = std::fs::read_to_string(format!("{path}.pub")).unwrap();
     let mut web = fake_daemon::web(server);
     web["ssh"]["host"] = "127.0.0.1".into();

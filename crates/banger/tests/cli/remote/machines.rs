@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::environment::{Run, TestEnvironment, program};
+use crate::sshd::TestSshd;
 
-pub(super) const SSHD: &str = "/usr/sbin/sshd";
+/// Why tests with another machine are skipped.
+pub(super) const NO_SSHD: &str = "there is no sshd here; tools/setup test unpacks one";
 
 /// The client's machine and the other one.
 pub(super) struct TwoMachines {
@@ -45,13 +47,10 @@ pub(super) fn two_machines(more: &str) -> Option<TwoMachines> {
 
 /// The same, with these variables in sessions there.
 pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
-    if !Path::new(SSHD).is_file() {
-        eprintln!(
-            "SKIPPED: {}: there is no sshd here: sudo apt-get install openssh-server",
-            module_path!()
-        );
+    let Some(sshd) = TestSshd::find() else {
+        eprintln!("SKIPPED: {}: {NO_SSHD}", module_path!());
         return None;
-    }
+    };
     let (client, server) = (TestEnvironment::new(), TestEnvironment::new());
     for key in ["host_key", "user_key"] {
         let path = server.path(key);
@@ -72,10 +71,11 @@ pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
     let folder = server.path("");
     let folder = folder.display();
     let programs = program().parent().unwrap().display().to_string();
+    let lines = sshd.lines();
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}host_key\n\
          AuthorizedKeysFile {folder}authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n\
-         PasswordAuthentication no\nLogLevel ERROR\n{more}\n\
+         PasswordAuthentication no\nLogLevel ERROR\n{lines}{more}\n\
          SetEnv HOME={folder}home {variables} TMPDIR={folder}tmp XDG_RUNTIME_DIR= PATH={folder}bin:{programs}:/usr/bin:/bin\n"
     );
     std::fs::write(server.path("sshd_config"), config).unwrap();
@@ -101,7 +101,7 @@ pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
         client.path("ssh_config").display()
     );
     client.script("ssh", &line);
-    let sshd = start_sshd(&server.path("sshd_config"), port);
+    let sshd = start_sshd(&sshd, &server.path("sshd_config"), port);
     Some(TwoMachines {
         client,
         server,
@@ -110,23 +110,12 @@ pub(super) fn machines(more: &str, variables: &str) -> Option<TwoMachines> {
     })
 }
 
-/// As root, sshd requires a directory in /run, which a host without a running sshd lacks, so this
-/// sshd has a mount namespace of its own.
-pub(super) fn start_sshd(config: &Path, port: u16) -> Child {
-    let mut command = if rustix::process::geteuid().is_root() {
-        let mut command = Command::new("unshare");
-        let script =
-            "mount -t tmpfs -o mode=755 tmpfs /run && mkdir -m 755 /run/sshd && exec \"$0\" \"$@\"";
-        command.args(["--mount", "sh", "-c", script, SSHD]);
-        command
-    } else {
-        Command::new(SSHD)
-    };
+/// Starts an sshd, and waits until it listens.
+pub(super) fn start_sshd(sshd: &TestSshd, config: &Path, port: u16) -> Child {
+    let mut command = sshd.command();
     let mut child = command
         .args(["-D", "-e", "-f"])
         .arg(config)
-        .env_clear()
-        .env("PATH", "/usr/bin:/usr/sbin:/bin")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
