@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use super::machines::{TwoMachines, two_machines};
 
@@ -84,4 +85,43 @@ fn the_url_of_a_service_there_leads_through_this_machine() {
     TcpStream::connect(address).unwrap();
     open.kill().unwrap();
     open.wait().unwrap();
+}
+
+#[test]
+fn the_console_of_a_vm_there_is_typed_to() {
+    let Some(two) = with_vm() else { return };
+    let mut console = two.command(&["--host", "lab", "vm", "console", "web"]);
+    console.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut console = console.spawn().unwrap();
+    let mut stdin = console.stdin.take().unwrap();
+    stdin.write_all(b"hello\n").unwrap();
+    let mut lines = BufReader::new(console.stdout.take().unwrap()).lines();
+    let is_answer = |line: &std::io::Result<String>| {
+        let line = line.as_ref().unwrap();
+        line.contains("simulated: hello")
+    };
+    assert!(lines.any(|line| is_answer(&line)));
+    two.done(&["--host", "lab", "vm", "stop", "web"]);
+    assert!(console.wait().unwrap().success());
+}
+
+#[test]
+fn the_vm_there_of_a_client_that_is_killed_goes_as_well() {
+    let Some(two) = with_vm() else { return };
+    let run = [
+        "--host", "lab", "vm", "run", "once", "--rm", "-i", "--", "x",
+    ];
+    let mut run = two.command(&run);
+    run.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut run = run.spawn().unwrap();
+    let _stdin = run.stdin.take();
+    let mut stdout = run.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 2]).unwrap();
+    assert_eq!(two.names(), "once web ");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while two.names() != "web " {
+        assert!(Instant::now() < deadline, "{}", two.names());
+    }
 }
