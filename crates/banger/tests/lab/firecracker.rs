@@ -211,6 +211,6 @@ pub(crate) fn everything_inside_works_jailed_or_not() {
         inside::assert_console_in_rescue(lab, User::Root, "inside");
     }
     inside::assert_volume(lab, User::Root, "inside");
-    lab.root("banger vm delete --force inside; banger volume delete --force inside-data");
+    lab.root("banger vm delete --force inside; banger volume delete inside-data");
     leftovers::assert_none(lab, &before);
 }

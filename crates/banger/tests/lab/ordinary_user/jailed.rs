@@ -160,7 +160,7 @@ pub(crate) fn everything_inside_works_in_a_users_jail() {
     inside::assert_volume(lab, User::Ada, "jailed");
     lab.must(
         User::Ada,
-        "banger vm set jailed --no-volume jailed-data; banger volume delete --force jailed-data; \
+        "banger vm set jailed --no-volume jailed-data; banger volume delete jailed-data; \
          banger vm start jailed",
     );
 }
