@@ -109,6 +109,8 @@ pub(crate) enum Interaction {
     Silent,
     /// Yes: `sudo` asks for a password.
     Interactive,
+    /// No, and a ^C of the terminal is not for it either.
+    Aside,
 }
 
 /// Finds a program in `search` (`PATH`), else in the system's directories, which an ordinary user's
@@ -143,6 +145,10 @@ pub(crate) fn run(
         .stdout(Stdio::piped());
     match interaction {
         Interaction::Silent => command.stdin(Stdio::null()).stderr(Stdio::piped()),
+        Interaction::Aside => command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0),
         Interaction::Interactive => command.stdin(Stdio::inherit()).stderr(Stdio::inherit()),
     };
     let output = command

@@ -34,7 +34,42 @@ pub(crate) fn readable<'a>(words: impl IntoIterator<Item = &'a OsString>) -> Str
     String::from_utf8_lossy(&line).into_owned()
 }
 
-/// Everything between single quotes is literal; only a single quote itself must be outside of them.
+/// The words of a line that a person typed: blanks separate them, quotes and backslashes keep blanks.
+/// Nothing is expanded.
+///
+/// # Errors
+/// A quote has no end.
+pub(crate) fn split(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some('"') | None, '\\') => {
+                let next = letters
+                    .next()
+                    .ok_or("there is nothing behind the backslash")?;
+                word.get_or_insert_default().push(next);
+            }
+            (Some(_), _) => word.get_or_insert_default().push(letter),
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, _) if letter.is_whitespace() => words.extend(word.take()),
+            (None, _) => word.get_or_insert_default().push(letter),
+        }
+    }
+    if let Some(open) = quote {
+        return Err(format!("the {open} has no end"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// Between single quotes everything is literal; only the quote itself has to leave them.
 fn quote_into(line: &mut Vec<u8>, word: &OsStr) {
     line.push(b'\'');
     for byte in word.as_bytes() {
@@ -54,8 +89,29 @@ mod tests {
 
     use super::*;
 
-    /// The arguments that a real shell reads from the line, each with a terminating zero, printed
-    /// by the shell's own builtin.
+    #[test]
+    fn a_line_is_split_into_what_was_quoted() {
+        let words = |line: &str| split(line).unwrap();
+        assert_eq!(words("  vm  show web "), ["vm", "show", "web"]);
+        assert_eq!(
+            words(r#"a 'b c' "d \" e" f\ g ''"#),
+            ["a", "b c", "d \" e", "f g", ""]
+        );
+        assert!(words(" ").is_empty());
+        assert!(split("a 'b").unwrap_err().contains("no end"));
+        assert!(split("a\\").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_quoted_for_a_shell_is_split_again(words in prop::collection::vec("[^\\x00]{0,8}", 0..5)) {
+            let typed: Vec<OsString> = words.iter().map(OsString::from).collect();
+            prop_assert_eq!(split(&readable(&typed)).unwrap(), words);
+        }
+    }
+
+    /// What a real shell makes of the line: each argument as the shell's own builtin prints it,
+    /// ended by a zero byte.
     #[expect(clippy::disallowed_methods, reason = "a test asks a real shell")]
     fn read_back(words: &[OsString]) -> Vec<OsString> {
         let script = OsString::from("printf '%s\\0' x");

@@ -21,6 +21,7 @@ mod exec;
 mod fake_daemon;
 mod forward;
 mod guesses;
+mod held_daemon;
 mod hosts;
 mod images;
 mod install;

@@ -26,9 +26,10 @@ impl Model {
         self.usages.begin_anew();
         let mut effects = vec![
             Effect::Ask(Question::Images),
+            Effect::Ask(Question::Volumes),
             Effect::Ask(Question::Defaults),
         ];
-        if self.tab == Tab::Doctor {
+        if matches!(self.tab, Tab::Doctor | Tab::Trash) {
             effects.extend(self.refreshed());
         }
         effects
@@ -71,8 +72,9 @@ impl Model {
                 self.users_changed()
             }
             Change::Operation(operation) => {
+                let effect = self.build_ended(&operation);
                 self.operation(operation, event.at);
-                Vec::new()
+                effect.into_iter().collect()
             }
         }
     }
@@ -121,9 +123,9 @@ impl Model {
         }
     }
 
-    /// Images tell who uses them.
+    /// Images and volumes tell who uses them, and a deleted VM may be in the trash.
     fn users_changed(&mut self) -> Vec<Effect> {
-        if self.tab == Tab::Images {
+        if matches!(self.tab, Tab::Images | Tab::Volumes | Tab::Trash) {
             return self.refreshed();
         }
         Vec::new()
@@ -171,6 +173,10 @@ impl Model {
         }
         match job.act {
             Act::DeleteImage(_) | Act::PruneImages => vec![Effect::Ask(Question::Images)],
+            // What is not pushed may be otherwise; what the form has to know is asked anyway.
+            Act::Command(_) if matches!(self.tab, Tab::Images | Tab::Volumes | Tab::Trash) => {
+                self.refreshed()
+            }
             Act::StartDaemon => vec![Effect::Connect],
             _ => Vec::new(),
         }

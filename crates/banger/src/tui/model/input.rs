@@ -66,6 +66,7 @@ impl Model {
                 Vec::new()
             }
             FormOutcome::Cancelled => Vec::new(),
+            FormOutcome::Run(words) => self.run_typed(words),
             FormOutcome::Complete(job) => {
                 if let Act::Create(request) = &job.act {
                     self.awaited.clone_from(&request.name);
@@ -81,6 +82,13 @@ impl Model {
             names: self.vms.all().map(|vm| &vm.name).collect(),
             images: self
                 .images
+                .items
+                .iter()
+                .flatten()
+                .map(|it| &it.name)
+                .collect(),
+            volumes: self
+                .volumes
                 .items
                 .iter()
                 .flatten()

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-pub(crate) use super::actions::{Action, BINDINGS, Binding, Scope};
+pub(crate) use super::actions::{Action, Binding, Scope};
+pub(crate) use super::bindings::BINDINGS;
 
 /// One key with its modifiers, written `d`, `D`, `ctrl-d`, `enter`, `f5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use banger_api::{
     CreateVm, DaemonView, Error, Event, ImageName, ImageView, PortView, Report, Result, StatsView,
-    VmId, VmSpecPatch, VmView,
+    VmId, VmSpecPatch, VmView, VolumeView,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
 
@@ -52,6 +52,10 @@ pub(crate) enum Answer {
     Ports(VmId, Result<Vec<PortView>>),
     /// The images.
     Images(Result<Vec<ImageView>>),
+    /// The volumes.
+    Volumes(Result<Vec<VolumeView>>),
+    /// The VMs in the trash.
+    Trash(Result<Vec<VmView>>),
     /// The daemon's state.
     Daemon(Result<Box<DaemonView>>),
     /// The checks.
@@ -69,6 +73,10 @@ pub(crate) enum Question {
     Ports(VmId),
     /// The images.
     Images,
+    /// The volumes.
+    Volumes,
+    /// The VMs in the trash.
+    Trash,
     /// The daemon's state.
     Daemon,
     /// The checks.
@@ -173,6 +181,8 @@ pub(crate) enum Act {
     PruneImages,
     /// Starts the daemon.
     StartDaemon,
+    /// A command of banger, with these words.
+    Command(Vec<String>),
 }
 
 impl Act {
@@ -188,6 +198,7 @@ impl Act {
             Self::Set(_) => "is changed".to_owned(),
             Self::Rename(name) => format!("is {name} now"),
             Self::PruneImages => "are deleted".to_owned(),
+            Self::Command(words) => command_outcome(words),
         }
     }
 
@@ -203,6 +214,24 @@ impl Act {
             Self::Set(_) => "change",
             Self::Rename(_) => "rename",
             Self::PruneImages => "prune",
+            Self::Command(_) => "run",
         }
+    }
+}
+
+/// What a command has done: `is exported to ~/web.banger`.
+fn command_outcome(words: &[String]) -> String {
+    let word = |at: usize| words.get(at).map_or("", String::as_str);
+    match (word(0), word(1)) {
+        ("vm", "clone") => format!("is cloned as {}", word(3)),
+        ("vm", "undelete") => "is restored".to_owned(),
+        ("vm", "purge") => "is deleted permanently".to_owned(),
+        (_, "export") => format!("is exported to {}", word(3)),
+        (_, "import") => "is imported".to_owned(),
+        (_, "build") => "is built".to_owned(),
+        (_, "rename") => format!("is {} now", word(3)),
+        (_, "create") => "is created".to_owned(),
+        (_, "delete") => "is deleted".to_owned(),
+        _ => "is done".to_owned(),
     }
 }

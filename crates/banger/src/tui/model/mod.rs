@@ -3,40 +3,53 @@
 
 mod act;
 mod actions;
+mod bindings;
+mod copies;
 pub(crate) mod dialog;
 mod events;
 pub(crate) mod form;
+mod images;
 mod input;
 pub(crate) mod keys;
 pub(crate) mod layout;
+mod list;
 pub(crate) mod message;
+mod motion;
 mod mouse;
 pub(crate) mod notices;
 pub(crate) mod operations;
+mod place;
 pub(crate) mod ports;
+mod prompt;
+mod questions;
 mod settings;
 pub(crate) mod text;
+mod trash;
 mod usages;
+mod verbs;
 pub(crate) mod vms;
+mod volumes;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::time::Duration;
 
-use banger_api::{DaemonView, DiskView, Error, ImageView, Phase, Report, VmId};
+use banger_api::{DaemonView, DiskView, Error, ImageView, Phase, VmId, VmView, VolumeView};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
 use tui_input::Input;
 
+pub(crate) use list::List;
 pub(crate) use mouse::tab_width;
+pub(crate) use place::{Pane, Tab};
 pub(crate) use settings::{Look, Preferences};
 
 use dialog::Overlay;
 use keys::{KeyTable, Scope};
 use layout::Rooms;
-use message::{Answer, Defaults, Effect, Message, Question, Source};
+use message::{Defaults, Effect, Message, Source};
 use notices::{Notices, Tone};
 use operations::Operations;
 use ports::Ports;
@@ -58,137 +71,6 @@ pub(crate) enum Link {
         /// Since when.
         since: Timestamp,
     },
-}
-
-/// What the screen is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Tab {
-    /// The VMs.
-    #[default]
-    Vms,
-    /// The images.
-    Images,
-    /// The daemon.
-    Daemon,
-    /// The checks of the host.
-    Doctor,
-}
-
-impl Tab {
-    /// All tabs, in order.
-    pub(crate) const ALL: [Self; 4] = [Self::Vms, Self::Images, Self::Daemon, Self::Doctor];
-
-    /// Its title.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Vms => "VMs",
-            Self::Images => "images",
-            Self::Daemon => "daemon",
-            Self::Doctor => "doctor",
-        }
-    }
-}
-
-/// What is shown of the selected VM.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Pane {
-    /// Its settings and its state.
-    #[default]
-    Details,
-    /// What it uses.
-    Usage,
-    /// What listens in it.
-    Ports,
-    /// What happened to it.
-    Events,
-    /// Its console.
-    Console,
-    /// Its hypervisor's log.
-    Hypervisor,
-}
-
-impl Pane {
-    /// All panes, in order.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Details,
-        Self::Usage,
-        Self::Ports,
-        Self::Events,
-        Self::Console,
-        Self::Hypervisor,
-    ];
-
-    /// Its title.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Details => "details",
-            Self::Usage => "usage",
-            Self::Ports => "ports",
-            Self::Events => "events",
-            Self::Console => "console",
-            Self::Hypervisor => "hypervisor",
-        }
-    }
-
-    /// Whether it is text with lines.
-    pub(crate) fn is_text(self) -> bool {
-        matches!(self, Self::Console | Self::Hypervisor)
-    }
-
-    /// Whether it shows graphs.
-    pub(crate) fn has_graphs(self) -> bool {
-        matches!(self, Self::Details | Self::Usage)
-    }
-}
-
-/// A list that was asked for.
-#[derive(Debug, Clone)]
-pub(crate) struct List<T> {
-    /// What came; nothing before the first answer.
-    pub(crate) items: Option<Vec<T>>,
-    /// Why the last answer is an error.
-    pub(crate) error: Option<Error>,
-    /// The line under the cursor.
-    pub(crate) at: usize,
-    /// Whether an answer is awaited.
-    pub(crate) asked: bool,
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self {
-            items: None,
-            error: None,
-            at: 0,
-            asked: false,
-        }
-    }
-}
-
-impl<T> List<T> {
-    fn take(&mut self, answer: Result<Vec<T>, Error>) {
-        self.asked = false;
-        match answer {
-            Ok(items) => {
-                self.at = self.at.min(items.len().saturating_sub(1));
-                self.items = Some(items);
-                self.error = None;
-            }
-            Err(error) => self.error = Some(error),
-        }
-    }
-
-    /// The one under the cursor.
-    pub(crate) fn selected(&self) -> Option<&T> {
-        self.items.as_ref()?.get(self.at)
-    }
-
-    fn move_by(&mut self, lines: isize) {
-        let last = self.items.as_ref().map_or(0, Vec::len).saturating_sub(1);
-        self.at = self.at.saturating_add_signed(lines).min(last);
-    }
 }
 
 /// What the user types into at the list or the text.
@@ -231,6 +113,9 @@ pub(crate) struct Model {
     pub(crate) source: Option<Source>,
     pub(crate) source_end: Option<String>,
     pub(crate) images: List<ImageView>,
+    pub(crate) volumes: List<VolumeView>,
+    /// The VMs in the trash, the last deleted first.
+    pub(crate) trash: List<VmView>,
     pub(crate) checks: List<banger_api::CheckReport>,
     /// The selected VM's disks.
     pub(crate) disks: Option<(VmId, Vec<DiskView>)>,
@@ -277,6 +162,8 @@ impl Model {
             source: None,
             source_end: None,
             images: List::default(),
+            volumes: List::default(),
+            trash: List::default(),
             checks: List::default(),
             disks: None,
             defaults: None,
@@ -349,74 +236,6 @@ impl Model {
         effects
     }
 
-    fn answer(&mut self, answer: Answer) -> Vec<Effect> {
-        match answer {
-            Answer::Vm(id, Ok(vm)) => self.disks = Some((id, vm.disks)),
-            // It may have gone meanwhile, which its event tells.
-            Answer::Vm(_, Err(_)) => {}
-            Answer::Ports(id, ports) => self.ports_answered(id, ports),
-            Answer::Images(images) => self.images.take(images),
-            Answer::Daemon(Ok(daemon)) => self.daemon = Some(*daemon),
-            Answer::Daemon(Err(error)) => self.notices.fail(&error, self.now),
-            Answer::Doctor(report) => self.checks.take(report.map(|it: Report| it.checks)),
-            Answer::Defaults(defaults) => self.defaults = Some(defaults),
-        }
-        Vec::new()
-    }
-
-    /// What is asked when a tab is opened, or again.
-    fn refreshed(&mut self) -> Vec<Effect> {
-        if self.link != Link::Up {
-            return Vec::new();
-        }
-        let question = match self.tab {
-            Tab::Vms => {
-                self.ports.of = None;
-                return Vec::new();
-            }
-            Tab::Images => {
-                self.images.asked = true;
-                Question::Images
-            }
-            Tab::Daemon => Question::Daemon,
-            Tab::Doctor => {
-                self.checks.asked = true;
-                Question::Doctor
-            }
-        };
-        vec![Effect::Ask(question)]
-    }
-
-    /// Follows what the screen shows, and asks for the disks of the VM that it shows.
-    fn sources(&mut self) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        let selected = self.vms.selected().map(|vm| vm.id);
-        let wanted = match (self.tab, self.pane) {
-            (Tab::Vms, Pane::Console) => selected.map(Source::Console),
-            (Tab::Vms, Pane::Hypervisor) => selected.map(Source::Hypervisor),
-            (Tab::Daemon, _) => Some(Source::Daemon),
-            _ => None,
-        };
-        if wanted != self.source {
-            self.source = wanted;
-            self.source_end = None;
-            self.text = Text::new();
-            effects.push(Effect::Follow(wanted));
-        }
-        let shows_disks = self.tab == Tab::Vms && self.pane == Pane::Details;
-        if shows_disks
-            && self.link == Link::Up
-            && let Some(id) = selected
-            && self.disks.as_ref().is_none_or(|it| it.0 != id)
-        {
-            self.disks = Some((id, Vec::new()));
-            self.pane_scroll = 0;
-            effects.push(Effect::Ask(Question::Vm(id)));
-        }
-        effects.extend(self.ask_for_ports());
-        effects
-    }
-
     /// Where things are on the screen.
     pub(crate) fn rooms(&self) -> Rooms {
         let area = Rect::new(0, 0, self.size.0, self.size.1);
@@ -429,7 +248,7 @@ impl Model {
         let rooms = self.rooms();
         match self.tab {
             Tab::Daemon => usize::from(layout::daemon_log(rooms.list).height.saturating_sub(2)),
-            Tab::Vms | Tab::Images | Tab::Doctor => usize::from(rooms.pane_rows().height),
+            _ => usize::from(rooms.pane_rows().height),
         }
     }
 
@@ -456,6 +275,8 @@ impl Model {
             },
             Tab::Vms => Scope::Vms,
             Tab::Images => Scope::Images,
+            Tab::Volumes => Scope::Volumes,
+            Tab::Trash => Scope::Trash,
             Tab::Daemon => Scope::Text,
             Tab::Doctor => Scope::Doctor,
         }

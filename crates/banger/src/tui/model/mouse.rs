@@ -37,6 +37,8 @@ impl Model {
                     Some(Tab::Images) => self.act(Action::TabImages),
                     Some(Tab::Daemon) => self.act(Action::TabDaemon),
                     Some(Tab::Doctor) => self.act(Action::TabDoctor),
+                    Some(Tab::Volumes) => self.act(Action::TabVolumes),
+                    Some(Tab::Trash) => self.act(Action::TabTrash),
                     None => Vec::new(),
                 }
             }
@@ -64,7 +66,7 @@ impl Model {
             Tab::Vms if self.list_top + row < self.vms.shown().len() => {
                 self.vms.select_line(self.list_top + row);
             }
-            Tab::Vms | Tab::Images | Tab::Daemon | Tab::Doctor => {}
+            _ => {}
         }
     }
 }

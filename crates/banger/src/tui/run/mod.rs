@@ -1,5 +1,6 @@
 //! The life of the screen: threads that hear, the loop that draws, and what is done outside.
 
+mod command;
 mod follower;
 pub(crate) mod inbox;
 mod keyboard;

@@ -73,3 +73,82 @@ pub(super) fn give_back_on_panic() {
         }
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+
+    use super::*;
+
+    /// Run by the other test, on a terminal of its own.
+    #[test]
+    #[ignore = "it panics on purpose"]
+    fn panics_on_the_screen() {
+        give_back_on_panic();
+        take(true).unwrap();
+        // One of another thread is told on the screen, and leaves it as it is.
+        let other = std::thread::spawn(|| panic!("another thread"));
+        assert!(other.join().is_err() && TAKEN.load(Ordering::SeqCst));
+        panic!("this is the end");
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test runs itself")]
+    fn a_panic_gives_the_terminal_back_before_it_is_told() {
+        // lazygit#1240, #1179.
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let mut options = File::options();
+        let terminal = options.read(true).write(true);
+        let terminal = terminal.open(name.to_str().unwrap()).unwrap();
+        let is_cooked = || {
+            let modes = tcgetattr(&terminal).unwrap().local_modes;
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+        };
+        assert!(is_cooked());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture"])
+            .arg("tui::run::screen::tests::panics_on_the_screen")
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(Stdio::from(terminal.try_clone().unwrap()))
+            .spawn()
+            .unwrap();
+        let mut master = File::from(master);
+        let reader = std::thread::spawn(move || {
+            let mut sent = Vec::new();
+            let mut piece = [0; 4096];
+            // A terminal that nobody has any longer ends with an error.
+            while let Ok(read @ 1..) = master.read(&mut piece) {
+                sent.extend_from_slice(&piece[..read]);
+            }
+            String::from_utf8_lossy(&sent).into_owned()
+        });
+        assert!(!child.wait().unwrap().success());
+        assert!(is_cooked(), "keys are lines again");
+        drop(terminal);
+        let sent = reader.join().unwrap();
+        let at = |text: &str| {
+            sent.rfind(text)
+                .unwrap_or_else(|| panic!("{text:?}: {sent:?}"))
+        };
+        let told = at("this is the end");
+        for (on, off) in [
+            ("\x1b[?1049h", "\x1b[?1049l"),
+            ("\x1b[?2004h", "\x1b[?2004l"),
+            ("\x1b[?25l", "\x1b[?25h"),
+            ("\x1b[?1000h", "\x1b[?1000l"),
+        ] {
+            assert!(at(on) < at(off) && at(off) < told, "{off:?}: {sent:?}");
+        }
+        assert!(!sent.contains("another thread"), "{sent:?}");
+    }
+}

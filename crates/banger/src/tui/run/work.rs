@@ -9,6 +9,7 @@ use banger_api::{
     DeleteVm, ImageName, KillVm, PruneImages, RenameVm, Result, StartVm, StopVm, VmId, VmRef,
 };
 
+use super::command;
 use super::inbox::Sender;
 use crate::commands::config;
 use crate::connect;
@@ -82,7 +83,12 @@ impl Work {
                     }
                 });
             }
-            Question::Vm(_) | Question::Ports(_) | Question::Images | Question::Daemon => {
+            Question::Vm(_)
+            | Question::Ports(_)
+            | Question::Images
+            | Question::Volumes
+            | Question::Trash
+            | Question::Daemon => {
                 let _ = self.questions.send(question);
             }
         }
@@ -119,6 +125,9 @@ fn done(job: &Job, places: &Paths) -> Result<()> {
     if job.act == Act::StartDaemon {
         return connect::or_start(places, SILENT).map(drop);
     }
+    if let Act::Command(words) = &job.act {
+        return command::run(words, places);
+    }
     let client = Client::new(&places.location.socket)?;
     let vm = || reference(job.vm);
     // The events tell the steps.
@@ -148,7 +157,7 @@ fn done(job: &Job, places: &Paths) -> Result<()> {
         Act::PruneImages => client
             .prune_images(&PruneImages::default(), |_| {})
             .map(drop),
-        Act::StartDaemon => Ok(()),
+        Act::StartDaemon | Act::Command(_) => Ok(()),
     }
 }
 
@@ -188,6 +197,8 @@ fn answer(question: Question, places: &Paths) -> Option<Answer> {
             Answer::Ports(id, ports)
         }
         Question::Images => Answer::Images(client().and_then(|it| it.images())),
+        Question::Volumes => Answer::Volumes(client().and_then(|it| it.volumes())),
+        Question::Trash => Answer::Trash(client().and_then(|it| it.trash())),
         Question::Daemon => Answer::Daemon(client().and_then(|it| it.daemon()).map(Box::new)),
         Question::Doctor => Answer::Doctor(client().and_then(|it| it.doctor())),
         // Where the configuration cannot be read, the form says nothing of defaults.

@@ -34,6 +34,16 @@ pub(super) fn head(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
         spans.push(Span::raw(" "));
     }
     frame.render_widget(Line::from(spans), area);
+    let used = Tab::ALL
+        .iter()
+        .map(|tab| crate::tui::model::tab_width(*tab))
+        .sum::<u16>()
+        + 1;
+    let rest = Rect {
+        x: area.x + used.min(area.width),
+        width: area.width.saturating_sub(used),
+        ..area
+    };
     let state = match &model.link {
         Link::Pending => Span::styled("connecting … ", theme.warning()),
         Link::Up => {
@@ -46,28 +56,17 @@ pub(super) fn head(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
                 Some(daemon) if daemon.mode == "sim" => "simulated, ",
                 _ => "",
             };
-            let text = format!("{mode}{running} of {} running ", model.vms.count());
-            Span::styled(text, Theme::dim())
+            let text = format!("{running} of {} running ", model.vms.count());
+            let fits = mode.len() + text.len() <= usize::from(rest.width);
+            let mode = if fits { mode } else { "" };
+            Span::styled(format!("{mode}{text}"), Theme::dim())
         }
         Link::Lost { since, .. } => {
-            let text = format!(
-                "the daemon is gone since {} ",
-                age::since(*since, model.now)
-            );
+            let text = format!("daemon gone since {} ", age::since(*since, model.now));
             Span::styled(text, theme.bad())
         }
     };
     let line = Line::from(state).right_aligned();
-    let used = Tab::ALL
-        .iter()
-        .map(|tab| crate::tui::model::tab_width(*tab))
-        .sum::<u16>()
-        + 1;
-    let rest = Rect {
-        x: area.x + used.min(area.width),
-        width: area.width.saturating_sub(used),
-        ..area
-    };
     frame.render_widget(line, rest);
 }
 
@@ -190,8 +189,24 @@ pub(super) fn keys(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
             (Action::NextPane, "next pane"),
             (Action::Help, "help"),
         ],
+        Scope::Volumes => &[
+            (Action::CreateVolume, "new"),
+            (Action::DeleteVolume, "delete"),
+            (Action::Refresh, "refresh"),
+            (Action::Help, "help"),
+            (Action::Quit, "quit"),
+        ],
+        Scope::Trash => &[
+            (Action::Undelete, "restore"),
+            (Action::Purge, "delete permanently"),
+            (Action::PurgeAll, "empty"),
+            (Action::Refresh, "refresh"),
+            (Action::Help, "help"),
+            (Action::Quit, "quit"),
+        ],
         Scope::Images => &[
             (Action::CreateFromImage, "new VM"),
+            (Action::BuildImage, "build"),
             (Action::DeleteImage, "delete"),
             (Action::PruneImages, "prune"),
             (Action::Refresh, "refresh"),

@@ -5,6 +5,7 @@ mod frame;
 mod list;
 mod overlay;
 mod ports;
+mod stores;
 mod tabs;
 mod theme;
 mod usage;
@@ -39,7 +40,9 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
                 }
             }
         }
-        Tab::Images => tabs::images(model, theme, frame, rooms.list),
+        Tab::Volumes => stores::volumes(model, theme, frame, rooms.list),
+        Tab::Trash => stores::trash(model, theme, frame, rooms.list),
+        Tab::Images => stores::images(model, theme, frame, rooms.list),
         Tab::Daemon => tabs::daemon(model, theme, frame, rooms.list),
         Tab::Doctor => tabs::doctor(model, theme, frame, rooms.list),
     }

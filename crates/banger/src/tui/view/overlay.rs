@@ -152,6 +152,10 @@ fn hint(kind: Option<Kind>) -> &'static str {
         Some(Kind::Image) => "left and right go through the images",
         Some(Kind::Labels) => "key=value, key=value",
         Some(Kind::Vcpu) => "1 to 64",
+        Some(Kind::Volumes) => "name:/path, name:/path",
+        Some(Kind::Size) => "such as 16G or 1536M",
+        Some(Kind::File) => "a path of this machine; ~/ is your home",
+        Some(Kind::Command) => "as in a shell, with quotes, and nothing is expanded",
         _ => "",
     }
 }
@@ -217,6 +221,8 @@ fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
         (Scope::Text, "console and log"),
         (Scope::Ports, "the ports of a VM"),
         (Scope::Images, "images"),
+        (Scope::Volumes, "volumes"),
+        (Scope::Trash, "the trash"),
         (Scope::Doctor, "doctor"),
         (Scope::Everywhere, "everywhere"),
     ] {

@@ -13,7 +13,6 @@ use super::theme::Theme;
 use crate::age;
 use crate::tui::model::dialog::command_of;
 use crate::tui::model::{List, Model, layout};
-use crate::usage::draw::bytes;
 
 /// The line in place of a list that has not come.
 pub(super) fn waiting<T>(list: &List<T>, theme: Theme) -> Option<Line<'static>> {
@@ -26,57 +25,6 @@ pub(super) fn waiting<T>(list: &List<T>, theme: Theme) -> Option<Line<'static>> 
         )),
         (Some(_), None) => None,
     }
-}
-
-/// The images.
-pub(super) fn images(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
-    let count = model.images.items.as_ref().map_or(0, Vec::len);
-    let block = room(theme, format!(" {count} images "), true);
-    if let Some(line) = waiting(&model.images, theme) {
-        frame.render_widget(Paragraph::new(line).block(block), area);
-        return;
-    }
-    let rows = model.images.items.iter().flatten().map(|image| {
-        let users = match image.users.as_slice() {
-            [] => "-".to_owned(),
-            [one] => one.to_string(),
-            [one, rest @ ..] => format!("{one} and {} more", rest.len()),
-        };
-        let created = image
-            .created
-            .map_or("-".to_owned(), |it| age::since(it, model.now));
-        let name = if image.is_default {
-            format!("{} (default)", image.name)
-        } else {
-            image.name.to_string()
-        };
-        Row::new(
-            [
-                name,
-                bytes(image.size_bytes),
-                bytes(image.allocated_bytes),
-                created,
-                users,
-                line_of(&image.origin),
-            ]
-            .map(Cell::new),
-        )
-    });
-    let widths = [
-        Constraint::Fill(2),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Fill(1),
-        Constraint::Fill(2),
-    ];
-    let head = Row::new(["NAME", "SIZE", "TAKES", "AGE", "USED BY", "FROM"]).style(Theme::dim());
-    let table = Table::new(rows, widths)
-        .header(head)
-        .row_highlight_style(Theme::cursor(true))
-        .block(block);
-    let mut state = TableState::new().with_selected(model.images.at);
-    frame.render_stateful_widget(table, area, &mut state);
 }
 
 /// The daemon: its state, the operations that are under way, and its log.

@@ -1,0 +1,180 @@
+//! What is pushed, what is asked, and what is followed.
+
+use super::*;
+
+#[test]
+fn while_the_daemon_is_gone_nothing_is_sent_and_what_is_shown_stays() {
+    let mut model = three();
+    let error = Error::new(Code::NotReady, "the daemon has stopped");
+    model.update(Message::Lost(error.clone()), now());
+    let later = now() + SignedDuration::from_secs(9);
+    model.update(Message::Lost(error), later);
+    let Link::Lost { since, .. } = &model.link else {
+        panic!("it is lost")
+    };
+    assert_eq!(*since, now(), "since the first time");
+    assert_eq!(jobs(&types(&mut model, "xsr")), []);
+    assert_eq!(shown(&model).len(), 3);
+    assert_eq!(
+        jobs(&types(&mut model, "W")),
+        [("the daemon", &Act::StartDaemon)]
+    );
+    let job = Job {
+        vm: None,
+        name: "the daemon".to_owned(),
+        act: Act::StartDaemon,
+    };
+    assert_eq!(
+        model.update(Message::Ended(Box::new(job), Ok(())), now()),
+        [Effect::Connect]
+    );
+}
+
+#[test]
+fn an_error_is_told_in_a_line_and_opens_whole() {
+    let mut model = three();
+    let error = Error::new(Code::Host, "start `api`")
+        .cause("attach")
+        .cause("no room")
+        .hint("make room");
+    let job = Job {
+        vm: Some(VmId::from_bits(1)),
+        name: "api".to_owned(),
+        act: Act::Stop,
+    };
+    model.update(Message::Ended(Box::new(job), Err(error)), now());
+    assert_eq!(
+        model.notices.standing(now()).unwrap().line,
+        "start `api`: no room"
+    );
+    types(&mut model, "!");
+    assert!(matches!(model.overlay, Some(Overlay::Messages(0))));
+    let effects = types(&mut model, "y");
+    let [Effect::Copy(text)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert!(text.contains("hint: make room"));
+}
+
+#[test]
+fn the_console_of_the_selected_vm_is_followed_and_no_other() {
+    let mut model = three();
+    let followed = |effects: &[Effect]| {
+        effects
+            .iter()
+            .filter_map(|it| match it {
+                Effect::Follow(source) => Some(*source),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let effects = types(&mut model, "l");
+    let api = Source::Console(VmId::from_bits(1));
+    assert_eq!(followed(&effects), [Some(api)]);
+    model.update(Message::Piece(api, "hello\nworld\n".to_owned()), now());
+    model.update(Message::Piece(Source::Daemon, "late\n".to_owned()), now());
+    assert_eq!(
+        model.text.count(),
+        2,
+        "a late piece of another is not shown"
+    );
+    // Search, copy: lazydocker#655, #167; oxker#63.
+    let effects = types(&mut model, "/HELLO<enter>y");
+    assert_eq!(effects, [Effect::Copy("hello".to_owned())]);
+    // g G ctrl-u ctrl-d: lazydocker#286.
+    types(&mut model, "G");
+    assert!(model.text.is_following());
+    types(&mut model, "g");
+    assert!(!model.text.is_following());
+    assert_eq!(
+        types(&mut model, "Y"),
+        [Effect::Copy("hello\nworld".to_owned())]
+    );
+    let effects = types(&mut model, "<esc><esc>j");
+    assert_eq!(
+        followed(&effects),
+        [Some(Source::Console(VmId::from_bits(2)))]
+    );
+    let effects = types(&mut model, "[[[");
+    assert_eq!(
+        followed(&effects),
+        [None],
+        "what is not shown is not followed"
+    );
+}
+
+#[test]
+fn tabs_ask_once_when_they_are_opened_and_on_demand() {
+    // lazydocker#249, #296, #115, #323: polling.
+    let mut model = three();
+    let asked = |effects: Vec<Effect>| {
+        effects
+            .into_iter()
+            .filter_map(|it| match it {
+                Effect::Ask(question) => Some(question),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked(types(&mut model, "2")), [Question::Images]);
+    for _ in 0..100 {
+        assert_eq!(model.update(Message::Tick, now()), []);
+    }
+    assert_eq!(asked(types(&mut model, "5")), [Question::Volumes]);
+    assert_eq!(asked(types(&mut model, "6")), [Question::Trash]);
+    assert_eq!(asked(types(&mut model, "4")), [Question::Doctor]);
+    assert_eq!(asked(types(&mut model, "4")), []);
+    let ctrl = KeyEvent::new(KeyCode::F(5), KeyModifiers::NONE);
+    assert_eq!(
+        asked(model.update(Message::Key(ctrl), now())),
+        [Question::Doctor]
+    );
+}
+
+#[test]
+fn nothing_ticks_while_nothing_on_the_screen_changes_by_itself() {
+    let mut model = model(vec![vm(1, "db", Phase::Stopped)]);
+    assert_eq!(model.next_tick(), None);
+    let running = vm(2, "web", Phase::Running);
+    model.update(event(2, Change::Vm(Box::new(running))), now());
+    assert_eq!(
+        model.next_tick().unwrap().as_secs(),
+        30,
+        "an uptime in minutes"
+    );
+    types(&mut model, "c");
+    assert_eq!(
+        model.next_tick().unwrap().as_secs(),
+        1,
+        "a message is to go"
+    );
+}
+
+#[test]
+fn a_build_is_shown_as_it_goes_and_its_image_when_it_is_done() {
+    use banger_api::{Operation, OperationState, Progress, Verb};
+    let mut model = three();
+    types(&mut model, "2");
+    let build = |seq, state| {
+        let operation = Operation {
+            id: 7,
+            verb: Verb::Build,
+            vm: None,
+            name: None,
+            request: None,
+            began: now(),
+            state,
+        };
+        event(seq, Change::Operation(operation))
+    };
+    let step = Progress {
+        step: "packages".to_owned(),
+        seconds: None,
+    };
+    model.update(build(2, OperationState::Step(step)), now());
+    let steps: Vec<_> = model.builds().filter_map(|it| it.step()).collect();
+    assert_eq!(steps, ["packages"]);
+    let effects = model.update(build(3, OperationState::Done), now());
+    assert_eq!(effects, [Effect::Ask(Question::Images)]);
+    assert_eq!(model.builds().count(), 0);
+}

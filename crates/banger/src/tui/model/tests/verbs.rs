@@ -1,0 +1,195 @@
+//! Verbs: what is asked first, and what is done.
+
+use super::*;
+
+#[test]
+fn nothing_is_deleted_by_enter_or_by_a_key_too_many() {
+    // k9s#319: delete without a question; k9s#302, #824: a question nobody can answer.
+    for keys in [
+        "D<enter>",
+        "D ",
+        "DD",
+        "Djjk",
+        "Dx",
+        "D<esc>",
+        "Dn",
+        "D<ctrl-c>",
+    ] {
+        let mut model = three();
+        assert_eq!(jobs(&types(&mut model, keys)), [], "{keys}");
+    }
+    let mut model = three();
+    let effects = types(&mut model, "Dy");
+    assert_eq!(jobs(&effects), [("api", &Act::Delete { force: true })]);
+    assert!(model.overlay.is_none());
+}
+
+#[test]
+fn the_question_tells_what_goes_and_spares_what_is_protected() {
+    let mut vms: Vec<_> = (1..=12)
+        .map(|number| vm(number, &format!("vm-{number:02}"), Phase::Stopped))
+        .collect();
+    vms[0].spec.protected = true;
+    vms[1].phase = Phase::Running;
+    let mut model = model(vms);
+    types(&mut model, "aD");
+    let Some(Overlay::Question(question)) = &model.overlay else {
+        panic!("it asks")
+    };
+    assert_eq!(question.title, "delete 11 VMs?");
+    let text = question.lines.join("\n");
+    assert!(
+        text.contains("vm-02, running, 16G of work disk: is killed first"),
+        "{text}"
+    );
+    assert!(
+        text.contains("… and 3 more") && text.contains("vm-01 is protected, and stays"),
+        "{text}"
+    );
+    let effects = types(&mut model, "y");
+    assert_eq!(jobs(&effects).len(), 11);
+    assert!(jobs(&effects).iter().all(|job| job.0 != "vm-01"));
+}
+
+#[test]
+fn a_shell_opens_in_a_vm_that_runs() {
+    // oxker#28, #46; dry#81: the first wish.
+    let mut model = three();
+    let words = ["vm", "shell", "api"].map(str::to_owned).to_vec();
+    assert_eq!(
+        types(&mut model, "<enter>"),
+        [Effect::Run(Program::Banger(words))]
+    );
+    assert_eq!(
+        types(&mut model, "j<enter>")
+            .iter()
+            .filter(|it| matches!(it, Effect::Run(_)))
+            .count(),
+        0
+    );
+    assert!(
+        model
+            .notices
+            .standing(now())
+            .unwrap()
+            .line
+            .contains("start it first")
+    );
+    // Over the agent there is one before sshd listens.
+    let booting = vm(2, "db", Phase::Starting);
+    model.update(event(2, Change::Vm(Box::new(booting))), now());
+    let run = |verb: &str| {
+        let words = ["vm", verb, "db"].map(str::to_owned).to_vec();
+        Effect::Run(Program::Banger(words))
+    };
+    assert_eq!(types(&mut model, "<enter>"), [run("shell")]);
+    assert_eq!(types(&mut model, "i"), [run("console")]);
+    assert_eq!(types(&mut model, "S"), [], "SSH has to wait");
+    // After it, keys work as before: k9s#1123, #1699.
+    model.update(Message::Returned(Ok(true)), now());
+    types(&mut model, "j");
+    assert_eq!(selected(&model), "web");
+}
+
+#[test]
+fn a_setting_is_turned_for_all_that_are_meant() {
+    let mut model = three();
+    let effects = types(&mut model, "p");
+    let [("api", Act::Set(patch))] = jobs(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(patch.protected, Some(true));
+    let effects = types(&mut model, "at");
+    assert!(
+        jobs(&effects)
+            .iter()
+            .all(|it| matches!(it.1, Act::Set(patch) if patch.nat == Some(false)))
+    );
+}
+
+#[test]
+fn every_action_of_the_palette_does_no_harm_on_an_empty_screen() {
+    for tab in ["1", "2", "3", "4", "5", "6"] {
+        for binding in keys::BINDINGS {
+            for link in [Link::Up, Link::Pending] {
+                let mut model = model(Vec::new());
+                model.link = link;
+                types(&mut model, tab);
+                types(&mut model, &format!(":{}", binding.name));
+                let effects = types(&mut model, "<enter>");
+                assert!(effects.len() < 4, "{}", binding.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn copies_are_of_the_selected_vm() {
+    let mut model = three();
+    assert_eq!(
+        types(&mut model, "y"),
+        [Effect::Copy("10.215.0.1".to_owned())]
+    );
+    assert_eq!(
+        types(&mut model, "Y"),
+        [Effect::Copy("banger vm ssh api".to_owned())]
+    );
+    assert_eq!(types(&mut model, "c"), [Effect::Copy("api".to_owned())]);
+    let effects = types(&mut model, "jy");
+    assert!(
+        effects.iter().all(|it| !matches!(it, Effect::Copy(_))),
+        "it has no address"
+    );
+}
+
+#[test]
+fn pasted_text_is_text_and_no_keys() {
+    let mut model = three();
+    assert_eq!(model.update(Message::Paste("Dy\nx".to_owned()), now()), []);
+    assert!(model.overlay.is_none());
+    types(&mut model, "/");
+    model.update(Message::Paste("we\nb".to_owned()), now());
+    assert_eq!(model.vms.filter(), "we");
+}
+
+#[test]
+fn what_is_kept_is_deleted_after_a_question_only() {
+    let mut model = three();
+    let volume = |name: &str, users: &[&str]| banger_api::VolumeView {
+        name: name.parse().unwrap(),
+        size_bytes: 16 << 30,
+        allocated_bytes: 0,
+        users: users.iter().map(|it| it.parse().unwrap()).collect(),
+    };
+    types(&mut model, "5");
+    let volumes = vec![volume("data", &[]), volume("home", &["web"])];
+    model.update(Message::Answer(Answer::Volumes(Ok(volumes))), now());
+    assert_eq!(jobs(&types(&mut model, "D<enter><esc>")), []);
+    let effects = types(&mut model, "Dy");
+    let words = ["volume", "delete", "data", "--yes"].map(str::to_owned);
+    assert_eq!(jobs(&effects), [("data", &Act::Command(words.to_vec()))]);
+    types(&mut model, "jD");
+    assert!(model.overlay.is_none(), "a VM has it");
+    types(&mut model, "6");
+    let trash = vec![vm(8, "old", Phase::Stopped), vm(9, "older", Phase::Stopped)];
+    model.update(Message::Answer(Answer::Trash(Ok(trash))), now());
+    let effects = types(&mut model, "jDy");
+    let words = ["vm", "purge", "00000009", "--yes"].map(str::to_owned);
+    assert_eq!(jobs(&effects), [("older", &Act::Command(words.to_vec()))]);
+    let effects = types(&mut model, "u<enter>");
+    let words = ["vm", "undelete", "00000009"].map(str::to_owned);
+    assert_eq!(jobs(&effects), [("older", &Act::Command(words.to_vec()))]);
+}
+
+#[test]
+fn any_command_is_run_in_place_with_the_selected_vm() {
+    let mut model = three();
+    let effects = types(&mut model, ";banger vm cp 'a b' {}:/tmp<enter>");
+    let words = ["vm", "cp", "a b", "api:/tmp"].map(str::to_owned).to_vec();
+    assert_eq!(effects, [Effect::Run(Program::Shown(words))]);
+    assert_eq!(
+        types(&mut model, ";vm 'x<enter>"),
+        [],
+        "a quote without end"
+    );
+}
