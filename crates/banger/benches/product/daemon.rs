@@ -49,20 +49,34 @@ impl Daemon {
         Client::new(self.state().join("run/bangerd.sock")).unwrap()
     }
 
-    /// The resident memory of the daemon, in MiB: `VmRSS` (proc(5)).
+    /// The resident memory of the daemon, in MiB.
     pub(crate) fn memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<f64>()
-            .unwrap()
-            / 1024.0
+        memory(self.child.id())
     }
+
+    /// The CPU time of the daemon, in seconds.
+    pub(crate) fn processor_time(&self) -> f64 {
+        processor_time(self.child.id())
+    }
+}
+
+/// The resident memory of a process, in MiB: `VmRSS` (proc(5)).
+pub(crate) fn memory(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kib = line.split_whitespace().nth(1).unwrap();
+    kib.parse::<f64>().unwrap() / 1024.0
+}
+
+/// The CPU time of a process, in seconds: utime and stime (proc(5)), which count hundredths.
+pub(crate) fn processor_time(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks.map(|it| it.parse::<f64>().unwrap()).sum::<f64>() / 100.0
 }
 
 impl Drop for Daemon {

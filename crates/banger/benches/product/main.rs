@@ -14,6 +14,7 @@ mod baseline;
 mod daemon;
 mod dns;
 mod guest;
+mod screen;
 mod simulated;
 mod streams;
 
@@ -30,6 +31,7 @@ fn main() {
         return;
     }
     let mut rows = simulated::measure();
+    rows.extend(screen::measure());
     rows.extend(dns::measure());
     match guest::lacking() {
         None => rows.extend(guest::measure()),

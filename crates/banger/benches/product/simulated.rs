@@ -8,7 +8,8 @@ use banger_api::{CreateVm, Mib, StartVm, VmSpecPatch, VmView};
 use crate::daemon::{Daemon, program};
 use crate::{Row, spread};
 
-fn create(daemon: &Daemon, name: &str, start: bool) -> VmView {
+/// Creates a VM.
+pub(crate) fn create(daemon: &Daemon, name: &str, start: bool) -> VmView {
     let request = CreateVm {
         name: Some(name.to_owned()),
         spec: VmSpecPatch {

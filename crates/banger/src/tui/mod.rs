@@ -26,3 +26,42 @@ const SILENT: Output = Output {
     terminal: false,
     colour: false,
 };
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                *text += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_complaint_of_the_page_has_its_test() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut text = String::new();
+        for folder in ["src/tui", "tests/cli"] {
+            sources(&root.join(folder), &mut text);
+        }
+        let page = include_str!("../../../../docs/tui.md");
+        let rows = page.split("| complaint |").nth(1).unwrap().lines().skip(2);
+        let mut count = 0;
+        for row in rows.take_while(|row| row.starts_with('|')) {
+            let cell = row.split('|').nth(3).unwrap();
+            let names = cell.split('`').skip(1).step_by(2);
+            let tests: Vec<_> = names.filter(|it| it.contains('_')).collect();
+            assert!(!tests.is_empty(), "{row}");
+            for test in tests {
+                assert!(text.contains(&format!("fn {test}(")), "{test}");
+            }
+            count += 1;
+        }
+        assert_eq!(count, 14);
+    }
+}

@@ -20,6 +20,7 @@ mod leftovers;
 mod network;
 mod ordinary_user;
 mod root_helper;
+mod screen;
 mod sessions;
 mod shared;
 #[path = "../sshd/mod.rs"]
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
             a_daemon_killed_during_commands_ends_them_and_their_clients,
             thousands_of_short_commands_leave_nothing,
         ],
+        screen: [the_screen_measures_a_guest_and_opens_a_shell_in_it],
         sessions: [
             a_vm_that_stops_or_is_killed_or_deleted_ends_its_sessions,
             a_command_that_a_signal_ends_gives_128_and_its_number,

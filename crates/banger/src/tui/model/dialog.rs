@@ -8,7 +8,7 @@ use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler as _;
 
 use super::form::Form;
-use super::keys::{Action, BINDINGS, Binding};
+use super::keys::{Action, Binding, bindings};
 use super::message::{Act, Effect, Job};
 use crate::quote;
 
@@ -129,7 +129,7 @@ impl Palette {
                 binding.name.contains(word) || binding.help.to_lowercase().contains(word)
             })
         };
-        let mut found: Vec<_> = BINDINGS.iter().filter(has).collect();
+        let mut found: Vec<_> = bindings().filter(has).collect();
         if let Some(first) = words.first() {
             found.sort_by_key(|it| {
                 (

@@ -146,7 +146,7 @@ impl Model {
 
     /// The last line that an overlay can be scrolled to.
     fn longest_overlay(&self) -> u16 {
-        let help = super::keys::BINDINGS.len() + 12;
+        let help = super::keys::bindings().count() + 12;
         let messages: usize = self
             .notices
             .all()

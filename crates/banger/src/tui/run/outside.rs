@@ -17,6 +17,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Position, Rect};
 use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios;
 
 use super::follower::Follower;
 use super::inbox::{Inbox, Sender, inbox};
@@ -169,19 +170,22 @@ impl Host<'_> {
         screen::give_back();
         self.away.store(true, Ordering::SeqCst);
         self.sampler.pause(true);
+        let modes = termios::tcgetattr(rustix::stdio::stdin());
         let outcome = self
             .words(program)
             .and_then(|words| programs::attend(&words));
+        // A program that was killed leaves the terminal as it had it.
+        if let Ok(modes) = modes {
+            let now = termios::OptionalActions::Now;
+            let _ = termios::tcsetattr(rustix::stdio::stdin(), now, &modes);
+        }
+        forget_keys();
         if !matches!(outcome, Ok(true)) || matches!(program, Program::Shown(_)) {
             wait_for_enter(outcome.as_ref().err());
         }
+        forget_keys();
         self.away.store(false, Ordering::SeqCst);
         self.sampler.pause(false);
-        // A program that was killed may have left keys behind that were meant for it.
-        let _ = rustix::termios::tcflush(
-            rustix::stdio::stdin(),
-            rustix::termios::QueueSelector::IFlush,
-        );
         self.keyboard.resume();
         self.resume(terminal)?;
         let message = Message::Returned(outcome);
@@ -209,6 +213,11 @@ impl Host<'_> {
 fn draw_anew(terminal: &mut Screen) -> io::Result<()> {
     let size = terminal.size()?;
     terminal.resize(Rect::from((Position::ORIGIN, size)))
+}
+
+/// Forgets keys that were meant for a program that has ended: they are no answer, and no keys of ours.
+fn forget_keys() {
+    let _ = termios::tcflush(rustix::stdio::stdin(), termios::QueueSelector::IFlush);
 }
 
 /// What a failed program has said would be gone with the next drawing.

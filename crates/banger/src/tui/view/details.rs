@@ -32,7 +32,7 @@ fn titles(model: &Model, theme: Theme) -> Line<'static> {
 pub(super) fn pane_room(model: &Model, theme: Theme) -> Block<'static> {
     let name = model.vms.selected().map(|vm| format!(" {} ", vm.name));
     room(theme, titles(model, theme), model.pane_focus)
-        .title(Line::from(name.unwrap_or_default()).right_aligned())
+        .title_bottom(Line::from(name.unwrap_or_default()))
 }
 
 /// Settings and state, and where there is room the graphs.

@@ -12,7 +12,7 @@ use super::theme::Theme;
 use crate::tui::model::Model;
 use crate::tui::model::dialog::{Confirmation, Overlay, Palette};
 use crate::tui::model::form::{Form, Kind};
-use crate::tui::model::keys::{BINDINGS, Scope};
+use crate::tui::model::keys::{Scope, bindings};
 
 /// Draws it, if there is one.
 pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
@@ -227,7 +227,7 @@ fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
         (Scope::Everywhere, "everywhere"),
     ] {
         lines.push(Line::styled(title, Theme::bold()));
-        for binding in BINDINGS.iter().filter(|it| it.scope == scope) {
+        for binding in bindings().filter(|it| it.scope == scope) {
             let keys = model.keys.keys_of(binding.action);
             let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
             let keys = if keys.is_empty() {

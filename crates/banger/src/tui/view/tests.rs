@@ -186,6 +186,73 @@ fn the_ports_with_their_processes() {
     insta::assert_snapshot!("ports-80x24", told(&buffer));
 }
 
+/// Images of which one is being built, volumes, and a VM in the trash.
+fn kept(tab: &str) -> Model {
+    let mut model = some();
+    types(&mut model, tab);
+    let volume = banger_api::VolumeView {
+        name: "data".parse().unwrap(),
+        size_bytes: 16 << 30,
+        allocated_bytes: 3 << 30,
+        users: vec!["api".parse().unwrap(), "web".parse().unwrap()],
+    };
+    let image = banger_api::ImageView {
+        name: "default".parse().unwrap(),
+        is_default: true,
+        origin: "the bundle".to_owned(),
+        digest: String::new(),
+        kernel: String::new(),
+        size_bytes: 4 << 30,
+        allocated_bytes: 900 << 20,
+        created: None,
+        users: Vec::new(),
+    };
+    let mut gone = vm(9, "gone", Phase::Stopped);
+    gone.deleted = Some(now() - SignedDuration::from_hours(5));
+    for answer in [
+        Answer::Volumes(Ok(vec![volume])),
+        Answer::Images(Ok(vec![image])),
+        Answer::Trash(Ok(vec![gone])),
+    ] {
+        model.update(Message::Answer(answer), now());
+    }
+    for (number, (step, seconds)) in [("boot", Some(7.5)), ("install packages", None)]
+        .into_iter()
+        .enumerate()
+    {
+        let progress = Progress {
+            step: step.to_owned(),
+            seconds,
+        };
+        let operation = banger_api::Operation {
+            id: 8,
+            verb: Verb::Build,
+            vm: Some(banger_api::VmId::from_bits(40)),
+            name: Some("build-dev".parse().unwrap()),
+            request: None,
+            began: now() - SignedDuration::from_mins(3),
+            state: OperationState::Step(progress),
+        };
+        let event = banger_api::Event {
+            seq: number as u64 + 9,
+            at: now(),
+            change: banger_api::Change::Operation(operation),
+        };
+        model.update(Message::Event(Box::new(event)), now());
+    }
+    model
+}
+
+#[test]
+fn what_is_kept_at_three_sizes() {
+    for (tab, name) in [("2", "images"), ("5", "volumes"), ("6", "trash")] {
+        for (width, height) in SIZES {
+            let buffer = drawn(&mut kept(tab), (width, height));
+            insta::assert_snapshot!(format!("{name}-{width}x{height}"), told(&buffer));
+        }
+    }
+}
+
 #[test]
 fn a_start_is_shown_step_by_step() {
     let mut model = some();
@@ -206,6 +273,9 @@ fn what_lies_over_the_list() {
     for (name, keys) in [
         ("delete", "aD"),
         ("create", "nWeb"),
+        ("clone", "jjfcopy"),
+        ("build", "2bdev"),
+        ("command", ";vm cp"),
         ("help", "?"),
         ("palette", ":sto"),
         ("filter", "/we"),

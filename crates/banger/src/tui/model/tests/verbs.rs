@@ -110,7 +110,7 @@ fn a_setting_is_turned_for_all_that_are_meant() {
 #[test]
 fn every_action_of_the_palette_does_no_harm_on_an_empty_screen() {
     for tab in ["1", "2", "3", "4", "5", "6"] {
-        for binding in keys::BINDINGS {
+        for binding in keys::bindings() {
             for link in [Link::Up, Link::Pending] {
                 let mut model = model(Vec::new());
                 model.link = link;
