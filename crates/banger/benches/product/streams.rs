@@ -1,5 +1,8 @@
 //! Commands and bulk data of one guest, over banger's streams and over SSH, in turn.
 
+#[path = "forward.rs"]
+mod forward;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -112,12 +115,14 @@ pub(crate) fn measure(daemon: &Daemon) -> Vec<Row> {
     let mut ours = ways.banger(&["vm", "cp", file, "bench:/root/bulk"]);
     let mut theirs = ways.ssh("scp", &[file, "bench.vm:/root/bulk"]);
     let copied = compare(&mut ours, &mut theirs, None);
-    vec![
+    let mut rows = vec![
         round_trip("`vm exec NAME -- true`, against ssh", "0.1×", &trip),
         bulk("64 MiB out of a command, against ssh", &out),
         bulk("64 MiB into a command, against ssh", &into),
         bulk("`vm cp` of 64 MiB, against scp", &copied),
-    ]
+    ];
+    rows.extend(forward::measure(&ways));
+    rows
 }
 
 /// Measures from `vm create` to the first command that runs, and to ready.
