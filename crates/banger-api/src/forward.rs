@@ -1,6 +1,7 @@
 //! Connections to a guest: what they reach.
 
 use std::fmt;
+use std::io::{self, BufRead, Read as _};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -12,6 +13,9 @@ pub const UPGRADE: &str = "banger-connect";
 /// The longest path of a Unix socket, in bytes (unix(7), without its last NUL).
 pub const LONGEST_SOCKET_PATH: usize = 107;
 
+/// The longest line of a guest that listens, in bytes.
+const LONGEST_LINE: u64 = 4096;
+
 /// The host of a TCP port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EndpointHost {
@@ -21,7 +25,8 @@ pub enum EndpointHost {
     Address(IpAddr),
 }
 
-/// One end of a connection: `localhost:80`, `10.0.0.2:80`, `[::1]:80`, or the path of a Unix socket.
+/// One end of a connection: `localhost:80`, `10.0.0.2:80`, `[::1]:80`, or the path of a Unix
+/// socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Endpoint {
@@ -137,6 +142,58 @@ impl ConnectQuery {
     }
 }
 
+impl ConnectQuery {
+    /// The endpoint that it names, at which a guest is to listen: port 0 is any free one.
+    ///
+    /// # Errors
+    /// It names none, or two, or what is no endpoint.
+    pub fn place(&self) -> Result<Endpoint, String> {
+        match &self.tcp {
+            Some(tcp) if self.unix.is_none() && !tcp.starts_with('/') => tcp.parse(),
+            _ => self.endpoint(),
+        }
+    }
+}
+
+/// Which of the connections that a guest has told of is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptQuery {
+    /// Its number.
+    pub connection: u64,
+}
+
+/// A line of a guest that listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenLine {
+    /// It listens, on this port; 0 for a Unix socket.
+    Listening(u16),
+    /// It does not, for this reason, in words.
+    Refused(String),
+    /// Somebody has connected, and waits to be accepted by this number.
+    Connection(u64),
+}
+
+/// Reads the next line of a guest that listens; `None` at the end.
+///
+/// # Errors
+/// It is none, or too long.
+pub fn read_listen_line(from: &mut impl BufRead) -> io::Result<Option<ListenLine>> {
+    let mut line = Vec::new();
+    from.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.last() != Some(&b'\n') {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the guest's line is cut off or too long",
+        ));
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
 impl Endpoint {
     /// The query that names it.
     #[must_use]
@@ -208,5 +265,48 @@ mod tests {
         assert_eq!(path.query(), "?unix=/run/a%20b%26c");
         let port: Endpoint = "[::1]:80".parse().unwrap();
         assert_eq!(port.query(), "?tcp=%5B::1%5D:80");
+    }
+
+    #[test]
+    fn a_place_to_listen_may_be_any_port() {
+        let query = |tcp: Option<&str>, unix: Option<&str>| ConnectQuery {
+            tcp: tcp.map(str::to_owned),
+            unix: unix.map(str::to_owned),
+        };
+        let any = query(Some("0"), None).place().unwrap();
+        assert_eq!(any.to_string(), "localhost:0");
+        query(None, Some("/s")).place().unwrap();
+        query(Some("0"), Some("/s")).place().unwrap_err();
+        query(Some("/s"), None).place().unwrap_err();
+    }
+
+    #[test]
+    fn the_lines_of_a_guest_are_bounded() {
+        let read = |bytes: &[u8]| {
+            let (mut from, mut lines) = (bytes, Vec::new());
+            while let Some(line) = read_listen_line(&mut from).map_err(|it| it.kind())? {
+                lines.push(line);
+            }
+            Ok::<_, io::ErrorKind>(lines)
+        };
+        assert_eq!(
+            read(b"{\"listening\":80}\n{\"connection\":7}\n{\"refused\":\"no\"}\n").unwrap(),
+            [
+                ListenLine::Listening(80),
+                ListenLine::Connection(7),
+                ListenLine::Refused("no".to_owned())
+            ]
+        );
+        assert!(read(b"").unwrap().is_empty());
+        for wrong in [
+            &b"{\"connection\":7}"[..],
+            b"\n",
+            b"{\"connection\":-1}\n",
+            b"{\"connect\":\"127.0.0.1:22\"}\n",
+            b"\xff\n",
+            &[b'x'; 10_000],
+        ] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

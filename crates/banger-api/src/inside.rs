@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{DiskView, VmName};
+use crate::{DiskView, Endpoint, VmName};
 
 /// A socket of a guest that takes connections or datagrams, as the guest reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub struct PortView {
     pub pid: Option<u32>,
     /// That process's name. Null if none was found.
     pub process: Option<String>,
+    /// Where the daemon's machine listens for it: the forwards that the daemon holds.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
+    pub forwarded_from: Vec<Endpoint>,
 }
 
 /// What a running VM uses. Counters grow; a rate is the difference of two views by their times.

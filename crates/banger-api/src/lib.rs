@@ -13,6 +13,7 @@ pub mod exec;
 pub mod forward;
 mod frames;
 pub mod harmless;
+mod held_forward;
 mod host;
 mod image;
 mod inside;
@@ -20,6 +21,7 @@ mod job;
 mod label_selector;
 pub mod lifeline;
 pub mod limits;
+pub mod listener;
 pub mod location;
 mod name;
 mod object;
@@ -34,7 +36,10 @@ mod volume;
 pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
 pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
-pub use forward::{ConnectQuery, Endpoint, EndpointHost};
+pub use forward::{AcceptQuery, ConnectQuery, Endpoint, EndpointHost, ListenLine};
+pub use held_forward::{
+    AddForwards, Forward, ForwardState, ForwardView, MOST_FORWARDS, RemoveForwards,
+};
 pub use host::{HostImage, HostView, HypervisorView};
 pub use image::{
     BuildImage, BuildStep, ExportImage, ExportedImage, ImageName, ImageView, ImportImage,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, VmId, VmName, VmSpec};
+use crate::{Error, ForwardView, VmId, VmName, VmSpec};
 
 /// The state of a VM's life cycle.
 ///
@@ -226,6 +226,9 @@ pub struct VmView {
     pub dns_name: String,
     /// How to reach it by SSH, while it runs.
     pub ssh: Option<SshView>,
+    /// The forwards that the daemon holds for it.
+    #[serde(default)]
+    pub forwards: Vec<ForwardView>,
     /// The hypervisor that runs it, or last ran it.
     pub hypervisor: Option<String>,
     /// The driver of its system disk, fixed when it was created.

@@ -5,16 +5,17 @@
 //! daemon; completion never starts one, and does not wait for a slow one. Errors yield no
 //! candidates and no message, because a message would disturb the line that the user is typing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use banger_api::client::Client;
 use banger_api::configuration::KEYS;
-use banger_api::{ImageView, JobView, VmView, VolumeView};
+use banger_api::{ForwardView, ImageView, JobView, VmView, VolumeView};
 use clap::CommandFactory as _;
 use clap_complete::CompletionCandidate;
+use clap_complete::engine::{PathCompleter, ValueCompleter as _};
 use clap_complete::env::{Bash, CompleteEnv, Fish, Shells, Zsh};
 
 use crate::cli::Cli;
@@ -82,6 +83,27 @@ pub(crate) fn vms() -> Vec<CompletionCandidate> {
     all.filter(is_new).map(described).collect()
 }
 
+/// The files of this machine that fit, and the VMs, each as the beginning of `NAME:PATH`.
+pub(crate) fn places(begun: &OsStr) -> Vec<CompletionCandidate> {
+    let described = |vm: VmView| {
+        let help = format!("the VM, {}", vm.phase);
+        CompletionCandidate::new(format!("{}:", vm.name)).help(Some(help.into()))
+    };
+    let fits = |vm: &VmView| {
+        let place = format!("{}:", vm.name);
+        place.as_bytes().starts_with(begun.as_encoded_bytes())
+    };
+    // A path that begins so is no VM's.
+    let is_path = begun.as_encoded_bytes().contains(&b'/');
+    let vms = if is_path {
+        Vec::new()
+    } else {
+        asked(Client::list)
+    };
+    let vms = vms.into_iter().filter(fits).map(described);
+    vms.chain(PathCompleter::any().complete(begun)).collect()
+}
+
 /// The jobs of the VM that the words so far name, each with its command.
 pub(crate) fn jobs() -> Vec<CompletionCandidate> {
     let described = |job: JobView| {
@@ -93,13 +115,29 @@ pub(crate) fn jobs() -> Vec<CompletionCandidate> {
 }
 
 fn jobs_of_named(client: &Client) -> banger_api::Result<Vec<JobView>> {
-    let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
-    let vms = client.list()?;
-    let is_named = |vm: &&VmView| words.iter().any(|word| word == vm.name.as_str());
-    match vms.iter().find(is_named) {
+    match named(client)? {
         Some(vm) => client.jobs(&vm.id.into()),
         None => Ok(Vec::new()),
     }
+}
+
+/// Where the forwards of the VM that the words so far name listen, each with what it reaches, and
+/// `all`.
+pub(crate) fn forwards() -> Vec<CompletionCandidate> {
+    let described = |forward: ForwardView| {
+        let reaches = format!("reaches {}", forward.target);
+        CompletionCandidate::new(forward.listen.to_string()).help(Some(reaches.into()))
+    };
+    let held = asked(|client| Ok(named(client)?.map(|vm| vm.forwards).unwrap_or_default()));
+    let all = CompletionCandidate::new("all").help(Some("all of them".into()));
+    held.into_iter().map(described).chain([all]).collect()
+}
+
+/// The VM that the words so far name.
+fn named(client: &Client) -> banger_api::Result<Option<VmView>> {
+    let words: Vec<_> = std::env::args_os().skip_while(|it| it != "--").collect();
+    let is_named = |vm: &VmView| words.iter().any(|word| word == vm.name.as_str());
+    Ok(client.list()?.into_iter().find(is_named))
 }
 
 /// The names of the volumes, each with the VM that has it.

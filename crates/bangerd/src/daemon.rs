@@ -99,6 +99,7 @@ pub fn run(options: &Options) -> Result<()> {
     };
     let engine = Arc::new(assemble(&location, &config, &mode)?);
     engine.recover().during("recover")?;
+    engine.hold_forwards();
     let runtime = server::runtime()
         .map_err(|cause| Error::new(Code::Host, "start the runtime").cause(cause.to_string()))?;
     let threads = start_threads(&engine)?;

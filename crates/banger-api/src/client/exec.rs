@@ -66,6 +66,27 @@ impl Client {
         Ok(ConnectStream { socket, early })
     }
 
+    /// Has a running guest listen for as long as the connection is there, which carries the guest's
+    /// lines ([`crate::ListenLine`]).
+    ///
+    /// # Errors
+    /// The daemon's error, such as `conflict` if the VM does not run.
+    pub fn listen(&self, vm: &VmRef, place: &Endpoint) -> Result<ConnectStream> {
+        let path = format!("{}{}", verbs::path(vm, "/listen"), place.query());
+        let ExecStream { socket, early } = self.take_over(&path, forward::UPGRADE)?;
+        Ok(ConnectStream { socket, early })
+    }
+
+    /// Accepts a connection that a guest has told of.
+    ///
+    /// # Errors
+    /// The daemon's error, such as `guest` if it is gone.
+    pub fn accept(&self, vm: &VmRef, connection: u64) -> Result<ConnectStream> {
+        let path = verbs::path(vm, &format!("/accept?connection={connection}"));
+        let ExecStream { socket, early } = self.take_over(&path, forward::UPGRADE)?;
+        Ok(ConnectStream { socket, early })
+    }
+
     /// Opens a connection to the console of a running VM, to type to it or only to read. One client
     /// at a time may type.
     ///

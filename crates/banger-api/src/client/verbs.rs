@@ -5,12 +5,13 @@ use hyper::Method;
 use super::stream::{Events, Pieces};
 use super::{Client, DAEMON, DAEMON_STOP, VERSION};
 use crate::{
-    BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage, ExportVm,
-    ExportedImage, ExportedVm, HostView, ImageName, ImageView, ImportImage, ImportVm, JobRef,
-    JobView, KillJob, KillVm, LogLevel, LogLevelView, LogSource, PortView, Progress, PruneImages,
-    PruneJobs, PrunedImages, PurgeVm, ReloadReport, RemoveJob, RenameImage, RenameVm, Report,
-    Result, StartVm, StatsView, StopAllReport, StopAllVms, StopReport, StopVm, UndeleteVm,
-    VerbOutcome, VersionView, VmRef, VmSpecPatch, VmView, VolumeName, VolumeView,
+    AddForwards, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage,
+    ExportVm, ExportedImage, ExportedVm, ForwardView, HostView, ImageName, ImageView, ImportImage,
+    ImportVm, JobRef, JobView, KillJob, KillVm, LogLevel, LogLevelView, LogSource, PortView,
+    Progress, PruneImages, PruneJobs, PrunedImages, PurgeVm, ReloadReport, RemoveForwards,
+    RemoveJob, RenameImage, RenameVm, Report, Result, StartVm, StatsView, StopAllReport,
+    StopAllVms, StopReport, StopVm, UndeleteVm, VerbOutcome, VersionView, VmRef, VmSpecPatch,
+    VmView, VolumeName, VolumeView,
 };
 
 /// Each method fails with the daemon's error, with `not-ready` if no daemon answers, or with
@@ -72,6 +73,25 @@ impl Client {
     /// The listening sockets of a running guest.
     pub fn ports(&self, vm: &VmRef) -> Result<Vec<PortView>> {
         self.get(&path(vm, "/ports"))
+    }
+
+    /// The forwards that the daemon holds for a VM.
+    pub fn forwards(&self, vm: &VmRef) -> Result<Vec<ForwardView>> {
+        self.get(&path(vm, "/forwards"))
+    }
+
+    /// Adds forwards that the daemon holds; returns those of the request as they are now.
+    pub fn add_forwards(&self, vm: &VmRef, request: &AddForwards) -> Result<Vec<ForwardView>> {
+        self.work(Method::POST, &path(vm, "/forwards"), request, |_| {})
+    }
+
+    /// Removes such forwards; returns them as they were.
+    pub fn remove_forwards(
+        &self,
+        vm: &VmRef,
+        request: &RemoveForwards,
+    ) -> Result<Vec<ForwardView>> {
+        self.work(Method::DELETE, &path(vm, "/forwards"), request, |_| {})
     }
 
     /// The jobs of a running guest, in the order of their start.

@@ -12,9 +12,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket
 /// How long a service may take to accept.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one attempt on loopback takes. The kernel drops what asks for a place in a full queue, and asks
-/// again after one second, three, seven: a new attempt is there sooner, when a server that accepts slowly has
-/// room again.
+/// How long one attempt on loopback takes. The kernel drops what asks for a place in a full queue,
+/// and asks again after one second, three, seven: a new attempt is there sooner, when a server that
+/// accepts slowly has room again.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Connects to a service, or returns the reason why it cannot.

@@ -44,8 +44,8 @@ fn start(command: &mut Command) -> Running {
     Running(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// What the guest's server sends, and the milliseconds from the connection to its end; `None` while it does not
-/// answer.
+/// What the guest's server sends, and the milliseconds from the connection to its end; `None` while
+/// it does not answer.
 fn ask(address: &str, wish: &[u8]) -> Option<(u64, f64)> {
     let began = Instant::now();
     let mut stream = TcpStream::connect(address).ok()?;

@@ -50,6 +50,16 @@ fn names_of_vms_and_images_are_offered_with_how_they_stand() {
         names_offered(&environment, &["vm", "stop", "-l", ""]),
         ["team=web"]
     );
+    let shown = names_offered(&environment, &["vm", "cp", "c"]);
+    assert_eq!(shown, ["calm-otter:\tthe VM, running"]);
+    std::fs::write(environment.path("calm.txt"), "").unwrap();
+    let shown = names_offered(&environment, &["vm", "cp", "calm-otter:/etc/hosts", "c"]);
+    assert_eq!(shown, ["calm-otter:\tthe VM, running", "calm.txt"]);
+    let words = ["vm", "forward", "calm-otter", "--remove", ""];
+    environment.done(&["vm", "forward", "calm-otter", "0:80", "-d"]);
+    let shown = names_offered(&environment, &words);
+    assert!(shown[0].ends_with("\treaches localhost:80"), "{shown:?}");
+    assert_eq!(shown[1], "all\tall of them");
     let detach = [
         "vm",
         "exec",

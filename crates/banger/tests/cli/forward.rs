@@ -172,3 +172,143 @@ fn the_url_of_a_service_is_printed() {
     );
     assert!(run.stderr.contains("--for port:8080"), "{run:#?}");
 }
+
+/// The forwards that the daemon holds, by where they listen and how they are.
+fn held(environment: &TestEnvironment) -> Vec<(String, String)> {
+    let list = environment.json(&["vm", "forward", "web", "--list"]);
+    let list = list.as_array().unwrap().iter();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    list.map(|it| (text(&it["listen"]), text(&it["state"])))
+        .collect()
+}
+
+#[test]
+fn the_daemon_listens_when_it_is_asked_to() {
+    let environment = with_vm();
+    let told = environment.done(&["vm", "forward", "web", "0:80", "--detach"]);
+    assert!(told.stdout.ends_with(" → web:80\n"), "{told:#?}");
+    let passing = address_of(&told.stdout).to_owned();
+    assert_eq!(echo(&passing, b"a\0b"), b"a\0b");
+    let socket = environment.path("kept.sock");
+    let rule = format!("{}:22", socket.display());
+    let told = environment.done(&["vm", "forward", "web", &rule, "--keep"]);
+    assert!(told.stdout.ends_with("web:22, kept\n"), "{told:#?}");
+    let shown = environment.done(&["vm", "show", "web"]).stdout;
+    assert!(shown.contains(&format!("{passing} → web:80")), "{shown}");
+    let ports = environment.done(&["vm", "ports", "web"]).stdout;
+    assert!(ports.contains("FORWARDED FROM"), "{ports}");
+    assert!(ports.contains(socket.to_str().unwrap()), "{ports}");
+    environment.done(&["vm", "restart", "web"]);
+    let path = socket.display().to_string();
+    assert_eq!(held(&environment), [(path.clone(), "listening".to_owned())]);
+    assert!(TcpStream::connect(&passing).is_err());
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.write_all(b"hello").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "hello");
+    environment.done(&["daemon", "stop"]);
+    assert!(!socket.exists(), "it is removed");
+}
+
+#[test]
+fn held_forwards_are_listed_and_removed() {
+    let environment = with_vm();
+    let none = environment.done(&["vm", "forward", "web", "--list"]);
+    assert_eq!(none.stdout, "");
+    assert!(none.stderr.contains("--keep"), "{none:#?}");
+    let told = environment.json(&["vm", "forward", "web", "0:80", "0:81", "0:82", "--keep"]);
+    let listen: Vec<&str> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["listen"].as_str().unwrap())
+        .collect();
+    let port = listen[0].rsplit(':').next().unwrap();
+    let removed = environment.done(&["vm", "forward", "web", "--remove", port]);
+    assert!(
+        removed
+            .stdout
+            .starts_with(&format!("removed {} → web:80", listen[0]))
+    );
+    assert!(TcpStream::connect(listen[0]).is_err());
+    assert_eq!(held(&environment).len(), 2);
+    let run = environment.run(&["vm", "forward", "web", "--remove", port]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("--list"), "{run:#?}");
+    environment.done(&["vm", "forward", "web", "--remove", "all"]);
+    assert!(held(&environment).is_empty());
+    // What somebody else has is refused, and so is a mix of verbs.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let run = environment.run(&["vm", "forward", "web", &port, "-d"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("is in use"), "{run:#?}");
+    assert_eq!(environment.run(&["vm", "forward", "web"]).status, 2);
+    let run = environment.run(&["vm", "forward", "web", "80", "--list"]);
+    assert_eq!(run.status, 2, "{run:#?}");
+}
+
+/// A service of this machine, and what its next client says.
+fn service() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    });
+    (port, heard)
+}
+
+#[test]
+fn a_guest_reaches_one_service_of_this_machine() {
+    let environment = with_vm();
+    let (port, heard) = service();
+    let rule = format!("80:{port}");
+    let mut command = environment.command(&["vm", "forward", "web", "-R", &rule, "0:22"]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let here = lines.next().unwrap().unwrap();
+    assert!(here.ends_with(" → web:22"), "{here}");
+    let there = lines.next().unwrap().unwrap();
+    assert_eq!(there, format!("127.0.0.1:80 in web → localhost:{port}"));
+    assert_eq!(heard.join().unwrap(), "hello from the guest");
+    // After a restart the guest listens again, and the simulated one connects again.
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    environment.done(&["vm", "restart", "web"]);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "hello from the guest");
+    assert_eq!(end(child).status, 130);
+}
+
+#[test]
+fn a_guests_port_that_is_taken_or_kept_is_told() {
+    let environment = with_vm();
+    let run = environment.run(&["vm", "forward", "web", "-R", "1:22"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr.contains("port 1 of the guest is in use"),
+        "{run:#?}"
+    );
+    let (port, heard) = service();
+    let kept = format!("/run/s.sock:{port}");
+    let told = environment
+        .done(&["vm", "forward", "web", "-R", &kept, "--keep"])
+        .stdout;
+    assert_eq!(
+        told,
+        format!("/run/s.sock in web → localhost:{port}, kept\n")
+    );
+    assert_eq!(heard.join().unwrap(), "hello from the guest");
+    let removed = environment.done(&["vm", "forward", "web", "--remove", "/run/s.sock"]);
+    assert!(
+        removed.stdout.starts_with("removed /run/s.sock"),
+        "{removed:#?}"
+    );
+    assert!(held(&environment).is_empty());
+}

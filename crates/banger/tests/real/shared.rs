@@ -1,7 +1,7 @@
 //! Tests on shared guests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -66,20 +66,48 @@ fn files_go_there_and_back(world: &World) {
     assert_eq!(link.to_str(), Some("below/data"));
 }
 
-/// `vm forward` on a free port: sshd's banner comes through it.
+/// `vm forward` on a free port: sshd's first words come through it. Then the daemon holds it, and
+/// the guest reaches a service of this machine.
 fn a_port_of_this_machine_leads_to_the_guest(world: &World) {
     let mut command = world.command(&["vm", "forward", "first", "0:22"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
-    let address = line.split_whitespace().next().unwrap();
+    sshd_answers(line.split_whitespace().next().unwrap());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let back = format!("0:{}", service.local_addr().unwrap().port());
+    let held = world.json(&["vm", "forward", "first", "0:22", "-R", &back, "--detach"]);
+    sshd_answers(held[0]["listen"].as_str().unwrap());
+    let (_, port) = held[1]["listen"]
+        .as_str()
+        .unwrap()
+        .rsplit_once(':')
+        .unwrap();
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; echo question >&3; cat <&3");
+    let asks = ["vm", "exec", "first", "--", "bash", "-c", &script];
+    let mut asking = world.command(&asks).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = service.accept().unwrap();
+    let mut question = [0; 9];
+    stream.read_exact(&mut question).unwrap();
+    stream.write_all(b"answer").unwrap();
+    drop(stream);
+    let mut answer = String::new();
+    let mut said = asking.stdout.take().unwrap();
+    said.read_to_string(&mut answer).unwrap();
+    asking.wait().unwrap();
+    assert_eq!((&question, answer.as_str()), (b"question\n", "answer"));
+    world.must(&["vm", "forward", "first", "--remove", "all"]);
+    assert_eq!(world.show("first")["forwards"], serde_json::json!([]));
+}
+
+fn sshd_answers(address: &str) {
     let mut words = [0; 4];
     let mut stream = TcpStream::connect(address).unwrap();
     stream.read_exact(&mut words).unwrap();
     assert_eq!(&words, b"SSH-");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 /// With the guest's interface down, a command still has its streams, its user and its status.

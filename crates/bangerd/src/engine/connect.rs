@@ -1,18 +1,21 @@
-//! Connections to ports and sockets of guests, over streams of the guest program: they need neither
-//! SSH nor a network in the guest.
+//! Connections to ports and sockets of guests, and from them, over streams of the guest program:
+//! they need neither SSH nor a network in the guest.
 //!
 //! All streams of a VM share a limit (`MOST_STREAMS`), so connections may use only a part of it:
 //! however many there are, commands still run.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Endpoint, EndpointHost, Error, VmId, VmName, VmRef};
 use banger_guest::protocol::encode;
-use banger_guest::streams::{ConnectReply, LOCALHOST, MOST_STREAMS, StreamKind, Target, join};
+use banger_guest::streams::{
+    Accept, ConnectReply, LOCALHOST, MOST_STREAMS, StreamKind, Target, join,
+};
 
 use super::{Engine, lock};
 use crate::error::Result;
@@ -25,8 +28,8 @@ const MOST_CONNECTIONS: usize = MOST_STREAMS / 4 * 3;
 /// Timeout for a guest to take the stream.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Timeout for a service of the guest to accept.
-const DIAL_PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout for a service of the guest to accept: longer than the guest's own.
+const DIAL_PATIENCE: Duration = Duration::from_secs(35);
 
 /// The stack of a thread that copies, in bytes.
 const STACK: usize = 256 << 10;
@@ -36,7 +39,7 @@ pub(super) type OpenConnections = Arc<Mutex<BTreeMap<VmId, usize>>>;
 
 /// The permit for one of a VM's connections, until it is dropped.
 #[derive(Debug)]
-struct Permit {
+pub(super) struct Permit {
     open: OpenConnections,
     vm: VmId,
 }
@@ -74,6 +77,23 @@ pub struct Connection {
 }
 
 impl Connection {
+    fn new(guest: UnixStream, permit: Permit) -> Self {
+        Self {
+            guest,
+            _permit: permit,
+        }
+    }
+
+    /// The stream to the guest.
+    pub(super) fn guest(&self) -> &UnixStream {
+        &self.guest
+    }
+
+    /// Copies both ways until both directions have ended or a side is gone.
+    pub(super) fn join(self, client: impl AsFd) {
+        let _ = join(client, &self.guest);
+    }
+
     /// Copies both ways between a client and the service, on a thread of its own, until both
     /// directions have ended or a side has hung up. `early` is what the client has sent already;
     /// `ended` runs at the end.
@@ -112,35 +132,94 @@ impl Engine {
         self.connect_to(&vm, to)
     }
 
-    fn connect_to(&self, vm: &Vm, to: &Endpoint) -> Result<Connection> {
-        let permit = Permit::take(&self.connections, vm.id).ok_or_else(|| {
+    pub(super) fn connect_to(&self, vm: &Vm, to: &Endpoint) -> Result<Connection> {
+        let permit = self.permit(vm)?;
+        let mut guest = self.open_stream(vm, StreamKind::Connect, PATIENCE)?;
+        let failed = |cause: String| {
+            Error::new(Code::Guest, format!("connect to {}", place(&vm.name, to))).cause(cause)
+        };
+        match ask(&mut guest, &target(to)).map_err(failed)? {
+            ConnectReply::Connected => Ok(Connection::new(guest, permit)),
+            ConnectReply::Refused(reason) => Err(failed(plain(&reason))
+                .hint(format!("see what listens: banger vm ports {}", vm.name))),
+        }
+    }
+
+    /// Has a guest listen, for as long as the connection is there; it carries the guest's lines
+    /// ([`banger_api::ListenLine`]).
+    ///
+    /// # Errors
+    /// As [`Engine::connect`].
+    pub fn listen(&self, wanted: &VmRef, at: &Endpoint) -> Result<Connection> {
+        let vm = self.find(wanted)?.vm();
+        self.listen_in(&vm, at)
+    }
+
+    pub(super) fn listen_in(&self, vm: &Vm, at: &Endpoint) -> Result<Connection> {
+        let permit = self.permit(vm)?;
+        let mut guest = self.open_stream(vm, StreamKind::Listen, PATIENCE)?;
+        // The buffer of a new stream has room for this.
+        guest.write_all(&encode(&target(at))).map_err(|cause| {
+            Error::new(Code::Guest, format!("listen at {}", place(&vm.name, at)))
+                .cause(cause.to_string())
+        })?;
+        Ok(Connection::new(guest, permit))
+    }
+
+    /// Accepts a connection that a guest has told of.
+    ///
+    /// # Errors
+    /// As [`Engine::connect`]; `guest` if the connection is gone.
+    pub fn accept(&self, wanted: &VmRef, connection: u64) -> Result<Connection> {
+        let vm = self.find(wanted)?.vm();
+        self.accept_from(&vm, self.permit(&vm)?, connection)
+    }
+
+    pub(super) fn accept_from(
+        &self,
+        vm: &Vm,
+        permit: Permit,
+        connection: u64,
+    ) -> Result<Connection> {
+        let mut guest = self.open_stream(vm, StreamKind::Accept, PATIENCE)?;
+        let failed = |cause: String| {
+            Error::new(Code::Guest, format!("accept a connection of `{}`", vm.name)).cause(cause)
+        };
+        let accept = Accept { accept: connection };
+        match ask(&mut guest, &accept).map_err(failed)? {
+            ConnectReply::Connected => Ok(Connection::new(guest, permit)),
+            ConnectReply::Refused(reason) => Err(failed(plain(&reason))),
+        }
+    }
+
+    /// The right to one more connection of this VM.
+    pub(super) fn permit(&self, vm: &Vm) -> Result<Permit> {
+        Permit::take(&self.connections, vm.id).ok_or_else(|| {
             Error::new(
                 Code::Busy,
                 format!("`{}` has {MOST_CONNECTIONS} connections already", vm.name),
             )
             .hint("close some of them")
-        })?;
-        let mut guest = self.open_stream(vm, StreamKind::Connect, PATIENCE)?;
-        let failed = |cause: String| {
-            Error::new(Code::Guest, format!("connect to {}", place(&vm.name, to))).cause(cause)
-        };
-        // The buffer of a new stream has room for this.
-        let said = guest.write_all(&encode(&target(to)));
-        let line = said.and_then(|()| read_line(&mut guest, Instant::now() + DIAL_PATIENCE));
-        let line = line.map_err(|cause| failed(format!("the guest's answer: {cause}")))?;
-        match serde_json::from_slice(&line) {
-            Ok(ConnectReply::Connected) => Ok(Connection {
-                guest,
-                _permit: permit,
-            }),
-            Ok(ConnectReply::Refused(reason)) => {
-                let plain = reason.chars().filter(|letter| !letter.is_control());
-                Err(failed(plain.take(300).collect())
-                    .hint(format!("see what listens: banger vm ports {}", vm.name)))
-            }
-            Err(_) => Err(failed("the guest's answer is not understood".to_owned())),
-        }
+        })
     }
+}
+
+/// Writes a line to a new stream, and reads the guest's line about it.
+fn ask(
+    guest: &mut UnixStream,
+    line: &impl serde::Serialize,
+) -> std::result::Result<ConnectReply, String> {
+    // The buffer of a new stream has room for this.
+    let said = guest.write_all(&encode(line));
+    let reply = said.and_then(|()| read_line(guest, Instant::now() + DIAL_PATIENCE));
+    let reply = reply.map_err(|cause| format!("the guest's answer: {cause}"))?;
+    serde_json::from_slice(&reply).map_err(|_| "the guest's answer is not understood".to_owned())
+}
+
+/// A guest's words, in one line.
+pub(super) fn plain(reason: &str) -> String {
+    let letters = reason.chars().filter(|letter| !letter.is_control());
+    letters.take(300).collect()
 }
 
 /// The description of a VM's endpoint, for people.

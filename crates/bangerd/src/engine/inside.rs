@@ -60,6 +60,7 @@ impl Engine {
             port: port.port,
             pid: port.pid,
             process: port.process.as_deref().map(plain),
+            forwarded_from: self.forwarded_from(&vm, &port),
         };
         Ok(ports.into_iter().take(MOST_PORTS).map(view).collect())
     }

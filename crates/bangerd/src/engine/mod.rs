@@ -27,6 +27,7 @@ mod down;
 mod end;
 mod events;
 mod findings;
+mod forwards;
 pub mod hold;
 mod host;
 mod images;
@@ -186,6 +187,8 @@ pub struct Engine {
     volume_claims: Mutex<()>,
     /// The open connections to guests.
     connections: connect::OpenConnections,
+    /// The ports of the host that reach guests.
+    forwards: forwards::HeldForwards,
     typists: console::Typists,
     lifelines: Arc<lifeline::Lifelines>,
     stopping: AtomicBool,
@@ -235,6 +238,7 @@ impl Engine {
             autostart: Mutex::default(),
             volume_claims: Mutex::default(),
             connections: connect::OpenConnections::default(),
+            forwards: forwards::HeldForwards::default(),
             typists: console::Typists::default(),
             lifelines: Arc::default(),
             stopping: AtomicBool::new(false),
@@ -401,6 +405,7 @@ impl Engine {
     pub fn shut_down(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.feed.wake();
+        self.close_forwards();
     }
 
     /// Whether the engine is shut down.

@@ -48,6 +48,7 @@ impl Engine {
     /// Makes a VM's state visible without writing its record.
     pub(super) fn publish(&self, slot: &Slot, vm: &Vm) {
         slot.replace(vm.clone());
+        self.follow_forwards(slot);
         self.tell(vm.id);
     }
 

@@ -44,6 +44,7 @@ impl Engine {
             address: vm.reachable_address(),
             dns_name: vm.dns_name(),
             ssh: None,
+            forwards: self.forward_views(vm),
             hypervisor: vm.hypervisor().map(str::to_owned),
             root_disk: vm.root_disk.clone(),
             disks: Vec::new(),
@@ -84,6 +85,7 @@ impl Engine {
         }
         notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
         notes.extend(self.autostart_note(vm));
+        notes.extend(self.forward_notes(vm));
         if vm.spec != *vm.given() {
             notes.push(format!(
                 "settings changed since its start take effect at the next start: banger vm restart {}",

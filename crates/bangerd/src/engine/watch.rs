@@ -80,6 +80,7 @@ impl Engine {
             self.look_outside(running.clone(), &memory.outside);
             self.look_at_clocks(&running, &mut memory);
             self.delete_abandoned(Instant::now());
+            self.retry_forwards();
             if !gone.is_empty() {
                 // Until their threads have recorded the end, these would wake this thread again.
                 self.host().wait_any(&[], Duration::from_millis(20));

@@ -153,7 +153,15 @@ impl Hypervisor for SimHypervisor {
         match process.filter(|it| !self.sim.is_stalled(it.pid)) {
             Some(process) => {
                 let root = self.layout.vm(vm.id).in_machine("simulated-root");
-                streams::open(kind, process.pid, &self.jobs, root)
+                let machine = streams::SimMachine {
+                    pid: process.pid,
+                    root,
+                    runs: Box::new({
+                        let sim = self.sim.clone();
+                        move || sim.is_alive(&process)
+                    }),
+                };
+                streams::open(kind, machine, &self.jobs)
             }
             None => Err(Error::new(
                 Code::Guest,

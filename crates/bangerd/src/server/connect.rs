@@ -1,10 +1,10 @@
-//! Connections to ports and sockets of guests. The engine copies the bytes and interprets none of
-//! them.
+//! A connection to a port or a socket of a guest, or from one. The engine copies the bytes and
+//! reads none of them.
 
 use axum::extract::Request;
 use axum::response::Response;
+use banger_api::Result;
 use banger_api::forward::UPGRADE;
-use banger_api::{Code, ConnectQuery, Error, VmRef};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -12,19 +12,16 @@ use tokio::sync::oneshot;
 use super::reply::Refusal;
 use super::work::ask;
 use super::{App, upgrade};
+use crate::engine::{Connection, Engine};
 
-/// Connects to the guest, and passes the connection to the client.
+/// Connects to the guest, or has it listen or accept, and hands the connection over.
 pub(super) async fn connect(
     app: App,
-    vm: VmRef,
-    query: ConnectQuery,
     mut request: Request,
-) -> Result<Response, Refusal> {
+    open: impl FnOnce(&Engine) -> Result<Connection> + Send + 'static,
+) -> std::result::Result<Response, Refusal> {
     let upgraded = upgrade::take(&mut request, UPGRADE, "banger vm forward NAME PORT")?;
-    let to = query
-        .endpoint()
-        .map_err(|wrong| Error::new(Code::Invalid, wrong))?;
-    let connection = ask(&app, move |engine| engine.connect(&vm, &to)).await??;
+    let connection = ask(&app, open).await??;
     let shutdown = app.shutdown.clone();
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else {

@@ -13,7 +13,7 @@ pub mod store;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use banger_api::{End, ImageName, NetworkKind, Phase, VmId, VmName, VmSpec};
+use banger_api::{End, Forward, ImageName, NetworkKind, Phase, VmId, VmName, VmSpec};
 use banger_host::{MacAddress, Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,9 @@ pub struct Vm {
     pub machine_id: String,
     /// Its SSH host key.
     pub host_key: HostKey,
+    /// The forwards that it has in all of its runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<Forward>,
     /// Its phase.
     pub phase: Phase,
     /// Its run, if it is running.
@@ -139,6 +142,7 @@ impl Vm {
                 private: Secret(String::new()),
                 public: String::new(),
             },
+            forwards: Vec::new(),
             phase: Phase::Creating,
             run: None,
             last_boot: None,
@@ -177,6 +181,12 @@ impl Vm {
         if let Some(run) = &mut self.run {
             note(run);
         }
+    }
+
+    /// Its forwards: those of all of its runs, and those of this one.
+    pub fn all_forwards(&self) -> impl Iterator<Item = &Forward> {
+        let of_run = self.run.iter().flat_map(|run| &run.forwards);
+        self.forwards.iter().chain(of_run)
     }
 
     /// The hypervisor's process, if it is running.

@@ -1,6 +1,6 @@
 //! The state of a run, and the part of it that remains afterwards.
 
-use banger_api::VmSpec;
+use banger_api::{Forward, VmSpec};
 use banger_host::{Owner, Process};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Run {
     pub process: Option<Process>,
     /// The time at which its guest became ready.
     pub started: Option<Timestamp>,
+    /// The forwards that end with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<Forward>,
     /// Notes for its user.
     pub notes: Vec<String>,
 }
@@ -40,6 +43,7 @@ impl Run {
             jailed_as: None,
             process: None,
             started: None,
+            forwards: Vec::new(),
             notes: Vec::new(),
         }
     }

@@ -12,6 +12,7 @@ mod configured;
 mod disk_pressure;
 mod disks;
 mod events;
+mod forwards;
 mod gate;
 mod images;
 mod in_force;

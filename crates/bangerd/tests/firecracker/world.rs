@@ -219,6 +219,7 @@ fn vm() -> Vm {
             private: Secret(String::new()),
             public: String::new(),
         },
+        forwards: Vec::new(),
         phase: Phase::Starting,
         run: None,
         former_names: Vec::new(),

@@ -138,6 +138,7 @@ pub(crate) mod tests {
                 host_key_alias: "banger-00ab12cd".into(),
                 host_key: "ssh-ed25519 AAAAC3Nza".into(),
             }),
+            forwards: Vec::new(),
             hypervisor: Some("qemu (TCG)".into()),
             root_disk: "copy".into(),
             disks: Vec::new(),

@@ -150,6 +150,7 @@ mod tests {
             port: 80,
             pid: None,
             process: None,
+            forwarded_from: Vec::new(),
         };
         let vm = calm_otter();
         let direct = |addresses: &[[u8; 4]]| {

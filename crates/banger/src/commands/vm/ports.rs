@@ -56,13 +56,21 @@ fn port_to_forward(ports: &[PortView]) -> Option<u16> {
 fn table(ports: &[PortView]) -> String {
     let head = ["PORT", "PROTOCOL", "ADDRESS", "PID", "PROCESS"].map(str::to_owned);
     let mut rows = vec![head.to_vec()];
+    let has_forwards = ports.iter().any(|it| !it.forwarded_from.is_empty());
+    rows[0].extend(has_forwards.then(|| "FORWARDED FROM".to_owned()));
     for port in ports {
+        let from: Vec<String> = port
+            .forwarded_from
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         rows.push(vec![
             port.port.to_string(),
             clean(&port.protocol).to_string(),
             port.address.to_string(),
             port.pid.map(|pid| pid.to_string()).unwrap_or_default(),
             clean(port.process.as_deref().unwrap_or_default()).to_string(),
+            from.join(", "),
         ]);
     }
     columns(&rows, |_, _, _| None)
@@ -80,6 +88,7 @@ mod tests {
             port,
             pid: process.map(|_| 7),
             process: process.map(str::to_owned),
+            forwarded_from: Vec::new(),
         };
         let both = [port(22, Some("sshd")), port(8080, None)];
         assert_eq!(port_to_forward(&both), Some(8080));
@@ -89,6 +98,14 @@ mod tests {
             "PORT  PROTOCOL  ADDRESS  PID  PROCESS\n\
              22    tcp       0.0.0.0  7    sshd\n\
              8080  tcp       0.0.0.0\n"
+        );
+        let mut forwarded = both;
+        forwarded[1].forwarded_from = vec!["127.0.0.1:9000".parse().unwrap()];
+        assert_eq!(
+            table(&forwarded),
+            "PORT  PROTOCOL  ADDRESS  PID  PROCESS  FORWARDED FROM\n\
+             22    tcp       0.0.0.0  7    sshd\n\
+             8080  tcp       0.0.0.0                127.0.0.1:9000\n"
         );
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::description::{now_and_next, on_or_off};
+use super::forward::arrow;
 use super::{VmArgument, ssh};
 use crate::age;
 use crate::failure::Outcome;
@@ -100,6 +101,10 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
             gets.join("\n")
         };
         lines.push(("volumes from the next start", gets));
+    }
+    if !vm.forwards.is_empty() {
+        let forwards: Vec<String> = vm.forwards.iter().map(|it| arrow(vm, it)).collect();
+        lines.push(("forwards", forwards.join("\n")));
     }
     lines.push(("image", vm.image.clone()));
     if let Some(hypervisor) = &vm.hypervisor {

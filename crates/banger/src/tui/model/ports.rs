@@ -109,6 +109,7 @@ mod tests {
 
     fn port(number: u16, protocol: &str) -> PortView {
         PortView {
+            forwarded_from: Vec::new(),
             protocol: protocol.to_owned(),
             address: [0, 0, 0, 0].into(),
             port: number,

@@ -135,6 +135,7 @@ fn some() -> Model {
         model.update(message, now());
     }
     let port = |port, process: Option<&str>| banger_api::PortView {
+        forwarded_from: Vec::new(),
         protocol: "tcp".to_owned(),
         address: [0, 0, 0, 0].into(),
         port,

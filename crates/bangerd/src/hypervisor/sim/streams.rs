@@ -7,27 +7,32 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_copy::Connection;
 use banger_guest::protocol::encode;
 use banger_guest::streams::{
-    ConnectReply, ExecFrame, ExecReader, ExecStart, LONGEST_HEAD, ListeningSocket, StreamKind,
-    Target, Usage,
+    Accept, ConnectReply, ExecFrame, ExecReader, ExecStart, ListenLine, ListeningSocket,
+    StreamKind, Target, Usage,
 };
 
 use super::jobs::Jobs;
 use crate::error::Result;
 
-/// Opens a stream to the guest of this machine, which a thread serves. Its files are below `root`,
-/// which is real.
-pub(super) fn open(
-    kind: StreamKind,
-    machine: u32,
-    jobs: &Jobs,
-    root: PathBuf,
-) -> Result<UnixStream> {
+/// How often a guest that waits looks whether its machine still runs.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A simulated machine, as its guest knows it.
+pub(super) struct SimMachine {
+    pub(super) pid: u32,
+    /// Its files lie below it, and are real.
+    pub(super) root: PathBuf,
+    pub(super) runs: Box<dyn Fn() -> bool + Send>,
+}
+
+/// A stream to the guest of this machine, which answers from a thread of its own.
+pub(super) fn open(kind: StreamKind, machine: SimMachine, jobs: &Jobs) -> Result<UnixStream> {
     let failed = |cause: io::Error| {
         Error::new(Code::Internal, "open a simulated stream").cause(cause.to_string())
     };
@@ -35,30 +40,61 @@ pub(super) fn open(
     let jobs = jobs.clone();
     let answer = move || match kind {
         StreamKind::Exec => run(theirs),
-        StreamKind::Copy => copy(theirs, &root),
-        StreamKind::Detach => jobs.detach(machine, theirs),
-        StreamKind::Jobs => jobs.list(machine, theirs),
-        StreamKind::Job => jobs.ask(machine, theirs),
-        StreamKind::Attach => jobs.attach(machine, theirs),
+        StreamKind::Copy => copy(theirs, &machine.root),
+        StreamKind::Detach => jobs.detach(machine.pid, theirs),
+        StreamKind::Jobs => jobs.list(machine.pid, theirs),
+        StreamKind::Job => jobs.ask(machine.pid, theirs),
+        StreamKind::Attach => jobs.attach(machine.pid, theirs),
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
-        StreamKind::Usage => theirs.write_all(&encode(&usage(machine, seconds()))),
+        StreamKind::Usage => theirs.write_all(&encode(&usage(machine.pid, seconds()))),
         StreamKind::Connect => connect(theirs),
-        // No client connects in a simulated guest.
-        StreamKind::Listen | StreamKind::Accept => Ok(()),
+        StreamKind::Listen => listen(theirs, &machine),
+        StreamKind::Accept => accept(theirs),
     };
     std::thread::Builder::new().spawn(answer).map_err(failed)?;
     Ok(ours)
 }
 
-/// Ports below 1000 have an echo service; nothing listens on others.
-fn connect(mut stream: UnixStream) -> io::Result<()> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while byte != *b"\n" && line.len() < LONGEST_HEAD {
-        stream.read_exact(&mut byte)?;
-        line.extend(byte);
+/// Port 1 is in use. On any other place somebody connects once.
+fn listen(mut stream: UnixStream, machine: &SimMachine) -> io::Result<()> {
+    let port = match serde_json::from_slice(&read_line(&mut stream)?)? {
+        Target::Tcp { port: 1, .. } => {
+            let reason = "port 1 of the guest is in use".to_owned();
+            return stream.write_all(&encode(&ListenLine::Refused(reason)));
+        }
+        Target::Tcp { port: 0, .. } => 40_000,
+        Target::Tcp { port, .. } => port,
+        Target::Unix(_) => 0,
+    };
+    stream.write_all(&encode(&ListenLine::Listening(port)))?;
+    stream.write_all(&encode(&ListenLine::Connection(7)))?;
+    stream.set_read_timeout(Some(LOOK))?;
+    while (machine.runs)() {
+        match stream.read(&mut [0]) {
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {}
+            // The daemon closes it.
+            ended => return ended.map(drop),
+        }
     }
-    let refusal = match serde_json::from_slice(&line)? {
+    Ok(())
+}
+
+/// That somebody says hello, and listens to the end.
+fn accept(mut stream: UnixStream) -> io::Result<()> {
+    let accept: Accept = serde_json::from_slice(&read_line(&mut stream)?)?;
+    if accept.accept != 7 {
+        let reason = "the connection is gone".to_owned();
+        return stream.write_all(&encode(&ConnectReply::Refused(reason)));
+    }
+    stream.write_all(&encode(&ConnectReply::Connected))?;
+    stream.write_all(b"hello from the guest")?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
+}
+
+/// Ports below 1000 have a service that sends back what it gets; nothing listens on others.
+fn connect(mut stream: UnixStream) -> io::Result<()> {
+    let refusal = match serde_json::from_slice(&read_line(&mut stream)?)? {
         Target::Tcp { port: 0..1000, .. } => None,
         Target::Tcp { port, .. } => Some(format!("nothing listens on port {port}")),
         Target::Unix(path) if path.starts_with("/run/") => None,
@@ -93,8 +129,8 @@ fn ssh() -> ListeningSocket {
     }
 }
 
-/// What a simulated guest has used after so many seconds: more in one minute than in another, and no
-/// two machines alike.
+/// What a simulated guest has used after so many seconds: more in one minute than in another, and
+/// no two machines alike.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -6,7 +6,8 @@ use axum::extract::Request;
 use axum::extract::State;
 use axum::response::Response;
 use banger_api::{
-    ConnectQuery, ConsoleQuery, JobView, KillJob, Line, PortView, PruneJobs, RemoveJob, StatsView,
+    AcceptQuery, AddForwards, Code, ConnectQuery, ConsoleQuery, Error, ForwardView, JobView,
+    KillJob, Line, PortView, PruneJobs, RemoveForwards, RemoveJob, StatsView,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -30,6 +31,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(kill_job))
         .routes(routes!(attach))
         .routes(routes!(connect_to))
+        .routes(routes!(listen))
+        .routes(routes!(accept))
+        .routes(routes!(forwards, add_forwards, remove_forwards))
         .routes(routes!(open_console))
         .routes(routes!(ports))
         .routes(routes!(stats))
@@ -228,7 +232,98 @@ async fn connect_to(
     UrlQuery(query): UrlQuery<ConnectQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    connect::connect(app, vm, query, request).await
+    let to = query.endpoint().map_err(invalid)?;
+    connect::connect(app, request, move |engine| engine.connect(&vm, &to)).await
+}
+
+fn invalid(wrong: String) -> Error {
+    Error::new(Code::Invalid, wrong)
+}
+
+/// Has a running guest listen on a port or a Unix socket, for as long as this connection is there, which is
+/// asked for as that of `connect` is. Port 0 is any free one. The guest writes a line of JSON: `{"listening":
+/// PORT}`, or `{"refused": REASON}`; then `{"connection": NUMBER}` for each connection, which `accept` takes
+/// within ten seconds.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/listen",
+    params(
+        Reference,
+        ("tcp" = Option<String>, Query, description = "a port of loopback, or `ADDRESS:PORT`"),
+        ("unix" = Option<String>, Query, description = "the path of a Unix socket"),
+    ),
+    responses((status = 101, description = "The connection is the listener's."))
+)]
+async fn listen(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    UrlQuery(query): UrlQuery<ConnectQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let at = query.place().map_err(invalid)?;
+    connect::connect(app, request, move |engine| engine.listen(&vm, &at)).await
+}
+
+/// Accepts a connection that a guest has told of in `listen`, over this connection, which is asked for as
+/// that of `connect` is. Then bytes go both ways.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/accept",
+    params(
+        Reference,
+        ("connection" = u64, Query, description = "its number"),
+    ),
+    responses((status = 101, description = "The connection is the one in the guest."))
+)]
+async fn accept(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+    UrlQuery(query): UrlQuery<AcceptQuery>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let number = query.connection;
+    connect::connect(app, request, move |engine| engine.accept(&vm, number)).await
+}
+
+/// The forwards that the daemon holds for a VM: those of all of its runs, then those of this one.
+#[utoipa::path(
+    get,
+    path = "/v1/vms/{ref}/forwards",
+    params(Reference),
+    responses((status = 200, body = Vec<ForwardView>))
+)]
+async fn forwards(
+    State(app): State<App>,
+    VmPath(vm): VmPath,
+) -> Result<Json<Vec<ForwardView>>, Refusal> {
+    Ok(Json(ask(&app, move |engine| engine.forwards(&vm)).await??))
+}
+
+/// Adds forwards that the daemon holds, all or none of them: it listens on its own machine, and passes
+/// connections on to the guest. Without `keep` they end with the VM's run, and the VM has to be running. A
+/// place to listen is a port of 127.0.0.1, `ADDRESS:PORT` or the path of a Unix socket. Returns them.
+#[utoipa::path(
+    post,
+    path = "/v1/vms/{ref}/forwards",
+    params(Reference),
+    request_body = AddForwards,
+    responses((status = 200, content((Line<Vec<ForwardView>> = "application/x-ndjson"), (Vec<ForwardView> = "application/json"))))
+)]
+async fn add_forwards(request: VmRequest<AddForwards>) -> Response {
+    request.work(Engine::add_forwards).await
+}
+
+/// Removes forwards that the daemon holds, all or none of them. Connections stay until they end. Returns
+/// them as they were.
+#[utoipa::path(
+    delete,
+    path = "/v1/vms/{ref}/forwards",
+    params(Reference),
+    request_body = RemoveForwards,
+    responses((status = 200, content((Line<Vec<ForwardView>> = "application/x-ndjson"), (Vec<ForwardView> = "application/json"))))
+)]
+async fn remove_forwards(request: VmRequest<RemoveForwards>) -> Response {
+    request.work(Engine::remove_forwards).await
 }
 
 /// Opens the serial console of a running VM, over this connection: the request asks for the upgrade

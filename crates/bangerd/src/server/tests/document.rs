@@ -52,6 +52,11 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/vms/{ref}/jobs/{job}/kill"),
     ("DELETE", "/v1/vms/{ref}/jobs/{job}"),
     ("GET", "/v1/vms/{ref}/connect"),
+    ("GET", "/v1/vms/{ref}/listen"),
+    ("GET", "/v1/vms/{ref}/accept"),
+    ("GET", "/v1/vms/{ref}/forwards"),
+    ("POST", "/v1/vms/{ref}/forwards"),
+    ("DELETE", "/v1/vms/{ref}/forwards"),
     ("GET", "/v1/vms/{ref}/console"),
     ("GET", "/v1/vms/{ref}/ports"),
     ("GET", "/v1/vms/{ref}/stats"),
@@ -147,6 +152,8 @@ fn every_path_is_described_and_every_described_path_is_there() {
             import_mine(&server);
         }
         let path = path.replace("/connect", "/connect?tcp=80");
+        let path = path.replace("/listen", "/listen?tcp=80");
+        let path = path.replace("/accept", "/accept?connection=7");
         let answer = server.raw(&request(method, &path, least_body(&path)));
         // Only an upgrade has no plain response; a test of its own covers it.
         let expected = if is_upgrade(&path) {
@@ -173,6 +180,10 @@ fn is_upgrade(path: &str) -> bool {
         "/attach",
         "/connect",
         "/connect?tcp=80",
+        "/listen",
+        "/listen?tcp=80",
+        "/accept",
+        "/accept?connection=7",
         "/console",
     ]
     .iter()
@@ -274,7 +285,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
             }
         }
     }
-    assert_eq!((bodies, references), (24, 26));
+    assert_eq!((bodies, references), (26, 31));
 }
 
 #[test]

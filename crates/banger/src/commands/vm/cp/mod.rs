@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use banger_api::{Code, Error, VmRef};
 use banger_copy::{ReceiveOptions, Receiver, Report, Request, SendOptions, Sender, Target, Verb};
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
+use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 use bar::Bar;
@@ -42,7 +44,12 @@ Examples:
   banger vm cp calm-otter:/srv/app - | gzip >app.tar.gz")]
 pub(crate) struct Cp {
     /// The sources and, last, the destination: a path of this machine, NAME:PATH, or - for a tar archive.
-    #[arg(value_name = "PATH", num_args = 2.., required = true)]
+    #[arg(
+        value_name = "PATH",
+        num_args = 2..,
+        required = true,
+        add = ArgValueCompleter::new(completion::places)
+    )]
     paths: Vec<OsString>,
 
     /// Copy directories with everything in them.

@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
 use banger_api::client::{Client, ConnectStream};
+use banger_api::listener::Listener;
 use banger_api::{Code, Endpoint, Error, Result, VmRef};
 
-use super::listener::Listener;
 use crate::commands::dial_stdio::copy;
 use crate::output::Output;
 use crate::poll;
@@ -49,7 +49,7 @@ impl Route {
     }
 
     fn carry(&self, client: OwnedFd) {
-        match self.connect() {
+        match self.ask(|daemon| daemon.connect(&self.vm, &self.target)) {
             Ok(stream) => {
                 *self.last_failure() = None;
                 join(client, stream);
@@ -58,40 +58,45 @@ impl Route {
                 // As a port that nobody listens on, as far as that is possible.
                 let _ = rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO));
                 drop(client);
-                let text = error.to_string();
-                if self.last_failure().replace(text.clone()).as_ref() != Some(&text) {
-                    self.output.warning(&text);
-                }
+                self.warn(&error.to_string());
             }
         }
     }
 
-    fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    /// Reports a failure, once.
+    pub(super) fn warn(&self, text: &str) {
+        if self.last_failure().replace(text.to_owned()).as_deref() != Some(text) {
+            self.output.warning(text);
+        }
+    }
+
+    pub(super) fn last_failure(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.last_failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect(&self) -> Result<ConnectStream> {
-        match (connect(&self.socket, &self.vm, &self.target), &self.remote) {
+    /// Asks the daemon for a connection.
+    pub(super) fn ask(
+        &self,
+        wish: impl Fn(&Client) -> Result<ConnectStream>,
+    ) -> Result<ConnectStream> {
+        let asked = Client::new(&self.socket).and_then(|daemon| wish(&daemon));
+        match (asked, &self.remote) {
             // A laptop that slept has lost its connection.
             (Err(error), Some(remote))
                 if [Code::NotReady, Code::Internal].contains(&error.code) =>
             {
                 let socket = remote.connect(Prompts::Refused)?;
-                connect(&socket, &self.vm, &self.target)
+                wish(&Client::new(&socket)?)
             }
             (outcome, _) => outcome,
         }
     }
 }
 
-fn connect(socket: &Path, vm: &VmRef, target: &Endpoint) -> Result<ConnectStream> {
-    Client::new(socket)?.connect(vm, target)
-}
-
 /// Copies both ways. The end of one direction is passed on, and the other one goes on.
-fn join(client: OwnedFd, stream: ConnectStream) {
+pub(super) fn join(client: OwnedFd, stream: ConnectStream) {
     let guest = OwnedFd::from(stream.socket);
     let (Ok(from_client), Ok(to_guest)) = (client.try_clone(), guest.try_clone()) else {
         return;

@@ -1,29 +1,39 @@
 //! `banger vm forward`: ports and sockets of this machine that reach services of a VM.
 
 mod carry;
-mod listener;
+mod held;
+mod reverse;
 mod rule;
 
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use banger_api::listener::Listener;
 use banger_api::{Code, Endpoint, EndpointHost, Error, Phase, Result, VmRef};
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::VmArgument;
+use crate::completion;
 use crate::failure::Outcome;
 use crate::interrupt;
 use crate::session::Session;
 use carry::Route;
 pub(crate) use carry::join_stdio;
-use listener::Listener;
+pub(crate) use held::arrow;
+use reverse::GuestPort;
+use rule::ReverseRule;
 pub(crate) use rule::Rule;
 
 /// Forward ports and sockets of this machine to a VM, without SSH.
 ///
 /// A connection to the port here reaches the port in the VM. It needs neither SSH nor a network in the VM, and works with user networking. This command listens until it is ended, also while the VM restarts; only this machine reaches the ports, unless an address is given. With --host the ports are those of this machine, too.
+///
+/// With --reverse, a port in the VM reaches one service of this machine, or of its network, and the VM reaches nothing else by that.
+///
+/// With --detach or --keep, the daemon listens instead, and this command ends: until the VM stops, or in all of its later runs, too.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Forms:
@@ -38,14 +48,47 @@ Examples:
   banger vm forward calm-otter 8080:80
   banger vm forward calm-otter 5432 6379
   banger vm forward calm-otter ~/docker.sock:/run/docker.sock
+  banger vm forward calm-otter -R 5432
+  banger vm forward calm-otter -R /run/agent.sock:$SSH_AUTH_SOCK
+  banger vm forward calm-otter 8080:80 --keep
+  banger vm forward calm-otter --list
+  banger vm forward calm-otter --remove 8080
   banger --host lab vm forward calm-otter 8080:80")]
 pub(crate) struct Forward {
     #[command(flatten)]
     one: VmArgument,
 
     /// What is forwarded: [ADDRESS:]PORT[:PORT], or the paths of sockets.
-    #[arg(value_name = "[ADDRESS:]PORT[:PORT]", required = true)]
+    #[arg(
+        value_name = "[ADDRESS:]PORT[:PORT]",
+        required_unless_present_any = ["reverse", "list", "remove"]
+    )]
     rules: Vec<Rule>,
+
+    /// Have the VM listen, on a port of its loopback or on a socket, and reach this port, HOST:PORT or socket of this machine.
+    #[arg(long, short = 'R', value_name = "[VM_PORT:][HOST:]PORT")]
+    reverse: Vec<ReverseRule>,
+
+    /// Have the daemon listen, until the VM stops.
+    #[arg(long, short)]
+    detach: bool,
+
+    /// Have the daemon listen whenever the VM runs, also after restarts of the VM and of the daemon.
+    #[arg(long)]
+    keep: bool,
+
+    /// List the forwards that the daemon holds.
+    #[arg(long, conflicts_with_all = ["rules", "reverse", "detach", "keep", "remove"])]
+    list: bool,
+
+    /// Remove a forward that the daemon holds, by its port or its whole form; `all` removes all of them.
+    #[arg(
+        long,
+        value_name = "[ADDRESS:]PORT[:PORT]|all",
+        conflicts_with_all = ["rules", "reverse", "detach", "keep"],
+        add = ArgValueCandidates::new(completion::forwards)
+    )]
+    remove: Vec<String>,
 }
 
 /// What listens, for programs.
@@ -54,28 +97,55 @@ struct Listening<'a> {
     vm: &'a str,
     listen: Endpoint,
     target: &'a Endpoint,
+    reverse: bool,
+}
+
+impl Listening<'_> {
+    fn text(&self) -> String {
+        match self.reverse {
+            true => format!("{} → {}", of_vm(self.vm, &self.listen), self.target),
+            false => format!("{} → {}", self.listen, of_vm(self.vm, self.target)),
+        }
+    }
 }
 
 impl Forward {
-    /// Listens until this process ends.
+    /// Does what its options say.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if self.list {
+            self.list(session)
+        } else if !self.remove.is_empty() {
+            self.remove(session)
+        } else if self.detach || self.keep {
+            self.hold(session)
+        } else {
+            self.listen(session)
+        }
+    }
+
+    /// Listens until this process ends.
+    fn listen(&self, session: &Session) -> Outcome {
         let vm = session.daemon()?.show(&self.one.name)?;
         let listeners = listen(&self.rules)?;
-        let views: Vec<Listening<'_>> = listeners
-            .iter()
-            .zip(&self.rules)
-            .map(|(listener, rule)| Listening {
-                vm: vm.name.as_str(),
-                listen: listener.endpoint(&rule.listen),
-                target: &rule.target,
-            })
-            .collect();
+        // The id stays if somebody renames the VM.
+        let id = vm.id.into();
+        let ports = self.guest_ports(&id, session)?;
+        let view = |listen, target, reverse| Listening {
+            vm: vm.name.as_str(),
+            listen,
+            target,
+            reverse,
+        };
+        let here = listeners.iter().zip(&self.rules);
+        let here = here.map(|(it, rule)| view(it.endpoint(&rule.listen), &rule.target, false));
+        let there = ports.iter().zip(&self.reverse);
+        let there = there.map(|(it, rule)| view(it.at.clone(), &rule.0.target, true));
+        let views: Vec<Listening<'_>> = here.chain(there).collect();
         if session.output.json {
             session.output.value(&views)?;
         } else {
             for it in &views {
-                let there = of_vm(it.vm, it.target);
-                session.output.text(&format!("{} → {there}", it.listen))?;
+                session.output.text(&it.text())?;
             }
         }
         if vm.phase != Phase::Running {
@@ -84,10 +154,42 @@ impl Forward {
                 vm.name, vm.phase, vm.name
             ));
         }
-        warn_of_others(&self.rules, session);
-        // The id stays if somebody renames the VM.
-        serve(listeners, &self.rules, &vm.id.into(), session)?;
+        self.warn_of_others(session);
+        serve(listeners, &self.rules, ports, &id, session)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Has the guest listen for all reverse forwards, or for none.
+    fn guest_ports(&self, vm: &VmRef, session: &Session) -> Result<Vec<GuestPort>> {
+        let rules = self.reverse.iter().map(|ReverseRule(rule)| rule);
+        rules
+            .map(|rule| GuestPort::open(Arc::new(route(vm, rule, session)), rule))
+            .collect()
+    }
+
+    /// The forwards in the daemon's words.
+    fn forwards(&self) -> Vec<banger_api::Forward> {
+        let forward = |rule: &Rule, reverse| banger_api::Forward {
+            listen: rule.listen.clone(),
+            target: rule.target.clone(),
+            reverse,
+        };
+        let there = self.rules.iter().map(|rule| forward(rule, false));
+        let back = self.reverse.iter().map(|rule| forward(&rule.0, true));
+        there.chain(back).collect()
+    }
+
+    fn warn_of_others(&self, session: &Session) {
+        for rule in &self.rules {
+            if let Endpoint::Tcp(EndpointHost::Address(address), _) = rule.listen
+                && !is_loopback(address)
+            {
+                session.output.note(&format!(
+                    "{} is open to other machines; omit the address to listen for this one only",
+                    rule.listen
+                ));
+            }
+        }
     }
 }
 
@@ -103,7 +205,7 @@ pub(crate) fn forward_to(
 ) -> Result<()> {
     let listener = Listener::open(&rule.listen)?;
     tell(&listener.endpoint(&rule.listen))?;
-    serve(vec![listener], &[rule], vm, session)
+    serve(vec![listener], &[rule], Vec::new(), vm, session)
 }
 
 /// Listens on all of them, or on none.
@@ -115,7 +217,13 @@ fn listen(rules: &[Rule]) -> Result<Vec<Listener>> {
 }
 
 /// Takes connections until this process ends. Sockets are removed at ^C.
-fn serve(listeners: Vec<Listener>, rules: &[Rule], vm: &VmRef, session: &Session) -> Result<()> {
+fn serve(
+    listeners: Vec<Listener>,
+    rules: &[Rule],
+    ports: Vec<GuestPort>,
+    vm: &VmRef,
+    session: &Session,
+) -> Result<()> {
     let paths: Vec<String> = rules
         .iter()
         .filter_map(|rule| match &rule.listen {
@@ -130,27 +238,34 @@ fn serve(listeners: Vec<Listener>, rules: &[Rule], vm: &VmRef, session: &Session
     });
     let mut threads = Vec::new();
     for (listener, rule) in listeners.into_iter().zip(rules) {
-        let route = Arc::new(Route {
-            vm: vm.clone(),
-            target: rule.target.clone(),
-            socket: session.places.location.socket.clone(),
-            remote: session.places.remote.clone(),
-            output: session.output,
-            last_failure: Mutex::default(),
-        });
-        let thread = std::thread::Builder::new()
-            .name("listener".to_owned())
-            .spawn(move || route.serve(&listener));
-        threads.push(
-            thread.map_err(|cause| {
-                Error::new(Code::Host, "start a thread").cause(cause.to_string())
-            })?,
-        );
+        let route = Arc::new(route(vm, rule, session));
+        threads.push(thread(move || route.serve(&listener))?);
+    }
+    for port in ports {
+        threads.push(thread(move || port.serve())?);
     }
     for thread in threads {
         let _ = thread.join();
     }
     Ok(())
+}
+
+fn thread(work: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name("listener".to_owned());
+    builder
+        .spawn(work)
+        .map_err(|cause| Error::new(Code::Host, "start a thread").cause(cause.to_string()))
+}
+
+fn route(vm: &VmRef, rule: &Rule, session: &Session) -> Route {
+    Route {
+        vm: vm.clone(),
+        target: rule.target.clone(),
+        socket: session.places.location.socket.clone(),
+        remote: session.places.remote.clone(),
+        output: session.output,
+        last_failure: Mutex::default(),
+    }
 }
 
 /// An endpoint in a VM, for people.
@@ -159,19 +274,6 @@ fn of_vm(vm: &str, endpoint: &Endpoint) -> String {
         Endpoint::Tcp(EndpointHost::Localhost, port) => format!("{vm}:{port}"),
         Endpoint::Tcp(EndpointHost::Address(_), _) | Endpoint::Unix(_) => {
             format!("{endpoint} in {vm}")
-        }
-    }
-}
-
-fn warn_of_others(rules: &[Rule], session: &Session) {
-    for rule in rules {
-        if let Endpoint::Tcp(EndpointHost::Address(address), _) = rule.listen
-            && !is_loopback(address)
-        {
-            session.output.note(&format!(
-                "{} is open to other machines; omit the address to listen for this one only",
-                rule.listen
-            ));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is forwarded to what, as a user types it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs as _};
 use std::str::FromStr;
 
 use banger_api::{Endpoint, EndpointHost};
@@ -48,6 +48,47 @@ impl FromStr for Rule {
             }
         };
         Ok(Self { listen, target })
+    }
+}
+
+/// A port or socket of the VM, and what it reaches of this machine or its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReverseRule(pub(crate) Rule);
+
+impl FromStr for ReverseRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts: Vec<String> = parts(text)?.into_iter().map(str::to_owned).collect();
+        // Names of this machine's network are known here, and an address of the first one is taken.
+        if let [_, .., _, host, port] | [_, host, port] = parts.as_mut_slice()
+            && is_name(host)
+        {
+            *host = resolve(host, port)?;
+        }
+        parts.join(":").parse().map(Self)
+    }
+}
+
+fn is_name(host: &str) -> bool {
+    let is_part = |it: &str| {
+        let is_letter = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
+        !it.is_empty() && it.bytes().all(is_letter)
+    };
+    let has_letter = host.bytes().any(|letter| letter.is_ascii_alphabetic());
+    has_letter && host != "localhost" && host.split('.').all(is_part)
+}
+
+fn resolve(host: &str, port: &str) -> Result<String, String> {
+    let port: u16 = port
+        .parse()
+        .map_err(|_| format!("`{port}` is no port: a port is a number up to 65535"))?;
+    let found = (host, port).to_socket_addrs();
+    let mut found = found.map_err(|cause| format!("`{host}` is not found: {cause}"))?;
+    match found.next().map(|it| it.ip()) {
+        Some(IpAddr::V6(address)) => Ok(format!("[{address}]")),
+        Some(IpAddr::V4(address)) => Ok(address.to_string()),
+        None => Err(format!("`{host}` has no address")),
     }
 }
 
@@ -127,6 +168,39 @@ mod tests {
             ("/tmp/s:80", "/tmp/s localhost:80"),
         ] {
             assert_eq!(shown(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reverse_rule_has_the_vm_first() {
+        for (text, expected) in [
+            ("5432", "127.0.0.1:5432 localhost:5432"),
+            ("5433:5432", "127.0.0.1:5433 localhost:5432"),
+            ("0:5432", "127.0.0.1:0 localhost:5432"),
+            ("/run/a.sock:/tmp/b.sock", "/run/a.sock /tmp/b.sock"),
+            ("80:10.0.0.2:8080", "127.0.0.1:80 10.0.0.2:8080"),
+            ("0.0.0.0:80:8080", "0.0.0.0:80 localhost:8080"),
+            ("0.0.0.0:80:localhost:8080", "0.0.0.0:80 localhost:8080"),
+        ] {
+            let ReverseRule(rule) = text.parse().unwrap();
+            assert_eq!(format!("{} {}", rule.listen, rule.target), expected);
+        }
+        for text in ["", "80:", "80:-:1", "80:nobody.invalid:1", "80:db:x"] {
+            text.parse::<ReverseRule>().unwrap_err();
+        }
+        for name in ["db", "db.example.org", "3com.net"] {
+            assert!(is_name(name), "{name}");
+        }
+        for other in [
+            "10.0.0.2",
+            "[::1]",
+            "/run/s",
+            "8080",
+            "localhost",
+            "",
+            "a..b",
+        ] {
+            assert!(!is_name(other), "{other}");
         }
     }
 

@@ -1,28 +1,67 @@
-//! What listens on this machine.
+//! What takes the connections of a forward, and what they reach, on the machine of this process: a
+//! command's or the daemon's.
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use banger_api::{Code, Endpoint, EndpointHost, Error, Result};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::{Code, Endpoint, EndpointHost, Error, Result};
+
+/// The connections of a Unix socket that wait to be accepted.
+const BACKLOG: i32 = 128;
+
+/// How long a service of this machine may take to accept.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A socket that takes connections.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub enum Listener {
+    /// A TCP port.
     Tcp(TcpListener),
-    Unix(UnixListener),
+    /// A Unix socket, whose file is removed with it.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket. Dropping it removes the file, unless another one is there by now.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|it| (it.dev(), it.ino()) == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Listener {
     /// Listens there. Only this user reaches a Unix socket.
     ///
     /// # Errors
-    /// `conflict` if the port or the path is taken, `invalid` if there is no such address or directory.
-    pub(super) fn open(endpoint: &Endpoint) -> Result<Self> {
+    /// `conflict` if the port or the path is taken, `invalid` if there is no such address or
+    /// directory.
+    pub fn open(endpoint: &Endpoint) -> Result<Self> {
         match endpoint {
             Endpoint::Tcp(host, port) => {
                 let host = match host {
@@ -31,12 +70,13 @@ impl Listener {
                 };
                 listen_on(host, *port).map(Self::Tcp)
             }
-            Endpoint::Unix(path) => listen_at(path).map(Self::Unix),
+            Endpoint::Unix(path) => listen_at(path),
         }
     }
 
     /// Where it listens: the port that was given for 0.
-    pub(super) fn endpoint(&self, wanted: &Endpoint) -> Endpoint {
+    #[must_use]
+    pub fn endpoint(&self, wanted: &Endpoint) -> Endpoint {
         match (self, wanted) {
             (Self::Tcp(listener), Endpoint::Tcp(host, port)) => {
                 let actual = listener.local_addr().map_or(*port, |it| it.port());
@@ -47,7 +87,10 @@ impl Listener {
     }
 
     /// The next connection.
-    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// There is none, or no room for it.
+    pub fn accept(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
@@ -56,7 +99,7 @@ impl Listener {
                 rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
                 Ok(stream.into())
             }
-            Self::Unix(listener) => Ok(listener.accept()?.0.into()),
+            Self::Unix(listener, _) => Ok(listener.accept()?.0.into()),
         }
     }
 }
@@ -80,7 +123,7 @@ fn listen_on(host: IpAddr, port: u16) -> Result<TcpListener> {
     })
 }
 
-fn listen_at(path: &str) -> Result<UnixListener> {
+fn listen_at(path: &str) -> Result<Listener> {
     let doing = || format!("listen on `{path}`");
     let us = rustix::process::geteuid().as_raw();
     let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
@@ -108,11 +151,61 @@ fn listen_at(path: &str) -> Result<UnixListener> {
         fs::remove_file(path)
             .map_err(|cause| Error::new(Code::Host, doing()).cause(cause.to_string()))?;
     }
-    // The socket is this user's from the beginning.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener.map_err(|cause| Error::new(Code::Host, doing()).cause(cause.to_string()))
+    bind(Path::new(path)).map_err(|cause| match cause.kind() {
+        ErrorKind::AddrInUse => {
+            Error::new(Code::Conflict, doing()).cause("something listens there")
+        }
+        _ => Error::new(Code::Host, doing()).cause(cause.to_string()),
+    })
+}
+
+fn bind(path: &Path) -> io::Result<Listener> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let file = SocketFile::of(path)?;
+    // No client connects before `listen`, so the mode applies from the beginning.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(Listener::Unix(socket.into(), file))
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
+/// Connects to a service of this machine.
+///
+/// # Errors
+/// Nothing listens there, or it does not accept in time.
+pub fn dial(endpoint: &Endpoint) -> io::Result<OwnedFd> {
+    let addresses = match endpoint {
+        Endpoint::Unix(path) => return Ok(UnixStream::connect(path)?.into()),
+        Endpoint::Tcp(EndpointHost::Address(address), port) => {
+            vec![SocketAddr::from((*address, *port))]
+        }
+        Endpoint::Tcp(EndpointHost::Localhost, port) => vec![
+            (Ipv4Addr::LOCALHOST, *port).into(),
+            (Ipv6Addr::LOCALHOST, *port).into(),
+        ],
+    };
+    let mut first = None;
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream.into());
+            }
+            // The first address's failure says more than that of a missing IPv6.
+            Err(cause) => first = first.or(Some(cause)),
+        }
+    }
+    Err(first.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
 }
 
 #[cfg(test)]
@@ -131,11 +224,15 @@ mod tests {
         let error = Listener::open(&endpoint).unwrap_err();
         assert!(error.causes[0].contains("something listens"), "{error}");
         drop(first);
-        Listener::open(&endpoint).unwrap();
+        assert!(!Path::new(&path).exists());
+        // What a process leaves that was killed.
+        drop(UnixListener::bind(&path).unwrap());
+        let second = Listener::open(&endpoint).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "mine").unwrap();
         let error = Listener::open(&endpoint).unwrap_err();
         assert_eq!(error.code, Code::Conflict);
+        drop(second);
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         let missing = format!("{path}.d/s");
         let error = Listener::open(&Endpoint::Unix(missing)).unwrap_err();
@@ -151,5 +248,23 @@ mod tests {
         assert!(error.message.ends_with("is in use"), "{error}");
         let error = Listener::open(&"192.0.2.1:0".parse().unwrap()).unwrap_err();
         assert!(error.message.contains("no address 192.0.2.1"), "{error}");
+    }
+
+    #[test]
+    fn a_service_of_this_machine_is_reached() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in [
+            EndpointHost::Localhost,
+            EndpointHost::Address([127, 0, 0, 1].into()),
+        ] {
+            dial(&Endpoint::Tcp(host, port)).unwrap();
+        }
+        drop(listener);
+        let cause = dial(&Endpoint::Tcp(EndpointHost::Localhost, port)).unwrap_err();
+        assert_eq!(cause.kind(), ErrorKind::ConnectionRefused);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s").display().to_string();
+        dial(&Endpoint::Unix(path)).unwrap_err();
     }
 }

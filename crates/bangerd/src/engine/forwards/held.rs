@@ -1,0 +1,205 @@
+//! What listens now, and how it comes to be what the record says.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use banger_api::{Forward, ForwardState, ForwardView, VmId};
+
+use super::super::hold::Slot;
+use super::super::{Engine, lock};
+use super::inward::OpenPort;
+use super::listens;
+use super::outward::{GuestPort, Listening};
+use crate::error::Result;
+use crate::vm::Vm;
+
+/// The pause before a forward that failed is tried again.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// The forwards of all VMs that listen, or that should.
+#[derive(Debug, Default)]
+pub(in super::super) struct HeldForwards {
+    /// The engine that their connections go through; without it, nothing listens.
+    engine: OnceLock<Weak<Engine>>,
+    held: Mutex<BTreeMap<VmId, Vec<Held>>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) forward: Forward,
+    state: HeldState,
+}
+
+#[derive(Debug)]
+enum HeldState {
+    Inward(#[expect(dead_code, reason = "dropping it closes the port")] OpenPort),
+    Outward(GuestPort),
+    Failed { reason: String, at: Instant },
+}
+
+impl Held {
+    fn state(&self) -> (ForwardState, Option<String>) {
+        match &self.state {
+            HeldState::Inward(_) => (ForwardState::Listening, None),
+            HeldState::Outward(port) => port.state(),
+            HeldState::Failed { reason, .. } => (ForwardState::Failed, Some(reason.clone())),
+        }
+    }
+}
+
+impl HeldForwards {
+    /// Listens, with the port that was given for 0; `None` without an engine. A guest is waited for
+    /// if its answer is wanted.
+    pub(super) fn open(&self, vm: &Vm, forward: &Forward, waits: bool) -> Result<Option<Held>> {
+        let Some(engine) = self.engine.get() else {
+            return Ok(None);
+        };
+        let mut forward = forward.clone();
+        let state = if forward.reverse {
+            let begun = match engine.upgrade().filter(|_| waits) {
+                Some(engine) => Some(Listening::begin(&engine, vm, &forward.listen)?),
+                None => None,
+            };
+            if let Some(listening) = &begun {
+                forward.listen.clone_from(&listening.at);
+            }
+            HeldState::Outward(GuestPort::start(engine, vm.id, &forward, begun)?)
+        } else {
+            let (port, listen) = OpenPort::open(engine, vm.id, &forward)?;
+            forward.listen = listen;
+            HeldState::Inward(port)
+        };
+        Ok(Some(Held { forward, state }))
+    }
+
+    /// Takes what listens already. What the record does not have is closed by the next look at it.
+    pub(super) fn take(&self, vm: VmId, opened: Vec<Held>) {
+        if !opened.is_empty() {
+            lock(&self.held).entry(vm).or_default().extend(opened);
+        }
+    }
+
+    fn open_or_note(&self, vm: &Vm, forward: &Forward) -> Option<Held> {
+        match self.open(vm, forward, false) {
+            Ok(held) => held,
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::warn!(vm = %vm.name, %forward, reason, "not forwarded");
+                let at = Instant::now();
+                let state = HeldState::Failed { reason, at };
+                let forward = forward.clone();
+                Some(Held { forward, state })
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Begins to listen for the forwards of running VMs, now and whenever that changes.
+    pub fn hold_forwards(self: &Arc<Self>) {
+        if self.forwards.engine.set(Arc::downgrade(self)).is_ok() {
+            for slot in self.slots() {
+                self.follow_forwards(&slot);
+                self.tell(slot.vm().id);
+            }
+        }
+    }
+
+    /// Closes all of them; the sockets' files are gone then.
+    pub(in super::super) fn close_forwards(&self) {
+        let all = std::mem::take(&mut *lock(&self.forwards.held));
+        drop(all);
+    }
+
+    /// Has exactly that listen which the VM's record says.
+    pub(in super::super) fn follow_forwards(&self, slot: &Slot) {
+        if self.forwards.engine.get().is_none() || self.is_stopping() {
+            return;
+        }
+        let mut held = lock(&self.forwards.held);
+        // Read under the lock, so that the last one to look saw the last record.
+        let vm = slot.vm();
+        let wanted: Vec<Forward> = match listens(slot) {
+            true => vm.all_forwards().cloned().collect(),
+            false => Vec::new(),
+        };
+        let before = held.remove(&vm.id).unwrap_or_default();
+        let (mut stay, gone): (Vec<Held>, Vec<Held>) = before
+            .into_iter()
+            .partition(|it| wanted.contains(&it.forward));
+        for forward in &wanted {
+            if !stay.iter().any(|it| it.forward == *forward) {
+                stay.extend(self.forwards.open_or_note(&vm, forward));
+            }
+        }
+        if !stay.is_empty() {
+            held.insert(vm.id, stay);
+        }
+        drop(held);
+        // Closing waits for threads.
+        drop(gone);
+    }
+
+    /// Tries those again that failed, such as on a port that was taken.
+    pub(in super::super) fn retry_forwards(&self) {
+        for id in self.due_forwards() {
+            let slot = lock(&self.vms).get(&id).cloned();
+            let Some(slot) = slot.filter(|slot| !slot.is_held()) else {
+                continue;
+            };
+            let before = self.forward_views(&slot.vm());
+            if let Some(held) = lock(&self.forwards.held).get_mut(&id) {
+                held.retain(|it| !it.is_due());
+            }
+            self.follow_forwards(&slot);
+            if self.forward_views(&slot.vm()) != before {
+                self.tell(id);
+            }
+        }
+    }
+
+    fn due_forwards(&self) -> Vec<VmId> {
+        let held = lock(&self.forwards.held);
+        let due = held.iter().filter(|(_, all)| all.iter().any(Held::is_due));
+        due.map(|(id, _)| *id).collect()
+    }
+
+    /// The views of a VM's forwards: those that are kept, then those of its run.
+    pub(in super::super) fn forward_views(&self, vm: &Vm) -> Vec<ForwardView> {
+        let held = lock(&self.forwards.held);
+        let held = held.get(&vm.id).map_or(&[][..], Vec::as_slice);
+        let view = |forward: &Forward| {
+            let found = held.iter().find(|it| it.forward == *forward);
+            let (state, reason) = found.map_or((ForwardState::Waiting, None), Held::state);
+            ForwardView {
+                listen: forward.listen.clone(),
+                target: forward.target.clone(),
+                reverse: forward.reverse,
+                kept: vm.forwards.contains(forward),
+                state,
+                reason,
+            }
+        };
+        vm.all_forwards().map(view).collect()
+    }
+
+    /// What a person should know of them.
+    pub(in super::super) fn forward_notes(&self, vm: &Vm) -> Vec<String> {
+        let failed = |view: ForwardView| {
+            let (forward, reason) = (view.forward(), view.reason?);
+            Some(format!(
+                "{forward} is not forwarded: {reason}; it is tried again"
+            ))
+        };
+        let views = self.forward_views(vm).into_iter();
+        views.filter_map(failed).collect()
+    }
+}
+
+impl Held {
+    fn is_due(&self) -> bool {
+        matches!(&self.state, HeldState::Failed { at, .. } if at.elapsed() >= PAUSE)
+    }
+}

@@ -1,0 +1,378 @@
+//! Forwards that the daemon holds: what listens is what the record says, across runs and daemons.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use banger_api::{
+    AddForwards, CloneVm, Code, DeleteVm, Endpoint, Forward, ForwardState, ForwardView, KillVm,
+    RemoveForwards, RenameVm, StopVm, UndeleteVm, VmSpecPatch,
+};
+use banger_host::Sim;
+use bangerd::config::Config;
+
+use crate::world::{World, named};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A world whose engine holds forwards, with a VM that runs.
+fn world() -> World {
+    let world = World::new();
+    world.engine.hold_forwards();
+    world.create("web", true, true);
+    world
+}
+
+fn forward(listen: &str, target: &str) -> Forward {
+    Forward {
+        listen: listen.parse().unwrap(),
+        target: target.parse().unwrap(),
+        reverse: false,
+    }
+}
+
+fn add(
+    world: &World,
+    vm: &str,
+    forwards: &[Forward],
+    keep: bool,
+) -> banger_api::Result<Vec<ForwardView>> {
+    let forwards = forwards.to_vec();
+    let request = AddForwards { forwards, keep };
+    world.engine.add_forwards(&named(vm), &request, &|_| {})
+}
+
+fn remove(world: &World, request: &RemoveForwards) -> banger_api::Result<Vec<ForwardView>> {
+    world
+        .engine
+        .remove_forwards(&named("web"), request, &|_| {})
+}
+
+fn views(world: &World) -> Vec<ForwardView> {
+    world.engine.forwards(&named("web")).unwrap()
+}
+
+fn states(world: &World) -> Vec<ForwardState> {
+    views(world).iter().map(|it| it.state).collect()
+}
+
+fn stop(world: &World) {
+    let request = StopVm::default();
+    world.engine.stop(&named("web"), &request, &|_| {}).unwrap();
+}
+
+/// What comes back through a port; nothing if it is closed or refused.
+fn echo(listen: &Endpoint) -> String {
+    let mut answer = String::new();
+    if let Ok(mut stream) = TcpStream::connect(listen.to_string()) {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = stream.write_all(b"hello");
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_string(&mut answer);
+    }
+    answer
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_forward_ends_with_its_run_and_a_kept_one_comes_back() {
+    let world = world();
+    let passing = add(&world, "web", &[forward("127.0.0.1:0", "80")], false).unwrap();
+    let kept = add(&world, "web", &[forward("localhost:0", "81")], true).unwrap();
+    let (passing, kept) = (passing[0].listen.clone(), kept[0].listen.clone());
+    assert!(kept.to_string().starts_with("127.0.0.1:"), "{kept}");
+    assert_eq!(
+        (echo(&passing), echo(&kept)),
+        ("hello".into(), "hello".into())
+    );
+    stop(&world);
+    assert_eq!(
+        (echo(&passing), echo(&kept)),
+        (String::new(), String::new())
+    );
+    assert_eq!(states(&world), [ForwardState::Waiting]);
+    world.start("web").unwrap();
+    assert_eq!(states(&world), [ForwardState::Listening]);
+    assert_eq!(
+        (echo(&passing), echo(&kept)),
+        (String::new(), "hello".into())
+    );
+    // A run that is killed ends them, too.
+    let kill = KillVm::default();
+    world.engine.kill(&named("web"), &kill, &|_| {}).unwrap();
+    assert_eq!(echo(&kept), "");
+}
+
+#[test]
+fn the_next_daemon_listens_where_the_last_one_did() {
+    let mut world = world();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s").display().to_string();
+    let both = [forward("127.0.0.1:0", "80"), forward(&socket, "/run/s")];
+    let listen = add(&world, "web", &both, false).unwrap()[0].listen.clone();
+    world.engine.shut_down();
+    assert_eq!(echo(&listen), "");
+    // One that was killed leaves its socket.
+    drop(UnixListener::bind(&socket).unwrap());
+    world.restart();
+    world.engine.hold_forwards();
+    assert_eq!(states(&world), [ForwardState::Listening; 2]);
+    assert_eq!(echo(&listen), "hello");
+    world.engine.shut_down();
+    assert!(!Path::new(&socket).exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused_at_once_and_told_at_a_start() {
+    let world = world();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = taken.local_addr().unwrap().to_string();
+    let both = [forward("127.0.0.1:0", "80"), forward(&place, "80")];
+    let error = add(&world, "web", &both, true).unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    assert!(error.report().contains("is in use"), "{error}");
+    assert!(views(&world).is_empty(), "all of them or none");
+    drop(taken);
+    add(&world, "web", &both[1..], true).unwrap();
+    stop(&world);
+    let taken = TcpListener::bind(&place).unwrap();
+    let view = world.start("web").unwrap();
+    assert_eq!(states(&world), [ForwardState::Failed]);
+    assert!(
+        view.notes.iter().any(|note| note.contains(&place)),
+        "{view:?}"
+    );
+    drop(taken);
+    // The watch tries it again.
+    let engine = world.engine.clone();
+    let watch = std::thread::spawn(move || engine.watch());
+    until("it listens again", || {
+        states(&world) == [ForwardState::Listening]
+    });
+    assert_eq!(echo(&place.parse().unwrap()), "hello");
+    world.engine.shut_down();
+    watch.join().unwrap();
+}
+
+#[test]
+fn another_vms_forward_is_named_where_it_is_in_the_way() {
+    let world = world();
+    world.create("db", true, true);
+    let first = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+    let same = first[0].forward();
+    let error = add(&world, "db", std::slice::from_ref(&same), false).unwrap_err();
+    assert!(
+        error.report().contains("`web` has a forward of"),
+        "{error:?}"
+    );
+    let other = Forward {
+        target: "81".parse().unwrap(),
+        ..same.clone()
+    };
+    let error = add(&world, "web", &[other], false).unwrap_err();
+    assert_eq!(error.code, Code::Conflict);
+    // The same one once more is there already.
+    assert_eq!(add(&world, "web", &[same], false).unwrap(), first);
+    assert_eq!(views(&world), first);
+}
+
+#[test]
+fn forwards_are_removed_by_what_they_are() {
+    let world = world();
+    let rules = ["80", "81", "82"].map(|target| forward("127.0.0.1:0", target));
+    let added = add(&world, "web", &rules, true).unwrap();
+    let stranger = RemoveForwards {
+        forwards: vec![added[0].forward(), forward("127.0.0.1:1", "80")],
+        all: false,
+    };
+    assert_eq!(remove(&world, &stranger).unwrap_err().code, Code::NotFound);
+    assert!(
+        remove(&world, &RemoveForwards::default())
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(views(&world).len(), 3);
+    let one = RemoveForwards {
+        forwards: vec![added[0].forward()],
+        all: false,
+    };
+    assert_eq!(remove(&world, &one).unwrap(), added[..1]);
+    assert_eq!(echo(&added[0].listen), "");
+    assert_eq!(echo(&added[1].listen), "hello");
+    let all = RemoveForwards {
+        all: true,
+        ..RemoveForwards::default()
+    };
+    assert_eq!(remove(&world, &all).unwrap(), added[1..]);
+    assert!(remove(&world, &all).unwrap().is_empty());
+    assert_eq!(echo(&added[1].listen), "");
+}
+
+#[test]
+fn a_passing_forward_becomes_a_kept_one() {
+    let world = world();
+    let passing = add(&world, "web", &[forward("127.0.0.1:0", "80")], false).unwrap();
+    let kept = add(&world, "web", &[passing[0].forward()], true).unwrap();
+    assert!(!passing[0].kept && kept[0].kept);
+    assert_eq!(views(&world), kept);
+    stop(&world);
+    let error = add(&world, "web", &[forward("127.0.0.1:0", "81")], false).unwrap_err();
+    assert!(error.report().contains("--keep"), "{error:?}");
+    // Without a run it is only tried, and its port is chosen.
+    let later = add(&world, "web", &[forward("127.0.0.1:0", "81")], true).unwrap();
+    assert_eq!(later[0].state, ForwardState::Waiting);
+    assert!(!matches!(later[0].listen, Endpoint::Tcp(_, 0)));
+    world.start("web").unwrap();
+    assert_eq!(echo(&later[0].listen), "hello");
+}
+
+#[test]
+fn forwards_stay_with_their_vm() {
+    let config = Config {
+        trash: true,
+        ..Config::default()
+    };
+    let world = World::configured(Sim::new(), config);
+    world.engine.hold_forwards();
+    world.create("web", true, true);
+    let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+    let listen = kept[0].listen.clone();
+    let rename = RenameVm {
+        name: "shop".to_owned(),
+    };
+    world
+        .engine
+        .rename(&named("web"), &rename, &|_| {})
+        .unwrap();
+    assert_eq!(echo(&listen), "hello");
+    let rename = RenameVm {
+        name: "web".to_owned(),
+    };
+    world
+        .engine
+        .rename(&named("shop"), &rename, &|_| {})
+        .unwrap();
+    stop(&world);
+    let clone = CloneVm {
+        name: "copy".to_owned(),
+        spec: VmSpecPatch::default(),
+    };
+    world
+        .engine
+        .clone_of(&named("web"), &clone, &|_| {})
+        .unwrap();
+    assert!(world.engine.forwards(&named("copy")).unwrap().is_empty());
+    world.start("web").unwrap();
+    let delete = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
+    world
+        .engine
+        .delete(&named("web"), &delete, &|_| {})
+        .unwrap();
+    assert_eq!(echo(&listen), "");
+    world.engine.forwards(&named("web")).unwrap_err();
+    let undelete = UndeleteVm::default();
+    world
+        .engine
+        .undelete(&named("web"), &undelete, &|_| {})
+        .unwrap();
+    world.start("web").unwrap();
+    assert_eq!(echo(&listen), "hello");
+}
+
+#[test]
+fn there_is_an_end_to_forwards() {
+    let world = world();
+    let many = vec![forward("127.0.0.1:0", "80"); 65];
+    let error = add(&world, "web", &many, false).unwrap_err();
+    assert!(error.report().contains("at most 64"), "{error:?}");
+    assert!(views(&world).is_empty());
+    add(&world, "web", &many[..64], false).unwrap();
+    add(&world, "web", &many[..1], true).unwrap_err();
+    add(&world, "web", &[forward("127.0.0.1:0", "0")], true).unwrap_err();
+}
+
+fn reverse(listen: &str, target: &str) -> Forward {
+    Forward {
+        reverse: true,
+        ..forward(listen, target)
+    }
+}
+
+/// A service of the host, and what the next client says to it.
+fn service() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap().to_string();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    });
+    (place, heard)
+}
+
+#[test]
+fn a_guest_reaches_the_service_that_was_named() {
+    let mut world = world();
+    let (place, heard) = service();
+    let added = add(&world, "web", &[reverse("0", &place)], true).unwrap();
+    // The simulated guest's choice.
+    assert_eq!(added[0].listen.to_string(), "127.0.0.1:40000");
+    assert_eq!(added[0].state, ForwardState::Listening);
+    assert_eq!(heard.join().unwrap(), "hello from the guest");
+    let error = add(&world, "web", &[reverse("1", &place)], false).unwrap_err();
+    assert!(
+        error.report().contains("port 1 of the guest is in use"),
+        "{error:?}"
+    );
+    // The guest listens again after a restart, and with the next daemon.
+    stop(&world);
+    assert_eq!(states(&world), [ForwardState::Waiting]);
+    let late = reverse("0", &place);
+    let error = add(&world, "web", &[late], true).unwrap_err();
+    assert!(error.report().contains("name a port"), "{error:?}");
+    world.start("web").unwrap();
+    until("it listens again", || {
+        states(&world) == [ForwardState::Listening]
+    });
+    world.engine.shut_down();
+    world.restart();
+    world.engine.hold_forwards();
+    until("the next daemon has it listen", || {
+        states(&world) == [ForwardState::Listening]
+    });
+    let all = RemoveForwards {
+        all: true,
+        ..RemoveForwards::default()
+    };
+    assert_eq!(remove(&world, &all).unwrap().len(), 1);
+}
+
+#[test]
+fn a_guest_that_does_not_listen_at_a_start_is_told_and_asked_again() {
+    let world = world();
+    stop(&world);
+    add(&world, "web", &[reverse("1", "80")], true).unwrap();
+    world.start("web").unwrap();
+    until("it has failed", || states(&world) == [ForwardState::Failed]);
+    let reason = views(&world)[0].reason.clone().unwrap();
+    assert!(reason.contains("in use"), "{reason}");
+    let notes = world.engine.show(&named("web")).unwrap().notes;
+    assert!(
+        notes.iter().any(|note| note.contains("-R 127.0.0.1:1")),
+        "{notes:?}"
+    );
+    world.engine.shut_down();
+}
