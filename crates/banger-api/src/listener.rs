@@ -211,7 +211,6 @@ pub fn dial(endpoint: &Endpoint) -> io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_stale_socket_is_replaced_and_nothing_else() {

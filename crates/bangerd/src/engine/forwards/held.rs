@@ -149,12 +149,14 @@ impl Engine {
             let Some(slot) = slot.filter(|slot| !slot.is_held()) else {
                 continue;
             };
-            let before = self.forward_views(&slot.vm());
-            if let Some(held) = lock(&self.forwards.held).get_mut(&id) {
-                held.retain(|it| !it.is_due());
-            }
-            self.follow_forwards(&slot);
-            if self.forward_views(&slot.vm()) != before {
+            let mut held = lock(&self.forwards.held);
+            let due = held.get_mut(&id).into_iter().flatten();
+            let changed: Vec<bool> = due
+                .filter(|it| it.is_due())
+                .map(|it| it.retry(&self.forwards, &slot.vm()))
+                .collect();
+            drop(held);
+            if changed.contains(&true) {
                 self.tell(id);
             }
         }
@@ -199,6 +201,24 @@ impl Engine {
 }
 
 impl Held {
+    /// Listens, if that is possible by now; whether it is otherwise than before.
+    fn retry(&mut self, forwards: &HeldForwards, vm: &Vm) -> bool {
+        match forwards.open(vm, &self.forward, false) {
+            Ok(Some(listening)) => {
+                tracing::info!(vm = %vm.name, forward = %self.forward, "forwarded");
+                *self = listening;
+                true
+            }
+            Ok(None) => false,
+            Err(error) => {
+                let (reason, at) = (error.to_string(), Instant::now());
+                let is_other = !matches!(&self.state, HeldState::Failed { reason: before, .. } if *before == reason);
+                self.state = HeldState::Failed { reason, at };
+                is_other
+            }
+        }
+    }
+
     fn is_due(&self) -> bool {
         matches!(&self.state, HeldState::Failed { at, .. } if at.elapsed() >= PAUSE)
     }
