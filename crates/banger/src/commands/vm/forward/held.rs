@@ -25,7 +25,7 @@ impl Forward {
             return Err(elsewhere(remote.name(), &vm).into());
         }
         let request = AddForwards {
-            forwards: self.forwards(),
+            forwards: self.forwards()?,
             keep: self.keep,
         };
         let views = daemon.add_forwards(&vm.id.into(), &request)?;

@@ -129,7 +129,8 @@ impl Forward {
         let listeners = listen(&self.rules)?;
         // The id stays if somebody renames the VM.
         let id = vm.id.into();
-        let ports = self.guest_ports(&id, session)?;
+        let back = self.reverse_rules()?;
+        let ports = guest_ports(&back, &id, session)?;
         let view = |listen, target, reverse| Listening {
             vm: vm.name.as_str(),
             listen,
@@ -138,8 +139,8 @@ impl Forward {
         };
         let here = listeners.iter().zip(&self.rules);
         let here = here.map(|(it, rule)| view(it.endpoint(&rule.listen), &rule.target, false));
-        let there = ports.iter().zip(&self.reverse);
-        let there = there.map(|(it, rule)| view(it.at.clone(), &rule.0.target, true));
+        let there = ports.iter().zip(&back);
+        let there = there.map(|(it, rule)| view(it.at.clone(), &rule.target, true));
         let views: Vec<Listening<'_>> = here.chain(there).collect();
         if session.output.json {
             session.output.value(&views)?;
@@ -159,24 +160,24 @@ impl Forward {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Has the guest listen for all reverse forwards, or for none.
-    fn guest_ports(&self, vm: &VmRef, session: &Session) -> Result<Vec<GuestPort>> {
-        let rules = self.reverse.iter().map(|ReverseRule(rule)| rule);
+    fn reverse_rules(&self) -> Result<Vec<Rule>> {
+        let rules = self.reverse.iter().map(ReverseRule::resolve);
         rules
-            .map(|rule| GuestPort::open(Arc::new(route(vm, rule, session)), rule))
+            .map(|it| it.map_err(|wrong| Error::new(Code::Invalid, wrong)))
             .collect()
     }
 
     /// The forwards in the daemon's words.
-    fn forwards(&self) -> Vec<banger_api::Forward> {
+    fn forwards(&self) -> Result<Vec<banger_api::Forward>> {
         let forward = |rule: &Rule, reverse| banger_api::Forward {
             listen: rule.listen.clone(),
             target: rule.target.clone(),
             reverse,
         };
+        let back = self.reverse_rules()?;
         let there = self.rules.iter().map(|rule| forward(rule, false));
-        let back = self.reverse.iter().map(|rule| forward(&rule.0, true));
-        there.chain(back).collect()
+        let back = back.iter().map(|rule| forward(rule, true));
+        Ok(there.chain(back).collect())
     }
 
     fn warn_of_others(&self, session: &Session) {
@@ -206,6 +207,14 @@ pub(crate) fn forward_to(
     let listener = Listener::open(&rule.listen)?;
     tell(&listener.endpoint(&rule.listen))?;
     serve(vec![listener], &[rule], Vec::new(), vm, session)
+}
+
+/// Has the guest listen for all reverse forwards, or for none.
+fn guest_ports(rules: &[Rule], vm: &VmRef, session: &Session) -> Result<Vec<GuestPort>> {
+    rules
+        .iter()
+        .map(|rule| GuestPort::open(Arc::new(route(vm, rule, session)), rule))
+        .collect()
 }
 
 /// Listens on all of them, or on none.

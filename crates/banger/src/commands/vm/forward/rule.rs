@@ -53,20 +53,46 @@ impl FromStr for Rule {
 
 /// A port or socket of the VM, and what it reaches of this machine or its network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ReverseRule(pub(crate) Rule);
+pub(crate) struct ReverseRule(Vec<String>);
+
+impl ReverseRule {
+    /// The rule. Names of this machine's network are known here, and the first address of one is
+    /// taken.
+    ///
+    /// # Errors
+    /// The name is not found.
+    pub(crate) fn resolve(&self) -> Result<Rule, String> {
+        self.with_host(|host, port| match is_name(host) {
+            true => resolve(host, port),
+            false => Ok(host.to_owned()),
+        })
+    }
+
+    fn with_host(
+        &self,
+        find: impl Fn(&str, &str) -> Result<String, String>,
+    ) -> Result<Rule, String> {
+        let mut parts = self.0.clone();
+        if let [_, .., host, port] = parts.as_mut_slice()
+            && self.0.len() > 2
+        {
+            *host = find(host, port)?;
+        }
+        parts.join(":").parse()
+    }
+}
 
 impl FromStr for ReverseRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts: Vec<String> = parts(text)?.into_iter().map(str::to_owned).collect();
-        // Names of this machine's network are known here, and an address of the first one is taken.
-        if let [_, .., _, host, port] | [_, host, port] = parts.as_mut_slice()
-            && is_name(host)
-        {
-            *host = resolve(host, port)?;
-        }
-        parts.join(":").parse().map(Self)
+        let rule = Self(parts(text)?.into_iter().map(str::to_owned).collect());
+        // Whether there is such a name is seen later.
+        rule.with_host(|host, _| match is_name(host) {
+            true => Ok("127.0.0.1".to_owned()),
+            false => Ok(host.to_owned()),
+        })?;
+        Ok(rule)
     }
 }
 
@@ -182,12 +208,15 @@ mod tests {
             ("0.0.0.0:80:8080", "0.0.0.0:80 localhost:8080"),
             ("0.0.0.0:80:localhost:8080", "0.0.0.0:80 localhost:8080"),
         ] {
-            let ReverseRule(rule) = text.parse().unwrap();
+            let rule = text.parse::<ReverseRule>().unwrap().resolve().unwrap();
             assert_eq!(format!("{} {}", rule.listen, rule.target), expected);
         }
-        for text in ["", "80:", "80:-:1", "80:nobody.invalid:1", "80:db:x"] {
+        for text in ["", "80:", "80:-:1", "80:db:x"] {
             text.parse::<ReverseRule>().unwrap_err();
         }
+        let unknown: ReverseRule = "80:nobody.invalid:1".parse().unwrap();
+        let reason = unknown.resolve().unwrap_err();
+        assert!(reason.contains("`nobody.invalid` is not found"), "{reason}");
         for name in ["db", "db.example.org", "3com.net"] {
             assert!(is_name(name), "{name}");
         }
