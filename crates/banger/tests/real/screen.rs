@@ -96,6 +96,8 @@ pub(crate) fn the_screen_measures_a_guest_and_opens_a_shell_in_it() {
     let world = shared();
     world.first();
     let mut screen = Screen::new(&world);
+    // Before it has the terminal, enter is no enter.
+    screen.sees(&["first"]);
     screen.types("/first\r");
     screen.sees(&["filter: first", "running"]);
     // The second measurement has the rates.
