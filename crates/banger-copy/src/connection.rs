@@ -1,7 +1,7 @@
 //! One end of the stream: frames in, frames out.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -114,6 +114,14 @@ impl Connection {
         self.next_frame()?.ok_or(CopyError::Lost)
     }
 
+    /// Whether another frame begins; not, if the stream ends here.
+    ///
+    /// # Errors
+    /// The stream has ended otherwise.
+    pub(crate) fn has_more(&mut self) -> Result<bool, CopyError> {
+        self.fill(1)
+    }
+
     /// Reads until so many bytes are there; whether they are.
     fn fill(&mut self, wanted: usize) -> Result<bool, CopyError> {
         if self.taken > 0 && self.input.len() - self.taken < wanted {
@@ -143,7 +151,8 @@ impl Connection {
     }
 
     /// The report of an answer that has come instead of anything else.
-    pub(crate) fn stopped_by(frame: &Frame) -> CopyError {
+    #[must_use]
+    pub fn stopped_by(frame: &Frame) -> CopyError {
         let Frame::Answer(json) = frame else {
             return CopyError::Broken("a frame came out of turn");
         };
@@ -183,5 +192,11 @@ impl Connection {
     /// The socket does not take the limit.
     pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         self.stream.set_read_timeout(patience)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }

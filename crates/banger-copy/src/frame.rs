@@ -8,6 +8,7 @@
 //!
 //! Numbers are big-endian. A path has its length, two bytes, before it, unless it is last.
 
+use crate::listing::{ListEnd, Listed};
 use crate::path::{LONGEST_PATH, RelativePath};
 
 /// The longest payload, in bytes.
@@ -95,6 +96,18 @@ pub enum Frame {
     End(Vec<u8>),
     /// The receiver's report, as JSON; nothing follows.
     Answer(Vec<u8>),
+    /// Asks what is in a directory of the receiver.
+    List(RelativePath),
+    /// Some of that.
+    Listed(Vec<Listed>),
+    /// The end of that.
+    ListEnd(ListEnd),
+    /// An entry of the receiver goes; a directory, if it is empty.
+    Remove(RelativePath),
+    /// A file or directory of the receiver gets these permissions and this time.
+    Touch(RelativePath, Meta),
+    /// Asks for [`Frame::Have`] of a file of the receiver; without a file, its number is the largest one.
+    Digest(RelativePath),
 }
 
 impl Frame {
@@ -141,6 +154,21 @@ impl Frame {
             Self::From(offset) => bytes_of(out, 14, &offset.to_be_bytes()),
             Self::End(json) => bytes_of(out, 15, json),
             Self::Answer(json) => bytes_of(out, 16, json),
+            Self::List(path) => bytes_of(out, 17, path.as_bytes()),
+            Self::Listed(entries) => {
+                entries.iter().for_each(|entry| entry.write(out));
+                18
+            }
+            Self::ListEnd(end) => {
+                end.write(out);
+                19
+            }
+            Self::Remove(path) => bytes_of(out, 20, path.as_bytes()),
+            Self::Touch(path, meta) => {
+                meta.write(out);
+                bytes_of(out, 21, path.as_bytes())
+            }
+            Self::Digest(path) => bytes_of(out, 22, path.as_bytes()),
         }
     }
 
@@ -165,6 +193,15 @@ impl Frame {
             14 => Self::From(rest.u64()?),
             15 => Self::End(rest.all()),
             16 => Self::Answer(rest.all()),
+            17 => Self::List(rest.path()?),
+            18 => Self::Listed(Listed::read_all(&mut rest)?),
+            19 => Self::ListEnd(ListEnd::read(&mut rest)?),
+            20 => Self::Remove(rest.path()?),
+            21 => {
+                let meta = Meta::read(&mut rest)?;
+                Self::Touch(rest.path()?, meta)
+            }
+            22 => Self::Digest(rest.path()?),
             _ => return None,
         };
         rest.0.is_empty().then_some(frame)
@@ -177,20 +214,35 @@ fn bytes_of(out: &mut Vec<u8>, kind: u8, bytes: &[u8]) -> u8 {
 }
 
 /// Writes bytes with their length before them.
-fn short(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn short(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     out.extend(length.to_be_bytes());
     out.extend_from_slice(&bytes[..usize::from(length)]);
 }
 
-impl Head {
-    fn write(&self, out: &mut Vec<u8>) {
-        let meta = &self.meta;
-        out.extend(meta.mode.to_be_bytes());
-        out.extend(meta.seconds.to_be_bytes());
-        for number in [meta.nanos, meta.user, meta.group] {
+impl Meta {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.mode.to_be_bytes());
+        out.extend(self.seconds.to_be_bytes());
+        for number in [self.nanos, self.user, self.group] {
             out.extend(number.to_be_bytes());
         }
+    }
+
+    pub(crate) fn read(rest: &mut Rest<'_>) -> Option<Self> {
+        Some(Self {
+            mode: rest.u32()?,
+            seconds: i64::from_be_bytes(rest.array()?),
+            nanos: rest.u32().filter(|nanos| *nanos < 1_000_000_000)?,
+            user: rest.u32()?,
+            group: rest.u32()?,
+        })
+    }
+}
+
+impl Head {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.meta.write(out);
         short(out, self.path.as_bytes());
         match &self.node {
             Node::Directory => out.push(0),
@@ -210,13 +262,7 @@ impl Head {
     }
 
     fn read(rest: &mut Rest<'_>) -> Option<Self> {
-        let meta = Meta {
-            mode: rest.u32()?,
-            seconds: i64::from_be_bytes(rest.array()?),
-            nanos: rest.u32().filter(|nanos| *nanos < 1_000_000_000)?,
-            user: rest.u32()?,
-            group: rest.u32()?,
-        };
+        let meta = Meta::read(rest)?;
         let path = rest.short_path()?;
         let node = match rest.u8()? {
             0 => Node::Directory,
@@ -235,7 +281,7 @@ impl Head {
 }
 
 /// What has not been read of a payload.
-struct Rest<'a>(&'a [u8]);
+pub(crate) struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -244,7 +290,11 @@ impl Rest<'_> {
         Some(*first)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
@@ -252,11 +302,11 @@ impl Rest<'_> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn all(&mut self) -> Vec<u8> {
+    pub(crate) fn all(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.0).to_vec()
     }
 
@@ -264,11 +314,15 @@ impl Rest<'_> {
         RelativePath::new(self.all()).ok()
     }
 
-    fn short_path(&mut self) -> Option<RelativePath> {
+    pub(crate) fn short_bytes(&mut self) -> Option<Vec<u8>> {
         let length = u16::from_be_bytes(self.array()?);
-        let (path, rest) = self.0.split_at_checked(length.into())?;
+        let (bytes, rest) = self.0.split_at_checked(length.into())?;
         self.0 = rest;
-        RelativePath::new(path).ok()
+        Some(bytes.to_vec())
+    }
+
+    pub(crate) fn short_path(&mut self) -> Option<RelativePath> {
+        RelativePath::new(self.short_bytes()?).ok()
     }
 
     fn target(&mut self) -> Option<Vec<u8>> {

@@ -17,6 +17,7 @@
 
 mod connection;
 mod frame;
+mod listing;
 mod path;
 mod receiver;
 mod relay;
@@ -27,11 +28,12 @@ mod walk;
 
 pub use connection::{Connection, CopyError};
 pub use frame::{Frame, Head, LONGEST_FRAME, Meta, Node};
+pub use listing::{ListEnd, Listed, ListedNode};
 pub use path::{InvalidPath, LONGEST_PATH, RelativePath};
 pub use receiver::{ReceiveOptions, Receiver, Target};
 pub use relay::{RelayError, relay};
 pub use report::{Problem, Report};
-pub use sender::{RESUMABLE, SendOptions, Sender};
+pub use sender::{RESUMABLE, SendOptions, Sender, digest_in};
 pub use session::{Request, Verb, resolve, serve};
 pub use walk::{Step, Walk};
 

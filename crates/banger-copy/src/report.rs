@@ -28,6 +28,8 @@ pub struct Report {
     pub changed: u64,
     /// What was removed.
     pub removed: u64,
+    /// Entries whose permissions or time alone were set.
+    pub touched: u64,
     /// Bytes that were there from an earlier copy.
     pub resumed: u64,
     /// The number of problems.

@@ -29,6 +29,9 @@ pub enum Verb {
     Push,
     /// From the guest to the client. The paths are the sources.
     Pull,
+    /// A directory of the guest becomes the same as one of the client. The path is that of the guest. Batches
+    /// follow each other, each with an end and an answer, until the stream ends.
+    Sync,
 }
 
 /// What a client asks for.
@@ -47,6 +50,8 @@ pub struct Request {
     pub count: bool,
     /// The destination has to be a directory that is there.
     pub into: bool,
+    /// In a sync: nothing changes.
+    pub dry: bool,
 }
 
 /// What a path means in a guest: nothing or `~` is the home, and other relative paths begin there.
@@ -119,6 +124,7 @@ fn converse(
                 archive: request.archive,
                 special: request.archive,
                 recursive: request.recursive,
+                ..ReceiveOptions::default()
             };
             let mut watch = NoWatch;
             match Receiver::new(connection, &mut watch, target, options).run() {
@@ -127,7 +133,40 @@ fn converse(
                 outcome => outcome.map(drop),
             }
         }
+        Verb::Sync => {
+            let Some(path) = paths.first() else {
+                return Err(CopyError::Refused("there is no directory".to_owned()));
+            };
+            let target = Target {
+                path: resolve(path, &home, root),
+                names: vec![None],
+                into: false,
+            };
+            sync(connection, &target, request.dry)
+        }
     }
+}
+
+/// Receives one batch after the other.
+fn sync(connection: &mut Connection, target: &Target, dry: bool) -> Result<(), CopyError> {
+    target.judge_root(!dry).map_err(CopyError::Refused)?;
+    connection.send(&Frame::Accepted)?;
+    connection.flush()?;
+    let options = ReceiveOptions {
+        recursive: true,
+        sync: true,
+        dry,
+        ..ReceiveOptions::default()
+    };
+    while connection.has_more()? {
+        let mut watch = NoWatch;
+        match Receiver::new(connection, &mut watch, target.clone(), options).run() {
+            // It was the answer, and the rest of the batch is on its way.
+            Err(CopyError::Refused(_)) => return Ok(()),
+            outcome => drop(outcome?),
+        }
+    }
+    Ok(())
 }
 
 fn is_name(name: &OsStr) -> bool {

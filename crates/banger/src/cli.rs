@@ -312,6 +312,7 @@ mod tests {
             include_str!("../../../docs/agents.md"),
             include_str!("../../../docs/ports.md"),
             include_str!("../../../docs/copy.md"),
+            include_str!("../../../docs/sync.md"),
             include_str!("../../../docs/console.md"),
         ] {
             let blocks = page.split("```\n").skip(1).step_by(2);

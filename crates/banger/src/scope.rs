@@ -51,6 +51,8 @@ const VERBS: &[(&str, Scope, &[&str])] = &[
     ("vm run", Daemon, &[]),
     ("vm exec", Daemon, &[]),
     ("vm cp", Daemon, &[]),
+    // `source` is read here, and its contents pass to the VM.
+    ("vm sync", Daemon, &["source"]),
     ("vm shell", Daemon, &[]),
     ("vm jobs", Daemon, &[]),
     ("vm attach", Daemon, &[]),
@@ -263,9 +265,10 @@ mod tests {
     #[test]
     fn no_verb_sends_a_path_to_a_daemon() {
         for (verb, scope, paths) in VERBS {
-            // These send and fetch the file themselves, or write it here.
+            // These send and fetch the files themselves, or write them here.
             let themselves = [
                 "metrics",
+                "vm sync",
                 "vm export",
                 "vm import",
                 "image export",

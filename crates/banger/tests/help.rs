@@ -26,6 +26,7 @@ const VERBS: &[&str] = &[
     "vm prune",
     "vm run",
     "vm cp",
+    "vm sync",
     "vm exec",
     "vm shell",
     "vm jobs",

@@ -7,6 +7,7 @@ mod directories;
 mod file;
 mod incoming;
 mod links;
+mod sync;
 mod target;
 
 use std::collections::{BTreeMap, HashSet};
@@ -38,6 +39,10 @@ pub struct ReceiveOptions {
     pub special: bool,
     /// Takes directories.
     pub recursive: bool,
+    /// Is asked what is there, and removes it: the target is a directory that is kept the same as the sender's.
+    pub sync: bool,
+    /// Changes nothing: the target is not even made.
+    pub dry: bool,
 }
 
 /// Receives files over a connection.
@@ -148,7 +153,7 @@ impl<'a> Receiver<'a> {
                 }
                 self.source = number;
                 self.failed = None;
-                Ok(())
+                self.open_root()
             }
             Frame::Total(files, bytes) => {
                 self.watch.total(files, bytes);
@@ -166,6 +171,7 @@ impl<'a> Receiver<'a> {
                 Ok(())
             }
             Frame::HardLink(path, source, to) => self.link(&path, source, &to),
+            frame if self.options.sync => self.take_of_sync(frame),
             _ => Err(CopyError::Broken("a frame came out of turn")),
         }
     }

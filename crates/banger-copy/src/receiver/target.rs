@@ -53,6 +53,28 @@ impl Target {
         }
     }
 
+    /// Requires that the path is a directory, or can be one; as [`Target::root`].
+    pub(crate) fn judge_root(&self, make: bool) -> Result<(), String> {
+        self.root(make).map(drop)
+    }
+
+    /// The directory at the path itself. It is made, with those that it lies in, if it is not there and `make`
+    /// is set.
+    pub(super) fn root(&self, make: bool) -> Result<Option<Destination>, String> {
+        let path = &self.path;
+        let shown = path.display();
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => self.within(path).map(Some),
+            Ok(_) => Err(format!("`{shown}` is no directory")),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && make => {
+                std::fs::create_dir_all(path).map_err(|cause| describe(path, &cause))?;
+                self.within(path).map(Some)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(describe(path, &cause)),
+        }
+    }
+
     /// In the directory at `path`, under the sources' own names.
     fn within(&self, path: &Path) -> Result<Destination, String> {
         let root = open_directory(path).map_err(|cause| describe(path, &cause))?;

@@ -257,6 +257,14 @@ impl<'a> Sender<'a> {
         self.connection.expect()
     }
 
+    /// Sends what was not sent yet, such as several questions.
+    ///
+    /// # Errors
+    /// As [`Sender::send_all`].
+    pub fn flush(&mut self) -> Result<(), CopyError> {
+        self.connection.flush()
+    }
+
     /// The next frame of a reply.
     ///
     /// # Errors
@@ -341,6 +349,14 @@ pub(crate) fn look(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Er
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(cause) => Err(cause),
     }
+}
+
+/// The SHA-256 of a file of a directory, if that has this length.
+#[must_use]
+pub fn digest_in(directory: BorrowedFd<'_>, name: &[u8], length: u64) -> Option<[u8; 32]> {
+    let (file, stat) = open_file(directory, name).ok()?;
+    let has_length = u64::try_from(stat.st_size).is_ok_and(|size| size == length);
+    has_length.then(|| quiet_digest_of(&file, length).ok())?
 }
 
 /// Opens a file that may meanwhile be something else.

@@ -40,6 +40,7 @@ mod ssh_config;
 #[path = "../sshd/mod.rs"]
 mod sshd;
 mod stand_in;
+mod sync;
 mod system;
 mod terminal;
 mod trust;

@@ -39,6 +39,7 @@ mod ssh;
 mod start;
 mod stats;
 mod stop;
+mod sync;
 mod undelete;
 mod wait;
 
@@ -81,6 +82,7 @@ pub(crate) enum Verb {
     Run(run::Run),
     Exec(exec::Exec),
     Cp(cp::Cp),
+    Sync(sync::Sync),
     Shell(exec::Shell),
     Jobs(job::Jobs),
     Attach(job::Attach),
@@ -127,6 +129,7 @@ impl Verb {
             Self::Run(verb) => verb.run(session),
             Self::Exec(verb) => verb.run(session),
             Self::Cp(verb) => verb.run(session),
+            Self::Sync(verb) => verb.run(session),
             Self::Shell(verb) => verb.run(session),
             Self::Jobs(verb) => verb.run(session),
             Self::Attach(verb) => verb.run(session),

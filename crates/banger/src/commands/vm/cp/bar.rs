@@ -12,11 +12,11 @@ const COUNTED: &str =
 const UNCOUNTED: &str = "  {binary_bytes}  {binary_bytes_per_sec}  {wide_msg}";
 
 /// The progress line.
-pub(super) struct Bar(Option<ProgressBar>);
+pub(in crate::commands::vm) struct Bar(Option<ProgressBar>);
 
 impl Bar {
     /// A line on a terminal, unless the output options forbid it.
-    pub(super) fn new(output: Output) -> Self {
+    pub(in crate::commands::vm) fn new(output: Output) -> Self {
         let live = !output.quiet && !output.json && io::stderr().is_terminal();
         let bar = live.then(ProgressBar::no_length);
         let bar = Self(bar);
@@ -25,7 +25,7 @@ impl Bar {
     }
 
     /// Whether it is visible.
-    pub(super) fn is_shown(&self) -> bool {
+    pub(in crate::commands::vm) fn is_shown(&self) -> bool {
         self.0.is_some()
     }
 

@@ -8,7 +8,7 @@ use banger_api::{Code, Error, VmRef};
 
 /// One side of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Location {
+pub(in crate::commands::vm) enum Location {
     /// A path of this machine.
     Here(PathBuf),
     /// A path in a VM, as its guest reads it.
@@ -19,7 +19,7 @@ pub(super) enum Location {
 
 impl Location {
     /// Parses a path; a colon before any slash makes it a VM's, as with scp.
-    pub(super) fn parse(text: &OsStr) -> Result<Self, Error> {
+    pub(in crate::commands::vm) fn parse(text: &OsStr) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         if bytes == b"-" {
             return Ok(Self::Stream);

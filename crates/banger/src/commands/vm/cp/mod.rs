@@ -19,10 +19,12 @@ use clap_complete::ArgValueCompleter;
 use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
-use bar::Bar;
-use guest::{failed, open};
-use location::{Location, Sources, last_name};
-use said::said;
+use location::{Sources, last_name};
+
+pub(super) use bar::Bar;
+pub(super) use guest::{failed, open};
+pub(super) use location::Location;
+pub(super) use said::{counts, said, troubles};
 
 /// Copy files into a VM or out of one, without SSH.
 ///
@@ -99,6 +101,7 @@ impl Cp {
             archive: self.archive,
             count: watched,
             into: sources > 1,
+            ..Request::default()
         }
     }
 
@@ -147,6 +150,7 @@ impl Cp {
             archive: self.archive,
             special: false,
             recursive: self.recursive,
+            ..ReceiveOptions::default()
         };
         let received = Receiver::new(&mut connection, &mut bar, target, options).run();
         drop(bar);

@@ -11,23 +11,18 @@ use crate::output::clean;
 use crate::session::Session;
 
 /// Prints the outcome, unless standard output has an archive. Entries that failed are an error.
-pub(super) fn said(session: &Session, report: &Report, is_packed: bool) -> Outcome {
+pub(in crate::commands::vm) fn said(
+    session: &Session,
+    report: &Report,
+    is_packed: bool,
+) -> Outcome {
     let output = session.output;
     if is_packed {
         // The archive alone is on standard output.
     } else if output.json {
         output.value(report)?;
     } else if !output.quiet {
-        let links = match report.links {
-            0 => String::new(),
-            links => format!(", {links} links"),
-        };
-        let directories = match report.directories {
-            0 => String::new(),
-            directories => format!(", {directories} new directories"),
-        };
-        let (files, size) = (report.files, BinaryBytes(report.bytes));
-        output.text(&format!("{files} files{directories}{links}, {size}"))?;
+        output.text(&counts(report))?;
     }
     for (count, what) in [
         (report.skipped, "devices, sockets and pipes were left out"),
@@ -44,6 +39,27 @@ pub(super) fn said(session: &Session, report: &Report, is_packed: bool) -> Outco
         Code::Host,
         format!("{} entries were not copied", report.failed),
     );
+    Err(error.cause(troubles(report)).into())
+}
+
+/// The counts, in words.
+pub(in crate::commands::vm) fn counts(report: &Report) -> String {
+    let mut text = format!("{} files", report.files);
+    for (count, what) in [
+        (report.directories, "new directories"),
+        (report.links, "links"),
+        (report.touched, "changed in permissions or time"),
+        (report.removed, "removed"),
+    ] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text + &format!(", {}", BinaryBytes(report.bytes))
+}
+
+/// The first entries that failed, and why.
+pub(in crate::commands::vm) fn troubles(report: &Report) -> String {
     let causes = report.problems.iter().take(8).map(|problem| {
         let path = if problem.path.is_empty() {
             "the source"
@@ -52,5 +68,5 @@ pub(super) fn said(session: &Session, report: &Report, is_packed: bool) -> Outco
         };
         clean(&format!("{path}: {}", problem.reason))
     });
-    Err(error.cause(causes.collect::<Vec<_>>().join("; ")).into())
+    causes.collect::<Vec<_>>().join("; ")
 }

@@ -1,0 +1,355 @@
+//! One batch: asks what a VM has, decides, and does it.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use banger_copy::{
+    Connection, CopyError, Frame, Head, ListEnd, Listed, ListedNode, Meta, Node as Kind,
+    RelativePath, Report, Sender,
+};
+use rustix::fs::{AtFlags, Stat, statat};
+
+use super::plan::{ByContent, Plan, There, Verdict, judge, judge_meta};
+use super::rules::Rules;
+use super::tree::{Entries, Entry, Node, Root, Tree};
+
+/// The most bytes of questions that are on their way: so many fit everywhere, whatever the other side does.
+const WINDOW: usize = 16 << 10;
+
+/// The most that a VM may tell of itself, in bytes.
+const MOST_LISTED: usize = 512 << 20;
+
+/// What a batch is to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wishes {
+    /// Removes what is not here.
+    pub(super) delete: bool,
+    /// Compares contents.
+    pub(super) by_content: ByContent,
+}
+
+/// One batch.
+pub(super) struct Batch<'a, 'b> {
+    pub(super) sender: &'a mut Sender<'b>,
+    pub(super) root: &'a Root,
+    pub(super) rules: &'a Rules,
+    pub(super) wishes: Wishes,
+    /// Files that are sent, whatever their size and time.
+    pub(super) unsure: &'a HashSet<RelativePath>,
+    listed: usize,
+}
+
+impl<'a, 'b> Batch<'a, 'b> {
+    pub(super) fn new(
+        sender: &'a mut Sender<'b>,
+        root: &'a Root,
+        rules: &'a Rules,
+        wishes: Wishes,
+        unsure: &'a HashSet<RelativePath>,
+    ) -> Self {
+        Self {
+            sender,
+            root,
+            rules,
+            wishes,
+            unsure,
+            listed: 0,
+        }
+    }
+
+    /// What is to be done to have this tree in the VM.
+    pub(super) fn plan(&mut self, tree: &Tree) -> Result<Plan, CopyError> {
+        self.sender.begin_source(0)?;
+        let mut plan = Plan::default();
+        let mut extra = Vec::new();
+        let mut doubtful = Vec::new();
+        let paths: Vec<&RelativePath> = tree.directories.keys().collect();
+        for window in windows(&paths) {
+            let answers = self.list(window)?;
+            for (path, answer) in window.iter().zip(answers) {
+                let entries = &tree.directories[*path];
+                let there = match answer {
+                    Ok(there) => there,
+                    Err(reason) => {
+                        plan.refused.push(((*path).clone(), reason));
+                        continue;
+                    }
+                };
+                self.compare(path, entries, &there, &mut plan, &mut doubtful);
+                self.find_extra(path, entries, &there, &mut plan, &mut extra);
+            }
+        }
+        self.settle(&doubtful, &mut plan)?;
+        self.remove_within(extra, &mut plan)?;
+        // What lies deeper goes first.
+        plan.remove.sort_unstable_by(|one, other| other.cmp(one));
+        let closed = std::mem::take(&mut plan.closed);
+        plan.send.retain(|path| !is_below(path, &closed));
+        plan.touch.retain(|path| !is_below(path, &closed));
+        Ok(plan)
+    }
+
+    /// Judges the entries of one directory.
+    fn compare(
+        &self,
+        directory: &RelativePath,
+        entries: &Entries,
+        there: &There,
+        plan: &mut Plan,
+        doubtful: &mut Vec<(RelativePath, Entry, Listed)>,
+    ) {
+        for (name, entry) in entries {
+            let Ok(path) = directory.join(name) else {
+                continue;
+            };
+            if entry.node == Node::Other {
+                continue;
+            }
+            let listed = there.get(name);
+            let mut verdict = judge(entry, listed, self.wishes.by_content);
+            let is_unsure = verdict == Verdict::Same && self.unsure.contains(&path);
+            if is_unsure && matches!(entry.node, Node::File(_)) {
+                verdict = Verdict::Send;
+            }
+            match (verdict, listed) {
+                (Verdict::Same, _) => {}
+                (Verdict::Touch, _) => plan.touch.push(path),
+                (Verdict::Compare, Some(listed)) => {
+                    doubtful.push((path, entry.clone(), listed.clone()));
+                }
+                (Verdict::InTheWay, _) if !self.wishes.delete => {
+                    let what = match entry.node {
+                        Node::Directory => "something that is no directory",
+                        _ => "a directory",
+                    };
+                    let reason = format!("{what} is in its place; --delete removes it");
+                    plan.closed.insert(path.clone());
+                    plan.refused.push((path, reason));
+                }
+                (Verdict::Send | Verdict::Compare | Verdict::InTheWay, _) => plan.send.push(path),
+            }
+        }
+    }
+
+    /// Notes what is there and not here.
+    fn find_extra(
+        &self,
+        directory: &RelativePath,
+        entries: &Entries,
+        there: &There,
+        plan: &mut Plan,
+        extra: &mut Vec<RelativePath>,
+    ) {
+        if !self.wishes.delete {
+            return;
+        }
+        for (name, listed) in there {
+            let is_directory = listed.node == ListedNode::Directory;
+            let stays = entries.get(name).is_some_and(|entry| {
+                let verdict = judge(entry, Some(listed), self.wishes.by_content);
+                verdict != Verdict::InTheWay
+            });
+            let Ok(path) = directory.join(name) else {
+                continue;
+            };
+            if stays || !entries.contains_key(name) && self.rules.ignore(&path, is_directory) {
+                continue;
+            }
+            if is_directory {
+                extra.push(path.clone());
+            }
+            plan.remove.push(path);
+        }
+    }
+
+    /// Adds what lies in directories that go.
+    fn remove_within(
+        &mut self,
+        mut extra: Vec<RelativePath>,
+        plan: &mut Plan,
+    ) -> Result<(), CopyError> {
+        let nothing = Entries::new();
+        while !extra.is_empty() {
+            let found = std::mem::take(&mut extra);
+            let paths: Vec<&RelativePath> = found.iter().collect();
+            for window in windows(&paths) {
+                let answers = self.list(window)?;
+                for (path, answer) in window.iter().zip(answers) {
+                    match answer {
+                        Ok(there) => self.find_extra(path, &nothing, &there, plan, &mut extra),
+                        Err(reason) => plan.refused.push(((*path).clone(), reason)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks what directories have; one that is not there has nothing.
+    fn list(&mut self, paths: &[&RelativePath]) -> Result<Vec<Result<There, String>>, CopyError> {
+        for path in paths {
+            self.sender.send(&Frame::List((*path).clone()))?;
+        }
+        self.sender.flush()?;
+        let mut answers = Vec::new();
+        for _ in paths {
+            let mut there = There::new();
+            let end = loop {
+                match self.sender.hear()? {
+                    Frame::Listed(entries) => {
+                        for entry in entries {
+                            self.listed += 128 + entry.name.len();
+                            there.insert(entry.name.clone(), entry);
+                        }
+                    }
+                    Frame::ListEnd(end) => break end,
+                    frame => return Err(Connection::stopped_by(&frame)),
+                }
+                if self.listed > MOST_LISTED {
+                    let reason = "the VM has more in this directory than can be compared";
+                    return Err(CopyError::Refused(reason.to_owned()));
+                }
+            };
+            answers.push(match end {
+                ListEnd::Whole => Ok(there),
+                ListEnd::Absent => Ok(There::new()),
+                ListEnd::Failed(reason) => Err(reason),
+            });
+        }
+        Ok(answers)
+    }
+
+    /// Decides by the content.
+    fn settle(
+        &mut self,
+        doubtful: &[(RelativePath, Entry, Listed)],
+        plan: &mut Plan,
+    ) -> Result<(), CopyError> {
+        let paths: Vec<&RelativePath> = doubtful.iter().map(|it| &it.0).collect();
+        let mut doubtful = doubtful.iter();
+        for window in windows(&paths) {
+            for path in window {
+                self.sender.send(&Frame::Digest((*path).clone()))?;
+            }
+            self.sender.flush()?;
+            for (path, entry, listed) in doubtful.by_ref().take(window.len()) {
+                let frame = self.sender.hear()?;
+                let Frame::Have(length, digest) = frame else {
+                    return Err(Connection::stopped_by(&frame));
+                };
+                let ours = self.digest(path, length);
+                match judge_meta(entry, listed) {
+                    _ if ours != Some(digest) => plan.send.push(path.clone()),
+                    Verdict::Same => {}
+                    _ => plan.touch.push(path.clone()),
+                }
+            }
+        }
+        plan.send.sort_unstable();
+        Ok(())
+    }
+
+    /// The digest of a file here, if it has this length.
+    fn digest(&self, path: &RelativePath, length: u64) -> Option<[u8; 32]> {
+        let (parent, name) = path.split();
+        let directory = self.root.directory(&RelativePath::new(parent).ok()?).ok()?;
+        banger_copy::digest_in(directory.as_fd(), name, length)
+    }
+
+    /// Does what the plan says. The report has what became of it.
+    pub(super) fn perform(&mut self, plan: &Plan) -> Result<(), CopyError> {
+        for (path, reason) in &plan.refused {
+            self.sender.report().problem(path, reason);
+        }
+        for path in &plan.remove {
+            self.sender.send(&Frame::Remove(path.clone()))?;
+        }
+        let mut parent: Option<(RelativePath, OwnedFd)> = None;
+        let steps = plan.touch.iter().map(|path| (path, true));
+        for (path, is_touch) in steps.chain(plan.send.iter().map(|path| (path, false))) {
+            let (above, name) = path.split();
+            let Ok(above) = RelativePath::new(above) else {
+                continue;
+            };
+            if parent.as_ref().is_none_or(|(path, _)| *path != above) {
+                // A directory that has gone meanwhile has nothing to send.
+                parent = self.root.directory(&above).ok().map(|fd| (above, fd));
+            }
+            let Some((_, directory)) = &parent else {
+                continue;
+            };
+            let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            if is_touch {
+                self.sender.send(&Frame::Touch(path.clone(), meta(&stat)))?;
+            } else {
+                self.send(directory, path, &stat)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        directory: &OwnedFd,
+        path: &RelativePath,
+        stat: &Stat,
+    ) -> Result<(), CopyError> {
+        let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+        if kind != rustix::fs::FileType::Directory {
+            return self
+                .sender
+                .send_other(directory.as_fd(), path.clone(), stat);
+        }
+        self.sender.send(&Frame::Entry(Head {
+            path: path.clone(),
+            meta: meta(stat),
+            node: Kind::Directory,
+        }))
+    }
+}
+
+fn meta(stat: &Stat) -> Meta {
+    Meta {
+        mode: stat.st_mode & 0o7777,
+        seconds: stat.st_mtime,
+        nanos: u32::try_from(stat.st_mtime_nsec)
+            .unwrap_or(0)
+            .min(999_999_999),
+        user: stat.st_uid,
+        group: stat.st_gid,
+    }
+}
+
+/// Whether a path is one of these, or lies below one.
+fn is_below(path: &RelativePath, closed: &HashSet<RelativePath>) -> bool {
+    let bytes = path.as_bytes();
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    let mut ends = ends.map(|(at, _)| at).chain([bytes.len()]);
+    !closed.is_empty()
+        && ends.any(|end| RelativePath::new(&bytes[..end]).is_ok_and(|it| closed.contains(&it)))
+}
+
+/// Cuts paths into groups that are asked for at once.
+fn windows<'a>(paths: &'a [&'a RelativePath]) -> impl Iterator<Item = &'a [&'a RelativePath]> {
+    let mut left = paths;
+    std::iter::from_fn(move || {
+        let mut size = 0;
+        let fitting = left.iter().take_while(|path| {
+            size += path.as_bytes().len() + 8;
+            size <= WINDOW
+        });
+        let count = fitting.count().max(1).min(left.len());
+        let (window, rest) = left.split_at(count);
+        left = rest;
+        (count > 0).then_some(window)
+    })
+}
+
+/// Adds what could not be read here.
+pub(super) fn add_troubles(report: &mut Report, tree: &Tree) {
+    for (path, reason) in &tree.failed {
+        report.problem(path, reason);
+    }
+}

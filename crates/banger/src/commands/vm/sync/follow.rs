@@ -1,0 +1,235 @@
+//! `--watch`: a whole batch, then one after each change, over one connection as long as that lasts.
+
+use std::collections::HashSet;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use banger_api::{Code, Error};
+use banger_copy::{Connection, CopyError, RelativePath};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::plan::Plan;
+use super::tree::{self, Root, Tree};
+use super::watch::{Changes, Watch};
+use super::{Sync, Syncing};
+use crate::output::clean;
+
+/// After a change, how long nothing else changes before a batch begins.
+const QUIET: Duration = Duration::from_millis(60);
+
+/// How long a batch waits for quiet.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often the tree is read if not all of it can be watched.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long a VM that does not answer is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How close to the reading of a file a change of it may have the same time, in nanoseconds.
+const SAME_TIME: i128 = 20_000_000;
+
+/// Why the connection is not used any more.
+enum Ending {
+    /// It ended, or the VM cannot go on.
+    Lost(Error),
+    /// Nothing helps.
+    Fatal(Error),
+}
+
+/// What is kept from batch to batch.
+struct Following<'a> {
+    syncing: &'a Syncing<'a>,
+    root: Root,
+    watch: Watch,
+    unsure: HashSet<RelativePath>,
+    is_limit_said: bool,
+    is_first: bool,
+}
+
+impl Sync {
+    /// Follows the changes here until ^C.
+    pub(super) fn follow(syncing: &Syncing<'_>) -> Result<(), Error> {
+        let watch = Watch::new(&syncing.path).map_err(|cause| {
+            Error::new(Code::Host, "watch for changes")
+                .cause(cause.to_string())
+                .hint("raise the limit: sysctl fs.inotify.max_user_instances=1024")
+        })?;
+        let mut following = Following {
+            syncing,
+            root: syncing.open()?,
+            watch,
+            unsure: HashSet::new(),
+            is_limit_said: false,
+            is_first: true,
+        };
+        let mut said = None;
+        loop {
+            let ending = match syncing.connect() {
+                Ok(mut connection) => {
+                    following.watch.doubt();
+                    let ending = following.batches(&mut connection, &mut said);
+                    ending.map_or_else(|ending| ending, |never| match never {})
+                }
+                Err(error) if is_final(&error) => Ending::Fatal(error),
+                Err(error) => Ending::Lost(error),
+            };
+            match ending {
+                Ending::Fatal(error) => return Err(error),
+                Ending::Lost(error) if following.is_first => return Err(error),
+                Ending::Lost(error) => {
+                    let reason = error.causes.first().map_or(String::new(), Clone::clone);
+                    let reason = format!("{error}: {reason}");
+                    if said.as_ref() != Some(&reason) {
+                        let vm = &syncing.vm;
+                        syncing
+                            .session
+                            .output
+                            .warning(&format!("waiting for `{vm}`: {}", clean(&reason)));
+                        said = Some(reason);
+                    }
+                    pause(RETRY);
+                }
+            }
+        }
+    }
+}
+
+/// Whether waiting helps nothing.
+fn is_final(error: &Error) -> bool {
+    matches!(error.code, Code::NotFound | Code::Invalid)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the VM is asked again after a while, and says nothing by itself"
+)]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+enum Never {}
+
+impl Following<'_> {
+    /// Batches over one connection, until it ends.
+    fn batches(
+        &mut self,
+        connection: &mut Connection,
+        said: &mut Option<String>,
+    ) -> Result<Never, Ending> {
+        loop {
+            let changes = self.watch.take();
+            self.batch(connection, &changes)?;
+            *said = None;
+            self.is_first = false;
+            self.wait(connection)?;
+        }
+    }
+
+    fn batch(&mut self, connection: &mut Connection, changes: &Changes) -> Result<(), Ending> {
+        let syncing = self.syncing;
+        let output = syncing.session.output;
+        if changes.overflow {
+            output.warning("more changed at once than the kernel tells: the whole tree is read");
+        }
+        if changes.rules {
+            syncing.rules.forget();
+        }
+        if changes.all {
+            self.root = syncing.open().map_err(Ending::Fatal)?;
+        }
+        let began = SystemTime::now();
+        let from = if changes.all {
+            vec![RelativePath::default()]
+        } else {
+            changes.directories.iter().cloned().collect()
+        };
+        let watch = Some(&mut self.watch);
+        let tree = tree::read(&self.root, from, changes.all, &syncing.rules, watch);
+        if let Some((_, reason)) = tree.failed.iter().find(|it| it.0.is_top()) {
+            return Err(Ending::Fatal(syncing.unreadable(reason)));
+        }
+        self.say_the_limit();
+        let done = syncing.carry(connection, &self.root, &tree, &self.unsure);
+        let (plan, report) = done.map_err(|error| self.ending(&error))?;
+        self.unsure = unsure(&plan, &tree, began);
+        if self.is_first || !plan.is_empty() || report.failed > 0 {
+            syncing.say_batch(&report).map_err(Ending::Fatal)?;
+        }
+        Ok(())
+    }
+
+    fn ending(&self, error: &CopyError) -> Ending {
+        Ending::Lost(super::super::cp::failed(&self.syncing.vm, error))
+    }
+
+    fn say_the_limit(&mut self) {
+        if let Some(cause) = self.watch.limit().filter(|_| !self.is_limit_said) {
+            self.is_limit_said = true;
+            let seconds = INTERVAL.as_secs();
+            self.syncing.session.output.warning(&format!(
+                "not all directories can be watched ({cause}): the whole tree is read every {seconds} seconds; \
+                 sysctl fs.inotify.max_user_watches raises the limit"
+            ));
+        }
+    }
+
+    /// Waits until something has changed, and then for a little quiet.
+    fn wait(&mut self, connection: &Connection) -> Result<(), Ending> {
+        let mut quiet_by: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            let patience = match quiet_by {
+                Some(end) if now >= end => return Ok(()),
+                Some(end) => Some(QUIET.min(end - now)),
+                None if self.watch.limit().is_some() => Some(INTERVAL),
+                None => None,
+            };
+            let (has_changes, has_ended) = self.poll(connection, patience);
+            if has_ended {
+                return Err(self.ending(&CopyError::Lost));
+            }
+            if has_changes {
+                self.watch.hear();
+                if self.watch.has_changes() {
+                    quiet_by.get_or_insert(Instant::now() + PATIENCE);
+                }
+                continue;
+            }
+            if quiet_by.is_none() {
+                self.watch.doubt();
+            }
+            return Ok(());
+        }
+    }
+
+    /// Whether the tree has changed, and whether the connection has ended: nothing comes unasked.
+    fn poll(&self, connection: &Connection, patience: Option<Duration>) -> (bool, bool) {
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.watch.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(connection.as_fd(), PollFlags::IN),
+        ];
+        let timeout = patience.and_then(|it| Timespec::try_from(it).ok());
+        // An interrupted call has found nothing yet, and is made again.
+        while poll(&mut fds, timeout.as_ref()).is_err() {}
+        let has_come = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        (has_come(&fds[0]), has_come(&fds[1]))
+    }
+}
+
+/// Files that may have changed after they were read, within the time that they have.
+fn unsure(plan: &Plan, tree: &Tree, began: SystemTime) -> HashSet<RelativePath> {
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let began = i128::try_from(began.as_nanos()).unwrap_or(0);
+    let is_young = |path: &&RelativePath| {
+        let (parent, name) = path.split();
+        let entry = RelativePath::new(parent)
+            .ok()
+            .and_then(|parent| tree.directories.get(&parent)?.get(name));
+        entry.is_some_and(|entry| {
+            let time = i128::from(entry.time.0) * 1_000_000_000 + i128::from(entry.time.1);
+            time + SAME_TIME >= began
+        })
+    };
+    plan.send.iter().filter(is_young).cloned().collect()
+}
