@@ -1,7 +1,8 @@
-//! A copy from one guest to another: what the sender in the one says goes to the receiver in the other.
+//! A copy from one guest to another: what the sender in the one says goes to the receiver in the
+//! other.
 //!
-//! Nothing is unpacked on the way. The names that come from the first guest are judged by the second one,
-//! as every receiver judges what arrives.
+//! Nothing is unpacked on the way. The names that come from the first guest are judged by the
+//! second one, as every receiver judges what arrives.
 
 use crate::Watch;
 use crate::connection::{Connection, CopyError};
@@ -19,8 +20,8 @@ pub enum RelayError {
     Receiver(CopyError),
 }
 
-/// Passes on what `from` sends, until `to` has answered. Both copies are accepted already. The report has the
-/// troubles of both sides.
+/// Passes on what `from` sends, until `to` has answered. Both copies are accepted already. The
+/// report has the troubles of both sides.
 ///
 /// # Errors
 /// A connection has ended, one side breaks the protocol, or the receiver has stopped.
@@ -89,7 +90,8 @@ fn tell(from: &mut Connection, reply: &Frame) -> Result<(), RelayError> {
     told.map_err(RelayError::Sender)
 }
 
-/// The receiver has said something that nobody asked for: its last words. The sender hears them, too.
+/// The receiver has said something that nobody asked for: its last words. The sender hears them,
+/// too.
 fn stopped(from: &mut Connection, reply: &Frame) -> RelayError {
     let _ = tell(from, reply);
     RelayError::Receiver(Connection::stopped_by(reply))

@@ -1,7 +1,8 @@
 //! The side that writes files.
 //!
-//! The other side is hostile until the contrary is shown, which it never is. Everything is made beneath the
-//! target's directory; parents are opened by `openat2` from there, and the last name is one name.
+//! The other side is hostile until the contrary is shown, which it never is. Everything is made
+//! beneath the target's directory; parents are opened by `openat2` from there, and the last name is
+//! one name.
 
 mod directories;
 mod file;
@@ -39,7 +40,8 @@ pub struct ReceiveOptions {
     pub special: bool,
     /// Takes directories.
     pub recursive: bool,
-    /// Is asked what is there, and removes it: the target is a directory that is kept the same as the sender's.
+    /// Is asked what is there, and removes it: the target is a directory that is kept the same as
+    /// the sender's.
     pub sync: bool,
     /// Changes nothing: the target is not even made.
     pub dry: bool,
@@ -101,8 +103,8 @@ impl<'a> Receiver<'a> {
     /// Receives everything, and answers. The report has the sender's troubles, too.
     ///
     /// # Errors
-    /// The connection ended, the sender breaks the protocol, or this side cannot go on; what was complete
-    /// stays.
+    /// The connection ended, the sender breaks the protocol, or this side cannot go on; what was
+    /// complete stays.
     pub fn run(mut self) -> Result<Report, CopyError> {
         let outcome = loop {
             let frame = match self.connection.expect() {
@@ -191,8 +193,8 @@ impl<'a> Receiver<'a> {
         Ok(full.ok())
     }
 
-    /// The directory that a path of the source lies in, open, and the name there; the name is empty for the
-    /// root itself.
+    /// The directory that a path of the source lies in, open, and the name there; the name is empty
+    /// for the root itself.
     fn locate(
         &mut self,
         path: &RelativePath,

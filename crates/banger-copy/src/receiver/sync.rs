@@ -1,5 +1,5 @@
-//! What a sender asks and does beside sending files when it keeps a tree the same: lists, digests, removals,
-//! and permissions and times alone. All of it is beneath the target, too.
+//! What a sender asks and does beside sending files when it keeps a tree the same: lists, digests,
+//! removals, and permissions and times alone. All of it is beneath the target, too.
 
 use std::os::fd::OwnedFd;
 

@@ -58,8 +58,8 @@ impl Target {
         self.root(make).map(drop)
     }
 
-    /// The directory at the path itself. It is made, with those that it lies in, if it is not there and `make`
-    /// is set.
+    /// The directory at the path itself. It is made, with those that it lies in, if it is not there
+    /// and `make` is set.
     pub(super) fn root(&self, make: bool) -> Result<Option<Destination>, String> {
         let path = &self.path;
         let shown = path.display();

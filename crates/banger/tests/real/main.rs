@@ -13,6 +13,7 @@
 )]
 
 mod another_machine;
+mod copies;
 mod debian;
 mod full_host;
 mod images;
@@ -77,6 +78,11 @@ fn main() -> ExitCode {
             delete_leaves_nothing_on_the_host,
         ],
         another_machine: [a_guest_of_another_machine_is_reached_with_the_clients_own_key],
+        copies: [
+            archives_and_trees_reach_a_guest_without_a_network,
+            a_copy_that_is_cut_off_has_no_half_file_and_the_next_one_completes_it,
+            a_gigabyte_goes_both_ways,
+        ],
         streams: [
             a_hundred_commands_at_once_and_clients_killed_at_any_moment_leave_nothing,
             a_daemon_killed_during_commands_ends_them_and_their_clients,

@@ -13,7 +13,8 @@ use super::plan::{ByContent, Plan, There, Verdict, judge, judge_meta};
 use super::rules::Rules;
 use super::tree::{Entries, Entry, Node, Root, Tree};
 
-/// The most bytes of questions that are on their way: so many fit everywhere, whatever the other side does.
+/// The most bytes of questions that are on their way: so many fit everywhere, whatever the other
+/// side does.
 const WINDOW: usize = 16 << 10;
 
 /// The most that a VM may tell of itself, in bytes.

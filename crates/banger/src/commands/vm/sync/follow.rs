@@ -78,8 +78,7 @@ impl Sync {
                 Ending::Fatal(error) => return Err(error),
                 Ending::Lost(error) if following.is_first => return Err(error),
                 Ending::Lost(error) => {
-                    let reason = error.causes.first().map_or(String::new(), Clone::clone);
-                    let reason = format!("{error}: {reason}");
+                    let reason = error.to_string();
                     if said.as_ref() != Some(&reason) {
                         let vm = &syncing.vm;
                         syncing

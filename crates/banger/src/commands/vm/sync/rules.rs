@@ -1,4 +1,5 @@
-//! What is ignored: `.git`, the patterns of the command line, `.bangerignore`, and `.gitignore`, in this order.
+//! What is ignored: `.git`, the patterns of the command line, `.bangerignore`, and `.gitignore`, in
+//! this order.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -125,7 +126,8 @@ impl Level {
     }
 }
 
-/// The rules in a file; none if there is no such file. Lines that are no pattern are skipped, as git does.
+/// The rules in a file; none if there is no such file. Lines that are no pattern are skipped, as
+/// git does.
 fn read(file: &Path) -> Gitignore {
     let is_file = file
         .metadata()

@@ -62,8 +62,8 @@ impl Root {
     }
 }
 
-/// Reads these directories, and those below them; unless `deep`, only those that are not watched yet. Each is
-/// watched before it is read, so that no change is missed.
+/// Reads these directories, and those below them; unless `deep`, only those that are not watched
+/// yet. Each is watched before it is read, so that no change is missed.
 pub(super) fn read(
     root: &Root,
     from: Vec<RelativePath>,

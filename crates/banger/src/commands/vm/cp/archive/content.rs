@@ -1,10 +1,12 @@
-//! The content of one file, as it comes from a guest, for an archive: exactly as long as was said before.
+//! The content of one file, as it comes from a guest, for an archive: exactly as long as was said
+//! before.
 
 use std::io::{self, Read};
 
 use banger_copy::{Connection, CopyError, Frame};
 
-/// The most of a file without a size, such as those of /proc, in bytes: an archive has the size first.
+/// The most of a file without a size, such as those of /proc, in bytes: an archive has the size
+/// first.
 const LONGEST_UNSIZED: usize = 16 << 20;
 
 /// How a file ended.

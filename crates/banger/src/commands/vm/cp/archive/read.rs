@@ -1,4 +1,5 @@
-//! An archive that comes: each entry becomes an entry of the copy. The guest confines what it makes.
+//! An archive that comes: each entry becomes an entry of the copy. The guest confines what it
+//! makes.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -16,8 +17,8 @@ const MOST_DIRECTORIES: usize = 1 << 20;
 /// The largest file that is believed, in bytes. A sparse one needs few bytes of an archive.
 const LARGEST: u64 = 1 << 44;
 
-/// Sends what is in the archive. Entries that are refused are in the sender's report, and so is the reason
-/// why the archive was not read to its end.
+/// Sends what is in the archive. Entries that are refused are in the sender's report, and so is the
+/// reason why the archive was not read to its end.
 pub(super) fn send(
     input: &mut impl Read,
     sender: &mut Sender<'_>,

@@ -1,5 +1,6 @@
-//! An archive that goes out. What comes from the guest is hostile: its names are plain ones, and nothing is
-//! written below a symbolic link that came, so that no program that unpacks it follows one.
+//! An archive that goes out. What comes from the guest is hostile: its names are plain ones, and
+//! nothing is written below a symbolic link that came, so that no program that unpacks it follows
+//! one.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
