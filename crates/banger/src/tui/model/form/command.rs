@@ -33,7 +33,7 @@ fn flag(label: &'static str, option: &'static str) -> Field {
 impl Form {
     /// A command line.
     pub(crate) fn prompt() -> Self {
-        let field = Field::new(Kind::Command, "banger", "vm cp {}:/etc/hosts /tmp/hosts");
+        let field = Field::new(Kind::Command, "banger", "vm cp {}:/etc/hosts hosts");
         Self {
             purpose: Purpose::Typed,
             title: "a command; {} is the selected VM".to_owned(),
