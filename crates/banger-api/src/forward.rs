@@ -71,7 +71,8 @@ impl FromStr for Endpoint {
             Some((host, port)) => (host.parse()?, port),
             None => (EndpointHost::Localhost, text),
         };
-        let is_number = !port.is_empty() && port.bytes().all(|it| it.is_ascii_digit());
+        let is_number = port.bytes().all(|it| it.is_ascii_digit());
+        let is_number = is_number && (port == "0" || !port.starts_with('0'));
         match port.parse() {
             Ok(port) if is_number => Ok(Self::Tcp(host, port)),
             _ => Err(format!(
@@ -237,7 +238,7 @@ mod tests {
             assert!(serde_json::from_str::<Endpoint>(&json).is_ok());
         }
         for text in [
-            "", "x", "65536", "-1", "+1", "db:80", ":80", "1.2.3.4:", "/a\nb",
+            "", "x", "65536", "-1", "+1", "080", "00", "db:80", ":80", "1.2.3.4:", "/a\nb",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -16,10 +16,26 @@ pub const MOST_FORWARDS: usize = 64;
 pub struct Forward {
     /// Where connections come from: on the host, or with `reverse` in the guest. Port 0 is any free
     /// one.
-    #[cfg_attr(feature = "schema", schema(value_type = String, example = "127.0.0.1:8080"))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            value_type = String,
+            pattern = "^(?:(?:(?:localhost|(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\\[::1?\\]):)?(?:0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|/(?:[ -.0-~]+/)+[ -.0-~]+)$",
+            max_length = 107,
+            example = "127.0.0.1:8080"
+        )
+    )]
     pub listen: Endpoint,
     /// What they reach: in the guest, or with `reverse` on the host.
-    #[cfg_attr(feature = "schema", schema(value_type = String, example = "localhost:80"))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(
+            value_type = String,
+            pattern = "^(?:(?:(?:localhost|(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\\.(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|\\[::1?\\]):)?(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])|/(?:[ -.0-~]+/)+[ -.0-~]+)$",
+            max_length = 107,
+            example = "localhost:80"
+        )
+    )]
     pub target: Endpoint,
     /// The guest reaches the host, and not the other way round.
     #[serde(default)]

@@ -59,7 +59,7 @@ impl Listener {
     /// Listens there. Only this user reaches a Unix socket.
     ///
     /// # Errors
-    /// `conflict` if the port or the path is taken, `invalid` if there is no such address or
+    /// `conflict` if the port or the path is taken, or if there is no such address or
     /// directory.
     pub fn open(endpoint: &Endpoint) -> Result<Self> {
         match endpoint {
@@ -111,14 +111,15 @@ fn listen_on(host: IpAddr, port: u16) -> Result<TcpListener> {
             .hint(format!("see by what: ss -ltnp 'sport = :{port}'"))
             .hint("have a free port chosen: 0:PORT"),
         ErrorKind::PermissionDenied => {
-            Error::new(Code::Invalid, format!("you may not listen on port {port}"))
+            Error::new(Code::Conflict, format!("you may not listen on port {port}"))
                 .cause("ports below 1024 are root's")
                 .hint(format!("another one: {}:{port}", u32::from(port) + 8000))
         }
-        ErrorKind::AddrNotAvailable => {
-            Error::new(Code::Invalid, format!("this machine has no address {host}"))
-                .hint("see its addresses: ip address")
-        }
+        ErrorKind::AddrNotAvailable => Error::new(
+            Code::Conflict,
+            format!("this machine has no address {host}"),
+        )
+        .hint("see its addresses: ip address"),
         _ => Error::new(Code::Host, format!("listen on {address}")).cause(cause.to_string()),
     })
 }
@@ -129,12 +130,12 @@ fn listen_at(path: &str) -> Result<Listener> {
     let folder = Path::new(path).parent().unwrap_or(Path::new("/"));
     let folder_owner = fs::metadata(folder)
         .map_err(|cause| {
-            Error::new(Code::Invalid, doing())
+            Error::new(Code::Conflict, doing())
                 .cause(format!("the directory `{}`: {cause}", folder.display()))
         })?
         .uid();
     if folder_owner != us {
-        return Err(Error::new(Code::Invalid, doing())
+        return Err(Error::new(Code::Conflict, doing())
             .cause(format!("the directory `{}` is not yours", folder.display()))
             .hint("use a directory of your own, such as $XDG_RUNTIME_DIR"));
     }
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         let missing = format!("{path}.d/s");
         let error = Listener::open(&Endpoint::Unix(missing)).unwrap_err();
-        assert_eq!(error.code, Code::Invalid);
+        assert_eq!(error.code, Code::Conflict);
     }
 
     #[test]

@@ -48,8 +48,8 @@ impl Engine {
     /// that is asked for now.
     ///
     /// # Errors
-    /// `conflict` if a port is taken or the VM does not run, `invalid` for one that cannot be
-    /// listened on.
+    /// `conflict` if one cannot be listened on, such as on a port that is taken, or if the VM does not
+    /// run.
     pub fn add_forwards(
         &self,
         wanted: &VmRef,

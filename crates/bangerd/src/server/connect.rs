@@ -14,7 +14,8 @@ use super::work::ask;
 use super::{App, upgrade};
 use crate::engine::{Connection, Engine};
 
-/// Connects to the guest, or has it listen or accept, and hands the connection over.
+/// Connects to the guest, or has it listen or accept, and hands the connection over. A request
+/// without its upgrade is told so before `open` judges its query.
 pub(super) async fn connect(
     app: App,
     mut request: Request,

@@ -1,7 +1,7 @@
 //! Commands inside the VMs of another machine: files and ports are those of this one.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,26 @@ fn a_port_of_this_machine_leads_there_also_after_a_lost_connection() {
         rustix::process::kill_process(master, rustix::process::Signal::KILL).unwrap();
     }
     assert_eq!(echo(), "hello");
+    forward.kill().unwrap();
+    forward.wait().unwrap();
+    // The daemon there would listen there.
+    for option in ["--detach", "--keep"] {
+        let error = two.refused(&["--host", "lab", "vm", "forward", "web", "0:80", option]);
+        assert!(error.contains("listens on `lab`, not here"), "{error}");
+    }
+}
+
+#[test]
+fn a_guest_there_reaches_a_service_of_this_machine() {
+    let Some(two) = with_vm() else { return };
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rule = format!("80:{}", service.local_addr().unwrap().port());
+    let mut forward = two.command(&["--host", "lab", "vm", "forward", "web", "-R", &rule]);
+    let mut forward = forward.stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stream, _) = service.accept().unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "hello from the guest");
     forward.kill().unwrap();
     forward.wait().unwrap();
 }

@@ -232,8 +232,8 @@ async fn connect_to(
     UrlQuery(query): UrlQuery<ConnectQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let to = query.endpoint().map_err(invalid)?;
-    connect::connect(app, request, move |engine| engine.connect(&vm, &to)).await
+    let open = move |engine: &Engine| engine.connect(&vm, &query.endpoint().map_err(invalid)?);
+    connect::connect(app, request, open).await
 }
 
 fn invalid(wrong: String) -> Error {
@@ -260,8 +260,8 @@ async fn listen(
     UrlQuery(query): UrlQuery<ConnectQuery>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let at = query.place().map_err(invalid)?;
-    connect::connect(app, request, move |engine| engine.listen(&vm, &at)).await
+    let open = move |engine: &Engine| engine.listen(&vm, &query.place().map_err(invalid)?);
+    connect::connect(app, request, open).await
 }
 
 /// Accepts a connection that a guest has told of in `listen`, over this connection, which is asked for as
