@@ -178,7 +178,7 @@ fn a_hostile_archive_stays_in_its_place() {
         "way: no directory is in its place",
         "hard: a hard link: its name leads out",
         "was not copied",
-        "1 devices",
+        "1 device,",
     ] {
         assert!(run.stderr.contains(words), "{words}: {run:#?}");
     }

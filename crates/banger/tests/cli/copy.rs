@@ -27,7 +27,7 @@ fn a_tree_goes_into_a_vm_and_comes_back() {
     let back = environment.path("back");
     let back = back.to_str().unwrap();
     let said = environment.done(&["vm", "cp", "-r", "web:tree/.", back]);
-    assert!(said.stdout.contains("1 files"), "{said:#?}");
+    assert!(said.stdout.contains("1 file,"), "{said:#?}");
     let content = fs::read_to_string(environment.path("back/below/file"));
     assert_eq!(content.unwrap(), "content");
     let file = environment.path("back/link");

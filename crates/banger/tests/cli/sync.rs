@@ -302,7 +302,7 @@ fn changes_follow_and_a_daemon_that_stops_is_waited_for() {
     let has =
         |name: &str, text: &str| fs::read_to_string(there.join(name)).is_ok_and(|it| it == text);
     fs::write(tree.join("src/main"), "changed").unwrap();
-    watched.until("1 files");
+    watched.until("1 file,");
     assert!(has("src/main", "changed"));
     // Directories that are new, and have other names, with all that lies in them.
     fs::create_dir_all(tree.join("new/deep")).unwrap();

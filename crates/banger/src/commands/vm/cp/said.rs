@@ -24,12 +24,20 @@ pub(in crate::commands::vm) fn said(
     } else if !output.quiet {
         output.text(&counts(report))?;
     }
-    for (count, what) in [
-        (report.skipped, "devices, sockets and pipes were left out"),
-        (report.changed, "files changed while they were copied"),
+    for (count, one, several) in [
+        (
+            report.skipped,
+            "device, socket or pipe was left out",
+            "devices, sockets and pipes were left out",
+        ),
+        (
+            report.changed,
+            "file changed while it was copied",
+            "files changed while they were copied",
+        ),
     ] {
         if count > 0 {
-            output.warning(&format!("{count} {what}"));
+            output.warning(&numbered(count, one, several));
         }
     }
     if report.failed == 0 {
@@ -37,25 +45,38 @@ pub(in crate::commands::vm) fn said(
     }
     let error = Error::new(
         Code::Host,
-        format!("{} entries were not copied", report.failed),
+        numbered(
+            report.failed,
+            "entry was not copied",
+            "entries were not copied",
+        ),
     );
     Err(error.cause(troubles(report)).into())
 }
 
 /// The counts, in words.
 pub(in crate::commands::vm) fn counts(report: &Report) -> String {
-    let mut text = format!("{} files", report.files);
-    for (count, what) in [
-        (report.directories, "new directories"),
-        (report.links, "links"),
-        (report.touched, "changed in permissions or time"),
-        (report.removed, "removed"),
+    let mut text = numbered(report.files, "file", "files");
+    for (count, one, several) in [
+        (report.directories, "new directory", "new directories"),
+        (report.links, "link", "links"),
+        (
+            report.touched,
+            "changed in permissions or time",
+            "changed in permissions or time",
+        ),
+        (report.removed, "removed", "removed"),
     ] {
         if count > 0 {
-            text += &format!(", {count} {what}");
+            text += &format!(", {}", numbered(count, one, several));
         }
     }
     text + &format!(", {}", BinaryBytes(report.bytes))
+}
+
+/// A number, and the word for one or for several.
+fn numbered(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// The first entries that failed, and why.
