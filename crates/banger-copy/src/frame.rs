@@ -8,6 +8,8 @@
 //!
 //! Numbers are big-endian. A path has its length, two bytes, before it, unless it is last.
 
+use rustix::fs::Stat;
+
 use crate::listing::{ListEnd, Listed};
 use crate::path::{LONGEST_PATH, RelativePath};
 
@@ -27,6 +29,20 @@ pub struct Meta {
     pub user: u32,
     /// The group's number.
     pub group: u32,
+}
+
+impl From<&Stat> for Meta {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            mode: stat.st_mode & 0o7777,
+            seconds: stat.st_mtime,
+            nanos: u32::try_from(stat.st_mtime_nsec)
+                .unwrap_or(0)
+                .min(999_999_999),
+            user: stat.st_uid,
+            group: stat.st_gid,
+        }
+    }
 }
 
 /// What there is at a path.

@@ -11,16 +11,24 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Sends `from` to `to` over a guest's session, as a push of one source named `name`.
-fn push(from: &Path, to: &Path, name: &str) -> Result<Report, CopyError> {
+mod relay;
+mod sync;
+
+/// A guest's session with this home, and a connection to it.
+fn guest(home: &Path) -> (Connection, thread::JoinHandle<()>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let home = to.to_owned();
+    let home = home.to_owned();
     let guest = thread::spawn(move || {
         serve(Connection::new(theirs, Vec::new()), Path::new("/"), |_| {
             Ok(home)
         });
     });
-    let mut connection = Connection::new(ours, Vec::new());
+    (Connection::new(ours, Vec::new()), guest)
+}
+
+/// Sends `from` to `to` over a guest's session, as a push of one source named `name`.
+fn push(from: &Path, to: &Path, name: &str) -> Result<Report, CopyError> {
+    let (mut connection, guest) = guest(to);
     let request = Request {
         recursive: true,
         ..Request::default()
@@ -262,205 +270,4 @@ proptest! {
             prop_assert_eq!(Frame::decode(again[0], &again[5..]), Some(frame));
         }
     }
-}
-
-/// A guest's session with these files as its home, and a connection that has asked it.
-fn session(home: &Path, verb: Verb, paths: &[&str]) -> (Connection, thread::JoinHandle<()>) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let home = home.to_owned();
-    let guest = thread::spawn(move || {
-        serve(Connection::new(theirs, Vec::new()), Path::new("/"), |_| {
-            Ok(home)
-        });
-    });
-    let mut connection = Connection::new(ours, Vec::new());
-    for path in paths {
-        let path = path.as_bytes().to_vec();
-        connection.send(&Frame::Path(path)).unwrap();
-    }
-    let request = Request {
-        verb,
-        recursive: true,
-        ..Request::default()
-    };
-    let json = serde_json::to_vec(&request).unwrap();
-    connection.send(&Frame::Request(json)).unwrap();
-    connection.flush().unwrap();
-    assert_eq!(connection.expect().unwrap(), Frame::Accepted);
-    (connection, guest)
-}
-
-/// Relays the file or directory `tree` from one home to a path in another.
-fn relayed(from: &Path, to: &Path, path: &str) -> Result<Report, RelayError> {
-    let (mut sender, sending) = session(from, Verb::Pull, &["tree"]);
-    let (mut receiver, receiving) = session(to, Verb::Push, &[path, "tree"]);
-    let outcome = relay(&mut sender, &mut receiver, &mut NoWatch);
-    drop((sender, receiver));
-    sending.join().unwrap();
-    receiving.join().unwrap();
-    outcome
-}
-
-#[test]
-fn a_tree_goes_from_guest_to_guest() {
-    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let tree = from.path().join("tree");
-    fs::create_dir_all(tree.join("a")).unwrap();
-    fs::write(tree.join("a/one"), "one").unwrap();
-    fs::hard_link(tree.join("a/one"), tree.join("two")).unwrap();
-    let bytes: Vec<u8> = (0..RESUMABLE + 5).map(|at| (at % 251) as u8).collect();
-    fs::write(tree.join("big"), &bytes).unwrap();
-    let there = to.path().join("tree");
-    fs::create_dir(&there).unwrap();
-    fs::write(there.join(".big.banger-partial"), &bytes[..1 << 20]).unwrap();
-    let report = relayed(from.path(), to.path(), "").unwrap();
-    assert_eq!(
-        (report.files, report.links, report.resumed),
-        (2, 1, 1 << 20)
-    );
-    assert!(fs::read(there.join("big")).unwrap() == bytes);
-    let stat = |name: &str| fs::metadata(there.join(name)).unwrap();
-    assert_eq!(stat("a/one").ino(), stat("two").ino());
-}
-
-#[test]
-fn a_receiver_that_stops_ends_the_sender_in_another_guest() {
-    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let tree = from.path().join("tree");
-    fs::create_dir(&tree).unwrap();
-    fs::write(to.path().join("file"), "no directory").unwrap();
-    fs::write(tree.join("big"), vec![1; 1 << 20]).unwrap();
-    let outcome = relayed(from.path(), to.path(), "file");
-    let Err(RelayError::Receiver(CopyError::Stopped(reason))) = outcome else {
-        panic!("{outcome:?}");
-    };
-    assert!(reason.contains("is a file"), "{reason}");
-}
-
-#[test]
-fn a_guest_that_breaks_the_protocol_ends_a_relayed_copy() {
-    for frame in [
-        Frame::Data(3, vec![1]),
-        Frame::End(b"no report".to_vec()),
-        Frame::Have(0, [0; 32]),
-    ] {
-        let to = TempDir::new().unwrap();
-        let (mut receiver, receiving) = session(to.path(), Verb::Push, &["", "name"]);
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut hostile = Connection::new(theirs, Vec::new());
-        hostile.send(&frame).unwrap();
-        hostile.close(std::time::Duration::ZERO).unwrap();
-        let mut sender = Connection::new(ours, Vec::new());
-        let outcome = relay(&mut sender, &mut receiver, &mut NoWatch);
-        assert!(outcome.is_err(), "{outcome:?}");
-        drop(receiver);
-        receiving.join().unwrap();
-        assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
-    }
-}
-
-/// What a receiver that keeps a tree the same replies to these frames: lists, each with its end, and
-/// digests, so many together.
-fn kept_the_same(to: &Path, dry: bool, frames: &[Frame], replies: usize) -> (Vec<Frame>, Report) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let home = to.to_owned();
-    let guest = thread::spawn(move || {
-        serve(Connection::new(theirs, Vec::new()), Path::new("/"), |_| {
-            Ok(home)
-        });
-    });
-    let mut connection = Connection::new(ours, Vec::new());
-    let request = Request {
-        verb: Verb::Sync,
-        dry,
-        ..Request::default()
-    };
-    let json = serde_json::to_vec(&request).unwrap();
-    let asked = [Frame::Path(b"app".to_vec()), Frame::Request(json)];
-    let end = [Frame::End(Report::default().to_json())];
-    for frame in asked.iter().chain(frames).chain(&end) {
-        connection.send(frame).unwrap();
-    }
-    connection.flush().unwrap();
-    assert_eq!(connection.expect().unwrap(), Frame::Accepted);
-    let mut heard = Vec::new();
-    let is_last = |frame: &&Frame| !matches!(frame, Frame::Listed(_));
-    while heard.iter().filter(is_last).count() < replies {
-        heard.push(connection.expect().unwrap());
-    }
-    let Frame::Answer(json) = connection.expect().unwrap() else {
-        panic!("no answer");
-    };
-    drop(connection);
-    guest.join().unwrap();
-    (heard, serde_json::from_slice(&json).unwrap())
-}
-
-#[test]
-fn what_a_sync_asks_and_removes_is_below_its_target() {
-    let home = TempDir::new().unwrap();
-    let (app, outside) = (home.path().join("app"), home.path().join("outside"));
-    fs::create_dir_all(app.join("full/below")).unwrap();
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("file"), "outside").unwrap();
-    symlink(&outside, app.join("way")).unwrap();
-    let meta = Meta {
-        mode: 0o6777,
-        ..Meta::default()
-    };
-    let frames = [
-        Frame::Source(0),
-        Frame::List(path("way")),
-        Frame::Digest(path("way/file")),
-        Frame::Remove(path("way/file")),
-        Frame::Touch(path("way/file"), meta),
-        Frame::Touch(path("way"), meta),
-        Frame::Remove(path("full")),
-        Frame::Remove(path("")),
-        Frame::Remove(path("nothing")),
-    ];
-    let before = fs::metadata(outside.join("file")).unwrap();
-    let (replies, report) = kept_the_same(home.path(), false, &frames, 2);
-    let nothing = Frame::Have(u64::MAX, [0; 32]);
-    assert_eq!(replies, [Frame::ListEnd(ListEnd::Absent), nothing]);
-    assert_eq!((report.removed, report.touched), (0, 0), "{report:?}");
-    assert_eq!(report.failed, 4, "{report:?}");
-    let after = fs::metadata(outside.join("file")).unwrap();
-    assert_eq!(
-        (before.mode(), before.mtime()),
-        (after.mode(), after.mtime())
-    );
-    assert!(app.join("full/below").exists());
-    // A link itself goes, and not what it leads to; so does a directory that is empty.
-    let frames = [
-        Frame::Source(0),
-        Frame::Remove(path("way")),
-        Frame::Remove(path("full/below")),
-        Frame::Remove(path("full")),
-    ];
-    let (_, report) = kept_the_same(home.path(), false, &frames, 0);
-    assert_eq!((report.removed, report.failed), (3, 0), "{report:?}");
-    assert!(outside.join("file").exists());
-}
-
-#[test]
-fn a_list_has_every_entry_of_a_large_directory_and_a_dry_run_makes_none() {
-    let home = TempDir::new().unwrap();
-    let frames = [Frame::Source(0), Frame::List(path(""))];
-    let (replies, _) = kept_the_same(home.path(), true, &frames, 1);
-    assert_eq!(replies, [Frame::ListEnd(ListEnd::Absent)]);
-    let app = home.path().join("app");
-    assert!(!app.exists());
-    fs::create_dir(&app).unwrap();
-    for number in 0..2000 {
-        fs::write(app.join(format!("{number:0200}")), "").unwrap();
-    }
-    fs::write(app.join(".big.banger-partial"), "part").unwrap();
-    let (replies, _) = kept_the_same(home.path(), false, &frames, 1);
-    let listed = replies.iter().map(|frame| match frame {
-        Frame::Listed(entries) => entries.len(),
-        _ => 0,
-    });
-    assert_eq!(listed.sum::<usize>(), 2000);
-    assert_eq!(replies.last(), Some(&Frame::ListEnd(ListEnd::Whole)));
 }

@@ -14,7 +14,7 @@ use crate::connection::{Connection, CopyError};
 use crate::frame::{Frame, Meta};
 use crate::listing::{ListEnd, Listed, ListedNode};
 use crate::path::RelativePath;
-use crate::sender::{meta, quiet_digest_of};
+use crate::sender::quiet_digest_of;
 
 /// About how much of a list is sent at once, in bytes.
 const PIECE: usize = 64 << 10;
@@ -174,7 +174,7 @@ fn look_at(directory: &Dir, name: Vec<u8>) -> Option<Listed> {
     };
     Some(Listed {
         name,
-        meta: meta(&stat),
+        meta: Meta::from(&stat),
         node,
     })
 }

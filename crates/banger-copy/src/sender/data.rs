@@ -6,9 +6,9 @@ use rustix::fs::{SeekFrom, Stat, fstat, seek};
 use rustix::io::{Errno, pread};
 use sha2::{Digest as _, Sha256};
 
-use super::{PIECE, RESUMABLE, Sender, meta};
+use super::{PIECE, RESUMABLE, Sender};
 use crate::connection::{Connection, CopyError};
-use crate::frame::{Frame, Head, Node};
+use crate::frame::{Frame, Head, Meta, Node};
 use crate::path::RelativePath;
 use crate::{NoWatch, Watch};
 
@@ -30,7 +30,7 @@ impl Sender<'_> {
         };
         self.send(&Frame::Entry(Head {
             path: path.clone(),
-            meta: meta(stat),
+            meta: Meta::from(stat),
             node,
         }))?;
         let start = if resumable {

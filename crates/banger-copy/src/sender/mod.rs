@@ -164,7 +164,7 @@ impl<'a> Sender<'a> {
         self.report.directories += 1;
         self.send(&Frame::Entry(Head {
             path,
-            meta: meta(stat),
+            meta: Meta::from(stat),
             node: Node::Directory,
         }))
     }
@@ -198,7 +198,7 @@ impl<'a> Sender<'a> {
                     let node = Node::Symlink {
                         target: target.into_bytes(),
                     };
-                    let meta = meta(stat);
+                    let meta = Meta::from(stat);
                     self.send(&Frame::Entry(Head { path, meta, node }))?;
                 }
                 Err(Errno::NOENT) => {}
@@ -326,19 +326,6 @@ impl<'a> Sender<'a> {
         }
         self.watch.total(files, bytes);
         self.send(&Frame::Total(files, bytes))
-    }
-}
-
-/// What an entry has beside its content.
-pub(crate) fn meta(stat: &Stat) -> Meta {
-    Meta {
-        mode: stat.st_mode & 0o7777,
-        seconds: stat.st_mtime,
-        nanos: u32::try_from(stat.st_mtime_nsec)
-            .unwrap_or(0)
-            .min(999_999_999),
-        user: stat.st_uid,
-        group: stat.st_gid,
     }
 }
 

@@ -283,7 +283,8 @@ impl<'a, 'b> Batch<'a, 'b> {
                 continue;
             };
             if is_touch {
-                self.sender.send(&Frame::Touch(path.clone(), meta(&stat)))?;
+                self.sender
+                    .send(&Frame::Touch(path.clone(), Meta::from(&stat)))?;
             } else {
                 self.send(directory, path, &stat)?;
             }
@@ -305,21 +306,9 @@ impl<'a, 'b> Batch<'a, 'b> {
         }
         self.sender.send(&Frame::Entry(Head {
             path: path.clone(),
-            meta: meta(stat),
+            meta: Meta::from(stat),
             node: Kind::Directory,
         }))
-    }
-}
-
-fn meta(stat: &Stat) -> Meta {
-    Meta {
-        mode: stat.st_mode & 0o7777,
-        seconds: stat.st_mtime,
-        nanos: u32::try_from(stat.st_mtime_nsec)
-            .unwrap_or(0)
-            .min(999_999_999),
-        user: stat.st_uid,
-        group: stat.st_gid,
     }
 }
 
