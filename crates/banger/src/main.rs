@@ -27,6 +27,7 @@ mod poll;
 mod programs;
 mod progress;
 mod quote;
+mod reader;
 mod remote;
 mod scope;
 mod session;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
@@ -28,6 +29,45 @@ fn a_reader_that_went_away_is_no_panic() {
         let run = Run::of(command.stdout(writer).output().unwrap());
         assert!(!run.stderr.contains("panicked"), "{arguments:?}: {run:#?}");
         assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+/// Nothing happens after the first lines, so no later line notices the closed pipe.
+#[test]
+fn a_verb_that_follows_ends_with_its_reader() {
+    let environment = TestEnvironment::new();
+    environment.done(&["vm", "create", "--name", "web"]);
+    environment.done(&[
+        "vm", "exec", "web", "--detach", "--name", "job", "--", "stay",
+    ]);
+    for arguments in [
+        &["vm", "list", "--watch"][..],
+        &["vm", "events", "--follow"],
+        &["vm", "logs", "web", "--follow"],
+        &["vm", "job", "logs", "web", "job", "--follow"],
+        &["vm", "console", "web", "--read-only"],
+        &["daemon", "logs", "--follow"],
+    ] {
+        let mut command = environment.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut output = child.stdout.take().unwrap();
+        output.read_exact(&mut [0; 1]).unwrap();
+        drop(output);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if Instant::now() > deadline => break None,
+                None => std::thread::yield_now(),
+            }
+        };
+        if status.is_none() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let is_success = status.is_some_and(|it| it.success());
+        assert!(is_success, "{arguments:?}: {status:?}");
     }
 }
 

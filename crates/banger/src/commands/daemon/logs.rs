@@ -98,6 +98,7 @@ impl Logs {
         if !self.follow {
             return Ok(ExitCode::SUCCESS);
         }
+        crate::reader::leave_with_it();
         loop {
             for line in log.wait_for_more()? {
                 if let Some(text) = self.render(session, &line) {

@@ -48,6 +48,9 @@ pub(crate) struct Events {
 impl Events {
     /// Prints them.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if self.follow {
+            crate::reader::leave_with_it();
+        }
         let daemon = session.daemon()?;
         // The state of all VMs now, so that changes can be told from it.
         let first = daemon.events(None)?.next();

@@ -54,6 +54,9 @@ impl Logs {
         } else {
             LogSource::Console
         };
+        if self.follow {
+            crate::reader::leave_with_it();
+        }
         let daemon = session.daemon()?;
         for piece in daemon.logs_of(&self.one.name, source, self.follow)? {
             sink.write(&piece?)?;

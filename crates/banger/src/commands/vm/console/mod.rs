@@ -50,6 +50,9 @@ impl Console {
     /// Opens it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
         let name = &self.one.name;
+        if self.read_only {
+            crate::reader::leave_with_it();
+        }
         let stream = session.daemon()?.console(name, !self.read_only)?;
         let tty = io::stdin().is_terminal();
         if tty && self.escape.is_some() {

@@ -31,6 +31,9 @@ pub(crate) struct Logs {
 impl Logs {
     /// Prints it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
+        if self.follow {
+            crate::reader::leave_with_it();
+        }
         let start = AttachStart {
             follow: self.follow,
             ..AttachStart::default()

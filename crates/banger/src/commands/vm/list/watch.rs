@@ -51,6 +51,7 @@ struct Watched {
 /// Prints the list, and again with each change, until the daemon stops.
 pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
     session.daemon()?;
+    crate::reader::leave_with_it();
     let (sender, news) = mpsc::channel();
     follow(session, sender.clone())?;
     let screen = session.output.terminal && matches!(format, Format::Table | Format::Wide);
