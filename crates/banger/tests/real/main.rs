@@ -17,6 +17,7 @@ mod copies;
 mod debian;
 mod full_host;
 mod images;
+mod inside;
 mod leftovers;
 mod network;
 mod ordinary_user;
@@ -61,8 +62,13 @@ fn main() -> ExitCode {
         ],
         ordinary_user: [an_ordinary_user_has_vms_on_user_networking],
         root_helper: [an_ordinary_user_has_taps_nat_and_names_through_root],
-        shared: [
+        inside: [
             a_command_runs_with_exactly_its_arguments_and_its_status,
+            a_command_needs_no_network,
+            files_go_there_and_back,
+            a_port_of_this_machine_leads_to_the_guest,
+        ],
+        shared: [
             each_vmm_runs_as_an_unprivileged_user_of_its_own,
             the_guest_reaches_the_outside_with_nat_only,
             the_name_of_a_vm_is_answered_and_no_other,
