@@ -51,11 +51,11 @@ impl Model {
 
     /// Opens the form of a new VM.
     pub(super) fn create(&mut self, image: Option<&ImageName>) -> Vec<Effect> {
-        let built_in = Defaults {
-            image: ImageName::DEFAULT.to_owned(),
+        let unknown = Defaults {
+            image: "the default image".to_owned(),
             ..Defaults::default()
         };
-        let defaults = self.defaults.clone().unwrap_or(built_in);
+        let defaults = self.defaults.clone().unwrap_or(unknown);
         let form = Form::create(&defaults, image);
         self.open(Overlay::Form(Box::new(form)))
     }

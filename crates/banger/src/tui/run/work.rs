@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use banger_api::client::Client;
+use banger_api::configuration::Setting;
 use banger_api::{
     DeleteVm, ImageName, KillVm, PruneImages, RenameVm, Result, StartVm, StopVm, VmId, VmRef,
 };
@@ -215,6 +216,10 @@ fn defaults(places: &Paths) -> Result<Defaults> {
         ));
     }
     let settings = config::settings(&Session::new(places.clone(), SILENT))?;
+    Ok(defaults_of(&settings))
+}
+
+fn defaults_of(settings: &[Setting]) -> Defaults {
     let value = |key: &str| {
         let setting = settings.iter().find(|it| it.key == key)?;
         match &setting.value {
@@ -224,12 +229,42 @@ fn defaults(places: &Paths) -> Result<Defaults> {
         }
     };
     let text = |key: &str| value(key).unwrap_or_default();
-    Ok(Defaults {
-        image: value("image").unwrap_or_else(|| ImageName::DEFAULT.to_owned()),
+    Defaults {
+        image: value("default_rootfs").unwrap_or_else(|| ImageName::DEFAULT.to_owned()),
         vcpu: text("vcpu"),
         memory: text("memory"),
         disk_size: text("disk_size"),
         system_disk_size: text("system_disk_size"),
         nat: value("nat").is_some_and(|it| it == "true"),
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::configuration::{KEYS, Origin};
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_read_under_the_name_that_its_key_has() {
+        let setting = |key: &str| Setting {
+            key: key.to_owned(),
+            value: match key {
+                "nat" => true.into(),
+                _ => format!("that of {key}").into(),
+            },
+            origin: Origin::Default,
+        };
+        let settings: Vec<_> = KEYS.into_iter().map(setting).collect();
+        let wanted = Defaults {
+            image: "that of default_rootfs".to_owned(),
+            vcpu: "that of vcpu".to_owned(),
+            memory: "that of memory".to_owned(),
+            disk_size: "that of disk_size".to_owned(),
+            system_disk_size: "that of system_disk_size".to_owned(),
+            nat: true,
+        };
+        assert_eq!(defaults_of(&settings), wanted);
+        assert_eq!(defaults_of(&[]).image, ImageName::DEFAULT);
+    }
 }
