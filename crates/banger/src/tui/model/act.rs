@@ -23,7 +23,10 @@ impl Model {
             Action::Back => self.back(),
             Action::Help => self.open(Overlay::Help(0)),
             Action::Messages => self.open(Overlay::Messages(0)),
-            Action::Palette => self.open(Overlay::Palette(Palette::default())),
+            Action::Palette => {
+                let meant = self.vms.meant().iter().map(|vm| vm.id).collect();
+                self.open(Overlay::Palette(Palette::new(meant)))
+            }
             Action::Mouse => {
                 self.mouse = !self.mouse;
                 let line = if self.mouse {
@@ -48,7 +51,10 @@ impl Model {
             Action::TabDoctor => self.show_tab(Tab::Doctor),
             Action::TabVolumes => self.show_tab(Tab::Volumes),
             Action::TabTrash => self.show_tab(Tab::Trash),
-            Action::Prompt => self.prompt(),
+            Action::Prompt => {
+                let selected = self.vms.selected().map(|vm| &vm.name);
+                self.open(Overlay::Form(Box::new(Form::prompt(selected))))
+            }
             _ => self.act_on_screen(action),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 
-use banger_api::{Fix, Phase, VmView};
+use banger_api::{Fix, Phase, VmId, VmView};
 use crossterm::event::{Event, KeyEvent};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler as _;
 
 use super::form::Form;
-use super::keys::{Action, Binding, bindings};
+use super::keys::{Binding, bindings};
 use super::message::{Act, Effect, Job};
 use crate::quote;
 
@@ -116,9 +116,19 @@ pub(crate) struct Palette {
     pub(crate) input: Input,
     /// The line of the list that is chosen.
     pub(crate) at: usize,
+    /// The VMs that a verb was for when it was opened.
+    pub(super) meant: Vec<VmId>,
 }
 
 impl Palette {
+    /// A palette whose verbs are for these VMs.
+    pub(super) fn new(meant: Vec<VmId>) -> Self {
+        Self {
+            meant,
+            ..Self::default()
+        }
+    }
+
     /// The actions that have each word in their name or their help; those whose name begins with
     /// the first word before the others.
     pub(crate) fn found(&self) -> Vec<&'static Binding> {
@@ -143,8 +153,8 @@ impl Palette {
     }
 
     /// The chosen action.
-    pub(crate) fn chosen(&self) -> Option<Action> {
-        self.found().get(self.at).map(|it| it.action)
+    pub(crate) fn chosen(&self) -> Option<&'static Binding> {
+        self.found().get(self.at).copied()
     }
 
     /// Types.
@@ -162,6 +172,7 @@ impl Palette {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Action;
     use super::*;
 
     #[test]
@@ -169,9 +180,9 @@ mod tests {
         let found = |text: &str| {
             let palette = Palette {
                 input: Input::new(text.to_owned()),
-                at: 0,
+                ..Palette::default()
             };
-            palette.chosen()
+            palette.chosen().map(|it| it.action)
         };
         assert_eq!(
             found("stop"),

@@ -158,6 +158,9 @@ impl Model {
     /// A job of ours has ended.
     pub(super) fn ended(&mut self, job: &Job, outcome: Result<(), Error>) -> Vec<Effect> {
         self.jobs = self.jobs.saturating_sub(1);
+        if outcome.is_err() && matches!(job.act, Act::Create(_)) {
+            self.awaited = None;
+        }
         match outcome {
             Ok(()) => {
                 let verb = match job.act {

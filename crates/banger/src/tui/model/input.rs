@@ -6,8 +6,9 @@ use tui_input::backend::crossterm::EventHandler as _;
 
 use super::dialog::{Overlay, Palette};
 use super::form::{Form, FormOutcome, Surroundings};
-use super::keys::{Action, Key};
-use super::message::{Act, Effect, Job};
+use super::keys::{Action, Binding, Key, Scope};
+use super::message::{Act, Effect, Job, Program};
+use super::notices::Tone;
 use super::{Model, Typing};
 
 impl Model {
@@ -16,6 +17,8 @@ impl Model {
         if key.kind == KeyEventKind::Release {
             return Vec::new();
         }
+        // The cursor stays where the user works.
+        self.awaited = None;
         // Whatever has the keys, this one ends the program or stops it.
         if key.modifiers.contains(KeyModifiers::CONTROL) && self.overlay.is_some() {
             match key.code {
@@ -66,7 +69,7 @@ impl Model {
                 Vec::new()
             }
             FormOutcome::Cancelled => Vec::new(),
-            FormOutcome::Run(words) => self.run_typed(words),
+            FormOutcome::Run(words) => vec![Effect::Run(Program::Shown(words))],
             FormOutcome::Complete(job) => {
                 if let Act::Create(request) = &job.act {
                     self.awaited.clone_from(&request.name);
@@ -102,7 +105,12 @@ impl Model {
             KeyCode::Esc => return Vec::new(),
             KeyCode::Enter => {
                 return match palette.chosen() {
-                    Some(action) => self.act(action),
+                    Some(binding) if !self.means_the_same(&palette, binding) => {
+                        let line = "the selected VM is another one now: nothing was done";
+                        self.say(Tone::Warning, line);
+                        Vec::new()
+                    }
+                    Some(binding) => self.act(binding.action),
                     None => Vec::new(),
                 };
             }
@@ -116,10 +124,16 @@ impl Model {
         Vec::new()
     }
 
+    /// Whether an action is for VMs that were meant when the palette was opened.
+    fn means_the_same(&self, palette: &Palette, binding: &Binding) -> bool {
+        let mut meant = self.vms.meant().into_iter();
+        binding.scope != Scope::Vms || meant.all(|vm| palette.meant.contains(&vm.id))
+    }
+
     /// The keys of what is only read.
     fn reading_key(&mut self, key: KeyEvent, at: u16, overlay: fn(u16) -> Overlay) -> Vec<Effect> {
         let page = self.size.1.saturating_sub(6).max(1);
-        let action = self.keys.action(Key::from(key), super::Scope::Everywhere);
+        let action = self.keys.action(Key::from(key), Scope::Everywhere);
         let at = match action {
             Some(Action::Down) => at.saturating_add(1),
             Some(Action::Up) => at.saturating_sub(1),
@@ -232,7 +246,7 @@ impl Model {
         self.jobs += jobs.len();
         if let [first, _, ..] = jobs.as_slice() {
             let line = format!("{} {} VMs …", first.act.verb(), jobs.len());
-            self.say(super::Tone::Good, line);
+            self.say(Tone::Good, line);
         }
         effects
     }

@@ -20,7 +20,6 @@ pub(crate) mod notices;
 pub(crate) mod operations;
 mod place;
 pub(crate) mod ports;
-mod prompt;
 mod questions;
 mod settings;
 pub(crate) mod text;

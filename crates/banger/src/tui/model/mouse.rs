@@ -16,6 +16,10 @@ impl Model {
         if self.overlay.is_some() {
             return Vec::new();
         }
+        if !matches!(event.kind, MouseEventKind::Moved) {
+            // The cursor stays where the user works.
+            self.awaited = None;
+        }
         let at = Position::new(event.column, event.row);
         let rooms = self.rooms();
         match event.kind {

@@ -89,8 +89,8 @@ impl Model {
         } else {
             "forward"
         };
-        let number = port.port.to_string();
-        let words = ["vm", verb, vm.name.as_str(), &number].map(str::to_owned);
+        let (id, number) = (vm.id.to_string(), port.port.to_string());
+        let words = ["vm", verb, &id, &number].map(str::to_owned);
         vec![Effect::Run(Program::Shown(words.to_vec()))]
     }
 }
@@ -175,7 +175,7 @@ mod tests {
             vec![port(22, "tcp"), port(53, "udp"), port(3000, "tcp")],
         );
         for (key, verb) in [("<enter>", "open"), ("f", "forward")] {
-            let words = ["vm", verb, "api", "3000"].map(str::to_owned).to_vec();
+            let words = ["vm", verb, "00000001", "3000"].map(str::to_owned).to_vec();
             let wanted = [Effect::Run(Program::Shown(words))];
             assert_eq!(types(&mut model, key), wanted);
         }

@@ -1,11 +1,14 @@
 //! The forms of commands: each field is a word of the command line, so that a verb does here what it does
 //! there, also with the VMs of another machine.
 
-use banger_api::{ImageName, VmView};
+use banger_api::{ImageName, VmName, VmView};
 
 use super::field::{Field, Kind, Word};
 use super::{Form, Purpose};
 use crate::tui::model::message::{Act, Job};
+
+/// What stands for the selected VM's name.
+const SELECTED: &str = "{}";
 
 fn form(title: String, name: &str, words: &[&str], fields: Vec<Field>) -> Form {
     Form {
@@ -31,12 +34,20 @@ fn flag(label: &'static str, option: &'static str) -> Field {
 }
 
 impl Form {
-    /// A command line.
-    pub(crate) fn prompt() -> Self {
-        let field = Field::new(Kind::Command, "banger", "vm cp {}:/etc/hosts hosts");
+    /// A command line, in which `{}` stands for the VM that is selected now: the cursor may be on another
+    /// one before the line is sent.
+    pub(crate) fn prompt(selected: Option<&VmName>) -> Self {
+        let (title, default) = match selected {
+            Some(name) => (
+                format!("a command; {SELECTED} is {name}"),
+                "vm cp {}:/etc/hosts hosts",
+            ),
+            None => ("a command".to_owned(), "vm list"),
+        };
+        let field = Field::new(Kind::Command, "banger", default);
         Self {
-            purpose: Purpose::Typed,
-            title: "a command; {} is the selected VM".to_owned(),
+            purpose: Purpose::Typed(selected.cloned()),
+            title,
             name: String::new(),
             fields: vec![field.needed()],
             at: 0,
@@ -46,6 +57,7 @@ impl Form {
     /// A copy of a VM that is stopped.
     pub(crate) fn clone_of(vm: &VmView) -> Self {
         let name = vm.name.as_str();
+        let id = vm.id.to_string();
         let fields = vec![
             argument(Kind::Name, "new name"),
             option(Kind::Vcpu, "vCPUs", &vm.next().vcpu.to_string(), "--vcpu"),
@@ -56,23 +68,19 @@ impl Form {
                 "--memory",
             ),
         ];
-        form(
-            format!("clone {name}"),
-            name,
-            &["vm", "clone", name],
-            fields,
-        )
+        form(format!("clone {name}"), name, &["vm", "clone", &id], fields)
     }
 
     /// An archive of a VM that is stopped.
     pub(crate) fn export(vm: &VmView) -> Self {
         let name = vm.name.as_str();
+        let id = vm.id.to_string();
         let file = argument(Kind::File, "file").holding(&format!("~/{name}.banger"));
         let fields = vec![file, flag("replace it", "--force")];
         form(
             format!("export {name}"),
             name,
-            &["vm", "export", name],
+            &["vm", "export", &id],
             fields,
         )
     }
@@ -150,6 +158,21 @@ impl Form {
         ];
         let title = "create a volume".to_owned();
         form(title, "the volume", &["volume", "create"], fields)
+    }
+
+    /// The words of a command line as it is run: without banger's own name, and with the VM's.
+    pub(super) fn typed_words(&self, selected: Option<&VmName>) -> Vec<String> {
+        let typed = self.text(Kind::Command).unwrap_or_default();
+        let mut words = crate::quote::split(&typed).unwrap_or_default();
+        if words.first().is_some_and(|it| it == "banger") {
+            words.remove(0);
+        }
+        if let Some(name) = selected {
+            for word in &mut words {
+                *word = word.replace(SELECTED, name.as_str());
+            }
+        }
+        words
     }
 
     /// The command with what is typed.

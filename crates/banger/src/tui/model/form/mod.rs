@@ -7,7 +7,7 @@ mod vm;
 #[cfg(test)]
 mod tests;
 
-use banger_api::{VmId, VmSpec};
+use banger_api::{VmId, VmName, VmSpec};
 use crossterm::event::{Event, KeyCode, KeyEvent};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler as _;
@@ -28,8 +28,8 @@ pub(crate) enum Purpose {
     Rename(VmId),
     /// A command of banger, which begins with these words.
     Command(Vec<String>),
-    /// A command of banger that is typed whole.
-    Typed,
+    /// A command of banger that is typed whole; it may name this VM.
+    Typed(Option<VmName>),
 }
 
 /// A form.
@@ -115,7 +115,7 @@ impl Form {
         let before = match &self.purpose {
             Purpose::Set(_, spec) => Some(spec.clone()),
             Purpose::Create | Purpose::Rename(_) => None,
-            Purpose::Command(_) | Purpose::Typed => None,
+            Purpose::Command(_) | Purpose::Typed(_) => None,
         };
         for field in &mut self.fields {
             field.judge(before.as_deref(), around);
@@ -130,9 +130,8 @@ impl Form {
         }
         let job = match &self.purpose {
             Purpose::Command(words) => self.command(words),
-            Purpose::Typed => {
-                let typed = self.text(Kind::Command).unwrap_or_default();
-                return FormOutcome::Run(crate::quote::split(&typed).unwrap_or_default());
+            Purpose::Typed(selected) => {
+                return FormOutcome::Run(self.typed_words(selected.as_ref()));
             }
             Purpose::Create | Purpose::Set(..) | Purpose::Rename(_) => self.vm_job(),
         };

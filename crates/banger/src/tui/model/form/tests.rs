@@ -96,9 +96,12 @@ fn a_form_becomes_the_command_of_its_verb() {
     assert!(model.overlay.is_none(), "api runs");
     types(&mut model, "j");
     for (keys, words) in [
-        ("fcopy<down><down>4G<enter>", "vm clone db copy --memory=4G"),
-        ("E<enter>", "vm export db ~/db.banger"),
-        ("E<down> <enter>", "vm export db ~/db.banger --force"),
+        (
+            "fcopy<down><down>4G<enter>",
+            "vm clone 00000002 copy --memory=4G",
+        ),
+        ("E<enter>", "vm export 00000002 ~/db.banger"),
+        ("E<down> <enter>", "vm export 00000002 ~/db.banger --force"),
         ("I/srv/a<down>new<enter>", "vm import /srv/a --name=new"),
     ] {
         assert_eq!(command(&mut model, keys).join(" "), words);

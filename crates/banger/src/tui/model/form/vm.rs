@@ -102,7 +102,7 @@ impl Form {
                 name: self.name.clone(),
                 act: Act::Rename(name.unwrap_or_default()),
             },
-            Purpose::Create | Purpose::Command(_) | Purpose::Typed => Job {
+            Purpose::Create | Purpose::Command(_) | Purpose::Typed(_) => Job {
                 vm: None,
                 name: name.clone().unwrap_or_else(|| self.name.clone()),
                 act: Act::Create(CreateVm {

@@ -193,3 +193,61 @@ fn any_command_is_run_in_place_with_the_selected_vm() {
         "a quote without end"
     );
 }
+
+#[test]
+fn a_command_is_for_the_vm_that_was_selected_when_it_was_opened() {
+    let goes = |model: &mut Model| {
+        let (id, name) = (VmId::from_bits(1), "api".parse().unwrap());
+        model.update(event(2, Change::Deleted { id, name }), now());
+        assert_eq!(selected(model), "db", "the cursor is on the neighbour");
+    };
+    let mut model = three();
+    types(&mut model, ";vm delete {} --yes");
+    let Some(Overlay::Form(form)) = &model.overlay else {
+        panic!("the line is open")
+    };
+    assert_eq!(form.title, "a command; {} is api");
+    goes(&mut model);
+    let words = ["vm", "delete", "api", "--yes"].map(str::to_owned).to_vec();
+    assert_eq!(
+        types(&mut model, "<enter>"),
+        [Effect::Run(Program::Shown(words))]
+    );
+    // The palette: a verb does nothing to another VM, and what is for no VM is done.
+    for (keys, is_said) in [(":start", true), (":zoom", false)] {
+        let mut model = three();
+        types(&mut model, keys);
+        goes(&mut model);
+        assert_eq!(jobs(&types(&mut model, "<enter>")), []);
+        let said = model.notices.standing(now()).map(|it| it.line.clone());
+        let is_told = said.is_some_and(|it| it.contains("another one now"));
+        assert_eq!((is_told, model.zoom), (is_said, !is_said), "{keys}");
+    }
+    let mut model = three();
+    types(&mut model, " :stop");
+    goes(&mut model);
+    assert_eq!(jobs(&types(&mut model, "<enter>")), [], "the mark is gone");
+}
+
+#[test]
+fn a_new_vm_is_selected_while_no_key_is_pressed() {
+    let comes = |model: &mut Model| {
+        let new = vm(7, "new", Phase::Creating);
+        model.update(event(2, Change::Vm(Box::new(new))), now());
+        selected(model).to_owned()
+    };
+    let mut model = three();
+    types(&mut model, "nnew<enter>");
+    assert_eq!(comes(&mut model), "new");
+    let mut model = three();
+    types(&mut model, "nnew<enter>j");
+    assert_eq!(comes(&mut model), "db", "the user is at another one");
+    let mut model = three();
+    let effects = types(&mut model, "nnew<enter>");
+    let [Effect::Work(job)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    let error = Error::new(Code::Host, "no room");
+    model.update(Message::Ended(Box::new(job.clone()), Err(error)), now());
+    assert_eq!(comes(&mut model), "api", "it is somebody else's");
+}
