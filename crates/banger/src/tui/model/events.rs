@@ -4,7 +4,7 @@ use banger_api::{
     Change, Code, DaemonView, Error, Event, Operation, OperationState, Phase, VmId, VmView,
 };
 
-use super::message::{Act, Effect, Job, Question};
+use super::message::{Act, Effect, Job, Question, Source};
 use super::notices::Tone;
 use super::operations::Happening;
 use super::ports::Ports;
@@ -87,6 +87,9 @@ impl Model {
             self.usages.forget(id);
         }
         let was = before.as_ref().map(|it| it.phase);
+        if was != Some(phase) && matches!(phase, Phase::Starting | Phase::Running) {
+            self.follow_again(id);
+        }
         if was != Some(phase) && self.ports.of == Some(id) {
             // Asked again by `sources`.
             self.ports = Ports::default();
@@ -120,6 +123,16 @@ impl Model {
             self.users_changed()
         } else {
             Vec::new()
+        }
+    }
+
+    /// The daemon ends the console and the log of a VM that does not run: they go on where it runs again.
+    fn follow_again(&mut self, vm: VmId) {
+        let is_of_vm =
+            matches!(self.source, Some(Source::Console(of) | Source::Hypervisor(of)) if of == vm);
+        if is_of_vm && self.source_end.is_some() {
+            // Followed again by `sources`.
+            self.source = None;
         }
     }
 
@@ -176,7 +189,7 @@ impl Model {
         }
         match job.act {
             Act::DeleteImage(_) | Act::PruneImages => vec![Effect::Ask(Question::Images)],
-            // What is not pushed may be otherwise; what the form has to know is asked anyway.
+            // What is not pushed may be otherwise.
             Act::Command(_) if matches!(self.tab, Tab::Images | Tab::Volumes | Tab::Trash) => {
                 self.refreshed()
             }

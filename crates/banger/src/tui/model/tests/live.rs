@@ -104,6 +104,46 @@ fn the_console_of_the_selected_vm_is_followed_and_no_other() {
 }
 
 #[test]
+fn a_console_that_has_ended_is_followed_again_when_its_vm_runs_again() {
+    let mut model = three();
+    let seq = &mut 1;
+    let mut becomes = |model: &mut Model, number, name: &str, phase| {
+        *seq += 1;
+        let change = Change::Vm(Box::new(vm(number, name, phase)));
+        let mut effects = model.update(event(*seq, change), now());
+        effects.retain(|it| matches!(it, Effect::Follow(_)));
+        effects
+    };
+    let db = VmId::from_bits(2);
+    for (keys, source) in [("jl", Source::Console(db)), ("]", Source::Hypervisor(db))] {
+        types(&mut model, keys);
+        assert_eq!(model.source, Some(source));
+        model.update(
+            Message::Piece(source, "of its last run\n".to_owned()),
+            now(),
+        );
+        model.update(Message::SourceEnded(source, None), now());
+        assert_eq!(
+            becomes(&mut model, 3, "web", Phase::Starting),
+            [],
+            "another VM"
+        );
+        assert_eq!(
+            becomes(&mut model, 2, "db", Phase::Starting),
+            [Effect::Follow(Some(source))]
+        );
+        assert_eq!((model.text.count(), &model.source_end), (0, &None));
+        assert_eq!(
+            becomes(&mut model, 2, "db", Phase::Running),
+            [],
+            "it is followed"
+        );
+        becomes(&mut model, 2, "db", Phase::Stopped);
+        becomes(&mut model, 3, "web", Phase::Stopped);
+    }
+}
+
+#[test]
 fn tabs_ask_once_when_they_are_opened_and_on_demand() {
     // lazydocker#249, #296, #115, #323: polling.
     let mut model = three();
