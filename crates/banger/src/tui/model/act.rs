@@ -53,7 +53,7 @@ impl Model {
             Action::TabTrash => self.show_tab(Tab::Trash),
             Action::Prompt => {
                 let selected = self.vms.selected().map(|vm| &vm.name);
-                self.open(Overlay::Form(Box::new(Form::prompt(selected))))
+                self.open_form(Form::prompt(selected))
             }
             _ => self.act_on_screen(action),
         }
@@ -122,14 +122,14 @@ impl Model {
                 self.create(image.as_ref())
             }
             Action::Set | Action::Rename | Action::Clone | Action::Export => self.vm_form(action),
-            Action::Import => self.open(Overlay::Form(Box::new(Form::import()))),
+            Action::Import => self.open_form(Form::import()),
             Action::Kill | Action::Delete => self.ask_before_end(action == Action::Delete),
             Action::DeleteImage | Action::PruneImages => self.ask_before_image_goes(action),
             Action::BuildImage
             | Action::ImportImage
             | Action::ExportImage
             | Action::RenameImage => self.image_form(action),
-            Action::CreateVolume => self.open(Overlay::Form(Box::new(Form::create_volume()))),
+            Action::CreateVolume => self.open_form(Form::create_volume()),
             Action::DeleteVolume => self.ask_before_volume_goes(),
             Action::Undelete => self.undelete(),
             Action::Purge | Action::PurgeAll => self.ask_before_purge(action == Action::PurgeAll),

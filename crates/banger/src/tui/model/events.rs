@@ -72,7 +72,7 @@ impl Model {
                 self.users_changed()
             }
             Change::Operation(operation) => {
-                let effect = self.build_ended(&operation);
+                let effect = Self::build_ended(&operation);
                 self.operation(operation, event.at);
                 effect.into_iter().collect()
             }

@@ -2,13 +2,13 @@
 
 use banger_api::{Operation, OperationState, Verb};
 
+use super::Model;
 use super::dialog::{Confirmation, Overlay};
 use super::form::Form;
 use super::keys::Action;
 use super::message::{Act, Effect, Job, Question};
 use super::notices::Tone;
 use super::operations::Course;
-use super::{Model, Tab};
 
 impl Model {
     /// The images that are being built, and how far they are.
@@ -19,13 +19,12 @@ impl Model {
     }
 
     /// A build that has ended may have made an image.
-    pub(super) fn build_ended(&self, operation: &Operation) -> Option<Effect> {
+    pub(super) fn build_ended(operation: &Operation) -> Option<Effect> {
         let ended = matches!(
             operation.state,
             OperationState::Done | OperationState::Failed { .. }
         );
-        let is_seen = self.tab == Tab::Images;
-        (ended && is_seen && operation.verb == Verb::Build).then_some(Effect::Ask(Question::Images))
+        (ended && operation.verb == Verb::Build).then_some(Effect::Ask(Question::Images))
     }
 
     /// Opens the form of a verb of images.
@@ -42,7 +41,7 @@ impl Model {
             (Action::RenameImage, Some(image)) => Form::rename_image(&image),
             _ => return Vec::new(),
         };
-        self.open(Overlay::Form(Box::new(form)))
+        self.open_form(form)
     }
 
     /// Asks before an image goes, or those that nobody uses.

@@ -80,7 +80,7 @@ impl Model {
     }
 
     /// What a form is judged by.
-    fn surroundings(&self) -> Surroundings<'_> {
+    pub(super) fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             names: self.vms.all().map(|vm| &vm.name).collect(),
             images: self

@@ -2,6 +2,8 @@
 
 use banger_api::Report;
 
+use super::dialog::Overlay;
+use super::form::Form;
 use super::message::{Answer, Effect, Question, Source};
 use super::text::Text;
 use super::{Link, Model, Pane, Tab};
@@ -22,7 +24,31 @@ impl Model {
             Answer::Doctor(report) => self.checks.take(report.map(|it: Report| it.checks)),
             Answer::Defaults(defaults) => self.defaults = Some(defaults),
         }
+        self.renew_form();
         Vec::new()
+    }
+
+    /// Opens a form, and asks for what it is judged by: what is known of it may be old.
+    pub(super) fn open_form(&mut self, form: Form) -> Vec<Effect> {
+        let questions = if self.link == Link::Up {
+            form.questions()
+        } else {
+            Vec::new()
+        };
+        self.overlay = Some(Overlay::Form(Box::new(form)));
+        questions.into_iter().map(Effect::Ask).collect()
+    }
+
+    /// Judges an open form by what is known now.
+    fn renew_form(&mut self) {
+        let Some(Overlay::Form(mut form)) = self.overlay.take_if(is_form) else {
+            return;
+        };
+        if let Some(defaults) = &self.defaults {
+            form.renew(defaults);
+        }
+        form.judge(&self.surroundings());
+        self.overlay = Some(Overlay::Form(form));
     }
 
     /// What is asked when a tab is opened, or again.
@@ -85,4 +111,8 @@ impl Model {
         effects.extend(self.ask_for_ports());
         effects
     }
+}
+
+fn is_form(overlay: &mut Overlay) -> bool {
+    matches!(overlay, Overlay::Form(_))
 }

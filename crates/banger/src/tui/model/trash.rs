@@ -16,7 +16,7 @@ impl Model {
             return Vec::new();
         };
         let form = Form::undelete(vm);
-        self.open(Overlay::Form(Box::new(form)))
+        self.open_form(form)
     }
 
     /// Asks before a VM in the trash goes for good, or all of them.

@@ -46,7 +46,7 @@ impl Model {
             Action::Clone => Form::clone_of(vm),
             _ => Form::export(vm),
         };
-        self.open(Overlay::Form(Box::new(form)))
+        self.open_form(form)
     }
 
     /// Opens the form of a new VM.
@@ -57,7 +57,7 @@ impl Model {
         };
         let defaults = self.defaults.clone().unwrap_or(unknown);
         let form = Form::create(&defaults, image);
-        self.open(Overlay::Form(Box::new(form)))
+        self.open_form(form)
     }
 
     /// Has a job done on each VM that is meant, where there is one to do.

@@ -12,7 +12,7 @@ use crossterm::event::{Event, KeyCode, KeyEvent};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler as _;
 
-use super::message::Job;
+use super::message::{Job, Question};
 use field::switch;
 
 pub(crate) use field::{Field, Kind, Surroundings};
@@ -83,6 +83,16 @@ impl Form {
         }
         self.judge(around);
         FormOutcome::Open
+    }
+
+    /// What is asked when it is opened: what it is judged by, and the defaults that it shows.
+    pub(crate) fn questions(&self) -> Vec<Question> {
+        let has = |kinds: &[Kind]| self.fields.iter().any(|it| kinds.contains(&it.kind));
+        let mut questions = Vec::new();
+        questions.extend(has(&[Kind::Image, Kind::NewImage]).then_some(Question::Images));
+        questions.extend(has(&[Kind::Volumes, Kind::NewVolume]).then_some(Question::Volumes));
+        questions.extend((self.purpose == Purpose::Create).then_some(Question::Defaults));
+        questions
     }
 
     /// Text that was pasted.

@@ -2,9 +2,9 @@
 
 use crate::tui::model::Model;
 use crate::tui::model::dialog::Overlay;
-use crate::tui::model::message::Act;
+use crate::tui::model::message::{Act, Answer, Defaults, Effect, Message, Question};
 use crate::tui::model::tests::{event, jobs, now, selected, three, types, vm};
-use banger_api::{Change, Phase};
+use banger_api::{Change, Code, Error, Phase};
 
 #[test]
 fn a_form_judges_what_is_typed_at_once() {
@@ -161,4 +161,74 @@ fn volumes_that_are_left_alone_are_not_sent() {
     let added: Vec<_> = patch.volumes.add.iter().collect();
     assert_eq!(added.len(), 1);
     assert_eq!((added[0].0.as_str(), added[0].1.as_str()), ("x", "/x"));
+}
+
+#[test]
+fn a_form_is_judged_by_what_there_is_now() {
+    let image = |name: &str| banger_api::ImageView {
+        name: name.parse().unwrap(),
+        is_default: false,
+        origin: String::new(),
+        digest: String::new(),
+        kernel: String::new(),
+        size_bytes: 0,
+        allocated_bytes: 0,
+        created: None,
+        users: Vec::new(),
+    };
+    let volume = banger_api::VolumeView {
+        name: "data".parse().unwrap(),
+        size_bytes: 0,
+        allocated_bytes: 0,
+        users: Vec::new(),
+    };
+    let error = |model: &Model| match &model.overlay {
+        Some(Overlay::Form(form)) => form.fields.iter().find_map(|it| it.error.clone()),
+        _ => panic!("the form is open"),
+    };
+    let answer = |model: &mut Model, answer| model.update(Message::Answer(answer), now());
+    let mut model = three();
+    answer(&mut model, Answer::Images(Ok(vec![image("default")])));
+    let asked = [Question::Images, Question::Volumes, Question::Defaults].map(Effect::Ask);
+    assert_eq!(types(&mut model, "n"), asked);
+    types(&mut model, "new<down>dev");
+    assert_eq!(error(&model).unwrap(), "there is no image `dev`");
+    // It was built elsewhere meanwhile, and the default memory was changed.
+    answer(&mut model, Answer::Images(Ok(vec![image("dev")])));
+    assert_eq!(error(&model), None);
+    let defaults = Defaults {
+        memory: "3G".to_owned(),
+        ..Defaults::default()
+    };
+    answer(&mut model, Answer::Defaults(defaults));
+    let Some(Overlay::Form(form)) = &model.overlay else {
+        panic!("the form is open")
+    };
+    assert_eq!(form.fields[3].default, "3G");
+    assert_eq!(jobs(&types(&mut model, "<enter>")).len(), 1);
+    // The other forms ask for what they are judged by; one that is about nothing of this asks nothing.
+    for (keys, asked) in [
+        ("e", vec![Question::Volumes]),
+        ("R", vec![]),
+        ("2b", vec![Question::Images, Question::Images]),
+        ("I", vec![Question::Images]),
+        ("5n", vec![Question::Volumes, Question::Volumes]),
+    ] {
+        let asked: Vec<_> = asked.into_iter().map(Effect::Ask).collect();
+        assert_eq!(types(&mut model, keys), asked, "{keys}");
+        types(&mut model, "<esc>");
+    }
+    types(&mut model, "ndata");
+    assert_eq!(error(&model), None);
+    answer(&mut model, Answer::Volumes(Ok(vec![volume])));
+    assert!(error(&model).unwrap().contains("already"));
+    // Without a daemon nothing is asked, and an answer opens nothing.
+    types(&mut model, "<esc>");
+    answer(&mut model, Answer::Images(Ok(Vec::new())));
+    assert!(model.overlay.is_none());
+    model.update(
+        Message::Lost(Error::new(Code::NotReady, "it is gone")),
+        now(),
+    );
+    assert_eq!(types(&mut model, "1;"), []);
 }

@@ -18,30 +18,51 @@ const NO_LABELS: &str = "none; key=value, …";
 impl Form {
     /// A form for a new VM.
     pub(crate) fn create(defaults: &Defaults, image: Option<&ImageName>) -> Self {
-        let image_field = Field::new(Kind::Image, "image", &defaults.image);
+        let image_field = Field::new(Kind::Image, "image", "");
         let fields = vec![
             Field::new(Kind::Name, "name", "two words that are made up"),
             match image {
                 Some(image) => image_field.holding(image.as_str()),
                 None => image_field,
             },
-            Field::new(Kind::Vcpu, "vCPUs", &defaults.vcpu),
-            Field::new(Kind::Memory, "memory", &defaults.memory),
-            Field::new(Kind::Disk, "work disk", &defaults.disk_size),
-            Field::new(Kind::SystemDisk, "system disk", &defaults.system_disk_size),
+            Field::new(Kind::Vcpu, "vCPUs", ""),
+            Field::new(Kind::Memory, "memory", ""),
+            Field::new(Kind::Disk, "work disk", ""),
+            Field::new(Kind::SystemDisk, "system disk", ""),
             Field::new(Kind::Labels, "labels", NO_LABELS),
-            Field::new(Kind::Nat, "NAT", switch(defaults.nat)),
+            Field::new(Kind::Nat, "NAT", "off"),
             Field::new(Kind::Autostart, "autostart", "off"),
             Field::new(Kind::Protected, "protected", "off"),
             Field::new(Kind::Volumes, "volumes", NO_VOLUMES),
             Field::new(Kind::Start, "start it", "on"),
         ];
-        Self {
+        let mut form = Self {
             purpose: Purpose::Create,
             title: "create a VM".to_owned(),
             name: "the new VM".to_owned(),
             fields,
             at: 0,
+        };
+        form.renew(defaults);
+        form
+    }
+
+    /// Shows these defaults of a new VM; what is typed stays.
+    pub(crate) fn renew(&mut self, defaults: &Defaults) {
+        if self.purpose != Purpose::Create {
+            return;
+        }
+        for field in &mut self.fields {
+            let default = match field.kind {
+                Kind::Image => &defaults.image,
+                Kind::Vcpu => &defaults.vcpu,
+                Kind::Memory => &defaults.memory,
+                Kind::Disk => &defaults.disk_size,
+                Kind::SystemDisk => &defaults.system_disk_size,
+                Kind::Nat => switch(defaults.nat),
+                _ => continue,
+            };
+            default.clone_into(&mut field.default);
         }
     }
 

@@ -216,5 +216,13 @@ fn a_build_is_shown_as_it_goes_and_its_image_when_it_is_done() {
     assert_eq!(steps, ["packages"]);
     let effects = model.update(build(3, OperationState::Done), now());
     assert_eq!(effects, [Effect::Ask(Question::Images)]);
+    types(&mut model, "1");
+    let mut effects = model.update(build(4, OperationState::Done), now());
+    effects.retain(|it| !matches!(it, Effect::Measure(_)));
+    assert_eq!(
+        effects,
+        [Effect::Ask(Question::Images)],
+        "in another tab, too"
+    );
     assert_eq!(model.builds().count(), 0);
 }

@@ -244,7 +244,7 @@ fn a_new_vm_is_selected_while_no_key_is_pressed() {
     assert_eq!(comes(&mut model), "db", "the user is at another one");
     let mut model = three();
     let effects = types(&mut model, "nnew<enter>");
-    let [Effect::Work(job)] = &effects[..] else {
+    let [.., Effect::Work(job)] = &effects[..] else {
         panic!("{effects:?}")
     };
     let error = Error::new(Code::Host, "no room");
