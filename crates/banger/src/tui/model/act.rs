@@ -78,7 +78,7 @@ impl Model {
             Action::CopyLines | Action::CopyAll => {
                 return self.copy_lines(action == Action::CopyAll);
             }
-            Action::Mark if self.is_in_text() => self.text.toggle_anchor(),
+            Action::MarkLine if self.is_in_text() => self.text.toggle_anchor(),
             Action::Mark => self.vms.toggle_mark(),
             Action::MarkAll => self.vms.toggle_all_marks(),
             Action::SortNext => self.vms.show(|vms| vms.sort = vms.sort.next()),

@@ -43,6 +43,7 @@ pub(crate) enum Action {
     CopyName,
     CopyAddress,
     CopySsh,
+    MarkLine,
     CopyLines,
     CopyAll,
     Console,

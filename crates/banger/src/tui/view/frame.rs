@@ -175,7 +175,7 @@ pub(super) fn keys(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
             (Action::Follow, "follow"),
             (Action::Find, "search"),
             (Action::NextMatch, "next"),
-            (Action::Mark, "mark"),
+            (Action::MarkLine, "mark"),
             (Action::CopyLines, "copy"),
             (Action::NextPane, "next pane"),
             (Action::Help, "help"),

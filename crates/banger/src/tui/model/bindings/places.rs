@@ -143,6 +143,13 @@ pub(super) const BINDINGS: &[Binding] = &[
     ),
     binding(
         Text,
+        A::MarkLine,
+        "mark-line",
+        &["space"],
+        "mark a line: y copies from there to the cursor",
+    ),
+    binding(
+        Text,
         A::CopyLines,
         "copy-lines",
         &["y"],

@@ -90,6 +90,12 @@ fn the_console_of_the_selected_vm_is_followed_and_no_other() {
         types(&mut model, "Y"),
         [Effect::Copy("hello\nworld".to_owned())]
     );
+    // space y: crush#513.
+    assert_eq!(
+        types(&mut model, "g jy"),
+        [Effect::Copy("hello\nworld".to_owned())]
+    );
+    assert_eq!(types(&mut model, "gy"), [Effect::Copy("hello".to_owned())]);
     let effects = types(&mut model, "<esc><esc>j");
     assert_eq!(
         followed(&effects),
