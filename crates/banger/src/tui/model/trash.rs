@@ -1,7 +1,6 @@
 //! What is done with the VMs in the trash.
 
 use super::Model;
-use super::dialog::Overlay;
 use super::form::Form;
 use super::message::{Act, Effect};
 use super::notices::Tone;
