@@ -55,8 +55,12 @@ impl Proxies {
     }
 
     /// The proxy for this address: its scheme's, or `all_proxy`. `None` if `no_proxy` lists the
-    /// host or a domain above it.
+    /// host or a domain above it, and for this machine: its loopback is another one for a proxy,
+    /// which would read a login that is meant for nobody but this machine.
     pub(super) fn of(&self, address: &WebAddress) -> Option<&str> {
+        if address.is_loopback() {
+            return None;
+        }
         let names = if address.is_secure() {
             ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
         } else {
@@ -122,21 +126,18 @@ mod tests {
         let proxies = Proxies::read(|name| match name {
             "http_proxy" => Some("http://plain:3128".into()),
             "ALL_PROXY" => Some("http://all:3128".into()),
-            "no_proxy" => Some("localhost, .internal.example,10.0.0.1".into()),
+            "no_proxy" => Some("near, .internal.example,10.0.0.1".into()),
             _ => None,
         });
         let of = |text: &str| {
-            let address = crate::download::Address::parse(text, "/".as_ref()).unwrap();
-            let crate::download::Address::Web(address) = address else {
-                panic!("{text}");
-            };
+            let address = WebAddress::parse(text).unwrap();
             proxies.of(&address).map(str::to_owned)
         };
         let (plain, all) = (Some("http://plain:3128"), Some("http://all:3128"));
         for (address, proxy) in [
             ("http://deb.example/x", plain),
             ("https://deb.example/x", all),
-            ("http://localhost:8080/x", None),
+            ("http://near:8080/x", None),
             ("http://a.internal.example/x", None),
             ("http://INTERNAL.example/x", None),
             ("http://notinternal.example/x", plain),
@@ -144,6 +145,17 @@ mod tests {
         ] {
             assert_eq!(of(address).as_deref(), proxy, "{address}");
         }
+        // This machine has none, whatever `no_proxy` says.
+        for address in [
+            "http://localhost:5000/x",
+            "http://LOCALHOST/x",
+            "https://127.0.0.1:5000/x",
+            "http://127.1.2.3/x",
+            "http://[::1]:5000/x",
+        ] {
+            assert_eq!(of(address), None, "{address}");
+        }
+        assert_eq!(of("http://localhost.example/x").as_deref(), plain);
         assert!(matches("*", "host") && !matches("", "host") && !matches(".", "host"));
     }
 }
