@@ -27,7 +27,7 @@ use crate::assemble::{Mode, assemble};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::error::{During, Result};
-use crate::image::bundle::find;
+use crate::image::bundle::{find, was_interrupted};
 use crate::layout::Layout;
 use crate::log;
 use crate::resolver::{self, Names};
@@ -352,4 +352,10 @@ pub fn complain(error: &Error, json: bool) {
     };
     let text = text.unwrap_or_else(|| error.report());
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The exit status of a command that has failed: 130 after ^C, as shells report for SIGINT.
+#[must_use]
+pub fn status_of_failure() -> u8 {
+    if was_interrupted() { 130 } else { 1 }
 }

@@ -241,7 +241,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             daemon::complain(&error, cli.json);
-            ExitCode::FAILURE
+            ExitCode::from(daemon::status_of_failure())
         }
     }
 }

@@ -5,6 +5,8 @@
 //! build` downloads what the recipe names, and has the daemon build with it. So the proxies, the
 //! certificates and the npm configuration are the user's, not the daemon's.
 
+mod maker;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +19,12 @@ use super::{Options, environment, overrides};
 use crate::config::Config;
 use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
-use crate::image::bundle::{OwnKernel, Stage};
+use crate::image::bundle::{InterruptSignal, OwnKernel, Stage};
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
 use crate::image::registry::{self, ImageReference, Logins};
 use crate::image::{foreign, init};
 use crate::layout::Layout;
+use maker::Maker;
 
 /// The options of `image build`.
 #[derive(Debug, Clone)]
@@ -45,9 +48,10 @@ pub struct ImageBuild {
 /// Builds an image, and prints each stage on standard error.
 ///
 /// # Errors
-/// If the recipe is invalid, a download fails, or a step fails in the VM. Only the log remains
-/// then, and the VM if it is to be kept.
+/// If the recipe is invalid, a download fails, a step fails in the VM, or after ^C. Only the log
+/// remains then, and the VM if it is to be kept.
 pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
+    let interruption = InterruptSignal::watch(|| {})?;
     let location = location(options, None)?;
     let client = Client::new(&location.socket)?;
     refuse_taken(&client, &build.name)?;
@@ -88,34 +92,14 @@ pub fn build_image(options: &Options, build: &ImageBuild) -> Result<()> {
         of_work_disk: false,
         keep_on_failure: build.keep_on_failure,
     };
-    let image = build_with(&client, &request, &mut show)?;
+    let maker = Maker {
+        client: &client,
+        interruption: &interruption,
+        is_silent: options.json,
+    };
+    let image = maker.build(request, &mut show)?;
     report(options, &image);
     Ok(())
-}
-
-/// Has the daemon build, and shows each step.
-fn build_with(
-    client: &Client,
-    request: &BuildImage,
-    show: &mut dyn FnMut(Stage),
-) -> Result<ImageView> {
-    client.build_image(request, |step| {
-        if is_brief(&step.step) {
-            return;
-        }
-        show(match step.seconds {
-            None => Stage::Begun(step.step),
-            Some(seconds) => Stage::Ended(seconds),
-        });
-    })
-}
-
-/// Whether a step is one of the many short ones of every start.
-fn is_brief(step: &str) -> bool {
-    ["image", "check", "plan", "boot"].contains(&step)
-        || ["create ", "prepare "]
-            .iter()
-            .any(|it| step.starts_with(it))
 }
 
 /// The description of a built image's origin.
@@ -133,31 +117,34 @@ fn origin(ingredients: &Ingredients, base: Option<&str>) -> String {
 /// Creates an image with this name, and prints each stage on standard error.
 ///
 /// # Errors
-/// If the source or the name is invalid. Nothing remains after an error.
+/// If the source or the name is invalid. Nothing remains after an error or ^C.
 pub fn import(options: &Options, source: &Path, name: &ImageName) -> Result<()> {
+    let interruption = InterruptSignal::watch(|| {})?;
     let location = location(options, None)?;
     let client = Client::new(&location.socket)?;
-    let importing = Importing {
+    let run = ImportRun {
         options,
         location: &location,
         client: &client,
+        interruption: &interruption,
         name,
     };
-    let imported = importing.take(source);
+    let imported = run.take(source);
     let image = imported.during(format!("import `{}`", source.display()))?;
     report(options, &image);
     Ok(())
 }
 
 /// An import.
-struct Importing<'a> {
+struct ImportRun<'a> {
     options: &'a Options,
     location: &'a Location,
     client: &'a Client,
+    interruption: &'a InterruptSignal,
     name: &'a ImageName,
 }
 
-impl Importing<'_> {
+impl ImportRun<'_> {
     fn take(&self, source: &Path) -> Result<ImageView> {
         refuse_taken(self.client, self.name)?;
         let layout = Layout::new(&self.location.state);
@@ -184,7 +171,15 @@ impl Importing<'_> {
             path: text(&made.path)?,
             origin: Some(origin),
         };
-        self.client.import_image(&request, |_| {})
+        self.maker().import(&request)
+    }
+
+    fn maker(&self) -> Maker<'_> {
+        Maker {
+            client: self.client,
+            interruption: self.interruption,
+            is_silent: self.options.json,
+        }
     }
 
     /// Has the daemon install what this archive lacks, in a VM of the bundle's own image.
@@ -207,7 +202,7 @@ impl Importing<'_> {
             of_work_disk: true,
             keep_on_failure: false,
         };
-        build_with(self.client, &request, show)
+        self.maker().build(request, show)
     }
 
     fn config(&self) -> Result<Config> {

@@ -1,4 +1,4 @@
-//! ^C while a bundle is built, fetched or packaged. The terminal sends it to the started programs,
+//! ^C while a bundle or an image is made. The terminal sends it to the started programs,
 //! too, which end; this process stays and cleans up.
 
 use std::sync::Arc;
@@ -10,13 +10,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Result;
 use super::error::{failure, failure_caused_by};
 
+/// Whether ^C has been typed while this process watched for it.
+static WAS_TYPED: AtomicBool = AtomicBool::new(false);
+
+/// Whether ^C was the end of this process's work: its exit status tells.
+pub(crate) fn was_interrupted() -> bool {
+    WAS_TYPED.load(Ordering::SeqCst)
+}
+
 /// Remembers ^C.
 #[derive(Debug, Clone, Default)]
-pub(in crate::image) struct InterruptSignal(Arc<AtomicBool>);
+pub(crate) struct InterruptSignal(Arc<AtomicBool>);
 
 impl InterruptSignal {
     /// From now on ^C does not end this process but calls `then`. It still ends started programs.
-    pub(in crate::image) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
+    pub(crate) fn watch(then: impl FnOnce() + Send + 'static) -> Result<Self> {
         let map_io_error = |cause| failure_caused_by("watch for ^C", cause);
         let interrupt = Self::default();
         let typed = interrupt.clone();
@@ -30,6 +38,7 @@ impl InterruptSignal {
         };
         thread::spawn(move || {
             if runtime.block_on(signals.recv()).is_some() {
+                WAS_TYPED.store(true, Ordering::SeqCst);
                 typed.0.store(true, Ordering::SeqCst);
                 then();
             }
@@ -44,7 +53,7 @@ impl InterruptSignal {
     }
 
     /// Fails after ^C.
-    pub(in crate::image) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::SeqCst) {
             return Err(failure("interrupted"));
         }

@@ -41,7 +41,6 @@ use error::{REBUILD, failure, failure_caused_by, wrong_digest, wrong_size};
 
 pub(super) use build::{StageSink, TREES, stage};
 pub(super) use build_directory::{BuildDirectory, TREE};
-pub(super) use interrupt::InterruptSignal;
 #[cfg(test)]
 pub(super) use interrupt::tests::uninterrupted;
 pub(super) use requirements::check_maker;
@@ -51,6 +50,7 @@ pub(crate) use crate::download::Proxies;
 pub(crate) use build::{BuildOptions, Stage, build};
 pub(crate) use fetch::{FetchOptions, fetch};
 pub(crate) use find::find;
+pub(crate) use interrupt::{InterruptSignal, was_interrupted};
 pub(crate) use own_kernel::OwnKernel;
 pub(crate) use package::package;
 pub(crate) use readiness::readiness;
