@@ -21,7 +21,7 @@ use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
 use crate::image::bundle::{InterruptSignal, OwnKernel, Stage};
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
-use crate::image::registry::{self, ImageReference, Logins};
+use crate::image::registry::{self, ImageReference, Logins, without_user};
 use crate::image::{foreign, init};
 use crate::layout::Layout;
 use maker::Maker;
@@ -130,7 +130,9 @@ pub fn import(options: &Options, source: &Path, name: &ImageName) -> Result<()> 
         name,
     };
     let imported = run.take(source);
-    let image = imported.during(format!("import `{}`", source.display()))?;
+    // The name of an image has no password, but somebody may have written one.
+    let shown = without_user(&source.to_string_lossy());
+    let image = imported.during(format!("import `{shown}`"))?;
     report(options, &image);
     Ok(())
 }

@@ -42,7 +42,7 @@ impl CancelToken {
     }
 
     /// Waits for this long, or until it is cancelled; returns whether it is.
-    pub(super) fn wait(&self, time: Duration) -> bool {
+    pub(crate) fn wait(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut state = self.lock();
         while !state.is_cancelled {

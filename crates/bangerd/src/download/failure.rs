@@ -15,6 +15,8 @@ pub(super) enum Recovery {
     Restart,
     /// The next source.
     NextSource,
+    /// The next source, too; this one refuses the login with this status.
+    Refused(u16),
     /// Nothing: the fault is on this host, or the download was cancelled.
     GiveUp,
 }
@@ -78,8 +80,10 @@ impl AttemptFailure {
                 let pause = Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST_RETRY_AFTER);
                 Self::new(Recovery::Retry(pause), Error::new(Code::Host, message))
             }
-            401 | 403 => Self::next_source(message)
-                .hint("put a user and a password in the address: https://USER:PASSWORD@HOST/…"),
+            refused @ (401 | 403) => {
+                Self::new(Recovery::Refused(refused), Error::new(Code::Host, message))
+                    .hint("put a user and a password in the address: https://USER:PASSWORD@HOST/…")
+            }
             404 | 410 => Self::next_source(message).hint("check the address: curl -I ADDRESS"),
             407 => Self::next_source(message).hint(
                 "put the proxy's user in its address: https_proxy=http://USER:PASSWORD@HOST:PORT",

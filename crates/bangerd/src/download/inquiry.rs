@@ -1,14 +1,18 @@
 //! Small texts whose digest nobody knows beforehand, such as the manifest that a tag names.
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use banger_api::Result;
 use ureq::http::header;
 
 use super::failure::{AttemptFailure, Recovery};
+use super::stall::StallGuard;
 use super::web::{self, Web};
-use super::{CancelToken, Downloads, Progress, ProgressSink, WebAddress};
+use super::{CancelToken, Downloads, Progress, ProgressSink, RetryLimits, WebAddress};
+
+/// The size of one read, in bytes.
+const CHUNK: usize = 1 << 14;
 
 /// A question to a server.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Downloads {
         let mut pause = self.limits.backoff;
         let mut attempt = 1;
         loop {
-            let failure = match ask_once(inquiry, &web) {
+            let failure = match ask_once(inquiry, &web, &self.limits) {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -88,7 +92,11 @@ impl Downloads {
     }
 }
 
-fn ask_once(inquiry: &Inquiry<'_>, web: &Web<'_>) -> std::result::Result<Answer, AttemptFailure> {
+fn ask_once(
+    inquiry: &Inquiry<'_>,
+    web: &Web<'_>,
+    limits: &RetryLimits,
+) -> std::result::Result<Answer, AttemptFailure> {
     let response = web.ask(inquiry.address, inquiry.accept)?;
     let (status, headers) = (response.status(), response.headers());
     if matches!(status.as_u16(), 407 | 408 | 425 | 429 | 500..) {
@@ -101,17 +109,9 @@ fn ask_once(inquiry: &Inquiry<'_>, web: &Web<'_>) -> std::result::Result<Answer,
     let claimed = headers.get("docker-content-digest");
     let digest = claimed.and_then(|it| it.to_str().ok()).map(str::to_owned);
     let length = web::text(headers, &header::CONTENT_LENGTH).and_then(|it| it.trim().parse().ok());
-    let mut text = Vec::new();
-    let longest = inquiry.longest;
     let body = response.into_body().into_reader();
-    body.take(longest + 1)
-        .read_to_end(&mut text)
-        .map_err(|cause| AttemptFailure::from_connection(&cause))?;
+    let text = receive(body, inquiry.longest, limits)?;
     let have = text.len() as u64;
-    if have > longest {
-        let message = format!("the answer is longer than {longest} bytes");
-        return Err(AttemptFailure::next_source(message));
-    }
     if let Some(total) = length.filter(|total: &u64| *total != have) {
         let message = format!("the answer ends after {have} of {total} bytes");
         return Err(AttemptFailure::retry(message));
@@ -122,4 +122,30 @@ fn ask_once(inquiry: &Inquiry<'_>, web: &Web<'_>) -> std::result::Result<Answer,
         digest,
         text,
     })
+}
+
+/// Reads a text of at most `longest` bytes.
+fn receive(
+    body: impl Read,
+    longest: u64,
+    limits: &RetryLimits,
+) -> std::result::Result<Vec<u8>, AttemptFailure> {
+    let (mut text, mut chunk) = (Vec::new(), vec![0; CHUNK]);
+    let mut body = body.take(longest + 1);
+    let mut stall_guard = StallGuard::new(limits);
+    loop {
+        let count = match body.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(AttemptFailure::from_connection(&cause)),
+        };
+        text.extend_from_slice(&chunk[..count]);
+        stall_guard.record(count)?;
+    }
+    if text.len() as u64 > longest {
+        let message = format!("the answer is longer than {longest} bytes");
+        return Err(AttemptFailure::next_source(message));
+    }
+    Ok(text)
 }

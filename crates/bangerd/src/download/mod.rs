@@ -21,6 +21,7 @@ mod inquiry;
 mod proxies;
 mod relay;
 mod remarks;
+mod stall;
 mod transfer;
 mod web;
 
@@ -33,7 +34,7 @@ use std::time::Duration;
 use banger_api::{Code, Error, Result};
 
 use cache_entry::CacheEntry;
-use failure::Recovery;
+use failure::{AttemptFailure, Recovery};
 use transfer::Transfer;
 use web::Web;
 
@@ -56,6 +57,26 @@ pub(crate) struct Download {
     pub sha256: Digest,
     /// The largest size that is accepted, in bytes.
     pub largest: u64,
+}
+
+/// The failure of a download.
+#[derive(Debug)]
+pub(crate) struct FetchFailure {
+    /// The error, with that of each source.
+    pub error: Error,
+    /// The status by which the first source refuses the login, if it does.
+    pub refused: Option<u16>,
+}
+
+impl From<AttemptFailure> for FetchFailure {
+    fn from(failure: AttemptFailure) -> Self {
+        let refused = match failure.recovery {
+            Recovery::Refused(status) => Some(status),
+            _ => None,
+        };
+        let error = failure.error;
+        Self { error, refused }
+    }
 }
 
 /// The progress of a download.
@@ -159,25 +180,39 @@ impl Downloads {
         cancel: &CancelToken,
         progress: ProgressSink<'_>,
     ) -> Result<PathBuf> {
-        let fetched = self.fetch_or_trouble(download, cancel, progress);
-        cancel.clear();
-        fetched.map_err(|error| error.within(format!("download {}", download.what)))
+        let fetched = self.fetch_or_failure(download, cancel, progress);
+        fetched.map_err(|failure| failure.error)
     }
 
-    fn fetch_or_trouble(
+    /// As [`Self::fetch`], for a caller that has another login.
+    ///
+    /// # Errors
+    /// Those of [`Self::fetch`].
+    pub(crate) fn fetch_or_failure(
         &self,
         download: &Download,
         cancel: &CancelToken,
         progress: ProgressSink<'_>,
-    ) -> Result<PathBuf> {
-        let entry = CacheEntry::open(&self.folder, &download.sha256).map_err(|it| it.error)?;
-        if entry.is_valid(cancel, progress).map_err(|it| it.error)? {
+    ) -> std::result::Result<PathBuf, FetchFailure> {
+        let fetched = self.fetch_from_sources(download, cancel, progress);
+        cancel.clear();
+        fetched.map_err(|failure| FetchFailure {
+            error: failure.error.within(format!("download {}", download.what)),
+            ..failure
+        })
+    }
+
+    fn fetch_from_sources(
+        &self,
+        download: &Download,
+        cancel: &CancelToken,
+        progress: ProgressSink<'_>,
+    ) -> std::result::Result<PathBuf, FetchFailure> {
+        let entry = CacheEntry::open(&self.folder, &download.sha256)?;
+        if entry.is_valid(cancel, progress)? {
             return Ok(entry.path());
         }
-        let Some(mut partial) = entry
-            .open_partial(cancel, progress)
-            .map_err(|it| it.error)?
-        else {
+        let Some(mut partial) = entry.open_partial(cancel, progress)? else {
             return Ok(entry.path());
         };
         let web = Web::new(&self.limits, &self.proxies, cancel);
@@ -193,25 +228,36 @@ impl Downloads {
             };
             match transfer.run(source, &web) {
                 Ok(()) => {
-                    partial.commit().map_err(|it| it.error)?;
+                    partial.commit()?;
                     return Ok(entry.path());
                 }
-                Err(failure) if failure.recovery == Recovery::GiveUp => return Err(failure.error),
-                Err(failure) => failed.push(failure.error.within(format!("from {source}"))),
+                Err(failure) if failure.recovery == Recovery::GiveUp => return Err(failure.into()),
+                Err(failure) => {
+                    let mut failure = FetchFailure::from(failure);
+                    failure.error = failure.error.within(format!("from {source}"));
+                    failed.push(failure);
+                }
             }
         }
         Err(combine(failed))
     }
 }
 
-/// The first source's error, with the others' in `also`.
-fn combine(failed: Vec<Error>) -> Error {
+/// The first source's failure, with the others' errors in `also`.
+fn combine(failed: Vec<FetchFailure>) -> FetchFailure {
     let mut failed = failed.into_iter();
     let Some(first) = failed.next() else {
-        return Error::new(Code::Invalid, "no source given");
+        return FetchFailure {
+            error: Error::new(Code::Invalid, "no source given"),
+            refused: None,
+        };
     };
     failed.fold(first, |mut first, other| {
-        first.also.push(other.to_string());
-        other.hints.into_iter().fold(first, Error::hint)
+        first.error.also.push(other.error.to_string());
+        let hints = other.error.hints.into_iter();
+        FetchFailure {
+            error: hints.fold(first.error, Error::hint),
+            ..first
+        }
     })
 }

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::address::{Address, WebAddress};
 use super::cache_entry::Partial;
 use super::failure::{AttemptFailure, Recovery};
+use super::stall::StallGuard;
 use super::web::Web;
 use super::{CancelToken, Download, Progress, ProgressSink, RetryLimits};
 
@@ -65,7 +66,9 @@ impl Transfer<'_, '_> {
                 Recovery::Restart => {
                     return Err(AttemptFailure::new(Recovery::NextSource, failure.error));
                 }
-                Recovery::NextSource | Recovery::GiveUp => return Err(failure),
+                Recovery::NextSource | Recovery::Refused(_) | Recovery::GiveUp => {
+                    return Err(failure);
+                }
             }
         }
     }
@@ -148,38 +151,5 @@ impl Transfer<'_, '_> {
             ))),
             _ => Ok(()),
         }
-    }
-}
-
-/// Fails a transfer that is too slow. A blocked read has its own timeout.
-struct StallGuard<'a> {
-    limits: &'a RetryLimits,
-    began: Instant,
-    received: u64,
-}
-
-impl<'a> StallGuard<'a> {
-    fn new(limits: &'a RetryLimits) -> Self {
-        let (began, received) = (Instant::now(), 0);
-        Self {
-            limits,
-            began,
-            received,
-        }
-    }
-
-    fn record(&mut self, count: usize) -> Result<()> {
-        self.received += count as u64;
-        if self.began.elapsed() < self.limits.stall {
-            return Ok(());
-        }
-        if self.received < self.limits.stall_bytes {
-            return Err(AttemptFailure::retry(format!(
-                "only {} bytes received in {:.0?}",
-                self.received, self.limits.stall
-            )));
-        }
-        *self = Self::new(self.limits);
-        Ok(())
     }
 }

@@ -21,4 +21,4 @@ mod tests;
 
 pub(crate) use logins::Logins;
 pub(crate) use pull::{Source, pull};
-pub(crate) use reference::ImageReference;
+pub(crate) use reference::{ImageReference, without_user};

@@ -15,8 +15,8 @@ use super::manifest::{ACCEPT, Blob, Manifest};
 use super::reference::ImageReference;
 use super::server::Registry;
 use crate::download::{
-    Address, Answer, CancelToken, Digest, Download, Downloads, Inquiry, Remarks, WebAddress,
-    hexadecimal,
+    Address, Answer, CancelToken, Digest, Download, Downloads, Inquiry, Progress, Remarks,
+    WebAddress, hexadecimal,
 };
 use crate::error::{During, Result};
 use crate::image::bundle::{InterruptSignal, Stage, StageSink, stage};
@@ -31,8 +31,8 @@ const DEEPEST: u32 = 3;
 /// The lifetime of a token that says none.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// The number of tokens for one part of an image.
-const MOST_TOKENS: u32 = 20;
+/// The number of new tokens for one part of an image, without a new byte of it.
+const MOST_TOKENS: u32 = 3;
 
 /// What is fetched, and from where.
 #[derive(Debug)]
@@ -330,7 +330,8 @@ impl Session<'_> {
         })
     }
 
-    /// Downloads a part. A token that ends meanwhile is replaced, and the download resumes.
+    /// Downloads a part. A token that the registry does not accept any more is replaced, and the
+    /// download resumes.
     fn blob(
         &mut self,
         blob: &Blob,
@@ -340,7 +341,7 @@ impl Session<'_> {
         let address = self
             .registry
             .address("blobs", &format!("sha256:{}", blob.digest))?;
-        let mut tokens = 0;
+        let (mut tokens, mut furthest) = (0, 0);
         loop {
             self.renew(progress)?;
             let download = Download {
@@ -349,26 +350,44 @@ impl Session<'_> {
                 sha256: blob.digest.clone(),
                 largest: blob.size,
             };
+            let before = furthest;
             let mut remarks = Remarks::default();
-            let fetched = self.downloads.fetch(&download, self.cancel, &mut |it| {
-                progress_line(&mut remarks, it, progress);
-            });
-            let Err(error) = fetched else {
-                return fetched;
+            let fetched = self
+                .downloads
+                .fetch_or_failure(&download, self.cancel, &mut |it| {
+                    if let Progress::Bytes { have, .. } = it {
+                        furthest = furthest.max(have);
+                    }
+                    progress_line(&mut remarks, it, progress);
+                });
+            let failure = match fetched {
+                Ok(path) => return Ok(path),
+                Err(failure) => failure,
             };
-            tokens += 1;
-            if self.cancel.is_cancelled() || !self.is_expired() || tokens > MOST_TOKENS {
-                return Err(error);
+            if self.cancel.is_cancelled() || failure.refused.is_none() {
+                return Err(failure.error);
             }
+            if furthest > before {
+                tokens = 0;
+            }
+            tokens += 1;
+            let has_token = matches!(self.challenge, Some(Challenge::Bearer { .. }));
+            let is_worth_it = failure.refused == Some(401) && has_token && tokens <= MOST_TOKENS;
+            if !is_worth_it {
+                // The hint of other downloads, an address with a password, is none for a name.
+                let hints = Vec::new();
+                let error = Error {
+                    hints,
+                    ..failure.error
+                };
+                return Err(self.registry.with_remedy(error));
+            }
+            self.log_in(progress)?;
         }
     }
 }
 
-fn progress_line(
-    remarks: &mut Remarks,
-    step: crate::download::Progress<'_>,
-    progress: &mut dyn FnMut(Stage),
-) {
+fn progress_line(remarks: &mut Remarks, step: Progress<'_>, progress: &mut dyn FnMut(Stage)) {
     if let Some(line) = remarks.line(step) {
         progress(Stage::Remark(line));
     }

@@ -38,7 +38,7 @@ impl ImageReference {
     /// `invalid`, with what is wrong.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let wrong = |why: &str| {
-            let excerpt: String = text.chars().take(200).collect();
+            let excerpt: String = without_user(text).chars().take(200).collect();
             let what = format!("`{}` is not the name of an image", excerpt.escape_debug());
             Error::new(Code::Invalid, what).cause(why).hint(
                 "write docker://NAME:TAG, docker://HOST/NAME:TAG or docker://NAME@sha256:DIGEST",
@@ -49,6 +49,10 @@ impl ImageReference {
             None => (rest, None),
             Some((name, digest)) => match digest.strip_prefix("sha256:") {
                 Some(digits) => (name, Some(Digest::parse(digits)?)),
+                None if digest.contains('/') => {
+                    return Err(wrong("it has no user and password")
+                        .hint("log in to the registry: docker login HOST"));
+                }
                 None => return Err(wrong("what follows the @ is not a sha256: digest")),
             },
         };
@@ -117,6 +121,19 @@ impl fmt::Display for ImageReference {
             write!(f, "@sha256:{digest}")?;
         }
         Ok(())
+    }
+}
+
+/// The text of an address or a name without what stands before its `@`, which may be a password.
+pub(crate) fn without_user(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    let end = rest.find("@sha256:").unwrap_or(rest.len());
+    let (name, digest) = rest.split_at(end);
+    match name.rsplit_once('@') {
+        Some((_, name)) => format!("{scheme}://…@{name}{digest}"),
+        None => text.to_owned(),
     }
 }
 
@@ -194,6 +211,30 @@ mod tests {
             assert_eq!(found.host.as_deref(), host, "{text}");
             assert_eq!(found.repository, repository);
             assert_eq!(found.wanted(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_name_is_refused_and_not_repeated() {
+        let pinned = format!(
+            "docker://ada:s3cret@mine.example/a@sha256:{}",
+            "a".repeat(64)
+        );
+        for text in [
+            "docker://ada:s3cret@mine.example/a",
+            "docker://ada:s3cret@mine.example:5000/A",
+            "docker://ada:s3cret/s3cret@mine.example/a",
+            "docker://ada:s3cret@mine.example",
+            &pinned,
+        ] {
+            let report = ImageReference::parse(text).unwrap_err().report();
+            assert!(!report.contains("s3cret"), "{report}");
+            assert!(report.contains("…@mine.example"), "{report}");
+        }
+        let shown = without_user("https://ada:s3cret@h/x");
+        assert_eq!(shown, "https://…@h/x");
+        for same in ["docker://a:b@sha256:00", "a@b", "docker://h/a:b", ""] {
+            assert_eq!(without_user(same), same);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::*;
 use crate::download::tests::server::{Request, Server, cut, redirect, reply, whole};
-use crate::download::{Downloads, Proxies, RetryLimits, hexadecimal};
+use crate::download::{CancelToken, Downloads, Proxies, RetryLimits, hexadecimal};
 use crate::error::Result;
 use crate::image::bundle::{Stage, uninterrupted};
 use crate::image::foreign::FetchedImage;
@@ -338,6 +339,93 @@ fn a_token_that_has_ended_is_replaced_and_the_download_resumes() {
     assert_eq!(from, [0, 1000, 1000]);
 }
 
+/// A registry that lets anybody with a token read its manifests, and answers requests for its layer as
+/// `of_layer` says, which gets the number of the token. Each token lasts for `lifetime` seconds by its own
+/// words.
+fn registry_of_layer(
+    lifetime: u64,
+    of_layer: impl Fn(usize, &Request, &mut TcpStream) + Send + Sync + 'static,
+) -> Server {
+    let content = Content::image("latest");
+    let given = AtomicUsize::new(0);
+    Server::start(move |_, request, stream| {
+        if request.target.starts_with("/token") {
+            let number = given.fetch_add(1, Ordering::SeqCst);
+            let body = format!(r#"{{"token": "t0ken-{number}", "expires_in": {lifetime}}}"#);
+            let length = format!("content-length: {}\r\n", body.len());
+            return reply(stream, "200 OK", &length, body.as_bytes());
+        }
+        let authorization = request.header("authorization").unwrap_or_default();
+        let Some(number) = authorization.strip_prefix("Bearer t0ken-") else {
+            let host = request.header("host").unwrap();
+            let challenge = format!(
+                "www-authenticate: Bearer realm=\"http://{host}/token\"\r\ncontent-length: 0\r\n"
+            );
+            return reply(stream, "401 Unauthorized", &challenge, b"");
+        };
+        match request.target == blob_of_layer() {
+            true => of_layer(number.parse().unwrap(), request, stream),
+            false => content.answer(request, stream),
+        }
+    })
+}
+
+fn refuse(stream: &mut TcpStream, status: &str) {
+    reply(stream, status, "content-length: 0\r\n", b"");
+}
+
+/// The numbers of requests for the layer and for tokens.
+fn counts(server: &Server) -> (usize, usize) {
+    let asked = server.requests();
+    let of_layer = asked.iter().filter(|it| it.target == blob_of_layer());
+    let tokens = asked.iter().filter(|it| it.target.starts_with("/token"));
+    (of_layer.count(), tokens.count())
+}
+
+#[test]
+fn a_token_that_ends_before_its_time_is_replaced() {
+    let server = registry_of_layer(3600, |token, request, stream| match token {
+        0 => refuse(stream, "401 Unauthorized"),
+        1 => cut(stream, &layer(), 1000, "\"v1\""),
+        _ => whole(request, stream, &layer(), "\"v1\""),
+    });
+    let mut world = World::new();
+    // The second token is cut off again and again, but is not refused.
+    let report = world.fail(&server, "");
+    assert!(report.contains("closed the connection early"), "{report}");
+    let server = registry_of_layer(3600, |token, request, stream| {
+        match (token, request.from()) {
+            (0, _) | (1, 1000) => refuse(stream, "401 Unauthorized"),
+            (1, _) => cut(stream, &layer(), 1000, "\"v1\""),
+            _ => whole(request, stream, &layer(), "\"v1\""),
+        }
+    });
+    assert_is_whole(&World::new().pull(&server, "").unwrap());
+    assert_eq!(counts(&server), (4, 3));
+}
+
+#[test]
+fn a_layer_that_is_refused_for_good_is_given_up_and_the_login_is_what_helps() {
+    for (status, counted) in [("401 Unauthorized", (4, 4)), ("403 Forbidden", (1, 1))] {
+        let server = registry_of_layer(3600, move |_, _, stream| refuse(stream, status));
+        let report = World::new().fail(&server, "");
+        assert!(report.contains(&status[..3]), "{report}");
+        assert!(report.contains("docker login"), "{report}");
+        assert!(!report.contains("PASSWORD"), "{report}");
+        assert_eq!(counts(&server), counted);
+    }
+}
+
+#[test]
+fn a_layer_that_lies_is_fetched_once_however_short_tokens_live() {
+    let server = registry_of_layer(0, |_, request, stream| {
+        whole(request, stream, &vec![0; layer_length()], "\"v1\"");
+    });
+    let report = World::new().fail(&server, "");
+    assert!(report.contains("SHA-256"), "{report}");
+    assert_eq!(counts(&server).0, 1);
+}
+
 #[test]
 fn the_login_goes_to_its_registry_and_to_no_other_server() {
     let login = "ada:s3cret";
@@ -433,4 +521,19 @@ fn an_answer_that_is_endless_or_fails_for_the_moment_is_dealt_with() {
     });
     let report = World::new().fail(&endless, "");
     assert!(report.contains("longer than"), "{report}");
+}
+
+#[test]
+fn a_registry_that_drips_is_given_up() {
+    let dripping = Server::start(|_, _, stream| {
+        let never = CancelToken::default();
+        reply(stream, "200 OK", "content-length: 100000\r\n", b"{");
+        let mut sent = stream.write_all(b" ");
+        while sent.is_ok() && !never.wait(Duration::from_millis(20)) {
+            sent = stream.write_all(b" ");
+        }
+    });
+    let report = World::new().fail(&dripping, "");
+    assert!(report.contains("bytes received in"), "{report}");
+    assert_eq!(dripping.requests().len(), 3);
 }
