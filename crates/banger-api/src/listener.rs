@@ -6,11 +6,13 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use crate::{Code, Endpoint, EndpointHost, Error, Result};
 
@@ -141,7 +143,7 @@ fn listen_at(path: &str) -> Result<Listener> {
     }
     if let Ok(found) = fs::symlink_metadata(path) {
         let is_ours = found.file_type().is_socket() && found.uid() == us;
-        if !is_ours || UnixStream::connect(path).is_ok() {
+        if !is_ours || is_listened_at(path) {
             let cause = if is_ours {
                 "something listens there"
             } else {
@@ -160,9 +162,20 @@ fn listen_at(path: &str) -> Result<Listener> {
     })
 }
 
+/// Whether a process listens on a Unix socket. The queue of one that accepts nothing may be full: the
+/// kernel refuses to wait then (connect(2), `EAGAIN`).
+fn is_listened_at(path: &str) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let connected = SocketAddrUnix::new(path).and_then(|address| {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::connect(&socket, &address)
+    });
+    matches!(connected, Ok(()) | Err(Errno::AGAIN))
+}
+
 fn bind(path: &Path) -> io::Result<Listener> {
     let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let file = SocketFile::of(path)?;
     // No client connects before `listen`, so the mode applies from the beginning.
@@ -186,7 +199,7 @@ impl AsFd for Listener {
 /// Nothing listens there, or it does not accept in time.
 pub fn dial(endpoint: &Endpoint) -> io::Result<OwnedFd> {
     let addresses = match endpoint {
-        Endpoint::Unix(path) => return Ok(UnixStream::connect(path)?.into()),
+        Endpoint::Unix(path) => return dial_unix(path, PATIENCE),
         Endpoint::Tcp(EndpointHost::Address(address), port) => {
             vec![SocketAddr::from((*address, *port))]
         }
@@ -207,6 +220,16 @@ pub fn dial(endpoint: &Endpoint) -> io::Result<OwnedFd> {
         }
     }
     Err(first.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into()))
+}
+
+/// A full queue is waited for.
+fn dial_unix(path: &str, patience: Duration) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(patience))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    set_socket_timeout(&socket, Timeout::Send, None)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -237,6 +260,24 @@ mod tests {
         let missing = format!("{path}.d/s");
         let error = Listener::open(&Endpoint::Unix(missing)).unwrap_err();
         assert_eq!(error.code, Code::Conflict);
+    }
+
+    /// A program that hangs accepts nothing, and its queue fills up.
+    #[test]
+    fn a_socket_whose_queue_is_full_is_taken_and_delays_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let endpoint = Endpoint::Unix(path.display().to_string());
+        for _ in 0..20 {
+            let error = Listener::open(&endpoint).unwrap_err();
+            assert!(error.causes[0].contains("something listens"), "{error}");
+        }
+        let cause = dial_unix(path.to_str().unwrap(), Duration::from_millis(1)).unwrap_err();
+        assert_eq!(cause.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
