@@ -37,9 +37,14 @@ impl Engine {
         self.start_held(&hold, &StartVm::default(), progress).map_err(|mut error| {
             let name = hold.vm().name;
             if request.temporary {
+                // Its console goes with it.
+                error.hints.retain(|hint| !hint.contains("banger vm logs"));
                 let left = self.remove(&hold);
                 error.also.extend(left.err().map(|left| left.to_string()));
-                return error;
+                self.prune();
+                return error.hint(
+                    "to study it, create it by itself; it stays then: banger vm create",
+                );
             }
             error.hint(format!(
                 "the VM exists, stopped. Try again: banger vm start {name}   (or: banger vm delete {name})"

@@ -38,10 +38,22 @@ struct State {
 pub struct Lifeline {
     all: Arc<Lifelines>,
     vm: VmId,
+    /// Whether the next daemon waits for the client, because this one ends first.
+    is_left: bool,
+}
+
+impl Lifeline {
+    /// Leaves the VM to the next daemon, which waits for its client.
+    pub fn leave_to_the_next(mut self) {
+        self.is_left = true;
+    }
 }
 
 impl Drop for Lifeline {
     fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
         if let Some(state) = lock(&self.all.0).get_mut(&self.vm) {
             state.open = state.open.saturating_sub(1);
             state.due = Instant::now();
@@ -69,13 +81,15 @@ impl Engine {
         Ok(Lifeline {
             all: Arc::clone(&self.lifelines),
             vm: vm.id,
+            is_left: false,
         })
     }
 
     /// Deletes the temporary VMs that are due at `now`, each in a thread of its own.
     pub fn delete_abandoned(self: &Arc<Self>, now: Instant) {
         let mut slots = self.slots();
-        slots.retain(|slot| slot.vm().temporary);
+        // A protected one stays until its protection is lifted.
+        slots.retain(|slot| slot.vm().temporary && !slot.vm().spec.protected);
         let mut lifelines = lock(&self.lifelines.0);
         lifelines.retain(|id, _| slots.iter().any(|slot| slot.vm().id == *id));
         for slot in slots {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, CreateVm};
+use banger_api::{Code, CreateVm, VmSpecPatch};
 
 use crate::world::{World, named, request};
 
@@ -62,6 +62,37 @@ fn a_temporary_vm_without_a_client_goes_also_after_a_restart() {
     // The next daemon waits for a client of its own.
     look(&world, Duration::ZERO, &["once"]);
     look(&world, LATER, &[]);
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_temporary_vms_to_the_next_one() {
+    let mut world = World::new();
+    world.engine.create(&temporary("once"), &|_| {}).unwrap();
+    let lifeline = world.engine.lifeline(&named("once")).unwrap();
+    lifeline.leave_to_the_next();
+    look(&world, LATER, &["once"]);
+    world.restart();
+    look(&world, LATER, &["once"]);
+    look(&world, LATER * 2, &[]);
+}
+
+#[test]
+fn a_protected_temporary_vm_stays_until_its_protection_is_lifted() {
+    let world = World::new();
+    world.engine.create(&temporary("once"), &|_| {}).unwrap();
+    let protect = |protected| {
+        let patch = VmSpecPatch {
+            protected: Some(protected),
+            ..VmSpecPatch::default()
+        };
+        world.engine.set(&named("once"), &patch, &|_| {}).unwrap();
+    };
+    look(&world, Duration::ZERO, &["once"]);
+    protect(true);
+    look(&world, LATER, &["once"]);
+    protect(false);
+    look(&world, LATER, &["once"]);
+    look(&world, LATER * 2, &[]);
 }
 
 #[test]
