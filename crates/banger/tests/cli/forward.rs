@@ -286,6 +286,27 @@ fn a_guest_reaches_one_service_of_this_machine() {
     assert_eq!(end(child).status, 130);
 }
 
+/// A VM that does not run has chosen no port yet.
+#[test]
+fn a_free_port_of_a_stopped_vm_is_printed_when_it_runs() {
+    let environment = with_vm();
+    environment.done(&["vm", "stop", "web"]);
+    let (port, heard) = service();
+    let rule = format!("0:{port}");
+    let mut command = environment.command(&["vm", "forward", "web", "-R", &rule, "0:22"]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let here = lines.next().unwrap().unwrap();
+    assert!(here.ends_with(" → web:22"), "{here}");
+    environment.done(&["vm", "start", "web"]);
+    let there = lines.next().unwrap().unwrap();
+    let chosen = there.strip_prefix("127.0.0.1:").unwrap();
+    let (chosen, _) = chosen.split_once(' ').unwrap();
+    assert_ne!(chosen.parse::<u16>().unwrap(), 0, "{there}");
+    assert_eq!(heard.join().unwrap(), "hello from the guest");
+    assert_eq!(end(child).status, 130);
+}
+
 #[test]
 fn a_guests_port_that_is_taken_or_kept_is_told() {
     let environment = with_vm();

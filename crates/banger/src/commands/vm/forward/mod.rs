@@ -19,6 +19,7 @@ use super::VmArgument;
 use crate::completion;
 use crate::failure::Outcome;
 use crate::interrupt;
+use crate::output::Output;
 use crate::session::Session;
 use carry::Route;
 pub(crate) use carry::join_stdio;
@@ -33,7 +34,7 @@ pub(crate) use rule::Rule;
 ///
 /// With --reverse, a port in the VM reaches one service of this machine, or of its network, and the VM reaches nothing else by that.
 ///
-/// With --detach or --keep, the daemon listens instead, and this command ends: until the VM stops, or in all of its later runs, too.
+/// With --detach the daemon listens until the VM stops; with --keep, whenever the VM runs. The command returns at once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Forms:
@@ -101,6 +102,17 @@ struct Listening<'a> {
 }
 
 impl Listening<'_> {
+    fn print(all: &[Self], output: Output) -> std::io::Result<()> {
+        if output.json {
+            output.value(&all)?;
+        } else {
+            for it in all {
+                output.text(&it.text())?;
+            }
+        }
+        Ok(())
+    }
+
     fn text(&self) -> String {
         match self.reverse {
             true => format!("{} → {}", of_vm(self.vm, &self.listen), self.target),
@@ -139,16 +151,13 @@ impl Forward {
         };
         let here = listeners.iter().zip(&self.rules);
         let here = here.map(|(it, rule)| view(it.endpoint(&rule.listen), &rule.target, false));
-        let there = ports.iter().zip(&back);
+        let there = ports
+            .iter()
+            .zip(&back)
+            .filter(|(it, _)| !it.is_open_later());
         let there = there.map(|(it, rule)| view(it.at.clone(), &rule.target, true));
         let views: Vec<Listening<'_>> = here.chain(there).collect();
-        if session.output.json {
-            session.output.value(&views)?;
-        } else {
-            for it in &views {
-                session.output.text(&it.text())?;
-            }
-        }
+        Listening::print(&views, session.output)?;
         if vm.phase != Phase::Running {
             session.output.note(&format!(
                 "{} is {}; connections are refused until it runs: banger vm start {}",
@@ -156,7 +165,16 @@ impl Forward {
             ));
         }
         self.warn_of_others(session);
-        serve(listeners, &self.rules, ports, &id, session)?;
+        let name = vm.name.to_string();
+        let ports = ports.into_iter().map(|port| {
+            let name = name.clone();
+            thread(move || port.serve(&name))
+        });
+        let ports = ports.collect::<Result<Vec<_>>>()?;
+        serve(listeners, &self.rules, &id, session)?;
+        for port in ports {
+            let _ = port.join();
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -206,7 +224,7 @@ pub(crate) fn forward_to(
 ) -> Result<()> {
     let listener = Listener::open(&rule.listen)?;
     tell(&listener.endpoint(&rule.listen))?;
-    serve(vec![listener], &[rule], Vec::new(), vm, session)
+    serve(vec![listener], &[rule], vm, session)
 }
 
 /// Has the guest listen for all reverse forwards, or for none.
@@ -226,13 +244,7 @@ fn listen(rules: &[Rule]) -> Result<Vec<Listener>> {
 }
 
 /// Takes connections until this process ends. Sockets are removed at ^C.
-fn serve(
-    listeners: Vec<Listener>,
-    rules: &[Rule],
-    ports: Vec<GuestPort>,
-    vm: &VmRef,
-    session: &Session,
-) -> Result<()> {
+fn serve(listeners: Vec<Listener>, rules: &[Rule], vm: &VmRef, session: &Session) -> Result<()> {
     let paths: Vec<String> = rules
         .iter()
         .filter_map(|rule| match &rule.listen {
@@ -249,9 +261,6 @@ fn serve(
     for (listener, rule) in listeners.into_iter().zip(rules) {
         let route = Arc::new(route(vm, rule, session));
         threads.push(thread(move || route.serve(&listener))?);
-    }
-    for port in ports {
-        threads.push(thread(move || port.serve())?);
     }
     for thread in threads {
         let _ = thread.join();

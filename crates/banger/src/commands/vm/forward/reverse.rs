@@ -3,6 +3,7 @@
 use std::io::{BufReader, Chain, Cursor};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use banger_api::forward::read_listen_line;
 use banger_api::listener::dial;
 use banger_api::{Code, Endpoint, Error, ListenLine, Result};
 
-use super::Rule;
 use super::carry::{Route, join};
+use super::{Listening, Rule};
 use crate::output::clean;
 use crate::poll;
 
 /// The first and the longest pause before a guest is asked again.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The most connections of a guest that are carried at the same time.
+const MOST_CONNECTIONS: usize = 64;
 
 /// What a guest that listens says.
 type Lines = BufReader<Chain<Cursor<Vec<u8>>, UnixStream>>;
@@ -28,6 +32,7 @@ pub(super) struct GuestPort {
     /// Where: the port that was given for 0.
     pub(super) at: Endpoint,
     lines: Option<Lines>,
+    carried: Arc<AtomicUsize>,
 }
 
 impl GuestPort {
@@ -37,23 +42,27 @@ impl GuestPort {
     /// The guest refuses, such as because the port is in use there.
     pub(super) fn open(route: Arc<Route>, rule: &Rule) -> Result<Self> {
         let at = rule.listen.clone();
-        match begin(&route, &at) {
-            Ok((lines, at)) => Ok(Self {
-                route,
-                at,
-                lines: Some(lines),
-            }),
-            Err(error) if error.code == Code::Conflict => Ok(Self {
-                route,
-                at,
-                lines: None,
-            }),
-            Err(error) => Err(error),
-        }
+        let (lines, at) = match begin(&route, &at) {
+            Ok((lines, at)) => (Some(lines), at),
+            Err(error) if error.code == Code::Conflict => (None, at),
+            Err(error) => return Err(error),
+        };
+        let carried = Arc::default();
+        Ok(Self {
+            route,
+            at,
+            lines,
+            carried,
+        })
+    }
+
+    /// Whether its port is chosen when the VM runs.
+    pub(super) fn is_open_later(&self) -> bool {
+        self.lines.is_none() && matches!(self.at, Endpoint::Tcp(_, 0))
     }
 
     /// Takes connections until this process ends, and has the guest listen again after a restart.
-    pub(super) fn serve(mut self) {
+    pub(super) fn serve(mut self, vm: &str) {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(lines) = self.lines.take() {
@@ -63,8 +72,12 @@ impl GuestPort {
             poll::pause(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
             match begin(&self.route, &self.at) {
-                Ok((lines, _)) => {
+                Ok((lines, at)) => {
                     *self.route.last_failure() = None;
+                    if at != self.at {
+                        self.at = at;
+                        self.tell(vm);
+                    }
                     self.lines = Some(lines);
                 }
                 Err(error) => self.route.warn(&error.to_string()),
@@ -72,30 +85,69 @@ impl GuestPort {
         }
     }
 
+    /// Prints where it listens. A reader that has gone ends nothing here: the guest listens.
+    fn tell(&self, vm: &str) {
+        let view = Listening {
+            vm,
+            listen: self.at.clone(),
+            target: &self.route.target,
+            reverse: true,
+        };
+        let _ = Listening::print(&[view], self.route.output);
+    }
+
     fn take_connections(&self, mut lines: Lines) {
         while let Ok(Some(ListenLine::Connection(number))) = read_listen_line(&mut lines) {
+            // What is not carried, the guest closes after a while.
+            let Some(permit) = Permit::of(&self.carried) else {
+                self.route.warn(&format!(
+                    "the VM has {MOST_CONNECTIONS} connections to {}; it waits for the end of one",
+                    self.route.target
+                ));
+                continue;
+            };
             let route = Arc::clone(&self.route);
-            // Without a thread the guest closes the connection after a while.
             let _ = Builder::new()
                 .name("connection".to_owned())
-                .spawn(move || carry(&route, number));
+                .spawn(move || carry(&route, number, permit));
         }
     }
 }
 
-/// What the connection reaches is this command's word, and nothing that the guest says.
-fn carry(route: &Route, number: u64) {
-    let service = dial(&route.target);
-    // A client in the guest sees the end of one that leads nowhere, too.
-    let accepted = route.ask(|daemon| daemon.accept(&route.vm, number));
-    match (service, accepted) {
-        (Ok(service), Ok(stream)) => {
-            *route.last_failure() = None;
-            join(service, stream);
-        }
-        (Err(cause), _) => route.warn(&format!("connect to {}: {cause}", route.target)),
-        (_, Err(error)) => route.warn(&error.to_string()),
+/// One of the connections that are carried at the same time.
+struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn of(carried: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |now| (now < MOST_CONNECTIONS).then_some(now + 1);
+        carried
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Self(Arc::clone(carried)))
     }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the connection reaches is this command's word, and nothing that the guest says. The service
+/// hears only of connections that there are.
+fn carry(route: &Route, number: u64, permit: Permit) {
+    match route.ask(|daemon| daemon.accept(&route.vm, number)) {
+        Ok(stream) => match dial(&route.target) {
+            Ok(service) => {
+                *route.last_failure() = None;
+                join(service, stream);
+            }
+            // The client in the guest sees the end of its connection.
+            Err(cause) => route.warn(&format!("connect to {}: {cause}", route.target)),
+        },
+        Err(error) => route.warn(&error.to_string()),
+    }
+    drop(permit);
 }
 
 fn begin(route: &Route, at: &Endpoint) -> Result<(Lines, Endpoint)> {
