@@ -29,6 +29,7 @@ use super::inside::not_running;
 use super::{Engine, ProgressSink};
 use crate::error::{During, Result};
 use crate::vm::Vm;
+use crate::vm::phase::{Verb, may};
 use held::Held;
 pub(super) use held::HeldForwards;
 
@@ -60,6 +61,7 @@ impl Engine {
         let doing = || format!("forward to `{}`", slot.vm().name);
         let hold = slot.hold(VERB).during(doing())?;
         let mut vm = hold.vm();
+        may_change(&vm).during(doing())?;
         if vm.phase != Phase::Running && !request.keep && !request.forwards.is_empty() {
             return Err(not_running(&vm)
                 .hint(format!(
@@ -72,9 +74,7 @@ impl Engine {
         let mut added = Vec::new();
         for forward in &request.forwards {
             let forward = judged(forward).during(doing())?;
-            let has = vm.all_forwards().any(|it| *it == forward);
-            let is_listed = added.contains(&forward);
-            if has || is_listed {
+            if vm.all_forwards().any(|it| *it == forward) {
                 keep(&mut vm, &forward, request.keep);
                 added.push(forward);
                 continue;
@@ -113,6 +113,7 @@ impl Engine {
         let doing = || format!("remove forwards of `{}`", slot.vm().name);
         let hold = slot.hold(VERB).during(doing())?;
         let mut vm = hold.vm();
+        may_change(&vm).during(doing())?;
         let mut wanted = Vec::new();
         for forward in &request.forwards {
             let forward = normal(forward);
@@ -204,6 +205,16 @@ impl Engine {
         let forward = listening.forward.clone();
         Ok((forward, runs.then_some(listening)))
     }
+}
+
+/// Rejects a VM that another verb has deleted meanwhile, or is changing: saving it would bring it back.
+fn may_change(vm: &Vm) -> Result<()> {
+    may(Verb::Set, vm.phase, &vm.name)?;
+    if vm.is_in_trash() {
+        return Err(Error::new(Code::NotFound, "it is in the trash")
+            .hint(format!("take it back: banger vm undelete {}", vm.name)));
+    }
+    Ok(())
 }
 
 fn refuse_more(vm: &Vm) -> Result<()> {

@@ -52,6 +52,7 @@ impl Engine {
         }
         for slot in slots {
             let name = slot.vm().name.clone();
+            self.forwards.note_last(&slot.vm());
             if let Err(error) = self.recover_one(&slot) {
                 tracing::error!(vm = %name, error = error.report(), "recover");
                 unexplained.push(format!("`{name}`: {error}"));

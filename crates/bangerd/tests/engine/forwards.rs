@@ -131,6 +131,106 @@ fn the_next_daemon_listens_where_the_last_one_did() {
     assert!(!Path::new(&socket).exists());
 }
 
+/// A killed daemon leaves its sockets, and the run of its forward is over when the next one comes.
+#[test]
+fn a_socket_that_a_killed_daemon_left_is_removed_and_only_that() {
+    let mut world = world();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let (left, file, used) = (place("left"), place("file"), place("used"));
+    let all = [&left, &file, &used].map(|listen| forward(listen, "80"));
+    add(&world, "web", &all, false).unwrap();
+    world.engine.shut_down();
+    drop(UnixListener::bind(&left).unwrap());
+    std::fs::write(&file, "mine").unwrap();
+    let listener = UnixListener::bind(&used).unwrap();
+    world.sim.reboot();
+    world.restart();
+    world.engine.hold_forwards();
+    assert!(views(&world).is_empty());
+    assert!(!Path::new(&left).exists());
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    assert!(Path::new(&used).exists());
+    drop(listener);
+}
+
+#[test]
+fn a_fault_at_any_change_adds_or_removes_all_or_none() {
+    for removes in [false, true] {
+        for n in 0.. {
+            let mut world = world();
+            let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+            let before = views(&world);
+            let changes = world.sim.changes();
+            world.sim.fail_at(n);
+            let outcome = if removes {
+                let all = RemoveForwards {
+                    forwards: vec![kept[0].forward()],
+                    all: false,
+                };
+                remove(&world, &all)
+            } else {
+                add(&world, "web", &[forward("127.0.0.1:0", "81")], false)
+            };
+            let is_over = world.sim.changes() - changes <= n;
+            world.sim.revive();
+            let context = format!("the fault at change {n}, removes {removes}");
+            if outcome.is_err() {
+                assert_eq!(views(&world), before, "{context}");
+                assert_eq!(echo(&kept[0].listen), "hello", "{context}");
+            }
+            // The record says the same to the next daemon.
+            let now = views(&world);
+            world.engine.shut_down();
+            world.restart();
+            world.engine.hold_forwards();
+            assert_eq!(views(&world), now, "{context}");
+            if is_over {
+                assert!(outcome.is_ok() && n > 0, "{context}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vm_in_the_trash_has_no_forwards_to_change() {
+    let config = Config {
+        trash: true,
+        ..Config::default()
+    };
+    let world = World::configured(Sim::new(), config);
+    world.engine.hold_forwards();
+    world.create("web", true, true);
+    let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+    let id = world.engine.show(&named("web")).unwrap().id;
+    let delete = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
+    let vm = named("web");
+    world.engine.delete(&vm, &delete, &|_| {}).unwrap();
+    let rule = vec![kept[0].forward()];
+    let add = AddForwards {
+        forwards: rule.clone(),
+        keep: true,
+    };
+    let by_id = id.into();
+    let error = world
+        .engine
+        .add_forwards(&by_id, &add, &|_| {})
+        .unwrap_err();
+    assert_eq!(error.code, Code::NotFound, "{error:?}");
+    let remove = RemoveForwards {
+        forwards: rule,
+        all: false,
+    };
+    world
+        .engine
+        .remove_forwards(&by_id, &remove, &|_| {})
+        .unwrap_err();
+}
+
 #[test]
 fn a_port_that_is_taken_is_refused_at_once_and_told_at_a_start() {
     let world = world();

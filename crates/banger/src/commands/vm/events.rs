@@ -36,7 +36,7 @@ pub(crate) struct Events {
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::vms))]
     names: Vec<VmRef>,
 
-    /// Go on with each event as it comes, until ^C or the daemon stops.
+    /// Continue with each event as it comes, until ^C or the daemon stops.
     #[arg(long, short)]
     follow: bool,
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use banger_api::{Forward, ForwardState, ForwardView, VmId};
+use banger_api::listener::Listener;
+use banger_api::{Endpoint, Forward, ForwardState, ForwardView, VmId};
 
 use super::super::hold::Slot;
 use super::super::{Engine, lock};
@@ -23,6 +24,8 @@ pub(in super::super) struct HeldForwards {
     /// The engine that their connections go through; without it, nothing listens.
     engine: OnceLock<Weak<Engine>>,
     held: Mutex<BTreeMap<VmId, Vec<Held>>>,
+    /// The Unix sockets that the last daemon listened at. One that was killed left their files.
+    before: Mutex<Vec<Endpoint>>,
 }
 
 /// One of them.
@@ -74,6 +77,30 @@ impl HeldForwards {
         Ok(Some(Held { forward, state }))
     }
 
+    /// Notes where the last daemon listened for this VM, before recovery changes its record.
+    pub(in super::super) fn note_last(&self, vm: &Vm) {
+        let listening = vm.all_forwards().filter(|it| !it.reverse);
+        let places = listening.map(|it| it.listen.clone());
+        let sockets = places.filter(|it| matches!(it, Endpoint::Unix(_)));
+        lock(&self.before).extend(sockets);
+    }
+
+    /// Removes the sockets of the last daemon at which nothing listens. Only such a file is removed:
+    /// one of another kind, owner, or listener refuses to be listened at.
+    fn remove_stale(&self) {
+        for place in std::mem::take(&mut *lock(&self.before)) {
+            if let Endpoint::Unix(path) = &place
+                && std::fs::symlink_metadata(path).is_ok()
+                && Listener::open(&place).is_ok()
+            {
+                tracing::info!(
+                    path,
+                    "removed the socket of a forward that nothing listens at"
+                );
+            }
+        }
+    }
+
     /// Takes what listens already. What the record does not have is closed by the next look at it.
     pub(super) fn take(&self, vm: VmId, opened: Vec<Held>) {
         if !opened.is_empty() {
@@ -104,6 +131,7 @@ impl Engine {
                 self.follow_forwards(&slot);
                 self.tell(slot.vm().id);
             }
+            self.forwards.remove_stale();
         }
     }
 
@@ -115,10 +143,14 @@ impl Engine {
 
     /// Has exactly that listen which the VM's record says.
     pub(in super::super) fn follow_forwards(&self, slot: &Slot) {
-        if self.forwards.engine.get().is_none() || self.is_stopping() {
+        if self.forwards.engine.get().is_none() {
             return;
         }
         let mut held = lock(&self.forwards.held);
+        // Read under the lock: what closes all of them at the end finds every one.
+        if self.is_stopping() {
+            return;
+        }
         // Read under the lock, so that the last one to look saw the last record.
         let vm = slot.vm();
         let wanted: Vec<Forward> = match listens(slot) {

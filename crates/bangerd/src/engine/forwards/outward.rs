@@ -8,7 +8,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::Builder;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use banger_api::forward::read_listen_line;
 use banger_api::listener::dial;
@@ -17,6 +17,7 @@ use banger_api::{Code, Endpoint, Error, Forward, ForwardState, ListenLine, VmId}
 use super::super::connect::{Connection, Permit, plain};
 use super::super::{Engine, lock};
 use crate::error::Result;
+use crate::guest::channel::streams::read_line;
 use crate::vm::Vm;
 
 /// Timeout for a guest to listen.
@@ -70,12 +71,11 @@ impl Listening {
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("listen at {at} in `{}`", vm.name)).cause(cause)
         };
-        let stream = connection.guest();
-        let read = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| {
-            let mut lines = BufReader::new(stream.try_clone()?);
-            let line = read_listen_line(&mut lines)?;
-            stream.set_read_timeout(None)?;
-            Ok((lines, line))
+        let read = connection.guest().try_clone().and_then(|mut stream| {
+            // Byte by byte: a guest that drips is silent at the deadline, too.
+            let line = read_line(&mut stream, Instant::now() + PATIENCE)?;
+            let line = read_listen_line(&mut line.as_slice())?;
+            Ok((BufReader::new(stream), line))
         });
         match read {
             Ok((lines, Some(ListenLine::Listening(port)))) => {
@@ -231,18 +231,18 @@ impl Shared {
     }
 
     fn carry(&self, number: u64, permit: Permit) {
-        let service = dial(&self.forward.target);
-        // A client in the guest sees the end of one that leads nowhere, too.
         let accepted = self
             .vm()
             .and_then(|(engine, vm)| engine.accept_from(&vm, permit, number));
-        match (service, accepted) {
-            (Ok(service), Ok(connection)) => connection.join(&service),
-            (Err(cause), _) => {
+        // The service hears only of connections that there are.
+        match accepted.map(|connection| (connection, dial(&self.forward.target))) {
+            Ok((connection, Ok(service))) => connection.join(&service),
+            // The client in the guest sees the end of its connection.
+            Ok((_, Err(cause))) => {
                 let (vm, forward) = (self.vm, &self.forward);
                 tracing::debug!(%vm, %forward, %cause, "the service is not reached");
             }
-            (_, Err(error)) => {
+            Err(error) => {
                 tracing::debug!(vm = %self.vm, error = error.report(), "a connection of a guest");
             }
         }

@@ -87,7 +87,7 @@ pub(crate) struct List {
     #[arg(long)]
     all_hosts: bool,
 
-    /// Go on with each change, until ^C or the daemon stops. A terminal also shows what the VMs use. With --json each state is a line.
+    /// Continue with each change, until ^C or the daemon stops. A terminal also shows what the VMs use. With --json each state is a line.
     #[arg(long, short, conflicts_with_all = ["deleted", "all_hosts"])]
     watch: bool,
 
