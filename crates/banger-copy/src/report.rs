@@ -52,7 +52,7 @@ pub struct Problem {
 impl Report {
     /// Adds a problem.
     pub fn problem(&mut self, path: &dyn Display, reason: &str) {
-        self.failed += 1;
+        self.failed = self.failed.saturating_add(1);
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(Problem {
                 path: cut(&path.to_string()),
@@ -63,9 +63,14 @@ impl Report {
 
     /// Adds what the other side reports of its own work: what failed, was skipped or changed.
     pub fn add_troubles_of(&mut self, other: &Self) {
-        self.skipped += other.skipped;
-        self.changed += other.changed;
-        self.failed += other.failed;
+        for (count, more) in [
+            (&mut self.skipped, other.skipped),
+            (&mut self.changed, other.changed),
+            (&mut self.failed, other.failed),
+        ] {
+            // The other side may claim any number.
+            *count = count.saturating_add(more);
+        }
         let room = MOST_PROBLEMS.saturating_sub(self.problems.len());
         let more = other.problems.iter().take(room).map(|it| Problem {
             path: cut(&it.path),
@@ -87,4 +92,24 @@ fn cut(text: &str) -> String {
         end -= 1;
     }
     text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_the_other_side_is_too_large() {
+        let mut own = Report::default();
+        own.problem(&"file", "a reason");
+        let theirs = Report {
+            failed: u64::MAX,
+            changed: u64::MAX,
+            ..Report::default()
+        };
+        own.add_troubles_of(&theirs);
+        own.add_troubles_of(&theirs);
+        own.problem(&"file", "a reason");
+        assert_eq!((own.failed, own.changed), (u64::MAX, u64::MAX));
+    }
 }
