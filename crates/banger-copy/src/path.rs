@@ -1,5 +1,6 @@
 //! Paths that may arrive from the other side.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// The longest path, in bytes: the kernel's own limit.
@@ -72,6 +73,14 @@ impl RelativePath {
         }
     }
 
+    /// This path, then those of the directories that it lies in, the nearest first; the top is the last one.
+    pub fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::successors(Some(self.as_bytes()), |path| {
+            let end = path.iter().rposition(|byte| *byte == b'/');
+            (!path.is_empty()).then(|| &path[..end.unwrap_or(0)])
+        })
+    }
+
     /// Whether it is `directory` or lies below it.
     #[must_use]
     pub fn is_within(&self, directory: &Self) -> bool {
@@ -79,6 +88,13 @@ impl RelativePath {
             return false;
         };
         directory.is_top() || rest.is_empty() || rest.starts_with(b"/")
+    }
+}
+
+/// A set or map of paths is asked with the bytes of one: both have the same hash and order.
+impl Borrow<[u8]> for RelativePath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -114,5 +130,11 @@ mod tests {
         assert!(!path("ab").is_within(&path("a")));
         assert_eq!(path("a/b/c").split(), (&b"a/b"[..], &b"c"[..]));
         assert_eq!(path("c").split(), (&b""[..], &b"c"[..]));
+        let deep = path("a/b/c");
+        let above: Vec<&[u8]> = deep.ancestors().collect();
+        assert_eq!(above, [&b"a/b/c"[..], b"a/b", b"a", b""]);
+        assert_eq!(path("").ancestors().count(), 1);
+        let known = std::collections::HashSet::from([path("a/b")]);
+        assert!(deep.ancestors().any(|it| known.contains(it)));
     }
 }

@@ -100,14 +100,8 @@ impl<W: Write> Writing<'_, W> {
 
     /// Requires that no symbolic link of this archive is at a path, or on the way to it.
     fn may_have(&self, path: &RelativePath) -> Result<(), CopyError> {
-        let bytes = path.as_bytes();
-        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-        let ends = ends.map(|(at, _)| at).chain([bytes.len()]);
-        for end in ends {
-            let is_link = RelativePath::new(&bytes[..end]).is_ok_and(|it| self.links.contains(&it));
-            if is_link {
-                return Err(CopyError::Broken("an entry lies behind a symbolic link"));
-            }
+        if path.ancestors().any(|it| self.links.contains(it)) {
+            return Err(CopyError::Broken("an entry lies behind a symbolic link"));
         }
         Ok(())
     }
