@@ -30,7 +30,7 @@ pub use connection::{Connection, CopyError};
 pub use frame::{Frame, Head, LONGEST_FRAME, Meta, Node};
 pub use listing::{ListEnd, Listed, ListedNode};
 pub use path::{InvalidPath, LONGEST_PATH, RelativePath};
-pub use receiver::{ReceiveOptions, Receiver, Target};
+pub use receiver::{ReceiveOptions, Receiver, Target, whole_name};
 pub use relay::{RelayError, relay};
 pub use report::{Problem, Report};
 pub use sender::{RESUMABLE, SendOptions, Sender, digest_in};

@@ -52,6 +52,9 @@ pub struct Request {
     pub into: bool,
     /// In a sync: nothing changes.
     pub dry: bool,
+    /// In a sync: what the client has not is removed, so that the directory may not be `/`, and may not
+    /// have the user's home in it.
+    pub delete: bool,
 }
 
 /// What a path means in a guest: nothing or `~` is the home, and other relative paths begin there.
@@ -60,7 +63,10 @@ pub fn resolve(path: &[u8], home: &Path, root: &Path) -> PathBuf {
     let text = Path::new(OsStr::from_bytes(path));
     match path {
         b"" | b"~" => home.to_owned(),
-        [b'~', b'/', rest @ ..] => home.join(OsStr::from_bytes(rest.trim_ascii_start())),
+        [b'~', b'/', rest @ ..] => {
+            let below = Path::new(OsStr::from_bytes(rest));
+            home.join(below.strip_prefix("/").unwrap_or(below))
+        }
         [b'/', ..] => root.join(text.strip_prefix("/").unwrap_or(text)),
         _ => home.join(text),
     }
@@ -114,6 +120,7 @@ fn converse(
                 path: resolve(destination, &home, root),
                 names: names.iter().map(name).collect(),
                 into: request.into,
+                ..Target::default()
             };
             if !target.names.iter().flatten().all(|it| is_name(it)) {
                 return Err(CopyError::Refused("a source has no plain name".to_owned()));
@@ -140,7 +147,11 @@ fn converse(
             let target = Target {
                 path: resolve(path, &home, root),
                 names: vec![None],
-                into: false,
+                spared: match request.delete {
+                    true => vec![root.to_owned(), home],
+                    false => Vec::new(),
+                },
+                ..Target::default()
             };
             sync(connection, &target, request.dry)
         }
@@ -207,6 +218,35 @@ fn read_request(connection: &mut Connection) -> Result<(Request, Vec<Vec<u8>>), 
                 return Ok((request, paths));
             }
             _ => return Err(CopyError::Broken("a frame came before the request")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_the_home_stays_there_and_keeps_its_spaces() {
+        let (home, root) = (Path::new("/home/ada"), Path::new("/"));
+        for (text, path) in [
+            ("", "/home/ada"),
+            ("~", "/home/ada"),
+            ("~/", "/home/ada/"),
+            ("~//srv", "/home/ada/srv"),
+            ("~/ ", "/home/ada/ "),
+            ("~/ x", "/home/ada/ x"),
+            ("~x", "/home/ada/~x"),
+            ("app", "/home/ada/app"),
+            ("/srv", "/srv"),
+            ("//srv", "/srv"),
+        ] {
+            let found = resolve(text.as_bytes(), home, root);
+            assert_eq!(found, Path::new(path), "{text:?}");
+            assert_eq!(
+                found.components().count(),
+                Path::new(path).components().count()
+            );
         }
     }
 }

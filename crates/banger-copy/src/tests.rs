@@ -69,6 +69,7 @@ fn receive(frames: Vec<Frame>, to: &Path) -> Result<Report, CopyError> {
         path: to.to_owned(),
         names: vec![None],
         into: true,
+        ..Target::default()
     };
     let options = ReceiveOptions {
         recursive: true,

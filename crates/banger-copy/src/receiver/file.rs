@@ -77,6 +77,14 @@ fn partial_name(name: &[u8]) -> Option<Vec<u8>> {
     (partial.len() <= LONGEST_NAME).then_some(partial)
 }
 
+/// The name of the file that a part with this name belongs to; nothing if it is no name of a part.
+#[must_use]
+pub fn whole_name(partial: &[u8]) -> Option<&[u8]> {
+    let name = partial.strip_prefix(b".")?;
+    let name = name.strip_suffix(b".banger-partial")?;
+    (!name.is_empty()).then_some(name)
+}
+
 /// The name that it has while it is written.
 #[derive(Debug)]
 enum Name {

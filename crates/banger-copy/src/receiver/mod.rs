@@ -26,6 +26,7 @@ use file::{CONFINED, Keep};
 use incoming::IncomingFile;
 use target::Destination;
 
+pub use file::whole_name;
 pub use target::Target;
 
 /// The most memory for paths that are needed later, in bytes.

@@ -132,7 +132,7 @@ fn list(directory: OwnedFd, connection: &mut Connection) -> Result<ListEnd, Copy
             Ok(entry) => entry.file_name().to_bytes().to_vec(),
             Err(cause) => return Ok(ListEnd::Failed(cause.to_string())),
         };
-        if name == b"." || name == b".." || is_partial(&name) {
+        if name == b"." || name == b".." {
             continue;
         }
         let Some(listed) = look_at(&directory, name) else {
@@ -152,11 +152,6 @@ fn list(directory: OwnedFd, connection: &mut Connection) -> Result<ListEnd, Copy
         connection.send(&Frame::Listed(piece))?;
     }
     Ok(ListEnd::Whole)
-}
-
-/// The part of a large file, with which the next copy goes on.
-fn is_partial(name: &[u8]) -> bool {
-    name.starts_with(b".") && name.ends_with(b".banger-partial")
 }
 
 /// An entry; nothing if it has gone meanwhile.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fstat};
 
 /// A destination, and the name of each source.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub struct Target {
     pub names: Vec<Option<OsString>>,
     /// The destination has to be a directory that is there.
     pub into: bool,
+    /// In a sync that removes: directories that are neither the destination nor in it.
+    pub spared: Vec<PathBuf>,
 }
 
 /// The directory that everything is made in, and the name of the top there.
@@ -63,16 +65,42 @@ impl Target {
     pub(super) fn root(&self, make: bool) -> Result<Option<Destination>, String> {
         let path = &self.path;
         let shown = path.display();
-        match std::fs::metadata(path) {
-            Ok(found) if found.is_dir() => self.within(path).map(Some),
-            Ok(_) => Err(format!("`{shown}` is no directory")),
+        let destination = match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => self.within(path)?,
+            Ok(_) => return Err(format!("`{shown}` is no directory")),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && make => {
                 std::fs::create_dir_all(path).map_err(|cause| describe(path, &cause))?;
-                self.within(path).map(Some)
+                self.within(path)?
             }
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(describe(path, &cause)),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(describe(path, &cause)),
+        };
+        self.spare(&destination)?;
+        Ok(Some(destination))
+    }
+
+    /// Requires that the directory which was opened, by whatever name, has nothing in it that is spared.
+    fn spare(&self, destination: &Destination) -> Result<(), String> {
+        let describe = |cause: io::Error| describe(&self.path, &cause);
+        let opened = fstat(&destination.root).map_err(|cause| describe(cause.into()))?;
+        for spared in &self.spared {
+            let real = match std::fs::canonicalize(spared) {
+                Ok(real) => real,
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+                Err(cause) => return Err(describe(cause)),
+            };
+            for above in real.ancestors() {
+                let stat = rustix::fs::stat(above).map_err(|cause| describe(cause.into()))?;
+                if (stat.st_dev, stat.st_ino) == (opened.st_dev, opened.st_ino) {
+                    return Err(format!(
+                        "`{}` is `{}`: --delete is not for `/`, nor for a home or what a home lies in",
+                        self.path.display(),
+                        above.display()
+                    ));
+                }
+            }
         }
+        Ok(())
     }
 
     /// In the directory at `path`, under the sources' own names.

@@ -91,12 +91,90 @@ fn a_list_has_every_entry_of_a_large_directory_and_a_dry_run_makes_none() {
     for number in 0..2000 {
         fs::write(app.join(format!("{number:0200}")), "").unwrap();
     }
+    // The sender decides about parts of files that were cut off.
     fs::write(app.join(".big.banger-partial"), "part").unwrap();
     let (replies, _) = kept_the_same(home.path(), false, &frames, 1);
     let listed = replies.iter().map(|frame| match frame {
         Frame::Listed(entries) => entries.len(),
         _ => 0,
     });
-    assert_eq!(listed.sum::<usize>(), 2000);
+    assert_eq!(listed.sum::<usize>(), 2001);
     assert_eq!(replies.last(), Some(&Frame::ListEnd(ListEnd::Whole)));
+}
+
+/// What a guest with this root and home replies to a sync that removes.
+fn asked_to_remove_in(target: &str, root: &Path, home: &Path) -> Frame {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let mut connection = Connection::new(ours, Vec::new());
+    let (root, home) = (root.to_owned(), home.to_owned());
+    let guest = thread::spawn(move || {
+        serve(Connection::new(theirs, Vec::new()), &root, |_| Ok(home));
+    });
+    let request = Request {
+        verb: Verb::Sync,
+        delete: true,
+        ..Request::default()
+    };
+    let json = serde_json::to_vec(&request).unwrap();
+    connection.send(&Frame::Path(target.into())).unwrap();
+    connection.send(&Frame::Request(json)).unwrap();
+    connection.flush().unwrap();
+    let reply = connection.expect().unwrap();
+    drop(connection);
+    guest.join().unwrap();
+    reply
+}
+
+#[test]
+fn nothing_is_removed_in_a_whole_home_by_whatever_name() {
+    let world = TempDir::new().unwrap();
+    let root = world.path().join("guest");
+    let home = root.join("home/ada");
+    fs::create_dir_all(home.join("app")).unwrap();
+    fs::create_dir_all(root.join("srv/app")).unwrap();
+    symlink("../..", home.join("up")).unwrap();
+    symlink(&home, root.join("srv/home")).unwrap();
+    for target in [
+        "/",
+        "",
+        "~",
+        "..",
+        "app/..",
+        "/home",
+        "/home/ada",
+        "~/../ada",
+        "up",
+        "/srv/home",
+        "/srv/home/up",
+        "/..",
+    ] {
+        let reply = asked_to_remove_in(target, &root, &home);
+        assert!(
+            matches!(&reply, Frame::Refusal(reason) if reason.contains("--delete is not for")),
+            "{target}: {reply:?}"
+        );
+    }
+    for target in [
+        "app",
+        "~/app",
+        "~//app",
+        "/home/ada/app",
+        "/srv",
+        "/srv/home/app",
+        "new",
+    ] {
+        let reply = asked_to_remove_in(target, &root, &home);
+        assert_eq!(reply, Frame::Accepted, "{target}");
+    }
+    // A directory that is replaced between two batches is looked at again.
+    let target = Target {
+        path: root.join("srv/app"),
+        names: vec![None],
+        spared: vec![home.clone()],
+        ..Target::default()
+    };
+    target.judge_root(true).unwrap();
+    fs::remove_dir(root.join("srv/app")).unwrap();
+    symlink(&home, root.join("srv/app")).unwrap();
+    target.judge_root(true).unwrap_err();
 }

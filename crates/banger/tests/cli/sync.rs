@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::environment::TestEnvironment;
+use crate::fake_daemon;
 
 /// How long a batch may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -209,6 +210,7 @@ fn what_cannot_be_synchronized_is_said() {
         (vec!["web:app", "."], "vm cp -r"),
         (vec![tree, "web:", "--delete"], "whole home"),
         (vec![tree, "web:/", "--delete"], "whole home"),
+        (vec![tree, "web:..", "--delete"], "whole home"),
         (vec![file.to_str().unwrap(), "web:app"], "is no directory"),
         (vec!["/no/such", "web:app"], "No such file"),
         (vec![tree, "nobody:app"], "nobody"),
@@ -264,15 +266,17 @@ impl Watched {
     /// Waits for a line with these words.
     fn until(&self, words: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
+        let mut others = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = self
                 .lines
                 .recv_timeout(left)
-                .unwrap_or_else(|_| panic!("no `{words}`"));
+                .unwrap_or_else(|_| panic!("no `{words}`: {others:#?}"));
             if line.contains(words) {
                 return line;
             }
+            others.push(line);
         }
     }
 }
@@ -302,8 +306,7 @@ fn changes_follow_and_a_daemon_that_stops_is_waited_for() {
     let has =
         |name: &str, text: &str| fs::read_to_string(there.join(name)).is_ok_and(|it| it == text);
     fs::write(tree.join("src/main"), "changed").unwrap();
-    watched.until("1 file,");
-    assert!(has("src/main", "changed"));
+    becomes("a file that changed", || has("src/main", "changed"));
     // Directories that are new, and have other names, with all that lies in them.
     fs::create_dir_all(tree.join("new/deep")).unwrap();
     fs::write(tree.join("new/deep/file"), "deep").unwrap();
@@ -340,4 +343,151 @@ fn a_watch_ends_if_its_tree_goes_and_removes_nothing_there() {
     assert!(there.join("src/main").exists());
     let run = environment.run(&["vm", "sync", tree.to_str().unwrap(), "web:app", "--watch"]);
     assert_eq!(run.status, 1, "{run:#?}");
+}
+
+#[test]
+fn another_directory_in_the_place_of_the_tree_empties_nothing() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    let mut watched = Watched::new(&environment, &["--delete"]);
+    watched.until("3 files");
+    let (there, other) = (home(&environment).join("app"), environment.path("other"));
+    fs::create_dir(&other).unwrap();
+    let place = rustix::fs::CWD;
+    let at_once = rustix::fs::RenameFlags::EXCHANGE;
+    rustix::fs::renameat_with(place, &tree, place, &other, at_once).unwrap();
+    watched.until("another directory is in the place of");
+    assert_eq!(watched.child.wait().unwrap().code(), Some(1));
+    assert!(there.join("src/main").exists());
+}
+
+#[test]
+fn a_directory_that_becomes_ignored_is_not_followed_any_more() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    fs::create_dir(tree.join("noise")).unwrap();
+    fs::write(tree.join("noise/first"), "first").unwrap();
+    let watched = Watched::new(&environment, &["--delete"]);
+    watched.until("4 files");
+    let there = home(&environment).join("app");
+    fs::write(there.join("noise/own"), "of the VM").unwrap();
+    fs::write(tree.join(".gitignore"), "/target\n*.log\nnoise/\n").unwrap();
+    let rules = || fs::read_to_string(there.join(".gitignore")).unwrap();
+    becomes("the rule", || rules().contains("noise"));
+    fs::write(tree.join("noise/second"), "second").unwrap();
+    fs::write(tree.join("src/main"), "after it").unwrap();
+    let main = || fs::read_to_string(there.join("src/main")).unwrap();
+    becomes("a later change", || main() == "after it");
+    assert!(there.join("noise/own").exists());
+    assert!(!there.join("noise/second").exists());
+}
+
+#[test]
+fn rules_that_went_with_their_directory_protect_nothing() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    fs::create_dir_all(tree.join("sub")).unwrap();
+    fs::write(tree.join("sub/.gitignore"), "*.out\n").unwrap();
+    let watched = Watched::new(&environment, &["--delete"]);
+    watched.until("4 files");
+    let there = home(&environment).join("app");
+    fs::write(there.join("sub/a.out"), "of the VM").unwrap();
+    // The directory goes at once, without a change of a file of rules in it.
+    fs::rename(tree.join("sub"), environment.path("elsewhere")).unwrap();
+    becomes("a directory that goes", || !there.join("sub").exists());
+}
+
+#[test]
+fn a_directory_that_was_removed_in_the_vm_comes_back_with_the_next_change() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    let watched = Watched::new(&environment, &[]);
+    watched.until("3 files");
+    let there = home(&environment).join("app");
+    for changed in ["src/main", "top"] {
+        fs::remove_dir_all(there.join("src")).unwrap();
+        fs::write(tree.join(changed), "changed").unwrap();
+        becomes(changed, || {
+            let text = |name: &str| fs::read_to_string(there.join(name)).unwrap_or_default();
+            text("src/deep/file") == "two" && text(changed) == "changed"
+        });
+    }
+}
+
+#[test]
+fn what_cannot_be_read_here_removes_nothing_there() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    fs::create_dir(tree.join("data")).unwrap();
+    fs::write(tree.join("data/file"), "kept").unwrap();
+    sync(&environment, &[]);
+    let there = home(&environment).join("app");
+    fs::write(there.join("data/object.tmp"), "of the VM").unwrap();
+    // Rules that were there, on a disk that is not.
+    symlink("/no/such/disk/rules", tree.join("data/.bangerignore")).unwrap();
+    fs::remove_file(tree.join("data/file")).unwrap();
+    fs::write(tree.join("src/main"), "beside it").unwrap();
+    let words = ["vm", "sync", tree.to_str().unwrap(), "web:app", "--delete"];
+    let run = environment.run(&words);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(
+        run.stderr.contains("data/.bangerignore` cannot be read"),
+        "{run:#?}"
+    );
+    assert!(there.join("data/object.tmp").exists() && there.join("data/file").exists());
+    let main = fs::read_to_string(there.join("src/main")).unwrap();
+    assert_eq!(main, "beside it", "the rest goes on");
+}
+
+#[test]
+fn parts_of_files_are_files_and_what_holds_something_is_not_said_to_go() {
+    let environment = with_vm();
+    let tree = make_tree(&environment);
+    fs::write(tree.join(".own.banger-partial"), "a file like others").unwrap();
+    assert_eq!(sync(&environment, &[])["files"], 4);
+    assert_eq!(sync(&environment, &[])["files"], 0);
+    let there = home(&environment).join("app");
+    fs::create_dir_all(there.join("old/deep")).unwrap();
+    fs::create_dir_all(there.join("held/deep")).unwrap();
+    for part in [
+        "old/deep/.x.banger-partial",
+        "held/deep/a.log",
+        ".y.banger-partial",
+    ] {
+        fs::write(there.join(part), "there").unwrap();
+    }
+    fs::write(there.join(".new.banger-partial"), "goes on").unwrap();
+    fs::write(tree.join("new"), "new").unwrap();
+    let preview = sync(&environment, &["--delete", "--dry-run"]);
+    let removed = [
+        ".y.banger-partial",
+        "old",
+        "old/deep",
+        "old/deep/.x.banger-partial",
+    ];
+    let mut found: Vec<&str> = preview["remove"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, removed, "{preview}");
+    assert_eq!(sync(&environment, &["--delete"])["removed"], 4);
+    assert!(there.join("held/deep/a.log").exists() && !there.join("old").exists());
+}
+
+#[test]
+fn a_watch_follows_the_vm_that_had_the_name_and_no_other_one() {
+    let environment = TestEnvironment::for_fake();
+    make_tree(&environment);
+    // It has the VM `web` by name, and none by its id, as if that had been made anew meanwhile.
+    fake_daemon::listen(
+        &environment,
+        fake_daemon::daemon(&environment),
+        fake_daemon::web(&environment),
+    );
+    let mut watched = Watched::new(&environment, &[]);
+    watched.until("there is no VM `web` any more");
+    assert_eq!(watched.child.wait().unwrap().code(), Some(1));
 }

@@ -13,7 +13,18 @@ pub(in crate::commands::vm) fn open(
     paths: &[Vec<u8>],
     request: &Request,
 ) -> Result<Connection, Error> {
-    let stream = session.daemon()?.copy(vm).map_err(|error| {
+    open_as(session, vm, vm, paths, request)
+}
+
+/// The same with the VM that is `addressed`, which errors call `vm`.
+pub(in crate::commands::vm) fn open_as(
+    session: &Session,
+    addressed: &VmRef,
+    vm: &VmRef,
+    paths: &[Vec<u8>],
+    request: &Request,
+) -> Result<Connection, Error> {
+    let stream = session.daemon()?.copy(addressed).map_err(|error| {
         let is_older = error.report().contains("no streams of this kind");
         if is_older {
             error.hint(format!(

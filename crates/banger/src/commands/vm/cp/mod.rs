@@ -22,7 +22,7 @@ use crate::session::Session;
 use location::{Sources, last_name};
 
 pub(super) use bar::Bar;
-pub(super) use guest::{failed, open};
+pub(super) use guest::{failed, open, open_as};
 pub(super) use location::Location;
 pub(super) use said::{counts, said, troubles};
 
@@ -145,6 +145,7 @@ impl Cp {
             path: destination,
             names: sources.iter().map(name).collect(),
             into: request.into,
+            ..Target::default()
         };
         let options = ReceiveOptions {
             archive: self.archive,

@@ -20,6 +20,29 @@ const WINDOW: usize = 16 << 10;
 /// The most that a VM may tell of itself, in bytes.
 const MOST_LISTED: usize = 512 << 20;
 
+/// How many more bytes a VM may tell of itself.
+struct Room(usize);
+
+impl Room {
+    fn take(&mut self, bytes: usize) -> Result<(), CopyError> {
+        let left = self.0.checked_sub(bytes).ok_or_else(|| {
+            let reason = "the VM has more in this directory than can be compared";
+            CopyError::Refused(reason.to_owned())
+        })?;
+        self.0 = left;
+        Ok(())
+    }
+}
+
+/// About what is kept of an entry of this directory, in bytes: it, and its path in the plan.
+fn size_of(directory: &RelativePath, entry: &Listed) -> usize {
+    let target = match &entry.node {
+        ListedNode::Symlink(target) => target.len(),
+        ListedNode::Directory | ListedNode::File(_) | ListedNode::Other => 0,
+    };
+    128 + directory.as_bytes().len() + 2 * entry.name.len() + target
+}
+
 /// What a batch is to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wishes {
@@ -37,7 +60,7 @@ pub(super) struct Batch<'a, 'b> {
     pub(super) wishes: Wishes,
     /// Files that are sent, whatever their size and time.
     pub(super) unsure: &'a HashSet<RelativePath>,
-    listed: usize,
+    room: Room,
 }
 
 impl<'a, 'b> Batch<'a, 'b> {
@@ -54,7 +77,7 @@ impl<'a, 'b> Batch<'a, 'b> {
             rules,
             wishes,
             unsure,
-            listed: 0,
+            room: Room(MOST_LISTED),
         }
     }
 
@@ -82,11 +105,7 @@ impl<'a, 'b> Batch<'a, 'b> {
         }
         self.settle(&doubtful, &mut plan)?;
         self.remove_within(extra, &mut plan)?;
-        // What lies deeper goes first.
-        plan.remove.sort_unstable_by(|one, other| other.cmp(one));
-        let closed = std::mem::take(&mut plan.closed);
-        plan.send.retain(|path| !is_below(path, &closed));
-        plan.touch.retain(|path| !is_below(path, &closed));
+        plan.finish();
         Ok(plan)
     }
 
@@ -114,7 +133,7 @@ impl<'a, 'b> Batch<'a, 'b> {
             }
             match (verdict, listed) {
                 (Verdict::Same, _) => {}
-                (Verdict::Touch, _) => plan.touch.push(path),
+                (Verdict::Touch, _) => plan.touch.push((path, entry.meta())),
                 (Verdict::Compare, Some(listed)) => {
                     doubtful.push((path, entry.clone(), listed.clone()));
                 }
@@ -145,22 +164,44 @@ impl<'a, 'b> Batch<'a, 'b> {
             return;
         }
         for (name, listed) in there {
-            let is_directory = listed.node == ListedNode::Directory;
-            let stays = entries.get(name).is_some_and(|entry| {
-                let verdict = judge(entry, Some(listed), self.wishes.by_content);
-                verdict != Verdict::InTheWay
-            });
             let Ok(path) = directory.join(name) else {
                 continue;
             };
-            if stays || !entries.contains_key(name) && self.rules.ignore(&path, is_directory) {
-                continue;
+            match self.stays(&path, entries, there, listed) {
+                Ok(true) => plan.hold(&path),
+                Ok(false) => {
+                    if listed.node == ListedNode::Directory {
+                        extra.push(path.clone());
+                    }
+                    plan.remove.push(path);
+                }
+                Err(reason) => {
+                    plan.hold(&path);
+                    plan.refused.push((path, reason));
+                }
             }
-            if is_directory {
-                extra.push(path.clone());
-            }
-            plan.remove.push(path);
         }
+    }
+
+    /// Whether an entry of the VM stays: it is here, or is ignored, or a copy goes on with it.
+    fn stays(
+        &self,
+        path: &RelativePath,
+        entries: &Entries,
+        there: &There,
+        listed: &Listed,
+    ) -> Result<bool, String> {
+        let verdict = |entry, listed| judge(entry, listed, self.wishes.by_content);
+        if let Some(entry) = entries.get(&listed.name) {
+            return Ok(verdict(entry, Some(listed)) != Verdict::InTheWay);
+        }
+        let is_directory = listed.node == ListedNode::Directory;
+        let goes_on = banger_copy::whole_name(&listed.name).is_some_and(|whole| {
+            let entry = entries.get(whole);
+            let entry = entry.filter(|it| matches!(it.node, Node::File(_)));
+            entry.is_some_and(|it| verdict(it, there.get(whole)) != Verdict::Same)
+        });
+        Ok(goes_on || self.rules.ignore(path, is_directory)?)
     }
 
     /// Adds what lies in directories that go.
@@ -178,7 +219,11 @@ impl<'a, 'b> Batch<'a, 'b> {
                 for (path, answer) in window.iter().zip(answers) {
                     match answer {
                         Ok(there) => self.find_extra(path, &nothing, &there, plan, &mut extra),
-                        Err(reason) => plan.refused.push(((*path).clone(), reason)),
+                        Err(reason) => {
+                            plan.held.insert((*path).clone());
+                            plan.hold(path);
+                            plan.refused.push(((*path).clone(), reason));
+                        }
                     }
                 }
             }
@@ -193,24 +238,23 @@ impl<'a, 'b> Batch<'a, 'b> {
         }
         self.sender.flush()?;
         let mut answers = Vec::new();
-        for _ in paths {
+        for path in paths {
             let mut there = There::new();
             let end = loop {
                 match self.sender.hear()? {
                     Frame::Listed(entries) => {
                         for entry in entries {
-                            self.listed += 128 + entry.name.len();
+                            self.room.take(size_of(path, &entry))?;
                             there.insert(entry.name.clone(), entry);
                         }
                     }
                     Frame::ListEnd(end) => break end,
                     frame => return Err(Connection::stopped_by(&frame)),
                 }
-                if self.listed > MOST_LISTED {
-                    let reason = "the VM has more in this directory than can be compared";
-                    return Err(CopyError::Refused(reason.to_owned()));
-                }
             };
+            if let ListEnd::Failed(reason) = &end {
+                self.room.take(path.as_bytes().len() + reason.len())?;
+            }
             answers.push(match end {
                 ListEnd::Whole => Ok(there),
                 ListEnd::Absent => Ok(There::new()),
@@ -242,7 +286,7 @@ impl<'a, 'b> Batch<'a, 'b> {
                 match judge_meta(entry, listed) {
                     _ if ours != Some(digest) => plan.send.push(path.clone()),
                     Verdict::Same => {}
-                    _ => plan.touch.push(path.clone()),
+                    _ => plan.touch.push((path.clone(), entry.meta())),
                 }
             }
         }
@@ -265,9 +309,11 @@ impl<'a, 'b> Batch<'a, 'b> {
         for path in &plan.remove {
             self.sender.send(&Frame::Remove(path.clone()))?;
         }
+        for (path, meta) in &plan.touch {
+            self.sender.send(&Frame::Touch(path.clone(), *meta))?;
+        }
         let mut parent: Option<(RelativePath, OwnedFd)> = None;
-        let steps = plan.touch.iter().map(|path| (path, true));
-        for (path, is_touch) in steps.chain(plan.send.iter().map(|path| (path, false))) {
+        for path in &plan.send {
             let (above, name) = path.split();
             let Ok(above) = RelativePath::new(above) else {
                 continue;
@@ -279,13 +325,7 @@ impl<'a, 'b> Batch<'a, 'b> {
             let Some((_, directory)) = &parent else {
                 continue;
             };
-            let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
-            if is_touch {
-                self.sender
-                    .send(&Frame::Touch(path.clone(), Meta::from(&stat)))?;
-            } else {
+            if let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 self.send(directory, path, &stat)?;
             }
         }
@@ -312,15 +352,6 @@ impl<'a, 'b> Batch<'a, 'b> {
     }
 }
 
-/// Whether a path is one of these, or lies below one.
-fn is_below(path: &RelativePath, closed: &HashSet<RelativePath>) -> bool {
-    let bytes = path.as_bytes();
-    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
-    let mut ends = ends.map(|(at, _)| at).chain([bytes.len()]);
-    !closed.is_empty()
-        && ends.any(|end| RelativePath::new(&bytes[..end]).is_ok_and(|it| closed.contains(&it)))
-}
-
 /// Cuts paths into groups that are asked for at once.
 fn windows<'a>(paths: &'a [&'a RelativePath]) -> impl Iterator<Item = &'a [&'a RelativePath]> {
     let mut left = paths;
@@ -343,3 +374,6 @@ pub(super) fn add_troubles(report: &mut Report, tree: &Tree) {
         report.problem(path, reason);
     }
 }
+
+#[cfg(test)]
+mod tests;

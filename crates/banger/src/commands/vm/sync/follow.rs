@@ -9,7 +9,7 @@ use banger_copy::{Connection, CopyError, RelativePath};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::plan::Plan;
-use super::tree::{self, Root, Tree};
+use super::tree::{self, Entry, Node, Root, Tree};
 use super::watch::{Changes, Watch};
 use super::{Sync, Syncing};
 use crate::output::clean;
@@ -45,23 +45,21 @@ struct Following<'a> {
     unsure: HashSet<RelativePath>,
     is_limit_said: bool,
     is_first: bool,
+    /// When the whole tree was read last.
+    whole: Instant,
 }
 
 impl Sync {
     /// Follows the changes here until ^C.
     pub(super) fn follow(syncing: &Syncing<'_>) -> Result<(), Error> {
-        let watch = Watch::new(&syncing.path).map_err(|cause| {
-            Error::new(Code::Host, "watch for changes")
-                .cause(cause.to_string())
-                .hint("raise the limit: sysctl fs.inotify.max_user_instances=1024")
-        })?;
         let mut following = Following {
             syncing,
             root: syncing.open()?,
-            watch,
+            watch: watch(syncing)?,
             unsure: HashSet::new(),
             is_limit_said: false,
             is_first: true,
+            whole: Instant::now(),
         };
         let mut said = None;
         loop {
@@ -71,7 +69,8 @@ impl Sync {
                     let ending = following.batches(&mut connection, &mut said);
                     ending.map_or_else(|ending| ending, |never| match never {})
                 }
-                Err(error) if is_final(&error) => Ending::Fatal(error),
+                Err(error) if error.code == Code::NotFound => Ending::Fatal(has_gone(syncing)),
+                Err(error) if error.code == Code::Invalid => Ending::Fatal(error),
                 Err(error) => Ending::Lost(error),
             };
             match ending {
@@ -94,9 +93,19 @@ impl Sync {
     }
 }
 
-/// Whether waiting helps nothing.
-fn is_final(error: &Error) -> bool {
-    matches!(error.code, Code::NotFound | Code::Invalid)
+fn watch(syncing: &Syncing<'_>) -> Result<Watch, Error> {
+    Watch::new(&syncing.path).map_err(|cause| {
+        Error::new(Code::Host, "watch for changes")
+            .cause(cause.to_string())
+            .hint("raise the limit: sysctl fs.inotify.max_user_instances=1024")
+    })
+}
+
+/// The error where a VM has gone that was followed by its id.
+fn has_gone(syncing: &Syncing<'_>) -> Error {
+    let vm = &syncing.vm;
+    Error::new(Code::NotFound, format!("there is no VM `{vm}` any more"))
+        .hint("a new VM of that name is another one: run it again if that is meant")
 }
 
 #[expect(
@@ -117,12 +126,26 @@ impl Following<'_> {
         said: &mut Option<String>,
     ) -> Result<Never, Ending> {
         loop {
+            if self
+                .whole_due(Instant::now())
+                .is_some_and(|it| it.is_zero())
+            {
+                self.watch.doubt();
+            }
             let changes = self.watch.take();
             self.batch(connection, &changes)?;
             *said = None;
             self.is_first = false;
-            self.wait(connection)?;
+            // A batch that leaves something open is followed by a whole one at once.
+            if !self.watch.has_changes() {
+                self.wait(connection)?;
+            }
         }
+    }
+
+    /// In how long the whole tree is read again, if not all of it can be watched.
+    fn whole_due(&self, now: Instant) -> Option<Duration> {
+        self.watch.limit().map(|_| due(self.whole, now))
     }
 
     fn batch(&mut self, connection: &mut Connection, changes: &Changes) -> Result<(), Ending> {
@@ -131,11 +154,13 @@ impl Following<'_> {
         if changes.overflow {
             output.warning("more changed at once than the kernel tells: the whole tree is read");
         }
+        syncing.rules.forget();
         if changes.rules {
-            syncing.rules.forget();
+            // What is ignored from now on is not watched any more.
+            self.watch = watch(syncing).map_err(Ending::Fatal)?;
         }
         if changes.all {
-            self.root = syncing.open().map_err(Ending::Fatal)?;
+            self.whole = Instant::now();
         }
         let began = SystemTime::now();
         let from = if changes.all {
@@ -145,15 +170,18 @@ impl Following<'_> {
         };
         let watch = Some(&mut self.watch);
         let tree = tree::read(&self.root, from, changes.all, &syncing.rules, watch);
-        if let Some((_, reason)) = tree.failed.iter().find(|it| it.0.is_top()) {
-            return Err(Ending::Fatal(syncing.unreadable(reason)));
-        }
+        let is_whole = syncing.require_whole(&self.root, &tree);
+        is_whole.map_err(Ending::Fatal)?;
         self.say_the_limit();
         let done = syncing.carry(connection, &self.root, &tree, &self.unsure);
         let (plan, report) = done.map_err(|error| self.ending(&error))?;
         self.unsure = unsure(&plan, &tree, began);
         if self.is_first || !plan.is_empty() || report.failed > 0 {
             syncing.say_batch(&report).map_err(Ending::Fatal)?;
+        }
+        // Somebody may have removed directories in the VM, with all that lies in them.
+        if !changes.all && (report.failed > 0 || has_gaps(&plan, &tree)) {
+            self.watch.doubt();
         }
         Ok(())
     }
@@ -181,8 +209,7 @@ impl Following<'_> {
             let patience = match quiet_by {
                 Some(end) if now >= end => return Ok(()),
                 Some(end) => Some(QUIET.min(end - now)),
-                None if self.watch.limit().is_some() => Some(INTERVAL),
-                None => None,
+                None => self.whole_due(now),
             };
             let (has_changes, has_ended) = self.poll(connection, patience);
             if has_ended {
@@ -194,9 +221,6 @@ impl Following<'_> {
                     quiet_by.get_or_insert(Instant::now() + PATIENCE);
                 }
                 continue;
-            }
-            if quiet_by.is_none() {
-                self.watch.doubt();
             }
             return Ok(());
         }
@@ -216,19 +240,47 @@ impl Following<'_> {
     }
 }
 
+/// In how long the tree is read again that was read at `whole`; other batches put that off by nothing.
+fn due(whole: Instant, now: Instant) -> Duration {
+    (whole + INTERVAL).saturating_duration_since(now)
+}
+
+/// Whether a batch makes directories in the VM whose contents it has not read, as they were there before.
+fn has_gaps(plan: &Plan, tree: &Tree) -> bool {
+    plan.send.iter().any(|path| {
+        let is_directory = entry(tree, path).is_some_and(|it| it.node == Node::Directory);
+        is_directory && !tree.directories.contains_key(path)
+    })
+}
+
+fn entry<'a>(tree: &'a Tree, path: &RelativePath) -> Option<&'a Entry> {
+    let (parent, name) = path.split();
+    tree.directories.get(parent)?.get(name)
+}
+
 /// Files that may have changed after they were read, within the time that they have.
 fn unsure(plan: &Plan, tree: &Tree, began: SystemTime) -> HashSet<RelativePath> {
     let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let began = i128::try_from(began.as_nanos()).unwrap_or(0);
     let is_young = |path: &&RelativePath| {
-        let (parent, name) = path.split();
-        let entry = RelativePath::new(parent)
-            .ok()
-            .and_then(|parent| tree.directories.get(&parent)?.get(name));
-        entry.is_some_and(|entry| {
+        entry(tree, path).is_some_and(|entry| {
             let time = i128::from(entry.time.0) * 1_000_000_000 + i128::from(entry.time.1);
             time + SAME_TIME >= began
         })
     };
     plan.send.iter().filter(is_young).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_tree_is_due_by_the_last_time_it_was_read() {
+        let whole = Instant::now();
+        assert_eq!(due(whole, whole), INTERVAL);
+        let second = Duration::from_secs(1);
+        assert_eq!(due(whole, whole + second), INTERVAL - second);
+        assert_eq!(due(whole, whole + INTERVAL * 2), Duration::ZERO);
+    }
 }

@@ -78,7 +78,10 @@ pub(crate) struct Sync {
 /// A directory here, one in a VM, and how they are kept the same.
 struct Syncing<'a> {
     session: &'a Session,
+    /// The VM, as the user names it.
     vm: VmRef,
+    /// The VM that is connected to. A watch has its id: a VM of the same name may be another one later.
+    addressed: VmRef,
     path: PathBuf,
     there: Vec<u8>,
     request: Request,
@@ -100,17 +103,16 @@ struct Preview {
 impl Sync {
     /// Does it.
     pub(crate) fn run(&self, session: &Session) -> Outcome {
-        let syncing = self.syncing(session)?;
+        let mut syncing = self.syncing(session)?;
         if self.watch {
+            syncing.addressed = session.daemon()?.show(&syncing.vm)?.id.into();
             Self::follow(&syncing)?;
             return Ok(ExitCode::SUCCESS);
         }
         let root = syncing.open()?;
         let top = vec![RelativePath::default()];
         let tree = tree::read(&root, top, true, &syncing.rules, None);
-        if let Some((_, reason)) = tree.failed.iter().find(|it| it.0.is_top()) {
-            return Err(syncing.unreadable(reason).into());
-        }
+        syncing.require_whole(&root, &tree)?;
         let mut connection = syncing.connect()?;
         let unsure = HashSet::new();
         let of_copy = |error: CopyError| failed(&syncing.vm, &error);
@@ -157,6 +159,7 @@ impl Sync {
         Ok(Syncing {
             session,
             rules: Rules::new(&path, &self.exclude, self.git)?,
+            addressed: vm.clone(),
             vm,
             path,
             there,
@@ -165,6 +168,7 @@ impl Sync {
                 user: self.user.clone(),
                 recursive: true,
                 dry: self.dry_run,
+                delete: self.delete,
                 ..Request::default()
             },
             wishes: Wishes {
@@ -175,14 +179,18 @@ impl Sync {
     }
 }
 
-/// Whether a path in a VM is a home, or the root.
+/// Whether a path in a VM is a home, or the root, or may be one: `..` leads where the guest wants. The guest
+/// looks again, at what the path leads to.
 fn is_whole(path: &[u8]) -> bool {
     let parts = path.split(|byte| *byte == b'/');
     let mut parts = parts.filter(|part| !part.is_empty() && *part != b".");
+    if parts.clone().any(|part| part == b"..") {
+        return true;
+    }
     match (parts.next(), parts.next()) {
         (None, _) => true,
         (Some(part), None) => part == b"~" || path.starts_with(b"/") && part == b"root",
-        (Some(_), Some(_)) => path.split(|byte| *byte == b'/').any(|part| part == b".."),
+        (Some(_), Some(_)) => false,
     }
 }
 
@@ -196,10 +204,29 @@ impl Syncing<'_> {
         Error::new(Code::NotFound, format!("read `{shown}`")).cause(reason)
     }
 
+    /// Requires that the directory was read, and is in its place still: what is not in another one, or in
+    /// what lies below an unmounted disk, was not removed by anybody.
+    fn require_whole(&self, root: &Root, tree: &Tree) -> Result<(), Error> {
+        let is_there = root.is_at(&self.path);
+        if !is_there.map_err(|cause| self.unreadable(&cause.to_string()))? {
+            let shown = self.path.display();
+            return Err(Error::new(
+                Code::Conflict,
+                format!("another directory is in the place of `{shown}`"),
+            )
+            .cause("it was replaced, or a disk was mounted or unmounted there")
+            .hint("nothing was removed in the VM for that; run it again if this is the directory that is meant"));
+        }
+        match tree.failed.iter().find(|it| it.0.is_top()) {
+            Some((_, reason)) => Err(self.unreadable(reason)),
+            None => Ok(()),
+        }
+    }
+
     fn connect(&self) -> Result<Connection, Error> {
-        let vm = &self.vm;
+        let (vm, addressed) = (&self.vm, &self.addressed);
         let path = std::slice::from_ref(&self.there);
-        super::cp::open(self.session, vm, path, &self.request).map_err(|error| {
+        super::cp::open_as(self.session, addressed, vm, path, &self.request).map_err(|error| {
             // What an older guest program says.
             if error.report().contains("unknown variant `sync`") {
                 return Error::new(Code::Guest, format!("the guest program of `{vm}` is older"))
@@ -256,9 +283,10 @@ impl Syncing<'_> {
 /// Prints what would be done.
 fn preview(session: &Session, plan: &Plan) -> Outcome {
     let shown = |paths: &[RelativePath]| paths.iter().map(|it| clean(&it.to_string())).collect();
+    let touched = plan.touch.iter().map(|(path, _)| clean(&path.to_string()));
     let preview = Preview {
         remove: shown(&plan.remove),
-        touch: shown(&plan.touch),
+        touch: touched.collect(),
         send: shown(&plan.send),
     };
     session.output.result(&preview, || {
@@ -290,7 +318,8 @@ mod tests {
     #[test]
     fn a_home_and_the_root_are_not_emptied() {
         for path in [
-            "", "~", "~/", "/", "//", ".", "./", "/root", "/root/", "/srv/..", "~/a/..",
+            "", "~", "~/", "/", "//", ".", "./", "/root", "/root/", "/srv/..", "~/a/..", "..",
+            "/..", "../etc", "a/../..",
         ] {
             assert!(is_whole(path.as_bytes()), "{path}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use banger_copy::{Listed, ListedNode, RelativePath};
+use banger_copy::{Listed, ListedNode, Meta, RelativePath};
 
 use super::tree::{Entry, Node};
 
@@ -72,16 +72,42 @@ pub(super) fn judge_meta(here: &Entry, there: &Listed) -> Verdict {
 pub(super) struct Plan {
     /// What goes there: what lies in a directory before it.
     pub(super) remove: Vec<RelativePath>,
-    pub(super) touch: Vec<RelativePath>,
+    /// What gets only these permissions and this time: those that were judged. Later ones may belong
+    /// to a content that the VM has not.
+    pub(super) touch: Vec<(RelativePath, Meta)>,
     /// What is sent: a directory before what lies in it.
     pub(super) send: Vec<RelativePath>,
     /// What cannot be, and why.
     pub(super) refused: Vec<(RelativePath, String)>,
     /// Directories that are not in the VM, or in whose place something is.
     pub(super) closed: HashSet<RelativePath>,
+    /// Directories of the VM that hold something that stays, and so stay, too.
+    pub(super) held: HashSet<RelativePath>,
 }
 
 impl Plan {
+    /// Notes that something stays, and with it the directories that it lies in.
+    pub(super) fn hold(&mut self, path: &RelativePath) {
+        for directory in path.ancestors().skip(1) {
+            let is_new = RelativePath::new(directory).is_ok_and(|it| self.held.insert(it));
+            if !is_new {
+                return;
+            }
+        }
+    }
+
+    /// Puts everything in its order, and drops what cannot be done.
+    pub(super) fn finish(&mut self) {
+        self.remove.retain(|path| !self.held.contains(path));
+        // What lies deeper goes first.
+        self.remove.sort_unstable_by(|one, other| other.cmp(one));
+        let is_open = |path: &RelativePath| {
+            self.closed.is_empty() || !path.ancestors().any(|it| self.closed.contains(it))
+        };
+        self.send.retain(is_open);
+        self.touch.retain(|(path, _)| is_open(path));
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.touch.is_empty() && self.send.is_empty()
     }

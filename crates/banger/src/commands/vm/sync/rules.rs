@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -55,108 +56,131 @@ impl Rules {
             root: root.to_owned(),
             keeps_git,
             patterns,
-            above: above(root),
+            above: above(root).map_err(|reason| {
+                Error::new(Code::Host, "read what is ignored")
+                    .cause(reason)
+                    .hint("make the file readable, or remove it")
+            })?,
             levels: RefCell::default(),
         })
     }
 
-    /// Forgets what was read, as a file of rules has changed.
+    /// Forgets what was read: a file of rules may have changed, or gone with its directory.
     pub(super) fn forget(&self) {
         self.levels.borrow_mut().clear();
     }
 
     /// Whether an entry is ignored that lies in a directory which is not.
-    pub(super) fn ignore(&self, path: &RelativePath, is_directory: bool) -> bool {
+    ///
+    /// # Errors
+    /// A file of rules is there and cannot be read, in words. What it protects is not known then.
+    pub(super) fn ignore(&self, path: &RelativePath, is_directory: bool) -> Result<bool, String> {
         if !self.keeps_git && path.split().1 == b".git" {
-            return true;
+            return Ok(true);
         }
-        let found = |it: Match<_>| match it {
-            Match::None => None,
-            Match::Ignore(_) => Some(true),
-            Match::Whitelist(_) => Some(false),
-        };
-        let as_path = |bytes| Path::new(OsStr::from_bytes(bytes));
         let whole = as_path(path.as_bytes());
-        let by_pattern = self.patterns.matched(whole, is_directory);
-        if let Some(verdict) = found(by_pattern.map(drop)) {
-            return verdict;
+        if let Some(verdict) = found(&self.patterns.matched(whole, is_directory)) {
+            return Ok(verdict);
         }
-        (0..FILES.len())
-            .find_map(|file| {
-                let mut directory = path.split().0;
-                loop {
-                    let level = self.level(directory);
-                    let below = path.as_bytes().strip_prefix(directory).unwrap_or_default();
-                    let below = as_path(below.strip_prefix(b"/").unwrap_or(below));
-                    let verdict = found(level.0[file].matched(below, is_directory).map(drop));
-                    if verdict.is_some() || directory.is_empty() {
-                        return verdict;
-                    }
-                    let end = directory.iter().rposition(|byte| *byte == b'/');
-                    directory = &directory[..end.unwrap_or(0)];
+        for file in 0..FILES.len() {
+            for directory in path.ancestors().skip(1) {
+                let level = self.level(directory)?;
+                let below = path.as_bytes().strip_prefix(directory).unwrap_or_default();
+                let below = as_path(below.strip_prefix(b"/").unwrap_or(below));
+                if let Some(verdict) = found(&level.0[file].matched(below, is_directory)) {
+                    return Ok(verdict);
                 }
-            })
-            .or_else(|| {
-                self.above.iter().find_map(|(level, prefix)| {
-                    let path = prefix.join(whole);
-                    level
-                        .0
-                        .iter()
-                        .find_map(|rules| found(rules.matched(&path, is_directory).map(drop)))
-                })
-            })
-            .unwrap_or(false)
+            }
+        }
+        let above = self.above.iter().find_map(|(level, prefix)| {
+            let path = prefix.join(whole);
+            let mut rules = level.0.iter();
+            rules.find_map(|rules| found(&rules.matched(&path, is_directory)))
+        });
+        Ok(above.unwrap_or(false))
     }
 
-    fn level(&self, directory: &[u8]) -> Rc<Level> {
+    fn level(&self, directory: &[u8]) -> Result<Rc<Level>, String> {
         let mut levels = self.levels.borrow_mut();
         if let Some(level) = levels.get(directory) {
-            return Rc::clone(level);
+            return Ok(Rc::clone(level));
         }
-        let path = self.root.join(OsStr::from_bytes(directory));
-        let level = Rc::new(Level::read(&path));
+        let level = Rc::new(Level::read(&self.root.join(as_path(directory)))?);
         levels.insert(directory.to_vec(), Rc::clone(&level));
-        level
+        Ok(level)
     }
 }
 
+/// What a match says, if anything.
+fn found<T>(matched: &Match<T>) -> Option<bool> {
+    match matched {
+        Match::None => None,
+        Match::Ignore(_) => Some(true),
+        Match::Whitelist(_) => Some(false),
+    }
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
 impl Level {
-    fn read(directory: &Path) -> Self {
-        Self(FILES.map(|name| read(&directory.join(name))))
+    fn read(directory: &Path) -> Result<Self, String> {
+        let [first, second] = FILES.map(|name| read(&directory.join(name)));
+        Ok(Self([first?, second?]))
     }
 }
 
 /// The rules in a file; none if there is no such file. Lines that are no pattern are skipped, as
 /// git does.
-fn read(file: &Path) -> Gitignore {
-    let is_file = file
-        .metadata()
-        .is_ok_and(|it| it.is_file() && it.len() <= LARGEST);
-    let bytes = if is_file {
-        std::fs::read(file)
-    } else {
-        Ok(Vec::new())
+fn read(file: &Path) -> Result<Gitignore, String> {
+    let shown = file.display();
+    let unreadable = |cause: io::Error| format!("the rules in `{shown}` cannot be read: {cause}");
+    let found = match file.symlink_metadata() {
+        // A link that leads nowhere had rules once.
+        Ok(found) if found.is_symlink() => file.metadata().map_err(unreadable)?,
+        Ok(found) => found,
+        Err(cause) if is_absent(&cause) => return Ok(Gitignore::empty()),
+        Err(cause) => return Err(unreadable(cause)),
     };
+    if !found.is_file() {
+        return Ok(Gitignore::empty());
+    }
+    if found.len() > LARGEST {
+        return Err(format!("the rules in `{shown}` are longer than 1 MiB"));
+    }
+    let bytes = std::fs::read(file).map_err(unreadable)?;
     let mut builder = GitignoreBuilder::new(".");
-    for line in String::from_utf8_lossy(&bytes.unwrap_or_default()).lines() {
+    for line in String::from_utf8_lossy(&bytes).lines() {
         let _ = builder.add_line(None, line);
     }
-    builder.build().unwrap_or_else(|_| Gitignore::empty())
+    builder
+        .build()
+        .map_err(|cause| format!("the rules in `{shown}` cannot be used: {cause}"))
+}
+
+fn is_absent(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 /// The rules above a tree in a repository, the nearest first.
-fn above(root: &Path) -> Vec<(Level, PathBuf)> {
+fn above(root: &Path) -> Result<Vec<(Level, PathBuf)>, String> {
     let is_repository = |it: &&Path| it.join(".git").exists();
     let mut above: Vec<&Path> = root.ancestors().take(MOST_ABOVE).collect();
     match above.iter().position(is_repository) {
         Some(top) => above.truncate(top + 1),
         None => above.clear(),
     }
-    let level = |directory: &&Path| {
-        let prefix = root.strip_prefix(directory).ok()?;
-        Some((Level::read(directory), prefix.to_owned()))
-    };
-    above.iter().skip(1).filter_map(level).collect()
+    let mut levels = Vec::new();
+    for directory in above.into_iter().skip(1) {
+        if let Ok(prefix) = root.strip_prefix(directory) {
+            levels.push((Level::read(directory)?, prefix.to_owned()));
+        }
+    }
+    Ok(levels)
 }
 
 #[cfg(test)]
@@ -165,7 +189,7 @@ mod tests {
 
     fn ignored(rules: &Rules, text: &str) -> bool {
         let path = RelativePath::new(text.trim_end_matches('/')).unwrap();
-        rules.ignore(&path, text.ends_with('/'))
+        rules.ignore(&path, text.ends_with('/')).unwrap()
     }
 
     #[test]
@@ -219,5 +243,37 @@ mod tests {
         rules.forget();
         assert!(ignored(&rules, "kept.log"));
         assert!(Rules::new(&root, &["{a".to_owned()], false).is_err());
+    }
+    #[test]
+    fn rules_that_cannot_be_read_are_an_error_and_not_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let file = root.join("sub/.gitignore");
+        std::fs::create_dir(root.join("sub")).unwrap();
+        let rules = Rules::new(root, &[], false).unwrap();
+        let below = RelativePath::new("sub/name").unwrap();
+        std::os::unix::fs::symlink("nowhere", &file).unwrap();
+        let reason = rules.ignore(&below, false).unwrap_err();
+        assert!(
+            reason.contains("sub/.gitignore` cannot be read"),
+            "{reason}"
+        );
+        std::fs::remove_file(&file).unwrap();
+        std::fs::File::create(&file)
+            .and_then(|it| it.set_len(LARGEST + 1))
+            .unwrap();
+        let reason = rules.ignore(&below, false).unwrap_err();
+        assert!(reason.contains("longer than 1 MiB"), "{reason}");
+        // What lies beside is judged all the same, and so is what an earlier rule names.
+        assert!(!ignored(&rules, "other"));
+        assert!(ignored(&rules, "sub/.git/"));
+        // A directory of this name has no rules.
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(!ignored(&rules, "sub/name"));
+        std::fs::create_dir(root.join(".git")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join(".gitignore")).unwrap();
+        let error = Rules::new(&root.join("sub"), &[], false).unwrap_err();
+        assert!(error.report().contains("cannot be read"), "{error:?}");
     }
 }

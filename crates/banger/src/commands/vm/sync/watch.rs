@@ -1,6 +1,6 @@
 //! Changes of the tree here, by inotify: which directories have changed since they were read.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,8 @@ pub(super) struct Watch {
     inotify: OwnedFd,
     root: PathBuf,
     paths: HashMap<i32, RelativePath>,
-    known: HashSet<RelativePath>,
+    /// The watch of each path, so that the end of a former one does not end it.
+    known: HashMap<RelativePath, i32>,
     changed: Changes,
     /// Why not all directories are watched.
     limit: Option<Errno>,
@@ -54,7 +55,7 @@ impl Watch {
             inotify: inotify::init(flags)?,
             root: root.to_owned(),
             paths: HashMap::new(),
-            known: HashSet::new(),
+            known: HashMap::new(),
             changed: Changes::default(),
             limit: None,
         })
@@ -81,7 +82,7 @@ impl Watch {
                 if let Some(former) = self.paths.insert(watch, path.clone()) {
                     self.known.remove(&former);
                 }
-                self.known.insert(path.clone());
+                self.known.insert(path.clone(), watch);
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
             Err(cause) => self.limit = Some(cause),
@@ -90,7 +91,7 @@ impl Watch {
 
     /// Whether a directory is watched.
     pub(super) fn knows(&self, path: &RelativePath) -> bool {
-        self.known.contains(path)
+        self.known.contains_key(path)
     }
 
     /// Why not all directories are watched, if so; said once.
@@ -123,7 +124,9 @@ impl Watch {
             return;
         }
         if flags.contains(ReadFlags::IGNORED) {
-            if let Some(path) = self.paths.remove(&watch) {
+            if let Some(path) = self.paths.remove(&watch)
+                && self.known.get(&path) == Some(&watch)
+            {
                 self.known.remove(&path);
             }
             return;
@@ -139,13 +142,16 @@ impl Watch {
             self.changed.rules = true;
             self.changed.all = true;
         }
-        // A directory that has another name is read anew, with all that lies in it.
-        let moved = flags.intersects(ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO);
-        if moved
+        // Another directory may have this name from now on, and is read with all that lies in it. The
+        // watch of a former one that a process holds open tells nothing about it.
+        let is_other =
+            ReadFlags::MOVED_FROM | ReadFlags::MOVED_TO | ReadFlags::CREATE | ReadFlags::DELETE;
+        if flags.intersects(is_other)
             && flags.contains(ReadFlags::ISDIR)
             && let Ok(below) = path.join(name)
+            && self.known.contains_key(&below)
         {
-            self.known.retain(|it| !it.is_within(&below));
+            self.known.retain(|it, _| !it.is_within(&below));
         }
         self.changed.directories.insert(path.clone());
         if self.changed.directories.len() > MOST_CHANGED {
@@ -172,5 +178,36 @@ impl Watch {
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_made_anew_is_watched_although_a_process_holds_the_former_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |text: &str| RelativePath::new(text).unwrap();
+        let sub = folder.path().join("sub");
+        std::fs::create_dir(&sub).unwrap();
+        let mut watch = Watch::new(folder.path()).unwrap();
+        watch.add(&path(""));
+        watch.add(&path("sub"));
+        let held = std::fs::File::open(&sub).unwrap();
+        std::fs::remove_dir(&sub).unwrap();
+        std::fs::create_dir(&sub).unwrap();
+        watch.hear();
+        assert!(watch.take().directories.contains(&path("")));
+        assert!(!watch.knows(&path("sub")));
+        watch.add(&path("sub"));
+        // The former one ends only now, and takes nothing with it.
+        drop(held);
+        watch.hear();
+        assert!(watch.knows(&path("sub")));
+        watch.take();
+        std::fs::write(sub.join("file"), "new").unwrap();
+        watch.hear();
+        assert!(watch.take().directories.contains(&path("sub")));
     }
 }
