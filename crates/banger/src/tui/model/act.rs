@@ -2,10 +2,10 @@
 
 use banger_api::Phase;
 
-use super::dialog::{Overlay, Palette};
+use super::dialog::{Confirmation, Overlay, Palette};
 use super::form::Form;
 use super::keys::Action;
-use super::message::{Act, Effect, Job, Program};
+use super::message::{AT_ONCE, Act, Effect, Job, Program};
 use super::notices::Tone;
 use super::{Link, Model, Pane, Tab};
 
@@ -17,7 +17,7 @@ impl Model {
             return Vec::new();
         }
         match action {
-            Action::Quit => vec![Effect::Quit],
+            Action::Quit => self.quit(),
             Action::Suspend => vec![Effect::Suspend],
             Action::Redraw => vec![Effect::Redraw],
             Action::Back => self.back(),
@@ -150,6 +150,28 @@ impl Model {
     pub(super) fn open(&mut self, overlay: Overlay) -> Vec<Effect> {
         self.overlay = Some(overlay);
         Vec::new()
+    }
+
+    /// Ends, and asks before where that loses commands: what the daemon has been sent goes on without this
+    /// program, and what waits here for its turn does not.
+    fn quit(&mut self) -> Vec<Effect> {
+        let unsent = self.jobs.saturating_sub(AT_ONCE);
+        if unsent == 0 {
+            return vec![Effect::Quit];
+        }
+        let line = match unsent {
+            1 => "1 command has not been sent to the daemon, and would not be done.".to_owned(),
+            _ => format!(
+                "{unsent} commands have not been sent to the daemon, and would not be done."
+            ),
+        };
+        let question = Confirmation {
+            title: "quit?".to_owned(),
+            lines: vec![line],
+            yes: "quit".to_owned(),
+            effects: vec![Effect::Quit],
+        };
+        self.open(Overlay::Question(Box::new(question)))
     }
 
     fn start_daemon(&mut self) -> Vec<Effect> {

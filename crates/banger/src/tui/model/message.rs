@@ -8,6 +8,9 @@ use banger_api::{
 };
 use crossterm::event::{KeyEvent, MouseEvent};
 
+/// How many jobs are done at the same time; the others wait here for their turn.
+pub(crate) const AT_ONCE: usize = 48;
+
 /// What the model hears.
 #[derive(Debug)]
 pub(crate) enum Message {

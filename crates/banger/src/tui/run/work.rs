@@ -18,10 +18,7 @@ use crate::paths::Paths;
 use crate::remote::Prompts;
 use crate::session::Session;
 use crate::tui::SILENT;
-use crate::tui::model::message::{Act, Answer, Defaults, Job, Message, Question};
-
-/// How many jobs are done at the same time; the others wait for their turn.
-const AT_ONCE: usize = 48;
+use crate::tui::model::message::{AT_ONCE, Act, Answer, Defaults, Job, Message, Question};
 
 /// Does jobs and asks questions.
 #[derive(Debug)]

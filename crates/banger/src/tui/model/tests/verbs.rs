@@ -251,3 +251,29 @@ fn a_new_vm_is_selected_while_no_key_is_pressed() {
     model.update(Message::Ended(Box::new(job.clone()), Err(error)), now());
     assert_eq!(comes(&mut model), "api", "it is somebody else's");
 }
+
+#[test]
+fn what_was_not_sent_is_not_lost_without_a_question() {
+    let vms = (1..=50).map(|it| vm(it, &format!("vm-{it:02}"), Phase::Running));
+    let mut model = model(vms.collect());
+    let effects = types(&mut model, "aDy");
+    let sent: Vec<Job> = effects
+        .into_iter()
+        .filter_map(|it| match it {
+            Effect::Work(job) => Some(job),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent.len(), 50);
+    assert_eq!(types(&mut model, "q<enter>"), []);
+    let Some(Overlay::Question(question)) = &model.overlay else {
+        panic!("it asks")
+    };
+    assert!(question.lines[0].starts_with("2 commands"), "{question:?}");
+    assert_eq!(types(&mut model, "<esc>"), []);
+    assert_eq!(types(&mut model, "qy"), [Effect::Quit]);
+    for job in &sent[..2] {
+        model.update(Message::Ended(Box::new(job.clone()), Ok(())), now());
+    }
+    assert_eq!(types(&mut model, "q"), [Effect::Quit], "all are sent");
+}
