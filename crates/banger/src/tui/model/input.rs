@@ -154,20 +154,19 @@ impl Model {
             }
             _ => return Vec::new(),
         };
-        self.overlay = Some(overlay(at.min(self.longest_overlay())));
+        let lines = match overlay(at) {
+            Overlay::Messages(_) => self.notices.rows(self.message_width()).len(),
+            _ => super::keys::help_lines(),
+        };
+        let room = usize::from(self.size.1.saturating_sub(4));
+        let last = u16::try_from(lines.saturating_sub(room)).unwrap_or(u16::MAX);
+        self.overlay = Some(overlay(at.min(last)));
         Vec::new()
     }
 
-    /// The last line that an overlay can be scrolled to.
-    fn longest_overlay(&self) -> u16 {
-        let help = super::keys::bindings().count() + 12;
-        let messages: usize = self
-            .notices
-            .all()
-            .map(|it| it.whole.lines().count() + 1)
-            .sum();
-        let room = usize::from(self.size.1.saturating_sub(4));
-        u16::try_from(help.max(messages).saturating_sub(room)).unwrap_or(u16::MAX)
+    /// How wide the lines of the messages are.
+    pub(crate) fn message_width(&self) -> usize {
+        usize::from(self.size.0.saturating_sub(6))
     }
 
     fn typing_key(&mut self, typing: Typing, key: KeyEvent) -> Vec<Effect> {

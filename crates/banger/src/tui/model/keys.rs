@@ -9,6 +9,23 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 pub(crate) use super::actions::{Action, Binding, Scope};
 pub(crate) use super::bindings::bindings;
 
+/// The parts of the help: each place with its title, in order.
+pub(crate) const HELP: [(Scope, &str); 8] = [
+    (Scope::Vms, "the list of VMs"),
+    (Scope::Text, "console and log"),
+    (Scope::Ports, "the ports of a VM"),
+    (Scope::Images, "images"),
+    (Scope::Volumes, "volumes"),
+    (Scope::Trash, "the trash"),
+    (Scope::Doctor, "doctor"),
+    (Scope::Everywhere, "everywhere"),
+];
+
+/// How many lines the help has: each part has its title and an empty line after it.
+pub(crate) fn help_lines() -> usize {
+    bindings().count() + 2 * HELP.len()
+}
+
 /// One key with its modifiers, written `d`, `D`, `ctrl-d`, `enter`, `f5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use banger_api::Error;
 use jiff::{SignedDuration, Timestamp};
+use ratatui::text::Span;
 
 /// The most messages that are kept.
 const MOST: usize = 200;
@@ -11,6 +12,9 @@ const MOST: usize = 200;
 const GOOD: SignedDuration = SignedDuration::from_secs(5);
 /// How long an error stands there.
 const BAD: SignedDuration = SignedDuration::from_secs(20);
+
+/// The width of a message's time before its text.
+pub(crate) const TIME: usize = 9;
 
 /// How a message is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +36,39 @@ pub(crate) struct Notice {
     pub(crate) line: String,
     /// It as a whole: with causes and hints.
     pub(crate) whole: String,
+}
+
+/// A message's row on the screen.
+#[derive(Debug)]
+pub(crate) struct NoticeRow<'n> {
+    pub(crate) notice: &'n Notice,
+    /// Whether it is the message's first, which has its time.
+    pub(crate) is_first: bool,
+    /// Harmless text.
+    pub(crate) text: String,
+}
+
+/// A line in rows that are not wider than `width`, broken between words where that is possible.
+fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let line = banger_api::harmless::visible(line).replace('\t', " ");
+    let wide = |text: &str| Span::raw(text).width();
+    let mut rows = vec![String::new()];
+    for word in line.split_inclusive(' ') {
+        let last = rows.last().map_or(0, |it| wide(it));
+        if last > 0 && last + wide(word.trim_end()) > width {
+            rows.push(String::new());
+        }
+        for character in word.chars() {
+            let is_full = rows.last().is_some_and(|it| wide(it) >= width);
+            if is_full && character != ' ' {
+                rows.push(String::new());
+            }
+            if let Some(row) = rows.last_mut() {
+                row.push(character);
+            }
+        }
+    }
+    rows
 }
 
 /// The messages, newest first.
@@ -105,6 +142,21 @@ impl Notices {
         stood
     }
 
+    /// All of them in rows of this width, newest first.
+    pub(crate) fn rows(&self, width: usize) -> Vec<NoticeRow<'_>> {
+        let width = width.saturating_sub(TIME).max(1);
+        let mut rows = Vec::new();
+        for notice in &self.all {
+            let lines = notice.whole.lines().flat_map(|it| wrapped(it, width));
+            rows.extend(lines.enumerate().map(|(at, text)| NoticeRow {
+                notice,
+                is_first: at == 0,
+                text,
+            }));
+        }
+        rows
+    }
+
     /// All of them, newest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Notice> {
         self.all.iter()
@@ -142,5 +194,13 @@ mod tests {
         assert_eq!(standing.whole, error.report());
         assert!(notices.dismiss(at(2)));
         assert!(!notices.dismiss(at(2)));
+    }
+
+    #[test]
+    fn a_long_line_is_broken_between_words_and_a_long_word_where_it_must_be() {
+        assert_eq!(wrapped("", 5), [""]);
+        assert_eq!(wrapped("one two three", 7), ["one two ", "three"]);
+        assert_eq!(wrapped("abcdefgh ij", 3), ["abc", "def", "gh ", "ij"]);
+        assert_eq!(wrapped("日本語", 4), ["日本", "語"], "two columns each");
     }
 }

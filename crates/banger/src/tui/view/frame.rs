@@ -92,17 +92,8 @@ pub(super) fn notice(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         frame.set_cursor_position((area.x + column, area.y));
         return;
     }
-    let line = if let Link::Lost { error, .. } = &model.link {
-        let key = model.keys.key_of(Action::StartDaemon);
-        let key = key
-            .map(|key| format!("; {key} starts it"))
-            .unwrap_or_default();
-        let text = format!(
-            " what is shown is how things were{key}: {}",
-            line_of(&error.to_string())
-        );
-        Line::styled(text, theme.warning())
-    } else if let Some(notice) = model.notices.standing(model.now) {
+    // A message goes by itself; the daemon may stay away.
+    let line = if let Some(notice) = model.notices.standing(model.now) {
         let more = model
             .keys
             .key_of(Action::Messages)
@@ -117,6 +108,16 @@ pub(super) fn notice(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
             ),
             Span::styled(more, Theme::dim()),
         ])
+    } else if let Link::Lost { error, .. } = &model.link {
+        let key = model.keys.key_of(Action::StartDaemon);
+        let key = key
+            .map(|key| format!("; {key} starts it"))
+            .unwrap_or_default();
+        let text = format!(
+            " what is shown is how things were{key}: {}",
+            line_of(&error.to_string())
+        );
+        Line::styled(text, theme.warning())
     } else {
         under_way(model, theme)
     };

@@ -12,7 +12,8 @@ use super::theme::Theme;
 use crate::tui::model::Model;
 use crate::tui::model::dialog::{Confirmation, Overlay, Palette};
 use crate::tui::model::form::{Form, Kind};
-use crate::tui::model::keys::{Scope, bindings};
+use crate::tui::model::keys::{HELP, bindings};
+use crate::tui::model::notices::{NoticeRow, TIME};
 
 /// Draws it, if there is one.
 pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
@@ -216,16 +217,7 @@ fn draw_palette(model: &Model, palette: &Palette, theme: Theme, frame: &mut Fram
 /// The help, made from the key table.
 fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
     let mut lines = Vec::new();
-    for (scope, title) in [
-        (Scope::Vms, "the list of VMs"),
-        (Scope::Text, "console and log"),
-        (Scope::Ports, "the ports of a VM"),
-        (Scope::Images, "images"),
-        (Scope::Volumes, "volumes"),
-        (Scope::Trash, "the trash"),
-        (Scope::Doctor, "doctor"),
-        (Scope::Everywhere, "everywhere"),
-    ] {
+    for (scope, title) in HELP {
         lines.push(Line::styled(title, Theme::bold()));
         for binding in bindings().filter(|it| it.scope == scope) {
             let keys = model.keys.keys_of(binding.action);
@@ -255,32 +247,11 @@ fn help(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
 
 /// All messages, newest first, errors with causes and hints.
 fn messages(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
-    let mut lines = Vec::new();
-    for notice in model.notices.all() {
-        let time = notice
-            .at
-            .to_zoned(model.zone.clone())
-            .strftime("%H:%M:%S")
-            .to_string();
-        for (number, line) in notice.whole.lines().enumerate() {
-            let time = if number == 0 {
-                time.clone()
-            } else {
-                " ".repeat(8)
-            };
-            lines.push(Line::from(vec![
-                Span::styled(format!("{time} "), Theme::dim()),
-                Span::styled(
-                    line_of(line),
-                    if number == 0 {
-                        theme.tone(notice.tone)
-                    } else {
-                        Style::new()
-                    },
-                ),
-            ]));
-        }
-    }
+    let rows = model.notices.rows(model.message_width());
+    let mut lines: Vec<Line<'_>> = rows
+        .iter()
+        .map(|row| message_row(model, row, theme))
+        .collect();
     if lines.is_empty() {
         lines.push(Line::styled("there are no messages", Theme::dim()));
     }
@@ -288,14 +259,26 @@ fn messages(model: &Model, at: u16, theme: Theme, frame: &mut Frame<'_>) {
         frame.area().width.saturating_sub(4),
         frame.area().height.saturating_sub(2),
     );
+    let most = length(lines.len()).saturating_sub(height.saturating_sub(2));
     let area = middle(frame, width, height);
     let block = room(theme, " messages ", true)
         .title_bottom(Line::from(" esc closes, y copies the newest ").right_aligned());
     frame.render_widget(
-        Paragraph::new(lines)
-            .wrap(Wrap { trim: false })
-            .scroll((at, 0))
-            .block(block),
+        Paragraph::new(lines).scroll((at.min(most), 0)).block(block),
         area,
     );
+}
+
+fn message_row(model: &Model, row: &NoticeRow<'_>, theme: Theme) -> Line<'static> {
+    let time = row.notice.at.to_zoned(model.zone.clone());
+    let (time, style) = if row.is_first {
+        let time = time.strftime("%H:%M:%S").to_string();
+        (time, theme.tone(row.notice.tone))
+    } else {
+        (String::new(), Style::new())
+    };
+    Line::from(vec![
+        Span::styled(format!("{time:<TIME$}"), Theme::dim()),
+        Span::styled(row.text.clone(), style),
+    ])
 }

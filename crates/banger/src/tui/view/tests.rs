@@ -10,7 +10,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 
 use super::draw;
-use crate::tui::model::message::{Answer, Message};
+use crate::tui::model::message::{Act, Answer, Job, Message};
 use crate::tui::model::tests::{model, now, types, vm};
 use crate::tui::model::{Link, Look, Model};
 
@@ -286,6 +286,28 @@ fn what_lies_over_the_list() {
     }
 }
 
+#[test]
+fn help_and_messages_are_read_to_their_ends_and_no_further() {
+    for size in [(80, 24), (80, 130)] {
+        let text = told(&drawn_after("?G", size));
+        assert!(text.contains("quit; VMs"), "{size:?}: {text}");
+        let text = told(&drawn_after("?Gkk", size));
+        assert_eq!(text.contains("quit; VMs"), size.1 == 130, "{text}");
+    }
+    let mut model = some();
+    let error = Error::new(Code::Host, "begin").cause(format!("{}the-end", "word ".repeat(400)));
+    model.update(Message::Note(error), now());
+    types(&mut model, "!G");
+    let text = told(&drawn(&mut model, (80, 24)));
+    let last = text.lines().nth(21).unwrap();
+    assert!(last.contains("the-end"), "it is in the last line: {text}");
+    let mut model = some();
+    model.update(Message::Note(Error::new(Code::Host, "no room")), now());
+    types(&mut model, "!Gjjj");
+    let text = told(&drawn(&mut model, (80, 24)));
+    assert!(text.lines().nth(2).unwrap().contains("no room"), "{text}");
+}
+
 fn drawn_after(keys: &str, size: (u16, u16)) -> Buffer {
     let mut model = some();
     model.update(Message::Size(size.0, size.1), now());
@@ -306,6 +328,20 @@ fn a_daemon_that_is_gone_is_told() {
         text.contains("build-farm-1"),
         "what was known stays: {text}"
     );
+    // What comes of a key is told all the same.
+    types(&mut model, "s");
+    let text = told(&drawn(&mut model, (80, 24)));
+    assert!(text.contains("nothing can be done now"), "{text}");
+    let job = Job {
+        vm: None,
+        name: "the daemon".to_owned(),
+        act: Act::StartDaemon,
+    };
+    let error = Error::new(Code::Host, "start the daemon").cause("no room");
+    model.update(Message::Ended(Box::new(job), Err(error)), now());
+    let text = told(&drawn(&mut model, (80, 24)));
+    assert!(text.contains("start the daemon: no room"), "{text}");
+    assert!(text.contains("daemon gone since"), "{text}");
 }
 
 #[test]
