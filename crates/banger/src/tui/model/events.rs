@@ -58,6 +58,7 @@ impl Model {
                 self.vms.replace(snapshot.vms);
                 self.operations.replace(snapshot.operations);
                 let vms = &self.vms;
+                self.operations.retain(|id| vms.get(id).is_some());
                 let runs = |id| vms.get(id).is_some_and(|vm| vm.phase == Phase::Running);
                 self.usages.retain(runs);
                 self.disks = None;
@@ -162,6 +163,10 @@ impl Model {
             }
         }
         self.operations.take(operation, at);
+        // The end of a deletion comes after its VM is gone, and that of a build's VM, too.
+        if let Some(vm) = vm.filter(|it| self.vms.get(*it).is_none()) {
+            self.operations.forget(vm);
+        }
     }
 
     fn note(&mut self, vm: Option<VmId>, text: String, bad: bool, at: jiff::Timestamp) {

@@ -294,11 +294,21 @@ impl Model {
         if is_moving {
             return Some(Duration::from_secs(1));
         }
+        let shows_ages = match self.tab {
+            Tab::Vms => !self.vms.shown().is_empty(),
+            Tab::Images | Tab::Trash | Tab::Daemon => true,
+            Tab::Doctor | Tab::Volumes => false,
+        };
+        // An age is told in its largest unit; in seconds, only an uptime is followed.
+        let is_young = self.tab == Tab::Vms && self.youngest_run().is_some_and(|it| it < 60);
+        shows_ages.then(|| Duration::from_secs(if is_young { 1 } else { 30 }))
+    }
+
+    /// For how many seconds the VM that was started last has been running.
+    fn youngest_run(&self) -> Option<i64> {
         let running = self.vms.all().filter(|vm| vm.phase == Phase::Running);
-        let youngest = running.filter_map(|vm| vm.started).max()?;
-        let age = self.now.as_second().saturating_sub(youngest.as_second());
-        // An uptime is told in its largest unit.
-        Some(Duration::from_secs(if age < 60 { 1 } else { 30 }))
+        let started = running.filter_map(|vm| vm.started).max()?;
+        Some(self.now.as_second().saturating_sub(started.as_second()))
     }
 
     /// Tells something.

@@ -98,6 +98,17 @@ impl Operations {
         self.last.remove(&vm);
     }
 
+    /// Keeps the last ones of VMs that there are.
+    pub(crate) fn retain(&mut self, exists: impl Fn(VmId) -> bool) {
+        self.last.retain(|vm, _| exists(*vm));
+    }
+
+    /// For how many VMs the last one is kept.
+    #[cfg(test)]
+    pub(crate) fn last_count(&self) -> usize {
+        self.last.len()
+    }
+
     /// Those that are under way, oldest first.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Course> {
         self.running.values()

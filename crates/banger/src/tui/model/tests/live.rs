@@ -179,21 +179,72 @@ fn tabs_ask_once_when_they_are_opened_and_on_demand() {
 
 #[test]
 fn nothing_ticks_while_nothing_on_the_screen_changes_by_itself() {
-    let mut model = model(vec![vm(1, "db", Phase::Stopped)]);
-    assert_eq!(model.next_tick(), None);
-    let running = vm(2, "web", Phase::Running);
-    model.update(event(2, Change::Vm(Box::new(running))), now());
-    assert_eq!(
-        model.next_tick().unwrap().as_secs(),
-        30,
-        "an uptime in minutes"
-    );
+    let seconds = |model: &Model| model.next_tick().map(|it| it.as_secs());
+    let mut model = model(Vec::new());
+    assert_eq!(seconds(&model), None, "there is nothing to see");
+    let change = Change::Vm(Box::new(vm(1, "db", Phase::Stopped)));
+    model.update(event(2, change), now());
+    assert_eq!(seconds(&model), Some(30), "its age");
+    for (keys, tick) in [
+        ("2", Some(30)),
+        ("3", Some(30)),
+        ("4", None),
+        ("5", None),
+        ("6", Some(30)),
+    ] {
+        types(&mut model, keys);
+        assert_eq!(seconds(&model), tick, "{keys}");
+    }
+    types(&mut model, "1");
+    let mut running = vm(2, "web", Phase::Running);
+    model.update(event(3, Change::Vm(Box::new(running.clone()))), now());
+    assert_eq!(seconds(&model), Some(30), "an uptime in minutes");
+    running.started = Some(now());
+    model.update(event(4, Change::Vm(Box::new(running))), now());
+    assert_eq!(seconds(&model), Some(1), "an uptime in seconds");
+    types(&mut model, "4");
+    assert_eq!(seconds(&model), None, "it is not seen");
+    types(&mut model, "1");
+    let old = vm(2, "web", Phase::Running);
+    model.update(event(5, Change::Vm(Box::new(old))), now());
     types(&mut model, "c");
-    assert_eq!(
-        model.next_tick().unwrap().as_secs(),
-        1,
-        "a message is to go"
-    );
+    assert_eq!(seconds(&model), Some(1), "a message is to go");
+}
+
+#[test]
+fn of_vms_that_are_gone_nothing_is_kept() {
+    use banger_api::{Operation, OperationState, Verb};
+    let mut model = three();
+    let operation = |id: u32, verb, state| {
+        let operation = Operation {
+            id: 7,
+            verb,
+            vm: Some(VmId::from_bits(id)),
+            name: None,
+            request: None,
+            began: now(),
+            state,
+        };
+        event(2, Change::Operation(operation))
+    };
+    // In the daemon's order: the VM is gone before its deletion is done.
+    model.update(operation(1, Verb::Delete, OperationState::Began), now());
+    let (id, name) = (VmId::from_bits(1), "api".parse().unwrap());
+    model.update(event(3, Change::Deleted { id, name }), now());
+    model.update(operation(1, Verb::Delete, OperationState::Done), now());
+    // A build's VM is no VM of the list.
+    model.update(operation(40, Verb::Build, OperationState::Done), now());
+    assert_eq!(model.operations.last_count(), 0);
+    for (id, verb) in [(2, Verb::Set), (3, Verb::Stop)] {
+        model.update(operation(id, verb, OperationState::Done), now());
+    }
+    assert_eq!(model.operations.last_count(), 2);
+    let snapshot = banger_api::Snapshot {
+        vms: vec![vm(3, "web", Phase::Running)],
+        ..Default::default()
+    };
+    model.update(event(9, Change::Snapshot(snapshot)), now());
+    assert_eq!(model.operations.last_count(), 1, "web's");
 }
 
 #[test]
