@@ -74,7 +74,7 @@ pub(crate) fn with_host(text: &str) -> Cow<'_, str> {
 }
 
 /// The text with `--host NAME` in each banger command that accepts it.
-fn commands_with(text: &str, host: &str) -> String {
+pub(crate) fn commands_with(text: &str, host: &str) -> String {
     const VERBS: [&str; 11] = [
         "vm",
         "image",

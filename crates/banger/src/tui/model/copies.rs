@@ -33,7 +33,7 @@ impl Model {
         };
         let text = match action {
             Action::CopyName => Some(vm.name.to_string()),
-            Action::CopySsh => Some(format!("banger vm ssh {}", vm.name)),
+            Action::CopySsh => Some(self.for_host(&format!("banger vm ssh {}", vm.name))),
             _ => match (vm.address, &vm.ssh) {
                 (Some(address), _) => Some(address.to_string()),
                 (None, Some(ssh)) => Some(format!("{}:{}", ssh.host, ssh.port)),
@@ -79,6 +79,12 @@ impl Model {
             self.say(Tone::Warning, "no command fixes it");
             return Vec::new();
         };
+        if let Some(host) = &self.host {
+            // Run here, it would change this machine and mend nothing.
+            let line = format!("it is to be run on `{host}`: copy it, and log in there");
+            self.say(Tone::Warning, line);
+            return Vec::new();
+        }
         let question = Confirmation {
             title: format!("{}?", fix.what),
             lines: vec![format!("runs: {}", command_of(&fix))],

@@ -158,7 +158,7 @@ impl Model {
                 self.note(vm, format!("{verb} failed: {error}"), true, at);
                 // Nobody waits for what banger began by itself.
                 if operation.request.is_none() {
-                    self.notices.fail(error, self.now);
+                    self.fail(error);
                 }
             }
         }
@@ -190,7 +190,7 @@ impl Model {
             // The VM went away before its turn came: that is what was wanted.
             Err(error) if error.code == Code::NotFound && matches!(job.act, Act::Delete { .. }) => {
             }
-            Err(error) => self.notices.fail(&error, self.now),
+            Err(error) => self.fail(&error),
         }
         match job.act {
             Act::DeleteImage(_) | Act::PruneImages => vec![Effect::Ask(Question::Images)],

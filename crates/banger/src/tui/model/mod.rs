@@ -88,6 +88,8 @@ pub(crate) struct Model {
     /// The user's time zone.
     pub(crate) zone: TimeZone,
     pub(crate) size: (u16, u16),
+    /// The other machine whose VMs these are.
+    pub(crate) host: Option<String>,
     pub(crate) link: Link,
     pub(crate) daemon: Option<DaemonView>,
     pub(crate) vms: Vms,
@@ -142,6 +144,7 @@ impl Model {
             now,
             zone: TimeZone::UTC,
             size: (80, 24),
+            host: None,
             link: Link::Pending,
             daemon: None,
             vms,
@@ -220,12 +223,12 @@ impl Model {
             }
             Message::Returned(outcome) => {
                 if let Err(error) = outcome {
-                    self.notices.fail(&error, now);
+                    self.fail(&error);
                 }
                 self.refreshed()
             }
             Message::Note(error) => {
-                self.notices.fail(&error, now);
+                self.fail(&error);
                 Vec::new()
             }
         };
@@ -309,6 +312,20 @@ impl Model {
         let running = self.vms.all().filter(|vm| vm.phase == Phase::Running);
         let started = running.filter_map(|vm| vm.started).max()?;
         Some(self.now.as_second().saturating_sub(started.as_second()))
+    }
+
+    /// Tells an error. Commands in its hints are for the machine whose VMs these are.
+    fn fail(&mut self, error: &Error) {
+        let whole = self.for_host(&error.report());
+        self.notices.fail(error, whole, self.now);
+    }
+
+    /// A text with its commands as they are typed on this machine.
+    fn for_host(&self, text: &str) -> String {
+        match &self.host {
+            Some(host) => crate::output::commands_with(text, host),
+            None => text.to_owned(),
+        }
     }
 
     /// Tells something.

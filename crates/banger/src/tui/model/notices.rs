@@ -95,12 +95,11 @@ impl Notices {
         );
     }
 
-    /// Tells an error: its first line, and the rest on demand.
-    pub(crate) fn fail(&mut self, error: &Error, now: Timestamp) {
+    /// Tells an error: its first line, and `whole` on demand.
+    pub(crate) fn fail(&mut self, error: &Error, whole: String, now: Timestamp) {
         let cause = error.causes.last().map(|it| format!(": {it}"));
         let line = format!("{}{}", error.message, cause.unwrap_or_default());
         let line = line.lines().next().unwrap_or_default().to_owned();
-        let whole = error.report();
         let tone = Tone::Bad;
         self.add(
             Notice {
@@ -187,7 +186,7 @@ mod tests {
         let error = Error::new(Code::Host, "start `web`")
             .cause("no room")
             .hint("make room");
-        notices.fail(&error, at(0));
+        notices.fail(&error, error.report(), at(0));
         notices.say(Tone::Good, "db is running", at(1));
         let standing = notices.standing(at(2)).unwrap();
         assert_eq!(standing.line, "start `web`: no room");

@@ -20,7 +20,7 @@ impl Model {
             Answer::Volumes(volumes) => self.volumes.take(volumes),
             Answer::Trash(vms) => self.trash.take(vms),
             Answer::Daemon(Ok(daemon)) => self.daemon = Some(*daemon),
-            Answer::Daemon(Err(error)) => self.notices.fail(&error, self.now),
+            Answer::Daemon(Err(error)) => self.fail(&error),
             Answer::Doctor(report) => self.checks.take(report.map(|it: Report| it.checks)),
             Answer::Defaults(defaults) => self.defaults = Some(defaults),
         }

@@ -59,6 +59,8 @@ pub(crate) fn run(session: &Session, look: Look) -> Outcome {
     let kept = files::kept(&session.places);
     let mut model = Model::new(Timestamp::now(), keys, look, &kept);
     model.zone = TimeZone::system();
+    let remote = session.places.remote.as_ref();
+    model.host = remote.map(|it| it.name().to_owned());
     let (sender, mut inbox) = inbox();
     let trouble = |cause: io::Error| {
         Failure::from(Error::new(Code::Host, "use the terminal").cause(cause.to_string()))

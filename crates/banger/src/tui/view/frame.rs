@@ -1,5 +1,6 @@
 //! The lines around: the tabs, the message, the keys.
 
+use banger_api::{Phase, VmView};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -44,30 +45,42 @@ pub(super) fn head(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rec
         width: area.width.saturating_sub(used),
         ..area
     };
-    let state = match &model.link {
-        Link::Pending => Span::styled("connecting … ", theme.warning()),
+    let width = usize::from(rest.width);
+    let fits = |text: &&String| Span::raw(text.as_str()).width() <= width;
+    let texts = state(model);
+    let text = texts.iter().find(fits).or(texts.last());
+    let style = match &model.link {
+        Link::Pending => theme.warning(),
+        Link::Up => Theme::dim(),
+        Link::Lost { .. } => theme.bad(),
+    };
+    let state = Span::styled(text.cloned().unwrap_or_default(), style);
+    let line = Line::from(state).right_aligned();
+    frame.render_widget(line, rest);
+}
+
+/// Whose VMs these are and how the daemon is, in words: the longest first.
+fn state(model: &Model) -> Vec<String> {
+    let host = model.host.as_deref().map(line_of);
+    let host = host.map(|it| format!("{it}: ")).unwrap_or_default();
+    match &model.link {
+        Link::Pending => vec![format!("{host}connecting … "), "connecting … ".to_owned()],
         Link::Up => {
-            let running = model
-                .vms
-                .all()
-                .filter(|vm| vm.phase == banger_api::Phase::Running)
-                .count();
-            let mode = match &model.daemon {
-                Some(daemon) if daemon.mode == "sim" => "simulated, ",
-                _ => "",
-            };
-            let text = format!("{running} of {} running ", model.vms.count());
-            let fits = mode.len() + text.len() <= usize::from(rest.width);
-            let mode = if fits { mode } else { "" };
-            Span::styled(format!("{mode}{text}"), Theme::dim())
+            let runs = |vm: &&VmView| vm.phase == Phase::Running;
+            let (running, all) = (model.vms.all().filter(runs).count(), model.vms.count());
+            let is_simulated = model.daemon.as_ref().is_some_and(|it| it.mode == "sim");
+            let mode = if is_simulated { "simulated, " } else { "" };
+            vec![
+                format!("{host}{mode}{running} of {all} running "),
+                format!("{host}{running} of {all} running "),
+                format!("{host}{running}/{all} "),
+            ]
         }
         Link::Lost { since, .. } => {
             let text = format!("daemon gone since {} ", age::since(*since, model.now));
-            Span::styled(text, theme.bad())
+            vec![format!("{host}{text}"), text]
         }
-    };
-    let line = Line::from(state).right_aligned();
-    frame.render_widget(line, rest);
+    }
 }
 
 /// The message, what is typed, or what is under way.

@@ -345,6 +345,25 @@ fn a_daemon_that_is_gone_is_told() {
 }
 
 #[test]
+fn whose_vms_these_are_is_told() {
+    for (host, width, text) in [
+        ("lab", 80, " lab: 2 of 4 running"),
+        ("ada@server", 80, " ada@server: 2/4"),
+        ("ada@server", 120, " ada@server: 2 of 4 running"),
+    ] {
+        let mut model = some();
+        model.host = Some(host.to_owned());
+        let screen = told(&drawn(&mut model, (width, 24)));
+        assert!(screen.lines().next().unwrap().ends_with(text), "{screen}");
+        let error = Error::new(Code::NotReady, "it is gone");
+        model.update(Message::Lost(error), now());
+        let screen = told(&drawn(&mut model, (120, 24)));
+        let gone = format!("{host}: daemon gone since");
+        assert!(screen.contains(&gone), "{screen}");
+    }
+}
+
+#[test]
 fn the_checks_with_their_fixes() {
     let mut model = some();
     types(&mut model, "4");

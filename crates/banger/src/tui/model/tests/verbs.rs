@@ -277,3 +277,41 @@ fn what_was_not_sent_is_not_lost_without_a_question() {
     }
     assert_eq!(types(&mut model, "q"), [Effect::Quit], "all are sent");
 }
+
+#[test]
+fn commands_are_for_the_machine_whose_vms_these_are() {
+    let mut model = three();
+    model.host = Some("lab".to_owned());
+    let copied = |text: &str| [Effect::Copy(text.to_owned())];
+    assert_eq!(
+        types(&mut model, "Y"),
+        copied("banger --host lab vm ssh api")
+    );
+    let error = Error::new(Code::Invalid, "no").hint("start it: banger vm start api");
+    model.update(Message::Note(error), now());
+    let Effect::Copy(text) = &types(&mut model, "!y")[0] else {
+        panic!("it is copied")
+    };
+    assert!(text.contains("banger --host lab vm start api"), "{text}");
+    // What mends a check would change this machine.
+    types(&mut model, "<esc>4");
+    let check = banger_api::CheckReport {
+        name: "QEMU".to_owned(),
+        verdict: banger_api::Verdict::Fail,
+        found: "it is not installed".to_owned(),
+        hints: Vec::new(),
+        fix: Some(banger_api::Fix::install(&["qemu-system-x86"])),
+        section: None,
+    };
+    let report = banger_api::Report {
+        checks: vec![check],
+    };
+    model.update(Message::Answer(Answer::Doctor(Ok(report))), now());
+    types(&mut model, "F");
+    assert!(model.overlay.is_none());
+    let said = &model.notices.all().find(|it| it.tone == Tone::Warning);
+    assert!(said.is_some_and(|it| it.line.contains("on `lab`")));
+    model.host = None;
+    types(&mut model, "F");
+    assert!(model.overlay.is_some());
+}
