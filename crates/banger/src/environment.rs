@@ -132,6 +132,16 @@ impl Environment {
             .is_some_and(|value| value != "0" && value != "false" && value != "no")
     }
 
+    /// Whether the user's locale has characters beyond ASCII. Where it is unknown it is taken to have them, as
+    /// terminals of today do.
+    pub(crate) fn has_unicode(&self) -> bool {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(|name| self.get(name))
+            .map(|it| it.to_string_lossy().to_lowercase().replace('-', ""));
+        locale.is_none_or(|it| it.contains("utf8"))
+    }
+
     /// An environment of these variables only.
     #[cfg(test)]
     pub(crate) fn of(variables: &[(&'static str, &str)]) -> Self {
@@ -142,6 +152,23 @@ impl Environment {
                 .collect(),
             overrides: Overrides::new(),
             passed_over: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_variable_that_is_set_names_the_locale() {
+        for (variables, unicode) in [
+            (&[][..], true),
+            (&[("LANG", "C.UTF-8")], true),
+            (&[("LC_ALL", "C"), ("LANG", "C.UTF-8")], false),
+            (&[("LC_CTYPE", "de_DE.utf8"), ("LANG", "C")], true),
+        ] {
+            assert_eq!(Environment::of(variables).has_unicode(), unicode);
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Output {
     pub(crate) terminal: bool,
     /// Standard output takes colours.
     pub(crate) colour: bool,
+    /// It takes characters beyond ASCII.
+    pub(crate) unicode: bool,
 }
 
 /// The colours that banger uses, by their SGR number.
@@ -115,6 +117,7 @@ impl Output {
             quiet: global.quiet,
             terminal,
             colour,
+            unicode: environment.has_unicode(),
         }
     }
 
@@ -242,6 +245,7 @@ mod tests {
             quiet: false,
             terminal: false,
             colour: false,
+            unicode: false,
         };
         assert_eq!(output.paint(Colour::Green, "running"), "running");
         let output = Output {

@@ -163,6 +163,7 @@ mod tests {
             quiet: false,
             terminal: false,
             colour: false,
+            unicode: false,
         };
         insta::assert_snapshot!(table(&report(), output), @r"
         pass bundle      trixie with Linux 6.12
@@ -187,6 +188,7 @@ mod tests {
             quiet: false,
             terminal: true,
             colour: false,
+            unicode: false,
         };
         let text = table(&report(), output);
         assert!(text.starts_with("✓ bundle      trixie"), "{text}");

@@ -43,15 +43,10 @@ impl Tui {
     }
 }
 
-/// The abilities of the terminal: Unicode if the user's locale uses it.
+/// The abilities of the terminal.
 fn look(environment: &Environment) -> Look {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| environment.get(name))
-        .map(|it| it.to_string_lossy().to_lowercase().replace('-', ""));
     Look {
         colour: environment.get("NO_COLOR").is_none(),
-        // If the locale is unknown, Unicode is assumed, which terminals of today have.
-        unicode: locale.is_none_or(|it| it.contains("utf8")),
+        unicode: environment.has_unicode(),
     }
 }

@@ -25,6 +25,7 @@ const SILENT: Output = Output {
     quiet: true,
     terminal: false,
     colour: false,
+    unicode: false,
 };
 
 #[cfg(test)]

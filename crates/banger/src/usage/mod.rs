@@ -5,6 +5,7 @@ pub(crate) mod draw;
 mod history;
 mod rates;
 pub(crate) mod sampler;
+pub(crate) mod screen;
 
 pub(crate) use history::{History, Moment};
 pub(crate) use rates::Rates;

@@ -108,6 +108,7 @@ mod tests {
         quiet: false,
         terminal: false,
         colour: false,
+        unicode: false,
     };
 
     #[test]

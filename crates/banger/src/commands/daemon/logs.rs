@@ -144,6 +144,7 @@ pub(crate) fn follow_log(
         quiet: false,
         terminal: false,
         colour: false,
+        unicode: false,
     };
     let zone = TimeZone::system();
     let text = |line: &[u8]| {

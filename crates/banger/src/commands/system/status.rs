@@ -155,6 +155,7 @@ mod tests {
             quiet: false,
             terminal: false,
             colour: false,
+            unicode: false,
         };
         let root = root("helper      answers ada\nlinger      on\n");
         insta::assert_snapshot!(text(&root, Some(&unit()), Some("root-helper"), output), @r"

@@ -1,6 +1,5 @@
 //! `banger vm stats`.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::failure::Outcome;
 use crate::poll;
 use crate::session::Session;
 use crate::usage::draw::{CURVES, size, sparkline};
+use crate::usage::screen::draw;
 use crate::usage::{History, Rates};
 
 /// The time between two measurements.
@@ -64,17 +64,18 @@ impl Stats {
             let rates = Rates::between(&before, &now);
             let sample = Sample { stats: &now, rates };
             history.take(now.clone());
-            if self.watch && session.output.terminal && !session.output.json {
-                // Clears the screen, and starts at its upper left corner.
-                write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
-            }
-            session.output.result(&sample, || {
+            let text = || {
                 let mut text = table(&now, rates);
                 if self.watch {
-                    text += &sparklines(&history);
+                    text += &sparklines(&history, session.output.unicode);
                 }
                 text
-            })?;
+            };
+            if self.watch && session.output.terminal && !session.output.json {
+                draw(&text())?;
+            } else {
+                session.output.result(&sample, text)?;
+            }
             if !self.watch {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -148,7 +149,7 @@ fn of_rate(bytes: f64) -> String {
 }
 
 /// The last values of each curve, the newest on the right.
-fn sparklines(history: &History) -> String {
+fn sparklines(history: &History, unicode: bool) -> String {
     let rows = CURVES.map(|curve| {
         let values = history.series(SPARKS, SECONDS, curve.value);
         let most = curve.unit.most(&values);
@@ -156,7 +157,7 @@ fn sparklines(history: &History) -> String {
         let words = newest.map(|it| curve.unit.words(it)).unwrap_or_default();
         vec![
             curve.title.to_owned(),
-            sparkline(&values, most, true),
+            sparkline(&values, most, unicode),
             words,
         ]
     });
@@ -173,7 +174,8 @@ mod tests {
         for (second, millis) in [(0, 0), (1, 1000), (2, 3000)] {
             history.take(crate::usage::stats_at(second, millis));
         }
-        let text = sparklines(&history);
+        assert!(sparklines(&history, false).is_ascii());
+        let text = sparklines(&history, true);
         let lines: Vec<_> = text.lines().skip(1).map(str::trim_end).collect();
         assert_eq!(lines.len(), CURVES.len());
         assert!(lines[0].starts_with("CPU ") && lines[0].ends_with("▄█  100%"));

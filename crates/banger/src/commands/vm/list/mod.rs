@@ -99,7 +99,7 @@ pub(crate) struct List {
 /// What VMs use.
 type Usages = BTreeMap<VmId, History>;
 
-/// The phases, and the further states that `--filter` accepts.
+/// The phases, and the further states that `--phase` accepts.
 const PHASES: [&str; 10] = [
     "creating",
     "stopped",
@@ -230,7 +230,7 @@ impl List {
         }
         rows.extend(vms.iter().map(|vm| {
             let cells = chosen.iter().map(|column| column.cell(vm, at));
-            let used = usages.map(|usages| watch::usage_cells(usages.get(&vm.id)));
+            let used = usages.map(|usages| watch::usage_cells(usages.get(&vm.id), output.unicode));
             cells.chain(used.into_iter().flatten()).collect()
         }));
         columns(&rows, |row, column, cell| {
@@ -325,6 +325,7 @@ mod tests {
         quiet: false,
         terminal: false,
         colour: false,
+        unicode: false,
     };
 
     #[test]

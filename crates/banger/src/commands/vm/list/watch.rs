@@ -1,7 +1,6 @@
 //! `banger vm list --watch`: the list as it changes, with what the VMs use.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use crate::session::Session;
 use crate::usage::History;
 use crate::usage::draw::{CURVES, part};
 use crate::usage::sampler::{self, SLOW, Sampler};
+use crate::usage::screen::{draw, rows};
 
 /// The columns of a terminal of 80 columns, before what the VMs use.
 const WATCHED: [Column; 6] = [
@@ -43,7 +43,7 @@ enum News {
 
 /// The VMs, and what they use.
 #[derive(Default)]
-struct Watched {
+struct WatchState {
     vms: BTreeMap<VmId, VmView>,
     usages: Usages,
 }
@@ -60,7 +60,7 @@ pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
         measure(session, &sampler, &sender);
     }
     drop(sender);
-    let mut watched = Watched::default();
+    let mut watched = WatchState::default();
     loop {
         let first = match news.recv_timeout(OLD) {
             Ok(first) => Some(first),
@@ -88,9 +88,7 @@ pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
         }
         let vms = list.selected(watched.by_name(), Timestamp::now());
         if screen {
-            let running = vms.iter().filter(|vm| vm.phase == Phase::Running);
-            let wanted: Vec<_> = running.map(|vm| (vm.id, SLOW)).take(rows()).collect();
-            sampler.want(&wanted);
+            sampler.want(&seen(&vms, rows()));
             let columns: &[Column] = if format == Format::Wide {
                 &WIDE
             } else {
@@ -105,17 +103,14 @@ pub(super) fn run(list: &List, session: &Session, format: Format) -> Outcome {
     }
 }
 
-impl Watched {
+impl WatchState {
     /// Takes news in, and returns whether anything is otherwise. At the end, returns why.
     fn take(&mut self, news: News) -> Result<bool, Option<Error>> {
         let event = match news {
             News::Event(event) => event,
             News::Ended(error) => return Err(error),
             News::Measured(id, stats) => {
-                let runs = self
-                    .vms
-                    .get(&id)
-                    .is_some_and(|vm| vm.phase == Phase::Running);
+                let runs = self.vms.get(&id).is_some_and(runs);
                 if runs {
                     self.usages.entry(id).or_default().take(*stats);
                 }
@@ -125,6 +120,8 @@ impl Watched {
         match event.change {
             Change::Snapshot(snapshot) => {
                 self.vms = snapshot.vms.into_iter().map(|vm| (vm.id, vm)).collect();
+                let vms = &self.vms;
+                self.usages.retain(|id, _| vms.get(id).is_some_and(runs));
             }
             Change::Vm(vm) => {
                 if vm.phase != Phase::Running {
@@ -146,6 +143,17 @@ impl Watched {
         vms.sort_by(|a, b| a.name.cmp(&b.name));
         vms
     }
+}
+
+fn runs(vm: &VmView) -> bool {
+    vm.phase == Phase::Running
+}
+
+/// The VMs that are measured: those that run, of the rows that are drawn.
+fn seen(vms: &[VmView], rows: usize) -> Vec<(VmId, Duration)> {
+    let drawn = vms.iter().take(rows);
+    let running = drawn.filter(|vm| runs(vm));
+    running.map(|vm| (vm.id, SLOW)).collect()
 }
 
 fn follow(session: &Session, sender: Sender<News>) -> banger_api::Result<()> {
@@ -180,38 +188,81 @@ fn measure(session: &Session, sampler: &Sampler, sender: &Sender<News>) {
     }
 }
 
-/// The rows of the terminal.
-fn rows() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.map_or(24, |it| usize::from(it.ws_row)).max(2)
-}
-
-/// Draws over what was there. Lines that are too long for the terminal are cut by it.
-fn draw(text: &str) -> std::io::Result<()> {
-    let rows = rows();
-    let lines: Vec<&str> = text.lines().collect();
-    let mut screen = "\x1b[?7l\x1b[H".to_owned();
-    let fits = lines.len() < rows;
-    let shown = if fits { lines.len() } else { rows - 2 };
-    for line in &lines[..shown] {
-        screen += line;
-        screen += "\x1b[K\n";
-    }
-    if !fits {
-        screen += &format!("… and {} more\x1b[K\n", lines.len() - shown);
-    }
-    screen += "\x1b[J\x1b[?7h";
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(screen.as_bytes())?;
-    stdout.flush()
-}
-
 /// The cells of what a VM uses.
-pub(super) fn usage_cells(history: Option<&History>) -> [String; 2] {
-    let cell = |curve| match part(history, curve, true) {
+pub(super) fn usage_cells(history: Option<&History>, unicode: bool) -> [String; 2] {
+    let cell = |curve| match part(history, curve, unicode) {
         nothing if nothing.is_empty() => "-".to_owned(),
         text => text,
     };
     let [cpu, memory, ..] = &CURVES;
     [cell(cpu), cell(memory)]
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::Snapshot;
+
+    use super::super::super::calm_otter;
+    use super::*;
+    use crate::usage::stats_at;
+
+    fn vm(number: u32, phase: Phase) -> VmView {
+        let mut vm = calm_otter();
+        vm.id = VmId::from_bits(number);
+        vm.phase = phase;
+        vm
+    }
+
+    #[test]
+    fn only_vms_in_the_rows_that_are_drawn_are_measured() {
+        let vms = [
+            vm(1, Phase::Running),
+            vm(2, Phase::Stopped),
+            vm(3, Phase::Running),
+        ];
+        let seen = |rows| {
+            let seen = seen(&vms, rows).into_iter();
+            seen.map(|it| it.0).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(2), [VmId::from_bits(1)]);
+        assert_eq!(seen(3), [1, 3].map(VmId::from_bits));
+    }
+
+    #[test]
+    fn what_vms_used_is_forgotten_with_them() {
+        let mut state = WatchState::default();
+        let snapshot = |vms| {
+            let change = Change::Snapshot(Snapshot {
+                vms,
+                ..Snapshot::default()
+            });
+            News::Event(Box::new(Event {
+                seq: 1,
+                at: Timestamp::UNIX_EPOCH,
+                change,
+            }))
+        };
+        let all = [1, 2, 3].map(|it| vm(it, Phase::Running)).to_vec();
+        assert!(matches!(state.take(snapshot(all)), Ok(true)));
+        for number in [1, 2, 3] {
+            let news = News::Measured(VmId::from_bits(number), Box::new(stats_at(0, 0)));
+            assert!(matches!(state.take(news), Ok(true)));
+        }
+        let fewer = vec![vm(1, Phase::Running), vm(2, Phase::Stopped)];
+        assert!(matches!(state.take(snapshot(fewer)), Ok(true)));
+        let left: Vec<_> = state.usages.keys().copied().collect();
+        assert_eq!(left, [VmId::from_bits(1)]);
+    }
+
+    #[test]
+    fn without_unicode_curves_are_ascii() {
+        let mut history = History::default();
+        for second in [0, 10] {
+            history.take(stats_at(second, 1000));
+        }
+        for cell in usage_cells(Some(&history), false) {
+            assert!(cell.is_ascii() && cell.contains('%'), "{cell}");
+        }
+        assert!(!usage_cells(Some(&history), true)[1].is_ascii());
+    }
 }
