@@ -1,4 +1,4 @@
-//! Commands inside the VMs of another machine: files and ports are those of this one.
+//! Commands inside the VMs of another machine: ports are those of this one.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,22 +11,6 @@ fn with_vm() -> Option<TwoMachines> {
     let two = two_machines("")?;
     two.done(&["--host", "lab", "vm", "create", "web"]);
     Some(two)
-}
-
-#[test]
-fn files_are_copied_from_this_machine_and_to_it() {
-    let Some(two) = with_vm() else { return };
-    let (there, back) = (two.client.path("there"), two.client.path("back"));
-    std::fs::create_dir(&there).unwrap();
-    std::fs::write(there.join("file"), b"a\0b").unwrap();
-    let (from, to) = (there.to_str().unwrap(), back.to_str().unwrap());
-    two.done(&["--host", "lab", "vm", "cp", "-r", from, "web:tree"]);
-    two.done(&["--host", "lab", "vm", "cp", "-r", "web:tree", to]);
-    assert_eq!(std::fs::read(back.join("file")).unwrap(), b"a\0b");
-    let missing = two.client.path("missing");
-    let missing = missing.to_str().unwrap();
-    let error = two.refused(&["--host", "lab", "vm", "cp", missing, "web:"]);
-    assert!(error.contains("missing"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! VMs on another machine, through a real sshd. Sessions there have a simulated daemon.
 
+mod copies;
 mod ferry;
 mod inside;
 mod login;
