@@ -104,9 +104,8 @@ fn a_directory_is_kept_the_same_there_also_after_a_lost_connection() {
     let from = tree(&two);
     let words = ["--host", "lab", "vm", "sync", &from, "web:app", "--watch"];
     let mut sync = two.command(&words);
-    let mut sync = sync.spawn().unwrap();
+    let mut sync = sync.stdout(Stdio::piped()).spawn().unwrap();
     let told = lines(sync.stdout.take().unwrap());
-    let err = lines(sync.stderr.take().unwrap()); std::thread::spawn(move || { for l in err { eprintln!("E {l}"); } });
     let until = |wanted: &str| {
         let mut before = Vec::new();
         while !before.last().is_some_and(|it: &String| it.contains(wanted)) {

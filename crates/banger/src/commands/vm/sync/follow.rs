@@ -13,6 +13,7 @@ use super::tree::{self, Entry, Node, Root, Tree};
 use super::watch::{Changes, Watch};
 use super::{Sync, Syncing};
 use crate::output::clean;
+use crate::remote::Prompts;
 
 /// After a change, how long nothing else changes before a batch begins.
 const QUIET: Duration = Duration::from_millis(60);
@@ -87,6 +88,10 @@ impl Sync {
                         said = Some(reason);
                     }
                     pause(RETRY);
+                    if let Some(remote) = &syncing.session.places.remote {
+                        // What is wrong there, the next connection tells.
+                        let _ = remote.connect(Prompts::Refused);
+                    }
                 }
             }
         }
