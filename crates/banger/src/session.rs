@@ -3,11 +3,12 @@
 use std::cell::OnceCell;
 
 use banger_api::client::Client;
-use banger_api::{DaemonView, Progress, Result};
+use banger_api::{Code, DaemonView, Error, Progress, Result};
 
 use crate::output::Output;
 use crate::paths::Paths;
 use crate::progress::Steps;
+use crate::remote::Prompts;
 use crate::{agreement, connect, interrupt};
 
 /// The session of one command.
@@ -71,6 +72,17 @@ impl Session {
         Ok(Some((client, view)))
     }
 
+    /// Whether a question of a command that waits can be asked again after this error: the connection
+    /// broke, and the daemon or its network may come back. That to another machine is opened again.
+    pub(crate) fn can_ask_again(&self, error: &Error) -> bool {
+        let is_broken = is_broken(error);
+        if let (true, Some(remote)) = (is_broken, &self.places.remote) {
+            // What is wrong there, the next question tells.
+            let _ = remote.connect(Prompts::Refused);
+        }
+        is_broken
+    }
+
     /// Runs a long request, and shows its steps.
     ///
     /// # Errors
@@ -86,4 +98,9 @@ impl Session {
         steps.end();
         outcome
     }
+}
+
+/// Whether the connection broke. A request that the daemon has rejected would be rejected again.
+pub(crate) fn is_broken(error: &Error) -> bool {
+    matches!(error.code, Code::Internal | Code::NotReady)
 }

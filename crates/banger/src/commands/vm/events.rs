@@ -17,7 +17,7 @@ use crate::age;
 use crate::completion;
 use crate::failure::{Failure, Outcome};
 use crate::output::clean;
-use crate::session::Session;
+use crate::session::{Session, is_broken};
 
 /// Show the state of all VMs, and with -f each change as it happens.
 ///
@@ -84,9 +84,7 @@ impl Events {
         let mut read = since;
         while let Some(error) = self.read_on(daemon, &mut read, last, &mut reader, session)? {
             let remote = session.places.remote.as_ref();
-            // A request that the daemon has rejected would be rejected again.
-            let is_broken = matches!(error.code, Code::Internal | Code::NotReady);
-            let Some(remote) = remote.filter(|_| self.follow && is_broken) else {
+            let Some(remote) = remote.filter(|_| self.follow && is_broken(&error)) else {
                 return Err(error.into());
             };
             remote.return_to(session.output);

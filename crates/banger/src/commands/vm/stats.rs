@@ -11,7 +11,7 @@ use super::VmArgument;
 use crate::columns::columns;
 use crate::failure::Outcome;
 use crate::poll;
-use crate::session::Session;
+use crate::session::{Session, is_broken};
 use crate::usage::draw::{CURVES, size, sparkline};
 use crate::usage::screen::draw;
 use crate::usage::{History, Rates};
@@ -60,7 +60,16 @@ impl Stats {
         history.take(before.clone());
         loop {
             poll::pause(INTERVAL);
-            let now = daemon.stats(&self.one.name)?;
+            let now = match daemon.stats(&self.one.name) {
+                Err(error) if self.watch && is_broken(&error) => {
+                    let Some(remote) = &session.places.remote else {
+                        return Err(error.into());
+                    };
+                    remote.return_to(session.output);
+                    continue;
+                }
+                answer => answer?,
+            };
             let rates = Rates::between(&before, &now);
             let sample = Sample { stats: &now, rates };
             history.take(now.clone());

@@ -3,7 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
 
 use super::machines::{TwoMachines, two_machines};
 
@@ -32,7 +35,7 @@ fn a_port_of_this_machine_leads_there_also_after_a_lost_connection() {
     };
     assert_eq!(echo(), "hello");
     for master in two.masters() {
-        rustix::process::kill_process(master, rustix::process::Signal::KILL).unwrap();
+        kill_process(master, Signal::KILL).unwrap();
     }
     assert_eq!(echo(), "hello");
     forward.kill().unwrap();
@@ -57,6 +60,29 @@ fn a_guest_there_reaches_a_service_of_this_machine() {
     assert_eq!(said, "hello from the guest");
     forward.kill().unwrap();
     forward.wait().unwrap();
+}
+
+/// A laptop that slept has lost its connection.
+#[test]
+fn what_happens_there_is_waited_for_also_after_a_lost_connection() {
+    let Some(two) = with_vm() else { return };
+    let words = ["--host", "lab", "vm", "wait", "web", "--for", "stopped"];
+    let mut wait = two.command(&words).spawn().unwrap();
+    let mut told = BufReader::new(wait.stderr.take().unwrap()).lines();
+    let (sender, warning) = mpsc::channel();
+    std::thread::spawn(move || sender.send(told.next()));
+    // A connection that breaks before the first question is one that another command lost.
+    let warning = loop {
+        if let Ok(line) = warning.recv_timeout(Duration::from_secs(2)) {
+            break line.unwrap().unwrap();
+        }
+        for master in two.masters() {
+            kill_process(master, Signal::KILL).unwrap();
+        }
+    };
+    assert!(warning.contains("asking again"), "{warning}");
+    two.done(&["--host", "lab", "vm", "stop", "web"]);
+    assert!(wait.wait().unwrap().success());
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::commands::dial_stdio::copy;
 use crate::output::Output;
 use crate::poll;
 use crate::remote::{Prompts, Remote};
+use crate::session::is_broken;
 
 /// The pause after a connection that could not be accepted, such as without free descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -84,9 +85,7 @@ impl Route {
         let asked = Client::new(&self.socket).and_then(|daemon| wish(&daemon));
         match (asked, &self.remote) {
             // A laptop that slept has lost its connection.
-            (Err(error), Some(remote))
-                if [Code::NotReady, Code::Internal].contains(&error.code) =>
-            {
+            (Err(error), Some(remote)) if is_broken(&error) => {
                 let socket = remote.connect(Prompts::Refused)?;
                 wish(&Client::new(&socket)?)
             }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use banger_api::{Code, Error};
 use banger_copy::{Connection, CopyError, RelativePath};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::plan::Plan;
 use super::tree::{self, Entry, Node, Root, Tree};
 use super::watch::{Changes, Watch};
 use super::{Sync, Syncing};
 use crate::output::clean;
+use crate::poll;
 use crate::remote::Prompts;
 
 /// After a change, how long nothing else changes before a batch begins.
@@ -87,7 +88,7 @@ impl Sync {
                             .warning(&format!("waiting for `{vm}`: {}", clean(&reason)));
                         said = Some(reason);
                     }
-                    pause(RETRY);
+                    poll::pause(RETRY);
                     if let Some(remote) = &syncing.session.places.remote {
                         // What is wrong there, the next connection tells.
                         let _ = remote.connect(Prompts::Refused);
@@ -111,14 +112,6 @@ fn has_gone(syncing: &Syncing<'_>) -> Error {
     let vm = &syncing.vm;
     Error::new(Code::NotFound, format!("there is no VM `{vm}` any more"))
         .hint("a new VM of that name is another one: run it again if that is meant")
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the VM is asked again after a while, and says nothing by itself"
-)]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
 }
 
 enum Never {}
@@ -239,7 +232,7 @@ impl Following<'_> {
         ];
         let timeout = patience.and_then(|it| Timespec::try_from(it).ok());
         // An interrupted call has found nothing yet, and is made again.
-        while poll(&mut fds, timeout.as_ref()).is_err() {}
+        while rustix::event::poll(&mut fds, timeout.as_ref()).is_err() {}
         let has_come = |fd: &PollFd<'_>| !fd.revents().is_empty();
         (has_come(&fds[0]), has_come(&fds[1]))
     }

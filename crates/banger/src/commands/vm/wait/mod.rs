@@ -135,9 +135,23 @@ pub(super) fn until(
     let daemon = session.daemon()?;
     let mut pause = SHORTEST_PAUSE;
     let mut phase = None;
+    let mut is_lost = false;
     loop {
-        let state = condition.examine(daemon, vm)?;
         let left = deadline.saturating_duration_since(Instant::now());
+        let state = match condition.examine(daemon, vm) {
+            Ok(state) => state,
+            Err(error) if !left.is_zero() && session.can_ask_again(&error) => {
+                if !is_lost {
+                    let warning = format!("{vm}: {error}; asking again");
+                    session.output.warning(&warning);
+                    is_lost = true;
+                }
+                poll::pause(LONGEST_PAUSE.min(left));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        is_lost = false;
         if state.holds || left.is_zero() {
             return Ok(state);
         }
