@@ -76,6 +76,22 @@ fn assert_same(tree: &Path, other: &Path, has_fractions: bool) {
     assert_eq!(stat(&deep).ino(), stat(&other.join("hard")).ino());
 }
 
+/// Programs may give a file the permissions and time of any of its names.
+fn assert_links_are_as_their_files(archive: &[u8]) {
+    let mut archive = tar::Archive::new(archive);
+    let mut hard = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().into_owned();
+        if path.ends_with("file") || path.ends_with("hard") {
+            let header = entry.header();
+            hard.push((header.mode().unwrap(), header.mtime().unwrap()));
+        }
+    }
+    assert_eq!(hard.len(), 2);
+    assert_eq!(hard[0], hard[1]);
+}
+
 #[test]
 fn an_archive_goes_into_a_vm_and_comes_back() {
     let environment = with_vm();
@@ -93,6 +109,7 @@ fn an_archive_goes_into_a_vm_and_comes_back() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
+        assert_links_are_as_their_files(&output.stdout);
         fs::create_dir(&back).unwrap();
         tar(&["-C", back.to_str().unwrap(), "-x"], Some(&output.stdout));
         // Archives of the older format have whole seconds.

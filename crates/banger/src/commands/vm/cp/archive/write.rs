@@ -2,7 +2,7 @@
 //! nothing is written below a symbolic link that came, so that no program that unpacks it follows
 //! one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,8 +14,8 @@ use tar::{Builder, EntryType, Header};
 use super::Broken;
 use super::content::{Content, Ending};
 
-/// The most memory for the paths of symbolic links, in bytes.
-const MOST_LINKS: usize = 64 << 20;
+/// The most memory for the paths of links and of what they lead to, in bytes.
+const MOST_PATHS: usize = 64 << 20;
 
 /// Writes what the guest sends as an archive, and answers.
 pub(super) fn receive(
@@ -30,7 +30,8 @@ pub(super) fn receive(
         source: None,
         report: Report::default(),
         links: HashSet::new(),
-        links_size: 0,
+        linkable: HashMap::new(),
+        paths_size: 0,
         watch,
     };
     let theirs = loop {
@@ -57,7 +58,9 @@ struct Writing<'a, W: Write> {
     source: Option<usize>,
     report: Report,
     links: HashSet<RelativePath>,
-    links_size: usize,
+    /// The files of the archive that hard links may lead to.
+    linkable: HashMap<RelativePath, Meta>,
+    paths_size: usize,
     watch: &'a mut dyn Watch,
 }
 
@@ -79,7 +82,13 @@ impl<W: Write> Writing<'_, W> {
                 let (path, to) = (self.full(self.source, &path)?, self.full(source, &to)?);
                 self.may_have(&path)?;
                 self.may_have(&to)?;
-                let mut header = header(&Meta::default(), EntryType::Link);
+                let Some(meta) = self.linkable.get(&to).copied() else {
+                    let reason = "the file that it is another name of is not in the archive";
+                    self.report.problem(&path, reason);
+                    return Ok(());
+                };
+                self.write_time(&meta)?;
+                let mut header = header(&meta, EntryType::Link);
                 self.builder
                     .append_link(&mut header, name(&path), name(&to))?;
                 self.report.links += 1;
@@ -123,10 +132,7 @@ impl<W: Write> Writing<'_, W> {
             }
             _ if path.is_top() => Err(CopyError::Broken("a file has no name").into()),
             Node::Symlink { target } => {
-                self.links_size += path.as_bytes().len() + 64;
-                if self.links_size > MOST_LINKS {
-                    return Err(CopyError::Broken("there are too many symbolic links").into());
-                }
+                self.keep(&path)?;
                 self.write_time(&head.meta)?;
                 let mut header = header(&head.meta, EntryType::Symlink);
                 let target = Path::new(OsStr::from_bytes(&target));
@@ -136,7 +142,9 @@ impl<W: Write> Writing<'_, W> {
                 Ok(())
             }
             Node::File {
-                size, resumable, ..
+                size,
+                linkable,
+                resumable,
             } => {
                 self.watch.begin(&head.path, size);
                 if resumable {
@@ -146,25 +154,39 @@ impl<W: Write> Writing<'_, W> {
                         return Err(CopyError::Broken("a file goes on where nothing is").into());
                     }
                 }
-                self.file(connection, &path, &head.meta, size)
+                let is_there = self.file(connection, &path, &head.meta, size)?;
+                if is_there && linkable {
+                    self.keep(&path)?;
+                    self.linkable.insert(path, head.meta);
+                }
+                Ok(())
             }
         }
     }
 
+    /// Counts the memory of a path that is kept.
+    fn keep(&mut self, path: &RelativePath) -> Result<(), CopyError> {
+        self.paths_size += path.as_bytes().len() + 64;
+        let is_small = self.paths_size <= MOST_PATHS;
+        let reason = CopyError::Broken("there are too many links");
+        is_small.then_some(()).ok_or(reason)
+    }
+
+    /// Writes a file; whether it is in the archive.
     fn file(
         &mut self,
         connection: &mut Connection,
         path: &RelativePath,
         meta: &Meta,
         size: u64,
-    ) -> Result<(), Broken> {
+    ) -> Result<bool, Broken> {
         let mut content = Content::new(connection, size);
         let (size, ending) = if size == 0 {
             let (bytes, ending) = content.collect()?;
             let Some(bytes) = bytes else {
                 self.report
                     .problem(path, "its size is not known, and more than 16 MiB");
-                return Ok(());
+                return Ok(false);
             };
             self.write_file(path, meta, bytes.len() as u64, &*bytes)?;
             (bytes.len() as u64, ending)
@@ -186,7 +208,7 @@ impl<W: Write> Writing<'_, W> {
                 self.report.bytes += size;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn write_file(
