@@ -17,6 +17,7 @@
 
 mod connection;
 mod frame;
+mod itself;
 mod listing;
 mod path;
 mod receiver;
@@ -28,6 +29,7 @@ mod walk;
 
 pub use connection::{Connection, CopyError};
 pub use frame::{Frame, Head, LONGEST_FRAME, Meta, Node};
+pub use itself::INTO_ITSELF;
 pub use listing::{ListEnd, Listed, ListedNode};
 pub use path::{InvalidPath, LONGEST_PATH, RelativePath};
 pub use receiver::{ReceiveOptions, Receiver, Target, whole_name};

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::NoWatch;
 use crate::connection::{Connection, CopyError};
 use crate::frame::Frame;
+use crate::itself::require_apart;
 use crate::receiver::{ReceiveOptions, Receiver, Target};
 use crate::sender::{SendOptions, Sender};
 
@@ -50,6 +51,8 @@ pub struct Request {
     pub count: bool,
     /// The destination has to be a directory that is there.
     pub into: bool,
+    /// In a pull: where the files go, if that is in the same guest, as the user wrote it.
+    pub destination: Option<Vec<u8>>,
     /// In a sync: nothing changes.
     pub dry: bool,
     /// In a sync: what the client has not is removed, so that the directory may not be `/`, and may not
@@ -97,9 +100,14 @@ fn converse(
     let home = become_user(request.user.as_deref()).map_err(CopyError::Refused)?;
     match request.verb {
         Verb::Pull => {
-            let paths: Vec<PathBuf> = paths.iter().map(|it| resolve(it, &home, root)).collect();
+            let sources = paths;
+            let paths: Vec<PathBuf> = sources.iter().map(|it| resolve(it, &home, root)).collect();
             for path in &paths {
                 require(path, request.recursive).map_err(CopyError::Refused)?;
+            }
+            if let Some(destination) = &request.destination {
+                let destination = resolve(destination, &home, root);
+                require_apart(&sources, &paths, &destination).map_err(CopyError::Refused)?;
             }
             connection.send(&Frame::Accepted)?;
             let options = SendOptions {

@@ -64,6 +64,30 @@ fn a_tree_goes_from_a_vm_to_another_one() {
 }
 
 #[test]
+fn a_directory_is_not_copied_into_itself() {
+    let environment = with_vm();
+    let tree = environment.path("tree");
+    fs::create_dir_all(tree.join("below")).unwrap();
+    fs::write(tree.join("file"), "content").unwrap();
+    environment.done(&["vm", "cp", "-r", tree.to_str().unwrap(), "web:"]);
+    let id = environment.json(&["vm", "show", "web"])["id"].clone();
+    let by_id = format!("{}:tree/new", id.as_str().unwrap());
+    for to in ["web:tree/below", "web:tree/new", "web:~", &by_id] {
+        let run = environment.run(&["vm", "cp", "-r", "web:tree", to]);
+        assert_eq!(run.status, 1, "{run:#?}");
+        assert!(
+            run.stderr.contains("cannot copy a directory into itself"),
+            "{run:#?}"
+        );
+    }
+    environment.done(&["vm", "cp", "-r", "web:tree", "web:other"]);
+    environment.done(&["vm", "cp", "-r", "web:tree/below", "web:other/new"]);
+    let back = environment.path("back");
+    environment.done(&["vm", "cp", "-r", "web:tree", back.to_str().unwrap()]);
+    assert_eq!(fs::read_dir(back).unwrap().count(), 2);
+}
+
+#[test]
 fn what_cannot_be_copied_is_said() {
     let environment = with_vm();
     let file = environment.path("file");

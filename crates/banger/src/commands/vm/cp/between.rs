@@ -1,6 +1,6 @@
 //! From a VM into a VM: this machine passes the bytes on, and unpacks nothing.
 
-use banger_api::{Error, VmRef};
+use banger_api::{Error, VmId, VmRef};
 use banger_copy::{RelayError, Report, Verb, relay};
 
 use super::bar::Bar;
@@ -18,7 +18,10 @@ impl Cp {
     ) -> Result<Report, Error> {
         let mut bar = Bar::new(session.output);
         let count = sources.len();
-        let request = self.request(Verb::Pull, count, bar.is_shown());
+        let mut request = self.request(Verb::Pull, count, bar.is_shown());
+        if from == to || id(session, from)? == id(session, to)? {
+            request.destination = Some(destination.to_vec());
+        }
         let mut sender = open(session, from, sources, &request)?;
         let names = sources.iter();
         let names = names.map(|source| location::name_in_vm(source).unwrap_or_default());
@@ -32,4 +35,9 @@ impl Cp {
             RelayError::Receiver(error) => failed(to, &error),
         })
     }
+}
+
+/// The id of a VM, which may be called by its name and by the beginning of its id.
+fn id(session: &Session, vm: &VmRef) -> Result<VmId, Error> {
+    Ok(session.daemon()?.show(vm)?.id)
 }

@@ -1,7 +1,7 @@
 //! The connection to the other side of a copy, which is in a guest.
 
 use banger_api::{Code, Error, VmRef};
-use banger_copy::{Connection, CopyError, Frame, Request};
+use banger_copy::{Connection, CopyError, Frame, INTO_ITSELF, Request};
 
 use crate::output::clean;
 use crate::session::Session;
@@ -57,6 +57,10 @@ pub(in crate::commands::vm) fn open_as(
 pub(in crate::commands::vm) fn failed(vm: &VmRef, error: &CopyError) -> Error {
     match error {
         CopyError::Stopped(reason) => {
+            if let Some(cause) = reason.strip_prefix(INTO_ITSELF) {
+                let what = INTO_ITSELF.trim_end_matches(": ");
+                return Error::new(Code::Invalid, what).cause(clean(cause));
+            }
             Error::new(Code::Guest, format!("copy with `{vm}`")).cause(clean(reason))
         }
         CopyError::Refused(reason) => {
