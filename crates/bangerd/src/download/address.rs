@@ -143,6 +143,18 @@ impl WebAddress {
         Ok(to)
     }
 
+    /// The target of a redirection, of which none leads from `https` to `http`.
+    ///
+    /// # Errors
+    /// Why the redirection is not followed.
+    pub(super) fn redirected_securely(&self, location: &str) -> std::result::Result<Self, String> {
+        let to = self.redirected(location)?;
+        if self.is_secure() && !to.is_secure() {
+            return Err("it redirects from https to http, which is not followed".to_owned());
+        }
+        Ok(to)
+    }
+
     /// Resolves a relative reference (RFC 3986, section 5.2).
     fn relative(&self, location: &str) -> std::result::Result<Self, String> {
         let wrong = || "it redirects to an invalid address".to_owned();
@@ -335,6 +347,22 @@ mod tests {
         for location in ["file:///etc/shadow", "FILE:///etc/shadow", "ftp://a/b"] {
             let why = from.redirected(location).unwrap_err();
             assert!(why.contains("is not followed"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_digest_is_not_followed_from_https_to_http() {
+        let secure = web("https://host/a");
+        for location in ["http://host/x", "http://127.0.0.1/x", "HTTP://other/x"] {
+            let why = secure.redirected_securely(location).unwrap_err();
+            assert!(why.contains("from https to http"), "{why}");
+        }
+        for location in ["/x", "//other/x", "https://other/x"] {
+            secure.redirected_securely(location).unwrap();
+        }
+        let plain = web("http://host/a");
+        for location in ["http://other/x", "https://other/x"] {
+            plain.redirected_securely(location).unwrap();
         }
     }
 }

@@ -115,13 +115,7 @@ impl<'a> Web<'a> {
         accept: &str,
     ) -> std::result::Result<ureq::http::Response<ureq::Body>, AttemptFailure> {
         let headers = [(header::ACCEPT, accept.to_owned())];
-        self.follow(address, &headers, |from, to| {
-            let to = from.redirected(to)?;
-            if from.is_secure() && !to.is_secure() {
-                return Err("it redirects from https to http, which is not followed".to_owned());
-            }
-            Ok(to)
-        })
+        self.follow(address, &headers, |from, to| from.redirected_securely(to))
     }
 
     /// Requests an address, and follows redirections as `next` says.

@@ -3,11 +3,10 @@
 /// A way to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// A token, which another address gives out.
+    /// A token, which another address gives out. The scope that the registry proposes is not read.
     Bearer {
         realm: String,
         service: Option<String>,
-        scope: Option<String>,
     },
     /// A user and a password with each request.
     Basic,
@@ -38,7 +37,6 @@ impl Challenge {
         Some(Self::Bearer {
             realm: value("realm")?,
             service: value("service"),
-            scope: value("scope"),
         })
     }
 }
@@ -90,7 +88,6 @@ mod tests {
         let bearer = Challenge::Bearer {
             realm: "https://auth.example/token?a=b".to_owned(),
             service: Some("my".to_owned()),
-            scope: Some("repository:a/b:pull,push".to_owned()),
         };
         assert_eq!(choose(&["Basic realm=\"x\"", header]), Some(bearer));
         assert_eq!(choose(&["Basic realm=\"x\""]), Some(Challenge::Basic));

@@ -10,11 +10,13 @@
 //! that a registry says is believed without a digest, except which manifest a tag names.
 
 mod challenge;
+mod complaint;
 mod logins;
 mod manifest;
 mod pull;
 mod reference;
 mod server;
+mod token;
 
 #[cfg(test)]
 mod tests;

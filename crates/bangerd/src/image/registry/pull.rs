@@ -1,19 +1,19 @@
 //! Fetches one image: its manifest, then its configuration and layers.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use banger_api::{Code, Error, harmless};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::Challenge;
+use super::complaint;
 use super::logins::Logins;
 use super::manifest::{ACCEPT, Blob, Manifest};
 use super::reference::ImageReference;
 use super::server::Registry;
+use super::token::{self, Authorization};
 use crate::download::{
     Address, Answer, CancelToken, Digest, Download, Downloads, Inquiry, Progress, Remarks,
     WebAddress, hexadecimal,
@@ -27,9 +27,6 @@ const LONGEST: u64 = 4 << 20;
 
 /// The nesting of indexes.
 const DEEPEST: u32 = 3;
-
-/// The lifetime of a token that says none.
-const LIFETIME: Duration = Duration::from_secs(60);
 
 /// The number of new tokens for one part of an image, without a new byte of it.
 const MOST_TOKENS: u32 = 3;
@@ -79,33 +76,6 @@ struct Session<'a> {
     /// The way to log in, once the registry has asked for it.
     challenge: Option<Challenge>,
     authorization: Option<Authorization>,
-}
-
-/// An `Authorization` header.
-struct Authorization {
-    header: String,
-    /// When it ends; never for a password.
-    end: Option<Instant>,
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct ErrorAnswer {
-    errors: Vec<ErrorItem>,
-}
-
-#[derive(Deserialize)]
-struct ErrorItem {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
 }
 
 impl Session<'_> {
@@ -169,7 +139,7 @@ impl Session<'_> {
     /// Fails unless there is a manifest.
     fn accept(&self, answer: &Answer, reference: &ImageReference) -> Result<()> {
         let status = answer.status;
-        let says = |error: Error| match message(&answer.text) {
+        let says = |error: Error| match complaint::of(&answer.text) {
             Some(said) => error.cause(format!("the registry says: {said}")),
             None => error,
         };
@@ -236,14 +206,10 @@ impl Session<'_> {
         self.authorization.as_ref().map(|it| it.header.clone())
     }
 
-    fn is_expired(&self) -> bool {
-        let end = self.authorization.as_ref().and_then(|it| it.end);
-        end.is_some_and(|end| end <= Instant::now())
-    }
-
     /// Gets another token when the last one has ended.
     fn renew(&mut self, progress: &mut dyn FnMut(Stage)) -> Result<()> {
-        if self.is_expired() {
+        let is_expired = self.authorization.as_ref().is_some_and(|it| it.has_ended());
+        if is_expired {
             self.log_in(progress)?;
         }
         Ok(())
@@ -253,15 +219,10 @@ impl Session<'_> {
     fn log_in(&mut self, progress: &mut dyn FnMut(Stage)) -> Result<bool> {
         let authorization = match self.challenge.clone() {
             None => None,
-            Some(Challenge::Basic) => {
-                let login = self.registry.login();
-                login.map(|header| Authorization { header, end: None })
+            Some(Challenge::Basic) => self.registry.login().map(Authorization::of_login),
+            Some(Challenge::Bearer { realm, service }) => {
+                Some(self.token(&realm, service.as_deref(), progress)?)
             }
-            Some(Challenge::Bearer {
-                realm,
-                service,
-                scope,
-            }) => Some(self.token(&realm, service.as_deref(), scope.as_deref(), progress)?),
         };
         self.authorization = authorization;
         Ok(self.authorization.is_some())
@@ -272,26 +233,16 @@ impl Session<'_> {
         &self,
         realm: &str,
         service: Option<&str>,
-        scope: Option<&str>,
         progress: &mut dyn FnMut(Stage),
     ) -> Result<Authorization> {
         let doing = "get a token for the registry";
-        let own = format!("repository:{}:pull", self.registry.repository);
-        let scope = match scope {
-            Some(offered) if offered.ends_with(":pull") && !offered.contains(' ') => offered,
-            _ => &own,
-        };
-        let mut address = realm.split('#').next().unwrap_or_default().to_owned();
-        for (name, value) in [("service", service), ("scope", Some(scope))] {
-            let Some(value) = value else { continue };
-            address.push(if address.contains('?') { '&' } else { '?' });
-            address.push_str(name);
-            address.push('=');
-            encode(value, &mut address);
-        }
-        let address = WebAddress::parse(&address).during(doing)?;
+        let address = token::address(realm, service, &self.registry.repository).during(doing)?;
         let login = self.registry.login_at(&address).during(doing)?;
-        let has_login = login.is_some();
+        let who = if login.is_some() {
+            "your login"
+        } else {
+            "anybody"
+        };
         let address = address.authorized(login);
         let inquiry = Inquiry {
             what: doing,
@@ -309,25 +260,14 @@ impl Session<'_> {
             self.registry.with_remedy(error.within(doing))
         };
         if answer.status != 200 {
-            let who = if has_login { "your login" } else { "anybody" };
             let error = refused(format!("it gives {who} none: status {}", answer.status));
-            return Err(match message(&answer.text) {
+            return Err(match complaint::of(&answer.text) {
                 Some(said) => error.cause(format!("it says: {said}")),
                 None => error,
             });
         }
-        let given: Option<TokenAnswer> = serde_json::from_slice(&answer.text).ok();
-        let lifetime = given.as_ref().and_then(|it| it.expires_in);
-        let token = given.and_then(|it| it.token.or(it.access_token));
-        let is_token = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_graphic());
-        let token = token.filter(is_token);
-        let token = token.ok_or_else(|| refused("its answer has no token".to_owned()))?;
-        let lifetime = lifetime.map_or(LIFETIME, Duration::from_secs);
-        Ok(Authorization {
-            header: format!("Bearer {token}"),
-            // A little early, for requests that are on their way.
-            end: asked.checked_add(lifetime - lifetime / 6),
-        })
+        Authorization::of_answer(&answer.text, asked)
+            .ok_or_else(|| refused("its answer has no token".to_owned()))
     }
 
     /// Downloads a part. A token that the registry does not accept any more is replaced, and the
@@ -412,34 +352,9 @@ fn check(answer: &Answer, expected: Option<&Digest>) -> Result<()> {
     }
 }
 
-/// The first message of a registry's error.
-fn message(text: &[u8]) -> Option<String> {
-    let answer: ErrorAnswer = serde_json::from_slice(text).ok()?;
-    let first = answer.errors.into_iter().next()?;
-    let said = if first.message.is_empty() {
-        first.code
-    } else {
-        first.message
-    };
-    let said: String = harmless::visible(&said).chars().take(200).collect();
-    (!said.is_empty()).then_some(said)
-}
-
 fn size(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{} KiB", bytes.div_ceil(1 << 10)),
         mib => format!("{mib} MiB"),
-    }
-}
-
-/// Percent-encodes a value of a query.
-fn encode(value: &str, to: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~:/".contains(&byte) {
-            to.push(byte.into());
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(to, "%{byte:02X}");
-        }
     }
 }

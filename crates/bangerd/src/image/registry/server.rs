@@ -29,12 +29,12 @@ impl std::fmt::Debug for Registry {
 
 /// The registry of the configuration: of names without a host, and the one that may be asked over
 /// plain `http`.
-struct Configured {
+struct ConfiguredRegistry {
     address: WebAddress,
     prefix: String,
 }
 
-impl Configured {
+impl ConfiguredRegistry {
     fn parse(text: &str) -> Result<Self> {
         let of = "`mirrors.docker` of the configuration";
         let invalid = |what: &str| Error::new(Code::Invalid, what.to_owned()).within(of);
@@ -42,6 +42,12 @@ impl Configured {
             return Err(invalid("a registry is not a file")
                 .hint("write its address: mirrors = { docker = \"https://HOST\" }"));
         };
+        if address.login().is_some() && !address.is_secure() && !address.is_loopback() {
+            return Err(
+                invalid("its user and password would be readable on the way")
+                    .hint("write https://, or leave out the user and the password"),
+            );
+        }
         let prefix = address.path().trim_matches('/');
         let prefix = match prefix.strip_prefix("v2") {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
@@ -58,17 +64,17 @@ impl Configured {
     }
 }
 
-impl Registry {
-    /// The registry of this image.
-    ///
-    /// # Errors
-    /// `not-ready` if the name has no host, and the configuration names no registry.
-    pub(super) fn of(
-        reference: &ImageReference,
-        configured: Option<&str>,
-        logins: &Logins,
-    ) -> Result<Self> {
-        let configured = configured.map(Configured::parse).transpose()?;
+/// Where an image is.
+struct Place {
+    /// Scheme, host and port.
+    server: String,
+    /// The login of the configuration.
+    login: Option<String>,
+    repository: String,
+}
+
+impl Place {
+    fn of(reference: &ImageReference, configured: Option<ConfiguredRegistry>) -> Result<Self> {
         let path = &reference.repository;
         let (server, login, repository) = match (&reference.host, configured) {
             (None, None) => {
@@ -94,18 +100,37 @@ impl Registry {
             }
             (Some(host), _) => {
                 let secure = WebAddress::parse(&format!("https://{host}"))?;
-                let scheme = if secure.is_loopback() {
-                    "http"
-                } else {
-                    "https"
+                let scheme = match secure.is_loopback() {
+                    true => "http",
+                    false => "https",
                 };
                 (format!("{scheme}://{host}"), None, path.clone())
             }
         };
-        let server = WebAddress::parse(&server)?;
+        Ok(Self {
+            server,
+            login,
+            repository,
+        })
+    }
+}
+
+impl Registry {
+    /// The registry of this image.
+    ///
+    /// # Errors
+    /// `not-ready` if the name has no host, and the configuration names no registry.
+    pub(super) fn of(
+        reference: &ImageReference,
+        configured: Option<&str>,
+        logins: &Logins,
+    ) -> Result<Self> {
+        let configured = configured.map(ConfiguredRegistry::parse).transpose()?;
+        let place = Place::of(reference, configured)?;
+        let server = WebAddress::parse(&place.server)?;
         let authority = server.authority().to_ascii_lowercase();
         let found = logins.of(&authority).map(str::to_owned);
-        let (login, lacks) = match (login, found) {
+        let (login, lacks) = match (place.login, found) {
             (Some(login), _) => (Some(login), None),
             (None, Some(_)) if !server.is_secure() && !server.is_loopback() => {
                 (None, Some("docker's login is not sent over plain http"))
@@ -119,7 +144,7 @@ impl Registry {
         };
         Ok(Self {
             server,
-            repository,
+            repository: place.repository,
             login,
             lacks,
         })
@@ -148,9 +173,7 @@ impl Registry {
         if self.server.is_secure() && !realm.is_secure() {
             return Err(unencrypted());
         }
-        let is_trusted =
-            realm.is_secure() || realm.is_loopback() || realm.server() == self.server.server();
-        if self.login.is_some() && !is_trusted {
+        if self.login.is_some() && !realm.is_secure() && !realm.is_loopback() {
             return Err(unencrypted().cause("your login would be readable on the way"));
         }
         Ok(self.login.clone())
@@ -192,7 +215,7 @@ mod tests {
             ),
             (
                 "docker://ada/tool",
-                "http://ada:secret@mirror.example:5000/v2/group/proxy/",
+                "http://mirror.example:5000/v2/group/proxy/",
                 "http://mirror.example:5000/v2/group/proxy/ada/tool/manifests/latest",
             ),
             (
@@ -215,9 +238,11 @@ mod tests {
             "file:///srv",
             "https://mirror.example/?a",
             "https://mirror.example/UPPER",
+            "http://ada:s3cret@mirror.example",
         ] {
             let error = address("docker://debian", Some(wrong)).unwrap_err();
             assert_eq!(error.code, Code::Invalid, "{wrong}");
+            assert!(!error.report().contains("s3cret"), "{error}");
         }
     }
 
@@ -231,6 +256,72 @@ mod tests {
             ("docker://10.0.0.1:5000/a", "https://"),
         ] {
             assert!(address(name, None).unwrap().starts_with(scheme), "{name}");
+        }
+    }
+
+    /// The registry of this image, with docker's login for some hosts.
+    fn registry(name: &str, configured: Option<&str>) -> Registry {
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = ["mirror.example", "127.0.0.1:5000"];
+        let entry = |host: &str| format!(r#""{host}": {{"auth": "YWRhOnMzY3JldA=="}}"#);
+        let file = format!(r#"{{"auths": {{{}}}}}"#, hosts.map(entry).join(","));
+        std::fs::write(folder.path().join("config.json"), file).unwrap();
+        let logins =
+            Logins::read(|name| (name == "DOCKER_CONFIG").then(|| folder.path().to_owned()));
+        Registry::of(&ImageReference::parse(name).unwrap(), configured, &logins).unwrap()
+    }
+
+    #[test]
+    fn a_login_is_that_of_the_configuration_or_of_docker_and_never_for_plain_http() {
+        let dockers = Some("Basic YWRhOnMzY3JldA==");
+        let own = Some("Basic Ym9iOng=");
+        for (name, configured, login) in [
+            ("docker://mirror.example/a", None, dockers),
+            ("docker://other.example/a", None, None),
+            ("docker://127.0.0.1:5000/a", None, dockers),
+            ("docker://a", Some("http://mirror.example"), None),
+            (
+                "docker://mirror.example/a",
+                Some("http://mirror.example"),
+                None,
+            ),
+            ("docker://a", Some("https://bob:x@mirror.example"), own),
+            ("docker://a", Some("http://bob:x@localhost:5000"), own),
+            (
+                "docker://other.example/a",
+                Some("https://bob:x@mirror.example"),
+                None,
+            ),
+        ] {
+            let found = registry(name, configured);
+            assert_eq!(found.login.as_deref(), login, "{name} {configured:?}");
+        }
+        let plain = registry("docker://a", Some("http://mirror.example"));
+        let remedy = plain.with_remedy(Error::new(Code::Host, "x")).report();
+        assert!(remedy.contains("is not sent over plain http"), "{remedy}");
+    }
+
+    #[test]
+    fn a_token_server_gets_the_login_only_where_nobody_can_read_it() {
+        let (secure, local) = ("docker://mirror.example/a", "docker://127.0.0.1:5000/a");
+        let anonymous = "docker://other.example/a";
+        let plain = Some("http://mirror.example");
+        for (name, configured, realm, given) in [
+            (secure, None, "https://auth.example/token", Some(true)),
+            (secure, None, "http://auth.example/token", None),
+            (secure, None, "http://mirror.example/token", None),
+            (secure, None, "http://127.0.0.1/token", None),
+            (anonymous, None, "https://auth.example/token", Some(false)),
+            (anonymous, None, "http://other.example/token", None),
+            (local, None, "http://127.0.0.1:5000/token", Some(true)),
+            (local, None, "http://auth.example/token", None),
+            (local, None, "https://auth.example/token", Some(true)),
+            (secure, plain, "http://mirror.example/token", Some(false)),
+        ] {
+            let realm = WebAddress::parse(realm).unwrap();
+            let found = registry(name, configured).login_at(&realm);
+            let found = found.ok().map(|it| it.is_some());
+            assert_eq!(found, given, "{name} {configured:?} {realm}");
         }
     }
 }
