@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
 use super::error::{failure, failure_caused_by};
-use super::inheritable_file::inherited;
+use super::inheritable_file::{InheritableFolder, inherited};
 use super::rootfs::MMDEBSTRAP;
 use super::{MANIFEST, Result};
 
@@ -34,13 +34,18 @@ impl BuildDirectory {
         Self::make(above, prefix, 0o700, false)
     }
 
-    /// Creates a folder for a tree, with the mode 0755. With `unshare`, the tree belongs to an
-    /// ordinary user's subordinate ids.
-    pub(in crate::image) fn create_public(
+    /// As [`Self::create`], for a tree. With `unshare`, the tree belongs to an ordinary user's
+    /// subordinate ids, which reach it by its descriptor.
+    pub(in crate::image) fn create_for_tree(
         above: &Path,
         prefix: &str,
         unshare: bool,
     ) -> Result<Self> {
+        Self::make(above, prefix, 0o700, unshare)
+    }
+
+    /// As [`Self::create_for_tree`], with the mode 0755, for programs that find the tree by its path.
+    pub(super) fn create_public(above: &Path, prefix: &str, unshare: bool) -> Result<Self> {
         Self::make(above, prefix, 0o755, unshare)
     }
 
@@ -157,8 +162,11 @@ fn remove(folder: &Path, unshare: bool) {
     let careful = ["-rf", "--one-file-system", "--"];
     if unshare && tree.exists() {
         // The empty folder of the tree stays: its parent belongs to us.
-        let helper = Command::new(MMDEBSTRAP).args(["--unshare-helper", "rm"]);
-        let _ = helper.args(careful).arg(&tree).run();
+        if let (Ok(open), Ok(entries)) = (InheritableFolder::open(&tree), fs::read_dir(&tree)) {
+            let helper = Command::new(MMDEBSTRAP).args(["--unshare-helper", "rm"]);
+            let entries = entries.flatten().map(|it| open.name().join(it.file_name()));
+            let _ = helper.args(careful).args(entries).run();
+        }
     } else if tree.exists() && Command::new("rm").args(careful).arg(&tree).run().is_err() {
         return;
     }

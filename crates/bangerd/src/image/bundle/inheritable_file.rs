@@ -1,7 +1,7 @@
-//! Files that started programs open by descriptor instead of by path.
+//! Files and folders that started programs open by descriptor instead of by path.
 //!
 //! The subordinate ids that make the root file system have no access to the user's folders.
-//! `/dev/fd/N` opens the file regardless of the folders above it.
+//! `/dev/fd/N` opens the file or the folder regardless of the folders above it.
 
 use std::fs::{File, Permissions};
 use std::io::Write as _;
@@ -59,6 +59,37 @@ impl InheritableFile {
             .set_permissions(Permissions::from_mode(0o644))
             .and_then(|()| self.file.sync_all())
             .map_err(|cause| failure_caused_by(format!("write `{}`", self.path.display()), cause))
+    }
+}
+
+/// A folder that every started program can change, until this is dropped.
+#[derive(Debug)]
+pub(in crate::image) struct InheritableFolder {
+    file: File,
+}
+
+impl InheritableFolder {
+    /// Creates a folder; the one that it is in must be closed to other users.
+    pub(in crate::image) fn create(path: &Path) -> Result<Self> {
+        let map_io_error = |cause| failure_caused_by(format!("make `{}`", path.display()), cause);
+        std::fs::create_dir(path).map_err(map_io_error)?;
+        let folder = Self::open(path).map_err(map_io_error)?;
+        folder
+            .file
+            .set_permissions(Permissions::from_mode(0o777))
+            .map_err(map_io_error)?;
+        Ok(folder)
+    }
+
+    /// Opens an existing folder.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        let file = inherited(&File::open(path)?)?;
+        Ok(Self { file })
+    }
+
+    /// Its path for started programs.
+    pub(in crate::image) fn name(&self) -> PathBuf {
+        format!("/dev/fd/{}", self.file.as_raw_fd()).into()
     }
 }
 

@@ -41,6 +41,7 @@ use error::{REBUILD, failure, failure_caused_by, wrong_digest, wrong_size};
 
 pub(super) use build::{StageSink, TREES, stage};
 pub(super) use build_directory::{BuildDirectory, TREE};
+pub(super) use inheritable_file::InheritableFolder;
 #[cfg(test)]
 pub(super) use interrupt::tests::uninterrupted;
 pub(super) use requirements::check_maker;

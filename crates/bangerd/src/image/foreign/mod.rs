@@ -7,6 +7,9 @@
 //!  OCI layout, registry ───────┼► OCI, docker save ──┴► one tree ─► one tar ─► mke2fs
 //! ```
 //!
+//! The working folder is closed to other users of the host, and so is everything in it; the
+//! programs that make the file system get its files open.
+//!
 //! This runs in a process of its own, not in the daemon, because it parses untrusted data. No file
 //! system is mounted. A tree is unpacked as for a bundle, with the user's subordinate ids unless
 //! the user is root, and only from an archive that this program has written.
@@ -23,8 +26,8 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error};
 
 use super::bundle::{
-    BuildDirectory, Bundle, InterruptSignal, StageSink, TREE, TREES, check_maker, make_image,
-    stage, with_guest_ids,
+    BuildDirectory, Bundle, InheritableFolder, InterruptSignal, StageSink, TREE, TREES,
+    check_maker, make_image, stage, with_guest_ids,
 };
 use super::ext4::{self, Ext4Tree};
 use super::judge::{Verdict, judge, judge_archive};
@@ -84,7 +87,7 @@ pub(crate) fn make(
     let user = rustix::process::geteuid();
     let prefix = format!("banger-image-{}-", user.as_raw());
     let unshare = !user.is_root();
-    let directory = BuildDirectory::create_public(Path::new(TREES), &prefix, unshare)?;
+    let directory = BuildDirectory::create_for_tree(Path::new(TREES), &prefix, unshare)?;
     let work = Work {
         folder: directory.folder().join("work"),
         interruption: &interruption,
@@ -225,24 +228,21 @@ impl Foreign<'_> {
         }
         let image = folder.join("root.ext4");
         stage(progress, "ext4 image", |_| {
-            let root = self.unpack(&archive, folder)?;
+            let tree = InheritableFolder::create(&folder.join(TREE))?;
+            let root = tree.name().join("root");
+            self.unpack(&archive, &root)?;
             make_image(self.unshare, &root, &image)
         })?;
         Ok((image, verdict))
     }
 
     /// Unpacks an archive that this program has written into a new tree, with the guest's users.
-    fn unpack(&self, archive: &Path, folder: &Path) -> Result<PathBuf> {
-        let tree = folder.join(TREE);
-        let root = tree.join("root");
-        let doing = |what: &str| format!("{what} `{}`", root.display());
-        std::fs::create_dir(&tree).map_err(|cause| unreadable(&tree, &cause))?;
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        std::fs::set_permissions(&tree, open).map_err(|cause| unreadable(&tree, &cause))?;
+    fn unpack(&self, archive: &Path, root: &Path) -> Result<()> {
+        let doing = |what: &str| format!("{what} the new tree");
         let run = |command: banger_host::command::Command, what: &str| {
             command.run().map(drop).during(doing(what))
         };
-        run(with_guest_ids(self.unshare, "mkdir").arg(&root), "make")?;
+        run(with_guest_ids(self.unshare, "mkdir").arg(root), "make")?;
         let tar = with_guest_ids(self.unshare, "tar")
             .args([
                 "--extract",
@@ -251,12 +251,11 @@ impl Foreign<'_> {
                 "--preserve-permissions",
             ])
             .args(["--xattrs", "--xattrs-include=*", "--sparse", "--directory"])
-            .arg(&root)
+            .arg(root)
             .args(["--file", "-"])
             .input_file(archive);
         run(tar, "unpack the files into")?;
-        std::fs::remove_file(archive).map_err(|cause| unreadable(archive, &cause))?;
-        Ok(root)
+        std::fs::remove_file(archive).map_err(|cause| unreadable(archive, &cause))
     }
 }
 

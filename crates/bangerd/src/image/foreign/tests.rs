@@ -1,5 +1,6 @@
 //! Archives, as others make them and as nobody should, and what becomes of them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use banger_host::command::Command;
@@ -19,10 +20,16 @@ const LINK: EntryType = EntryType::Symlink;
 const NAME: EntryType = EntryType::Link;
 const FOLDER: EntryType = EntryType::Directory;
 
-/// Makes a file system while no other test sends ^C.
+/// Makes a file system while no other test sends ^C, in a folder that is closed to others.
 fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
     let _uninterrupted = uninterrupted();
-    super::make(Source::Path(source), bundle, progress)
+    let made = super::make(Source::Path(source), bundle, progress)?;
+    let is_work = |it: &&Path| it.parent() == Some(Path::new(TREES));
+    if let Some(work) = made.path.ancestors().find(is_work) {
+        let mode = std::fs::metadata(work).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+    Ok(made)
 }
 
 /// An archive with these entries, whose paths and targets are taken as they are.
