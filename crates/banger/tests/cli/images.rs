@@ -205,6 +205,10 @@ fn unused_images_are_pruned_on_request() {
     assert_eq!(run.status, 1, "{run:#?}");
     assert!(run.stderr.contains("there is no image `one`"), "{run:#?}");
     assert!(run.stderr.contains("the bundle's own image"), "{run:#?}");
+    assert!(
+        run.stderr.contains("banger config set default_rootfs"),
+        "{run:#?}"
+    );
 }
 
 #[test]

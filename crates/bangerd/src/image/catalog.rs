@@ -356,7 +356,7 @@ fn refuse_default(name: &ImageName, done: &str) -> Result<()> {
         Code::Conflict,
         format!("`{name}` is the bundle's own image and cannot be {done}"),
     )
-    .hint("to change the default image, set `image` in config.toml"))
+    .hint("to use another image for new VMs: banger config set default_rootfs NAME"))
 }
 
 fn in_use(name: &ImageName, users: &[String]) -> Error {
