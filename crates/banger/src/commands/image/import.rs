@@ -13,7 +13,7 @@ use crate::session::Session;
 
 /// Make an image of a root file system that others have made.
 ///
-/// The source is an ext4 file system, a raw disk with partitions, a tar of all files, an OCI image layout (a directory or an archive), or what `docker save` writes; a file may be compressed with gzip, xz or zstd. docker://NAME is the image of a registry, which is fetched. It is neither mounted on this host nor given to a program of it. An archive of Debian or Ubuntu without systemd or sshd gets them, in a VM; what cannot boot is refused with the reason.
+/// The source is an ext4 file system, a raw disk with partitions, a tar of all files, an OCI image layout (a directory or an archive), or what `docker save` writes; a file may be compressed with gzip, xz or zstd. docker://NAME is fetched from a registry. The source is neither mounted on this host nor passed to its programs. An archive of Debian or Ubuntu without systemd or sshd gets them, in a VM; what cannot boot is refused with the reason.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
