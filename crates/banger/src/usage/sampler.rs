@@ -1,5 +1,5 @@
 //! Measures what VMs use: those that are looked at, at their own pace, on threads of its own. A guest
-//! that does not answer holds up one thread for a while, is asked seldom then, and makes nobody wait.
+//! that does not answer holds up one thread for a while, and is asked seldom then.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    wanted: BTreeMap<VmId, Due>,
+    all: BTreeMap<VmId, Due>,
     paused: bool,
     ended: bool,
 }
@@ -46,6 +46,23 @@ struct Due {
     at: Instant,
     /// Whether a thread is at it.
     busy: bool,
+    /// Whether it did not answer in time, or not at all, when it was asked last.
+    is_slow: bool,
+    /// Whether anybody looks at it. What is known of one that keeps a thread waiting stays: it is no better
+    /// when it is looked at again.
+    is_wanted: bool,
+}
+
+impl Due {
+    fn new(pace: Duration, at: Instant) -> Self {
+        Self {
+            pace,
+            at,
+            busy: false,
+            is_slow: false,
+            is_wanted: true,
+        }
+    }
 }
 
 impl Sampler {
@@ -59,30 +76,34 @@ impl Sampler {
     }
 
     /// Measures these from now on, each at its pace, and no others. One that is new, or is to be faster,
-    /// is measured at once.
+    /// is measured at once, unless it has just kept a thread waiting.
     pub(crate) fn want(&self, wanted: &[(VmId, Duration)]) {
         let now = Instant::now();
         let mut state = self.lock();
-        let due = |(id, pace): &(VmId, Duration)| {
-            let due = match state.wanted.get(id) {
-                Some(due) if due.pace <= *pace => Due {
-                    pace: *pace,
-                    ..*due
-                },
-                Some(due) => Due {
-                    pace: *pace,
-                    at: now,
-                    ..*due
-                },
-                None => Due {
-                    pace: *pace,
-                    at: now,
-                    busy: false,
-                },
+        let mut before = std::mem::take(&mut state.all);
+        for (id, pace) in wanted {
+            let due = before.remove(id).unwrap_or(Due::new(*pace, now));
+            let is_sooner = due.pace > *pace && !due.is_slow;
+            let due = Due {
+                pace: *pace,
+                at: if is_sooner { now } else { due.at },
+                is_wanted: true,
+                ..due
             };
-            (*id, due)
-        };
-        state.wanted = wanted.iter().map(due).collect();
+            state.all.insert(*id, due);
+        }
+        before.retain(|_, due| due.busy || (due.is_slow && due.at > now));
+        let unwanted = before.into_iter();
+        let unwanted = unwanted.map(|(id, due)| {
+            (
+                id,
+                Due {
+                    is_wanted: false,
+                    ..due
+                },
+            )
+        });
+        state.all.extend(unwanted);
         self.0.changed.notify_all();
     }
 
@@ -128,7 +149,8 @@ impl Sampler {
             }
             let now = Instant::now();
             let paused = state.paused;
-            let waiting = state.wanted.iter_mut().filter(|it| !it.1.busy);
+            let all = state.all.iter_mut();
+            let waiting = all.filter(|it| it.1.is_wanted && !it.1.busy);
             let first = waiting.min_by_key(|it| it.1.at);
             let wait = match first {
                 _ if paused => None,
@@ -154,10 +176,14 @@ impl Sampler {
 
     fn done(&self, id: VmId, is_well: bool) {
         let mut state = self.lock();
-        if let Some(due) = state.wanted.get_mut(&id) {
+        if let Some(due) = state.all.get_mut(&id) {
             let pace = if is_well { due.pace } else { SELDOM };
             due.at = after(self.0.began, Instant::now(), pace);
             due.busy = false;
+            due.is_slow = !is_well;
+            if is_well && !due.is_wanted {
+                state.all.remove(&id);
+            }
         }
     }
 
@@ -200,20 +226,50 @@ mod tests {
         let both = [sampler.next().unwrap(), sampler.next().unwrap()];
         assert_eq!(both, [id(1), id(2)]);
         sampler.done(id(1), true);
-        let due = sampler.lock().wanted[&id(1)];
+        let due = sampler.lock().all[&id(1)];
         assert!(!due.busy && due.at > Instant::now());
-        assert!(sampler.lock().wanted[&id(2)].busy, "a thread is at it");
+        assert!(sampler.lock().all[&id(2)].busy, "a thread is at it");
         // The same again changes nothing, and one that is to be faster is due at once.
         sampler.want(&[(id(1), SLOW), (id(2), SLOW)]);
-        assert_eq!(sampler.lock().wanted[&id(1)], due);
+        assert_eq!(sampler.lock().all[&id(1)], due);
         sampler.want(&[(id(1), FAST)]);
         assert_eq!(sampler.next(), Some(id(1)));
         sampler.done(id(2), true);
         assert_eq!(
-            sampler.lock().wanted.len(),
+            sampler.lock().all.len(),
             1,
             "what is not wanted is forgotten"
         );
+    }
+
+    #[test]
+    fn a_guest_that_keeps_a_thread_waiting_keeps_no_other_waiting() {
+        let sampler = Sampler::new();
+        let look = |at_it: bool| {
+            let wanted = [(id(1), SLOW)];
+            sampler.want(if at_it { &wanted } else { &[] });
+        };
+        look(true);
+        assert_eq!(sampler.next(), Some(id(1)));
+        // It leaves the screen and is back while the thread waits for it.
+        look(false);
+        look(true);
+        assert!(sampler.lock().all[&id(1)].busy);
+        sampler.done(id(1), false);
+        let due = sampler.lock().all[&id(1)];
+        look(false);
+        look(true);
+        sampler.want(&[(id(1), FAST)]);
+        let again = sampler.lock().all[&id(1)];
+        assert_eq!((again.at, again.busy, again.pace), (due.at, false, FAST));
+        assert!(again.at > Instant::now(), "it is asked seldom");
+        // Another one that nobody looks at any more, and that answers, is forgotten.
+        sampler.want(&[(id(2), SLOW)]);
+        assert_eq!(sampler.next(), Some(id(2)));
+        sampler.want(&[]);
+        sampler.done(id(2), true);
+        let all: Vec<_> = sampler.lock().all.keys().copied().collect();
+        assert_eq!(all, [id(1)], "it is not measured, and not forgotten yet");
     }
 
     #[test]
@@ -222,7 +278,7 @@ mod tests {
         sampler.want(&[(id(1), FAST)]);
         let vm = sampler.next().unwrap();
         sampler.done(vm, false);
-        let wait = sampler.lock().wanted[&vm].at - sampler.0.began;
+        let wait = sampler.lock().all[&vm].at - sampler.0.began;
         assert!(wait >= SELDOM, "{wait:?}");
     }
 

@@ -46,6 +46,7 @@ mod wait;
 #[cfg(test)]
 pub(crate) use description::tests::calm_otter;
 pub(crate) use exec::run_in_terminal;
+pub(crate) use forward::arrow;
 pub(crate) use settings::disk as disk_size;
 pub(crate) use ssh::{NOT_OF_THE_COMMAND, connection};
 

@@ -58,7 +58,9 @@ impl Model {
         }
         let question = match self.tab {
             Tab::Vms => {
+                // Asked again by `sources`, where they are seen.
                 self.ports.of = None;
+                self.disks = None;
                 return Vec::new();
             }
             Tab::Images => {
@@ -104,8 +106,11 @@ impl Model {
             && let Some(id) = selected
             && self.disks.as_ref().is_none_or(|it| it.0 != id)
         {
-            self.disks = Some((id, Vec::new()));
-            self.pane_scroll = 0;
+            let before = self.disks.replace((id, Vec::new()));
+            if before.is_some() {
+                // Another VM is shown.
+                self.pane_scroll = 0;
+            }
             effects.push(Effect::Ask(Question::Vm(id)));
         }
         effects.extend(self.ask_for_ports());

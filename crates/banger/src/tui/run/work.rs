@@ -72,8 +72,8 @@ impl Work {
     /// Asks.
     pub(super) fn ask(&self, question: Question) {
         match question {
-            // They take long, and must not keep the others waiting.
-            Question::Doctor | Question::Defaults => {
+            // They may take long, as a guest that hangs does, and must not keep the others waiting.
+            Question::Ports(_) | Question::Doctor | Question::Defaults => {
                 let places = self.places.clone();
                 self.sender.spawn("question", move |sender| {
                     if let Some(answer) = answer(question, &places) {
@@ -82,7 +82,6 @@ impl Work {
                 });
             }
             Question::Vm(_)
-            | Question::Ports(_)
             | Question::Images
             | Question::Volumes
             | Question::Trash

@@ -12,7 +12,9 @@ use super::line_of;
 use super::theme::Theme;
 use super::usage;
 use crate::age;
+use crate::commands::vm::arrow;
 use crate::tui::model::{Model, Pane};
+use crate::usage::History;
 use crate::usage::draw::{bytes, meter};
 
 /// The titles of the panes, the one that is shown marked.
@@ -83,6 +85,7 @@ fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     }
     lines.extend(course(model, theme, vm));
     lines.push(field("address", addresses(vm)));
+    lines.extend(vm.forwards.iter().map(|it| field("forward", arrow(vm, it))));
     let (spec, next) = (&vm.spec, vm.next());
     let both = |now: String, next: String| {
         if now == next {
@@ -147,12 +150,12 @@ fn addresses(vm: &VmView) -> String {
 
 /// The disks, with a meter of what they take on the host where that is known.
 fn disks(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
-    let measured = model
-        .disks
-        .as_ref()
-        .filter(|it| it.0 == vm.id)
-        .map(|it| &it.1);
-    match measured {
+    // What is measured again and again is newer than the answer of when the VM was selected.
+    let measured = model.usages.of(vm.id).and_then(History::last);
+    let answered = model.disks.as_ref().filter(|it| it.0 == vm.id);
+    let known = measured.map(|it| it.disks.as_slice());
+    let known = known.filter(|it| !it.is_empty());
+    match known.or(answered.map(|it| it.1.as_slice())) {
         Some(disks) if !disks.is_empty() => {
             let line = |disk: &banger_api::DiskView| {
                 let (taken, size) = (disk.allocated_bytes, disk.size_bytes);

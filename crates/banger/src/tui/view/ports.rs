@@ -34,17 +34,25 @@ pub(super) fn ports(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Re
         frame.render_widget(Paragraph::new(line).block(block), area);
         return;
     }
+    let mut ports = list.items.iter().flatten();
+    let has_forwards = ports.any(|it| !it.forwarded_from.is_empty());
     let rows = list.items.iter().flatten().map(|port| {
         let process = match (&port.process, port.pid) {
             (Some(process), Some(pid)) => format!("{} ({pid})", line_of(process)),
             (Some(process), None) => line_of(process),
             (None, _) => String::new(),
         };
+        let from: Vec<String> = port
+            .forwarded_from
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let cells = [
             port.port.to_string(),
             line_of(&port.protocol),
             port.address.to_string(),
             process,
+            from.join(", "),
         ];
         Row::new(cells.map(Cell::new))
     });
@@ -53,8 +61,10 @@ pub(super) fn ports(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Re
         Constraint::Length(8),
         Constraint::Length(18),
         Constraint::Fill(1),
+        Constraint::Fill(if has_forwards { 1 } else { 0 }),
     ];
-    let head = Row::new(["PORT", "PROTOCOL", "ADDRESS", "PROCESS"]).style(Theme::dim());
+    let last = if has_forwards { "FORWARDED FROM" } else { "" };
+    let head = Row::new(["PORT", "PROTOCOL", "ADDRESS", "PROCESS", last]).style(Theme::dim());
     let table = Table::new(rows, widths)
         .header(head)
         .row_highlight_style(Theme::cursor(model.pane_focus))

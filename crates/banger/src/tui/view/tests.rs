@@ -182,6 +182,65 @@ fn the_graphs_at_three_sizes() {
 }
 
 #[test]
+fn held_forwards_are_shown_with_their_vm_and_with_its_ports() {
+    use banger_api::{ForwardState, ForwardView};
+    let forward = |listen: &str, state, reason: Option<&str>| ForwardView {
+        listen: listen.parse().unwrap(),
+        target: "80".parse().unwrap(),
+        reverse: false,
+        kept: true,
+        state,
+        reason: reason.map(str::to_owned),
+    };
+    let mut api = vm(1, "api", Phase::Running);
+    api.forwards = vec![
+        forward("127.0.0.1:8080", ForwardState::Listening, None),
+        forward("127.0.0.1:8081", ForwardState::Failed, Some("in use")),
+    ];
+    let mut model = model(vec![api]);
+    let text = told(&drawn(&mut model, (120, 30)));
+    for line in [
+        "forward 127.0.0.1:8080 → api:80, kept",
+        "forward 127.0.0.1:8081 → api:80, kept (failed:",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    types(&mut model, "]]");
+    let port = |from: &[&str]| banger_api::PortView {
+        forwarded_from: from.iter().map(|it| it.parse().unwrap()).collect(),
+        protocol: "tcp".to_owned(),
+        address: [0, 0, 0, 0].into(),
+        port: 80,
+        pid: None,
+        process: Some("nginx".to_owned()),
+    };
+    for from in [&["127.0.0.1:8080"][..], &[]] {
+        let answer = Answer::Ports(banger_api::VmId::from_bits(1), Ok(vec![port(from)]));
+        model.update(Message::Answer(answer), now());
+        let text = told(&drawn(&mut model, (80, 30)));
+        let is_shown = text.contains("FORWARDED FROM") && text.contains("127.0.0.1:8080");
+        assert_eq!(is_shown, !from.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn the_disks_are_those_of_the_last_measurement() {
+    let mut model = some();
+    let text = |model: &mut Model| told(&drawn(model, (80, 30)));
+    assert!(text(&mut model).contains("5G of 16G"));
+    let mut stats = crate::usage::stats_at(20, 9300);
+    stats.disks = vec![DiskView {
+        name: "work".to_owned(),
+        size_bytes: 16 << 30,
+        allocated_bytes: 7 << 30,
+        shared_bytes: None,
+    }];
+    let id = banger_api::VmId::from_bits(1);
+    model.update(Message::Measured(id, Ok(Box::new(stats))), now());
+    assert!(text(&mut model).contains("7G of 16G"));
+}
+
+#[test]
 fn the_ports_with_their_processes() {
     let buffer = drawn_after("]]<tab>j", (80, 24));
     insta::assert_snapshot!("ports-80x24", told(&buffer));

@@ -113,6 +113,12 @@ fn disks_are_asked_for_where_they_are_shown() {
         Ok(Box::new(vm(2, "db", Phase::Stopped))),
     );
     assert_eq!(model.update(Message::Answer(answer), now()), []);
+    model.pane_scroll = 3;
+    let refresh = KeyEvent::new(KeyCode::F(5), KeyModifiers::NONE);
+    let mut effects = model.update(Message::Key(refresh), now());
+    effects.retain(|it| !matches!(it, Effect::Measure(_)));
+    assert_eq!(effects, [Effect::Ask(Question::Vm(VmId::from_bits(2)))]);
+    assert_eq!(model.pane_scroll, 3, "the same VM is read on");
     assert_eq!(types(&mut model, "]]]j"), [], "not for events");
 }
 
