@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error, Result};
@@ -165,7 +165,7 @@ pub(crate) fn run(
     })
 }
 
-/// Runs a program on the user's terminal to its end, and returns whether its exit status was 0.
+/// Runs a program on the user's terminal to its end, and returns how it ended.
 ///
 /// # Errors
 /// The program cannot be started.
@@ -173,14 +173,13 @@ pub(crate) fn run(
     clippy::disallowed_methods,
     reason = "the client starts the user's editor"
 )]
-pub(crate) fn attend(words: &[OsString]) -> Result<bool> {
+pub(crate) fn attend(words: &[OsString]) -> Result<ExitStatus> {
     let (program, arguments) = words
         .split_first()
         .ok_or_else(|| Error::new(Code::Invalid, "there is no program to run"))?;
     Command::new(program)
         .args(arguments)
         .status()
-        .map(|status| status.success())
         .map_err(|cause| cannot_run(program, &cause))
 }
 

@@ -37,7 +37,7 @@ pub(super) fn run(session: &Session) -> Result<()> {
     loop {
         let mut words = editor.clone();
         words.push(draft.clone().into());
-        if !programs::attend(&words)? {
+        if !programs::attend(&words)?.success() {
             return Err(kept(&draft, Error::new(Code::Invalid, "the editor failed")));
         }
         match ask(session, &["check", "--", &path]) {

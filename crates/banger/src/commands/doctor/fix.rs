@@ -63,7 +63,7 @@ fn one(session: &Session, check: &CheckReport, fix: &Fix, yes: bool) -> Result<(
     if !yes && yes_or_no("  Run it?") != Some(true) {
         return Ok(());
     }
-    if !programs::attend(&words)? {
+    if !programs::attend(&words)?.success() {
         let what = clean(&fix.what);
         session
             .output

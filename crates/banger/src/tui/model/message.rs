@@ -41,7 +41,7 @@ pub(crate) enum Message {
     /// The followed source has ended, or cannot be read.
     SourceEnded(Source, Option<Error>),
     /// A program that had the terminal has ended.
-    Returned(Result<bool>),
+    Returned(Result<()>),
     /// Something that the user should know.
     Note(Error),
 }
@@ -142,7 +142,9 @@ pub(crate) enum Source {
 pub(crate) enum Program {
     /// `banger` with these words.
     Banger(Vec<String>),
-    /// The same, and what it has printed stays until the user has read it.
+    /// A shell in a VM, whose exit status is that of the last command there.
+    Shell(Vec<String>),
+    /// `banger` with these words, and what it has printed stays until the user has read it.
     Shown(Vec<String>),
     /// The command that fixes what a check found.
     Fix(banger_api::Fix),

@@ -25,8 +25,11 @@ impl Model {
             self.say(Tone::Warning, line);
             return Vec::new();
         }
-        let words = ["vm", verb, vm.name.as_str()].map(str::to_owned);
-        vec![Effect::Run(Program::Banger(words.to_vec()))]
+        let words = ["vm", verb, vm.name.as_str()].map(str::to_owned).to_vec();
+        vec![Effect::Run(match action {
+            Action::Serial => Program::Banger(words),
+            _ => Program::Shell(words),
+        })]
     }
 
     /// Opens the form of a verb of one VM.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, Write as _};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -25,6 +25,7 @@ use super::keyboard::Keyboard;
 use super::work::Work;
 use super::{Flow, Outside, link, run_loop, screen, signals};
 use crate::commands::doctor;
+use crate::commands::vm::NOT_OF_THE_COMMAND;
 use crate::failure::{Failure, Outcome};
 use crate::programs;
 use crate::session::Session;
@@ -67,7 +68,7 @@ pub(crate) fn run(session: &Session, look: Look) -> Outcome {
     };
     screen::give_back_on_panic();
     let away = Arc::new(AtomicBool::new(false));
-    signals::watch(&sender, Arc::clone(&away));
+    signals::watch(&sender, Arc::clone(&away)).map_err(trouble)?;
     screen::take(kept.mouse).map_err(trouble)?;
     let ended = begin(session, &sender, away, kept.mouse).and_then(|mut host| {
         let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
@@ -142,6 +143,10 @@ impl Outside<CrosstermBackend<io::Stdout>> for Host<'_> {
                 screen::hear_mouse(mouse)?;
             }
             Effect::Redraw => draw_anew(terminal)?,
+            Effect::Suspend if !signals::is_resumable() => self.hear(Message::Note(
+                Error::new(Code::Invalid, "no shell would resume this program")
+                    .hint("it is in a terminal of its own; q quits, and VMs go on"),
+            )),
             Effect::Suspend => {
                 self.keyboard.park(inbox);
                 screen::give_back();
@@ -182,7 +187,7 @@ impl Host<'_> {
             let _ = termios::tcsetattr(rustix::stdio::stdin(), now, &modes);
         }
         forget_keys();
-        if !matches!(outcome, Ok(true)) || matches!(program, Program::Shown(_)) {
+        if is_to_be_read(program, outcome.as_ref().ok().copied()) {
             wait_for_enter(outcome.as_ref().err());
         }
         forget_keys();
@@ -190,23 +195,38 @@ impl Host<'_> {
         self.sampler.pause(false);
         self.keyboard.resume();
         self.resume(terminal)?;
-        let message = Message::Returned(outcome);
-        self.sender.spawn("returned", move |sender| {
+        self.hear(Message::Returned(outcome.map(drop)));
+        Ok(())
+    }
+
+    /// Sends a message to the loop, which is the caller and must not wait for itself.
+    fn hear(&self, message: Message) {
+        self.sender.spawn("message", move |sender| {
             sender.send(message);
         });
-        Ok(())
     }
 
     fn words(&self, program: &Program) -> banger_api::Result<Vec<OsString>> {
         let places = &self.session.places;
         match program {
-            Program::Banger(words) | Program::Shown(words) => {
+            Program::Banger(words) | Program::Shell(words) | Program::Shown(words) => {
                 let mut line = doctor::own_program(places)?;
                 line.extend(words.iter().map(OsString::from));
                 Ok(line)
             }
             Program::Fix(fix) => doctor::words(places, fix),
         }
+    }
+}
+
+/// Whether what a program has printed is to be read before the next drawing hides it: it was run for that, or
+/// it tells of a failure. A shell passes on the status of the last command in it, which the user has seen.
+fn is_to_be_read(program: &Program, status: Option<ExitStatus>) -> bool {
+    let code = status.and_then(|it| it.code());
+    match program {
+        Program::Shown(_) => true,
+        Program::Shell(_) => code.is_none_or(|it| it == i32::from(NOT_OF_THE_COMMAND)),
+        Program::Banger(_) | Program::Fix(_) => code != Some(0),
     }
 }
 
@@ -231,4 +251,31 @@ fn wait_for_enter(error: Option<&Error>) {
     let _ = write!(stderr, "\npress enter to return to banger ");
     let _ = stderr.flush();
     let _ = io::stdin().lock().read_line(&mut String::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_returns_at_once_unless_banger_itself_has_failed() {
+        let exits = |code: i32| Some(ExitStatus::from_raw(code << 8));
+        let killed = Some(ExitStatus::from_raw(9));
+        let shell = Program::Shell(Vec::new());
+        for (status, is_read) in [
+            (exits(0), false),
+            (exits(1), false),
+            (exits(130), false),
+            (exits(255), true),
+            (killed, true),
+            (None, true),
+        ] {
+            assert_eq!(is_to_be_read(&shell, status), is_read, "{status:?}");
+        }
+        let console = Program::Banger(Vec::new());
+        assert!(!is_to_be_read(&console, exits(0)) && is_to_be_read(&console, exits(1)));
+        assert!(is_to_be_read(&Program::Shown(Vec::new()), exits(0)));
+    }
 }

@@ -1,47 +1,72 @@
 //! Signals: to end, to stop and to go on.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::inbox::{Letter, Sender};
 use crate::tui::model::message::Message;
 
-/// Passes signals to the loop. While `away` is set another program has the terminal, and what the
-/// terminal sends is meant for that one.
-pub(super) fn watch(sender: &Sender, away: Arc<AtomicBool>) {
-    sender.spawn("signals", move |sender| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
-        // Without it, signals do what they do by default.
-        if let Ok(runtime) = runtime {
-            let _ = runtime.block_on(pass(sender, &away));
-        }
-    });
+/// The signals that are passed on.
+struct Signals {
+    end: Stream,
+    hangup: Stream,
+    interrupt: Stream,
+    stop: Stream,
+    go_on: Stream,
+    resize: Stream,
 }
 
-async fn pass(sender: &Sender, away: &AtomicBool) -> std::io::Result<()> {
-    let of = |kind| signal(kind);
-    let mut end = of(SignalKind::terminate())?;
-    let mut hangup = of(SignalKind::hangup())?;
-    let mut interrupt = of(SignalKind::interrupt())?;
-    let mut stop = of(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
-    let mut go_on = of(SignalKind::from_raw(Signal::CONT.as_raw()))?;
-    let mut resize = of(SignalKind::window_change())?;
+impl Signals {
+    /// From now on they do not do what they do by default.
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            end: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stop: signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?,
+            go_on: signal(SignalKind::from_raw(Signal::CONT.as_raw()))?,
+            resize: signal(SignalKind::window_change())?,
+        })
+    }
+}
+
+/// Passes signals to the loop. While `away` is set another program has the terminal, and what the
+/// terminal sends is meant for that one. They are caught when this returns, so that the terminal can be taken.
+///
+/// # Errors
+/// There are no descriptors left.
+pub(super) fn watch(sender: &Sender, away: Arc<AtomicBool>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new()?
+    };
+    sender.spawn("signals", move |sender| {
+        runtime.block_on(pass(signals, sender, &away));
+    });
+    Ok(())
+}
+
+async fn pass(mut signals: Signals, sender: &Sender, away: &AtomicBool) {
     loop {
         let hears = tokio::select! {
-            it = next(&mut end) => it && sender.send(Letter::End(128 + 15)),
-            it = next(&mut hangup) => it && sender.send(Letter::End(128 + 1)),
-            it = next(&mut interrupt) => it && (is(away) || sender.send(Letter::End(128 + 2))),
-            it = next(&mut stop) => it && stopped(sender, away),
-            it = next(&mut go_on) => it && (is(away) || sender.send(Letter::Resume)),
-            it = next(&mut resize) => it && (is(away) || sender.send(Message::Tick)),
+            it = next(&mut signals.end) => it && sender.send(Letter::End(128 + 15)),
+            it = next(&mut signals.hangup) => it && sender.send(Letter::End(128 + 1)),
+            it = next(&mut signals.interrupt) => {
+                it && (is(away) || sender.send(Letter::End(128 + 2)))
+            }
+            it = next(&mut signals.stop) => it && stopped(sender, away),
+            it = next(&mut signals.go_on) => it && (is(away) || sender.send(Letter::Resume)),
+            it = next(&mut signals.resize) => it && (is(away) || sender.send(Message::Tick)),
         };
         if !hears {
-            return Ok(());
+            return;
         }
     }
 }
@@ -59,6 +84,19 @@ fn stopped(sender: &Sender, away: &AtomicBool) -> bool {
     if !is(away) {
         return sender.send(Letter::Suspend);
     }
-    let _ = kill_process(getpid(), Signal::STOP);
+    if is_resumable() {
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
     true
+}
+
+/// Whether there is a shell with jobs that can resume this process. Without one, such as in `ssh -t host banger`
+/// or in a window of its own, a process that is stopped stays so: its parent is of another session, or
+/// the session's first process waits in the same group.
+pub(super) fn is_resumable() -> bool {
+    let (Ok(session), Some(parent)) = (getsid(None), getppid()) else {
+        return false;
+    };
+    let is_of_session = getsid(Some(parent)).is_ok_and(|it| it == session);
+    is_of_session && getpgid(Some(session)).is_ok_and(|it| it != getpgrp())
 }

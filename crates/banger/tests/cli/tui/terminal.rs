@@ -125,6 +125,22 @@ fn a_program_that_is_stopped_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_program_that_no_shell_can_resume_is_not_stopped() {
+    let environment = with_vms(&["web"]);
+    let line = format!("{} tui; true", program().display());
+    let own = program().to_str().unwrap();
+    // In a terminal of its own, and as the command of a shell without jobs, such as that of `ssh -t`.
+    for words in [&[own, "tui"][..], &["sh", "-c", &line]] {
+        let mut screen = Screen::new(&environment, words, (24, 80));
+        screen.sees("╭ 1 VMs");
+        screen.types("\u{1a}");
+        screen.sees("no shell would resume");
+        screen.types("q");
+        assert_eq!(screen.ends(), Some(0));
+    }
+}
+
+#[test]
 fn without_colours_none_is_sent() {
     let environment = with_vms(&["web"]);
     let words = [program().to_str().unwrap(), "tui"];

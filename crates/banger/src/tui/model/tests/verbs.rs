@@ -58,7 +58,7 @@ fn a_shell_opens_in_a_vm_that_runs() {
     let words = ["vm", "shell", "api"].map(str::to_owned).to_vec();
     assert_eq!(
         types(&mut model, "<enter>"),
-        [Effect::Run(Program::Banger(words))]
+        [Effect::Run(Program::Shell(words))]
     );
     assert_eq!(
         types(&mut model, "j<enter>")
@@ -80,13 +80,16 @@ fn a_shell_opens_in_a_vm_that_runs() {
     model.update(event(2, Change::Vm(Box::new(booting))), now());
     let run = |verb: &str| {
         let words = ["vm", verb, "db"].map(str::to_owned).to_vec();
-        Effect::Run(Program::Banger(words))
+        Effect::Run(match verb {
+            "shell" => Program::Shell(words),
+            _ => Program::Banger(words),
+        })
     };
     assert_eq!(types(&mut model, "<enter>"), [run("shell")]);
     assert_eq!(types(&mut model, "i"), [run("console")]);
     assert_eq!(types(&mut model, "S"), [], "SSH has to wait");
     // After it, keys work as before: k9s#1123, #1699.
-    model.update(Message::Returned(Ok(true)), now());
+    model.update(Message::Returned(Ok(())), now());
     types(&mut model, "j");
     assert_eq!(selected(&model), "web");
 }
