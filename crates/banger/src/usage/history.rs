@@ -65,7 +65,7 @@ impl History {
     }
 
     /// A value for each stretch of `seconds`, the newest last; none where nothing was measured. The
-    /// stretches lie fast in time, so that a new moment moves the curve and nothing else does.
+    /// stretches are fixed in time, so that a new moment moves the curve and nothing else does.
     pub(crate) fn series(
         &self,
         count: usize,

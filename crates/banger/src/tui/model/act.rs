@@ -7,6 +7,7 @@ use super::form::Form;
 use super::keys::Action;
 use super::message::{AT_ONCE, Act, Effect, Job, Program};
 use super::notices::Tone;
+use super::words::count;
 use super::{Link, Model, Pane, Tab};
 
 impl Model {
@@ -159,15 +160,12 @@ impl Model {
         if unsent == 0 {
             return vec![Effect::Quit];
         }
-        let line = match unsent {
-            1 => "1 command has not been sent to the daemon, and would not be done.".to_owned(),
-            _ => format!(
-                "{unsent} commands have not been sent to the daemon, and would not be done."
-            ),
-        };
+        let commands = count(unsent, "command");
+        let line = format!("not sent to the daemon, and not done then: {commands}");
         let question = Confirmation {
             title: "quit?".to_owned(),
             lines: vec![line],
+            deletes_vms: false,
             yes: "quit".to_owned(),
             effects: vec![Effect::Quit],
         };

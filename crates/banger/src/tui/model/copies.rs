@@ -88,6 +88,7 @@ impl Model {
         let question = Confirmation {
             title: format!("{}?", fix.what),
             lines: vec![format!("runs: {}", command_of(&fix))],
+            deletes_vms: false,
             yes: "run it".to_owned(),
             effects: vec![Effect::Run(Program::Fix(fix))],
         };

@@ -10,6 +10,7 @@ use tui_input::backend::crossterm::EventHandler as _;
 use super::form::Form;
 use super::keys::{Binding, bindings};
 use super::message::{Act, Effect, Job};
+use super::words::{count, first};
 use crate::quote;
 
 /// What lies over the screen, and has the keys.
@@ -33,6 +34,8 @@ pub(crate) struct Confirmation {
     pub(crate) title: String,
     /// What goes.
     pub(crate) lines: Vec<String>,
+    /// Whether it is to be told if there is a trash, which the configuration may change meanwhile.
+    pub(crate) deletes_vms: bool,
     /// What the key does, such as `delete 2 VMs`.
     pub(crate) yes: String,
     /// What is done then.
@@ -47,9 +50,6 @@ pub(crate) fn command_of(fix: &Fix) -> String {
     quote::readable(&words)
 }
 
-/// How many names a question tells before it only counts.
-const MOST_NAMES: usize = 8;
-
 /// The question before VMs are deleted or killed. Protected ones stay out of it.
 pub(crate) fn end_question(meant: &[&VmView], delete: bool) -> Confirmation {
     let (protected, may): (Vec<&VmView>, Vec<&VmView>) =
@@ -57,24 +57,11 @@ pub(crate) fn end_question(meant: &[&VmView], delete: bool) -> Confirmation {
     let verb = if delete { "delete" } else { "kill" };
     let what = match may.as_slice() {
         [one] => one.name.to_string(),
-        several => format!("{} VMs", several.len()),
+        several => count(several.len(), "VM"),
     };
-    let mut lines: Vec<String> = may
-        .iter()
-        .take(MOST_NAMES)
-        .map(|vm| goes(vm, delete))
-        .collect();
-    if may.len() > MOST_NAMES {
-        lines.push(format!("… and {} more", may.len() - MOST_NAMES));
-    }
+    let mut lines = first(may.iter().map(|vm| goes(vm, delete)));
     for vm in &protected {
         lines.push(format!("{} is protected, and stays", vm.name));
-    }
-    if delete {
-        lines.push(String::new());
-        lines.push(
-            "Their files are deleted permanently, unless the configuration has a trash.".to_owned(),
-        );
     }
     let act = |vm: &VmView| {
         if delete {
@@ -96,6 +83,7 @@ pub(crate) fn end_question(meant: &[&VmView], delete: bool) -> Confirmation {
         yes: format!("{verb} {what}"),
         effects: effects.collect(),
         lines,
+        deletes_vms: delete,
     }
 }
 

@@ -81,6 +81,7 @@ impl Model {
         let question = Confirmation {
             title: format!("delete {what}?"),
             lines,
+            deletes_vms: false,
             yes,
             effects: vec![Effect::Work(job)],
         };

@@ -19,7 +19,7 @@ impl Model {
         }
         // The cursor stays where the user works.
         self.awaited = None;
-        // Whatever has the keys, this one ends the program or stops it.
+        // These two work whatever has the keys: one closes it, one stops the program.
         if key.modifiers.contains(KeyModifiers::CONTROL) && self.overlay.is_some() {
             match key.code {
                 KeyCode::Char('c') => return self.closed(),

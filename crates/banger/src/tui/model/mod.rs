@@ -28,6 +28,7 @@ mod usages;
 mod verbs;
 pub(crate) mod vms;
 mod volumes;
+pub(crate) mod words;
 
 #[cfg(test)]
 pub(crate) mod tests;

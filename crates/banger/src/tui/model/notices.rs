@@ -8,7 +8,7 @@ use ratatui::text::Span;
 
 /// The most messages that are kept.
 const MOST: usize = 200;
-/// How long good news stand at the bottom.
+/// How long good news stands at the bottom.
 const GOOD: SignedDuration = SignedDuration::from_secs(5);
 /// How long an error stands there.
 const BAD: SignedDuration = SignedDuration::from_secs(20);
@@ -113,9 +113,9 @@ impl Notices {
     }
 
     fn add(&mut self, notice: Notice, now: Timestamp) {
-        // Good news do not hide an error that has just come.
+        // Good news does not hide an error that has just come.
         let hides = match self.standing(now) {
-            Some(standing) => notice.tone != Tone::Good || standing.tone == Tone::Good,
+            Some(standing) => notice.tone != Tone::Good || standing.tone != Tone::Bad,
             None => true,
         };
         if hides {
@@ -191,6 +191,11 @@ mod tests {
         let standing = notices.standing(at(2)).unwrap();
         assert_eq!(standing.line, "start `web`: no room");
         assert_eq!(standing.whole, error.report());
+        // It hides a warning, which nobody waits for.
+        let mut warned = Notices::default();
+        warned.say(Tone::Warning, "it has no address", at(0));
+        warned.say(Tone::Good, "copied", at(1));
+        assert_eq!(warned.standing(at(2)).unwrap().line, "copied");
         assert!(notices.dismiss(at(2)));
         assert!(!notices.dismiss(at(2)));
     }

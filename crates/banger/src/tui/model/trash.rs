@@ -4,9 +4,7 @@ use super::Model;
 use super::form::Form;
 use super::message::{Act, Effect};
 use super::notices::Tone;
-
-/// How many names a question tells before it only counts.
-const MOST_NAMES: usize = 8;
+use super::words::{count, first};
 
 impl Model {
     /// Opens the form that restores a VM.
@@ -31,12 +29,8 @@ impl Model {
                 return Vec::new();
             }
             (true, Some(_)) => {
-                let names = items.iter().take(MOST_NAMES);
-                let mut lines: Vec<_> = names.map(|vm| vm.name.to_string()).collect();
-                if items.len() > MOST_NAMES {
-                    lines.push(format!("… and {} more", items.len() - MOST_NAMES));
-                }
-                let what = format!("{} VMs in the trash", items.len());
+                let lines = first(items.iter().map(|vm| vm.name.to_string()));
+                let what = format!("{} in the trash", count(items.len(), "VM"));
                 (what.clone(), what, lines, command("--all"))
             }
             (false, Some(vm)) => {

@@ -6,7 +6,7 @@ use super::Model;
 use super::dialog::{Overlay, end_question};
 use super::form::Form;
 use super::keys::Action;
-use super::message::{Act, Defaults, Effect, Job, Program};
+use super::message::{Act, Defaults, Effect, Job, Program, Question};
 use super::notices::Tone;
 
 impl Model {
@@ -114,7 +114,12 @@ impl Model {
             .collect();
         let question = end_question(&meant, delete);
         if !question.effects.is_empty() {
-            return self.open(Overlay::Question(Box::new(question)));
+            self.overlay = Some(Overlay::Question(Box::new(question)));
+            // Whether there is a trash.
+            return delete
+                .then_some(Effect::Ask(Question::Daemon))
+                .into_iter()
+                .collect();
         }
         let line = match meant.first() {
             Some(vm) => format!("{} is protected: unprotect it first", vm.name),

@@ -14,6 +14,7 @@ use super::theme::Theme;
 use crate::age;
 use crate::tui::model::Model;
 use crate::tui::model::vms::Sort;
+use crate::tui::model::words::count;
 use crate::usage::History;
 use crate::usage::draw::{CURVES, part};
 
@@ -183,12 +184,12 @@ fn head_cell(model: &Model, title: &'static str, sort: Option<Sort>) -> Cell<'st
 
 fn title(model: &Model, theme: Theme) -> Line<'static> {
     let (shown, all) = (model.vms.shown().len(), model.vms.count());
-    let count = if shown == all {
-        format!(" {all} VMs ")
+    let number = if shown == all {
+        format!(" {} ", count(all, "VM"))
     } else {
-        format!(" {shown} of {all} VMs ")
+        format!(" {shown} of {} ", count(all, "VM"))
     };
-    let mut spans = vec![Span::raw(count)];
+    let mut spans = vec![Span::raw(number)];
     if !model.vms.filter().is_empty() {
         let text = format!(" filter: {} ", line_of(model.vms.filter()));
         spans.push(Span::styled(text, theme.mark()));
@@ -242,14 +243,30 @@ fn empty(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
             .key_of(action)
             .map_or("?".to_owned(), |it| it.to_string())
     };
+    let is_filtered = !model.vms.filter().is_empty();
     let text = match &model.link {
         Link::Pending => String::new(),
-        _ if model.vms.count() > 0 => "no VM is like this: esc shows all".to_owned(),
-        _ => format!(
+        _ if model.vms.count() == 0 => format!(
             "there is no VM yet: {} creates one, {} helps",
             key(Action::Create),
             key(Action::Help)
         ),
+        _ => {
+            let why = if is_filtered {
+                "no VM matches"
+            } else {
+                "no VM runs"
+            };
+            let all = is_filtered.then(|| format!("; {} clears the filter", key(Action::Back)));
+            let hidden = model.vms.hide_stopped;
+            let stopped =
+                hidden.then(|| format!("; {} shows stopped VMs", key(Action::HideStopped)));
+            format!(
+                "{why}{}{}",
+                all.unwrap_or_default(),
+                stopped.unwrap_or_default()
+            )
+        }
     };
     frame.render_widget(Line::styled(text, theme.warning()).centered(), area);
 }

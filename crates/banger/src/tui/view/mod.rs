@@ -14,6 +14,7 @@ mod usage;
 mod tests;
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 
 use super::model::{Model, Pane, Tab};
 use theme::Theme;
@@ -49,6 +50,23 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
     frame::notice(model, theme, frame, rooms.notice);
     frame::keys(model, theme, frame, rooms.keys);
     overlay::draw(model, theme, frame);
+    if !model.look.unicode {
+        make_ascii(frame.buffer_mut());
+    }
+}
+
+/// Text may have characters that a locale without UTF-8 would not show, such as the words of a guest.
+fn make_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            let plain = match cell.symbol() {
+                "…" => "~",
+                "→" => ">",
+                _ => "?",
+            };
+            cell.set_symbol(plain);
+        }
+    }
 }
 
 /// Text of the daemon or a guest, harmless and in one line.

@@ -19,7 +19,7 @@ use crate::tui::model::notices::{NoticeRow, TIME};
 pub(super) fn draw(model: &Model, theme: Theme, frame: &mut Frame<'_>) {
     match &model.overlay {
         None => {}
-        Some(Overlay::Question(question)) => confirmation(question, theme, frame),
+        Some(Overlay::Question(question)) => confirmation(model, question, theme, frame),
         Some(Overlay::Form(form)) => draw_form(form, theme, frame),
         Some(Overlay::Palette(palette)) => draw_palette(model, palette, theme, frame),
         Some(Overlay::Help(at)) => help(model, *at, theme, frame),
@@ -45,12 +45,17 @@ fn length(count: usize) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
-fn confirmation(question: &Confirmation, theme: Theme, frame: &mut Frame<'_>) {
+fn confirmation(model: &Model, question: &Confirmation, theme: Theme, frame: &mut Frame<'_>) {
     let mut lines: Vec<Line<'_>> = question
         .lines
         .iter()
         .map(|it| Line::raw(line_of(it)))
         .collect();
+    if question.deletes_vms {
+        lines.push(Line::default());
+        let trash = model.daemon.as_ref().map(|it| it.trash);
+        lines.push(Line::raw(fate(trash)));
+    }
     lines.push(Line::default());
     lines.push(Line::from(vec![
         Span::styled("y", theme.key()),
@@ -70,6 +75,15 @@ fn confirmation(question: &Confirmation, theme: Theme, frame: &mut Frame<'_>) {
             .block(block),
         area,
     );
+}
+
+/// What becomes of VMs that are deleted, where it is known whether there is a trash.
+fn fate(trash: Option<bool>) -> &'static str {
+    match trash {
+        Some(true) => "What is deleted goes to the trash, and can be restored.",
+        Some(false) => "All files are deleted permanently.",
+        None => "All files are deleted permanently, unless there is a trash.",
+    }
 }
 
 fn draw_form(form: &Form, theme: Theme, frame: &mut Frame<'_>) {
@@ -142,7 +156,7 @@ fn draw_form(form: &Form, theme: Theme, frame: &mut Frame<'_>) {
         Span::styled("esc", theme.key()),
         Span::raw(" leave it"),
     ]));
-    frame.render_widget(Paragraph::new(lines), below);
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), below);
 }
 
 fn hint(kind: Option<Kind>) -> &'static str {
@@ -156,6 +170,7 @@ fn hint(kind: Option<Kind>) -> &'static str {
         Some(Kind::Volumes) => "name:/path, name:/path",
         Some(Kind::Size) => "such as 16G or 1536M",
         Some(Kind::File) => "a path of this machine; ~/ is your home",
+        Some(Kind::Source) => "a path of this machine, or docker://NAME",
         Some(Kind::Command) => "as in a shell, with quotes, and nothing is expanded",
         _ => "",
     }

@@ -12,6 +12,7 @@ use super::tabs::waiting;
 use super::theme::Theme;
 use crate::age;
 use crate::tui::model::Model;
+use crate::tui::model::words::count;
 use crate::usage::draw::bytes;
 
 /// How many steps of a build are shown.
@@ -38,12 +39,12 @@ pub(super) fn images(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
     let parts = [Constraint::Min(6), Constraint::Length(height)];
     let [area, below] = Layout::vertical(parts).areas(area);
     if !builds.is_empty() {
-        let count = model.builds().count();
-        let block = room(theme, format!(" {count} under construction "), false);
+        let number = model.builds().count();
+        let block = room(theme, format!(" {number} under construction "), false);
         frame.render_widget(Paragraph::new(builds).block(block), below);
     }
-    let count = model.images.items.as_ref().map_or(0, Vec::len);
-    let block = room(theme, format!(" {count} images "), true);
+    let number = model.images.items.as_ref().map_or(0, Vec::len);
+    let block = room(theme, format!(" {} ", count(number, "image")), true);
     if let Some(line) = waiting(&model.images, theme) {
         frame.render_widget(Paragraph::new(line).block(block), area);
         return;
@@ -113,7 +114,7 @@ fn build_lines(model: &Model, theme: Theme) -> Vec<Line<'static>> {
 /// The volumes.
 pub(super) fn volumes(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
     let items = model.volumes.items.as_deref().unwrap_or_default();
-    let block = room(theme, format!(" {} volumes ", items.len()), true);
+    let block = room(theme, format!(" {} ", count(items.len(), "volume")), true);
     let none = "there is no volume: a disk that outlives the VMs that use it";
     if let Some(line) = waiting(&model.volumes, theme).or_else(|| empty(items, none)) {
         frame.render_widget(Paragraph::new(line).block(block), area);
@@ -146,7 +147,11 @@ pub(super) fn volumes(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: 
 /// The VMs in the trash.
 pub(super) fn trash(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
     let items = model.trash.items.as_deref().unwrap_or_default();
-    let block = room(theme, format!(" {} VMs in the trash ", items.len()), true);
+    let block = room(
+        theme,
+        format!(" {} in the trash ", count(items.len(), "VM")),
+        true,
+    );
     let has_trash = model.daemon.as_ref().is_none_or(|it| it.trash);
     let none = if has_trash {
         "the trash is empty"

@@ -12,6 +12,7 @@ use super::line_of;
 use super::theme::Theme;
 use crate::age;
 use crate::tui::model::dialog::command_of;
+use crate::tui::model::words::count;
 use crate::tui::model::{List, Model, layout};
 
 /// The line in place of a list that has not come.
@@ -57,7 +58,7 @@ pub(super) fn daemon(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
             ))
         })
         .collect();
-    let title = format!(" {} operations under way ", lines.len());
+    let title = format!(" {} under way ", count(lines.len(), "operation"));
     frame.render_widget(
         Paragraph::new(lines).block(room(theme, title, false)),
         operations,
@@ -121,8 +122,8 @@ pub(super) fn doctor(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         ""
     };
     let title = format!(
-        " {} checks: {failed} failed, {warned} with a drawback{again} ",
-        checks.len()
+        " {}: {failed} failed, {warned} with a drawback{again} ",
+        count(checks.len(), "check")
     );
     let block = room(theme, title, true);
     if let Some(line) = waiting(&model.checks, theme) {

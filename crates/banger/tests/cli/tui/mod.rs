@@ -56,7 +56,7 @@ fn a_vm_is_created_filtered_started_stopped_and_deleted_by_keys() {
     screen.types("\r\r");
     screen.sees("delete web?");
     screen.types("y");
-    screen.sees("0 of 1 VMs");
+    screen.sees("0 of 1 VM ");
     screen.types("q");
     assert_eq!(screen.ends(), Some(0));
     is_given_back(&screen);
@@ -69,7 +69,7 @@ fn a_vm_is_created_filtered_started_stopped_and_deleted_by_keys() {
 fn banger_alone_on_a_terminal_is_the_screen_and_elsewhere_the_help() {
     let environment = with_vms(&["web"]);
     let mut screen = Screen::new(&environment, &[program().to_str().unwrap()], (24, 80));
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.types("?");
     screen.sees("open a shell in the VM");
     screen.types("\u{1b}");
@@ -129,7 +129,6 @@ fn what_vms_use_is_measured_and_drawn() {
 fn a_daemon_that_is_killed_is_told_and_one_that_is_back_is_used() {
     let environment = with_vms(&["web"]);
     let mut screen = tui(&environment, (24, 80));
-    // The tab is called `1 VMs` before any are known.
     screen.sees("0 of 1 running");
     for daemon in environment.daemons() {
         kill_process(daemon, Signal::KILL).unwrap();
@@ -157,14 +156,26 @@ fn a_console_is_read_searched_and_copied() {
     screen.sees("follows the end");
     screen.types("g");
     screen.sees("stands still");
-    screen.types("Y");
-    screen.sees("copied");
+    screen.types("/OF WEB\r");
+    screen.sees("search: OF WEB");
+    screen.types(" y");
+    screen.sees("copied 1 line");
+    // OSC 52, with `banger: simulated boot of w` at its beginning.
     let sent = screen.sent();
-    let clipboard = b"\x1b]52;c;";
+    let clipboard = b"\x1b]52;c;YmFuZ2VyOiBzaW11bGF0ZWQgYm9vdCBvZiB3";
     assert!(
         sent.windows(clipboard.len()).any(|it| it == clipboard),
         "OSC 52"
     );
+    screen.types("/\u{15}nowhere\r");
+    screen.sees("search: nowhere");
+    screen.types("n");
+    screen.sees("is not in it");
+    environment.done(&["vm", "stop", "web"]);
+    screen.sees("ended: the end");
+    environment.done(&["vm", "start", "web"]);
+    screen.sees_no("ended: the end");
+    screen.sees("simulated boot of web");
     screen.types("m");
     screen.sees("the mouse is the terminal's");
     screen.types("q");
@@ -178,7 +189,7 @@ fn keys_are_the_users_own_and_a_wrong_one_is_told_before_the_screen() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "[keys]\nquit = [\"X\"]\n").unwrap();
     let mut screen = tui(&environment, (24, 80));
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.types("qX");
     assert_eq!(screen.ends(), Some(0));
     std::fs::write(&file, "[keys]\nqiut = [\"X\"]\n").unwrap();
@@ -214,10 +225,12 @@ fn what_is_kept_is_made_and_deleted_by_keys() {
     screen.sees("is exported to");
     screen.types(&format!("I{}\tagain\r", archive.display()));
     screen.sees("is imported");
+    // Its event may come after the end of the command.
+    screen.sees("│  again ");
     screen.types("gjDy");
     screen.sees("copy is deleted");
     screen.types("6");
-    screen.sees("1 VMs in the trash");
+    screen.sees("1 VM in the trash");
     screen.types("\r\tback\r");
     screen.sees("copy is restored");
     screen.sees("the trash is empty");

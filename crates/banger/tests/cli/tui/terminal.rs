@@ -54,14 +54,19 @@ fn a_shell_in_place_gives_the_screen_and_the_keys_back() {
 fn a_storm_of_sizes_leaves_a_whole_screen() {
     let environment = with_vms(&["web"]);
     let mut screen = tui(&environment, (24, 80));
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     for round in 0..60u16 {
         screen.resize((1 + (round * 7) % 60, 1 + (round * 31) % 240));
     }
     screen.resize((30, 100));
     screen.types("\u{c}");
     screen.waits("a whole screen", |text| {
-        text.lines().count() == 30 && text.contains("1 VMs") && text.contains("help")
+        text.lines().count() == 30
+            && text.contains("╭ 1 VM ")
+            && text
+                .lines()
+                .any(|it| it.contains("web") && it.contains("stopped"))
+            && text.contains("help")
     });
     screen.types("q");
     assert_eq!(screen.ends(), Some(0));
@@ -72,7 +77,7 @@ fn a_signal_gives_the_terminal_back() {
     let environment = with_vms(&["web"]);
     for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
         let mut screen = tui(&environment, (24, 80));
-        screen.sees("1 VMs");
+        screen.sees("╭ 1 VM ");
         kill_process(pid(&screen), signal).unwrap();
         assert_eq!(screen.ends(), Some(status));
         is_given_back(&screen);
@@ -96,7 +101,7 @@ fn a_terminal_that_vanishes_ends_the_program_even_where_hangups_are_ignored() {
     let environment = with_vms(&["web"]);
     let line = format!("trap '' HUP; exec {} tui", program().display());
     let mut screen = Screen::new(&environment, &["sh", "-c", &line], (24, 80));
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.vanish();
     screen.ends();
 }
@@ -107,7 +112,7 @@ fn a_program_that_is_stopped_goes_on_where_it_was() {
     let line = format!("{} tui", program().display());
     let mut screen = Screen::new(&environment, &["bash", "--norc", "-i"], (24, 80));
     screen.types(&format!("{line}\r"));
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.types("\u{1a}");
     screen.sees("Stopped");
     screen.look(|screen| {
@@ -115,7 +120,7 @@ fn a_program_that_is_stopped_goes_on_where_it_was() {
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
     });
     screen.types("fg && echo went'_'well\r");
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.types("s");
     screen.sees("1 of 1 running");
     screen.types("q");
@@ -132,7 +137,7 @@ fn a_program_that_no_shell_can_resume_is_not_stopped() {
     // In a terminal of its own, and as the command of a shell without jobs, such as that of `ssh -t`.
     for words in [&[own, "tui"][..], &["sh", "-c", &line]] {
         let mut screen = Screen::new(&environment, words, (24, 80));
-        screen.sees("╭ 1 VMs");
+        screen.sees("╭ 1 VM ");
         screen.types("\u{1a}");
         screen.sees("no shell would resume");
         screen.types("q");
@@ -145,7 +150,7 @@ fn without_colours_none_is_sent() {
     let environment = with_vms(&["web"]);
     let words = [program().to_str().unwrap(), "tui"];
     let mut screen = Screen::with(&environment, &words, (24, 80), &[("NO_COLOR", "1")]);
-    screen.sees("1 VMs");
+    screen.sees("╭ 1 VM ");
     screen.types("?");
     screen.sees("open a shell in the VM");
     screen.types("\u{1b}");

@@ -126,7 +126,7 @@ impl Form {
     /// An image of a root file system.
     pub(crate) fn import_image() -> Self {
         let fields = vec![
-            argument(Kind::File, "file"),
+            argument(Kind::Source, "source"),
             option(Kind::NewImage, "name", "", "--name").needed(),
         ];
         let title = "import an image".to_owned();

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Volumes,
     /// A file of this machine.
     File,
+    /// A file of this machine, or the name of an image in a registry.
+    Source,
     /// The words of a command of banger.
     Command,
     Nat,
@@ -170,8 +172,8 @@ impl Field {
                 Some("tui") => Err("this is it".to_owned()),
                 _ => Ok(()),
             },
-            Kind::File | Kind::Nat | Kind::Autostart | Kind::Protected => Ok(()),
-            Kind::Start | Kind::Switch => Ok(()),
+            Kind::File | Kind::Source | Kind::Nat | Kind::Autostart => Ok(()),
+            Kind::Protected | Kind::Start | Kind::Switch => Ok(()),
         }
     }
 }

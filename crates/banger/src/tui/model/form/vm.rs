@@ -20,7 +20,7 @@ impl Form {
     pub(crate) fn create(defaults: &Defaults, image: Option<&ImageName>) -> Self {
         let image_field = Field::new(Kind::Image, "image", "");
         let fields = vec![
-            Field::new(Kind::Name, "name", "two words that are made up"),
+            Field::new(Kind::Name, "name", "a generated name of two words"),
             match image {
                 Some(image) => image_field.holding(image.as_str()),
                 None => image_field,

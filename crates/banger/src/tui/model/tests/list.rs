@@ -89,18 +89,36 @@ fn stopped_vms_can_be_hidden() {
 
 #[test]
 fn the_list_is_sorted_both_ways_by_each_column() {
-    let mut model = three();
-    types(&mut model, "o");
-    assert_eq!(shown(&model), ["api", "web", "db"], "by phase");
-    types(&mut model, "O");
-    assert_eq!(shown(&model), ["db", "api", "web"]);
-    types(&mut model, "Oooooooo");
-    assert_eq!(shown(&model), ["api", "web", "db"]);
-    assert_eq!(
-        model.vms.sort,
-        vms::Sort::Name.next(),
-        "after the last column the first"
-    );
+    let one = |number: u32, name: &str, hours: Option<i64>, memory, disk, image: &str| {
+        let phase = hours.map_or(Phase::Stopped, |_| Phase::Running);
+        let mut vm = vm(number, name, phase);
+        vm.started = hours.map(|it| now() - SignedDuration::from_hours(it));
+        vm.spec.memory = banger_api::Mib(memory);
+        vm.spec.disk_size = banger_api::Mib(disk);
+        vm.image = image.to_owned();
+        vm
+    };
+    let mut model = model(vec![
+        one(1, "a", None, 1024, 8192, "z"),
+        one(3, "b", Some(1), 3072, 16384, "x"),
+        one(2, "c", Some(2), 2048, 32768, "y"),
+    ]);
+    for (sort, order, reversed) in [
+        (vms::Sort::Name, "a b c", "c b a"),
+        (vms::Sort::Phase, "b c a", "a b c"),
+        (vms::Sort::Address, "c b a", "a b c"),
+        (vms::Sort::Uptime, "c b a", "a b c"),
+        (vms::Sort::Memory, "b c a", "a c b"),
+        (vms::Sort::Disk, "c b a", "a b c"),
+        (vms::Sort::Image, "b c a", "a c b"),
+    ] {
+        assert_eq!(model.vms.sort, sort);
+        assert_eq!(shown(&model).join(" "), order, "{sort:?}");
+        types(&mut model, "O");
+        assert_eq!(shown(&model).join(" "), reversed, "{sort:?} reversed");
+        types(&mut model, "Oo");
+    }
+    assert_eq!(model.vms.sort, vms::Sort::Name, "after the last the first");
 }
 
 #[test]

@@ -45,6 +45,28 @@ pub(super) fn event(seq: u64, change: Change) -> Message {
     }))
 }
 
+/// A daemon.
+pub(crate) fn daemon() -> banger_api::DaemonView {
+    banger_api::DaemonView {
+        version: "0.1.0".to_owned(),
+        pid: 1,
+        mode: "direct".to_owned(),
+        socket: String::new(),
+        state: String::new(),
+        config: String::new(),
+        bundle: String::new(),
+        bundle_reason: String::new(),
+        dns: None,
+        started: now(),
+        vms: 0,
+        running: 0,
+        unexplained: Vec::new(),
+        overrides: banger_api::configuration::Overrides::new(),
+        log_level: banger_api::LogLevel::Info,
+        trash: false,
+    }
+}
+
 /// A model with these VMs, whose daemon answers.
 pub(crate) fn model(vms: Vec<VmView>) -> Model {
     let mut model = Model::new(now(), KeyTable::default(), LOOK, &Preferences::default());

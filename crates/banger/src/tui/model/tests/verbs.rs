@@ -272,7 +272,7 @@ fn what_was_not_sent_is_not_lost_without_a_question() {
     let Some(Overlay::Question(question)) = &model.overlay else {
         panic!("it asks")
     };
-    assert!(question.lines[0].starts_with("2 commands"), "{question:?}");
+    assert!(question.lines[0].ends_with("2 commands"), "{question:?}");
     assert_eq!(types(&mut model, "<esc>"), []);
     assert_eq!(types(&mut model, "qy"), [Effect::Quit]);
     for job in &sent[..2] {
