@@ -2,6 +2,8 @@
 
 #[path = "forward.rs"]
 mod forward;
+#[path = "sync.rs"]
+mod sync;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -122,6 +124,7 @@ pub(crate) fn measure(daemon: &Daemon) -> Vec<Row> {
         bulk("`vm cp` of 64 MiB, against scp", &copied),
     ];
     rows.extend(forward::measure(&ways));
+    rows.extend(sync::measure(&ways, daemon.folder.path()));
     rows
 }
 
