@@ -12,7 +12,7 @@ use crate::tui::{self, Look};
 
 /// See all VMs and work with them, on one screen. `banger` alone does the same.
 ///
-/// The list of VMs is always current. Enter opens a shell in the selected VM, ? shows all keys, q quits; VMs and operations go on without it.
+/// The list of VMs is always current. Enter opens a shell in the selected VM, ? shows all keys, q quits; VMs and operations continue without it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -114,7 +114,7 @@ fn kept(draft: &Path, error: Error) -> Error {
             "the file is unchanged; your draft is in {}",
             draft.display()
         ))
-        .hint("go on with it: banger config edit")
+        .hint("continue editing: banger config edit")
         .hint(format!("discard it: rm {}", draft.display()))
 }
 

@@ -40,7 +40,7 @@ Examples:
   banger daemon logs --level warn --since 2026-11-26T12:00
   banger daemon logs --json | jq 'select(.level == \"ERROR\")'")]
 pub(crate) struct Logs {
-    /// Go on as the log grows, until ^C.
+    /// Follow the log as it grows, until ^C.
     #[arg(long, short)]
     follow: bool,
 

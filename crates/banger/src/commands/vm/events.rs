@@ -40,7 +40,7 @@ pub(crate) struct Events {
     #[arg(long, short)]
     follow: bool,
 
-    /// Go on after the event with this number, in place of a snapshot.
+    /// Continue after the event with this number, in place of a snapshot.
     #[arg(long, value_name = "SEQ")]
     since: Option<u64>,
 }
@@ -93,7 +93,7 @@ impl Events {
             return Ok(ExitCode::SUCCESS);
         }
         session.output.note(&format!(
-            "the daemon stopped; to go on: banger vm events -f --since {read}"
+            "the daemon stopped; to continue: banger vm events -f --since {read}"
         ));
         Ok(ExitCode::SUCCESS)
     }

@@ -25,7 +25,7 @@ const USUAL: &[u8] =
 ///
 /// It needs nothing of the guest but its kernel, so it works in rescue (`vm start --rescue`), while a VM boots, and when it is broken. Ctrl-] leaves; the VM continues. The last lines that were printed are shown first.
 ///
-/// One client types to a console at a time, and any number reads. Without a terminal, standard input is typed as it is, and the output goes on until the VM stops or until ^C.
+/// One client types to a console at a time, and any number reads. Without a terminal, standard input is typed as it is, and the output follows until the VM stops or until ^C.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
