@@ -4,9 +4,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::needs_real_vms;
-use crate::world::shared;
+use crate::world::{kill, shared, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn a_command_runs_with_exactly_its_arguments_and_its_status() {
     needs_real_vms!();
@@ -98,6 +101,60 @@ pub(crate) fn a_port_of_this_machine_leads_to_the_guest() {
     assert_eq!((&question, answer.as_str()), (b"question\n", "answer"));
     world.must(&["vm", "forward", "first", "--remove", "all"]);
     assert_eq!(world.show("first")["forwards"], serde_json::json!([]));
+}
+
+/// A client that is killed leaves no port open in the guest; one that the daemon holds outlives the
+/// daemon.
+pub(crate) fn a_guests_port_ends_with_its_client_and_outlives_the_daemon_that_holds_it() {
+    needs_real_vms!();
+    let world = shared();
+    world.first();
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let back = format!("0:{}", service.local_addr().unwrap().port());
+    let listens = |port: &str| {
+        let script = format!("ss -Htln sport = :{port}");
+        !world
+            .must(&["vm", "exec", "first", "--", "sh", "-c", &script])
+            .is_empty()
+    };
+    let mut command = world.command(&["vm", "forward", "first", "-R", &back]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let (_, port) = line.split(' ').next().unwrap().rsplit_once(':').unwrap();
+    assert!(listens(port), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for(PATIENCE, || match listens(port) {
+        true => Err(format!("the guest still listens: {line}")),
+        false => Ok(()),
+    });
+    let held = world.json(&["vm", "forward", "first", "-R", &back, "--detach"]);
+    let (_, port) = held[0]["listen"]
+        .as_str()
+        .unwrap()
+        .rsplit_once(':')
+        .unwrap();
+    kill(world.daemon_pid());
+    wait_for(PATIENCE, || {
+        let views = world.json(&["vm", "forward", "first", "--list"]);
+        match views[0]["state"].as_str() {
+            Some("listening") => Ok(()),
+            _ => Err(views.to_string()),
+        }
+    });
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; echo question >&3");
+    world.must(&["vm", "exec", "first", "--", "bash", "-c", &script]);
+    let mut question = String::new();
+    let (mut stream, _) = service.accept().unwrap();
+    stream.read_to_string(&mut question).unwrap();
+    assert_eq!(question, "question\n");
+    world.must(&["vm", "forward", "first", "--remove", "all"]);
+    wait_for(PATIENCE, || match listens(port) {
+        true => Err("the guest still listens".to_owned()),
+        false => Ok(()),
+    });
 }
 
 fn sshd_answers(address: &str) {

@@ -67,6 +67,7 @@ fn main() -> ExitCode {
             a_command_needs_no_network,
             files_go_there_and_back,
             a_port_of_this_machine_leads_to_the_guest,
+            a_guests_port_ends_with_its_client_and_outlives_the_daemon_that_holds_it,
         ],
         shared: [
             each_vmm_runs_as_an_unprivileged_user_of_its_own,
