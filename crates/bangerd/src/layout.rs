@@ -115,7 +115,7 @@ impl Layout {
         self.known_hosts_folder().join(id.to_string())
     }
 
-    /// The bundle with the kernel that the configuration names.
+    /// The bundles with kernels that the configuration names.
     #[must_use]
     pub fn own_kernel(&self) -> PathBuf {
         self.state.join("own-kernel")

@@ -14,6 +14,8 @@ use banger_api::client::Client;
 use banger_api::location::Location;
 use banger_api::{BuildImage, Code, Error, ImageName, ImageView, ImportImage, Mib};
 
+use banger_host::Linux;
+
 use super::bundle::{location, progress};
 use super::{Options, environment, overrides};
 use crate::config::Config;
@@ -151,7 +153,8 @@ impl ImportRun<'_> {
         refuse_taken(self.client, self.name)?;
         let layout = Layout::new(&self.location.state);
         let own = OwnKernel::of(&self.config()?, &layout);
-        let bundle = &own.bundle(&self.location.bundle)?;
+        let host = Linux::new().during("examine the host")?;
+        let bundle = &own.bundle(&self.location.bundle, &host)?;
         let mut show = progress(self.options);
         let (made, origin) = match source.to_str().filter(|it| ImageReference::is_meant_by(it)) {
             Some(name) => {

@@ -102,20 +102,22 @@ impl Catalog {
         };
         let (folder, reason, own) = (folder.clone(), reason.clone(), own.clone());
         vec![
-            Check::new("bundle", move |_| match source::load(&folder, &own) {
-                Ok(bundle) => Finding::Good(format!(
-                    "`{}`: {} with Linux {} ({reason})",
-                    folder.display(),
-                    bundle.suite(),
-                    bundle.kernel_version()
-                )),
-                Err(error) => Finding::Bad {
-                    found: crate::error::chain(&error),
-                    hint: match error.hints.into_iter().next() {
-                        Some(hint) if own.is_configured() => hint,
-                        _ => "banger bundle build".to_owned(),
+            Check::new("bundle", move |host| {
+                match source::load(&folder, &own, host) {
+                    Ok(bundle) => Finding::Good(format!(
+                        "`{}`: {} with Linux {} ({reason})",
+                        folder.display(),
+                        bundle.suite(),
+                        bundle.kernel_version()
+                    )),
+                    Err(error) => Finding::Bad {
+                        found: crate::error::chain(&error),
+                        hint: match error.hints.into_iter().next() {
+                            Some(hint) if own.is_configured() => hint,
+                            _ => "banger bundle build".to_owned(),
+                        },
                     },
-                },
+                }
             })
             .fixed_by(|_| Some(Fix::banger("build the bundle", &["bundle", "build"]))),
         ]

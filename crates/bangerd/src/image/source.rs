@@ -42,7 +42,7 @@ impl Source {
     pub(super) fn look(&self, host: &dyn Host) -> Result<Bundled> {
         match self {
             Self::Bundle(folder, _, own) => {
-                let bundle = load(folder, own)?;
+                let bundle = load(folder, own, host)?;
                 Ok(Bundled {
                     images: images_of(&bundle),
                     origin: format!("the bundle: Debian {}", bundle.suite()),
@@ -63,7 +63,7 @@ impl Source {
     /// `not-ready` if the bundle is missing or damaged; or a failure to write.
     pub(super) fn import(&self, layout: &Layout, host: &dyn Host) -> Result<Images> {
         match self {
-            Self::Bundle(folder, _, own) => import(&load(folder, own)?, layout, host),
+            Self::Bundle(folder, _, own) => import(&load(folder, own, host)?, layout, host),
             Self::Simulated(folder) => simulate(folder, layout, host),
         }
     }
@@ -77,14 +77,14 @@ fn damaged(error: Error) -> Error {
 }
 
 /// The bundle, with the user's own kernel if there is one.
-pub(super) fn load(folder: &Path, own: &OwnKernel) -> Result<Bundle> {
+pub(super) fn load(folder: &Path, own: &OwnKernel, host: &dyn Host) -> Result<Bundle> {
     if own.is_configured() {
         let unusable = |error: Error| Error {
             code: Code::NotReady,
             ..error.within("use the kernel of the configuration")
         };
         return own
-            .bundle(folder)
+            .bundle(folder, host)
             .and_then(|it| Bundle::load(&it))
             .map_err(unusable);
     }
@@ -110,6 +110,7 @@ fn import(bundle: &Bundle, layout: &Layout, host: &dyn Host) -> Result<Images> {
     if is_missing(&root, host)? {
         fresh(&root, host)?;
         share(&bundle.rootfs(), &root.root(), host)?;
+        refuse_exchanged(bundle)?;
         record(&root, &serde_json::json!({ "suite": bundle.suite() }), host)?;
     }
     if is_missing(&kernel, host)? {
@@ -118,11 +119,21 @@ fn import(bundle: &Bundle, layout: &Layout, host: &dyn Host) -> Result<Images> {
         let base =
             initramfs::base(&bundle.modules()).during("make the first archive of the initramfs")?;
         write(kernel.base_archive(), base.archive, host)?;
+        refuse_exchanged(bundle)?;
         let version = bundle.kernel_version().to_owned();
         let modules = base.modules;
         record(&kernel, &Kernel { version, modules }, host)?;
     }
     Ok(images)
+}
+
+/// Fails if another bundle has taken the place of this one: what was read may be of either.
+fn refuse_exchanged(bundle: &Bundle) -> Result<()> {
+    if Bundle::load(bundle.folder()).is_ok_and(|now| now == *bundle) {
+        return Ok(());
+    }
+    let what = "another bundle has taken the place of this one meanwhile";
+    Err(Error::new(Code::Conflict, what).hint("try again"))
 }
 
 fn simulate(folder: &Path, layout: &Layout, host: &dyn Host) -> Result<Images> {
@@ -173,4 +184,38 @@ pub(super) fn digest(parts: &[&str]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use banger_host::Linux;
+
+    use super::*;
+    use crate::image::bundle::tests::bundle;
+
+    #[test]
+    fn nothing_is_recorded_of_a_bundle_that_was_exchanged() {
+        let (place, bundle) = bundle();
+        let state = tempfile::tempdir().unwrap();
+        let (layout, host) = (Layout::new(state.path()), Linux::new().unwrap());
+        let images = import(&bundle, &layout, &host).unwrap();
+        assert_eq!(images, images_of(&bundle));
+        // Between its check and its use, a newer one takes its place.
+        let path = place.path().join("bundle.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let newer = text.replace("trixie", "forky");
+        assert_ne!(newer, text);
+        std::fs::write(&path, newer).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let layout = Layout::new(state.path());
+        let error = import(&bundle, &layout, &host).unwrap_err();
+        assert!(error.report().contains("try again"), "{error}");
+        for digest in [&images.root, &images.kernel] {
+            let image = layout.image(digest);
+            assert!(is_missing(&image, &host).unwrap());
+            assert!(!Path::new(&image.record()).exists());
+        }
+    }
 }

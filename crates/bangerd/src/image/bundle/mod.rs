@@ -176,6 +176,12 @@ impl Bundle {
         ]
     }
 
+    /// Its folder.
+    #[must_use]
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The Debian suite of the root file system.
     #[must_use]
     pub(crate) fn suite(&self) -> &str {

@@ -3,24 +3,30 @@
 //!
 //! ```text
 //! bundle: rootfs.ext4, banger-guest ─┐
-//! default_kernel, modules ───────────┴─► <state>/own-kernel/, a bundle as any other
+//! default_kernel, modules ───────────┴─► <state>/own-kernel/<digest>/, a bundle as any other
 //! ```
 //!
-//! It is made again when the bundle, the kernel or the modules have changed.
+//! The digest is that of what it is made of. When the bundle, the kernel, the modules or the
+//! configuration have changed, another one is made, so nobody who reads one sees it change. One that
+//! nobody has used for a day is removed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use banger_api::harmless;
+use banger_host::Host;
 use memchr::memmem;
+use rustix::fs::FlockOperation;
 
-use super::build::{above, prefix};
 use super::build_directory::BuildDirectory;
 use super::error::{failure, failure_caused_by};
 use super::{Bundle, GUEST, MANIFEST, MODULES, Manifest, ROOTFS, Result, VMLINUX, digest, kernel};
 use crate::config::Config;
 use crate::guest::initramfs;
+use crate::image::folder::share;
+use crate::image::source;
 use crate::layout::Layout;
 
 /// The text before the version in a kernel (`linux_banner`).
@@ -29,8 +35,14 @@ const BANNER: &[u8] = b"Linux version ";
 /// The text before the version in a module.
 const MAGIC: &[u8] = b"vermagic=";
 
-/// The record of what the folder is made of.
+/// The record of what a bundle is made of. Its time is that of the last use.
 const STAMP: &str = "made-of";
+
+/// The prefix of the names of temporary folders.
+const PREFIX: &str = ".building-";
+
+/// The time without use after which a bundle is removed.
+const UNUSED: Duration = Duration::from_secs(86_400);
 
 /// The keys of the configuration that name a kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +51,7 @@ pub struct OwnKernel {
     pub kernel: Option<PathBuf>,
     /// `default_modules_dir`.
     pub modules: Option<PathBuf>,
-    /// The folder of the bundle with this kernel.
+    /// The folder of bundles with own kernels.
     pub folder: PathBuf,
 }
 
@@ -60,11 +72,11 @@ impl OwnKernel {
         self.kernel.is_some() || self.modules.is_some()
     }
 
-    /// The bundle with this kernel; `bundle` itself if none is configured.
+    /// The bundle with this kernel, made if necessary; `bundle` itself if none is configured.
     ///
     /// # Errors
     /// If one of the two keys lacks the other, or they do not fit together, with the reason.
-    pub(crate) fn bundle(&self, bundle: &Path) -> Result<PathBuf> {
+    pub(crate) fn bundle(&self, bundle: &Path, host: &dyn Host) -> Result<PathBuf> {
         let (image, modules) = match (&self.kernel, &self.modules) {
             (None, None) => return Ok(bundle.to_owned()),
             (Some(image), Some(modules)) => (image, modules),
@@ -72,16 +84,55 @@ impl OwnKernel {
             (None, Some(_)) => return Err(lacks("default_modules_dir", "default_kernel")),
         };
         let stamp = stamp(bundle, image, modules)?;
-        let is_current = fs::read_to_string(self.folder.join(STAMP)).is_ok_and(|it| it == stamp);
-        if !is_current || Bundle::load(&self.folder).is_err() {
+        // One process makes it, and the others wait.
+        let _lock = self.lock()?;
+        let folder = self.folder.join(source::digest(&[&stamp]));
+        let path = folder.join(STAMP);
+        let is_whole = fs::read_to_string(&path).is_ok_and(|it| it == stamp);
+        if !is_whole || Bundle::load(&folder).is_err() {
             let base = Bundle::load(bundle)?;
-            let directory = BuildDirectory::create(&above(&self.folder), &prefix(&self.folder))?;
-            fill(directory.folder(), &base, image, modules)?;
-            let path = directory.folder().join(STAMP);
-            write(&path, stamp.as_bytes())?;
-            directory.publish(&self.folder)?;
+            let directory = BuildDirectory::create(&self.folder, PREFIX)?;
+            fill(directory.folder(), &base, image, modules, host)?;
+            write(&directory.folder().join(STAMP), stamp.as_bytes())?;
+            directory.publish(&folder)?;
         }
-        Ok(self.folder.clone())
+        // Without this it would be made once more than necessary.
+        let _ = File::open(&path).and_then(|it| it.set_modified(SystemTime::now()));
+        self.prune(&folder);
+        Ok(folder)
+    }
+
+    fn lock(&self) -> Result<File> {
+        let doing = || format!("make the folder `{}`", self.folder.display());
+        fs::create_dir_all(&self.folder).map_err(|cause| failure_caused_by(doing(), cause))?;
+        let lock = File::open(&self.folder).map_err(|cause| failure_caused_by(doing(), cause))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|cause| failure_caused_by(doing(), cause))?;
+        Ok(lock)
+    }
+
+    /// Removes all bundles that have not been used for long, and what is none. What cannot be removed
+    /// is tried again at the next use.
+    fn prune(&self, current: &Path) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        let is_used = |path: &Path| {
+            let used = path.join(STAMP).metadata().and_then(|it| it.modified());
+            // A time in the future is one of use, too.
+            used.is_ok_and(|it| it.elapsed().map_or(true, |age| age < UNUSED))
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            let is_temporary = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            if path == current || is_temporary || is_used(&path) {
+                continue;
+            }
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+        }
     }
 }
 
@@ -115,7 +166,7 @@ fn stamp(bundle: &Path, image: &Path, modules: &Path) -> Result<String> {
 }
 
 /// Makes the parts of the bundle.
-fn fill(folder: &Path, base: &Bundle, image: &Path, modules: &Path) -> Result<()> {
+fn fill(folder: &Path, base: &Bundle, image: &Path, modules: &Path, host: &dyn Host) -> Result<()> {
     kernel::unpack(image, &folder.join(VMLINUX))?;
     // The users of VMs read it, whatever this process's umask is.
     fs::set_permissions(folder.join(VMLINUX), fs::Permissions::from_mode(0o644))
@@ -129,9 +180,10 @@ fn fill(folder: &Path, base: &Bundle, image: &Path, modules: &Path) -> Result<()
     }
     for (name, from) in [(ROOTFS, base.rootfs()), (GUEST, base.folder.join(GUEST))] {
         let to = folder.join(name);
+        // The kernel links files of others only where the user may write them
+        // (`fs.protected_hardlinks`).
         if fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to)
-                .map_err(|cause| failure_caused_by(format!("copy `{}`", from.display()), cause))?;
+            share(&from, &to, host)?;
         }
     }
     let manifest = Manifest {
@@ -194,6 +246,8 @@ fn version(vmlinux: &Path, modules: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use banger_host::Linux;
+
     use super::*;
     use crate::image::bundle::tests::bundle;
 
@@ -235,10 +289,27 @@ mod tests {
         }
     }
 
+    impl World {
+        fn made(&self, own: &OwnKernel) -> Result<PathBuf> {
+            own.bundle(self.base.path(), &Linux::new().unwrap())
+        }
+
+        /// Another kernel of the same version.
+        fn change_kernel(&self) {
+            let path = self.folder.path().join("vmlinux");
+            fs::write(path, kernel_of("6.99.1-mine ")).unwrap();
+        }
+
+        /// The number of files and folders beside the bundles.
+        fn count(&self) -> usize {
+            fs::read_dir(self.own().folder).unwrap().count()
+        }
+    }
+
     #[test]
     fn a_bundle_has_the_own_kernel_and_the_rest_of_the_other() {
         let world = World::new();
-        let place = world.own().bundle(world.base.path()).unwrap();
+        let place = world.made(&world.own()).unwrap();
         let made = Bundle::load(&place).unwrap();
         made.verify().unwrap();
         assert_eq!(made.kernel_version(), "6.99.1-mine");
@@ -249,17 +320,51 @@ mod tests {
         assert_ne!(made.vmlinux_digest(), base.vmlinux_digest());
         let made_at = || place.join(MANIFEST).metadata().unwrap().ino();
         let before = made_at();
-        world.own().bundle(world.base.path()).unwrap();
+        assert_eq!(world.made(&world.own()).unwrap(), place);
         assert_eq!(made_at(), before);
-        fs::write(
-            world.folder.path().join("vmlinux"),
-            kernel_of("6.99.1-mine "),
-        )
-        .unwrap();
-        world.own().bundle(world.base.path()).unwrap();
-        assert_ne!(made_at(), before);
-        let left = fs::read_dir(place.parent().unwrap()).unwrap().count();
-        assert_eq!(left, 1);
+        world.change_kernel();
+        let other = world.made(&world.own()).unwrap();
+        assert_ne!(other, place);
+        // Somebody may be reading the first one.
+        made.verify().unwrap();
+        assert_eq!(made_at(), before);
+        assert_ne!(
+            Bundle::load(&other).unwrap().vmlinux_digest(),
+            made.vmlinux_digest()
+        );
+        assert_eq!(world.count(), 2);
+    }
+
+    #[test]
+    fn a_bundle_that_is_not_used_any_more_is_removed_and_so_is_what_is_none() {
+        let world = World::new();
+        let place = world.made(&world.own()).unwrap();
+        fs::write(world.own().folder.join(MANIFEST), "{}").unwrap();
+        world.change_kernel();
+        world.made(&world.own()).unwrap();
+        assert_eq!(world.count(), 2);
+        let stamp = File::open(place.join(STAMP)).unwrap();
+        stamp.set_modified(SystemTime::now() - 2 * UNUSED).unwrap();
+        let other = world.made(&world.own()).unwrap();
+        assert_eq!(world.count(), 1);
+        Bundle::load(&other).unwrap().verify().unwrap();
+    }
+
+    #[test]
+    fn many_at_once_make_it_once() {
+        let world = World::new();
+        let makers = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| world.made(&world.own()).unwrap()))
+                .collect();
+            makers
+                .into_iter()
+                .map(|it| it.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        assert!(makers.iter().all(|it| *it == makers[0]));
+        Bundle::load(&makers[0]).unwrap().verify().unwrap();
+        assert_eq!(world.count(), 1);
     }
 
     #[test]
@@ -268,7 +373,7 @@ mod tests {
         let refused = |change: fn(&mut OwnKernel)| {
             let mut own = world.own();
             change(&mut own);
-            own.bundle(world.base.path()).unwrap_err().report()
+            world.made(&own).unwrap_err().report()
         };
         for (change, why) in [
             (
@@ -288,7 +393,7 @@ mod tests {
         fs::write(other.join("modules.dep"), "").unwrap();
         let mut own = world.own();
         own.modules = Some(other);
-        let said = own.bundle(world.base.path()).unwrap_err().report();
+        let said = world.made(&own).unwrap_err().report();
         assert!(
             said.contains("is Linux 6.99.1-mine") && said.contains("6.1.0"),
             "{said}"
@@ -302,11 +407,11 @@ mod tests {
         let mut own = world.own();
         own.modules = Some(bare);
         fs::write(&path, module("6.1.0")).unwrap();
-        let said = own.bundle(world.base.path()).unwrap_err().report();
+        let said = world.made(&own).unwrap_err().report();
         assert!(said.contains("has modules of 6.1.0"), "{said}");
         fs::write(&path, module("6.99.1-mine")).unwrap();
-        own.bundle(world.base.path()).unwrap();
-        let none = OwnKernel::default().bundle(world.base.path()).unwrap();
+        world.made(&own).unwrap();
+        let none = world.made(&OwnKernel::default()).unwrap();
         assert_eq!(none, world.base.path());
     }
 }
