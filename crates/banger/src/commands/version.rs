@@ -15,7 +15,7 @@ const INSTALLED: &str = "../share/banger/installed";
 /// dpkg's list of the package's files.
 const PACKAGED: &str = "/var/lib/dpkg/info/banger.list";
 
-/// Print the version, and which way this program was installed.
+/// Print the version, and how this program was installed.
 #[derive(Debug, Args)]
 pub(crate) struct Version {}
 

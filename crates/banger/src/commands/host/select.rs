@@ -11,7 +11,7 @@ use crate::failure::Outcome;
 use crate::remote::{Contexts, LOCAL, contexts_file};
 use crate::session::Session;
 
-/// Make a named host the one of all commands that name none; `local` is this machine.
+/// Use a named host for all commands that name none; `local` is this machine.
 ///
 /// --host and BANGER_HOST override it, and so do --state, --socket and their variables, which name a daemon of this machine.
 #[derive(Debug, Args)]

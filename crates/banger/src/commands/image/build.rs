@@ -12,9 +12,9 @@ use crate::completion;
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Make an image of another one, by a recipe.
+/// Build an image from another one, by a recipe.
 ///
-/// A VM is created from the base, the recipe runs in it, and its system disk becomes the image, without host keys, machine-id, logs and caches. What the recipe downloads is fetched on this host; only apt downloads in the VM. Without --recipe it is the default recipe: packages of packages.apt, mise, opencode, and tmux sessions that come back. After a failure nothing but the log is left.
+/// A VM is created from the base, the recipe runs in it, and its system disk becomes the image, without host keys, machine-id, logs and caches. What the recipe downloads is fetched on this host; only apt downloads in the VM. The default recipe, without --recipe, installs the packages of packages.apt, mise, opencode, and tmux sessions that are saved and restored. After a failure only the log remains.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +27,7 @@ pub(crate) struct Build {
     #[arg(long, short)]
     name: ImageName,
 
-    /// The image that it is made of [default: `default_base_rootfs`, or the bundle's own].
+    /// The image to start from [default: `default_base_rootfs`, or the bundle's own].
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(completion::images))]
     from: Option<ImageName>,
 

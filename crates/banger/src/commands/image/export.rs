@@ -14,7 +14,7 @@ use crate::session::Session;
 
 /// Copy an image's root file system to a file.
 ///
-/// The file is a sparse ext4 file system, which `banger image import` takes on another machine. Its SHA-256 is printed.
+/// The file is a sparse ext4 file system, which `banger image import` accepts on another machine. Its SHA-256 is printed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -11,7 +11,7 @@ use crate::failure::Outcome;
 use crate::programs;
 use crate::session::Session;
 
-/// Make an image of a root file system that others have made.
+/// Create an image from a root file system.
 ///
 /// The source is an ext4 file system, a raw disk with partitions, a tar of all files, an OCI image layout (a directory or an archive), or what `docker save` writes; a file may be compressed with gzip, xz or zstd. docker://NAME is fetched from a registry. The source is neither mounted on this host nor passed to its programs. An archive of Debian or Ubuntu without systemd or sshd gets them, in a VM; what cannot boot is refused with the reason.
 #[derive(Debug, Args)]

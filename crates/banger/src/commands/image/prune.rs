@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// Delete unused images.
 ///
-/// Earlier bundles' root file systems and kernels go by themselves with the last VM that uses them; this looks again. With --all, images that no VM uses go, too, except the bundle's own.
+/// Root file systems and kernels of earlier bundles are deleted with the last VM that uses them; prune deletes those that remain. With --all it also deletes named images that no VM uses, except the bundle's own.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

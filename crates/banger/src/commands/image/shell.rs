@@ -35,7 +35,7 @@ const STEP_NAME: &str = "your shell";
 /// The longest session, in seconds.
 const LONGEST: u64 = 86_400;
 
-/// Change an image by hand, and make another one of it.
+/// Change an image in a shell, and save the result as another one.
 ///
 /// A VM is created from the image, with NAT, and you get a root shell in it. When the shell ends, its system disk becomes the new image, without host keys, machine-id, logs, caches and shell history. The image itself stays as it is. If the shell ends with a status other than 0, banger asks on a terminal whether to keep the changes; elsewhere, and if the connection ends, nothing is kept.
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ Examples:
   banger image shell docker-dev --discard      # look around
   echo 'apt-get update && apt-get install -y jq' | banger image shell default --name with-jq")]
 pub(crate) struct Shell {
-    /// The image to begin with.
+    /// The image to start from.
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(completion::images))]
     base: ImageName,
 

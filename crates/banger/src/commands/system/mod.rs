@@ -45,7 +45,7 @@ impl Verb {
 /// The user, for commands of root.
 #[derive(Debug, Args)]
 pub(crate) struct UserArgument {
-    /// The user, if root types the command [default: the user who typed `sudo`, else root].
+    /// The user, if root runs the command [default: the user who ran `sudo`, else root].
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 

@@ -26,9 +26,9 @@ host=${url#*//}
 case $host in *:*) port=${host##*:} host=${host%:*} ;; esac
 timeout 30 bash -c "exec 3<>/dev/tcp/$host/$port" && echo "$host:$port""#;
 
-/// Try everything on this host: create a VM, log in, stop, start, delete, and nothing is left.
+/// Test this host: create a VM, log in, stop, start and delete it, and check that nothing is left.
 ///
-/// The VM has a name of its own and is deleted in the end, also where a step fails. Exit status 0: every step is well or had nothing to try.
+/// The VM has a name of its own and is deleted at the end, even if a step fails. The exit status is 0 if no step fails; one that has nothing to test does not fail.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

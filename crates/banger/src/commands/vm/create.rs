@@ -56,7 +56,7 @@ pub(crate) struct Create {
     #[arg(value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     wait_timeout: Option<u64>,
 
-    /// Create it on this host of `banger host add`, or with `auto` on the one of them, and this machine, that has the most free memory.
+    /// Create it on this named host (see `banger host add`); `auto` chooses the one with the most free memory, this machine included.
     #[arg(long, value_name = "HOST", add = ArgValueCandidates::new(completion::hosts))]
     on: Option<String>,
 }

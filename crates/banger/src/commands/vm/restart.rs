@@ -9,7 +9,7 @@ use super::stop::{RUNNING, Time};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Stop VMs cleanly and start them again, with settings that have changed since.
+/// Stop VMs cleanly and start them again, with their changed settings.
 ///
 /// A VM that is named is started when it does not run; with --all and -l, those that do not run stay as they are.
 #[derive(Debug, Args)]

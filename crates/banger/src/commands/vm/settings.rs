@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     #[arg(long, conflicts_with = "no_protect")]
     protect: bool,
 
-    /// Let it be deleted and killed.
+    /// Allow it to be deleted and killed.
     #[arg(long)]
     no_protect: bool,
 

@@ -13,7 +13,7 @@ use crate::session::Session;
 
 /// Start VMs, and wait until you can log in.
 ///
-/// Several VMs are started side by side: the daemon boots a few at a time, the others wait their turn, and the time that each guest has begins with its turn.
+/// Several VMs are started side by side: the daemon boots a few at a time, the others wait, and the timeout of each begins with its boot.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

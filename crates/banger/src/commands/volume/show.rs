@@ -9,7 +9,7 @@ use super::{VolumeArgument, list, size};
 use crate::failure::Outcome;
 use crate::session::Session;
 
-/// Show one volume: its size, and the VM that has it.
+/// Show one volume: its size, and the VM that uses it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -23,7 +23,7 @@ const USUAL: &[u8] =
 
 /// Open the serial console of a VM: what the guest prints, and what you type.
 ///
-/// It needs nothing of the guest but its kernel, so it works in rescue (`vm start --rescue`), while a VM boots, and when it is broken. Ctrl-] leaves; the VM continues. The last lines that were printed are shown first.
+/// It needs only the guest's kernel, so it works in rescue (`vm start --rescue`), while a VM boots, and when it is broken. Ctrl-] leaves; the VM continues. The last lines that were printed are shown first.
 ///
 /// One client types to a console at a time, and any number reads. Without a terminal, standard input is typed as it is, and the output follows until the VM stops or until ^C.
 #[derive(Debug, Args)]

@@ -68,7 +68,7 @@ pub(in crate::commands::vm) fn failed(vm: &VmRef, error: &CopyError) -> Error {
         }
         CopyError::Lost => Error::new(Code::Guest, "the connection was lost")
             .cause("the VM ended, its guest program restarted, or the daemon stopped")
-            .hint("copy again: complete files are there, and large ones go on where they ended"),
+            .hint("copy again: complete files are there, and large ones continue where they ended"),
         CopyError::Broken(_) => {
             Error::new(Code::Guest, format!("copy with `{vm}`")).cause(error.to_string())
         }

@@ -28,11 +28,11 @@ pub(super) use said::{counts, said, troubles};
 
 /// Copy files into a VM or out of one, without SSH.
 ///
-/// It works while the VM boots, in rescue, and without any network. A path in a VM is NAME:PATH; relative paths begin at the user's home. Permissions, times, symbolic and hard links and holes are kept; devices, sockets and pipes are left out. A directory that is there as the destination gets the source under its own name; DIR/. copies the contents.
+/// It works while the VM boots, in rescue, and without any network. A path in a VM is NAME:PATH; relative paths begin at the user's home. Permissions, times, symbolic and hard links and holes are kept; devices, sockets and pipes are left out. If the destination is an existing directory, the source is copied into it under its own name; DIR/. copies the contents.
 ///
-/// `-` as the only source is a tar archive on standard input, which is unpacked in a directory of the VM; as the destination it is one on standard output. Directories are then taken without -r.
+/// `-` as the only source is a tar archive on standard input, which is unpacked in a directory of the VM; as the destination it is one on standard output. Neither needs -r.
 ///
-/// A file has its name only when it is complete. The part of a large file (16 MiB or more) that arrived before a copy was cut off stays beside it as .FILE.banger-partial, and the next copy goes on from there.
+/// A file has its name only when it is complete. The part of a large file (16 MiB or more) that arrived before a copy was cut off stays beside it as .FILE.banger-partial, and the next copy continues from there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -62,7 +62,7 @@ pub(crate) struct Cp {
     #[arg(long, short)]
     archive: bool,
 
-    /// Be this user of the VM, by name or number, instead of root.
+    /// Act as this user of the VM, by name or number, instead of root.
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
 }

@@ -115,7 +115,7 @@ pub(super) struct Conditions {
     #[arg(long, short = 'w', visible_alias = "workdir", value_name = "DIR")]
     cwd: Option<String>,
 
-    /// A variable for the command; repeatable.
+    /// A variable for the command. Can be repeated.
     #[arg(long, short, value_name = "NAME=VALUE")]
     env: Vec<OsString>,
 

@@ -32,7 +32,7 @@ pub(crate) use rule::Rule;
 ///
 /// A connection to the port here reaches the port in the VM. It needs neither SSH nor a network in the VM, and works with user networking. This command listens until it is ended, also while the VM restarts; only this machine reaches the ports, unless an address is given. With --host the ports are those of this machine, too.
 ///
-/// With --reverse, a port in the VM reaches one service of this machine, or of its network, and the VM reaches nothing else by that.
+/// With --reverse, a port in the VM reaches one service of this machine, or of its network, and nothing else.
 ///
 /// With --detach the daemon listens until the VM stops; with --keep, whenever the VM runs. The command returns at once.
 #[derive(Debug, Args)]

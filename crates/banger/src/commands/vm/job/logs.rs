@@ -23,7 +23,7 @@ pub(crate) struct Logs {
     #[command(flatten)]
     which: JobArgument,
 
-    /// Print what comes, too, until the job ends.
+    /// Follow the output until the job ends.
     #[arg(long, short)]
     follow: bool,
 }

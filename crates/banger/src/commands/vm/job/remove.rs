@@ -26,7 +26,7 @@ pub(crate) struct Remove {
     #[arg(value_name = "JOB", required = true, add = ArgValueCandidates::new(completion::jobs))]
     jobs: Vec<JobRef>,
 
-    /// Kill one that runs first.
+    /// Kill running jobs first.
     #[arg(long, short)]
     force: bool,
 }

@@ -17,9 +17,9 @@ pub(super) enum Column {
     Name,
     /// The id.
     Id,
-    /// Where it is in its life.
+    /// Its phase.
     Phase,
-    /// Its address, or where its SSH is.
+    /// Its address, or the address and port of its SSH.
     Address,
     /// Its name in the DNS.
     Dns,
@@ -35,21 +35,21 @@ pub(super) enum Column {
     Nat,
     /// Its labels.
     Labels,
-    /// The image that it was made from.
+    /// The image that it was created from.
     Image,
-    /// What its network is.
+    /// The kind of its network.
     Network,
-    /// The hypervisor that runs it, or ran it last.
+    /// The hypervisor that runs it, or last ran it.
     Hypervisor,
     /// The hypervisor's process.
     Pid,
-    /// When it was made.
+    /// When it was created.
     Created,
     /// How long ago that was; in seconds in CSV.
     Age,
     /// How long it has been running; in seconds in CSV.
     Uptime,
-    /// How many notes there are on it.
+    /// The number of its notes.
     Notes,
     /// How long ago it was deleted, if it is in the trash; in seconds in CSV.
     Deleted,

@@ -46,7 +46,7 @@ pub(crate) struct Sync {
     #[arg(value_name = "NAME:DIR")]
     destination: OsString,
 
-    /// Go on with each change here, until ^C. A VM or a daemon that stops is waited for.
+    /// Continue with each change here, until ^C. A VM or a daemon that stops is waited for.
     #[arg(long, short, conflicts_with = "dry_run")]
     watch: bool,
 
@@ -58,7 +58,7 @@ pub(crate) struct Sync {
     #[arg(long, short = 'n')]
     dry_run: bool,
 
-    /// Leave out what matches, as a line of .gitignore; before all files of rules. May be repeated.
+    /// Leave out what matches, as a line of .gitignore; before all files of rules. Can be repeated.
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
 
@@ -70,7 +70,7 @@ pub(crate) struct Sync {
     #[arg(long)]
     git: bool,
 
-    /// Be this user of the VM, by name or number, instead of root.
+    /// Act as this user of the VM, by name or number, instead of root.
     #[arg(long, short, value_name = "USER")]
     user: Option<String>,
 }

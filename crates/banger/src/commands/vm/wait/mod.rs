@@ -29,7 +29,7 @@ pub(super) const DEFAULT_TIMEOUT: u64 = 300;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Wait until VMs are ready, or until something is true in them.
+/// Wait until VMs are ready, or until a condition holds in them.
 ///
 /// A VM that does not run is waited for, too: somebody may start it. The exit status is 0 when the condition holds for all of them, and 124 at the timeout.
 #[derive(Debug, Args)]

@@ -151,7 +151,9 @@ impl<W: Write> Writing<'_, W> {
                     connection.send(&Frame::Have(0, [0; 32]))?;
                     connection.flush()?;
                     if connection.expect()? != Frame::From(0) {
-                        return Err(CopyError::Broken("a file goes on where nothing is").into());
+                        return Err(
+                            CopyError::Broken("a part of a file without its beginning").into()
+                        );
                     }
                 }
                 let is_there = self.file(connection, &path, &head.meta, size)?;
