@@ -85,7 +85,7 @@ pub struct ForwardView {
     pub reverse: bool,
     /// Whether the VM's later runs have it, too.
     pub kept: bool,
-    /// How it is.
+    /// Its state.
     pub state: ForwardState,
     /// Why it does not listen; it is tried again. Null unless it has failed.
     pub reason: Option<String>,
@@ -103,7 +103,7 @@ impl ForwardView {
     }
 }
 
-/// How a forward is.
+/// The state of a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -126,7 +126,7 @@ pub struct ImportImage {
     pub origin: Option<String>,
 }
 
-/// Asks for a new image, made of another one in a VM of its own.
+/// Builds an image from another one, in a VM of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -137,7 +137,7 @@ pub struct BuildImage {
         schema(pattern = "^(?!default$)[a-z0-9][a-z0-9._-]*$", max_length = 64)
     )]
     pub name: String,
-    /// The image that it is made of; the default one otherwise.
+    /// The image to start from; by default the default one.
     #[serde(default)]
     #[cfg_attr(
         feature = "schema",
@@ -149,21 +149,21 @@ pub struct BuildImage {
     #[serde(rename = "size_mib", default)]
     #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub size: Option<crate::Mib>,
-    /// What is done in the VM, in this order; the first step that fails ends it.
+    /// The steps, in order; the build ends at the first that fails.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schema(max_items = 1000))]
     pub steps: Vec<BuildStep>,
-    /// Where it comes from, in words, of which 200 characters are kept.
+    /// Its origin, for a person, cut at 200 characters.
     #[serde(default)]
     pub origin: Option<String>,
-    /// The name of its VM, for a client that works in it; `build-` and a number otherwise.
+    /// The name of its VM, for a client that works in it; by default `build-` and a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "schema",
         schema(pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", max_length = 63)
     )]
     pub vm: Option<String>,
-    /// Makes the image of the VM's work disk, which the steps have filled, instead of its system disk.
+    /// Makes the image from the VM's work disk, which the steps have filled, instead of its system disk.
     /// `size_mib` is the size of that disk then, and the file `/run/banger-build.disk` of the VM names its
     /// device.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -178,7 +178,7 @@ pub struct BuildImage {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BuildStep {
-    /// What it does, in a few words, of which 80 characters are shown.
+    /// Its name, for a person, cut at 80 characters.
     pub name: String,
     /// The script, at most 100000 bytes.
     #[cfg_attr(
@@ -194,7 +194,7 @@ pub struct BuildStep {
         schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
     )]
     pub input: Option<String>,
-    /// How long it may take, in seconds (1 to 86400, and 3600 otherwise).
+    /// Its timeout, in seconds (1 to 86400); by default 3600.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 86_400))]
     pub timeout_seconds: Option<u64>,

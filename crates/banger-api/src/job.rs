@@ -81,7 +81,7 @@ pub struct JobView {
     /// The name that it was given. Null if it has none.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub name: Option<JobRef>,
-    /// The command's words; long ones and many are cut, which an ellipsis shows.
+    /// The command and its arguments, shortened with an ellipsis if they are long.
     pub command: Vec<String>,
     /// The user that it runs as.
     pub user: String,
@@ -92,7 +92,7 @@ pub struct JobView {
     pub started: Timestamp,
     /// How long it has run, or ran. Zero for a job that is lost.
     pub seconds: f64,
-    /// How it is.
+    /// Its state.
     pub state: JobState,
     /// Its status as a shell has it: 128 plus the signal's number if one ended it, 124 at its timeout.
     /// Null while it runs, and for a job that is lost.
@@ -105,7 +105,7 @@ pub struct JobView {
     pub input: bool,
 }
 
-/// How a job is.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -92,12 +92,12 @@ pub struct DeleteVm {
     pub purge: bool,
 }
 
-/// Asks for a VM back from the trash.
+/// Restores a VM from the trash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct UndeleteVm {
-    /// Another name, a DNS label; its own otherwise.
+    /// Another name, a DNS label; by default its own.
     #[cfg_attr(
         feature = "schema",
         schema(
@@ -108,7 +108,7 @@ pub struct UndeleteVm {
     pub name: Option<String>,
 }
 
-/// Asks for the end of a VM in the trash.
+/// Deletes a VM in the trash permanently.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -130,7 +130,7 @@ pub struct RenameVm {
     pub name: String,
 }
 
-/// Asks for a new VM with the content of one that is stopped.
+/// Clones a stopped VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -144,12 +144,12 @@ pub struct CloneVm {
         )
     )]
     pub name: String,
-    /// What it has otherwise than the VM that it is made from.
+    /// The settings in which it differs from the original.
     #[serde(default, deserialize_with = "crate::object::only")]
     pub spec: VmSpecPatch,
 }
 
-/// Asks for an archive of a VM that is stopped.
+/// Exports a stopped VM to one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -160,12 +160,12 @@ pub struct ExportVm {
         schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
     )]
     pub path: String,
-    /// Replaces a file that is there.
+    /// Replaces an existing file.
     #[serde(default)]
     pub force: bool,
 }
 
-/// Asks for a new VM from an archive.
+/// Creates a VM from an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -176,7 +176,7 @@ pub struct ImportVm {
         schema(pattern = "^/(?!(?:.*/)?\\.\\.(?:/|$))[^\\x00-\\x1f\\x7f-\\x9f]*$")
     )]
     pub path: String,
-    /// The new VM's name, a DNS label; that of the VM in the archive otherwise.
+    /// The new VM's name, a DNS label; by default that of the exported VM.
     #[cfg_attr(
         feature = "schema",
         schema(

@@ -77,7 +77,7 @@ pub struct CreateVolume {
         schema(pattern = "^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$", max_length = 32)
     )]
     pub name: String,
-    /// Its size, in MiB; 16384 by default. It takes what is written to it.
+    /// Its size, in MiB; 16384 by default. It occupies only what is written to it.
     #[serde(default, rename = "size_mib")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<u64>, minimum = 64, maximum = 67_108_864))]
     pub size: Option<Mib>,

@@ -79,9 +79,9 @@ async fn exec_command(
     exec::hand_over(app, request, move |engine| engine.exec(&vm)).await
 }
 
-/// Copies files from or to a guest, over this connection, which is asked for as that of a command is. Frames
-/// go both ways, each a byte for the kind, four bytes (big-endian) for the payload's length (at most 262144),
-/// and the payload; the crate `banger-copy` describes them. A client that disconnects ends the copy.
+/// Copies files from or to a guest, over this connection. The upgrade is that of `exec`. Frames go both ways,
+/// each a byte for the kind, four bytes (big-endian) for the payload's length (at most 262144), and the
+/// payload; the crate `banger-copy` describes them. A client that disconnects ends the copy.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}/copy",
@@ -155,7 +155,7 @@ async fn prune_jobs(request: VmRequest<PruneJobs>) -> Response {
 
 /// Attaches to a job: the upgrade of `exec`, then a start frame (3) with `input` (write to the job's
 /// input; one client at a time), `follow` and `terminal`. The guest answers with 14, the job; 15, the
-/// number of bytes of output that are not there any more (eight bytes); the output that was kept; then, if
+/// number of bytes of output that are no longer kept (eight bytes); the output that was kept; then, if
 /// `follow` is set, output as it comes, and 12 at the job's end, otherwise 14 again. The client's frames
 /// are those of `exec`. Disconnecting leaves the job alone.
 #[utoipa::path(
@@ -172,7 +172,7 @@ async fn attach(
     exec::hand_over(app, request, move |engine| engine.attach(&vm, &job)).await
 }
 
-/// Sends a signal to a job's process group. Returns the job before it.
+/// Sends a signal to a job's process group. Returns the state of the job before the signal.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/jobs/{job}/kill",
@@ -240,10 +240,10 @@ fn invalid(wrong: String) -> Error {
     Error::new(Code::Invalid, wrong)
 }
 
-/// Has a running guest listen on a port or a Unix socket, for as long as this connection is there, which is
-/// asked for as that of `connect` is. Port 0 is any free one. The guest writes a line of JSON: `{"listening":
-/// PORT}`, or `{"refused": REASON}`; then `{"connection": NUMBER}` for each connection, which `accept` takes
-/// within ten seconds.
+/// Has a running guest listen on a port or a Unix socket, while this connection is open. The upgrade is that
+/// of `connect`. Port 0 chooses a free one. The guest writes a line of JSON: `{"listening": PORT}`, or
+/// `{"refused": REASON}`; then `{"connection": NUMBER}` for each connection, which `accept` takes within ten
+/// seconds.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}/listen",
@@ -264,8 +264,8 @@ async fn listen(
     connect::connect(app, request, open).await
 }
 
-/// Accepts a connection that a guest has told of in `listen`, over this connection, which is asked for as
-/// that of `connect` is. Then bytes go both ways.
+/// Accepts a connection that a guest has announced in `listen`. The upgrade is that of `connect`; then
+/// bytes go both ways.
 #[utoipa::path(
     get,
     path = "/v1/vms/{ref}/accept",

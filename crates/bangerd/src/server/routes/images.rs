@@ -147,9 +147,9 @@ async fn prune_images(
     .await
 }
 
-/// Makes an image of another one: a VM is created from it, the steps are done in it, it is shut
-/// down, and its system disk becomes the image. The VM is gone at the end. Disconnecting does not
-/// cancel it; killing the VM does.
+/// Builds an image from another one: a VM is created from the base, runs the steps and shuts down,
+/// and its system disk becomes the image. The VM is deleted at the end. Disconnecting does not
+/// cancel the build; killing the VM does.
 #[utoipa::path(
     post,
     path = "/v1/images/build",

@@ -177,8 +177,8 @@ async fn rename(request: VmRequest<RenameVm>) -> Response {
     request.work(Engine::rename).await
 }
 
-/// Makes a new VM with the disks of a stopped one, and an identity of its own. Answers with the new
-/// VM, stopped.
+/// Creates a VM with the disks of a stopped one and an identity of its own. Returns the new VM,
+/// stopped.
 #[utoipa::path(
     post,
     path = "/v1/vms/{ref}/clone",
@@ -202,7 +202,7 @@ async fn export(request: VmRequest<ExportVm>) -> Response {
     request.work(Engine::export).await
 }
 
-/// Makes a new VM from a file that an export has written. Answers with the VM, stopped.
+/// Creates a VM from a file that an export has written. Returns the VM, stopped.
 #[utoipa::path(
     post,
     path = "/v1/import",
@@ -238,7 +238,7 @@ async fn purge(request: VmRequest<PurgeVm>) -> Response {
     request.work(Engine::purge).await
 }
 
-/// Takes a VM out of the trash. Answers with the VM, stopped.
+/// Restores a VM from the trash. Returns the VM, stopped.
 #[utoipa::path(
     post,
     path = "/v1/trash/{ref}/undelete",

@@ -71,7 +71,7 @@ async fn volume(
     Ok(Json(ask(&app, move |engine| engine.volume(&name)).await??))
 }
 
-/// Deletes a volume that no VM has. Answers with the volume as it was.
+/// Deletes an unused volume. Returns its last state.
 #[utoipa::path(
     delete,
     path = "/v1/volumes/{name}",
