@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::download::{Downloads, Proxies};
 use crate::error::{During, Result};
 use crate::image::bundle::{InterruptSignal, OwnKernel, Stage};
+use crate::image::foreign::Footprint;
 use crate::image::recipe::{Additions, Fetcher, Ingredients, PackageList, Recipe};
 use crate::image::registry::{self, ImageReference, Logins, without_user};
 use crate::image::{foreign, init};
@@ -168,8 +169,8 @@ impl ImportRun<'_> {
                 (made, text(&source)?)
             }
         };
-        if !made.boots {
-            return self.add_init(&made.path, &origin, &mut show);
+        if let Some(files) = made.lacks_init {
+            return self.add_init(&made.path, &files, &origin, &mut show);
         }
         let request = ImportImage {
             name: self.name.to_string(),
@@ -191,16 +192,16 @@ impl ImportRun<'_> {
     fn add_init(
         &self,
         archive: &Path,
+        files: &Footprint,
         origin: &str,
         show: &mut dyn FnMut(Stage),
     ) -> Result<ImageView> {
         let remark = "it has no init: systemd and sshd are added in a VM";
         show(Stage::Remark(remark.to_owned()));
-        let length = archive.metadata().map_or(0, |it| it.len());
         let request = BuildImage {
             name: self.name.to_string(),
             base: Some(ImageName::DEFAULT.to_owned()),
-            size: Some(init::size(length)),
+            size: Some(init::size(files)),
             steps: init::steps(archive, &self.config()?.mirrors)?,
             origin: Some(format!("{origin}, with an init")),
             vm: None,

@@ -62,6 +62,10 @@ const LEFT_OUT: &[&str] = &[
     "path-exclude=/usr/share/lintian/*",
 ];
 
+/// The size of an inode, and the bytes of a file system for each, as mke2fs makes them.
+const INODE: u64 = 256;
+const BYTES_OF_INODE: u64 = 16_384;
+
 /// The script that runs in the tree after the packages are installed.
 const CUSTOMIZE: &str = include_str!("customize.sh");
 
@@ -182,20 +186,11 @@ impl Recipe<'_> {
 
 /// Makes an ext4 image of a tree: sparse, with some free space, ready to grow.
 pub(in crate::image) fn make_image(unshare: bool, tree: &Path, image: &Path) -> Result<()> {
-    let map_io_error = |cause| failure_caused_by("measure the root file system", cause);
-    let used = with_guest_ids(unshare, "du")
-        .args(["--summarize", "--block-size=1K", "--"])
-        .arg(tree)
-        .run()
-        .map_err(map_io_error)?
-        .text();
-    let used_kib: u64 = used
-        .split_whitespace()
-        .next()
-        .and_then(|it| it.parse().ok())
-        .ok_or(failure(format!("unexpected output of `du`: {used:?}")))?;
+    let used_kib = measure(unshare, tree, "--block-size=1K")?;
+    let files = measure(unshare, tree, "--inodes")?;
     let file = InheritableFile::create(image, b"")?;
-    file.set_size(image_size(used_kib))?;
+    let size = image_size(used_kib, files);
+    file.set_size(size)?;
     with_guest_ids(unshare, "mke2fs")
         .args([
             "-q",
@@ -208,6 +203,8 @@ pub(in crate::image) fn make_image(unshare: bool, tree: &Path, image: &Path) -> 
             "banger-root",
             "-m",
             "1",
+            "-N",
+            &inodes(size, files).to_string(),
             "-E",
         ])
         // The file is new: holes read as zeros.
@@ -235,12 +232,31 @@ pub(in crate::image) fn with_guest_ids(unshare: bool, program: &str) -> Command 
     }
 }
 
+/// What `du` says of a tree.
+fn measure(unshare: bool, tree: &Path, what: &str) -> Result<u64> {
+    let said = with_guest_ids(unshare, "du")
+        .args(["--summarize", what, "--"])
+        .arg(tree)
+        .run()
+        .map_err(|cause| failure_caused_by("measure the root file system", cause))?
+        .text();
+    said.split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok())
+        .ok_or(failure(format!("unexpected output of `du`: {said:?}")))
+}
+
 /// The size of an image for this content, in bytes: a quarter and 384 MiB more, in steps of
 /// 256 MiB, and at least 1 GiB.
-fn image_size(used_kib: u64) -> u64 {
+fn image_size(used_kib: u64, files: u64) -> u64 {
     const STEP: u64 = 256 << 20;
-    let size = used_kib * 1024 / 4 * 5 + (384 << 20);
+    let size = (used_kib * 1024 + files * INODE) / 4 * 5 + (384 << 20);
     size.div_ceil(STEP).max(4) * STEP
+}
+
+/// The inodes of an image: as mke2fs makes them, but a quarter more than files in any case.
+fn inodes(size: u64, files: u64) -> u64 {
+    (size / BYTES_OF_INODE).max(files / 4 * 5 + 1024)
 }
 
 /// mmdebstrap's first complaint, which is the cause of the others.
@@ -286,15 +302,23 @@ mod tests {
 
     #[test]
     fn an_image_has_free_space_and_a_minimum_size() {
-        assert_eq!(image_size(0), 1 << 30);
-        assert_eq!(image_size(400 << 10), 1 << 30);
-        assert_eq!(image_size(1 << 20), 1792 << 20);
+        assert_eq!(image_size(0, 0), 1 << 30);
+        assert_eq!(image_size(400 << 10, 10_000), 1 << 30);
+        assert_eq!(image_size(1 << 20, 0), 1792 << 20);
         for used in [1u64, 500 << 10, 3 << 20, 40 << 20] {
-            assert!(
-                image_size(used) > used * 1024 * 5 / 4
-                    && image_size(used).is_multiple_of(256 << 20)
-            );
+            let size = image_size(used, 50_000);
+            assert!(size > used * 1024 * 5 / 4 && size.is_multiple_of(256 << 20));
         }
+    }
+
+    #[test]
+    fn an_image_of_many_small_files_has_inodes_for_them() {
+        assert_eq!(inodes(1 << 30, 10_000), 65_536);
+        let files = 1_000_000;
+        let size = image_size(4 * files, files);
+        assert!(size / BYTES_OF_INODE < files);
+        assert!(inodes(size, files) > files * 5 / 4);
+        assert!(size > files * (4096 + INODE) * 5 / 4);
     }
 
     #[test]

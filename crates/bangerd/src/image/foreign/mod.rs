@@ -15,6 +15,7 @@
 //! the user is root, and only from an archive that this program has written.
 
 mod disk;
+mod footprint;
 mod merge;
 mod oci;
 mod plain;
@@ -32,6 +33,7 @@ use super::bundle::{
 use super::ext4::{self, Ext4Tree};
 use super::judge::{Verdict, judge, judge_archive};
 use crate::error::{During, Result};
+pub(crate) use footprint::Footprint;
 pub(crate) use oci::FetchedImage;
 use oci::Parts;
 use plain::{Window, head, unreadable};
@@ -67,8 +69,9 @@ pub(crate) enum Source<'a> {
 pub(crate) struct RootFileSystem {
     /// Its path.
     pub path: PathBuf,
-    /// Whether it is an ext4 file system that boots, or a tar of one that still lacks an init.
-    pub boots: bool,
+    /// What its files take, if it is a tar of them that still lacks an init. Otherwise it is an ext4 file
+    /// system that boots.
+    pub lacks_init: Option<Footprint>,
     _work: BuildDirectory,
 }
 
@@ -109,16 +112,16 @@ pub(crate) fn make(
     };
     // After ^C, the messages of the interrupted program are not the cause.
     work.check()?;
-    let (path, verdict) = made?;
+    let (path, lacks_init) = made?;
     Ok(RootFileSystem {
         path,
-        boots: verdict == Verdict::Boots,
+        lacks_init,
         _work: directory,
     })
 }
 
-/// The path of what has been made, and what it is good for.
-type Made = (PathBuf, Verdict);
+/// The path of what has been made, and what its files take if it lacks an init.
+type Made = (PathBuf, Option<Footprint>);
 
 /// The conversion of one source.
 struct Foreign<'a> {
@@ -170,7 +173,7 @@ impl Foreign<'_> {
         let io_error = |cause: std::io::Error| unreadable(path, &cause);
         if ext4::length_at(&file, 0).map_err(io_error)?.is_some() {
             judge(&Ext4Tree::open(path)?)?;
-            return Ok((path.to_owned(), Verdict::Boots));
+            return Ok((path.to_owned(), None));
         }
         if head::<5>(&file, 257).map_err(io_error)? == b"ustar" {
             let parts = stage(progress, "read the archive", |_| {
@@ -195,7 +198,7 @@ impl Foreign<'_> {
                 plain::write(part, &to, LARGEST, self.work)
             })?;
             judge(&Ext4Tree::open(&to)?)?;
-            return Ok((to, Verdict::Boots));
+            return Ok((to, None));
         }
         Err(unknown(&head::<8>(&file, 0).map_err(io_error)?))
     }
@@ -224,7 +227,7 @@ impl Foreign<'_> {
             merge::write(tree, &archive, Some(modules), self.work)
         })?;
         if verdict == Verdict::LacksInit {
-            return Ok((archive, verdict));
+            return Ok((archive, Some(Footprint::of(tree))));
         }
         let image = folder.join("root.ext4");
         stage(progress, "ext4 image", |_| {
@@ -233,7 +236,7 @@ impl Foreign<'_> {
             self.unpack(&archive, &root)?;
             make_image(self.unshare, &root, &image)
         })?;
-        Ok((image, verdict))
+        Ok((image, None))
     }
 
     /// Unpacks an archive that this program has written into a new tree, with the guest's users.

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use banger_api::{BuildStep, Code, Error, Mib};
 
+use super::foreign::Footprint;
 use super::recipe::Mirrors;
 use crate::error::Result;
 
@@ -24,10 +25,16 @@ const SOURCES: &str = ": SOURCES";
 const LEAST: Mib = Mib(4096);
 const ROOM: u64 = 2048;
 
-/// The size of the root file system for an archive of this length.
+/// The bytes of a disk for each inode (`mke2fs -i`).
+const BYTES_OF_INODE: u64 = 16_384;
+
+/// The size of the root file system for these files: a disk of many small ones runs out of inodes before
+/// it is full. The inodes themselves and the journal take a part, too.
 #[must_use]
-pub(crate) fn size(length: u64) -> Mib {
-    let mib = length.div_ceil(1 << 20) + ROOM;
+pub(crate) fn size(files: &Footprint) -> Mib {
+    let bytes = files.bytes.max(files.inodes.saturating_mul(BYTES_OF_INODE));
+    let bytes = bytes.saturating_add(bytes / 32);
+    let mib = bytes.div_ceil(1 << 20) + ROOM;
     LEAST.max(Mib(mib.next_multiple_of(256)))
 }
 
@@ -77,8 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn an_image_has_room_for_what_is_added() {
-        assert_eq!(size(100 << 20), Mib(4096));
-        assert_eq!(size(10 << 30), Mib(10 * 1024 + 2048));
+    fn an_image_has_room_for_what_is_added_and_inodes_for_small_files() {
+        let of = |bytes, inodes| size(&Footprint { bytes, inodes });
+        assert_eq!(of(100 << 20, 1000), Mib(4096));
+        assert_eq!(of(10 << 30, 1000), Mib(12_800));
+        // A million files of a few bytes take 4 GiB, and more inodes than 6 GiB have.
+        let many = of(4 << 30, 1_000_000);
+        assert!(
+            many.0 << 20 >= 1_000_000 * BYTES_OF_INODE + (2 << 30),
+            "{many}"
+        );
     }
 }
