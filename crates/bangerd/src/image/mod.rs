@@ -11,6 +11,7 @@ pub(crate) mod init;
 mod judge;
 pub(crate) mod lease;
 mod names;
+mod oci;
 pub(crate) mod recipe;
 pub(crate) mod registry;
 mod source;

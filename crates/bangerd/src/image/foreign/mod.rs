@@ -17,7 +17,7 @@
 mod disk;
 mod footprint;
 mod merge;
-mod oci;
+mod parts;
 mod plain;
 mod tree;
 
@@ -34,8 +34,8 @@ use super::ext4::{self, Ext4Tree};
 use super::judge::{Verdict, judge, judge_archive};
 use crate::error::{During, Result};
 pub(crate) use footprint::Footprint;
-pub(crate) use oci::FetchedImage;
-use oci::Parts;
+pub(crate) use parts::FetchedImage;
+use parts::Parts;
 use plain::{Window, head, unreadable};
 use tree::Tree;
 

@@ -20,6 +20,9 @@ const LINK: EntryType = EntryType::Symlink;
 const NAME: EntryType = EntryType::Link;
 const FOLDER: EntryType = EntryType::Directory;
 
+/// The media type of a layer.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
 /// Makes a file system while no other test sends ^C, in a folder that is closed to others.
 fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
     let _uninterrupted = uninterrupted();
@@ -263,8 +266,9 @@ fn what_cannot_boot_is_refused_before_anything_is_made() {
     }
 }
 
-/// Writes an OCI layout with one layer, and returns the path of the layer.
-fn layout(folder: &Path, layer: &[u8]) -> PathBuf {
+/// Writes an OCI layout with one layer of this kind, and returns the path of the layer. Its image for
+/// newer processors is missing.
+fn layout(folder: &Path, layer: &[u8], kind: &str) -> PathBuf {
     let blobs = folder.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let put = |content: &[u8]| {
@@ -276,14 +280,23 @@ fn layout(folder: &Path, layer: &[u8]) -> PathBuf {
     };
     let digest = put(layer);
     let config = put(format!(r#"{{"rootfs":{{"diff_ids":["{digest}"]}}}}"#).as_bytes());
-    let manifest =
-        format!(r#"{{"config":{{"digest":"{config}"}},"layers":[{{"digest":"{digest}"}}]}}"#);
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"digest":"{config}","size":9}},
+            "layers":[{{"mediaType":"{kind}","digest":"{digest}","size":9}}]}}"#
+    );
     let manifest = put(manifest.as_bytes());
+    let platform = |digest: &str, of: &str| {
+        format!(r#"{{"digest":"{digest}","platform":{{"os":"linux","architecture":{of}}}}}"#)
+    };
+    let missing = format!("sha256:{}", "0".repeat(64));
+    let manifests = [
+        platform(&missing, r#""arm64""#),
+        platform(&missing, r#""amd64","variant":"v3""#),
+        platform(&manifest, r#""amd64""#),
+    ];
     let index = format!(
-        r#"{{"manifests":[
-            {{"digest":"sha256:{0}","platform":{{"os":"linux","architecture":"arm64"}}}},
-            {{"digest":"{manifest}","platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#,
-        "0".repeat(64)
+        r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
+        manifests.join(",")
     );
     std::fs::write(folder.join("index.json"), index).unwrap();
     std::fs::write(folder.join("oci-layout"), "{}").unwrap();
@@ -294,7 +307,7 @@ fn layout(folder: &Path, layer: &[u8]) -> PathBuf {
 fn a_layout_is_taken_as_a_directory_and_as_an_archive_and_only_with_its_digests() {
     let (bundle, folder) = place();
     let (directory, source) = (folder.path().join("oci"), folder.path().join("oci.tar"));
-    let layer = layout(&directory, &bootable(&[]));
+    let layer = layout(&directory, &bootable(&[]), LAYER);
     let pack = || {
         let tar = Command::new("tar")
             .arg("-C")
@@ -316,6 +329,15 @@ fn a_layout_is_taken_as_a_directory_and_as_an_archive_and_only_with_its_digests(
         let error = make(source, bundle.path(), &mut nothing).unwrap_err();
         assert!(error.to_string().contains("digest"), "{error}");
     }
+}
+
+#[test]
+fn layers_that_are_encrypted_are_refused_in_a_layout_as_in_a_registry() {
+    let (bundle, folder) = place();
+    let directory = folder.path().join("oci");
+    layout(&directory, b"?", &format!("{LAYER}+encrypted"));
+    let error = make(&directory, bundle.path(), &mut nothing).unwrap_err();
+    assert!(error.to_string().contains("encrypted"), "{error}");
 }
 
 #[test]

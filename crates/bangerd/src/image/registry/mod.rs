@@ -12,7 +12,6 @@
 mod challenge;
 mod complaint;
 mod logins;
-mod manifest;
 mod pull;
 mod reference;
 mod server;

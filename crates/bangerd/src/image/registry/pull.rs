@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use banger_api::{Code, Error, harmless};
+use serde::de::IgnoredAny;
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::Challenge;
 use super::complaint;
 use super::logins::Logins;
-use super::manifest::{ACCEPT, Blob, Manifest};
 use super::reference::ImageReference;
 use super::server::Registry;
 use super::token::{self, Authorization};
@@ -21,12 +21,7 @@ use crate::download::{
 use crate::error::{During, Result};
 use crate::image::bundle::{InterruptSignal, Stage, StageSink, stage};
 use crate::image::foreign::FetchedImage;
-
-/// The longest manifest and the longest answer with a token, in bytes.
-const LONGEST: u64 = 4 << 20;
-
-/// The nesting of indexes.
-const DEEPEST: u32 = 3;
+use crate::image::oci::{ACCEPT, Blob, DEEPEST, LARGEST_DOCUMENT, Manifest};
 
 /// The number of new tokens for one part of an image, without a new byte of it.
 const MOST_TOKENS: u32 = 3;
@@ -121,7 +116,8 @@ impl Session<'_> {
             self.accept(&answer, reference)
                 .during(format!("ask for the manifest: from {address}"))?;
             check(&answer, expected.as_ref()).during(format!("the manifest from {address}"))?;
-            match Manifest::parse(&answer.text).during(reference.to_string())? {
+            let parsed = Manifest::parse(&answer.text).map_err(|error| hint(error, &answer.text));
+            match parsed.during(reference.to_string())? {
                 Manifest::Image {
                     configuration,
                     layers,
@@ -194,7 +190,7 @@ impl Session<'_> {
             what,
             address: &address.clone().authorized(self.header()),
             accept,
-            longest: LONGEST,
+            longest: LARGEST_DOCUMENT,
         };
         let mut remarks = Remarks::default();
         self.downloads.ask(&inquiry, self.cancel, &mut |it| {
@@ -248,7 +244,7 @@ impl Session<'_> {
             what: doing,
             address: &address,
             accept: "application/json",
-            longest: LONGEST,
+            longest: LARGEST_DOCUMENT,
         };
         let asked = Instant::now();
         let mut remarks = Remarks::default();
@@ -349,6 +345,14 @@ fn check(answer: &Answer, expected: Option<&Digest>) -> Result<()> {
                 .cause(format!("expected {}", harmless::visible(other)))
                 .hint("do not use it: the registry, or something on the way to it, has changed it"),
         ),
+    }
+}
+
+/// Adds a hint to the error of an answer that no registry gives.
+fn hint(error: Error, text: &[u8]) -> Error {
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(_) => error,
+        Err(_) => error.hint("is this address a registry's? See: curl -I ADDRESS/v2/"),
     }
 }
 

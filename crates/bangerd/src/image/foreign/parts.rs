@@ -19,14 +19,9 @@ use tar::{Archive, EntryType};
 use super::plain::{self, Window};
 use super::tree::Positioned;
 use super::{LARGEST, Work};
-use crate::download::hexadecimal;
+use crate::download::{Digest, hexadecimal};
 use crate::error::{During, Result};
-
-/// The largest index, manifest or configuration, in bytes.
-const LARGEST_TEXT: u64 = 4 << 20;
-
-/// The maximum number of layers of an image. Docker's overlay has 127.
-const MOST_LAYERS: usize = 512;
+use crate::image::oci::{Blob, DEEPEST, LARGEST_DOCUMENT, MOST_LAYERS, Manifest};
 
 /// Where a layout has its content, by digest.
 const BLOBS: &str = "blobs/sha256/";
@@ -51,31 +46,6 @@ pub(crate) struct FetchedImage {
     pub digest: String,
     /// The configuration and the layers, by their digests in hexadecimal.
     pub blobs: BTreeMap<String, PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-struct Descriptor {
-    #[serde(rename = "mediaType", default)]
-    media_type: String,
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    layers: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
@@ -188,20 +158,11 @@ impl Parts {
 
     /// The names of the layers, and the digests of their uncompressed content.
     fn names(&self) -> Result<(Vec<String>, Vec<String>)> {
-        let manifest: Option<Manifest> = if let Self::Fetched(image) = self {
-            Some(parse("the manifest", &image.manifest)?)
-        } else if self.has("index.json") && self.has("oci-layout") {
-            Some(self.manifest(&self.read("index.json")?, 0)?)
-        } else {
-            None
-        };
-        if let Some(manifest) = manifest {
-            let configuration: Configuration = self.named(&manifest.config.digest)?;
-            let layers = manifest.layers.iter().map(|it| blob(&it.digest));
-            return Ok((
-                layers.collect::<Result<_>>()?,
-                configuration.rootfs.diff_ids,
-            ));
+        if let Some((configuration, layers)) = self.manifest()? {
+            let configuration = self.named(&configuration.digest)?;
+            let configuration: Configuration = parse("the configuration", &configuration)?;
+            let layers = layers.iter().map(|it| blob(&it.digest));
+            return Ok((layers.collect(), configuration.rootfs.diff_ids));
         }
         let mut saved: Vec<Saved> = self.read("manifest.json")?;
         let (Some(only), true) = (saved.pop(), saved.is_empty()) else {
@@ -212,28 +173,24 @@ impl Parts {
         Ok((only.layers, configuration.rootfs.diff_ids))
     }
 
-    /// The manifest for this machine; indexes may be nested.
-    fn manifest(&self, index: &Index, depth: u32) -> Result<Manifest> {
-        let is_ours = |it: &&Descriptor| match &it.platform {
-            Some(platform) => platform.os == "linux" && platform.architecture == "amd64",
-            None => true,
+    /// The configuration and the layers of the image for this machine, unless it is the output of
+    /// `docker save`.
+    fn manifest(&self) -> Result<Option<(Blob, Vec<Blob>)>> {
+        let mut text = match self {
+            Self::Fetched(image) => image.manifest.clone(),
+            _ if self.has("index.json") && self.has("oci-layout") => self.text("index.json")?,
+            _ => return Ok(None),
         };
-        let mut ours = index.manifests.iter().filter(is_ours);
-        let (first, other) = (ours.next(), ours.next());
-        let Some(chosen) = first.filter(|it| other.is_none() || it.platform.is_some()) else {
-            let count = index.manifests.len();
-            return Err(invalid(format!(
-                "none of its {count} images is the one for linux/amd64"
-            ))
-            .hint("copy one image alone: skopeo copy --override-arch amd64 SOURCE oci:DIR"));
-        };
-        if chosen.media_type.contains("index") || chosen.media_type.contains("manifest.list") {
-            if depth > 3 {
-                return Err(invalid("its indexes are nested too deep"));
+        for _ in 0..=DEEPEST {
+            match Manifest::parse(&text)? {
+                Manifest::Image {
+                    configuration,
+                    layers,
+                } => return Ok(Some((configuration, layers))),
+                Manifest::Elsewhere(digest) => text = self.named(&digest)?,
             }
-            return self.manifest(&self.named(&chosen.digest)?, depth + 1);
         }
-        self.named(&chosen.digest)
+        Err(invalid("its indexes are nested too deep"))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -259,7 +216,10 @@ impl Parts {
 
     fn text(&self, name: &str) -> Result<Vec<u8>> {
         let mut text = Vec::new();
-        let read = self.open(name)?.take(LARGEST_TEXT).read_to_end(&mut text);
+        let read = self
+            .open(name)?
+            .take(LARGEST_DOCUMENT)
+            .read_to_end(&mut text);
         read.map_err(|cause| invalid(format!("`{name}` cannot be read")).cause(cause.to_string()))?;
         Ok(text)
     }
@@ -269,15 +229,15 @@ impl Parts {
     }
 
     /// The content with this digest.
-    fn named<T: DeserializeOwned>(&self, digest: &str) -> Result<T> {
-        let name = blob(digest)?;
+    fn named(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let name = blob(digest);
         let text = self.text(&name)?;
         let mut hash = Sha256::new();
         hash.update(&text);
-        if !name.ends_with(&hexadecimal(hash)) {
+        if hexadecimal(hash) != digest.as_str() {
             return Err(invalid(format!("`{name}` is damaged: its digest differs")));
         }
-        parse(&name, &text)
+        Ok(text)
     }
 }
 
@@ -289,14 +249,6 @@ fn parse<T: DeserializeOwned>(name: &str, text: &[u8]) -> Result<T> {
 }
 
 /// The path of this digest in a layout.
-fn blob(digest: &str) -> Result<String> {
-    let hexadecimal = digest.strip_prefix("sha256:").filter(|it| {
-        it.len() == 64
-            && it
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    });
-    hexadecimal
-        .map(|it| format!("{BLOBS}{it}"))
-        .ok_or_else(|| invalid(format!("`{}` is not a SHA-256", digest.escape_debug())))
+fn blob(digest: &Digest) -> String {
+    format!("{BLOBS}{digest}")
 }

@@ -1,4 +1,7 @@
-//! What a registry says of an image: an index of manifests, or the manifest of one image.
+//! The documents of a container image, of a registry as of a layout: an index of manifests, or the
+//! manifest of one image.
+//!
+//! <https://github.com/opencontainers/image-spec>, and docker's own, which have other media types.
 
 use banger_api::{Code, Error, harmless};
 use serde::Deserialize;
@@ -19,7 +22,13 @@ const CONFIGURATIONS: [&str; 2] = [
 ];
 
 /// The maximum number of layers; docker's overlay has 127.
-const MOST_LAYERS: usize = 512;
+pub(super) const MOST_LAYERS: usize = 512;
+
+/// The nesting of indexes.
+pub(super) const DEEPEST: u32 = 3;
+
+/// The largest document, in bytes.
+pub(super) const LARGEST_DOCUMENT: u64 = 4 << 20;
 
 /// The largest configuration, and the largest sum of compressed layers, in bytes.
 const LARGEST_CONFIGURATION: u64 = 4 << 20;
@@ -29,7 +38,8 @@ const LARGEST_LAYERS: u64 = 64 << 30;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
-    schema_version: u32,
+    #[serde(default)]
+    schema_version: Option<u32>,
     manifests: Option<Vec<Choice>>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
@@ -90,12 +100,9 @@ impl Manifest {
     /// # Errors
     /// `invalid`: it is none, too old, of something else, or for other machines only.
     pub(super) fn parse(text: &[u8]) -> Result<Self> {
-        let document: Document = serde_json::from_slice(text).map_err(|cause| {
-            invalid("the manifest is not understood")
-                .cause(cause.to_string())
-                .hint("is this address a registry's? See: curl -I ADDRESS/v2/")
-        })?;
-        if document.schema_version == 1 {
+        let document: Document = serde_json::from_slice(text)
+            .map_err(|cause| invalid("the manifest is not understood").cause(cause.to_string()))?;
+        if document.schema_version == Some(1) {
             return Err(
                 invalid("the image is stored in the manifest format \"schema 1\"")
                     .cause("it is outdated, and its parts have no digests that can be checked")
@@ -112,18 +119,23 @@ impl Manifest {
     }
 }
 
-/// The manifest for linux/amd64; one for all CPUs of that kind precedes those for newer ones.
+/// The manifest for linux/amd64; one for all CPUs of that kind precedes those for newer ones. If none
+/// names this platform, it is the only one that names no platform.
 fn choose(manifests: &[Choice]) -> Result<Digest> {
     let is_ours = |it: &&Choice| {
         let platform = it.platform.as_ref();
         platform.is_some_and(|it| it.os == "linux" && it.architecture == "amd64")
     };
     let variant = |it: &&Choice| it.platform.as_ref().map(|it| it.variant.clone());
-    let chosen = manifests.iter().filter(is_ours).min_by_key(variant);
-    match (chosen, manifests) {
-        (Some(chosen), _) => digest(&chosen.digest),
-        (None, [only]) if only.platform.is_none() => digest(&only.digest),
-        _ => Err(invalid("the image is not for linux/amd64").cause(platforms(manifests))),
+    if let Some(chosen) = manifests.iter().filter(is_ours).min_by_key(variant) {
+        return digest(&chosen.digest);
+    }
+    let mut unnamed = manifests.iter().filter(|it| it.platform.is_none());
+    match (unnamed.next(), unnamed.next()) {
+        (Some(only), None) => digest(&only.digest),
+        (Some(_), Some(_)) => Err(invalid("it has several images without a platform")
+            .hint("copy one image alone: skopeo copy --override-arch amd64 SOURCE oci:DIR")),
+        (None, _) => Err(invalid("the image is not for linux/amd64").cause(platforms(manifests))),
     }
 }
 
@@ -243,6 +255,7 @@ mod tests {
         let other = index(&[choice('1', &of("arm64", "")), choice('4', unknown)]).unwrap_err();
         assert!(other.report().contains("it is for linux/arm64"), "{other}");
         assert!(index(&[choice('3', "")]).is_ok());
+        assert!(index(&[choice('4', unknown), choice('3', "")]).is_ok());
         assert!(index(&[choice('3', ""), choice('4', "")]).is_err());
     }
 
