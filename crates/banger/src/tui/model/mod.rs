@@ -286,7 +286,7 @@ impl Model {
     }
 
     /// Whether the keys that scroll go to text with lines, and not to details.
-    fn is_in_text(&self) -> bool {
+    pub(crate) fn is_in_text(&self) -> bool {
         self.scope() == Scope::Text && (self.tab == Tab::Daemon || self.pane.is_text())
     }
 
@@ -322,7 +322,7 @@ impl Model {
     }
 
     /// A text with its commands as they are typed on this machine.
-    fn for_host(&self, text: &str) -> String {
+    pub(crate) fn for_host(&self, text: &str) -> String {
         match &self.host {
             Some(host) => crate::output::commands_with(text, host),
             None => text.to_owned(),

@@ -17,17 +17,17 @@ use crate::tui::model::message::{Message, Source};
 pub(super) struct Follower {
     sender: Sender,
     places: Paths,
-    current: Option<Arc<Course>>,
+    current: Option<Arc<Subscription>>,
 }
 
 /// A source that is followed, until it is ended.
 #[derive(Debug, Default)]
-struct Course {
+struct Subscription {
     ended: AtomicBool,
     token: Mutex<Option<CancelToken>>,
 }
 
-impl Course {
+impl Subscription {
     fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         if let Some(token) = self
@@ -61,20 +61,23 @@ impl Follower {
             current.end();
         }
         let Some(source) = source else { return };
-        let course = Arc::new(Course::default());
-        self.current = Some(Arc::clone(&course));
+        let subscription = Arc::new(Subscription::default());
+        self.current = Some(Arc::clone(&subscription));
         let places = self.places.clone();
         self.sender.spawn("follower", move |sender| {
-            let heard =
-                |text: String| !course.is_ended() && sender.send(Message::Piece(source, text));
-            let outcome = match source {
-                Source::Console(vm) => follow_vm(&places, vm, LogSource::Console, &course, heard),
-                Source::Hypervisor(vm) => {
-                    follow_vm(&places, vm, LogSource::Hypervisor, &course, heard)
-                }
-                Source::Daemon => log(&places, &course, heard),
+            let heard = |text: String| {
+                !subscription.is_ended() && sender.send(Message::Piece(source, text))
             };
-            if !course.is_ended() {
+            let outcome = match source {
+                Source::Console(vm) => {
+                    follow_vm(&places, vm, LogSource::Console, &subscription, heard)
+                }
+                Source::Hypervisor(vm) => {
+                    follow_vm(&places, vm, LogSource::Hypervisor, &subscription, heard)
+                }
+                Source::Daemon => log(&places, &subscription, heard),
+            };
+            if !subscription.is_ended() {
                 sender.send(Message::SourceEnded(source, outcome.err()));
             }
         });
@@ -85,7 +88,7 @@ fn follow_vm(
     places: &Paths,
     vm: VmId,
     source: LogSource,
-    course: &Course,
+    subscription: &Subscription,
     mut heard: impl FnMut(String) -> bool,
 ) -> Result<()> {
     let client = Client::new(&places.location.socket)?;
@@ -96,8 +99,11 @@ fn follow_vm(
             Error::new(banger_api::Code::Internal, wrong.to_string())
         })?;
     let pieces = client.logs_of(&vm, source, true)?;
-    *course.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(pieces.token());
-    if course.is_ended() {
+    *subscription
+        .token
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = Some(pieces.token());
+    if subscription.is_ended() {
         return Ok(());
     }
     let mut filter = Filter::new();
@@ -109,7 +115,11 @@ fn follow_vm(
     Ok(())
 }
 
-fn log(places: &Paths, course: &Course, mut heard: impl FnMut(String) -> bool) -> Result<()> {
+fn log(
+    places: &Paths,
+    subscription: &Subscription,
+    mut heard: impl FnMut(String) -> bool,
+) -> Result<()> {
     if let Some(remote) = &places.remote {
         let host = remote.name();
         let text = format!("the daemon's log is a file of `{host}`");
@@ -118,7 +128,7 @@ fn log(places: &Paths, course: &Course, mut heard: impl FnMut(String) -> bool) -
     }
     follow_log(&places.location.state, |text| match text {
         Some(line) => heard(line),
-        None => !course.is_ended(),
+        None => !subscription.is_ended(),
     })
 }
 

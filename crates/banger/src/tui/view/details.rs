@@ -1,6 +1,6 @@
 //! What is beside the list: details, events and console of the selected VM.
 
-use banger_api::{NetworkKind, VmView};
+use banger_api::{NetworkKind, Progress, VmView};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -63,7 +63,17 @@ fn field(name: &str, value: impl Into<String>) -> Line<'static> {
 }
 
 fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
+    let mut lines = state(model, theme, vm);
+    lines.extend(course(model, theme, vm));
+    lines.push(field("address", addresses(vm)));
+    lines.extend(vm.forwards.iter().map(|it| field("forward", arrow(vm, it))));
+    lines.extend(settings(model, vm));
+    lines.extend(origin(model, vm));
+    lines
+}
+
+/// The phase, and what is to be known of it.
+fn state(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     let phase = match vm.pause_reason {
         Some(reason) => format!("paused: {reason}"),
         None if vm.paused => "paused".to_owned(),
@@ -72,20 +82,22 @@ fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     let up = vm
         .started
         .map(|it| format!(", up {}", age::since(it, model.now)));
-    lines.push(Line::from(vec![
+    let mut lines = vec![Line::from(vec![
         Span::styled(format!("{:>12} ", "phase"), Theme::dim()),
         Span::styled(phase, theme.phase(vm)),
         Span::raw(up.unwrap_or_default()),
-    ]));
+    ])];
     for note in &vm.notes {
         lines.push(Line::from(vec![
             Span::styled(format!("{:>12} ", "note"), theme.warning()),
-            Span::styled(line_of(note), theme.warning()),
+            Span::styled(line_of(&model.for_host(note)), theme.warning()),
         ]));
     }
-    lines.extend(course(model, theme, vm));
-    lines.push(field("address", addresses(vm)));
-    lines.extend(vm.forwards.iter().map(|it| field("forward", arrow(vm, it))));
+    lines
+}
+
+/// The settings, with those of the next start where they are others.
+fn settings(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
     let (spec, next) = (&vm.spec, vm.next());
     let both = |now: String, next: String| {
         if now == next {
@@ -94,14 +106,11 @@ fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
             format!("{now}, {next} from its next start")
         }
     };
-    lines.push(field(
-        "vCPUs",
-        both(spec.vcpu.to_string(), next.vcpu.to_string()),
-    ));
-    lines.push(field(
-        "memory",
-        both(spec.memory.to_string(), next.memory.to_string()),
-    ));
+    let memory = both(spec.memory.to_string(), next.memory.to_string());
+    let mut lines = vec![
+        field("vCPUs", both(spec.vcpu.to_string(), next.vcpu.to_string())),
+        field("memory", memory),
+    ];
     lines.extend(disks(model, vm));
     let on = |is: bool| if is { "on" } else { "off" }.to_owned();
     lines.push(field("NAT", both(on(spec.nat), on(next.nat))));
@@ -114,20 +123,20 @@ fn lines(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     if !spec.labels.is_empty() {
         lines.push(field("labels", spec.label_texts().join(", ")));
     }
-    lines.push(field("image", vm.image.clone()));
-    let hypervisor = vm
-        .hypervisor
-        .clone()
-        .unwrap_or_else(|| "none yet".to_owned());
-    let pid = vm
-        .pid
-        .map(|pid| format!(", process {pid}"))
-        .unwrap_or_default();
-    lines.push(field("hypervisor", hypervisor + &pid));
-    lines.push(field(
-        "created",
-        age::moment(vm.created, model.now, &model.zone),
-    ));
+    lines
+}
+
+/// What it is made of, and what it has been through.
+fn origin(model: &Model, vm: &VmView) -> Vec<Line<'static>> {
+    let hypervisor = vm.hypervisor.clone();
+    let hypervisor = hypervisor.unwrap_or_else(|| "none yet".to_owned());
+    let pid = vm.pid.map(|pid| format!(", process {pid}"));
+    let created = age::moment(vm.created, model.now, &model.zone);
+    let mut lines = vec![
+        field("image", vm.image.clone()),
+        field("hypervisor", hypervisor + &pid.unwrap_or_default()),
+        field("created", created),
+    ];
     if let Some(end) = &vm.last_end {
         let text = format!("{} {} ago", end.detail, age::since(end.at, model.now));
         lines.push(field("last end", text));
@@ -200,15 +209,26 @@ fn course(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     } else {
         course.steps.as_slice()
     };
-    for step in steps {
-        let (time, style) = match step.seconds {
-            Some(seconds) => (age::took(seconds), Theme::dim()),
-            None => ("…".to_owned(), theme.warning()),
-        };
-        let text = format!("{:>22}  {}", time, line_of(&step.step));
-        lines.push(Line::styled(text, style));
-    }
+    lines.extend(
+        steps
+            .iter()
+            .map(|step| step_line(step, 22, Theme::dim(), theme)),
+    );
     lines
+}
+
+/// A step of an operation with the time that it took, which ends in this column.
+pub(super) fn step_line(
+    step: &Progress,
+    column: usize,
+    done: Style,
+    theme: Theme,
+) -> Line<'static> {
+    let (time, style) = match step.seconds {
+        Some(seconds) => (age::took(seconds), done),
+        None => ("…".to_owned(), theme.warning()),
+    };
+    Line::styled(format!("{time:>column$}  {}", line_of(&step.step)), style)
 }
 
 /// What happened to the VM.

@@ -5,12 +5,13 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Paragraph};
+use ratatui::widgets::Block;
 
 use super::line_of;
 use super::theme::Theme;
 use crate::age;
-use crate::tui::model::keys::{Action, Scope};
+use crate::tui::model::keys::Action;
+use crate::tui::model::operations::Course;
 use crate::tui::model::{Link, Model, Tab, Typing};
 
 /// A room with a border and a title.
@@ -143,15 +144,6 @@ fn under_way(model: &Model, theme: Theme) -> Line<'static> {
     let Some(first) = running.next() else {
         return Line::default();
     };
-    let name = first
-        .operation
-        .name
-        .as_ref()
-        .map_or("a new VM".to_owned(), ToString::to_string);
-    let step = first
-        .step()
-        .map(|step| format!(": {}", line_of(step)))
-        .unwrap_or_default();
     let took = age::since(first.operation.began, model.now);
     let more = running.count();
     let more = if more > 0 {
@@ -159,98 +151,15 @@ fn under_way(model: &Model, theme: Theme) -> Line<'static> {
     } else {
         String::new()
     };
-    let text = format!(" {} {name}{step}, {took}{more}", first.operation.verb);
+    let text = format!(" {}, {took}{more}", operation(first));
     Line::styled(text, theme.warning())
 }
 
-/// The keys that matter now.
-pub(super) fn keys(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
-    let actions: &[(Action, &str)] = match model.scope() {
-        Scope::Vms => &[
-            (Action::Shell, "shell"),
-            (Action::Create, "new"),
-            (Action::Start, "start"),
-            (Action::Stop, "stop"),
-            (Action::Delete, "delete"),
-            (Action::Find, "filter"),
-            (Action::Help, "help"),
-            (Action::Quit, "quit"),
-            (Action::Set, "settings"),
-            (Action::Mark, "mark"),
-            (Action::Console, "console"),
-            (Action::Restart, "restart"),
-            (Action::Nat, "NAT"),
-            (Action::SortNext, "sort"),
-            (Action::CopyAddress, "copy"),
-            (Action::Palette, "all actions"),
-        ],
-        Scope::Text => &[
-            (Action::Back, "back"),
-            (Action::Follow, "follow"),
-            (Action::Find, "search"),
-            (Action::NextMatch, "next"),
-            (Action::MarkLine, "mark"),
-            (Action::CopyLines, "copy"),
-            (Action::NextPane, "next pane"),
-            (Action::Help, "help"),
-        ],
-        Scope::Ports => &[
-            (Action::Back, "back"),
-            (Action::OpenPort, "open"),
-            (Action::ForwardPort, "forward"),
-            (Action::CopyPort, "copy"),
-            (Action::Refresh, "refresh"),
-            (Action::NextPane, "next pane"),
-            (Action::Help, "help"),
-        ],
-        Scope::Volumes => &[
-            (Action::CreateVolume, "new"),
-            (Action::DeleteVolume, "delete"),
-            (Action::Refresh, "refresh"),
-            (Action::Help, "help"),
-            (Action::Quit, "quit"),
-        ],
-        Scope::Trash => &[
-            (Action::Undelete, "restore"),
-            (Action::Purge, "delete permanently"),
-            (Action::PurgeAll, "empty"),
-            (Action::Refresh, "refresh"),
-            (Action::Help, "help"),
-            (Action::Quit, "quit"),
-        ],
-        Scope::Images => &[
-            (Action::CreateFromImage, "new VM"),
-            (Action::BuildImage, "build"),
-            (Action::DeleteImage, "delete"),
-            (Action::PruneImages, "prune"),
-            (Action::Refresh, "refresh"),
-            (Action::Help, "help"),
-            (Action::Quit, "quit"),
-        ],
-        Scope::Doctor => &[
-            (Action::CopyFix, "copy fix"),
-            (Action::RunFix, "run fix"),
-            (Action::Refresh, "check again"),
-            (Action::Help, "help"),
-            (Action::Quit, "quit"),
-        ],
-        Scope::Everywhere => &[],
-    };
-    let mut spans = vec![Span::raw(" ")];
-    let mut width = 1;
-    for (action, word) in actions {
-        let Some(key) = model.keys.key_of(*action) else {
-            continue;
-        };
-        let key = key.to_string();
-        let wanted = key.len() + word.len() + 3;
-        // A part of a word helps nobody.
-        if width + wanted > usize::from(area.width) {
-            break;
-        }
-        width += wanted;
-        spans.push(Span::styled(key, theme.key()));
-        spans.push(Span::raw(format!(" {word}  ")));
-    }
-    frame.render_widget(Paragraph::new(Line::from(spans)), area);
+/// What an operation does, and at which step it is.
+pub(super) fn operation(course: &Course) -> String {
+    let name = course.operation.name.as_ref();
+    let name = name.map_or("a new VM".to_owned(), ToString::to_string);
+    let step = course.step().map(|step| format!(": {}", line_of(step)));
+    let verb = course.operation.verb;
+    format!("{verb} {name}{}", step.unwrap_or_default())
 }

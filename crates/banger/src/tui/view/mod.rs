@@ -1,5 +1,6 @@
 //! Draws the model: pure, from the model alone. The only characters outside of text are borders.
 
+mod bar;
 mod details;
 mod frame;
 mod list;
@@ -48,7 +49,7 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
         Tab::Doctor => tabs::doctor(model, theme, frame, rooms.list),
     }
     frame::notice(model, theme, frame, rooms.notice);
-    frame::keys(model, theme, frame, rooms.keys);
+    bar::keys(model, theme, frame, rooms.keys);
     overlay::draw(model, theme, frame);
     if !model.look.unicode {
         make_ascii(frame.buffer_mut());

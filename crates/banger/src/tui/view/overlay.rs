@@ -11,7 +11,7 @@ use super::line_of;
 use super::theme::Theme;
 use crate::tui::model::Model;
 use crate::tui::model::dialog::{Confirmation, Overlay, Palette};
-use crate::tui::model::form::{Form, Kind};
+use crate::tui::model::form::{Field, Form, Kind};
 use crate::tui::model::keys::{HELP, bindings};
 use crate::tui::model::notices::{NoticeRow, TIME};
 
@@ -93,60 +93,64 @@ fn draw_form(form: &Form, theme: Theme, frame: &mut Frame<'_>) {
     let block = room(theme, format!(" {} ", form.title), true);
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    for (at, field) in form.fields.iter().enumerate() {
+    let last = inside.height;
+    for (at, field) in form.fields.iter().enumerate().take(usize::from(last)) {
         let row = Rect {
             y: inside.y + length(at),
             height: 1,
             ..inside
         };
-        if row.y >= inside.bottom() {
-            break;
-        }
-        let is_here = at == form.at;
-        let label = if is_here { theme.key() } else { Style::new() };
-        let value = field.input.value();
-        let room_for_value = usize::from(inside.width).saturating_sub(16);
-        let scroll = if is_here {
-            field.input.visual_scroll(room_for_value)
-        } else {
-            0
-        };
-        let shown: String = value.chars().skip(scroll).take(room_for_value).collect();
-        let value_span = if value.is_empty() {
-            Span::styled(line_of(&field.default), Theme::dim())
-        } else if field.error.is_some() {
-            Span::styled(line_of(&shown), theme.bad())
-        } else {
-            Span::raw(line_of(&shown))
-        };
-        let marker = if is_here { "> " } else { "  " };
-        let label = Span::styled(format!("{marker}{:<12} ", field.label), label);
-        frame.render_widget(Line::from(vec![label, value_span]), row);
-        if is_here && !field.is_switch() {
-            let column = 15 + field.input.visual_cursor().max(scroll) - scroll;
-            let column = length(column).min(inside.width.saturating_sub(1));
-            frame.set_cursor_position((row.x + column, row.y));
-        }
+        draw_field(field, at == form.at, theme, frame, row);
     }
+    let used = length(form.fields.len()).min(inside.height);
     let below = Rect {
-        y: (inside.y + length(form.fields.len())).min(inside.bottom()),
-        height: 3.min(
-            inside
-                .bottom()
-                .saturating_sub(inside.y + length(form.fields.len())),
-        ),
+        y: inside.y + used,
+        height: 3.min(inside.height - used),
         ..inside
     };
-    let mut lines = Vec::new();
+    let text = Paragraph::new(advice(form, theme)).wrap(Wrap { trim: false });
+    frame.render_widget(text, below);
+}
+
+/// A field's label and what is typed in it, with the cursor where that is.
+fn draw_field(field: &Field, is_here: bool, theme: Theme, frame: &mut Frame<'_>, row: Rect) {
+    let label = if is_here { theme.key() } else { Style::new() };
+    let value = field.input.value();
+    let room_for_value = usize::from(row.width).saturating_sub(16);
+    let scroll = if is_here {
+        field.input.visual_scroll(room_for_value)
+    } else {
+        0
+    };
+    let shown: String = value.chars().skip(scroll).take(room_for_value).collect();
+    let value_span = if value.is_empty() {
+        Span::styled(line_of(&field.default), Theme::dim())
+    } else if field.error.is_some() {
+        Span::styled(line_of(&shown), theme.bad())
+    } else {
+        Span::raw(line_of(&shown))
+    };
+    let marker = if is_here { "> " } else { "  " };
+    let label = Span::styled(format!("{marker}{:<12} ", field.label), label);
+    frame.render_widget(Line::from(vec![label, value_span]), row);
+    if is_here && !field.is_switch() {
+        let column = 15 + field.input.visual_cursor().max(scroll) - scroll;
+        let column = length(column).min(row.width.saturating_sub(1));
+        frame.set_cursor_position((row.x + column, row.y));
+    }
+}
+
+/// What is wrong with a form, or what its field takes, and its keys.
+fn advice(form: &Form, theme: Theme) -> Vec<Line<'static>> {
     let here = form.fields.get(form.at);
     let wrong = here
         .and_then(|it| it.error.as_ref())
         .or_else(|| form.fields.iter().find_map(|it| it.error.as_ref()));
-    lines.push(match wrong {
+    let first = match wrong {
         Some(wrong) => Line::styled(line_of(wrong), theme.bad()),
         None => Line::styled(hint(here.map(|it| it.kind)), Theme::dim()),
-    });
-    lines.push(Line::from(vec![
+    };
+    let keys = Line::from(vec![
         Span::styled("enter", theme.key()),
         Span::raw(" do it  "),
         Span::styled("tab", theme.key()),
@@ -155,8 +159,8 @@ fn draw_form(form: &Form, theme: Theme, frame: &mut Frame<'_>) {
         Span::raw(" on or off  "),
         Span::styled("esc", theme.key()),
         Span::raw(" leave it"),
-    ]));
-    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }), below);
+    ]);
+    vec![first, keys]
 }
 
 fn hint(kind: Option<Kind>) -> &'static str {

@@ -6,6 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState};
 
+use super::details::step_line;
 use super::frame::room;
 use super::line_of;
 use super::tabs::waiting;
@@ -99,14 +100,8 @@ fn build_lines(model: &Model, theme: Theme) -> Vec<Line<'static>> {
             Span::raw(format!(", {took} so far")),
         ]));
         let first = build.steps.len().saturating_sub(STEPS);
-        for step in &build.steps[first..] {
-            let (time, style) = match step.seconds {
-                Some(seconds) => (age::took(seconds), Style::new()),
-                None => ("…".to_owned(), theme.warning()),
-            };
-            let text = format!("{time:>12}  {}", line_of(&step.step));
-            lines.push(Line::styled(text, style));
-        }
+        let steps = build.steps[first..].iter();
+        lines.extend(steps.map(|step| step_line(step, 12, Style::new(), theme)));
     }
     lines
 }

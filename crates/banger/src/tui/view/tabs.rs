@@ -1,13 +1,13 @@
 //! The other tabs: images, daemon, doctor.
 
-use banger_api::{Error, Verdict};
+use banger_api::{CheckReport, Error, Verdict};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState, Wrap};
 
 use super::details::text;
-use super::frame::room;
+use super::frame::{operation, room};
 use super::line_of;
 use super::theme::Theme;
 use crate::age;
@@ -45,17 +45,8 @@ pub(super) fn daemon(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         .operations
         .running()
         .map(|course| {
-            let name = course
-                .operation
-                .name
-                .as_ref()
-                .map_or("a new VM".to_owned(), ToString::to_string);
-            let step = course.step().map(line_of).unwrap_or_default();
             let took = age::since(course.operation.began, model.now);
-            Line::from(format!(
-                "{took:>4} {} {name}: {step}",
-                course.operation.verb
-            ))
+            Line::from(format!("{took:>4} {}", operation(course)))
         })
         .collect();
     let title = format!(" {} under way ", count(lines.len(), "operation"));
@@ -108,24 +99,7 @@ pub(super) fn doctor(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
     let parts = [Constraint::Fill(1), Constraint::Length(8)];
     let [list, below] = Layout::vertical(parts).areas(area);
     let checks = model.checks.items.as_deref().unwrap_or_default();
-    let failed = checks
-        .iter()
-        .filter(|it| it.verdict == Verdict::Fail)
-        .count();
-    let warned = checks
-        .iter()
-        .filter(|it| it.verdict == Verdict::Warn)
-        .count();
-    let again = if model.checks.asked {
-        ", checking …"
-    } else {
-        ""
-    };
-    let title = format!(
-        " {}: {failed} failed, {warned} with a drawback{again} ",
-        count(checks.len(), "check")
-    );
-    let block = room(theme, title, true);
+    let block = room(theme, checks_title(model, checks), true);
     if let Some(line) = waiting(&model.checks, theme) {
         frame.render_widget(Paragraph::new(line).block(block), list);
         return;
@@ -152,9 +126,25 @@ pub(super) fn doctor(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         .block(block);
     let mut state = TableState::new().with_selected(model.checks.at);
     frame.render_stateful_widget(table, list, &mut state);
-    let Some(check) = model.checks.selected() else {
-        return;
+    if let Some(check) = model.checks.selected() {
+        frame.render_widget(advice(check, theme), below);
+    }
+}
+
+fn checks_title(model: &Model, checks: &[CheckReport]) -> String {
+    let with = |verdict| checks.iter().filter(|it| it.verdict == verdict).count();
+    let (failed, warned) = (with(Verdict::Fail), with(Verdict::Warn));
+    let again = if model.checks.asked {
+        ", checking …"
+    } else {
+        ""
     };
+    let all = count(checks.len(), "check");
+    format!(" {all}: {failed} failed, {warned} with a drawback{again} ")
+}
+
+/// What a check found, and what to do about it.
+fn advice(check: &CheckReport, theme: Theme) -> Paragraph<'static> {
     let mut lines = vec![Line::raw(line_of(&check.found))];
     for hint in &check.hints {
         lines.push(Line::from(vec![
@@ -168,10 +158,8 @@ pub(super) fn doctor(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
             Span::raw(line_of(&command_of(fix))),
         ]));
     }
-    let text = Paragraph::new(lines).wrap(Wrap { trim: false }).block(room(
-        theme,
-        format!(" {} ", line_of(&check.name)),
-        false,
-    ));
-    frame.render_widget(text, below);
+    let block = room(theme, format!(" {} ", line_of(&check.name)), false);
+    Paragraph::new(lines)
+        .wrap(Wrap { trim: false })
+        .block(block)
 }

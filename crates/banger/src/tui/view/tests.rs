@@ -420,6 +420,12 @@ fn whose_vms_these_are_is_told() {
         let gone = format!("{host}: daemon gone since");
         assert!(screen.contains(&gone), "{screen}");
     }
+    let mut api = vm(1, "api", Phase::Running);
+    api.notes = vec!["no NAT: banger vm set api --nat".to_owned()];
+    let mut model = model(vec![api]);
+    model.host = Some("lab".to_owned());
+    let screen = told(&drawn(&mut model, (160, 30)));
+    assert!(screen.contains("banger --host lab vm set"), "{screen}");
 }
 
 #[test]
