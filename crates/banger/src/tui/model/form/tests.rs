@@ -163,6 +163,14 @@ fn volumes_that_are_left_alone_are_not_sent() {
     assert_eq!((added[0].0.as_str(), added[0].1.as_str()), ("x", "/x"));
 }
 
+/// What is wrong with the open form.
+fn error(model: &Model) -> Option<String> {
+    match &model.overlay {
+        Some(Overlay::Form(form)) => form.fields.iter().find_map(|it| it.error.clone()),
+        _ => panic!("the form is open"),
+    }
+}
+
 #[test]
 fn a_form_is_judged_by_what_there_is_now() {
     let image = |name: &str| banger_api::ImageView {
@@ -175,16 +183,6 @@ fn a_form_is_judged_by_what_there_is_now() {
         allocated_bytes: 0,
         created: None,
         users: Vec::new(),
-    };
-    let volume = banger_api::VolumeView {
-        name: "data".parse().unwrap(),
-        size_bytes: 0,
-        allocated_bytes: 0,
-        users: Vec::new(),
-    };
-    let error = |model: &Model| match &model.overlay {
-        Some(Overlay::Form(form)) => form.fields.iter().find_map(|it| it.error.clone()),
-        _ => panic!("the form is open"),
     };
     let answer = |model: &mut Model, answer| model.update(Message::Answer(answer), now());
     let mut model = three();
@@ -206,7 +204,24 @@ fn a_form_is_judged_by_what_there_is_now() {
     };
     assert_eq!(form.fields[3].default, "3G");
     assert_eq!(jobs(&types(&mut model, "<enter>")).len(), 1);
-    // The other forms ask for what they are judged by; one that is about nothing of this asks nothing.
+    // Without a daemon nothing is asked, and an answer opens nothing.
+    types(&mut model, "<esc>");
+    answer(&mut model, Answer::Images(Ok(Vec::new())));
+    assert!(model.overlay.is_none());
+    let error = Error::new(Code::NotReady, "it is gone");
+    model.update(Message::Lost(error), now());
+    assert_eq!(types(&mut model, "1;"), []);
+}
+
+#[test]
+fn a_form_asks_for_what_it_is_judged_by_and_for_nothing_else() {
+    let volume = banger_api::VolumeView {
+        name: "data".parse().unwrap(),
+        size_bytes: 0,
+        allocated_bytes: 0,
+        users: Vec::new(),
+    };
+    let mut model = three();
     for (keys, asked) in [
         ("e", vec![Question::Volumes]),
         ("R", vec![]),
@@ -220,15 +235,7 @@ fn a_form_is_judged_by_what_there_is_now() {
     }
     types(&mut model, "ndata");
     assert_eq!(error(&model), None);
-    answer(&mut model, Answer::Volumes(Ok(vec![volume])));
+    let answer = Answer::Volumes(Ok(vec![volume]));
+    model.update(Message::Answer(answer), now());
     assert!(error(&model).unwrap().contains("already"));
-    // Without a daemon nothing is asked, and an answer opens nothing.
-    types(&mut model, "<esc>");
-    answer(&mut model, Answer::Images(Ok(Vec::new())));
-    assert!(model.overlay.is_none());
-    model.update(
-        Message::Lost(Error::new(Code::NotReady, "it is gone")),
-        now(),
-    );
-    assert_eq!(types(&mut model, "1;"), []);
 }
