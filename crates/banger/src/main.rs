@@ -26,6 +26,9 @@ mod paths;
 mod poll;
 mod programs;
 mod progress;
+#[cfg(test)]
+#[path = "../tests/pty/mod.rs"]
+mod pty;
 mod quote;
 mod reader;
 mod remote;

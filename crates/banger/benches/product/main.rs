@@ -14,6 +14,8 @@ mod baseline;
 mod daemon;
 mod dns;
 mod guest;
+#[path = "../../tests/pty/mod.rs"]
+mod pty;
 mod screen;
 mod simulated;
 mod streams;

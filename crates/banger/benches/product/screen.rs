@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-
 use crate::Row;
 use crate::daemon::{Daemon, program};
+use crate::pty;
 use crate::simulated::create;
 
 /// How long the screen gets used to its VMs before it is measured.
@@ -62,21 +60,7 @@ struct Screen {
 
 impl Screen {
     fn start(daemon: &Daemon, rows: u16, columns: u16) -> Self {
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&master, size).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let mut options = std::fs::File::options();
-        let terminal = options.read(true).write(true);
-        let terminal = terminal.open(name.to_str().unwrap()).unwrap();
+        let (mut master, terminal) = pty::open(Some((rows, columns)));
         let child = Command::new(program("banger"))
             .arg("tui")
             .env("BANGER_STATE", daemon.state())
@@ -87,7 +71,7 @@ impl Screen {
             .spawn()
             .unwrap();
         let sent = Arc::new(AtomicU64::new(0));
-        let (own, mut master) = (Arc::clone(&sent), std::fs::File::from(master));
+        let own = Arc::clone(&sent);
         std::thread::spawn(move || {
             let mut piece = [0; 65536];
             while let Ok(read @ 1..) = master.read(&mut piece) {

@@ -30,6 +30,8 @@ mod list;
 mod logs;
 mod metrics;
 mod pipes;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod refusals;
 mod remote;
 mod screen;

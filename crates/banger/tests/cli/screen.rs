@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::environment::TestEnvironment;
+use crate::pty;
 use crate::terminal;
 
 /// How long a change of the screen may take.
@@ -46,7 +46,7 @@ impl Screen {
     ) -> Self {
         let own = [("TERM", "xterm-256color"), ("LANG", "C.UTF-8")];
         let variables = [&own, variables].concat();
-        let (child, master) = terminal::start(environment, words, Some(winsize(size)), &variables);
+        let (child, master) = terminal::start(environment, words, Some(size), &variables);
         let seen = Display {
             parser: vt100::Parser::new(cells(size.0), cells(size.1), 0),
             bytes: Vec::new(),
@@ -107,7 +107,7 @@ impl Screen {
             .parser
             .screen_mut()
             .set_size(cells(size.0), cells(size.1));
-        tcsetwinsize(self.master.as_ref().unwrap(), winsize(size)).unwrap();
+        pty::resize(self.master.as_ref().unwrap(), size);
     }
 
     /// The text on the screen.
@@ -214,15 +214,6 @@ impl Drop for Screen {
 /// A number of rows or columns.
 fn cells(count: u16) -> NonZeroU16 {
     NonZeroU16::new(count).unwrap()
-}
-
-fn winsize(size: (u16, u16)) -> Winsize {
-    Winsize {
-        ws_row: size.0,
-        ws_col: size.1,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    }
 }
 
 /// The screen as an SVG picture, with one text for each run of cells with the same style.

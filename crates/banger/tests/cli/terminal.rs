@@ -3,29 +3,18 @@
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-
 use crate::environment::TestEnvironment;
+use crate::pty;
 
 /// Starts the command with the environment's variables and these, as the leader of a session with a
 /// new controlling terminal. Returns the process and the terminal's master.
 pub(crate) fn start(
     environment: &TestEnvironment,
     words: &[&str],
-    size: Option<Winsize>,
+    size: Option<(u16, u16)>,
     variables: &[(&str, &str)],
 ) -> (Child, File) {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    if let Some(size) = size {
-        tcsetwinsize(&master, size).unwrap();
-    }
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let mut options = File::options();
-    let terminal = options.read(true).write(true);
-    let terminal = terminal.open(name.to_str().unwrap()).unwrap();
+    let (master, terminal) = pty::open(size);
     let environment_of = environment.command(&[]);
     let mut command = Command::new("setsid");
     command.args(["--ctty", "--wait"]).args(words).env_clear();
@@ -40,5 +29,5 @@ pub(crate) fn start(
         .stderr(Stdio::from(terminal))
         .spawn()
         .unwrap();
-    (child, File::from(master))
+    (child, master)
 }

@@ -21,6 +21,8 @@ mod inside;
 mod leftovers;
 mod network;
 mod ordinary_user;
+#[path = "../pty/mod.rs"]
+mod pty;
 mod root_helper;
 mod screen;
 mod sessions;

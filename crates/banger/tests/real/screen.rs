@@ -6,10 +6,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-
 use crate::needs_real_vms;
+use crate::pty;
 use crate::world::{World, shared, wait_for};
 
 /// How long something may take that a guest without KVM has a part in.
@@ -26,21 +24,7 @@ struct Screen {
 
 impl Screen {
     fn new(world: &World) -> Self {
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let size = Winsize {
-            ws_row: ROWS,
-            ws_col: COLUMNS,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&master, size).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let mut options = File::options();
-        let terminal = options.read(true).write(true);
-        let terminal = terminal.open(name.to_str().unwrap()).unwrap();
+        let (master, terminal) = pty::open(Some((ROWS, COLUMNS)));
         let child = world
             .command(&["tui"])
             .env("TERM", "xterm-256color")
@@ -52,7 +36,6 @@ impl Screen {
             .unwrap();
         let (rows, columns) = (ROWS.try_into().unwrap(), COLUMNS.try_into().unwrap());
         let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
-        let master = File::from(master);
         let (mut reader, own) = (master.try_clone().unwrap(), Arc::clone(&parser));
         std::thread::spawn(move || {
             let mut piece = [0; 65536];

@@ -76,11 +76,9 @@ pub(super) fn give_back_on_panic() {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::Read as _;
     use std::process::{Command, Stdio};
 
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, tcgetattr};
 
     use super::*;
@@ -101,14 +99,7 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test runs itself")]
     fn a_panic_gives_the_terminal_back_before_it_is_told() {
         // lazygit#1240, #1179.
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let mut options = File::options();
-        let terminal = options.read(true).write(true);
-        let terminal = terminal.open(name.to_str().unwrap()).unwrap();
+        let (mut master, terminal) = crate::pty::open(None);
         let is_cooked = || {
             let modes = tcgetattr(&terminal).unwrap().local_modes;
             modes.contains(LocalModes::ICANON | LocalModes::ECHO)
@@ -122,7 +113,6 @@ mod tests {
             .stderr(Stdio::from(terminal.try_clone().unwrap()))
             .spawn()
             .unwrap();
-        let mut master = File::from(master);
         let reader = std::thread::spawn(move || {
             let mut sent = Vec::new();
             let mut piece = [0; 4096];
