@@ -12,7 +12,9 @@ pub(crate) fn assert_works(lab: &Lab, user: User, vm: &str) {
     commands(lab, user, vm);
     jobs(lab, user, vm);
     copies(lab, user, vm);
+    archives_and_sync(lab, user, vm);
     forwards(lab, user, vm);
+    held_forwards(lab, user, vm);
 }
 
 fn commands(lab: &Lab, user: User, vm: &str) {
@@ -64,6 +66,36 @@ fn copies(lab: &Lab, user: User, vm: &str) {
          banger vm exec {vm} -- rm -rf /root/tree"
     );
     assert_eq!(lab.must(user, &script), "deep/file");
+}
+
+/// A tar archive goes through a pipe there and back, and a synchronized directory loses what is gone.
+fn archives_and_sync(lab: &Lab, user: User, vm: &str) {
+    let script = format!(
+        "rm -rf tree; mkdir -p tree/deep; echo words > tree/deep/file; echo more > tree/more; \
+         tar -c tree | banger vm cp - {vm}:/root >/dev/null; \
+         banger vm cp {vm}:/root/tree - | tar -t | grep -c file; \
+         banger vm sync tree {vm}:/root/app >/dev/null; rm tree/more; \
+         banger vm sync tree {vm}:/root/app --delete >/dev/null; \
+         banger vm exec {vm} -- sh -c 'ls /root/app; cat /root/app/deep/file'; rm -rf tree; \
+         banger vm exec {vm} -- rm -rf /root/tree /root/app"
+    );
+    assert_eq!(lab.must(user, &script), "1\ndeep\nwords");
+}
+
+/// The daemon listens for a port of the guest, and the guest for the host's sshd.
+fn held_forwards(lab: &Lab, user: User, vm: &str) {
+    let port_of = |line: &str| line.rsplit(':').next().unwrap_or_default().to_owned();
+    let listens = format!(
+        "banger --json vm forward {vm} 0:22 -R 0:22 --detach | grep -o '\"listen\": *\"[^\"]*' | cut -d'\"' -f4"
+    );
+    let listens = lab.must(user, &listens);
+    let (here, there) = listens.split_once('\n').unwrap();
+    let banner = |port: &str| format!("exec 3<>/dev/tcp/127.0.0.1/{port}; head -c 4 <&3");
+    let (here, there) = (banner(&port_of(here)), banner(&port_of(there)));
+    assert_eq!(lab.must(user, &format!("bash -c '{here}'")), "SSH-");
+    let asked = format!("banger vm exec {vm} -- bash -c '{there}'");
+    assert_eq!(lab.must(user, &asked), "SSH-");
+    lab.must(user, &format!("banger vm forward {vm} --remove all"));
 }
 
 /// One connection through a forward to a server on the loopback of the guest.
