@@ -4,17 +4,22 @@
 //! Each direction of a stream has a window of [`WINDOW`] bytes. A sender stops when it is used up,
 //! so a stream that nobody reads holds at most one window, and delays no other. Streams take turns.
 
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod doorbell;
+mod lane;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
+
+pub use doorbell::Doorbell;
+use lane::{Lane, is_later};
 
 /// The maximum number of bytes in transit in each direction of a stream.
 pub const WINDOW: usize = 256 << 10;
@@ -27,142 +32,6 @@ const BACKLOG: usize = 64 << 10;
 
 /// The maximum number of reads from the port in one round.
 const MOST_READS: usize = 8;
-
-/// Passes new streams to the thread of a daemon's [`Mux`].
-#[derive(Debug)]
-pub struct Doorbell {
-    fd: OwnedFd,
-    coming: Mutex<Option<Vec<UnixStream>>>,
-    welcomed: AtomicBool,
-}
-
-impl Doorbell {
-    /// A doorbell without new streams.
-    ///
-    /// # Errors
-    /// If the process has no descriptors left.
-    pub fn new() -> io::Result<Arc<Self>> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let coming = Mutex::new(Some(Vec::new()));
-        let welcomed = AtomicBool::new(false);
-        Ok(Arc::new(Self {
-            fd,
-            coming,
-            welcomed,
-        }))
-    }
-
-    /// Opens a stream; `None` if the port's conversation has ended.
-    ///
-    /// # Errors
-    /// If the process has no descriptors left.
-    pub fn open(&self) -> io::Result<Option<UnixStream>> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(coming) = coming.as_mut() else {
-            return Ok(None);
-        };
-        coming.push(theirs);
-        let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
-        Ok(Some(ours))
-    }
-
-    /// Whether the guest has answered the hello.
-    #[must_use]
-    pub fn is_welcomed(&self) -> bool {
-        self.welcomed.load(Ordering::SeqCst)
-    }
-
-    /// Ends the conversation, and closes its streams.
-    pub fn close(&self) {
-        *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let _ = rustix::io::write(&self.fd, &1_u64.to_ne_bytes());
-    }
-
-    /// The new streams; `None` once the doorbell is closed.
-    fn take(&self) -> Option<Vec<UnixStream>> {
-        let _ = rustix::io::read(&self.fd, &mut [0_u8; 8]);
-        let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        coming.as_mut().map(std::mem::take)
-    }
-}
-
-/// One stream, as seen from this side.
-#[derive(Debug)]
-struct Lane {
-    socket: UnixStream,
-    /// Bytes of the other side that the socket has not taken yet.
-    inbound: Vec<u8>,
-    /// The number of bytes that the other side may still send.
-    window: usize,
-    /// The number of bytes that the socket has taken and the other side has no credit for yet.
-    owed: usize,
-    /// The number of bytes that we may still send.
-    credit: usize,
-    /// The other side has ended its direction.
-    ended: bool,
-    /// We have ended our direction.
-    sent_end: bool,
-    /// The other side has closed the stream.
-    closed: bool,
-    /// Our socket has no reader any more.
-    deaf: bool,
-    /// Our socket is closed; what it has written may still be unread.
-    hung_up: bool,
-}
-
-impl Lane {
-    fn new(socket: UnixStream) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        Ok(Self {
-            socket,
-            inbound: Vec::new(),
-            window: WINDOW,
-            owed: 0,
-            credit: WINDOW,
-            ended: false,
-            sent_end: false,
-            closed: false,
-            deaf: false,
-            hung_up: false,
-        })
-    }
-
-    fn may_send(&self) -> bool {
-        self.credit > 0 && !self.sent_end && !self.closed
-    }
-
-    /// Writes as much to the socket as it takes.
-    fn deliver(&mut self) {
-        while !self.inbound.is_empty() {
-            let taken = if self.deaf {
-                Ok(self.inbound.len())
-            } else {
-                self.socket.write(&self.inbound)
-            };
-            match taken {
-                Ok(count @ 1..) => {
-                    self.inbound.drain(..count);
-                    self.owed += count;
-                }
-                Err(cause) if is_later(&cause) => return,
-                Ok(0) | Err(_) => self.deaf = true,
-            }
-        }
-        if self.ended || self.closed {
-            // The socket may be closed already.
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.inbound.is_empty() && (self.closed || self.ended && self.sent_end)
-    }
-}
-
-fn is_later(cause: &io::Error) -> bool {
-    matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
 
 /// The side that a mux is on.
 enum Side {

@@ -26,6 +26,7 @@ mod disk_pressure;
 mod down;
 mod end;
 mod events;
+mod find;
 mod findings;
 mod forwards;
 pub mod hold;
@@ -37,6 +38,7 @@ mod lifeline;
 mod metrics;
 mod operations;
 mod outside;
+mod parts;
 mod pause;
 mod permits;
 mod protection;
@@ -59,24 +61,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use banger_api::{
-    Code, DaemonView, Error, LogLevel, LogLevelView, Progress, ReloadReport, Report, VmId, VmRef,
-    VmSpec, VmSpecPatch, VmView,
-};
+use banger_api::{DaemonView, LogLevelView, Progress, ReloadReport, Report, VmId, VmRef, VmView};
 use banger_host::Host;
 use jiff::Timestamp;
 
-use crate::capability::Capability;
 use crate::error::Result;
-use crate::guest::program::GuestProgram;
-use crate::guest::shell::Shell;
-use crate::hypervisor::Hypervisor;
-use crate::image::catalog::Catalog;
-use crate::layout::Layout;
-use crate::naming::NameSource;
 use crate::readiness::{self, Check};
 use crate::vm::claim::Claim;
-use crate::vm::names::Instance;
 use crate::vm::store::Store;
 use events::Feed;
 use hold::Slot;
@@ -88,78 +79,11 @@ pub use connect::Connection;
 pub use console::{ConsolePiece, ConsoleReader, ConsoleSession, Typing};
 pub use events::KEPT_EVENTS;
 pub use lifeline::Lifeline;
+pub use parts::{Defaults, Parts, Reread};
 pub use view::{CHUNK, ConsoleChunk};
 
 /// Receives each step of a long operation.
 pub type ProgressSink<'a> = &'a dyn Fn(Progress);
-
-/// The defaults of new VMs and of requests.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    /// The image.
-    pub image: String,
-    /// Where its name comes from.
-    pub names: NameSource,
-    /// Its settings.
-    pub spec: VmSpec,
-    /// The settings that the configuration file itself sets, if that matters.
-    pub chosen: VmSpecPatch,
-    /// The time for a guest to become ready, in seconds.
-    pub start_timeout_seconds: u64,
-    /// The time for a guest to shut down, in seconds.
-    pub stop_timeout_seconds: u64,
-    /// The time for all guests together to shut down when all are stopped, in seconds.
-    pub shutdown_timeout_seconds: u64,
-    /// Whether a deleted VM goes to the trash.
-    pub trash: bool,
-}
-
-/// The reloaded part of the configuration, which can change while the daemon runs.
-#[derive(Debug, Clone)]
-pub struct Reread {
-    /// The defaults of new VMs and of requests.
-    pub defaults: Defaults,
-    /// The level of the log.
-    pub log_level: LogLevel,
-    /// The keys whose value has changed.
-    pub changed: Vec<&'static str>,
-    /// The keys whose new value takes effect at the next start of the daemon.
-    pub waiting: Vec<&'static str>,
-}
-
-/// The parts that the engine is assembled from.
-pub struct Parts {
-    /// The host that everything happens on.
-    pub host: Arc<dyn Host>,
-    /// The paths.
-    pub layout: Layout,
-    /// The identity of this installation on its host.
-    pub instance: Instance,
-    /// The capabilities, in the order of a start.
-    pub capabilities: Vec<Box<dyn Capability>>,
-    /// The hypervisors, the one for new starts first.
-    pub hypervisors: Vec<Box<dyn Hypervisor>>,
-    /// The images.
-    pub catalog: Catalog,
-    /// The initramfs of all guests.
-    pub guest_program: GuestProgram,
-    /// How commands run in a guest.
-    pub shell: Box<dyn Shell>,
-    /// The defaults, until the configuration is reloaded.
-    pub defaults: Defaults,
-    /// Reloads the configuration.
-    pub reread: Box<dyn Fn() -> Result<Reread> + Send + Sync>,
-    /// The number of VMs that boot at the same time; further ones wait.
-    pub boots_at_once: usize,
-    /// Checks that belong to no capability: the bundle, the hypervisors, the disk space.
-    pub checks: Vec<Check>,
-    /// Whether the host is simulated, so that no VM accepts logins.
-    pub simulated: bool,
-    /// The view of the daemon, without the numbers of VMs.
-    pub daemon: DaemonView,
-    /// The advice at the end of the first create, such as how to route `~vm`.
-    pub advice: Vec<String>,
-}
 
 /// The engine: every VM of one state directory, and the verbs.
 pub struct Engine {
@@ -192,15 +116,6 @@ pub struct Engine {
     typists: console::Typists,
     lifelines: Arc<lifeline::Lifelines>,
     stopping: AtomicBool,
-}
-
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts")
-            .field("capabilities", &self.capabilities)
-            .field("hypervisors", &self.hypervisors)
-            .finish_non_exhaustive()
-    }
 }
 
 impl fmt::Debug for Engine {
@@ -283,57 +198,6 @@ impl Engine {
         wanted
     }
 
-    /// Finds a VM by its name, its id, or the first digits of its id.
-    fn find(&self, wanted: &VmRef) -> Result<Arc<Slot>> {
-        let slots = self.slots();
-        if let Some(slot) = slots.iter().find(|slot| wanted.is_name(&slot.vm().name)) {
-            return Ok(slot.clone());
-        }
-        let begins = |slot: &&Arc<Slot>| wanted.begins(slot.vm().id);
-        let matches: Vec<&Arc<Slot>> = slots.iter().filter(begins).collect();
-        match matches.as_slice() {
-            [only] => Ok((*only).clone()),
-            [] => Err(self.not_found(wanted)),
-            several => {
-                let what = format!("`{wanted}` is the beginning of several ids");
-                Err(ambiguous(what, several).hint("use more digits, or the name"))
-            }
-        }
-    }
-
-    fn not_found(&self, wanted: &VmRef) -> Error {
-        let unreadable = lock(&self.unreadable);
-        let is_there = unreadable.iter().any(|claim| {
-            wanted.begins(claim.id) || claim.names.iter().any(|name| wanted.is_name(name))
-        });
-        if is_there {
-            return Error::new(
-                Code::NotReady,
-                format!("the record of `{wanted}` cannot be read; nothing was removed"),
-            )
-            .hint("see why: banger daemon status");
-        }
-        let error = Error::new(Code::NotFound, format!("there is no VM `{wanted}`"));
-        match self.find_deleted(wanted) {
-            Ok(_) => error.hint(format!(
-                "it is in the trash; take it back: banger vm undelete {wanted}"
-            )),
-            Err(_) => error.hint("list all VMs: banger vm list"),
-        }
-    }
-
-    /// The slots of all VMs except those in the trash, in the order of their ids.
-    fn slots(&self) -> Vec<Arc<Slot>> {
-        let mut slots = self.all_slots();
-        slots.retain(|slot| !slot.vm().is_in_trash());
-        slots
-    }
-
-    /// All slots, including those in the trash.
-    fn all_slots(&self) -> Vec<Arc<Slot>> {
-        lock(&self.vms).values().cloned().collect()
-    }
-
     /// All VMs, by name.
     #[must_use]
     pub fn list(&self) -> Vec<VmView> {
@@ -413,13 +277,6 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
-}
-
-/// The error for a reference that matches several VMs.
-fn ambiguous(what: String, slots: &[&Arc<Slot>]) -> Error {
-    let vms = slots.iter().map(|slot| slot.vm());
-    let names: Vec<String> = vms.map(|vm| format!("{} ({})", vm.id, vm.name)).collect();
-    Error::new(Code::Conflict, what).cause(names.join(", "))
 }
 
 /// Runs one step of a long operation, and reports its beginning and end.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use banger_api::{Code, Error, Phase, UndeleteVm, VmRef, VmView};
 
+use super::find::ambiguous;
 use super::hold::{Hold, NameClaim, Slot};
-use super::{Engine, ProgressSink, admit, ambiguous, lock, step};
+use super::{Engine, ProgressSink, admit, lock, step};
 use crate::error::{During, Result};
 use crate::vm::Vm;
 
