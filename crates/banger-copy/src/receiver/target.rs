@@ -92,10 +92,14 @@ impl Target {
             for above in real.ancestors() {
                 let stat = rustix::fs::stat(above).map_err(|cause| describe(cause.into()))?;
                 if (stat.st_dev, stat.st_ino) == (opened.st_dev, opened.st_ino) {
+                    let means = if above == self.path {
+                        String::new()
+                    } else {
+                        format!(" is `{}`", above.display())
+                    };
                     return Err(format!(
-                        "`{}` is `{}`: --delete is not for `/`, nor for a home or what a home lies in",
+                        "`{}`{means}: --delete needs a directory of its own, not `/`, a home, or one with a home in it",
                         self.path.display(),
-                        above.display()
                     ));
                 }
             }

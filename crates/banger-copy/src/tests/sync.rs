@@ -150,7 +150,7 @@ fn nothing_is_removed_in_a_whole_home_by_whatever_name() {
     ] {
         let reply = asked_to_remove_in(target, &root, &home);
         assert!(
-            matches!(&reply, Frame::Refusal(reason) if reason.contains("--delete is not for")),
+            matches!(&reply, Frame::Refusal(reason) if reason.contains("--delete needs a directory of its own")),
             "{target}: {reply:?}"
         );
     }

@@ -1,7 +1,7 @@
 //! Files of a real guest: archives, synchronized trees, large files, and copies that are cut off.
 
 use std::fs;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{World, host, kill, shared, wait_for};
@@ -153,9 +153,10 @@ pub(crate) fn a_gigabyte_goes_both_ways() {
         ],
     );
     world.must(&["vm", "cp", file, "first:/srv/gigabyte"]);
-    let (ours, theirs) = digests(&world, file, "/srv/gigabyte");
-    assert_eq!(ours, theirs);
     world.must(&["vm", "cp", "first:/srv/gigabyte", back]);
-    assert_eq!(digests(&world, back, "/srv/gigabyte").0, ours);
+    // An emulated guest needs longer for a digest of it than for both copies, so what has come back
+    // is compared here.
+    let compared = Command::new("cmp").args([file, back]).output().unwrap();
+    assert!(compared.status.success(), "{compared:?}");
     remove(&world, "/srv/gigabyte");
 }
