@@ -1,7 +1,9 @@
 //! `--watch`: a whole batch, then one after each change, over one connection as long as that lasts.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use banger_api::{Code, Error};
@@ -107,6 +109,17 @@ fn watch(syncing: &Syncing<'_>) -> Result<Watch, Error> {
     })
 }
 
+/// The error where a disk has gone whose files the VM shall keep.
+fn unmounted(syncing: &Syncing<'_>, place: &RelativePath) -> Error {
+    let shown = syncing.path.join(OsStr::from_bytes(place.as_bytes()));
+    let shown = shown.display();
+    Error::new(
+        Code::Conflict,
+        format!("the disk at `{shown}` was unmounted"),
+    )
+    .hint("nothing was removed in the VM for that; run it again when the disk is back")
+}
+
 /// The error where a VM has gone that was followed by its id.
 fn has_gone(syncing: &Syncing<'_>) -> Error {
     let vm = &syncing.vm;
@@ -151,6 +164,9 @@ impl Following<'_> {
         let output = syncing.session.output;
         if changes.overflow {
             output.warning("more changed at once than the kernel tells: the whole tree is read");
+        }
+        if let Some(place) = &changes.unmounted {
+            return Err(Ending::Fatal(unmounted(syncing, place)));
         }
         syncing.rules.forget();
         if changes.rules {

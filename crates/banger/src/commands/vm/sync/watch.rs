@@ -40,6 +40,8 @@ pub(super) struct Changes {
     pub(super) overflow: bool,
     /// A file of rules has.
     pub(super) rules: bool,
+    /// The disk with this directory was unmounted: what was on it is not removed by anybody.
+    pub(super) unmounted: Option<RelativePath>,
 }
 
 impl Changes {
@@ -137,6 +139,14 @@ impl Watch {
         if path.is_top() && flags.intersects(ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF) {
             self.changed.all = true;
         }
+        if flags.contains(ReadFlags::UNMOUNT) {
+            // Of all directories on it, the nearest to the top is the one that it was mounted at.
+            let nearest = self.changed.unmounted.take();
+            let nearest = nearest.filter(|it| it.as_bytes().len() <= path.as_bytes().len());
+            self.changed.unmounted = nearest.or_else(|| Some(path.clone()));
+            self.changed.all = true;
+            return;
+        }
         let name = name.unwrap_or_default();
         if FILES.iter().any(|file| file.as_bytes() == name) {
             self.changed.rules = true;
@@ -184,6 +194,25 @@ impl AsFd for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unmounted_disk_is_told_by_the_place_that_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |text: &str| RelativePath::new(text).unwrap();
+        std::fs::create_dir_all(folder.path().join("data/deep")).unwrap();
+        let mut watch = Watch::new(folder.path()).unwrap();
+        for text in ["", "data", "data/deep"] {
+            watch.add(&path(text));
+        }
+        for text in ["data/deep", "data"] {
+            let number = watch.known[&path(text)];
+            watch.note(number, ReadFlags::UNMOUNT, None);
+            watch.note(number, ReadFlags::IGNORED, None);
+        }
+        let changes = watch.take();
+        assert_eq!(changes.unmounted, Some(path("data")));
+        assert!(changes.directories.is_empty(), "{changes:?}");
+    }
 
     #[test]
     fn a_directory_that_is_made_anew_is_watched_although_a_process_holds_the_former_one() {
