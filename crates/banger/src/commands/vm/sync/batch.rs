@@ -8,10 +8,11 @@ use banger_copy::{
     RelativePath, Report, Sender,
 };
 use rustix::fs::{AtFlags, Stat, statat};
+use rustix::io::Errno;
 
 use super::plan::{ByContent, Plan, There, Verdict, judge, judge_meta};
 use super::rules::Rules;
-use super::tree::{Entries, Entry, Node, Root, Tree};
+use super::tree::{Entries, Entry, Node, Root, Tree, is_of_absence};
 
 /// The most bytes of questions that are on their way: so many fit everywhere, whatever the other
 /// side does.
@@ -314,22 +315,31 @@ impl<'a, 'b> Batch<'a, 'b> {
         }
         let mut parent: Option<(RelativePath, OwnedFd)> = None;
         for path in &plan.send {
-            let (above, name) = path.split();
-            let Ok(above) = RelativePath::new(above) else {
-                continue;
-            };
-            if parent.as_ref().is_none_or(|(path, _)| *path != above) {
-                // A directory that has gone meanwhile has nothing to send.
-                parent = self.root.directory(&above).ok().map(|fd| (above, fd));
-            }
-            let Some((_, directory)) = &parent else {
-                continue;
-            };
-            if let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                self.send(directory, path, &stat)?;
+            match self.look(path, &mut parent) {
+                Ok((directory, stat)) => self.send(directory, path, &stat)?,
+                // What has gone meanwhile is not sent.
+                Err(cause) if is_of_absence(cause) => {}
+                Err(cause) => self.sender.report().problem(path, &cause.to_string()),
             }
         }
         Ok(())
+    }
+
+    /// Opens the directory of a path, unless it is the one that was opened last, and looks at the path.
+    fn look<'p>(
+        &self,
+        path: &RelativePath,
+        parent: &'p mut Option<(RelativePath, OwnedFd)>,
+    ) -> Result<(&'p OwnedFd, Stat), Errno> {
+        let (above, name) = path.split();
+        let above = RelativePath::new(above).map_err(|_| Errno::INVAL)?;
+        let opened = match parent.take() {
+            Some((path, directory)) if path == above => directory,
+            _ => self.root.directory(&above)?,
+        };
+        let (_, directory) = parent.insert((above, opened));
+        let stat = statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((directory, stat))
     }
 
     fn send(

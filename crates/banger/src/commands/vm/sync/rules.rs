@@ -91,13 +91,14 @@ impl Rules {
                     return Ok(verdict);
                 }
             }
+            for (level, prefix) in &self.above {
+                let path = prefix.join(whole);
+                if let Some(verdict) = found(&level.0[file].matched(&path, is_directory)) {
+                    return Ok(verdict);
+                }
+            }
         }
-        let above = self.above.iter().find_map(|(level, prefix)| {
-            let path = prefix.join(whole);
-            let mut rules = level.0.iter();
-            rules.find_map(|rules| found(&rules.matched(&path, is_directory)))
-        });
-        Ok(above.unwrap_or(false))
+        Ok(false)
     }
 
     fn level(&self, directory: &[u8]) -> Result<Rc<Level>, String> {
@@ -201,6 +202,7 @@ mod tests {
         std::fs::create_dir(top.join(".git")).unwrap();
         for (file, text) in [
             (top.join(".gitignore"), "*.log\n/app/dist\n"),
+            (top.join(".bangerignore"), "!/app/node_modules\n"),
             (
                 root.join(".gitignore"),
                 "/target\nnode_modules/\n!kept.log\n[\n",
@@ -217,7 +219,6 @@ mod tests {
             "below/.git",
             "a.log",
             "dist/",
-            "node_modules/",
             "src/node_modules/",
             "b.iso",
             "below/anything",
@@ -228,6 +229,8 @@ mod tests {
         for path in [
             "kept.log",
             "node_modules",
+            // The rules for banger above the tree are stronger than those for git in it.
+            "node_modules/",
             "target/",
             "a.iso",
             "below/.gitignore",

@@ -127,11 +127,17 @@ enum Unread {
 
 impl From<Errno> for Unread {
     fn from(cause: Errno) -> Self {
-        match cause {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Self::Gone(cause),
-            _ => Self::Failed(cause.to_string()),
+        if is_of_absence(cause) {
+            Self::Gone(cause)
+        } else {
+            Self::Failed(cause.to_string())
         }
     }
+}
+
+/// Whether this proves that something is not there any more, or that something else is in its place.
+pub(super) fn is_of_absence(cause: Errno) -> bool {
+    matches!(cause, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }
 
 /// Reads all entries of a directory, or none.
@@ -212,6 +218,15 @@ mod tests {
         assert!(!tree.directories.contains_key(&above));
         let failed: Vec<_> = tree.failed.iter().map(|(path, _)| path).collect();
         assert_eq!(failed, [&above]);
+    }
+
+    #[test]
+    fn an_error_that_proves_no_absence_is_none() {
+        assert!(is_of_absence(Errno::NOENT) && is_of_absence(Errno::LOOP));
+        for cause in [Errno::ACCESS, Errno::IO, Errno::MFILE, Errno::STALE] {
+            assert!(!is_of_absence(cause), "{cause}");
+            assert!(matches!(Unread::from(cause), Unread::Failed(_)), "{cause}");
+        }
     }
 
     #[test]
