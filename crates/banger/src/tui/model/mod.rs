@@ -234,6 +234,7 @@ impl Model {
             }
         };
         effects.extend(self.sources());
+        self.vms.renew_order(now);
         self.fit();
         effects.extend(self.measurements());
         effects
@@ -294,7 +295,8 @@ impl Model {
     pub(crate) fn next_tick(&self) -> Option<Duration> {
         let is_moving = self.operations.running().next().is_some()
             || self.notices.standing(self.now).is_some()
-            || matches!(self.link, Link::Lost { .. });
+            || matches!(self.link, Link::Lost { .. })
+            || self.vms.is_order_old();
         if is_moving {
             return Some(Duration::from_secs(1));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use banger_api::{Phase, Result, StatsView, VmId};
 
 use super::message::Effect;
+use super::vms::Sort;
 use super::{Link, Model, Tab};
 use crate::usage::History;
 use crate::usage::sampler::{FAST, SLOW};
@@ -49,7 +50,12 @@ impl Model {
             .get(vm)
             .is_some_and(|vm| vm.phase == Phase::Running);
         if let (true, Ok(stats)) = (runs, stats) {
-            self.usages.histories.entry(vm).or_default().take(*stats);
+            let vcpu = stats.vcpu;
+            let history = self.usages.histories.entry(vm).or_default();
+            history.take(*stats);
+            if let Some(part) = history.newest().and_then(|it| it.cpu) {
+                self.vms.note_cpu(vm, hundredths(part, vcpu), self.now);
+            }
         }
         let shown = runs && self.ports.of == Some(vm) && self.shows_ports();
         (shown && !self.ports.list.asked).then(|| self.ask_ports_again(vm))
@@ -73,7 +79,12 @@ impl Model {
         let rooms = self.rooms();
         let selected = self.vms.selected().map(|vm| vm.id);
         let rows = usize::from(rooms.list_rows().height);
-        let listed = self.vms.shown().iter().skip(self.list_top).take(rows);
+        // An order by CPU time of those on the screen alone would be that of some of them.
+        let (above, rows) = match self.vms.sort {
+            Sort::Cpu => (0, usize::MAX),
+            _ => (self.list_top, rows),
+        };
+        let listed = self.vms.shown().iter().skip(above).take(rows);
         let listed = listed.copied().filter(|id| Some(*id) != selected);
         let shows_graphs = !rooms.pane.is_empty() && self.pane.has_graphs();
         let pace = if shows_graphs { FAST } else { SLOW };
@@ -90,6 +101,16 @@ impl Model {
             .filter(|it| runs(&it.0))
             .collect()
     }
+}
+
+/// How many CPUs a VM uses, in hundredths, by the part of its own that works.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive, and is rounded"
+)]
+fn hundredths(part: f64, vcpu: u32) -> u16 {
+    (part * f64::from(vcpu) * 100.0).round() as u16
 }
 
 #[cfg(test)]
@@ -138,6 +159,46 @@ mod tests {
         let last = wanted(&model);
         assert_eq!((last.len(), last[0]), (rows, (200, FAST)));
         assert!(last.iter().all(|it| it.0 > 150));
+    }
+
+    #[test]
+    fn sorted_by_cpu_all_that_run_are_measured_and_the_order_follows_once_a_second() {
+        let vms = (1..=40).map(|it| vm(it, &format!("vm-{it:03}"), Phase::Running));
+        let mut model = model(vms.collect());
+        types(&mut model, "oooo");
+        assert_eq!(model.vms.sort, Sort::Cpu);
+        assert_eq!(wanted(&model).len(), 40);
+        let begins = now();
+        let measure = |model: &mut Model, number, second, millis, at| {
+            let stats = Box::new(stats_at(second, millis));
+            model.update(Message::Measured(VmId::from_bits(number), Ok(stats)), at);
+            names(model)[0].clone()
+        };
+        for (number, millis) in [(7, 4000), (9, 9000)] {
+            measure(&mut model, number, 0, 0, begins);
+            assert_eq!(measure(&mut model, number, 10, millis, begins), "vm-001");
+        }
+        assert_eq!(model.next_tick(), Some(Duration::from_secs(1)));
+        let later = begins + jiff::SignedDuration::from_secs(1);
+        model.update(Message::Tick, later);
+        assert_eq!(names(&model)[..3], ["vm-009", "vm-007", "vm-001"]);
+        assert_eq!(model.next_tick(), Some(Duration::from_secs(30)));
+        // The same again changes no order; one that stops uses nothing.
+        measure(&mut model, 9, 20, 18000, later);
+        assert!(!model.vms.is_order_old());
+        let stopped = Change::Vm(Box::new(vm(9, "vm-009", Phase::Stopped)));
+        model.update(event(2, stopped), later);
+        assert_eq!(names(&model)[0], "vm-007");
+        types(&mut model, "o");
+        let rows = usize::from(model.rooms().list_rows().height);
+        assert_eq!(wanted(&model).len(), rows, "those on the screen again");
+    }
+
+    fn names(model: &Model) -> Vec<String> {
+        let shown = model.vms.shown().iter();
+        shown
+            .map(|id| model.vms.get(*id).unwrap().name.to_string())
+            .collect()
     }
 
     #[test]

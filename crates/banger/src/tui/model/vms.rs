@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use banger_api::{Phase, VmId, VmView};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What the list is sorted by.
@@ -19,6 +20,8 @@ pub(crate) enum Sort {
     Address,
     /// How long it has been running, the longest first.
     Uptime,
+    /// The CPU time that it uses, the most first.
+    Cpu,
     /// The memory that it is given, the most first.
     Memory,
     /// The size of its disks, the largest first.
@@ -28,11 +31,12 @@ pub(crate) enum Sort {
 }
 
 impl Sort {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Name,
         Self::Phase,
         Self::Address,
         Self::Uptime,
+        Self::Cpu,
         Self::Memory,
         Self::Disk,
         Self::Image,
@@ -44,7 +48,8 @@ impl Sort {
         Self::ALL[(at + 1) % Self::ALL.len()]
     }
 
-    fn compare(self, one: &VmView, other: &VmView) -> Ordering {
+    /// Two VMs; `cpu` is what is known of their CPUs.
+    fn compare(self, one: &VmView, other: &VmView, cpu: &BTreeMap<VmId, u16>) -> Ordering {
         let disks = |vm: &VmView| vm.spec.disk_size.0 + vm.spec.system_disk_size.0;
         match self {
             Self::Name => Ordering::Equal,
@@ -55,6 +60,7 @@ impl Sort {
             Self::Uptime => {
                 (one.started.is_none(), one.started).cmp(&(other.started.is_none(), other.started))
             }
+            Self::Cpu => cpu.get(&other.id).cmp(&cpu.get(&one.id)),
             Self::Memory => other.spec.memory.cmp(&one.spec.memory),
             Self::Disk => disks(other).cmp(&disks(one)),
             Self::Image => one.image.cmp(&other.image),
@@ -83,6 +89,10 @@ pub(crate) struct Vms {
     cursor: Option<VmId>,
     marks: BTreeSet<VmId>,
     filter: String,
+    /// How many CPUs VMs use, in hundredths.
+    cpu: BTreeMap<VmId, u16>,
+    /// Since when the order is older than that.
+    order_is_old: Option<Timestamp>,
     pub(crate) sort: Sort,
     pub(crate) reverse: bool,
     pub(crate) hide_stopped: bool,
@@ -93,11 +103,16 @@ impl Vms {
     pub(crate) fn replace(&mut self, vms: Vec<VmView>) {
         self.all = vms.into_iter().map(|vm| (vm.id, vm)).collect();
         self.marks.retain(|id| self.all.contains_key(id));
+        let runs = |vm: &VmView| vm.phase == Phase::Running;
+        self.cpu.retain(|id, _| self.all.get(id).is_some_and(runs));
         self.arrange();
     }
 
     /// Puts a new VM in, or a VM's newer state, and returns the older one.
     pub(crate) fn put(&mut self, vm: VmView) -> Option<VmView> {
+        if vm.phase != Phase::Running {
+            self.cpu.remove(&vm.id);
+        }
         let before = self.all.insert(vm.id, vm);
         self.arrange();
         before
@@ -116,12 +131,36 @@ impl Vms {
             self.cursor = next.copied();
         }
         self.all.remove(&id);
+        self.cpu.remove(&id);
         self.marks.remove(&id);
         self.arrange();
     }
 
+    /// Notes how many CPUs a VM uses, in hundredths. The order follows with [`Vms::renew_order`]: all VMs are
+    /// measured within a moment, and one order is enough for all of them.
+    pub(super) fn note_cpu(&mut self, id: VmId, hundredths: u16, now: Timestamp) {
+        let before = self.cpu.insert(id, hundredths);
+        if self.sort == Sort::Cpu && before != Some(hundredths) {
+            self.order_is_old.get_or_insert(now);
+        }
+    }
+
+    /// Whether the order is older than what was noted.
+    pub(super) fn is_order_old(&self) -> bool {
+        self.order_is_old.is_some()
+    }
+
+    /// Sorts by what was noted, where that is a second old.
+    pub(super) fn renew_order(&mut self, now: Timestamp) {
+        let is_due = |since: Timestamp| now.duration_since(since).as_secs() >= 1;
+        if self.order_is_old.is_some_and(is_due) {
+            self.arrange();
+        }
+    }
+
     /// Filters, and sorts. It is done once for each change of what is shown, and not at each drawing.
     fn arrange(&mut self) {
+        self.order_is_old = None;
         let at = self.position().unwrap_or(0);
         let words: Vec<String> = self
             .filter
@@ -136,7 +175,7 @@ impl Vms {
             .collect();
         let (sort, reverse) = (self.sort, self.reverse);
         shown.sort_by(|one, other| {
-            let by_sort = sort.compare(one, other);
+            let by_sort = sort.compare(one, other, &self.cpu);
             let by_sort = if reverse { by_sort.reverse() } else { by_sort };
             let by_name = one.name.cmp(&other.name);
             by_sort.then(if reverse && sort == Sort::Name {

@@ -56,7 +56,9 @@ const COLUMNS: [Column; 13] = [
         let up = it.vm.started.map(|then| age::since(then, it.now));
         up.unwrap_or_default()
     }),
-    column("CPU", 10, None, |it| part(it.usage, &CURVES[0], it.unicode)),
+    column("CPU", 10, Some(Sort::Cpu), |it| {
+        part(it.usage, &CURVES[0], it.unicode)
+    }),
     column("MEMORY", 10, None, |it| {
         part(it.usage, &CURVES[1], it.unicode)
     }),

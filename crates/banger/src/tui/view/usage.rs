@@ -120,7 +120,8 @@ fn title(history: &History, curve: &Curve, most: f64) -> Line<'static> {
             format!(", {} of {}", bytes(used), bytes(guest.memory_bytes))
         }
         ("disk", _) => " on the host".to_owned(),
-        _ => format!("  (most {})", curve.unit.words(most)),
+        _ if most > 0.0 => format!("  (most {})", curve.unit.words(most)),
+        _ => String::new(),
     };
     Line::from(vec![
         Span::styled(format!("{} ", curve.title), Theme::dim()),

@@ -108,6 +108,7 @@ fn the_list_is_sorted_both_ways_by_each_column() {
         (vms::Sort::Phase, "b c a", "a b c"),
         (vms::Sort::Address, "c b a", "a b c"),
         (vms::Sort::Uptime, "c b a", "a b c"),
+        (vms::Sort::Cpu, "a b c", "a b c"),
         (vms::Sort::Memory, "b c a", "a c b"),
         (vms::Sort::Disk, "c b a", "a b c"),
         (vms::Sort::Image, "b c a", "a c b"),
