@@ -98,76 +98,113 @@ fn converse(
     let (request, paths) = read_request(connection)?;
     let _ = connection.set_patience(None);
     let home = become_user(request.user.as_deref()).map_err(CopyError::Refused)?;
+    let guest = Guest { home, root };
     match request.verb {
-        Verb::Pull => {
-            let sources = paths;
-            let paths: Vec<PathBuf> = sources.iter().map(|it| resolve(it, &home, root)).collect();
-            for path in &paths {
-                require(path, request.recursive).map_err(CopyError::Refused)?;
-            }
-            if let Some(destination) = &request.destination {
-                let destination = resolve(destination, &home, root);
-                require_apart(&sources, &paths, &destination).map_err(CopyError::Refused)?;
-            }
-            connection.send(&Frame::Accepted)?;
-            let options = SendOptions {
-                count: request.count,
-                recursive: request.recursive,
-            };
-            let mut watch = NoWatch;
-            let mut sender = Sender::new(connection, &mut watch, options);
-            sender.send_all(&paths)?;
-            sender.finish().map(drop)
+        Verb::Pull => guest.pull(connection, &request, &paths),
+        Verb::Push => guest.push(connection, &request, &paths),
+        Verb::Sync => guest.sync(connection, &request, &paths),
+    }
+}
+
+/// Where paths of the client begin.
+struct Guest<'a> {
+    home: PathBuf,
+    root: &'a Path,
+}
+
+impl Guest<'_> {
+    fn resolve(&self, path: &[u8]) -> PathBuf {
+        resolve(path, &self.home, self.root)
+    }
+
+    fn pull(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        sources: &[Vec<u8>],
+    ) -> Result<(), CopyError> {
+        let paths: Vec<PathBuf> = sources.iter().map(|it| self.resolve(it)).collect();
+        for path in &paths {
+            require(path, request.recursive).map_err(CopyError::Refused)?;
         }
-        Verb::Push => {
-            let Some((destination, names)) = paths.split_first() else {
-                return Err(CopyError::Refused("there is no destination".to_owned()));
-            };
-            let name = |it: &Vec<u8>| (!it.is_empty()).then(|| OsString::from_vec(it.clone()));
-            let target = Target {
-                path: resolve(destination, &home, root),
-                names: names.iter().map(name).collect(),
-                into: request.into,
-                ..Target::default()
-            };
-            if !target.names.iter().flatten().all(|it| is_name(it)) {
-                return Err(CopyError::Refused("a source has no plain name".to_owned()));
-            }
-            connection.send(&Frame::Accepted)?;
-            connection.flush()?;
-            let options = ReceiveOptions {
-                archive: request.archive,
-                special: request.archive,
-                recursive: request.recursive,
-                ..ReceiveOptions::default()
-            };
-            let mut watch = NoWatch;
-            match Receiver::new(connection, &mut watch, target, options).run() {
-                // It was the answer.
-                Err(CopyError::Refused(_)) => Ok(()),
-                outcome => outcome.map(drop),
-            }
+        if let Some(destination) = &request.destination {
+            let destination = self.resolve(destination);
+            require_apart(sources, &paths, &destination).map_err(CopyError::Refused)?;
         }
-        Verb::Sync => {
-            let Some(path) = paths.first() else {
-                return Err(CopyError::Refused("there is no directory".to_owned()));
-            };
-            let target = Target {
-                path: resolve(path, &home, root),
-                names: vec![None],
-                spared: match request.delete {
-                    true => vec![root.to_owned(), home],
-                    false => Vec::new(),
-                },
-                ..Target::default()
-            };
-            sync(connection, &target, request.dry)
+        connection.send(&Frame::Accepted)?;
+        let options = SendOptions {
+            count: request.count,
+            recursive: request.recursive,
+        };
+        let mut watch = NoWatch;
+        let mut sender = Sender::new(connection, &mut watch, options);
+        sender.send_all(&paths)?;
+        sender.finish().map(drop)
+    }
+
+    fn push(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        paths: &[Vec<u8>],
+    ) -> Result<(), CopyError> {
+        let Some((destination, names)) = paths.split_first() else {
+            return Err(CopyError::Refused("there is no destination".to_owned()));
+        };
+        let name = |it: &Vec<u8>| (!it.is_empty()).then(|| OsString::from_vec(it.clone()));
+        let target = Target {
+            path: self.resolve(destination),
+            names: names.iter().map(name).collect(),
+            into: request.into,
+            ..Target::default()
+        };
+        if !target.names.iter().flatten().all(|it| is_name(it)) {
+            return Err(CopyError::Refused("a source has no plain name".to_owned()));
         }
+        connection.send(&Frame::Accepted)?;
+        connection.flush()?;
+        let options = ReceiveOptions {
+            archive: request.archive,
+            special: request.archive,
+            recursive: request.recursive,
+            ..ReceiveOptions::default()
+        };
+        let mut watch = NoWatch;
+        match Receiver::new(connection, &mut watch, target, options).run() {
+            // It was the answer.
+            Err(CopyError::Refused(_)) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    fn sync(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        paths: &[Vec<u8>],
+    ) -> Result<(), CopyError> {
+        let Some(path) = paths.first() else {
+            return Err(CopyError::Refused("there is no directory".to_owned()));
+        };
+        let target = Target {
+            path: self.resolve(path),
+            names: vec![None],
+            spared: match request.delete {
+                true => vec![self.root.to_owned(), self.home.clone()],
+                false => Vec::new(),
+            },
+            ..Target::default()
+        };
+        receive_batches(connection, &target, request.dry)
     }
 }
 
 /// Receives one batch after the other.
-fn sync(connection: &mut Connection, target: &Target, dry: bool) -> Result<(), CopyError> {
+fn receive_batches(
+    connection: &mut Connection,
+    target: &Target,
+    dry: bool,
+) -> Result<(), CopyError> {
     target.judge_root(!dry).map_err(CopyError::Refused)?;
     connection.send(&Frame::Accepted)?;
     connection.flush()?;
