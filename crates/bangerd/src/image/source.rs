@@ -26,7 +26,7 @@ pub enum Source {
 
 /// The current default image, imported or not.
 #[derive(Debug)]
-pub(super) struct Bundled {
+pub(super) struct BundledImage {
     pub(super) images: Images,
     /// A description for a person.
     pub(super) origin: String,
@@ -39,17 +39,17 @@ impl Source {
     ///
     /// # Errors
     /// `not-ready` if there is no readable bundle.
-    pub(super) fn look(&self, host: &dyn Host) -> Result<Bundled> {
+    pub(super) fn look(&self, host: &dyn Host) -> Result<BundledImage> {
         match self {
             Self::Bundle(folder, _, own) => {
                 let bundle = load(folder, own, host)?;
-                Ok(Bundled {
+                Ok(BundledImage {
                     images: images_of(&bundle),
                     origin: format!("the bundle: Debian {}", bundle.suite()),
                     root: Some(bundle.rootfs()),
                 })
             }
-            Self::Simulated(folder) => Ok(Bundled {
+            Self::Simulated(folder) => Ok(BundledImage {
                 images: simulated(folder, host)?,
                 origin: "simulated".to_owned(),
                 root: None,

@@ -105,12 +105,12 @@ impl Bundle {
             failure_caused_by(format!("read `{}`", path.display()), cause)
         })?;
         #[derive(Deserialize)]
-        struct Versioned {
+        struct VersionedManifest {
             schema: u32,
         }
         let damaged =
             |cause| failure_caused_by(format!("read `{}`", path.display()), cause).hint(REBUILD);
-        let Versioned { schema } = serde_json::from_slice(&text).map_err(damaged)?;
+        let VersionedManifest { schema } = serde_json::from_slice(&text).map_err(damaged)?;
         if schema != SCHEMA {
             return Err(failure(format!(
                 "the bundle `{}` has schema {schema}, and this banger reads {SCHEMA}",

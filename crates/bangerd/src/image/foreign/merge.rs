@@ -11,7 +11,7 @@ use banger_api::{Code, Error};
 use tar::{Archive, Builder, EntryType, Header};
 
 use super::Work;
-use super::tree::{Kind, Node, Place, Positioned, Tree};
+use super::tree::{Kind, Node, Place, PositionedFile, Tree};
 use crate::error::Result;
 
 type Out = Builder<BufWriter<File>>;
@@ -47,7 +47,7 @@ pub(super) fn write(
     }
     for (layer, archive) in tree.layers.iter().enumerate() {
         let file = archive.try_clone().map_err(failed)?;
-        let mut archive = Archive::new(Positioned { file, at: 0 });
+        let mut archive = Archive::new(PositionedFile { file, at: 0 });
         for (number, entry) in archive.entries().map_err(failed)?.enumerate() {
             work.check()?;
             let entry = entry.map_err(failed)?;

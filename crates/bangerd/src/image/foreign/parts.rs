@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
 use super::plain::{self, Window};
-use super::tree::Positioned;
+use super::tree::PositionedFile;
 use super::{LARGEST, Work};
 use crate::download::{Digest, hexadecimal};
 use crate::error::{During, Result};
@@ -50,7 +50,7 @@ pub(crate) struct FetchedImage {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Saved {
+struct SavedImage {
     config: String,
     layers: Vec<String>,
 }
@@ -90,7 +90,7 @@ impl Parts {
             invalid("its tar archive cannot be read").cause(cause.to_string())
         };
         let file = archive.try_clone().map_err(damaged)?;
-        let mut entries = Archive::new(Positioned { file, at: 0 });
+        let mut entries = Archive::new(PositionedFile { file, at: 0 });
         let (mut parts, mut links) = (BTreeMap::new(), Vec::new());
         for entry in entries.entries().map_err(damaged)? {
             work.check()?;
@@ -164,7 +164,7 @@ impl Parts {
             let layers = layers.iter().map(|it| blob(&it.digest));
             return Ok((layers.collect(), configuration.rootfs.diff_ids));
         }
-        let mut saved: Vec<Saved> = self.read("manifest.json")?;
+        let mut saved: Vec<SavedImage> = self.read("manifest.json")?;
         let (Some(only), true) = (saved.pop(), saved.is_empty()) else {
             return Err(invalid("the archive holds several images, or none")
                 .hint("save the one that you want: docker save IMAGE -o image.tar"));

@@ -114,7 +114,7 @@ impl Tree {
         let layer = self.layers.len();
         let reader = archive.try_clone().map_err(|cause| damaged(&cause))?;
         self.layers.push(archive);
-        let mut archive = Archive::new(Positioned {
+        let mut archive = Archive::new(PositionedFile {
             file: reader,
             at: 0,
         });
@@ -336,12 +336,12 @@ impl judge::Tree for Tree {
 }
 
 /// A file with a read position of its own.
-pub(super) struct Positioned {
+pub(super) struct PositionedFile {
     pub(super) file: File,
     pub(super) at: u64,
 }
 
-impl Read for Positioned {
+impl Read for PositionedFile {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let read = std::os::unix::fs::FileExt::read_at(&self.file, buffer, self.at)?;
         self.at += read as u64;
