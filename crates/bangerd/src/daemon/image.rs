@@ -177,7 +177,7 @@ impl ImportRun<'_> {
             path: text(&made.path)?,
             origin: Some(origin),
         };
-        self.maker().import(&request)
+        self.maker().import(&request, &mut show)
     }
 
     fn maker(&self) -> Maker<'_> {

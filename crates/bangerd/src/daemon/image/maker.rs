@@ -39,10 +39,14 @@ enum Event {
 }
 
 impl Maker<'_> {
-    /// Has the daemon import a file.
-    pub(super) fn import(&self, request: &ImportImage) -> Result<ImageView> {
+    /// Has the daemon import a file, and shows each step.
+    pub(super) fn import(
+        &self,
+        request: &ImportImage,
+        show: &mut dyn FnMut(Stage),
+    ) -> Result<ImageView> {
         self.interruption.check()?;
-        let imported = self.client.import_image(request, |_| {});
+        let imported = self.client.import_image(request, |step| tell(step, show));
         match self.interruption.check() {
             Ok(()) => imported,
             Err(interrupted) => Err(self.undo(imported, interrupted)),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use banger_api::{Code, Error};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::Work;
 use super::tree::{Kind, Node, Place, PositionedFile, Tree};
+use super::work::Work;
 use crate::error::Result;
 
 type Out = Builder<BufWriter<File>>;
@@ -45,6 +45,7 @@ pub(super) fn write(
             }
         }
     }
+    let (mut meter, mut have) = (work.meter(tree.size), 0);
     for (layer, archive) in tree.layers.iter().enumerate() {
         let file = archive.try_clone().map_err(failed)?;
         let mut archive = Archive::new(PositionedFile { file, at: 0 });
@@ -56,7 +57,9 @@ pub(super) fn write(
                 let mut header = header(node, EntryType::Regular);
                 header.set_size(entry.size());
                 attributes(&mut out, node).map_err(failed)?;
+                have += entry.size();
                 out.append_data(&mut header, path, entry).map_err(failed)?;
+                meter.tell(have);
             }
         }
     }

@@ -20,6 +20,7 @@ mod merge;
 mod parts;
 mod plain;
 mod tree;
+mod work;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use banger_api::{Code, Error};
 
 use super::bundle::{
     BuildDirectory, Bundle, InheritableFolder, InterruptSignal, StageSink, TREE, TREES,
-    check_maker, make_image, stage, with_guest_ids,
+    check_maker, make_image, with_guest_ids,
 };
 use super::ext4::{self, Ext4Tree};
 use super::judge::{Verdict, judge, judge_archive};
@@ -38,22 +39,10 @@ pub(crate) use parts::FetchedImage;
 use parts::Parts;
 use plain::{Window, head, unreadable};
 use tree::Tree;
+use work::Work;
 
 /// The maximum unpacked size of an image, in bytes: 256 GiB.
 const LARGEST: u64 = 256 << 30;
-
-/// The working folder, and the flag that ^C sets.
-#[derive(Debug)]
-struct Work<'a> {
-    folder: PathBuf,
-    interruption: &'a InterruptSignal,
-}
-
-impl Work<'_> {
-    fn check(&self) -> Result<()> {
-        self.interruption.check()
-    }
-}
 
 /// What is converted.
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +80,8 @@ pub(crate) fn make(
     let prefix = format!("banger-image-{}-", user.as_raw());
     let unshare = !user.is_root();
     let directory = BuildDirectory::create_for_tree(Path::new(TREES), &prefix, unshare)?;
-    let work = Work {
-        folder: directory.folder().join("work"),
-        interruption: &interruption,
-    };
+    let folder = directory.folder().join("work");
+    let work = Work::new(folder, &interruption, progress);
     std::fs::DirBuilder::new()
         .create(&work.folder)
         .map_err(|cause| unreadable(&work.folder, &cause))?;
@@ -104,10 +91,10 @@ pub(crate) fn make(
         unshare,
     };
     let made = match source {
-        Source::Path(path) => foreign.make(path, directory.folder(), progress),
+        Source::Path(path) => foreign.make(path, directory.folder()),
         Source::Image(image) => {
             let parts = Parts::Fetched(image.clone());
-            foreign.of_layers(&parts, directory.folder(), progress)
+            foreign.of_layers(&parts, directory.folder())
         }
     };
     // After ^C, the messages of the interrupted program are not the cause.
@@ -131,7 +118,7 @@ struct Foreign<'a> {
 }
 
 impl Foreign<'_> {
-    fn make(&self, source: &Path, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
+    fn make(&self, source: &Path, folder: &Path) -> Result<Made> {
         let found = source
             .metadata()
             .map_err(|cause| unreadable(source, &cause))?;
@@ -141,7 +128,7 @@ impl Foreign<'_> {
                     format!("to import a tree of files: tar --xattrs -C {0} -cf root.tar . && banger image import root.tar", source.display()),
                 )
             })?;
-            return self.of_layers(&parts, folder, progress);
+            return self.of_layers(&parts, folder);
         }
         if !found.is_file() {
             return Err(Error::new(
@@ -152,48 +139,41 @@ impl Foreign<'_> {
         let file = File::open(source).map_err(|cause| unreadable(source, &cause))?;
         let beginning = head::<8>(&file, 0).map_err(|cause| unreadable(source, &cause))?;
         if !plain::is_compressed(&beginning) {
-            return self.of_file(source, file, folder, progress);
+            return self.of_file(source, file, folder);
         }
         let unpacked = self.work.folder.join("unpacked");
-        stage(progress, "unpack", |_| {
+        self.work.stage("unpack", || {
             plain::write(Window::whole(source)?, &unpacked, LARGEST, self.work)
         })?;
         let file = File::open(&unpacked).map_err(|cause| unreadable(&unpacked, &cause))?;
-        self.of_file(&unpacked, file, folder, progress)
+        self.of_file(&unpacked, file, folder)
     }
 
     /// Converts an uncompressed file.
-    fn of_file(
-        &self,
-        path: &Path,
-        file: File,
-        folder: &Path,
-        progress: StageSink<'_>,
-    ) -> Result<Made> {
+    fn of_file(&self, path: &Path, file: File, folder: &Path) -> Result<Made> {
         let io_error = |cause: std::io::Error| unreadable(path, &cause);
         if ext4::length_at(&file, 0).map_err(io_error)?.is_some() {
             judge(&Ext4Tree::open(path)?)?;
             return Ok((path.to_owned(), None));
         }
         if head::<5>(&file, 257).map_err(io_error)? == b"ustar" {
-            let parts = stage(progress, "read the archive", |_| {
-                Parts::of_archive(&file, self.work)
-            })?;
+            let parts = self
+                .work
+                .stage("read the archive", || Parts::of_archive(&file, self.work))?;
             return match parts {
-                Some(parts) => self.of_layers(&parts, folder, progress),
+                Some(parts) => self.of_layers(&parts, folder),
                 None => {
                     let mut tree = Tree::new(LARGEST);
-                    stage(progress, "read the files", |_| {
-                        tree.add(file, false, self.work)
-                    })?;
-                    self.of_tree(&tree, folder, progress)
+                    self.work
+                        .stage("read the files", || tree.add(file, false, self.work))?;
+                    self.of_tree(&tree, folder)
                 }
             };
         }
         if let Some(partitions) = disk::partitions(&file).map_err(io_error)? {
             let root = disk::root(&file, &partitions)?;
             let to = folder.join("root.ext4");
-            stage(progress, "copy the root partition", |_| {
+            self.work.stage("copy the root partition", || {
                 let part = Window::part(&file, root.offset, root.length).map_err(io_error)?;
                 plain::write(part, &to, LARGEST, self.work)
             })?;
@@ -203,25 +183,27 @@ impl Foreign<'_> {
         Err(unknown(&head::<8>(&file, 0).map_err(io_error)?))
     }
 
-    fn of_layers(&self, parts: &Parts, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
-        let layers = stage(progress, "unpack the layers", |_| parts.layers(self.work))?;
+    fn of_layers(&self, parts: &Parts, folder: &Path) -> Result<Made> {
+        let layers = self
+            .work
+            .stage("unpack the layers", || parts.layers(self.work))?;
         let mut tree = Tree::new(LARGEST);
-        stage(progress, "read the files", |_| {
+        self.work.stage("read the files", || {
             let mut layers = layers.into_iter();
             layers.try_for_each(|layer| tree.add(layer, true, self.work))
         })?;
-        self.of_tree(&tree, folder, progress)
+        self.of_tree(&tree, folder)
     }
 
     /// Converts a tree, after checking that it can boot, or at least be made to.
-    fn of_tree(&self, tree: &Tree, folder: &Path, progress: StageSink<'_>) -> Result<Made> {
+    fn of_tree(&self, tree: &Tree, folder: &Path) -> Result<Made> {
         let verdict = judge_archive(tree)?;
         if verdict == Verdict::Boots {
             check_maker(self.unshare)?;
         }
         let bundle = Bundle::load(self.bundle)?;
         let archive = self.work.folder.join("root.tar");
-        stage(progress, "put the files together", |_| {
+        self.work.stage("put the files together", || {
             let modules = bundle.modules();
             let modules = (modules.as_path(), bundle.kernel_version());
             merge::write(tree, &archive, Some(modules), self.work)
@@ -230,7 +212,7 @@ impl Foreign<'_> {
             return Ok((archive, Some(Footprint::of(tree))));
         }
         let image = folder.join("root.ext4");
-        stage(progress, "ext4 image", |_| {
+        self.work.stage("ext4 image", || {
             let tree = InheritableFolder::create(&folder.join(TREE))?;
             let root = tree.name().join("root");
             self.unpack(&archive, &root)?;

@@ -16,9 +16,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
+use super::LARGEST;
 use super::plain::{self, Window};
 use super::tree::PositionedFile;
-use super::{LARGEST, Work};
+use super::work::Work;
 use crate::download::{Digest, hexadecimal};
 use crate::error::{During, Result};
 use crate::image::oci::{Blob, DEEPEST, LARGEST_DOCUMENT, MOST_LAYERS, Manifest};

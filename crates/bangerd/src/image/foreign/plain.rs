@@ -10,7 +10,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 use xz2::read::XzDecoder;
 
-use super::Work;
+use super::work::{Meter, Work};
 use crate::download::hexadecimal;
 use crate::error::Result;
 
@@ -57,6 +57,21 @@ impl Read for Window {
     }
 }
 
+/// A window whose progress is told.
+struct MeasuredWindow<'w, 'a> {
+    window: Window,
+    begin: u64,
+    meter: Meter<'w, 'a>,
+}
+
+impl Read for MeasuredWindow<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.window.read(buffer)?;
+        self.meter.tell(self.window.at - self.begin);
+        Ok(read)
+    }
+}
+
 pub(super) fn unreadable(path: &Path, cause: &std::io::Error) -> Error {
     let code = match cause.kind() {
         std::io::ErrorKind::NotFound => Code::NotFound,
@@ -84,7 +99,13 @@ pub(super) fn write(mut from: Window, to: &Path, largest: u64, work: &Work<'_>) 
     let length = from.read(&mut head).map_err(damaged)?;
     from.at -= length as u64;
     let head = &head[..length];
-    let mut reader: Box<dyn Read> = if head.starts_with(b"\x1f\x8b") {
+    let length = from.file.metadata().map_or(from.end, |it| it.len());
+    let from = MeasuredWindow {
+        begin: from.at,
+        meter: work.meter(from.end.min(length).saturating_sub(from.at)),
+        window: from,
+    };
+    let mut reader: Box<dyn Read + '_> = if head.starts_with(b"\x1f\x8b") {
         Box::new(MultiGzDecoder::new(BufReader::new(from)))
     } else if head.starts_with(b"\xfd7zXZ\0") {
         Box::new(XzDecoder::new_multi_decoder(BufReader::new(from)))

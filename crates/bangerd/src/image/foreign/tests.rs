@@ -62,10 +62,8 @@ fn archive(entries: &[Entry<'_>]) -> File {
 /// What the layers come to, the lowest first.
 fn tree(layers: &[&[Entry<'_>]]) -> Result<Tree> {
     let interruption = InterruptSignal::default();
-    let work = Work {
-        folder: "/none".into(),
-        interruption: &interruption,
-    };
+    let mut silent = nothing;
+    let work = Work::new("/none".into(), &interruption, &mut silent);
     let mut tree = Tree::new(1 << 20);
     for layer in layers {
         tree.add(archive(layer), layers.len() > 1, &work)?;
@@ -224,6 +222,22 @@ fn an_archive_becomes_a_file_system_with_its_owners_links_and_modules() {
     let work = made.path.parent().unwrap().to_owned();
     drop(made);
     assert!(!work.exists(), "{}", work.display());
+}
+
+#[test]
+fn the_bytes_of_a_large_file_are_told() {
+    let (bundle, folder) = place();
+    let source = folder.path().join("root.tar");
+    std::fs::write(&source, bootable(&[("large", FILE, &vec![0; 40 << 20])])).unwrap();
+    let mut told = Vec::new();
+    let made = make(&source, bundle.path(), &mut |stage| {
+        if let Stage::Begun(line) | Stage::Remark(line) = stage {
+            told.push(line);
+        }
+    });
+    made.unwrap();
+    let is_told = |line: &String| line.ends_with("of 40 MiB");
+    assert!(told.iter().any(is_told), "{told:?}");
 }
 
 fn archive_names(path: &Path) -> Vec<String> {

@@ -15,8 +15,8 @@ use std::path::{Component, Path, PathBuf};
 use banger_api::{Code, Error};
 use tar::{Archive, Entry, EntryType};
 
-use super::Work;
 use super::plain::head;
+use super::work::Work;
 use crate::error::{During, Result};
 use crate::image::judge;
 
@@ -113,6 +113,7 @@ impl Tree {
     pub(super) fn add(&mut self, archive: File, whiteouts: bool, work: &Work<'_>) -> Result<()> {
         let layer = self.layers.len();
         let reader = archive.try_clone().map_err(|cause| damaged(&cause))?;
+        let mut meter = work.meter(archive.metadata().map_or(0, |it| it.len()));
         self.layers.push(archive);
         let mut archive = Archive::new(PositionedFile {
             file: reader,
@@ -122,6 +123,7 @@ impl Tree {
         for (number, entry) in entries.enumerate() {
             work.check()?;
             let mut entry = entry.map_err(|cause| damaged(&cause))?;
+            meter.tell(entry.raw_file_position());
             let shown = String::from_utf8_lossy(&entry.path_bytes())
                 .escape_debug()
                 .to_string();

@@ -89,6 +89,8 @@ struct World {
     folder: tempfile::TempDir,
     logins: Logins,
     lines: Vec<String>,
+    /// How long a server may say nothing.
+    patience: Duration,
     _uninterrupted: std::sync::RwLockReadGuard<'static, ()>,
 }
 
@@ -98,7 +100,16 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             logins: Logins::default(),
             lines: Vec::new(),
+            patience: Duration::from_secs(60),
             _uninterrupted: uninterrupted(),
+        }
+    }
+
+    /// A world in which servers must not wait for long.
+    fn impatient() -> Self {
+        Self {
+            patience: Duration::from_millis(500),
+            ..Self::new()
         }
     }
 
@@ -110,9 +121,9 @@ impl World {
         let reference = ImageReference::parse(name).unwrap();
         let downloads = Downloads::new(self.folder.path(), Proxies::default());
         let downloads = downloads.with_limits(RetryLimits {
-            connect: Duration::from_secs(5),
-            first_byte: Duration::from_millis(500),
-            stall: Duration::from_millis(500),
+            connect: self.patience,
+            first_byte: self.patience,
+            stall: self.patience,
             backoff: Duration::from_millis(1),
             attempts: 3,
             ..RetryLimits::default()
@@ -278,7 +289,7 @@ fn a_layer_that_is_cut_is_resumed_and_one_that_stalls_is_asked_for_again() {
             _ => content.answer(request, stream),
         }
     });
-    assert_is_whole(&World::new().pull(&server, "").unwrap());
+    assert_is_whole(&World::impatient().pull(&server, "").unwrap());
     assert!(server.requests().len() > 4);
     assert_eq!(server.requests()[3].from(), 1000);
 }
@@ -331,7 +342,7 @@ fn a_registry_that_drips_is_given_up() {
             sent = stream.write_all(b" ");
         }
     });
-    let report = World::new().fail(&dripping, "");
+    let report = World::impatient().fail(&dripping, "");
     assert!(report.contains("bytes received in"), "{report}");
     assert_eq!(dripping.requests().len(), 3);
 }
