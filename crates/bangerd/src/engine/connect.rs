@@ -134,11 +134,12 @@ impl Engine {
 
     pub(super) fn connect_to(&self, vm: &Vm, to: &Endpoint) -> Result<Connection> {
         let permit = self.permit(vm)?;
-        let mut guest = self.open_stream(vm, StreamKind::Connect, PATIENCE)?;
+        let ask = encode(&target(to));
+        let mut guest = self.open_stream(vm, StreamKind::Connect, &ask, PATIENCE)?;
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("connect to {}", place(&vm.name, to))).cause(cause)
         };
-        match ask(&mut guest, &target(to)).map_err(failed)? {
+        match reply(&mut guest).map_err(failed)? {
             ConnectReply::Connected => Ok(Connection::new(guest, permit)),
             ConnectReply::Refused(reason) => Err(failed(plain(&reason))
                 .hint(format!("see what listens: banger vm ports {}", vm.name))),
@@ -157,12 +158,8 @@ impl Engine {
 
     pub(super) fn listen_in(&self, vm: &Vm, at: &Endpoint) -> Result<Connection> {
         let permit = self.permit(vm)?;
-        let mut guest = self.open_stream(vm, StreamKind::Listen, PATIENCE)?;
-        // The buffer of a new stream has room for this.
-        guest.write_all(&encode(&target(at))).map_err(|cause| {
-            Error::new(Code::Guest, format!("listen at {}", place(&vm.name, at)))
-                .cause(cause.to_string())
-        })?;
+        let ask = encode(&target(at));
+        let guest = self.open_stream(vm, StreamKind::Listen, &ask, PATIENCE)?;
         Ok(Connection::new(guest, permit))
     }
 
@@ -181,12 +178,12 @@ impl Engine {
         permit: Permit,
         connection: u64,
     ) -> Result<Connection> {
-        let mut guest = self.open_stream(vm, StreamKind::Accept, PATIENCE)?;
+        let ask = encode(&Accept { accept: connection });
+        let mut guest = self.open_stream(vm, StreamKind::Accept, &ask, PATIENCE)?;
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("accept a connection of `{}`", vm.name)).cause(cause)
         };
-        let accept = Accept { accept: connection };
-        match ask(&mut guest, &accept).map_err(failed)? {
+        match reply(&mut guest).map_err(failed)? {
             ConnectReply::Connected => Ok(Connection::new(guest, permit)),
             ConnectReply::Refused(reason) => Err(failed(plain(&reason))),
         }
@@ -204,14 +201,9 @@ impl Engine {
     }
 }
 
-/// Writes a line to a new stream, and reads the guest's line about it.
-fn ask(
-    guest: &mut UnixStream,
-    line: &impl serde::Serialize,
-) -> std::result::Result<ConnectReply, String> {
-    // The buffer of a new stream has room for this.
-    let said = guest.write_all(&encode(line));
-    let reply = said.and_then(|()| read_line(guest, Instant::now() + DIAL_PATIENCE));
+/// The guest's line about what it was asked for.
+fn reply(guest: &mut UnixStream) -> std::result::Result<ConnectReply, String> {
+    let reply = read_line(guest, Instant::now() + DIAL_PATIENCE);
     let reply = reply.map_err(|cause| format!("the guest's answer: {cause}"))?;
     serde_json::from_slice(&reply).map_err(|_| "the guest's answer is not understood".to_owned())
 }

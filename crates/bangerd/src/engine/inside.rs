@@ -1,7 +1,7 @@
 //! Requests to a guest over streams: commands, its ports, its usage. None of them needs a hold:
 //! when a guest ends, its streams end, too.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl Engine {
     /// `conflict` if the VM does not run, `guest` if the guest does not answer.
     pub fn exec(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
-        let stream = self.open_stream(&vm, StreamKind::Exec, PATIENCE)?;
+        let stream = self.open_stream(&vm, StreamKind::Exec, &[], PATIENCE)?;
         tracing::info!(vm = %vm.name, "a command begins");
         Ok(stream)
     }
@@ -42,7 +42,7 @@ impl Engine {
     /// Those of [`Engine::exec`].
     pub fn copy(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
-        let stream = self.open_stream(&vm, StreamKind::Copy, PATIENCE)?;
+        let stream = self.open_stream(&vm, StreamKind::Copy, &[], PATIENCE)?;
         tracing::info!(vm = %vm.name, "a copy begins");
         Ok(stream)
     }
@@ -114,13 +114,9 @@ impl Engine {
         timeout: Duration,
     ) -> Result<T> {
         let deadline = Instant::now() + timeout;
-        let mut stream = self.open_stream(vm, kind, timeout)?;
+        let mut stream = self.open_stream(vm, kind, ask, timeout)?;
         let broken =
             |cause: String| Error::new(Code::Guest, "read the guest's answer").cause(cause);
-        // A line fits into the buffer of a new socket.
-        stream
-            .write_all(ask)
-            .map_err(|cause| broken(cause.to_string()))?;
         let mut json = Vec::new();
         let mut bytes = [0; 16 << 10];
         loop {
@@ -141,10 +137,12 @@ impl Engine {
         serde_json::from_slice(&json).map_err(|cause| broken(cause.to_string()))
     }
 
+    /// Opens a stream, and sends `first` in it at once.
     pub(super) fn open_stream(
         &self,
         vm: &Vm,
         kind: StreamKind,
+        first: &[u8],
         timeout: Duration,
     ) -> Result<UnixStream> {
         let hypervisor = match vm.process() {
@@ -155,7 +153,7 @@ impl Engine {
             return Err(not_running(vm));
         };
         hypervisor
-            .open_stream(vm, kind, timeout)
+            .open_stream(vm, kind, first, timeout)
             .map_err(|error| name_in_hints(error, vm))
     }
 }

@@ -1,7 +1,6 @@
 //! Jobs: commands in a guest that outlive their caller. The guest keeps them; the daemon passes on
 //! requests, and has no state of jobs.
 
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
 use banger_api::{
@@ -33,7 +32,7 @@ impl Engine {
     /// jobs.
     pub fn detach(&self, wanted: &VmRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
-        let stream = self.open_stream(&vm, StreamKind::Detach, PATIENCE)?;
+        let stream = self.open_stream(&vm, StreamKind::Detach, &[], PATIENCE)?;
         tracing::info!(vm = %vm.name, "a job begins");
         Ok(stream)
     }
@@ -45,14 +44,10 @@ impl Engine {
     /// Those of [`Engine::detach`].
     pub fn attach(&self, wanted: &VmRef, job: &JobRef) -> Result<UnixStream> {
         let vm = self.find(wanted)?.vm();
-        let mut stream = self.open_stream(&vm, StreamKind::Attach, PATIENCE)?;
-        let line = JobName {
+        let name = encode(&JobName {
             job: job.to_string(),
-        };
-        stream.write_all(&encode(&line)).map_err(|cause| {
-            Error::new(Code::Guest, "name the job to the guest").cause(cause.to_string())
-        })?;
-        Ok(stream)
+        });
+        self.open_stream(&vm, StreamKind::Attach, &name, PATIENCE)
     }
 
     /// The guest's jobs, in the order of their start.

@@ -92,12 +92,20 @@ pub trait Hypervisor: fmt::Debug + Send + Sync {
     /// If the hypervisor does not run.
     fn guest(&self, vm: &Vm) -> Result<Box<dyn Guest>>;
 
-    /// Opens a stream to the guest.
+    /// Opens a stream to the guest, and sends `first` without waiting for the guest's word: one way
+    /// there and back less. A guest that refuses the stream does not read it, and one that is asked
+    /// again may have read it before. At most 16 KiB.
     ///
     /// # Errors
     /// `conflict` if the machine has no port for streams; `guest` if the guest does not answer in
     /// time, or refuses.
-    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream>;
+    fn open_stream(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        first: &[u8],
+        timeout: Duration,
+    ) -> Result<UnixStream>;
 
     /// Opens the input of the machine's serial console: the writing end of a pipe, in non-blocking
     /// mode. The output is in the console's file.

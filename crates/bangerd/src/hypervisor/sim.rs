@@ -5,6 +5,7 @@ mod console;
 mod jobs;
 mod streams;
 
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -148,7 +149,13 @@ impl Hypervisor for SimHypervisor {
         }))
     }
 
-    fn open_stream(&self, vm: &Vm, kind: StreamKind, _timeout: Duration) -> Result<UnixStream> {
+    fn open_stream(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        first: &[u8],
+        _timeout: Duration,
+    ) -> Result<UnixStream> {
         let process = self.process(vm)?;
         match process.filter(|it| !self.sim.is_stalled(it.pid)) {
             Some(process) => {
@@ -161,7 +168,13 @@ impl Hypervisor for SimHypervisor {
                         move || sim.is_alive(&process)
                     }),
                 };
-                streams::open(kind, machine, &self.jobs)
+                let mut stream = streams::open(kind, machine, &self.jobs)?;
+                // The buffer of a new socket has room for this.
+                let sent = stream.write_all(first);
+                sent.map_err(|cause| {
+                    Error::new(Code::Guest, "write to the simulated guest").cause(cause.to_string())
+                })?;
+                Ok(stream)
             }
             None => Err(Error::new(
                 Code::Guest,

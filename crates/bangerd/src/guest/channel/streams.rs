@@ -76,6 +76,7 @@ impl SerialStreams {
         &self,
         socket: &Path,
         kind: StreamKind,
+        first: &[u8],
         timeout: Duration,
     ) -> Result<UnixStream> {
         retry(Instant::now() + timeout, |deadline| {
@@ -84,7 +85,7 @@ impl SerialStreams {
                 self.forget(socket, &doorbell);
                 return Err(OpenError::Ended);
             };
-            let greeted = greet(stream, kind, deadline);
+            let greeted = greet(stream, kind, first, deadline);
             if matches!(greeted, Err(OpenError::Silent)) && !doorbell.is_welcomed() {
                 // The next attempt starts a new conversation.
                 doorbell.close();
@@ -126,7 +127,12 @@ impl SerialStreams {
 ///
 /// # Errors
 /// Those of [`SerialStreams::open`].
-pub(crate) fn open_vsock(socket: &Path, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+pub(crate) fn open_vsock(
+    socket: &Path,
+    kind: StreamKind,
+    first: &[u8],
+    timeout: Duration,
+) -> Result<UnixStream> {
     retry(Instant::now() + timeout, |deadline| {
         let stream = Dial::new(socket, VSOCK_PORT)
             .and_then(|dial| dial.wait(deadline))
@@ -136,7 +142,7 @@ pub(crate) fn open_vsock(socket: &Path, kind: StreamKind, timeout: Duration) -> 
                 DialError::Garbage(_) => OpenError::Garbage,
             })?;
         match stream {
-            DialProgress::Through(stream) => greet(stream, kind, deadline),
+            DialProgress::Through(stream) => greet(stream, kind, first, deadline),
             DialProgress::Waiting(_) => Err(OpenError::Silent),
         }
     })
@@ -158,11 +164,12 @@ fn retry<T>(
     }
 }
 
-/// Sends the kind of the stream, and reads the answer byte by byte, because the guest's data
-/// follows.
+/// Sends the kind of the stream and what comes first in it, and reads the answer byte by byte, because
+/// the guest's data follows.
 fn greet(
     mut stream: UnixStream,
     kind: StreamKind,
+    first: &[u8],
     deadline: Instant,
 ) -> std::result::Result<UnixStream, OpenError> {
     let open = serde_json::to_value(kind).map_err(|_| OpenError::Garbage)?;
@@ -170,8 +177,9 @@ fn greet(
         ErrorKind::WouldBlock | ErrorKind::TimedOut => OpenError::Silent,
         _ => OpenError::Ended,
     };
-    // The line fits into the buffer of a new socket.
-    stream.write_all(&encode(&Open { open })).map_err(ended)?;
+    let head = [&encode(&Open { open }), first].concat();
+    // The buffer of a new socket has room for this.
+    stream.write_all(&head).map_err(ended)?;
     let head = read_line(&mut stream, deadline).map_err(|cause| match cause.kind() {
         ErrorKind::InvalidData => OpenError::Garbage,
         _ => ended(cause),
@@ -214,6 +222,7 @@ pub(crate) fn read_line(stream: &mut UnixStream, deadline: Instant) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead as _, BufReader};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
@@ -255,7 +264,11 @@ mod tests {
         let guest = guest(&socket, "{\"opened\":\"exec\"}\nmore");
         for _ in 0..2 {
             let streams = SerialStreams::default();
-            let open = || streams.open(&socket, StreamKind::Exec, PATIENCE).unwrap();
+            let open = || {
+                streams
+                    .open(&socket, StreamKind::Exec, &[], PATIENCE)
+                    .unwrap()
+            };
             let (mut first, mut second) = (open(), open());
             for stream in [&mut first, &mut second] {
                 let mut more = [0; 4];
@@ -282,10 +295,36 @@ mod tests {
             let _guest = guest(&socket, reply);
             let streams = SerialStreams::default();
             let error = streams
-                .open(&socket, StreamKind::Exec, PATIENCE)
+                .open(&socket, StreamKind::Exec, &[], PATIENCE)
                 .unwrap_err();
             assert!(error.report().contains(expected), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_first_in_a_stream_does_not_wait_for_the_guests_word() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let guest = thread::spawn(move || {
+            let mut lines = BufReader::new(there);
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            lines.read_line(&mut line).unwrap();
+            lines
+                .get_mut()
+                .write_all(b"{\"opened\":\"connect\"}\n")
+                .unwrap();
+            line
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let opened = greet(
+            here,
+            StreamKind::Connect,
+            b"{\"unix\":\"/run/s\"}\n",
+            deadline,
+        );
+        opened.unwrap();
+        let lines = guest.join().unwrap();
+        assert_eq!(lines, "{\"open\":\"connect\"}\n{\"unix\":\"/run/s\"}\n");
     }
 
     #[test]
@@ -297,7 +336,7 @@ mod tests {
         for _ in 0..2 {
             let timeout = Duration::from_millis(50);
             let error = streams
-                .open(&socket, StreamKind::Usage, timeout)
+                .open(&socket, StreamKind::Usage, &[], timeout)
                 .unwrap_err();
             assert!(error.report().contains("does not answer"), "{error:?}");
             // Each attempt has a connection of its own.

@@ -184,10 +184,17 @@ impl Hypervisor for Firecracker {
         Ok(Box::new(Channel::vsock(socket)))
     }
 
-    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+    fn open_stream(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        first: &[u8],
+        timeout: Duration,
+    ) -> Result<UnixStream> {
         open_vsock(
             &self.sockets(vm).join(layout::machine::AGENT),
             kind,
+            first,
             timeout,
         )
     }

@@ -177,7 +177,13 @@ impl Hypervisor for Qemu {
         Ok(Box::new(Channel::new(socket)))
     }
 
-    fn open_stream(&self, vm: &Vm, kind: StreamKind, timeout: Duration) -> Result<UnixStream> {
+    fn open_stream(
+        &self,
+        vm: &Vm,
+        kind: StreamKind,
+        first: &[u8],
+        timeout: Duration,
+    ) -> Result<UnixStream> {
         if vm.shape.is_original() {
             let message = format!("the machine of `{}` has no port for streams", vm.name);
             return Err(Error::new(Code::Conflict, message).hint(format!(
@@ -186,7 +192,7 @@ impl Hypervisor for Qemu {
             )));
         }
         let socket = self.layout.vm(vm.id).in_machine(machine::STREAMS);
-        self.streams.open(&socket, kind, timeout)
+        self.streams.open(&socket, kind, first, timeout)
     }
 
     fn console_input(&self, vm: &Vm) -> Result<OwnedFd> {
