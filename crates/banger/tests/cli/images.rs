@@ -146,6 +146,11 @@ fn an_image_of_a_registry_is_fetched_and_read_as_any_other() {
     let source = format!("docker://{registry}/ada/nosuch:1");
     let refused = environment.run(&["image", "import", &source, "--name", "mine"]);
     assert!(refused.stderr.contains("there is no image"), "{refused:#?}");
+    let source = "docker://ada:s3cret@mine.example/tool";
+    let refused = environment.run(&["image", "import", source, "--name", "mine"]);
+    assert_eq!(refused.status, 1, "{refused:#?}");
+    assert!(!refused.stderr.contains("s3cret"), "{refused:#?}");
+    assert!(refused.stderr.contains("docker login"), "{refused:#?}");
     let refused = environment.run(&["image", "import", "docker://debian", "--name", "mine"]);
     assert!(
         refused.stderr.contains("mirrors = { docker"),
