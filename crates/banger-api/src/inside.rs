@@ -81,4 +81,10 @@ pub struct GuestUsage {
     pub received_bytes: u64,
     /// What they sent, in bytes.
     pub sent_bytes: u64,
+    /// What it read from its disks, in bytes. Null if its guest program is of an older banger.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// What it wrote to its disks, in bytes. Null if its guest program is of an older banger.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
 }

@@ -14,6 +14,7 @@ pub(super) fn usage() -> Usage {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let memory = read("/proc/meminfo");
     let (received_bytes, sent_bytes) = traffic(&read("/proc/net/dev"));
+    let (read_bytes, written_bytes) = disks(&read("/proc/diskstats"));
     Usage {
         uptime_millis: clock::uptime_millis(),
         cpu_busy_millis: busy_ticks(&read("/proc/stat")) * MILLIS_PER_TICK,
@@ -22,6 +23,8 @@ pub(super) fn usage() -> Usage {
         memory_available_bytes: memory_of(&memory, "MemAvailable:"),
         received_bytes,
         sent_bytes,
+        read_bytes: Some(read_bytes),
+        written_bytes: Some(written_bytes),
     }
 }
 
@@ -69,6 +72,26 @@ fn traffic(text: &str) -> (u64, u64) {
     sum
 }
 
+/// The bytes that were read from the machine's disks and written to them, from sectors of 512 bytes
+/// (fields 6 and 10): https://docs.kernel.org/admin-guide/iostats.html
+fn disks(text: &str) -> (u64, u64) {
+    let mut sum = (0_u64, 0_u64);
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, _, name, _, _, read, _, _, _, written, ..] = fields[..] else {
+            continue;
+        };
+        // A partition counts with its disk, and what is on top of disks with those below it.
+        let is_disk = name.starts_with("vd") && !name.ends_with(|it: char| it.is_ascii_digit());
+        if is_disk {
+            let bytes = |sectors: &str| sectors.parse::<u64>().unwrap_or(0).saturating_mul(512);
+            sum.0 = sum.0.saturating_add(bytes(read));
+            sum.1 = sum.1.saturating_add(bytes(written));
+        }
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +106,11 @@ mod tests {
         let dev = "Inter-| Receive\n face |bytes\n    lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n  \
                    eth0: 700 1 0 0 0 0 0 0 90 1 0 0 0 0 0 0\ndocker0: 8 1 0 0 0 0 0 0 8\n";
         assert_eq!(traffic(dev), (700, 90));
+        let stats = "   7       0 loop0 1 0 99 0 0 0 99 0 0 0 0\n \
+                     254       0 vda 90 0 10 4 70 0 3 9 0 5 6 0 0 0 0 0 0\n \
+                     254       1 vda1 90 0 10 4 70 0 3 9 0 5 6\n \
+                     254      16 vdb 1 0 2 0 1 0 1 0 0 0 0\n 253 0 dm-0 1 0 8 0 1 0 8 0 0 0 0\nshort\n";
+        assert_eq!(disks(stats), (12 * 512, 4 * 512));
     }
 
     #[test]

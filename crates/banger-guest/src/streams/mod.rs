@@ -121,4 +121,10 @@ pub struct Usage {
     pub received_bytes: u64,
     /// The bytes that its interfaces sent, except loopback.
     pub sent_bytes: u64,
+    /// The bytes that it read from its disks; an older guest program does not tell.
+    #[serde(default)]
+    pub read_bytes: Option<u64>,
+    /// The bytes that it wrote to its disks; an older guest program does not tell.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
 }

@@ -59,7 +59,7 @@ impl Unit {
 }
 
 /// Every curve, in order.
-pub(crate) const CURVES: [Curve; 5] = [
+pub(crate) const CURVES: [Curve; 7] = [
     Curve {
         title: "CPU",
         value: |it| it.cpu,
@@ -75,6 +75,16 @@ pub(crate) const CURVES: [Curve; 5] = [
         #[expect(clippy::cast_precision_loss, reason = "it is drawn")]
         value: |it| Some(it.disk_bytes as f64),
         unit: Unit::Bytes,
+    },
+    Curve {
+        title: "read",
+        value: |it| it.read,
+        unit: Unit::BytesPerSecond,
+    },
+    Curve {
+        title: "written",
+        value: |it| it.written,
+        unit: Unit::BytesPerSecond,
     },
     Curve {
         title: "received",

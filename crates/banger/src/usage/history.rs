@@ -30,6 +30,10 @@ pub(crate) struct Moment {
     pub(crate) received: Option<f64>,
     /// Bytes a second.
     pub(crate) sent: Option<f64>,
+    /// Bytes a second, from its disks.
+    pub(crate) read: Option<f64>,
+    /// Bytes a second, to its disks.
+    pub(crate) written: Option<f64>,
 }
 
 /// What a VM used.
@@ -111,6 +115,8 @@ fn moment(stats: &StatsView, rates: Option<Rates>) -> Moment {
         disk_bytes: stats.disks.iter().map(|it| it.allocated_bytes).sum(),
         received: rates.and_then(|it| it.received_bytes),
         sent: rates.and_then(|it| it.sent_bytes),
+        read: rates.and_then(|it| it.read_bytes),
+        written: rates.and_then(|it| it.written_bytes),
     }
 }
 
@@ -140,6 +146,8 @@ pub(crate) mod tests {
                 available_bytes: 3 << 29,
                 received_bytes: cpu_millis * 1000,
                 sent_bytes: 0,
+                read_bytes: None,
+                written_bytes: Some(cpu_millis * 2000),
             }),
             guest_error: None,
             disks: Vec::new(),
@@ -167,6 +175,7 @@ pub(crate) mod tests {
         let second = history.newest().unwrap();
         assert_eq!(second.cpu, Some(0.25), "half a CPU of two");
         assert_eq!(second.received, Some(500_000.0));
+        assert_eq!((second.read, second.written), (None, Some(1_000_000.0)));
         history.take(stats(1, 5000));
         assert_eq!(history.newest().unwrap().cpu, Some(0.25), "an old one");
         history.take(stats(4, 0));

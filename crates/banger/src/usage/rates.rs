@@ -14,6 +14,10 @@ pub(crate) struct Rates {
     pub(crate) received_bytes: Option<f64>,
     /// Bytes.
     pub(crate) sent_bytes: Option<f64>,
+    /// Bytes, from its disks.
+    pub(crate) read_bytes: Option<f64>,
+    /// Bytes, to its disks.
+    pub(crate) written_bytes: Option<f64>,
 }
 
 impl Rates {
@@ -35,6 +39,8 @@ impl Rates {
             host_cpus: rate(before.host.cpu_millis, now.host.cpu_millis) / 1000.0,
             received_bytes: guests.map(|(a, b)| rate(a.received_bytes, b.received_bytes)),
             sent_bytes: guests.map(|(a, b)| rate(a.sent_bytes, b.sent_bytes)),
+            read_bytes: guests.and_then(|(a, b)| Some(rate(a.read_bytes?, b.read_bytes?))),
+            written_bytes: guests.and_then(|(a, b)| Some(rate(a.written_bytes?, b.written_bytes?))),
         }
     }
 

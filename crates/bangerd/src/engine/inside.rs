@@ -187,6 +187,8 @@ fn guest_usage(usage: &Usage) -> GuestUsage {
         available_bytes: usage.memory_available_bytes,
         received_bytes: usage.received_bytes,
         sent_bytes: usage.sent_bytes,
+        read_bytes: usage.read_bytes,
+        written_bytes: usage.written_bytes,
     }
 }
 

@@ -125,6 +125,14 @@ fn table(stats: &StatsView, rates: Rates) -> String {
             ),
         ],
         vec![
+            "disks".to_owned(),
+            format!(
+                "{} read, {} written",
+                rate(rates.read_bytes),
+                rate(rates.written_bytes)
+            ),
+        ],
+        vec![
             "network".to_owned(),
             format!(
                 "{} received, {} sent",
@@ -189,6 +197,6 @@ mod tests {
         assert_eq!(lines.len(), CURVES.len());
         assert!(lines[0].starts_with("CPU ") && lines[0].ends_with("▄█  100%"));
         assert!(lines[1].starts_with("memory ") && lines[1].ends_with("▂▂▂  25%"));
-        assert!(lines[3].ends_with("▄█  1.9M/s"), "{text}");
+        assert!(lines[5].ends_with("▄█  1.9M/s"), "{text}");
     }
 }

@@ -147,6 +147,8 @@ fn usage(machine: u32, seconds: f64) -> Usage {
         memory_available_bytes: 3 << 29,
         received_bytes: 1000 + (wave(5.0) * 20_000.0) as u64,
         sent_bytes: 500 + (wave(11.0) * 4_000.0) as u64,
+        read_bytes: Some(100_000 + (wave(13.0) * 30_000.0) as u64),
+        written_bytes: Some(50_000 + (wave(17.0) * 60_000.0) as u64),
     }
 }
 
