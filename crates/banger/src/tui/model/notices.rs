@@ -49,7 +49,7 @@ pub(crate) struct NoticeRow<'n> {
 }
 
 /// A line in rows that are not wider than `width`, broken between words where that is possible.
-fn wrapped(line: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(line: &str, width: usize) -> Vec<String> {
     let line = banger_api::harmless::visible(line).replace('\t', " ");
     let wide = |text: &str| Span::raw(text).width();
     let mut rows = vec![String::new()];

@@ -13,6 +13,7 @@ use super::theme::Theme;
 use super::usage;
 use crate::age;
 use crate::commands::vm::arrow;
+use crate::tui::model::notices::wrapped;
 use crate::tui::model::{Model, Pane};
 use crate::usage::History;
 use crate::usage::draw::{bytes, meter};
@@ -46,13 +47,38 @@ pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: 
     let block = pane_room(model, theme);
     let inside = block.inner(area);
     frame.render_widget(block, area);
-    let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let in_rows = |width: u16| -> Vec<Line<'static>> {
+        lines.iter().flat_map(|it| rows(it, width)).collect()
+    };
+    let count = u16::try_from(in_rows(inside.width).len()).unwrap_or(u16::MAX);
     let (text, graphs) = usage::beside(inside, count.saturating_add(1));
-    let lines = Paragraph::new(lines)
-        .wrap(Wrap { trim: false })
-        .scroll((model.pane_scroll, 0));
+    let lines = Paragraph::new(in_rows(text.width)).scroll((model.pane_scroll, 0));
     frame.render_widget(lines, text);
     usage::graphs(model, theme, frame, graphs);
+}
+
+/// The columns of a label and the space after it.
+const LABEL: usize = 13;
+
+/// A line in rows of this width: a long value continues below its beginning.
+fn rows(line: &Line<'static>, width: u16) -> Vec<Line<'static>> {
+    let width = usize::from(width);
+    let [label, value] = line.spans.as_slice() else {
+        return vec![line.clone()];
+    };
+    if line.width() <= width {
+        return vec![line.clone()];
+    }
+    let room = width.saturating_sub(LABEL).max(1);
+    let values = wrapped(&value.content, room).into_iter();
+    let rows = values.enumerate().map(|(number, text)| {
+        let label = match number {
+            0 => label.clone(),
+            _ => Span::raw(" ".repeat(LABEL)),
+        };
+        Line::from(vec![label, Span::styled(text, value.style)])
+    });
+    rows.collect()
 }
 
 fn field(name: &str, value: impl Into<String>) -> Line<'static> {

@@ -213,3 +213,31 @@ fn a_thousand_vms_are_drawn_by_their_rows_only() {
     types(&mut model, "g");
     assert!(told(&drawn(&mut model, (80, 24))).contains("vm-0001"));
 }
+
+#[test]
+fn a_long_note_continues_below_its_beginning_and_hides_nothing() {
+    let mut api = vm(1, "api", Phase::Running);
+    api.notes =
+        vec!["it has no network access beyond this host, and long words about it".to_owned(); 4];
+    let mut model = model(vec![api]);
+    is_measured(&mut model);
+    let text = told(&drawn(&mut model, (120, 35)));
+    let begins = |line: &str| line.contains("note it has no network");
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.iter().position(|line| begins(line)).unwrap();
+    let column = |line: &str, part: &str| {
+        line.chars().count()
+            - line.split(part).nth(1).unwrap().chars().count()
+            - part.chars().count()
+    };
+    let (begin, rest) = (lines[first], lines[first + 1]);
+    let word = rest
+        .rsplit('│')
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    assert_eq!(column(rest, word), column(begin, "it has no"), "{text}");
+    assert!(text.contains("id 00000001"), "{text}");
+}
