@@ -237,12 +237,12 @@ fn what_cannot_be_synchronized_is_said() {
 }
 
 /// A `vm sync --watch`, and the lines that it prints.
-struct Watched {
+struct WatchRun {
     child: Child,
     lines: Receiver<String>,
 }
 
-impl Watched {
+impl WatchRun {
     fn new(environment: &TestEnvironment, more: &[&str]) -> Self {
         let tree = environment.path("tree");
         let words = ["vm", "sync", tree.to_str().unwrap(), "web:app", "--watch"];
@@ -281,7 +281,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchRun {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -300,7 +300,7 @@ fn becomes(what: &str, is_true: impl Fn() -> bool) {
 fn changes_follow_and_a_daemon_that_stops_is_waited_for() {
     let environment = with_vm();
     let tree = make_tree(&environment);
-    let mut watched = Watched::new(&environment, &["--delete"]);
+    let mut watched = WatchRun::new(&environment, &["--delete"]);
     watched.until("3 files");
     let there = home(&environment).join("app");
     let has =
@@ -334,7 +334,7 @@ fn changes_follow_and_a_daemon_that_stops_is_waited_for() {
 fn a_watch_ends_if_its_tree_goes_and_removes_nothing_there() {
     let environment = with_vm();
     let tree = make_tree(&environment);
-    let mut watched = Watched::new(&environment, &["--delete"]);
+    let mut watched = WatchRun::new(&environment, &["--delete"]);
     watched.until("3 files");
     let there = home(&environment).join("app");
     fs::rename(&tree, environment.path("elsewhere")).unwrap();
@@ -349,7 +349,7 @@ fn a_watch_ends_if_its_tree_goes_and_removes_nothing_there() {
 fn another_directory_in_the_place_of_the_tree_empties_nothing() {
     let environment = with_vm();
     let tree = make_tree(&environment);
-    let mut watched = Watched::new(&environment, &["--delete"]);
+    let mut watched = WatchRun::new(&environment, &["--delete"]);
     watched.until("3 files");
     let (there, other) = (home(&environment).join("app"), environment.path("other"));
     fs::create_dir(&other).unwrap();
@@ -367,7 +367,7 @@ fn a_directory_that_becomes_ignored_is_not_followed_any_more() {
     let tree = make_tree(&environment);
     fs::create_dir(tree.join("noise")).unwrap();
     fs::write(tree.join("noise/first"), "first").unwrap();
-    let watched = Watched::new(&environment, &["--delete"]);
+    let watched = WatchRun::new(&environment, &["--delete"]);
     watched.until("4 files");
     let there = home(&environment).join("app");
     fs::write(there.join("noise/own"), "of the VM").unwrap();
@@ -388,7 +388,7 @@ fn rules_that_went_with_their_directory_protect_nothing() {
     let tree = make_tree(&environment);
     fs::create_dir_all(tree.join("sub")).unwrap();
     fs::write(tree.join("sub/.gitignore"), "*.out\n").unwrap();
-    let watched = Watched::new(&environment, &["--delete"]);
+    let watched = WatchRun::new(&environment, &["--delete"]);
     watched.until("4 files");
     let there = home(&environment).join("app");
     fs::write(there.join("sub/a.out"), "of the VM").unwrap();
@@ -401,7 +401,7 @@ fn rules_that_went_with_their_directory_protect_nothing() {
 fn a_directory_that_was_removed_in_the_vm_comes_back_with_the_next_change() {
     let environment = with_vm();
     let tree = make_tree(&environment);
-    let watched = Watched::new(&environment, &[]);
+    let watched = WatchRun::new(&environment, &[]);
     watched.until("3 files");
     let there = home(&environment).join("app");
     for changed in ["src/main", "top"] {
@@ -487,7 +487,7 @@ fn a_watch_follows_the_vm_that_had_the_name_and_no_other_one() {
         fake_daemon::daemon(&environment),
         fake_daemon::web(&environment),
     );
-    let mut watched = Watched::new(&environment, &[]);
+    let mut watched = WatchRun::new(&environment, &[]);
     watched.until("there is no VM `web` any more");
     assert_eq!(watched.child.wait().unwrap().code(), Some(1));
 }

@@ -11,7 +11,7 @@ use super::super::hold::Slot;
 use super::super::{Engine, lock};
 use super::inward::OpenPort;
 use super::listens;
-use super::outward::{GuestPort, Listening};
+use super::outward::{GuestListener, GuestPort};
 use crate::error::Result;
 use crate::vm::Vm;
 
@@ -62,7 +62,7 @@ impl HeldForwards {
         let mut forward = forward.clone();
         let state = if forward.reverse {
             let begun = match engine.upgrade().filter(|_| waits) {
-                Some(engine) => Some(Listening::begin(&engine, vm, &forward.listen)?),
+                Some(engine) => Some(GuestListener::begin(&engine, vm, &forward.listen)?),
                 None => None,
             };
             if let Some(listening) = &begun {

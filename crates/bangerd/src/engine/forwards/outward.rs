@@ -37,7 +37,7 @@ pub(super) struct GuestPort(Arc<Shared>);
 
 /// A guest that listens.
 #[derive(Debug)]
-pub(super) struct Listening {
+pub(super) struct GuestListener {
     connection: Connection,
     lines: BufReader<UnixStream>,
     /// Where: the port that was given for 0.
@@ -61,7 +61,7 @@ struct Now {
     failure: Option<String>,
 }
 
-impl Listening {
+impl GuestListener {
     /// Has a guest listen.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl GuestPort {
         engine: &Weak<Engine>,
         vm: VmId,
         forward: &Forward,
-        begun: Option<Listening>,
+        begun: Option<GuestListener>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             engine: engine.clone(),
@@ -153,7 +153,7 @@ impl Drop for GuestPort {
 }
 
 impl Shared {
-    fn run(self: &Arc<Self>, begun: Option<Listening>) {
+    fn run(self: &Arc<Self>, begun: Option<GuestListener>) {
         let mut next = begun;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -172,9 +172,9 @@ impl Shared {
         }
     }
 
-    fn begin(&self) -> Result<Listening> {
+    fn begin(&self) -> Result<GuestListener> {
         let (engine, vm) = self.vm()?;
-        let listening = Listening::begin(&engine, &vm, &self.forward.listen)?;
+        let listening = GuestListener::begin(&engine, &vm, &self.forward.listen)?;
         let stream = listening.connection.guest().try_clone();
         let mut now = lock(&self.now);
         if now.is_over {
@@ -216,7 +216,7 @@ impl Shared {
     }
 
     /// Takes the connections that the guest tells of, until it says nothing more.
-    fn serve(self: &Arc<Self>, mut listening: Listening) {
+    fn serve(self: &Arc<Self>, mut listening: GuestListener) {
         while let Ok(Some(ListenLine::Connection(number))) = read_listen_line(&mut listening.lines)
         {
             // Without a permit the guest closes it after a while.

@@ -94,14 +94,14 @@ pub(crate) struct Forward {
 
 /// What listens, for programs.
 #[derive(Debug, Serialize)]
-struct Listening<'a> {
+struct ListenerView<'a> {
     vm: &'a str,
     listen: Endpoint,
     target: &'a Endpoint,
     reverse: bool,
 }
 
-impl Listening<'_> {
+impl ListenerView<'_> {
     fn print(all: &[Self], output: Output) -> std::io::Result<()> {
         if output.json {
             output.value(&all)?;
@@ -143,7 +143,7 @@ impl Forward {
         let id = vm.id.into();
         let back = self.reverse_rules()?;
         let ports = guest_ports(&back, &id, session)?;
-        let view = |listen, target, reverse| Listening {
+        let view = |listen, target, reverse| ListenerView {
             vm: vm.name.as_str(),
             listen,
             target,
@@ -156,8 +156,8 @@ impl Forward {
             .zip(&back)
             .filter(|(it, _)| !it.is_open_later());
         let there = there.map(|(it, rule)| view(it.at.clone(), &rule.target, true));
-        let views: Vec<Listening<'_>> = here.chain(there).collect();
-        Listening::print(&views, session.output)?;
+        let views: Vec<ListenerView<'_>> = here.chain(there).collect();
+        ListenerView::print(&views, session.output)?;
         if vm.phase != Phase::Running {
             session.output.note(&format!(
                 "{} is {}; connections are refused until it runs: banger vm start {}",

@@ -12,7 +12,7 @@ use banger_api::listener::dial;
 use banger_api::{Code, Endpoint, Error, ListenLine, Result};
 
 use super::carry::{Route, join};
-use super::{Listening, Rule};
+use super::{ListenerView, Rule};
 use crate::output::clean;
 use crate::poll;
 
@@ -87,13 +87,13 @@ impl GuestPort {
 
     /// Prints where it listens. A reader that has gone ends nothing here: the guest listens.
     fn tell(&self, vm: &str) {
-        let view = Listening {
+        let view = ListenerView {
             vm,
             listen: self.at.clone(),
             target: &self.route.target,
             reverse: true,
         };
-        let _ = Listening::print(&[view], self.route.output);
+        let _ = ListenerView::print(&[view], self.route.output);
     }
 
     fn take_connections(&self, mut lines: Lines) {

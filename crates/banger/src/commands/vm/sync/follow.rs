@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::plan::Plan;
 use super::tree::{self, Entry, Node, Root, Tree};
 use super::watch::{Changes, Watch};
-use super::{Sync, Syncing};
+use super::{Sync, SyncRun};
 use crate::output::clean;
 use crate::poll;
 use crate::remote::Prompts;
@@ -42,8 +42,8 @@ enum Ending {
 }
 
 /// What is kept from batch to batch.
-struct Following<'a> {
-    syncing: &'a Syncing<'a>,
+struct Follower<'a> {
+    syncing: &'a SyncRun<'a>,
     root: Root,
     watch: Watch,
     unsure: HashSet<RelativePath>,
@@ -55,8 +55,8 @@ struct Following<'a> {
 
 impl Sync {
     /// Follows the changes here until ^C.
-    pub(super) fn follow(syncing: &Syncing<'_>) -> Result<(), Error> {
-        let mut following = Following {
+    pub(super) fn follow(syncing: &SyncRun<'_>) -> Result<(), Error> {
+        let mut follower = Follower {
             syncing,
             root: syncing.open()?,
             watch: watch(syncing)?,
@@ -69,8 +69,8 @@ impl Sync {
         loop {
             let ending = match syncing.connect() {
                 Ok(mut connection) => {
-                    following.watch.doubt();
-                    let ending = following.batches(&mut connection, &mut said);
+                    follower.watch.doubt();
+                    let ending = follower.batches(&mut connection, &mut said);
                     ending.map_or_else(|ending| ending, |never| match never {})
                 }
                 Err(error) if error.code == Code::NotFound => Ending::Fatal(has_gone(syncing)),
@@ -79,7 +79,7 @@ impl Sync {
             };
             match ending {
                 Ending::Fatal(error) => return Err(error),
-                Ending::Lost(error) if following.is_first => return Err(error),
+                Ending::Lost(error) if follower.is_first => return Err(error),
                 Ending::Lost(error) => {
                     let reason = error.to_string();
                     if said.as_ref() != Some(&reason) {
@@ -101,7 +101,7 @@ impl Sync {
     }
 }
 
-fn watch(syncing: &Syncing<'_>) -> Result<Watch, Error> {
+fn watch(syncing: &SyncRun<'_>) -> Result<Watch, Error> {
     Watch::new(&syncing.path).map_err(|cause| {
         Error::new(Code::Host, "watch for changes")
             .cause(cause.to_string())
@@ -110,7 +110,7 @@ fn watch(syncing: &Syncing<'_>) -> Result<Watch, Error> {
 }
 
 /// The error where a disk has gone whose files the VM shall keep.
-fn unmounted(syncing: &Syncing<'_>, place: &RelativePath) -> Error {
+fn unmounted(syncing: &SyncRun<'_>, place: &RelativePath) -> Error {
     let shown = syncing.path.join(OsStr::from_bytes(place.as_bytes()));
     let shown = shown.display();
     Error::new(
@@ -121,7 +121,7 @@ fn unmounted(syncing: &Syncing<'_>, place: &RelativePath) -> Error {
 }
 
 /// The error where a VM has gone that was followed by its id.
-fn has_gone(syncing: &Syncing<'_>) -> Error {
+fn has_gone(syncing: &SyncRun<'_>) -> Error {
     let vm = &syncing.vm;
     Error::new(Code::NotFound, format!("there is no VM `{vm}` any more"))
         .hint("a new VM of that name is another one: run it again if that is meant")
@@ -129,7 +129,7 @@ fn has_gone(syncing: &Syncing<'_>) -> Error {
 
 enum Never {}
 
-impl Following<'_> {
+impl Follower<'_> {
     /// Batches over one connection, until it ends.
     fn batches(
         &mut self,

@@ -76,7 +76,7 @@ pub(crate) struct Sync {
 }
 
 /// A directory here, one in a VM, and how they are kept the same.
-struct Syncing<'a> {
+struct SyncRun<'a> {
     session: &'a Session,
     /// The VM, as the user names it.
     vm: VmRef,
@@ -128,7 +128,7 @@ impl Sync {
         said(session, &done.map_err(of_copy)?.1, false)
     }
 
-    fn syncing<'a>(&self, session: &'a Session) -> Result<Syncing<'a>, Error> {
+    fn syncing<'a>(&self, session: &'a Session) -> Result<SyncRun<'a>, Error> {
         let Location::InVm(vm, there) = Location::parse(&self.destination)? else {
             let error = Error::new(Code::Invalid, "the destination is not in a VM");
             return Err(match Location::parse(self.source.as_os_str()) {
@@ -156,7 +156,7 @@ impl Sync {
                     .hint(format!("a file: banger vm cp FILE {vm}:")),
             );
         }
-        Ok(Syncing {
+        Ok(SyncRun {
             session,
             rules: Rules::new(&path, &self.exclude, self.git)?,
             addressed: vm.clone(),
@@ -194,7 +194,7 @@ fn is_whole(path: &[u8]) -> bool {
     }
 }
 
-impl Syncing<'_> {
+impl SyncRun<'_> {
     fn open(&self) -> Result<Root, Error> {
         Root::open(&self.path).map_err(|cause| self.unreadable(&cause.to_string()))
     }

@@ -26,7 +26,7 @@ pub(super) fn send(
 ) -> Result<(), Broken> {
     sender.begin_source(0)?;
     let mut archive = Archive::new(&mut *input);
-    let mut sending = Sending {
+    let mut sending = ArchiveSender {
         sender,
         bar,
         directories: HashSet::new(),
@@ -52,7 +52,7 @@ pub(super) fn send(
     Ok(())
 }
 
-struct Sending<'a, 'b> {
+struct ArchiveSender<'a, 'b> {
     sender: &'a mut Sender<'b>,
     bar: &'a mut Bar,
     /// The directories that were sent.
@@ -60,7 +60,7 @@ struct Sending<'a, 'b> {
     piece: Vec<u8>,
 }
 
-impl Sending<'_, '_> {
+impl ArchiveSender<'_, '_> {
     fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> Result<(), Broken> {
         let kind = entry.header().entry_type();
         if kind == EntryType::XGlobalHeader {

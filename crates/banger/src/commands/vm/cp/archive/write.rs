@@ -24,7 +24,7 @@ pub(super) fn receive(
     names: Vec<Option<Vec<u8>>>,
     watch: &mut dyn Watch,
 ) -> Result<Report, Broken> {
-    let mut writing = Writing {
+    let mut writing = ArchiveWriter {
         builder: Builder::new(output),
         names,
         source: None,
@@ -51,7 +51,7 @@ pub(super) fn receive(
     Ok(report)
 }
 
-struct Writing<'a, W: Write> {
+struct ArchiveWriter<'a, W: Write> {
     builder: Builder<W>,
     names: Vec<Option<Vec<u8>>>,
     /// The source whose entries come.
@@ -64,7 +64,7 @@ struct Writing<'a, W: Write> {
     watch: &'a mut dyn Watch,
 }
 
-impl<W: Write> Writing<'_, W> {
+impl<W: Write> ArchiveWriter<'_, W> {
     fn take(&mut self, connection: &mut Connection, frame: Frame) -> Result<(), Broken> {
         match frame {
             Frame::Source(number) => {
@@ -223,7 +223,7 @@ impl<W: Write> Writing<'_, W> {
         self.write_time(meta)?;
         let mut header = header(meta, EntryType::Regular);
         header.set_size(size);
-        let watched = Watched(content, &mut *self.watch);
+        let watched = WatchedReader(content, &mut *self.watch);
         Ok(self.builder.append_data(&mut header, name(path), watched)?)
     }
 
@@ -263,9 +263,9 @@ fn header(meta: &Meta, kind: EntryType) -> Header {
 }
 
 /// A reader that tells how far it is.
-struct Watched<'a, R>(R, &'a mut dyn Watch);
+struct WatchedReader<'a, R>(R, &'a mut dyn Watch);
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for WatchedReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.0.read(buffer)?;
         self.1.advance(count as u64);
