@@ -10,7 +10,7 @@
 
 use rustix::fs::Stat;
 
-use crate::listing::{ListEnd, Listed};
+use crate::listing::{ListEnd, ListedEntry};
 use crate::path::{LONGEST_PATH, RelativePath};
 
 /// The longest payload, in bytes.
@@ -115,7 +115,7 @@ pub enum Frame {
     /// Asks what is in a directory of the receiver.
     List(RelativePath),
     /// Some of that.
-    Listed(Vec<Listed>),
+    Listed(Vec<ListedEntry>),
     /// The end of that.
     ListEnd(ListEnd),
     /// An entry of the receiver goes; a directory, if it is empty.
@@ -210,7 +210,7 @@ impl Frame {
             15 => Self::End(rest.all()),
             16 => Self::Answer(rest.all()),
             17 => Self::List(rest.path()?),
-            18 => Self::Listed(Listed::read_all(&mut rest)?),
+            18 => Self::Listed(ListedEntry::read_all(&mut rest)?),
             19 => Self::ListEnd(ListEnd::read(&mut rest)?),
             20 => Self::Remove(rest.path()?),
             21 => {

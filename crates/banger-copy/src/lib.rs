@@ -30,7 +30,7 @@ mod walk;
 pub use connection::{Connection, CopyError};
 pub use frame::{Frame, Head, LONGEST_FRAME, Meta, Node};
 pub use itself::INTO_ITSELF;
-pub use listing::{ListEnd, Listed, ListedNode};
+pub use listing::{ListEnd, ListedEntry, ListedNode};
 pub use path::{InvalidPath, LONGEST_PATH, RelativePath};
 pub use receiver::{ReceiveOptions, Receiver, Target, whole_name};
 pub use relay::{RelayError, relay};

@@ -5,7 +5,7 @@ use crate::path::LONGEST_PATH;
 
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedEntry {
     /// Its name, which is a plain one.
     pub name: Vec<u8>,
     /// Its permissions, time and owner.
@@ -38,7 +38,7 @@ pub enum ListEnd {
     Failed(String),
 }
 
-impl Listed {
+impl ListedEntry {
     /// Appends its bytes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         self.meta.write(out);

@@ -41,7 +41,7 @@ const END: u64 = u64::MAX;
 
 /// A file to pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct PackEntry {
     /// The file, or the base of a disk.
     pub path: PathBuf,
     /// The exception store of a dm-snapshot disk: the changes over the base at `path`.
@@ -52,7 +52,7 @@ pub struct Packed {
 
 /// A file to unpack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unpacked {
+pub struct UnpackEntry {
     /// The path to unpack to.
     pub path: PathBuf,
     /// Its size in bytes; a file of any other size is rejected.
@@ -69,19 +69,19 @@ pub(crate) trait Content {
 }
 
 /// A writer that digests what it writes.
-struct Digesting<T> {
+struct DigestStream<T> {
     inner: T,
     digest: Sha256,
 }
 
-impl<T: Write> Digesting<T> {
+impl<T: Write> DigestStream<T> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.digest.update(bytes);
         self.inner.write_all(bytes)
     }
 }
 
-impl<T: Read> Digesting<T> {
+impl<T: Read> DigestStream<T> {
     fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
@@ -106,7 +106,7 @@ fn invalid(what: String) -> io::Error {
 
 /// Writes an archive.
 pub(crate) fn pack(to: impl Write, head: &[u8], files: &[(u64, &dyn Content)]) -> io::Result<()> {
-    let mut to = Digesting {
+    let mut to = DigestStream {
         inner: to,
         digest: Sha256::new(),
     };
@@ -124,7 +124,11 @@ pub(crate) fn pack(to: impl Write, head: &[u8], files: &[(u64, &dyn Content)]) -
     to.inner.write_all(&digest)
 }
 
-fn pack_data(to: &mut Digesting<impl Write>, size: u64, content: &dyn Content) -> io::Result<()> {
+fn pack_data(
+    to: &mut DigestStream<impl Write>,
+    size: u64,
+    content: &dyn Content,
+) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     for Range { start, end } in content.data()? {
         let (mut at, end) = (start, end.min(size));
@@ -171,7 +175,7 @@ pub(crate) fn unpack(
     sizes: &[u64],
     mut write: impl FnMut(usize, u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut from = Digesting {
+    let mut from = DigestStream {
         inner: from,
         digest: Sha256::new(),
     };

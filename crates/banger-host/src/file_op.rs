@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Owner, Packed, Unpacked};
+use crate::{Owner, PackEntry, UnpackEntry};
 
 /// One change of files. Every path is absolute and has no `..`.
 ///
@@ -144,7 +144,7 @@ pub enum FileOp {
         /// The head of the archive.
         head: Vec<u8>,
         /// The files, in order. They are not written during the change.
-        files: Vec<Packed>,
+        files: Vec<PackEntry>,
     },
     /// These are the files of the archive `from`; if any part of it is invalid, none of them
     /// exists. Their permission bits are 0644.
@@ -152,7 +152,7 @@ pub enum FileOp {
         /// Its absolute path.
         from: PathBuf,
         /// The files, in order.
-        to: Vec<Unpacked>,
+        to: Vec<UnpackEntry>,
     },
     /// The exception store in this file (of [`RootOp::MakeSnapshot`](crate::RootOp::MakeSnapshot))
     /// is valid again, if the kernel invalidated it because it could not write to it. The disk is

@@ -34,7 +34,7 @@ mod root_op;
 mod sim;
 mod subnet;
 
-pub use archive::{Packed, Unpacked};
+pub use archive::{PackEntry, UnpackEntry};
 pub use claim::Claim;
 pub use detach::detach;
 pub use error::{Error, Kind, Result};

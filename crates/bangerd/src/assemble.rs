@@ -49,7 +49,7 @@ use crate::vm::names::Instance;
 use configuration::ConfigurationInForce;
 use hypervisors::Candidates;
 use key::Key;
-use reach::{Reached, Root};
+use reach::{Reach, Root};
 
 /// The host that the daemon works on.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ pub fn assemble(location: &Location, config: &Config, mode: &Mode) -> Result<Eng
 
 impl<'a> Assembly<'a> {
     fn new(location: &'a Location, config: &'a Config, mode: &'a Mode) -> Result<Self> {
-        let Reached {
+        let Reach {
             host,
             root,
             instance,

@@ -4,7 +4,7 @@
 //! key. A manifest is untrusted until it has been checked here.
 
 use banger_api::{Code, Error, ImageName, VmName, VmSpec};
-use banger_host::Packed;
+use banger_host::PackEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -41,7 +41,7 @@ pub struct Content {
     /// Its name in the archive.
     pub name: &'static str,
     /// The file.
-    pub file: Packed,
+    pub file: PackEntry,
 }
 
 /// A file of an archive.
@@ -191,7 +191,7 @@ mod tests {
         let (_, vm, _) = made();
         let content = |name| Content {
             name,
-            file: Packed {
+            file: PackEntry {
                 path: "/x".into(),
                 store: None,
                 size: 1 << 20,

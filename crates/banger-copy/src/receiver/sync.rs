@@ -12,7 +12,7 @@ use super::Receiver;
 use super::file::CONFINED;
 use crate::connection::{Connection, CopyError};
 use crate::frame::{Frame, Meta};
-use crate::listing::{ListEnd, Listed, ListedNode};
+use crate::listing::{ListEnd, ListedEntry, ListedNode};
 use crate::path::RelativePath;
 use crate::sender::quiet_digest_of;
 
@@ -155,7 +155,7 @@ fn list(directory: OwnedFd, connection: &mut Connection) -> Result<ListEnd, Copy
 }
 
 /// An entry; nothing if it has gone meanwhile.
-fn look_at(directory: &Dir, name: Vec<u8>) -> Option<Listed> {
+fn look_at(directory: &Dir, name: Vec<u8>) -> Option<ListedEntry> {
     let fd = directory.fd().ok()?;
     let stat: Stat = statat(fd, &*name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let node = match FileType::from_raw_mode(stat.st_mode) {
@@ -167,7 +167,7 @@ fn look_at(directory: &Dir, name: Vec<u8>) -> Option<Listed> {
         }
         _ => ListedNode::Other,
     };
-    Some(Listed {
+    Some(ListedEntry {
         name,
         meta: Meta::from(&stat),
         node,

@@ -267,11 +267,11 @@ impl GuestConfig {
     /// error.
     pub fn from_json(json: &[u8]) -> Result<Self, ConfigError> {
         #[derive(Deserialize)]
-        struct Versioned {
+        struct VersionedConfig {
             schema: u32,
         }
         let unreadable = |cause: serde_json::Error| ConfigError::Unreadable(cause.to_string());
-        let Versioned { schema } = serde_json::from_slice(json).map_err(unreadable)?;
+        let VersionedConfig { schema } = serde_json::from_slice(json).map_err(unreadable)?;
         if schema != SCHEMA {
             return Err(ConfigError::Schema { found: schema });
         }

@@ -50,7 +50,7 @@ impl Refusal {
 
 /// A running command, with our ends of its streams.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningCommand {
     pub(crate) child: Child,
     pub(crate) stdin: Option<File>,
     pub(crate) stdout: Option<File>,
@@ -60,7 +60,7 @@ pub(crate) struct Running {
 }
 
 /// Starts the command; with `bound` it gets `SIGTERM` when this process is killed.
-pub(crate) fn start(request: &Request, bound: bool) -> Result<Running, Refusal> {
+pub(crate) fn start(request: &Request, bound: bool) -> Result<RunningCommand, Refusal> {
     let user = request.start.user.as_deref().unwrap_or("root");
     let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
     let size: usize = request.words.iter().map(|word| word.len() + 8).sum();
@@ -104,7 +104,7 @@ pub(crate) fn start(request: &Request, bound: bool) -> Result<Running, Refusal> 
     // Dropping the command closes our copies of the terminal's other side.
     drop(command);
     let file = |fd: Option<OwnedFd>| fd.map(File::from);
-    Ok(Running {
+    Ok(RunningCommand {
         stdin: file(child.stdin.take().map(OwnedFd::from)),
         stdout: file(child.stdout.take().map(OwnedFd::from)),
         stderr: file(child.stderr.take().map(OwnedFd::from)),

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::termios::{Winsize, tcgetpgrp, tcsetwinsize};
 
-use super::command::{CANNOT_RUN, Running};
+use super::command::{CANNOT_RUN, RunningCommand};
 
 /// How long a command may take to end after each signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ const ENDINGS: [Signal; 3] = [Signal::HUP, Signal::TERM, Signal::KILL];
 /// A command, from its start to its end.
 #[derive(Debug)]
 pub(crate) struct Process {
-    running: Running,
+    running: RunningCommand,
     group: Pid,
     ended: OwnedFd,
     /// Input that the command has not read yet.
@@ -48,7 +48,7 @@ impl Process {
     ///
     /// # Errors
     /// The process has no descriptors left.
-    pub(crate) fn new(running: Running, timeout: Option<Duration>) -> io::Result<Self> {
+    pub(crate) fn new(running: RunningCommand, timeout: Option<Duration>) -> io::Result<Self> {
         let group = Pid::from_child(&running.child);
         match prepare(&running) {
             Ok(ended) => Ok(Self {
@@ -250,7 +250,7 @@ impl Process {
 }
 
 /// Reads and writes of its streams do not wait; a descriptor that is ready once it has ended.
-fn prepare(running: &Running) -> io::Result<OwnedFd> {
+fn prepare(running: &RunningCommand) -> io::Result<OwnedFd> {
     let files = [
         &running.stdin,
         &running.stdout,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use banger_guest::streams::{ExecFrame, ExecReader, JobState, STDIN_WINDOW};
 use rustix::event::{PollFd, PollFlags};
 
-use super::command::Running;
+use super::command::RunningCommand;
 use super::process::{GRACE, Process, is_later};
 use crate::system::wait;
 
@@ -20,7 +20,7 @@ const BACKLOG: usize = 128 << 10;
 pub(super) fn relay(
     stream: UnixStream,
     reader: ExecReader,
-    running: Running,
+    running: RunningCommand,
     timeout: Option<Duration>,
 ) -> io::Result<()> {
     let process = Process::new(running, timeout)?;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::context::During as _;
 use super::files::open;
 use super::replacement::Replacement;
-use crate::archive::{self, Content, Overlay, Packed, Unpacked};
+use crate::archive::{self, Content, Overlay, PackEntry, UnpackEntry};
 use crate::{Change, Result};
 
 /// The number of bytes read or written at once.
@@ -60,7 +60,7 @@ impl Content for File {
 }
 
 /// FileOp::PackFiles.
-pub(super) fn pack(to: &Path, head: &[u8], files: &[Packed]) -> Result<Change> {
+pub(super) fn pack(to: &Path, head: &[u8], files: &[PackEntry]) -> Result<Change> {
     let describe = || format!("write the archive `{}`", to.display());
     let mut contents: Vec<(u64, Box<dyn Content>)> = Vec::new();
     for file in files {
@@ -85,7 +85,7 @@ pub(super) fn pack(to: &Path, head: &[u8], files: &[Packed]) -> Result<Change> {
 }
 
 /// FileOp::UnpackFiles.
-pub(super) fn unpack(from: &Path, to: &[Unpacked]) -> Result<Change> {
+pub(super) fn unpack(from: &Path, to: &[UnpackEntry]) -> Result<Change> {
     let describe = || format!("unpack the archive `{}`", from.display());
     let archive = open(from, true).during(describe)?;
     let mut files = Vec::new();

@@ -9,9 +9,9 @@ const MACHINE: u32 = 1_999_999_001;
 const STRANGER: u32 = 1_999_999_002;
 
 /// A program that ends with the test.
-struct Running(Child);
+struct TestProcess(Child);
 
-impl Drop for Running {
+impl Drop for TestProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -19,7 +19,7 @@ impl Drop for Running {
 }
 
 /// A shell with this name, user and argument, which waits until it is ended.
-fn start(called: &str, uid: u32, argument: &str) -> Running {
+fn start(called: &str, uid: u32, argument: &str) -> TestProcess {
     use std::os::unix::process::CommandExt as _;
     #[expect(clippy::disallowed_methods, reason = "it runs as another user")]
     let child = Command::new("/bin/sh")
@@ -30,7 +30,7 @@ fn start(called: &str, uid: u32, argument: &str) -> Running {
         .gid(uid)
         .spawn()
         .unwrap();
-    Running(child)
+    TestProcess(child)
 }
 
 fn name(test: &str) -> String {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::change::missing;
 use super::{SimFile, SimState};
-use crate::archive::{self, Content, Overlay, Packed, Unpacked};
+use crate::archive::{self, Content, Overlay, PackEntry, UnpackEntry};
 use crate::{Error, Result};
 
 /// The maximum number of bytes that the simulated host keeps of a file.
@@ -34,7 +34,7 @@ fn io_error(what: &str) -> impl Fn(io::Error) -> Error {
 }
 
 /// The bytes of an archive.
-pub(super) fn pack(state: &SimState, head: &[u8], files: &[Packed]) -> Result<Vec<u8>> {
+pub(super) fn pack(state: &SimState, head: &[u8], files: &[PackEntry]) -> Result<Vec<u8>> {
     let failed = io_error("write the archive");
     let file = |path: &Path| state.files.get(path).ok_or_else(|| missing(path));
     let mut contents: Vec<(u64, Box<dyn Content + '_>)> = Vec::new();
@@ -53,7 +53,7 @@ pub(super) fn pack(state: &SimState, head: &[u8], files: &[Packed]) -> Result<Ve
 }
 
 /// The files of an archive.
-pub(super) fn unpack(from: &SimFile, to: &[Unpacked]) -> Result<Vec<(PathBuf, SimFile)>> {
+pub(super) fn unpack(from: &SimFile, to: &[UnpackEntry]) -> Result<Vec<(PathBuf, SimFile)>> {
     let sizes: Vec<u64> = to.iter().map(|it| it.size).collect();
     let mut contents: Vec<Vec<u8>> = vec![Vec::new(); to.len()];
     archive::unpack(&*from.contents, &sizes, |number, offset, bytes| {
@@ -69,7 +69,7 @@ pub(super) fn unpack(from: &SimFile, to: &[Unpacked]) -> Result<Vec<(PathBuf, Si
         Ok(())
     })
     .map_err(io_error("unpack the archive"))?;
-    let file = |(unpacked, contents): (&Unpacked, Vec<u8>)| {
+    let file = |(unpacked, contents): (&UnpackEntry, Vec<u8>)| {
         let file = SimFile {
             length: unpacked.size,
             contents,

@@ -34,7 +34,7 @@ pub(crate) fn run() {
 /// Page-aligned bytes, for direct I/O.
 struct Aligned(Vec<u8>, usize);
 
-impl Aligned {
+impl AlignedBuffer {
     fn new(length: usize) -> Self {
         let bytes = pattern(7, length + BLOCK);
         let start = bytes.as_ptr().align_offset(BLOCK);
@@ -66,7 +66,7 @@ fn opened(name: &str) -> File {
 }
 
 fn one(kib: u64) {
-    let buffer = Aligned::new(MIB as usize);
+    let buffer = AlignedBuffer::new(MIB as usize);
     let name = name(900);
     let op = making(&name, kib);
     host().change(&op).unwrap();

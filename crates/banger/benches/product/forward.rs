@@ -31,17 +31,17 @@ while True:
 "#;
 
 /// A process that is ended with the measurement.
-struct Running(Child);
+struct BenchProcess(Child);
 
-impl Drop for Running {
+impl Drop for BenchProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn start(command: &mut Command) -> Running {
-    Running(command.stdin(Stdio::null()).spawn().unwrap())
+fn start(command: &mut Command) -> BenchProcess {
+    BenchProcess(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
 /// What the guest's server sends, and the milliseconds from the connection to its end; `None` while

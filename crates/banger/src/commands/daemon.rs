@@ -224,7 +224,7 @@ fn stop(session: &Session) -> Outcome {
     let output = session.output;
     let Some((client, view)) = session.running_daemon()? else {
         if output.json {
-            output.value(&Ended {
+            output.value(&StopReport {
                 daemon: None,
                 already: true,
             })?;
@@ -234,7 +234,7 @@ fn stop(session: &Session) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     };
     let view = end(&client, &view)?;
-    let ended = Ended {
+    let ended = StopReport {
         daemon: Some(&view),
         already: false,
     };
@@ -244,7 +244,7 @@ fn stop(session: &Session) -> Outcome {
 
 /// The end of a daemon, in JSON.
 #[derive(Debug, Serialize)]
-struct Ended<'a> {
+struct StopReport<'a> {
     /// The daemon's last state; `None` if none was running.
     #[serde(flatten)]
     daemon: Option<&'a DaemonView>,

@@ -36,7 +36,7 @@ pub(super) struct Candidates {
 
 /// The hypervisor for new starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Selected {
+enum Selection {
     Firecracker,
     /// With the reason against Firecracker, if it was tried.
     Qemu(Option<String>),
@@ -79,14 +79,14 @@ impl Candidates {
     ///
     /// `auto` takes Firecracker if its checks pass, and otherwise QEMU, whose own checks then
     /// report what is missing.
-    fn take(&self, host: &dyn Host) -> Selected {
+    fn take(&self, host: &dyn Host) -> Selection {
         match self.choice {
-            HypervisorChoice::Firecracker => Selected::Firecracker,
-            HypervisorChoice::Qemu => Selected::Qemu(None),
+            HypervisorChoice::Firecracker => Selection::Firecracker,
+            HypervisorChoice::Qemu => Selection::Qemu(None),
             HypervisorChoice::Auto => {
                 match readiness::require(host, &self.firecracker(host).checks()) {
-                    Ok(_) => Selected::Firecracker,
-                    Err(error) => Selected::Qemu(Some(error.message)),
+                    Ok(_) => Selection::Firecracker,
+                    Err(error) => Selection::Qemu(Some(error.message)),
                 }
             }
         }
@@ -110,16 +110,16 @@ impl Candidates {
             Box::new(Qemu::new(self.layout.clone(), self.qemu.clone(), self.kvm));
         let taken = self.take(host);
         let all = match taken {
-            Selected::Firecracker => vec![firecracker, qemu, other],
-            Selected::Qemu(_) => vec![qemu, firecracker, other],
+            Selection::Firecracker => vec![firecracker, qemu, other],
+            Selection::Qemu(_) => vec![qemu, firecracker, other],
         };
         let check = Check::new("hypervisor", move |host| self.tell(&taken, host));
         (all, check)
     }
 
-    fn tell(&self, taken: &Selected, host: &dyn Host) -> Finding {
+    fn tell(&self, taken: &Selection, host: &dyn Host) -> Finding {
         let now = self.take(host);
-        let same = matches!(now, Selected::Firecracker) == matches!(taken, Selected::Firecracker);
+        let same = matches!(now, Selection::Firecracker) == matches!(taken, Selection::Firecracker);
         if !same {
             return Finding::Doubtful {
                 found: format!(
@@ -135,16 +135,16 @@ impl Candidates {
             Finding::Doubtful { .. } | Finding::Bad { .. } => "in software, without KVM",
         };
         let found = match (self.choice, &now) {
-            (HypervisorChoice::Auto, Selected::Firecracker) => {
+            (HypervisorChoice::Auto, Selection::Firecracker) => {
                 "`auto` takes Firecracker: its checks pass".to_owned()
             }
-            (HypervisorChoice::Auto, Selected::Qemu(Some(why))) => {
+            (HypervisorChoice::Auto, Selection::Qemu(Some(why))) => {
                 format!("`auto` takes QEMU, {speed}. Not Firecracker: {why}")
             }
-            (_, Selected::Firecracker) => "Firecracker, as configured".to_owned(),
-            (_, Selected::Qemu(_)) => format!("QEMU, as configured; {speed}"),
+            (_, Selection::Firecracker) => "Firecracker, as configured".to_owned(),
+            (_, Selection::Qemu(_)) => format!("QEMU, as configured; {speed}"),
         };
-        if self.jailer && matches!(now, Selected::Qemu(_)) {
+        if self.jailer && matches!(now, Selection::Qemu(_)) {
             return Finding::Doubtful {
                 found: format!("{found}. `jailer = true` applies only to Firecracker, and has no effect here"),
                 hint: "see why Firecracker does not run: set `hypervisor = \"firecracker\"`, then: banger daemon stop; banger doctor"
@@ -155,10 +155,10 @@ impl Candidates {
     }
 }
 
-fn name(taken: &Selected) -> &'static str {
+fn name(taken: &Selection) -> &'static str {
     match taken {
-        Selected::Firecracker => "Firecracker",
-        Selected::Qemu(_) => "QEMU",
+        Selection::Firecracker => "Firecracker",
+        Selection::Qemu(_) => "QEMU",
     }
 }
 

@@ -12,7 +12,7 @@ use crate::readiness::Check;
 use crate::vm::names::Instance;
 
 /// A host, and how it is reached.
-pub(super) struct Reached {
+pub(super) struct Reach {
     pub(super) host: Arc<dyn Host>,
     pub(super) root: Root,
     /// The installation, which names banger's things on the host.
@@ -34,10 +34,10 @@ pub(super) enum Root {
 }
 
 /// Connects to the host of this mode.
-pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
+pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reach> {
     let host: Arc<dyn Host> = match mode {
         Mode::Sim(sim) => {
-            return Ok(Reached {
+            return Ok(Reach {
                 host: Arc::new(sim.clone()),
                 root: Root::NotNeeded,
                 instance: Instance::new(sim.uid(), state),
@@ -49,7 +49,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
     let instance = Instance::new(uid, state);
     if uid == 0 {
         banger_host::reserve(state).during("reserve the names of root's VMs")?;
-        return Ok(Reached {
+        return Ok(Reach {
             host,
             root: Root::NotNeeded,
             instance,
@@ -64,7 +64,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
             tracing::info!(root = helped.described(), "root helps");
             // Root derives the names from the path that was given at the installation.
             let instance = helped.claim().instance().into();
-            Ok(Reached {
+            Ok(Reach {
                 host: Arc::new(helped),
                 root,
                 instance,
@@ -78,7 +78,7 @@ pub(super) fn reach(mode: &Mode, state: &Path) -> Result<Reached> {
         Err(error) if error.kind() == Kind::Unsupported => Err(error).during("reach root"),
         Err(error) => {
             tracing::info!(%error, "root does not help");
-            Ok(Reached {
+            Ok(Reach {
                 host,
                 root: Root::Absent {
                     uid,

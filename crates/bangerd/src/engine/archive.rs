@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use banger_api::{Code, Error, ExportVm, ExportedVm, ImportVm, VmView};
 use banger_host::archive::{BEFORE_HEAD, DIGEST, head_length};
-use banger_host::{FileOp, Host, Op, Unpacked};
+use banger_host::{FileOp, Host, Op, UnpackEntry};
 
 use super::create::random;
 use super::hold::{Hold, Slot};
@@ -191,7 +191,7 @@ impl Engine {
     }
 
     fn unpack(&self, from: &Path, manifest: &Manifest, folder: &Path) -> Result<()> {
-        let unpacked = |entry: &crate::manifest::Entry| Unpacked {
+        let unpacked = |entry: &crate::manifest::Entry| UnpackEntry {
             path: folder.join(&entry.name),
             size: entry.size,
         };

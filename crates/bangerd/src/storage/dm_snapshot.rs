@@ -11,7 +11,9 @@ use std::path::PathBuf;
 
 use banger_api::{DiskView, VmId};
 use banger_host::cow::{HEADER_LENGTH, Header, length_mib};
-use banger_host::{FileOp, Finding, Host, Op, Packed, Probe, RootOp, SnapshotFiles, snapshot_node};
+use banger_host::{
+    FileOp, Finding, Host, Op, PackEntry, Probe, RootOp, SnapshotFiles, snapshot_node,
+};
 
 use super::RootDisk;
 use crate::error::{During, Result};
@@ -124,11 +126,11 @@ impl RootDisk for DmSnapshot {
         self.grow(vm, host)
     }
 
-    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<Packed> {
+    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<PackEntry> {
         let path = self.store(vm);
         host.change(&Op::File(FileOp::RestoreStore { path }))
             .during("restore its store")?;
-        Ok(Packed {
+        Ok(PackEntry {
             path: self.base(vm),
             store: Some(self.store(vm)),
             size: vm.spec.system_disk_size.0 << 20,

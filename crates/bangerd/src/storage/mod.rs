@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, DiskView, Error, Mib, VmId};
-use banger_host::{FileOp, Finding, Host, Op, Owner, Packed};
+use banger_host::{FileOp, Finding, Host, Op, Owner, PackEntry};
 
 use crate::error::{During, Result, is_unsupported};
 use crate::layout::{Layout, machine};
@@ -82,7 +82,7 @@ pub trait RootDisk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If the disk is missing, or cannot be read.
-    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<Packed> {
+    fn content(&self, vm: &Vm, host: &dyn Host) -> Result<PackEntry> {
         whole_file(self.file(vm), host)
     }
 
@@ -224,13 +224,13 @@ pub(crate) fn admit_size(
 ///
 /// # Errors
 /// `not-ready` if it is missing.
-pub(crate) fn whole_file(path: PathBuf, host: &dyn Host) -> Result<Packed> {
+pub(crate) fn whole_file(path: PathBuf, host: &dyn Host) -> Result<PackEntry> {
     let stat = host.stat(&path).during("look at its file")?;
     let Some(size) = stat.map(|stat| stat.length) else {
         let what = format!("`{}` is gone", path.display());
         return Err(Error::new(Code::NotReady, what).hint("restore it from a backup"));
     };
-    Ok(Packed {
+    Ok(PackEntry {
         path,
         store: None,
         size,

@@ -25,7 +25,7 @@ pub(crate) struct Description {
 /// One VM in the list for programs.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Listed<T> {
+enum OutcomeView<T> {
     Done(T),
     Failed { name: String, error: Error },
 }
@@ -36,7 +36,7 @@ pub(crate) struct Outcomes<T, F> {
     output: Output,
     describe: F,
     count: usize,
-    listed: Vec<(usize, Listed<T>)>,
+    listed: Vec<(usize, OutcomeView<T>)>,
     /// The notes on several VMs, each with its VMs, printed once at the end.
     notes: BTreeMap<String, Vec<String>>,
     /// The reason why nothing more can be printed.
@@ -63,7 +63,7 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
                 if !self.output.json && self.mute.is_none() {
                     self.mute = self.print(&done).err();
                 }
-                Listed::Done(done)
+                OutcomeView::Done(done)
             }
             Err(mut error) => {
                 if name == "all" {
@@ -73,7 +73,7 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
                 if !self.output.json && self.count > 1 {
                     self.output.error(&error);
                 }
-                Listed::Failed {
+                OutcomeView::Failed {
                     name: name.to_owned(),
                     error,
                 }
@@ -119,8 +119,8 @@ impl<T: Serialize, F: Fn(&T, bool) -> Description> Outcomes<T, F> {
             self.output.value(&listed)?;
         }
         let failed = listed.into_iter().filter_map(|it| match it {
-            Listed::Failed { name, error } => Some((name, error)),
-            Listed::Done(_) => None,
+            OutcomeView::Failed { name, error } => Some((name, error)),
+            OutcomeView::Done(_) => None,
         });
         let (names, errors): (Vec<_>, Vec<_>) = failed.unzip();
         let Some(first) = errors.into_iter().next() else {

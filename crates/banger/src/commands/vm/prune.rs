@@ -46,7 +46,7 @@ pub(crate) struct Prune {
 
 /// What was deleted.
 #[derive(Debug, Default, Serialize)]
-struct Pruned {
+struct PruneReport {
     /// The VMs.
     names: Vec<VmName>,
     /// The space that is free again, in bytes.
@@ -68,7 +68,7 @@ impl Prune {
         {
             return Ok(ExitCode::FAILURE);
         }
-        let mut pruned = Pruned::default();
+        let mut pruned = PruneReport::default();
         for vm in vms {
             match session.work(|daemon, progress| delete(daemon, &vm, progress)) {
                 Ok(last) => {
@@ -139,7 +139,7 @@ fn delete(
     daemon.delete(&reference, &for_good, progress)
 }
 
-fn text(pruned: &Pruned) -> String {
+fn text(pruned: &PruneReport) -> String {
     let deleted = pruned.names.iter();
     let deleted = deleted.map(|name| format!("{name} is deleted\n"));
     let freed = format!("{} are free again", space::size(pruned.freed_bytes));

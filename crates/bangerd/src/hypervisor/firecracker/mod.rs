@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_millis(4000);
 
 /// The process that runs the jailer.
 #[derive(Debug)]
-enum Jailing {
+enum JailMode {
     /// The daemon, which is root.
     Daemon(Jail, Instance),
     /// The root helper, with programs of its own. The machine's folder stays in place and has
@@ -66,7 +66,7 @@ pub struct Firecracker {
     program: PathBuf,
     network: NetworkKind,
     /// The jail, if any; a jailed driver has a name of its own.
-    jail: Option<Jailing>,
+    jail: Option<JailMode>,
     patience: Duration,
 }
 
@@ -89,7 +89,7 @@ impl Firecracker {
     pub fn jailed(self, instance: Instance) -> Self {
         let jail = Jail::new(&self.program, self.layout.jails());
         Self {
-            jail: Some(Jailing::Daemon(jail, instance)),
+            jail: Some(JailMode::Daemon(jail, instance)),
             ..self
         }
     }
@@ -102,7 +102,7 @@ impl Firecracker {
         let jail = Jail::new(&program, self.layout.vms());
         Self {
             program,
-            jail: Some(Jailing::Root(jail)),
+            jail: Some(JailMode::Root(jail)),
             ..self
         }
     }
@@ -110,8 +110,8 @@ impl Firecracker {
     /// The folder of the machine's sockets.
     fn sockets(&self, vm: &Vm) -> PathBuf {
         match &self.jail {
-            Some(Jailing::Daemon(jail, instance)) => jail.root(&instance.process(vm.id)),
-            Some(Jailing::Root(_)) | None => self.layout.vm(vm.id).machine(),
+            Some(JailMode::Daemon(jail, instance)) => jail.root(&instance.process(vm.id)),
+            Some(JailMode::Root(_)) | None => self.layout.vm(vm.id).machine(),
         }
     }
 
@@ -134,14 +134,14 @@ impl Hypervisor for Firecracker {
         Features {
             most_vcpus: machine::MOST_CPUS,
             power_button: true,
-            jailed_by_root: matches!(self.jail, Some(Jailing::Root(_))),
+            jailed_by_root: matches!(self.jail, Some(JailMode::Root(_))),
             reports_state: false,
         }
     }
 
     fn programs(&self) -> Vec<PathBuf> {
         let jailer = self.jail.as_ref().map(|jailing| match jailing {
-            Jailing::Daemon(jail, _) | Jailing::Root(jail) => jail.jailer().to_owned(),
+            JailMode::Daemon(jail, _) | JailMode::Root(jail) => jail.jailer().to_owned(),
         });
         [self.program.clone()].into_iter().chain(jailer).collect()
     }
@@ -149,7 +149,7 @@ impl Hypervisor for Firecracker {
     fn checks(&self) -> Vec<Check> {
         let mut checks = program::checks(&self.program, self.network);
         checks.extend(self.jail.iter().map(|jailing| match jailing {
-            Jailing::Daemon(jail, _) | Jailing::Root(jail) => jail.check(),
+            JailMode::Daemon(jail, _) | JailMode::Root(jail) => jail.check(),
         }));
         checks
     }
@@ -160,13 +160,13 @@ impl Hypervisor for Firecracker {
 
     fn boot(&self, vm: &Vm, machine: &Machine, host: &dyn Host) -> Result<Process> {
         let folder = match &self.jail {
-            Some(Jailing::Root(_)) => JAILED_FOLDER,
-            Some(Jailing::Daemon(..)) | None => "",
+            Some(JailMode::Root(_)) => JAILED_FOLDER,
+            Some(JailMode::Daemon(..)) | None => "",
         };
         let requests = machine::requests(machine, Path::new(folder))?;
         let jail = match &self.jail {
-            Some(Jailing::Daemon(jail, _)) => Some(jail),
-            Some(Jailing::Root(_)) | None => None,
+            Some(JailMode::Daemon(jail, _)) => Some(jail),
+            Some(JailMode::Root(_)) | None => None,
         };
         let boot = Boot {
             program: &self.program,

@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// A resolver on a port of its own, until dropped.
-struct Running {
+struct TestResolver {
     address: SocketAddr,
     runtime: Option<tokio::runtime::Runtime>,
     stop: Option<oneshot::Sender<()>>,
     served: Option<tokio::task::JoinHandle<io::Result<()>>>,
 }
 
-impl Running {
+impl TestResolver {
     fn new() -> Self {
         let sockets = bind(0).unwrap();
         let address = sockets.address().unwrap();
@@ -67,7 +67,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for TestResolver {
     fn drop(&mut self) {
         self.stop.take();
         let served = self.served.take().unwrap();
@@ -94,7 +94,7 @@ fn ask_tcp(stream: &mut StdTcpStream, message: &[u8]) -> io::Result<Message> {
 
 #[test]
 fn it_answers_over_udp_and_tcp() {
-    let resolver = Running::new();
+    let resolver = TestResolver::new();
     resolver.assert_answers();
     let mut stream = resolver.tcp();
     for _ in 0..3 {
@@ -106,7 +106,7 @@ fn it_answers_over_udp_and_tcp() {
 #[test]
 fn garbage_over_the_wire_does_no_harm() {
     use std::io::Write as _;
-    let resolver = Running::new();
+    let resolver = TestResolver::new();
     let socket = resolver.udp();
     // A small generator with a fixed seed: the packets are the same in each run.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -132,7 +132,7 @@ fn garbage_over_the_wire_does_no_harm() {
 #[test]
 fn idle_tcp_clients_are_sent_away() {
     use std::io::Read as _;
-    let resolver = Running::new();
+    let resolver = TestResolver::new();
     let idle: Vec<_> = (0..CONNECTIONS + 5).map(|_| resolver.tcp()).collect();
     let begun = Instant::now();
     let mut last = resolver.tcp();
@@ -147,7 +147,7 @@ fn idle_tcp_clients_are_sent_away() {
 #[test]
 fn a_question_that_is_too_long_ends_the_connection() {
     use std::io::{Read as _, Write as _};
-    let resolver = Running::new();
+    let resolver = TestResolver::new();
     let mut stream = resolver.tcp();
     stream.write_all(&[0xff, 0xff]).unwrap();
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "closed");

@@ -20,7 +20,7 @@ fn read_to_end(stream: banger_api::client::ExecStream) -> Vec<ExecFrame> {
 
 #[test]
 fn a_command_has_the_connection_to_itself() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let mut stream = client.exec(&vm("calm-otter")).unwrap();
     for frame in [
@@ -44,7 +44,7 @@ fn a_command_has_the_connection_to_itself() {
 
 #[test]
 fn what_keeps_a_command_from_its_vm_is_a_plain_error() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let error = client.exec(&vm("nobody")).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
@@ -73,7 +73,7 @@ fn what_keeps_a_command_from_its_vm_is_a_plain_error() {
 
 #[test]
 fn open_commands_do_not_hold_up_a_stop() {
-    let mut server = Running::with_vm();
+    let mut server = TestServer::with_vm();
     let stream = server.client().exec(&vm("calm-otter")).unwrap();
     server.shutdown.begin();
     let took = server.ended();
@@ -83,7 +83,7 @@ fn open_commands_do_not_hold_up_a_stop() {
 
 #[test]
 fn ports_and_usage_are_the_guests_and_the_hosts() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let ports: Vec<PortView> = client.ports(&vm("calm-otter")).unwrap();
     assert_eq!(
@@ -125,7 +125,7 @@ fn detach(client: &banger_api::client::Client, words: &[&str], start: &str) -> J
 
 #[test]
 fn a_job_outlives_its_connection_and_is_attached_to_killed_and_removed() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let (client, otter) = (server.client(), vm("calm-otter"));
     let done = detach(&client, &["x", "exit=7"], "{}");
     assert_eq!((done.state, done.status), (JobState::Exited, Some(7)));
@@ -227,7 +227,7 @@ fn a_clients_frames_are_the_guests() {
 
 #[test]
 fn a_connection_is_a_services_and_the_end_of_one_direction_leaves_the_other() {
-    let mut server = Running::with_vm();
+    let mut server = TestServer::with_vm();
     let client = server.client();
     let web = vm("calm-otter");
     let connect = |to: &str| client.connect(&web, &to.parse().unwrap());

@@ -73,14 +73,14 @@ const PATHS: &[(&str, &str)] = &[
     ("POST", "/v1/images/build"),
 ];
 
-fn document(server: &Running) -> Value {
+fn document(server: &TestServer) -> Value {
     let answer = server.raw("GET /v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n");
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 #[test]
 fn every_path_is_described_and_every_described_path_is_there() {
-    let server = Running::with_trash();
+    let server = TestServer::with_trash();
     let document = document(&server);
     let described: BTreeSet<(String, String)> = document["paths"]
         .as_object()
@@ -191,7 +191,7 @@ fn is_upgrade(path: &str) -> bool {
 }
 
 /// Starts a job named `mine` that runs until it is ended.
-fn start_job(server: &Running) {
+fn start_job(server: &TestServer) {
     use std::io::{Read as _, Write as _};
     let mut stream = server.client().detach(&vm("calm-otter")).unwrap();
     let word = ExecFrame::Word(b"stay".to_vec());
@@ -203,7 +203,7 @@ fn start_job(server: &Running) {
 }
 
 /// Puts only this VM into the trash, and frees its name.
-fn only_in_trash(server: &Running) {
+fn only_in_trash(server: &TestServer) {
     let client = server.client();
     for vm in client.trash().unwrap() {
         client.purge(&vm.id.into(), nothing).unwrap();
@@ -221,7 +221,7 @@ fn mine() -> ImageName {
     "mine".parse().unwrap()
 }
 
-fn import_mine(server: &Running) {
+fn import_mine(server: &TestServer) {
     let request = ImportImage {
         name: mine().to_string(),
         path: "/file".to_owned(),
@@ -266,7 +266,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
 
 #[test]
 fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern() {
-    let document = document(&Running::new());
+    let document = document(&TestServer::new());
     let (mut bodies, mut references) = (0, 0);
     for (name, operation) in operations(&document) {
         if let Some(body) = operation.get("requestBody") {
@@ -290,7 +290,7 @@ fn a_body_may_be_left_out_where_it_has_defaults_and_a_reference_has_its_pattern(
 
 #[test]
 fn every_verb_is_answered_in_lines_or_once() {
-    let document = document(&Running::new());
+    let document = document(&TestServer::new());
     for (name, operation) in operations(&document) {
         if is_upgrade(&name) {
             assert!(operation["responses"]["101"].is_object(), "{name}");
@@ -330,7 +330,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_schema_that_is_named_is_there() {
-    let document = document(&Running::new());
+    let document = document(&TestServer::new());
     let mut named = BTreeSet::new();
     references(&document, &mut named);
     for name in &named {
@@ -394,7 +394,7 @@ fn every_schema_that_is_named_is_there() {
 
 #[test]
 fn the_document_is_of_version_3_1_and_reads_back() {
-    let document = document(&Running::new());
+    let document = document(&TestServer::new());
     assert_eq!(document["openapi"], "3.1.0");
     assert_eq!(document["info"]["title"], "banger");
     let text = document.to_string();

@@ -5,7 +5,7 @@ use banger_api::API_VERSION;
 
 #[test]
 fn a_stop_lets_verbs_under_way_end() {
-    let mut server = Running::new();
+    let mut server = TestServer::new();
     let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
         let client = server.client();
@@ -22,7 +22,7 @@ fn a_stop_lets_verbs_under_way_end() {
 
 #[test]
 fn a_stop_does_not_wait_for_ever_for_a_verb() {
-    let mut server = Running::new();
+    let mut server = TestServer::new();
     let gate = Gate::new(&server.sim);
     let _stream = server.ask("POST /v1/vms", "", "{}");
     eventually("the work begins", || gate.arrived() == 1);
@@ -33,7 +33,7 @@ fn a_stop_does_not_wait_for_ever_for_a_verb() {
 
 #[test]
 fn another_version_is_refused_in_words_but_may_stop_the_daemon() {
-    let mut server = Running::new();
+    let mut server = TestServer::new();
     let ask = |line: &str, version: &str| {
         server.raw(&format!(
             "{line} HTTP/1.1\r\nhost: x\r\nbanger-api: {version}\r\n\r\n"
@@ -61,7 +61,7 @@ fn another_version_is_refused_in_words_but_may_stop_the_daemon() {
 
 #[test]
 fn a_socket_that_was_removed_comes_back() {
-    let server = Running::new();
+    let server = TestServer::new();
     server.assert_serves();
     std::fs::remove_file(&server.path).unwrap();
     eventually("the socket is there again", || server.path.exists());

@@ -90,7 +90,7 @@ fn replay(events: &[Event]) -> Vec<VmView> {
 
 #[test]
 fn two_clients_read_the_same_from_a_snapshot_to_the_end_of_a_verb() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let followers = [0, 1].map(|_| follow(server.client(), None));
     let heard = followers.map(|follower| {
         let first = follower.next();
@@ -121,7 +121,7 @@ fn two_clients_read_the_same_from_a_snapshot_to_the_end_of_a_verb() {
 
 #[test]
 fn one_client_follows_events_and_asks_from_another_thread() {
-    let server = Running::new();
+    let server = TestServer::new();
     let client = server.client();
     let events = client.events(None).unwrap();
     let token = events.token();
@@ -152,7 +152,7 @@ fn one_client_follows_events_and_asks_from_another_thread() {
 
 #[test]
 fn a_client_that_reconnects_goes_on_where_it_was() {
-    let server = Running::new();
+    let server = TestServer::new();
     let follower = follow(server.client(), None);
     let mut events = vec![follower.next()];
     server.create("web");
@@ -171,13 +171,13 @@ fn a_client_that_reconnects_goes_on_where_it_was() {
 
 #[test]
 fn a_client_that_comes_back_to_another_daemon_gets_a_snapshot_that_says_so() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let follower = follow(server.client(), None);
     let before = follower.next().seq;
     let sim = server.sim.clone();
     drop(server);
     follower.thread.join().unwrap();
-    let server = Running::on(sim);
+    let server = TestServer::on(sim);
     let follower = follow(server.client(), Some(before));
     let first = follower.next();
     assert!(first.seq > before);
@@ -191,7 +191,7 @@ fn a_client_that_comes_back_to_another_daemon_gets_a_snapshot_that_says_so() {
 
 #[test]
 fn a_slow_client_delays_no_one_and_learns_what_it_missed() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let mut events = client.events(None).unwrap();
     let first = events.next().unwrap().unwrap();
@@ -232,7 +232,7 @@ fn a_slow_client_delays_no_one_and_learns_what_it_missed() {
 
 #[test]
 fn an_operation_under_way_is_in_the_snapshot_of_a_client_that_comes_later() {
-    let server = Running::new();
+    let server = TestServer::new();
     let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
         let client = server.client();
@@ -265,7 +265,7 @@ fn an_operation_under_way_is_in_the_snapshot_of_a_client_that_comes_later() {
 
 #[test]
 fn a_stream_ends_at_once_when_its_reader_cancels_it() {
-    let server = Running::new();
+    let server = TestServer::new();
     let follower = follow(server.client(), None);
     follower.next();
     let begun = std::time::Instant::now();

@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn an_unknown_path_and_an_unknown_method_are_errors_in_json() {
-    let server = Running::new();
+    let server = TestServer::new();
     for (request, status, code, words) in [
         ("GET /", 404, "not-found", "unknown path `/`"),
         (
@@ -63,7 +63,7 @@ fn an_unknown_path_and_an_unknown_method_are_errors_in_json() {
 
 #[test]
 fn a_body_that_is_not_understood_reaches_no_engine() {
-    let server = Running::new();
+    let server = TestServer::new();
     for (body, words) in [
         (
             "{\"spec\": {\"vcpu\": \"two\"}}",
@@ -85,7 +85,7 @@ fn a_body_that_is_not_understood_reaches_no_engine() {
 
 #[test]
 fn a_huge_body_is_refused_before_it_is_sent() {
-    let server = Running::new();
+    let server = TestServer::new();
     let head = "POST /v1/vms HTTP/1.1\r\nhost: x\r\ncontent-length: 1073741824\r\n\r\n";
     let answer = server.raw(head);
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
@@ -94,7 +94,7 @@ fn a_huge_body_is_refused_before_it_is_sent() {
 
 #[test]
 fn a_body_without_a_length_is_cut_off() {
-    let server = Running::new();
+    let server = TestServer::new();
     let mut stream = server.connect();
     stream
         .write_all(b"POST /v1/vms HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -113,7 +113,7 @@ fn a_body_without_a_length_is_cut_off() {
 
 #[test]
 fn garbage_does_no_harm() {
-    let server = Running::new();
+    let server = TestServer::new();
     let long_head = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(200_000));
     let many_heads = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(5_000));
     for garbage in [
@@ -140,7 +140,7 @@ fn garbage_does_no_harm() {
 
 #[test]
 fn two_lengths_or_a_hidden_request_do_not_smuggle_one_in() {
-    let server = Running::new();
+    let server = TestServer::new();
     let answer = server.raw(
         "GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n\
          POST /v1/vms HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -156,7 +156,7 @@ fn two_lengths_or_a_hidden_request_do_not_smuggle_one_in() {
 #[test]
 fn a_thousand_idle_clients_lock_no_one_out() {
     raise_descriptors();
-    let server = Running::new();
+    let server = TestServer::new();
     let client = server.client();
     let mut events = client.events(None).unwrap();
     events.next().unwrap().unwrap();
@@ -182,7 +182,7 @@ fn a_thousand_idle_clients_lock_no_one_out() {
 
 #[test]
 fn a_client_that_never_ends_its_head_is_sent_away() {
-    let server = Running::new();
+    let server = TestServer::new();
     let begun = Instant::now();
     let mut slow = server.connect();
     let mut silent = server.connect();

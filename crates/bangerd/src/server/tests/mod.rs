@@ -15,13 +15,13 @@ use banger_api::{
     VmSpecPatch, VmView,
 };
 use banger_host::{Finding, Probe};
-use world::{Gate, Running, eventually, is_made, named, nothing, raise_descriptors, vm};
+use world::{Gate, TestServer, eventually, is_made, named, nothing, raise_descriptors, vm};
 
 use super::*;
 
 #[test]
 fn each_question_is_answered() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let version = client.version().unwrap();
     assert_eq!(version.version, env!("CARGO_PKG_VERSION"));
@@ -38,7 +38,7 @@ fn each_question_is_answered() {
 
 #[test]
 fn each_verb_reaches_the_engine_with_what_was_asked() {
-    let server = Running::new();
+    let server = TestServer::new();
     let client = server.client();
     let web = vm("web");
     let now = || server.engine.show(&web).unwrap();
@@ -93,7 +93,7 @@ fn each_verb_reaches_the_engine_with_what_was_asked() {
 
 #[test]
 fn an_empty_body_is_enough_for_a_verb() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let answer = server.raw("POST /v1/vms/calm-otter/restart HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("application/x-ndjson"), "{answer}");
@@ -102,7 +102,7 @@ fn an_empty_body_is_enough_for_a_verb() {
 
 #[test]
 fn each_step_is_reported_before_the_outcome() {
-    let server = Running::new();
+    let server = TestServer::new();
     let mut steps = Vec::new();
     let hear = |progress| steps.push(progress);
     server.client().create(&named("web"), hear).unwrap();
@@ -113,7 +113,7 @@ fn each_step_is_reported_before_the_outcome() {
 
 #[test]
 fn what_is_refused_at_once_is_a_plain_error_with_its_status() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
         scope.spawn(|| server.client().create(&named("held"), nothing).unwrap());
@@ -149,7 +149,7 @@ fn what_is_refused_at_once_is_a_plain_error_with_its_status() {
 
 #[test]
 fn an_error_after_the_first_step_is_the_last_line() {
-    let server = Running::new();
+    let server = TestServer::new();
     server.sim.refuse(is_made);
     let mut steps = 0;
     let error = server
@@ -163,7 +163,7 @@ fn an_error_after_the_first_step_is_the_last_line() {
 
 #[test]
 fn a_client_that_accepts_json_alone_is_answered_once_with_the_status() {
-    let server = Running::new();
+    let server = TestServer::new();
     let once = |line: &str, body: &str| {
         let mut answer = String::new();
         let mut stream = server.ask(line, "accept: application/json\r\n", body);
@@ -203,7 +203,7 @@ fn a_client_that_accepts_json_alone_is_answered_once_with_the_status() {
 
 #[test]
 fn work_that_panics_is_an_internal_error_and_the_server_lives() {
-    let server = Running::new();
+    let server = TestServer::new();
     server.sim.refuse(|op| is_made(op) && panic!("as asked"));
     let error = server.client().create(&named("web"), nothing).unwrap_err();
     assert_eq!(error.code, Code::Internal);
@@ -213,7 +213,7 @@ fn work_that_panics_is_an_internal_error_and_the_server_lives() {
 
 #[test]
 fn a_client_that_goes_away_cancels_nothing() {
-    let server = Running::new();
+    let server = TestServer::new();
     let gate = Gate::new(&server.sim);
     let stream = server.ask(
         "POST /v1/vms",
@@ -232,7 +232,7 @@ fn a_client_that_goes_away_cancels_nothing() {
 
 #[test]
 fn steps_that_a_client_does_not_read_delay_no_one() {
-    let server = Running::new();
+    let server = TestServer::new();
     let (at_work, _all_done) = mpsc::channel(1);
     let app = App {
         commands: Arc::new(Semaphore::new(exec::COMMANDS)),
@@ -266,7 +266,7 @@ fn steps_that_a_client_does_not_read_delay_no_one() {
 fn hundreds_of_verbs_run_at_once() {
     const MANY: usize = 200;
     raise_descriptors();
-    let server = Running::new();
+    let server = TestServer::new();
     let gate = Gate::new(&server.sim);
     std::thread::scope(|scope| {
         for n in 0..MANY {

@@ -12,7 +12,7 @@ fn read_all(pieces: impl Iterator<Item = banger_api::Result<hyper::body::Bytes>>
 
 #[test]
 fn open_streams_and_silent_clients_do_not_hold_up_a_stop() {
-    let mut server = Running::with_vm();
+    let mut server = TestServer::with_vm();
     let silent = server.connect();
     let mut streams = Vec::new();
     for path in ["/v1/events", "/v1/vms/calm-otter/logs?follow=true"] {
@@ -31,7 +31,7 @@ fn open_streams_and_silent_clients_do_not_hold_up_a_stop() {
 
 #[test]
 fn a_console_is_read_whole_while_its_vm_runs_and_after() {
-    let server = Running::new();
+    let server = TestServer::new();
     let web = server.create("web");
     let before = read_all(server.client().logs(&vm("web"), false).unwrap());
     let text = "\u{1b}[1mDebian\r\n\0".repeat(100_000);
@@ -46,7 +46,7 @@ fn a_console_is_read_whole_while_its_vm_runs_and_after() {
 
 #[test]
 fn the_hypervisors_log_is_another_one_and_is_followed_until_the_vm_stops() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let vm = vm("calm-otter");
     let folder = format!(
         "/state/vms/{}/machine",
@@ -75,7 +75,7 @@ fn the_hypervisors_log_is_another_one_and_is_followed_until_the_vm_stops() {
 #[test]
 fn a_long_console_of_a_stopped_vm_is_followed_to_its_end() {
     for length in [1_000_000, crate::engine::CHUNK] {
-        let server = Running::new();
+        let server = TestServer::new();
         let web = server.create("web");
         let before = read_all(server.client().logs(&vm("web"), false).unwrap()).len();
         server.print(&web, &"x".repeat(length - before));
@@ -88,7 +88,7 @@ fn a_long_console_of_a_stopped_vm_is_followed_to_its_end() {
 
 #[test]
 fn a_console_is_followed_until_its_vm_stops_and_all_is_sent() {
-    let server = Running::new();
+    let server = TestServer::new();
     let web = server.create("web");
     server.print(&web, "one ");
     let client = server.client();
@@ -111,7 +111,7 @@ fn a_console_is_followed_until_its_vm_stops_and_all_is_sent() {
 
 #[test]
 fn a_followed_console_ends_when_its_reader_cancels_it() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let client = server.client();
     let mut pieces = client.logs(&vm("calm-otter"), true).unwrap();
     let token = pieces.token();
@@ -126,7 +126,7 @@ fn a_followed_console_ends_when_its_reader_cancels_it() {
 
 #[test]
 fn a_console_of_an_unknown_vm_and_an_invalid_query_are_rejected() {
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let error = server.client().logs(&vm("nobody"), true).unwrap_err();
     assert_eq!(error.code, Code::NotFound);
     for bad in [
@@ -148,7 +148,7 @@ fn a_console_of_an_unknown_vm_and_an_invalid_query_are_rejected() {
 #[test]
 fn streams_are_bounded_and_verbs_go_on() {
     raise_descriptors();
-    let server = Running::with_vm();
+    let server = TestServer::with_vm();
     let mut open = Vec::new();
     for number in 0..stream::STREAMS {
         let path = ["events", "vms/calm-otter/logs?follow=true"][number % 2];

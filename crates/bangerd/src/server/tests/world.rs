@@ -21,7 +21,7 @@ use crate::config::Config;
 pub(super) const LONG: Duration = Duration::from_secs(30);
 
 /// A server, until dropped.
-pub(super) struct Running {
+pub(super) struct TestServer {
     pub(super) sim: Sim,
     pub(super) engine: Arc<Engine>,
     pub(super) shutdown: Shutdown,
@@ -44,7 +44,7 @@ fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
     Arc::new(engine)
 }
 
-impl Running {
+impl TestServer {
     pub(super) fn new() -> Self {
         Self::on(Sim::new())
     }
@@ -152,7 +152,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.shutdown.begin();
         self.engine.shut_down();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use banger_copy::{
-    Connection, CopyError, Frame, Head, ListEnd, Listed, ListedNode, Meta, Node as Kind,
+    Connection, CopyError, Frame, Head, ListEnd, ListedEntry, ListedNode, Meta, Node as Kind,
     RelativePath, Report, Sender,
 };
 use rustix::fs::{AtFlags, Stat, statat};
@@ -36,7 +36,7 @@ impl Room {
 }
 
 /// About what is kept of an entry of this directory, in bytes: it, and its path in the plan.
-fn size_of(directory: &RelativePath, entry: &Listed) -> usize {
+fn size_of(directory: &RelativePath, entry: &ListedEntry) -> usize {
     let target = match &entry.node {
         ListedNode::Symlink(target) => target.len(),
         ListedNode::Directory | ListedNode::File(_) | ListedNode::Other => 0,
@@ -117,7 +117,7 @@ impl<'a, 'b> Batch<'a, 'b> {
         entries: &Entries,
         there: &There,
         plan: &mut Plan,
-        doubtful: &mut Vec<(RelativePath, Entry, Listed)>,
+        doubtful: &mut Vec<(RelativePath, Entry, ListedEntry)>,
     ) {
         for (name, entry) in entries {
             let Ok(path) = directory.join(name) else {
@@ -190,7 +190,7 @@ impl<'a, 'b> Batch<'a, 'b> {
         path: &RelativePath,
         entries: &Entries,
         there: &There,
-        listed: &Listed,
+        listed: &ListedEntry,
     ) -> Result<bool, String> {
         let verdict = |entry, listed| judge(entry, listed, self.wishes.by_content);
         if let Some(entry) = entries.get(&listed.name) {
@@ -268,7 +268,7 @@ impl<'a, 'b> Batch<'a, 'b> {
     /// Decides by the content.
     fn settle(
         &mut self,
-        doubtful: &[(RelativePath, Entry, Listed)],
+        doubtful: &[(RelativePath, Entry, ListedEntry)],
         plan: &mut Plan,
     ) -> Result<(), CopyError> {
         let paths: Vec<&RelativePath> = doubtful.iter().map(|it| &it.0).collect();

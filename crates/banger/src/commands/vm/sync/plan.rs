@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use banger_copy::{Listed, ListedNode, Meta, RelativePath};
+use banger_copy::{ListedEntry, ListedNode, Meta, RelativePath};
 
 use super::tree::{Entry, Node};
 
@@ -10,7 +10,7 @@ use super::tree::{Entry, Node};
 const COMPARED: u32 = 0o1777;
 
 /// What a VM has in a directory, by name.
-pub(super) type There = BTreeMap<Vec<u8>, Listed>;
+pub(super) type There = BTreeMap<Vec<u8>, ListedEntry>;
 
 /// What is to be done with one entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Verdict {
 pub(super) struct ByContent(pub(super) bool);
 
 /// Judges an entry by what the VM has under its name.
-pub(super) fn judge(here: &Entry, there: Option<&Listed>, by_content: ByContent) -> Verdict {
+pub(super) fn judge(here: &Entry, there: Option<&ListedEntry>, by_content: ByContent) -> Verdict {
     let Some(there) = there else {
         return Verdict::Send;
     };
@@ -57,7 +57,7 @@ pub(super) fn judge(here: &Entry, there: Option<&Listed>, by_content: ByContent)
 }
 
 /// Whether only the permissions or the time of a file differ, whose content is the same.
-pub(super) fn judge_meta(here: &Entry, there: &Listed) -> Verdict {
+pub(super) fn judge_meta(here: &Entry, there: &ListedEntry) -> Verdict {
     let time = (there.meta.seconds, there.meta.nanos);
     let is_same = here.time == time && here.mode & COMPARED == there.meta.mode & COMPARED;
     if is_same {
@@ -126,8 +126,8 @@ mod tests {
         }
     }
 
-    fn there(node: ListedNode) -> Listed {
-        Listed {
+    fn there(node: ListedNode) -> ListedEntry {
+        ListedEntry {
             name: b"name".to_vec(),
             meta: Meta {
                 mode: 0o644,
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn size_and_time_decide_unless_the_content_is_to() {
         let file = here(Node::File(3));
-        let quick = |there: &Listed| judge(&file, Some(there), ByContent(false));
+        let quick = |there: &ListedEntry| judge(&file, Some(there), ByContent(false));
         let same = there(ListedNode::File(3));
         assert_eq!(judge(&file, None, ByContent(false)), Verdict::Send);
         assert_eq!(quick(&same), Verdict::Same);

@@ -68,7 +68,7 @@ fn a_file_that_changes_after_it_was_judged_keeps_the_time_of_the_former_one() {
         group: 0,
         ..Meta::from(&stat)
     };
-    let listed = Listed {
+    let listed = ListedEntry {
         name: b"file".to_vec(),
         meta: Meta {
             mode: judged.mode ^ 0o111,
@@ -96,7 +96,7 @@ fn a_file_that_changes_after_it_was_judged_keeps_the_time_of_the_former_one() {
 
 #[test]
 fn all_that_a_vm_tells_is_counted() {
-    let listed = |node| Listed {
+    let listed = |node| ListedEntry {
         name: b"name".to_vec(),
         meta: Meta::default(),
         node,
