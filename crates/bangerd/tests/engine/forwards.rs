@@ -27,6 +27,18 @@ fn world() -> World {
     world
 }
 
+/// The same, with a trash.
+fn world_with_trash() -> World {
+    let config = Config {
+        trash: true,
+        ..Config::default()
+    };
+    let world = World::configured(Sim::new(), config);
+    world.engine.hold_forwards();
+    world.create("web", true, true);
+    world
+}
+
 fn forward(listen: &str, target: &str) -> Forward {
     Forward {
         listen: listen.parse().unwrap(),
@@ -197,13 +209,7 @@ fn a_fault_at_any_change_adds_or_removes_all_or_none() {
 
 #[test]
 fn a_vm_in_the_trash_has_no_forwards_to_change() {
-    let config = Config {
-        trash: true,
-        ..Config::default()
-    };
-    let world = World::configured(Sim::new(), config);
-    world.engine.hold_forwards();
-    world.create("web", true, true);
+    let world = world_with_trash();
     let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
     let id = world.engine.show(&named("web")).unwrap().id;
     let delete = DeleteVm {
@@ -339,13 +345,7 @@ fn a_passing_forward_becomes_a_kept_one() {
 
 #[test]
 fn forwards_stay_with_their_vm() {
-    let config = Config {
-        trash: true,
-        ..Config::default()
-    };
-    let world = World::configured(Sim::new(), config);
-    world.engine.hold_forwards();
-    world.create("web", true, true);
+    let world = world_with_trash();
     let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
     let listen = kept[0].listen.clone();
     let rename = RenameVm {
