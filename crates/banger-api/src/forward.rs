@@ -76,7 +76,7 @@ impl FromStr for Endpoint {
         match port.parse() {
             Ok(port) if is_number => Ok(Self::Tcp(host, port)),
             _ => Err(format!(
-                "`{port}` is no port: a port is a number up to 65535"
+                "`{port}` is not a port: a port is a number up to 65535"
             )),
         }
     }
@@ -133,11 +133,11 @@ impl ConnectQuery {
     pub fn endpoint(&self) -> Result<Endpoint, String> {
         match (&self.tcp, &self.unix) {
             (Some(tcp), None) if !tcp.starts_with('/') => match tcp.parse()? {
-                Endpoint::Tcp(_, 0) => Err("0 is no port to connect to".to_owned()),
+                Endpoint::Tcp(_, 0) => Err("port 0 cannot be connected to".to_owned()),
                 endpoint => Ok(endpoint),
             },
             (None, Some(path)) if path.starts_with('/') => path.parse(),
-            (None, Some(path)) => Err(format!("`{path}` is no absolute path")),
+            (None, Some(path)) => Err(format!("`{path}` is not an absolute path")),
             _ => Err("the query names one of `tcp=PORT` and `unix=/PATH`".to_owned()),
         }
     }

@@ -147,7 +147,7 @@ fn listen_at(path: &str) -> Result<Listener> {
             let cause = if is_ours {
                 "something listens there"
             } else {
-                "there is a file of that name, which is no socket of yours"
+                "there is a file of that name, which is not a socket of yours"
             };
             return Err(Error::new(Code::Conflict, doing()).cause(cause));
         }

@@ -36,7 +36,7 @@ pub fn relay(
         observe(&frame, &mut place, watch);
         if let Frame::End(json) = &frame {
             let sent: Report = serde_json::from_slice(json)
-                .map_err(|_| RelayError::Sender(CopyError::Broken("its report is no report")))?;
+                .map_err(|_| RelayError::Sender(CopyError::Broken("its report is not valid")))?;
             return end(from, to, &frame, &sent);
         }
         pass(from, to, &frame)?;

@@ -251,7 +251,8 @@ fn read_request(connection: &mut Connection) -> Result<(Request, Vec<Vec<u8>>), 
             Frame::Path(path) => {
                 let valid = path.len() <= crate::LONGEST_PATH && !path.contains(&0);
                 if !valid || paths.len() > MOST_PATHS {
-                    let reason = format!("a path is no path, or there are more than {MOST_PATHS}");
+                    let reason =
+                        format!("a path is not valid, or there are more than {MOST_PATHS}");
                     return Err(CopyError::Refused(reason));
                 }
                 paths.push(path);

@@ -125,7 +125,7 @@ impl Client {
             let upgraded = hyper::upgrade::on(answer).await.map_err(broken)?;
             let parts = upgraded
                 .downcast::<TokioIo<tokio::net::UnixStream>>()
-                .map_err(|_| failed("it is no socket".to_owned()))?;
+                .map_err(|_| failed("it is not a socket".to_owned()))?;
             let socket = parts.io.into_inner().into_std();
             let socket = socket.and_then(|socket| {
                 socket.set_nonblocking(false)?;

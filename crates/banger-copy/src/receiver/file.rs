@@ -231,7 +231,7 @@ fn link(file: &OwnedFd, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Er
     })
 }
 
-/// Makes something under this name; in the place of what has it, if that is no directory.
+/// Makes something under this name; in the place of what has it, if that is not a directory.
 pub(super) fn replace(
     directory: BorrowedFd<'_>,
     name: &[u8],

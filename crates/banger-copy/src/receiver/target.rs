@@ -38,7 +38,7 @@ impl Target {
         let found = std::fs::metadata(path);
         match found {
             Ok(found) if found.is_dir() => self.within(path),
-            Ok(_) if self.into || has_slash(path) => Err(format!("`{shown}` is no directory")),
+            Ok(_) if self.into || has_slash(path) => Err(format!("`{shown}` is not a directory")),
             Ok(_) if is_directory => Err(format!("`{shown}` is a file, and a directory comes")),
             Ok(_) => {
                 // What a link of the user's own leads to is meant.
@@ -67,7 +67,7 @@ impl Target {
         let shown = path.display();
         let destination = match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => self.within(path)?,
-            Ok(_) => return Err(format!("`{shown}` is no directory")),
+            Ok(_) => return Err(format!("`{shown}` is not a directory")),
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && make => {
                 std::fs::create_dir_all(path).map_err(|cause| describe(path, &cause))?;
                 self.within(path)?

@@ -169,7 +169,7 @@ impl<'a> Sender<'a> {
         }))
     }
 
-    /// Sends what is no directory, from the directory that it lies in.
+    /// Sends what is not a directory, from the directory that it lies in.
     ///
     /// # Errors
     /// As [`Sender::send_all`].

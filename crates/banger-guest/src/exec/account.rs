@@ -52,7 +52,7 @@ impl Account {
         };
         // The kernel takes either value for "leave it unchanged".
         if user == u32::MAX || group == u32::MAX {
-            return Err(format!("`{wanted}` has a number that is no user's"));
+            return Err(format!("`{wanted}` has a number that no user has"));
         }
         let text = |at: usize, fallback| match fields.get(at) {
             Some(&"") | None => fallback,

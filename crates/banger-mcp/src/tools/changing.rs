@@ -134,7 +134,7 @@ fn request(work: &Work<'_>, new: NewVm) -> Result<CreateVm> {
     let size = |text: Option<String>| {
         let parse = |text: String| {
             let invalid =
-                |cause| Error::new(Code::Invalid, format!("`{text}` is no size: {cause}"));
+                |cause| Error::new(Code::Invalid, format!("`{text}` is not a size: {cause}"));
             text.parse::<Mib>().map_err(invalid)
         };
         text.map(parse).transpose()

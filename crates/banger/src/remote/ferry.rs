@@ -102,7 +102,7 @@ impl Remote {
             return Err(Error::new(
                 Code::Invalid,
                 format!(
-                    "`{}` is no file, and only a file is sent to `{}`",
+                    "`{}` is not a file, and only a file is sent to `{}`",
                     file.display(),
                     self.name
                 ),

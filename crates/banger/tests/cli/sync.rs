@@ -153,7 +153,8 @@ fn what_is_in_the_way_goes_only_with_delete() {
     let run = environment.run(&words);
     assert_eq!(run.status, 1, "{run:#?}");
     assert!(
-        run.stderr.contains("src: something that is no directory"),
+        run.stderr
+            .contains("src: something that is not a directory"),
         "{run:#?}"
     );
     assert!(
@@ -205,10 +206,13 @@ fn what_cannot_be_synchronized_is_said() {
         (vec![tree, "web:", "--delete"], "whole home"),
         (vec![tree, "web:/", "--delete"], "whole home"),
         (vec![tree, "web:..", "--delete"], "whole home"),
-        (vec![file.to_str().unwrap(), "web:app"], "is no directory"),
+        (
+            vec![file.to_str().unwrap(), "web:app"],
+            "is not a directory",
+        ),
         (vec!["/no/such", "web:app"], "No such file"),
         (vec![tree, "nobody:app"], "nobody"),
-        (vec![tree, "web:app", "--exclude", "{a"], "is no pattern"),
+        (vec![tree, "web:app", "--exclude", "{a"], "is not a pattern"),
     ] {
         let run = environment.run(&[&["vm", "sync"][..], &words].concat());
         assert_eq!(run.status, 1, "{run:#?}");

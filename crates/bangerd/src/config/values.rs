@@ -103,7 +103,7 @@ pub(super) fn mirrors(value: &DeValue<'_>) -> Result<Mirrors, String> {
             .iter()
             .any(|it| address.starts_with(it))
         {
-            return Err(format!("has {address:?}, which is no address"));
+            return Err(format!("has {address:?}, which is not an address"));
         }
         let place = match name {
             "debian" => &mut found.debian,

@@ -244,7 +244,7 @@ fn keep(vm: &mut Vm, forward: &Forward, is_kept: bool) {
 /// The forward as it is recorded, if there can be such a one.
 fn judged(forward: &Forward) -> Result<Forward> {
     if matches!(forward.target, Endpoint::Tcp(_, 0)) {
-        let text = "0 is no port to connect to";
+        let text = "port 0 cannot be connected to";
         return Err(Error::new(Code::Invalid, text));
     }
     Ok(normal(forward))

@@ -96,7 +96,7 @@ impl FromStr for Key {
         };
         let code = named.or(function).or(single).ok_or_else(|| {
             format!(
-                "{text:?} is no key: write it as d, D, ctrl-d, alt-d, f5, enter, space or pagedown"
+                "{text:?} is not a key: write it as d, D, ctrl-d, alt-d, f5, enter, space or pagedown"
             )
         })?;
         Ok(Self { code, modifiers })
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(none.action(key("D"), Scope::Vms), None);
         for (name, keys, words) in [
             ("stopp", &["x"][..], "there is no action `stopp`"),
-            ("stop", &["hyper-x"], "is no key"),
+            ("stop", &["hyper-x"], "is not a key"),
             ("stop", &["s"], "two things: `start` and `stop`"),
         ] {
             let wrong = KeyTable::new(&chosen(name, keys)).unwrap_err();

@@ -32,7 +32,7 @@ impl Location {
         };
         let name = String::from_utf8_lossy(&bytes[..colon]);
         let vm = name.parse::<VmRef>().map_err(|cause| {
-            Error::new(Code::Invalid, format!("`{name}` is no name of a VM"))
+            Error::new(Code::Invalid, format!("`{name}` is not a VM name"))
                 .cause(cause.to_string())
                 .hint(format!(
                     "a file here with a colon in its name: ./{}",

@@ -108,7 +108,7 @@ fn is_name(host: &str) -> bool {
 fn resolve(host: &str, port: &str) -> Result<String, String> {
     let port: u16 = port
         .parse()
-        .map_err(|_| format!("`{port}` is no port: a port is a number up to 65535"))?;
+        .map_err(|_| format!("`{port}` is not a port: a port is a number up to 65535"))?;
     let found = (host, port).to_socket_addrs();
     let mut found = found.map_err(|cause| format!("`{host}` is not found: {cause}"))?;
     match found.next().map(|it| it.ip()) {
@@ -154,7 +154,7 @@ fn listen_endpoint(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
 
 fn target_endpoint(host: Option<&str>, port: &str) -> Result<Endpoint, String> {
     match endpoint(host, port)? {
-        Endpoint::Tcp(_, 0) => Err("0 is no port of a VM".to_owned()),
+        Endpoint::Tcp(_, 0) => Err("0 is not a port of a VM".to_owned()),
         endpoint => Ok(endpoint),
     }
 }

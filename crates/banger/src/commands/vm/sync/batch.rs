@@ -140,7 +140,7 @@ impl<'a, 'b> Batch<'a, 'b> {
                 }
                 (Verdict::InTheWay, _) if !self.wishes.delete => {
                     let what = match entry.node {
-                        Node::Directory => "something that is no directory",
+                        Node::Directory => "something that is not a directory",
                         _ => "a directory",
                     };
                     let reason = format!("{what} is in its place; --delete removes it");

@@ -152,7 +152,7 @@ impl Sync {
         if !path.is_dir() {
             let shown = self.source.display();
             return Err(
-                Error::new(Code::Invalid, format!("`{shown}` is no directory"))
+                Error::new(Code::Invalid, format!("`{shown}` is not a directory"))
                     .hint(format!("a file: banger vm cp FILE {vm}:")),
             );
         }
@@ -270,11 +270,11 @@ impl SyncRun<'_> {
             Error::new(Code::Host, "write to standard output").cause(cause.to_string())
         })?;
         if report.failed > 0 {
-            let count = report.failed;
-            output.warning(&format!(
-                "{count} entries differ still: {}",
-                troubles(report)
-            ));
+            let differ = match report.failed {
+                1 => "1 entry still differs".to_owned(),
+                count => format!("{count} entries still differ"),
+            };
+            output.warning(&format!("{differ}: {}", troubles(report)));
         }
         Ok(())
     }

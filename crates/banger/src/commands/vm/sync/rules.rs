@@ -45,7 +45,7 @@ impl Rules {
         let mut builder = GitignoreBuilder::new(".");
         for pattern in patterns {
             builder.add_line(None, pattern).map_err(|cause| {
-                Error::new(Code::Invalid, format!("`{pattern}` is no pattern"))
+                Error::new(Code::Invalid, format!("`{pattern}` is not a pattern"))
                     .cause(cause.to_string())
             })?;
         }

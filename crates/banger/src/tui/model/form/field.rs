@@ -147,7 +147,9 @@ impl Field {
                 judged_name(self.kind, text, around)
             }
             Kind::Vcpu => {
-                let count = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+                let count = text
+                    .parse()
+                    .map_err(|_| format!("{text:?} is not a number"))?;
                 limits::vcpu(count).map(drop)
             }
             Kind::Memory => {
@@ -229,7 +231,7 @@ pub(super) fn label_pairs(text: &str) -> impl Iterator<Item = Result<(String, St
     parts(text).map(|part| {
         let (key, value) = part
             .split_once('=')
-            .ok_or_else(|| format!("{part:?} is no label: write it as key=value"))?;
+            .ok_or_else(|| format!("{part:?} is not a label: write it as key=value"))?;
         limits::label(key, value)?;
         Ok((key.to_owned(), value.to_owned()))
     })
@@ -242,7 +244,7 @@ pub(super) fn volume_pairs(
     parts(text).map(|part| {
         let (name, mount) = part
             .split_once(':')
-            .ok_or_else(|| format!("{part:?} is no volume: write it as name:/path"))?;
+            .ok_or_else(|| format!("{part:?} is not a volume: write it as name:/path"))?;
         let name: VolumeName = name
             .parse()
             .map_err(|wrong: InvalidName| wrong.to_string())?;

@@ -112,7 +112,7 @@ impl Cp {
 
 /// Requires that what comes is an archive, as far as its first bytes tell.
 fn is_archive(input: &mut impl BufRead) -> Result<(), Error> {
-    let error = || Error::new(Code::Invalid, "standard input is no tar archive");
+    let error = || Error::new(Code::Invalid, "standard input is not a tar archive");
     let first = input
         .fill_buf()
         .map_err(|cause| error().cause(cause.to_string()))?;
