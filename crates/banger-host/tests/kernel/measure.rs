@@ -32,7 +32,7 @@ pub(crate) fn run() {
 }
 
 /// Page-aligned bytes, for direct I/O.
-struct Aligned(Vec<u8>, usize);
+struct AlignedBuffer(Vec<u8>, usize);
 
 impl AlignedBuffer {
     fn new(length: usize) -> Self {
