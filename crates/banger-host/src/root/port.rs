@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, accept_with, recv, sockopt};
 
 use super::log;
-use super::wire::Wire;
+use super::wire::{self, Wire};
 use crate::linux::sys;
 use crate::{Error, Kind, Result};
 
@@ -124,7 +124,7 @@ impl Port {
     fn hand_over(&self, holders: usize) -> Option<OwnedFd> {
         let asks = accept_with(&self.asked_at, SocketFlags::CLOEXEC).ok()?;
         let own = rustix::process::geteuid().as_raw();
-        let peer = sockopt::socket_peercred(&asks).ok()?.uid.as_raw();
+        let peer = wire::peer(&asks).ok()?.uid();
         if peer != own || holders >= MOST_HOLDERS {
             log(&format!("the port is not handed to user {peer}"));
             return None;

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::sys::socket::{UnixCredentials, getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
@@ -24,6 +25,13 @@ use crate::{Error, Kind, Result};
 pub(crate) struct Wire {
     socket: OwnedFd,
     buffer: Vec<u8>,
+}
+
+/// The peer of a Unix socket, as the kernel recorded it at the connect (`SO_PEERCRED`, unix(7)). Its PID is 0 where it
+/// is outside of this process's PID namespace; `rustix` cannot represent that.
+pub(super) fn peer(socket: &impl AsFd) -> Result<UnixCredentials> {
+    let peer = getsockopt(socket, PeerCredentials);
+    Ok(peer.map_err(|cause| Errno::from_raw_os_error(cause as i32))?)
 }
 
 /// The outcome of a receive.
@@ -51,14 +59,12 @@ impl Wire {
 
     /// The user of the peer, as the kernel recorded it at the connect.
     pub(crate) fn peer(&self) -> Result<u32> {
-        let peer = sockopt::socket_peercred(&self.socket)?;
-        Ok(peer.uid.as_raw())
+        peer(&self.socket).map(|it| it.uid())
     }
 
     /// The group of the peer, as the kernel recorded it at the connect.
     pub(crate) fn peer_group(&self) -> Result<u32> {
-        let peer = sockopt::socket_peercred(&self.socket)?;
-        Ok(peer.gid.as_raw())
+        peer(&self.socket).map(|it| it.gid())
     }
 
     /// Sets the time-outs for receiving a message and for sending one.

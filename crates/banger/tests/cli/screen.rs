@@ -120,6 +120,15 @@ impl Screen {
         look(self.seen.0.lock().unwrap().parser.screen())
     }
 
+    /// Whether the terminal collects lines, as it does for a shell's commands, and not for a program on
+    /// the whole screen.
+    pub(crate) fn is_in_lines(&self) -> bool {
+        let modes = rustix::termios::tcgetattr(self.master.as_ref().unwrap()).unwrap();
+        modes
+            .local_modes
+            .contains(rustix::termios::LocalModes::ICANON)
+    }
+
     /// All bytes sent to the terminal.
     pub(crate) fn sent(&self) -> Vec<u8> {
         self.seen.0.lock().unwrap().bytes.clone()

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process};
+use nix::unistd::{getpgid, getpgrp, getppid, getsid};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::inbox::{Letter, Sender};
@@ -93,10 +94,22 @@ fn stopped(sender: &Sender, away: &AtomicBool) -> bool {
 /// Whether there is a shell with jobs that can resume this process. Without one, such as in `ssh -t host banger`
 /// or in a window of its own, a process that is stopped stays so: its parent is of another session, or
 /// the session's first process waits in the same group.
+///
+/// In a PID namespace, as of a container, an id of 0 stands for a process outside of it (pid_namespaces(7)). `rustix`
+/// cannot represent that id.
 pub(super) fn is_resumable() -> bool {
-    let (Ok(session), Some(parent)) = (getsid(None), getppid()) else {
+    let parent = getppid();
+    let Ok(session) = getsid(None) else {
         return false;
     };
-    let is_of_session = getsid(Some(parent)).is_ok_and(|it| it == session);
-    is_of_session && getpgid(Some(session)).is_ok_and(|it| it != getpgrp())
+    if parent.as_raw() == 0 || getsid(Some(parent)) != Ok(session) {
+        return false;
+    }
+    // A shell with jobs gives each of them a group. The parent stands for a leader outside of the namespace.
+    let leader = if session.as_raw() == 0 {
+        parent
+    } else {
+        session
+    };
+    getpgid(Some(leader)).is_ok_and(|it| it != getpgrp())
 }

@@ -1,5 +1,7 @@
 //! The terminal is shared with other programs, and given back whatever happens.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{is_given_back, tui, with_vms};
@@ -22,9 +24,13 @@ fn a_shell_in_place_gives_the_screen_and_the_keys_back() {
     screen.types("xyz\r");
     screen.sees("2 VMs");
     screen.sees_no("press enter");
-    // Its shell over the agent gets the keys, and is ended here by a signal.
+    // Its shell over the agent gets the keys, and is ended here by a signal. Keys typed before it has
+    // the terminal would be echoed by the terminal itself.
     screen.types("\r");
     screen.sees_no("2 VMs");
+    wait_until("the shell has the terminal", || {
+        !children(own).is_empty() && !screen.is_in_lines()
+    });
     screen.types("qjD\r");
     screen.sees("qjD");
     // Killed, it leaves the terminal as a shell has it, and enter is none there.
@@ -85,6 +91,14 @@ fn a_signal_gives_the_terminal_back() {
 }
 
 /// The processes that the screen waits for.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it is not so that {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn children(pid: u32) -> Vec<Pid> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     let numbers = children.split_whitespace().map(|it| it.parse().unwrap());
@@ -134,8 +148,14 @@ fn a_program_that_no_shell_can_resume_is_not_stopped() {
     let environment = with_vms(&["web"]);
     let line = format!("{} tui; true", program().display());
     let own = program().to_str().unwrap();
-    // In a terminal of its own, and as the command of a shell without jobs, such as that of `ssh -t`.
-    for words in [&[own, "tui"][..], &["sh", "-c", &line]] {
+    // In a terminal of its own, as the command of a shell without jobs, such as that of `ssh -t`, and in a
+    // container whose processes belong to a session outside of it.
+    let contained = ["unshare", "--pid", "--fork", "sh", "-c", &line];
+    let mut cases = vec![&[own, "tui"][..], &["sh", "-c", &line]];
+    if rustix::process::geteuid().is_root() {
+        cases.push(&contained);
+    }
+    for words in cases {
         let mut screen = Screen::new(&environment, words, (24, 80));
         screen.sees("╭ 1 VM ");
         screen.types("\u{1a}");
