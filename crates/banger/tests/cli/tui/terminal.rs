@@ -150,12 +150,13 @@ fn a_program_that_no_shell_can_resume_is_not_stopped() {
     let own = program().to_str().unwrap();
     // In a terminal of its own, as the command of a shell without jobs, such as that of `ssh -t`, and in a
     // container whose processes belong to a session outside of it.
-    let contained = ["unshare", "--pid", "--fork", "sh", "-c", &line];
-    let mut cases = vec![&[own, "tui"][..], &["sh", "-c", &line]];
-    if rustix::process::geteuid().is_root() {
-        cases.push(&contained);
-    }
-    for words in cases {
+    let cases = [
+        &[own, "tui"][..],
+        &["sh", "-c", &line],
+        &["unshare", "--pid", "--fork", "sh", "-c", &line],
+    ];
+    let is_root = rustix::process::geteuid().is_root();
+    for words in &cases[..if is_root { 3 } else { 2 }] {
         let mut screen = Screen::new(&environment, words, (24, 80));
         screen.sees("╭ 1 VM ");
         screen.types("\u{1a}");
