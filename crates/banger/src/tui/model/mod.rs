@@ -33,6 +33,7 @@ pub(crate) mod words;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use banger_api::{DaemonView, DiskView, Error, ImageView, Phase, VmId, VmView, VolumeView};
@@ -105,6 +106,8 @@ pub(crate) struct Model {
     pub(crate) zoom: bool,
     /// The first line of details or events that is shown.
     pub(crate) pane_scroll: u16,
+    /// The highest value of `pane_scroll` that leaves the pane full, as the last drawing found it.
+    pub(crate) pane_end: Cell<u16>,
     /// The first row of the list that is shown.
     pub(crate) list_top: usize,
     pub(crate) typing: Option<Typing>,
@@ -158,6 +161,7 @@ impl Model {
             pane_focus: false,
             zoom: false,
             pane_scroll: 0,
+            pane_end: Cell::new(0),
             list_top: 0,
             typing: None,
             overlay: None,

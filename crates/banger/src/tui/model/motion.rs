@@ -79,9 +79,12 @@ impl Model {
         match self.tab {
             Tab::Vms if self.scope() == Scope::Ports => self.ports.list.move_by(lines),
             Tab::Vms if self.pane_focus => {
-                let lines = lines.clamp(-10_000, 10_000) as i32;
-                let moved = i32::from(self.pane_scroll).saturating_add(lines);
-                self.pane_scroll = u16::try_from(moved.clamp(0, 500)).unwrap_or(0);
+                let end = self.pane_end.get();
+                let moved = isize::try_from(self.pane_scroll.min(end))
+                    .unwrap_or(0)
+                    .saturating_add(lines);
+                let moved = u16::try_from(moved.max(0)).unwrap_or(u16::MAX);
+                self.pane_scroll = moved.min(end);
             }
             Tab::Vms => self.vms.move_by(lines),
             Tab::Images => self.images.move_by(lines),

@@ -5,7 +5,7 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph, Wrap};
+use ratatui::widgets::{Block, Clear, Paragraph};
 
 use super::frame::room;
 use super::line_of;
@@ -14,6 +14,7 @@ use super::usage;
 use crate::age;
 use crate::commands::vm::arrow;
 use crate::tui::model::notices::wrapped;
+use crate::tui::model::operations::Happening;
 use crate::tui::model::{Model, Pane};
 use crate::usage::History;
 use crate::usage::draw::{bytes, meter};
@@ -52,9 +53,16 @@ pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: 
     };
     let count = u16::try_from(in_rows(inside.width).len()).unwrap_or(u16::MAX);
     let (text, graphs) = usage::beside(inside, count.saturating_add(1));
-    let lines = Paragraph::new(in_rows(text.width)).scroll((model.pane_scroll, 0));
-    frame.render_widget(lines, text);
+    scrolled(model, in_rows(text.width), frame, text);
     usage::graphs(model, theme, frame, graphs);
+}
+
+/// The rows from where the pane is scrolled to, not beyond its last full page.
+fn scrolled(model: &Model, rows: Vec<Line<'_>>, frame: &mut Frame<'_>, area: Rect) {
+    let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
+    model.pane_end.set(count.saturating_sub(area.height));
+    let at = model.pane_scroll.min(model.pane_end.get());
+    frame.render_widget(Paragraph::new(rows).scroll((at, 0)), area);
 }
 
 /// The columns of a label and the space after it.
@@ -263,21 +271,12 @@ pub(super) fn events(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
         frame.render_widget(pane_room(model, theme), area);
         return;
     };
-    let mut lines: Vec<Line<'_>> = model
-        .operations
-        .happenings(vm.id)
-        .map(|it| {
-            let at = it
-                .at
-                .to_zoned(model.zone.clone())
-                .strftime("%H:%M:%S")
-                .to_string();
-            let style = if it.bad { theme.bad() } else { Style::new() };
-            Line::from(vec![
-                Span::styled(format!("{at} "), Theme::dim()),
-                Span::styled(line_of(&it.text), style),
-            ])
-        })
+    let block = pane_room(model, theme);
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    let happenings = model.operations.happenings(vm.id);
+    let mut lines: Vec<_> = happenings
+        .flat_map(|it| happening(model, theme, it, inside.width))
         .collect();
     if lines.is_empty() {
         lines.push(Line::styled(
@@ -285,11 +284,24 @@ pub(super) fn events(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: R
             Theme::dim(),
         ));
     }
-    let text = Paragraph::new(lines)
-        .wrap(Wrap { trim: false })
-        .scroll((model.pane_scroll, 0))
-        .block(pane_room(model, theme));
-    frame.render_widget(text, area);
+    scrolled(model, lines, frame, inside);
+}
+
+/// When and what happened, in rows of this width.
+fn happening(model: &Model, theme: Theme, it: &Happening, width: u16) -> Vec<Line<'static>> {
+    let at = it.at.to_zoned(model.zone.clone());
+    let at = at.strftime("%H:%M:%S ").to_string();
+    let room = usize::from(width).saturating_sub(at.len()).max(1);
+    let style = if it.bad { theme.bad() } else { Style::new() };
+    let texts = wrapped(&line_of(&it.text), room).into_iter();
+    let rows = texts.enumerate().map(|(number, text)| {
+        let label = match number {
+            0 => Span::styled(at.clone(), Theme::dim()),
+            _ => Span::raw(" ".repeat(at.len())),
+        };
+        Line::from(vec![label, Span::styled(text, style)])
+    });
+    rows.collect()
 }
 
 /// The console.
@@ -354,4 +366,43 @@ pub(super) fn text(
         return;
     }
     frame.render_widget(Paragraph::new(lines), inside);
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::super::draw;
+    use super::Model;
+    use crate::tui::model::message::Message;
+    use crate::tui::model::tests::{now, three, types};
+
+    #[test]
+    fn a_pane_scrolls_to_its_last_page_and_back_at_once() {
+        let mut model = three();
+        model.update(Message::Size(60, 16), now());
+        let mut terminal = Terminal::new(TestBackend::new(60, 16)).unwrap();
+        types(&mut model, "<tab>");
+        let mut first_row = |model: &Model| {
+            terminal.draw(|frame| draw(model, frame)).unwrap();
+            model.pane_scroll
+        };
+        first_row(&model);
+        types(&mut model, &"j".repeat(100));
+        let end = first_row(&model);
+        assert!(0 < end && end < 50, "{end}");
+        types(&mut model, "k");
+        assert_eq!(first_row(&model), end - 1);
+        types(&mut model, "G");
+        assert_eq!(first_row(&model), end);
+        // What has become shorter is read from its new end.
+        model.update(Message::Size(60, 24), now());
+        let end = {
+            first_row(&model);
+            model.pane_end.get()
+        };
+        types(&mut model, "k");
+        assert_eq!(first_row(&model), end.saturating_sub(1));
+    }
 }

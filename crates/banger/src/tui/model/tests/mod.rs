@@ -79,7 +79,7 @@ pub(crate) fn model(vms: Vec<VmView>) -> Model {
     model
 }
 
-pub(super) fn three() -> Model {
+pub(crate) fn three() -> Model {
     model(vec![
         vm(1, "api", Phase::Running),
         vm(2, "db", Phase::Stopped),
