@@ -25,6 +25,7 @@ pub(super) fn usage() -> Usage {
         sent_bytes,
         read_bytes: Some(read_bytes),
         written_bytes: Some(written_bytes),
+        oom_kills: oom_kills(&read("/proc/vmstat")),
     }
 }
 
@@ -72,6 +73,13 @@ fn traffic(text: &str) -> (u64, u64) {
     sum
 }
 
+/// The processes that the kernel has killed because no memory was left: in the whole machine, or in a control group (`oom_kill`,
+/// https://git.kernel.org/torvalds/c/8e675f7af507).
+fn oom_kills(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
 /// The bytes that were read from the machine's disks and written to them, from sectors of 512 bytes
 /// (fields 6 and 10): https://docs.kernel.org/admin-guide/iostats.html
 fn disks(text: &str) -> (u64, u64) {
@@ -111,6 +119,11 @@ mod tests {
                      254       1 vda1 90 0 10 4 70 0 3 9 0 5 6\n \
                      254      16 vdb 1 0 2 0 1 0 1 0 0 0 0\n 253 0 dm-0 1 0 8 0 1 0 8 0 0 0 0\nshort\n";
         assert_eq!(disks(stats), (12 * 512, 4 * 512));
+        assert_eq!(
+            oom_kills("drop_slab 0\noom_kill 3\nballoon_inflate 1\n"),
+            Some(3)
+        );
+        assert_eq!(oom_kills("drop_slab 0\n"), None);
     }
 
     #[test]

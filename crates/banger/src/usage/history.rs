@@ -148,6 +148,7 @@ pub(crate) mod tests {
                 sent_bytes: 0,
                 read_bytes: None,
                 written_bytes: Some(cpu_millis * 2000),
+                oom_kills: Some(0),
             }),
             guest_error: None,
             disks: Vec::new(),

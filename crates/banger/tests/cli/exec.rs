@@ -277,3 +277,30 @@ fn ten_thousand_short_commands_leave_nothing_in_the_daemon() {
         "{descriptors} descriptors and {threads} threads became {more_descriptors} and {more_threads}"
     );
 }
+
+#[test]
+fn a_command_that_was_killed_tells_whether_the_guest_ran_out_of_memory() {
+    let environment = with_vm();
+    let exec = ["vm", "exec", "web", "--", "exit=137"];
+    let run = environment.run(&exec);
+    assert_eq!((run.status, run.stderr.as_str()), (137, ""));
+    let counted = environment.path("oom-kills");
+    std::fs::write(&counted, "2\n").unwrap();
+    environment.done(&["vm", "cp", counted.to_str().unwrap(), "web:/root/oom-kills"]);
+    let run = environment.run(&exec);
+    assert_eq!(run.status, 137);
+    let told = "since its boot, 2 processes were killed";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("banger vm set web --memory MIB"),
+        "{}",
+        run.stderr
+    );
+    let run = environment.run(&["vm", "exec", "web", "--", "exit=1"]);
+    assert_eq!((run.status, run.stderr.as_str()), (1, ""));
+    let stats = environment.done(&["vm", "stats", "web"]).stdout;
+    assert!(
+        stats.contains("2 processes were killed since the boot"),
+        "{stats}"
+    );
+}

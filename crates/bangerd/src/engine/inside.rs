@@ -189,6 +189,7 @@ fn guest_usage(usage: &Usage) -> GuestUsage {
         sent_bytes: usage.sent_bytes,
         read_bytes: usage.read_bytes,
         written_bytes: usage.written_bytes,
+        oom_kills: usage.oom_kills,
     }
 }
 

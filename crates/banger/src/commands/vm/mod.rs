@@ -20,6 +20,7 @@ mod kill;
 mod list;
 mod logs;
 mod open;
+mod out_of_memory;
 mod outcomes;
 mod placement;
 mod ports;

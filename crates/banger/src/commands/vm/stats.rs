@@ -7,7 +7,7 @@ use banger_api::StatsView;
 use clap::Args;
 use serde::Serialize;
 
-use super::VmArgument;
+use super::{VmArgument, out_of_memory};
 use crate::columns::columns;
 use crate::failure::Outcome;
 use crate::poll;
@@ -141,6 +141,12 @@ fn table(stats: &StatsView, rates: Rates) -> String {
             ),
         ],
     ];
+    if let Some(killed) = out_of_memory::killed(stats) {
+        rows.push(vec![
+            "out of memory".to_owned(),
+            format!("{killed} since the boot"),
+        ]);
+    }
     for disk in &stats.disks {
         let shared = disk.shared_bytes.map_or_else(unknown, size);
         let text = format!(

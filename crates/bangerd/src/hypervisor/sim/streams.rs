@@ -46,7 +46,7 @@ pub(super) fn open(kind: StreamKind, machine: SimMachine, jobs: &Jobs) -> Result
         StreamKind::Job => jobs.ask(machine.pid, theirs),
         StreamKind::Attach => jobs.attach(machine.pid, theirs),
         StreamKind::Ports => theirs.write_all(&encode(&[ssh()])),
-        StreamKind::Usage => theirs.write_all(&encode(&usage(machine.pid, seconds()))),
+        StreamKind::Usage => theirs.write_all(&encode(&usage(&machine, seconds()))),
         StreamKind::Connect => connect(theirs),
         StreamKind::Listen => listen(theirs, &machine),
         StreamKind::Accept => accept(theirs),
@@ -136,9 +136,10 @@ fn ssh() -> ListeningSocket {
     clippy::cast_sign_loss,
     reason = "seconds of a simulation"
 )]
-fn usage(machine: u32, seconds: f64) -> Usage {
+fn usage(machine: &SimMachine, seconds: f64) -> Usage {
     // The integral of a wave that is never below 0.
-    let wave = |period: f64| seconds + period * (1.0 - ((seconds + shift(machine)) / period).cos());
+    let wave =
+        |period: f64| seconds + period * (1.0 - ((seconds + shift(machine.pid)) / period).cos());
     Usage {
         uptime_millis: 60_000 + (seconds * 1000.0) as u64,
         cpu_busy_millis: 1500 + (wave(7.0) * 300.0) as u64,
@@ -149,7 +150,14 @@ fn usage(machine: u32, seconds: f64) -> Usage {
         sent_bytes: 500 + (wave(11.0) * 4_000.0) as u64,
         read_bytes: Some(100_000 + (wave(13.0) * 30_000.0) as u64),
         written_bytes: Some(50_000 + (wave(17.0) * 60_000.0) as u64),
+        oom_kills: oom_kills(&machine.root),
     }
+}
+
+/// The number in the machine's file `/root/oom-kills`; 0 without one.
+fn oom_kills(root: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(root.join("root/oom-kills"));
+    text.map_or(Some(0), |text| text.trim().parse().ok())
 }
 
 /// Where in its waves a machine begins.

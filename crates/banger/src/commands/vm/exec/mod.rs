@@ -13,8 +13,8 @@ use banger_api::exec::{ExecFrame, ExecStart, LONGEST_EXEC_FRAME};
 use banger_api::{Code, Error, JobRef, VmRef};
 use clap::Args;
 
-use super::VmArgument;
 use super::ssh::NOT_OF_THE_COMMAND;
+use super::{VmArgument, out_of_memory};
 use crate::escape::Escape;
 use crate::failure::{Failure, Outcome};
 use crate::session::Session;
@@ -209,7 +209,10 @@ impl Request<'_> {
         // The terminal is restored before any message.
         drop(terminal);
         match end? {
-            conversation::End::Exit(status) => Ok(ExitCode::from(status)),
+            conversation::End::Exit(status) => {
+                out_of_memory::tell(self.vm, status, session);
+                Ok(ExitCode::from(status))
+            }
             conversation::End::Refusal(status, reason) => {
                 session.output.error(&Error::new(Code::Guest, reason));
                 Err(Failure::Status(status))

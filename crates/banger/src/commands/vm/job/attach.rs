@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::super::exec::conversation::{ConversationOptions, End, Input};
 use super::super::exec::terminal::{self, Terminal};
+use super::super::out_of_memory;
 use super::super::ssh::NOT_OF_THE_COMMAND;
 use super::JobArgument;
 use crate::escape::Escape;
@@ -87,7 +88,10 @@ impl Attach {
 
     fn report(&self, job: &JobView, end: End, session: &Session) -> Outcome {
         match end {
-            End::Exit(status) => Ok(ExitCode::from(status)),
+            End::Exit(status) => {
+                out_of_memory::tell(&self.which.one.name, status, session);
+                Ok(ExitCode::from(status))
+            }
             End::Refusal(_, reason) => {
                 let (name, id) = (&self.which.one.name, &job.id);
                 Err(Error::new(Code::Guest, reason)
