@@ -192,3 +192,20 @@ pub(crate) fn a_command_needs_no_network() {
     assert!(ports.contains("\"sshd\""), "{ports}");
     assert_eq!(world.ssh("first", &["echo", "back"]), "back");
 }
+
+/// A command that the kernel kills for lack of memory, here that of a control group, is told apart from one that somebody
+/// kills.
+pub(crate) fn a_guest_that_runs_out_of_memory_says_so() {
+    needs_real_vms!();
+    let world = shared();
+    world.first();
+    let run = world.run(&["vm", "exec", "first", "--", "sh", "-c", "kill -9 $$"]);
+    assert_eq!((run.status, run.stderr.as_str()), (137, ""));
+    let eat = "cd /sys/fs/cgroup && mkdir -p eats && echo 16M > eats/memory.max && echo $$ > eats/cgroup.procs && \
+               exec tail /dev/zero";
+    let run = world.run(&["vm", "exec", "first", "--", "sh", "-c", eat]);
+    assert_eq!(run.status, 137, "{}", run.stderr);
+    assert!(run.stderr.contains("was used up"), "{}", run.stderr);
+    let stats = world.must(&["vm", "stats", "first"]);
+    assert!(stats.contains("out of memory"), "{stats}");
+}

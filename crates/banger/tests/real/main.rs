@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         inside: [
             a_command_runs_with_exactly_its_arguments_and_its_status,
             a_command_needs_no_network,
+            a_guest_that_runs_out_of_memory_says_so,
             files_go_there_and_back,
             a_port_of_this_machine_leads_to_the_guest,
             a_guests_port_ends_with_its_client_and_outlives_the_daemon_that_holds_it,
