@@ -176,6 +176,7 @@ impl Model {
     /// A job of ours has ended.
     pub(super) fn ended(&mut self, job: &Job, outcome: Result<(), Error>) -> Vec<Effect> {
         self.jobs = self.jobs.saturating_sub(1);
+        self.drafts.end(job, outcome.is_err());
         if outcome.is_err() && matches!(job.act, Act::Create(_)) {
             self.awaited = None;
         }

@@ -74,6 +74,7 @@ impl Model {
                 if let Act::Create(request) = &job.act {
                     self.awaited.clone_from(&request.name);
                 }
+                self.drafts.send((*job).clone(), *form);
                 self.started(vec![Effect::Work(*job)])
             }
         }

@@ -6,6 +6,7 @@ mod actions;
 mod bindings;
 mod copies;
 pub(crate) mod dialog;
+mod drafts;
 mod events;
 pub(crate) mod form;
 mod images;
@@ -48,6 +49,7 @@ pub(crate) use place::{Pane, Tab};
 pub(crate) use settings::{Look, Preferences};
 
 use dialog::Overlay;
+use drafts::Drafts;
 use keys::{KeyTable, Scope};
 use layout::Rooms;
 use message::{Defaults, Effect, Message, Source};
@@ -132,6 +134,7 @@ pub(crate) struct Model {
     pub(crate) jobs: usize,
     /// The VM that is to be selected when it comes: the one that we create.
     awaited: Option<String>,
+    drafts: Drafts,
 }
 
 impl Model {
@@ -179,6 +182,7 @@ impl Model {
             look,
             jobs: 0,
             awaited: None,
+            drafts: Drafts::default(),
         }
     }
 

@@ -29,12 +29,15 @@ impl Model {
     }
 
     /// Opens a form, and asks for what it is judged by: what is known of it may be old.
-    pub(super) fn open_form(&mut self, form: Form) -> Vec<Effect> {
+    pub(super) fn open_form(&mut self, mut form: Form) -> Vec<Effect> {
         let questions = if self.link == Link::Up {
             form.questions()
         } else {
             Vec::new()
         };
+        if self.drafts.resume(&mut form) {
+            form.judge(&self.surroundings());
+        }
         self.overlay = Some(Overlay::Form(Box::new(form)));
         questions.into_iter().map(Effect::Ask).collect()
     }

@@ -256,6 +256,39 @@ fn a_new_vm_is_selected_while_no_key_is_pressed() {
 }
 
 #[test]
+fn a_form_whose_verb_failed_opens_again_with_what_was_typed() {
+    let mut model = three();
+    let send = |model: &mut Model, keys: &str, outcome: Result<(), Error>| {
+        let effects = types(model, keys);
+        let [.., Effect::Work(job)] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        let (job, before) = (job.clone(), model.overlay.is_none());
+        model.update(Message::Ended(Box::new(job), outcome), now());
+        assert!(before && model.overlay.is_none(), "nothing opens by itself");
+    };
+    let typed = |model: &mut Model, keys: &str| {
+        types(model, keys);
+        let Some(Overlay::Form(form)) = model.overlay.take() else {
+            panic!("no form")
+        };
+        form.fields[0].input.value().to_owned()
+    };
+    let full = || Err(Error::new(Code::Host, "no room"));
+    send(&mut model, "nnew<enter>", full());
+    assert_eq!(
+        typed(&mut model, "R"),
+        "api",
+        "another form is as it always is"
+    );
+    assert_eq!(typed(&mut model, "n"), "new");
+    assert_eq!(typed(&mut model, "n"), "", "it was left");
+    send(&mut model, "nnew<enter>", full());
+    send(&mut model, "n<enter>", Ok(()));
+    assert_eq!(typed(&mut model, "n"), "", "it was done");
+}
+
+#[test]
 fn what_was_not_sent_is_not_lost_without_a_question() {
     let vms = (1..=50).map(|it| vm(it, &format!("vm-{it:02}"), Phase::Running));
     let mut model = model(vms.collect());
