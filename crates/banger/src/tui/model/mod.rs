@@ -34,7 +34,6 @@ pub(crate) mod words;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use banger_api::{DaemonView, DiskView, Error, ImageView, Phase, VmId, VmView, VolumeView};
@@ -108,8 +107,8 @@ pub(crate) struct Model {
     pub(crate) zoom: bool,
     /// The first line of details or events that is shown.
     pub(crate) pane_scroll: u16,
-    /// The highest value of `pane_scroll` that leaves the pane full, as the last drawing found it.
-    pub(crate) pane_end: Cell<u16>,
+    /// The last line that can be the first one, by the last drawing.
+    pub(crate) pane_end: u16,
     /// The first row of the list that is shown.
     pub(crate) list_top: usize,
     pub(crate) typing: Option<Typing>,
@@ -164,7 +163,7 @@ impl Model {
             pane_focus: false,
             zoom: false,
             pane_scroll: 0,
-            pane_end: Cell::new(0),
+            pane_end: 0,
             list_top: 0,
             typing: None,
             overlay: None,

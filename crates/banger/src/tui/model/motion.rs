@@ -79,12 +79,9 @@ impl Model {
         match self.tab {
             Tab::Vms if self.scope() == Scope::Ports => self.ports.list.move_by(lines),
             Tab::Vms if self.pane_focus => {
-                let end = self.pane_end.get();
-                let moved = isize::try_from(self.pane_scroll.min(end))
-                    .unwrap_or(0)
-                    .saturating_add(lines);
-                let moved = u16::try_from(moved.max(0)).unwrap_or(u16::MAX);
-                self.pane_scroll = moved.min(end);
+                let at = usize::from(self.pane_scroll.min(self.pane_end));
+                let moved = at.saturating_add_signed(lines);
+                self.pane_scroll = u16::try_from(moved).unwrap_or(u16::MAX).min(self.pane_end);
             }
             Tab::Vms => self.vms.move_by(lines),
             Tab::Images => self.images.move_by(lines),

@@ -75,7 +75,9 @@ pub(crate) fn run_loop<B: Backend>(
         for effect in effects {
             outside.perform(effect, terminal, inbox)?;
         }
-        terminal.draw(|frame| view::draw(model, frame))?;
+        let mut pane_end = 0;
+        terminal.draw(|frame| pane_end = view::draw(model, frame))?;
+        model.pane_end = pane_end;
         let Some(first) = inbox.next(model.next_tick()) else {
             model.update(Message::Tick, Timestamp::now());
             continue;

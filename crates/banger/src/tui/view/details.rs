@@ -1,46 +1,24 @@
-//! What is beside the list: details, events and console of the selected VM.
+//! The details of the selected VM: its state and its settings.
 
 use banger_api::{NetworkKind, Progress, VmView};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Clear, Paragraph};
 
-use super::frame::room;
 use super::line_of;
+use super::pane::{pane_room, scrolled};
 use super::theme::Theme;
 use super::usage;
 use crate::age;
 use crate::commands::vm::arrow;
+use crate::tui::model::Model;
 use crate::tui::model::notices::wrapped;
-use crate::tui::model::operations::Happening;
-use crate::tui::model::{Model, Pane};
 use crate::usage::History;
 use crate::usage::draw::{bytes, meter};
 
-/// The titles of the panes, the one that is shown marked.
-fn titles(model: &Model, theme: Theme) -> Line<'static> {
-    let spans = Pane::ALL.into_iter().map(|pane| {
-        let style = if pane == model.pane {
-            theme.mark()
-        } else {
-            Theme::dim()
-        };
-        Span::styled(format!(" {} ", pane.title()), style)
-    });
-    Line::from(spans.collect::<Vec<_>>())
-}
-
-/// The room of a pane.
-pub(super) fn pane_room(model: &Model, theme: Theme) -> Block<'static> {
-    let name = model.vms.selected().map(|vm| format!(" {} ", vm.name));
-    room(theme, titles(model, theme), model.pane_focus)
-        .title_bottom(Line::from(name.unwrap_or_default()))
-}
-
-/// Settings and state, and where there is room the graphs.
-pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
+/// Settings and state, and where there is room the graphs. Returns the last row that can be the first one.
+pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) -> u16 {
     let lines = match model.vms.selected() {
         Some(vm) => lines(model, theme, vm),
         None => Vec::new(),
@@ -53,16 +31,8 @@ pub(super) fn details(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: 
     };
     let count = u16::try_from(in_rows(inside.width).len()).unwrap_or(u16::MAX);
     let (text, graphs) = usage::beside(inside, count.saturating_add(1));
-    scrolled(model, in_rows(text.width), frame, text);
     usage::graphs(model, theme, frame, graphs);
-}
-
-/// The rows from where the pane is scrolled to, not beyond its last full page.
-fn scrolled(model: &Model, rows: Vec<Line<'_>>, frame: &mut Frame<'_>, area: Rect) {
-    let count = u16::try_from(rows.len()).unwrap_or(u16::MAX);
-    model.pane_end.set(count.saturating_sub(area.height));
-    let at = model.pane_scroll.min(model.pane_end.get());
-    frame.render_widget(Paragraph::new(rows).scroll((at, 0)), area);
+    scrolled(model, in_rows(text.width), frame, text)
 }
 
 /// The columns of a label and the space after it.
@@ -263,146 +233,4 @@ pub(super) fn step_line(
         None => ("…".to_owned(), theme.warning()),
     };
     Line::styled(format!("{time:>column$}  {}", line_of(&step.step)), style)
-}
-
-/// What happened to the VM.
-pub(super) fn events(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
-    let Some(vm) = model.vms.selected() else {
-        frame.render_widget(pane_room(model, theme), area);
-        return;
-    };
-    let block = pane_room(model, theme);
-    let inside = block.inner(area);
-    frame.render_widget(block, area);
-    let happenings = model.operations.happenings(vm.id);
-    let mut lines: Vec<_> = happenings
-        .flat_map(|it| happening(model, theme, it, inside.width))
-        .collect();
-    if lines.is_empty() {
-        lines.push(Line::styled(
-            "nothing has happened since this program began",
-            Theme::dim(),
-        ));
-    }
-    scrolled(model, lines, frame, inside);
-}
-
-/// When and what happened, in rows of this width.
-fn happening(model: &Model, theme: Theme, it: &Happening, width: u16) -> Vec<Line<'static>> {
-    let at = it.at.to_zoned(model.zone.clone());
-    let at = at.strftime("%H:%M:%S ").to_string();
-    let room = usize::from(width).saturating_sub(at.len()).max(1);
-    let style = if it.bad { theme.bad() } else { Style::new() };
-    let texts = wrapped(&line_of(&it.text), room).into_iter();
-    let rows = texts.enumerate().map(|(number, text)| {
-        let label = match number {
-            0 => Span::styled(at.clone(), Theme::dim()),
-            _ => Span::raw(" ".repeat(at.len())),
-        };
-        Line::from(vec![label, Span::styled(text, style)])
-    });
-    rows.collect()
-}
-
-/// The console.
-pub(super) fn console(model: &Model, theme: Theme, frame: &mut Frame<'_>, area: Rect) {
-    text(
-        model,
-        theme,
-        frame,
-        area,
-        pane_room(model, theme),
-        model.pane_focus,
-    );
-}
-
-/// Text that scrolls, with what there is to know of it in its lower border.
-pub(super) fn text(
-    model: &Model,
-    theme: Theme,
-    frame: &mut Frame<'_>,
-    area: Rect,
-    block: Block<'_>,
-    focus: bool,
-) {
-    let text = &model.text;
-    let mut state = if text.is_following() {
-        " follows the end ".to_owned()
-    } else {
-        " stands still; f follows ".to_owned()
-    };
-    if let Some(end) = &model.source_end {
-        state += &format!(" ended: {} ", line_of(end));
-    }
-    if text.dropped() > 0 {
-        state += &format!(" {} older lines dropped ", text.dropped());
-    }
-    if !text.searched().is_empty() {
-        state += &format!(" search: {} ", line_of(text.searched()));
-    }
-    let block = block.title_bottom(Line::styled(state, Theme::dim()).right_aligned());
-    let inside = block.inner(area);
-    frame.render_widget(Clear, area);
-    frame.render_widget(block, area);
-    let wanted = text.searched().to_lowercase();
-    let lines: Vec<Line<'_>> = text
-        .screen(usize::from(inside.height))
-        .map(|(line, under_cursor, marked)| {
-            let shown: String = line.chars().skip(text.left()).collect();
-            let found = !wanted.is_empty() && line.to_lowercase().contains(&wanted);
-            let mut style = Style::new();
-            if marked || found {
-                style = theme.mark();
-            }
-            if under_cursor && focus && !text.is_following() {
-                style = style.patch(Theme::cursor(true));
-            }
-            Line::styled(shown, style)
-        })
-        .collect();
-    if text.count() == 0 {
-        let hint = Line::styled("nothing has been written to it", Theme::dim());
-        frame.render_widget(hint, inside);
-        return;
-    }
-    frame.render_widget(Paragraph::new(lines), inside);
-}
-
-#[cfg(test)]
-mod tests {
-    use ratatui::Terminal;
-    use ratatui::backend::TestBackend;
-
-    use super::super::draw;
-    use super::Model;
-    use crate::tui::model::message::Message;
-    use crate::tui::model::tests::{now, three, types};
-
-    #[test]
-    fn a_pane_scrolls_to_its_last_page_and_back_at_once() {
-        let mut model = three();
-        model.update(Message::Size(60, 16), now());
-        let mut terminal = Terminal::new(TestBackend::new(60, 16)).unwrap();
-        types(&mut model, "<tab>");
-        let mut first_row = |model: &Model| {
-            terminal.draw(|frame| draw(model, frame)).unwrap();
-            model.pane_scroll
-        };
-        first_row(&model);
-        types(&mut model, &"j".repeat(100));
-        let end = first_row(&model);
-        assert!(0 < end && end < 50, "{end}");
-        types(&mut model, "k");
-        assert_eq!(first_row(&model), end - 1);
-        types(&mut model, "G");
-        assert_eq!(first_row(&model), end);
-        // What has become shorter is read from its new end.
-        model.update(Message::Size(60, 24), now());
-        let end = {
-            first_row(&model);
-            model.pane_end.get()
-        };
-        types(&mut model, "k");
-        assert_eq!(first_row(&model), end.saturating_sub(1));
-    }
 }

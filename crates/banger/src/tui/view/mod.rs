@@ -2,12 +2,15 @@
 
 mod bar;
 mod details;
+mod events;
 mod frame;
 mod list;
 mod overlay;
+mod pane;
 mod ports;
 mod stores;
 mod tabs;
+mod text;
 mod theme;
 mod usage;
 
@@ -20,11 +23,12 @@ use ratatui::buffer::Buffer;
 use super::model::{Model, Pane, Tab};
 use theme::Theme;
 
-/// Draws everything.
-pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
+/// Draws everything, and returns the last row of details or events that can be the first one.
+pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) -> u16 {
     let theme = Theme(model.look);
     let rooms = model.rooms();
     frame::head(model, theme, frame, rooms.head);
+    let mut pane_end = 0;
     match model.tab {
         Tab::Vms => {
             if !rooms.list.is_empty() {
@@ -32,12 +36,16 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
             }
             if !rooms.pane.is_empty() {
                 match model.pane {
-                    Pane::Details => details::details(model, theme, frame, rooms.pane),
+                    Pane::Details => {
+                        pane_end = details::details(model, theme, frame, rooms.pane);
+                    }
                     Pane::Usage => usage::usage(model, theme, frame, rooms.pane),
-                    Pane::Events => details::events(model, theme, frame, rooms.pane),
+                    Pane::Events => {
+                        pane_end = events::events(model, theme, frame, rooms.pane);
+                    }
                     Pane::Ports => ports::ports(model, theme, frame, rooms.pane),
                     Pane::Console | Pane::Hypervisor => {
-                        details::console(model, theme, frame, rooms.pane);
+                        text::console(model, theme, frame, rooms.pane);
                     }
                 }
             }
@@ -54,6 +62,7 @@ pub(crate) fn draw(model: &Model, frame: &mut Frame<'_>) {
     if !model.look.unicode {
         make_ascii(frame.buffer_mut());
     }
+    pane_end
 }
 
 /// Text may have characters that a locale without UTF-8 would not show, such as the words of a guest.

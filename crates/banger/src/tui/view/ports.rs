@@ -6,8 +6,8 @@ use ratatui::layout::{Constraint, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState};
 
-use super::details::pane_room;
 use super::line_of;
+use super::pane::pane_room;
 use super::tabs::waiting;
 use super::theme::Theme;
 use crate::tui::model::Model;

@@ -6,9 +6,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, TableState, Wrap};
 
-use super::details::text;
 use super::frame::{operation, room};
 use super::line_of;
+use super::text::text;
 use super::theme::Theme;
 use crate::age;
 use crate::tui::model::dialog::command_of;

@@ -21,7 +21,11 @@ const SIZES: [(u16, u16); 3] = [(80, 24), (120, 32), (200, 50)];
 fn drawn(model: &mut Model, size: (u16, u16)) -> Buffer {
     model.update(Message::Size(size.0, size.1), now());
     let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
-    terminal.draw(|frame| draw(model, frame)).unwrap();
+    terminal
+        .draw(|frame| {
+            draw(model, frame);
+        })
+        .unwrap();
     terminal.backend().buffer().clone()
 }
 

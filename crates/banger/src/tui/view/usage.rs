@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::details::pane_room;
+use super::pane::pane_room;
 use super::theme::Theme;
 use crate::tui::model::Model;
 use crate::usage::History;
