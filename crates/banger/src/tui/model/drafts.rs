@@ -1,4 +1,4 @@
-//! Forms that were sent: one whose verb fails opens again with what was typed.
+//! Drafts: a form whose verb fails opens again with what was typed.
 
 use super::form::Form;
 use super::message::Job;

@@ -137,7 +137,7 @@ impl Field {
     fn judged(&self, before: Option<&VmSpec>, around: &Surroundings<'_>) -> Result<(), String> {
         let Some(text) = self.text() else {
             return if self.is_needed {
-                Err(format!("{}: it is required", self.label))
+                Err(format!("{} is required", self.label))
             } else {
                 Ok(())
             };
