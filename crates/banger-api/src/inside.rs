@@ -87,8 +87,8 @@ pub struct GuestUsage {
     /// What it wrote to its disks, in bytes. Null if its guest program is of an older banger.
     #[serde(default)]
     pub written_bytes: Option<u64>,
-    /// How many processes its kernel has killed since its boot because no memory was left. Null if its guest program is of
-    /// an older banger.
+    /// The number of processes that its out-of-memory killer has killed since boot. Null if its guest program is of an older
+    /// banger.
     #[serde(default)]
     pub oom_kills: Option<u64>,
 }

@@ -73,8 +73,8 @@ fn traffic(text: &str) -> (u64, u64) {
     sum
 }
 
-/// The processes that the kernel has killed because no memory was left: in the whole machine, or in a control group (`oom_kill`,
-/// https://git.kernel.org/torvalds/c/8e675f7af507).
+/// The number of processes that the kernel's out-of-memory killer has killed since boot, for want of memory in the machine or
+/// in a control group (`oom_kill`, proc_vmstat(5)).
 fn oom_kills(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())

@@ -127,7 +127,7 @@ pub struct Usage {
     /// The bytes that it wrote to its disks; an older guest program does not tell.
     #[serde(default)]
     pub written_bytes: Option<u64>,
-    /// The processes that its kernel has killed because no memory was left; an older guest program does not tell.
+    /// The number of processes that its out-of-memory killer has killed since boot; an older guest program does not tell.
     #[serde(default)]
     pub oom_kills: Option<u64>,
 }

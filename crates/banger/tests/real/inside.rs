@@ -193,8 +193,8 @@ pub(crate) fn a_command_needs_no_network() {
     assert_eq!(world.ssh("first", &["echo", "back"]), "back");
 }
 
-/// A command that the kernel kills for lack of memory, here that of a control group, is told apart from one that somebody
-/// kills.
+/// The note comes after a command that the out-of-memory killer has killed, here in a control group, and not after
+/// one that is killed otherwise.
 pub(crate) fn a_guest_that_runs_out_of_memory_says_so() {
     needs_real_vms!();
     let world = shared();
@@ -205,7 +205,11 @@ pub(crate) fn a_guest_that_runs_out_of_memory_says_so() {
                exec tail /dev/zero";
     let run = world.run(&["vm", "exec", "first", "--", "sh", "-c", eat]);
     assert_eq!(run.status, 137, "{}", run.stderr);
-    assert!(run.stderr.contains("was used up"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("has run out of memory"),
+        "{}",
+        run.stderr
+    );
     let stats = world.must(&["vm", "stats", "first"]);
     assert!(stats.contains("out of memory"), "{stats}");
 }

@@ -144,7 +144,7 @@ fn table(stats: &StatsView, rates: Rates) -> String {
     if let Some(killed) = out_of_memory::killed(stats) {
         rows.push(vec![
             "out of memory".to_owned(),
-            format!("{killed} since the boot"),
+            format!("{killed} killed since boot"),
         ]);
     }
     for disk in &stats.disks {
