@@ -27,8 +27,8 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
 }
 
-/// The peer of a Unix socket, as the kernel recorded it at the connect (`SO_PEERCRED`, unix(7)). Its PID is 0 where it
-/// is outside of this process's PID namespace; `rustix` cannot represent that.
+/// The peer of a Unix socket, as the kernel recorded it at the connect (`SO_PEERCRED`, unix(7)). Its PID is 0 if it
+/// is outside this process's PID namespace, which `rustix` cannot represent.
 pub(super) fn peer(socket: &impl AsFd) -> Result<UnixCredentials> {
     let peer = getsockopt(socket, PeerCredentials);
     Ok(peer.map_err(|cause| Errno::from_raw_os_error(cause as i32))?)

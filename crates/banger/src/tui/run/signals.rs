@@ -95,8 +95,8 @@ fn stopped(sender: &Sender, away: &AtomicBool) -> bool {
 /// or in a window of its own, a process that is stopped stays so: its parent is of another session, or
 /// the session's first process waits in the same group.
 ///
-/// In a PID namespace, as of a container, an id of 0 stands for a process outside of it (pid_namespaces(7)). `rustix`
-/// cannot represent that id.
+/// In a PID namespace, such as that of a container, ID 0 stands for a process outside the namespace
+/// (pid_namespaces(7)). `rustix` cannot represent that ID.
 pub(super) fn is_resumable() -> bool {
     let parent = getppid();
     let Ok(session) = getsid(None) else {
@@ -105,7 +105,7 @@ pub(super) fn is_resumable() -> bool {
     if parent.as_raw() == 0 || getsid(Some(parent)) != Ok(session) {
         return false;
     }
-    // A shell with jobs gives each of them a group. The parent stands for a leader outside of the namespace.
+    // A shell with jobs gives each of them a group. The parent stands for a leader outside the namespace.
     let leader = if session.as_raw() == 0 {
         parent
     } else {
