@@ -54,6 +54,13 @@ impl CachedListing {
     fn is_fresh(&self, table: &str) -> bool {
         self.table == table && self.at.elapsed() < FRESH
     }
+
+    /// Whether a fresh listing shows the complete table without NAT for this address. A start
+    /// without NAT, which has just written the table, needs no second look at it.
+    fn shows_no_nat(&self, table: &str, address: Ipv4Addr) -> bool {
+        let listing = self.listing.as_ref();
+        self.is_fresh(table) && listing.is_some_and(|it| it.is_whole && !it.nat.contains(&address))
+    }
 }
 
 /// The prefix of the TAP names of the same banger, which is all but the last eight digits.
@@ -201,6 +208,12 @@ impl Firewall {
     pub(super) fn forbid_nat(&self, table: &str, address: Ipv4Addr) -> Result<Change> {
         check_table(table)?;
         let mut seen = self.lock();
+        if seen
+            .as_ref()
+            .is_some_and(|it| it.shows_no_nat(table, address))
+        {
+            return Ok(Change::Already);
+        }
         *seen = None;
         let now = look(table)?.unwrap_or_default();
         if !now.nat.contains(&address) {
@@ -304,6 +317,38 @@ impl Firewall {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_fresh_listing_of_the_whole_table_shows_that_there_is_no_nat() {
+        let address = Ipv4Addr::new(10, 0, 0, 2);
+        let written = || CachedListing::whole("banger_1", Listing::default());
+        assert!(written().shows_no_nat("banger_1", address));
+        assert!(!written().shows_no_nat("banger_2", address));
+
+        let mut with_nat = written();
+        with_nat
+            .listing
+            .as_mut()
+            .expect("a listing")
+            .nat
+            .insert(address);
+        assert!(!with_nat.shows_no_nat("banger_1", address));
+
+        let mut old = written();
+        old.at = Instant::now().checked_sub(FRESH).expect("an instant");
+        assert!(!old.shows_no_nat("banger_1", address));
+
+        let no_table = CachedListing {
+            listing: None,
+            ..written()
+        };
+        assert!(!no_table.shows_no_nat("banger_1", address));
+        let damaged = CachedListing {
+            listing: Some(Listing::default()),
+            ..written()
+        };
+        assert!(!damaged.shows_no_nat("banger_1", address));
+    }
 
     #[test]
     fn names_that_could_say_more_than_a_name_are_refused() {
