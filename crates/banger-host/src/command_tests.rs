@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use crate::Kind;
+
 use super::*;
 
 fn shell(script: &str) -> Command {

@@ -5,6 +5,7 @@ mod document;
 mod ending;
 mod events;
 mod hostile;
+mod paths;
 mod streams;
 mod world;
 
