@@ -19,6 +19,10 @@ const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 /// The `PATH` of every started program.
 pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The patience with a program that answers at once on a healthy host. A kernel lock, a name service
+/// or a bus that hangs makes it late, and must not hang the daemon as well.
+pub(crate) const PROMPTLY: Duration = Duration::from_secs(30);
+
 /// A program and its arguments, to run to completion.
 #[derive(Debug, Clone)]
 pub struct Command {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::files::made;
 use super::tap;
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::{Change, Error, Kind, Result};
 
 const CHAIN: &str = "DOCKER-USER";
@@ -34,6 +34,7 @@ fn iptables(action: &str, rule: &[String]) -> Command {
     Command::new("iptables")
         .args(["-w", "10", action, CHAIN])
         .args(rule)
+        .patience(PROMPTLY)
 }
 
 /// Whether the chain exists.

@@ -1,16 +1,20 @@
 //! The program nft: its scripts, listings and errors.
 
 use super::listing::{self, Listing};
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::linux::files::made;
 use crate::{Change, Error, Kind, Result};
 
 /// Runs nft, and explains its common errors.
 pub(in crate::linux) fn nft(command: &Command) -> Result<Vec<u8>> {
-    let output = command.output().map_err(|error| match error.kind() {
-        Kind::Missing => error.hint("sudo apt-get install nftables"),
-        _ => error,
-    })?;
+    let output = command
+        .clone()
+        .patience(PROMPTLY)
+        .output()
+        .map_err(|error| match error.kind() {
+            Kind::Missing => error.hint("sudo apt-get install nftables"),
+            _ => error,
+        })?;
     if output.status.success() {
         return Ok(output.stdout);
     }

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::{doubtful, good, in_one_line};
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::linux::firewall::nft;
 use crate::{Finding, Kind};
 
@@ -153,7 +153,9 @@ fn accepts_taps(rule: &Value, key: &str, tap_prefix: &str) -> bool {
 fn legacy(tap_prefix: &str) -> Option<Finding> {
     let tables = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names").ok()?;
     tables.lines().find(|line| *line == "filter")?;
-    let command = Command::new("iptables-legacy").args(["-w", "10", "-S", "FORWARD"]);
+    let command = Command::new("iptables-legacy")
+        .args(["-w", "10", "-S", "FORWARD"])
+        .patience(PROMPTLY);
     let rules = command.output().ok()?.text();
     let taps = format!("{tap_prefix}+");
     let is_mended = rules

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{bad, good, in_one_line};
 use crate::Finding;
-use crate::command::{Command, find_program};
+use crate::command::{Command, PROMPTLY, find_program};
 
 type Version = (u32, u32);
 
@@ -41,7 +41,7 @@ pub(super) fn probe(name: &str, version_argument: &str, least: Version, package:
     } else {
         format!("sudo apt-get install {package}")
     };
-    let command = Command::new(name).arg(version_argument);
+    let command = Command::new(name).arg(version_argument).patience(PROMPTLY);
     if !command.program_exists() {
         return bad(format!("there is no program `{name}`"), install);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{bad, good, in_one_line};
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::linux::scope::Scopes;
 use crate::{Finding, Result};
 
@@ -45,6 +45,7 @@ fn lingers(uid: u32) -> bool {
         .arg("show-user")
         .arg(uid.to_string())
         .args(["--property=Linger", "--value"])
+        .patience(PROMPTLY)
         .run()
         .is_ok_and(|output| output.text().trim() == "yes")
 }
@@ -52,7 +53,9 @@ fn lingers(uid: u32) -> bool {
 fn try_one(scopes: &Scopes) -> Result<()> {
     let name = format!("banger-probe-{}", std::process::id());
     let wrapped = scopes.wrap(&name, None, Path::new("/bin/true"), &[])?;
-    let mut command = Command::new(&wrapped.program).args(&wrapped.arguments);
+    let mut command = Command::new(&wrapped.program)
+        .args(&wrapped.arguments)
+        .patience(PROMPTLY);
     for (variable, value) in &wrapped.environment {
         command = command.env(variable, value);
     }

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::Paths;
 use super::own::ROOT;
 use super::units;
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::root::socket_path;
 use crate::{Claim, Result};
 
@@ -205,7 +205,10 @@ fn digest(path: &Path) -> Option<String> {
 
 fn unit(name: String) -> Result<UnitStatus> {
     let ask = |verb: &str, none: &str| -> Result<String> {
-        let output = Command::new("systemctl").args([verb, &name]).output()?;
+        let output = Command::new("systemctl")
+            .args([verb, &name])
+            .patience(PROMPTLY)
+            .output()?;
         let word = output.text().lines().next().unwrap_or_default().to_owned();
         Ok(if word.is_empty() {
             none.to_owned()
@@ -224,7 +227,10 @@ fn lingers(uid: u32) -> Result<bool> {
     let uid = uid.to_string();
     let words = ["show-user", &uid, "--property=Linger", "--value"];
     // logind does not know a user who has no session and does not linger.
-    let output = Command::new("loginctl").args(words).output()?;
+    let output = Command::new("loginctl")
+        .args(words)
+        .patience(PROMPTLY)
+        .output()?;
     Ok(output.status.success() && output.text().trim() == "yes")
 }
 

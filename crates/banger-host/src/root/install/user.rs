@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::command::Command;
+use crate::command::{Command, PROMPTLY};
 use crate::{Error, Kind, Result, real_path};
 
 /// The account of a user.
@@ -18,7 +18,9 @@ pub(super) struct User {
 impl User {
     /// Finds the user with this number in the host's account database.
     pub(super) fn find(uid: u32) -> Result<Self> {
-        let asked = Command::new("getent").args(["passwd", &uid.to_string()]);
+        let asked = Command::new("getent")
+            .args(["passwd", &uid.to_string()])
+            .patience(PROMPTLY);
         let output = asked.output()?;
         Self::read(&output.text(), uid).ok_or_else(|| {
             Error::new(Kind::Missing, format!("there is no user with number {uid}"))
