@@ -31,10 +31,10 @@ pub(crate) fn is_meant(daemon: &DaemonView, places: &Paths) -> Result<()> {
     }
     let wanted = &places.location.state;
     // A socket that the user named leads to its daemon's state directory, whichever that is.
-    let is_named = places.wishes.state.is_some() || places.wishes.socket.is_none();
+    let is_named = places.options.state.is_some() || places.options.socket.is_none();
     if is_named && !is_same(wanted, Path::new(&daemon.state)) {
         let error = refused(daemon, "state directory", &daemon.state, wanted);
-        return Err(if places.wishes.socket.is_some() {
+        return Err(if places.options.socket.is_some() {
             error.hint(format!(
                 "leave out --socket and BANGER_SOCKET to reach the daemon of `{}`",
                 wanted.display()
@@ -64,10 +64,10 @@ pub(crate) fn has_what_is_wanted(daemon: &DaemonView, places: &Paths) -> Result<
     if places.remote.is_some() {
         return Ok(());
     }
-    let wishes = &places.wishes;
+    let options = &places.options;
     for (what, has, wanted) in [
-        ("configuration", &daemon.config, &wishes.config),
-        ("bundle", &daemon.bundle, &wishes.bundle),
+        ("configuration", &daemon.config, &options.config),
+        ("bundle", &daemon.bundle, &options.bundle),
     ] {
         let Some(wanted) = wanted else { continue };
         // A daemon of another version may not report its paths.

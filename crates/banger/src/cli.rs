@@ -155,7 +155,7 @@ impl Cli {
                 output::speak_of(remote.name(), self.global.host.is_some());
             }
             // If the variable has no effect there is nothing to report.
-            let has_say = places.wishes.socket.is_none() && places.wishes.state.is_none();
+            let has_say = places.options.socket.is_none() && places.options.state.is_none();
             if let Some(why) = environment.passed_over().filter(|_| has_say) {
                 output.warning(why);
             }

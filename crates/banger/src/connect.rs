@@ -164,10 +164,10 @@ fn arguments(places: &Paths) -> Vec<OsString> {
     let mut add = |option: &str, path: &Path| arguments.extend([option.into(), path.into()]);
     add("--state", &places.location.state);
     add("--socket", &places.location.socket);
-    if let Some(config) = &places.wishes.config {
+    if let Some(config) = &places.options.config {
         add("--config", config);
     }
-    if let Some(bundle) = &places.wishes.bundle {
+    if let Some(bundle) = &places.options.bundle {
         add("--bundle", bundle);
     }
     if places.sim {

@@ -19,7 +19,7 @@ pub(crate) struct Paths {
     /// The paths themselves.
     pub(crate) location: Location,
     /// The user's options; a daemon that this command starts gets the same.
-    pub(crate) wishes: LocationOptions,
+    pub(crate) options: LocationOptions,
     /// Whether a daemon that this command starts is simulated.
     pub(crate) sim: bool,
     /// The search path for programs.
@@ -55,7 +55,7 @@ impl Paths {
             let path = option.clone().or_else(|| environment.path(variable));
             path.as_deref().map(absolute).transpose()
         };
-        let wishes = LocationOptions {
+        let options = LocationOptions {
             state: wish(&global.state, "BANGER_STATE")?,
             socket: wish(&global.socket, "BANGER_SOCKET")?,
             config: wish(&global.config, "BANGER_CONFIG")?,
@@ -64,12 +64,12 @@ impl Paths {
                 None => wish(&None, "BANGER_BUNDLE")?,
             },
         };
-        let location = Location::find(&wishes, |name| environment.path(name))?;
+        let location = Location::find(&options, |name| environment.path(name))?;
         check_length(&location.socket)?;
-        let remote = find_remote(global, environment, &wishes, &location)?;
+        let remote = find_remote(global, environment, &options, &location)?;
         Ok(Self {
             location,
-            wishes,
+            options,
             sim: environment.is_on("BANGER_SIM") && remote.is_none(),
             remote,
             search: environment.get("PATH").cloned(),
@@ -108,7 +108,7 @@ impl Paths {
 fn find_remote(
     global: &Global,
     environment: &Environment,
-    wishes: &LocationOptions,
+    options: &LocationOptions,
     location: &Location,
 ) -> Result<Option<Remote>> {
     let variable = environment.get("BANGER_HOST");
@@ -125,7 +125,7 @@ fn find_remote(
         .hint("omit one of them; for this machine: --host local"));
     }
     // A user who names a daemon of this machine means this machine.
-    let is_here = wishes.state.is_some() || wishes.socket.is_some() || wishes.bundle.is_some();
+    let is_here = options.state.is_some() || options.socket.is_some() || options.bundle.is_some();
     if named.as_ref().is_some_and(is_local) || (named.is_none() && is_here) {
         return Ok(None);
     }

@@ -160,15 +160,8 @@ impl Client {
         self.send_with(method, path, body, None).await
     }
 
-    /// Like [`Client::send`], with `upgrade` as the protocol that the connection switches to, if
-    /// any.
-    async fn send_with(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-        upgrade: Option<&str>,
-    ) -> Result<(Response<Incoming>, OwnedFd)> {
+    /// A connection to a daemon of this user or of root.
+    async fn dial(&self) -> Result<UnixStream> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|cause| {
             Error::new(
                 Code::NotReady,
@@ -178,6 +171,19 @@ impl Client {
             .hint("is the daemon running? banger daemon status")
         })?;
         self.require_ours(&stream)?;
+        Ok(stream)
+    }
+
+    /// Like [`Client::send`], with `upgrade` as the protocol that the connection switches to, if
+    /// any.
+    async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        upgrade: Option<&str>,
+    ) -> Result<(Response<Incoming>, OwnedFd)> {
+        let stream = self.dial().await?;
         let socket = stream.as_fd().try_clone_to_owned().map_err(|cause| {
             Error::new(Code::Internal, "duplicate the connection's descriptor")
                 .cause(cause.to_string())
@@ -202,21 +208,9 @@ impl Client {
             Error::new(Code::Internal, "make the request").cause(cause.to_string())
         })?;
         let answer = sender.send_request(request).await.map_err(broken)?;
-        let theirs = answer
-            .headers()
-            .get(API_HEADER)
-            .and_then(|it| it.to_str().ok());
         // A daemon of any version can be queried and stopped, so that a newer one can replace it.
-        let any_will_do = [VERSION, DAEMON, DAEMON_STOP].contains(&path);
-        if theirs != Some(API_VERSION.to_string().as_str()) && !any_will_do {
-            return Err(Error::new(
-                Code::Conflict,
-                format!(
-                    "the daemon uses version {} of the API, this program version {API_VERSION}",
-                    theirs.unwrap_or("unknown")
-                ),
-            )
-            .hint("stop the old daemon (VMs keep running): banger daemon stop"));
+        if ![VERSION, DAEMON, DAEMON_STOP].contains(&path) {
+            require_version(&answer)?;
         }
         if [StatusCode::OK, StatusCode::SWITCHING_PROTOCOLS].contains(&answer.status()) {
             return Ok((answer, socket));
@@ -242,6 +236,21 @@ fn request_id() -> String {
 /// root, who can act as any user.
 fn is_trusted(theirs: u32, ours: u32) -> bool {
     theirs == ours || theirs == 0
+}
+
+/// Rejects the answer of a daemon with another version of the API.
+fn require_version(answer: &Response<Incoming>) -> Result<()> {
+    let header = answer.headers().get(API_HEADER);
+    let theirs = header.and_then(|it| it.to_str().ok());
+    if theirs == Some(API_VERSION.to_string().as_str()) {
+        return Ok(());
+    }
+    let theirs = theirs.unwrap_or("unknown");
+    Err(Error::new(
+        Code::Conflict,
+        format!("the daemon uses version {theirs} of the API, this program version {API_VERSION}"),
+    )
+    .hint("stop the old daemon (VMs keep running): banger daemon stop"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]

@@ -88,7 +88,7 @@ impl Verb {
         let arguments = self.arguments(&places.location.state, &places.location.config);
         // Without either, the daemon's program decides, because the configuration may name a
         // directory.
-        let directory = self.dir().or(places.wishes.bundle.as_ref());
+        let directory = self.dir().or(places.options.bundle.as_ref());
         let directory = directory.map(|it| std::path::absolute(it).unwrap_or_else(|_| it.clone()));
         let directory = directory.map(|it| ["--dir".into(), OsString::from(it)]);
         let arguments: Vec<_> = arguments

@@ -174,7 +174,7 @@ fn words(session: &Session, verb: &[&str]) -> Vec<OsString> {
     words.extend(places.sim.then(|| "--sim".into()));
     words.extend(["--state".into(), (&places.location.state).into()]);
     words.extend(["--config".into(), (&places.location.config).into()]);
-    if let Some(bundle) = &places.wishes.bundle {
+    if let Some(bundle) = &places.options.bundle {
         words.extend(["--bundle".into(), bundle.into()]);
     }
     words.push("config".into());

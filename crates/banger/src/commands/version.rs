@@ -19,17 +19,17 @@ const PACKAGED: &str = "/var/lib/dpkg/info/banger.list";
 #[derive(Debug, Args)]
 pub(crate) struct Version {}
 
-/// Which way a program came to where it is.
+/// How a program was installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Way {
+enum Installation {
     /// `make install`.
     Make,
     /// The Debian package.
     Package,
     /// `make build` or cargo, and not installed.
     Checkout,
-    /// Some other way.
+    /// By neither, such as a copied file.
     Copied,
 }
 
@@ -39,7 +39,7 @@ struct VersionReport {
     version: &'static str,
     api: u32,
     program: PathBuf,
-    installed_by: Way,
+    installed_by: Installation,
 }
 
 impl Version {
@@ -49,7 +49,7 @@ impl Version {
         let report = VersionReport {
             version: env!("CARGO_PKG_VERSION"),
             api: API_VERSION,
-            installed_by: way(&program),
+            installed_by: installation(&program),
             program,
         };
         output.result(&report, || text(&report))?;
@@ -57,27 +57,29 @@ impl Version {
     }
 }
 
-fn way(program: &Path) -> Way {
+fn installation(program: &Path) -> Installation {
     let folder = program.parent().unwrap_or(Path::new("/"));
     let is_made = |folder: &Path| folder.ends_with("release") || folder.ends_with("debug");
     if folder.join(INSTALLED).is_file() {
-        Way::Make
+        Installation::Make
     } else if folder == Path::new("/usr/bin") && Path::new(PACKAGED).is_file() {
-        Way::Package
+        Installation::Package
     } else if folder.ends_with("target/dist") || is_made(folder) {
-        Way::Checkout
+        Installation::Checkout
     } else {
-        Way::Copied
+        Installation::Copied
     }
 }
 
 fn text(report: &VersionReport) -> String {
     let place = report.program.display();
     let how = match report.installed_by {
-        Way::Make => "by make install; upgrade with the same in a newer checkout",
-        Way::Package => "by the Debian package; upgrade with apt install ./banger_VERSION.deb",
-        Way::Checkout => "run from where it was built; install with make install",
-        Way::Copied => "neither by make install nor by the Debian package",
+        Installation::Make => "by make install; upgrade with the same in a newer checkout",
+        Installation::Package => {
+            "by the Debian package; upgrade with apt install ./banger_VERSION.deb"
+        }
+        Installation::Checkout => "run from where it was built; install with make install",
+        Installation::Copied => "neither by make install nor by the Debian package",
     };
     format!("banger {}\n{place}\n{how}", report.version)
 }
@@ -90,14 +92,17 @@ mod tests {
     fn the_way_is_seen_from_what_lies_around_the_program() {
         let prefix = tempfile::tempdir().unwrap();
         let program = prefix.path().join("bin/banger");
-        assert_eq!(way(&program), Way::Copied);
+        assert_eq!(installation(&program), Installation::Copied);
         for folder in ["bin", "share/banger"] {
             std::fs::create_dir_all(prefix.path().join(folder)).unwrap();
         }
         std::fs::write(prefix.path().join("share/banger/installed"), "").unwrap();
-        assert_eq!(way(&program), Way::Make);
+        assert_eq!(installation(&program), Installation::Make);
         for folder in ["/src/target/dist", "/src/target/debug"] {
-            assert_eq!(way(&Path::new(folder).join("banger")), Way::Checkout);
+            assert_eq!(
+                installation(&Path::new(folder).join("banger")),
+                Installation::Checkout
+            );
         }
     }
 }

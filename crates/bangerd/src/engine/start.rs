@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banger_api::{Code, EndReason, Error, Phase, StartVm, VerbOutcome};
-use banger_host::{FileOp, Op};
+use banger_host::{FileOp, Op, Process};
 
 use super::hold::{Hold, Slot};
 use super::pause::Pause;
@@ -254,13 +254,10 @@ impl Engine {
         if killed() {
             return Err(Error::new(Code::Conflict, "it was killed"));
         }
+        let layout = self.parts.layout.vm(vm.id);
         let process = step(progress, "boot", || {
             let op = Op::File(FileOp::WriteScratch {
-                path: self
-                    .parts
-                    .layout
-                    .vm(vm.id)
-                    .in_machine(&plan.machine.initramfs),
+                path: layout.in_machine(&plan.machine.initramfs),
                 contents: plan.initramfs.clone(),
                 mode: 0o600,
                 owner: vm.owner,
@@ -268,11 +265,7 @@ impl Engine {
             self.host().change(&op).during("write the initramfs")?;
             hypervisor.boot(vm, &plan.machine, self.host())
         })?;
-        let log = self
-            .parts
-            .layout
-            .vm(vm.id)
-            .in_machine(machine::HYPERVISOR_LOG);
+        let log = layout.in_machine(machine::HYPERVISOR_LOG);
         tracing::info!(
             vm = %vm.name,
             pid = process.pid,
@@ -282,36 +275,43 @@ impl Engine {
         );
         vm.note_run(|run| run.process = Some(process.clone()));
         self.save_or_keep(hold.slot(), vm)?;
-        let alive = || self.host().is_alive(&process) && !killed();
-        let seconds = self.defaults().start_timeout_seconds;
-        let deadline = Instant::now() + Duration::from_secs(seconds);
         if !vm.is_in_rescue() {
             let mut guest = hypervisor.guest(vm)?;
+            let alive = || self.host().is_alive(&process) && !killed();
             let Ready { warnings } = step(progress, "wait for the guest", || {
-                guest.wait_ready(deadline, &alive).map_err(|error| {
-                    if self.host().is_alive(&process) && Instant::now() >= deadline {
-                        let late = format!("the guest was not ready within {seconds} s");
-                        if let Some(Pause { reason, .. }) = self.pause_of(vm.id) {
-                            return Error::new(Code::NotReady, late)
-                                .cause(self.pause_note(vm, reason));
-                        }
-                        return Error::new(Code::Guest, late).hint(
-                            "to wait longer, set `start_timeout_seconds` in the configuration",
-                        );
-                    }
-                    error
-                })
+                self.wait_for_guest(vm, &mut *guest, &process, &alive)
             })?;
             vm.note_run(|run| run.notes.extend(warnings));
             self.greet(vm, &mut *guest, progress)?;
-        }
-        if !vm.is_in_rescue() {
             vm.former_names.clear();
             vm.former_machine_ids.clear();
         }
         vm.note_run(|run| run.started = Some(self.now()));
         vm.phase = Phase::Running;
         self.save_or_keep(hold.slot(), vm)
+    }
+
+    /// Waits until the guest is ready, within the configured time.
+    fn wait_for_guest(
+        &self,
+        vm: &Vm,
+        guest: &mut dyn Guest,
+        process: &Process,
+        alive: &dyn Fn() -> bool,
+    ) -> Result<Ready> {
+        let seconds = self.defaults().start_timeout_seconds;
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        guest.wait_ready(deadline, alive).map_err(|error| {
+            if !self.host().is_alive(process) || Instant::now() < deadline {
+                return error;
+            }
+            let late = format!("the guest was not ready within {seconds} s");
+            if let Some(Pause { reason, .. }) = self.pause_of(vm.id) {
+                return Error::new(Code::NotReady, late).cause(self.pause_note(vm, reason));
+            }
+            Error::new(Code::Guest, late)
+                .hint("to wait longer, set `start_timeout_seconds` in the configuration")
+        })
     }
 
     /// Sends the first messages to a guest that is ready.

@@ -112,15 +112,15 @@ pub(crate) fn own_program(places: &Paths) -> Result<Vec<OsString>> {
     let own = std::env::current_exe()
         .map_err(|cause| Error::new(Code::Host, "find this program").cause(cause.to_string()))?;
     let mut words = vec![own.into()];
-    let wishes = &places.wishes;
+    let options = &places.options;
     if let Some(remote) = &places.remote {
         words.extend(["--host".into(), remote.name().into()]);
     }
     for (option, path) in [
-        ("--state", &wishes.state),
-        ("--socket", &wishes.socket),
-        ("--config", &wishes.config),
-        ("--bundle", &wishes.bundle),
+        ("--state", &options.state),
+        ("--socket", &options.socket),
+        ("--config", &options.config),
+        ("--bundle", &options.bundle),
     ] {
         words.extend(path.iter().flat_map(|it| [option.into(), it.into()]));
     }

@@ -61,7 +61,7 @@ impl Account {
 
     /// The user's default state directory.
     pub(super) fn state(&self, places: &Paths) -> PathBuf {
-        match (&places.wishes.state, self.by_root) {
+        match (&places.options.state, self.by_root) {
             (Some(state), _) => state.clone(),
             (None, true) => self.home.join(".local/state/banger"),
             (None, false) => places.location.state.clone(),

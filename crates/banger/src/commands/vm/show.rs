@@ -47,24 +47,40 @@ fn text(vm: &VmView, now: Timestamp, zone: &TimeZone) -> String {
     text
 }
 
+fn phase(vm: &VmView, now: Timestamp, zone: &TimeZone) -> String {
+    let Some(started) = vm.started.filter(|_| vm.phase == Phase::Running) else {
+        return vm.phase.to_string();
+    };
+    let rescue = if vm.rescue { " in rescue" } else { "" };
+    let paused = match vm.pause_reason {
+        Some(reason) => format!(", paused: {reason}"),
+        None if vm.paused => ", paused".to_owned(),
+        None => String::new(),
+    };
+    let since = age::moment(started, now, zone);
+    format!("running{rescue} since {since}{paused}")
+}
+
+/// The volumes now, and from the next start if they differ.
+fn volumes(vm: &VmView) -> Vec<(&'static str, String)> {
+    let (has, gets) = (vm.spec.volume_texts(), vm.next().volume_texts());
+    let mut lines = Vec::new();
+    if !has.is_empty() {
+        lines.push(("volumes", has.join("\n")));
+    }
+    if gets != has {
+        let gets = match gets.as_slice() {
+            [] => "none".to_owned(),
+            gets => gets.join("\n"),
+        };
+        lines.push(("volumes from the next start", gets));
+    }
+    lines
+}
+
 fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, String)> {
     let mut lines = vec![("name", vm.name.to_string()), ("id", vm.id.to_string())];
-    let phase = match vm.started {
-        Some(started) if vm.phase == Phase::Running => {
-            let rescue = if vm.rescue { " in rescue" } else { "" };
-            let paused = match vm.pause_reason {
-                Some(reason) => format!(", paused: {reason}"),
-                None if vm.paused => ", paused".to_owned(),
-                None => String::new(),
-            };
-            format!(
-                "running{rescue} since {}{paused}",
-                age::moment(started, now, zone)
-            )
-        }
-        _ => vm.phase.to_string(),
-    };
-    lines.push(("phase", phase));
+    lines.push(("phase", phase(vm, now, zone)));
     if let Some(end) = &vm.last_end {
         let reason = reason(end.reason);
         let detail = if end.detail.is_empty() {
@@ -90,18 +106,7 @@ fn lines(vm: &VmView, now: Timestamp, zone: &TimeZone) -> Vec<(&'static str, Str
     if !vm.spec.labels.is_empty() {
         lines.push(("labels", vm.spec.label_texts().join("\n")));
     }
-    let (has, gets) = (vm.spec.volume_texts(), vm.next().volume_texts());
-    if !has.is_empty() {
-        lines.push(("volumes", has.join("\n")));
-    }
-    if gets != has {
-        let gets = if gets.is_empty() {
-            "none".to_owned()
-        } else {
-            gets.join("\n")
-        };
-        lines.push(("volumes from the next start", gets));
-    }
+    lines.extend(volumes(vm));
     if !vm.forwards.is_empty() {
         let forwards: Vec<String> = vm.forwards.iter().map(|it| arrow(vm, it)).collect();
         lines.push(("forwards", forwards.join("\n")));

@@ -106,46 +106,28 @@ fn table(stats: &StatsView, rates: Rates) -> String {
         "RSS"
     };
     let rate = |bytes: Option<f64>| bytes.map_or_else(unknown, |it| format!("{}/s", of_rate(it)));
-    let mut rows = vec![
-        vec!["name".to_owned(), stats.name.to_string()],
-        vec![
-            "CPU".to_owned(),
-            format!(
-                "{} in the guest, {} on the host, of {} vCPUs",
-                cpus(rates.guest_cpus),
-                cpus(Some(rates.host_cpus)),
-                stats.vcpu
-            ),
-        ],
-        vec![
-            "memory".to_owned(),
-            format!(
-                "{memory} in the guest, {} on the host ({kind})",
-                size(stats.host.memory_bytes)
-            ),
-        ],
-        vec![
-            "disks".to_owned(),
-            format!(
-                "{} read, {} written",
-                rate(rates.read_bytes),
-                rate(rates.written_bytes)
-            ),
-        ],
-        vec![
-            "network".to_owned(),
-            format!(
-                "{} received, {} sent",
-                rate(rates.received_bytes),
-                rate(rates.sent_bytes)
-            ),
-        ],
-    ];
+    let (guest, host) = (cpus(rates.guest_cpus), cpus(Some(rates.host_cpus)));
+    let host_memory = size(stats.host.memory_bytes);
+    let (read, written) = (rate(rates.read_bytes), rate(rates.written_bytes));
+    let (received, sent) = (rate(rates.received_bytes), rate(rates.sent_bytes));
+    let mut rows = Vec::new();
+    let mut row = |name: &str, text: String| rows.push(vec![name.to_owned(), text]);
+    row("name", stats.name.to_string());
+    row(
+        "CPU",
+        format!(
+            "{guest} in the guest, {host} on the host, of {} vCPUs",
+            stats.vcpu
+        ),
+    );
+    row(
+        "memory",
+        format!("{memory} in the guest, {host_memory} on the host ({kind})"),
+    );
+    row("disks", format!("{read} read, {written} written"));
+    row("network", format!("{received} received, {sent} sent"));
     if let Some(killed) = out_of_memory::killed(stats) {
-        rows.push(vec![
-            "out of memory".to_owned(),
-            format!("{killed} killed since boot"),
-        ]);
+        row("out of memory", format!("{killed} killed since boot"));
     }
     for disk in &stats.disks {
         let shared = disk.shared_bytes.map_or_else(unknown, size);
@@ -154,10 +136,10 @@ fn table(stats: &StatsView, rates: Rates) -> String {
             size(disk.size_bytes),
             size(disk.allocated_bytes)
         );
-        rows.push(vec![format!("{} disk", disk.name), text]);
+        row(&format!("{} disk", disk.name), text);
     }
     if let Some(error) = &stats.guest_error {
-        rows.push(vec!["guest".to_owned(), error.clone()]);
+        row("guest", error.clone());
     }
     columns(&rows, |_, _, _| None)
 }

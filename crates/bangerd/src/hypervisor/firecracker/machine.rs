@@ -9,7 +9,7 @@ use super::requests::{
     NetworkInterface, Request, Vsock,
 };
 use crate::error::Result;
-use crate::machine::{Backend, DiskCache, Drive, Machine};
+use crate::machine::{Backend, DiskCache, Drive, Interface, Machine};
 use crate::vm::shape::Shape;
 
 /// The maximum number of CPUs of a machine on Firecracker.
@@ -18,6 +18,23 @@ pub(super) const MOST_CPUS: u32 = 32;
 /// The guest's address on its vsock. Each Firecracker has a vsock of its own, so all guests can
 /// have the same address.
 const GUEST_CID: u32 = 3;
+
+/// The request for the interface with this index.
+fn network_interface(index: usize, interface: &Interface) -> Result<Request> {
+    let Backend::Tap { name } = &interface.backend else {
+        return Err(Error::new(
+            Code::Invalid,
+            "Firecracker has no user networking, only TAPs",
+        )
+        .hint("set `hypervisor = \"qemu\"` or `network = \"tap\"` in the configuration"));
+    };
+    Ok(Request::Interface(NetworkInterface {
+        iface_id: format!("eth{index}"),
+        host_dev_name: name.clone(),
+        guest_mac: interface.mac.clone(),
+        mtu: interface.mtu,
+    }))
+}
 
 /// The requests that make this machine, in order; the last one starts it. `folder` is the machine's
 /// folder as Firecracker sees it, relative to its working directory: empty, or a name.
@@ -61,19 +78,7 @@ pub(super) fn requests(machine: &Machine, folder: &Path) -> Result<Vec<Request>>
         })
     }));
     for (index, interface) in machine.interfaces.iter().enumerate() {
-        let Backend::Tap { name } = &interface.backend else {
-            return Err(Error::new(
-                Code::Invalid,
-                "Firecracker has no user networking, only TAPs",
-            )
-            .hint("set `hypervisor = \"qemu\"` or `network = \"tap\"` in the configuration"));
-        };
-        requests.push(Request::Interface(NetworkInterface {
-            iface_id: format!("eth{index}"),
-            host_dev_name: name.clone(),
-            guest_mac: interface.mac.clone(),
-            mtu: interface.mtu,
-        }));
+        requests.push(network_interface(index, interface)?);
     }
     requests.extend([
         Request::Vsock(Vsock {

@@ -64,8 +64,8 @@ impl ConfiguredRegistry {
     }
 }
 
-/// Where an image is.
-struct Place {
+/// The server and repository that an image reference names.
+struct RepositoryLocation {
     /// Scheme, host and port.
     server: String,
     /// The login of the configuration.
@@ -73,7 +73,7 @@ struct Place {
     repository: String,
 }
 
-impl Place {
+impl RepositoryLocation {
     fn of(reference: &ImageReference, configured: Option<ConfiguredRegistry>) -> Result<Self> {
         let path = &reference.repository;
         let (server, login, repository) = match (&reference.host, configured) {
@@ -126,11 +126,11 @@ impl Registry {
         logins: &Logins,
     ) -> Result<Self> {
         let configured = configured.map(ConfiguredRegistry::parse).transpose()?;
-        let place = Place::of(reference, configured)?;
-        let server = WebAddress::parse(&place.server)?;
+        let location = RepositoryLocation::of(reference, configured)?;
+        let server = WebAddress::parse(&location.server)?;
         let authority = server.authority().to_ascii_lowercase();
         let found = logins.of(&authority).map(str::to_owned);
-        let (login, lacks) = match (place.login, found) {
+        let (login, lacks) = match (location.login, found) {
             (Some(login), _) => (Some(login), None),
             (None, Some(_)) if !server.is_secure() && !server.is_loopback() => {
                 (None, Some("docker's login is not sent over plain http"))
@@ -144,7 +144,7 @@ impl Registry {
         };
         Ok(Self {
             server,
-            repository: place.repository,
+            repository: location.repository,
             login,
             lacks,
         })

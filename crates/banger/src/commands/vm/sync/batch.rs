@@ -44,9 +44,9 @@ fn size_of(directory: &RelativePath, entry: &ListedEntry) -> usize {
     128 + directory.as_bytes().len() + 2 * entry.name.len() + target
 }
 
-/// What a batch is to do.
+/// The options of a batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wishes {
+pub(super) struct BatchOptions {
     /// Removes what is not here.
     pub(super) delete: bool,
     /// Compares contents.
@@ -58,7 +58,7 @@ pub(super) struct Batch<'a, 'b> {
     pub(super) sender: &'a mut Sender<'b>,
     pub(super) root: &'a Root,
     pub(super) rules: &'a Rules,
-    pub(super) wishes: Wishes,
+    pub(super) options: BatchOptions,
     /// Files that are sent, whatever their size and time.
     pub(super) unsure: &'a HashSet<RelativePath>,
     room: Room,
@@ -69,14 +69,14 @@ impl<'a, 'b> Batch<'a, 'b> {
         sender: &'a mut Sender<'b>,
         root: &'a Root,
         rules: &'a Rules,
-        wishes: Wishes,
+        options: BatchOptions,
         unsure: &'a HashSet<RelativePath>,
     ) -> Self {
         Self {
             sender,
             root,
             rules,
-            wishes,
+            options,
             unsure,
             room: Room(MOST_LISTED),
         }
@@ -127,7 +127,7 @@ impl<'a, 'b> Batch<'a, 'b> {
                 continue;
             }
             let listed = there.get(name);
-            let mut verdict = judge(entry, listed, self.wishes.by_content);
+            let mut verdict = judge(entry, listed, self.options.by_content);
             let is_unsure = verdict == Verdict::Same && self.unsure.contains(&path);
             if is_unsure && matches!(entry.node, Node::File(_)) {
                 verdict = Verdict::Send;
@@ -138,7 +138,7 @@ impl<'a, 'b> Batch<'a, 'b> {
                 (Verdict::Compare, Some(listed)) => {
                     doubtful.push((path, entry.clone(), listed.clone()));
                 }
-                (Verdict::InTheWay, _) if !self.wishes.delete => {
+                (Verdict::InTheWay, _) if !self.options.delete => {
                     let what = match entry.node {
                         Node::Directory => "something that is not a directory",
                         _ => "a directory",
@@ -161,7 +161,7 @@ impl<'a, 'b> Batch<'a, 'b> {
         plan: &mut Plan,
         extra: &mut Vec<RelativePath>,
     ) {
-        if !self.wishes.delete {
+        if !self.options.delete {
             return;
         }
         for (name, listed) in there {
@@ -192,7 +192,7 @@ impl<'a, 'b> Batch<'a, 'b> {
         there: &There,
         listed: &ListedEntry,
     ) -> Result<bool, String> {
-        let verdict = |entry, listed| judge(entry, listed, self.wishes.by_content);
+        let verdict = |entry, listed| judge(entry, listed, self.options.by_content);
         if let Some(entry) = entries.get(&listed.name) {
             return Ok(verdict(entry, Some(listed)) != Verdict::InTheWay);
         }

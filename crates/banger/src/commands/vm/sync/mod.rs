@@ -23,7 +23,7 @@ use super::cp::{Bar, Location, counts, failed, said, troubles};
 use crate::failure::Outcome;
 use crate::output::clean;
 use crate::session::Session;
-use batch::{Batch, Wishes, add_troubles};
+use batch::{Batch, BatchOptions, add_troubles};
 use plan::{ByContent, Plan};
 use rules::Rules;
 use tree::{Root, Tree};
@@ -86,7 +86,7 @@ struct SyncRun<'a> {
     there: Vec<u8>,
     request: Request,
     rules: Rules,
-    wishes: Wishes,
+    options: BatchOptions,
 }
 
 /// What would be done.
@@ -120,7 +120,8 @@ impl Sync {
             let mut watch = banger_copy::NoWatch;
             let options = SendOptions::default();
             let mut sender = Sender::new(&mut connection, &mut watch, options);
-            let mut batch = Batch::new(&mut sender, &root, &syncing.rules, syncing.wishes, &unsure);
+            let mut batch =
+                Batch::new(&mut sender, &root, &syncing.rules, syncing.options, &unsure);
             let plan = batch.plan(&tree).map_err(of_copy)?;
             return preview(session, &plan);
         }
@@ -171,7 +172,7 @@ impl Sync {
                 delete: self.delete,
                 ..Request::default()
             },
-            wishes: Wishes {
+            options: BatchOptions {
                 delete: self.delete,
                 by_content: ByContent(self.checksum),
             },
@@ -248,7 +249,7 @@ impl SyncRun<'_> {
     ) -> Result<(Plan, Report), CopyError> {
         let mut bar = Bar::new(self.session.output);
         let mut sender = Sender::new(connection, &mut bar, SendOptions::default());
-        let mut batch = Batch::new(&mut sender, root, &self.rules, self.wishes, unsure);
+        let mut batch = Batch::new(&mut sender, root, &self.rules, self.options, unsure);
         let plan = batch.plan(tree)?;
         batch.perform(&plan)?;
         add_troubles(sender.report(), tree);

@@ -44,13 +44,13 @@ impl World {
         let rules = Rules::new(self.folder.path(), &[], false).unwrap();
         let tree = tree::read(&root, vec![path("")], true, &rules, None);
         let unsure = HashSet::new();
-        let wishes = Wishes {
+        let options = BatchOptions {
             delete: true,
             by_content: ByContent(false),
         };
         let mut watch = NoWatch;
         let mut sender = Sender::new(&mut self.ours, &mut watch, SendOptions::default());
-        let mut batch = Batch::new(&mut sender, &root, &rules, wishes, &unsure);
+        let mut batch = Batch::new(&mut sender, &root, &rules, options, &unsure);
         batch.room = Room(room);
         let done = with(&mut batch, &tree);
         sender.flush().unwrap();
