@@ -15,6 +15,19 @@ pub struct Progress {
     pub step: String,
     /// The duration of the step, in seconds; null while it lasts.
     pub seconds: Option<f64>,
+    /// How far it is, while it copies; it has begun before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<ByteCount>,
+}
+
+/// How far a step that copies is, in bytes. Holes do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ByteCount {
+    /// What is copied.
+    pub done: u64,
+    /// What there is to copy.
+    pub whole: u64,
 }
 
 /// One line of a streamed response.

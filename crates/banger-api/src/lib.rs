@@ -35,7 +35,9 @@ mod volume;
 
 pub use configuration::{LogLevel, LogLevelView};
 pub use error::{Code, Error, Result};
-pub use event::{Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb};
+pub use event::{
+    ByteCount, Change, Event, Line, Operation, OperationState, Progress, Snapshot, Verb,
+};
 pub use forward::{AcceptQuery, ConnectQuery, Endpoint, EndpointHost, ListenLine};
 pub use held_forward::{
     AddForwards, Forward, ForwardState, ForwardView, MOST_FORWARDS, RemoveForwards,

@@ -19,6 +19,9 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::Watch;
+use crate::watch::Meter;
+
 pub(crate) use overlay::Overlay;
 
 /// The magic bytes at the start of every archive.
@@ -105,7 +108,13 @@ fn invalid(what: String) -> io::Error {
 }
 
 /// Writes an archive.
-pub(crate) fn pack(to: impl Write, head: &[u8], files: &[(u64, &dyn Content)]) -> io::Result<()> {
+pub(crate) fn pack(
+    to: impl Write,
+    head: &[u8],
+    files: &[(u64, &dyn Content)],
+    watch: Watch<'_>,
+) -> io::Result<()> {
+    let mut meter = Meter::new(data_of(files)?, watch);
     let mut to = DigestStream {
         inner: to,
         digest: Sha256::new(),
@@ -117,17 +126,35 @@ pub(crate) fn pack(to: impl Write, head: &[u8], files: &[(u64, &dyn Content)]) -
     to.put(&number(files.len())?.to_le_bytes())?;
     for (size, content) in files {
         to.put(&size.to_le_bytes())?;
-        pack_data(&mut to, *size, *content)?;
+        pack_data(&mut to, *size, *content, &mut meter)?;
         to.put(&END.to_le_bytes())?;
     }
     let digest = to.digest.finalize();
-    to.inner.write_all(&digest)
+    to.inner.write_all(&digest)?;
+    meter.end();
+    Ok(())
+}
+
+/// The bytes of these files that are no holes.
+fn data_of(files: &[(u64, &dyn Content)]) -> io::Result<u64> {
+    let mut whole = 0;
+    for (size, content) in files {
+        let ranges = content.data()?.into_iter();
+        whole += ranges.map(|it| data_within(&it, *size)).sum::<u64>();
+    }
+    Ok(whole)
+}
+
+/// The length of a range, up to the size of its file.
+fn data_within(range: &Range<u64>, size: u64) -> u64 {
+    range.end.min(size).saturating_sub(range.start)
 }
 
 fn pack_data(
     to: &mut DigestStream<impl Write>,
     size: u64,
     content: &dyn Content,
+    meter: &mut Meter<'_>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     for Range { start, end } in content.data()? {
@@ -144,6 +171,7 @@ fn pack_data(
                 to.put(&count.to_le_bytes())?;
                 to.put(chunk)?;
             }
+            meter.add(length)?;
             at += length;
         }
     }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::watch::Cancelled;
+
 /// The result of a question to a host, or of a change.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -22,6 +24,8 @@ pub enum Kind {
     Missing,
     /// Another process holds it.
     Busy,
+    /// Whoever watched the change ended it.
+    Cancelled,
     /// The simulated host has crashed: nothing works until it is revived.
     Crashed,
     /// Anything else.
@@ -57,6 +61,7 @@ impl Error {
             Io::StorageFull | Io::QuotaExceeded => Kind::NoSpace,
             Io::Unsupported => Kind::Unsupported,
             Io::ResourceBusy | Io::AddrInUse => Kind::Busy,
+            _ if source.get_ref().is_some_and(|it| it.is::<Cancelled>()) => Kind::Cancelled,
             _ => Kind::Other,
         };
         Self {

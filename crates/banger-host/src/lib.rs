@@ -33,6 +33,7 @@ mod root_helper;
 mod root_op;
 mod sim;
 mod subnet;
+mod watch;
 
 pub use archive::{PackEntry, UnpackEntry};
 pub use claim::Claim;
@@ -57,6 +58,7 @@ pub use root_helper::DelegatingLinux;
 pub use root_op::{GuestTap, RootOp, SnapshotFiles};
 pub use sim::{Sim, SimFile, SimPermission, SimProcess, SimSnapshot, SimState, SimTable};
 pub use subnet::Subnet;
+pub use watch::{Bytes, Watch, WatchedHost};
 
 /// The name of the machine's folder within a jail that root makes ([`Spawn::jailed`]).
 pub const JAILED_FOLDER: &str = "machine";
@@ -87,9 +89,16 @@ pub trait Host: Look {
     /// Applies a change. Idempotent.
     ///
     /// # Errors
-    /// # Errors
     /// If the change is not applied. The op's opposite removes what is half-made then.
-    fn change(&self, op: &Op) -> Result<Change>;
+    fn change(&self, op: &Op) -> Result<Change> {
+        self.change_watched(op, &watch::nobody)
+    }
+
+    /// Applies a change, as [`Host::change`] does; one that takes long tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Host::change`]; and [`Kind::Cancelled`] if the watch ends it.
+    fn change_watched(&self, op: &Op, watch: Watch<'_>) -> Result<Change>;
 
     /// Starts a program in a session of its own, so that it outlives the daemon.
     ///

@@ -20,15 +20,28 @@ pub(crate) fn leave_to_a_command() {
 
 /// On ^C, prints that the daemon continues: a user may expect ^C to undo the request.
 pub(crate) fn note_that_the_daemon_continues() {
+    note(
+        "the daemon continues; see: banger vm list   (to undo a create: banger vm delete --force NAME)",
+    );
+}
+
+/// On ^C, prints that the daemon gives up what this program has asked for, as it does with the copy
+/// of a disk.
+pub(crate) fn note_that_the_daemon_gives_up() {
+    note("cancelled; the daemon removes what is half-made");
+}
+
+/// On ^C, prints a note.
+fn note(text: &'static str) {
     // One watch for the whole program, however many VMs it works on.
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
-        on_interrupt(|| {
+        on_interrupt(move || {
             let mut stderr = io::stderr();
             if stderr.is_terminal() {
                 let _ = stderr.write_all(b"\r\x1b[K");
             }
-            let _ = stderr.write_all(b"note: the daemon continues; see: banger vm list   (to undo a create: banger vm delete --force NAME)\n");
+            let _ = stderr.write_all(format!("note: {text}\n").as_bytes());
         });
     });
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Read};
 use std::time::Duration;
 
-use banger_api::Progress;
+use banger_api::{ByteCount, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::age;
@@ -19,6 +19,9 @@ const WORTH_A_LINE_OF_MANY: f64 = 1.0;
 
 /// A line without a number of bytes.
 const SPINNER: &str = "  {spinner} {prefix}{msg} {elapsed}";
+
+/// A line with a number of bytes, of a known total.
+const BYTES: &str = "  {spinner} {prefix}{msg} {binary_bytes} of {binary_total_bytes} {elapsed}";
 
 /// The interval of a spinner.
 const TICK: Duration = Duration::from_millis(100);
@@ -57,9 +60,16 @@ impl Steps {
     /// A step began or ended.
     pub(crate) fn hear(&mut self, progress: &Progress) {
         let step = clean(&progress.step);
+        if let Some(bytes) = progress.bytes {
+            if let Mode::Live(bar) = &self.mode {
+                set_bytes(bar, bytes);
+            }
+            return;
+        }
         match progress.seconds {
             None => {
                 if let Mode::Live(bar) = &self.mode {
+                    bar.set_style(style(SPINNER));
                     bar.set_message(step.clone());
                     bar.reset_elapsed();
                     bar.enable_steady_tick(TICK);
@@ -97,6 +107,13 @@ fn spinner(prefix: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_prefix(prefix.to_owned());
     bar.set_style(style(SPINNER));
     bar
+}
+
+/// Shows how far a step is.
+fn set_bytes(bar: &ProgressBar, bytes: ByteCount) {
+    bar.set_style(style(BYTES));
+    bar.set_length(bytes.whole);
+    bar.set_position(bytes.done);
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -148,6 +165,10 @@ impl VmSteps {
         match (&self.mode, progress.seconds) {
             (ManyMode::Live(_, lines), None) => {
                 if let Some(line) = lines.get(name) {
+                    match progress.bytes {
+                        Some(bytes) => set_bytes(line, bytes),
+                        None => line.set_style(style(SPINNER)),
+                    }
                     line.set_message(step);
                 }
             }
@@ -210,7 +231,7 @@ impl Wait {
             return Box::new(reader);
         };
         bar.set_style(style(match total {
-            Some(_) => "  {spinner} {msg} {binary_bytes} of {binary_total_bytes} {elapsed}",
+            Some(_) => BYTES,
             None => "  {spinner} {msg} {binary_bytes} {elapsed}",
         }));
         bar.set_message(doing);
@@ -233,6 +254,29 @@ impl Drop for Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_of_a_step_counts_the_bytes_that_it_copies() {
+        let bar = ProgressBar::hidden();
+        let mut steps = Steps {
+            mode: Mode::Live(bar.clone()),
+            open: Vec::new(),
+        };
+        let step = |seconds, bytes| Progress {
+            step: "copy".to_owned(),
+            seconds,
+            bytes,
+        };
+        steps.hear(&step(None, None));
+        for done in [10, 20] {
+            steps.hear(&step(None, Some(ByteCount { done, whole: 20 })));
+        }
+        assert_eq!((bar.position(), bar.length()), (20, Some(20)));
+        assert_eq!(steps.open, ["copy"], "it has begun once");
+        steps.hear(&step(Some(1.0), None));
+        assert_eq!(steps.open, [] as [&str; 0]);
+        steps.end();
+    }
 
     #[test]
     fn the_bytes_that_pass_are_counted_and_stay_the_same() {

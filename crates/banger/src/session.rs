@@ -83,7 +83,7 @@ impl Session {
         is_broken
     }
 
-    /// Runs a long request, and shows its steps.
+    /// Runs a long request, and shows its steps. The daemon goes on after ^C.
     ///
     /// # Errors
     /// The daemon's error.
@@ -91,8 +91,27 @@ impl Session {
         &self,
         verb: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T>,
     ) -> Result<T> {
+        self.work_until(interrupt::note_that_the_daemon_continues, verb)
+    }
+
+    /// Runs a request that copies a disk, and shows its steps. The daemon gives it up after ^C.
+    ///
+    /// # Errors
+    /// The daemon's error.
+    pub(crate) fn copy<T>(
+        &self,
+        verb: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T>,
+    ) -> Result<T> {
+        self.work_until(interrupt::note_that_the_daemon_gives_up, verb)
+    }
+
+    fn work_until<T>(
+        &self,
+        watch_for_interruption: impl FnOnce(),
+        verb: impl FnOnce(&Client, &mut dyn FnMut(Progress)) -> Result<T>,
+    ) -> Result<T> {
         let client = self.daemon()?;
-        interrupt::note_that_the_daemon_continues();
+        watch_for_interruption();
         let mut steps = Steps::new(self.output);
         let outcome = verb(client, &mut |progress| steps.hear(&progress));
         steps.end();

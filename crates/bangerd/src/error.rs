@@ -41,6 +41,10 @@ pub fn from_host(error: &banger_host::Error) -> Error {
     for hint in error.hints() {
         converted = converted.hint(hint);
     }
+    if error.kind() == Kind::Cancelled {
+        // Nothing is wrong with the host.
+        converted.code = Code::Conflict;
+    }
     if error.kind() == Kind::NoSpace {
         converted = converted.hint("free some space, or delete a VM: banger vm list");
     }

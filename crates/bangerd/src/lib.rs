@@ -26,3 +26,4 @@ mod server;
 mod storage;
 pub mod vm;
 mod volumes;
+mod waiter;

@@ -1,6 +1,7 @@
 //! Archives in memory.
 
 use super::*;
+use crate::watch::nobody;
 
 /// Bytes in memory, and the ranges of them that are reported as data.
 struct Bytes(Vec<u8>, Vec<Range<u64>>);
@@ -33,7 +34,8 @@ fn packed() -> (Vec<u8>, [u64; 2]) {
     let mut archive = Vec::new();
     let (one, two) = (bytes(b"one\0two"), bytes(&[7; CHUNK + 5]));
     let sizes = [1 << 40, CHUNK as u64 + 5];
-    pack(&mut archive, b"head", &[(sizes[0], &one), (sizes[1], &two)]).unwrap();
+    let files: [(u64, &dyn Content); 2] = [(sizes[0], &one), (sizes[1], &two)];
+    pack(&mut archive, b"head", &files, &nobody).unwrap();
     (archive, sizes)
 }
 

@@ -13,7 +13,8 @@ use super::context::During as _;
 use super::files::open;
 use super::replacement::Replacement;
 use crate::archive::{self, Content, Overlay, PackEntry, UnpackEntry};
-use crate::{Change, Result};
+use crate::watch::Meter;
+use crate::{Change, Result, Watch};
 
 /// The number of bytes read or written at once.
 const BUFFER: usize = 1 << 20;
@@ -60,7 +61,12 @@ impl Content for File {
 }
 
 /// FileOp::PackFiles.
-pub(super) fn pack(to: &Path, head: &[u8], files: &[PackEntry]) -> Result<Change> {
+pub(super) fn pack(
+    to: &Path,
+    head: &[u8],
+    files: &[PackEntry],
+    watch: Watch<'_>,
+) -> Result<Change> {
     let describe = || format!("write the archive `{}`", to.display());
     let mut contents: Vec<(u64, Box<dyn Content>)> = Vec::new();
     for file in files {
@@ -77,7 +83,7 @@ pub(super) fn pack(to: &Path, head: &[u8], files: &[PackEntry]) -> Result<Change
     let replacement = Replacement::begin(to)?;
     let file = replacement.create()?;
     let mut writer = BufWriter::with_capacity(BUFFER, &file);
-    archive::pack(&mut writer, head, &contents).during(describe)?;
+    archive::pack(&mut writer, head, &contents, watch).during(describe)?;
     writer.flush().during(describe)?;
     drop(writer);
     replacement.commit(&file, 0o600, None)?;
@@ -85,7 +91,7 @@ pub(super) fn pack(to: &Path, head: &[u8], files: &[PackEntry]) -> Result<Change
 }
 
 /// FileOp::UnpackFiles.
-pub(super) fn unpack(from: &Path, to: &[UnpackEntry]) -> Result<Change> {
+pub(super) fn unpack(from: &Path, to: &[UnpackEntry], watch: Watch<'_>) -> Result<Change> {
     let describe = || format!("unpack the archive `{}`", from.display());
     let archive = open(from, true).during(describe)?;
     let mut files = Vec::new();
@@ -96,12 +102,17 @@ pub(super) fn unpack(from: &Path, to: &[UnpackEntry]) -> Result<Change> {
         files.push((replacement, file));
     }
     let sizes: Vec<u64> = to.iter().map(|it| it.size).collect();
+    let length = archive.metadata().during(describe)?.len();
+    let mut meter = Meter::new(length, watch);
     let reader = BufReader::with_capacity(BUFFER, archive);
     archive::unpack(reader, &sizes, |number, offset, bytes| {
-        let file = files.get(number).map(|(_, file)| file);
-        file.map_or(Ok(()), |file| file.write_all_at(bytes, offset))
+        if let Some((_, file)) = files.get(number) {
+            file.write_all_at(bytes, offset)?;
+        }
+        meter.add(bytes.len() as u64)
     })
     .during(describe)?;
+    meter.end();
     for (replacement, file) in files {
         replacement.commit(&file, 0o644, None)?;
     }

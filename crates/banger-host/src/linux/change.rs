@@ -6,7 +6,7 @@ use super::forwarding::Setting;
 use super::{Linux, archive, children, disk, files, forwarding, node, snapshot, spawn, tap};
 use crate::{
     Change, Error, FileOp, GuestTap, Host, Instance, Kind, Look as _, Op, Process, Result, RootOp,
-    Signal, Spawn,
+    Signal, Spawn, Watch,
 };
 
 /// Rejects paths that are relative or have `..`, which could name something else elsewhere.
@@ -21,9 +21,9 @@ fn absolute(path: &Path) -> Result<&Path> {
 }
 
 impl Host for Linux {
-    fn change(&self, op: &Op) -> Result<Change> {
+    fn change_watched(&self, op: &Op, watch: Watch<'_>) -> Result<Change> {
         match op {
-            Op::File(op) => change_files(op),
+            Op::File(op) => change_files(op, watch),
             Op::Root(instance, op) => self.change_as_root(*instance, op),
         }
     }
@@ -42,7 +42,7 @@ impl Host for Linux {
     }
 }
 
-fn change_files(op: &FileOp) -> Result<Change> {
+fn change_files(op: &FileOp, watch: Watch<'_>) -> Result<Change> {
     match op {
         FileOp::MakeDirectory { path, mode, owner } => {
             files::make_directory(absolute(path)?, *mode, *owner)
@@ -73,7 +73,9 @@ fn change_files(op: &FileOp) -> Result<Change> {
         FileOp::CloneFile { from, to, owner } => {
             disk::clone(absolute(from)?, absolute(to)?, *owner)
         }
-        FileOp::CopyFile { from, to, owner } => disk::copy(absolute(from)?, absolute(to)?, *owner),
+        FileOp::CopyFile { from, to, owner } => {
+            disk::copy(absolute(from)?, absolute(to)?, *owner, watch)
+        }
         FileOp::MakeFilesystem {
             path,
             size_mib,
@@ -82,8 +84,8 @@ fn change_files(op: &FileOp) -> Result<Change> {
         } => disk::make_filesystem(absolute(path)?, *size_mib, label, *owner),
         FileOp::GrowFile { path, size_mib } => disk::grow(absolute(path)?, *size_mib),
         FileOp::PunchHole { path, offset } => disk::punch_hole(absolute(path)?, *offset),
-        FileOp::PackFiles { to, head, files } => archive::pack(absolute(to)?, head, files),
-        FileOp::UnpackFiles { from, to } => archive::unpack(absolute(from)?, to),
+        FileOp::PackFiles { to, head, files } => archive::pack(absolute(to)?, head, files, watch),
+        FileOp::UnpackFiles { from, to } => archive::unpack(absolute(from)?, to, watch),
         FileOp::RestoreStore { path } => snapshot::restore(absolute(path)?),
     }
 }

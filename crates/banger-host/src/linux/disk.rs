@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -13,10 +14,15 @@ use super::context::During as _;
 use super::files::{custom, made, open};
 use super::replacement::Replacement;
 use super::sys;
+use crate::archive::Content as _;
 use crate::command::Command;
-use crate::{Change, Error, Kind, Owner, Result};
+use crate::watch::Meter;
+use crate::{Change, Error, Kind, Owner, Result, Watch};
 
 const MIB: u64 = 1 << 20;
+
+/// The most that the kernel copies at once, in bytes, so that a watch hears of it often.
+const PIECE: usize = 16 << 20;
 
 /// The smallest size at which mke2fs adds a journal, in MiB.
 const LEAST_FILESYSTEM_MIB: u64 = 16;
@@ -79,43 +85,47 @@ fn share(from: &Path, to: &Path) -> Result<(File, File, Replacement)> {
 }
 
 /// FileOp::CopyFile.
-pub(super) fn copy(from: &Path, to: &Path, owner: Option<Owner>) -> Result<Change> {
+pub(super) fn copy(
+    from: &Path,
+    to: &Path,
+    owner: Option<Owner>,
+    watch: Watch<'_>,
+) -> Result<Change> {
     let describe = || format!("copy `{}` to `{}`", from.display(), to.display());
     let source = open(from, true).during(|| format!("open `{}`", from.display()))?;
     let replacement = Replacement::begin(to)?;
     let file = replacement.create()?;
-    copy_sparsely(&source, &file).during(describe)?;
+    copy_sparsely(&source, &file, watch).during(describe)?;
     replacement.commit(&file, mode_of(&source, owner).during(describe)?, owner)?;
     Ok(Change::Made)
 }
 
 /// Copies the data, and keeps holes as holes.
-fn copy_sparsely(source: &File, to: &File) -> std::io::Result<()> {
-    let length = source.metadata()?.len();
-    to.set_len(length)?;
-    let mut at = 0;
-    while at < length {
-        let (start, end) = match rustix::fs::seek(source, SeekFrom::Data(at)) {
-            Ok(start) => (start, rustix::fs::seek(source, SeekFrom::Hole(start))?),
-            // The rest of the file is a hole.
-            Err(Errno::NXIO) => break,
-            // The file system does not report holes; zeros are skipped below.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, length),
-            Err(error) => return Err(error.into()),
-        };
-        copy_range(source, to, start, end.min(length))?;
-        at = end;
+fn copy_sparsely(source: &File, to: &File, watch: Watch<'_>) -> std::io::Result<()> {
+    to.set_len(source.metadata()?.len())?;
+    let data = source.data()?;
+    let whole = data.iter().map(|it| it.end - it.start).sum();
+    let mut meter = Meter::new(whole, watch);
+    for range in data {
+        copy_range(source, to, range, &mut meter)?;
     }
+    meter.end();
     Ok(())
 }
 
 /// Copies a range within the kernel, or block by block where the kernel cannot.
-fn copy_range(source: &File, to: &File, start: u64, end: u64) -> std::io::Result<()> {
+fn copy_range(
+    source: &File,
+    to: &File,
+    range: Range<u64>,
+    meter: &mut Meter<'_>,
+) -> std::io::Result<()> {
+    let Range { start, end } = range;
     let (mut read_at, mut write_at) = (start, start);
     while read_at < end {
         let length = usize::try_from(end - read_at)
             .unwrap_or(usize::MAX)
-            .min(1 << 30);
+            .min(PIECE);
         match rustix::fs::copy_file_range(
             source,
             Some(&mut read_at),
@@ -132,8 +142,9 @@ fn copy_range(source: &File, to: &File, start: u64, end: u64) -> std::io::Result
                 | Errno::OPNOTSUPP
                 | Errno::BADF
                 | Errno::PERM,
-            ) => return copy_blocks(source, to, read_at, end),
-            Ok(_) | Err(Errno::INTR) => {}
+            ) => return copy_blocks(source, to, read_at..end, meter),
+            Ok(copied) => meter.add(copied as u64)?,
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -141,10 +152,15 @@ fn copy_range(source: &File, to: &File, start: u64, end: u64) -> std::io::Result
 }
 
 /// Copies a range through memory and leaves out blocks of zeros.
-fn copy_blocks(source: &File, to: &File, start: u64, end: u64) -> std::io::Result<()> {
+fn copy_blocks(
+    source: &File,
+    to: &File,
+    range: Range<u64>,
+    meter: &mut Meter<'_>,
+) -> std::io::Result<()> {
     const BLOCK: usize = 64 << 10;
     let mut buffer = vec![0; BLOCK];
-    let mut at = start;
+    let Range { start: mut at, end } = range;
     while at < end {
         let length = usize::try_from(end - at).unwrap_or(BLOCK).min(BLOCK);
         let block = &mut buffer[..length];
@@ -159,6 +175,7 @@ fn copy_blocks(source: &File, to: &File, start: u64, end: u64) -> std::io::Resul
         if block.iter().any(|byte| *byte != 0) {
             to.write_all_at(block, at)?;
         }
+        meter.add(length as u64)?;
         at += length as u64;
     }
     Ok(())

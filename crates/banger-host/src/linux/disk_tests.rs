@@ -3,7 +3,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
+use crate::Bytes;
 use crate::linux::testing::{attempt, in_own_mounts, run, skipped};
+use crate::watch::nobody;
+use std::ops::ControlFlow;
+use std::sync::Mutex;
 
 const NOBODY: Owner = Owner {
     uid: 65534,
@@ -30,13 +34,43 @@ fn names(folder: &Path) -> usize {
 }
 
 #[test]
+fn a_copy_counts_its_data_and_ends_without_a_file_when_it_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    let file = File::create(&from).unwrap();
+    file.write_all_at(&vec![7; 3 * PIECE], 0).unwrap();
+    // The hole at the end does not count.
+    file.set_len(256 * MIB).unwrap();
+    let to = folder.path().join("copy");
+    let heard = Mutex::new(Vec::new());
+    let hear = |bytes: Bytes| {
+        heard.lock().unwrap().push(bytes);
+        ControlFlow::Continue(())
+    };
+    copy(&from, &to, None, &hear).unwrap();
+    let heard = heard.into_inner().unwrap();
+    let whole = 3 * PIECE as u64;
+    assert!(heard.iter().all(|it| it.whole == whole), "{heard:?}");
+    assert!(
+        heard.is_sorted_by_key(|it| it.done) && heard.len() >= 3,
+        "{heard:?}"
+    );
+    assert_eq!(heard.last().unwrap().done, whole);
+    std::fs::write(&to, "what was there before").unwrap();
+    let error = copy(&from, &to, None, &|_| ControlFlow::Break(())).unwrap_err();
+    assert_eq!(error.kind(), Kind::Cancelled);
+    assert_eq!(std::fs::read(&to).unwrap(), b"what was there before");
+    assert_eq!(names(folder.path()), 2, "something half-made is left");
+}
+
+#[test]
 fn a_copy_has_the_same_bytes_and_the_same_holes() {
     let folder = tempfile::tempdir().unwrap();
     let from = sparse(folder.path());
     std::fs::set_permissions(&from, PermissionsExt::from_mode(0o644)).unwrap();
     let to = folder.path().join("copy");
     std::fs::write(&to, "what was there before").unwrap();
-    assert_eq!(copy(&from, &to, None).unwrap(), Change::Made);
+    assert_eq!(copy(&from, &to, None, &nobody).unwrap(), Change::Made);
     assert!(std::fs::read(&from).unwrap() == std::fs::read(&to).unwrap());
     assert!(
         allocated(&to) < MIB,
@@ -59,10 +93,11 @@ fn a_copy_through_memory_leaves_out_zeros_and_ends_where_it_should() {
     let to = folder.path().join("copy");
     let file = File::create(&to).unwrap();
     file.set_len(64 * MIB).unwrap();
-    copy_blocks(&source, &file, 0, 64 * MIB).unwrap();
+    let mut meter = Meter::new(64 * MIB, &nobody);
+    copy_blocks(&source, &file, 0..64 * MIB, &mut meter).unwrap();
     assert!(std::fs::read(&from).unwrap() == std::fs::read(&to).unwrap());
     assert!(allocated(&to) < MIB);
-    let error = copy_blocks(&source, &file, 0, 65 * MIB).unwrap_err();
+    let error = copy_blocks(&source, &file, 0..65 * MIB, &mut meter).unwrap_err();
     assert_eq!(error.to_string(), "it became shorter while it was copied");
 }
 
@@ -71,7 +106,7 @@ fn a_copy_of_nothing_is_missing_and_leaves_what_was_there() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("copy");
     std::fs::write(&to, "before").unwrap();
-    let error = copy(&folder.path().join("nothing"), &to, None).unwrap_err();
+    let error = copy(&folder.path().join("nothing"), &to, None, &nobody).unwrap_err();
     assert_eq!(error.kind(), Kind::Missing);
     assert_eq!(std::fs::read(&to).unwrap(), b"before");
     assert_eq!(names(folder.path()), 1);
@@ -89,7 +124,7 @@ fn a_full_disk_leaves_nothing_behind() {
         );
         let from = folder.path().join("from");
         std::fs::write(&from, vec![1; 2 << 20]).unwrap();
-        let error = copy(&from, &small.join("to"), None).unwrap_err();
+        let error = copy(&from, &small.join("to"), None, &nobody).unwrap_err();
         assert_eq!(error.kind(), Kind::NoSpace, "{error}");
         let contents = vec![1; 2 << 20];
         let error = crate::linux::files::write_file(&small.join("to"), &contents, 0o600, None);

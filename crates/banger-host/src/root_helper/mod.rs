@@ -21,7 +21,7 @@ use crate::root::message::{Reply, Request, RootLook};
 use crate::root::wire::NOT_UNDERSTOOD;
 use crate::{
     Change, Claim, Error, Finding, Host, Instance, JailIdentity, Kind, Linux, Look as _, Op,
-    Process, Result, RootOp, Signal, Spawn,
+    Process, Result, RootOp, Signal, Spawn, Watch,
 };
 
 /// The Linux machine, with root's help.
@@ -200,9 +200,9 @@ fn name_only(path: &Path) -> Result<OwnedFd> {
 }
 
 impl Host for DelegatingLinux {
-    fn change(&self, op: &Op) -> Result<Change> {
+    fn change_watched(&self, op: &Op, watch: Watch<'_>) -> Result<Change> {
         match op {
-            Op::File(_) => self.linux.change(op),
+            Op::File(_) => self.linux.change_watched(op, watch),
             Op::Root(instance, op) => {
                 self.check_instance(*instance)?;
                 self.change_by_root(op)

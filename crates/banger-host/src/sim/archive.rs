@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::change::missing;
 use super::{SimFile, SimState};
 use crate::archive::{self, Content, Overlay, PackEntry, UnpackEntry};
+use crate::watch::nobody;
 use crate::{Error, Result};
 
 /// The maximum number of bytes that the simulated host keeps of a file.
@@ -48,7 +49,7 @@ pub(super) fn pack(state: &SimState, head: &[u8], files: &[PackEntry]) -> Result
     }
     let contents: Vec<_> = contents.iter().map(|(size, it)| (*size, &**it)).collect();
     let mut bytes = Vec::new();
-    archive::pack(&mut bytes, head, &contents).map_err(failed)?;
+    archive::pack(&mut bytes, head, &contents, &nobody).map_err(failed)?;
     Ok(bytes)
 }
 

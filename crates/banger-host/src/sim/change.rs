@@ -3,21 +3,28 @@
 use std::path::Path;
 
 use super::{Sim, SimProcess, files, lock, network};
+use crate::watch::Cancelled;
 use crate::{
-    Change, Error, Exit, Host, JailIdentity, Kind, Look as _, Op, Process, Result, Signal, Spawn,
+    Bytes, Change, Error, Exit, FileOp, Host, JailIdentity, Kind, Look as _, Op, Process, Result,
+    Signal, Spawn, Watch,
 };
 
 impl Host for Sim {
-    fn change(&self, op: &Op) -> Result<Change> {
+    fn change_watched(&self, op: &Op, watch: Watch<'_>) -> Result<Change> {
         self.count(Some(op))?;
-        let host = files::FileSystem {
-            uid: self.uid(),
-            is_full: lock(&self.inner.plan).free_mib == Some(0),
-        };
-        match op {
-            Op::File(op) => files::change(&mut lock(&self.inner.state), &host, op),
-            Op::Root(instance, op) => network::change(self, *instance, op),
+        let long = self.bytes_of(op);
+        if let Some(whole) = long {
+            // A long change can be cancelled halfway, and leaves nothing then.
+            let done = whole / 2;
+            if watch(Bytes { done, whole }).is_break() {
+                return Err(Error::new(Kind::Cancelled, Cancelled.to_string()));
+            }
         }
+        let changed = self.change_at_once(op)?;
+        if let Some(whole) = long {
+            let _ = watch(Bytes { done: whole, whole });
+        }
+        Ok(changed)
     }
 
     fn spawn(&self, spawn: &Spawn) -> Result<Process> {
@@ -98,6 +105,39 @@ impl Host for Sim {
         drop(state);
         self.inner.ended.notify_all();
         Ok(Change::Made)
+    }
+}
+
+impl Sim {
+    fn change_at_once(&self, op: &Op) -> Result<Change> {
+        let host = files::FileSystem {
+            uid: self.uid(),
+            is_full: lock(&self.inner.plan).free_mib == Some(0),
+        };
+        if matches!(op, Op::File(FileOp::CloneFile { .. })) && lock(&self.inner.plan).shares_nothing
+        {
+            let text = "the file system cannot share blocks";
+            return Err(Error::new(Kind::Unsupported, text));
+        }
+        match op {
+            Op::File(op) => files::change(&mut lock(&self.inner.state), &host, op),
+            Op::Root(instance, op) => network::change(self, *instance, op),
+        }
+    }
+
+    /// The bytes of a change that takes long.
+    fn bytes_of(&self, op: &Op) -> Option<u64> {
+        let state = lock(&self.inner.state);
+        let length = |path: &Path| state.files.get(path).map(|file| file.length);
+        match op {
+            Op::File(FileOp::CopyFile { from, .. } | FileOp::UnpackFiles { from, .. }) => {
+                length(from)
+            }
+            Op::File(FileOp::PackFiles { files, .. }) => {
+                Some(files.iter().filter_map(|it| length(&it.path)).sum())
+            }
+            Op::File(_) | Op::Root(..) => None,
+        }
     }
 }
 

@@ -66,6 +66,8 @@ struct Plan {
     findings: Vec<(Box<dyn Fn(&Probe) -> bool + Send + Sync>, Finding)>,
     free_mib: Option<u64>,
     largest_file: Option<u64>,
+    /// Whether files cannot share blocks.
+    shares_nothing: bool,
     /// How long questions about the firewall take before they fail.
     silent: Option<Duration>,
 }
@@ -164,6 +166,11 @@ impl Sim {
     /// Sets the length of the longest file, in bytes.
     pub fn set_largest_file(&self, length: u64) {
         lock(&self.inner.plan).largest_file = Some(length);
+    }
+
+    /// Makes files share no blocks, as on ext4.
+    pub fn share_no_blocks(&self) {
+        lock(&self.inner.plan).shares_nothing = true;
     }
 
     /// Clears all plans and ends a crash, so that the next process finds a working host.

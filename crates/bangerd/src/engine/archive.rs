@@ -20,13 +20,13 @@ use super::create::random;
 use super::hold::{Hold, Slot};
 use super::images::plain_path;
 use super::operations::OpenOperation;
-use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
-use crate::capability::Capability;
+use super::{Engine, ProgressSink, admit, copying_step, disk_pressure, lock};
 use crate::error::{During, Result};
 use crate::image::lease::ImageLease;
 use crate::manifest::Manifest;
 use crate::readiness;
 use crate::vm::phase::{Verb, may};
+use crate::waiter::is_gone;
 
 /// The free space to leave on the host's file system beside an archive's content, in MiB.
 const SPARE: u64 = 512;
@@ -71,12 +71,18 @@ impl Engine {
         let head = serde_json::to_vec_pretty(&manifest).map_err(|cause| {
             Error::new(Code::Internal, "describe the VM").cause(cause.to_string())
         })?;
-        step(progress, "write the archive", || {
-            let files = contents.into_iter().map(|it| it.file).collect();
-            let to = to.to_owned();
-            let pack = Op::File(FileOp::PackFiles { to, head, files });
-            self.host().change(&pack).during(doing())
-        })?;
+        copying_step(
+            progress,
+            "write the archive",
+            self.host(),
+            &is_gone,
+            |host| {
+                let files = contents.into_iter().map(|it| it.file).collect();
+                let to = to.to_owned();
+                let pack = Op::File(FileOp::PackFiles { to, head, files });
+                host.change(&pack).during(doing())
+            },
+        )?;
         let (digest, size_bytes) = self.digest_of(to).during(doing())?;
         Ok(ExportedVm {
             path: request.path.clone(),
@@ -111,8 +117,8 @@ impl Engine {
         self.admit_import(path, name, &manifest).during(doing())?;
         let number = format!("{:016x}", u64::from_le_bytes(random()?));
         let folder = self.work_folder(&number).during(doing())?;
-        step(progress, "unpack", || {
-            self.unpack(path, &manifest, &folder.path)
+        copying_step(progress, "unpack", self.host(), &is_gone, |host| {
+            unpack(path, &manifest, &folder.path, host)
         })
         .during(doing())?;
         let lease = self.parts.catalog.adopt(
@@ -126,8 +132,8 @@ impl Engine {
             .reserve_import(name, &manifest, &lease.during(doing())?)
             .during(doing())?;
         operation.is_about(&hold.vm());
-        self.furnish(&hold, progress, |capability: &dyn Capability, vm| {
-            capability.restore(&folder.path, vm, self.host())
+        self.furnish(&hold, progress, &is_gone, |capability, vm, host| {
+            capability.restore(&folder.path, vm, host)
         })
         .during(doing())?;
         Ok(self.view(&hold.vm()))
@@ -190,18 +196,6 @@ impl Engine {
         Ok(folder)
     }
 
-    fn unpack(&self, from: &Path, manifest: &Manifest, folder: &Path) -> Result<()> {
-        let unpacked = |entry: &crate::manifest::Entry| UnpackEntry {
-            path: folder.join(&entry.name),
-            size: entry.size,
-        };
-        let op = Op::File(FileOp::UnpackFiles {
-            from: from.to_owned(),
-            to: manifest.files.iter().map(unpacked).collect(),
-        });
-        self.host().change(&op).during("unpack it").map(drop)
-    }
-
     fn reserve_import(&self, name: &str, manifest: &Manifest, lease: &ImageLease) -> Result<Hold> {
         loop {
             let claims = self.claims(&lock(&self.vms));
@@ -219,4 +213,16 @@ impl Engine {
             }
         }
     }
+}
+
+fn unpack(from: &Path, manifest: &Manifest, folder: &Path, host: &dyn Host) -> Result<()> {
+    let unpacked = |entry: &crate::manifest::Entry| UnpackEntry {
+        path: folder.join(&entry.name),
+        size: entry.size,
+    };
+    let op = Op::File(FileOp::UnpackFiles {
+        from: from.to_owned(),
+        to: manifest.files.iter().map(unpacked).collect(),
+    });
+    host.change(&op).during("unpack it").map(drop)
 }

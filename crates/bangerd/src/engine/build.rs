@@ -22,7 +22,7 @@ use super::create::random;
 use super::hold::Hold;
 use super::images::{image_name, plain_path};
 use super::operations::OpenOperation;
-use super::{Engine, ProgressSink, step, stop};
+use super::{Engine, ProgressSink, copying_step, step, stop};
 use crate::error::{During, Result};
 use crate::guest::shell::Script;
 use crate::image::catalog::Entry;
@@ -214,9 +214,14 @@ impl Engine {
             // The VM's record keeps it from the next prune.
             kernel: Some(vm.images.kernel),
         };
-        step(progress, "make the image", || {
-            self.parts.catalog.import(&wanted, self.host())
-        })
+        let was_killed = || hold.slot().was_killed();
+        copying_step(
+            progress,
+            "make the image",
+            self.host(),
+            &was_killed,
+            |host| self.parts.catalog.import(&wanted, host),
+        )
     }
 
     fn run_step(

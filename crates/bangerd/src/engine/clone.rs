@@ -14,6 +14,7 @@ use crate::error::{During, Result};
 use crate::readiness;
 use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
+use crate::waiter::is_gone;
 
 impl Engine {
     pub(super) fn clone_vm(
@@ -29,8 +30,8 @@ impl Engine {
         let of = original.vm();
         may(Verb::Clone, of.phase, &of.name).during(doing())?;
         let hold = self.reserve_clone(&of, request).during(doing())?;
-        self.furnish(&hold, progress, |capability, vm| {
-            capability.duplicate(&of, vm, self.host())
+        self.furnish(&hold, progress, &is_gone, |capability, vm, host| {
+            capability.duplicate(&of, vm, host)
         })
         .during(doing())?;
         Ok(self.view(&hold.vm()))

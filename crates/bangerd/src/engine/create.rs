@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use banger_api::{Code, CreateVm, Error, ImageName, Phase, StartVm, VmId, VmName, VmSpec, VmView};
-use banger_host::{FileOp, Op};
+use banger_host::{FileOp, Host, Op};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::hold::{Hold, Slot};
 use super::operations::OpenOperation;
-use super::{Engine, ProgressSink, admit, disk_pressure, lock, step};
+use super::{Engine, ProgressSink, admit, copying_step, disk_pressure, lock};
 use crate::capability::Capability;
 use crate::error::{During, Result, from_host};
 use crate::readiness;
@@ -104,8 +104,8 @@ impl Engine {
             admit::given_name(name, &self.claims(&lock(&self.vms)))?;
         }
         let image = request.image.as_deref().unwrap_or(&defaults.image);
-        let lease = step(progress, "image", || {
-            self.parts.catalog.current(image, self.host())
+        let lease = copying_step(progress, "image", self.host(), &|| false, |host| {
+            self.parts.catalog.current(image, host)
         })?;
         let hold = loop {
             let claims = self.claims(&lock(&self.vms));
@@ -131,8 +131,8 @@ impl Engine {
         // From here on the record protects them.
         drop(lease);
         operation.is_about(&hold.vm());
-        self.furnish(&hold, progress, |capability, vm| {
-            capability.create(vm, self.host())
+        self.furnish(&hold, progress, &|| false, |capability, vm, host| {
+            capability.create(vm, host)
         })?;
         Ok(hold)
     }
@@ -190,18 +190,20 @@ impl Engine {
     }
 
     /// Lets `make` create what persists of each capability, and records the VM as stopped. If that
-    /// fails, nothing of the VM remains.
+    /// fails, or a copy ends because it `is_unwanted`, nothing of the VM remains.
     pub(super) fn furnish(
         &self,
         hold: &Hold,
         progress: ProgressSink<'_>,
-        make: impl Fn(&dyn Capability, &Vm) -> Result<()>,
+        is_unwanted: &(dyn Fn() -> bool + Sync),
+        make: impl Fn(&dyn Capability, &Vm, &dyn Host) -> Result<()>,
     ) -> Result<()> {
         let mut vm = hold.vm();
         let mut capabilities = self.parts.capabilities.iter();
         let made = capabilities.try_for_each(|capability| {
-            step(progress, &format!("create {}", capability.name()), || {
-                make(&**capability, &vm)
+            let name = format!("create {}", capability.name());
+            copying_step(progress, &name, self.host(), is_unwanted, |host| {
+                make(&**capability, &vm, host)
             })
         });
         let recorded = made.and_then(|()| {

@@ -12,10 +12,11 @@ use banger_api::{
 };
 use banger_host::{FileOp, Op};
 
-use super::{Engine, ProgressSink, lock, step};
+use super::{Engine, ProgressSink, copying_step, lock, step};
 use crate::error::{During, Result};
 use crate::image::catalog::Entry;
 use crate::image::import::Import;
+use crate::waiter::is_gone;
 
 impl Engine {
     /// All images, by name.
@@ -57,8 +58,8 @@ impl Engine {
             at: self.now(),
             kernel: None,
         };
-        step(progress, "import", || {
-            self.parts.catalog.import(&wanted, self.host())
+        copying_step(progress, "import", self.host(), &is_gone, |host| {
+            self.parts.catalog.import(&wanted, host)
         })
         .during(doing())?;
         self.image(&name)
@@ -111,11 +112,11 @@ impl Engine {
         let root = &lease.images().root;
         let from = self.parts.layout.image(root).root();
         let size = self.host().stat(&from).during(doing())?;
-        step(progress, "copy", || {
+        copying_step(progress, "copy", self.host(), &is_gone, |host| {
             let to = to.to_owned();
             let owner = None;
             let copy = Op::File(FileOp::CopyFile { from, to, owner });
-            self.host().change(&copy).during(doing())
+            host.change(&copy).during(doing())
         })?;
         Ok(ExportedImage {
             path: request.path.clone(),

@@ -48,6 +48,7 @@ mod rename;
 mod set;
 mod stall;
 mod start;
+mod steps;
 mod stop;
 mod stop_all;
 mod trash;
@@ -59,7 +60,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use banger_api::{DaemonView, LogLevelView, Progress, ReloadReport, Report, VmId, VmRef, VmView};
 use banger_host::Host;
@@ -74,6 +74,7 @@ use hold::Slot;
 use pause::Pauses;
 use permits::BootPermits;
 use record::StaleRecords;
+use steps::{copying_step, step};
 
 pub use connect::Connection;
 pub use console::{ConsolePiece, ConsoleReader, ConsoleSession, Typing};
@@ -83,7 +84,7 @@ pub use parts::{Defaults, Parts, Reread};
 pub use view::{CHUNK, ConsoleChunk};
 
 /// Receives each step of a long operation.
-pub type ProgressSink<'a> = &'a dyn Fn(Progress);
+pub type ProgressSink<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// The engine: every VM of one state directory, and the verbs.
 pub struct Engine {
@@ -191,6 +192,15 @@ impl Engine {
         crate::log::within(request, work)
     }
 
+    /// Runs `work` for a client that `is_gone` asks after: a copy that it waits for ends with it.
+    pub fn for_client<T>(
+        &self,
+        is_gone: impl Fn() -> bool + Send + Sync + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        crate::waiter::within(std::sync::Arc::new(is_gone), work)
+    }
+
     /// Sets the level of the log, until the configuration is reloaded.
     pub fn set_log_level(&self, wanted: LogLevelView) -> LogLevelView {
         crate::log::set_level(wanted.level);
@@ -277,21 +287,4 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
-}
-
-/// Runs one step of a long operation, and reports its beginning and end.
-fn step<T>(progress: ProgressSink<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    progress(Progress {
-        step: name.to_owned(),
-        seconds: None,
-    });
-    let began = Instant::now();
-    let outcome = work();
-    if outcome.is_ok() {
-        progress(Progress {
-            step: name.to_owned(),
-            seconds: Some(began.elapsed().as_secs_f64()),
-        });
-    }
-    outcome
 }

@@ -102,6 +102,7 @@ impl Engine {
         let step = |seconds| Progress {
             step: format!("stop {name}"),
             seconds,
+            bytes: None,
         };
         // The client may be gone.
         let _ = sender.send(step(None));

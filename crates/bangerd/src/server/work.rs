@@ -1,6 +1,7 @@
 //! Verbs: each runs on a thread of its own to the end, and its response reports each step.
 //!
-//! A client that disconnects cancels nothing. Steps pass through a bounded channel that the verb
+//! A client that disconnects cancels nothing but copies of disks that are made for it (an export, an
+//! import, a clone), of which nothing remains then. Steps pass through a bounded channel that the verb
 //! never waits for; those that do not fit are dropped. The outcome has a channel of its own, so it
 //! always arrives.
 
@@ -38,7 +39,11 @@ where
                 let _ = step.try_send(progress);
             })
         };
-        let result = engine.for_request(id, job);
+        let is_gone = {
+            let step = step.clone();
+            move || step.is_closed()
+        };
+        let result = engine.for_request(id, || engine.for_client(is_gone, job));
         drop(step);
         // The client may have disconnected.
         let _ = done.send(result);
@@ -50,8 +55,10 @@ where
         ReplyMode::Once => None,
     };
     let Some(first) = first else {
+        // The verb sees that the client is there as long as somebody could read its steps.
+        let outcome = outcome.await;
         drop(steps);
-        return match (outcome.await, mode) {
+        return match (outcome, mode) {
             (Err(error), _) => Refusal::from(error).into_response(),
             (Ok(value), ReplyMode::Once) => Json(value).into_response(),
             (Ok(value), ReplyMode::Lines) => {

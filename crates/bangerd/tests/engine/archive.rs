@@ -1,8 +1,12 @@
 //! Archives: an import restores the exported VM, and rejects hostile and incomplete files.
 
-use banger_api::{Code, Error, ExportVm, ExportedVm, ImportVm, Phase, VmView};
+use std::sync::Mutex;
+
+use banger_api::{
+    CloneVm, Code, Error, ExportVm, ExportedVm, ImportVm, Phase, Progress, VmSpecPatch, VmView,
+};
 use banger_host::{FileOp, Look as _, Op, Sim};
-use bangerd::config::Config;
+use bangerd::config::{Config, RootDiskChoice};
 
 use crate::world::{World, error_text, named};
 
@@ -250,4 +254,62 @@ fn an_export_that_breaks_off_leaves_no_file_and_a_vm_that_starts() {
     export(&full, "golden", false).unwrap_err();
     full.sim.revive();
     assert_eq!(full.sim.stat(FILE.as_ref()).unwrap(), None);
+}
+
+#[test]
+fn whatever_copies_disks_tells_its_bytes_and_leaves_nothing_without_its_client() {
+    type Sink<'a> = &'a (dyn Fn(Progress) + Sync);
+    type Copies = fn(&World, Sink<'_>) -> Result<(), Error>;
+    let verbs: [Copies; 3] = [
+        |world, hear| {
+            let path = "/state/other.banger".to_owned();
+            let request = ExportVm { path, force: false };
+            world
+                .engine
+                .export(&named("golden"), &request, hear)
+                .map(drop)
+        },
+        |world, hear| {
+            let request = ImportVm {
+                path: FILE.to_owned(),
+                name: Some("imported".to_owned()),
+            };
+            world.engine.import(&request, hear).map(drop)
+        },
+        |world, hear| {
+            let request = CloneVm {
+                name: "cloned".to_owned(),
+                spec: VmSpecPatch::default(),
+            };
+            world
+                .engine
+                .clone_of(&named("golden"), &request, hear)
+                .map(drop)
+        },
+    ];
+    let copying = Config {
+        root_disk: RootDiskChoice::Copy,
+        ..Config::default()
+    };
+    for verb in verbs {
+        let (world, ..) = exported(copying.clone());
+        world.sim.share_no_blocks();
+        let before = (world.persistent(), world.images(), world.engine.list());
+        let heard = Mutex::new(Vec::new());
+        let hear = |it: Progress| heard.lock().unwrap().extend(it.bytes);
+        let error = world.engine.for_client(|| true, || verb(&world, &hear));
+        let error = error.unwrap_err();
+        assert_eq!(error.code, Code::Conflict, "{}", error_text(&error));
+        let after = (world.persistent(), world.images(), world.engine.list());
+        assert_eq!(before, after, "something half-made is left");
+        heard.lock().unwrap().clear();
+        world
+            .engine
+            .for_client(|| false, || verb(&world, &hear))
+            .unwrap();
+        let heard = heard.lock().unwrap();
+        assert!(heard.iter().any(|it| it.done < it.whole), "{heard:?}");
+        let last = heard.last().unwrap();
+        assert_eq!(last.done, last.whole);
+    }
 }

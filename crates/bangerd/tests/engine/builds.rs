@@ -25,13 +25,13 @@ fn request(name: &str, steps: &[BuildStep]) -> BuildImage {
 }
 
 fn build(world: &World, request: &BuildImage) -> banger_api::Result<Vec<String>> {
-    let steps = std::cell::RefCell::new(Vec::new());
+    let steps = std::sync::Mutex::new(Vec::new());
     let built = world.engine.build_image(request, &|step| {
         if step.seconds.is_none() {
-            steps.borrow_mut().push(step.step);
+            steps.lock().unwrap().push(step.step);
         }
     });
-    built.map(|_| steps.into_inner())
+    built.map(|_| steps.into_inner().unwrap())
 }
 
 fn names(world: &World) -> Vec<String> {
@@ -89,12 +89,12 @@ fn an_image_of_the_work_disk_has_its_size_and_is_not_tidied_up() {
         size: Some(Mib(6000)),
         ..request("mine", &[script("fill", "tar -x")])
     };
-    let vms = std::cell::RefCell::new(Vec::new());
+    let vms = std::sync::Mutex::new(Vec::new());
     let built = world.engine.build_image(&request, &|step| {
         assert_ne!(step.step, "tidy up");
-        vms.borrow_mut().extend(world.engine.list());
+        vms.lock().unwrap().extend(world.engine.list());
     });
-    let vm = vms.into_inner().pop().unwrap();
+    let vm = vms.into_inner().unwrap().pop().unwrap();
     assert_eq!(vm.spec.disk_size, Mib(6000));
     // A simulated image is named by the path of its file.
     let disk = Layout::new("/state").vm(vm.id).in_machine("work.img");
@@ -123,14 +123,15 @@ fn a_client_may_name_the_vm_of_a_build() {
     for name in ["web", "../x", ""] {
         build(&world, &named(name)).unwrap_err();
     }
-    let seen = std::cell::RefCell::new(Vec::new());
+    let seen = std::sync::Mutex::new(Vec::new());
     let built = world.engine.build_image(&named("shell-1"), &|_| {
         let vms = world.engine.list();
-        seen.borrow_mut()
+        seen.lock()
+            .unwrap()
             .extend(vms.into_iter().map(|it| it.name.to_string()));
     });
     built.unwrap();
-    assert!(seen.into_inner().contains(&"shell-1".to_owned()));
+    assert!(seen.into_inner().unwrap().contains(&"shell-1".to_owned()));
     assert_eq!(world.engine.list().len(), 1);
 }
 

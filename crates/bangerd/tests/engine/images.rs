@@ -1,6 +1,10 @@
 //! Images: their names, their users, and their state after a crash.
 
-use banger_api::{Code, CreateVm, DeleteVm, ExportImage, ImageName, ImportImage, PruneImages};
+use std::sync::Mutex;
+
+use banger_api::{
+    Code, CreateVm, DeleteVm, ExportImage, ImageName, ImportImage, Progress, PruneImages,
+};
 use banger_api::{RenameImage, VmRef};
 use banger_host::Look as _;
 
@@ -178,4 +182,37 @@ fn a_second_name_of_the_bundles_image_is_deleted_beside_its_vms() {
     world.engine.delete_image(&image("copy")).unwrap();
     assert_eq!(names(&world), ["default"]);
     assert_eq!(world.engine.image(&image("default")).unwrap(), default);
+}
+
+#[test]
+fn an_export_tells_its_bytes_and_ends_with_its_client() {
+    let world = World::new();
+    import(&world, "mine").unwrap();
+    let request = ExportImage {
+        path: "/state/mine.ext4".to_owned(),
+        force: false,
+    };
+    let export = |heard: &Mutex<Vec<Progress>>| {
+        let hear = |it| heard.lock().unwrap().push(it);
+        world.engine.export_image(&image("mine"), &request, &hear)
+    };
+    let heard = Mutex::default();
+    let error = world
+        .engine
+        .for_client(|| true, || export(&heard))
+        .unwrap_err();
+    assert_eq!(error.code, Code::Conflict, "{error}");
+    assert!(world.sim.stat(request.path.as_ref()).unwrap().is_none());
+    assert!(heard.lock().unwrap().iter().all(|it| it.seconds.is_none()));
+    let heard = Mutex::default();
+    let copy = world
+        .engine
+        .for_client(|| false, || export(&heard))
+        .unwrap();
+    let heard = heard.into_inner().unwrap();
+    let bytes: Vec<_> = heard.iter().filter_map(|it| it.bytes).collect();
+    let last = bytes.last().unwrap();
+    assert_eq!((last.done, last.whole), (copy.size_bytes, copy.size_bytes));
+    assert!(bytes.len() == 2 && bytes[0].done < last.done, "{bytes:?}");
+    assert!(heard[0].bytes.is_none() && heard.last().unwrap().seconds.is_some());
 }

@@ -17,10 +17,10 @@ fn all_running_vms_are_stopped_and_listed_by_name() {
         world.create(name, true, true);
     }
     world.create("idle", false, false);
-    let steps = std::cell::RefCell::new(Vec::new());
+    let steps = std::sync::Mutex::new(Vec::new());
     let heard = |progress: banger_api::Progress| {
         if progress.seconds.is_some() {
-            steps.borrow_mut().push(progress.step);
+            steps.lock().unwrap().push(progress.step);
         }
     };
     let all = world
@@ -36,8 +36,11 @@ fn all_running_vms_are_stopped_and_listed_by_name() {
         let end = stopped.vm.last_end.as_ref().unwrap();
         assert_eq!(end.detail, "`vm stop --all`");
     }
-    steps.borrow_mut().sort();
-    assert_eq!(*steps.borrow(), ["stop api", "stop mail", "stop web"]);
+    steps.lock().unwrap().sort();
+    assert_eq!(
+        *steps.lock().unwrap(),
+        ["stop api", "stop mail", "stop web"]
+    );
     assert_eq!(world.run_time(), empty);
     assert_eq!(stop_all(&world, &StopAllVms::default()).vms, []);
 }

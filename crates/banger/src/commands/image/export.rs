@@ -50,7 +50,7 @@ impl Export {
         };
         let name = &self.one.name;
         let copy =
-            session.work(|daemon, progress| daemon.export_image(name, &request, progress))?;
+            session.copy(|daemon, progress| daemon.export_image(name, &request, progress))?;
         self.report(copy, session.output)
     }
 

@@ -41,7 +41,7 @@ impl Clone {
             spec,
         };
         let vm =
-            session.work(|daemon, progress| daemon.clone_vm(&self.one.name, &request, progress))?;
+            session.copy(|daemon, progress| daemon.clone_vm(&self.one.name, &request, progress))?;
         description::report(&vm, session.output)
     }
 }

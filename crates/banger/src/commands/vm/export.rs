@@ -50,7 +50,7 @@ impl Export {
         };
         let name = &self.one.name;
         let archive =
-            session.work(|daemon, progress| daemon.export_vm(name, &request, progress))?;
+            session.copy(|daemon, progress| daemon.export_vm(name, &request, progress))?;
         self.report(archive, session.output)
     }
 

@@ -40,7 +40,7 @@ impl Import {
             path: paths::for_daemon(&self.file)?,
             name: self.name.as_ref().map(ToString::to_string),
         };
-        let vm = session.work(|daemon, progress| daemon.import_vm(&request, progress))?;
+        let vm = session.copy(|daemon, progress| daemon.import_vm(&request, progress))?;
         description::report(&vm, session.output)
     }
 }

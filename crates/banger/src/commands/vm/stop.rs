@@ -90,7 +90,7 @@ impl Stop {
         let daemon = session.daemon()?;
         interrupt::note_that_the_daemon_continues();
         let mut steps = VmSteps::new(session.output, std::iter::empty());
-        let all = daemon.stop_all(&request, |Progress { step, seconds }| match seconds {
+        let all = daemon.stop_all(&request, |Progress { step, seconds, .. }| match seconds {
             None => steps.begin(&step),
             Some(_) => steps.end(&step),
         });

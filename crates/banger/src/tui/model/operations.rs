@@ -27,7 +27,7 @@ impl Course {
     fn take(&mut self, progress: &Progress) {
         let open = |it: &&mut Progress| it.step == progress.step && it.seconds.is_none();
         match self.steps.iter_mut().rev().find(open) {
-            Some(step) => step.seconds = progress.seconds,
+            Some(step) => (step.seconds, step.bytes) = (progress.seconds, progress.bytes),
             None => self.steps.push(progress.clone()),
         }
     }
@@ -149,7 +149,31 @@ mod tests {
         OperationState::Step(Progress {
             step: name.to_owned(),
             seconds,
+            bytes: None,
         })
+    }
+
+    #[test]
+    fn a_step_that_copies_stays_one_step() {
+        let mut operations = Operations::default();
+        let copies = |done| {
+            let bytes = banger_api::ByteCount { done, whole: 9 };
+            OperationState::Step(Progress {
+                step: "copy".to_owned(),
+                seconds: None,
+                bytes: Some(bytes),
+            })
+        };
+        for state in [step("copy", None), copies(3), copies(9)] {
+            operations.take(operation(state), Timestamp::UNIX_EPOCH);
+        }
+        let course = operations.of(VmId::from_bits(1)).unwrap();
+        let done: Vec<_> = course
+            .steps
+            .iter()
+            .map(|it| it.bytes.map(|it| it.done))
+            .collect();
+        assert_eq!(done, [Some(9)]);
     }
 
     #[test]

@@ -221,6 +221,14 @@ fn course(model: &Model, theme: Theme, vm: &VmView) -> Vec<Line<'static>> {
     lines
 }
 
+/// How far a step is that has not ended.
+fn so_far(step: &Progress) -> String {
+    match step.bytes.map(|it| it.done * 100 / it.whole.max(1)) {
+        Some(percent) => format!("{percent} %"),
+        None => "…".to_owned(),
+    }
+}
+
 /// A step of an operation with the time that it took, which ends in this column.
 pub(super) fn step_line(
     step: &Progress,
@@ -230,7 +238,7 @@ pub(super) fn step_line(
 ) -> Line<'static> {
     let (time, style) = match step.seconds {
         Some(seconds) => (age::took(seconds), done),
-        None => ("…".to_owned(), theme.warning()),
+        None => (so_far(step), theme.warning()),
     };
     Line::styled(format!("{time:>column$}  {}", line_of(&step.step)), style)
 }

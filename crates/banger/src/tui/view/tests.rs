@@ -110,10 +110,12 @@ fn starts(model: &mut Model) {
         OperationState::Step(Progress {
             step: "prepare network".to_owned(),
             seconds: Some(0.012),
+            bytes: None,
         }),
         OperationState::Step(Progress {
             step: "wait for guest".to_owned(),
             seconds: None,
+            bytes: None,
         }),
     ]
     .into_iter()
@@ -245,6 +247,7 @@ fn kept(tab: &str) -> Model {
         let progress = Progress {
             step: step.to_owned(),
             seconds,
+            bytes: None,
         };
         let operation = banger_api::Operation {
             id: 8,

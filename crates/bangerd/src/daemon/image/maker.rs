@@ -13,8 +13,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use banger_api::client::Client;
-use banger_api::{BuildImage, Code, Error, ImageView, ImportImage, KillVm, Progress, VmRef};
+use banger_api::{
+    BuildImage, ByteCount, Code, Error, ImageView, ImportImage, KillVm, Progress, VmRef,
+};
 
+use crate::download::Progress::Bytes;
+use crate::download::Remarks;
 use crate::error::Result;
 use crate::image::bundle::{InterruptSignal, Stage};
 
@@ -46,7 +50,8 @@ impl Maker<'_> {
         show: &mut dyn FnMut(Stage),
     ) -> Result<ImageView> {
         self.interruption.check()?;
-        let imported = self.client.import_image(request, |step| tell(step, show));
+        let mut teller = Teller::new(show);
+        let imported = self.client.import_image(request, |step| teller.tell(step));
         match self.interruption.check() {
             Ok(()) => imported,
             Err(interrupted) => Err(self.undo(imported, interrupted)),
@@ -71,7 +76,8 @@ impl Maker<'_> {
         self.interruption.check()?;
         let built = std::thread::scope(|scope| {
             scope.spawn(move || self.end_on_interruption(&vm, &events));
-            let built = self.client.build_image(&request, |step| tell(step, show));
+            let mut teller = Teller::new(show);
+            let built = self.client.build_image(&request, |step| teller.tell(step));
             // The thread has gone when there is nobody to hear it.
             let _ = end.send(Event::End);
             built
@@ -122,14 +128,40 @@ impl Maker<'_> {
     }
 }
 
-/// Passes on a step of a build, unless it is one of the many short ones of every start.
-fn tell(step: Progress, show: &mut dyn FnMut(Stage)) {
-    let is_brief = ["image", "check", "plan", "boot"].contains(&&*step.step)
-        || ["create ", "prepare "]
-            .iter()
-            .any(|it| step.step.starts_with(it));
-    if !is_brief {
-        show(match step.seconds {
+/// Passes on the steps of the daemon.
+struct Teller<'s> {
+    show: &'s mut dyn FnMut(Stage),
+    /// How far the step is that copies.
+    remarks: Option<Remarks>,
+}
+
+impl<'s> Teller<'s> {
+    fn new(show: &'s mut dyn FnMut(Stage)) -> Self {
+        Self {
+            show,
+            remarks: None,
+        }
+    }
+
+    /// Passes on a step of a build, unless it is one of the many short ones of every start.
+    fn tell(&mut self, step: Progress) {
+        let is_brief = ["image", "check", "plan", "boot"].contains(&&*step.step)
+            || ["create ", "prepare "]
+                .iter()
+                .any(|it| step.step.starts_with(it));
+        if is_brief {
+            return;
+        }
+        if let Some(ByteCount { done, whole }) = step.bytes {
+            let remarks = self.remarks.get_or_insert_with(|| Remarks::of_file(whole));
+            let (have, total) = (done, Some(whole));
+            if let Some(line) = remarks.line(Bytes { have, total }) {
+                (self.show)(Stage::Remark(line));
+            }
+            return;
+        }
+        self.remarks = None;
+        (self.show)(match step.seconds {
             None => Stage::Begun(step.step),
             Some(seconds) => Stage::Ended(seconds),
         });

@@ -10,12 +10,13 @@ mod streams;
 mod world;
 
 use std::io::Read as _;
+use std::path::Path;
 
 use banger_api::{
-    CreateVm, DaemonView, DeleteVm, KillVm, Mib, Phase, SignalName, StartVm, StopAllVms, StopVm,
-    VmSpecPatch, VmView,
+    Change, CreateVm, DaemonView, DeleteVm, Event, KillVm, Mib, OperationState, Phase, SignalName,
+    StartVm, StopAllVms, StopVm, VmSpecPatch, VmView,
 };
-use banger_host::{Finding, Probe};
+use banger_host::{FileOp, Finding, Op, Probe};
 use world::{Gate, TestServer, eventually, is_made, named, nothing, raise_descriptors, vm};
 
 use super::*;
@@ -212,6 +213,44 @@ fn work_that_panics_is_an_internal_error_and_the_server_lives() {
     server.assert_serves();
 }
 
+/// A verb waits here, in its copy, until it is known that its client has gone.
+fn wait_for_the_end_of_the_client(op: &Op) -> bool {
+    if matches!(op, Op::File(FileOp::PackFiles { .. })) {
+        eventually("the client has gone", crate::waiter::is_gone);
+    }
+    false
+}
+
+#[test]
+fn a_client_that_goes_away_ends_the_copy_that_is_made_for_it() {
+    for accepts in ["application/x-ndjson", "application/json"] {
+        let server = TestServer::new();
+        server.client().create(&named("web"), nothing).unwrap();
+        let seq = server.engine.events(None, Duration::ZERO)[0].seq;
+        server.sim.refuse(wait_for_the_end_of_the_client);
+        let stream = server.ask(
+            "POST /v1/vms/web/export",
+            &format!("accept: {accepts}\r\n"),
+            "{\"path\": \"/state/web.banger\"}",
+        );
+        let states = || {
+            let events = server.engine.events(Some(seq), Duration::ZERO);
+            let of_verb = |event: Event| match event.change {
+                Change::Operation(operation) => Some(operation.state),
+                _ => None,
+            };
+            events.into_iter().filter_map(of_verb).collect::<Vec<_>>()
+        };
+        eventually("the export begins", || !states().is_empty());
+        drop(stream);
+        let is_cancelled = |it: &OperationState| matches!(it, OperationState::Failed { error } if error.code == Code::Conflict);
+        eventually("the export ends", || states().iter().any(is_cancelled));
+        let left = server.sim.state().files;
+        assert!(!left.contains_key(Path::new("/state/web.banger")));
+        server.assert_serves();
+    }
+}
+
 #[test]
 fn a_client_that_goes_away_cancels_nothing() {
     let server = TestServer::new();
@@ -249,6 +288,7 @@ fn steps_that_a_client_does_not_read_delay_no_one() {
             heard(banger_api::Progress {
                 step: "a step".to_owned(),
                 seconds: None,
+                bytes: None,
             });
         }
         done.send(()).unwrap();

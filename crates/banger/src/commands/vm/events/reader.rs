@@ -225,6 +225,7 @@ mod tests {
             OperationState::Step(Progress {
                 step: "boot".into(),
                 seconds,
+                bytes: None,
             })
         };
         let id = calm_otter().id;

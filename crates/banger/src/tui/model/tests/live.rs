@@ -267,6 +267,7 @@ fn a_build_is_shown_as_it_goes_and_its_image_when_it_is_done() {
     let step = Progress {
         step: "packages".to_owned(),
         seconds: None,
+        bytes: None,
     };
     model.update(build(2, OperationState::Step(step)), now());
     let steps: Vec<_> = model.builds().filter_map(|it| it.step()).collect();
