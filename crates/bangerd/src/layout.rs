@@ -159,6 +159,12 @@ impl Layout {
         self.state.join("image-work")
     }
 
+    /// What `image import` makes of a source, for the daemon to take over.
+    #[must_use]
+    pub fn image_import(&self) -> PathBuf {
+        self.state.join("image-import")
+    }
+
     /// The logs of the last builds of images.
     #[must_use]
     pub fn image_builds(&self) -> PathBuf {

@@ -87,7 +87,7 @@ impl Capability for WorkDisk {
     fn restore(&self, from: &Path, vm: &Vm, host: &dyn Host) -> Result<()> {
         let path = self.layout.vm(vm.id).in_machine(machine::WORK_DISK);
         let from = from.join(manifest::WORK);
-        storage::duplicate(&from, &path, vm.owner, host).during("copy the work disk")?;
+        storage::take_over(&from, &path, vm.owner, host).during("take the work disk over")?;
         self.grow(vm, host)
     }
 

@@ -156,16 +156,18 @@ impl ImportRun<'_> {
         let own = OwnKernel::of(&self.config()?, &layout);
         let host = Linux::new().during("examine the host")?;
         let bundle = &own.bundle(&self.location.bundle, &host)?;
+        let above = &layout.image_import();
         let mut show = progress(self.options);
         let (made, origin) = match source.to_str().filter(|it| ImageReference::is_meant_by(it)) {
             Some(name) => {
                 let (image, origin) = self.pull(name)?;
                 let source = foreign::Source::Image(&image);
-                (foreign::make(source, bundle, &mut show)?, origin)
+                (foreign::make(source, bundle, above, &mut show)?, origin)
             }
             None => {
                 let source = found(source)?;
-                let made = foreign::make(foreign::Source::Path(&source), bundle, &mut show)?;
+                let source_file = foreign::Source::Path(&source);
+                let made = foreign::make(source_file, bundle, above, &mut show)?;
                 (made, text(&source)?)
             }
         };

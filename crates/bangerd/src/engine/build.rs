@@ -211,6 +211,8 @@ impl Engine {
             path,
             origin,
             at: self.now(),
+            // The VM goes with the build. Another user's file is no image.
+            takes: vm.owner.is_none(),
             // The VM's record keeps it from the next prune.
             kernel: Some(vm.images.kernel),
         };

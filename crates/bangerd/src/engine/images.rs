@@ -53,6 +53,7 @@ impl Engine {
         let origin = request.origin.as_deref().unwrap_or(&request.path);
         let wanted = Import {
             name: name.clone(),
+            takes: path.starts_with(self.parts.layout.image_import()),
             path,
             origin: harmless::visible(origin).chars().take(200).collect(),
             at: self.now(),

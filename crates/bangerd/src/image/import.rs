@@ -5,7 +5,7 @@
 //!                    a copy, or shared blocks                                    another name of it
 //! ```
 //!
-//! Only the copy is examined, because the user may change the original meanwhile. A crash leaves at
+//! What banger has made itself is taken over instead: no disk is written twice. Of other files only the copy is examined, because the user may change the original meanwhile. A crash leaves at
 //! most a copy in `image-work`, which the next daemon removes.
 
 use std::fs::File;
@@ -35,6 +35,8 @@ pub struct Import {
     pub origin: String,
     /// When.
     pub at: Timestamp,
+    /// Whether the file was made for this image alone: it becomes the image, and its path goes.
+    pub takes: bool,
     /// The digest of the kernel that its VMs start with, which somebody keeps; the bundle's of now
     /// otherwise.
     pub kernel: Option<String>,
@@ -101,6 +103,12 @@ impl Catalog {
         };
         self.names.put(name, named, host)?;
         drop(importing);
+        if wanted.takes {
+            let path = path.clone();
+            // Nobody writes the image through its old name. What is left of that goes with its folder.
+            let left = host.change(&Op::File(FileOp::RemoveFile { path }));
+            left.during("remove the former name of the image")?;
+        }
         Ok(())
     }
 
@@ -132,12 +140,30 @@ impl Catalog {
         match &self.source {
             Source::Bundle(..) => {
                 check_source(&wanted.path)?;
-                share(&wanted.path, &copy.path, host)?;
+                if !(wanted.takes && take(&wanted.path, &copy.path, host)?) {
+                    share(&wanted.path, &copy.path, host)?;
+                }
             }
             Source::Simulated(_) => write(copy.path.clone(), b"simulated".to_vec(), host)?,
         }
         Ok(copy)
     }
+}
+
+/// Makes `to` another name of a file, which is on the disk then. False if that cannot be, as on another
+/// file system.
+fn take(path: &Path, to: &Path, host: &dyn Host) -> Result<bool> {
+    let found = path.symlink_metadata().and_then(|found| {
+        let is_file = found.is_file();
+        is_file.then(|| File::open(path)?.sync_all()).transpose()
+    });
+    let found = found.map_err(|cause| {
+        let what = format!("`{}` cannot be flushed", path.display());
+        Error::new(Code::Host, what).cause(cause.to_string())
+    })?;
+    let (from, to) = (path.to_owned(), to.to_owned());
+    let link = Op::File(FileOp::LinkFile { from, to });
+    Ok(found.is_some() && host.change(&link).is_ok())
 }
 
 /// Rejects anything but a file with an ext4 file system, before copying it.
@@ -190,4 +216,27 @@ fn length(path: &Path, named: &Path) -> Result<u64> {
 fn look(copy: &Path, named: &Path) -> Result<()> {
     let looked = length(copy, named).and_then(|_| judge(&Ext4Tree::open(copy)?));
     looked.during(format!("examine `{}`", named.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use banger_host::Linux;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_taken_as_it_is_but_no_link_to_one() {
+        let host = Linux::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("made"), "a disk").unwrap();
+        assert!(take(&path("made"), &path("taken"), &host).unwrap());
+        let number = |name: &str| path(name).metadata().unwrap().ino();
+        assert_eq!(number("made"), number("taken"), "it was written again");
+        std::os::unix::fs::symlink(path("made"), path("link")).unwrap();
+        assert!(!take(&path("link"), &path("other"), &host).unwrap());
+        assert!(!path("other").exists());
+    }
 }

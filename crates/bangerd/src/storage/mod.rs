@@ -281,6 +281,27 @@ pub(crate) fn duplicate(
     host.change(&copy).during("copy its content").map(drop)
 }
 
+/// Makes `to` the disk `from`, whose folder is on the same file system and goes.
+///
+/// # Errors
+/// If it cannot be put in place.
+pub(crate) fn take_over(
+    from: &Path,
+    to: &Path,
+    owner: Option<Owner>,
+    host: &dyn Host,
+) -> Result<()> {
+    let (from, path) = (from.to_owned(), to.to_owned());
+    let link = Op::File(FileOp::LinkFile { from, to: path });
+    host.change(&link).during("put it in place")?;
+    if let Some(owner) = owner {
+        let path = to.to_owned();
+        let give = Op::File(FileOp::GiveFile { path, owner });
+        host.change(&give).during("give it to its VM")?;
+    }
+    Ok(())
+}
+
 /// The largest number that `grows` maps to at most `most`. `grows` never returns less than its
 /// argument.
 fn largest(most: u64, grows: &impl Fn(u64) -> u64) -> u64 {

@@ -313,3 +313,27 @@ fn whatever_copies_disks_tells_its_bytes_and_leaves_nothing_without_its_client()
         assert_eq!(last.done, last.whole);
     }
 }
+
+#[test]
+fn an_imported_disk_is_written_once_and_copied_at_most_for_the_copy_driver() {
+    let (_first, _, archive) = exported(Config::default());
+    for (root_disk, most) in [(RootDiskChoice::DmSnapshot, 0), (RootDiskChoice::Copy, 1)] {
+        let config = Config {
+            root_disk,
+            ..World::on_devices()
+        };
+        let other = elsewhere(&archive, config);
+        other.sim.share_no_blocks();
+        let copies = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let seen = copies.clone();
+        other.sim.refuse(move |op| {
+            if let Op::File(FileOp::CopyFile { from, .. }) = op {
+                seen.lock().unwrap().push(from.clone());
+            }
+            false
+        });
+        import(&other, None).unwrap();
+        let copies = copies.lock().unwrap();
+        assert!(copies.len() <= most, "{root_disk:?}: {copies:?}");
+    }
+}

@@ -44,6 +44,9 @@ use work::Work;
 /// The maximum unpacked size of an image, in bytes: 256 GiB.
 const LARGEST: u64 = 256 << 30;
 
+/// The name of what is made.
+const IMAGE: &str = "root.ext4";
+
 /// What is converted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
@@ -62,10 +65,12 @@ pub(crate) struct RootFileSystem {
     /// system that boots.
     pub lacks_init: Option<Footprint>,
     _work: BuildDirectory,
+    _made: BuildDirectory,
 }
 
 /// Converts a source to an ext4 file system, or to a tar if it lacks an init that can be added. What is
-/// made from an archive gets the modules of the bundle's kernel.
+/// made from an archive gets the modules of the bundle's kernel. The file system is made in a folder
+/// in `above`, where the daemon takes it over.
 ///
 /// # Errors
 /// `invalid` if the source has an unknown format, is rejected, or cannot boot; `not-ready` if a
@@ -73,6 +78,7 @@ pub(crate) struct RootFileSystem {
 pub(crate) fn make(
     source: Source<'_>,
     bundle: &Path,
+    above: &Path,
     progress: StageSink<'_>,
 ) -> Result<RootFileSystem> {
     let interruption = InterruptSignal::watch(|| {})?;
@@ -80,6 +86,7 @@ pub(crate) fn make(
     let prefix = format!("banger-image-{}-", user.as_raw());
     let unshare = !user.is_root();
     let directory = BuildDirectory::create_for_tree(Path::new(TREES), &prefix, unshare)?;
+    let to = BuildDirectory::create(above, "import-")?;
     let folder = directory.folder().join("work");
     let work = Work::new(folder, &interruption, progress);
     std::fs::DirBuilder::new()
@@ -88,6 +95,7 @@ pub(crate) fn make(
     let foreign = Foreign {
         bundle,
         work: &work,
+        to: to.folder(),
         unshare,
     };
     let made = match source {
@@ -104,6 +112,7 @@ pub(crate) fn make(
         path,
         lacks_init,
         _work: directory,
+        _made: to,
     })
 }
 
@@ -114,6 +123,8 @@ type Made = (PathBuf, Option<Footprint>);
 struct Foreign<'a> {
     bundle: &'a Path,
     work: &'a Work<'a>,
+    /// Where the file system is made.
+    to: &'a Path,
     unshare: bool,
 }
 
@@ -141,10 +152,12 @@ impl Foreign<'_> {
         if !plain::is_compressed(&beginning) {
             return self.of_file(source, file, folder);
         }
-        let unpacked = self.work.folder.join("unpacked");
+        // It may be the file system itself.
+        let unpacked = self.to.join("unpacked");
         self.work.stage("unpack", || {
             plain::write(Window::whole(source)?, &unpacked, LARGEST, self.work)
         })?;
+        plain::make_readable(&unpacked)?;
         let file = File::open(&unpacked).map_err(|cause| unreadable(&unpacked, &cause))?;
         self.of_file(&unpacked, file, folder)
     }
@@ -172,11 +185,12 @@ impl Foreign<'_> {
         }
         if let Some(partitions) = disk::partitions(&file).map_err(io_error)? {
             let root = disk::root(&file, &partitions)?;
-            let to = folder.join("root.ext4");
+            let to = self.to.join(IMAGE);
             self.work.stage("copy the root partition", || {
                 let part = Window::part(&file, root.offset, root.length).map_err(io_error)?;
                 plain::write(part, &to, LARGEST, self.work)
             })?;
+            plain::make_readable(&to)?;
             judge(&Ext4Tree::open(&to)?)?;
             return Ok((to, None));
         }
@@ -211,7 +225,7 @@ impl Foreign<'_> {
         if verdict == Verdict::LacksInit {
             return Ok((archive, Some(Footprint::of(tree))));
         }
-        let image = folder.join("root.ext4");
+        let image = self.to.join(IMAGE);
         self.work.stage("ext4 image", || {
             let tree = InheritableFolder::create(&folder.join(TREE))?;
             let root = tree.name().join("root");

@@ -1,8 +1,8 @@
 //! Decompresses a source into a sparse file, and computes its digest.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufReader, Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use banger_api::{Code, Error};
@@ -144,6 +144,12 @@ pub(super) fn write(mut from: Window, to: &Path, largest: u64, work: &Work<'_>) 
     }
     file.set_len(written).map_err(unwritten)?;
     Ok(hexadecimal(hash))
+}
+
+/// Makes a file as readable as an image has to be, and writable by its owner only.
+pub(super) fn make_readable(path: &Path) -> Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o644))
+        .map_err(|cause| unreadable(path, &cause))
 }
 
 /// The first bytes of a file, at most `N`.

@@ -26,8 +26,10 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Makes a file system while no other test sends ^C, in a folder that is closed to others.
 fn make(source: &Path, bundle: &Path, progress: StageSink<'_>) -> Result<RootFileSystem> {
     let _uninterrupted = uninterrupted();
-    let made = super::make(Source::Path(source), bundle, progress)?;
-    let is_work = |it: &&Path| it.parent() == Some(Path::new(TREES));
+    let above = source.with_extension("imports");
+    let made = super::make(Source::Path(source), bundle, &above, progress)?;
+    let is_work =
+        |it: &&Path| it.parent() == Some(&*above) || it.parent() == Some(Path::new(TREES));
     if let Some(work) = made.path.ancestors().find(is_work) {
         let mode = std::fs::metadata(work).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
