@@ -1,7 +1,7 @@
 //! Accepts the daemon's streams, over QEMU's second serial port or over a vsock.
 
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -10,10 +10,10 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use banger_guest::streams::{
-    LONGEST_HEAD, MOST_STREAMS, Mux, Open, OpenReply, PORT_NAME, StreamKind, VSOCK_PORT,
+    MOST_STREAMS, Mux, Open, OpenReply, PORT_NAME, StreamKind, VSOCK_PORT, read_line,
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
@@ -111,7 +111,7 @@ fn greet(stream: OwnedFd) {
     // A vsock behaves like any other stream socket here.
     let mut stream = UnixStream::from(stream);
     let _ = stream.set_nonblocking(false);
-    let Ok(head) = read_line(&mut stream) else {
+    let Ok(head) = read_line(&stream, Instant::now() + PATIENCE) else {
         return;
     };
     let kind = serde_json::from_slice::<Open>(&head)
@@ -135,11 +135,11 @@ fn greet(stream: OwnedFd) {
             let _ = job::list(&mut stream);
         }
         Some(StreamKind::Job) => {
-            let line = read_line(&mut stream);
+            let line = read_line(&stream, Instant::now() + PATIENCE);
             let _ = line.and_then(|line| job::ask(&mut stream, &line));
         }
         Some(StreamKind::Attach) => {
-            let line = read_line(&mut stream);
+            let line = read_line(&stream, Instant::now() + PATIENCE);
             let _ = line.and_then(|line| job::attach(stream, &line));
         }
         Some(StreamKind::Ports) => {
@@ -158,22 +158,6 @@ fn greet(stream: OwnedFd) {
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     banger_guest::protocol::encode(value)
-}
-
-/// Reads one of the daemon's lines, byte by byte, because the bytes after it belong to others.
-fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while line.len() < LONGEST_HEAD {
-        stream.read_exact(&mut byte)?;
-        if byte == *b"\n" {
-            stream.set_read_timeout(None)?;
-            return Ok(line);
-        }
-        line.extend(byte);
-    }
-    Err(io::Error::other("a line is too long"))
 }
 
 /// Runs a session process beside each command and each copy, outside of the agent's limits, so that

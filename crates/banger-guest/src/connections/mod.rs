@@ -7,16 +7,16 @@
 mod dial;
 mod listen;
 
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use banger_guest::streams::{Accept, ConnectReply, LONGEST_HEAD, MOST_STREAMS, StreamKind, Target};
+use banger_guest::streams::{Accept, ConnectReply, MOST_STREAMS, StreamKind, Target, read_line};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -167,11 +167,9 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(kind: u8, mut stream: UnixStream, pending: &PendingConnections) -> io::Result<()> {
+fn serve(kind: u8, stream: UnixStream, pending: &PendingConnections) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let line = read_line(&mut stream)?;
-    stream.set_read_timeout(None)?;
+    let line = read_line(&stream, Instant::now() + PATIENCE)?;
     match kind {
         b'l' => listen::serve(stream, &serde_json::from_slice::<Target>(&line)?, pending),
         b'a' => {
@@ -200,20 +198,6 @@ fn carry(mut stream: UnixStream, connection: Result<OwnedFd, String>) -> io::Res
         Some(connection) => banger_guest::streams::join(&stream, &connection),
         None => Ok(()),
     }
-}
-
-/// Reads byte by byte, because the bytes after the line belong to the connection.
-fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while line.len() < LONGEST_HEAD {
-        stream.read_exact(&mut byte)?;
-        if byte == *b"\n" {
-            return Ok(line);
-        }
-        line.extend(byte);
-    }
-    Err(io::Error::other("the line is too long"))
 }
 
 #[cfg(test)]

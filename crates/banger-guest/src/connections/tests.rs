@@ -1,6 +1,6 @@
 use super::*;
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
 use std::net::TcpListener;
 
 use banger_guest::protocol::encode;
@@ -22,7 +22,7 @@ fn stream(
 }
 
 fn line_of(stream: &mut UnixStream) -> String {
-    String::from_utf8(read_line(stream).unwrap()).unwrap()
+    String::from_utf8(read_line(stream, Instant::now() + PATIENCE).unwrap()).unwrap()
 }
 
 fn tcp(port: u16) -> Target {

@@ -17,6 +17,7 @@ mod exec;
 mod frame;
 mod job;
 mod joint;
+mod line;
 mod mux;
 
 pub use connect::{
@@ -29,6 +30,7 @@ pub use job::{
     MOST_ENDED_JOBS, MOST_JOBS, is_job_id, is_job_name, is_job_reference,
 };
 pub use joint::join;
+pub use line::read_line;
 pub use mux::{Doorbell, MOST_STREAMS, Mux, WINDOW};
 
 use serde::{Deserialize, Serialize};

@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 use banger_api::{Code, Endpoint, EndpointHost, Error, VmId, VmName, VmRef};
 use banger_guest::protocol::encode;
 use banger_guest::streams::{
-    Accept, ConnectReply, LOCALHOST, MOST_STREAMS, StreamKind, Target, join,
+    Accept, ConnectReply, LOCALHOST, MOST_STREAMS, StreamKind, Target, join, read_line,
 };
 
 use super::{Engine, lock};
 use crate::error::Result;
-use crate::guest::channel::streams::read_line;
 use crate::vm::Vm;
 
 /// The number of simultaneous connections of a VM: three quarters of its streams.
@@ -135,11 +134,11 @@ impl Engine {
     pub(super) fn connect_to(&self, vm: &Vm, to: &Endpoint) -> Result<Connection> {
         let permit = self.permit(vm)?;
         let ask = encode(&target(to));
-        let mut guest = self.open_stream(vm, StreamKind::Connect, &ask, PATIENCE)?;
+        let guest = self.open_stream(vm, StreamKind::Connect, &ask, PATIENCE)?;
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("connect to {}", place(&vm.name, to))).cause(cause)
         };
-        match reply(&mut guest).map_err(failed)? {
+        match reply(&guest).map_err(failed)? {
             ConnectReply::Connected => Ok(Connection::new(guest, permit)),
             ConnectReply::Refused(reason) => Err(failed(plain(&reason))
                 .hint(format!("see what listens: banger vm ports {}", vm.name))),
@@ -179,11 +178,11 @@ impl Engine {
         connection: u64,
     ) -> Result<Connection> {
         let ask = encode(&Accept { accept: connection });
-        let mut guest = self.open_stream(vm, StreamKind::Accept, &ask, PATIENCE)?;
+        let guest = self.open_stream(vm, StreamKind::Accept, &ask, PATIENCE)?;
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("accept a connection of `{}`", vm.name)).cause(cause)
         };
-        match reply(&mut guest).map_err(failed)? {
+        match reply(&guest).map_err(failed)? {
             ConnectReply::Connected => Ok(Connection::new(guest, permit)),
             ConnectReply::Refused(reason) => Err(failed(plain(&reason))),
         }
@@ -202,7 +201,7 @@ impl Engine {
 }
 
 /// The guest's line about what it was asked for.
-fn reply(guest: &mut UnixStream) -> std::result::Result<ConnectReply, String> {
+fn reply(guest: &UnixStream) -> std::result::Result<ConnectReply, String> {
     let reply = read_line(guest, Instant::now() + DIAL_PATIENCE);
     let reply = reply.map_err(|cause| format!("the guest's answer: {cause}"))?;
     serde_json::from_slice(&reply).map_err(|_| "the guest's answer is not understood".to_owned())

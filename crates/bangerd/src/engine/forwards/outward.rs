@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use banger_api::forward::read_listen_line;
 use banger_api::listener::dial;
 use banger_api::{Code, Endpoint, Error, Forward, ForwardState, ListenLine, VmId};
+use banger_guest::streams::read_line;
 
 use super::super::connect::{Connection, Permit, plain};
 use super::super::{Engine, lock};
 use crate::error::Result;
-use crate::guest::channel::streams::read_line;
 use crate::vm::Vm;
 
 /// Timeout for a guest to listen.
@@ -71,9 +71,10 @@ impl GuestListener {
         let failed = |cause: String| {
             Error::new(Code::Guest, format!("listen at {at} in `{}`", vm.name)).cause(cause)
         };
-        let read = connection.guest().try_clone().and_then(|mut stream| {
-            // Byte by byte: a guest that drips is silent at the deadline, too.
-            let line = read_line(&mut stream, Instant::now() + PATIENCE)?;
+        let read = connection.guest().try_clone().and_then(|stream| {
+            // A guest that drips is silent at the deadline, too.
+            let mut line = read_line(&stream, Instant::now() + PATIENCE)?;
+            line.push(b'\n');
             let line = read_listen_line(&mut line.as_slice())?;
             Ok((BufReader::new(stream), line))
         });

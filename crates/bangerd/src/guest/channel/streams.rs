@@ -2,7 +2,7 @@
 //! Firecracker's vsock, where each has a connection.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use banger_api::{Code, Error};
 use banger_guest::protocol::encode;
 use banger_guest::streams::{
-    Doorbell, LONGEST_HEAD, Mux, Open, OpenReply, StreamKind, TOKEN, VSOCK_PORT,
+    Doorbell, Mux, Open, OpenReply, StreamKind, TOKEN, VSOCK_PORT, read_line,
 };
 
 use super::hybrid::{Dial, DialError, DialProgress};
@@ -164,8 +164,7 @@ fn retry<T>(
     }
 }
 
-/// Sends the kind of the stream and what comes first in it, and reads the answer byte by byte, because
-/// the guest's data follows.
+/// Sends the kind of the stream and what comes first in it, and reads the answer.
 fn greet(
     mut stream: UnixStream,
     kind: StreamKind,
@@ -180,7 +179,7 @@ fn greet(
     let head = [&encode(&Open { open }), first].concat();
     // The buffer of a new socket has room for this.
     stream.write_all(&head).map_err(ended)?;
-    let head = read_line(&mut stream, deadline).map_err(|cause| match cause.kind() {
+    let head = read_line(&stream, deadline).map_err(|cause| match cause.kind() {
         ErrorKind::InvalidData => OpenError::Garbage,
         _ => ended(cause),
     })?;
@@ -194,35 +193,10 @@ fn greet(
     }
 }
 
-/// Reads a line byte by byte, because other data follows.
-///
-/// # Errors
-/// `TimedOut` at the deadline, `UnexpectedEof` at the end, `InvalidData` if the line is too long.
-pub(crate) fn read_line(stream: &mut UnixStream, deadline: Instant) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while line.last() != Some(&b'\n') {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut byte) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) if line.len() > LONGEST_HEAD => return Err(ErrorKind::InvalidData.into()),
-            Ok(_) => line.extend(byte),
-            Err(cause) if cause.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    stream.set_read_timeout(None)?;
-    Ok(line)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{BufRead as _, BufReader};
+    use std::io::{BufRead as _, BufReader, Read as _};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
