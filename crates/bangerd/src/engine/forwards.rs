@@ -3,7 +3,7 @@
 //!
 //! The record has them: those of a VM are for all of its runs, those of a run end with it. What
 //! listens follows from the record, so a daemon that was killed listens again, and nothing is
-//! half-made.
+//! half-made. A port of the host belongs to the VM whose record has it, whether it runs or not.
 //!
 //! ```text
 //!   add, remove ──► record ──► publish ──┐
@@ -14,6 +14,7 @@
 mod held;
 mod inward;
 mod outward;
+mod reserved;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +27,7 @@ use banger_guest::streams::ListeningSocket;
 
 use super::hold::Slot;
 use super::inside::not_running;
-use super::{Engine, ProgressSink};
+use super::{Engine, ProgressSink, lock};
 use crate::error::{During, Result};
 use crate::vm::Vm;
 use crate::vm::phase::{Verb, may};
@@ -70,6 +71,8 @@ impl Engine {
                 ))
                 .within(doing()));
         }
+        // Two verbs that take the same port see each other's record.
+        let adding = lock(&self.forwards.adding);
         let mut opened = Vec::new();
         let mut added = Vec::new();
         for forward in &request.forwards {
@@ -88,6 +91,7 @@ impl Engine {
         }
         self.forwards.take(vm.id, opened);
         let saved = self.save(&slot, &vm).during(doing());
+        drop(adding);
         // Those that the record does not have are closed.
         self.follow_forwards(&slot);
         saved?;
@@ -158,35 +162,6 @@ impl Engine {
         found.map(|it| it.listen).collect()
     }
 
-    /// Refuses a place to listen that is somebody's already, with that VM's name.
-    fn refuse_taken(&self, vm: &Vm, forward: &Forward) -> Result<()> {
-        let is_same = |it: &Forward| it.listen == forward.listen && it.reverse == forward.reverse;
-        let is_any = matches!(forward.listen, Endpoint::Tcp(_, 0));
-        let other = match vm.all_forwards().find(|it| is_same(it)) {
-            Some(_) if is_any => return Ok(()),
-            Some(own) => Some((vm.name.clone(), own.clone())),
-            None if forward.reverse || is_any => None,
-            None => self.slots().iter().find_map(|slot| {
-                let other = slot.vm();
-                let runs = other.phase == Phase::Running && other.id != vm.id;
-                let found = other.all_forwards().find(|it| runs && is_same(it)).cloned();
-                found.map(|found| (other.name.clone(), found))
-            }),
-        };
-        match other {
-            None => Ok(()),
-            Some((name, found)) => Err(Error::new(
-                Code::Conflict,
-                format!("`{name}` has a forward of {} already", found.listen),
-            )
-            .cause(format!("it is {found}"))
-            .hint(format!(
-                "remove it: banger vm forward {name} --remove {}",
-                found.listen
-            ))),
-        }
-    }
-
     /// Listens for a new forward. That of a VM that does not run is only tried, where it can be.
     fn open_new(&self, vm: &Vm, forward: Forward) -> Result<(Forward, Option<Held>)> {
         let runs = vm.phase == Phase::Running;
@@ -199,11 +174,27 @@ impl Engine {
             }
             return Ok((forward, None));
         }
-        let Some(listening) = self.forwards.open(vm, &forward, true)? else {
+        let Some(listening) = self.open_unreserved(vm, &forward)? else {
             return Ok((forward, None));
         };
         let forward = listening.forward.clone();
         Ok((forward, runs.then_some(listening)))
+    }
+
+    /// Listens, not at a port that the system has chosen and the record of a VM that is stopped has.
+    fn open_unreserved(&self, vm: &Vm, forward: &Forward) -> Result<Option<Held>> {
+        // They stay open meanwhile, so that each choice is another one.
+        let mut reserved = Vec::new();
+        loop {
+            let Some(listening) = self.forwards.open(vm, forward, true)? else {
+                return Ok(None);
+            };
+            let is_reserved = self.refuse_taken(vm, &listening.forward).is_err();
+            if !is_reserved || listening.forward == *forward || reserved.len() == MOST_FORWARDS {
+                return Ok(Some(listening));
+            }
+            reserved.push(listening);
+        }
     }
 }
 

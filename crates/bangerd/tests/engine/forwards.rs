@@ -294,6 +294,111 @@ fn another_vms_forward_is_named_where_it_is_in_the_way() {
 }
 
 #[test]
+fn a_kept_forward_of_a_stopped_vm_has_its_port() {
+    let mut world = world();
+    world.create("db", true, true);
+    let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+    let same = kept[0].forward();
+    let Endpoint::Tcp(_, port) = same.listen else {
+        panic!("{same}");
+    };
+    let any = forward(&format!("0.0.0.0:{port}"), "81");
+    stop(&world);
+    for _ in 0..2 {
+        for wanted in [&same, &any] {
+            for keep in [false, true] {
+                let error = add(&world, "db", std::slice::from_ref(wanted), keep).unwrap_err();
+                assert_eq!(error.code, Code::Conflict);
+                let report = error.report();
+                assert!(report.contains("`web` has a forward of"), "{report}");
+            }
+        }
+        // The next daemon says the same.
+        world.engine.shut_down();
+        world.restart();
+        world.engine.hold_forwards();
+    }
+    assert_eq!(states(&world), [ForwardState::Waiting]);
+    remove(
+        &world,
+        &RemoveForwards {
+            all: true,
+            ..RemoveForwards::default()
+        },
+    )
+    .unwrap();
+    add(&world, "db", &[same], true).unwrap();
+}
+
+/// What is in the trash has no port, so two records may have the same one.
+#[test]
+fn a_vm_from_the_trash_whose_port_is_anothers_says_so_and_gets_it_when_it_is_free() {
+    let world = world_with_trash();
+    world.create("db", true, true);
+    let kept = add(&world, "web", &[forward("127.0.0.1:0", "80")], true).unwrap();
+    let same = kept[0].forward();
+    let delete = DeleteVm {
+        force: true,
+        ..DeleteVm::default()
+    };
+    world
+        .engine
+        .delete(&named("web"), &delete, &|_| {})
+        .unwrap();
+    add(&world, "db", std::slice::from_ref(&same), true).unwrap();
+    let undelete = UndeleteVm::default();
+    let view = world
+        .engine
+        .undelete(&named("web"), &undelete, &|_| {})
+        .unwrap();
+    let tells = |notes: &[String], other: &str| {
+        let text = format!("is also a forward of `{other}`");
+        notes.iter().any(|note| note.contains(&text))
+    };
+    assert!(tells(&view.notes, "db"), "{view:?}");
+    let db = world.engine.show(&named("db")).unwrap();
+    assert!(tells(&db.notes, "web"), "{db:?}");
+    let view = world.start("web").unwrap();
+    assert_eq!(states(&world), [ForwardState::Failed]);
+    assert!(tells(&view.notes, "db"), "{view:?}");
+    let rule = RemoveForwards {
+        forwards: vec![same.clone()],
+        all: false,
+    };
+    world
+        .engine
+        .remove_forwards(&named("db"), &rule, &|_| {})
+        .unwrap();
+    let engine = world.engine.clone();
+    let watch = std::thread::spawn(move || engine.watch());
+    until("it listens", || states(&world) == [ForwardState::Listening]);
+    assert_eq!(echo(&same.listen), "hello");
+    assert!(!tells(
+        &world.engine.show(&named("web")).unwrap().notes,
+        "db"
+    ));
+    world.engine.shut_down();
+    watch.join().unwrap();
+}
+
+#[test]
+fn one_of_two_vms_that_want_a_port_at_once_has_it() {
+    let world = world();
+    world.create("db", true, false);
+    stop(&world);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = free.local_addr().unwrap().to_string();
+    drop(free);
+    let wanted = [forward(&place, "80")];
+    let outcomes = std::thread::scope(|scope| {
+        let (world, wanted) = (&world, &wanted);
+        let both = ["web", "db"].map(|vm| scope.spawn(move || add(world, vm, wanted, true)));
+        both.map(|it| it.join().unwrap().is_ok())
+    });
+    assert_eq!(outcomes.iter().filter(|it| **it).count(), 1, "{outcomes:?}");
+}
+
+#[test]
 fn forwards_are_removed_by_what_they_are() {
     let world = world();
     let rules = ["80", "81", "82"].map(|target| forward("127.0.0.1:0", target));

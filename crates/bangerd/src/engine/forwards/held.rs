@@ -24,6 +24,8 @@ pub(in super::super) struct HeldForwards {
     /// The engine that their connections go through; without it, nothing listens.
     engine: OnceLock<Weak<Engine>>,
     held: Mutex<BTreeMap<VmId, Vec<Held>>>,
+    /// Held by the verb that adds some, from the look at all records to its own.
+    pub(super) adding: Mutex<()>,
     /// The Unix sockets that the last daemon listened at. One that was killed left their files.
     before: Mutex<Vec<Endpoint>>,
 }
@@ -228,7 +230,10 @@ impl Engine {
             ))
         };
         let views = self.forward_views(vm).into_iter();
-        views.filter_map(failed).collect()
+        views
+            .filter_map(failed)
+            .chain(self.shared_notes(vm))
+            .collect()
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) enum Column {
     Uptime,
     /// The number of its notes.
     Notes,
+    /// The ports and sockets of the host that are forwarded to it, whether it runs or not.
+    Forwards,
     /// How long ago it was deleted, if it is in the trash; in seconds in CSV.
     Deleted,
 }
@@ -142,6 +144,7 @@ impl Column {
             Self::Labels if now.labels.is_empty() => none(),
             Self::Hypervisor if vm.hypervisor.is_none() => none(),
             Self::Pid if vm.pid.is_none() => none(),
+            Self::Forwards if vm.forwards.iter().all(|it| it.reverse) => none(),
             _ => clean(&self.value(vm, at)).replace('\n', " "),
         }
     }
@@ -172,6 +175,11 @@ impl Column {
             Self::Age => seconds(vm.created),
             Self::Uptime => vm.started.map(seconds).unwrap_or_default(),
             Self::Notes => vm.notes.len().to_string(),
+            Self::Forwards => {
+                let of_host = vm.forwards.iter().filter(|it| !it.reverse);
+                let places: Vec<String> = of_host.map(|it| it.listen.to_string()).collect();
+                places.join(",")
+            }
             Self::Deleted => vm.deleted.map(seconds).unwrap_or_default(),
         }
     }
