@@ -64,32 +64,30 @@ fn join(daemon: &UnixStream) -> Result<()> {
     std::thread::Builder::new()
         .name("input".to_owned())
         .spawn(move || {
-            copy(&mut input, &mut to_daemon);
+            let _ = copy(&mut input, &mut to_daemon);
             let _ = to_daemon.shutdown(Shutdown::Write);
         })
         .map_err(trouble)?;
     // The thread may still wait for input; the process ends without it.
-    copy(&mut &*daemon, &mut output);
-    Ok(())
+    copy(&mut &*daemon, &mut output).map_err(trouble)
 }
 
 /// Copies until the end of the input, or until the output is closed.
-pub(crate) fn copy(from: &mut impl io::Read, to: &mut impl io::Write) {
+///
+/// # Errors
+/// The output takes no more, other than by being closed: a full disk.
+pub(crate) fn copy(from: &mut impl io::Read, to: &mut impl io::Write) -> io::Result<()> {
     let mut chunk = [0; 16 << 10];
     loop {
         match from.read(&mut chunk) {
-            Ok(0) => return,
-            Ok(read) => {
-                if to
-                    .write_all(&chunk[..read])
-                    .and_then(|()| to.flush())
-                    .is_err()
-                {
-                    return;
-                }
-            }
+            Ok(0) => return Ok(()),
+            Ok(read) => match to.write_all(&chunk[..read]).and_then(|()| to.flush()) {
+                Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(cause) => return Err(cause),
+                Ok(()) => {}
+            },
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
+            Err(_) => return Ok(()),
         }
     }
 }

@@ -155,6 +155,38 @@ fn standard_input_and_output_become_a_connection() {
 }
 
 #[test]
+fn a_full_disk_below_the_standard_output_is_a_failure() {
+    let environment = with_vm();
+    let mut proxy = environment.command(&["vm", "proxy", "web", "80"]);
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut child = proxy.stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+    // The service sends it back.
+    child.stdin.take().unwrap().write_all(b"hello").unwrap();
+    let run = Run::of(child.wait_with_output().unwrap());
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("No space left"), "{run:#?}");
+}
+
+#[test]
+fn a_kept_forward_of_a_stopped_vm_is_listed_and_has_its_port() {
+    let environment = with_vm();
+    let told = environment.done(&["vm", "forward", "web", "0:80", "--keep"]);
+    let place = address_of(&told.stdout).to_owned();
+    environment.done(&["vm", "stop", "web"]);
+    environment.done(&["vm", "create", "db"]);
+    let rule = format!("{place}:80");
+    let refused = environment.run(&["vm", "forward", "db", &rule, "--detach"]);
+    assert_eq!(refused.status, 1);
+    assert!(
+        refused.stderr.contains("`web` has a forward of"),
+        "{refused:#?}"
+    );
+    let columns = ["vm", "list", "--columns", "name,forwards", "-o", "csv"];
+    let listed = environment.done(&columns).stdout;
+    assert!(listed.contains(&format!("web,{place}")), "{listed}");
+}
+
+#[test]
 fn the_url_of_a_service_is_printed() {
     let environment = with_vm();
     let address = environment.json(&["vm", "show", "web"])["address"].clone();

@@ -117,11 +117,10 @@ fn join(stream: &TcpStream) -> io::Result<()> {
     std::thread::Builder::new()
         .name("input".to_owned())
         .spawn(move || {
-            copy(&mut input, &mut to_guest);
+            let _ = copy(&mut input, &mut to_guest);
             let _ = to_guest.shutdown(Shutdown::Write);
         })?;
-    copy(&mut &*stream, &mut output);
-    Ok(())
+    copy(&mut &*stream, &mut output)
 }
 
 #[cfg(test)]

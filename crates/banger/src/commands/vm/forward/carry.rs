@@ -105,7 +105,7 @@ pub(super) fn join(client: OwnedFd, stream: ConnectStream) {
     });
     let mut early = &stream.early[..];
     let mut to_client = File::from(client);
-    copy(&mut early, &mut to_client);
+    let _ = copy(&mut early, &mut to_client);
     pass(guest, to_client.into());
     drop(upward);
 }
@@ -113,7 +113,7 @@ pub(super) fn join(client: OwnedFd, stream: ConnectStream) {
 /// Copies to the end, and passes that on.
 fn pass(from: OwnedFd, to: OwnedFd) {
     let (mut from, mut to) = (File::from(from), File::from(to));
-    copy(&mut from, &mut to);
+    let _ = copy(&mut from, &mut to);
     let _ = rustix::net::shutdown(to.as_fd(), rustix::net::Shutdown::Write);
     let _ = rustix::net::shutdown(from.as_fd(), rustix::net::Shutdown::Read);
 }
@@ -131,11 +131,12 @@ pub(crate) fn join_stdio(stream: ConnectStream) -> Result<()> {
     Builder::new()
         .name("input".to_owned())
         .spawn(move || {
-            copy(&mut input, &mut to_guest);
+            let _ = copy(&mut input, &mut to_guest);
             let _ = to_guest.shutdown(Shutdown::Write);
         })
         .map_err(trouble)?;
-    copy(&mut &stream.early[..], &mut output);
-    copy(&mut guest, &mut output);
-    Ok(())
+    let copied = copy(&mut &stream.early[..], &mut output);
+    copied
+        .and_then(|()| copy(&mut guest, &mut output))
+        .map_err(trouble)
 }
