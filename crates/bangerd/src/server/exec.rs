@@ -7,7 +7,7 @@ use axum::response::Response;
 use banger_api::exec::UPGRADE;
 use banger_api::{Code, Error, Result};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, split};
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
@@ -18,6 +18,9 @@ use crate::engine::Engine;
 
 /// The number of simultaneous commands.
 pub(super) const COMMANDS: usize = 256;
+
+/// The bytes that are copied at once in each direction.
+const PIECE: usize = 64 << 10;
 
 /// Opens a stream to the guest, and passes the connection to it.
 pub(super) async fn hand_over(
@@ -53,11 +56,13 @@ pub(super) async fn hand_over(
 /// Copies both ways until either side has ended: a client that disconnects ends its command, and a
 /// guest that ends its stream has sent everything.
 async fn relay(client: impl AsyncRead + AsyncWrite, guest: UnixStream) {
-    let (mut from_client, mut to_client) = split(client);
-    let (mut from_guest, mut to_guest) = guest.into_split();
+    let (from_client, mut to_client) = split(client);
+    let (from_guest, mut to_guest) = guest.into_split();
+    let mut from_client = BufReader::with_capacity(PIECE, from_client);
+    let mut from_guest = BufReader::with_capacity(PIECE, from_guest);
     tokio::select! {
-        _ = copy(&mut from_client, &mut to_guest) => {}
-        _ = copy(&mut from_guest, &mut to_client) => {}
+        _ = copy_buf(&mut from_client, &mut to_guest) => {}
+        _ = copy_buf(&mut from_guest, &mut to_client) => {}
     }
     let _ = to_client.shutdown().await;
 }
