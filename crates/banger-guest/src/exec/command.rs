@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use banger_guest::streams::ExecStart;
@@ -15,6 +15,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::account::Account;
+use super::kills::KillCounts;
 use crate::session::make_room;
 use crate::system::enter::program;
 use crate::system::raw;
@@ -57,10 +58,16 @@ pub(crate) struct RunningCommand {
     pub(crate) stderr: Option<File>,
     /// The other side of its terminal, which is its standard input and output.
     pub(crate) terminal: Option<File>,
+    /// What the kernel has killed up to its start.
+    pub(crate) counts: KillCounts,
 }
 
 /// Starts the command; with `bound` it gets `SIGTERM` when this process is killed.
-pub(crate) fn start(request: &Request, bound: bool) -> Result<RunningCommand, Refusal> {
+pub(crate) fn start(
+    request: &Request,
+    bound: bool,
+    counts: KillCounts,
+) -> Result<RunningCommand, Refusal> {
     let user = request.start.user.as_deref().unwrap_or("root");
     let account = Account::find(user).map_err(|reason| Refusal::new(CANNOT_RUN, &reason))?;
     let size: usize = request.words.iter().map(|word| word.len() + 8).sum();
@@ -86,6 +93,9 @@ pub(crate) fn start(request: &Request, bound: bool) -> Result<RunningCommand, Re
             None
         }
     };
+    if let Some(door) = counts.door() {
+        raw::enter_group(&mut command, door);
+    }
     let groups = account.groups.clone();
     raw::run_as(
         &mut command,
@@ -100,7 +110,7 @@ pub(crate) fn start(request: &Request, bound: bool) -> Result<RunningCommand, Re
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .spawn()
-        .map_err(|cause| refusal(&name, &request.start, &cause))?;
+        .map_err(|cause| refusal(&name, &request.start, &account.home, &cause))?;
     // Dropping the command closes our copies of the terminal's other side.
     drop(command);
     let file = |fd: Option<OwnedFd>| fd.map(File::from);
@@ -110,14 +120,23 @@ pub(crate) fn start(request: &Request, bound: bool) -> Result<RunningCommand, Re
         stderr: file(child.stderr.take().map(OwnedFd::from)),
         child,
         terminal,
+        counts,
     })
 }
 
-fn refusal(name: &str, start: &ExecStart, cause: &std::io::Error) -> Refusal {
-    let directory = start.directory.as_deref();
-    if let Some(directory) = directory
-        && !Path::new(directory).is_dir()
+/// The working directory: the home, or one that is wanted, from there if it is relative.
+fn directory(wanted: Option<&str>, home: &str) -> PathBuf {
+    let home = Path::new(home);
+    let home = if home.is_dir() { home } else { Path::new("/") };
+    wanted.map_or_else(|| home.to_owned(), |wanted| home.join(wanted))
+}
+
+fn refusal(name: &str, start: &ExecStart, home: &str, cause: &std::io::Error) -> Refusal {
+    if let Some(wanted) = start.directory.as_deref()
+        && let directory = directory(Some(wanted), home)
+        && !directory.is_dir()
     {
+        let directory = directory.display();
         let reason = format!("the VM has no directory `{directory}`");
         return Refusal::new(CANNOT_RUN, &reason);
     }
@@ -178,12 +197,7 @@ fn command(request: &Request, account: &Account) -> Result<Command, Refusal> {
         })?;
         command.env(name, value);
     }
-    if let Some(directory) = &request.start.directory {
-        command.current_dir(directory);
-    } else {
-        let home = Path::new(&account.home);
-        command.current_dir(if home.is_dir() { home } else { Path::new("/") });
-    }
+    command.current_dir(directory(request.start.directory.as_deref(), &account.home));
     Ok(command)
 }
 
@@ -191,4 +205,26 @@ fn split(variable: &[u8]) -> Option<(OsString, OsString)> {
     let at = variable.iter().position(|byte| *byte == b'=')?;
     let own = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     (at > 0 && !variable.contains(&0)).then(|| (own(&variable[..at]), own(&variable[at + 1..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_directory_is_one_of_the_home() {
+        for (wanted, home, expected) in [
+            (None, "/etc", "/etc"),
+            (None, "/no/such", "/"),
+            (Some("src"), "/etc", "/etc/src"),
+            (Some("src"), "/no/such", "/src"),
+            (Some("/srv"), "/etc", "/srv"),
+        ] {
+            assert_eq!(
+                directory(wanted, home),
+                Path::new(expected),
+                "{wanted:?} {home}"
+            );
+        }
+    }
 }

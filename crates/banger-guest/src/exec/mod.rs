@@ -7,6 +7,7 @@
 
 pub(crate) mod account;
 pub(crate) mod command;
+pub(crate) mod kills;
 pub(crate) mod process;
 mod relay;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use banger_guest::streams::{ExecFrame, ExecReader, ExecStart, MOST_WORDS};
 
 use command::{Refusal, Request};
+use kills::KillCounts;
 
 /// The argument that selects this role of the program.
 pub(crate) const ROLE: &str = "exec-session";
@@ -26,16 +28,13 @@ pub(crate) const ROLE: &str = "exec-session";
 /// How long the frames up to the start may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The cgroup of commands, so that the agent's limits do not apply to them.
-const CGROUP: &str = "/sys/fs/cgroup/banger-exec";
-
 /// Runs the session on standard input.
 pub(crate) fn run() -> ExitCode {
     leave_agent();
     let Ok(stream) = take_stream() else {
         return ExitCode::FAILURE;
     };
-    match serve(stream) {
+    match serve(stream, KillCounts::of_guest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -54,27 +53,21 @@ pub(crate) fn take_stream() -> std::io::Result<UnixStream> {
     Ok(UnixStream::from(stream))
 }
 
-/// Gives up the agent's protection from the kernel's out-of-memory killer, and leaves its cgroup.
-/// Without either there is nothing to do.
+/// Gives up the agent's protection from the kernel's out-of-memory killer, and leaves its cgroup, so that
+/// the agent's limits do not apply. Without either there is nothing to do.
 pub(crate) fn leave_agent() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    if std::fs::metadata("/sys/fs/cgroup/cgroup.procs").is_ok() {
-        let _ = std::fs::create_dir(CGROUP);
-        let _ = std::fs::write(format!("{CGROUP}/cgroup.procs"), "0");
-    }
+    kills::join_sessions();
 }
 
-fn serve(mut stream: UnixStream) -> std::io::Result<()> {
+fn serve(mut stream: UnixStream, counts: impl FnOnce() -> KillCounts) -> std::io::Result<()> {
     let mut reader = ExecReader::default();
     let started = read_request(&mut stream, &mut reader).and_then(|request| {
-        let running = command::start(&request, false)?;
+        let running = command::start(&request, false, counts())?;
         Ok((running, request.start))
     });
     match started {
-        Ok((running, start)) => {
-            let timeout = start.timeout_millis.map(Duration::from_millis);
-            relay::relay(stream, reader, running, timeout)
-        }
+        Ok((running, start)) => relay::relay(stream, reader, running, &start),
         Err(Refusal { status, reason }) => {
             stream.write_all(&ExecFrame::Refusal(status, reason).encode())
         }

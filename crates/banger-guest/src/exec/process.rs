@@ -238,6 +238,11 @@ impl Process {
         frames.into_iter().flatten().collect()
     }
 
+    /// Whether one of its processes was killed for want of memory; `None` if that cannot be told.
+    pub(crate) fn oom_killed(&self) -> Option<bool> {
+        self.running.counts.oom_killed()
+    }
+
     /// Waits for the end, and returns how the command ended.
     pub(crate) fn wait(&mut self) -> io::Result<JobState> {
         let ended = self.running.child.wait()?;

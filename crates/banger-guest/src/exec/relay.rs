@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use banger_guest::streams::{ExecFrame, ExecReader, JobState, STDIN_WINDOW};
+use banger_guest::streams::{ExecEnd, ExecFrame, ExecReader, ExecStart, JobState, STDIN_WINDOW};
 use rustix::event::{PollFd, PollFlags};
 
 use super::command::RunningCommand;
@@ -21,8 +21,9 @@ pub(super) fn relay(
     stream: UnixStream,
     reader: ExecReader,
     running: RunningCommand,
-    timeout: Option<Duration>,
+    start: &ExecStart,
 ) -> io::Result<()> {
+    let timeout = start.timeout_millis.map(Duration::from_millis);
     let process = Process::new(running, timeout)?;
     let mut relay = Relay {
         stream,
@@ -31,6 +32,7 @@ pub(super) fn relay(
         out: ExecFrame::Started.encode(),
         window: STDIN_WINDOW,
         is_alone: false,
+        tells_end: start.tells_end,
     };
     if relay.stream.set_nonblocking(true).is_err() {
         relay.be_alone();
@@ -49,6 +51,8 @@ struct Relay {
     window: usize,
     /// The client has gone.
     is_alone: bool,
+    /// The client reads more than the status.
+    tells_end: bool,
 }
 
 impl Relay {
@@ -171,6 +175,13 @@ impl Relay {
             if !any {
                 break;
             }
+        }
+        if self.tells_end {
+            let end = ExecEnd {
+                oom_killed: self.process.oom_killed(),
+            };
+            self.stream
+                .write_all(&ExecFrame::End(serde_json::to_vec(&end)?).encode())?;
         }
         let status = ended.status().unwrap_or(super::command::CANNOT_RUN);
         self.stream.write_all(&ExecFrame::Exit(status).encode())?;

@@ -15,7 +15,7 @@ impl Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
-        thread::spawn(move || serve(theirs));
+        thread::spawn(move || serve(theirs, KillCounts::none));
         Self {
             stream: ours,
             reader: ExecReader::default(),
@@ -218,6 +218,6 @@ fn a_client_that_leaves_before_the_command_has_started_ends_it() {
     let start = ExecFrame::Start(serde_json::to_vec(&plain()).unwrap());
     ours.write_all(&start.encode()).unwrap();
     drop(ours);
-    let _ = serve(theirs);
+    let _ = serve(theirs, KillCounts::none);
     assert!(!runs(&words), "the command still runs");
 }

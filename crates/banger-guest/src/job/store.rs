@@ -247,6 +247,7 @@ mod tests {
                 state,
                 terminal: false,
                 input: false,
+                oom_killed: None,
             },
             started_uptime_millis: 0,
         }

@@ -19,6 +19,7 @@ use super::output::Output;
 use super::store::{JobFolder, Record, Store};
 use super::visitor::{Visitor, description};
 use crate::exec::command::{self, Refusal, Request};
+use crate::exec::kills::KillCounts;
 use crate::exec::process::Process;
 use crate::exec::{leave_agent, read_request, take_stream};
 use crate::system::{clock, wait};
@@ -48,17 +49,22 @@ pub(crate) fn run() -> ExitCode {
     let Ok(stream) = take_stream() else {
         return ExitCode::FAILURE;
     };
-    match serve(stream, &Store::of_guest()) {
+    match serve(stream, &Store::of_guest(), KillCounts::of_guest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 /// Starts the job, reports it on the stream, and closes the stream.
-pub(super) fn serve(mut stream: UnixStream, store: &Store) -> io::Result<()> {
+pub(super) fn serve(
+    mut stream: UnixStream,
+    store: &Store,
+    counts: impl FnOnce() -> KillCounts,
+) -> io::Result<()> {
     use std::io::Write as _;
     let mut reader = ExecReader::default();
-    let begun = read_request(&mut stream, &mut reader).and_then(|request| begin(&request, store));
+    let begun =
+        read_request(&mut stream, &mut reader).and_then(|request| begin(&request, store, counts()));
     match begun {
         Ok(mut supervisor) => {
             // If the client has gone, the job runs all the same.
@@ -75,13 +81,13 @@ pub(super) fn serve(mut stream: UnixStream, store: &Store) -> io::Result<()> {
     }
 }
 
-fn begin(request: &Request, store: &Store) -> Result<Supervisor, Refusal> {
+fn begin(request: &Request, store: &Store, counts: KillCounts) -> Result<Supervisor, Refusal> {
     let refused = |reason: String| Refusal::new(command::CANNOT_RUN, &reason);
     store.make_room();
     let folder = store
         .allot(request.start.name.as_deref())
         .map_err(refused)?;
-    match Supervisor::start(request, folder) {
+    match Supervisor::start(request, folder, counts) {
         Ok(supervisor) => Ok(supervisor),
         Err((folder, refusal)) => {
             folder.give_up();
@@ -101,7 +107,11 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(request: &Request, folder: JobFolder) -> Result<Self, (JobFolder, Refusal)> {
+    fn start(
+        request: &Request,
+        folder: JobFolder,
+        counts: KillCounts,
+    ) -> Result<Self, (JobFolder, Refusal)> {
         let failed = |cause: &io::Error| {
             Refusal::new(command::CANNOT_RUN, &format!("keep the job: {cause}"))
         };
@@ -115,7 +125,7 @@ impl Supervisor {
             Ok(prepared) => prepared,
             Err(cause) => return Err((folder, failed(&cause))),
         };
-        let mut running = match command::start(request, true) {
+        let mut running = match command::start(request, true, counts) {
             Ok(running) => running,
             Err(refusal) => return Err((folder, refusal)),
         };
@@ -231,6 +241,7 @@ impl Supervisor {
         }
         let uptime = clock::uptime_millis();
         self.record.job.state = state;
+        self.record.job.oom_killed = self.process.oom_killed();
         self.record.job.run_millis = uptime.saturating_sub(self.record.started_uptime_millis);
         self.folder.write(&self.record)?;
         // From now on the agent serves new clients from the kept output.
@@ -272,6 +283,7 @@ fn describe(request: &Request, id: &str, pid: u32) -> Job {
         state: JobState::Running,
         terminal: start.terminal.is_some(),
         input: start.input || start.terminal.is_some(),
+        oom_killed: None,
     }
 }
 

@@ -84,7 +84,9 @@ impl Guest {
     fn start(&self, words: &[&str], start: &ExecStart) -> Option<ExecFrame> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let store = self.store.clone();
-        thread::spawn(move || supervisor::serve(theirs, &store));
+        thread::spawn(move || {
+            supervisor::serve(theirs, &store, crate::exec::kills::KillCounts::none)
+        });
         let mut client = Client::new(ours);
         for word in words {
             client.send(&ExecFrame::Word(word.as_bytes().to_vec()));

@@ -45,6 +45,18 @@ pub struct ExecStart {
     /// Whether a job accepts input from attached clients; otherwise its input is empty.
     #[serde(default)]
     pub input: bool,
+    /// Whether the client reads [`ExecFrame::End`]; an older guest program sends none.
+    #[serde(default)]
+    pub tells_end: bool,
+}
+
+/// The end of a command, beside its status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEnd {
+    /// Whether the guest's kernel has killed one of its processes for want of memory; `None` if that cannot
+    /// be told.
+    #[serde(default)]
+    pub oom_killed: Option<bool>,
 }
 
 /// A frame.
@@ -82,6 +94,8 @@ pub enum ExecFrame {
     Job(Vec<u8>),
     /// This many bytes of output were not kept, or not read in time.
     Dropped(u64),
+    /// The end of the command: [`ExecEnd`] as JSON. It comes before exit, if the start asks for it.
+    End(Vec<u8>),
 }
 
 impl ExecFrame {
@@ -106,6 +120,7 @@ impl ExecFrame {
             Self::Refusal(status, reason) => (13, [&[*status], reason.as_bytes()].concat()),
             Self::Job(json) => (14, json.clone()),
             Self::Dropped(bytes) => (15, bytes.to_be_bytes().to_vec()),
+            Self::End(json) => (16, json.clone()),
         };
         let length = payload.len().min(LONGEST_EXEC_FRAME);
         let mut bytes = vec![kind];
@@ -135,6 +150,7 @@ impl ExecFrame {
             }
             (14, _) => Self::Job(payload),
             (15, _) => Self::Dropped(u64::from_be_bytes(payload.as_slice().try_into().ok()?)),
+            (16, _) => Self::End(payload),
             _ => return None,
         };
         Some(frame)
@@ -197,6 +213,7 @@ mod tests {
             ExecFrame::Refusal(127, "no".to_owned()),
             ExecFrame::Job(b"{}".to_vec()),
             ExecFrame::Dropped(1 << 40),
+            ExecFrame::End(b"{}".to_vec()),
         ];
         let mut reader = ExecReader::default();
         let bytes: Vec<u8> = frames.iter().flat_map(ExecFrame::encode).collect();

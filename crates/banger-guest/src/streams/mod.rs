@@ -23,7 +23,9 @@ mod mux;
 pub use connect::{
     Accept, ConnectReply, LOCALHOST, LONGEST_SOCKET_PATH, ListenLine, MOST_PENDING, Target,
 };
-pub use exec::{ExecFrame, ExecReader, ExecStart, LONGEST_EXEC_FRAME, MOST_WORDS, STDIN_WINDOW};
+pub use exec::{
+    ExecEnd, ExecFrame, ExecReader, ExecStart, LONGEST_EXEC_FRAME, MOST_WORDS, STDIN_WINDOW,
+};
 pub use frame::{Frame, FrameKind, FrameReader, LONGEST_FRAME, TOKEN};
 pub use job::{
     AttachStart, Job, JobAsk, JobName, JobReply, JobState, KEPT_OUTPUT, LONGEST_JOB_NAME,

@@ -91,6 +91,19 @@ pub(crate) struct Ties {
     pub(crate) bound: bool,
 }
 
+/// Makes `command` run in a control group, by the file that takes its processes. Without permission or
+/// room there it runs where this process does.
+pub(crate) fn enter_group(command: &mut Command, door: std::fs::File) {
+    // SAFETY: between fork and exec the child makes one system call; it does not allocate, lock or
+    // unwind.
+    unsafe {
+        command.pre_exec(move || {
+            let _ = rustix::io::write(&door, b"0");
+            Ok(())
+        });
+    }
+}
+
 /// Makes `command` run in a session of its own, as this user and in these groups.
 pub(crate) fn run_as(command: &mut Command, user: Uid, group: Gid, groups: Vec<Gid>, ties: Ties) {
     // SAFETY: between fork and exec the child makes system calls; it does not allocate, lock or

@@ -305,4 +305,41 @@ fn a_command_that_was_killed_tells_whether_the_guest_ran_out_of_memory() {
     }
     let stats = environment.done(&["vm", "stats", "web"]).stdout;
     assert!(stats.contains("2 processes killed since boot"), "{stats}");
+    // A guest that knows is believed, whatever it has killed before.
+    let killed_otherwise = ["vm", "exec", "web", "--", "exit=137", "oom=false"];
+    let run = environment.run(&killed_otherwise);
+    assert_eq!((run.status, run.stderr.as_str()), (137, ""));
+    let run = environment.run(&["vm", "exec", "web", "--", "exit=1", "oom=true"]);
+    let told = "its kernel has killed a process of this command";
+    assert!(run.status == 1 && run.stderr.contains(told), "{run:#?}");
+}
+
+#[test]
+fn a_job_that_was_killed_for_want_of_memory_says_so_everywhere() {
+    let environment = with_vm();
+    let detach = ["vm", "exec", "web", "-d", "--", "exit=137", "oom=true"];
+    let job = environment.done(&detach).stdout;
+    let job = job.trim();
+    environment.done(&["vm", "exec", "web", "-d", "--", "exit=137", "oom=false"]);
+    let listed = environment.done(&["vm", "jobs", "web"]).stdout;
+    assert_eq!(listed.matches("exited 137, out of memory").count(), 1);
+    let jobs = environment.json(&["vm", "jobs", "web"]);
+    assert_eq!(
+        (&jobs[0]["oom_killed"], &jobs[1]["oom_killed"]),
+        (&true.into(), &false.into())
+    );
+    let waited = environment.done(&["vm", "wait", "web", "--for", &format!("job:{job}")]);
+    assert!(
+        (waited.stdout + &waited.stderr).contains("out of memory"),
+        "the job is described"
+    );
+    let attached = environment.run(&["vm", "attach", "web", job]);
+    assert_eq!(attached.status, 137);
+    assert!(
+        attached.stderr.contains("has run out of memory"),
+        "{attached:#?}"
+    );
+    let other = environment.run(&["vm", "attach", "web", "j2"]);
+    assert_eq!(other.status, 137);
+    assert!(!other.stderr.contains("memory"), "{other:#?}");
 }

@@ -161,6 +161,7 @@ fn view(job: Job) -> Option<JobView> {
         },
         terminal: job.terminal,
         input: job.input,
+        oom_killed: job.oom_killed,
     })
 }
 
@@ -201,6 +202,7 @@ mod tests {
             state: GuestState::Killed(9),
             terminal: false,
             input: true,
+            oom_killed: Some(true),
         };
         let shown = views(vec![job.clone()]);
         assert_eq!(shown.len(), 1);
@@ -210,6 +212,7 @@ mod tests {
         );
         assert_eq!(shown[0].user, "a[2J");
         assert_eq!((shown[0].status, shown[0].signal), (Some(137), Some(9)));
+        assert_eq!(shown[0].oom_killed, Some(true));
         let hostile = |id: &str, at: u64| Job {
             id: id.to_owned(),
             started_unix_millis: at,

@@ -17,10 +17,20 @@ pub(super) fn killed(stats: &StatsView) -> Option<String> {
     }
 }
 
-/// Prints a note if a command ended with this status and the guest has run out of memory.
-pub(super) fn tell(vm: &VmRef, status: u8, session: &Session) {
+/// Prints a note if a command that ended with this status was killed for want of memory. A guest that cannot
+/// tell is asked what it has killed since boot, after a status that may come of it.
+pub(super) fn tell(vm: &VmRef, status: u8, oom_killed: Option<bool>, session: &Session) {
     let output = session.output;
-    if status != KILLED || output.quiet || output.json {
+    if output.quiet || output.json {
+        return;
+    }
+    if oom_killed == Some(true) && status != 0 {
+        output.note(&format!(
+            "`{vm}` has run out of memory: its kernel has killed a process of this command; see its usage: banger vm \
+             stats {vm}; to give it more, stop it first: banger vm set {vm} --memory SIZE"
+        ));
+    }
+    if oom_killed.is_some() || status != KILLED {
         return;
     }
     let stats = session.daemon().and_then(|daemon| daemon.stats(vm));

@@ -35,8 +35,9 @@ struct SimJob {
     job: Job,
     started: Instant,
     output: Vec<ExecFrame>,
-    /// The status that it ends with by itself.
+    /// The status that it ends with by itself, and whether that is for want of memory.
     status: u8,
+    oom_killed: Option<bool>,
     /// Whether a client writes to its input.
     is_taken: bool,
 }
@@ -62,6 +63,7 @@ impl SimJob {
         if self.job.state == JobState::Running {
             self.job = self.view();
             self.job.state = state;
+            self.job.oom_killed = self.oom_killed;
         }
     }
 }
@@ -117,10 +119,12 @@ impl Jobs {
                 state: JobState::Running,
                 terminal: program.start.terminal.is_some(),
                 input: takes,
+                oom_killed: None,
             },
             started: Instant::now(),
             output: vec![ExecFrame::Stdout(program.output.clone())],
             status: program.status,
+            oom_killed: program.oom_killed,
             is_taken: false,
         };
         let begun = job.view();
@@ -141,7 +145,7 @@ impl Jobs {
 
     /// Executes the request in a line.
     pub(super) fn ask(&self, machine: u32, mut stream: UnixStream) -> io::Result<()> {
-        let ask: JobAsk = serde_json::from_slice(&read_line(&mut stream)?)?;
+        let ask: JobAsk = serde_json::from_slice(&read_line(&stream)?)?;
         let reply = self.obey(self.lock().entry(machine).or_default(), &ask);
         stream.write_all(&encode(&reply))
     }
@@ -181,7 +185,7 @@ impl Jobs {
 
     /// Serves a client of a job until either ends.
     pub(super) fn attach(&self, machine: u32, mut stream: UnixStream) -> io::Result<()> {
-        let JobName { job: name } = serde_json::from_slice(&read_line(&mut stream)?)?;
+        let JobName { job: name } = serde_json::from_slice(&read_line(&stream)?)?;
         let mut reader = ExecReader::default();
         let Some(program) = read_program(&mut stream, &mut reader)? else {
             return Ok(());

@@ -13,7 +13,7 @@ use banger_api::{Code, Error};
 use banger_copy::Connection;
 use banger_guest::protocol::encode;
 use banger_guest::streams::{
-    Accept, ConnectReply, ExecFrame, ExecReader, ExecStart, ListenLine, ListeningSocket,
+    Accept, ConnectReply, ExecEnd, ExecFrame, ExecReader, ExecStart, ListenLine, ListeningSocket,
     StreamKind, Target, Usage,
 };
 
@@ -22,6 +22,9 @@ use crate::error::Result;
 
 /// How often a guest that waits looks whether its machine still runs.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the daemon's line may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A simulated machine, as its guest knows it.
 pub(super) struct SimMachine {
@@ -57,7 +60,7 @@ pub(super) fn open(kind: StreamKind, machine: SimMachine, jobs: &Jobs) -> Result
 
 /// Port 1 is in use. On any other place somebody connects once.
 fn listen(mut stream: UnixStream, machine: &SimMachine) -> io::Result<()> {
-    let port = match serde_json::from_slice(&read_line(&mut stream)?)? {
+    let port = match serde_json::from_slice(&read_line(&stream)?)? {
         Target::Tcp { port: 1, .. } => {
             let reason = "port 1 of the guest is in use".to_owned();
             return stream.write_all(&encode(&ListenLine::Refused(reason)));
@@ -81,7 +84,7 @@ fn listen(mut stream: UnixStream, machine: &SimMachine) -> io::Result<()> {
 
 /// That somebody says hello, and listens to the end.
 fn accept(mut stream: UnixStream) -> io::Result<()> {
-    let accept: Accept = serde_json::from_slice(&read_line(&mut stream)?)?;
+    let accept: Accept = serde_json::from_slice(&read_line(&stream)?)?;
     if accept.accept != 7 {
         let reason = "the connection is gone".to_owned();
         return stream.write_all(&encode(&ConnectReply::Refused(reason)));
@@ -94,7 +97,7 @@ fn accept(mut stream: UnixStream) -> io::Result<()> {
 
 /// Ports below 1000 have a service that sends back what it gets; nothing listens on others.
 fn connect(mut stream: UnixStream) -> io::Result<()> {
-    let refusal = match serde_json::from_slice(&read_line(&mut stream)?)? {
+    let refusal = match serde_json::from_slice(&read_line(&stream)?)? {
         Target::Tcp { port: 0..1000, .. } => None,
         Target::Tcp { port, .. } => Some(format!("nothing listens on port {port}")),
         Target::Unix(path) if path.starts_with("/run/") => None,
@@ -183,6 +186,8 @@ pub(super) struct Program {
     pub(super) output: Vec<u8>,
     /// Its exit status.
     pub(super) status: u8,
+    /// Whether it is killed for want of memory: an argument `oom=true` or `oom=false`.
+    pub(super) oom_killed: Option<bool>,
 }
 
 /// Reads the frames up to the start; `None` if the client disconnects before.
@@ -197,6 +202,9 @@ pub(super) fn read_program(
                 let text = String::from_utf8_lossy(&word).into_owned();
                 if let Some(number) = text.strip_prefix("exit=") {
                     program.status = number.parse().unwrap_or(2);
+                }
+                if let Some(killed) = text.strip_prefix("oom=") {
+                    program.oom_killed = killed.parse().ok();
                 }
                 program.words.push(text);
                 program.output.extend([&*word, b"\n"].concat());
@@ -213,16 +221,8 @@ pub(super) fn read_program(
 }
 
 /// Reads one of the daemon's lines.
-pub(super) fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    loop {
-        stream.read_exact(&mut byte)?;
-        if byte == *b"\n" {
-            return Ok(line);
-        }
-        line.extend(byte);
-    }
+pub(super) fn read_line(stream: &UnixStream) -> io::Result<Vec<u8>> {
+    banger_guest::streams::read_line(stream, Instant::now() + PATIENCE)
 }
 
 fn next(stream: &mut UnixStream, reader: &mut ExecReader) -> io::Result<Option<ExecFrame>> {
@@ -257,6 +257,12 @@ fn run(mut stream: UnixStream) -> io::Result<()> {
             ExecFrame::Signal(number) => vec![ExecFrame::Exit(128 + (number & 127))],
             _ => Vec::new(),
         };
+        if program.start.tells_end && matches!(answers[..], [ExecFrame::Exit(_)]) {
+            let end = ExecEnd {
+                oom_killed: program.oom_killed,
+            };
+            stream.write_all(&ExecFrame::End(serde_json::to_vec(&end)?).encode())?;
+        }
         for answer in answers {
             stream.write_all(&answer.encode())?;
             if matches!(answer, ExecFrame::Exit(_)) {

@@ -60,10 +60,11 @@ struct JobReference {
 /// the response 101 hands the connection over. Then frames go both ways, each a byte for the kind, four
 /// bytes (big-endian) for the payload's length (at most 262144), and the payload. From the client: 1 an
 /// argument, 2 a variable `NAME=VALUE`, 3 start (JSON: `user`, `directory`, `terminal` as `[columns, rows]`,
-/// `timeout_millis`; all optional), 4 standard input, 5 its end, 6 a signal's number, 7 the terminal's
+/// `timeout_millis`, `tells_end`; all optional), 4 standard input, 5 its end, 6 a signal's number, 7 the terminal's
 /// columns and rows (two bytes each). From the guest: 8 started, 9 standard output, 10 standard error,
 /// 11 so many more bytes of input may be sent (four bytes; 262144 at first), 12 the exit status, 13 a
-/// refusal: a status and words. Arguments and variables come before the start; no argument at all means the
+/// refusal: a status and words, and before 12, if `tells_end` is set and the guest is not older, 16 the end (JSON:
+/// `oom_killed`, whether a process of the command was killed for want of memory, or null). Arguments and variables come before the start; no argument at all means the
 /// login shell. A client that disconnects has the command ended.
 #[utoipa::path(
     get,

@@ -181,6 +181,7 @@ fn a_clients_frames_are_the_guests() {
         Refusal(127, "x".to_owned()),
         Job(b"{}".to_vec()),
         Dropped(1 << 40),
+        End(b"{}".to_vec()),
     ];
     for (ours, theirs) in &frames {
         assert_eq!(ours.encode(), theirs.encode());
@@ -197,6 +198,7 @@ fn a_clients_frames_are_the_guests() {
         timeout_millis: Some(5),
         name: Some("web".to_owned()),
         input: true,
+        tells_end: true,
     };
     let json = serde_json::to_value(&start).unwrap();
     let read: guest::ExecStart = serde_json::from_value(json.clone()).unwrap();

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 
 use banger_api::client::ExecStream;
-use banger_api::exec::{ExecFrame, ExecReader, STDIN_WINDOW};
+use banger_api::exec::{ExecEnd, ExecFrame, ExecReader, STDIN_WINDOW};
 use banger_api::{Code, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -41,8 +41,8 @@ pub(in crate::commands::vm) struct ConversationOptions {
 /// The end of a conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::commands::vm) enum End {
-    /// The command's status.
-    Exit(u8),
+    /// The command's status, and what else the guest tells of its end.
+    Exit(u8, ExecEnd),
     /// The command was not started: a shell's status for that, and the reason.
     Refusal(u8, String),
     /// The last description of a job, as JSON.
@@ -79,6 +79,7 @@ pub(in crate::commands::vm) fn hold(
             room: STDIN_WINDOW,
             options: *options,
             jobs: 0,
+            end: ExecEnd::default(),
         };
         conversation.reader.push(&stream.early);
         conversation.run(start).await
@@ -96,6 +97,8 @@ struct Conversation {
     options: ConversationOptions,
     /// The number of job descriptions so far.
     jobs: usize,
+    /// What the guest has told of the command's end.
+    end: ExecEnd,
 }
 
 impl Conversation {
@@ -223,7 +226,10 @@ impl Conversation {
                 ExecFrame::Room(more) => {
                     self.room = self.room.saturating_add(more as usize).min(STDIN_WINDOW);
                 }
-                ExecFrame::Exit(status) => return Ok(Some(End::Exit(status))),
+                ExecFrame::End(json) => {
+                    self.end = serde_json::from_slice(&json).unwrap_or_default();
+                }
+                ExecFrame::Exit(status) => return Ok(Some(End::Exit(status, self.end))),
                 ExecFrame::Refusal(status, reason) => {
                     return Ok(Some(End::Refusal(status, reason)));
                 }

@@ -48,7 +48,7 @@ impl Request<'_> {
                 Err(Failure::Status(status))
             }
             End::ReaderGone => Err(Failure::ReaderGone),
-            End::Exit(_) | End::Detached(_) | End::Lost => {
+            End::Exit(..) | End::Detached(_) | End::Lost => {
                 let vm = self.vm;
                 Err(Error::new(Code::Guest, "the connection was lost")
                     .hint(format!("see whether the job runs: banger vm jobs {vm}"))

@@ -209,8 +209,8 @@ impl Request<'_> {
         // The terminal is restored before any message.
         drop(terminal);
         match end? {
-            conversation::End::Exit(status) => {
-                out_of_memory::tell(self.vm, status, session);
+            conversation::End::Exit(status, end) => {
+                out_of_memory::tell(self.vm, status, end.oom_killed, session);
                 Ok(ExitCode::from(status))
             }
             conversation::End::Refusal(status, reason) => {
@@ -233,6 +233,7 @@ impl Request<'_> {
             directory: self.conditions.cwd.clone(),
             terminal: self.tty.then(terminal::size),
             timeout_millis: self.conditions.timeout.map(|seconds| seconds * 1000),
+            tells_end: true,
             ..ExecStart::default()
         }
     }

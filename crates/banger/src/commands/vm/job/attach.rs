@@ -88,8 +88,10 @@ impl Attach {
 
     fn report(&self, job: &JobView, end: End, session: &Session) -> Outcome {
         match end {
-            End::Exit(status) => {
-                out_of_memory::tell(&self.which.one.name, status, session);
+            End::Exit(status, _) => {
+                let killed = || self.which.find(session).ok()?.oom_killed;
+                let killed = (status != 0).then(killed).flatten();
+                out_of_memory::tell(&self.which.one.name, status, killed, session);
                 Ok(ExitCode::from(status))
             }
             End::Refusal(_, reason) => {

@@ -122,6 +122,7 @@ mod tests {
             signal,
             terminal: false,
             input: false,
+            oom_killed: signal.map(|_| true),
         };
         let jobs = [
             job("j1", JobState::Exited, Some(7), None),
@@ -130,10 +131,10 @@ mod tests {
         ];
         assert_eq!(
             table(&jobs, now),
-            "ID  NAME  STATE           STARTED  DURATION  COMMAND\n\
-             j1        exited 7        1m ago   12.0 s    sh -c 'a\\nb'\n\
-             j2  web   killed by KILL  1m ago   12.0 s    sh -c 'a\\nb'\n\
-             j3        running         1m ago   12.0 s    sh -c 'a\\nb'\n"
+            "ID  NAME  STATE                          STARTED  DURATION  COMMAND\n\
+             j1        exited 7                       1m ago   12.0 s    sh -c 'a\\nb'\n\
+             j2  web   killed by KILL, out of memory  1m ago   12.0 s    sh -c 'a\\nb'\n\
+             j3        running                        1m ago   12.0 s    sh -c 'a\\nb'\n"
         );
         assert_eq!(shortened(&"x".repeat(61)).chars().count(), 60);
     }

@@ -45,7 +45,7 @@ impl Logs {
             jobs: if self.follow { 0 } else { 2 },
         };
         match self.which.converse(session, &start, &options)? {
-            End::Exit(_) | End::Job(_) => Ok(ExitCode::SUCCESS),
+            End::Exit(..) | End::Job(_) => Ok(ExitCode::SUCCESS),
             End::Refusal(_, reason) => Err(Error::new(Code::Guest, reason).into()),
             End::ReaderGone => Err(Failure::ReaderGone),
             End::Detached(signal) => Err(Failure::Status(128 + signal.unwrap_or(2))),

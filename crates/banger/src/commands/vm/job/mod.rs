@@ -99,6 +99,14 @@ pub(super) fn find<'j>(jobs: &'j [JobView], wanted: &JobRef) -> Option<&'j JobVi
 
 /// The state of a job, as text.
 pub(super) fn state(job: &JobView) -> String {
+    let how = end(job);
+    if job.oom_killed == Some(true) {
+        return how + ", out of memory";
+    }
+    how
+}
+
+fn end(job: &JobView) -> String {
     match (job.state, job.status, job.signal) {
         (JobState::Exited, Some(status), _) => format!("exited {status}"),
         (JobState::Killed, _, Some(number)) => match signal_name(number) {
