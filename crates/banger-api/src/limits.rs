@@ -164,7 +164,7 @@ pub fn volumes(volumes: &BTreeMap<crate::VolumeName, String>) -> Result<(), Stri
 /// Suggests the size that a bare number may stand for.
 fn in_gib(size: Mib) -> String {
     let gib = Mib(size.0.saturating_mul(1024));
-    if size < *DISKS.start() {
+    if size < *DISKS.start() && size.0 > 0 {
         format!("; did you mean {gib}?")
     } else {
         String::new()
@@ -212,6 +212,10 @@ mod tests {
         assert_eq!(
             disk(Mib(20)).unwrap_err(),
             "a disk must be 64M to 64T, not 20M; did you mean 20G?"
+        );
+        assert_eq!(
+            disk(Mib(0)).unwrap_err(),
+            "a disk must be 64M to 64T, not 0M"
         );
         assert_eq!(
             (vcpu(64), memory(Mib(192)), disk(Mib(64))),

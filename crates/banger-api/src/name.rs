@@ -155,12 +155,23 @@ impl FromStr for VmRef {
         let legal = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if text.is_empty() || text.len() > 63 || !text.bytes().all(legal) {
             return Err(InvalidName(format!(
-                "{} names no VM: give a name, an id, or the first digits of an id",
-                excerpt(text)
+                "{} names no VM: {}",
+                excerpt(text),
+                near(text).map_or_else(
+                    || "give a name, an id, or the first digits of an id".to_owned(),
+                    |name| format!("did you mean `{name}`?")
+                )
             )));
         }
         Ok(Self(text.to_owned()))
     }
+}
+
+/// The name that is meant by a name in the DNS, in capitals, or between spaces.
+fn near(text: &str) -> Option<VmName> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix('.').unwrap_or(&text);
+    text.strip_suffix(".vm").unwrap_or(text).parse().ok()
 }
 
 macro_rules! text_conversions {
@@ -195,6 +206,20 @@ impl From<&VmName> for VmRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_the_dns_or_in_capitals_suggests_the_vms_name() {
+        for text in [
+            "web.vm", "web.vm.", "web.", "WEB", "Web.VM", " web", "web\n",
+        ] {
+            let error = text.parse::<VmRef>().unwrap_err().to_string();
+            assert!(error.ends_with("did you mean `web`?"), "{error}");
+        }
+        for text in ["a_b", "a.b", "../web", "", ".vm"] {
+            let error = text.parse::<VmRef>().unwrap_err().to_string();
+            assert!(error.ends_with("the first digits of an id"), "{error}");
+        }
+    }
 
     #[test]
     fn a_name_is_a_dns_label() {

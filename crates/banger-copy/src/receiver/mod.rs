@@ -233,6 +233,12 @@ impl<'a> Receiver<'a> {
 
     /// Notes what went wrong with an entry. A full disk ends the copy.
     fn fail(&mut self, path: &RelativePath, cause: Errno) -> Result<(), CopyError> {
+        // A source that is one file has no path below itself; its name in the destination says more.
+        let named = match path.as_bytes().is_empty() {
+            true => self.full(self.source, path)?,
+            false => None,
+        };
+        let path = named.as_ref().unwrap_or(path);
         if matches!(cause, Errno::NOSPC | Errno::DQUOT) {
             return Err(CopyError::Refused(format!("write `{path}`: {cause}")));
         }
