@@ -84,6 +84,12 @@ impl Engine {
             }
         }
         notes.extend(pause.map(|reason| self.pause_note(vm, reason)));
+        if pause.is_none() && vm.phase == Phase::Running && self.is_stopped(vm) {
+            notes.push(format!(
+                "its hypervisor was stopped by a signal, and nothing answers; resume it: banger vm kill --signal CONT {}",
+                vm.name
+            ));
+        }
         notes.extend(self.autostart_note(vm));
         notes.extend(self.forward_notes(vm));
         if vm.spec != *vm.given() {

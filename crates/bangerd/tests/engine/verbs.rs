@@ -191,6 +191,21 @@ fn a_signal_that_does_not_end_it_leaves_it_running() {
         (signalled.vm.phase, signalled.already),
         (Phase::Running, false)
     );
+    let says_how_to_resume = || {
+        let notes = world.engine.show(&named("calm-otter")).unwrap().notes;
+        notes
+            .iter()
+            .any(|it| it.contains("kill --signal CONT calm-otter"))
+    };
+    assert!(says_how_to_resume());
+    let request = KillVm {
+        signal: Some(SignalName::Cont),
+    };
+    let engine = &world.engine;
+    engine
+        .kill(&named("calm-otter"), &request, &|_| {})
+        .unwrap();
+    assert!(!says_how_to_resume());
 }
 
 #[test]

@@ -228,10 +228,10 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn machine() -> Machine {
+    pub(in super::super) fn machine() -> Machine {
         Machine {
             shape: Shape::newest(),
             name: "banger-1-00ff-aa12bb34".to_owned(),

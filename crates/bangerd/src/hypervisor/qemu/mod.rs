@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use banger_api::{Code, Error};
 use banger_guest::streams::StreamKind;
-use banger_host::{Finding, Host, Probe, Process, Spawn, Tap};
+use banger_host::{FileOp, Finding, Host, Op, Probe, Process, Spawn, Tap};
 use serde_json::{Value, json};
 
 use super::{FailedWrite, Features, Hypervisor, MachineState};
@@ -156,6 +156,10 @@ impl Hypervisor for Qemu {
             Backend::User { .. } => None,
         });
         let layout = self.layout.vm(vm.id);
+        // What an earlier run wrote would explain the end of this one.
+        let path = layout.in_machine(machine::HYPERVISOR_LOG);
+        host.change(&Op::File(FileOp::RemoveFile { path }))
+            .during("remove the log of the last run")?;
         let spawn = Spawn {
             program: self.program.clone(),
             arguments: command_line::arguments(machine, self.kvm, TAP_DESCRIPTOR),
@@ -227,5 +231,50 @@ impl Hypervisor for Qemu {
             .collect();
         let last = lines[lines.len().saturating_sub(3)..].join("; ");
         (!last.is_empty()).then_some(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use banger_api::{VmId, VmSpec};
+    use banger_host::Sim;
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::vm::Images;
+
+    #[test]
+    fn the_words_of_an_earlier_run_do_not_explain_the_end_of_this_one() {
+        let host = Sim::new();
+        let layout = Layout::new("/state");
+        let images = Images {
+            name: "default".to_owned(),
+            root: String::new(),
+            kernel: String::new(),
+        };
+        let vm = Vm::new(
+            VmId::from_bits(1),
+            "web".parse().unwrap(),
+            VmSpec::default(),
+            images,
+            Timestamp::UNIX_EPOCH,
+        );
+        let qemu = Qemu::new(layout.clone(), "/usr/bin/qemu".into(), false);
+        let change = |op| host.change(&Op::File(op)).unwrap();
+        change(FileOp::MakeDirectory {
+            path: layout.vm(vm.id).machine(),
+            mode: 0o700,
+            owner: None,
+        });
+        change(FileOp::WriteScratch {
+            path: layout.vm(vm.id).in_machine(machine::HYPERVISOR_LOG),
+            contents: b"terminating on signal 15\n".to_vec(),
+            mode: 0o600,
+            owner: None,
+        });
+        let words = qemu.last_words(&vm, &host);
+        assert_eq!(words.as_deref(), Some("terminating on signal 15"));
+        let _ = qemu.boot(&vm, &command_line::tests::machine(), &host);
+        assert_eq!(qemu.last_words(&vm, &host), None);
     }
 }
