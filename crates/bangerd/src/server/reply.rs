@@ -1,11 +1,13 @@
 //! The form of every response: JSON, the API's version in a header, errors with their status.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -132,6 +134,32 @@ pub(super) async fn check_version(request: Request, next: Next) -> Response {
         .headers_mut()
         .insert(API_HEADER, HeaderValue::from(API_VERSION));
     answer
+}
+
+/// Rejects a query where none is read, so that a misplaced field, such as `?force=true`, is not
+/// ignored.
+pub(super) async fn refuse_query(
+    State(without_query): State<Arc<BTreeSet<String>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let query = request.uri().query().filter(|it| !it.is_empty());
+    let path = request.extensions().get::<MatchedPath>();
+    let (Some(query), Some(path)) = (query, path) else {
+        return next.run(request).await;
+    };
+    let method = match request.method() {
+        &Method::HEAD => &Method::GET,
+        method => method,
+    };
+    let path = path.as_str();
+    if !without_query.contains(&format!("{method} {path}")) {
+        return next.run(request).await;
+    }
+    let what = format!("{method} `{path}` takes no query: `{}`", excerpt(query));
+    let error =
+        Error::new(Code::Invalid, what).hint("the fields of each request: GET /v1/openapi.json");
+    Refusal::from(error).into_response()
 }
 
 /// The response for an unknown path.

@@ -42,6 +42,19 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 }
 
 async fn collect(request: Request) -> Result<Bytes, Refusal> {
+    if let Some(encoding) = request.headers().get(header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let error = Error::new(
+            Code::Invalid,
+            format!("the request's body is encoded, as {encoding:?}"),
+        )
+        .hint("send it as plain JSON, without `content-encoding`");
+        return Err(Refusal::with_status(
+            error,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ));
+    }
     let body = request.into_body();
     let too_large = || {
         let error = Error::new(Code::Invalid, "the request is larger than 1 MiB");
@@ -83,11 +96,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         Err(wrong) => wrong,
     };
     // JSON has one type of numbers, so 2.0 is an integer; the first attempt has the better error.
-    if let Ok(mut json) = serde_json::from_slice(body) {
-        make_whole(&mut json);
-        if let Ok(value) = read(json.to_string().as_bytes()) {
-            return Ok(value);
-        }
+    if let Ok(mut json) = serde_json::from_slice(body)
+        && make_whole(&mut json)
+        && let Ok(value) = read(json.to_string().as_bytes())
+    {
+        return Ok(value);
     }
     Err(not_understood(wrong))
 }
@@ -112,26 +125,30 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Converts integral numbers such as 2.0 to integers, in nested objects and lists, too.
-fn make_whole(json: &mut Value) {
+/// Converts integral numbers such as 2.0 to integers, in nested objects and lists, too. Returns
+/// whether there was one; without one, what serde rejects stays rejected, such as a repeated key.
+fn make_whole(json: &mut Value) -> bool {
+    // Every item is visited.
+    let any = |found: bool, item: &mut Value| make_whole(item) | found;
     match json {
-        Value::Object(fields) => fields.values_mut().for_each(make_whole),
-        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().fold(false, any),
+        Value::Array(items) => items.iter_mut().fold(false, any),
         Value::Number(number) if number.is_f64() => {
             let whole = number.as_f64().filter(|it| it.fract() == 0.0);
             // Above 2^53 a fraction could not be represented.
-            if let Some(whole) = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it)) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "in range and whole, as was just looked at"
-                )]
-                {
-                    *json = (whole as u64).into();
-                }
-            }
+            let whole = whole.filter(|it| (0.0..=9_007_199_254_740_992.0).contains(it));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in range and whole, as was just looked at"
+            )]
+            let whole = whole.map(|it| it as u64);
+            whole.is_some_and(|whole| {
+                *json = whole.into();
+                true
+            })
         }
-        _ => {}
+        _ => false,
     }
 }
 

@@ -96,3 +96,9 @@ fn an_invalid_body_is_reported_with_field_line_and_column() {
     assert!(refusal("{\"spec\": {\"vcpu\": 1e300}}").contains("`spec.vcpu`"));
     assert!(refusal(&"[".repeat(10_000)).contains("line 1"));
 }
+
+#[test]
+fn a_repeated_key_is_refused() {
+    let error = refusal(r#"{"name": "a", "name": "b"}"#);
+    assert!(error.contains("duplicate field `name`"), "{error}");
+}

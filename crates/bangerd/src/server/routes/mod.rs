@@ -6,17 +6,22 @@ mod images;
 mod vms;
 mod volumes;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use banger_api::{Error, Event, LogSource};
 use utoipa::OpenApi as _;
 use utoipa::openapi::content::ContentBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Ref;
 use utoipa::openapi::{OpenApi, PathItem, RefOr, Required, Schema};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
-use super::reply::{NDJSON, check_version, name_request, unknown_method, unknown_path};
+use super::reply::{
+    NDJSON, check_version, name_request, refuse_query, unknown_method, unknown_path,
+};
 
 /// The document without the paths.
 #[derive(utoipa::OpenApi)]
@@ -48,6 +53,7 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
     describe_results(&mut document);
     describe_errors(&mut document);
     describe_bodies(&mut document);
+    let without_query = Arc::new(paths_without_query(&document));
     let text = document.to_json().unwrap_or_default();
     let app = App {
         document: text.into(),
@@ -57,6 +63,10 @@ pub(super) fn router(app: App) -> (axum::Router, OpenApi) {
         .method_not_allowed_fallback(unknown_method)
         .fallback(unknown_path)
         .with_state(app)
+        .layer(axum::middleware::from_fn_with_state(
+            without_query,
+            refuse_query,
+        ))
         .layer(axum::middleware::from_fn(check_version))
         .layer(axum::middleware::from_fn(name_request));
     (router, document)
@@ -83,6 +93,30 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// The paths and methods that take no query: `GET /v1/vms`.
+fn paths_without_query(document: &OpenApi) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (path, item) in &document.paths.paths {
+        let methods = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        let takes_none = methods.into_iter().filter(|(_, operation)| {
+            let has_query = |operation: &Operation| {
+                let mut parameters = operation.parameters.iter().flatten();
+                parameters
+                    .any(|it| matches!(it, RefOr::T(it) if it.parameter_in == ParameterIn::Query))
+            };
+            operation.as_ref().is_some_and(|it| !has_query(it))
+        });
+        found.extend(takes_none.map(|(method, _)| format!("{method} {path}")));
+    }
+    found
 }
 
 /// Marks bodies as optional if all their fields have defaults.
