@@ -1,6 +1,6 @@
 //! The name servers and search domains that a guest can use.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Resolvers;
 
@@ -46,6 +46,10 @@ pub(super) fn choose(texts: &[String], is_own: impl Fn(Ipv4Addr) -> bool) -> Res
             break;
         }
     }
+    if found.servers.is_empty() {
+        let others = servers_by_ipv6(of_programs).into_iter();
+        found.out_of_reach.extend(others.map(IpAddr::V6));
+    }
     let of_programs = domains(of_programs);
     if !of_programs.is_empty() {
         found.search = of_programs;
@@ -67,10 +71,19 @@ fn lines(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
 
 /// The IPv4 servers without duplicates: guests have no IPv6.
 fn servers(text: &str) -> Vec<Ipv4Addr> {
+    values_of_nameserver(text, |it| it.parse().ok())
+}
+
+/// The IPv6 servers without duplicates, and without the interfaces of link-local ones (`%eth0`).
+fn servers_by_ipv6(text: &str) -> Vec<Ipv6Addr> {
+    values_of_nameserver(text, |it| it.split('%').next()?.parse().ok())
+}
+
+fn values_of_nameserver<T: PartialEq>(text: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let mut servers = Vec::new();
     for (word, values) in lines(text) {
         if word == "nameserver"
-            && let Some(Ok(address)) = values.first().map(|it| it.parse())
+            && let Some(address) = values.first().and_then(|it| parse(it))
             && !servers.contains(&address)
         {
             servers.push(address);
@@ -121,6 +134,13 @@ mod tests {
     const STUB: &str = "# by systemd-resolved\nnameserver 127.0.0.53\noptions edns0\n";
     const CACHE: &str = "nameserver 127.0.0.1\n";
     const UPSTREAM: &str = "nameserver 192.168.1.1\nnameserver 2001:db8::1\n";
+
+    #[test]
+    fn servers_by_ipv6_alone_are_out_of_reach_and_not_missing() {
+        let none = chosen(["nameserver 2001:db8::1\nnameserver fe80::1%eth0\n", "", ""]);
+        assert!(none.servers.is_empty());
+        assert_eq!(none.out_of_reach, addresses(&["2001:db8::1", "fe80::1"]));
+    }
 
     #[test]
     fn a_stub_on_loopback_is_passed_over_for_what_it_asks() {

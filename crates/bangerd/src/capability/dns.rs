@@ -75,6 +75,13 @@ fn of_host(host: &dyn Host) -> Finding {
             "the host has no resolver, so guests have none either".to_owned(),
             NAME_OTHERS,
         ),
+        Ok(found) if found.out_of_reach.iter().all(IpAddr::is_ipv6) => doubtful(
+            format!(
+                "the host's resolvers have IPv6 addresses ({}), which no guest reaches: guests have none",
+                joined(&found.out_of_reach)
+            ),
+            NAME_OTHERS,
+        ),
         Ok(found) => doubtful(
             format!(
                 "the host's only resolver is itself ({}), which no guest reaches: guests have none",
