@@ -32,6 +32,14 @@ pub trait Look: Send + Sync + fmt::Debug {
     /// name alone.
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>>;
 
+    /// The running hypervisors of an instance, with their names: processes of our user or of the
+    /// instance's own users that run one of these programs under such a name.
+    fn find_machines(
+        &self,
+        instance: Instance,
+        programs: &[PathBuf],
+    ) -> Result<Vec<(String, Process)>>;
+
     /// Waits until one of these has ended or the time is up, and returns those that have ended.
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process>;
 

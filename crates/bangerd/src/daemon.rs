@@ -9,18 +9,19 @@ mod bundle;
 pub mod configuration;
 mod image;
 mod kind;
+mod lock;
+mod names;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use banger_api::configuration::{KEYS, Overrides, variable};
 use banger_api::location::{Location, LocationOptions, Runtime, usual_home};
 use banger_api::{Code, Error};
-use banger_host::{Claim, KeptPort, Linux, Sim};
+use banger_host::{Linux, Sim};
 use sd_notify::NotifyState;
 
 use crate::assemble::{Mode, assemble};
@@ -30,9 +31,10 @@ use crate::error::{During, Result};
 use crate::image::bundle::{find, was_interrupted};
 use crate::layout::Layout;
 use crate::log;
-use crate::resolver::{self, Names};
 use crate::server::{self, Shutdown};
 use crate::vm::store::Store;
+use lock::{StateLock, end_without_state};
+use names::start_resolver;
 
 pub use bundle::{Build, build, fetch, package};
 pub use image::{ImageBuild, build_image, import};
@@ -50,16 +52,6 @@ pub struct Options {
     pub kept: Vec<String>,
 }
 
-/// The engine's VMs as names below `.vm`.
-#[derive(Debug)]
-struct VmNames(Arc<Engine>);
-
-impl Names for VmNames {
-    fn address(&self, name: &str) -> Option<Option<Ipv4Addr>> {
-        self.0.address_of(name)
-    }
-}
-
 /// Runs the daemon until it is stopped.
 ///
 /// # Errors
@@ -74,7 +66,7 @@ pub fn run(options: &Options) -> Result<()> {
         Error::new(Code::Host, doing).cause(cause.to_string())
     })?;
     let layout = Layout::new(&location.state);
-    let Some(_lock) = take_lock(&layout)? else {
+    let Some(lock) = StateLock::take(&layout)? else {
         say("held");
         return Ok(());
     };
@@ -104,7 +96,8 @@ pub fn run(options: &Options) -> Result<()> {
         .map_err(|cause| Error::new(Code::Host, "start the runtime").cause(cause.to_string()))?;
     let threads = start_threads(&engine)?;
     start_with_host(&engine)?;
-    let served = runtime.block_on(serve(&location, &config, &engine));
+    let lock = Arc::new(lock);
+    let served = runtime.block_on(serve(&location, &config, &engine, &lock));
     engine.shut_down();
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     // Each thread checks for the end at least twice a second.
@@ -161,11 +154,17 @@ fn start_with_host(engine: &Arc<Engine>) -> Result<()> {
         })
 }
 
-async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Result<()> {
+async fn serve(
+    location: &Location,
+    config: &Config,
+    engine: &Arc<Engine>,
+    lock: &Arc<StateLock>,
+) -> Result<()> {
     let shutdown = Shutdown::new();
     let socket = server::listen(&location.socket)?;
     let resolver = start_resolver(location, config, engine, &shutdown);
     tokio::spawn(shut_down_on_signal(shutdown.clone()));
+    tokio::spawn(end_without_state(lock.clone(), shutdown.clone()));
     tracing::info!(socket = %location.socket.display(), "ready");
     say(&format!("ready {}", location.socket.display()));
     tell_systemd(&NotifyState::Ready);
@@ -176,51 +175,6 @@ async fn serve(location: &Location, config: &Config, engine: &Arc<Engine>) -> Re
         let _ = resolver.await;
     }
     served.map_err(|cause| Error::new(Code::Host, "serve").cause(cause.to_string()))
-}
-
-/// The sockets of the resolver: those that root reserved for this user, if the configured port is
-/// the reserved one, or else newly bound ones.
-fn dns_sockets(location: &Location, port: u16) -> std::io::Result<resolver::Sockets> {
-    let uid = rustix::process::geteuid().as_raw();
-    let is_kept = |it: Claim| it.is_for(&location.state) && it.dns_port == port;
-    if uid != 0 && Claim::of(uid).ok().flatten().is_some_and(is_kept) {
-        match KeptPort::of(uid) {
-            Ok(Some(port)) => return resolver::Sockets::kept(port),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "the DNS port that root reserves is not available");
-            }
-        }
-    }
-    resolver::bind(port)
-}
-
-/// Starts the resolver if its port is available; without it everything else works.
-fn start_resolver(
-    location: &Location,
-    config: &Config,
-    engine: &Arc<Engine>,
-    shutdown: &Shutdown,
-) -> Option<tokio::task::JoinHandle<()>> {
-    if config.dns_port == 0 {
-        return None;
-    }
-    let sockets = match dns_sockets(location, config.dns_port) {
-        Ok(sockets) => sockets,
-        Err(error) => {
-            tracing::warn!(port = config.dns_port, %error, "no names are answered");
-            return None;
-        }
-    };
-    let names = Arc::new(VmNames(engine.clone()));
-    let shutdown = shutdown.clone();
-    Some(tokio::spawn(async move {
-        if let Err(error) =
-            resolver::serve(sockets, names, async move { shutdown.begun().await }).await
-        {
-            tracing::error!(%error, "the resolver has ended");
-        }
-    }))
 }
 
 async fn shut_down_on_signal(shutdown: Shutdown) {
@@ -280,26 +234,6 @@ fn make_private(folder: &Path) -> Result<()> {
         .cause(cause.to_string())
         .hint("choose another: banger --state DIR …")
     })
-}
-
-/// Locks the state directory; `None` if another daemon holds the lock.
-fn take_lock(layout: &Layout) -> Result<Option<File>> {
-    let path = layout.lock();
-    let map_io_error = |cause: std::io::Error| {
-        Error::new(Code::Host, format!("lock `{}`", path.display())).cause(cause.to_string())
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(map_io_error)?;
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(cause) => Err(map_io_error(cause.into())),
-    }
 }
 
 /// Raises the limit of descriptors: each running VM and client uses some, and the soft limit of

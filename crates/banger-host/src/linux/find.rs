@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::children::{all, stat, users};
 use super::units::{Manager, Tree};
-use crate::{Mark, Process, Result};
+use crate::{Instance, Mark, Process, Result};
 
 /// Programs that start a machine's program, and have its arguments behind their own: see `scope`.
 const STARTERS: [&str; 2] = ["systemd-run", "setpriv"];
@@ -54,27 +54,67 @@ pub(super) fn find(mark: &Mark, uid: u32, boot_id: &str) -> Result<Vec<Process>>
     Ok(found)
 }
 
+/// Look::find_machines, for a daemon that runs as this user.
+pub(super) fn find_machines(
+    instance: Instance,
+    programs: &[PathBuf],
+    uid: u32,
+    boot_id: &str,
+) -> Result<Vec<(String, Process)>> {
+    let prefix = instance.name_prefix();
+    let mut found = Vec::new();
+    for pid in all()? {
+        let is_ours = |user: u32| user == uid || instance.users().contains(&user);
+        if !users(pid).is_some_and(|users| is_ours(users[0])) || !runs(pid, programs) {
+            continue;
+        }
+        let name = arguments(pid)
+            .into_iter()
+            .skip(1)
+            .find(|it| it.starts_with(&prefix));
+        if let (Some(name), Some(stat)) = (name, stat(pid).filter(|it| !it.ended)) {
+            let process = Process {
+                pid,
+                start_time: stat.start_time,
+                boot_id: boot_id.to_owned(),
+            };
+            found.push((name, process));
+        }
+    }
+    Ok(found)
+}
+
 /// Whether the process executes one of the machine's programs, with the name as an argument.
 fn is_named(pid: u32, mark: &Mark) -> bool {
-    let Ok(arguments) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
-    };
-    let mut arguments = arguments.split(|byte| *byte == 0);
-    let first = arguments.next().unwrap_or_default();
-    if !arguments.any(|it| it == mark.name.as_bytes()) {
-        return false;
-    }
+    let mut arguments = arguments(pid).into_iter().skip(1);
+    arguments.any(|it| it == mark.name)
+        && (runs(pid, &mark.programs) || STARTERS.iter().any(|it| is_called(pid, OsStr::new(it))))
+}
+
+/// The arguments of a process; none if it has ended.
+fn arguments(pid: u32) -> Vec<String> {
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let arguments = arguments.split(|byte| *byte == 0);
+    arguments
+        .map(|it| String::from_utf8_lossy(it).into_owned())
+        .collect()
+}
+
+/// Whether the process executes one of these programs.
+fn runs(pid: u32, programs: &[PathBuf]) -> bool {
+    programs.iter().any(|program| {
+        let is = |path: &Path| is_called(pid, file_name(path));
+        is(program) || program.canonicalize().is_ok_and(|it| is(&it))
+    })
+}
+
+/// Whether the process executes a program of this name. Argument 0 counts, too: a program may be
+/// wrapped in one of another name.
+fn is_called(pid: u32, name: &OsStr) -> bool {
     let file = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    // Argument 0 counts, too: a program may be wrapped in one of another name.
-    let names = [
-        file_name(&file),
-        file_name(Path::new(OsStr::from_bytes(first))),
-    ];
-    let is = |known: &OsStr| names.contains(&known);
-    STARTERS.iter().any(|it| is(OsStr::new(it)))
-        || mark.programs.iter().any(|program| {
-            is(file_name(program)) || program.canonicalize().is_ok_and(|it| is(file_name(&it)))
-        })
+    let arguments = arguments(pid);
+    let first = arguments.first().map(String::as_str).unwrap_or_default();
+    [file_name(&file), file_name(Path::new(first))].contains(&name)
 }
 
 /// The name of a program's file, which may have been replaced since: see `/proc/<pid>/exe` in

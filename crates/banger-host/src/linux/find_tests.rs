@@ -113,3 +113,29 @@ fn a_program_that_was_replaced_while_it_runs_is_still_that_program() {
     assert_eq!(file_name(Path::new("/usr/bin/vmm")), "vmm");
     assert_eq!(file_name(Path::new("")), "");
 }
+
+#[test]
+fn the_machines_of_an_instance_are_found_by_its_prefix() {
+    if !is_root() {
+        return;
+    }
+    let instance = Instance::of_digits(0xfeed);
+    let programs = ["/usr/libexec/banger-test-vmm".into()];
+    let name = format!("{}{:08x}", instance.name_prefix(), std::process::id());
+    let user = *instance.users().start();
+    let own = start("banger-test-vmm", 0, &name);
+    let machines_own = start("banger-test-vmm", user, &name);
+    let _strangers = start("banger-test-vmm", STRANGER, &name);
+    let _pager = start("less", 0, &name);
+    let _other = start("banger-test-vmm", 0, &name.replace("feed", "beef"));
+    let found = find_machines(instance, &programs, 0, &boot_id().unwrap()).unwrap();
+    let mut found: Vec<u32> = found
+        .into_iter()
+        .filter(|(it, _)| *it == name)
+        .map(|(_, process)| process.pid)
+        .collect();
+    found.sort_unstable();
+    let mut wanted = vec![own.0.id(), machines_own.0.id()];
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::context::During as _;
@@ -90,6 +90,14 @@ impl Look for Linux {
 
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
         find::find(mark, self.uid(), &self.boot_id)
+    }
+
+    fn find_machines(
+        &self,
+        instance: Instance,
+        programs: &[PathBuf],
+    ) -> Result<Vec<(String, Process)>> {
+        find::find_machines(instance, programs, self.uid(), &self.boot_id)
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

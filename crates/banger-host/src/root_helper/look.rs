@@ -1,7 +1,7 @@
 //! Questions of an ordinary user's daemon: those that the user cannot answer go to root.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DelegatingLinux, connection};
@@ -85,6 +85,14 @@ impl Look for DelegatingLinux {
 
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
         self.linux.find_processes(mark)
+    }
+
+    fn find_machines(
+        &self,
+        instance: Instance,
+        programs: &[PathBuf],
+    ) -> Result<Vec<(String, Process)>> {
+        self.linux.find_machines(instance, programs)
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

@@ -1,7 +1,7 @@
 //! The answers of the simulated host.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,28 @@ impl Look for Sim {
                 boot_id: state.boot_id(),
             })
             .collect())
+    }
+
+    fn find_machines(
+        &self,
+        instance: Instance,
+        programs: &[PathBuf],
+    ) -> Result<Vec<(String, Process)>> {
+        self.awake()?;
+        let state = lock(&self.inner.state);
+        let prefix = instance.name_prefix();
+        let found = state.processes.iter().filter_map(|(pid, it)| {
+            let may_be = it.user.is_none_or(|user| instance.users().contains(&user));
+            let runs = it.exit.is_none() && may_be && programs.contains(&it.program);
+            let name = it.arguments.iter().find(|it| it.starts_with(&prefix));
+            let process = Process {
+                pid: *pid,
+                start_time: u64::from(*pid),
+                boot_id: state.boot_id(),
+            };
+            Some((name.filter(|_| runs)?.clone(), process))
+        });
+        Ok(found.collect())
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

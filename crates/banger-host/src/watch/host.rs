@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Watch;
@@ -73,6 +73,14 @@ impl Look for WatchedHost<'_> {
 
     fn find_processes(&self, mark: &Mark) -> Result<Vec<Process>> {
         self.host.find_processes(mark)
+    }
+
+    fn find_machines(
+        &self,
+        instance: Instance,
+        programs: &[PathBuf],
+    ) -> Result<Vec<(String, Process)>> {
+        self.host.find_machines(instance, programs)
     }
 
     fn wait_any(&self, processes: &[Process], timeout: Duration) -> Vec<Process> {

@@ -46,20 +46,27 @@ impl Network {
 
 impl Network {
     /// Checks that no other interface of the host has exactly this VM's address, such as the TAP of
-    /// another installation. The address may come from an earlier `subnet` of the configuration.
+    /// another installation, or of a VM whose record is gone. The address may come from an earlier
+    /// `subnet` of the configuration.
     fn address_check(&self, vm: &Vm) -> Check {
         let (name, address) = (vm.name.clone(), vm.address);
+        let own = format!("`{}", self.instance.tap_prefix());
         let probe = Probe::SubnetFree {
             subnet: Subnet {
                 network: address,
                 prefix: 32,
             },
-            tap_prefix: self.instance.tap_prefix(),
+            tap_prefix: self.instance.tap(vm.id),
         };
         Check::new("address", move |host| match host.probe(&probe) {
             Finding::Bad { found, .. } => Finding::Bad {
+                hint: if found.contains(&own) {
+                    "see what belongs to no VM, and how to remove it: banger daemon status"
+                        .to_owned()
+                } else {
+                    format!("a copy gets another address: banger vm clone {name} NEW")
+                },
                 found: format!("{address}, the address of `{name}`, is taken: {found}"),
-                hint: format!("a copy gets another address: banger vm clone {name} NEW"),
             },
             // Routes of larger networks are the subject of the other check.
             Finding::Good(_) | Finding::Doubtful { .. } => {
@@ -88,7 +95,11 @@ impl Capability for Network {
                 // A VM that has run keeps its address, whose route is the most specific.
                 match vm.filter(|vm| vm.last_boot.is_some()) {
                     Some(vm) => vec![network, subnet.only_warns().noted(), self.address_check(vm)],
-                    None => vec![network, subnet.noted()],
+                    None => {
+                        let address = vm.map(|vm| self.address_check(vm));
+                        let others = [network, subnet.noted()];
+                        others.into_iter().chain(address).collect()
+                    }
                 }
             }
             NetworkKind::User => vec![

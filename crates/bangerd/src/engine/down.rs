@@ -1,6 +1,7 @@
 //! The one path down. A failed start, stop, kill, delete and recovery all take it; nothing tracks
 //! how far a start got.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use banger_api::{End, EndReason, Error, Phase};
@@ -67,11 +68,16 @@ impl Engine {
         }
     }
 
+    /// The programs that a VM's process may run.
+    pub(super) fn programs(&self) -> Vec<PathBuf> {
+        let hypervisors = self.parts.hypervisors.iter();
+        hypervisors.flat_map(|it| it.programs()).collect()
+    }
+
     /// All processes of this VM: the recorded one, and those that can only belong to this VM.
     pub(super) fn processes(&self, vm: &Vm) -> Result<Vec<Process>> {
-        let programs = self.parts.hypervisors.iter();
-        let programs = programs.flat_map(|it| it.programs()).collect();
-        let mark = self.parts.instance.mark(vm.id, vm.index, programs);
+        let instance = self.parts.instance;
+        let mark = instance.mark(vm.id, vm.index, self.programs());
         let mut found = self
             .host()
             .find_processes(&mark)

@@ -98,6 +98,8 @@ pub struct Engine {
     /// Whether `advertise` has failed and must be retried.
     is_behind: Mutex<bool>,
     unexplained: Mutex<Vec<String>>,
+    /// What was on the host and belonged to no VM when it was last looked for.
+    strangers: Mutex<Vec<String>>,
     /// The last findings of the checks of running VMs.
     findings: Mutex<findings::Findings>,
     /// The lasting checks that have passed since the last failed start, by name.
@@ -116,6 +118,8 @@ pub struct Engine {
     forwards: forwards::HeldForwards,
     typists: console::Typists,
     lifelines: Arc<lifeline::Lifelines>,
+    /// Whether the resolver answers.
+    answering: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -146,6 +150,7 @@ impl Engine {
             vms: Mutex::new(BTreeMap::new()),
             is_behind: Mutex::default(),
             unexplained: Mutex::new(Vec::new()),
+            strangers: Mutex::default(),
             findings: Mutex::default(),
             passed: Mutex::default(),
             unreadable: Mutex::new(Vec::new()),
@@ -157,6 +162,7 @@ impl Engine {
             forwards: forwards::HeldForwards::default(),
             typists: console::Typists::default(),
             lifelines: Arc::default(),
+            answering: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }
     }
@@ -262,11 +268,22 @@ impl Engine {
                 .iter()
                 .filter(|slot| slot.vm().process().is_some())
                 .count(),
-            unexplained: lock(&self.unexplained).clone(),
+            dns: self
+                .parts
+                .daemon
+                .dns
+                .clone()
+                .filter(|_| self.answering.load(Ordering::SeqCst)),
+            unexplained: self.unexplained(),
             log_level: crate::log::level(),
             trash: self.defaults().trash,
             ..self.parts.daemon.clone()
         }
+    }
+
+    /// Says whether the resolver answers.
+    pub fn set_answering(&self, answering: bool) {
+        self.answering.store(answering, Ordering::SeqCst);
     }
 
     /// The time now, for records.

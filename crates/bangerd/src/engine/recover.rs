@@ -58,7 +58,10 @@ impl Engine {
                 unexplained.push(format!("`{name}`: {error}"));
             }
         }
-        unexplained.extend(self.strangers().unwrap_or_default());
+        *lock(&self.strangers) = self.find_strangers().unwrap_or_else(|error| {
+            tracing::warn!(error = error.report(), "look for what belongs to no VM");
+            Vec::new()
+        });
         if let Err(error) = self.parts.catalog.remove_unfinished(self.host()) {
             unexplained.push(error.to_string());
         }
@@ -135,13 +138,43 @@ impl Engine {
         Ok(())
     }
 
+    /// What recovery could not explain. What belonged to no VM then and has been removed since is
+    /// left out; new strangers only appear while no daemon runs.
+    pub(super) fn unexplained(&self) -> Vec<String> {
+        let mut strangers = lock(&self.strangers);
+        if !strangers.is_empty() {
+            let still = self.find_strangers().unwrap_or_else(|_| strangers.clone());
+            strangers.retain(|it| still.contains(it));
+        }
+        [lock(&self.unexplained).clone(), strangers.clone()].concat()
+    }
+
     /// Things on the host with this installation's names that belong to none of its VMs.
-    fn strangers(&self) -> Result<Vec<String>> {
+    fn find_strangers(&self) -> Result<Vec<String>> {
         let mut ids: BTreeSet<VmId> = self.all_slots().iter().map(|slot| slot.vm().id).collect();
         // A VM with an unreadable record may be running.
         ids.extend(lock(&self.unreadable).iter().map(|claim| claim.id));
-        let capabilities = self.parts.capabilities.iter();
-        let strangers = capabilities.map(|it| it.strangers(&ids, self.host()));
-        Ok(strangers.collect::<Result<Vec<_>>>()?.concat())
+        // A process comes before what it uses.
+        let mut strangers = self.strange_processes(&ids)?;
+        for capability in &self.parts.capabilities {
+            strangers.extend(capability.strangers(&ids, self.host())?);
+        }
+        Ok(strangers)
+    }
+
+    /// Hypervisors of VMs whose records are gone, as after the state directory was removed.
+    fn strange_processes(&self, ids: &BTreeSet<VmId>) -> Result<Vec<String>> {
+        let instance = self.parts.instance;
+        let known: BTreeSet<String> = ids.iter().map(|id| instance.process(*id)).collect();
+        let found = self
+            .host()
+            .find_machines(instance.on_host(), &self.programs())
+            .during("look for hypervisors")?;
+        let strange = found.into_iter().filter(|(name, _)| !known.contains(name));
+        let words = strange.map(|(name, process)| {
+            let pid = process.pid;
+            format!("the process {pid} ({name}) belongs to no VM; end it: kill {pid}")
+        });
+        Ok(words.collect())
     }
 }

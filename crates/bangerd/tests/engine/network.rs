@@ -226,6 +226,15 @@ fn a_resolver_that_no_guest_reaches_is_reported() {
     let report = world.engine.doctor();
     let check = report.checks.iter().find(|it| it.name == "resolvers");
     assert!(check.unwrap().found.contains("itself (192.168.1.2)"));
+
+    let by_ipv6 = vec!["2001:db8::1".parse().unwrap()];
+    world
+        .sim
+        .tamper(|state| state.resolvers.out_of_reach = by_ipv6);
+    let report = world.engine.doctor();
+    let check = report.checks.iter().find(|it| it.name == "resolvers");
+    let found = &check.unwrap().found;
+    assert!(found.contains("IPv6 addresses (2001:db8::1)"), "{found}");
 }
 
 #[test]
@@ -254,4 +263,26 @@ fn a_vm_whose_address_another_interface_has_does_not_start() {
         error.report().contains("banger vm clone calm-otter NEW"),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_new_vm_whose_address_the_tap_of_no_vm_has_does_not_start() {
+    let world = World::new();
+    world.create("running", true, true);
+    let own = world.run_time().taps.into_keys().next().unwrap();
+    let mut stranger = own.clone();
+    stranger.replace_range(own.len() - 8.., "00000000");
+    let is_of_one = move |probe: &Probe| {
+        matches!(probe, Probe::SubnetFree { subnet, tap_prefix }
+            if subnet.prefix == 32 && !stranger.starts_with(tap_prefix))
+    };
+    let taken = Finding::Bad {
+        found: format!("the route 10.215.0.3/32 by `{own}` overlaps 10.215.0.3/32"),
+        hint: "set `subnet`".to_owned(),
+    };
+    world.sim.find(is_of_one, taken);
+    world.create("calm-otter", true, false);
+    let error = world.start("calm-otter").unwrap_err();
+    assert_eq!(error.code, Code::NotReady);
+    assert!(error.report().contains("banger daemon status"), "{error:?}");
 }

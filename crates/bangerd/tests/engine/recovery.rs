@@ -316,6 +316,35 @@ fn the_tap_of_a_vm_whose_record_cannot_be_read_is_no_stranger() {
 }
 
 #[test]
+fn what_runs_after_the_state_directory_was_removed_is_listed_until_it_is_gone() {
+    let mut world = World::new();
+    let vm = world.create("calm-otter", true, true);
+    let path = "/state/vms".into();
+    let remove = Op::File(FileOp::RemoveDirectory { path });
+    world.sim.change(&remove).unwrap();
+    let (pid, tap) = world.sim.tamper(|state| {
+        let pid = *state.processes.keys().next().unwrap();
+        (pid, state.taps.keys().next().unwrap().clone())
+    });
+    world.restart();
+    assert!(world.engine.list().is_empty());
+    let seen = world.engine.daemon().unexplained;
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen[0].contains(&format!("kill {pid}")), "{seen:?}");
+    assert!(seen[0].contains(&vm.id.to_string()), "{seen:?}");
+    assert!(seen[1].contains(&tap), "{seen:?}");
+
+    world.sim.tamper(|state| {
+        state.processes.remove(&pid);
+    });
+    assert_eq!(world.engine.daemon().unexplained, seen[1..]);
+    world.sim.tamper(|state| {
+        state.taps.remove(&tap);
+    });
+    assert_eq!(world.engine.daemon().unexplained, [] as [String; 0]);
+}
+
+#[test]
 fn a_record_with_a_field_of_a_newer_banger_is_refused_by_its_name_and_kept() {
     for (pointer, name) in [
         ("/vm", "vm.mood"),
