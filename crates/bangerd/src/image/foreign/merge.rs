@@ -130,11 +130,9 @@ fn add_modules(
     version: &str,
     directories: &BTreeSet<PathBuf>,
 ) -> io::Result<()> {
-    let above = match tree.nodes.get(Path::new("lib")).map(|it| &it.kind) {
-        Some(Kind::Link(_)) => Path::new("usr/lib/modules"),
-        _ => Path::new("lib/modules"),
-    };
-    let to = above.join(version);
+    // No part of it is a link, so that nothing is written through one.
+    let to = Path::new("lib/modules").join(version);
+    let to = tree.resolve(&to).map_err(io::Error::other)?;
     if directories.contains(&to) {
         return Ok(());
     }

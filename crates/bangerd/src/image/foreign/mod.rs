@@ -15,6 +15,7 @@
 //! the user is root, and only from an archive that this program has written.
 
 mod disk;
+mod entry;
 mod footprint;
 mod merge;
 mod parts;
@@ -43,6 +44,9 @@ use work::Work;
 
 /// The maximum unpacked size of an image, in bytes: 256 GiB.
 const LARGEST: u64 = 256 << 30;
+
+/// The largest id of a user that every system has.
+const LARGEST_ID: u64 = 65_535;
 
 /// The name of what is made.
 const IMAGE: &str = "root.ext4";
@@ -176,6 +180,7 @@ impl Foreign<'_> {
             return match parts {
                 Some(parts) => self.of_layers(&parts, folder),
                 None => {
+                    plain::refuse_cut_archive(&file).during(path.display().to_string())?;
                     let mut tree = Tree::new(LARGEST);
                     self.work
                         .stage("read the files", || tree.add(file, false, self.work))?;
@@ -210,7 +215,8 @@ impl Foreign<'_> {
     }
 
     /// Converts a tree, after checking that it can boot, or at least be made to.
-    fn of_tree(&self, tree: &Tree, folder: &Path) -> Result<Made> {
+    fn of_tree(&self, tree_of_files: &Tree, folder: &Path) -> Result<Made> {
+        let tree = tree_of_files;
         let verdict = judge_archive(tree)?;
         if verdict == Verdict::Boots {
             check_maker(self.unshare)?;
@@ -229,14 +235,14 @@ impl Foreign<'_> {
         self.work.stage("ext4 image", || {
             let tree = InheritableFolder::create(&folder.join(TREE))?;
             let root = tree.name().join("root");
-            self.unpack(&archive, &root)?;
+            self.unpack(&archive, &root, tree_of_files.largest_owner())?;
             make_image(self.unshare, &root, &image)
         })?;
         Ok((image, None))
     }
 
     /// Unpacks an archive that this program has written into a new tree, with the guest's users.
-    fn unpack(&self, archive: &Path, root: &Path) -> Result<()> {
+    fn unpack(&self, archive: &Path, root: &Path, owner: Option<(u64, &Path)>) -> Result<()> {
         let doing = |what: &str| format!("{what} the new tree");
         let run = |command: banger_host::command::Command, what: &str| {
             command.run().map(drop).during(doing(what))
@@ -253,7 +259,13 @@ impl Foreign<'_> {
             .arg(root)
             .args(["--file", "-"])
             .input_file(archive);
-        run(tar, "unpack the files into")?;
+        run(tar, "unpack the files into").map_err(|error| match owner {
+            Some((id, path)) if id > LARGEST_ID => error.hint(format!(
+                "`{}` belongs to the id {id}, and this user may give files to few ids; pack it with small ones: tar --numeric-owner --owner=1000 --group=1000",
+                path.display()
+            )),
+            _ => error,
+        })?;
         std::fs::remove_file(archive).map_err(|cause| unreadable(archive, &cause))
     }
 }
@@ -270,6 +282,20 @@ fn unknown(beginning: &[u8]) -> Error {
             "it is a VMDK disk",
             "convert it: qemu-img convert -O raw DISK disk.raw",
         )
+    } else if beginning.starts_with(b"BZh") {
+        ("it is compressed with bzip2", "unpack it: bunzip2 FILE")
+    } else if beginning.starts_with(b"PK\x03\x04") {
+        (
+            "it is a zip archive",
+            "unpack it, and import what is in it: unzip FILE",
+        )
+    } else if beginning.starts_with(b"7z\xbc\xaf") {
+        (
+            "it is a 7z archive",
+            "unpack it, and import what is in it: 7z x FILE",
+        )
+    } else if beginning.starts_with(b"\x04\x22\x4d\x18") {
+        ("it is compressed with lz4", "unpack it: lz4 -d FILE")
     } else if beginning.starts_with(b"hsqs") {
         (
             "it is a squashfs file system",

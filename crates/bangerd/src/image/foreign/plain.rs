@@ -146,6 +146,16 @@ pub(super) fn write(mut from: Window, to: &Path, largest: u64, work: &Work<'_>) 
     Ok(hexadecimal(hash))
 }
 
+/// Refuses an archive of files that does not end in zeros, as every tar does: it is cut off.
+pub(super) fn refuse_cut_archive(file: &File) -> Result<()> {
+    let length = file.metadata().map_or(0, |it| it.len());
+    let last = head::<512>(file, length.saturating_sub(512)).unwrap_or_default();
+    if last.len() == 512 && last.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Invalid, "it is cut off").cause("a tar archive ends in zeros"))
+}
+
 /// Makes a file as readable as an image has to be, and writable by its owner only.
 pub(super) fn make_readable(path: &Path) -> Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o644))

@@ -12,6 +12,8 @@ use crate::image::bundle::{Stage, StageSink};
 use crate::image::judge::Tree as _;
 use crate::image::judge::tests::program;
 
+mod odd;
+
 /// One entry: its path, its kind, the target or the content.
 type Entry<'a> = (&'a str, EntryType, &'a [u8]);
 

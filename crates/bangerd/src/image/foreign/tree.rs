@@ -5,16 +5,16 @@
 //! OCI image specification:
 //! <https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts>
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use banger_api::{Code, Error};
 use tar::{Archive, Entry, EntryType};
 
+use super::entry::{attributes, damaged, hostile, parts, plain, target};
 use super::plain::head;
 use super::work::Work;
 use crate::error::{During, Result};
@@ -31,6 +31,12 @@ const WHITEOUT: &[u8] = b".wh.";
 
 /// The name that hides all entries of lower layers in a directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// The prefix of what an old storage driver of docker keeps for itself.
+const DRIVERS_OWN: &[u8] = b".wh..wh.";
+
+/// The type of GNU tar for the name of an archive.
+const LABEL: u8 = b'V';
 
 /// The position of a file's content: the layer, and the index of its entry.
 pub(super) type Place = (usize, usize);
@@ -87,14 +93,6 @@ pub(super) struct Tree {
     largest: u64,
 }
 
-fn hostile(what: String) -> Error {
-    Error::new(Code::Invalid, "it is not a root file system that is taken").cause(what)
-}
-
-fn damaged(cause: &std::io::Error) -> Error {
-    Error::new(Code::Invalid, "its tar archive cannot be read").cause(cause.to_string())
-}
-
 impl Tree {
     /// A tree with only a root, whose files may have `largest` bytes in total.
     pub(super) fn new(largest: u64) -> Self {
@@ -136,6 +134,27 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether an entry of a layer only hides others, which is done then.
+    fn is_whiteout(&mut self, folder: &Path, name: &OsStr, layer: usize) -> Result<bool> {
+        let name = name.as_bytes();
+        if name == OPAQUE {
+            self.hide(folder, false, layer);
+            return Ok(true);
+        }
+        let is_own = |part: &OsStr| part.as_bytes().starts_with(DRIVERS_OWN);
+        if name.starts_with(DRIVERS_OWN) || folder.iter().any(is_own) {
+            return Ok(true);
+        }
+        let Some(hidden) = name.strip_prefix(WHITEOUT) else {
+            return Ok(false);
+        };
+        if hidden.is_empty() || hidden == b"." || hidden == b".." {
+            return Err(hostile("it hides a file without a name".to_owned()));
+        }
+        self.hide(&folder.join(OsStr::from_bytes(hidden)), true, layer);
+        Ok(true)
+    }
+
     fn take<R: Read>(
         &mut self,
         entry: &mut Entry<'_, R>,
@@ -154,17 +173,14 @@ impl Tree {
             return Ok(());
         };
         let folder = self.folder(folder, place.0)?;
-        if whiteouts && name.as_bytes() == OPAQUE {
-            self.hide(&folder, false, place.0);
-            return Ok(());
-        }
-        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT).filter(|_| whiteouts) {
-            let hidden = plain(hidden)?;
-            self.hide(&folder.join(hidden), true, place.0);
+        if whiteouts && self.is_whiteout(&folder, name, place.0)? {
             return Ok(());
         }
         let path = folder.join(name);
+        // The oldest format tells a directory by its name alone.
+        let is_directory = kind == EntryType::Regular && entry.path_bytes().ends_with(b"/");
         let kind = match kind {
+            _ if is_directory => Kind::Directory,
             EntryType::Directory => Kind::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 self.size = self.size.saturating_add(entry.size());
@@ -189,6 +205,7 @@ impl Tree {
                 return Err(hostile("it is a device, outside of `/dev`".to_owned()));
             }
             EntryType::XGlobalHeader => return Ok(()),
+            other if other.as_byte() == LABEL => return Ok(()),
             other => return Err(hostile(format!("it is of an unknown kind, {other:?}"))),
         };
         let node = self.node(entry, kind, attributes, place.0)?;
@@ -249,16 +266,28 @@ impl Tree {
         self.nodes.insert(path, node);
     }
 
-    /// Removes the entries of lower layers below a path; with `itself`, also the path.
+    /// Removes the entries of lower layers below a path; with `itself`, also the path. Directories of
+    /// what stays are new ones.
     fn hide(&mut self, path: &Path, itself: bool, layer: usize) {
         let below = self.nodes.range(path.to_owned()..);
         let below = below.take_while(|(it, _)| it.starts_with(path));
-        let hidden: Vec<PathBuf> = below
-            .filter(|(it, node)| node.layer < layer && (itself || *it != path))
-            .map(|(it, _)| it.clone())
-            .collect();
+        let is_hidden =
+            |(it, node): &(&PathBuf, &Node)| node.layer < layer && (itself || **it != path);
+        let (hidden, kept): (Vec<_>, Vec<_>) = below.partition(is_hidden);
+        let hidden: BTreeSet<PathBuf> = hidden.into_iter().map(|(it, _)| it.clone()).collect();
+        let above = |it: &PathBuf| {
+            it.ancestors()
+                .skip(1)
+                .map(Path::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let needed: BTreeSet<PathBuf> = kept.iter().flat_map(|(it, _)| above(it)).collect();
         for path in hidden {
-            self.nodes.remove(&path);
+            if needed.contains(&path) {
+                self.nodes.insert(path, Node::directory(layer));
+            } else {
+                self.nodes.remove(&path);
+            }
         }
     }
 
@@ -279,8 +308,15 @@ impl Tree {
         Ok(folder)
     }
 
+    /// The largest id of an owner, and the path that has it.
+    pub(super) fn largest_owner(&self) -> Option<(u64, &Path)> {
+        let owners = self.nodes.iter();
+        let owners = owners.map(|(path, it)| (it.uid.max(it.gid), path.as_path()));
+        owners.max_by_key(|(id, _)| *id)
+    }
+
     /// Resolves a path within the tree. Missing components count as directories.
-    fn resolve(&self, path: &Path) -> Result<PathBuf> {
+    pub(super) fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let mut left: Vec<Vec<u8>> = parts(path);
         left.reverse();
         let (mut found, mut links) = (PathBuf::new(), 0);
@@ -349,58 +385,4 @@ impl Read for PositionedFile {
         self.at += read as u64;
         Ok(read)
     }
-}
-
-/// The components of a path, including `..`.
-fn parts(path: &Path) -> Vec<Vec<u8>> {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.as_bytes().to_vec()),
-        Component::ParentDir => Some(b"..".to_vec()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    parts.collect()
-}
-
-/// A path within the tree, without a slash at its beginning.
-fn plain(path: &[u8]) -> Result<PathBuf> {
-    let parts = parts(Path::new(OsStr::from_bytes(path)));
-    if path.len() > 4096 || path.contains(&0) {
-        return Err(hostile("its path is too long, or no path".to_owned()));
-    }
-    if parts.iter().any(|part| part == b".." || part.len() > 255) {
-        return Err(hostile(
-            "its path has a `..`, or a name of more than 255 bytes".to_owned(),
-        ));
-    }
-    Ok(parts.iter().map(|part| OsStr::from_bytes(part)).collect())
-}
-
-fn target<R: Read>(entry: &Entry<'_, R>) -> Result<PathBuf> {
-    let target = entry.link_name_bytes().unwrap_or_default();
-    if target.is_empty() || target.len() > 4095 || target.contains(&0) {
-        return Err(hostile("it is a link to nothing".to_owned()));
-    }
-    Ok(PathBuf::from(OsStr::from_bytes(&target)))
-}
-
-/// The extended attributes that are kept: file capabilities, and the user's own.
-fn attributes<R: Read>(entry: &mut Entry<'_, R>) -> Result<Vec<(String, Vec<u8>)>> {
-    let Some(extensions) = entry.pax_extensions().map_err(|cause| damaged(&cause))? else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for extension in extensions {
-        let extension = extension.map_err(|cause| damaged(&cause))?;
-        let Ok(key) = extension.key() else { continue };
-        if key.starts_with("GNU.sparse.") {
-            return Err(hostile("it is a sparse file in the pax format".to_owned())
-                .hint("make the archive without --sparse, or with --format=gnu"));
-        }
-        let name = key.strip_prefix("SCHILY.xattr.");
-        let is_kept = |it: &&str| *it == "security.capability" || it.starts_with("user.");
-        if name.as_ref().is_some_and(is_kept) {
-            found.push((key.to_owned(), extension.value_bytes().to_vec()));
-        }
-    }
-    Ok(found)
 }
