@@ -14,7 +14,7 @@ const END: &str = "banger: end ";
 const CANNOT_BOOT: &str = "banger: cannot boot: ";
 
 /// The first line of this program; earlier lines belong to an earlier start.
-const START: &str = "banger: start";
+pub const START: &str = "banger: start";
 
 const PANIC: &str = "Kernel panic - not syncing: ";
 

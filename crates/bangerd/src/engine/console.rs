@@ -9,7 +9,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use banger_api::{Code, Error, VmId, VmRef};
+use banger_api::{Code, Error, Phase, VmId, VmRef};
+use banger_guest::end::START;
 use banger_host::Process;
 
 use super::hold::Slot;
@@ -17,9 +18,13 @@ use super::inside::not_running;
 use super::{CHUNK, Engine, lock};
 use crate::error::{During, Result};
 use crate::layout::machine;
+use crate::vm::Vm;
 
 /// The number of bytes of earlier output that a session begins with.
 const EARLIER: u64 = 4 << 10;
+
+/// The output after which a kernel has finished its own boot, in bytes: its first program has long begun.
+const LONGEST_BOOT: u64 = 64 << 10;
 
 /// The interval at which a console is read while the guest prints, or a client types.
 const BUSY: Duration = Duration::from_millis(10);
@@ -75,6 +80,38 @@ pub struct ConsoleReader {
     earlier: u64,
     printed: Instant,
     is_over: bool,
+    port: PortWatch,
+}
+
+/// Whether the guest has its serial port open by now. Before that, the kernel's driver throws away what the port
+/// has received each time it looks at the port.
+#[derive(Debug, Default)]
+struct PortWatch {
+    is_open: bool,
+    /// The end of the output so far, where the first line of our program may have begun.
+    tail: Vec<u8>,
+}
+
+/// Whether the VM's kernel may still be booting: a rescue is not waited for, so it counts as running at once.
+fn may_boot(vm: &Vm) -> bool {
+    vm.phase == Phase::Starting || vm.is_in_rescue()
+}
+
+impl PortWatch {
+    fn see(&mut self, output: &[u8], boots: bool) {
+        self.tail.extend_from_slice(output);
+        let mut windows = self.tail.windows(START.len());
+        self.is_open |= !boots || windows.any(|it| it == START.as_bytes());
+        self.tail
+            .drain(..self.tail.len().saturating_sub(START.len()));
+    }
+}
+
+impl ConsoleReader {
+    /// Whether the guest takes what is typed; for good, once it does.
+    pub fn takes_input(&self) -> bool {
+        self.port.is_open
+    }
 }
 
 /// The result of one read of a console.
@@ -111,12 +148,22 @@ impl Engine {
         let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
         let stat = self.host().stat(&path).during("examine the console")?;
         let length = stat.map_or(0, |stat| stat.length);
+        let printed = length.saturating_sub(vm.console_offset());
+        let mut port = PortWatch::default();
+        if printed > LONGEST_BOOT {
+            port.is_open = true;
+        } else {
+            let limit = usize::try_from(printed).unwrap_or(0);
+            let begun = self.host().read_at(&path, vm.console_offset(), limit);
+            port.see(&begun.during("read the console")?, may_boot(&vm));
+        }
         let reader = ConsoleReader {
             process: process.clone(),
             next: vm.console_offset().max(length.saturating_sub(EARLIER)),
             earlier: length,
             printed: Instant::now(),
             is_over: false,
+            port,
             slot,
         };
         Ok(ConsoleSession { reader, typing })
@@ -138,6 +185,17 @@ impl Engine {
     /// # Errors
     /// If the console cannot be read.
     pub fn read_console(&self, reader: &mut ConsoleReader) -> Result<ConsolePiece> {
+        let boots = may_boot(&reader.slot.vm());
+        let piece = self.read_piece(reader)?;
+        let output = match &piece {
+            ConsolePiece::Earlier(bytes) | ConsolePiece::Output(bytes) => bytes.as_slice(),
+            ConsolePiece::Ended(_) => &[],
+        };
+        reader.port.see(output, boots);
+        Ok(piece)
+    }
+
+    fn read_piece(&self, reader: &mut ConsoleReader) -> Result<ConsolePiece> {
         let vm = reader.slot.vm();
         let runs = vm.process() == Some(&reader.process);
         let path = self.parts.layout.vm(vm.id).in_machine(machine::CONSOLE);
@@ -174,5 +232,28 @@ impl Engine {
             self.host().wait_any(&[], BUSY);
         }
         Ok(ConsolePiece::Output(Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_open_once_our_program_has_said_its_first_line_or_the_start_is_over() {
+        let mut port = PortWatch::default();
+        for piece in ["SeaBIOS\r\n", "\r\nbanger: st", "art"] {
+            assert!(!port.is_open, "before {piece:?}");
+            port.see(piece.as_bytes(), true);
+        }
+        assert!(port.is_open);
+        port.see(b"", true);
+        assert!(port.is_open, "for good");
+        let mut later = PortWatch::default();
+        later.see(b"login: ", false);
+        assert!(later.is_open);
+        let mut silent = PortWatch::default();
+        silent.see(&[b'x'; 100_000], true);
+        assert!(!silent.is_open && silent.tail.len() == START.len());
     }
 }

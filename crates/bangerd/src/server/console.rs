@@ -2,7 +2,8 @@
 //! machine's serial port, and the guest's output comes as frames (`banger_api::console`).
 //!
 //! Typed bytes are always read at once, so that a client that disconnects is noticed even if the
-//! guest reads nothing; the client waits for room frames instead.
+//! guest reads nothing; the client waits for room frames instead. What is typed before the guest has opened its
+//! serial port waits here: the port would lose some of it.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use banger_api::{Code, Error, VmRef};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::net::unix::pipe::Sender;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::App;
 use super::reply::Refusal;
@@ -70,7 +71,8 @@ async fn relay(
     let (from_client, mut to_client) = split(client);
     let (frame, mut frames) = mpsc::channel(FRAMES);
     let output = frame.clone();
-    tokio::task::spawn_blocking(move || read(&engine, reader, &output));
+    let (open, opened) = watch::channel(false);
+    tokio::task::spawn_blocking(move || read(&engine, reader, &output, &open));
     let written = async {
         while let Some(frame) = frames.recv().await {
             let is_last = matches!(frame, ConsoleFrame::End(_));
@@ -81,15 +83,24 @@ async fn relay(
     };
     tokio::select! {
         () = written => {}
-        _ = typed(from_client, input, frame) => {}
+        _ = typed(from_client, input, frame, opened) => {}
     }
     let _ = to_client.shutdown().await;
 }
 
 /// Sends the guest's output, until the client disconnects or the machine has ended.
-fn read(engine: &Engine, mut reader: ConsoleReader, frame: &mpsc::Sender<ConsoleFrame>) {
+fn read(
+    engine: &Engine,
+    mut reader: ConsoleReader,
+    frame: &mpsc::Sender<ConsoleFrame>,
+    open: &watch::Sender<bool>,
+) {
     while !frame.is_closed() && !engine.is_stopping() {
-        let next = match engine.read_console(&mut reader) {
+        let read = engine.read_console(&mut reader);
+        if reader.takes_input() {
+            open.send_if_modified(|open| !std::mem::replace(open, true));
+        }
+        let next = match read {
             Ok(ConsolePiece::Output(bytes)) if bytes.is_empty() => continue,
             Ok(ConsolePiece::Output(bytes)) => ConsoleFrame::Output(bytes),
             Ok(ConsolePiece::Earlier(bytes)) => ConsoleFrame::Earlier(bytes),
@@ -109,7 +120,9 @@ async fn typed(
     mut client: impl AsyncRead + Unpin,
     mut input: Option<Sender>,
     frame: mpsc::Sender<ConsoleFrame>,
+    mut opened: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
+    let mut is_open = false;
     let mut pending = Vec::new();
     let mut bytes = vec![0; PIECE];
     loop {
@@ -123,7 +136,15 @@ async fn typed(
                     pending.extend_from_slice(&bytes[..count]);
                 }
             }
-            taken = take(input.as_ref(), &pending), if !pending.is_empty() => match taken {
+            found = opens(&mut opened), if !is_open => {
+                is_open = true;
+                if !found {
+                    // The machine has ended, which the reader reports.
+                    input = None;
+                    pending.clear();
+                }
+            }
+            taken = take(input.as_ref(), &pending), if is_open && !pending.is_empty() => match taken {
                 Ok(count) => {
                     pending.drain(..count);
                     let room = ConsoleFrame::Room(u32::try_from(count).unwrap_or(0));
@@ -138,6 +159,11 @@ async fn typed(
             },
         }
     }
+}
+
+/// Waits until the guest has its port open; whether that has come.
+async fn opens(opened: &mut watch::Receiver<bool>) -> bool {
+    opened.wait_for(|open| *open).await.is_ok()
 }
 
 /// Waits until the machine accepts typed bytes, and returns how many.
