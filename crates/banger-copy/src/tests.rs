@@ -109,6 +109,17 @@ fn link_to(target: &str) -> Node {
 }
 
 #[test]
+fn a_single_file_that_cannot_be_written_is_reported_by_its_name() {
+    let folder = TempDir::new().unwrap();
+    let (from, to) = (folder.path().join("notes.txt"), folder.path().join("to"));
+    fs::write(&from, "text").unwrap();
+    fs::create_dir_all(to.join("notes.txt/full")).unwrap();
+    let report = push(&from, &to, "notes.txt").unwrap();
+    let paths: Vec<&str> = report.problems.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["notes.txt"], "{report:?}");
+}
+
+#[test]
 fn a_tree_arrives_as_it_was() {
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let source = from.path().join("tree");

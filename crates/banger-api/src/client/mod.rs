@@ -13,6 +13,7 @@ mod verbs;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -35,6 +36,9 @@ const VERSION: &str = "/v1/version";
 const DAEMON: &str = "/v1/daemon";
 const DAEMON_STOP: &str = "/v1/daemon/stop";
 
+/// The timeout for a daemon's own state, which it keeps in memory.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A client of the daemon behind one socket.
 #[derive(Debug)]
 pub struct Client {
@@ -51,6 +55,7 @@ impl Client {
     pub fn new(socket: impl Into<PathBuf>) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
+            .enable_time()
             .build()
             .map_err(|cause| {
                 Error::new(Code::Internal, "start the client").cause(cause.to_string())
@@ -79,6 +84,29 @@ impl Client {
             let (answer, _) = self.send(Method::GET, path, Bytes::new()).await?;
             parse(&collect(answer).await?)
         })
+    }
+
+    /// Like `get`, for what a daemon answers at once if it works at all.
+    fn get_within<T: DeserializeOwned>(&self, path: &str, patience: Duration) -> Result<T> {
+        self.runtime.block_on(async {
+            let answered = async {
+                let (answer, _) = self.send(Method::GET, path, Bytes::new()).await?;
+                parse(&collect(answer).await?)
+            };
+            tokio::time::timeout(patience, answered)
+                .await
+                .unwrap_or_else(|_| Err(self.is_silent(patience)))
+        })
+    }
+
+    fn is_silent(&self, patience: Duration) -> Error {
+        let (socket, seconds) = (self.socket.display(), patience.as_secs());
+        Error::new(
+            Code::NotReady,
+            format!("the daemon at `{socket}` accepts, and has not answered for {seconds} s"),
+        )
+        .hint("see what it does: banger daemon logs")
+        .hint("if it hangs, end bangerd with SIGKILL: VMs keep running, and the next command starts it")
     }
 
     fn text(&self, path: &str) -> Result<String> {
@@ -276,6 +304,18 @@ async fn collect(answer: Response<Incoming>) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_that_accepts_and_does_not_answer_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let _silent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let client = Client::new(&path).unwrap();
+        let seen = client.get_within::<crate::VersionView>(VERSION, Duration::ZERO);
+        let error = seen.unwrap_err();
+        assert_eq!(error.code, Code::NotReady);
+        assert!(error.message.contains("has not answered"), "{error}");
+    }
 
     #[test]
     fn only_a_daemon_of_the_same_user_or_root_is_trusted() {

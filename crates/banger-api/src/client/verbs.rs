@@ -3,7 +3,7 @@
 use hyper::Method;
 
 use super::stream::{Events, Pieces};
-use super::{Client, DAEMON, DAEMON_STOP, VERSION};
+use super::{Client, DAEMON, DAEMON_STOP, PATIENCE, VERSION};
 use crate::{
     AddForwards, BuildImage, CloneVm, CreateVm, CreateVolume, DaemonView, DeleteVm, ExportImage,
     ExportVm, ExportedImage, ExportedVm, ForwardView, HostView, ImageName, ImageView, ImportImage,
@@ -21,12 +21,12 @@ use crate::{
 impl Client {
     /// The versions of the daemon and its API, for a daemon of any version.
     pub fn version(&self) -> Result<VersionView> {
-        self.get(VERSION)
+        self.get_within(VERSION, PATIENCE)
     }
 
     /// The state of a daemon of any version.
     pub fn daemon(&self) -> Result<DaemonView> {
-        self.get(DAEMON)
+        self.get_within(DAEMON, PATIENCE)
     }
 
     /// Stops a daemon of any version; VMs keep running. Returns its last state.
