@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use super::login;
+use super::{login, netplan};
 use crate::boot_record::{FOLDER, PROGRAM};
 use crate::failure::{Context as _, Failure, Result};
 use crate::session;
@@ -147,6 +147,9 @@ pub(crate) fn hand_over(arguments: &[String]) -> Result<()> {
         install_unit("banger-agent.service", AGENT, "sysinit.target")?;
         install_unit("banger-booted.service", BOOTED, "multi-user.target")?;
         serve_streams();
+        if let Err(failure) = netplan::keep_away(Path::new("/")) {
+            console::warn(&failure.to_string());
+        }
         // Without this a login takes longer, which does not keep the guest from starting.
         if let Err(failure) = login::prepare() {
             console::warn(&failure.to_string());

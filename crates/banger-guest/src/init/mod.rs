@@ -23,6 +23,7 @@ mod login;
 mod modules;
 mod mounts;
 mod netlink;
+mod netplan;
 mod network;
 mod rescue;
 mod root;

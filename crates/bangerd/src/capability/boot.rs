@@ -60,8 +60,9 @@ const LOSES: &str =
 /// i8042 arguments save half a second of probing for a keyboard on real hardware; `no_timer_check`
 /// keeps a QEMU without KVM from hanging in timer calibration; `lsm=` is Debian's own list without
 /// `bpf`, for which systemd would load a program at each boot; `cryptomgr.notests` skips the
-/// kernel's tests of its own ciphers, a tenth of an emulated boot.
-const BOOT_ARGS: [&str; 12] = [
+/// kernel's tests of its own ciphers, a tenth of an emulated boot; cloud-init of a cloud image would wait
+/// for a cloud's data, and replace host keys and network settings.
+const BOOT_ARGS: [&str; 13] = [
     "console=ttyS0",
     "reboot=k",
     "panic=1",
@@ -74,6 +75,7 @@ const BOOT_ARGS: [&str; 12] = [
     "systemd.show_status=0",
     "lsm=landlock,lockdown,yama,integrity,apparmor",
     "cryptomgr.notests",
+    "cloud-init=disabled",
 ];
 
 /// Checks that the files which the hypervisor opens belong to the user that it runs as. A copied
