@@ -201,6 +201,17 @@ fn an_edit_is_checked_before_it_is_saved() {
 }
 
 #[test]
+fn an_edit_without_a_terminal_needs_an_editor_of_the_users_choice() {
+    let environment = TestEnvironment::new();
+    write(&environment, "vcpu = 2\n");
+    let run = with(&environment, &[("EDITOR", "")], &["config", "edit"]);
+    assert_eq!(run.status, 1, "{run:#?}");
+    assert!(run.stderr.contains("there is no terminal"), "{run:#?}");
+    assert!(run.stderr.contains("banger config set"), "{run:#?}");
+    assert!(!file(&environment).with_extension("draft.toml").exists());
+}
+
+#[test]
 fn the_first_create_on_a_terminal_asks_once_for_nat() {
     let environment = TestEnvironment::new();
     write(&environment, "# mine\n");

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stdin, stdout};
 use std::path::{Path, PathBuf};
 
 use banger_api::{Code, Error, Result};
@@ -84,7 +84,7 @@ fn begin(file: &Path, draft: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The editor and its arguments.
+/// The editor and its arguments: the user's choice, which may be a script, or one that needs a terminal.
 fn editor(session: &Session) -> Result<Vec<OsString>> {
     if let Some(wanted) = &session.places.editor {
         let words: Vec<OsString> = wanted
@@ -95,6 +95,12 @@ fn editor(session: &Session) -> Result<Vec<OsString>> {
         if !words.is_empty() {
             return Ok(words);
         }
+    }
+    // Without a terminal nobody could end it.
+    if !(stdin().is_terminal() && stdout().is_terminal()) {
+        let text = "there is no terminal for an editor, and EDITOR is not set";
+        return Err(Error::new(Code::NotReady, text)
+            .hint("change one setting: banger config set KEY VALUE"));
     }
     let search = session.places.search.as_deref();
     ["sensible-editor", "editor", "nano", "vi"]
