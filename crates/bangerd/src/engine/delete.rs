@@ -38,7 +38,7 @@ impl Engine {
             return step(progress, "move to the trash", || self.put_in_trash(&hold))
                 .during(doing());
         }
-        let last = self.view(&hold.vm());
+        let last = self.whole_view(&hold.vm());
         step(progress, "delete", || self.remove(&hold)).during(doing())?;
         self.prune();
         Ok(last)

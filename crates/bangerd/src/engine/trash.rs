@@ -67,7 +67,7 @@ impl Engine {
             ))
         })?;
         self.forget_autostart(vm.id);
-        Ok(self.view(&vm))
+        Ok(self.whole_view(&vm))
     }
 
     pub(super) fn undelete_vm(&self, slot: &Arc<Slot>, request: &UndeleteVm) -> Result<VmView> {

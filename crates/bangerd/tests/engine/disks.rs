@@ -1,6 +1,6 @@
 //! The disks of a VM: their sizes, and their devices on the host.
 
-use banger_api::{Code, CreateVm, Mib, StopVm, VmSpecPatch, VmView};
+use banger_api::{Code, CreateVm, DeleteVm, Mib, StopVm, VmSpecPatch, VmView};
 use banger_host::Look as _;
 use bangerd::config::RootDiskChoice;
 
@@ -12,6 +12,18 @@ fn on_devices() -> World {
 
 fn show(world: &World) -> VmView {
     world.engine.show(&named("calm-otter")).unwrap()
+}
+
+#[test]
+fn the_outcome_of_a_deletion_tells_what_the_disks_took() {
+    let world = World::new();
+    world.create("calm-otter", false, false);
+    let before = show(&world).disks;
+    assert!(!before.is_empty());
+    let deleted = world
+        .engine
+        .delete(&named("calm-otter"), &DeleteVm::default(), &|_| {});
+    assert_eq!(deleted.unwrap().disks, before);
 }
 
 #[test]
