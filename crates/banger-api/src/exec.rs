@@ -57,7 +57,7 @@ pub struct ExecStart {
 /// The end of a command, beside its status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecEnd {
-    /// Whether the guest's kernel has killed one of its processes for want of memory; `None` if that cannot
+    /// Whether the guest's kernel has killed one of its processes because memory ran out; `None` if that cannot
     /// be told.
     #[serde(default)]
     pub oom_killed: Option<bool>,

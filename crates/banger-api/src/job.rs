@@ -103,7 +103,7 @@ pub struct JobView {
     pub terminal: bool,
     /// Whether it takes input from those who attach.
     pub input: bool,
-    /// Whether the guest's kernel has killed one of its processes for want of memory. Null while it runs, and
+    /// Whether the guest's kernel has killed one of its processes because memory ran out. Null while it runs, and
     /// where that cannot be told.
     #[serde(default)]
     pub oom_killed: Option<bool>,

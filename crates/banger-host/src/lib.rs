@@ -94,7 +94,7 @@ pub trait Host: Look {
         self.change_watched(op, &watch::nobody)
     }
 
-    /// Applies a change, as [`Host::change`] does; one that takes long tells how far it is.
+    /// Applies a change, as [`Host::change`] does, and reports the progress of a long one.
     ///
     /// # Errors
     /// As [`Host::change`]; and [`Kind::Cancelled`] if the watch ends it.

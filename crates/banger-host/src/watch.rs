@@ -2,8 +2,9 @@
 //!
 //! Three changes take long: [`FileOp::CopyFile`](crate::FileOp::CopyFile),
 //! [`FileOp::PackFiles`](crate::FileOp::PackFiles) and
-//! [`FileOp::UnpackFiles`](crate::FileOp::UnpackFiles). They ask their watch again and again, and
-//! end with [`Kind::Cancelled`](crate::Kind::Cancelled), without their file, when it says so.
+//! [`FileOp::UnpackFiles`](crate::FileOp::UnpackFiles). They report to their watch
+//! repeatedly. When it answers `Break`, they fail with [`Kind::Cancelled`](crate::Kind::Cancelled) and
+//! leave no file.
 
 mod host;
 

@@ -103,7 +103,7 @@ impl Client {
         let (socket, seconds) = (self.socket.display(), patience.as_secs());
         Error::new(
             Code::NotReady,
-            format!("the daemon at `{socket}` accepts, and has not answered for {seconds} s"),
+            format!("the daemon at `{socket}` accepts connections, but has not answered for {seconds} s"),
         )
         .hint("see what it does: banger daemon logs")
         .hint("if it hangs, end bangerd with SIGKILL: VMs keep running, and the next command starts it")

@@ -73,8 +73,8 @@ fn traffic(text: &str) -> (u64, u64) {
     sum
 }
 
-/// The number of processes that the kernel's out-of-memory killer has killed since boot, for want of memory in the machine or
-/// in a control group (`oom_kill`, proc_vmstat(5)).
+/// The number of processes that the kernel's out-of-memory killer has killed since boot, because the
+/// machine or a control group ran out of memory (`oom_kill`, proc_vmstat(5)).
 fn oom_kills(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())

@@ -76,7 +76,7 @@ impl KillCounts {
         OpenOptions::new().write(true).open(file).ok()
     }
 
-    /// Whether a process of the command was killed for want of memory; `None` if that cannot be told: one
+    /// Whether a process of the command was killed by the out-of-memory killer; `None` if that cannot be told: one
     /// was killed meanwhile that is not in the group, such as in a container that the command runs.
     pub(crate) fn oom_killed(&self) -> Option<bool> {
         if let Some(group) = &self.group

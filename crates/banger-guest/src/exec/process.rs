@@ -238,7 +238,7 @@ impl Process {
         frames.into_iter().flatten().collect()
     }
 
-    /// Whether one of its processes was killed for want of memory; `None` if that cannot be told.
+    /// Whether one of its processes was killed by the out-of-memory killer; `None` if that cannot be told.
     pub(crate) fn oom_killed(&self) -> Option<bool> {
         self.running.counts.oom_killed()
     }

@@ -49,7 +49,7 @@ pub struct Job {
     /// Whether it accepts input from attached clients.
     #[serde(default)]
     pub input: bool,
-    /// Once it has ended: whether the kernel has killed one of its processes for want of memory. `None` if
+    /// Once it has ended: whether the kernel has killed one of its processes because memory ran out. `None` if
     /// that cannot be told; an older guest program does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_killed: Option<bool>,

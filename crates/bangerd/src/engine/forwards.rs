@@ -181,7 +181,7 @@ impl Engine {
         Ok((forward, runs.then_some(listening)))
     }
 
-    /// Listens, not at a port that the system has chosen and the record of a VM that is stopped has.
+    /// Listens. A port that the system chose is passed over if the record of a stopped VM has it.
     fn open_unreserved(&self, vm: &Vm, forward: &Forward) -> Result<Option<Held>> {
         // They stay open meanwhile, so that each choice is another one.
         let mut reserved = Vec::new();

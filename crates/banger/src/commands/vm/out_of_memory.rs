@@ -17,7 +17,7 @@ pub(super) fn killed(stats: &StatsView) -> Option<String> {
     }
 }
 
-/// Prints a note if a command that ended with this status was killed for want of memory. A guest that cannot
+/// Prints a note if a command that ended with this status was killed by the out-of-memory killer. A guest that cannot
 /// tell is asked what it has killed since boot, after a status that may come of it.
 pub(super) fn tell(vm: &VmRef, status: u8, oom_killed: Option<bool>, session: &Session) {
     let output = session.output;

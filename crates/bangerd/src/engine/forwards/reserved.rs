@@ -47,8 +47,8 @@ impl Engine {
         })
     }
 
-    /// Those of the VM's forwards that another VM has as well, which an older banger has allowed, or a VM
-    /// that was away in the trash.
+    /// The notes about forwards that another VM has, too: older bangers allowed that, and a VM that
+    /// returns from the trash may find its port taken.
     pub(super) fn shared_notes(&self, vm: &Vm) -> Vec<String> {
         let shared = |forward: &Forward| {
             let (name, found) = self.holder(vm, forward)?;

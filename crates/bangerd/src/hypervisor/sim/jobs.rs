@@ -35,7 +35,7 @@ struct SimJob {
     job: Job,
     started: Instant,
     output: Vec<ExecFrame>,
-    /// The status that it ends with by itself, and whether that is for want of memory.
+    /// The status that it ends with by itself, and whether memory ran out.
     status: u8,
     oom_killed: Option<bool>,
     /// Whether a client writes to its input.

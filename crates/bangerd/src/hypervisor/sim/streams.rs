@@ -186,7 +186,7 @@ pub(super) struct Program {
     pub(super) output: Vec<u8>,
     /// Its exit status.
     pub(super) status: u8,
-    /// Whether it is killed for want of memory: an argument `oom=true` or `oom=false`.
+    /// Whether it is killed by the out-of-memory killer: an argument `oom=true` or `oom=false`.
     pub(super) oom_killed: Option<bool>,
 }
 

@@ -64,7 +64,7 @@ struct JobReference {
 /// columns and rows (two bytes each). From the guest: 8 started, 9 standard output, 10 standard error,
 /// 11 so many more bytes of input may be sent (four bytes; 262144 at first), 12 the exit status, 13 a
 /// refusal: a status and words, and before 12, if `tells_end` is set and the guest is not older, 16 the end (JSON:
-/// `oom_killed`, whether a process of the command was killed for want of memory, or null). Arguments and variables come before the start; no argument at all means the
+/// `oom_killed`, whether a process of the command was killed by the out-of-memory killer, or null). Arguments and variables come before the start; no argument at all means the
 /// login shell. A client that disconnects has the command ended.
 #[utoipa::path(
     get,
