@@ -1,6 +1,6 @@
 //! `vm console` on a simulated guest, whose terminal echoes and whose program repeats each line.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,13 @@ fn one_types_and_others_read_until_the_vm_stops() {
     let environment = with_vm();
     let mut typist = typist(&environment, &[]);
     typist.sees("ctrl-] leaves");
-    let readers = [reader(&environment), reader(&environment)];
+    // Each reads before the VM stops: one that comes later finds no console.
+    let readers = [reader(&environment), reader(&environment)].map(|mut reader| {
+        let mut output = BufReader::new(reader.stdout.take().unwrap());
+        let mut seen = String::new();
+        output.read_line(&mut seen).unwrap();
+        (reader, output, seen)
+    });
     let second = environment.run(&["vm", "console", "web"]);
     assert_eq!(second.status, 1, "{second:#?}");
     assert!(second.stderr.contains("--read-only"), "{second:#?}");
@@ -39,10 +45,12 @@ fn one_types_and_others_read_until_the_vm_stops() {
     environment.done(&["vm", "stop", "web"]);
     assert_eq!(typist.ends(), Some(0));
     assert!(typist.seen.contains("`web` has stopped"), "{}", typist.seen);
-    for reader in readers {
+    for (reader, mut output, mut seen) in readers {
+        output.read_to_string(&mut seen).unwrap();
         let run = Run::of(reader.wait_with_output().unwrap());
         assert_eq!(run.status, 0, "{run:#?}");
-        assert!(run.stdout.contains("simulated boot of web"), "{run:#?}");
+        assert!(seen.contains("simulated boot of web"), "{seen}");
+        assert!(seen.contains("simulated: hello"), "{seen}");
     }
     let run = environment.run(&["vm", "console", "web"]);
     assert_eq!(run.status, 1, "{run:#?}");
@@ -75,7 +83,7 @@ fn a_killed_typist_frees_the_place() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"x\n").unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    std::io::Read::read_exact(&mut stdout, &mut [0; 20]).unwrap();
+    stdout.read_exact(&mut [0; 20]).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
