@@ -246,6 +246,9 @@ pub(crate) fn parse(words: &[OsString], screen: bool) -> Result<Cli, WrongUsage>
 }
 
 #[cfg(test)]
+mod examples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -289,45 +292,6 @@ mod tests {
         assert!(matches!(cli.verb, Verb::Tui(_)), "{:?}", cli.verb);
         assert!(parse(&words, false).is_err());
         assert!(parse(&["banger", "vm"].map(OsString::from), true).is_err());
-    }
-
-    /// The words of a line, as a shell splits it at blanks outside of single quotes.
-    fn shell_words(line: &str) -> Vec<OsString> {
-        let quoted = line.split('\'').enumerate();
-        let kept = quoted.map(|(part, text)| match part % 2 {
-            0 => text.to_owned(),
-            _ => text.replace(' ', "\0"),
-        });
-        let text: String = kept.collect();
-        let words = text.split_whitespace();
-        words.map(|word| word.replace('\0', " ").into()).collect()
-    }
-
-    #[test]
-    fn every_command_of_a_page_is_one() {
-        for page in [
-            include_str!("../../../docs/hosts.md"),
-            include_str!("../../../docs/exec.md"),
-            include_str!("../../../docs/jobs.md"),
-            include_str!("../../../docs/agents.md"),
-            include_str!("../../../docs/ports.md"),
-            include_str!("../../../docs/copy.md"),
-            include_str!("../../../docs/sync.md"),
-            include_str!("../../../docs/console.md"),
-        ] {
-            let blocks = page.split("```\n").skip(1).step_by(2);
-            let lines = blocks.flat_map(str::lines);
-            let lines = lines.map(|line| line.rsplit(" | ").next().unwrap_or_default());
-            let commands: Vec<&str> = lines.filter(|line| line.starts_with("banger ")).collect();
-            assert!(commands.len() > 2, "{commands:?}");
-            for command in commands {
-                let command = command.split(" #").next().unwrap_or_default();
-                let command = command.split(" <").next().unwrap_or_default();
-                let command = command.replace(" ~/", " /home/ada/");
-                let command = command.as_str();
-                assert!(parse(&shell_words(command), true).is_ok(), "{command}");
-            }
-        }
     }
 
     #[test]
