@@ -1,5 +1,7 @@
 //! The questions to a host, which change nothing.
 
+mod ask_field;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,6 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{Exit, GuestTap, Instance, Mark, Process, Result, Subnet};
+
+pub(crate) use ask_field::{ask_field, ask_field_without_privileges};
 
 /// The questions to a host; none of them changes it.
 pub trait Look: Send + Sync + fmt::Debug {

@@ -63,16 +63,15 @@ pub(super) fn find_machines(
 ) -> Result<Vec<(String, Process)>> {
     let prefix = instance.name_prefix();
     let mut found = Vec::new();
+    let is_ours = |user: u32| user == uid || instance.users().contains(&user);
     for pid in all()? {
-        let is_ours = |user: u32| user == uid || instance.users().contains(&user);
-        if !users(pid).is_some_and(|users| is_ours(users[0])) || !runs(pid, programs) {
+        // Most processes have no such name, which is the cheapest question.
+        let mut names = arguments(pid).into_iter().skip(1);
+        let Some(name) = names.find(|it| it.starts_with(&prefix)) else {
             continue;
-        }
-        let name = arguments(pid)
-            .into_iter()
-            .skip(1)
-            .find(|it| it.starts_with(&prefix));
-        if let (Some(name), Some(stat)) = (name, stat(pid).filter(|it| !it.ended)) {
+        };
+        let is_machine = users(pid).is_some_and(|users| is_ours(users[0])) && runs(pid, programs);
+        if let Some(stat) = stat(pid).filter(|it| is_machine && !it.ended) {
             let process = Process {
                 pid,
                 start_time: stat.start_time,
