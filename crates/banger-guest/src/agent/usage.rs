@@ -4,6 +4,7 @@ use std::fs;
 
 use banger_guest::streams::Usage;
 
+use crate::exec::kills::oom_kills;
 use crate::system::clock;
 
 /// The kernel reports CPU time in hundredths of a second, on every architecture.
@@ -71,13 +72,6 @@ fn traffic(text: &str) -> (u64, u64) {
         sum.1 += fields.get(8).unwrap_or(&0);
     }
     sum
-}
-
-/// The number of processes that the kernel's out-of-memory killer has killed since boot, because the
-/// machine or a control group ran out of memory (`oom_kill`, proc_vmstat(5)).
-fn oom_kills(text: &str) -> Option<u64> {
-    let mut lines = text.lines();
-    lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
 /// The bytes that were read from the machine's disks and written to them, from sectors of 512 bytes

@@ -138,9 +138,13 @@ fn sweep(ours: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The number of a file's line `oom_kill`.
 fn count(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    oom_kills(&fs::read_to_string(path).ok()?)
+}
+
+/// The number of processes that the kernel's out-of-memory killer has killed, because the machine or a
+/// control group ran out of memory: the line `oom_kill` of proc_vmstat(5) and of `memory.events`.
+pub(crate) fn oom_kills(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }

@@ -1,8 +1,8 @@
 //! Reads a line of a stream whose later bytes belong to somebody else.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ pub fn read_line(stream: impl AsFd, deadline: Instant) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     let mut bytes = [0; LONGEST_HEAD];
     loop {
-        wait(&[PollFd::from_borrowed_fd(stream, PollFlags::IN)], deadline)?;
+        wait(stream, deadline)?;
         let seen = match recv(stream, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((_, 0)) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok((_, seen)) => seen,
@@ -48,15 +48,15 @@ fn within(line: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn wait(fds: &[PollFd<'_>], deadline: Instant) -> io::Result<()> {
+/// Waits until there is something to read.
+fn wait(stream: BorrowedFd<'_>, deadline: Instant) -> io::Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(ErrorKind::TimedOut.into());
     }
-    let left = left.max(Duration::from_millis(1));
     let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-    match poll(&mut fds.to_vec(), Some(&timeout)) {
-        // What is there, if anything, is seen by the caller.
+    match poll(&mut [PollFd::new(&stream, PollFlags::IN)], Some(&timeout)) {
+        // The caller sees what is there, if anything.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(cause) => Err(cause.into()),
     }
@@ -67,6 +67,7 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
+    use std::time::Duration;
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(30)

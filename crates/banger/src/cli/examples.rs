@@ -40,7 +40,10 @@ fn commands(line: &str) -> Vec<Vec<OsString>> {
     for command in words.split(ends) {
         let is_variable = |word: &&String| word.contains('=') && !word.starts_with('-');
         let words = command.iter().skip_while(is_variable);
-        let is_redirection = |word: &&String| word.starts_with(['<', '>']) || *word == "2>";
+        let is_redirection = |word: &&String| {
+            let operator = word.trim_start_matches(|letter: char| letter.is_ascii_digit());
+            operator.starts_with(['<', '>'])
+        };
         let words: Vec<OsString> = words
             .take_while(|word| !is_redirection(word))
             .map(|word| value(word).into())

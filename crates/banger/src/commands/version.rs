@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_is_seen_from_what_lies_around_the_program() {
+    fn the_installation_is_told_by_the_files_around_the_program() {
         let prefix = tempfile::tempdir().unwrap();
         let program = prefix.path().join("bin/banger");
         assert_eq!(installation(&program), Installation::Copied);

@@ -20,6 +20,17 @@ const HOOKS: [(&str, Hook); 6] = [
     ("delete", |it, vm, host| it.delete(vm, host)),
 ];
 
+/// The paths of a daemon on a simulated host.
+pub(crate) fn simulated_location() -> Location {
+    Location {
+        state: "/state".into(),
+        socket: "/state/run/bangerd.sock".into(),
+        config: "/none".into(),
+        bundle: "/none".into(),
+        bundle_reason: String::new(),
+    }
+}
+
 /// A simulated host with the persistent parts of a VM, and the VM.
 pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     made_with(RootDiskChoice::Auto)
@@ -28,13 +39,7 @@ pub(crate) fn made() -> (Sim, Vm, Vec<Box<dyn Capability>>) {
 /// The same, with this root disk.
 fn made_with(root_disk: RootDiskChoice) -> (Sim, Vm, Vec<Box<dyn Capability>>) {
     let sim = Sim::new();
-    let location = Location {
-        state: "/state".into(),
-        socket: "/state/run/bangerd.sock".into(),
-        config: "/none".into(),
-        bundle: "/none".into(),
-        bundle_reason: String::new(),
-    };
+    let location = simulated_location();
     let config = Config {
         root_disk,
         ..Config::default()

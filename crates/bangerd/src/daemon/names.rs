@@ -98,17 +98,12 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assemble::tests::simulated_location;
     use crate::assemble::{Mode, assemble};
 
     #[test]
     fn names_are_answered_as_soon_as_the_port_is_free_and_not_said_to_be_before() {
-        let location = Location {
-            state: "/state".into(),
-            socket: "/state/run/bangerd.sock".into(),
-            config: "/none".into(),
-            bundle: "/none".into(),
-            bundle_reason: String::new(),
-        };
+        let location = simulated_location();
         let config = Config {
             dns_port: 42069,
             ..Config::default()

@@ -50,8 +50,8 @@ impl Maker<'_> {
         show: &mut dyn FnMut(Stage),
     ) -> Result<ImageView> {
         self.interruption.check()?;
-        let mut teller = Teller::new(show);
-        let imported = self.client.import_image(request, |step| teller.tell(step));
+        let mut relay = StageRelay::new(show);
+        let imported = self.client.import_image(request, |step| relay.pass(step));
         match self.interruption.check() {
             Ok(()) => imported,
             Err(interrupted) => Err(self.undo(imported, interrupted)),
@@ -76,8 +76,8 @@ impl Maker<'_> {
         self.interruption.check()?;
         let built = std::thread::scope(|scope| {
             scope.spawn(move || self.end_on_interruption(&vm, &events));
-            let mut teller = Teller::new(show);
-            let built = self.client.build_image(&request, |step| teller.tell(step));
+            let mut relay = StageRelay::new(show);
+            let built = self.client.build_image(&request, |step| relay.pass(step));
             // The thread has gone when there is nobody to hear it.
             let _ = end.send(Event::End);
             built
@@ -128,14 +128,14 @@ impl Maker<'_> {
     }
 }
 
-/// Passes on the steps of the daemon.
-struct Teller<'s> {
+/// The daemon's steps, as the stages of this program.
+struct StageRelay<'s> {
     show: &'s mut dyn FnMut(Stage),
-    /// How far the step is that copies.
+    /// The progress of the step, if it copies.
     remarks: Option<Remarks>,
 }
 
-impl<'s> Teller<'s> {
+impl<'s> StageRelay<'s> {
     fn new(show: &'s mut dyn FnMut(Stage)) -> Self {
         Self {
             show,
@@ -144,7 +144,7 @@ impl<'s> Teller<'s> {
     }
 
     /// Passes on a step of a build, unless it is one of the many short ones of every start.
-    fn tell(&mut self, step: Progress) {
+    fn pass(&mut self, step: Progress) {
         let is_brief = ["image", "check", "plan", "boot"].contains(&&*step.step)
             || ["create ", "prepare "]
                 .iter()

@@ -215,8 +215,7 @@ impl Foreign<'_> {
     }
 
     /// Converts a tree, after checking that it can boot, or at least be made to.
-    fn of_tree(&self, tree_of_files: &Tree, folder: &Path) -> Result<Made> {
-        let tree = tree_of_files;
+    fn of_tree(&self, tree: &Tree, folder: &Path) -> Result<Made> {
         let verdict = judge_archive(tree)?;
         if verdict == Verdict::Boots {
             check_maker(self.unshare)?;
@@ -233,9 +232,9 @@ impl Foreign<'_> {
         }
         let image = self.to.join(IMAGE);
         self.work.stage("ext4 image", || {
-            let tree = InheritableFolder::create(&folder.join(TREE))?;
-            let root = tree.name().join("root");
-            self.unpack(&archive, &root, tree_of_files.largest_owner())?;
+            let unpacked = InheritableFolder::create(&folder.join(TREE))?;
+            let root = unpacked.name().join("root");
+            self.unpack(&archive, &root, tree.largest_owner())?;
             make_image(self.unshare, &root, &image)
         })?;
         Ok((image, None))
@@ -270,43 +269,56 @@ impl Foreign<'_> {
     }
 }
 
+/// Formats that are recognised and not taken: how a file of them begins, and what to do with it.
+const OTHER_FORMATS: [(&[u8], &str, &str); 7] = [
+    (
+        b"QFI\xfb",
+        "it is a qcow2 disk",
+        "convert it: qemu-img convert -O raw DISK disk.raw",
+    ),
+    (
+        b"KDMV",
+        "it is a VMDK disk",
+        "convert it: qemu-img convert -O raw DISK disk.raw",
+    ),
+    (
+        b"BZh",
+        "it is compressed with bzip2",
+        "unpack it: bunzip2 FILE",
+    ),
+    (
+        b"PK\x03\x04",
+        "it is a zip archive",
+        "unpack it, and import what is in it: unzip FILE",
+    ),
+    (
+        b"7z\xbc\xaf",
+        "it is a 7z archive",
+        "unpack it, and import what is in it: 7z x FILE",
+    ),
+    (
+        b"\x04\x22\x4d\x18",
+        "it is compressed with lz4",
+        "unpack it: lz4 -d FILE",
+    ),
+    (
+        b"hsqs",
+        "it is a squashfs file system",
+        "unpack it, and import a tar of its files: unsquashfs -d root FILE && tar -C root -cf root.tar .",
+    ),
+];
+
 /// The hint for unsupported formats.
 fn unknown(beginning: &[u8]) -> Error {
-    let (what, hint) = if beginning.starts_with(b"QFI\xfb") {
-        (
-            "it is a qcow2 disk",
-            "convert it: qemu-img convert -O raw DISK disk.raw",
-        )
-    } else if beginning.starts_with(b"KDMV") {
-        (
-            "it is a VMDK disk",
-            "convert it: qemu-img convert -O raw DISK disk.raw",
-        )
-    } else if beginning.starts_with(b"BZh") {
-        ("it is compressed with bzip2", "unpack it: bunzip2 FILE")
-    } else if beginning.starts_with(b"PK\x03\x04") {
-        (
-            "it is a zip archive",
-            "unpack it, and import what is in it: unzip FILE",
-        )
-    } else if beginning.starts_with(b"7z\xbc\xaf") {
-        (
-            "it is a 7z archive",
-            "unpack it, and import what is in it: 7z x FILE",
-        )
-    } else if beginning.starts_with(b"\x04\x22\x4d\x18") {
-        ("it is compressed with lz4", "unpack it: lz4 -d FILE")
-    } else if beginning.starts_with(b"hsqs") {
-        (
-            "it is a squashfs file system",
-            "unpack it, and import a tar of its files: unsquashfs -d root FILE && tar -C root -cf root.tar .",
-        )
-    } else {
+    let mut formats = OTHER_FORMATS.iter();
+    let known = formats.find(|(magic, ..)| beginning.starts_with(magic));
+    let (what, hint) = known.map_or(
         (
             "nothing in it is known",
             "import an ext4 file system, a raw disk, a tar of the files, an OCI layout or archive, or what `docker save` writes",
-        )
-    };
+        ),
+        |(_, what, hint)| (what, hint),
+    );
     Error::new(Code::Invalid, "it is not a supported root file system")
         .cause(what)
         .hint(hint)

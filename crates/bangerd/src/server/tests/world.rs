@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
+use crate::assemble::tests::simulated_location;
 use banger_api::client::Client;
-use banger_api::location::Location;
 use banger_api::{CreateVm, Progress, VmRef, VmView};
 use banger_host::{FileOp, Op, Sim};
 use tempfile::TempDir;
@@ -32,13 +32,7 @@ pub(super) struct TestServer {
 }
 
 fn engine_with(sim: &Sim, config: &Config) -> Arc<Engine> {
-    let location = Location {
-        state: "/state".into(),
-        socket: "/state/run/bangerd.sock".into(),
-        config: "/none".into(),
-        bundle: "/none".into(),
-        bundle_reason: String::new(),
-    };
+    let location = simulated_location();
     let engine = assemble(&location, config, &Mode::Sim(sim.clone())).unwrap();
     engine.recover().unwrap();
     Arc::new(engine)
